@@ -1,0 +1,261 @@
+"""The nouns: frozen values that the modules hand to each other. Nothing here is live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from .waits import Deadline
+
+COLAB_ORIGIN = "https://colab.research.google.com"
+
+
+class Secret:
+    """A string that does not show itself: its repr and str are ``***``; ``reveal()`` is the only way out."""
+
+    __slots__ = ("__value",)
+
+    def __init__(self, value: str) -> None:
+        self.__value = value
+
+    def reveal(self) -> str:
+        return self.__value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other.reveal() == self.__value
+
+    def __hash__(self) -> int:
+        return hash(self.__value)
+
+
+# ── what was asked for ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class GceTarget:
+    """A Compute Engine instance, by name or by labels."""
+
+    instance: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    project: str | None = None
+    zone: str | None = None
+    connect: Literal["auto", "external", "internal", "iap"] = "auto"
+    start: bool = True
+    kind: Literal["gce"] = "gce"
+
+
+@dataclass(frozen=True)
+class SshTarget:
+    """Any SSH host: a name of ~/.ssh/config, a host name or an address."""
+
+    host: str
+    port: int | None = None
+    jump: tuple[str, ...] = ()
+    kind: Literal["ssh"] = "ssh"
+
+
+@dataclass(frozen=True)
+class LocalTarget:
+    """This machine, without SSH."""
+
+    kind: Literal["local"] = "local"
+
+
+@dataclass(frozen=True)
+class DemoTarget:
+    """The emulated Compute Engine machine on loopback."""
+
+    kind: Literal["demo"] = "demo"
+
+
+Target = GceTarget | SshTarget | LocalTarget | DemoTarget
+
+
+@dataclass(frozen=True)
+class SshSettings:
+    user: str | None = None
+    port: int | None = None
+    identity_file: str | None = None
+    host_key: Literal["verified", "accept-new"] = "verified"
+    key_lifetime_s: float = 86400.0
+    keepalive_s: float = 15.0
+
+
+@dataclass(frozen=True)
+class Attach:
+    """A Jupyter server that the user already runs on the machine."""
+
+    port: int
+    token_file: str
+
+
+@dataclass(frozen=True)
+class JupyterSettings:
+    python: str = "auto"
+    install: Literal["auto", "never"] = "auto"
+    working_dir: str = "~"
+    port: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    args: tuple[str, ...] = ()
+    attach: Attach | None = None
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExtraForward:
+    """``LOCAL:HOST:REMOTE``; HOST is seen from the machine."""
+
+    local_port: int
+    remote_port: int
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ForwardSettings:
+    """``local_port``: None (auto), a port, or an inclusive range (first, last)."""
+
+    local_port: int | tuple[int, int] | None = None
+    engine: Literal["auto", "fast", "sshtunnel"] = "auto"
+    extra: tuple[ExtraForward, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColabSettings:
+    origins: tuple[str, ...] = (COLAB_ORIGIN,)
+
+
+@dataclass(frozen=True)
+class OnDown:
+    server: Literal["stop", "keep"] = "stop"
+    instance: Literal["keep", "stop", "suspend"] = "keep"
+
+
+@dataclass(frozen=True)
+class Idle:
+    """``after_s``: None means never."""
+
+    after_s: float | None = None
+    do: Literal["stop-server", "stop-instance", "suspend-instance"] = "stop-instance"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    instance_s: float = 300.0
+    ssh_s: float = 60.0
+    jupyter_s: float = 120.0
+    ready_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What was asked for. ``path`` is the file it came from."""
+
+    name: str
+    path: Path
+    target: Target
+    ssh: SshSettings = SshSettings()
+    jupyter: JupyterSettings = JupyterSettings()
+    forward: ForwardSettings = ForwardSettings()
+    colab: ColabSettings = ColabSettings()
+    on_down: OnDown = OnDown()
+    idle: Idle = Idle()
+    timeouts: Timeouts = Timeouts()
+
+
+# ── what was found ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Instance:
+    """The machine found, and how to reach it.
+
+    ``address`` and ``port``: where its SSH server is. ``host_key_name``: the name its host keys are pinned under
+    (``compute.<id>`` on Compute Engine, else ``host`` or ``[host]:port``). ``host_keys``: the keys that the cloud
+    vouches for, as ``TYPE BASE64`` lines. ``status``: Compute Engine's word, ``RUNNING`` for other machines.
+    ``started_from``: the status it had when we started or resumed it, None if we did not.
+    """
+
+    kind: Literal["gce", "ssh", "local", "demo"]
+    name: str
+    address: str = ""
+    port: int = 22
+    status: str = "RUNNING"
+    id: str | None = None
+    zone: str | None = None
+    project: str | None = None
+    host_key_name: str = ""
+    host_keys: tuple[str, ...] = ()
+    started_from: str | None = None
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Jupyter server of ours on the machine, listening on 127.0.0.1:``port`` there.
+
+    ``directory``: its own folder on the machine (``~/.local/share/remote-runtime/servers/<name>-<client id>``).
+    ``jupyter_server``, ``bridge``, ``python``: versions.
+    """
+
+    port: int
+    pid: int
+    token: Secret
+    directory: str
+    started_by_us: bool
+    jupyter_server: str
+    bridge: str
+    python: str
+    interpreter: str
+
+
+Verdict = Literal["ready", "starting", "reconnecting", "unreachable", "stranger", "down"]
+
+
+@dataclass(frozen=True)
+class Health:
+    """What was seen through the forwarded port. ``stranger``: something answers that is not our server."""
+
+    verdict: Verdict
+    why: str = ""
+    rtt_ms: float | None = None
+
+
+# ── what the edges are given ────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command on the machine ended. ``status`` is its exit status, None if the connection was lost first;
+    ``stderr`` is the end of what it wrote there, at most 8 KiB, cleaned of control characters."""
+
+    status: int | None
+    stderr: str = ""
+
+
+class Tell(Protocol):
+    """Says to the person what is being done or waited for, in one short line without a final stop."""
+
+    def __call__(self, text: str) -> None: ...
+
+
+class Ask(Protocol):
+    """Asks the person. Raises ``SshError`` with ``code`` when nobody is there to answer."""
+
+    def __call__(self, prompt: str, *, secret: bool, code: str) -> str: ...
+
+
+class Run(Protocol):
+    """Runs a command on the machine: ``stdin`` is sent and closed, ``on_line`` is given each line of its stdout
+    (decoded, without the line end; a line over 1 MiB or more than 16 MiB in all ends the command with
+    ``MachineError`` ``machine-answer-invalid``).
+
+    Raises ``DeadlinePassed`` or ``Interrupted`` (the command is then abandoned, its channel closed) and ``SshError``.
+    """
+
+    def __call__(
+        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+    ) -> Outcome: ...

@@ -1,0 +1,57 @@
+"""Bounded waiting. Every wait of the project goes through a ``Deadline``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from .errors import DeadlinePassed, Interrupted
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """A moment on the monotonic clock, and an event that calls the work off."""
+
+    def __init__(self, within_s: float, called_off: threading.Event | None = None) -> None:
+        self.within_s = within_s
+        self.called_off = called_off or threading.Event()
+        self._end = time.monotonic() + within_s
+
+    def remaining_s(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+    def passed(self) -> bool:
+        return self.remaining_s() == 0.0
+
+    def shorter(self, within_s: float) -> Deadline:
+        """A deadline at most ``within_s`` seconds away and not after this one; called off together with it."""
+        return Deadline(min(within_s, self.remaining_s()), self.called_off)
+
+    def check(self) -> None:
+        """Raises ``Interrupted`` if the work was called off."""
+        if self.called_off.is_set():
+            raise Interrupted("called off")
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, at most until the deadline. Raises ``Interrupted`` as soon as the work is called off."""
+        if self.called_off.wait(min(seconds, self.remaining_s())):
+            raise Interrupted("called off")
+
+
+def wait_until(probe: Callable[[], T | None], deadline: Deadline, *, every_s: float, what: str) -> T:
+    """The first answer of ``probe`` that is neither None nor False.
+
+    Raises ``DeadlinePassed`` naming ``what``, or ``Interrupted``.
+    """
+    while True:
+        deadline.check()
+        answer = probe()
+        if answer is not None and answer is not False:
+            return answer
+        if deadline.passed():
+            raise DeadlinePassed(f"{what} took more than {deadline.within_s:.0f} s")
+        deadline.pause(every_s)
