@@ -1,0 +1,34 @@
+"""What the machine says, made safe to show: no control characters, no terminal sequences, no endless text."""
+
+from __future__ import annotations
+
+import re
+
+_STRING_SEQUENCE = "(?:\x1b[PX^_\\]]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c\n]*(?:\x07|\x1b\\\\|\x9c)?"
+_CONTROL_SEQUENCE = "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]?"
+_OTHER_ESCAPE = "\x1b[ -/]*[0-~]?"
+_TERMINAL_SEQUENCE = re.compile(f"{_STRING_SEQUENCE}|{_CONTROL_SEQUENCE}|{_OTHER_ESCAPE}")
+_LINE_END = re.compile("\r\n|\r(?!\n)|\x85|\u2028|\u2029")
+# Bidirectional overrides and isolates reorder what a person reads, lone surrogates cannot be printed at all.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def clean(text: str, limit: int) -> str:
+    """``text`` without terminal sequences and control characters, at most ``limit`` characters long.
+
+    Tabs and line feeds stay, other line ends become line feeds. Text that is too long ends with ``…``. Markup of
+    the output library is left alone; ``render`` escapes it.
+    """
+    # Escape sequences may outnumber what is kept; beyond this nobody reads, and the work stays bounded.
+    kept = _TERMINAL_SEQUENCE.sub("", text[: 4 * limit + 4096])
+    kept = _UNSAFE.sub("", _LINE_END.sub("\n", kept))
+    if len(kept) <= limit and len(text) <= 4 * limit + 4096:
+        return kept
+    return kept[: max(0, limit - 1)] + "…" if limit > 0 else ""
+
+
+def clean_line(text: str, limit: int) -> str:
+    """``clean``, and line feeds and tabs become spaces: for a value that is shown inside a sentence or a table."""
+    return " ".join(clean(text, limit).split())
