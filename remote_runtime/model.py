@@ -224,6 +224,50 @@ class Health:
     rtt_ms: float | None = None
 
 
+@dataclass(frozen=True)
+class Forward:
+    """A local port and what it leads to on the machine (``HOST:PORT``)."""
+
+    local: int
+    remote: str
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """All of it under one name: what the state file holds and what `status` shows.
+
+    ``target``: ``{"kind", …}`` as the profile names it. ``since``: ISO 8601, when it became ready, else when the
+    keeper started. ``unfinished``: the first `up` has not succeeded, so taking it down also puts the instance back.
+    ``client_id``: what keys our folder on the machine, next to the name. ``last_error``: an error's ``as_dict()``.
+    """
+
+    name: str
+    profile_path: str
+    target: Mapping[str, str]
+    client_id: str
+    state: Verdict = "starting"
+    why: str = ""
+    local_port: int | None = None
+    instance: Instance | None = None
+    server: Server | None = None
+    forwards: tuple[Forward, ...] = ()
+    keeper_pid: int = 0
+    since: str = ""
+    reconnects: int = 0
+    rtt_ms: float | None = None
+    kernels: int | None = None
+    last_error: Mapping[str, str] | None = None
+    unfinished: bool = True
+    tool_version: str = ""
+
+    @property
+    def url(self) -> Secret | None:
+        """What is pasted into Colab, token included; None while there is no server or no port."""
+        if self.server is None or self.local_port is None:
+            return None
+        return Secret(f"http://localhost:{self.local_port}/?token={self.server.token.reveal()}")
+
+
 # ── what the edges are given ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,0 +1,168 @@
+"""The control channel between a keeper and the commands: JSON messages over ``multiprocessing.connection``.
+
+AF_UNIX in the 0700 state directory (a named pipe on Windows), both ends prove that they know the key of the
+0600 file beside it. Never pickles: only ``send_bytes`` and ``recv_bytes``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
+from pathlib import Path
+from typing import Any
+
+from .errors import LocalError
+from .runtimes import StateDir, write_private
+from .waits import Deadline
+
+Message = dict[str, Any]
+LARGEST_MESSAGE = 1 << 20
+UNIX_PATH_LIMIT = 100  # bytes; 104 on macOS, 108 on Linux, with the final NUL
+
+
+class Channel:
+    """One connection. Sending is safe from several threads; one thread receives."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._sending = threading.Lock()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Raises ``OSError`` when the other side is gone."""
+        with self._sending:
+            self._connection.send_bytes(json.dumps(message).encode())
+
+    def receive(self, within_s: float) -> Message | None:
+        """The next message, None if there is none in that time. Raises ``EOFError`` or ``OSError`` at the end."""
+        if not self._connection.poll(within_s):
+            return None
+        message = json.loads(self._connection.recv_bytes(LARGEST_MESSAGE))
+        if not isinstance(message, dict):
+            raise EOFError("not a message")
+        return message
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@contextmanager
+def serving(state: StateDir, name: str, handle: Callable[[Channel], None]) -> Iterator[None]:
+    """Answer connections, each with ``handle`` in a thread of its own, until the block ends.
+
+    The caller holds the runtime's ``alive`` lock: whatever is left in the socket's place is stale.
+    """
+    key = secrets.token_bytes(32)
+    write_private(state.of(name, "key"), key)
+    with _address(state, name) as address:
+        if sys.platform != "win32":
+            Path(address).unlink(missing_ok=True)
+        listener = Listener(address, backlog=64)
+        stop = threading.Event()
+        acceptor = threading.Thread(target=_accept, args=(listener, key, handle, stop), daemon=True, name="control")
+        acceptor.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            _wake(address)
+            acceptor.join(5)
+            listener.close()
+
+
+@contextmanager
+def connected(state: StateDir, name: str, deadline: Deadline) -> Iterator[Channel]:
+    """A channel to the keeper of this name.
+
+    Raises ``ConnectionError`` or ``FileNotFoundError`` when no keeper listens (yet), and ``LocalError``
+    ``keeper-unresponsive`` when one does but does not answer before the deadline.
+    """
+    key = state.of(name, "key").read_bytes()
+    with _address(state, name) as address:
+        connection = Client(address)
+    try:
+        _expect(connection, name, deadline)
+        answer_challenge(connection, key)
+        deliver_challenge(connection, key)
+        yield Channel(connection)
+    except AuthenticationError as error:
+        raise ConnectionRefusedError("the keeper's key has just changed") from error
+    finally:
+        connection.close()
+
+
+def _accept(listener: Listener, key: bytes, handle: Callable[[Channel], None], stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            connection = listener.accept()
+        except OSError:
+            # One connection that failed says nothing about the next; `stop` ends the loop.
+            stop.wait(0.05)
+            continue
+        if stop.is_set():
+            connection.close()
+            return
+        threading.Thread(target=_serve, args=(connection, key, handle), daemon=True, name="control-client").start()
+
+
+def _serve(connection: Any, key: bytes, handle: Callable[[Channel], None]) -> None:
+    try:
+        deliver_challenge(connection, key)
+        answer_challenge(connection, key)
+        handle(Channel(connection))
+    except (OSError, EOFError, AuthenticationError, ValueError):
+        return  # the client left or is none of ours: nothing is owed to it
+    finally:
+        connection.close()
+
+
+def _wake(address: str) -> None:
+    """`accept` cannot be interrupted portably; a connection ends it."""
+    try:
+        Client(address).close()
+    except OSError:
+        return  # nobody accepts any more, which is what was wanted
+
+
+def _expect(connection: Any, name: str, deadline: Deadline) -> None:
+    while not connection.poll(min(0.2, deadline.remaining_s())):
+        deadline.check()
+        if deadline.passed():
+            raise LocalError(
+                "keeper-unresponsive",
+                f"The background process of {name} does not answer",
+                "it may be stopped or the computer very busy",
+                f"`remote-runtime down {name} --force` ends it",
+            )
+
+
+@contextmanager
+def _address(state: StateDir, name: str) -> Iterator[str]:
+    if sys.platform == "win32":
+        import hashlib
+
+        digest = hashlib.sha256(str(state.path).lower().encode()).hexdigest()[:12]
+        yield rf"\\.\pipe\remote-runtime-{digest}-{name}"
+        return
+    path = state.of(name, "sock")
+    if len(os.fsencode(path)) <= UNIX_PATH_LIMIT:
+        yield str(path)
+    elif Path("/proc/self/fd").is_dir():
+        directory = os.open(state.path, os.O_RDONLY)
+        try:
+            yield f"/proc/self/fd/{directory}/{path.name}"
+        finally:
+            os.close(directory)
+    else:
+        raise LocalError(
+            "state-dir-unusable",
+            f"The path of the state directory is too long: {state.path}",
+            f"a socket's path has at most {UNIX_PATH_LIMIT} bytes",
+            "Set REMOTE_RUNTIME_STATE_DIR to a shorter path",
+        )

@@ -1,0 +1,166 @@
+"""The state directory: one JSON file a runtime, written by its keeper alone, with the lock files beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from . import locks
+from .errors import LocalError
+from .model import Forward, Instance, Runtime, Secret, Server
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class StateDir:
+    """Where runtimes are kept: ``$REMOTE_RUNTIME_STATE_DIR``, else the platform's place for state."""
+
+    path: Path
+
+    def of(self, name: str, kind: str) -> Path:
+        """``kind``: json, alive, busy, sock, key, log, port or machine."""
+        return self.path / f"{name}.{kind}"
+
+    @property
+    def pins(self) -> Path:
+        return self.path / "known_hosts"
+
+
+def open_state(environ: Mapping[str, str]) -> StateDir:
+    """Make the directory (0700) if it is missing. Raises ``LocalError`` ``state-dir-unusable``."""
+    path = Path(environ.get("REMOTE_RUNTIME_STATE_DIR") or _default_dir()).expanduser().absolute()
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+        if sys.platform != "win32":
+            if status.st_uid != os.geteuid():
+                raise PermissionError(f"it belongs to user id {status.st_uid}")
+            if stat.S_IMODE(status.st_mode) & 0o077:
+                path.chmod(0o700)
+    except OSError as error:
+        raise LocalError(
+            "state-dir-unusable",
+            f"The state directory {path} cannot be used",
+            str(error),
+            "Set REMOTE_RUNTIME_STATE_DIR to a directory of your own",
+        ) from error
+    return StateDir(path)
+
+
+def names(state: StateDir) -> list[str]:
+    """The runtimes there are, up or not."""
+    return sorted(path.stem for path in state.path.glob("*.json"))
+
+
+def load(state: StateDir, name: str) -> Runtime | None:
+    """What the keeper last wrote. Raises ``LocalError`` ``state-unreadable``."""
+    path = state.of(name, "json")
+    try:
+        document = json.loads(path.read_bytes())
+        if document["schema"] > SCHEMA:
+            raise ValueError(f"it was written by remote-runtime {document['runtime']['tool_version']}, which is newer")
+        return _from_document(document["runtime"])
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        # A key that is missing says only its name.
+        why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+        raise LocalError(
+            "state-unreadable",
+            f"The state file {path} cannot be read",
+            why,
+            f"`remote-runtime down {name} --force` ends its processes here and removes the file",
+        ) from error
+
+
+def save(state: StateDir, runtime: Runtime) -> None:
+    """Write it aside, then put it in place. Only the keeper calls this."""
+    document = {"schema": SCHEMA, "runtime": _as_document(runtime)}
+    write_private(state.of(runtime.name, "json"), json.dumps(document, indent=1).encode())
+
+
+def forget(state: StateDir, name: str) -> None:
+    """Remove what a runtime leaves, except its locks, its log, its pins and its remembered port."""
+    for kind in ("json", "sock", "key"):
+        state.of(name, kind).unlink(missing_ok=True)
+
+
+def is_alive(state: StateDir, name: str) -> bool:
+    """Whether a keeper lives for this name."""
+    return locks.is_held(state.of(name, "alive"))
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What outlives `down`: the local port used last, and the id that keys our folder on the machine."""
+
+    client_id: str
+    local_port: int | None = None
+
+
+def remembered(state: StateDir, name: str) -> Remembered:
+    """What is remembered of this name; a new client id when there is nothing readable."""
+    try:
+        document = json.loads(state.of(name, "port").read_bytes())
+        port = document["local_port"]
+        client_id = document["client_id"]
+        if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
+            return Remembered(client_id, port)
+    except (OSError, ValueError, KeyError, TypeError):
+        # Nothing depends on it: a new id and port serve as well.
+        return Remembered(secrets.token_hex(4))
+    return Remembered(secrets.token_hex(4))
+
+
+def remember(state: StateDir, name: str, what: Remembered) -> None:
+    write_private(state.of(name, "port"), json.dumps(asdict(what)).encode())
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace the file atomically; 0600."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _default_dir() -> Path:
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("remote-runtime", appauthor=False))
+
+
+def _as_document(runtime: Runtime) -> dict[str, Any]:
+    document = asdict(replace(runtime, server=None))
+    if runtime.server is not None:
+        document["server"] = {**asdict(runtime.server), "token": runtime.server.token.reveal()}
+    return document
+
+
+def _from_document(document: dict[str, Any]) -> Runtime:
+    instance, server = document["instance"], document["server"]
+    return Runtime(
+        **{
+            **document,
+            "instance": instance and Instance(**_tuples(instance)),
+            "server": server and Server(**_tuples({**server, "token": Secret(server["token"])})),
+            "forwards": tuple(Forward(**forward) for forward in document["forwards"]),
+        }
+    )
+
+
+def _tuples(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
