@@ -1,0 +1,157 @@
+"""The local end of the tunnel: one port on both loopback addresses, led to the machine connection by connection.
+
+The port is bound once and stays bound. While there is no way to the machine, new connections wait, bounded in
+number and time; those under way are reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from .errors import RemoteRuntimeError
+from .identity import Stream, prove
+from .model import Secret
+from .pump import Way, pump, reset
+from .waits import Deadline
+
+log = logging.getLogger(__name__)
+MOST_CONNECTIONS = 1024
+MOST_WAITING = 256
+WAITING_S = 30.0
+DIAL_S = 15.0
+
+
+class Front:
+    """A bound local port. ``token``: when given, what answers must prove that it knows it before it is sent a byte."""
+
+    def __init__(self, listeners: list[socket.socket], *, http: bool = True) -> None:
+        self.port: int = listeners[0].getsockname()[1]
+        self.failure: RemoteRuntimeError | None = None
+        self.on_failure: Callable[[RemoteRuntimeError], None] = lambda error: None
+        self.empty = 0
+        self._http = http
+        self._listeners = listeners
+        self._way: Way | None = None
+        self._token: Secret | None = None
+        self._changed = threading.Condition()
+        self._generation = 0
+        self._waiting = 0
+        self._threads: set[threading.Thread] = set()
+        self._closing = threading.Event()
+        self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"front-{self.port}")
+        self._acceptor.start()
+
+    def through(self, way: Way, token: Secret | None) -> None:
+        """Lead connections this way from now on, those that wait first."""
+        with self._changed:
+            self._way, self._token, self.failure = way, token, None
+            self._changed.notify_all()
+
+    def hold(self) -> None:
+        """There is no way now: reset what is under way, let new connections wait."""
+        with self._changed:
+            self._way = None
+            self._generation += 1
+
+    def close(self) -> None:
+        self._closing.set()
+        self.hold()
+        with self._changed:
+            self._changed.notify_all()
+        self._acceptor.join(5)
+        for listener in self._listeners:
+            listener.close()
+        for thread in list(self._threads):
+            thread.join(5)
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for listener in self._listeners:
+                listener.setblocking(False)
+                selector.register(listener, selectors.EVENT_READ)
+            while not self._closing.is_set():
+                for key, _ in selector.select(0.2):
+                    # Another reader cannot be there, but the client may have left between select and accept.
+                    with contextlib.suppress(OSError):
+                        client, _ = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
+                        self._start(client)
+
+    def _start(self, client: socket.socket) -> None:
+        if len(self._threads) >= MOST_CONNECTIONS:
+            reset(client)
+            return
+        thread = threading.Thread(target=self._serve, args=(client,), daemon=True, name=f"front-{self.port}-conn")
+        self._threads.add(thread)
+        thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            client.setblocking(False)
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            way, token, generation = self._wait_for_way()
+            stream = self._dial(way, token)
+            carried = pump(client, stream, way, lambda: self._generation != generation)
+            self.empty += carried == 0
+        except RemoteRuntimeError as error:
+            log.info("a connection could not be led to the machine: %s", error)
+            refuse(client, error, http=self._http)
+        except OSError as error:
+            log.info("a connection ended: %s", error)
+            reset(client)
+        finally:
+            client.close()
+            self._threads.discard(threading.current_thread())
+
+    def _wait_for_way(self) -> tuple[Way, Secret | None, int]:
+        until = time.monotonic() + WAITING_S
+        with self._changed:
+            self._waiting += 1
+            try:
+                while self._way is None:
+                    left = until - time.monotonic()
+                    if self._closing.is_set() or left <= 0 or self._waiting > MOST_WAITING:
+                        raise ConnectionError("there is no way to the machine")
+                    self._changed.wait(min(left, 1.0))
+                return self._way, self._token, self._generation
+            finally:
+                self._waiting -= 1
+
+    def _dial(self, way: Way, token: Secret | None) -> Stream:
+        try:
+            stream = way.dial()
+            if token is not None:
+                try:
+                    prove(stream, token, Deadline(DIAL_S))
+                except BaseException:
+                    stream.close()
+                    raise
+        except RemoteRuntimeError as error:
+            self.failure = error
+            self.on_failure(error)
+            raise
+        return stream
+
+
+def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
+    """Tell a browser why there is no answer; reset what is not HTTP."""
+    if not http:
+        reset(client)
+        return
+    body = f"remote-runtime: {error.what}\n{error.why}\n{error.hint}\n".encode()
+    head = (
+        f"HTTP/1.1 502 {error.code}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with contextlib.suppress(OSError):  # a browser that left needs no answer
+        client.settimeout(2.0)
+        client.sendall(head.encode() + body)
+        client.shutdown(socket.SHUT_WR)
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until and client.recv(65536):
+            pass

@@ -1,0 +1,113 @@
+"""Whoever listens proves that it knows our token before anything else is said to it.
+
+The bridge answers ``GET /api/remote-runtime/identity?nonce=N`` without authentication with
+``{"hmac": HMAC-SHA256(token, "remote-runtime-identity:" + N)}``. The connection stays open (HTTP/1.1): what is sent
+on it afterwards reaches the process that has proved itself, and no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import selectors
+from typing import Protocol
+
+from .errors import HealthError
+from .model import Secret
+from .waits import Deadline
+
+LARGEST_ANSWER = 16 << 10
+
+
+class Stream(Protocol):
+    """One connection to the machine, used by one thread. ``recv`` and ``send`` never block: they raise
+    ``BlockingIOError`` when there is nothing to read or no room; ``fileno`` is readable when ``recv`` has an answer."""
+
+    def fileno(self) -> int: ...
+    def recv(self, size: int) -> bytes: ...
+    def send(self, data: bytes) -> int: ...
+    def shutdown_write(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def prove(stream: Stream, token: Secret, deadline: Deadline) -> None:
+    """Returns when the other end has proved itself; ``stream`` is then ready for a request.
+
+    Raises ``HealthError``: ``stranger-answered``, or ``not-answering`` when nothing came before the deadline.
+    """
+    nonce = secrets.token_hex(32)
+    request = f"GET /api/remote-runtime/identity?nonce={nonce} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    expected = hmac.new(token.reveal().encode(), b"remote-runtime-identity:" + nonce.encode(), hashlib.sha256)
+    _send_all(stream, request, deadline)
+    status, body = _read_answer(stream, deadline)
+    try:
+        answer = json.loads(body)["hmac"] if status == 200 else None
+    except (ValueError, KeyError, TypeError):
+        answer = None
+    if not isinstance(answer, str) or not hmac.compare_digest(answer.encode(), expected.hexdigest().encode()):
+        raise _stranger(f"it answered {status} without a proof that it knows our token")
+
+
+def _send_all(stream: Stream, data: bytes, deadline: Deadline) -> None:
+    while data:
+        try:
+            data = data[stream.send(data) :]
+        except BlockingIOError:
+            if deadline.passed():
+                raise _silent() from None
+            deadline.pause(0.01)
+        except OSError as error:
+            raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
+
+
+def _read_answer(stream: Stream, deadline: Deadline) -> tuple[int, bytes]:
+    seen = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            answer = _parse(seen)
+            if answer is not None:
+                return answer
+            if deadline.passed():
+                raise _silent()
+            deadline.check()
+            selector.select(min(0.5, deadline.remaining_s()))
+            try:
+                more = stream.recv(4096)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
+            if not more:
+                raise HealthError(
+                    "not-answering", "Jupyter closed the connection", f"after {len(seen)} bytes of its answer"
+                )
+            seen += more
+
+
+def _parse(seen: bytes) -> tuple[int, bytes] | None:
+    """The whole answer, None while it is incomplete."""
+    head, separator, body = seen.partition(b"\r\n\r\n")
+    if not separator:
+        if len(seen) > LARGEST_ANSWER or not seen.startswith(b"HTTP/1.1 "[: len(seen)]):
+            raise _stranger("its answer is not HTTP")
+        return None
+    lines = head.split(b"\r\n")
+    lengths = [line[15:].strip() for line in lines[1:] if line[:15].lower() == b"content-length:"]
+    status = lines[0][9:12]
+    if not status.isdigit() or len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > LARGEST_ANSWER:
+        raise _stranger("its answer is not one of our server's")
+    length = int(lengths[0])
+    if len(body) > length:
+        raise _stranger("it said more than it was asked")
+    return (int(status), body) if len(body) == length else None
+
+
+def _stranger(why: str) -> HealthError:
+    return HealthError("stranger-answered", "Something that is not our Jupyter server answers in its place", why)
+
+
+def _silent() -> HealthError:
+    return HealthError("not-answering", "Jupyter accepts connections and does not answer", "no answer within the limit")

@@ -1,0 +1,145 @@
+"""This machine as a target: the same session as over SSH, without SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import IO
+
+from .errors import HealthError, MachineError
+from .model import Outcome
+from .pump import SocketStream
+from .untrusted import clean
+from .waits import Deadline
+
+LONGEST_LINE = 1 << 20
+MOST_OUTPUT = 16 << 20
+STDERR_KEPT = 8 << 10
+
+
+class LocalSession:
+    """What ``ssh.Session`` is for another machine. Never closed by anybody but us."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = dict(environ)
+        self.closed = False
+        self.why_closed = ""
+
+    def __enter__(self) -> LocalSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(
+        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+    ) -> Outcome:
+        """``model.Run``. ``python3`` is our own interpreter: it is there whatever the PATH says."""
+        command = [sys.executable if command[0] in ("python3", "python") else command[0], *command[1:]]
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=self._environ,
+            )
+        except OSError as error:
+            return Outcome(127, str(error))
+        with child:
+            try:
+                return self._converse(child, stdin, on_line, deadline)
+            finally:
+                if child.poll() is None:
+                    child.kill()
+
+    def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
+        try:
+            return SocketStream(socket.create_connection((host, port), timeout=within_s))
+        except OSError as error:
+            raise HealthError("not-answering", f"Nothing answers on {host}:{port}", str(error)) from error
+
+    def check(self, within_s: float) -> float:
+        """This machine is always there."""
+        return 0.0
+
+    def shell(self, command: str | None) -> int:
+        """The user's shell, or a command in it, on this terminal; its exit status."""
+        if sys.platform == "win32":
+            shell = [self._environ.get("COMSPEC", "cmd.exe"), *(["/c", command] if command else [])]
+        else:
+            shell = [self._environ.get("SHELL", "/bin/sh"), *(["-c", command] if command else [])]
+        status = subprocess.call(shell, env=self._environ)
+        return status if status >= 0 else 128 - status
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _converse(
+        self, child: subprocess.Popen[bytes], stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+    ) -> Outcome:
+        assert child.stdin and child.stdout and child.stderr  # noqa: S101  # all three were asked for above
+        lines: queue.Queue[bytes | None] = queue.Queue(1024)
+        errors: list[bytes] = []
+        threads = [
+            threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True),
+            threading.Thread(target=_read_lines, args=(child.stdout, lines), daemon=True),
+            threading.Thread(target=_read_end, args=(child.stderr, errors), daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        said = 0
+        while (line := _next(lines, deadline)) is not None:
+            said += len(line)
+            if len(line) > LONGEST_LINE or said > MOST_OUTPUT:
+                raise MachineError("machine-answer-invalid", "The launcher's answer has no end", f"{said} bytes")
+            on_line(line.decode(errors="replace").rstrip("\r\n"))
+        while child.poll() is None:
+            deadline.check()
+            if deadline.passed():
+                return Outcome(None, "it closed its output and did not end")
+            deadline.pause(0.02)
+        threads[2].join(1)
+        return Outcome(child.returncode, clean(b"".join(errors)[-STDERR_KEPT:].decode(errors="replace"), STDERR_KEPT))
+
+
+def search_path(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that commands on this machine get: the caller's, with our own interpreter's folder last."""
+    return {**environ, "PATH": os.pathsep.join([environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])}
+
+
+def _next(lines: queue.Queue[bytes | None], deadline: Deadline) -> bytes | None:
+    from .errors import DeadlinePassed
+
+    while True:
+        deadline.check()
+        try:
+            return lines.get(timeout=0.1)
+        except queue.Empty:
+            if deadline.passed():
+                raise DeadlinePassed(f"A command on this machine took more than {deadline.within_s:.0f} s") from None
+
+
+def _feed(pipe: IO[bytes], data: bytes) -> None:
+    with contextlib.suppress(OSError):  # it ended without reading everything; its exit status says why
+        pipe.write(data)
+    with contextlib.suppress(OSError):
+        pipe.close()
+
+
+def _read_lines(pipe: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
+    while line := pipe.readline(LONGEST_LINE + 1):
+        lines.put(line)
+    lines.put(None)
+
+
+def _read_end(pipe: IO[bytes], kept: list[bytes]) -> None:
+    while piece := pipe.read1(STDERR_KEPT):  # type: ignore[attr-defined]  # a BufferedReader, as Popen makes it
+        kept.append(piece)
+        del kept[:-16]

@@ -1,0 +1,119 @@
+"""Local ports: bound on 127.0.0.1 and ::1 together, because browsers try ::1 first."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from collections.abc import Iterable
+
+from .errors import LocalError
+
+FIRST_PORT = 8888
+AUTO_PORTS = 20
+
+
+def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) -> list[socket.socket]:
+    """Listening sockets on one port of both loopback addresses (of 127.0.0.1 alone where there is no IPv6).
+
+    ``wanted``: a port, an inclusive range, or None for any, near 8888; the remembered one is tried first where it
+    fits. Raises ``LocalError`` ``port-in-use`` naming the program that holds it, where the system tells.
+    """
+    candidates = list(_candidates(wanted, remembered))
+    for port in candidates:
+        try:
+            return _bind_both(port)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EPERM):
+                raise
+            if len(candidates) == 1:
+                raise _in_use(port, denied=error.errno != errno.EADDRINUSE) from error
+    if wanted is None:
+        return _bind_any()
+    raise LocalError(
+        "port-in-use",
+        f"All local ports from {candidates[0]} to {candidates[-1]} are in use",
+        f"{candidates[0]}: {holder(candidates[0])}",
+        "Widen forward.local_port, or use --port N",
+    )
+
+
+def holder(port: int) -> str:
+    """The program that listens on this port here, as a person would name it."""
+    import psutil
+
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                if connection.pid is None:
+                    return f"a program of another user, on {connection.laddr.ip}"
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid}), on {connection.laddr.ip}"
+    except psutil.Error:
+        # macOS shows other users' connections to root only.
+        return "a program that the system does not let us see"
+    return "a program that has just ended, or that the system does not let us see"
+
+
+def _candidates(wanted: int | tuple[int, int] | None, remembered: int | None) -> Iterable[int]:
+    if isinstance(wanted, int):
+        return [wanted]
+    first, last = wanted or (FIRST_PORT, FIRST_PORT + AUTO_PORTS - 1)
+    ports = list(range(first, last + 1))
+    if remembered is not None and (wanted is None or remembered in ports):
+        ports = [remembered, *(port for port in ports if port != remembered)]
+    return ports
+
+
+def _bind_any() -> list[socket.socket]:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        try:
+            return _bind_both(port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+
+
+def _bind_both(port: int) -> list[socket.socket]:
+    listeners: list[socket.socket] = []
+    try:
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            if family == socket.AF_INET6 and not _has_ipv6():
+                continue
+            listener = socket.socket(family)
+            listeners.append(listener)
+            if sys.platform == "win32":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+            else:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address, port))
+            listener.listen(128)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _has_ipv6() -> bool:
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _in_use(port: int, *, denied: bool) -> LocalError:
+    return LocalError(
+        "port-in-use",
+        f"Local port {port} cannot be used",
+        "the system keeps ports below 1024 for root" if denied else f"it is held by {holder(port)}",
+        "Use another one: --port N, or forward.local_port: auto in the profile",
+    )

@@ -1,0 +1,124 @@
+"""Moving bytes between a local connection and the machine, both ways in one thread."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from .identity import Stream
+
+PIECE = 256 << 10
+
+
+class Way(Protocol):
+    """How connections reach the machine."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the link under it is dead."""
+
+    def dial(self) -> Stream:
+        """A new connection. Raises ``RemoteRuntimeError``."""
+
+
+def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool]) -> int:
+    """Move bytes both ways until both ends are done, each half closed as it ends. Returns the client's bytes.
+
+    A reset of the client, or a link that dies, resets the other end.
+    """
+    outward, inward = _Half(client.recv, stream.send, stream.shutdown_write), _Half(
+        stream.recv, client.send, lambda: client.shutdown(socket.SHUT_WR)
+    )  # fmt: skip
+    try:
+        while not (outward.done and inward.done):
+            if called_off():
+                raise ConnectionError("the link to the machine was lost")
+            outward.move()
+            inward.move()
+            if inward.ended and way.closed:
+                raise ConnectionError("the link to the machine was lost")
+            _wait(client, stream, outward, inward)
+        return outward.moved
+    except OSError:
+        reset(client)
+        return outward.moved
+    finally:
+        stream.close()
+
+
+class _Half:
+    """One direction: what was read and could not be written yet is kept, and nothing more is read meanwhile."""
+
+    def __init__(self, read: Callable[[int], bytes], write: Callable[[bytes], int], end: Callable[[], None]) -> None:
+        self._read, self._write, self._end = read, write, end
+        self.pending = b""
+        self.ended = False
+        self.done = False
+        self.moved = 0
+
+    def move(self) -> None:
+        while not self.done:
+            if not self.pending and not self.ended:
+                try:
+                    self.pending = self._read(PIECE)
+                except BlockingIOError:
+                    return
+                self.ended = not self.pending
+                self.moved += len(self.pending)
+            if self.pending:
+                try:
+                    self.pending = self.pending[self._write(self.pending) :]
+                except BlockingIOError:
+                    return
+            elif self.ended:
+                self.done = True
+                self._end()
+
+
+def _wait(client: socket.socket, stream: Stream, outward: _Half, inward: _Half) -> None:
+    events_client = 0
+    if not outward.pending and not outward.ended:
+        events_client |= selectors.EVENT_READ
+    if inward.pending:
+        events_client |= selectors.EVENT_WRITE
+    with selectors.DefaultSelector() as selector:
+        if events_client:
+            selector.register(client, events_client)
+        if not inward.pending and not inward.ended:
+            selector.register(stream, selectors.EVENT_READ)
+        # A stream has no event for "there is room again": look again soon.
+        limit = 0.005 if outward.pending else 0.5
+        if selector.get_map():
+            selector.select(limit)
+        elif not (outward.done and inward.done):
+            time.sleep(limit)
+
+
+def reset(client: socket.socket) -> None:
+    """Close so that the other end sees a reset, never a clean end of data."""
+    with contextlib.suppress(OSError):  # it may be gone already, which is a reset too
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+class SocketStream:
+    """A ``Stream`` over a connected socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self.fileno = connection.fileno
+        self.recv = connection.recv
+        self.send = connection.send
+        self.close = connection.close
+
+    def shutdown_write(self) -> None:
+        with contextlib.suppress(OSError):  # the other end closed both halves first
+            self._socket.shutdown(socket.SHUT_WR)
