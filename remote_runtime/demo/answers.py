@@ -1,0 +1,45 @@
+"""Errors in the shape in which Google's APIs answer them."""
+
+from __future__ import annotations
+
+from .values import Json
+
+
+class ApiError(Exception):
+    """A request that is answered with an error. ``status`` is the HTTP status, ``reason`` Google's word for it."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+    def as_json(self) -> Json:
+        detail = {"message": self.message, "domain": "global", "reason": self.reason}
+        if self.reason == "conditionNotMet":
+            detail |= {"locationType": "header", "location": "If-Match"}
+        return {"error": {"code": self.status, "message": self.message, "errors": [detail]}}
+
+
+def not_found(resource: str) -> ApiError:
+    return ApiError(404, "notFound", f"The resource '{resource}' was not found")
+
+
+def guest_attribute_not_found(query_path: str) -> ApiError:
+    return ApiError(404, "notFound", f"The resource '{query_path}' of type 'Guest Attribute' was not found.")
+
+
+def forbidden(permission: str, resource: str) -> ApiError:
+    return ApiError(403, "forbidden", f"Required '{permission}' permission for '{resource}'")
+
+
+def not_ready(resource: str) -> ApiError:
+    return ApiError(400, "resourceNotReady", f"The resource '{resource}' is not ready")
+
+
+def invalid(message: str) -> ApiError:
+    return ApiError(400, "invalid", message)
+
+
+def stale_fingerprint() -> ApiError:
+    return ApiError(412, "conditionNotMet", "Supplied fingerprint does not match current metadata fingerprint.")

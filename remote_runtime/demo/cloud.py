@@ -1,0 +1,134 @@
+"""The state of the emulated projects: instances and operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from .answers import not_found, stale_fingerprint
+from .background import Background
+from .instance import Instance, metadata_as_json, metadata_fingerprint
+from .operations import Operation, timestamp
+from .power import CHANGES, Power
+from .values import Delays, Json, OperationFault, Vm
+
+_USER = "demo@example.com"
+
+
+class Cloud:
+    """Everything is guarded by ``changed``, which is notified at each change. ``close`` ends all work in progress.
+
+    ``fail_next``: verb → what its next operation ends with. ``meddle_metadata``: how many of the next ``setMetadata``
+    find that another writer was quicker.
+    """
+
+    def __init__(self, vms: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays) -> None:
+        self._background = Background()
+        self.changed = self._background.changed
+        self.delays = delays
+        self.project_metadata = {project: dict(items) for project, items in project_metadata.items()}
+        self.fail_next: dict[str, OperationFault] = {}
+        self.meddle_metadata = 0
+        self.instances: list[Instance] = []
+        self._operations: list[Operation] = []
+        self._power = Power(self._background, delays, self.guest_attributes_enabled)
+        for vm in vms:
+            self._add(vm)
+
+    def projects(self) -> list[str]:
+        return list(self.project_metadata)
+
+    def instance(self, project: str, zone: str, name_or_id: str) -> Instance:
+        """Raises ``ApiError`` 404."""
+        with self.changed:
+            for instance in self.instances:
+                vm = instance.vm
+                if (vm.project, vm.zone) == (project, zone) and name_or_id in (vm.name, instance.id):
+                    return instance
+        raise not_found(f"projects/{project}/zones/{zone}/instances/{name_or_id}")
+
+    def operation(self, project: str, zone: str, name_or_id: str) -> Operation:
+        """Raises ``ApiError`` 404."""
+        for operation in self.operations(project, zone):
+            if name_or_id in (operation.name, operation.id):
+                return operation
+        raise not_found(f"projects/{project}/zones/{zone}/operations/{name_or_id}")
+
+    def operations(self, project: str, zone: str) -> list[Operation]:
+        with self.changed:
+            return [found for found in self._operations if (found.project, found.zone) == (project, zone)]
+
+    def wait_until_done(self, operation: Operation) -> None:
+        """Returns when it is done, or when the server's patience ends."""
+        with self.changed:
+            self.changed.wait_for(
+                lambda: self._background.closing or operation.status == "DONE", self.delays.wait_limit_s
+            )
+
+    def change(self, verb: str, instance: Instance) -> Operation:
+        """Begins what ``verb`` of ``CHANGES`` asks for. Raises ``ApiError`` if the instance's status forbids it."""
+        change = CHANGES[verb]
+        with self.changed:
+            change.check(instance)
+            operation = self._new_operation(verb, instance)
+            fault = self.fail_next.pop(verb, None)
+            if instance.status in change.begins:
+                self._power.transit(change, instance, operation, fault)
+            else:
+                self._power.finish_after(0.0, operation, fault)
+            return operation
+
+    def set_metadata(self, instance: Instance, metadata: Mapping[str, str], fingerprint: str) -> Operation:
+        """Raises ``ApiError`` 412 if ``fingerprint`` is not that of the present metadata."""
+        with self.changed:
+            if self.meddle_metadata > 0:
+                self.meddle_metadata -= 1
+                instance.metadata["written-meanwhile"] = timestamp()
+            if fingerprint != instance.metadata_fingerprint():
+                raise stale_fingerprint()
+            operation = self._new_operation("setMetadata", instance)
+            fault = self.fail_next.pop("setMetadata", None)
+            if fault is None:
+                instance.metadata = dict(metadata)
+            self._power.finish_after(self.delays.metadata_s, operation, fault)
+            return operation
+
+    def set_status(self, name: str, status: str, after_s: float = 0.0) -> None:
+        """Another hand changes the status (maintenance, preemption, a colleague), without the guest taking part."""
+        with self.changed:
+            instance = next(found for found in self.instances if found.vm.name == name)
+
+        def happen() -> None:
+            if self._background.pause(after_s):
+                self._power.show(instance, status)
+
+        if after_s:
+            self._background.spawn(happen)
+        else:
+            self._power.show(instance, status)
+
+    def guest_attributes_enabled(self, instance: Instance) -> bool:
+        with self.changed:
+            project = self.project_metadata[instance.vm.project]
+            value = instance.metadata.get("enable-guest-attributes", project.get("enable-guest-attributes", ""))
+            return value.lower() == "true"
+
+    def project_metadata_as_json(self, project: str) -> Json:
+        with self.changed:
+            metadata = self.project_metadata[project]
+            return metadata_as_json(metadata, metadata_fingerprint(metadata))
+
+    def close(self) -> None:
+        self._background.close()
+
+    def _add(self, vm: Vm) -> None:
+        instance = Instance(vm)
+        self.instances.append(instance)
+        self.project_metadata.setdefault(vm.project, {})
+        if instance.status == "RUNNING":
+            self._power.boot(instance, 0.0)
+
+    def _new_operation(self, kind: str, instance: Instance) -> Operation:
+        vm = instance.vm
+        operation = Operation(kind, vm.project, vm.zone, instance.resource, instance.id, _USER)
+        self._operations.append(operation)
+        return operation

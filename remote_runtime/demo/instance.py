@@ -1,0 +1,151 @@
+"""One instance: its state, and how the API shows it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+
+from .operations import BASE, new_id, timestamp
+from .values import Json, Vm
+
+
+class Instance:
+    """The live state of a ``Vm``, guarded by the cloud's lock. ``power`` is held while the guest is at work."""
+
+    def __init__(self, vm: Vm) -> None:
+        self.vm = vm
+        self.id = new_id()
+        self.status = vm.status
+        self.created = timestamp()
+        self.last_start = self.last_stop = self.last_suspended = ""
+        self.metadata = dict(vm.metadata)
+        self.guest_attributes: dict[str, str] = {}
+        self.nat_ip = ""
+        self.boot_count = 0
+        self.power = threading.Lock()
+        self._fingerprint_salt = secrets.token_bytes(8)
+        self._nat_ips = _ephemeral_addresses()
+        if vm.status not in ("TERMINATED", "STOPPED", "SUSPENDED"):
+            self.connect()
+
+    @property
+    def resource(self) -> str:
+        return f"projects/{self.vm.project}/zones/{self.vm.zone}/instances/{self.vm.name}"
+
+    def connect(self) -> None:
+        """Give it its external address."""
+        if self.vm.external:
+            self.nat_ip = self.vm.address or next(self._nat_ips)
+
+    def disconnect(self) -> None:
+        self.nat_ip = ""
+
+    def metadata_fingerprint(self) -> str:
+        return metadata_fingerprint(self.metadata, self._fingerprint_salt)
+
+    def as_json(self) -> Json:
+        vm = self.vm
+        project_url = f"{BASE}projects/{vm.project}/"
+        zone_url = f"{project_url}zones/{vm.zone}"
+        answer: Json = {
+            "kind": "compute#instance",
+            "id": self.id,
+            "creationTimestamp": self.created,
+            "name": vm.name,
+            "description": "",
+            "tags": {"fingerprint": "42WmSpB8rSM="},
+            "machineType": f"{zone_url}/machineTypes/e2-standard-4",
+            "status": self.status,
+            "zone": zone_url,
+            "canIpForward": False,
+            "networkInterfaces": [self._network_interface(project_url)],
+            "disks": [_boot_disk(zone_url, vm.name)],
+            "metadata": metadata_as_json(self.metadata, self.metadata_fingerprint()),
+            "selfLink": BASE + self.resource,
+            "scheduling": {
+                "onHostMaintenance": "MIGRATE",
+                "automaticRestart": True,
+                "preemptible": False,
+                "provisioningModel": "STANDARD",
+            },
+            "cpuPlatform": "Intel Broadwell" if self.status == "RUNNING" else "Unknown CPU Platform",
+            "labelFingerprint": "42WmSpB8rSM=",
+            "startRestricted": False,
+            "deletionProtection": False,
+            "fingerprint": "BXJ4dBnVhvM=",
+        }
+        answer |= {"labels": dict(vm.labels)} if vm.labels else {}
+        answer |= {"lastStartTimestamp": self.last_start} if self.last_start else {}
+        answer |= {"lastStopTimestamp": self.last_stop} if self.last_stop else {}
+        answer |= {"lastSuspendedTimestamp": self.last_suspended} if self.last_suspended else {}
+        if vm.service_account:
+            scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+            answer["serviceAccounts"] = [{"email": vm.service_account, "scopes": scopes}]
+        return answer
+
+    def _network_interface(self, project_url: str) -> Json:
+        region = self.vm.zone.rpartition("-")[0]
+        interface: Json = {
+            "kind": "compute#networkInterface",
+            "network": f"{project_url}global/networks/default",
+            "subnetwork": f"{project_url}regions/{region}/subnetworks/default",
+            "networkIP": f"10.128.0.{2 + int(self.id) % 250}",
+            "name": "nic0",
+            "fingerprint": "4VwkFvUUNu0=",
+            "stackType": "IPV4_IPV6" if self.vm.external_ipv6 else "IPV4_ONLY",
+        }
+        if self.vm.external:
+            access = {"kind": "compute#accessConfig", "type": "ONE_TO_ONE_NAT", "name": "External NAT"}
+            access |= {"natIP": self.nat_ip} if self.nat_ip else {}
+            interface["accessConfigs"] = [access | {"networkTier": "PREMIUM"}]
+        if self.vm.external_ipv6:
+            interface["ipv6AccessConfigs"] = [
+                {
+                    "kind": "compute#accessConfig",
+                    "type": "DIRECT_IPV6",
+                    "name": "external-ipv6",
+                    "externalIpv6": self.vm.external_ipv6,
+                    "externalIpv6PrefixLength": 96,
+                    "networkTier": "PREMIUM",
+                }
+            ]
+        return interface
+
+
+def metadata_fingerprint(metadata: Mapping[str, str], salt: bytes = b"") -> str:
+    return base64.b64encode(hashlib.sha256(salt + json.dumps(metadata).encode()).digest()[:8]).decode()
+
+
+def metadata_as_json(metadata: Mapping[str, str], fingerprint: str) -> Json:
+    """``items`` is absent when there are none, as from the real API."""
+    answer: Json = {"kind": "compute#metadata", "fingerprint": fingerprint}
+    if metadata:
+        answer["items"] = [{"key": key, "value": value} for key, value in metadata.items()]
+    return answer
+
+
+def _boot_disk(zone_url: str, name: str) -> Json:
+    return {
+        "kind": "compute#attachedDisk",
+        "type": "PERSISTENT",
+        "mode": "READ_WRITE",
+        "source": f"{zone_url}/disks/{name}",
+        "deviceName": name,
+        "index": 0,
+        "boot": True,
+        "autoDelete": True,
+        "interface": "SCSI",
+        "diskSizeGb": "100",
+    }
+
+
+def _ephemeral_addresses() -> Iterator[str]:
+    """Addresses of the block reserved for documentation: nothing of the internet answers there."""
+    host = secrets.randbelow(254)
+    while True:
+        host = host % 254 + 1
+        yield f"203.0.113.{host}"

@@ -1,0 +1,98 @@
+"""Zone operations: what ``start``, ``stop`` and the others answer with."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+
+from .values import Json, OperationFault
+
+BASE = "https://www.googleapis.com/compute/v1/"
+PACIFIC = timezone(timedelta(hours=-8))
+
+# code → (HTTP status, HTTP message, sentence)
+_FAULTS = {
+    "ZONE_RESOURCE_POOL_EXHAUSTED": (
+        503,
+        "SERVICE UNAVAILABLE",
+        "The zone 'projects/{project}/zones/{zone}' does not have enough resources available to fulfill the request. "
+        "Try a different zone, or try again later.",
+    ),
+    "QUOTA_EXCEEDED": (403, "FORBIDDEN", "Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 1.0 in region {region}."),
+}
+
+
+@dataclass
+class Operation:
+    """``status``: PENDING, RUNNING, DONE; ``fault``: what it failed with. Guarded by the cloud's lock."""
+
+    kind: str
+    project: str
+    zone: str
+    target: str
+    target_id: str
+    user: str
+    fault: OperationFault | None = None
+    status: str = "PENDING"
+    id: str = field(default_factory=lambda: new_id())
+    name: str = field(default_factory=lambda: _new_name())
+    inserted: str = field(default_factory=lambda: timestamp())
+    started: str = ""
+    ended: str = ""
+
+    def begin(self) -> None:
+        self.status, self.started = "RUNNING", timestamp()
+
+    def end(self, fault: OperationFault | None = None) -> None:
+        self.status, self.ended, self.fault = "DONE", timestamp(), fault
+
+    def as_json(self) -> Json:
+        zone_url = f"{BASE}projects/{self.project}/zones/{self.zone}"
+        answer: Json = {
+            "kind": "compute#operation",
+            "id": self.id,
+            "name": self.name,
+            "zone": zone_url,
+            "operationType": self.kind,
+            "targetLink": BASE + self.target,
+            "targetId": self.target_id,
+            "status": self.status,
+            "user": self.user,
+            "progress": {"PENDING": 0, "RUNNING": 30, "DONE": 100}[self.status],
+            "insertTime": self.inserted,
+            "selfLink": f"{zone_url}/operations/{self.name}",
+        }
+        if self.started:
+            answer["startTime"] = self.started
+        if self.ended:
+            answer["endTime"] = self.ended
+        if self.fault:
+            answer |= self._error(self.fault)
+        return answer
+
+    def _error(self, fault: OperationFault) -> Json:
+        status, phrase, sentence = _FAULTS.get(fault.code, (400, "BAD REQUEST", fault.code))
+        region = self.zone.rpartition("-")[0]
+        message = fault.message or sentence.format(project=self.project, zone=self.zone, region=region)
+        return {
+            "error": {"errors": [{"code": fault.code, "message": message}]},
+            "httpErrorStatusCode": status,
+            "httpErrorMessage": phrase,
+        }
+
+
+def new_id() -> str:
+    """A 64-bit number as Google's JSON writes it, always too large for a double."""
+    return str(random.SystemRandom().randrange(2**60, 2**63))
+
+
+def timestamp() -> str:
+    return datetime.now(PACIFIC).isoformat(timespec="milliseconds")
+
+
+def _new_name() -> str:
+    parts = (str(time.time_ns() // 1_000_000), secrets.token_hex(7)[:13], secrets.token_hex(4), secrets.token_hex(4))
+    return "-".join(("operation", *parts))

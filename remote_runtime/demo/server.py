@@ -1,0 +1,154 @@
+"""JSON over HTTP on 127.0.0.1, for programs that know the prefix and not for web pages."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .answers import ApiError
+from .values import Json
+
+BODY_LIMIT_BYTES = 4 * 1024 * 1024
+
+Handle = Callable[[str, str, Mapping[str, str], "Json | None"], tuple[int, Json]]
+"""(HTTP method, path after the prefix and its slash, query, body) → (status, answer). Called from several threads."""
+
+
+class LoopbackServer:
+    """Listens from the moment it is made; ``start`` begins to answer, ``close`` ends it with all connections."""
+
+    def __init__(self, prefix: str, handle: Handle) -> None:
+        self._server = _Server(prefix, handle)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="demo-http")
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.end_connections()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+
+    def __init__(self, prefix: str, handle: Handle) -> None:
+        self.prefix = prefix
+        self.handle_call = handle
+        self._open: set[BaseHTTPRequestHandler] = set()
+        self._open_lock = threading.Lock()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def remember(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._open_lock:
+            self._open.add(handler)
+
+    def forget(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._open_lock:
+            self._open.discard(handler)
+
+    def end_connections(self) -> None:
+        """Wakes the threads that wait for the next request of a kept-alive connection."""
+        with self._open_lock:
+            for handler in self._open:
+                _shut_down(handler)
+
+
+def _shut_down(handler: BaseHTTPRequestHandler) -> None:
+    with contextlib.suppress(OSError):
+        handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.remember(self)
+
+    def finish(self) -> None:
+        self.server.forget(self)
+        super().finish()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing: the path carries the secret prefix."""
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        try:
+            self._refuse_web_pages()
+            path, query = self._address()
+            status, answer = self.server.handle_call(self.command, path, query, self._body())
+        except ApiError as error:
+            self.close_connection = True
+            status, answer = error.status, error.as_json()
+        content = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json; charset=UTF-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _refuse_web_pages(self) -> None:
+        """A page of the internet may send requests here: under a name of its own (DNS rebinding), with an Origin, or as
+        a form, whose content types are not JSON."""
+        if self.headers.get("Host") not in (
+            f"127.0.0.1:{self.server.server_port}",
+            f"localhost:{self.server.server_port}",
+        ):
+            raise ApiError(403, "forbidden", "The Host header is not this server's address.")
+        if self.headers.get("Origin") is not None:
+            raise ApiError(403, "forbidden", "Requests of web pages are not answered.")
+
+    def _address(self) -> tuple[str, dict[str, str]]:
+        url = urlsplit(self.path)
+        prefix, path = self.server.prefix, unquote(url.path)
+        if not path.startswith(f"{prefix}/"):
+            raise ApiError(404, "notFound", "The requested URL was not found on this server.")
+        return path[len(prefix) + 1 :], dict(parse_qsl(url.query, keep_blank_values=True))
+
+    def _body(self) -> Json | None:
+        if self.command != "POST":
+            return None
+        try:
+            size = int(self.headers.get("Content-Length", "0"))
+        except ValueError:
+            raise ApiError(400, "badRequest", "The Content-Length is not a number.") from None
+        if not 0 <= size <= BODY_LIMIT_BYTES or self.headers.get("Transfer-Encoding") is not None:
+            raise ApiError(413, "uploadTooLarge", "The request is too large.")
+        content = self.rfile.read(size)
+        if self.headers.get_content_type() != "application/json" and (content or "Content-Type" in self.headers):
+            raise ApiError(415, "badRequest", "The content type is not application/json.")
+        if not content:
+            return None
+        try:
+            body = json.loads(content)
+        except ValueError:
+            raise ApiError(400, "parseError", "Parse Error") from None
+        if not isinstance(body, dict):
+            raise ApiError(400, "parseError", "Parse Error")
+        return body

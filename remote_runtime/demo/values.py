@@ -1,0 +1,102 @@
+"""What the emulator is given and what it remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Json = dict[str, Any]
+
+ZONES = ("us-central1-a", "us-central1-b", "us-east1-b", "europe-west4-a")
+
+
+class Guest(Protocol):
+    """The computer inside an instance. Called from the emulator's threads, one call at a time; may block."""
+
+    def boot(self) -> Mapping[str, str]:
+        """Power on and accept SSH. Answers the host keys: type (``ssh-ed25519``) → base64."""
+        ...
+
+    def halt(self) -> None:
+        """Power off: no process survives."""
+        ...
+
+    def freeze(self) -> None:
+        """Suspend: processes stop where they are, SSH does not answer."""
+        ...
+
+    def thaw(self) -> None:
+        """Resume after ``freeze``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Vm:
+    """An instance as it is when the emulator starts.
+
+    ``address``: its external address while it runs; None: an ephemeral one of 203.0.113.0/24, another at each start.
+    ``external``: False for an instance without an external IPv4 address. ``external_ipv6``: the address, or empty.
+    ``host_keys``: type → base64, for an instance without ``guest``; they reach the guest attributes
+    ``host_keys_after_s`` seconds after the boot if ``metadata`` or the project says ``enable-guest-attributes``.
+    """
+
+    name: str
+    project: str = "demo"
+    zone: str = ZONES[0]
+    status: str = "TERMINATED"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=lambda: {"enable-guest-attributes": "TRUE"})
+    address: str | None = None
+    external: bool = True
+    external_ipv6: str = ""
+    host_keys: Mapping[str, str] = field(default_factory=dict)
+    host_keys_after_s: float = 0.0
+    service_account: str = ""
+    guest: Guest | None = None
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Seconds. An operation is PENDING for ``queue_s``, then works for the time of its kind; once RUNNING the guest
+    needs ``boot_s`` until it accepts SSH. ``wait_limit_s``: the longest that ``zoneOperations.wait`` holds on."""
+
+    queue_s: float = 0.05
+    start_s: float = 0.2
+    stop_s: float = 0.1
+    metadata_s: float = 0.02
+    boot_s: float = 0.05
+    wait_limit_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class OperationFault:
+    """What the next operation of a kind ends with, e.g. ``ZONE_RESOURCE_POOL_EXHAUSTED`` or ``QUOTA_EXCEEDED``.
+
+    An empty ``message`` gives Google's usual sentence for these two.
+    """
+
+    code: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class RequestFault:
+    """What a request is answered with, whatever it asks: an HTTP status and Google's reason (``backendError``)."""
+
+    status: int
+    reason: str = "backendError"
+    message: str = "The service is currently unavailable."
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and its answer. ``path`` starts at ``projects/``; ``method_id`` is empty if no method was found."""
+
+    http_method: str
+    path: str
+    query: Mapping[str, str]
+    body: Json | None
+    status: int
+    answer: Json
+    method_id: str = ""
