@@ -84,6 +84,13 @@ class SshSettings:
     host_key: Literal["verified", "accept-new"] = "verified"
     key_lifetime_s: float = 86400.0
     keepalive_s: float = 15.0
+    # What ~/.ssh/config adds, in OpenSSH's meaning; ``ssh.resolve`` fills these in.
+    identity_files: tuple[str, ...] = ()
+    identities_only: bool = False
+    identity_agent: str | None = None
+    proxy_jump: tuple[str, ...] = ()
+    proxy_command: str | None = None
+    known_hosts_files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
