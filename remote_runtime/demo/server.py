@@ -53,11 +53,14 @@ class _Server(ThreadingHTTPServer):
         self.handle_call = handle
         self._open: set[BaseHTTPRequestHandler] = set()
         self._open_lock = threading.Lock()
+        self._ended = False
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def remember(self, handler: BaseHTTPRequestHandler) -> None:
         with self._open_lock:
             self._open.add(handler)
+            if self._ended:
+                _shut_down(handler)
 
     def forget(self, handler: BaseHTTPRequestHandler) -> None:
         with self._open_lock:
@@ -66,6 +69,7 @@ class _Server(ThreadingHTTPServer):
     def end_connections(self) -> None:
         """Wakes the threads that wait for the next request of a kept-alive connection."""
         with self._open_lock:
+            self._ended = True
             for handler in self._open:
                 _shut_down(handler)
 
