@@ -33,6 +33,7 @@ class RemoteRuntimeError(Exception):
         self.what = what
         self.why = why
         self.hint = hint
+        self.remains: tuple[str, ...] = ()  # what was done before it failed and could not be undone
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}" if self.why else self.what
@@ -58,6 +59,7 @@ class CloudError(RemoteRuntimeError):
         "instance-ambiguous": "several instances fit the profile",
         "instance-stopped": "the instance is not running and the profile or the command does not start it",
         "instance-not-startable": "Compute Engine could not start the instance",
+        "no-address": "the instance has no address of the kind the profile asks for",
         "permission-denied": "these credentials may not do this",
         "quota-exceeded": "the project's quota does not allow this",
         "cloud-unreachable": "the Compute Engine API does not answer",
@@ -87,7 +89,10 @@ class MachineError(RemoteRuntimeError):
         "jupyter-install-failed": "the private environment for Jupyter could not be made",
         "jupyter-did-not-start": "the Jupyter server died or did not answer in time",
         "bridge-not-loaded": "Jupyter answers, but without the bridge",
+        "jupyter-did-not-stop": "processes of the Jupyter server could not be ended",
         "disk-full": "the machine's disk is full",
+        "folder-unusable": "our folder on the machine cannot be made or written",
+        "machine-busy": "another remote-runtime works on this server on the machine",
         "machine-answer-invalid": "the machine's answer is not what our launcher sends",
     }
 
@@ -134,10 +139,14 @@ FAMILY: tuple[type[RemoteRuntimeError], ...] = (
 CODES: Mapping[str, str] = {code: meaning for kind in FAMILY for code, meaning in kind.codes.items()}
 
 
-def from_dict(error: Mapping[str, str]) -> RemoteRuntimeError:
-    """The error that ``as_dict`` described. Raises ``ValueError`` for a code that is not ours."""
-    code = error["code"]
+def from_code(code: str, what: str, why: str = "", hint: str = "") -> RemoteRuntimeError:
+    """The error of this code. Raises ``ValueError`` for a code that is not ours."""
     for kind in FAMILY:
         if code in kind.codes:
-            return kind(what=error["what"], why=error.get("why", ""), hint=error.get("hint", ""), code=code)
+            return kind(what=what, why=why, hint=hint, code=code)
     raise ValueError(f"unknown error code {code!r}")
+
+
+def from_dict(error: Mapping[str, str]) -> RemoteRuntimeError:
+    """The error that ``as_dict`` described. Raises ``ValueError`` for a code that is not ours."""
+    return from_code(error["code"], error["what"], error.get("why", ""), error.get("hint", ""))

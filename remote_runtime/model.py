@@ -205,7 +205,7 @@ class Server:
     """A Jupyter server of ours on the machine, listening on 127.0.0.1:``port`` there.
 
     ``directory``: its own folder on the machine (``~/.local/share/remote-runtime/servers/<name>-<client id>``).
-    ``jupyter_server``, ``bridge``, ``python``: versions.
+    ``jupyter_server``, ``bridge``, ``python``: versions. ``notes``: what a person should know about this start.
     """
 
     port: int
@@ -217,6 +217,7 @@ class Server:
     bridge: str
     python: str
     interpreter: str
+    notes: tuple[str, ...] = ()
 
 
 Verdict = Literal["ready", "starting", "reconnecting", "unreachable", "stranger", "down"]

@@ -1,0 +1,164 @@
+"""Jupyter on the machine: found, started, stopped, over one exec channel each time.
+
+What runs there is ``launcher.py`` with ``machine/``; this side only sends orders and checks the answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import MachineError
+from ..model import JupyterSettings, Run, Secret, Server, Tell
+from ..untrusted import clean, clean_line
+from ..waits import Deadline
+from .exchange import ask, invalid
+
+BRIDGE_PACKAGE = "remote_runtime_bridge"
+LOG_LIMIT = 262_144
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it."""
+
+    name: str
+    client_id: str
+    settings: JupyterSettings
+    origins: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """Its folder below ``servers/``. Raises ``ValueError`` for what cannot be a folder's name."""
+        key = f"{self.name}-{self.client_id}"
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", key) or key.startswith("."):
+            raise ValueError(f"{key!r} cannot name a server's folder")
+        return key
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """The server extension as it is sent: ``files`` maps paths below ``bridge/<digest>/`` to their text."""
+
+    version: str
+    files: Mapping[str, str]
+
+    @property
+    def digest(self) -> str:
+        joined = "\0".join(f"{name}\0{text}" for name, text in sorted(self.files.items()))
+        return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Purged:
+    """``done``: our folder is gone. Else ``alive`` are the servers (folder names) that still run there."""
+
+    done: bool
+    alive: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """Part of the server's log; ``offset`` (bytes) is where the next part starts."""
+
+    text: str
+    offset: int
+
+
+def ensure(run: Run, wanted: Wanted, *, tell: Tell, deadline: Deadline, bridge: Bridge | None = None) -> Server:
+    """The runtime's server on the machine: the one that runs there and proves itself, else a new one.
+
+    Raises ``MachineError``; a start that fails leaves nothing on the machine.
+    """
+    settings, sent = wanted.settings, bridge or our_bridge()
+    wish = {
+        "python": settings.python, "install": settings.install, "working_dir": settings.working_dir,
+        "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
+        "packages": list(settings.packages), "origins": list(wanted.origins),
+        "bridge": {"digest": sent.digest, "version": sent.version, "files": dict(sent.files)},
+        "boot": (Path(__file__).parent / "machine" / "boot.py").read_text(encoding="utf-8"),
+    }  # fmt: skip
+    orders = {"do": "ensure", "key": wanted.key, "wish": wish}
+    return _server(ask(run, orders, python=settings.python, tell=tell, deadline=deadline))
+
+
+def stop(run: Run, wanted: Wanted, *, deadline: Deadline, tell: Tell | None = None) -> Literal["stopped", "gone"]:
+    """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before."""
+    orders = {"do": "stop", "key": wanted.key}
+    match ask(run, orders, python=wanted.settings.python, tell=tell or _nothing, deadline=deadline):
+        case {"stopped": "stopped"}:
+            return "stopped"
+        case {"stopped": "gone"}:
+            return "gone"
+    raise invalid("neither stopped nor gone")
+
+
+def purge(run: Run, settings: JupyterSettings, *, deadline: Deadline) -> Purged:
+    """Remove our whole folder on the machine, unless servers of ours (other computers' too) run there."""
+    match ask(run, {"do": "purge"}, python=settings.python, tell=_nothing, deadline=deadline):
+        case {"purged": bool(done), "alive": list(alive)}:
+            return Purged(done, tuple(clean_line(str(key), 200) for key in alive[:100]))
+    raise invalid("not the answer to a purge")
+
+
+def log_tail(run: Run, wanted: Wanted, *, lines: int, deadline: Deadline) -> LogPart:
+    """The last lines of the server's log."""
+    part = log_from(run, wanted, offset=None, deadline=deadline)
+    return LogPart("".join(part.text.splitlines(keepends=True)[-lines:]) if lines else "", part.offset)
+
+
+def log_from(run: Run, wanted: Wanted, *, offset: int | None, deadline: Deadline) -> LogPart:
+    """What was added to the server's log after ``offset`` (None: its end); to follow it, ask again and again."""
+    orders = {"do": "log", "key": wanted.key, "offset": offset, "limit": LOG_LIMIT}
+    match ask(run, orders, python=wanted.settings.python, tell=_nothing, deadline=deadline):
+        case {"text": str(text), "offset": int(following)} if following >= 0:
+            return LogPart(clean(text, LOG_LIMIT), following)
+    raise invalid("not a part of a log")
+
+
+def our_bridge() -> Bridge:
+    """The bridge of this installation, read as text: it is not imported here."""
+    folder = Path(__file__).parent.parent / "bridge"
+    files = {
+        f"{BRIDGE_PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*.py"))
+    }
+    found = re.search(r"^__version__ = ['\"](.+)['\"]", files.get(f"{BRIDGE_PACKAGE}/__init__.py", ""), re.MULTILINE)
+    if not found:
+        raise MachineError("bridge-not-loaded", "the bridge is missing from this installation", str(folder))
+    return Bridge(found.group(1), files)
+
+
+def _server(answer: Mapping[str, Any]) -> Server:
+    """Raises ``MachineError`` ``machine-answer-invalid`` unless every value has the shape our launcher gives it."""
+    texts = {key: str(answer.get(key)) for key, shape in _SHAPES.items() if re.fullmatch(shape, str(answer.get(key)))}
+    if len(texts) != len(_SHAPES):
+        raise invalid("the server is not described as it should be")
+    match answer:
+        case {"port": int(port), "pid": int(pid), "started_by_us": bool(started), "notes": list(notes),
+              "needs_restart": list(changed)} if 0 < port < 65536 and 1 < pid < 2**32:  # fmt: skip
+            token = Secret(texts.pop("token"))
+            told = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
+            return Server(port=port, pid=pid, token=token, started_by_us=started, notes=told, **texts)
+    raise invalid("the server's numbers cannot be true")
+
+
+def _lines(told: list[object]) -> list[str]:
+    return [clean_line(str(line), 300) for line in told[:20]]
+
+
+_RESTART = "{} has changed; the running server keeps the old value until `down` and `up`"
+_VERSION = r"[A-Za-z0-9.+!_ -]{1,60}"
+_PATH = r"[^\x00-\x1f\x7f-\x9f]{1,4096}"
+_SHAPES = {
+    "token": r"[0-9a-f]{48}", "directory": _PATH, "interpreter": _PATH,
+    "jupyter_server": _VERSION, "bridge": _VERSION, "python": _VERSION,
+}  # fmt: skip
+
+
+def _nothing(text: str) -> None:
+    """For what is short and has nothing to tell on the way."""

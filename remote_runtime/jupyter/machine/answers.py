@@ -1,0 +1,58 @@
+"""What the launcher says: one line each, a random marker and a JSON object. Login files print things too."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, TextIO
+
+TICK_S = 1.0
+
+
+class Failure(Exception):
+    """An expected failure, in the words and codes of the client's ``MachineError``."""
+
+    def __init__(self, code: str, what: str, why: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.error = {"code": code, "what": what, "why": why, "hint": hint}
+
+
+class Hung(Exception):
+    """Nobody listens any more: the connection to the client is gone."""
+
+
+class Answers:
+    """The way back to the client. Every method raises ``Hung`` when nobody listens any more."""
+
+    def __init__(self, marker: str, stream: TextIO, within_s: float) -> None:
+        self._marker = marker
+        self._stream = stream
+        self._end = time.monotonic() + within_s
+        self._last_word = 0.0
+
+    def remaining_s(self) -> float:
+        """Seconds that the client still waits, never negative."""
+        return max(0.0, self._end - time.monotonic())
+
+    def say(self, text: str) -> None:
+        self._send({"say": text})
+
+    def tick(self, seconds: float) -> None:
+        """Sleep; and say something about once a second, because only a failing write shows that the client left."""
+        if time.monotonic() - self._last_word > TICK_S:
+            self._send({"tick": round(self.remaining_s(), 1)})
+        time.sleep(max(0.0, min(seconds, self.remaining_s())))
+
+    def result(self, result: dict[str, Any]) -> None:
+        self._send({"result": result})
+
+    def error(self, error: dict[str, str]) -> None:
+        self._send({"error": error})
+
+    def _send(self, answer: dict[str, Any]) -> None:
+        self._last_word = time.monotonic()
+        try:
+            self._stream.write(self._marker + json.dumps(answer) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError) as exc:
+            raise Hung(str(exc)) from exc

@@ -1,0 +1,51 @@
+"""Runs Jupyter with the bridge on the path of this process only; kernels and PYTHONPATH stay as the user has them.
+
+``python boot.py KIND BRIDGE --config=FILE ARGS…``: KIND is ``notebook6`` or a ``server…``, BRIDGE the folder that
+holds ``remote_runtime_bridge``, FILE the JSON configuration with the token.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+
+class Redacted:
+    """A stream that never shows the token: at debug level, and with every 500, Jupyter would print it."""
+
+    def __init__(self, stream: TextIO, token: str) -> None:
+        self._stream = stream
+        self._token = token
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text.replace(self._token, "[token]"))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def main() -> None:
+    kind, bridge = sys.argv[1:3]
+    del sys.argv[1:3]
+    with open(sys.argv[1][len("--config=") :], encoding="utf-8") as handle:
+        sections = json.load(handle)
+    token = next(section["token"] for section in sections.values() if section.get("token"))
+    streams: Any = [Redacted(stream, token) for stream in (sys.stdout, sys.stderr)]
+    sys.stdout, sys.stderr = streams
+    # The first entry is the folder of this file, where nothing may be imported from.
+    sys.path[0] = bridge
+    if kind == "notebook6":
+        from notebook.notebookapp import main as run
+    else:
+        from jupyter_server.serverapp import main as run
+    run()
+
+
+if __name__ == "__main__":
+    main()

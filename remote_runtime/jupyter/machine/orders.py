@@ -1,0 +1,53 @@
+"""What the client wants, as values."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """The server extension: ``files`` maps paths inside ``bridge/<digest>/`` to their text."""
+
+    digest: str
+    version: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The server that should run. ``port``: None lets us choose; ``python``: ``auto`` or a path on this machine."""
+
+    python: str
+    install: str
+    working_dir: str
+    port: int | None
+    env: dict[str, str]
+    args: list[str]
+    packages: list[str]
+    origins: list[str]
+    bridge: Bridge
+    boot: str
+
+    def digests(self) -> dict[str, str]:
+        """A fingerprint for each profile key that a running server cannot take over. ``env`` may hold secrets."""
+        keys: dict[str, Any] = {
+            "jupyter.python": self.python,
+            "jupyter.working_dir": self.working_dir,
+            "jupyter.port": self.port,
+            "jupyter.env": self.env,
+            "jupyter.args": self.args,
+            "colab.origins": self.origins,
+        }
+        return {
+            key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+            for key, value in keys.items()
+        }
+
+
+def load_wish(orders: dict[str, Any]) -> Wish:
+    wish = dict(orders["wish"])
+    return Wish(bridge=Bridge(**wish.pop("bridge")), **wish)

@@ -1,0 +1,54 @@
+"""Does our server answer on this port? It proves that it knows the token; the token itself is not sent."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import secrets
+
+IDENTITY_PATH = "/api/remote-runtime/identity"
+ANSWER_LIMIT = 65536
+
+
+def check(port: int, token: str, timeout_s: float) -> str:
+    """``ours``; ``silent`` (nothing listens, or no answer in time); ``no-bridge`` (an HTTP server without the identity
+    path, or one that refuses it); ``stranger`` (an answer without the proof)."""
+    nonce = secrets.token_hex(16)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("GET", IDENTITY_PATH + "?nonce=" + nonce)
+        response = connection.getresponse()
+        body = response.read(ANSWER_LIMIT)
+    except http.client.HTTPException:
+        return "stranger"
+    except OSError:
+        return "silent"
+    finally:
+        connection.close()
+    if response.status != 200:
+        return "no-bridge"
+    expected = hmac.new(token.encode(), b"remote-runtime-identity:" + nonce.encode(), hashlib.sha256).hexdigest()
+    return "ours" if hmac.compare_digest(_hmac_of(body).encode(), expected.encode()) else "stranger"
+
+
+def shut_down(port: int, token: str, timeout_s: float) -> None:
+    """Ask the server to end. Only after ``check`` said ``ours``: this sends the token."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    try:
+        connection.request("POST", "/api/shutdown", headers={"Authorization": "token " + token})
+        connection.getresponse().read(ANSWER_LIMIT)
+    except (OSError, http.client.HTTPException):
+        return
+    finally:
+        connection.close()
+
+
+def _hmac_of(body: bytes) -> str:
+    try:
+        answer = json.loads(body.decode("utf-8"))
+    except ValueError:
+        return ""
+    proof = answer.get("hmac") if isinstance(answer, dict) else None
+    return proof if isinstance(proof, str) else ""

@@ -1,0 +1,108 @@
+"""The server that runs, or ran, in a directory of ours: found again, or ended with everything it started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from . import processes, proof
+from .answers import Answers, Failure
+from .folder import CONFIG, INFO, LOG, load_json
+
+GRACE_S = 10.0
+ANSWER_WITHIN_S = 20.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A live server process of ours. ``info`` is what ``start`` wrote about it; ``token`` proves it."""
+
+    directory: str
+    pid: int
+    port: int
+    token: str
+    info: dict[str, Any]
+
+
+def load(directory: str) -> Running | None:
+    """The server recorded there if its process still lives; a pid that belongs to another process does not count."""
+    info = load_json(os.path.join(directory, INFO))
+    pid, port, born = info.get("pid"), info.get("port"), info.get("birth")
+    if not (isinstance(pid, int) and isinstance(port, int) and born and processes.birth(pid) == born):
+        return None
+    return Running(directory, pid, port, token_in(directory), info)
+
+
+def token_in(directory: str) -> str:
+    """The token is only in the server's configuration, mode 0600."""
+    sections = load_json(os.path.join(directory, CONFIG)).values()
+    tokens = [section["token"] for section in sections if isinstance(section, dict) and section.get("token")]
+    return str(tokens[0]) if tokens else ""
+
+
+def find_healthy(directory: str, answers: Answers) -> Running | None:
+    """The live server that proved itself, None when it died.
+
+    Raises ``Failure`` when it lives but does not answer: ending it would end its kernels, which only a person may.
+    """
+    waited_s = 0.0
+    while True:
+        running = load(directory)
+        if running is None:
+            return None
+        verdict = proof.check(running.port, running.token, timeout_s=3.0)
+        if verdict == "ours":
+            return running
+        if waited_s >= ANSWER_WITHIN_S or answers.remaining_s() < 1.0:
+            raise Failure(
+                "jupyter-did-not-start",
+                f"Jupyter runs on the machine (pid {running.pid}) but does not answer",
+                log_end(directory, running.token),
+                "end it with its kernels: remote-runtime down NAME --force, then up",
+            )
+        if waited_s == 0.0:
+            answers.say("Waiting for the running Jupyter to answer")
+        answers.tick(0.5)
+        waited_s += 0.5
+
+
+def end(directory: str) -> bool:
+    """End the server there, its kernels, and what a dead server left behind. True if there was a live one.
+
+    Raises ``Failure`` if something survives.
+    """
+    running = load(directory)
+    mark = os.path.join(directory, "runtime", "kernel-")
+    members = processes.family(running.pid if running else 0, mark)
+    if running and os.name == "nt" and proof.check(running.port, running.token, timeout_s=3.0) == "ours":
+        proof.shut_down(running.port, running.token, timeout_s=GRACE_S)
+        processes.wait_gone({running.pid: running.info["birth"]}, GRACE_S)
+    elif running:
+        # Jupyter ends its kernels in good order by itself; the others are only told afterwards.
+        processes.end({running.pid: running.info["birth"]}, GRACE_S)
+    left = processes.end(members, 2.0)
+    if left:
+        raise Failure("jupyter-did-not-stop", "processes of the server go on", "pids " + ", ".join(map(str, left)))
+    return running is not None
+
+
+def log_end(directory: str, token: str, lines: int = 25) -> str:
+    """The end of the server's log, without the token."""
+    text, _ = read_log(directory, None, 16384)
+    tail = "\n".join(text.rstrip().splitlines()[-lines:])
+    return tail.replace(token, "[token]") if token else tail
+
+
+def read_log(directory: str, offset: int | None, limit: int) -> tuple[str, int]:
+    """At most ``limit`` bytes of the log from ``offset`` (None: its end) on, and the offset to go on from."""
+    try:
+        with open(os.path.join(directory, LOG), "rb") as handle:
+            size = handle.seek(0, os.SEEK_END)
+            # A restarted server has a new, shorter log.
+            start = max(0, size - limit) if offset is None else (offset if offset <= size else 0)
+            handle.seek(start)
+            data = handle.read(limit)
+    except FileNotFoundError:
+        return "", 0
+    return data.decode("utf-8", "replace"), start + len(data)

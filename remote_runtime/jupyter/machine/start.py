@@ -1,0 +1,203 @@
+"""Starts Jupyter detached from us, on loopback, with everything secret in files that only the user can read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from . import environment, interpreters, processes, proof, server
+from .answers import Answers, Failure
+from .folder import CONFIG, INFO, LOCK, LOG, PACKAGE, empty, locked, make_private, unpack, write_private
+from .interpreters import Found
+from .orders import Wish
+
+PORT_ATTEMPTS = 3
+# Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
+WITHOUT_BRIDGE_S = 3.0
+
+
+def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
+    """A new server in ``directory``, whose lock is held. Raises ``Failure``; then nothing of it is left running."""
+    working_dir = find_working_dir(wish.working_dir)
+    bridge = prepare(directory, wish, answers)
+    found = find_interpreter(wish, answers)
+    notes = make_content(working_dir)
+    write_private(os.path.join(directory, "boot.py"), wish.boot)
+    for attempt in range(1, PORT_ATTEMPTS + 1):
+        with reserved_port(wish.port) as port:
+            token = secrets.token_hex(24)
+            config = settings(found.kind, port, token, working_dir, wish.origins)
+            write_private(os.path.join(directory, CONFIG), json.dumps(config))
+            answers.say("Starting Jupyter with " + found.path)
+            process = spawn(directory, found, bridge, working_dir, wish)
+            try:
+                info = record(directory, process.pid, port, found, wish)
+                if wait_until_ours(directory, process, port, token, answers):
+                    return server.Running(directory, process.pid, port, token, {**info, "notes": notes})
+                if wish.port or attempt == PORT_ATTEMPTS:
+                    raise port_in_use(port)
+            except BaseException:
+                server.end(directory)
+                process.poll()
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def find_working_dir(wanted: str) -> str:
+    path = os.path.realpath(os.path.expanduser(wanted))
+    if not os.path.isdir(path):
+        raise Failure("jupyter-did-not-start", "the working directory does not exist on the machine", path,
+                      "make it there, or name another: jupyter.working_dir")  # fmt: skip
+    return path
+
+
+def prepare(directory: str, wish: Wish, answers: Answers) -> str:
+    """Clears the server's directory and unpacks the bridge, which counts as used from here on. Answers its folder."""
+    empty(directory, keep=LOCK)
+    make_private(os.path.join(directory, "runtime"))
+    bridges = make_private(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
+    with locked(os.path.join(bridges, LOCK), answers, why="Waiting for another start on the machine"):
+        write_private(os.path.join(directory, INFO), json.dumps({"bridge_digest": wish.bridge.digest}))
+        return unpack(wish.bridge)
+
+
+def find_interpreter(wish: Wish, answers: Answers) -> Found:
+    """The Python that runs Jupyter. Raises ``Failure`` ``jupyter-missing`` when there is none and none may be made."""
+    answers.say("Looking for Jupyter on the machine")
+    probed = interpreters.look(wish.python, answers)
+    found = interpreters.choose(probed)
+    if found and (found.path != interpreters.private_python() or environment.has(wish.packages)):
+        return found
+    if wish.python == "auto" and wish.install == "auto":
+        return environment.ensure(wish.packages, probed, answers)
+    seen = "; ".join(f"{each.path}: {each.lacks()}" for each in probed) or "no Python at all"
+    if wish.python == "auto":
+        raise Failure(
+            "jupyter-missing", "no usable Jupyter on the machine", seen, "allow a private one: jupyter.install"
+        )
+    raise Failure("jupyter-missing", "no usable Jupyter in the Python that jupyter.python names", seen,
+                  f"on the machine: {probed[0].path} -m pip install jupyter_server ipykernel")  # fmt: skip
+
+
+def make_content(working_dir: str) -> list[str]:
+    """Some features of Colab expect a ``content`` folder in the server's root. Answers what to tell about it."""
+    content = os.path.join(working_dir, "content")
+    if os.path.isdir(content):
+        return []
+    try:
+        os.mkdir(content)
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return [f"{content} could not be made ({exc.strerror}); some of Colab's features want it"]
+    return [f"made {content}, which some of Colab's features want"]
+
+
+@contextlib.contextmanager
+def reserved_port(wanted: int | None) -> Iterator[int]:
+    """A port for the server. On Linux it stays reserved meanwhile: two sockets with SO_REUSEADDR may share a port as
+    long as only one listens; other systems would refuse the server's own bind, so there it is only looked up."""
+    with socket.socket() as reserved:
+        if os.name != "nt":
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            reserved.bind(("127.0.0.1", wanted or 0))
+        except OSError as exc:
+            raise port_in_use(wanted or 0) from exc
+        port = int(reserved.getsockname()[1])
+        if not processes.LINUX:
+            reserved.close()
+        yield port
+
+
+def port_in_use(port: int) -> Failure:
+    return Failure("jupyter-did-not-start", f"port {port} on the machine cannot be used",
+                   "another program has it, or it needs more rights", "choose another: jupyter.port")  # fmt: skip
+
+
+def settings(kind: str, port: int, token: str, working_dir: str, origins: list[str]) -> dict[str, Any]:
+    """Jupyter's configuration, by section. Only ``kind`` decides the names; all three servers behave alike."""
+    common: dict[str, Any] = {
+        "ip": "127.0.0.1", "port": port, "port_retries": 0, "open_browser": False, "allow_credentials": True,
+        "allow_remote_access": False, "quit_button": False, "shutdown_no_activity_timeout": 0,
+        "allow_root": True,
+        "allow_origin": origins[0] if len(origins) == 1 else "",
+        "allow_origin_pat": "^(?:{})$".format("|".join(map(re.escape, origins))) if len(origins) > 1 else "",
+    }  # fmt: skip
+    if kind == "notebook6":
+        app = {"notebook_dir": working_dir, "nbserver_extensions": {PACKAGE: True}, "token": token, "password": ""}
+        return {"NotebookApp": {**common, **app}}
+    app = {"root_dir": working_dir, "jpserver_extensions": {PACKAGE: True}}
+    if kind == "server1":
+        return {"ServerApp": {**common, **app, "token": token, "password": ""}}
+    identity = {"IdentityProvider": {"token": token}, "PasswordIdentityProvider": {"hashed_password": ""}}
+    return {"ServerApp": {**common, **app}, **identity}
+
+
+def spawn(directory: str, found: Found, bridge: str, working_dir: str, wish: Wish) -> subprocess.Popen[bytes]:
+    """Detached: its own session, all streams to the log, so that it outlives us and holds no channel open."""
+    env = {**os.environ, "JUPYTER_RUNTIME_DIR": os.path.join(directory, "runtime"), **wish.env}
+    programs, path = os.path.dirname(found.path), env.get("PATH", os.defpath)
+    if programs not in path.split(os.pathsep):
+        # `!pip install` in a notebook must meet the environment that its kernel runs in.
+        env["PATH"] = programs + os.pathsep + path
+    config = "--config=" + os.path.join(directory, CONFIG)
+    command = [found.path, os.path.join(directory, "boot.py"), found.kind, bridge, config, *wish.args]
+    detached: dict[str, Any] = {"start_new_session": True}
+    if os.name == "nt":
+        detached = {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
+    with open(os.open(os.path.join(directory, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
+        return subprocess.Popen(
+            command, cwd=working_dir, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached
+        )
+
+
+def record(directory: str, pid: int, port: int, found: Found, wish: Wish) -> dict[str, Any]:
+    """Writes down what runs here before it answers: if we are killed now, the next start finds it."""
+    info = {
+        "pid": pid, "port": port, "birth": processes.birth(pid), "python": found.python,
+        "jupyter_server": found.jupyter, "interpreter": found.path, "bridge": wish.bridge.version,
+        "bridge_digest": wish.bridge.digest, "digests": wish.digests(),
+    }  # fmt: skip
+    write_private(os.path.join(directory, INFO), json.dumps(info))
+    return info
+
+
+def wait_until_ours(directory: str, process: subprocess.Popen[bytes], port: int, token: str, answers: Answers) -> bool:
+    """True when the server proved itself, False when another program has its port. Raises ``Failure``."""
+    answers.say("Waiting for Jupyter to answer")
+    answering_since = None
+    while True:
+        if process.poll() is not None:
+            said = server.log_end(directory, token)
+            if re.search(r"port \d+ is already in use|Address already in use", said):
+                return False
+            raise did_not_start(f"Jupyter ended (status {process.returncode})", directory, said)
+        verdict = proof.check(port, token, timeout_s=5.0)
+        if verdict == "ours":
+            return True
+        if verdict != "silent":
+            answering_since = answering_since or time.monotonic()
+            if time.monotonic() - answering_since > WITHOUT_BRIDGE_S:
+                said = server.log_end(directory, token)
+                raise Failure("bridge-not-loaded", "Jupyter answers, but without the bridge", said)
+        if answers.remaining_s() == 0.0:
+            said = server.log_end(directory, token)
+            raise did_not_start("Jupyter did not answer in time", directory, said)
+        answers.tick(0.05)
+
+
+def did_not_start(what: str, directory: str, said: str) -> Failure:
+    space = os.statvfs(directory) if hasattr(os, "statvfs") else None
+    if os.strerror(errno.ENOSPC) in said or (space and space.f_bavail == 0):
+        return Failure("disk-full", "the machine's disk is full", "no space left for " + directory)
+    return Failure("jupyter-did-not-start", what, said or "it wrote nothing to its log")

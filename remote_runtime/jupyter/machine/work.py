@@ -1,0 +1,123 @@
+"""Carries out the client's orders: ``ensure``, ``stop``, ``purge``, ``log``."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import sys
+from typing import Any, TextIO
+
+from . import server
+from .answers import Answers, Failure, Hung
+from .folder import (
+    LOCK,
+    locked,
+    our_folder,
+    remove_server,
+    remove_unused,
+    server_directories,
+    server_directory,
+)  # fmt: skip
+from .orders import Wish, load_wish
+from .start import start
+
+WAITING = "Waiting for another remote-runtime that works on this server"
+
+
+def run(orders: dict[str, Any], stream: TextIO) -> int:
+    """The exit status. Everything else goes to ``stream`` as answers."""
+    answers = Answers(orders["marker"], stream, orders["within_s"])
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _leave)
+    try:
+        try:
+            _do(orders, answers)
+        except Failure as failure:
+            answers.error(failure.error)
+            return 1
+        except OSError as exc:
+            answers.error(_explain(exc).error)
+            return 1
+    except Hung:
+        return 1
+    return 0
+
+
+def ensure(directory: str, wish: Wish, answers: Answers) -> None:
+    """Answers the server. One that was started in vain, because nobody listens any more, is ended again."""
+    with locked(os.path.join(directory, LOCK), answers, why=WAITING):
+        running = server.find_healthy(directory, answers)
+        if running:
+            answers.result(_described(running, wish, started=False))
+            return
+        try:
+            running = start(directory, wish, answers)
+            answers.result(_described(running, wish, started=True))
+        except BaseException:
+            server.end(directory)
+            remove_server(directory)
+            remove_unused(answers)
+            raise
+
+
+def stop(directory: str, answers: Answers) -> dict[str, Any]:
+    """``stopped``, or ``gone``: it had ended before. In both cases nothing of it is left."""
+    if not os.path.isdir(directory):
+        return {"stopped": "gone"}
+    with locked(os.path.join(directory, LOCK), answers, why=WAITING):
+        answers.say("Stopping Jupyter")
+        lived = server.end(directory)
+        remove_server(directory)
+    remove_unused(answers)
+    return {"stopped": "stopped" if lived else "gone"}
+
+
+def purge(answers: Answers) -> dict[str, Any]:
+    """Remove our whole folder, unless servers run there: those of other computers are named, not ended."""
+    alive = [directory for directory in server_directories() if server.load(directory)]
+    if alive:
+        return {"purged": False, "alive": [os.path.basename(directory) for directory in alive]}
+    shutil.rmtree(our_folder(), ignore_errors=True)
+    return {"purged": not os.path.exists(our_folder()), "alive": []}
+
+
+def log(directory: str, offset: int | None, limit: int) -> dict[str, Any]:
+    text, following = server.read_log(directory, offset, limit)
+    token = server.token_in(directory)
+    return {"text": text.replace(token, "[token]") if token else text, "offset": following}
+
+
+def _do(orders: dict[str, Any], answers: Answers) -> None:
+    if orders["do"] == "ensure":
+        ensure(server_directory(orders["key"]), load_wish(orders), answers)
+    elif orders["do"] == "stop":
+        answers.result(stop(server_directory(orders["key"]), answers))
+    elif orders["do"] == "purge":
+        answers.result(purge(answers))
+    else:
+        answers.result(log(server_directory(orders["key"]), orders["offset"], orders["limit"]))
+
+
+def _described(running: server.Running, wish: Wish, *, started: bool) -> dict[str, Any]:
+    known = running.info.get("digests", {})
+    return {
+        "port": running.port, "pid": running.pid, "token": running.token, "directory": running.directory,
+        "started_by_us": started, "jupyter_server": running.info["jupyter_server"],
+        "bridge": running.info["bridge"], "python": running.info["python"],
+        "interpreter": running.info["interpreter"], "notes": running.info.get("notes", []),
+        "needs_restart": [key for key, digest in wish.digests().items() if known.get(key) != digest],
+    }  # fmt: skip
+
+
+def _explain(exc: OSError) -> Failure:
+    path = str(exc.filename or our_folder())
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Failure("disk-full", "the machine's disk is full", "no space left for " + path)
+    return Failure("folder-unusable", "our folder on the machine cannot be used", f"{path}: {exc.strerror}")
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)

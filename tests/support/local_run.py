@@ -1,0 +1,106 @@
+"""``model.Run`` on this computer, as another machine: its own HOME, its own PATH, login files that print."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from remote_runtime.model import Outcome
+from remote_runtime.waits import Deadline
+
+
+class LocalMachine:
+    """``run`` executes there. ``path``: the folders on its PATH; ``banner``: what its login files print."""
+
+    def __init__(self, home: Path, *, path: Sequence[str] | None = None, banner: str = "") -> None:
+        self.home = home
+        self.home.mkdir(exist_ok=True)
+        self.banner = banner
+        self.runs = 0
+        self.environ = {
+            "HOME": str(home),
+            "PATH": os.pathsep.join(path or [str(Path(sys.executable).parent), "/usr/bin", "/bin"]),
+            "LANG": "C.UTF-8",
+            **{name: value for name, value in os.environ.items() if name.startswith("PIP_")},
+        }
+
+    @property
+    def folder(self) -> Path:
+        return self.home / ".local" / "share" / "remote-runtime"
+
+    def run(
+        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+    ) -> Outcome:
+        self.runs += 1
+        for line in self.banner.splitlines():
+            on_line(line)
+        try:
+            with _process(command, self.environ) as process:
+                lines: queue.Queue[str | None] = queue.Queue()
+                _in_thread(_read, process, lines)
+                _in_thread(_feed, process, stdin)
+                while (line := lines.get(timeout=deadline.remaining_s())) is not None:
+                    on_line(line)
+                status = process.wait(deadline.remaining_s())
+                return Outcome(status, process.stderr.read().decode()[-8192:] if process.stderr else "")
+        except FileNotFoundError:
+            return Outcome(127, "not found")
+
+
+def processes_with(text: str) -> dict[int, str]:
+    """The processes whose command line or environment names ``text``: pid → command line."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                environ = (entry / "environ").read_bytes().decode(errors="replace")
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue
+            if (text in command or text in environ) and state != "Z":
+                found[int(entry.name)] = command
+    return found
+
+
+@contextmanager
+def _process(command: Sequence[str], environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """When it is left early its pipes are closed and no signal is sent, as sshd does it when a connection dies."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(list(command), stdin=pipe, stdout=pipe, stderr=pipe, env=environ, cwd=environ["HOME"])
+    try:
+        yield process
+    finally:
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream and not stream.closed:
+                stream.close()
+        process.wait(30)
+
+
+def _read(process: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> None:
+    try:
+        for line in process.stdout or ():
+            lines.put(line.decode().rstrip("\n"))
+    except ValueError:
+        return  # closed because the reader left
+    finally:
+        lines.put(None)
+
+
+def _feed(process: subprocess.Popen[bytes], stdin: bytes) -> None:
+    if process.stdin:
+        try:
+            process.stdin.write(stdin)
+            process.stdin.close()
+        except (OSError, ValueError):
+            return  # it ended without reading
+
+
+def _in_thread(work: Callable[..., None], *args: object) -> None:
+    threading.Thread(target=work, args=args, daemon=True).start()
