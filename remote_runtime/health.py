@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from .errors import HealthError, MachineError
-from .identity import prove
 from .model import Health, Secret, Verdict
-from .pump import SocketStream
+from .tunnel.identity import prove
+from .tunnel.pump import SocketStream
 from .untrusted import clean_line
 from .waits import Deadline
 

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from .errors import HealthError, MachineError
+from .errors import DeadlinePassed, HealthError, MachineError
 from .model import Outcome
-from .pump import SocketStream
+from .tunnel.pump import SocketStream
 from .untrusted import clean
 from .waits import Deadline
 
@@ -84,8 +84,9 @@ class LocalSession:
     def _converse(
         self, child: subprocess.Popen[bytes], stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
     ) -> Outcome:
-        assert child.stdin and child.stdout and child.stderr  # noqa: S101  # all three were asked for above
-        lines: queue.Queue[bytes | None] = queue.Queue(1024)
+        if not (child.stdin and child.stdout and child.stderr):
+            raise ValueError("the child was started without pipes")
+        lines: queue.Queue[bytes | None] = queue.Queue()
         errors: list[bytes] = []
         threads = [
             threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True),
@@ -115,8 +116,6 @@ def search_path(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _next(lines: queue.Queue[bytes | None], deadline: Deadline) -> bytes | None:
-    from .errors import DeadlinePassed
-
     while True:
         deadline.check()
         try:

@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Iterable
 
-from .errors import LocalError
+from ..errors import LocalError
 
 FIRST_PORT = 8888
 AUTO_PORTS = 20

@@ -14,9 +14,9 @@ import secrets
 import selectors
 from typing import Protocol
 
-from .errors import HealthError
-from .model import Secret
-from .waits import Deadline
+from ..errors import HealthError
+from ..model import Secret
+from ..waits import Deadline
 
 LARGEST_ANSWER = 16 << 10
 

@@ -14,11 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from .errors import RemoteRuntimeError
+from ..errors import RemoteRuntimeError
+from ..model import Secret
+from ..waits import Deadline
 from .identity import Stream, prove
-from .model import Secret
 from .pump import Way, pump, reset
-from .waits import Deadline
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1024

@@ -1,0 +1,212 @@
+"""The story of `up`: find the machine, enter it, start Jupyter, lead a local port to it, check the whole path.
+
+``ensure`` is idempotent: a repair is the same story with what still holds skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from . import health, jupyter
+from .errors import RemoteRuntimeError
+from .machines import Machines, Session
+from .model import Ask, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
+from .tunnel import ports
+from .tunnel.front import Front
+from .tunnel.pulse import Pulse
+from .waits import Deadline
+from .ways import OpenWay, open_way
+
+UNDO_S = 120.0
+
+
+class Telling(Protocol):
+    """Where the story is told: a ``step`` begins, a detail of it changes (the call itself), a ``note`` stays."""
+
+    def __call__(self, text: str) -> None: ...
+    def step(self, text: str) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass
+class Held:
+    """The live things of one runtime. They survive repairs, each until it is found dead."""
+
+    front: Front | None = None
+    extras: list[Front] = field(default_factory=list)
+    instance: Instance | None = None
+    session: Session | None = None
+    pulse: Pulse | None = None
+    way: OpenWay | None = None
+    server: Server | None = None
+
+    def let_go(self) -> None:
+        """Drop the link; ports stay bound and hold new connections."""
+        for front in self.fronts():
+            front.hold()
+        if self.pulse is not None:
+            self.pulse.stop()
+        way, session, self.way, self.session = self.way, self.session, None, None
+        for thing in (way, session):
+            if thing is not None:
+                thing.close()
+
+    def close(self) -> None:
+        self.let_go()
+        for front in self.fronts():
+            front.close()
+        self.front, self.extras = None, []
+
+    def fronts(self) -> list[Front]:
+        return [*self.extras, *([self.front] if self.front else [])]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
+    that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
+    instance that an earlier keeper started and did not live to put back."""
+
+    profile: Profile
+    client_id: str
+    machines: Machines
+    tell: Telling
+    ask: Ask
+    record: Callable[..., None]
+    remembered_port: int | None = None
+    owed: Instance | None = None
+
+
+def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Health:
+    """Bring it up, or back. ``start``: whether a machine that does not run may be started.
+
+    Raises ``RemoteRuntimeError``; what this call did is undone then, and its ``remains`` says what could not be.
+    """
+    undo = _Undo(story.tell)
+    try:
+        with ExitStack() as stack:
+            stack.callback(held.let_go)
+            stack.callback(undo.run)
+            _bind(story, held, undo)
+            _enter(story, held, undo, deadline, start=start)
+            _serve(story, held, undo, deadline)
+            seen = _open(story, held, deadline)
+            stack.pop_all()
+            return seen
+    except RemoteRuntimeError as error:
+        error.remains = tuple(undo.remains)
+        raise
+
+
+def _bind(story: Story, held: Held, undo: _Undo) -> None:
+    if held.front is not None:
+        return
+    wanted = story.profile.forward
+    undo.add("", held.close)
+    held.front = Front(ports.bind(wanted.local_port, story.remembered_port))
+    held.extras = [Front(ports.bind(extra.local_port), http=False) for extra in wanted.extra]
+    if story.remembered_port not in (None, held.front.port) and wanted.local_port != held.front.port:
+        story.tell.note(f"Local port {story.remembered_port} is in use now; this runtime has {held.front.port}")
+    story.record(local_port=held.front.port)
+
+
+def _enter(story: Story, held: Held, undo: _Undo, deadline: Deadline, *, start: bool) -> None:
+    if held.session is not None and not held.session.closed:
+        return
+    profile, machines, tell = story.profile, story.machines, story.tell
+    if held.instance is None:
+        tell.step("Finding the machine")
+        if not machines.is_there(profile):
+            undo.add("", lambda: machines.release(profile, Deadline(UNDO_S)))
+
+        def started(instance: Instance) -> None:
+            story.record(instance=instance)
+            undo.add(
+                f"putting {instance.name} back to {instance.started_from}",
+                lambda: machines.put_back(profile, instance, tell=tell, deadline=Deadline(UNDO_S)),
+            )
+
+        within = deadline.shorter(profile.timeouts.instance_s)
+        found = machines.find(profile, start=start, tell=tell, deadline=within, started=started)
+        if story.owed is not None and story.owed.started_from and found.started_from is None:
+            found = replace(found, started_from=story.owed.started_from)
+            started(found)
+        held.instance = found
+        story.record(instance=found)
+    tell.step(f"Connecting to {held.instance.name}")
+    within = deadline.shorter(profile.timeouts.ssh_s)
+    held.session = machines.connect(profile, held.instance, ask=story.ask, tell=tell, deadline=within)
+    held.pulse = Pulse(held.session, profile.ssh.keepalive_s)
+
+
+def _serve(story: Story, held: Held, undo: _Undo, deadline: Deadline) -> None:
+    session, profile = held.session, story.profile
+    if session is None:
+        raise ValueError("there is no session to serve from")
+    story.tell.step("Starting Jupyter")
+    wanted = jupyter.Wanted(profile.name, story.client_id, profile.jupyter, profile.colab.origins)
+
+    def stop() -> None:
+        jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4))
+
+    server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=deadline.shorter(profile.timeouts.jupyter_s))
+    if server.started_by_us:
+        undo.add("stopping Jupyter", stop)
+    for note in server.notes:
+        story.tell.note(note)
+    held.server = server
+    story.record(server=server)
+
+
+def _open(story: Story, held: Held, deadline: Deadline) -> Health:
+    front, session, server = held.front, held.session, held.server
+    if front is None or session is None or server is None or held.instance is None:
+        raise ValueError("the tunnel is opened last")
+    story.tell.step("Opening the tunnel")
+    if held.way is None or held.way.closed or held.way.port != server.port:
+        held.way = open_way(
+            story.profile, story.machines, held.instance, session, server.port, tell=story.tell, deadline=deadline
+        )
+    front.through(held.way, server.token)
+    for extra, at in zip(held.extras, story.profile.forward.extra, strict=True):
+        extra.through(held.way.to(at.host, at.remote_port), None)
+    story.record(forwards=_forwards(front, server, story.profile.forward.extra))
+    story.tell.step("Checking the path as Colab will use it")
+    return health.wait_until_ready(
+        door(front.port, server.token, story.profile), deadline.shorter(story.profile.timeouts.ready_s)
+    )
+
+
+def door(port: int, token: Secret, profile: Profile) -> health.Door:
+    return health.Door(port, token, profile.colab.origins)
+
+
+def _forwards(front: Front, server: Server, extras: tuple[ExtraForward, ...]) -> tuple[Forward, ...]:
+    return (
+        Forward(front.port, f"127.0.0.1:{server.port}"),
+        *(Forward(extra.local_port, f"{extra.host}:{extra.remote_port}") for extra in extras),
+    )
+
+
+class _Undo:
+    """What was done, to be taken back in reverse. A step that fails does not keep the others from their turn."""
+
+    def __init__(self, tell: Telling) -> None:
+        self._tell = tell
+        self._steps: list[tuple[str, Callable[[], None]]] = []
+        self.remains: list[str] = []
+
+    def add(self, what: str, step: Callable[[], None]) -> None:
+        self._steps.append((what, step))
+
+    def run(self) -> None:
+        for what, step in reversed(self._steps):
+            try:
+                if what:
+                    self._tell.step(f"Undoing: {what}")
+                step()
+            except RemoteRuntimeError as error:
+                self.remains.append(f"{what or 'cleaning up'} failed: {error}")

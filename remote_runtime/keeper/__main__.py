@@ -1,0 +1,90 @@
+"""Orders come as one JSON line on stdin: ``{"name", "profile", "port", "extra", "within_s"}``."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import logging
+import os
+import signal
+import sys
+
+from .. import __version__, locks, runtimes, ssh
+from ..errors import DeadlinePassed, RemoteRuntimeError
+from ..logs import keep_log
+from ..machines import Machines
+from ..model import Runtime
+from ..waits import Deadline
+from .life import Keeper
+from .orders import Orders
+from .reception import asked_for
+from .record import Record, now
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    name = sys.argv[1]
+    faulthandler.enable()
+    message = json.loads(sys.stdin.buffer.readline())
+    state = runtimes.open_state(os.environ)
+    keep_log(state.of(name, "log"))
+    try:
+        with locks.held(state.of(name, "alive"), Deadline(2.0)):
+            return _live(state, name, message)
+    except DeadlinePassed:
+        log.info("another keeper already lives for %s", name)
+        return 0
+
+
+def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> int:
+    orders = Orders()
+    for end in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, end), lambda *_: orders.terminate())
+    profile = asked_for(message)
+    known = runtimes.remembered(state, name)
+    left = _left_behind(state, name)
+    runtime = Runtime(
+        name=name,
+        profile_path=str(profile.path),
+        target={key: str(value) for key, value in vars(profile.target).items() if value and isinstance(value, str)},
+        client_id=left.client_id if left else known.client_id,
+        instance=left.instance if left else None,
+        server=left.server if left else None,
+        unfinished=left.unfinished if left else True,
+        keeper_pid=os.getpid(),
+        since=now(),
+        tool_version=__version__,
+    )
+    machines = Machines(state, dict(os.environ), ssh.Keys())
+    within_s = message.get("within_s")
+    keeper = Keeper(
+        state=state,
+        profile=profile,
+        machines=machines,
+        record=Record(state, runtime),
+        orders=orders,
+        remembered_port=left.local_port if left and left.local_port else known.local_port,
+        within_s=float(within_s) if isinstance(within_s, (int, float)) else None,
+    )
+    log.info("keeper %d of %s, remote-runtime %s", os.getpid(), name, __version__)
+    try:
+        keeper.live()
+    except Exception:
+        log.exception("a bug of ours")
+        return 3
+    log.info("the keeper ends")
+    return 0
+
+
+def _left_behind(state: runtimes.StateDir, name: str) -> Runtime | None:
+    """What a keeper that died did not take away. A file that cannot be read is replaced."""
+    try:
+        return runtimes.load(state, name)
+    except RemoteRuntimeError as error:
+        log.warning("%s", error)
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Those who watch a keeper work: every attached `up` is told what happens, and asked what only a person knows."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass
+
+from ..control import Channel, Message
+from ..errors import RemoteRuntimeError, from_code
+from ..waits import Deadline
+
+ANSWER_S = 120.0
+
+
+@dataclass(eq=False)
+class Member:
+    """One attached command. ``interactive``: a person sits there. ``ties``: when it leaves, the runtime goes down."""
+
+    channel: Channel
+    interactive: bool
+    ties: bool
+
+
+class Audience:
+    """Keeps the events of the present piece of work, so that who comes late has seen everything."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._members: list[Member] = []
+        self._history: list[Message] = []
+        self._numbers = itertools.count(1)
+        self._question: Message | None = None
+        self._answer: str | None = None
+        self._answered = threading.Event()
+        self.arrived = threading.Event()
+
+    # ── how the story is told (``bringup.Telling``) ──
+
+    def __call__(self, text: str) -> None:
+        self.send({"event": "detail", "text": text})
+
+    def step(self, text: str) -> None:
+        self.send({"event": "step", "text": text})
+
+    def note(self, text: str) -> None:
+        self.send({"event": "note", "text": text})
+
+    def begin(self) -> None:
+        """A new piece of work: what was told before is history of another one."""
+        with self._lock:
+            self._history.clear()
+
+    def send(self, event: Message) -> None:
+        with self._lock:
+            self._history.append(event)
+            members = list(self._members)
+        for member in members:
+            self._send_to(member, event)
+
+    def join(self, member: Member) -> None:
+        with self._lock:
+            self._members.append(member)
+            for event in self._history:
+                self._send_to(member, event)
+            if self._question is not None and member.interactive:
+                self._send_to(member, self._question)
+        self.arrived.set()
+
+    def leave(self, member: Member) -> bool:
+        """Returns whether nobody is left."""
+        with self._lock:
+            if member in self._members:
+                self._members.remove(member)
+            return not self._members
+
+    def ask(self, prompt: str, *, secret: bool, code: str, deadline: Deadline) -> str:
+        """The answer of the first who gives one. Raises the error of that code when nobody can, or ``Interrupted``."""
+        with self._lock:
+            self._answer = None
+            self._answered.clear()
+            question = {"event": "ask", "id": next(self._numbers), "prompt": prompt, "secret": secret}
+            self._question = question
+            someone = [member for member in self._members if member.interactive]
+            for member in someone:
+                self._send_to(member, question)
+        try:
+            limit = deadline.shorter(ANSWER_S)
+            while someone and not limit.passed():
+                if self._answered.wait(0.2):
+                    break
+                deadline.check()
+            if self._answer is None:
+                raise unanswered(code, prompt, asked=bool(someone))
+            return self._answer
+        finally:
+            with self._lock:
+                self._question = self._answer = None
+
+    def answer(self, message: Message) -> None:
+        """What a member said to a question; answers to other questions come too late and are dropped."""
+        with self._lock:
+            text = message.get("text")
+            if self._question is not None and message.get("id") == self._question["id"]:
+                self._answer = text if isinstance(text, str) else None
+                self._answered.set()
+
+    def _send_to(self, member: Member, event: Message) -> None:
+        try:
+            member.channel.send(event)
+        except OSError:
+            # It is leaving: its own thread sees the end of the connection and takes it off the list.
+            return
+
+
+def unanswered(code: str, prompt: str, *, asked: bool) -> RemoteRuntimeError:
+    """The error for a question that nobody answered."""
+    why = "the question was not answered" if asked else "no terminal is there to ask on"
+    return from_code(
+        code, f"An answer is needed: {prompt}", why, "Run `remote-runtime up` in a terminal, or use an ssh-agent"
+    )

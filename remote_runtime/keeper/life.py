@@ -1,0 +1,277 @@
+"""The background process of one runtime: it brings it up, holds the tunnel, watches, repairs, and takes it down.
+
+It holds ``NAME.alive`` while it lives, is the only writer of ``NAME.json``, and is spoken to over the control channel.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from dataclasses import dataclass, replace
+
+from .. import bringup, control, health, runtimes, takedown
+from ..control import Channel, Message
+from ..errors import Interrupted, LocalError, RemoteRuntimeError
+from ..machines import Machines
+from ..model import Health, Profile, Verdict
+from ..report import as_document, as_stopped
+from ..waits import Deadline
+from .audience import Audience
+from .orders import Order, Orders
+from .reception import Reception
+from .record import Record, now
+
+log = logging.getLogger(__name__)
+ARRIVAL_S = 15.0
+TICK_S = 0.5
+GLANCE_EVERY_S = 15.0
+GLANCE_S = 10.0
+REPAIR_S = 180.0
+RECONNECT_S = 15.0
+LONGEST_PAUSE_S = 30.0
+VERDICTS: dict[str, Verdict] = {
+    "stranger-answered": "stranger",
+    "ssh-unreachable": "reconnecting",
+    "not-answering": "reconnecting",
+    "deadline-passed": "reconnecting",
+}
+
+
+@dataclass
+class Keeper:
+    """One life. ``within_s``: the deadline of the whole `up`, None for the profile's own limits."""
+
+    state: runtimes.StateDir
+    profile: Profile
+    machines: Machines
+    record: Record
+    orders: Orders
+    remembered_port: int | None
+    within_s: float | None = None
+
+    def __post_init__(self) -> None:
+        self._held = bringup.Held()
+        self._audience = Audience()
+        self._stands = False
+        self._owed = self.record.runtime.instance if self.record.runtime.unfinished else None
+
+    def live(self) -> None:
+        """Returns when the runtime is down or did not come up. Raises only what is a bug."""
+        reception = Reception(self.orders, self._audience, self.record, self._door, lambda: self._stands)
+        self.record.update()
+        with control.serving(self.state, self.profile.name, reception):
+            try:
+                if not self._audience.arrived.wait(ARRIVAL_S):
+                    self._end(Interrupted("nobody waits for this runtime"))
+                elif self._bring_up():
+                    self._watch()
+            except Exception:
+                self._held.close()
+                self.record.update(state="down", why="the background process failed; its log has the details")
+                self._audience.send({"event": "bug", "log": str(self.state.of(self.profile.name, "log"))})
+                raise
+
+    def _bring_up(self) -> bool:
+        limits = self.profile.timeouts
+        budget_s = self.within_s or limits.instance_s + limits.ssh_s + limits.jupyter_s + limits.ready_s
+        try:
+            deadline = Deadline(budget_s, self.orders.called_off)
+            self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
+        except RemoteRuntimeError as error:
+            self._end(error)
+            return False
+        return True
+
+    def _end(self, error: RemoteRuntimeError) -> None:
+        """It did not come up: nothing is left, or the state file says what is."""
+        log.warning("did not come up: %s: %s", error.code, error)
+        self._held.close()
+        runtime = self.record.runtime
+        if error.remains or not runtime.unfinished:
+            why = "; ".join(error.remains) or "its server may still run on the machine"
+            self.record.update(state="down", why=why, last_error=error.as_dict())
+        else:
+            self.record.forget()
+        self._audience.send({"event": "failed", "error": error.as_dict(), "remains": list(error.remains)})
+        for order in self.orders.rest():
+            status = runtime.instance.status if runtime.instance else None
+            end = takedown.Stopped(runtime.name, True, "unknown" if error.remains else "gone", status, error.remains)
+            _reply(order.channel, {"event": "stopped", **as_stopped(end)})
+
+    def _ready(self, seen: Health) -> None:
+        runtime = self.record.runtime
+        remembered = runtimes.Remembered(runtime.client_id, runtime.local_port)
+        runtimes.remember(self.state, runtime.name, remembered)
+        since = runtime.since if self._stands else now()
+        self._stands, self._owed = True, None
+        self.record.update(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None)
+        log.info("ready on local port %s", runtime.local_port)
+        self._audience.send({"event": "ready", "runtime": as_document(self.record.runtime)})
+
+    def _watch(self) -> None:
+        glanced_at = time.monotonic()
+        while not self.orders.terminated:
+            order = self.orders.next(TICK_S)
+            if order is not None and order.op == "down":
+                return self._take_down(order)
+            if order is not None and order.op == "up":
+                self._up_again(order)
+            due = time.monotonic() - glanced_at > GLANCE_EVERY_S or (order is not None and order.op == "look")
+            trouble = self._trouble(look=due)
+            if trouble is not None and not self._repair(*trouble):
+                return None
+            if due or trouble is not None:
+                glanced_at = time.monotonic()
+        self.record.update(state="down", why="the background process was told to end; the server may still run")
+        self._held.close()
+        return None
+
+    def _trouble(self, *, look: bool) -> tuple[Verdict, str] | None:
+        session, way, front = self._held.session, self._held.way, self._held.front
+        if session is None or session.closed:
+            return "reconnecting", session.why_closed if session else "there is no connection"
+        if way is None or way.closed:
+            return "reconnecting", "the tunnel ended"
+        if front is None or not (look or front.failure is not None):
+            return None
+        front.failure = None
+        try:
+            seen = health.glance(self._door(), Deadline(GLANCE_S, self.orders.called_off))
+        except Interrupted:
+            return None  # an order waits; it comes first
+        if seen.verdict != "ready":
+            return seen.verdict, seen.why
+        self.record.update(state="ready", why="", rtt_ms=seen.rtt_ms)
+        return None
+
+    def _repair(self, verdict: Verdict, why: str) -> bool:
+        """Try until it stands again. Returns False when it was taken down instead."""
+        log.warning("%s: %s", verdict, why)
+        self.record.update(state=verdict, why=why)
+        attempt = 0
+        while not self.orders.terminated:
+            attempt += 1
+            try:
+                self._look_up(attempt)
+                deadline = Deadline(REPAIR_S, self.orders.called_off)
+                seen = bringup.ensure(self._story(hurried=True), self._held, start=False, deadline=deadline)
+                self.record.update(reconnects=self.record.runtime.reconnects + 1)
+                self._ready(seen)
+                return True
+            except RemoteRuntimeError as error:
+                self._failed_again(attempt, error)
+            pause_s = min(LONGEST_PAUSE_S, 2.0 ** min(attempt - 1, 5))
+            order = self.orders.next(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+            if order is not None and order.op == "down":
+                self._take_down(order)
+                return False
+            if order is not None and order.op == "up" and self._up_again(order):
+                return True
+        return True
+
+    def _failed_again(self, attempt: int, error: RemoteRuntimeError) -> None:
+        log.warning("attempt %d: %s: %s", attempt, error.code, error)
+        if not isinstance(error, Interrupted):
+            verdict = VERDICTS.get(error.code, "unreachable")
+            self.record.update(state=verdict, why=str(error), last_error=error.as_dict())
+
+    def _look_up(self, attempt: int) -> None:
+        """Ask where the machine is now: after the first failures, then rarely. Raises what makes a try vain."""
+        session = self._held.session
+        if (session is not None and not session.closed) or not (attempt in (2, 4, 8) or attempt % 10 == 0):
+            return
+        try:
+            within = Deadline(60.0, self.orders.called_off)
+            found = self.machines.find(
+                self.profile, start=False, tell=self._audience, deadline=within, started=lambda instance: None
+            )
+            self._held.instance = found
+            self.record.update(instance=found)
+        except RemoteRuntimeError as error:
+            if error.code in ("instance-stopped", "instance-not-found", "interrupted"):
+                raise
+            log.info("the look-up failed: %s: %s", error.code, error)
+
+    def _up_again(self, order: Order) -> bool:
+        """Another `up` of a runtime that stands, or stood: the same story, of which most still holds."""
+        try:
+            if order.profile is not None:
+                self._adopt(order.profile)
+            if self._held.session is None or self._held.session.closed:
+                self._held.instance = None
+            deadline = Deadline(self.within_s or REPAIR_S, self.orders.called_off)
+            self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
+        except RemoteRuntimeError as error:
+            self._failed_again(0, error)
+            self._audience.send({"event": "failed", "error": error.as_dict(), "remains": list(error.remains)})
+            return False
+        return True
+
+    def _adopt(self, profile: Profile) -> None:
+        """A changed profile restarts the tunnel, never the kernels. Raises ``LocalError`` for another machine."""
+        if profile.target != self.profile.target:
+            raise LocalError(
+                "busy",
+                f"{profile.name} is up on another machine than its profile names now",
+                f"it was brought up from {self.profile.path}",
+                f"`remote-runtime down {profile.name}` first",
+            )
+        if profile.forward != self.profile.forward:
+            self._audience.note("The profile's forward has changed: the tunnel is opened anew")
+            self.remembered_port = self.record.runtime.local_port
+            self._held.close()
+        elif profile.ssh != self.profile.ssh:
+            self._audience.note("The profile's ssh has changed: the connection is made anew")
+            self._held.let_go()
+        self.profile = profile
+        self.record.update(profile_path=str(profile.path))
+
+    def _take_down(self, order: Order) -> None:
+        def tell(text: str) -> None:
+            _reply(order.channel, {"event": "step", "text": text})
+
+        end = takedown.take_down(
+            self.record.runtime, self.profile, self._held, self.machines, order.wish, tell=tell, ask=self._ask
+        )
+        if end.remains:
+            self.record.update(state="down", why="; ".join(end.remains))
+        else:
+            self.record.forget()
+        taken = Interrupted("it was taken down").as_dict()
+        self._audience.send({"event": "failed", "error": taken, "remains": []})
+        _reply(order.channel, {"event": "stopped", **as_stopped(end)})
+
+    def _story(self, *, hurried: bool = False) -> bringup.Story:
+        profile = self.profile
+        if hurried:  # the last known address is tried often, not long
+            limits = replace(profile.timeouts, ssh_s=min(RECONNECT_S, profile.timeouts.ssh_s))
+            profile = replace(profile, timeouts=limits)
+        return bringup.Story(
+            profile=profile,
+            client_id=self.record.runtime.client_id,
+            machines=self.machines,
+            tell=self._audience,
+            ask=self._ask,
+            record=self.record.update,
+            remembered_port=self.remembered_port,
+            owed=self._owed,
+        )
+
+    def _ask(self, prompt: str, *, secret: bool, code: str) -> str:
+        deadline = Deadline(600.0, self.orders.called_off)
+        return self._audience.ask(prompt, secret=secret, code=code, deadline=deadline)
+
+    def _door(self) -> health.Door:
+        runtime = self.record.runtime
+        if runtime.local_port is None or runtime.server is None:
+            raise ValueError("there is no door before the runtime is ready")
+        return bringup.door(runtime.local_port, runtime.server.token, self.profile)
+
+
+def _reply(channel: Channel | None, message: Message) -> None:
+    if channel is not None:
+        try:
+            channel.send(message)
+        except OSError:
+            log.info("the command that asked has left")

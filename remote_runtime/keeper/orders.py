@@ -1,0 +1,62 @@
+"""What a keeper is asked to do, in order of arrival, and how work under way is called off for it."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..control import Channel
+from ..model import Profile
+from ..takedown import Wish
+
+
+@dataclass(frozen=True)
+class Order:
+    """``up``: bring it up again, as this profile says. ``down``: take it down and answer on the channel.
+    ``look``: something looks wrong, check now."""
+
+    op: Literal["up", "down", "look"]
+    wish: Wish = field(default_factory=Wish)
+    channel: Channel | None = None
+    profile: Profile | None = None
+
+
+class Orders:
+    """``called_off`` is set while an order waits that work under way must make room for."""
+
+    def __init__(self) -> None:
+        self.called_off = threading.Event()
+        self.terminated = False
+        self._queue: queue.Queue[Order] = queue.Queue()
+
+    def put(self, order: Order, *, call_off: bool) -> None:
+        self._queue.put(order)
+        if call_off:
+            self.called_off.set()
+
+    def call_off(self) -> None:
+        self.called_off.set()
+
+    def terminate(self) -> None:
+        """The process was told to end. Safe in a signal handler."""
+        self.terminated = True
+        self.called_off.set()
+
+    def next(self, within_s: float) -> Order | None:
+        """The next order, None if there is none in that time. Work may go on once none is left."""
+        try:
+            order = self._queue.get(timeout=0.01 if self.called_off.is_set() else within_s)
+        except queue.Empty:
+            order = None
+        if self._queue.empty() and not self.terminated:
+            self.called_off.clear()
+        return order
+
+    def rest(self) -> list[Order]:
+        """All that still wait."""
+        waiting = []
+        while not self._queue.empty():
+            waiting.append(self._queue.get())
+        return waiting

@@ -1,0 +1,111 @@
+"""Where a keeper receives the commands: each connection of the control channel, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .. import health, profiles
+from ..control import Channel, Message
+from ..errors import RemoteRuntimeError
+from ..model import ExtraForward, Profile
+from ..report import as_document
+from ..takedown import Wish
+from ..waits import Deadline
+from .audience import Audience, Member
+from .orders import Order, Orders
+from .record import Record
+
+log = logging.getLogger(__name__)
+STATUS_S = 3.0
+
+
+@dataclass(frozen=True)
+class Reception:
+    """``stands``: whether the runtime has been ready in this keeper's life."""
+
+    orders: Orders
+    audience: Audience
+    record: Record
+    door: Callable[[], health.Door]
+    stands: Callable[[], bool]
+
+    def __call__(self, channel: Channel) -> None:
+        message = channel.receive(10.0) or {}
+        op = message.get("op")
+        if op == "status":
+            self._freshen()
+            channel.send({"event": "runtime", "runtime": as_document(self.record.runtime)})
+        elif op == "down":
+            wish = Wish(message["keep_server"], message["instance"], message["purge"])
+            self.orders.put(Order("down", wish, channel), call_off=True)
+            _stay(channel)
+        elif op == "up":
+            self._attend(channel, message)
+
+    def _attend(self, channel: Channel, message: Message) -> None:
+        member = Member(channel, bool(message.get("interactive")), bool(message.get("foreground")))
+        again = self.stands()
+        if again:
+            self.audience.begin()
+        self.audience.join(member)
+        if again:
+            standing = self.record.runtime.state == "ready"
+            try:
+                self.orders.put(Order("up", profile=asked_for(message)), call_off=not standing)
+            except RemoteRuntimeError as error:
+                channel.send({"event": "failed", "error": error.as_dict(), "remains": []})
+        self._listen(member)
+        if self.audience.leave(member) and not self.stands():
+            self.orders.call_off()
+            _stay(channel)
+        elif member.ties:
+            self.orders.put(Order("down"), call_off=True)
+
+    def _listen(self, member: Member) -> None:
+        """Until it leaves, or asks to be let go."""
+        try:
+            while True:
+                said = member.channel.receive(1.0) or {}
+                if said.get("op") == "answer":
+                    self.audience.answer(said)
+                elif said.get("op") == "cancel":
+                    return
+        except (EOFError, OSError):
+            log.debug("a command has left")
+
+    def _freshen(self) -> None:
+        """What the file says may be seconds old: look once more before it is told as the truth."""
+        if self.record.runtime.state != "ready":
+            return
+        deadline = Deadline(STATUS_S)
+        seen = health.glance(self.door(), deadline)
+        if seen.verdict != "ready":
+            self.record.update(state=seen.verdict, why=seen.why)
+            self.orders.put(Order("look"), call_off=False)
+            return
+        try:
+            self.record.update(rtt_ms=seen.rtt_ms, kernels=len(health.kernels(self.door(), deadline)))
+        except RemoteRuntimeError as error:
+            log.info("the kernels could not be counted: %s", error)
+
+
+def asked_for(message: dict[str, Any]) -> Profile:
+    """The profile that an `up` names, with what its command line overrides. Raises ``UsageError``."""
+    profile = replace(profiles.load(message["profile"]), name=message["name"])
+    forward = profile.forward
+    if message.get("port") is not None:
+        forward = replace(forward, local_port=int(message["port"]))
+    extra = tuple(ExtraForward(**each) for each in message.get("extra", ()))
+    return replace(profile, forward=replace(forward, extra=forward.extra + extra))
+
+
+def _stay(channel: Channel) -> None:
+    """The connection closes when its thread ends: stay until the other side has heard the end of the story."""
+    try:
+        while True:
+            channel.receive(1.0)
+    except (EOFError, OSError):
+        return

@@ -1,0 +1,41 @@
+"""The log of a keeper: rotated, private, and without secrets whatever a library writes into it."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import re
+from io import TextIOWrapper
+from pathlib import Path
+
+LARGEST = 1 << 20
+KEPT = 2
+SECRETS = re.compile(
+    r"(?i)((?:token|_xsrf|password|passphrase)['\"]?\s*[=:]\s*['\"]?|bearer\s+|authorization:\s*\w+\s+)[^\s&'\"]+"
+)
+
+
+class _Private(logging.handlers.RotatingFileHandler):
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))
+
+
+class _Redacting(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+def redacted(text: str) -> str:
+    """``text`` with what follows ``token=`` and its like replaced by ``***``."""
+    return SECRETS.sub(r"\1***", text)
+
+
+def keep_log(path: Path) -> None:
+    """Everything this process logs goes to the file (0600), rotated at 1 MiB, two old ones kept."""
+    handler = _Private(path, maxBytes=LARGEST, backupCount=KEPT)
+    handler.setFormatter(_Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    logging.getLogger("paramiko").setLevel(logging.WARNING)

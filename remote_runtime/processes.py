@@ -1,0 +1,14 @@
+"""Processes that outlive the command that starts them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+
+def detached() -> dict[str, Any]:
+    """Arguments for ``Popen``: a session of its own, away from this terminal and its signals."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}

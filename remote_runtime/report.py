@@ -1,0 +1,49 @@
+"""A runtime as the commands' JSON shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .model import Runtime
+from .takedown import Stopped
+
+
+def as_document(runtime: Runtime) -> dict[str, Any]:
+    """RUNTIME of the JSON output; its ``url`` carries the token."""
+    instance, server = runtime.instance, runtime.server
+    return {
+        "name": runtime.name,
+        "state": runtime.state,
+        "why": runtime.why,
+        "url": runtime.url.reveal() if runtime.url and runtime.state != "down" else None,
+        "local_port": runtime.local_port,
+        "target": dict(runtime.target),
+        "instance": instance
+        and {"name": instance.name, "zone": instance.zone, "project": instance.project, "status": instance.status},
+        "server": server
+        and {
+            "port": server.port,
+            "pid": server.pid,
+            "jupyter_server": server.jupyter_server,
+            "bridge": server.bridge,
+            "kernels": runtime.kernels,
+            "python": server.python,
+        },
+        "forwards": [{"local": forward.local, "remote": forward.remote} for forward in runtime.forwards],
+        "keeper_pid": runtime.keeper_pid,
+        "since": runtime.since,
+        "reconnects": runtime.reconnects,
+        "rtt_ms": runtime.rtt_ms,
+        "last_error": runtime.last_error and dict(runtime.last_error),
+    }
+
+
+def as_stopped(stopped: Stopped) -> dict[str, Any]:
+    """One entry of ``stopped`` in `down`'s JSON."""
+    return {
+        "name": stopped.name,
+        "tunnel": stopped.tunnel,
+        "server": stopped.server,
+        "instance": stopped.instance.lower() if stopped.instance else None,
+        "remains": list(stopped.remains),
+    }
