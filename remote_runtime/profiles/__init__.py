@@ -1,0 +1,123 @@
+"""Profiles: YAML that says which machine and how, read into ``model.Profile``. The only user of yaml.
+
+A bad file is refused with everything that is wrong in it, each as ``file:line: key: what is wrong; what is allowed``.
+``places`` tells where profiles are looked up, ``keys`` holds the table of all keys.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..model import ExtraForward, Profile
+from .complaints import Wrong
+from .keys import PROFILE
+from .places import Origin, files, find, packaged_folder, why_no_name
+from .source import parse, read_text
+from .words import parse_forward
+
+__all__ = ["Found", "as_document", "as_yaml", "example_text", "extra_forward", "find_all", "load", "schema"]
+
+_MOST_COMPLAINTS = 50
+
+
+@dataclass(frozen=True)
+class Found:
+    """A profile's file. ``shadowed``: another file of this name is found before it. ``problem``: why it cannot be
+    used, in one line, None if it can."""
+
+    name: str
+    path: Path
+    origin: Origin
+    shadowed: bool
+    problem: str | None
+
+
+def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Profile:
+    """The profile of this name, looked up as ``places`` says, or in this file (a separator, ``.yaml`` or ``.yml``
+    makes it a path).
+
+    Raises ``UsageError``: ``profile-not-found``, or ``profile-invalid`` whose ``why`` has one complaint a line.
+    """
+    name, path = find(name_or_path, environ, cwd or Path.cwd())
+    return _read(name, path)
+
+
+def find_all(environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None) -> list[Found]:
+    """All profiles of all places, in the order of the look-up."""
+    found: list[Found] = []
+    for place, path in files(environ, cwd or Path.cwd()):
+        shadowed = any(earlier.name == path.stem for earlier in found)
+        found.append(Found(path.stem, path, place.origin, shadowed, _problem(path)))
+    return found
+
+
+def as_document(profile: Profile) -> dict[str, Any]:
+    """All keys with the values in effect, as a profile writes them. Secrets in ``jupyter.env`` (by their names) and in
+    URLs of ``jupyter.packages`` are ``***``."""
+    document: dict[str, Any] = PROFILE.show(profile)
+    jupyter = document["jupyter"]
+    jupyter["packages"] = [re.sub("(://)[^/@]*@", r"\1***@", package) for package in jupyter["packages"]]
+    return document
+
+
+def as_yaml(profile: Profile) -> str:
+    """``as_document`` as YAML text."""
+    import yaml
+
+    return yaml.safe_dump(as_document(profile), sort_keys=False, allow_unicode=True, width=100)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a profile, for editors. ``load`` checks more than a schema can say."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "remote-runtime profile"}
+    return head | PROFILE.as_json()
+
+
+def example_text() -> str:
+    """The annotated example with every key, to start a profile from."""
+    return read_text(packaged_folder() / "example.yaml")
+
+
+def extra_forward(text: str) -> ExtraForward:
+    """The forward that ``LOCAL:REMOTE`` or ``LOCAL:HOST:REMOTE`` describes. Raises ``UsageError`` ``usage``."""
+    forward = parse_forward(text)
+    if forward is None:
+        raise UsageError("usage", f"{text!r:.80} is not a forward", "allowed are LOCAL:REMOTE and LOCAL:HOST:REMOTE")
+    return forward
+
+
+def _read(name: str, path: Path) -> Profile:
+    try:
+        values = PROFILE.values(parse(read_text(path)), "")
+    except OSError as exc:
+        raise UsageError("profile-invalid", f"{path} cannot be read", exc.strerror or str(exc)) from exc
+    except Wrong as exc:
+        raise _invalid(name, path, exc) from exc
+    values.pop("version")
+    return Profile(name=name, path=path, **values)
+
+
+def _invalid(name: str, path: Path, mistakes: Wrong) -> UsageError:
+    complaints = [complaint.sentence(str(path)) for complaint in mistakes.complaints]
+    count = f"{len(complaints)} mistakes" if len(complaints) > 1 else "a mistake"
+    if len(complaints) > _MOST_COMPLAINTS:
+        complaints[_MOST_COMPLAINTS:] = [f"{path}: and {len(complaints) - _MOST_COMPLAINTS} more"]
+    hint = f"mend the file, then `remote-runtime profiles check {name}`; `profiles show example` has all keys"
+    return UsageError("profile-invalid", f"{path} has {count}", "\n".join(complaints), hint)
+
+
+def _problem(path: Path) -> str | None:
+    why = why_no_name(path.stem)
+    if why:
+        return why
+    try:
+        _read(path.stem, path)
+    except UsageError as exc:
+        return exc.why.splitlines()[0] if exc.why else exc.what
+    return None

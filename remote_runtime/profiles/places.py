@@ -1,0 +1,126 @@
+"""Where profiles are looked up, and what they may be called.
+
+``NAME.yaml`` is taken from the first of these that has it:
+
+1. ``environment``: each folder of ``$REMOTE_RUNTIME_PROFILES`` (separated by ``os.pathsep``)
+2. ``user``: ``profiles/`` in ``$REMOTE_RUNTIME_CONFIG_DIR``, else in the user's config directory
+3. ``packaged``: the ready ones that come with the program
+4. ``directory``: ``./profiles/``; last, so that a cloned repository cannot redefine a name that is in use
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import UsageError
+from .complaints import near_miss, quoted
+
+Origin = Literal["environment", "user", "packaged", "directory"]
+
+_SUFFIXES = (".yaml", ".yml")
+# Windows keeps these for devices, with any ending; refused everywhere, so that a profile works everywhere.
+_RESERVED = re.compile("(?i)(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\\..*)?")
+
+
+@dataclass(frozen=True)
+class Place:
+    origin: Origin
+    folder: Path
+
+
+def places(environ: Mapping[str, str], cwd: Path) -> tuple[Place, ...]:
+    """All folders in the order of the look-up; they may not exist."""
+    folders = [part for part in environ.get("REMOTE_RUNTIME_PROFILES", "").split(os.pathsep) if part]
+    return (
+        *(Place("environment", cwd / folder) for folder in folders),
+        Place("user", cwd / _config_folder(environ) / "profiles"),
+        Place("packaged", packaged_folder()),
+        Place("directory", cwd / "profiles"),
+    )
+
+
+def packaged_folder() -> Path:
+    """The folder of the ready profiles: inside an installed package, beside it in the source tree."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "ready_profiles"
+    return (
+        installed if installed.is_dir() or not (package.parent / "setup.cfg").is_file() else package.parent / "profiles"
+    )
+
+
+def find(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str, Path]:
+    """The name and the file of a profile. Raises ``UsageError`` ``profile-not-found``, or ``profile-invalid`` for a
+    name that cannot be one."""
+    if is_path(name_or_path):
+        path = cwd / name_or_path
+        if not path.is_file():
+            raise _not_found(f"there is no profile {quoted(name_or_path)}", "no such file", name_or_path, environ, cwd)
+        _refuse_name(path.stem, f"the file {quoted(name_or_path)}")
+        return path.stem, path
+    _refuse_name(name_or_path, "the profile")
+    looked_in = places(environ, cwd)
+    for place in looked_in:
+        path = place.folder / f"{name_or_path}.yaml"
+        if path.is_file():
+            return name_or_path, path
+    folders = ", ".join(str(place.folder) for place in looked_in)
+    raise _not_found(f"there is no profile {name_or_path}", f"looked in {folders}", name_or_path, environ, cwd)
+
+
+def files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Place, Path]]:
+    """Every ``*.yaml`` of every place, each file once, in the order of the look-up."""
+    seen: set[Path] = set()
+    for place in places(environ, cwd):
+        try:
+            inside = sorted(path for path in place.folder.iterdir() if path.suffix == ".yaml" and path.is_file())
+        except OSError:
+            continue  # A folder that is missing or closed to us holds no profiles.
+        for path in inside:
+            if path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield place, path
+
+
+def is_path(name_or_path: str) -> bool:
+    separators = "/" + os.sep + (os.altsep or "")
+    return name_or_path.endswith(_SUFFIXES) or any(separator in name_or_path for separator in separators)
+
+
+def why_no_name(name: str) -> str:
+    """What keeps ``name`` from being a profile's name; empty if nothing does."""
+    if not re.fullmatch("[A-Za-z0-9._-]+", name):
+        return "a name has only letters, digits, '.', '_' and '-'"
+    if len(name) > 64:
+        return "a name has at most 64 characters"
+    if name[0] in ".-" or name[-1] == ".":
+        return "a name starts with a letter, a digit or '_', and does not end with '.'"
+    if _RESERVED.fullmatch(name):
+        return "Windows reserves this name for a device"
+    return ""
+
+
+def _refuse_name(name: str, what: str) -> None:
+    why = why_no_name(name)
+    if why:
+        raise UsageError("profile-invalid", f"{what} cannot be called {quoted(name)}", why)
+
+
+def _not_found(what: str, why: str, wanted: str, environ: Mapping[str, str], cwd: Path) -> UsageError:
+    names = sorted({path.stem for _, path in files(environ, cwd)})
+    close = near_miss(Path(wanted).stem, names)
+    hint = "`remote-runtime profiles list` shows all profiles"
+    return UsageError("profile-not-found", what, why, f"{close} {hint}" if close else hint)
+
+
+def _config_folder(environ: Mapping[str, str]) -> Path:
+    override = environ.get("REMOTE_RUNTIME_CONFIG_DIR")
+    if override:
+        return Path(override)
+    import platformdirs
+
+    return platformdirs.user_config_path("remote-runtime", appauthor=False)

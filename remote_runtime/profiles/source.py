@@ -1,0 +1,125 @@
+"""The text of a profile as a tree of YAML nodes, which know their lines. Nothing is constructed from tags.
+
+Limits, so that a hostile file costs little: 1 MiB, 10 000 nodes (counted as often as aliases repeat them).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..untrusted import clean
+from .complaints import Complaint, Wrong, quoted, wrong
+
+if TYPE_CHECKING:
+    from yaml.nodes import MappingNode, Node
+
+MOST_BYTES = 1 << 20
+MOST_NODES = 10_000
+_TAG = "tag:yaml.org,2002:"
+
+
+def read_text(path: Path) -> str:
+    """Raises ``Wrong`` when the file is too large or not UTF-8, and ``OSError``."""
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise Wrong([Complaint(1, "", "the file is larger than 1 MiB", "a profile has a few dozen lines")])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        raise Wrong([Complaint(line, "", "these bytes are not UTF-8", "save the file as UTF-8")]) from exc
+
+
+def parse(text: str) -> Node:
+    """The root node of the one document in ``text``. Raises ``Wrong``."""
+    import yaml
+
+    try:
+        root: Node | None = yaml.compose(text, yaml.SafeLoader)
+    except yaml.MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        line = mark.line + 1 if mark else 1
+        raise Wrong([Complaint(line, "", "this is not YAML: " + _in_one_line(exc.problem or exc.context))]) from exc
+    except yaml.reader.ReaderError as exc:
+        line = text.count("\n", 0, exc.position) + 1
+        raise Wrong([Complaint(line, "", "this is not YAML: a control character", "remove it")]) from exc
+    except RecursionError as exc:
+        raise Wrong([Complaint(1, "", "the values are nested too deeply", "a profile has three levels")]) from exc
+    if root is None:
+        raise Wrong([Complaint(1, "", "the file is empty", "a profile needs version and target")])
+    _refuse_too_many_nodes(root)
+    return root
+
+
+def pairs(mapping: MappingNode, key: str) -> tuple[dict[str, tuple[Node, Node]], list[Complaint]]:
+    """The key and value nodes by the key's text, and complaints about keys given twice or not being words."""
+    from yaml.nodes import ScalarNode
+
+    found: dict[str, tuple[Node, Node]] = {}
+    complaints: list[Complaint] = []
+    for name, value in mapping.value:
+        if not isinstance(name, ScalarNode):
+            complaints += wrong(name, key, f"{kind_of(name)} cannot be a key").complaints
+        elif name.value in found:
+            first = found[name.value][0].start_mark.line + 1
+            complaints += wrong(name, inside(key, name.value), f"is given twice, first in line {first}").complaints
+        else:
+            found[name.value] = (name, value)
+    return found, complaints
+
+
+def inside(key: str, name: str) -> str:
+    """The dotted key of ``name`` in ``key``; safe to show."""
+    shown = name if name.replace("_", "").isalnum() and name.isascii() and len(name) < 60 else quoted(name)
+    return f"{key}.{shown}" if key else shown
+
+
+def tag_of(node: Node) -> str:
+    """YAML's own type without its prefix: ``str``, ``int``, ``float``, ``bool``, ``null``, ``seq``, ``map``, …"""
+    return str(node.tag).removeprefix(_TAG)
+
+
+def is_null(node: Node) -> bool:
+    return tag_of(node) == "null"
+
+
+def kind_of(node: Node) -> str:
+    """What the node is, in words, without its value (which may be a secret)."""
+    words = {
+        "str": "text",
+        "int": "a number",
+        "float": "a number",
+        "bool": "a YAML boolean",
+        "null": "nothing",
+        "seq": "a list",
+        "map": "a mapping",
+        "timestamp": "a YAML date",
+    }
+    return words.get(tag_of(node)) or f"something tagged {quoted(str(node.tag))}"
+
+
+def _refuse_too_many_nodes(root: Node) -> None:
+    sizes: dict[int, int] = {}
+    try:
+        size = _expanded_size(root, sizes)
+    except RecursionError as exc:
+        raise wrong(root, "", "an alias contains itself, or the values are nested too deeply") from exc
+    if size > MOST_NODES:
+        raise wrong(root, "", f"the file has more than {MOST_NODES} values", "aliases count as often as they are used")
+
+
+def _expanded_size(node: Node, sizes: dict[int, int]) -> int:
+    from yaml.nodes import CollectionNode, MappingNode
+
+    if not isinstance(node, CollectionNode):
+        return 1
+    if id(node) not in sizes:
+        children = [part for pair in node.value for part in pair] if isinstance(node, MappingNode) else node.value
+        sizes[id(node)] = 1 + sum(_expanded_size(child, sizes) for child in children)
+    return sizes[id(node)]
+
+
+def _in_one_line(text: str | None) -> str:
+    return clean(" ".join((text or "it cannot be parsed").split()), 200)

@@ -1,0 +1,259 @@
+"""What a profile with mistakes is told, and what loading one costs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import profiles
+from remote_runtime.errors import UsageError
+from remote_runtime.model import Attach, ExtraForward, GceTarget, Profile, SshTarget
+
+LOCAL = "version: 1\ntarget: {kind: local}\n"
+
+
+def complaints(folder: Path, text: str | bytes) -> list[str]:
+    """The complaints about a profile with this text, without the file's name."""
+    path = folder / "p.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(UsageError) as caught:
+        profiles.load(str(path))
+    assert caught.value.code == "profile-invalid"
+    lines = caught.value.why.splitlines()
+    assert all(line.startswith(f"{path}:") for line in lines)
+    return [line.removeprefix(f"{path}:") for line in lines]
+
+
+def read(folder: Path, text: str) -> Profile:
+    path = folder / "p.yaml"
+    path.write_text(text)
+    return profiles.load(str(path))
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = (
+        "version: 1\ntarget:\n  kind: gce\n  instnce: x\n  instance: Bad_Name\nssh:\n  port: '22'\n  host_key: off\n"
+        "on_down: {instance: delete}\n"
+    )
+    told = complaints(tmp_path, text)
+    assert [line.split(": ")[0] + ":" + line.split(": ")[1] for line in told] == [
+        "4:target.instnce", "5:target.instance", "7:ssh.port", "8:ssh.host_key", "9:on_down.instance",
+    ]  # fmt: skip
+    assert "did you mean instance?" in told[0]
+    assert "remove the quotes" in told[2]
+    assert "YAML boolean" in told[3]
+    assert told[4].endswith('"delete" is not allowed; keep, stop or suspend')
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "1: the file is empty"),
+        ("# only a comment\n", "1: the file is empty"),
+        ("version: 1\ntarget: [\n", "3: this is not YAML: "),
+        ("version: 1\n\ttarget: x\n", "2: this is not YAML: "),
+        ("version: 1\nssh: {user: *nobody}\n", "2: this is not YAML: found undefined alias"),
+        ("version: 1\n---\nversion: 1\n", "2: this is not YAML: but found another document"),
+        ("version: 1\nssh:\n  user: a\x07b\n", "3: this is not YAML: a control character"),
+        ("- a\n", "1: is a list, not a mapping"),
+        ("just words\n", "1: is text, not a mapping"),
+        ("[" * 5000, "1: the values are nested too deeply"),
+        (b"version: 1\nssh: {user: \xff}\n", "2: these bytes are not UTF-8"),
+        (b"#" * (1 << 20) + b"#", "1: the file is larger than 1 MiB"),
+        ("version: 1\ntarget: !!python/object:os.system {kind: local}\n", "2: target: is something tagged"),
+        ("version: 1\ntarget: &a {kind: local, b: *a}\n", "1: an alias contains itself"),
+    ],
+)
+def test_a_broken_file_is_one_complaint_with_its_line(tmp_path: Path, text: str | bytes, expected: str) -> None:
+    (told,) = complaints(tmp_path, text)
+    assert told.startswith(expected)
+
+
+def test_a_bomb_of_aliases_is_refused_quickly(tmp_path: Path) -> None:
+    bomb = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 30))
+    started = time.monotonic()
+    (told,) = complaints(tmp_path, bomb)
+    assert "more than 10000 values" in told
+    assert time.monotonic() - started < 2
+
+
+def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
+    told_path = tmp_path / "p.yaml"
+    told_path.write_text(LOCAL + "".join(f"key{n}: 1\n" for n in range(3000)))
+    with pytest.raises(UsageError, match="has 3000 mistakes") as caught:
+        profiles.load(str(told_path))
+    assert len(caught.value.why.splitlines()) == 51
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("version: 2", "version: \"2\" is a newer format than this program knows; upgrade remote-runtime"),
+        ("version: '1'", "is not a version"),
+        ("target: {kind: gec}", "target.kind: \"gec\" is not a kind of target, did you mean gce?"),
+        ("target: {}", "target.kind: is missing; gce, ssh, local or demo"),
+        ("target: {kind: local, host: x}", "target.host: belongs to a target of kind ssh"),
+        ("target: {kind: ssh}", "target.host: is missing"),
+        ("target: {kind: ssh, host: me@box}", "put the user under ssh.user"),
+        ("target: {kind: ssh, host: 'box:22'}", "put the port under target.port"),
+        ("target: {kind: ssh, host: -oProxyCommand=x}", "does not fit"),
+        ("target: {kind: ssh, host: x, zone: us-central1-a}", "target.zone: belongs to a target of kind gce"),
+        ("target: {kind: ssh, host: x, port: 2200}\nssh: {port: 22}", "ssh: port 22 contradicts target.port 2200"),
+        ("target: {kind: ssh, host: x, jump: [bastion]}", "target.jump: not supported by version 0.1; only []"),
+        ("target: {kind: gce}", "target.instance: is missing; either instance or labels"),
+        ("target: {kind: gce, instance: a, labels: {b: c}}", "target.labels: is given beside instance"),
+        ("target: {kind: gce, labels: {Team: x}}", "target.labels.Team: \"Team\" does not fit; lower-case"),
+        ("target: {kind: gce, labels: {team: 'a) OR (x'}}", "target.labels.team: "),
+        ("target: {kind: gce, instance: a, project: 123456}", "target.project: is a number, not text"),
+        ("target: {kind: gce, instance: a, project: My-Project}", "a project ID"),
+        ("target: {kind: gce, instance: a, zone: us-central1}", "is a region, not a zone; a zone such as us-"),
+        ("target: {kind: gce, instance: a, start: yes}", "\"yes\" is not true or false"),
+        ("target: {kind: gce, instance: a, connect: iap}", "not supported by version 0.1; only auto, external or"),
+        ("ssh: {user: }", ""),
+        ("ssh: {user: 'a b'}", "ssh.user: \"a b\" does not fit"),
+        ("ssh: {port: 70000}", "ssh.port: \"70000\" is not a port; a number from 1 to 65535"),
+        ("ssh: {port: 0x16}", "\"0x16\" is not a port"),
+        ("ssh: {port: [22]}", "is a list, not a single value"),
+        ("ssh: {keepalive: 15}", "\"15\" has no unit; a number with a unit such as 15s, 5m, 2h or 1d"),
+        ("ssh: {keepalive: 0s}", "out of range; from 1s to 1h"),
+        ("ssh: {keepalive: }", "ssh.keepalive: has no value"),
+        ("ssh: {key_lifetime: 2d}", "not supported by version 0.1; only 1d"),
+        ("ssh: {host_key: false}", "it is a YAML boolean; verified or accept-new"),
+        ("ssh: {identity_file: keys/id}", "an absolute path or one that starts with ~"),
+        ("ssh: nothing", "ssh: is text, not a mapping"),
+        ("jupyter: {attach: {port: 8888, token_file: ~/t}}", "jupyter.attach: not supported by version 0.1; only null"),
+        ("jupyter: {attach: {port: 8888}}", "jupyter.attach.token_file: is missing"),
+        ("jupyter: {python: -c}", "the interpreter's path"),
+        ("jupyter: {working_dir: \"/a\\nb\"}", "control character or a line break"),
+        ("jupyter: {env: {JUPYTER_TOKEN: x}}", "jupyter.env.JUPYTER_TOKEN: JUPYTER_TOKEN may not be set"),
+        ("jupyter: {env: {A: 1}}", "jupyter.env.A: is a number, not text; put it in quotes"),
+        ("jupyter: {env: [A]}", "jupyter.env: is a list, not a mapping"),
+        ("jupyter: {args: --debug}", "jupyter.args: is text, not a list"),
+        ("jupyter: {args: [--debug, --ip=0.0.0.0]}", "jupyter.args[1]: \"--ip\" may not be set"),
+        ("jupyter: {packages: [--index-url=http://evil]}", "jupyter.packages[0]: "),
+        ("forward: {local_port: [9, 8]}", "the range [9, 8] runs backwards; [8, 9]"),
+        ("forward: {local_port: [9]}", "a range has two ports, not 1"),
+        ("forward: {local_port: any}", "auto or a number from 1 to 65535"),
+        ("forward: {engine: fast}", "not supported by version 0.1; only auto or sshtunnel"),
+        ("forward: {extra: [22:22]}", "forward.extra[0]: is a number to YAML, not text; put it in quotes"),
+        ("forward: {extra: ['1:2:3:4']}", "LOCAL:REMOTE or LOCAL:HOST:REMOTE"),
+        ("forward: {extra: ['0:80']}", "\"0:80\" is not a forward"),
+        ("forward: {extra: ['80:80', '80:81']}", "forward.extra: the local port 80 is used twice"),
+        ("forward: {local_port: 80, extra: ['80:81']}", "forward.extra: the local port 80 is used twice"),
+        ("colab: {origins: []}", "colab.origins: has 0 entries"),
+        ("on_down: {instance: stop}", "on_down: instance: stop needs a target of kind gce"),
+        ("idle: {after: 2h}", "idle.after: not supported by version 0.1; only never"),
+        ("timeouts: {ssh: never}", "\"never\" is not a duration"),
+        ("ssh: {user: a, user: b}", "ssh.user: is given twice, first in line"),
+        ("{a: b}: c", "a mapping cannot be a key"),
+        ("on: true", "on: there is no such key"),
+        ("time-outs: {}", "did you mean timeouts?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_key_and_what_is_allowed(tmp_path: Path, line: str, expected: str) -> None:
+    given = line.split(":")[0]
+    rest = "".join(f"{part}\n" for part in LOCAL.splitlines() if not part.startswith(f"{given}:"))
+    if not expected:
+        assert read(tmp_path, rest + line) is not None
+        return
+    (told,) = complaints(tmp_path, rest + line)
+    assert expected in told
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*", "null", "colab.research.google.com", "https://a.com/", "https://a.com/x", "http://a.com", "https://A.com",
+        "https://a.com:443", "https://*.a.com", "https://u@a.com", "https://a.com?x", "ftp://a.com", "https://a.com:0",
+        "http://localhost.evil.com", "https://a.com,https://b.com", "https://", "http://127.0.0.1.evil.com",
+    ],
+)  # fmt: skip
+def test_an_origin_that_is_not_exact_is_refused(tmp_path: Path, origin: str) -> None:
+    (told,) = complaints(tmp_path, f"{LOCAL}colab: {{origins: ['{origin}']}}\n")
+    assert told.startswith("3: colab.origins[0]: ")
+
+
+def test_exact_https_origins_and_loopback_ones_are_accepted(tmp_path: Path) -> None:
+    origins = [
+        "https://colab.research.google.com",
+        "https://a.b:8443",
+        "http://localhost:3000",
+        "http://127.0.0.1",
+        "http://[::1]:1",
+    ]
+    loaded = read(tmp_path, f"{LOCAL}colab: {{origins: {origins}}}\n")
+    assert list(loaded.colab.origins) == origins
+
+
+def test_complaints_show_no_value_of_a_variable_and_no_value_of_an_option(tmp_path: Path) -> None:
+    text = f"{LOCAL}jupyter: {{env: {{JUPYTER_TOKEN: hunter2, B: 4711}}, args: [--ServerApp.token=hunter2]}}\n"
+    told = "\n".join(complaints(tmp_path, text))
+    assert "hunter2" not in told
+    assert "4711" not in told
+
+
+def test_complaints_carry_no_terminal_sequences_and_no_line_breaks(tmp_path: Path) -> None:
+    (told,) = complaints(tmp_path, LOCAL + '"a\\e[31m\\nb": 1\n')
+    assert "\x1b" not in told
+
+
+def test_every_key_is_read_into_its_place(tmp_path: Path) -> None:
+    text = """
+version: 1
+target: {kind: gce, project: "example.com:proj", zone: europe-west12-a, labels: {team: vision}, connect: internal,
+  start: false}
+ssh: {user: me, port: 2222, identity_file: ~/.ssh/id, host_key: accept-new, key_lifetime: 24h, keepalive: 30s}
+jupyter: {python: /opt/py/bin/python, install: never, working_dir: /data, port: 9999, env: {NO: "1"},
+  args: [--debug], packages: [numpy==2.*]}
+forward: {local_port: [8888, 8898], engine: sshtunnel, extra: ["6006:6006", "1:db.internal:5432", "2:[::1]:3"]}
+on_down: {server: keep, instance: suspend}
+idle: {after: never, do: stop-server}
+timeouts: {instance: 1d, ssh: 2h, jupyter: 3m, ready: 4s}
+"""
+    loaded = read(tmp_path, text)
+    assert loaded.name == "p"
+    assert loaded.path == tmp_path / "p.yaml"
+    assert loaded.target == GceTarget(
+        labels={"team": "vision"}, project="example.com:proj", zone="europe-west12-a", connect="internal", start=False
+    )
+    assert (loaded.ssh.user, loaded.ssh.port, loaded.ssh.host_key) == ("me", 2222, "accept-new")
+    assert (loaded.ssh.key_lifetime_s, loaded.ssh.keepalive_s) == (86400.0, 30.0)
+    assert (loaded.jupyter.port, loaded.jupyter.env, loaded.jupyter.args) == (9999, {"NO": "1"}, ("--debug",))
+    assert loaded.forward.local_port == (8888, 8898)
+    assert loaded.forward.extra == (
+        ExtraForward(6006, 6006), ExtraForward(1, 5432, "db.internal"), ExtraForward(2, 3, "::1"),
+    )  # fmt: skip
+    assert (loaded.timeouts.instance_s, loaded.timeouts.ssh_s, loaded.timeouts.ready_s) == (86400.0, 7200.0, 4.0)
+
+
+def test_left_out_and_emptied_sections_mean_the_defaults(tmp_path: Path) -> None:
+    emptied = "ssh:\njupyter: {working_dir: ~, env: , args: , attach: null}\nforward:\ncolab:\ntimeouts:\n"
+    loaded = read(tmp_path, LOCAL + emptied)
+    assert loaded == read(tmp_path, LOCAL)
+    assert loaded.jupyter.working_dir == "~"
+
+
+def test_the_host_of_an_ssh_target_may_be_an_alias_a_name_or_an_address(tmp_path: Path) -> None:
+    for host in ("my_box", "vm.example.com", "10.0.0.1", "fe80::1%eth0", "::1"):
+        assert read(tmp_path, f"version: 1\ntarget: {{kind: ssh, host: '{host}', port: 22}}\n").target == SshTarget(
+            host, 22
+        )
+
+
+def test_an_attached_server_is_understood_where_it_will_be_supported() -> None:
+    from remote_runtime.profiles.keys import ATTACH
+    from remote_runtime.profiles.source import parse
+
+    assert ATTACH.read(parse("{port: 8888, token_file: ~/t}"), "jupyter.attach") == Attach(8888, "~/t")
+
+
+def test_a_small_profile_loads_within_30_ms_once_yaml_is_imported(tmp_path: Path) -> None:
+    read(tmp_path, LOCAL)
+    durations_s = []
+    for _ in range(5):
+        started = time.perf_counter()
+        profiles.load(str(tmp_path / "p.yaml"))
+        durations_s.append(time.perf_counter() - started)
+    assert min(durations_s) < 0.030

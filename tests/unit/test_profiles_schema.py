@@ -1,0 +1,136 @@
+"""The table of keys, the schema made from it, the annotated example and the dataclasses say the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # its types are a separate package
+import pytest
+import yaml
+
+from remote_runtime import profiles
+from remote_runtime.errors import UsageError
+from remote_runtime.model import ExtraForward
+from remote_runtime.profiles.blocks import Block, Key, Variants
+from remote_runtime.profiles.keys import PROFILE
+
+READY = Path(profiles.__file__).parents[2] / "profiles"
+HEAD = {"version": 1, "target": {"kind": "local"}}
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    jsonschema.Draft202012Validator.check_schema(profiles.schema())
+    return jsonschema.Draft202012Validator(profiles.schema())
+
+
+@pytest.mark.parametrize("name", ["example", "local", "demo"])
+def test_the_schema_accepts_the_ready_profiles(validator: jsonschema.Draft202012Validator, name: str) -> None:
+    validator.validate(yaml.safe_load((READY / f"{name}.yaml").read_text()))
+    assert profiles.load(name, environ={}).target.kind == {"example": "gce"}.get(name, name)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {}, {"version": 1}, {"version": 2, "target": {"kind": "local"}}, {"version": 1, "target": {"kind": "vm"}},
+        {"version": 1, "target": {"kind": "local", "host": "x"}}, {"version": 1, "target": {"kind": "ssh"}},
+        {"version": 1, "target": {"kind": "gce", "instance": "Upper"}}, HEAD | {"shh": {}},
+        HEAD | {"ssh": {"port": "22"}},
+        HEAD | {"ssh": {"host_key": "off"}}, HEAD | {"ssh": {"keepalive": 15}}, HEAD | {"ssh": {"port": 0}},
+        HEAD | {"jupyter": {"env": {"A": 1}}}, HEAD | {"jupyter": {"attach": {"port": 1, "token_file": "~/t"}}},
+        HEAD | {"forward": {"engine": "fast"}}, HEAD | {"forward": {"local_port": [1, 2, 3]}},
+        HEAD | {"forward": {"extra": ["6006"]}}, HEAD | {"colab": {"origins": []}}, HEAD | {"idle": {"after": "2h"}},
+        HEAD | {"on_down": {"instance": "delete"}}, HEAD | {"timeouts": {"ssh": "never"}},
+    ],
+)  # fmt: skip
+def test_schema_and_loader_refuse_the_same_mistakes(
+    validator: jsonschema.Draft202012Validator, tmp_path: Path, document: dict[str, Any]
+) -> None:
+    assert not validator.is_valid(document)
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UsageError):
+        profiles.load(str(tmp_path / "p.yaml"))
+
+
+def test_every_key_is_described() -> None:
+    assert all(key.about for _, _, key in every_key_with_its_section())
+
+
+def test_every_key_sets_a_field_of_its_dataclass() -> None:
+    for _, block, key in every_key_with_its_section():
+        assert key.name == "version" or key.sets in {item.name for item in dataclasses.fields(block.model)}
+
+
+def test_the_example_shows_every_key_and_its_default() -> None:
+    told = told_in_the_example()
+    for section, block, key in every_key_with_its_section():
+        if key.required:
+            assert "required" in told[section, key.name], key.name
+        elif key.name == "attach" or not isinstance(key.shape, Block):
+            default = re.sub(r"^null \(.*", "null", told[section, key.name].rpartition("default: ")[2])
+            assert yaml.safe_load(default) == block.shown_default(key), (section, key.name)
+        else:
+            assert (section, key.name) in told
+
+
+def told_in_the_example() -> dict[tuple[str, str], str]:
+    """The first line of every key by section and name; keys that are commented out count as well."""
+    told: dict[tuple[str, str], str] = {}
+    section = ""
+    for line in (READY / "example.yaml").read_text().splitlines():
+        found = re.match(r"(  )?(?:# )?([a-z_]+):(?:\s|$)", line)
+        if found:
+            section = section if found[1] else found[2]
+            told.setdefault((section, found[2]), line)
+    return told
+
+
+def every_key_with_its_section() -> Iterator[tuple[str, Block, Key]]:
+    for section in PROFILE.keys:
+        yield section.name, PROFILE, section
+        blocks = section.shape.kinds.values() if isinstance(section.shape, Variants) else [section.shape]
+        yield from ((section.name, block, key) for block in blocks if isinstance(block, Block) for key in block.keys)
+
+
+def test_what_is_shown_loads_again_to_the_same_profile(tmp_path: Path) -> None:
+    for name in ("example", "local", "demo"):
+        loaded = profiles.load(name, environ={})
+        (tmp_path / f"{name}.yaml").write_text(profiles.as_yaml(loaded))
+        again = profiles.load(str(tmp_path / f"{name}.yaml"))
+        assert dataclasses.replace(again, path=loaded.path) == loaded
+
+
+def test_what_is_shown_has_every_key_and_fits_the_schema(validator: jsonschema.Draft202012Validator) -> None:
+    document = profiles.as_document(profiles.load("example", environ={}))
+    validator.validate(document)
+    assert set(document) == {key.name for key in PROFILE.keys}
+    assert document["target"]["kind"] == "gce"
+    assert document["forward"] == {"local_port": "auto", "engine": "auto", "extra": ["6006:6006"]}
+    assert document["timeouts"]["instance"] == "5m"
+
+
+def test_what_is_shown_hides_secrets(tmp_path: Path) -> None:
+    text = "version: 1\ntarget: {kind: local}\njupyter: {env: {HF_TOKEN: hunter2, A: b}, packages: ['x @ https://u:hunter2@h/x']}\n"
+    (tmp_path / "p.yaml").write_text(text)
+    loaded = profiles.load(str(tmp_path / "p.yaml"))
+    assert loaded.jupyter.env["HF_TOKEN"] == "hunter2"
+    shown = profiles.as_document(loaded)["jupyter"]
+    assert shown["env"] == {"HF_TOKEN": "***", "A": "b"}
+    assert shown["packages"] == ["x @ https://***@h/x"]
+
+
+def test_a_forward_of_the_command_line_is_read_like_one_of_the_profile() -> None:
+    assert profiles.extra_forward("6006:6006") == ExtraForward(6006, 6006)
+    assert profiles.extra_forward("1:[::1]:2") == ExtraForward(1, 2, "::1")
+    with pytest.raises(UsageError) as caught:
+        profiles.extra_forward("6006")
+    assert caught.value.code == "usage"
+
+
+def test_the_examples_text_is_there_to_start_from() -> None:
+    assert profiles.example_text() == (READY / "example.yaml").read_text()
