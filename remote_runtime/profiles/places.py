@@ -58,7 +58,8 @@ def find(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str,
     name that cannot be one."""
     if is_path(name_or_path):
         path = cwd / name_or_path
-        if not path.is_file():
+        # Unlike Path.is_file, this answers False for names that the system refuses and folders closed to us.
+        if not os.path.isfile(path):
             raise _not_found(f"there is no profile {quoted(name_or_path)}", "no such file", name_or_path, environ, cwd)
         _refuse_name(path.stem, f"the file {quoted(name_or_path)}")
         return path.stem, path
@@ -66,7 +67,7 @@ def find(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str,
     looked_in = places(environ, cwd)
     for place in looked_in:
         path = place.folder / f"{name_or_path}.yaml"
-        if path.is_file():
+        if os.path.isfile(path):
             return name_or_path, path
     folders = ", ".join(str(place.folder) for place in looked_in)
     raise _not_found(f"there is no profile {name_or_path}", f"looked in {folders}", name_or_path, environ, cwd)
@@ -77,7 +78,7 @@ def files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Place, Path]]
     seen: set[Path] = set()
     for place in places(environ, cwd):
         try:
-            inside = sorted(path for path in place.folder.iterdir() if path.suffix == ".yaml" and path.is_file())
+            inside = sorted(path for path in place.folder.iterdir() if path.suffix == ".yaml" and os.path.isfile(path))
         except OSError:
             continue  # A folder that is missing or closed to us holds no profiles.
         for path in inside:

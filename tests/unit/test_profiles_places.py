@@ -84,7 +84,7 @@ def test_an_unknown_name_is_refused_with_a_near_miss(tmp_path: Path, environ: di
     assert str(tmp_path / "first") in caught.value.why
 
 
-@pytest.mark.parametrize("path", ["missing.yaml", "./missing", "profiles/", "./"])
+@pytest.mark.parametrize("path", ["missing.yaml", "./missing", "profiles/", "./", "./" + "a" * 5000, "./\x00"])
 def test_a_path_without_a_file_is_not_found(tmp_path: Path, environ: dict[str, str], path: str) -> None:
     with pytest.raises(UsageError) as caught:
         profiles.load(path, environ=environ, cwd=tmp_path / "here")
