@@ -104,6 +104,7 @@ class LocalError(RemoteRuntimeError):
         "keeper-unresponsive": "the background process does not answer",
         "busy": "another command is working on this runtime, or its kernels are busy",
         "not-up": "there is no such runtime",
+        "left-behind": "`down` could not take everything away",
         "state-unreadable": "a state file is damaged or from a newer version",
         "state-dir-unusable": "the state directory cannot be used",
     }

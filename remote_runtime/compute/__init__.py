@@ -1,0 +1,72 @@
+"""Compute Engine: finding an instance, starting, resuming, stopping and suspending it.
+
+Google's client costs 1 to 2 s and 160 MB to import. The caller never pays that: each function here runs a short child
+process (``python -m remote_runtime.compute``), and this module and ``child`` need the standard library only.
+
+Every function raises ``CloudError``, ``DeadlinePassed`` or ``Interrupted``, and ``RuntimeError`` with the child's
+traceback when the child has a bug. ``environ`` is the child's environment: Google's own variables are honoured
+(``settings``, ``credentials``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from ..model import GceTarget, Instance, Tell
+from ..waits import Deadline
+from . import child, wire
+
+Action = Literal["start", "resume", "stop", "suspend"]
+Connect = Literal["auto", "external", "internal", "iap"]
+
+
+def find(
+    target: GceTarget,
+    *,
+    tell: Tell,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+    started: Callable[[Instance], None],
+    host_keys_within_s: float = 60.0,
+) -> Instance:
+    """The running instance that ``target`` describes, with its address and the host keys Google knows.
+
+    It is started or resumed when it is not running and ``target.start`` allows it. ``started`` is given the instance,
+    with ``started_from``, before that is asked for: from then on ``put_back`` knows what to undo.
+    ``host_keys_within_s``: how long to wait for host keys that a machine which just started has not published yet.
+    """
+    order = {"do": "find", "target": wire.from_target(target), "host_keys_within_s": host_keys_within_s}
+    return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=started))
+
+
+def read(
+    instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str], connect: Connect = "auto"
+) -> Instance:
+    """``instance`` with the status and the address it has now, and the host keys published now.
+
+    The address is empty when it has none of the wanted kind. An instance that was deleted, or replaced by another of
+    the same name, is ``instance-not-found``.
+    """
+    order = {"do": "read", "instance": wire.from_instance(instance), "connect": connect}
+    return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ))
+
+
+def change(instance: Instance, action: Action, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
+    """Carries out ``action`` and answers with the status reached; nothing is done when it is there already.
+
+    ``stop`` and ``suspend`` answer ``STOPPING`` or ``SUSPENDING`` when the deadline passes on the way.
+    """
+    order = {"do": "change", "instance": wire.from_instance(instance), "action": action}
+    return wire.to_status(child.run(order, tell=tell, deadline=deadline, environ=environ))
+
+
+def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
+    """Stops or suspends an instance that we started, as ``started_from`` says; answers with its status.
+
+    Waits until the instance is on its way down, not until it is there. Does nothing when we did not start it.
+    """
+    if instance.started_from is None:
+        return instance.status
+    order = {"do": "put-back", "instance": wire.from_instance(instance)}
+    return wire.to_status(child.run(order, tell=tell, deadline=deadline, environ=environ))

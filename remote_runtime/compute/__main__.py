@@ -1,0 +1,95 @@
+"""The child process of ``compute``: one order on stdin, progress and the answer on stdout (``wire``)."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import RemoteRuntimeError
+from ..model import Instance
+from ..waits import Deadline
+from . import orders, settings, wire
+
+
+def main() -> None:
+    lines = _lines_until_parent_goes()
+    order = json.loads(lines.get())
+    within_s = float(order["within_s"])
+    # The parent's clock started before this process did.
+    remaining_s = min(within_s, max(0.0, float(order["until"]) - time.time()))
+    deadline = _Within(within_s, remaining_s)
+    try:
+        answer = {"result": _carry_out(order, deadline, lambda instance: _started(instance, lines))}
+    except RemoteRuntimeError as exc:
+        answer = {"error": exc.as_dict()}
+    _say(answer)
+
+
+class _Within(Deadline):
+    """The parent's deadline: it names the parent's limit, and ends when the parent's does."""
+
+    def __init__(self, within_s: float, remaining_s: float) -> None:
+        super().__init__(remaining_s)
+        self.within_s = within_s
+
+
+def _carry_out(order: dict[str, Any], deadline: Deadline, started: Callable[[Instance], None]) -> Any:
+    environ = _environ()
+    given: dict[str, Any] = {"tell": lambda text: _say({"tell": text}), "deadline": deadline, "environ": environ}
+    if order["do"] == "find":
+        target, keys_s = wire.to_target(order["target"]), float(order["host_keys_within_s"])
+        return asdict(orders.find(target, started=started, host_keys_within_s=keys_s, **given))
+    instance = wire.to_instance(order["instance"])
+    if order["do"] == "read":
+        return asdict(orders.read(instance, connect_by=order["connect"], **given))
+    if order["do"] == "change":
+        return orders.change(instance, order["action"], **given)
+    if order["do"] == "put-back":
+        return orders.put_back(instance, **given)
+    raise ValueError(f"unknown order {order['do']!r}")
+
+
+def _environ() -> dict[str, str]:
+    """This process's environment; a proxy is never asked for what is on this computer (the demo's emulator)."""
+    endpoint = settings.endpoint(os.environ)
+    if settings.on_loopback(endpoint):
+        present = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        host = urlsplit(endpoint).hostname or ""
+        os.environ["no_proxy"] = f"{present},{host}" if present else host
+    return dict(os.environ)
+
+
+def _started(instance: Instance, lines: queue.SimpleQueue[bytes]) -> None:
+    """Returns when the parent has written down that the instance is about to be started."""
+    _say({"started": wire.from_instance(instance)})
+    lines.get()
+
+
+def _lines_until_parent_goes() -> queue.SimpleQueue[bytes]:
+    """What the parent sends. Its end of the pipe closes when it dies, in whatever way; then nobody would hear us."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen() -> None:
+        for line in sys.stdin.buffer:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=listen, name="parent", daemon=True).start()
+    return lines
+
+
+def _say(message: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(json.dumps(message).encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""One conversation with the Compute Engine API: its clients, and requests that are bounded, repeated and explained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import DeadlinePassed
+from ..model import Tell
+from ..waits import Deadline
+from . import credentials, failures, settings
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+T = TypeVar("T")
+
+REQUEST_TIMEOUT_S = 15.0
+# An API that never answered is most likely a wrong address or a computer that is offline; one that did will come back.
+PATIENCE_AT_FIRST_S = 3.0
+PATIENCE_LATER_S = 60.0
+PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass
+class Api:
+    """``project``: where it looks, empty until that is settled."""
+
+    endpoint: str
+    identity: credentials.Identity
+    instances: compute_v1.InstancesClient
+    operations: compute_v1.ZoneOperationsClient
+    projects: compute_v1.ProjectsClient
+    tell: Tell
+    deadline: Deadline
+    project: str = ""
+    patience_s: float = field(default=PATIENCE_AT_FIRST_S)
+
+    def call(self, method: Callable[..., T], request: Mapping[str, Any], *, doing: str) -> T:
+        """The answer to one request. Connection trouble, 429 and 5xx are met with more tries until the deadline.
+
+        ``doing`` completes "these credentials may not …". Raises ``CloudError``, ``DeadlinePassed``, ``Interrupted``.
+        """
+        began, tries = time.monotonic(), 0
+        if self.deadline.passed():
+            raise DeadlinePassed(f"the time to {doing} was over after {self.deadline.within_s:.0f} s")
+        while True:
+            self.deadline.check()
+            timeout_s = max(0.1, min(REQUEST_TIMEOUT_S, self.deadline.remaining_s()))
+            try:
+                answer = method(request=dict(request), retry=None, timeout=timeout_s)
+            except failures.foreign() as exc:
+                failure = failures.explain(
+                    exc, endpoint=self.endpoint, doing=doing, project=self.project, renew=self.identity.renew
+                )
+                no_more = failure.passing == "no" or self.deadline.passed()
+                impatient = failure.passing == "unreachable" and time.monotonic() - began > self.patience_s
+                if no_more or impatient:
+                    raise failure.error from exc
+                if tries == 2:
+                    self.tell(f"Trying Compute Engine again: {failure.error.why}")
+            else:
+                self.patience_s = PATIENCE_LATER_S
+                return answer
+            self.deadline.pause(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
+            tries += 1
+
+
+def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Api:
+    """A conversation with the API that ``environ`` names, as whom it says. Nothing is sent yet, except that Application
+    Default Credentials may ask this computer's metadata server who it is."""
+    endpoint = settings.endpoint(environ)
+    identity = credentials.load(environ, endpoint)
+    from google.cloud import compute_v1
+
+    # Not `start().result()`: google-cloud-compute polls compute.googleapis.com for it, whatever the endpoint is.
+    options: dict[str, Any] = {"credentials": identity.credentials, "client_options": {"api_endpoint": endpoint}}
+    return Api(
+        endpoint=endpoint,
+        identity=identity,
+        instances=compute_v1.InstancesClient(**options),
+        operations=compute_v1.ZoneOperationsClient(**options),
+        projects=compute_v1.ProjectsClient(**options),
+        tell=tell,
+        deadline=deadline,
+    )

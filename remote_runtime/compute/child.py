@@ -1,0 +1,154 @@
+"""The child process that imports Google's client: started, listened to, and always ended and reaped."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any, cast
+
+from ..errors import DeadlinePassed, from_dict
+from ..model import Instance, Tell
+from ..waits import Deadline
+from . import wire
+
+ANSWER_LIMIT_BYTES = 1 << 20
+STDERR_TAIL_BYTES = 8192
+END_WITHIN_S = 1.0
+# The child gives up this much earlier than we do, so that it can say what it was waiting for.
+MARGIN_S = 1.0
+LISTEN_EVERY_S = 0.1
+
+
+def run(
+    order: wire.Json,
+    *,
+    tell: Tell,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+    started: Callable[[Instance], None] | None = None,
+) -> Any:
+    """What the child answers to ``order``. Raises the errors it reports, ``DeadlinePassed``, ``Interrupted``, and
+    ``RuntimeError`` with the end of its stderr when it dies without an answer."""
+    deadline.check()
+    remaining_s = deadline.remaining_s()
+    until = time.time() + remaining_s - min(MARGIN_S, remaining_s / 4)
+    last_told = "Asking Compute Engine"
+    with tempfile.TemporaryFile() as stderr, _process(environ, stderr) as process:
+        stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
+        _send(stdin, {**order, "until": until, "within_s": deadline.within_s})
+        for answer in _answers(stdout, deadline):
+            if answer is None:
+                raise DeadlinePassed(f"{last_told} took more than {deadline.within_s:.0f} s")
+            if "tell" in answer:
+                last_told = answer["tell"]
+                tell(last_told)
+            elif "started" in answer and started is not None:
+                started(wire.to_instance(answer["started"]))
+                _send(stdin, {"recorded": True})
+            elif "error" in answer:
+                raise from_dict(answer["error"])
+            elif "result" in answer:
+                return answer["result"]
+        raise RuntimeError(f"the Compute Engine child process died:\n{_tail(process, stderr)}")
+
+
+@contextmanager
+def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "remote_runtime.compute"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=_child_environ(environ),
+        # Ctrl-C is for us; we then end the child, which must not die with a traceback of its own.
+        start_new_session=os.name == "posix",
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _child_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The child imports what this process would import, wherever it is started, and nothing from the current directory
+    that this process would not: that may be a stranger's repository."""
+    modules = [os.path.abspath(entry) for entry in sys.path]
+    return {
+        **environ,
+        "PYTHONPATH": os.pathsep.join(modules),
+        "PYTHONSAFEPATH": "1",
+        # One try at the metadata server (3 s) tells whether this computer is a Google machine; the default are three.
+        "GCE_METADATA_DETECT_RETRIES": environ.get("GCE_METADATA_DETECT_RETRIES", "1"),
+    }
+
+
+def _answers(stdout: IO[bytes], deadline: Deadline) -> Iterator[Any]:
+    """The child's answers until it closes its stdout; None when the deadline passes first."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen() -> None:
+        while line := stdout.readline(ANSWER_LIMIT_BYTES):
+            lines.put(line)
+        lines.put(b"")
+
+    threading.Thread(target=listen, name="compute-answers", daemon=True).start()
+    while True:
+        deadline.check()
+        try:
+            line = lines.get(timeout=LISTEN_EVERY_S)
+        except queue.Empty:
+            if deadline.passed():
+                yield None
+            continue
+        if not line:
+            return
+        yield json.loads(line)
+
+
+def _send(stdin: IO[bytes], message: wire.Json) -> None:
+    try:
+        stdin.write(json.dumps(message).encode() + b"\n")
+        stdin.flush()
+    except OSError:
+        # It died; its stdout ends too, and there we report it.
+        return
+
+
+def _tail(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> str:
+    _end(process)
+    stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, stderr.tell() - STDERR_TAIL_BYTES))
+    text = stderr.read().decode("utf-8", "replace").strip()
+    return f"{text}\n(exit status {process.returncode})"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends and reaps the child. It ends by itself when its stdin closes, unless it hangs."""
+    if process.stdin is not None:
+        _close(process.stdin)
+    for end in (process.terminate, process.kill):
+        if process.poll() is not None:
+            break
+        end()
+        try:
+            process.wait(END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            continue
+    if process.stdout is not None:
+        _close(process.stdout)
+
+
+def _close(stream: IO[bytes]) -> None:
+    try:
+        stream.close()
+    except OSError:
+        return

@@ -1,0 +1,98 @@
+"""The SSH host keys that a machine's guest agent publishes in its guest attributes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..errors import CloudError, DeadlinePassed
+from ..model import Instance
+from ..waits import wait_until
+from .api import Api
+from .failures import NotThere
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+SWITCH = "enable-guest-attributes"
+KEYS_LIMIT = 16
+KEY_LIMIT_CHARS = 8192
+LOOK_EVERY_S = 2.0
+_KEY_TYPE = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9-]{1,40}(@openssh\.com)?")
+
+
+def published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s: float) -> tuple[str, ...]:
+    """``TYPE BASE64`` lines; empty when the machine does not publish its keys.
+
+    They are written at the machine's first boot and can be late: at most ``wait_s`` seconds are spent on waiting.
+    """
+    if not _switched_on(api, raw):
+        return ()
+    try:
+        found = _read(api, instance)
+        if found or wait_s <= 0:
+            return found or ()
+        api.tell(f"Waiting for {instance.name} to publish its host keys")
+        deadline = api.deadline.shorter(wait_s)
+        return wait_until(lambda: _read(api, instance), deadline, every_s=LOOK_EVERY_S, what="the wait for host keys")
+    except DeadlinePassed:
+        api.tell(f"{instance.name} has published no host keys yet")
+    except CloudError as exc:
+        if exc.code == "cloud-unreachable":
+            raise
+        # Keys may be known from elsewhere.
+        api.tell(f"The host keys of {instance.name} cannot be read: {exc.why or exc.what}")
+    return ()
+
+
+def _switched_on(api: Api, raw: compute_v1.Instance) -> bool:
+    """What the instance's metadata says, else the project's."""
+    value = _value(raw.metadata.items)
+    if value is None:
+        try:
+            project = api.call(
+                api.projects.get, {"project": api.project}, doing=f"read the metadata of project {api.project}"
+            )
+        except CloudError as exc:
+            if exc.code == "cloud-unreachable":
+                raise
+            return False
+        value = _value(project.common_instance_metadata.items)
+    return (value or "").strip().lower() in ("true", "1", "y", "yes")
+
+
+def _value(items: Iterable[compute_v1.Items]) -> str | None:
+    return next((item.value for item in items if item.key == SWITCH), None)
+
+
+def _read(api: Api, instance: Instance) -> tuple[str, ...] | None:
+    """None: not there yet."""
+    request = {
+        "project": api.project,
+        "zone": instance.zone,
+        "instance": instance.name,
+        "query_path": "hostkeys/",
+    }
+    try:
+        answer = api.call(api.instances.get_guest_attributes, request, doing=f"read the host keys of {instance.name}")
+    except NotThere:
+        return None
+    lines = [_line(item.key, item.value) for item in answer.query_value.items if item.namespace == "hostkeys"]
+    return tuple(line for line in lines if line)[:KEYS_LIMIT] or None
+
+
+def _line(key_type: str, value: str) -> str:
+    """Empty for what is no host key. The value may be followed by a comment."""
+    blob = value.split(maxsplit=1)[0] if value.strip() else ""
+    if not _KEY_TYPE.fullmatch(key_type) or not 0 < len(blob) <= KEY_LIMIT_CHARS:
+        return ""
+    try:
+        named = base64.b64decode(blob, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    # An SSH key blob begins with its type, as a string (RFC 4253, section 6.6).
+    start = len(key_type).to_bytes(4, "big") + key_type.encode()
+    return f"{key_type} {blob}" if named.startswith(start) else ""

@@ -1,0 +1,86 @@
+"""What the child process carries out; each function is what the one of the same name in ``compute`` promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from ..errors import CloudError
+from ..model import GceTarget, Instance, Tell
+from ..waits import Deadline
+from . import host_keys, power, search, settings
+from .api import Api, connect
+from .seen import as_instance, check_connectable, whereabouts
+
+
+def find(
+    target: GceTarget,
+    *,
+    tell: Tell,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+    started: Callable[[Instance], None],
+    host_keys_within_s: float,
+) -> Instance:
+    api = connect(environ, tell=tell, deadline=deadline)
+    project = settings.project(target.project, environ, lambda: api.identity.project)
+    zone = settings.zone(target.zone, environ)
+    api.project = project.value
+    tell(f"Looking for {_wanted(target)} in project {project.value} (from {project.source})")
+    raw = search.find_one(api, target, zone)
+    check_connectable(raw, target.connect)
+    watch = power.Watch(api, as_instance(raw, api.project, target.connect), raw)
+    was_running = watch.status == "RUNNING"
+    started_from = power.ensure_running(watch, may_start=target.start, starting=started)
+    instance = replace(as_instance(watch.raw, api.project, target.connect), started_from=started_from)
+    if not instance.address:
+        raise _no_address(instance, target.connect)
+    # A machine that ran before has published its keys, or never will.
+    keys = host_keys.published(api, instance, watch.raw, wait_s=0.0 if was_running else host_keys_within_s)
+    return replace(instance, host_keys=keys)
+
+
+def read(
+    instance: Instance, *, connect_by: str, tell: Tell, deadline: Deadline, environ: Mapping[str, str]
+) -> Instance:
+    api = _api_for(instance, tell, deadline, environ)
+    raw = power.same_instance(api, instance)
+    now = replace(as_instance(raw, api.project, connect_by), kind=instance.kind, started_from=instance.started_from)
+    return replace(now, host_keys=host_keys.published(api, now, raw, wait_s=0.0))
+
+
+def change(instance: Instance, action: str, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
+    watch = _watch(instance, tell, deadline, environ)
+    if action in ("stop", "suspend"):
+        return power.bring_down(watch, action, wait=True)
+    power.ensure_running(watch, may_start=True, starting=lambda _: None)
+    return watch.status
+
+
+def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
+    return power.put_back(_watch(instance, tell, deadline, environ))
+
+
+def _watch(instance: Instance, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> power.Watch:
+    api = _api_for(instance, tell, deadline, environ)
+    return power.Watch(api, instance, power.same_instance(api, instance))
+
+
+def _api_for(instance: Instance, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> Api:
+    api = connect(environ, tell=tell, deadline=deadline)
+    api.project = instance.project or ""
+    return api
+
+
+def _wanted(target: GceTarget) -> str:
+    return target.instance or "labels " + ", ".join(f"{key}={value}" for key, value in sorted(target.labels.items()))
+
+
+def _no_address(instance: Instance, connect_by: str) -> CloudError:
+    kind = "internal" if connect_by == "internal" else "external"
+    return CloudError(
+        "no-address",
+        f"{instance.name} has no {kind} address",
+        "it runs, but Compute Engine shows none",
+        f"See its interfaces: gcloud compute instances describe {whereabouts(instance)}",
+    )

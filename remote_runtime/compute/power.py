@@ -1,0 +1,198 @@
+"""Getting an instance into a status: running, stopped or suspended, through whatever it is doing now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ..errors import CloudError, DeadlinePassed
+from ..model import Instance
+from . import operations, search
+from .api import Api
+from .failures import Refused
+from .seen import status_of, whereabouts
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+STOPPED = frozenset({"TERMINATED", "STOPPED"})
+DOWN = STOPPED | {"SUSPENDED"}
+COMING_UP = frozenset({"PROVISIONING", "STAGING", "PENDING", "REPAIRING"})
+UP = COMING_UP | {"RUNNING"}
+GOING_DOWN = frozenset({"PENDING_STOP", "STOPPING", "SUSPENDING"})
+LOOK_EVERY_S = 1.0
+TELL_EVERY_S = 10.0
+# Until a request that was sent just before shows in the status.
+SETTLE_S = 3.0
+_WORDS = {
+    "start": "Starting {}",
+    "resume": "Resuming {}",
+    "stop": "Waiting for {} to stop",
+    "suspend": "Waiting for {} to be suspended",
+}
+
+
+@dataclass
+class Watch:
+    """Looks at one instance, and says how it is doing: at each new status, and every ``TELL_EVERY_S``.
+
+    ``raw`` and ``status`` are what the last look showed.
+    """
+
+    api: Api
+    instance: Instance
+    raw: compute_v1.Instance
+    began: float = field(default_factory=time.monotonic)
+    _told: tuple[str, float] = ("", 0.0)
+
+    @property
+    def status(self) -> str:
+        return status_of(self.raw)
+
+    def look(self) -> None:
+        """Raises ``CloudError`` ``instance-not-found`` when it was deleted, or another has its name now."""
+        self.raw = same_instance(self.api, self.instance)
+
+    def tell(self, words: str) -> None:
+        """``words`` is a format with the instance's name: ``Waiting for {} to stop``."""
+        now = time.monotonic()
+        before, told_at = self._told
+        if self.status == before and now - told_at < TELL_EVERY_S:
+            return
+        self._told = (self.status, now)
+        waited = f", {now - self.began:.0f} s" if now - self.began >= 1 else ""
+        self.api.tell(f"{words.format(self.instance.name)} ({self.status}){waited}")
+
+    def pause(self, goal: str) -> None:
+        """A moment, and another look. ``goal`` completes "it was not … within 300 s"."""
+        if self.api.deadline.passed():
+            raise self.too_late(goal)
+        self.api.deadline.pause(LOOK_EVERY_S)
+        self.look()
+
+    def too_late(self, goal: str) -> DeadlinePassed:
+        what = f"{self.instance.name} was not {goal} within {self.api.deadline.within_s:.0f} s"
+        return DeadlinePassed(what, f"its status is {self.status}", "`timeouts.instance` in the profile allows more")
+
+
+def same_instance(api: Api, instance: Instance) -> compute_v1.Instance:
+    """``instance`` as it is now. Raises ``CloudError`` ``instance-not-found``, also when another has its name."""
+    raw = search.get(api, instance.name, instance.zone or "")
+    if instance.id != str(raw.id):
+        why = f"its id was {instance.id}, now it is {raw.id}"
+        raise CloudError("instance-not-found", f"{instance.name} was replaced by another instance", why)
+    return raw
+
+
+def ensure_running(watch: Watch, *, may_start: bool, starting: Callable[[Instance], None]) -> str | None:
+    """Returns when it runs: with the status that we started or resumed it from, None if we did neither.
+
+    ``starting`` is given the instance, with ``started_from``, before the request is sent.
+    """
+    started_from: str | None = None
+    while (status := watch.status) != "RUNNING":
+        if status in COMING_UP:
+            watch.tell("Waiting for {} to run")
+        elif not may_start and status in DOWN | GOING_DOWN:
+            raise _not_started(watch.instance, status)
+        elif status in GOING_DOWN:
+            watch.tell("Waiting for {} to stop, to start it again")
+        elif status not in DOWN:
+            what = f"{watch.instance.name} can be neither used nor started"
+            raise CloudError("instance-not-startable", what, f"its status is {status}")
+        elif started_from is not None:
+            raise _stopped_again(watch.instance, status)
+        else:
+            started_from = status
+            starting(replace(watch.instance, status=status, started_from=status))
+            _bring_up(watch, "resume" if status == "SUSPENDED" else "start")
+            continue
+        watch.pause("running")
+    return started_from
+
+
+def bring_down(watch: Watch, action: str, *, wait: bool) -> str:
+    """Stops or suspends it, and answers with its status; a machine that does not run stays as it is.
+
+    ``wait``: until it is down, or the deadline passes on the way; else only until it is on the way.
+    """
+    try:
+        _bring_down(watch, action, wait=wait)
+    except DeadlinePassed:
+        if watch.status not in GOING_DOWN:
+            raise
+    return watch.status
+
+
+def _bring_down(watch: Watch, action: str, *, wait: bool) -> None:
+    operation = _ask_down(watch, action)
+    if wait and operation is not None:
+        operations.wait_until_done(watch.api, action, watch.instance, operation, lambda: _going(watch, action))
+    watch.look()
+    while watch.status in UP or (wait and watch.status in GOING_DOWN):
+        watch.tell(_WORDS[action])
+        watch.pause("down")
+
+
+def _ask_down(watch: Watch, action: str) -> compute_v1.Operation | None:
+    """None when it does not run. Some changes are not possible until an instance that comes up is up."""
+    watch.look()
+    while watch.status in UP:
+        try:
+            return operations.begin(watch.api, action, watch.instance)
+        except Refused:
+            if watch.status not in COMING_UP:
+                raise
+        watch.tell(f"Waiting until {{}} can be told to {action}")
+        watch.pause(f"ready to {action}")
+    return None
+
+
+def put_back(watch: Watch) -> str:
+    """Undoes a start or resume. The request may have been sent without anyone having seen its answer: a machine that
+    still looks down is looked at until that would show."""
+    started_from = watch.instance.started_from
+    settled = time.monotonic() + SETTLE_S
+    while watch.status == started_from and time.monotonic() < settled:
+        watch.pause("seen to start")
+    if started_from is None or watch.status in DOWN | GOING_DOWN:
+        return watch.status
+    status = bring_down(watch, "suspend" if started_from == "SUSPENDED" else "stop", wait=False)
+    watch.api.tell(f"{watch.instance.name} goes back to {started_from} ({status})")
+    return status
+
+
+def _bring_up(watch: Watch, action: str) -> None:
+    watch.tell(_WORDS[action])
+    try:
+        operation = operations.begin(watch.api, action, watch.instance)
+        operations.wait_until_done(watch.api, action, watch.instance, operation, lambda: _going(watch, action))
+        watch.look()
+    except DeadlinePassed as exc:
+        raise watch.too_late("running") from exc
+
+
+def _going(watch: Watch, action: str) -> None:
+    watch.look()
+    watch.tell(_WORDS[action])
+
+
+def _not_started(instance: Instance, status: str) -> CloudError:
+    verb = "resume" if status in ("SUSPENDED", "SUSPENDING") else "start"
+    return CloudError(
+        "instance-stopped",
+        f"{instance.name} is not running",
+        f"its status is {status}, and the profile says `target.start: false`",
+        f"Set `target.start: true`, or run: gcloud compute instances {verb} {whereabouts(instance)}",
+    )
+
+
+def _stopped_again(instance: Instance, status: str) -> CloudError:
+    return CloudError(
+        "instance-not-startable",
+        f"{instance.name} started and stopped again",
+        f"its status is {status}",
+        f"See why: gcloud compute instances get-serial-port-output {whereabouts(instance)}",
+    )

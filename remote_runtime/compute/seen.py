@@ -1,0 +1,100 @@
+"""An instance as the API describes it, checked and turned into our ``Instance``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+from ..errors import CloudError
+from ..model import Instance
+from ..untrusted import clean_line
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+WORD_LIMIT = 63
+_STATUS = re.compile(r"[A-Z_]{1,40}")
+
+
+def as_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instance:
+    """``address`` is empty when the instance has none of the kind that ``connect`` asks for."""
+    number = str(raw.id)
+    return Instance(
+        kind="gce",
+        name=word(raw.name),
+        address=_internal(raw) if connect == "internal" else _external(raw),
+        status=status_of(raw),
+        id=number,
+        zone=word(raw.zone.rsplit("/", 1)[-1]),
+        project=project,
+        host_key_name=f"compute.{number}",
+    )
+
+
+def status_of(raw: compute_v1.Instance) -> str:
+    """Compute Engine's word, ``UNKNOWN`` for what cannot be one."""
+    return raw.status if _STATUS.fullmatch(raw.status) else "UNKNOWN"
+
+
+def check_connectable(raw: compute_v1.Instance, connect: str) -> None:
+    """Refuses, before an instance is started for nothing, one that could not be reached then.
+
+    A stopped instance keeps the access configuration of its external address, only the address itself is given back.
+    """
+    name = word(raw.name)
+    if connect == "iap":
+        raise CloudError(
+            "no-address",
+            f"{name} cannot be reached through Identity-Aware Proxy",
+            "version 0.1 does not support IAP",
+            "Set `target.connect` to external or internal",
+        )
+    interfaces = raw.network_interfaces
+    external = any(each.access_configs or each.ipv6_access_configs for each in interfaces)
+    if connect != "internal" and not external:
+        raise CloudError(
+            "no-address",
+            f"{name} has no external address",
+            "it would need IAP, which version 0.1 does not support",
+            "Set `target.connect: internal` if this computer is in the instance's network, or give it an address: "
+            f"gcloud compute instances add-access-config {whereabouts(as_instance(raw, '', connect))}",
+        )
+
+
+def whereabouts(instance: Instance) -> str:
+    """``NAME --zone=ZONE --project=PROJECT`` for a gcloud command that a person pastes into a shell."""
+    words = [instance.name, f"--zone={instance.zone}"] + ([f"--project={instance.project}"] if instance.project else [])
+    return " ".join(shlex.quote(each) for each in words)
+
+
+def word(text: str) -> str:
+    """A resource name, shown to people: ours have at most 63 characters of a small alphabet, what comes may not."""
+    return clean_line(text, WORD_LIMIT)
+
+
+def _external(raw: compute_v1.Instance) -> str:
+    for interface in raw.network_interfaces:
+        for access in interface.access_configs[:1]:
+            if address := _address(access.nat_i_p):
+                return address
+    for interface in raw.network_interfaces:
+        for access in interface.ipv6_access_configs[:1]:
+            if address := _address(access.external_ipv6):
+                return address
+    return ""
+
+
+def _internal(raw: compute_v1.Instance) -> str:
+    for interface in raw.network_interfaces:
+        if address := _address(interface.network_i_p) or _address(interface.ipv6_address):
+            return address
+    return ""
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.split("/")[0]))
+    except ValueError:
+        return ""

@@ -1,0 +1,111 @@
+"""Where to look: endpoint, project and zone, from Google's own environment variables and gcloud's configuration."""
+
+from __future__ import annotations
+
+import configparser
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..errors import CloudError
+
+DEFAULT_ENDPOINT = "https://compute.googleapis.com"
+_API_PATH = re.compile(r"/compute/(v1|beta|alpha)/?$")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value, and where it was found, as words that follow "from"."""
+
+    value: str
+    source: str
+
+
+def endpoint(environ: Mapping[str, str]) -> str:
+    """Scheme, host, port and path prefix of the API, without ``/compute/v1/`` and without a final slash.
+
+    ``CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE`` may be ``…/compute/v1/`` as gcloud wants it, or the bare origin.
+    """
+    wanted = environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", "").strip()
+    if not wanted:
+        return DEFAULT_ENDPOINT
+    parts = urlsplit(wanted)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CloudError(
+            "cloud-unreachable",
+            "the address of the Compute Engine API is not a URL",
+            f"CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE is {wanted!r}",
+            "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",
+        )
+    return _API_PATH.sub("", f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}").rstrip("/")
+
+
+def on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def project(wanted: str | None, environ: Mapping[str, str], of_credentials: Callable[[], str | None]) -> Setting:
+    """The project to look in. ``of_credentials`` is asked last. Raises ``CloudError`` ``no-credentials``."""
+    found = (
+        _given(wanted, "the profile")
+        or _given(environ.get("GOOGLE_CLOUD_PROJECT"), "GOOGLE_CLOUD_PROJECT")
+        or _given(environ.get("CLOUDSDK_CORE_PROJECT"), "CLOUDSDK_CORE_PROJECT")
+        or _given(_gcloud(environ, "core", "project"), "gcloud's configuration")
+        or _given(of_credentials(), "the credentials")
+    )
+    if found is None:
+        raise CloudError(
+            "no-credentials",
+            "no project to look in",
+            "neither the profile, the environment, gcloud's configuration nor the credentials name one",
+            "Set `target.project` in the profile, or run: gcloud config set project PROJECT",
+        )
+    return found
+
+
+def zone(wanted: str | None, environ: Mapping[str, str]) -> Setting | None:
+    """The zone to look in first; None: all of them."""
+    return (
+        _given(wanted, "the profile")
+        or _given(environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE")
+        or _given(_gcloud(environ, "compute", "zone"), "gcloud's configuration")
+    )
+
+
+def _given(value: str | None, source: str) -> Setting | None:
+    return Setting(value.strip(), source) if value and value.strip() else None
+
+
+def _gcloud(environ: Mapping[str, str], section: str, key: str) -> str | None:
+    """A property of gcloud's active configuration; None when there is no such thing or it cannot be read."""
+    folder = _gcloud_folder(environ)
+    name = environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME") or _read(folder / "active_config").strip() or "default"
+    properties = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        properties.read_string(_read(folder / "configurations" / f"config_{name}"))
+    except configparser.Error:
+        return None
+    return properties.get(section, key, fallback=None)
+
+
+def _gcloud_folder(environ: Mapping[str, str]) -> Path:
+    if environ.get("CLOUDSDK_CONFIG"):
+        return Path(environ["CLOUDSDK_CONFIG"])
+    if os.name == "nt":
+        return Path(environ.get("APPDATA", "C:/")) / "gcloud"
+    return Path(environ.get("HOME") or "~").expanduser() / ".config" / "gcloud"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""

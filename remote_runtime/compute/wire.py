@@ -1,0 +1,36 @@
+"""What goes between the front door and its child process, as JSON objects.
+
+To the child: one line with the order, then ``{"recorded": true}`` for each ``started``.
+From the child, a line each: ``{"tell": TEXT}``, ``{"started": INSTANCE}``, and last ``{"result": ANSWER}`` or
+``{"error": ERROR}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ..model import GceTarget, Instance
+
+Json = Mapping[str, Any]
+
+
+def from_target(target: GceTarget) -> Json:
+    return {**asdict(target), "labels": dict(target.labels)}
+
+
+def to_target(order: Json) -> GceTarget:
+    return GceTarget(**order)
+
+
+def from_instance(instance: Instance) -> Json:
+    return asdict(instance)
+
+
+def to_instance(answer: Any) -> Instance:
+    return Instance(**{**answer, "host_keys": tuple(answer["host_keys"])})
+
+
+def to_status(answer: Any) -> str:
+    return str(answer)
