@@ -85,7 +85,7 @@ class Sshd:
 
     def logins(self) -> int:
         """How many logins have succeeded so far."""
-        return len(re.findall(r"^Accepted \w", self.log(), flags=re.MULTILINE))
+        return len(re.findall(r"^Accepted \S+ for ", self.log(), flags=re.MULTILINE))
 
     def live(self) -> int:
         """How many connections are open."""
@@ -198,7 +198,7 @@ class _Connection:
         self._server, theirs = socket.socketpair()
         with theirs, log.open("ab") as log_file:
             self._process = subprocess.Popen(
-                [SSHD, "-i", "-e", "-f", str(config)], stdin=theirs, stdout=theirs, stderr=log_file
+                [SSHD, "-i", "-e", "-f", str(config)], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=log_file
             )
         self._threads = [
             threading.Thread(target=self._carry, args=ends, daemon=True)

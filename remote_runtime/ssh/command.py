@@ -1,0 +1,111 @@
+"""A command on the machine: its input sent, its output cut into lines, all of it bounded."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+
+from ..errors import DeadlinePassed, MachineError, SshError
+from ..model import Outcome
+from ..untrusted import clean
+from ..waits import Deadline
+from .link import Link
+from .wire import LinkChannel, close_quietly, exit_status
+
+_LARGEST_LINE = 1 << 20
+_LARGEST_OUTPUT = 16 << 20
+_STDERR_KEPT = 8 << 10
+_PIECE = 1 << 15
+_TICK_S = 0.1
+
+
+def run_command(
+    link: Link, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+) -> Outcome:
+    """See ``model.Run``. The machine's shell gets the words of ``command`` quoted."""
+    with link.patience.until(deadline):
+        channel = link.open("session", deadline)
+        try:
+            if channel.refusal is not None:
+                raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1])
+            if not link.request(channel, "exec", shlex.join(command), deadline=deadline):
+                raise SshError("ssh-refused", "The machine's SSH server does not run commands")
+            return _converse(channel, stdin, _Lines(on_line), deadline, command[0])
+        finally:
+            close_quietly(channel)
+
+
+def _converse(channel: LinkChannel, stdin: bytes, lines: _Lines, deadline: Deadline, name: str) -> Outcome:
+    """Until the command has ended and all it wrote has been read."""
+    channel.settimeout(0.0)
+    complaints = b""
+    unsent = memoryview(stdin)
+    sending = True
+    while True:
+        channel.activity.clear()
+        ended = bool(channel.closed)
+        busy = False
+        if sending and not ended:
+            unsent, moved = _send_some(channel, unsent)
+            sending = bool(unsent) or not _shut_write(channel)
+            busy |= moved
+        if channel.recv_ready():
+            lines.feed(channel.recv(_PIECE))
+            busy = True
+        if channel.recv_stderr_ready():
+            complaints = (complaints + channel.recv_stderr(_PIECE))[-_STDERR_KEPT:]
+            busy = True
+        if ended and not busy:
+            break
+        deadline.check()
+        if deadline.passed():
+            raise DeadlinePassed(f"{name} on the machine took more than {deadline.within_s:.0f} s")
+        if not busy:
+            channel.activity.wait(_TICK_S)
+    lines.end()
+    return Outcome(exit_status(channel), clean(complaints.decode("utf-8", "replace"), _STDERR_KEPT))
+
+
+def _send_some(channel: LinkChannel, data: memoryview) -> tuple[memoryview, bool]:
+    if not data:
+        return data, False
+    try:
+        taken = channel.send(bytes(data[:_PIECE]))
+    except TimeoutError:
+        return data, False
+    except (OSError, EOFError):
+        return memoryview(b""), False  # it does not read any more; its exit status tells why
+    return (data[taken:], True) if taken else (memoryview(b""), False)
+
+
+def _shut_write(channel: LinkChannel) -> bool:
+    try:
+        channel.shutdown_write()
+    except (OSError, EOFError):
+        channel.activity.set()  # the link is gone, which the loop sees next
+    return True
+
+
+class _Lines:
+    """Cuts output into lines, bounded as ``model.Run`` promises."""
+
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        self._on_line = on_line
+        self._rest = b""
+        self._total = 0
+
+    def feed(self, data: bytes) -> None:
+        self._total += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._total > _LARGEST_OUTPUT or any(len(line) > _LARGEST_LINE for line in (*lines, self._rest)):
+            raise MachineError("machine-answer-invalid", "The machine's answer is endless", "a command was ended")
+        for line in lines:
+            self._say(line)
+
+    def end(self) -> None:
+        if self._rest:
+            self._say(self._rest)
+            self._rest = b""
+
+    def _say(self, line: bytes) -> None:
+        self._on_line(line.decode("utf-8", "replace").removesuffix("\r"))

@@ -1,0 +1,172 @@
+"""Entering a machine: reach its SSH port, verify its host key, log in once; wait while it boots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from ..errors import DeadlinePassed, SshError
+from ..model import Ask, Instance, SshSettings, SshTarget, Tell
+from ..untrusted import clean_line
+from ..waits import Deadline
+from .config import parse_hop, resolve
+from .dialing import NoAnswer, open_proxy, open_socket
+from .keys import Keys, home_of
+from .link import Link
+from .login import log_in
+from .pins import HostKey, HostKeys
+from .session import Session
+
+_GREETING_S = 15.0
+_PAUSE_S = 1.0
+_BRIEF_TRIES = 3
+_DEEPEST_JUMP = 8
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What every connection of one run shares."""
+
+    pins: Path
+    keys: Keys
+    ask: Ask
+    tell: Tell
+    environ: Mapping[str, str]
+
+
+def enter(
+    instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, *, key_just_added: bool, depth: int = 0
+) -> Session:
+    """See ``remote_runtime.ssh.connect``."""
+    start = time.monotonic()
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return _attempt(instance, settings, entry, deadline, depth)
+        except _NotYet as problem:
+            patient = instance.started_from is not None or (key_just_added and problem.trouble == "no key")
+            brief = problem.trouble in ("refused", "hung up") and tries < _BRIEF_TRIES
+            if deadline.passed() or not (patient or brief):
+                raise problem.error from problem
+            entry.tell(
+                f"Waiting for SSH on {instance.address}:{instance.port} ({problem.why}), "
+                f"{time.monotonic() - start:.0f} s of {deadline.within_s:.0f} s"
+            )
+            deadline.pause(_PAUSE_S)
+
+
+class _NotYet(Exception):
+    """Perhaps later. ``error`` is what to raise when there is no later."""
+
+    def __init__(self, trouble: str, why: str, error: SshError) -> None:
+        super().__init__(why)
+        self.trouble = trouble
+        self.why = why
+        self.error = error
+
+
+def _attempt(instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, depth: int) -> Session:
+    with ExitStack() as undo:
+        sock = _reach(instance, settings, entry, deadline, depth, undo)
+        host_keys = HostKeys(instance, settings, pins=entry.pins, home=home_of(entry.environ))
+        link = Link(sock, host_keys.algorithms())
+        undo.callback(link.end)
+        _negotiate(link, instance, deadline)
+        shown = HostKey(link.host_key.get_name(), link.host_key.get_base64())
+        host_keys.check(shown, entry.tell)
+        key = _log_in(link, instance, settings, entry, deadline)
+        release = undo.pop_all().close
+        return Session(link, user=_user(settings), host_key=shown, key=key, release=release)
+
+
+def _reach(
+    instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, depth: int, undo: ExitStack
+) -> Any:
+    if settings.proxy_jump:
+        return _through(instance, settings, entry, deadline, depth, undo)
+    if settings.proxy_command:
+        user = _user(settings)
+        sock, end = open_proxy(settings.proxy_command, instance.address, instance.port, user)
+        undo.callback(end)
+        return sock
+    try:
+        return open_socket(instance.address, instance.port, deadline)
+    except NoAnswer as error:
+        what = f"Nothing answers at {instance.address}:{instance.port}"
+        hint = "check `target.host`" if error.trouble == "unknown host" and instance.kind == "ssh" else ""
+        raise _NotYet(error.trouble, error.why, SshError("ssh-unreachable", what, error.why, hint)) from error
+
+
+def _through(
+    instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, depth: int, undo: ExitStack
+) -> Any:
+    """A channel from the last jump host; each is verified and logged in to like any other machine."""
+    if depth >= _DEEPEST_JUMP:
+        raise SshError("ssh-config-unsupported", "The jump hosts lead to each other", " → ".join(settings.proxy_jump))
+    *before, last = settings.proxy_jump
+    user, host, port = parse_hop(last)
+    wanted = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
+    hop, hop_settings = resolve(SshTarget(host, port, tuple(before)), wanted, environ=entry.environ)
+    session = enter(hop, hop_settings, entry, deadline, key_just_added=False, depth=depth + 1)
+    undo.callback(session.close)
+    channel = session.open_channel(instance.address, instance.port, deadline)
+    if channel.refusal is not None:
+        why = f"{last} cannot reach it: {channel.refusal[1].lower() or 'refused'}"
+        what = f"Nothing answers at {instance.address}:{instance.port}"
+        raise _NotYet("refused", why, SshError("ssh-unreachable", what, why))
+    return channel
+
+
+def _negotiate(link: Link, instance: Instance, deadline: Deadline) -> None:
+    where = f"{instance.address}:{instance.port}"
+    greeting = deadline.shorter(_GREETING_S)
+    try:
+        link.negotiate(greeting)
+    except TimeoutError as error:
+        why = f"it accepts connections and says nothing for {greeting.within_s:.0f} s"
+        raise _NotYet("silent", why, SshError("ssh-unreachable", f"No SSH server answers at {where}", why)) from error
+    except (EOFError, OSError) as error:
+        raise _hung_up(where, "the server closes the connection before the greeting") from error
+    except paramiko.SSHException as error:
+        if not link.remote_version:
+            if greeting.passed():
+                why = "it says nothing that SSH servers say"
+                raise _NotYet("silent", why, SshError("ssh-unreachable", f"No SSH server at {where}", why)) from error
+            raise _hung_up(where, "the server closes the connection before the greeting") from error
+        raise SshError("ssh-refused", f"No common language with {where}", clean_line(str(error), 300)) from error
+
+
+def _log_in(
+    link: Link, instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline
+) -> paramiko.PKey | None:
+    candidates = entry.keys.candidates(settings, entry.environ)
+    try:
+        return log_in(link, _user(settings), candidates, keys=entry.keys, ask=entry.ask, deadline=deadline)
+    except DeadlinePassed as error:
+        where = f"{instance.address}:{instance.port}"
+        raise SshError("ssh-unreachable", f"The login at {where} does not end", error.what) from error
+    except SshError as error:
+        if error.code == "no-usable-key":
+            raise _NotYet("no key", "it does not know our key", error) from error
+        if error.code == "ssh-unreachable":
+            raise _hung_up(f"{instance.address}:{instance.port}", error.why) from error
+        raise
+
+
+def _hung_up(where: str, why: str) -> _NotYet:
+    return _NotYet("hung up", why, SshError("ssh-refused", f"The SSH server at {where} does not let us in", why))
+
+
+def _user(settings: SshSettings) -> str:
+    if settings.user is None:
+        import getpass
+
+        return getpass.getuser()
+    return settings.user
