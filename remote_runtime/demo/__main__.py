@@ -1,0 +1,43 @@
+"""``python -m remote_runtime.demo DIR``: the demo machine, in the foreground.
+
+Ends at SIGTERM, SIGINT, a POST of ``{}`` to the ``shutdown`` of DIR/machine.json, or when that file vanishes: exit 0,
+with DIR removed. Exit 1: it could not be started, or died. Exit 4: asyncssh or psutil is missing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import threading
+from pathlib import Path
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        return _complain("usage: python -m remote_runtime.demo DIR", 2)
+    missing = [name for name in ("asyncssh", "psutil") if importlib.util.find_spec(name) is None]
+    if missing:
+        return _complain(f"{' and '.join(missing)} missing: pip install 'remote-runtime[demo]'", 4)
+    from . import machine
+
+    ended = threading.Event()
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: ended.set())
+    try:
+        machine.run(Path(arguments[0]), ended)
+    except machine.MachineDied as error:
+        return _complain(f"the demo machine ended: {error}", 1)
+    except OSError as error:
+        return _complain(f"the demo machine could not be started: {error}", 1)
+    return 0
+
+
+def _complain(sentence: str, status: int) -> int:
+    sys.stderr.write(f"{sentence}\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""The account that commands on the demo machine run in: home, shell, environment."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .processes import MARKER
+
+# Without these Windows starts no program, and a different encoding would be spoken.
+_KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "SYSTEMDRIVE")
+
+
+@dataclass(frozen=True)
+class Account:
+    """``user`` is the current one, but ``home`` is the machine's own."""
+
+    user: str
+    home: Path
+    machine_id: str
+
+    def environment(self, asked: Mapping[str, str]) -> dict[str, str]:
+        """Of ``asked`` (what the SSH client sends) only the locale and the terminal are taken, as sshd does."""
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        taken = {name: value for name, value in asked.items() if name in ("LANG", "TERM") or name.startswith("LC_")}
+        home = str(self.home)
+        own = {"HOME": home, "USER": self.user, "LOGNAME": self.user, "PATH": _path(), MARKER: self.machine_id}
+        if os.name == "nt":
+            local = str(self.home / "AppData" / "Local")
+            own |= {"USERPROFILE": home, "USERNAME": self.user, "TEMP": local, "TMP": local}
+            own |= {"LOCALAPPDATA": local, "APPDATA": str(self.home / "AppData" / "Roaming")}
+        else:
+            own["SHELL"] = _shell()
+        return kept | taken | own
+
+    def prepare(self) -> None:
+        """Makes the home. Login files of the system replace PATH: the profile puts our Python back in front."""
+        self.home.mkdir(mode=0o700)
+        if os.name == "nt":
+            (self.home / "AppData" / "Local").mkdir(parents=True)
+            (self.home / "AppData" / "Roaming").mkdir()
+        else:
+            line = f'PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"\nexport PATH\n'
+            (self.home / ".profile").write_text(line, encoding="utf-8")
+
+    def argv(self, command: str | None) -> Sequence[str]:
+        """The program for ``command``, or for an interactive shell."""
+        if os.name == "nt":
+            shell = os.environ.get("COMSPEC", "cmd.exe")
+            return [shell] if command is None else [shell, "/d", "/s", "/c", command]
+        return [_shell(), "-l"] if command is None else ["/bin/sh", "-c", command]
+
+
+def current_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a uid without a name, as in containers
+        return "demo"
+
+
+def _path() -> str:
+    system = os.environ.get("PATH", os.defpath) if os.name == "nt" else "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+    return os.pathsep.join((os.path.dirname(sys.executable), system))
+
+
+def _shell() -> str:
+    return "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"

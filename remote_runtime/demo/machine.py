@@ -1,0 +1,108 @@
+"""The whole machine: directory, account, SSH server, emulator."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from . import processes
+from .compute import ComputeEmulator
+from .directory import Directory, write_private
+from .environment import Account, current_user
+from .sshd import SshServer
+from .values import Delays, Vm
+
+PROJECT, ZONE, INSTANCE = "demo", "us-central1-a", "demo-vm"
+DELAYS = Delays(queue_s=0.1, start_s=1.0, stop_s=0.5, boot_s=0.4)
+EVERY_S = 0.2
+
+
+class MachineDied(Exception):
+    """The SSH server or the emulator ended by itself."""
+
+
+class Computer:
+    """What is inside the instance: the SSH server and all that runs with the account's marker. A ``Guest``."""
+
+    def __init__(self, account: Account, ssh_server: SshServer) -> None:
+        self._machine_id = account.machine_id
+        self._ssh_server = ssh_server
+
+    def boot(self) -> Mapping[str, str]:
+        self._ssh_server.open()
+        return self._ssh_server.host_keys
+
+    def halt(self) -> None:
+        self._ssh_server.close()
+        processes.end(self._machine_id)
+
+    def freeze(self) -> None:
+        self._ssh_server.freeze()
+        processes.freeze(self._machine_id)
+
+    def thaw(self) -> None:
+        processes.thaw(self._machine_id)
+        self._ssh_server.thaw()
+
+
+def run(path: Path, ended: threading.Event) -> None:
+    """Runs the machine in ``path`` until ``ended`` is set, ``machine.json`` vanishes, or a part of it dies.
+
+    Raises ``OSError`` if it cannot be started, ``MachineDied``. At the end no process of the machine is left, and no
+    ``path``.
+    """
+    with ExitStack() as undo:
+        directory = undo.enter_context(Directory.taken(path))
+        if directory.former_id:
+            processes.end(directory.former_id)
+        machine_id = secrets.token_hex(16)
+        directory.begin(machine_id)
+        account = Account(current_user(), directory.path / "home", machine_id)
+        account.prepare()
+        key_file = directory.path / "key"
+        ssh_server = undo.enter_context(_ssh_server(account, key_file))
+        undo.callback(processes.end, machine_id)
+        vm = Vm(INSTANCE, PROJECT, ZONE, address="127.0.0.1", guest=Computer(account, ssh_server))
+        emulator = undo.enter_context(ComputeEmulator([vm], delays=DELAYS, on_shutdown=ended.set))
+        description = directory.path / "machine.json"
+        write_private(description, json.dumps(_describe(emulator, ssh_server, account, key_file), indent=2).encode())
+        while description.exists() and not ended.wait(EVERY_S):
+            if not ssh_server.alive or not emulator.alive:
+                raise MachineDied("its SSH server died" if emulator.alive else "its Compute Engine API died")
+        description.unlink(missing_ok=True)
+
+
+@contextmanager
+def _ssh_server(account: Account, key_file: Path) -> Iterator[SshServer]:
+    import asyncssh
+
+    key = asyncssh.generate_private_key("ssh-ed25519", comment="remote-runtime demo")
+    write_private(key_file, key.export_private_key())
+    write_private(key_file.with_suffix(".pub"), key.export_public_key())
+    ssh_server = SshServer(account, key)
+    ssh_server.start()
+    try:
+        yield ssh_server
+    finally:
+        ssh_server.stop()
+
+
+def _describe(emulator: ComputeEmulator, ssh_server: SshServer, account: Account, key_file: Path) -> dict[str, object]:
+    return {
+        "endpoint": emulator.endpoint,
+        "project": PROJECT,
+        "zone": ZONE,
+        "instance": INSTANCE,
+        "ssh_port": ssh_server.port,
+        "user": account.user,
+        "identity_file": str(key_file),
+        "pid": os.getpid(),
+        "shutdown": f"{emulator.root}/shutdown",
+        "since": time.time(),
+    }

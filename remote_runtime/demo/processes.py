@@ -1,0 +1,86 @@
+"""The processes of the demo machine, found by a marker in their environment. The only module that imports psutil."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+MARKER = "REMOTE_RUNTIME_DEMO_MACHINE"
+GRACE_S = 2.0
+_LIMIT_S = 10.0
+
+
+def end(machine_id: str) -> None:
+    """All of them: first asked, after ``GRACE_S`` killed, detached ones included. Gives up after ten seconds."""
+    import psutil
+
+    deadline = time.monotonic() + _LIMIT_S
+    asked: set[psutil.Process] = set()
+    grace_ends = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline:
+        living = list(_found(machine_id))
+        if not living:
+            return
+        for process in living:
+            if time.monotonic() >= grace_ends:
+                _signal(process, "kill")
+            elif process not in asked:
+                asked.add(process)
+                _signal(process, "terminate")
+                _signal(process, "resume")
+        psutil.wait_procs(living, timeout=max(0.05, min(grace_ends - time.monotonic(), GRACE_S)))
+
+
+def freeze(machine_id: str) -> None:
+    """Stops all of them where they are."""
+    stopped: set[psutil.Process] = set()
+    while fresh := set(_found(machine_id)) - stopped:
+        for process in fresh:
+            _signal(process, "suspend")
+        stopped |= fresh
+
+
+def thaw(machine_id: str) -> None:
+    for process in _found(machine_id):
+        _signal(process, "resume")
+
+
+def _found(machine_id: str) -> Iterator[psutil.Process]:
+    """Living processes with the marker, and their descendants, which may have cleared their environment."""
+    import psutil
+
+    seen: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER) != machine_id or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            family = [process, *process.children(recursive=True)]
+        except (psutil.Error, OSError):
+            continue
+        for member in family:
+            if member not in seen and _lives(member):
+                seen.add(member)
+                yield member
+
+
+def _lives(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _signal(process: psutil.Process, verb: str) -> None:
+    """Through psutil, which checks that the pid still means the same process."""
+    import psutil
+
+    try:
+        getattr(process, verb)()
+    except (psutil.Error, OSError):
+        return

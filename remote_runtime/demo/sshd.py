@@ -1,0 +1,210 @@
+"""The SSH server of the demo machine. With ``commands`` the only module that knows asyncssh."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+import struct
+import threading
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING
+
+from . import commands
+from .environment import Account
+
+if TYPE_CHECKING:
+    import asyncssh
+
+HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256")
+LOGIN_S = 30
+ANSWER_S = 10.0
+
+
+class SshServer:
+    """Runs in a thread of its own from ``start`` to ``stop``; in between ``open`` and ``close`` it accepts connections.
+
+    The port is the same all the time: refused before the first ``open``, reset after ``close``, silent when frozen.
+    """
+
+    def __init__(self, account: Account, client_key: asyncssh.SSHKey) -> None:
+        import asyncssh
+
+        self._account = account
+        self._client_key = client_key
+        self._host_keys = [asyncssh.generate_private_key(kind) for kind in HOST_KEY_TYPES]
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.setblocking(False)
+        self.port: int = self._listener.getsockname()[1]
+        self._accepting = False
+        self._thawed = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._thread = threading.Thread(target=self._run, name="demo-sshd")
+
+    @property
+    def host_keys(self) -> Mapping[str, str]:
+        """Type → base64."""
+        lines = (key.export_public_key().decode().split() for key in self._host_keys)
+        return {line[0]: line[1] for line in lines}
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def open(self) -> None:
+        self._do(self._open())
+
+    def close(self) -> None:
+        """Cuts all connections."""
+        self.thaw()
+        self._do(self._close())
+
+    def freeze(self) -> None:
+        """Nothing is answered and nothing is lost: the thread stands still until ``thaw``."""
+        self._thawed.clear()
+        self._loop.call_soon_threadsafe(self._thawed.wait)
+
+    def thaw(self) -> None:
+        self._thawed.set()
+
+    def stop(self) -> None:
+        self.thaw()
+        if self._thread.is_alive():
+            self._do(self._close())
+            self._loop.call_soon_threadsafe(self._stopped.set)
+            self._thread.join()
+        self._listener.close()
+        self._loop.close()
+
+    # ── in its thread ──
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        await self._stopped.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _do(self, work: Coroutine[None, None, None]) -> None:
+        """From another thread. Raises what ``work`` raises."""
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_S)
+
+    async def _open(self) -> None:
+        if not self._tasks:
+            self._listener.listen()
+            self._keep(self._accept())
+        self._accepting = True
+
+    async def _close(self) -> None:
+        self._accepting = False
+        for connection in list(self._connections):
+            connection.abort()
+
+    async def _accept(self) -> None:
+        while True:
+            accepted, _ = await self._loop.sock_accept(self._listener)
+            if self._accepting:
+                self._keep(self._converse(accepted))
+            else:
+                _reset(accepted)
+
+    async def _converse(self, accepted: socket.socket) -> None:
+        import asyncssh
+
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(asyncssh.Error, OSError):  # a client that fails to log in or goes away
+            connection = await asyncssh.run_server(
+                accepted,
+                server_factory=lambda: _door(self._account.user, self._client_key, self._connections),
+                server_host_keys=self._host_keys,
+                process_factory=self._serve_session,
+                sftp_factory=lambda channel: _sftp(channel, self._account),
+                encoding=None,
+                line_editor=False,
+                password_auth=False,
+                kbdint_auth=False,
+                host_based_auth=False,
+                gss_host=None,
+                agent_forwarding=False,
+                x11_forwarding=False,
+                login_timeout=LOGIN_S,
+            )
+            await connection.wait_closed()
+
+    async def _serve_session(self, session: asyncssh.SSHServerProcess[bytes]) -> None:
+        asked = dict(session.env)
+        if session.term_type is not None:
+            asked["TERM"] = session.term_type
+        account = self._account
+        program = commands.Program(account.argv(session.command), account.environment(asked), account.home)
+        await commands.serve(session, program)
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _reset(accepted: socket.socket) -> None:
+    """Closed with RST, so that the client knows at once."""
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
+    accepted.close()
+
+
+def _door(user: str, client_key: asyncssh.SSHKey, connections: set[asyncssh.SSHServerConnection]) -> asyncssh.SSHServer:
+    import asyncssh
+
+    class Door(asyncssh.SSHServer):
+        """Who may come in, and where forwards may go. ``connections`` holds those that are open."""
+
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            self._connection = conn
+            connections.add(conn)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.discard(self._connection)
+
+        def public_key_auth_supported(self) -> bool:
+            return True
+
+        def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+            return username == user and key.public_data == client_key.public_data
+
+        def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+            return _is_loopback(dest_host)
+
+        def unix_connection_requested(self, dest_path: str) -> bool:
+            return True
+
+    return Door()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _sftp(channel: asyncssh.SSHServerChannel[bytes], account: Account) -> asyncssh.SFTPServer:
+    import asyncssh
+
+    class HomeSftp(asyncssh.SFTPServer):
+        """Relative paths begin in the home."""
+
+        def map_path(self, path: bytes) -> bytes:
+            return super().map_path(os.path.join(os.fsencode(account.home), path))
+
+    return HomeSftp(channel)
