@@ -1,0 +1,42 @@
+"""Who uses the server: requests counted by the page's origin, and the WebSockets that are open now."""
+
+from __future__ import annotations
+
+from typing import Dict, MutableSet, Optional
+from weakref import WeakSet
+
+from tornado.websocket import WebSocketHandler
+
+from .origins import origin_of
+
+# Anybody can send any Origin: names beyond these are counted together.
+_ORIGINS_KEPT = 32
+_ORIGIN_CHARACTERS = 100
+
+
+class Census:
+    def __init__(self) -> None:
+        self.requests: Dict[str, int] = {}
+        self._sockets: MutableSet[WebSocketHandler] = WeakSet()
+
+    def count_request(self, origin: Optional[str]) -> None:
+        name = _name(origin)
+        if name not in self.requests and len(self.requests) >= _ORIGINS_KEPT:
+            name = "other"
+        self.requests[name] = self.requests.get(name, 0) + 1
+
+    def add_socket(self, socket: WebSocketHandler) -> None:
+        self._sockets.add(socket)
+
+    def sockets(self) -> Dict[str, int]:
+        """Open WebSockets by origin."""
+        counts: Dict[str, int] = {}
+        for socket in list(self._sockets):
+            if socket.ws_connection is not None:
+                name = _name(origin_of(socket.request.headers))
+                counts[name] = counts.get(name, 0) + 1
+        return counts
+
+
+def _name(origin: Optional[str]) -> str:
+    return "none" if origin is None else origin[:_ORIGIN_CHARACTERS]

@@ -1,0 +1,45 @@
+"""``/api/colab/…``: what Colab's page asks of a runtime beyond Jupyter's API, in the shapes of Colab's own server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Awaitable, Callable, Dict, Mapping
+
+from tornado.web import RequestHandler, authenticated
+
+from .resources import Resources
+
+# Keeps the answer from being run as a script by a page that includes it; Colab's page strips it.
+_UNSCRIPTABLE = ")]}'\n"
+
+Answer = Callable[[], Awaitable[Dict[str, Any]]]
+
+
+def answers(resources: Resources, settings: Mapping[str, Any]) -> Dict[str, Answer]:
+    """What is answered, by the last part of the path."""
+
+    async def build_info() -> Dict[str, Any]:
+        return {"release_tag": None}
+
+    async def drive() -> Dict[str, Any]:
+        return {"dfs": []}
+
+    async def machine() -> Dict[str, Any]:
+        return await resources.read(settings.get("kernel_manager"))
+
+    return {"build-info": build_info, "drive": drive, "resources": machine}
+
+
+class ColabHandler(RequestHandler):
+    """Mixed with the server's own API handler, which authenticates."""
+
+    # The page polls these for its monitor; that is not use of the server.
+    _track_activity = False
+
+    def initialize(self, answer: Answer) -> None:
+        self._answer = answer
+
+    @authenticated
+    async def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.finish(_UNSCRIPTABLE + json.dumps(await self._answer()))

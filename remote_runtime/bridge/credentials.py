@@ -1,0 +1,63 @@
+"""The token that a page hands over with a WebSocket, and what belongs to the bridge in its query."""
+
+from __future__ import annotations
+
+from typing import Mapping, Optional, Tuple
+from urllib.parse import parse_qs, parse_qsl, unquote_plus, urlsplit
+
+AUTH_URL = "jupyter_http_over_ws_auth_url"
+MIN_VERSION = "min_version"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class WrongAuthUrl(ValueError):
+    """The auth URL is not a URL of this server. Its text is never part of the message: it carries a token."""
+
+
+def authorization(query: str, headers: Mapping[str, str], scheme: str) -> Optional[str]:
+    """The ``Authorization`` header for what a WebSocket carries, None when it brings no credentials.
+
+    The token is taken from the auth URL; without one, from the query's ``token``, else the request's own
+    ``Authorization``. Raises ``WrongAuthUrl`` unless the auth URL has this server's scheme, host and port as the
+    client sees them (``scheme`` and the Host header).
+    """
+    auth_url = last(query, AUTH_URL)
+    if auth_url is None:
+        token = last(query, "token")
+        return f"token {token}" if token else headers.get("Authorization")
+    try:
+        if _place(auth_url) != _place(f"{scheme}://{headers.get('Host', '')}/"):
+            raise WrongAuthUrl("the auth URL is of another server")
+        token = last(urlsplit(auth_url).query, "token")
+    except ValueError as exc:
+        raise WrongAuthUrl("the auth URL is not a URL of this server") from exc
+    if token is not None and not token.isprintable():
+        raise WrongAuthUrl("the auth URL's token cannot be sent in a header")
+    return f"token {token}" if token else None
+
+
+def last(query: str, name: str) -> Optional[str]:
+    """The last value of a query's parameter."""
+    values = parse_qs(query, keep_blank_values=True).get(name)
+    return values[-1] if values else None
+
+
+def without_our_parameters(query: str) -> str:
+    """The query that is meant for the target, its parts and their order untouched."""
+    ours = (AUTH_URL, MIN_VERSION)
+    return "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) not in ours)
+
+
+def arguments(query: str) -> "dict[str, list[bytes]]":
+    """A query as tornado keeps it in a request's ``arguments``."""
+    found: dict[str, list[bytes]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True, encoding="latin1", errors="strict"):
+        found.setdefault(name, []).append(value.encode("latin1"))
+    return found
+
+
+def _place(url: str) -> Tuple[str, str, Optional[int]]:
+    parts = urlsplit(url)
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
+        raise WrongAuthUrl("not an http or https URL")
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]

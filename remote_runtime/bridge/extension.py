@@ -1,0 +1,68 @@
+"""Puts the bridge together in a running Jupyter server."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Type, TypeVar
+
+from tornado.web import RequestHandler
+
+from . import __version__, stack
+from .census import Census
+from .colab import ColabHandler, answers
+from .cors import cors_transform
+from .front import stand_in_front
+from .identity import IdentityHandler
+from .opened import watch_opened_sockets
+from .origins import Origins
+from .redact import RedactingFilter, install
+from .resources import Resources
+from .status import StatusHandler
+from .tunnel import DiagnoseSocket, TunnelSocket
+
+_LOADED = "remote_runtime_bridge"
+_LOGGERS = ("tornado.access", "tornado.application", "tornado.general", "asyncio", "py.warnings")
+Handler = TypeVar("Handler", bound=RequestHandler)
+
+
+def load(server_app: Any) -> None:
+    """Does everything once a server, however many times and under however many names it is enabled."""
+    application = server_app.web_app
+    settings = application.settings
+    if _LOADED in settings:
+        return
+    settings[_LOADED] = __version__
+    _hide_tokens(server_app)
+    origins, census = Origins(settings), Census()
+    page, api = stack.handler_bases(server_app)
+    base = settings.get("base_url", "/").rstrip("/")
+    colab, colab_answers = _with(ColabHandler, api), answers(Resources(), settings)
+    socket = {"origins": origins, "max_body_bytes": int(server_app.max_body_size)}
+    status = {"origins": origins, "census": census, "versions": stack.server_version(server_app)}
+    application.add_handlers(
+        ".*$",
+        [
+            (f"{base}/http_over_websocket", _with(TunnelSocket, page), socket),
+            (f"{base}/http_over_websocket/diagnose", _with(DiagnoseSocket, page), socket),
+            (f"{base}/api/remote-runtime/identity", IdentityHandler),
+            (f"{base}/api/remote-runtime", _with(StatusHandler, api), status),
+            *((f"{base}/api/colab/{name}", colab, {"answer": answer}) for name, answer in colab_answers.items()),
+        ],
+    )
+    application.add_transform(cors_transform(origins))
+    stand_in_front(application, origins, census, f"{base}/http_over_websocket/")
+    watch_opened_sockets(settings, census)
+    server_app.log.info("remote-runtime bridge %s for %s", __version__, ", ".join(origins.listed()))
+
+
+def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:
+    """Our handler over the server's own class for authentication, host and XSRF checks."""
+    return type(ours.__name__, (ours, base), {})
+
+
+def _hide_tokens(server_app: Any) -> None:
+    redacting = RedactingFilter(
+        lambda: stack.server_token(server_app.web_app.settings), lambda: stack.made_up_its_token(server_app)
+    )
+    loggers = [server_app.log, logging.getLogger(), *(logging.getLogger(name) for name in _LOGGERS)]
+    install([logger for logger in loggers if isinstance(logger, logging.Logger)], redacting)

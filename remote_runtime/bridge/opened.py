@@ -1,0 +1,39 @@
+"""What happens to every WebSocket of the server once it is open: no Nagle delay, and a place in the census."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict
+
+from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
+from tornado.web import RequestHandler
+from tornado.websocket import WebSocketHandler
+
+from .census import Census
+
+
+def watch_opened_sockets(settings: Dict[str, Any], census: Census) -> None:
+    """tornado calls the application's ``log_function`` for a WebSocket at its handshake, with status 101."""
+    log_request: Callable[[RequestHandler], None] = settings.get("log_function") or _say_nothing
+
+    def log_and_watch(handler: RequestHandler) -> None:
+        log_request(handler)
+        if handler.get_status() == 101 and isinstance(handler, WebSocketHandler):
+            census.add_socket(handler)
+            # Set here it would be undone: tornado restores the delay when it ends the HTTP request.
+            IOLoop.current().add_callback(_send_at_once, handler)
+
+    settings["log_function"] = log_and_watch
+
+
+def _send_at_once(handler: WebSocketHandler) -> None:
+    if handler.ws_connection is not None:
+        try:
+            handler.set_nodelay(True)
+        except (OSError, StreamClosedError, AssertionError):
+            # The client left between the handshake and now; nothing is left to hurry.
+            return
+
+
+def _say_nothing(handler: RequestHandler) -> None:
+    """Jupyter always sets a log_function; without one nothing was logged here before us either."""

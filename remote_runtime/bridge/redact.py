@@ -1,0 +1,104 @@
+"""Keeps tokens out of the server's logs, its own dumps of failed requests and tracebacks included."""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import traceback
+from typing import Any, Callable, Iterable, List, Set
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "***"
+# Replacing a shorter one wherever its letters occur would make logs unreadable; the patterns still hide it in URLs.
+_SHORTEST_TOKEN = 6
+_EQUALS = r"(?:=|%(?:25)*3D)"
+_ENDS = r"[^\s&;'\"<>%\\)},]"
+_PATTERNS = (
+    # token=… in a URL, plain or quoted once or more inside another URL
+    re.compile(r"(token" + _EQUALS + r")(?:" + _ENDS + r"|%(?!(?:25)*26))+", re.IGNORECASE),
+    re.compile(r"(jupyter_http_over_ws_auth_url=)[^\s&'\"<>]+", re.IGNORECASE),
+    re.compile(r"(authorization['\"]?\s*[:=,]\s*b?['\"]?\s*(?:(?:token|bearer|basic)\s+)?)[^\s'\"<>,]+", re.IGNORECASE),
+    re.compile(r"(['\"]token['\"]\s*:\s*\[?b?['\"])[^'\"]+", re.IGNORECASE),
+    re.compile(r"(_xsrf" + _EQUALS + r")[^\s&;'\"<>]+", re.IGNORECASE),
+)
+
+
+class RedactingFilter(logging.Filter):
+    """Rewrites what a record will say; lets every record pass. ``token`` is asked at each record."""
+
+    def __init__(self, token: Callable[[], str], shows_banner: Callable[[], bool]) -> None:
+        super().__init__()
+        self._token = token
+        self._shows_banner = shows_banner
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.CRITICAL and self._shows_banner():
+            # A server that made up its token tells it to the person at the terminal this way, once.
+            return True
+        token = self._token()
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):
+            # A record whose arguments do not fit is reported by logging itself, arguments included.
+            message = f"{record.msg} {record.args!r}"
+        hidden = redact(message, token)
+        if hidden != message:
+            record.msg, record.args = hidden, ()
+        _redact_traceback(record, token)
+        props = getattr(record, "props", None)
+        if isinstance(props, dict):
+            record.props = {name: _redact_value(value, token) for name, value in props.items()}
+        return True
+
+
+def redact(text: str, token: str) -> str:
+    """The text without the token, in any of the spellings URLs give it, and without anything that looks like one."""
+    if len(token) >= _SHORTEST_TOKEN:
+        for spelling in {token, quote(token, safe=""), quote_plus(token), quote(quote(token, safe=""), safe="")}:
+            text = text.replace(spelling, HIDDEN)
+    for pattern in _PATTERNS:
+        text = pattern.sub(r"\1" + HIDDEN, text)
+    return text
+
+
+def install(loggers: Iterable[logging.Logger], redacting: logging.Filter) -> None:
+    """Put the filter on the loggers and on every handler that their records can reach.
+
+    Filters of a logger do not see its children's records; those of a handler see everything it prints.
+    """
+    places: Set[Any] = set()
+    for logger in loggers:
+        places.update([logger, *_handlers(logger)])
+    if logging.lastResort is not None:
+        places.add(logging.lastResort)
+    for place in places:
+        place.addFilter(redacting)
+
+
+def _handlers(logger: logging.Logger) -> List[logging.Handler]:
+    found: List[logging.Handler] = []
+    current: "logging.Logger | None" = logger
+    while current is not None:
+        found += current.handlers
+        current = current.parent if current.propagate else None
+    return found
+
+
+def _redact_traceback(record: logging.LogRecord, token: str) -> None:
+    if record.exc_info and not isinstance(record.exc_info, bool) and record.exc_info[0] is not None:
+        text = io.StringIO()
+        traceback.print_exception(*record.exc_info, file=text)
+        printed = text.getvalue().rstrip("\n")
+        hidden = redact(printed, token)
+        if hidden != printed:
+            # Formatters print exc_text when there is no exc_info, and would format the original otherwise.
+            record.exc_text, record.exc_info = hidden, None
+    elif record.exc_text:
+        record.exc_text = redact(record.exc_text, token)
+    if record.stack_info:
+        record.stack_info = redact(record.stack_info, token)
+
+
+def _redact_value(value: Any, token: str) -> Any:
+    return redact(value, token) if isinstance(value, str) else value

@@ -1,0 +1,182 @@
+"""Memory, disks and GPUs of the machine, as Colab's resource monitor wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from typing import Any, Dict, List, Optional, Set
+
+_GPU_QUERY = "name,memory.used,memory.total,utilization.gpu,utilization.memory"
+_GPU_LIMIT_S = 5.0
+_GPU_CACHE_S = 3.0
+_MIB = 1024 * 1024
+_GPU_OUTPUT_BYTES = 64 * 1024
+
+
+class Resources:
+    """Reads on demand; nvidia-smi is slow, so its answer is kept for a few seconds and shared by all who ask."""
+
+    def __init__(self) -> None:
+        self._gpus: List[Dict[str, Any]] = []
+        self._gpus_read_at: Optional[float] = None
+        self._reading: Optional["asyncio.Task[None]"] = None
+        self._used: Set[int] = set()
+
+    async def read(self, kernel_manager: Any) -> Dict[str, Any]:
+        """The answer of ``/api/colab/resources``."""
+        return {
+            "memory": {**memory(), "kernels": kernel_memory(kernel_manager)},
+            "disks": disks(),
+            "gpus": await self._read_gpus(),
+        }
+
+    async def _read_gpus(self) -> List[Dict[str, Any]]:
+        fresh = self._gpus_read_at is not None and time.monotonic() - self._gpus_read_at < _GPU_CACHE_S
+        if not fresh:
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.ensure_future(self._refresh_gpus())
+            await asyncio.shield(self._reading)
+        return self._gpus
+
+    async def _refresh_gpus(self) -> None:
+        self._gpus = gpus_from(await _nvidia_smi(), self._used)
+        self._gpus_read_at = time.monotonic()
+
+
+def memory() -> Dict[str, int]:
+    """``totalBytes`` and ``freeBytes`` (what programs can still get); zeros where the system does not tell."""
+    try:
+        import psutil
+
+        found = psutil.virtual_memory()
+        return {"totalBytes": int(found.total), "freeBytes": int(found.available)}
+    except ImportError:
+        return _memory_from_proc()
+
+
+def disks() -> List[Dict[str, Any]]:
+    """The file system of ``/`` under the label that Colab's page looks for."""
+    try:
+        usage = shutil.disk_usage("/")
+    except OSError:
+        return []
+    return [{"filesystem": {"label": "kernel", "totalBytes": usage.total, "usedBytes": usage.used}}]
+
+
+def kernel_memory(kernel_manager: Any) -> List[Dict[str, Any]]:
+    """Resident memory of each kernel's process, and of its children where psutil is there."""
+    found = []
+    for kernel_id in list(kernel_manager.list_kernel_ids()) if kernel_manager is not None else []:
+        pid = _pid_of(kernel_manager, kernel_id)
+        used = _resident_bytes(pid) if pid else None
+        if used is not None:
+            found.append({"uuid": kernel_id, "usedBytes": used})
+    return found
+
+
+def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
+    """The GPUs in nvidia-smi's csv (no header, no units). ``used`` remembers which were ever seen at work."""
+    gpus = []
+    for index, line in enumerate(output.splitlines()):
+        fields = [field.strip() for field in line.rsplit(",", 4)]
+        if len(fields) != 5:
+            continue
+        name, memory_used, memory_total, gpu, memory_busy = fields
+        if _number(gpu) > 0 or _number(memory_used) > 0:
+            used.add(index)
+        gpus.append(
+            {
+                "name": name,
+                "memoryUsedBytes": int(_number(memory_used) * _MIB),
+                "memoryTotalBytes": int(_number(memory_total) * _MIB),
+                "gpuUtilization": _number(gpu) / 100,
+                "memoryUtilization": _number(memory_busy) / 100,
+                "everUsed": index in used,
+            }
+        )
+    return gpus
+
+
+async def _nvidia_smi() -> str:
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "nvidia-smi",
+            f"--query-gpu={_GPU_QUERY}",
+            "--format=csv,noheader,nounits",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    except (OSError, NotImplementedError):
+        # No such program, or (Windows with tornado's loop) no subprocesses in asyncio.
+        return ""
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), _GPU_LIMIT_S)
+    except asyncio.TimeoutError:
+        process.kill()
+        return ""
+    return output[:_GPU_OUTPUT_BYTES].decode("utf-8", "replace") if process.returncode == 0 else ""
+
+
+def _memory_from_proc() -> Dict[str, int]:
+    found = {}
+    try:
+        with open("/proc/meminfo", encoding="ascii", errors="replace") as file:
+            for line in file:
+                name, _, rest = line.partition(":")
+                found[name] = int(_number(rest.split()[0] if rest.split() else "")) * 1024
+    except OSError:
+        return {"totalBytes": 0, "freeBytes": 0}
+    return {"totalBytes": found.get("MemTotal", 0), "freeBytes": found.get("MemAvailable", found.get("MemFree", 0))}
+
+
+def _pid_of(kernel_manager: Any, kernel_id: str) -> Optional[int]:
+    kernel = kernel_manager.get_kernel(kernel_id)
+    # jupyter_client 7 and newer start kernels through provisioners, older ones keep the process itself.
+    for holder in (getattr(kernel, "provisioner", None), getattr(kernel, "kernel", None)):
+        pid = getattr(holder, "pid", None)
+        if isinstance(pid, int) and pid > 0:
+            return pid
+    return None
+
+
+def _resident_bytes(pid: int) -> Optional[int]:
+    try:
+        import psutil
+    except ImportError:
+        return _resident_bytes_from_proc(pid)
+    try:
+        process = psutil.Process(pid)
+        total = process.memory_info().rss
+        for child in process.children(recursive=True):
+            total += _resident_bytes_of(child, psutil.Error)
+        return int(total)
+    except psutil.Error:
+        return None
+
+
+def _resident_bytes_of(process: Any, gone: Any) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except gone:
+        return 0
+
+
+def _resident_bytes_from_proc(pid: int) -> Optional[int]:
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        return None
+    return None
+
+
+def _number(text: str) -> float:
+    """nvidia-smi says ``[N/A]`` for what a GPU cannot tell."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,59 @@
+"""Which Jupyter server loaded us, and the few things that its generations say differently."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Dict, Mapping, Type
+
+from tornado.web import RequestHandler
+
+
+def handler_bases(server_app: Any) -> "tuple[Type[RequestHandler], Type[RequestHandler]]":
+    """The server's own classes for pages and for its API: authentication, XSRF and host checks come with them."""
+    if _is_jupyter_server(server_app):
+        from jupyter_server.base.handlers import APIHandler, JupyterHandler
+
+        return JupyterHandler, APIHandler
+    from notebook.base.handlers import APIHandler as ClassicAPIHandler
+    from notebook.base.handlers import IPythonHandler
+
+    return IPythonHandler, ClassicAPIHandler
+
+
+def server_version(server_app: Any) -> Dict[str, str]:
+    """``{"jupyter_server": VERSION}`` or ``{"notebook": VERSION}``."""
+    if _is_jupyter_server(server_app):
+        from jupyter_server import __version__
+
+        return {"jupyter_server": __version__}
+    from notebook import __version__ as classic_version
+
+    return {"notebook": classic_version}
+
+
+def server_token(settings: Mapping[str, Any]) -> str:
+    """The token in force, empty when there is none: the identity provider's since jupyter_server 2, else a setting."""
+    provider = settings.get("identity_provider")
+    return str(getattr(provider, "token", "") or settings.get("token") or "")
+
+
+def made_up_its_token(server_app: Any) -> bool:
+    """Whether the token is the server's own invention, which it has to show to the person who started it."""
+    provider = getattr(server_app, "identity_provider", None)
+    return bool(getattr(provider, "token_generated", False) or getattr(server_app, "_token_generated", False))
+
+
+def open_to_unauthenticated(method: Any) -> Any:
+    """Marks a handler's method as one that judges its callers itself (jupyter_server 2.13 asks for the mark)."""
+    # Written as an attribute the name would be mangled inside a class.
+    setattr(method, "__allow_unauthenticated", True)
+    return method
+
+
+async def settled(value: Any) -> Any:
+    """What a method answers that is a coroutine in some generations and a plain function in others."""
+    return await value if inspect.isawaitable(value) else value
+
+
+def _is_jupyter_server(server_app: Any) -> bool:
+    return any(kind.__module__.partition(".")[0] == "jupyter_server" for kind in type(server_app).__mro__)

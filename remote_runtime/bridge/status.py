@@ -1,0 +1,56 @@
+"""``/api/remote-runtime``: what the bridge and the server are, and who is using them."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any, Dict, List
+
+from tornado.web import RequestHandler, authenticated
+
+from . import __version__
+from .census import Census
+from .origins import Origins
+from .stack import settled
+
+
+class StatusHandler(RequestHandler):
+    """Mixed with the server's own API handler, which authenticates."""
+
+    # Being watched does not count as being used.
+    _track_activity = False
+
+    def initialize(self, origins: Origins, census: Census, versions: Dict[str, str]) -> None:
+        self._origins = origins
+        self._census = census
+        self._versions = versions
+
+    @authenticated
+    async def get(self) -> None:
+        answer = {
+            "bridge": __version__,
+            "origins": self._origins.listed(),
+            "server": {**self._versions, "python": platform.python_version(), "pid": os.getpid()},
+            "kernels": await _kernels(self.settings.get("kernel_manager")),
+            "requests": dict(self._census.requests),
+            "sockets": self._census.sockets(),
+        }
+        self.set_header("Cache-Control", "no-store")
+        self.finish(answer)
+
+
+async def _kernels(manager: Any) -> List[Dict[str, Any]]:
+    models = await settled(manager.list_kernels()) if manager is not None else []
+    return [
+        {
+            "id": model["id"],
+            "name": model.get("name"),
+            "state": model.get("execution_state"),
+            "last_activity": _as_text(model.get("last_activity")),
+        }
+        for model in models
+    ]
+
+
+def _as_text(moment: Any) -> Any:
+    return moment.isoformat() if hasattr(moment, "isoformat") else moment
