@@ -9,6 +9,8 @@ import re
 from io import TextIOWrapper
 from pathlib import Path
 
+from .untrusted import clean
+
 LARGEST = 1 << 20
 KEPT = 2
 SECRETS = re.compile(
@@ -29,6 +31,28 @@ class _Redacting(logging.Formatter):
 def redacted(text: str) -> str:
     """``text`` with what follows ``token=`` and its like replaced by ``***``."""
     return SECRETS.sub(r"\1***", text)
+
+
+def last_line(path: Path) -> str:
+    """The last line that says something, at most 300 characters, without secrets; empty when there is none."""
+    return next((line[:300] for line in reversed(tail(path, 50)) if line.strip()), "")
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of the log, without secrets; none when there is no log."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 512 * lines))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    return [clean(redacted(line), 2000) for line in text.splitlines()[-lines:]]
+
+
+def append_private(path: Path, text: str) -> None:
+    """Add to the end of a file that only its owner may read."""
+    with open(path, "a", encoding="utf-8", opener=lambda at, flags: os.open(at, flags, 0o600)) as file:
+        file.write(text)
 
 
 def keep_log(path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from . import ssh
 from .machines import Machines, Session
-from .model import Instance, LocalTarget, Profile
+from .model import Instance, LocalTarget, Profile, Tell
 from .tunnel.identity import Stream
 from .tunnel.pump import Way
 from .waits import Deadline
@@ -33,7 +32,7 @@ def open_way(
     session: Session,
     port: int,
     *,
-    tell: Callable[[str], None],
+    tell: Tell,
     deadline: Deadline,
 ) -> OpenWay:
     """The way the profile's ``forward.engine`` asks for. Raises ``SshError``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import queue
@@ -76,9 +77,11 @@ def _started(instance: Instance, lines: queue.SimpleQueue[bytes]) -> None:
 def _lines_until_parent_goes() -> queue.SimpleQueue[bytes]:
     """What the parent sends. Its end of the pipe closes when it dies, in whatever way; then nobody would hear us."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    stdin = io.FileIO(sys.stdin.fileno(), closefd=False)
 
     def listen() -> None:
-        for line in sys.stdin.buffer:
+        # Unbuffered: at its end the interpreter aborts when a thread holds the lock of a buffer.
+        while line := stdin.readline():
             lines.put(line)
         os._exit(0)
 

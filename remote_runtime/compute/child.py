@@ -40,13 +40,13 @@ def run(
     deadline.check()
     remaining_s = deadline.remaining_s()
     until = time.time() + remaining_s - min(MARGIN_S, remaining_s / 4)
-    last_told = "Asking Compute Engine"
+    last_told = ""
     with tempfile.TemporaryFile() as stderr, _process(environ, stderr) as process:
         stdin, stdout = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
         _send(stdin, {**order, "until": until, "within_s": deadline.within_s})
         for answer in _answers(stdout, deadline):
             if answer is None:
-                raise DeadlinePassed(f"{last_told} took more than {deadline.within_s:.0f} s")
+                raise DeadlinePassed(f"Compute Engine took more than {deadline.within_s:g} s", last_told)
             if "tell" in answer:
                 last_told = answer["tell"]
                 tell(last_told)

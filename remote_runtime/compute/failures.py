@@ -58,10 +58,13 @@ def explain(exc: Exception, *, endpoint: str, doing: str, project: str, renew: s
     import google.auth.exceptions as auth
     import requests
 
-    if isinstance(exc, auth.TransportError | requests.exceptions.RequestException):
-        return Failure(unreachable(endpoint, _connection_trouble(exc, endpoint)), "unreachable")
+    if isinstance(exc, requests.exceptions.RequestException):
+        return Failure(unreachable(endpoint, _connection_trouble(exc)), "unreachable")
     if isinstance(exc, auth.GoogleAuthError):
         why = clean_line(str(exc.args[0] if exc.args else exc), WHY_LIMIT)
+        if isinstance(exc, auth.TransportError) or exc.retryable:
+            why = _connection_trouble(exc) if isinstance(exc, auth.TransportError) else why
+            return Failure(CloudError("cloud-unreachable", "Google's sign-in does not answer", why), "unreachable")
         return Failure(CloudError("no-credentials", "Google does not accept the credentials", why, renew))
     if not isinstance(exc, api.GoogleAPICallError):
         return Failure(unreachable(endpoint, "what answers there is not the Compute Engine API"), "busy")
@@ -119,7 +122,7 @@ def _reasons(exc: Exception) -> set[str]:
     return {str(error.get("reason", "")) for error in errors} | {str(getattr(exc, "reason", "") or "")}
 
 
-def _connection_trouble(exc: Exception, endpoint: str) -> str:
+def _connection_trouble(exc: Exception) -> str:
     """The innermost cause in plain words: the libraries wrap a refused connection five times."""
     import requests
 

@@ -25,7 +25,7 @@ GOING_DOWN = frozenset({"PENDING_STOP", "STOPPING", "SUSPENDING"})
 LOOK_EVERY_S = 1.0
 TELL_EVERY_S = 10.0
 # Until a request that was sent just before shows in the status.
-SETTLE_S = 3.0
+SETTLE_S = 2.0
 _WORDS = {
     "start": "Starting {}",
     "resume": "Resuming {}",

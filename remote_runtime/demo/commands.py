@@ -105,7 +105,9 @@ async def _end(child: Child, copying: Sequence[Awaitable[None]]) -> None:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
-    with contextlib.suppress(OSError):  # the client has gone: `serve` sees it too
+    import asyncssh
+
+    with contextlib.suppress(OSError, asyncssh.Error):  # the client has gone: `serve` sees it too
         while data := await reader.read(CHUNK_BYTES):
             writer.write(data)
             await writer.drain()
@@ -125,6 +127,8 @@ async def _feed(session: asyncssh.SSHServerProcess[bytes], child: Child) -> None
             continue
         except asyncssh.BreakReceived:
             continue
+        except (OSError, asyncssh.Error):  # the client has gone: `serve` sees it too
+            return
         if not data:
             child.close_stdin()
             return

@@ -183,7 +183,10 @@ def _door(user: str, client_key: asyncssh.SSHKey, connections: set[asyncssh.SSHS
             return username == user and key.public_data == client_key.public_data
 
         def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-            return _is_loopback(dest_host)
+            if not _is_loopback(dest_host):
+                reason = f"{dest_host} is not the machine itself"
+                raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, reason)
+            return True
 
         def unix_connection_requested(self, dest_path: str) -> bool:
             return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +83,11 @@ def ensure(run: Run, wanted: Wanted, *, tell: Tell, deadline: Deadline, bridge: 
         "boot": (Path(__file__).parent / "machine" / "boot.py").read_text(encoding="utf-8"),
     }  # fmt: skip
     orders = {"do": "ensure", "key": wanted.key, "wish": wish}
-    return _server(ask(run, orders, python=settings.python, tell=tell, deadline=deadline))
+    server = _server(ask(run, orders, python=settings.python, tell=tell, deadline=deadline))
+    if server.bridge == sent.version:
+        return server
+    note = f"the running server has bridge {server.bridge}, this is {sent.version}; it changes with `down` and `up`"
+    return replace(server, notes=(*server.notes, note))
 
 
 def stop(run: Run, wanted: Wanted, *, deadline: Deadline, tell: Tell | None = None) -> Literal["stopped", "gone"]:

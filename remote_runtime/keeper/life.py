@@ -10,9 +10,10 @@ import random
 import time
 from dataclasses import dataclass, replace
 
-from .. import bringup, control, health, runtimes, takedown
+from .. import bringup, control, health, jupyter, runtimes, takedown
 from ..control import Channel, Message
 from ..errors import Interrupted, LocalError, RemoteRuntimeError
+from ..logs import redacted
 from ..machines import Machines
 from ..model import Health, Profile, Verdict
 from ..report import as_document, as_stopped
@@ -28,6 +29,7 @@ TICK_S = 0.5
 GLANCE_EVERY_S = 15.0
 GLANCE_S = 10.0
 REPAIR_S = 180.0
+LOG_S = 15.0
 RECONNECT_S = 15.0
 LONGEST_PAUSE_S = 30.0
 VERDICTS: dict[str, Verdict] = {
@@ -58,7 +60,14 @@ class Keeper:
 
     def live(self) -> None:
         """Returns when the runtime is down or did not come up. Raises only what is a bug."""
-        reception = Reception(self.orders, self._audience, self.record, self._door, lambda: self._stands)
+        reception = Reception(
+            orders=self.orders,
+            audience=self._audience,
+            record=self.record,
+            door=self._door,
+            read_server_log=self._server_log,
+            stands=lambda: self._stands,
+        )
         self.record.update()
         with control.serving(self.state, self.profile.name, reception):
             try:
@@ -261,6 +270,20 @@ class Keeper:
     def _ask(self, prompt: str, *, secret: bool, code: str) -> str:
         deadline = Deadline(600.0, self.orders.called_off)
         return self._audience.ask(prompt, secret=secret, code=code, deadline=deadline)
+
+    def _server_log(self, offset: int | None, lines: int) -> tuple[list[str], int]:
+        """Through the connection that stands. Raises ``LocalError`` ``not-up`` while there is none."""
+        session = self._held.session
+        if session is None or session.closed:
+            raise LocalError("not-up", f"{self.profile.name} has no connection now", self.record.runtime.why)
+        wanted = jupyter.Wanted(
+            self.profile.name, self.record.runtime.client_id, self.profile.jupyter, self.profile.colab.origins
+        )
+        if offset is None:
+            part = jupyter.log_tail(session.run, wanted, lines=lines, deadline=Deadline(LOG_S))
+        else:
+            part = jupyter.log_from(session.run, wanted, offset=offset, deadline=Deadline(LOG_S))
+        return redacted(part.text).splitlines(), part.offset
 
     def _door(self) -> health.Door:
         runtime = self.record.runtime

@@ -30,6 +30,7 @@ class Reception:
     audience: Audience
     record: Record
     door: Callable[[], health.Door]
+    read_server_log: Callable[[int | None, int], tuple[list[str], int]]
     stands: Callable[[], bool]
 
     def __call__(self, channel: Channel) -> None:
@@ -39,11 +40,33 @@ class Reception:
             self._freshen()
             channel.send({"event": "runtime", "runtime": as_document(self.record.runtime)})
         elif op == "down":
-            wish = Wish(message["keep_server"], message["instance"], message["purge"])
-            self.orders.put(Order("down", wish, channel), call_off=True)
-            _stay(channel)
+            self._end(channel, message)
+        elif op == "server-log":
+            channel.send(self._server_log(message))
         elif op == "up":
             self._attend(channel, message)
+
+    def _end(self, channel: Channel, message: Message) -> None:
+        busy = 0 if message["force"] else self._busy_kernels()
+        if busy:
+            channel.send({"event": "busy", "kernels": busy})
+            while (said := channel.receive(1.0)) is None:
+                pass
+            if said.get("op") != "go":
+                return
+        wish = Wish(message["keep_server"], message["instance"], message["purge"])
+        self.orders.put(Order("down", wish, channel), call_off=True)
+        _stay(channel)
+
+    def _busy_kernels(self) -> int:
+        if self.record.runtime.state != "ready":
+            return 0
+        try:
+            kernels = health.kernels(self.door(), Deadline(STATUS_S))
+        except RemoteRuntimeError as error:
+            log.info("the kernels could not be asked: %s", error)
+            return 0
+        return sum(kernel.get("execution_state") == "busy" for kernel in kernels)
 
     def _attend(self, channel: Channel, message: Message) -> None:
         member = Member(channel, bool(message.get("interactive")), bool(message.get("foreground")))
@@ -75,6 +98,13 @@ class Reception:
                     return
         except (EOFError, OSError):
             log.debug("a command has left")
+
+    def _server_log(self, message: Message) -> Message:
+        try:
+            lines, offset = self.read_server_log(message["offset"], message["lines"])
+        except RemoteRuntimeError as error:
+            return {"event": "failed", "error": error.as_dict()}
+        return {"event": "log", "lines": lines, "offset": offset}
 
     def _freshen(self) -> None:
         """What the file says may be seconds old: look once more before it is told as the truth."""

@@ -17,11 +17,11 @@ from ..errors import UsageError
 from ..model import ExtraForward, Profile
 from .complaints import Wrong
 from .keys import PROFILE
-from .places import Origin, files, find, packaged_folder, why_no_name
+from .places import Origin, files, find, is_path, packaged_folder, why_no_name
 from .source import parse, read_text
 from .words import parse_forward
 
-__all__ = ["Found", "as_document", "as_yaml", "example_text", "extra_forward", "find_all", "load", "schema"]
+__all__ = ["Found", "as_document", "as_yaml", "example_text", "extra_forward", "find_all", "load", "name_of", "schema"]
 
 _MOST_COMPLAINTS = 50
 
@@ -46,6 +46,15 @@ def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Pat
     """
     name, path = find(name_or_path, environ, cwd or Path.cwd())
     return _read(name, path)
+
+
+def name_of(name_or_path: str) -> str:
+    """The name of the profile that is meant, whether it exists or not. Raises ``UsageError`` ``profile-invalid``."""
+    name = Path(name_or_path).stem if is_path(name_or_path) else name_or_path
+    why = why_no_name(name)
+    if why:
+        raise UsageError("profile-invalid", f"{name!r:.80} is not a name", why)
+    return name
 
 
 def find_all(environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None) -> list[Found]:

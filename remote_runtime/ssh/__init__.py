@@ -16,9 +16,10 @@ from .keys import Keys
 from .pins import forget_pins, show_pins
 
 if TYPE_CHECKING:
-    from .session import Session
+    from .compatible import Tunnel as Tunnel
+    from .session import Session as Session
 
-__all__ = ["Keys", "connect", "forget_pins", "resolve", "show_pins"]
+__all__ = ["Keys", "connect", "forget_pins", "open_sshtunnel", "resolve", "show_pins"]
 
 
 def connect(
@@ -46,3 +47,35 @@ def connect(
 
     entry = Entry(pins, keys or Keys(), ask, tell, environ)
     return enter(instance, settings, entry, deadline, key_just_added=key_just_added)
+
+
+def open_sshtunnel(
+    instance: Instance,
+    settings: SshSettings,
+    *,
+    session: object,
+    remote_port: int,
+    remote_host: str = "127.0.0.1",
+    keys: Keys,
+    tell: Tell,
+    deadline: Deadline,
+) -> Tunnel:
+    """A forward through sshtunnel: a second login to the machine of ``session`` (what ``connect`` returned), with the
+    key that it accepted and the host key that was verified; ``keys`` must stay open while it uses the agent.
+
+    Raises ``SshError``, ``Interrupted``.
+    """
+    from .compatible import open_tunnel
+    from .session import Session
+
+    if not isinstance(session, Session):
+        raise TypeError(f"{session!r} is not an SSH session")
+    return open_tunnel(
+        instance,
+        settings,
+        session,
+        remote_host=remote_host,
+        remote_port=remote_port,
+        tell=tell,
+        deadline=deadline,
+    )

@@ -39,7 +39,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
     _channel_handler_table = CHANNEL_HANDLERS
 
     def __init__(self, sock: Any, key_types: Sequence[str]) -> None:
-        _silence_paramiko()
+        silence_paramiko()
         super().__init__(
             sock,
             default_window_size=WINDOW_BYTES,
@@ -265,9 +265,9 @@ def _shut(sock: Any) -> None:
         sock.shutdown(socket.SHUT_RDWR)
 
 
-def _silence_paramiko() -> None:
+def silence_paramiko() -> None:
     """Without a handler Python prints paramiko's warnings to stderr; its debug log does not belong in ours."""
-    for name in ("paramiko", "sshtunnel"):
+    for name in ("paramiko", "sshtunnel.SSHTunnelForwarder"):
         logger = logging.getLogger(name)
         logger.propagate = False
         if not logger.handlers:

@@ -41,10 +41,11 @@ def main() -> None:
     # The first entry is the folder of this file, where nothing may be imported from.
     sys.path[0] = bridge
     if kind == "notebook6":
-        from notebook.notebookapp import main as run
+        from notebook.notebookapp import NotebookApp as App
     else:
-        from jupyter_server.serverapp import main as run
-    run()
+        from jupyter_server.serverapp import ServerApp as App
+    # The file for browsers would hold the token, readable by everyone; its switch is no configuration option.
+    App.launch_instance(no_browser_open_file=True)
 
 
 if __name__ == "__main__":

@@ -30,12 +30,17 @@ def server_directory(key: str) -> str:
 
 
 def make_private(directory: str) -> str:
-    """Raises ``Failure`` when the folder cannot be ours alone."""
+    """Our folder and what is below it down to ``directory``, each mode 0700.
+
+    Raises ``Failure`` when our folder belongs to somebody else.
+    """
+    ours, level = our_folder(), directory
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    if os.name != "nt":
-        if os.stat(directory).st_uid != os.geteuid():
-            raise Failure("folder-unusable", "our folder on the machine belongs to another user", directory)
-        os.chmod(directory, 0o700)
+    if os.name != "nt" and os.stat(ours).st_uid != os.geteuid():
+        raise Failure("folder-unusable", "our folder on the machine belongs to another user", ours)
+    while len(level) >= len(ours):
+        os.chmod(level, 0o700)
+        level = os.path.dirname(level)
     return directory
 
 

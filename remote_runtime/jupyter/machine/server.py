@@ -88,9 +88,10 @@ def end(directory: str) -> bool:
 
 
 def log_end(directory: str, token: str, lines: int = 25) -> str:
-    """The end of the server's log, without the token."""
+    """The end of the server's log, without the token and without our own asking for its proof."""
     text, _ = read_log(directory, None, 16384)
-    tail = "\n".join(text.rstrip().splitlines()[-lines:])
+    told = [line for line in text.rstrip().splitlines() if proof.IDENTITY_PATH not in line]
+    tail = "\n".join(told[-lines:])
     return tail.replace(token, "[token]") if token else tail
 
 

@@ -127,10 +127,9 @@ def port_in_use(port: int) -> Failure:
 def settings(kind: str, port: int, token: str, working_dir: str, origins: list[str]) -> dict[str, Any]:
     """Jupyter's configuration, by section. Only ``kind`` decides the names; all three servers behave alike."""
     common: dict[str, Any] = {
-        "ip": "127.0.0.1", "port": port, "port_retries": 0, "open_browser": False, "allow_credentials": True,
-        "allow_remote_access": False, "quit_button": False, "shutdown_no_activity_timeout": 0,
-        "allow_root": True,
-        "allow_origin": origins[0] if len(origins) == 1 else "",
+        "ip": "127.0.0.1", "port": port, "port_retries": 0, "open_browser": False,
+        "allow_credentials": True, "allow_remote_access": False, "allow_root": True, "quit_button": False,
+        "shutdown_no_activity_timeout": 0, "allow_origin": origins[0] if len(origins) == 1 else "",
         "allow_origin_pat": "^(?:{})$".format("|".join(map(re.escape, origins))) if len(origins) > 1 else "",
     }  # fmt: skip
     if kind == "notebook6":
@@ -186,6 +185,7 @@ def wait_until_ours(directory: str, process: subprocess.Popen[bytes], port: int,
         if verdict == "ours":
             return True
         if verdict != "silent":
+            answers.tick(0.5)
             answering_since = answering_since or time.monotonic()
             if time.monotonic() - answering_since > WITHOUT_BRIDGE_S:
                 said = server.log_end(directory, token)

@@ -1,0 +1,83 @@
+"""The command line: builds the collaborators, and turns results and errors into output and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__, render
+from ..errors import Interrupted, RemoteRuntimeError, UsageError
+from . import bridge, down, look, machine, profiles, up
+from .common import BUG
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code. No traceback reaches the terminal: a bug's goes to a log whose path is shown."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    try:
+        # With standalone_mode off click returns the code of ctx.exit(), or what the command returned.
+        code = cli.main(arguments, prog_name="remote-runtime", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return _fail(Interrupted(), as_json)
+    except KeyboardInterrupt:
+        return _fail(Interrupted(), as_json)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"`{context.command_path} --help` shows what is allowed" if context else "`remote-runtime --help`"
+        return _fail(UsageError("usage", error.format_message(), hint=hint), as_json)
+    except RemoteRuntimeError as error:
+        return _fail(error, as_json)
+    except BrokenPipeError:
+        sys.stdout = None  # nobody reads it any more, and Python would complain at exit
+        return 1
+    except Exception:  # noqa: BLE001  # the last boundary: what arrives here is a bug of ours
+        render.bug(_keep_traceback())
+        return BUG
+
+
+def _fail(error: RemoteRuntimeError, as_json: bool) -> int:
+    if as_json:
+        render.document({"error": error.as_dict()})
+    else:
+        render.failure(error)
+    return error.exit_code
+
+
+def _keep_traceback() -> str:
+    from .. import logs, runtimes
+
+    try:
+        path = runtimes.open_state(os.environ).path / "bugs.log"
+        logs.append_private(path, logs.redacted(traceback.format_exc()))
+    except (RemoteRuntimeError, OSError) as error:
+        return f"it could not be kept ({error}): {traceback.format_exc()}"
+    return str(path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="remote-runtime %(version)s")
+def cli() -> None:
+    """Google Colab on your own machine: a Compute Engine VM, any SSH host, or this computer.
+
+    A profile names the machine; `up` gives the URL that Colab connects to.
+    """
+
+
+for command in (
+    up.up,
+    down.down,
+    look.status,
+    look.url,
+    look.logs,
+    machine.ssh,
+    machine.host_key,
+    profiles.profiles,
+    bridge.bridge,
+):
+    cli.add_command(command)

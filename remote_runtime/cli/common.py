@@ -1,0 +1,67 @@
+"""What every command has: options, completion, the terminal, the state directory."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import RemoteRuntimeError
+
+if TYPE_CHECKING:
+    from ..render.terminal import Terminal
+    from ..runtimes import StateDir
+
+BUG = 3  # the exit code of a bug of ours
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def common(command: F) -> F:
+    """``-q``, ``-v`` and ``--json``."""
+    options = (
+        click.option("-q", "--quiet", is_flag=True, help="Only the answer, and errors."),
+        click.option("-v", "--verbose", is_flag=True, help="More of the story."),
+        click.option("--json", "as_json", is_flag=True, help="The answer as one JSON document."),
+    )
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+def terminal(quiet: bool, verbose: bool, as_json: bool, *, several: bool = False) -> Terminal:
+    from ..render.terminal import Terminal
+
+    return Terminal(quiet=quiet or as_json, verbose=verbose, plain=as_json, several=several)
+
+
+def state() -> StateDir:
+    from .. import runtimes
+
+    return runtimes.open_state(os.environ)
+
+
+def profile_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from .. import profiles
+
+    return [found.name for found in profiles.find_all() if found.name.startswith(incomplete)]
+
+
+def runtime_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from .. import runtimes
+
+    return [name for name in runtimes.names(state()) if name.startswith(incomplete)]
+
+
+def name_of(reference: str) -> str:
+    """A runtime's name, also when its profile's path was given."""
+    from .. import profiles
+
+    return profiles.name_of(reference)
+
+
+def worst(failed: Mapping[str, Exception]) -> int:
+    for error in failed.values():
+        if not isinstance(error, RemoteRuntimeError):
+            raise error
+    return max((error.exit_code for error in failed.values() if isinstance(error, RemoteRuntimeError)), default=0)

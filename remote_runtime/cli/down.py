@@ -1,0 +1,87 @@
+"""`down`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+
+import click
+
+from .. import render
+from ..errors import RemoteRuntimeError, UsageError
+from .common import common, name_of, runtime_names, state, terminal, worst
+
+
+@click.command()
+@click.argument("profile", nargs=-1, shell_complete=runtime_names)
+@click.option("--all", "everything", is_flag=True, help="All runtimes.")
+@click.option("--keep-server", is_flag=True, help="Leave Jupyter and its kernels running on the machine.")
+@click.option("--stop-instance", is_flag=True, help="Stop the Compute Engine instance too.")
+@click.option("--suspend-instance", is_flag=True, help="Suspend the Compute Engine instance too.")
+@click.option("--force", is_flag=True, help="Even if kernels are busy, or something cannot be taken away.")
+@click.option("--purge", is_flag=True, help="Also remove our folder on the machine.")
+@common
+def down(
+    profile: tuple[str, ...],
+    everything: bool,
+    keep_server: bool,
+    stop_instance: bool,
+    suspend_instance: bool,
+    force: bool,
+    purge: bool,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+) -> int:
+    """Take runtimes down: the tunnel, Jupyter on the machine, and what the profile's on_down says."""
+    from .. import runtimes
+    from ..commands.down import down as take_down
+    from ..commands.together import together
+
+    if bool(profile) == everything:
+        raise UsageError(
+            "usage", "Name the runtimes to take down, or use --all", "", "`remote-runtime status` lists them"
+        )
+    if stop_instance and suspend_instance:
+        raise UsageError("usage", "--stop-instance and --suspend-instance exclude each other")
+    if keep_server and (stop_instance or suspend_instance or purge):
+        raise UsageError("usage", "--keep-server contradicts stopping the instance and --purge")
+    where = state()
+    names = runtimes.names(where) if everything else [name_of(reference) for reference in profile]
+    view = terminal(quiet, verbose, as_json, several=len(names) > 1)
+    called_off = threading.Event()
+    jobs = {
+        name: functools.partial(
+            take_down,
+            name,
+            keep_server=keep_server,
+            instance="stop" if stop_instance else "suspend" if suspend_instance else None,
+            purge=purge,
+            force=force,
+            state=where,
+            environ=dict(os.environ),
+            view=view,
+            called_off=called_off,
+        )
+        for name in names
+    }
+    try:
+        results = together(jobs, view, called_off)
+    finally:
+        view.pause()
+    stopped = [result for result in results.values() if isinstance(result, dict)]
+    failed = {name: result for name, result in results.items() if isinstance(result, Exception)}
+    if len(names) == 1 and failed:
+        raise next(iter(failed.values()))
+    errors = {name: error for name, error in failed.items() if isinstance(error, RemoteRuntimeError)}
+    if as_json:
+        problem = {"error": next(iter(errors.values())).as_dict()} if errors else {}
+        render.document({"stopped": stopped, **problem})
+    elif not quiet:
+        for result in stopped:
+            render.stopped(result)
+    if not as_json:
+        for name, error in errors.items():
+            render.failure(error, name)
+    return worst(failed)

@@ -1,0 +1,76 @@
+"""`ssh` and `host-key`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+
+import click
+
+from .. import render
+from .common import common, profile_names, state, terminal
+
+
+@click.command()
+@click.argument("profile", shell_complete=profile_names)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@common
+def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) -> int:
+    """A shell on the machine, or one command (after `--`), with the same keys and host key."""
+    from ..commands.machine import enter
+    from ..commands.together import together
+
+    view = terminal(quiet, verbose, as_json)
+    called_off = threading.Event()
+    line = " ".join(command) or None  # as OpenSSH's client does: the machine's shell reads it
+
+    job = functools.partial(enter, profile, state=state(), environ=dict(os.environ), view=view, called_off=called_off)
+    session = together({profile: job}, view, called_off)[profile]
+    view.pause()
+    if isinstance(session, Exception):
+        raise session
+    try:
+        return int(session.shell(line))
+    finally:
+        session.close()
+
+
+@click.group(name="host-key")
+def host_key() -> None:
+    """The host keys that are pinned here."""
+
+
+@host_key.command()
+@click.argument("profile", shell_complete=profile_names)
+@common
+def show(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """The pins of a profile's machine."""
+    _pins(profile, quiet, verbose, as_json, forget=False)
+
+
+@host_key.command()
+@click.argument("profile", shell_complete=profile_names)
+@common
+def forget(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """Forget the pins of a profile's machine: it is verified anew at the next connection."""
+    _pins(profile, quiet, verbose, as_json, forget=True)
+
+
+def _pins(profile: str, quiet: bool, verbose: bool, as_json: bool, *, forget: bool) -> None:
+    from ..commands.machine import pins
+
+    view = terminal(quiet, verbose, as_json)
+    try:
+        found = pins(profile, forget=forget, state=state(), environ=dict(os.environ), view=view)
+    finally:
+        view.pause()
+    if as_json:
+        render.document(found)
+    elif not found["pins"]:
+        render.answer(f"No host key of {found['host']} is pinned here.")
+    else:
+        rows = [(pin["type"], pin["fingerprint"]) for pin in found["pins"]]
+        render.answer(
+            f"{found['host']}{' (forgotten)' if forget else ''}\n{render.table(('TYPE', 'FINGERPRINT'), rows)}"
+        )

@@ -1,0 +1,76 @@
+"""`profiles`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from .. import render
+from ..errors import UsageError
+from .common import common, profile_names
+
+
+@click.group()
+def profiles() -> None:
+    """The profiles: what there is, what one says, whether one is right."""
+
+
+@profiles.command(name="list")
+@common
+def list_(quiet: bool, verbose: bool, as_json: bool) -> None:
+    """All profiles, and where each comes from."""
+    from ..profiles import find_all
+
+    found = find_all()
+    if as_json:
+        render.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
+        return
+    rows = [
+        (
+            each.name,
+            each.origin + (", hidden by one above" if each.shadowed else ""),
+            each.problem or "",
+            str(each.path),
+        )
+        for each in found
+    ]
+    render.answer(render.table(("NAME", "FROM", "PROBLEM", "FILE"), rows))
+
+
+@profiles.command(name="show")
+@click.argument("profile", shell_complete=profile_names)
+@common
+def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """A profile with every key, as it works here."""
+    from ..profiles import as_document, as_yaml, load
+
+    loaded = load(profile)
+    if as_json:
+        render.document({"name": loaded.name, "path": str(loaded.path), "profile": as_document(loaded)})
+    else:
+        render.answer(f"# {loaded.path}\n{as_yaml(loaded).rstrip()}")
+
+
+@profiles.command()
+@click.argument("profile", nargs=-1, shell_complete=profile_names)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of profiles.")
+@common
+def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """Whether profiles can be used; every mistake with file, line and key."""
+    import json
+
+    from ..profiles import load
+    from ..profiles import schema as describe
+
+    if schema:
+        render.answer(json.dumps(describe(), indent=2))
+        return
+    if not profile:
+        raise UsageError("usage", "Name the profiles to check", "", "`remote-runtime profiles list` names them")
+    loaded = [load(reference) for reference in profile]
+    if as_json:
+        render.document({"profiles": [{"name": each.name, "path": str(each.path)} for each in loaded]})
+    elif not quiet:
+        for each in loaded:
+            render.answer(f"{each.path}: good")

@@ -1,0 +1,1 @@
+"""One file a command. Each returns a value or raises; `cli` turns both into output and exit codes."""

@@ -1,0 +1,182 @@
+"""`down`: ask the keeper to take its runtime down; where no keeper lives, do it from the state file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, Literal
+
+from .. import control, locks, runtimes
+from ..errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_code
+from ..model import Runtime
+from ..waits import Deadline
+from .up import sole
+from .view import View
+
+WITHIN_S = 420.0
+REACH_S = 8.0
+END_S = 15.0
+
+
+def down(
+    name: str,
+    *,
+    keep_server: bool,
+    instance: Literal["stop", "suspend"] | None,
+    purge: bool,
+    force: bool,
+    state: runtimes.StateDir,
+    environ: Mapping[str, str],
+    view: View,
+    called_off: threading.Event,
+) -> dict[str, Any]:
+    """An entry of ``stopped``; a runtime that is not up is down already. Raises ``LocalError`` ``busy`` when kernels
+    are busy and nobody says yes, ``left-behind`` when something could not be taken away."""
+    wish = {"op": "down", "keep_server": keep_server, "instance": instance, "purge": purge, "force": force}
+    deadline = Deadline(WITHIN_S, called_off)
+    with sole(state, name, deadline, view):
+        stopped = None
+        if runtimes.is_alive(state, name):
+            stopped = _through_keeper(name, wish, state, view, deadline)
+        if stopped is None:
+            stopped = _without_keeper(name, wish, state, environ, view)
+    view.done(name)
+    remains = stopped.pop("remains")
+    if remains:
+        raise LocalError(
+            "left-behind",
+            f"{name} is down here, but not everything could be taken away",
+            "; ".join(remains),
+            f"`remote-runtime down {name}` tries again; with --force it is forgotten",
+        )
+    return stopped
+
+
+def _through_keeper(
+    name: str, wish: dict[str, Any], state: runtimes.StateDir, view: View, deadline: Deadline
+) -> dict[str, Any] | None:
+    """None when the keeper went away meanwhile, so that the rest is ours."""
+    with ExitStack() as stack:
+        try:
+            channel = stack.enter_context(control.connected(state, name, deadline.shorter(REACH_S)))
+            channel.send(wish)
+            while True:
+                event = channel.receive(0.5)
+                if event is None:
+                    _check(deadline, name)
+                elif event["event"] == "step":
+                    view.step(name, event["text"])
+                elif event["event"] == "busy":
+                    _allow(name, event["kernels"], view)
+                    channel.send({"op": "go"})
+                elif event["event"] == "stopped":
+                    _wait_for_end(state, name)
+                    return {key: event[key] for key in ("name", "tunnel", "server", "instance", "remains")}
+        except (FileNotFoundError, ConnectionError, EOFError):
+            _wait_for_end(state, name)
+            return None
+        except LocalError as error:
+            if error.code != "keeper-unresponsive" or not wish["force"]:
+                raise
+            _kill(state, name)
+            return None
+
+
+def _without_keeper(
+    name: str, wish: dict[str, Any], state: runtimes.StateDir, environ: Mapping[str, str], view: View
+) -> dict[str, Any]:
+    nothing = {"name": name, "tunnel": False, "server": "gone", "instance": None, "remains": []}
+    try:
+        runtime = runtimes.load(state, name)
+    except LocalError:
+        if not wish["force"]:
+            raise
+        runtime = None
+    if runtime is None:
+        _end_stray_demo(state, name)
+        runtimes.forget(state, name)
+        return nothing
+    stopped = _take_down(runtime, wish, state, environ, view)
+    if wish["force"] or not stopped["remains"]:
+        for what in stopped["remains"]:
+            view.note(name, f"forgotten: {what}")
+        runtimes.forget(state, name)
+        stopped["remains"] = []
+    return stopped
+
+
+def _take_down(
+    runtime: Runtime, wish: dict[str, Any], state: runtimes.StateDir, environ: Mapping[str, str], view: View
+) -> dict[str, Any]:
+    from .. import bringup, profiles, ssh, takedown
+    from ..machines import Machines
+    from ..report import as_stopped
+
+    def ask(prompt: str, *, secret: bool, code: str) -> str:
+        try:
+            return view.ask(runtime.name, prompt, secret=secret)
+        except EOFError as error:
+            raise from_code(code, f"An answer is needed: {prompt}", "no terminal is there to ask on") from error
+
+    profile = profiles.load(runtime.profile_path, environ=environ)
+    stopped = takedown.take_down(
+        runtime,
+        profile,
+        bringup.Held(),
+        Machines(state, environ, ssh.Keys()),
+        takedown.Wish(wish["keep_server"], wish["instance"], wish["purge"]),
+        tell=lambda text: view.step(runtime.name, text),
+        ask=ask,
+    )
+    return {**as_stopped(stopped), "tunnel": False}
+
+
+def _end_stray_demo(state: runtimes.StateDir, name: str) -> None:
+    """A demo machine ends by itself when its folder vanishes."""
+    home = state.of(name, "machine")
+    if home.exists():
+        shutil.rmtree(home, ignore_errors=True)  # the machine removes it at the same time
+
+
+def _allow(name: str, kernels: int, view: View) -> None:
+    question = f"{kernels} kernel{'s are' if kernels > 1 else ' is'} busy on {name}. Take it down anyway?"
+    if not view.interactive:
+        raise LocalError("busy", f"{name} has busy kernels", f"{kernels} of them", "--force takes it down anyway")
+    if not view.confirm(name, question):
+        raise LocalError("busy", f"{name} stays up", "its kernels are busy")
+
+
+def _check(deadline: Deadline, name: str) -> None:
+    deadline.check()
+    if deadline.passed():
+        raise DeadlinePassed(f"Taking {name} down took more than {deadline.within_s:.0f} s", "", "--force ends it")
+
+
+def _wait_for_end(state: runtimes.StateDir, name: str) -> None:
+    """A keeper that has said goodbye, or broke off, is gone in a moment: wait until its lock is free."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.held(state.of(name, "alive"), Deadline(END_S)))
+        except DeadlinePassed as error:
+            raise LocalError(
+                "keeper-unresponsive",
+                f"The background process of {name} does not end",
+                "",
+                f"`remote-runtime down {name} --force` ends it",
+            ) from error
+
+
+def _kill(state: runtimes.StateDir, name: str) -> None:
+    """The last resort. The lock is held, so the pid in the state file is the keeper's."""
+    try:
+        runtime = runtimes.load(state, name)
+    except RemoteRuntimeError:
+        runtime = None
+    if runtime is None or not runtimes.is_alive(state, name):
+        return
+    os.kill(runtime.keeper_pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    _wait_for_end(state, name)

@@ -1,0 +1,66 @@
+"""`logs`: the keeper's log here, or with ``--server`` Jupyter's log on the machine, through the keeper's connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import control, logs, runtimes
+from ..errors import LocalError, from_dict
+from ..untrusted import clean
+from ..waits import Deadline
+
+LINES = 100
+EVERY_S = 1.0
+ANSWER_S = 20.0
+
+
+def read(name: str, *, server: bool, follow: bool, state: runtimes.StateDir, stop: threading.Event) -> Iterator[str]:
+    """Lines, without secrets. With ``follow`` until ``stop`` is set. Raises ``LocalError`` ``not-up``."""
+    if server:
+        yield from _server_lines(name, follow, state, stop)
+        return
+    path = state.of(name, "log")
+    if not path.exists():
+        raise LocalError("not-up", f"There is no log of {name}", "it was never brought up here")
+    yield from logs.tail(path, LINES)
+    if follow:
+        yield from _follow(path, stop)
+
+
+def _follow(path: Path, stop: threading.Event) -> Iterator[str]:
+    at = path.stat().st_size
+    while not stop.wait(EVERY_S):
+        size = path.stat().st_size
+        if size < at:
+            at = 0  # it was rotated
+        with path.open("rb") as file:
+            file.seek(at)
+            text = file.read()
+        whole, _, _ = text.rpartition(b"\n")
+        if whole:
+            at += len(whole) + 1
+            yield from (clean(logs.redacted(line), 2000) for line in whole.decode(errors="replace").splitlines())
+
+
+def _server_lines(name: str, follow: bool, state: runtimes.StateDir, stop: threading.Event) -> Iterator[str]:
+    offset: int | None = None
+    while True:
+        lines, offset = _ask(name, offset, state)
+        yield from lines
+        if not follow or stop.wait(EVERY_S):
+            return
+
+
+def _ask(name: str, offset: int | None, state: runtimes.StateDir) -> tuple[list[str], int]:
+    if not runtimes.is_alive(state, name):
+        raise LocalError("not-up", f"{name} is down", "", f"`remote-runtime up {name}` brings it up")
+    with control.connected(state, name, Deadline(ANSWER_S)) as channel:
+        channel.send({"op": "server-log", "offset": offset, "lines": LINES})
+        event = channel.receive(ANSWER_S)
+    if event is None:
+        raise LocalError("keeper-unresponsive", f"The background process of {name} does not answer")
+    if event["event"] == "failed":
+        raise from_dict(event["error"])
+    return list(event["lines"]), int(event["offset"])

@@ -1,0 +1,103 @@
+"""`ssh` and `host-key`: the machine of a profile, entered with the same keys and host key as `up` does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from .. import profiles, runtimes, ssh
+from ..errors import LocalError, RemoteRuntimeError, from_code
+from ..machines import Machines, Session
+from ..model import Instance, Profile
+from ..waits import Deadline
+from .view import View
+
+
+def enter(
+    reference: str,
+    *,
+    state: runtimes.StateDir,
+    environ: Mapping[str, str],
+    view: View,
+    called_off: threading.Event,
+) -> Session:
+    """A connection of its own to the profile's machine. Raises ``RemoteRuntimeError``."""
+    profile = profiles.load(reference, environ=environ)
+    name = profile.name
+    machines = Machines(state, environ, ssh.Keys())
+    deadline = Deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s, called_off)
+
+    def tell(text: str) -> None:
+        view.detail(name, text)
+
+    def ask(prompt: str, *, secret: bool, code: str) -> str:
+        try:
+            return view.ask(name, prompt, secret=secret)
+        except EOFError as error:
+            raise from_code(code, f"An answer is needed: {prompt}", "no terminal is there to ask on") from error
+
+    instance = _known(profile, state) or _found(profile, machines, view, deadline)
+    view.step(name, f"Connecting to {instance.name}")
+    within = deadline.shorter(profile.timeouts.ssh_s)
+    session = machines.connect(profile, instance, ask=ask, tell=tell, deadline=within)
+    view.done(name)
+    return session
+
+
+def pins(
+    reference: str, *, forget: bool, state: runtimes.StateDir, environ: Mapping[str, str], view: View
+) -> dict[str, Any]:
+    """``{"name", "host", "pins": [{"type", "fingerprint"}], "forgotten": n}``."""
+    profile = profiles.load(reference, environ=environ)
+    host = _host_key_name(profile, state, environ, view)
+    shown = ssh.show_pins(state.pins, host)
+    forgotten = ssh.forget_pins(state.pins, host) if forget else 0
+    return {
+        "name": profile.name,
+        "host": host,
+        "pins": [{"type": kind, "fingerprint": fingerprint} for kind, fingerprint in shown],
+        "forgotten": forgotten,
+    }
+
+
+def _known(profile: Profile, state: runtimes.StateDir) -> Instance | None:
+    """The instance of a runtime that is up: no look-up is needed."""
+    if not runtimes.is_alive(state, profile.name):
+        return None
+    try:
+        runtime = runtimes.load(state, profile.name)
+    except RemoteRuntimeError:
+        return None
+    return runtime.instance if runtime and runtime.instance and runtime.instance.status == "RUNNING" else None
+
+
+def _found(profile: Profile, machines: Machines, view: View, deadline: Deadline) -> Instance:
+    if not machines.is_there(profile):
+        raise LocalError(
+            "not-up",
+            "The demo machine does not run",
+            "it lives only while its runtime is up",
+            f"`remote-runtime up {profile.name}` starts it",
+        )
+    view.step(profile.name, "Finding the machine")
+    return machines.find(
+        profile,
+        start=False,
+        tell=lambda text: view.detail(profile.name, text),
+        deadline=deadline,
+        started=lambda instance: None,
+    )
+
+
+def _host_key_name(profile: Profile, state: runtimes.StateDir, environ: Mapping[str, str], view: View) -> str:
+    try:
+        runtime = runtimes.load(state, profile.name)
+    except RemoteRuntimeError:
+        runtime = None
+    if runtime is not None and runtime.instance is not None and runtime.instance.host_key_name:
+        return runtime.instance.host_key_name
+    machines = Machines(state, environ, ssh.Keys())
+    instance = _found(profile, machines, view, Deadline(profile.timeouts.instance_s))
+    view.done(profile.name)
+    return instance.host_key_name

@@ -1,0 +1,80 @@
+"""`status` and `url`: what a runtime is now. Its keeper is asked; the file speaks only for a keeper that is gone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from .. import control, runtimes
+from ..errors import LocalError, RemoteRuntimeError
+from ..model import Runtime
+from ..report import as_document
+from ..waits import Deadline
+
+ANSWER_S = 8.0
+
+
+def status(names: list[str], state: runtimes.StateDir) -> list[dict[str, Any]]:
+    """RUNTIME of each name, of all that there are when none is given."""
+    return [look(state, name) for name in names or runtimes.names(state)]
+
+
+def look(state: runtimes.StateDir, name: str) -> dict[str, Any]:
+    """RUNTIME now; ``down`` with the reason when no keeper lives, whatever its file says."""
+    alive = runtimes.is_alive(state, name)
+    if alive:
+        try:
+            return _ask(state, name)
+        except (FileNotFoundError, ConnectionError, EOFError):
+            alive = runtimes.is_alive(state, name)  # it may just start, or just end
+        except LocalError as error:
+            return as_document(replace(_known(state, name), state="unreachable", why=str(error)))
+    known = _known(state, name)
+    if alive:
+        return as_document(replace(known, state="starting", why="its background process is starting"))
+    return as_document(replace(known, state="down", why=_why_down(known), rtt_ms=None))
+
+
+def url(name: str, state: runtimes.StateDir) -> str:
+    """The URL, token included. Raises ``LocalError`` ``not-up`` when the runtime is not ready."""
+    runtime = look(state, name)
+    if runtime["state"] != "ready":
+        raise LocalError(
+            "not-up",
+            f"{name} is {runtime['state']}",
+            runtime["why"],
+            f"`remote-runtime up {name}` brings it up",
+        )
+    return str(runtime["url"])
+
+
+def _ask(state: runtimes.StateDir, name: str) -> dict[str, Any]:
+    deadline = Deadline(ANSWER_S)
+    with control.connected(state, name, deadline) as channel:
+        channel.send({"op": "status"})
+        event = channel.receive(deadline.remaining_s())
+    if event is None:
+        raise LocalError(
+            "keeper-unresponsive", f"The background process of {name} does not answer", "it may be stopped"
+        )
+    return dict(event["runtime"])
+
+
+def _known(state: runtimes.StateDir, name: str) -> Runtime:
+    nothing = Runtime(name=name, profile_path="", target={}, client_id="", state="down", unfinished=True)
+    try:
+        return runtimes.load(state, name) or nothing
+    except RemoteRuntimeError as error:
+        return replace(nothing, why=str(error), last_error=error.as_dict())
+
+
+def _why_down(known: Runtime) -> str:
+    if known.keeper_pid == 0:
+        return known.why
+    if known.state == "down":
+        return known.why
+    left = "what it had started may still be there" if known.unfinished else "its server may still run on the machine"
+    return (
+        f"the background process ended unexpectedly; {left}: "
+        f"`remote-runtime up {known.name}` mends it, `remote-runtime down {known.name}` cleans up"
+    )

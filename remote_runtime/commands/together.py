@@ -1,0 +1,40 @@
+"""Several runtimes at once: a thread each, while the main thread answers questions and hears Ctrl-C."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Answering(Protocol):
+    def answer_within(self, seconds: float) -> None:
+        """Let the person answer the questions that are open, in this thread. Raises ``KeyboardInterrupt``."""
+
+
+def together(
+    jobs: Mapping[str, Callable[[], T]], person: Answering, called_off: threading.Event
+) -> dict[str, T | Exception]:
+    """Each job's result, or what it raised. The first Ctrl-C calls the work off and waits for it to be undone; the
+    second one raises ``KeyboardInterrupt``."""
+    results: dict[str, T | Exception] = {}
+
+    def work(name: str, job: Callable[[], T]) -> None:
+        try:
+            results[name] = job()
+        except Exception as error:  # noqa: BLE001  # it is the caller's, who gets it as a result
+            results[name] = error
+
+    threads = [threading.Thread(target=work, args=job, daemon=True) for job in jobs.items()]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        try:
+            person.answer_within(0.1)
+        except KeyboardInterrupt:
+            if called_off.is_set():
+                raise
+            called_off.set()
+    return results

@@ -1,0 +1,218 @@
+"""`up`: start a keeper, or join the one that is at work, and relay its story until the runtime is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .. import control, locks, logs, profiles, runtimes
+from ..control import Channel, Message
+from ..errors import DeadlinePassed, Interrupted, LocalError, RemoteRuntimeError, from_dict
+from ..model import ExtraForward, Profile
+from ..processes import detached
+from ..waits import Deadline
+from .view import View
+
+START_S = 20.0
+BUSY_S = 30.0
+PATIENCE_S = 60.0  # beyond the profile's own limits: the keeper is the one who ends the story
+
+
+class OurBug(RuntimeError):
+    """The keeper met a bug of ours; the message is the path of the log with the traceback."""
+
+
+@dataclass(frozen=True)
+class Options:
+    port: int | None = None
+    extra: tuple[ExtraForward, ...] = ()
+    foreground: bool = False
+    timeout_s: float | None = None
+
+
+def up(
+    reference: str,
+    options: Options,
+    *,
+    state: runtimes.StateDir,
+    environ: Mapping[str, str],
+    view: View,
+    called_off: threading.Event,
+    on_ready: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """RUNTIME when it is ready. With ``foreground`` stays until it is taken down, after ``on_ready(RUNTIME)``.
+
+    Raises ``RemoteRuntimeError``; ``Interrupted`` when called off, everything undone; ``OurBug``.
+    """
+    profile = profiles.load(reference, environ=environ)
+    name = profile.name
+    view.note(name, f"Profile {name} ({profile.path})")
+    deadline = Deadline(options.timeout_s or _patience_s(profile), called_off)
+    message = {
+        "op": "up",
+        "name": name,
+        "profile": str(profile.path),
+        "port": options.port,
+        "extra": [asdict(extra) for extra in options.extra],
+        "within_s": options.timeout_s,
+        "interactive": view.interactive,
+        "foreground": options.foreground,
+    }
+    with ExitStack() as stack:
+        with sole(state, name, deadline, view):
+            child = None
+            if not runtimes.is_alive(state, name):
+                child = _start_keeper(state, name, message, environ)
+            channel = _join(state, name, child, deadline, stack)
+            channel.send(message)
+        runtime = _relay(channel, profile, view, deadline, state)
+        view.done(name)
+        if options.foreground:
+            on_ready(runtime)
+            _stay(channel, name, called_off)
+        return runtime
+
+
+def _patience_s(profile: Profile) -> float:
+    limits = profile.timeouts
+    return limits.instance_s + limits.ssh_s + limits.jupyter_s + limits.ready_s + PATIENCE_S
+
+
+@contextmanager
+def sole(state: runtimes.StateDir, name: str, deadline: Deadline, view: View) -> Iterator[None]:
+    """While one command starts or ends this runtime, the others wait. Raises ``LocalError`` ``busy``."""
+    path = state.of(name, "busy")
+    if locks.is_held(path):
+        view.step(name, f"Waiting for another command that works on {name}")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.held(path, deadline.shorter(BUSY_S)))
+        except DeadlinePassed as error:
+            raise LocalError("busy", f"Another command works on {name}", f"it did not end in {BUSY_S:.0f} s") from error
+        yield
+
+
+def _start_keeper(
+    state: runtimes.StateDir, name: str, message: Message, environ: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    log = os.open(state.of(name, "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "remote_runtime.keeper", name],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            cwd=state.path,
+            env=dict(environ),
+            **detached(),
+        )
+    finally:
+        os.close(log)
+    if child.stdin is not None:
+        with child.stdin:
+            child.stdin.write(json.dumps(message).encode() + b"\n")
+    return child
+
+
+def _join(
+    state: runtimes.StateDir,
+    name: str,
+    child: subprocess.Popen[bytes] | None,
+    deadline: Deadline,
+    stack: ExitStack,
+) -> Channel:
+    limit = deadline.shorter(START_S)
+    while True:
+        try:
+            return stack.enter_context(control.connected(state, name, limit))
+        except (FileNotFoundError, ConnectionError, EOFError) as error:
+            if limit.passed() or (child is not None and child.poll() is not None):
+                raise _died(state, name, "it ended before it answered") from error
+        limit.pause(0.02)
+
+
+def _relay(
+    channel: Channel, profile: Profile, view: View, deadline: Deadline, state: runtimes.StateDir
+) -> dict[str, Any]:
+    name, cancelled = profile.name, False
+    reason: RemoteRuntimeError | None = None
+    while True:
+        if not cancelled and (deadline.called_off.is_set() or deadline.passed()):
+            cancelled = True
+            reason = Interrupted(f"`up {name}` was interrupted", "what it had started is undone")
+            if not deadline.called_off.is_set():
+                reason = DeadlinePassed(
+                    f"`up {name}` took more than {deadline.within_s:.0f} s",
+                    "what it had started is undone",
+                    "--timeout SECONDS gives it more time",
+                )
+            channel.send({"op": "cancel"})
+        try:
+            event = channel.receive(0.2)
+        except (EOFError, OSError) as error:
+            raise reason or _died(state, name, "its connection ended") from error
+        if event is None:
+            continue
+        if event["event"] == "ready" and not cancelled:
+            return dict(event["runtime"])
+        if event["event"] == "failed":
+            raise _failure(event, reason)
+        _show(event, name, view, channel)
+
+
+def _show(event: Message, name: str, view: View, channel: Channel) -> None:
+    kind = event["event"]
+    if kind == "step":
+        view.step(name, event["text"])
+    elif kind == "detail":
+        view.detail(name, event["text"])
+    elif kind == "note":
+        view.note(name, event["text"])
+    elif kind == "ask":
+        try:
+            answer: str | None = view.ask(name, event["prompt"], secret=event["secret"])
+        except EOFError:
+            answer = None
+        channel.send({"op": "answer", "id": event["id"], "text": answer})
+    elif kind == "bug":
+        raise OurBug(event["log"])
+
+
+def _failure(event: Message, reason: RemoteRuntimeError | None) -> RemoteRuntimeError:
+    error = from_dict(event["error"])
+    if reason is not None and error.code in ("interrupted", "deadline-passed"):
+        error = reason
+    if event["remains"]:
+        error.why = f"{error.why or error.what}; still there: {'; '.join(event['remains'])}"
+        error.hint = error.hint or "`remote-runtime down` tries again to take it away"
+    return error
+
+
+def _stay(channel: Channel, name: str, called_off: threading.Event) -> None:
+    """Until somebody takes it down, or this command is interrupted, which takes it down too."""
+    while not called_off.is_set():
+        try:
+            event = channel.receive(0.2)
+        except (EOFError, OSError):
+            return
+        if event is not None and event["event"] == "failed":
+            return
+
+
+def _died(state: runtimes.StateDir, name: str, why: str) -> LocalError:
+    log = state.of(name, "log")
+    last = logs.last_line(log)
+    return LocalError(
+        "keeper-died",
+        f"The background process of {name} ended unexpectedly",
+        f"{why}; its log ends with: {last}" if last else why,
+        f"`remote-runtime logs {name}` shows more; `remote-runtime up {name}` starts it again, "
+        f"`remote-runtime down {name}` cleans up",
+    )

@@ -1,0 +1,134 @@
+"""Words on the terminal: the only place that prints. stdout is the answer, stderr the story."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import RemoteRuntimeError
+from ..untrusted import clean, clean_line
+
+LONGEST = 2000
+
+
+def answer(text: str) -> None:
+    """The answer of a command."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def document(content: Mapping[str, Any]) -> None:
+    """The answer as JSON, one document."""
+    answer(json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=True))
+
+
+def say(text: str) -> None:
+    """A line of the story."""
+    try:
+        sys.stderr.write(clean(text, LONGEST) + "\n")
+    except UnicodeEncodeError:
+        sys.stderr.write(clean(text, LONGEST).encode("ascii", "replace").decode() + "\n")
+    sys.stderr.flush()
+
+
+def failure(error: RemoteRuntimeError, name: str = "") -> None:
+    """What happened, why, and what to do next."""
+    say(f"{_paint('error', '1;31')}[{error.code}]{f' {name}' if name else ''}: {error.what}")
+    for label, text in (("why", error.why), ("next", error.hint)):
+        if text:
+            lines = text.splitlines()
+            say("\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
+
+
+def bug(log: str) -> None:
+    say(f"{_paint('error', '1;31')}: this is a bug of remote-runtime, not of yours\n  log:  {log}")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; the last one is not padded."""
+    cells = [list(head), *([clean_line(cell, 200) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join(lines)
+
+
+def statuses(runtimes: Sequence[Mapping[str, Any]]) -> str:
+    """`status` as a table, with the reasons below it."""
+    if not runtimes:
+        return "No runtime is up. `remote-runtime up PROFILE` brings one up; `remote-runtime profiles list` names them."
+    rows = [
+        (
+            runtime["name"],
+            runtime["state"],
+            f"http://localhost:{runtime['local_port']}/" if runtime["local_port"] else "",
+            _machine(runtime),
+            "" if not runtime["server"] or runtime["server"]["kernels"] is None else str(runtime["server"]["kernels"]),
+            "" if runtime["rtt_ms"] is None else f"{runtime['rtt_ms']:.0f} ms",
+            str(runtime["reconnects"]),
+            runtime["since"].replace("T", " ").replace("+00:00", " UTC"),
+        )
+        for runtime in runtimes
+    ]
+    reasons = [f"{runtime['name']}: {clean(runtime['why'], LONGEST)}" for runtime in runtimes if runtime["why"]]
+    head = ("NAME", "STATE", "URL", "MACHINE", "KERNELS", "ROUND TRIP", "RECONNECTS", "SINCE")
+    return "\n".join([table(head, rows), *([""] if reasons else []), *reasons])
+
+
+def ready(runtime: Mapping[str, Any]) -> None:
+    """What to do with the URL, and what it means."""
+    machine = _machine(runtime) or "the machine"
+    say(
+        "In Colab: Connect → Connect to a local runtime → paste the URL.\n"
+        'Allow "Access other apps and services on this device" when the browser asks.\n'
+        f"A notebook connected to it can run anything on {machine}: connect only notebooks that you trust."
+    )
+
+
+def stopped(result: Mapping[str, Any]) -> None:
+    """What became of a runtime, and what keeps running."""
+    servers = {
+        "stopped": "Jupyter stopped",
+        "kept": "Jupyter keeps running",
+        "gone": "no Jupyter of ours left",
+        "unknown": "Jupyter may still run",
+    }
+    words = f"{result['name']} is down: {servers[result['server']]}"
+    if result["instance"] == "running":
+        words += "; the instance keeps running and costs money (--stop-instance stops it)"
+    elif result["instance"]:
+        words += f"; the instance is {result['instance']}"
+    say(words)
+
+
+def _machine(runtime: Mapping[str, Any]) -> str:
+    instance = runtime["instance"]
+    if not instance:
+        return ""
+    return f"{instance['name']} ({instance['zone']})" if instance["zone"] else str(instance["name"])
+
+
+def _paint(text: str, code: str) -> str:
+    if "NO_COLOR" in os.environ or not sys.stderr.isatty():
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def bridge(done: str, seen: Mapping[str, Any], *, as_json: bool, quiet: bool) -> None:
+    """What `bridge enable`, `disable` or `status` found or did."""
+    if as_json:
+        document({"bridge": dict(seen), "done": done})
+    elif not quiet:
+        answer("\n".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in seen.items()))
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "".join(f"\n  {_plain(each)}" for each in value) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {_plain(each)}" for key, each in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return clean(str(value), LONGEST) if value is not None else "unknown"

@@ -1,0 +1,173 @@
+"""The story of a command as it is told: a spinner on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..untrusted import clean, clean_line
+from . import LONGEST, say
+
+MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
+PLAIN_MARKS = {"ok": "+", "bad": "x", "note": "-"}
+
+
+@dataclass
+class _Line:
+    """What one runtime is doing now."""
+
+    step: str
+    began: float = field(default_factory=time.monotonic)
+    detail: str = ""
+
+
+class Terminal:
+    """The story of one command (``commands.view.View``), with a spinner on a terminal and plain lines elsewhere."""
+
+    def __init__(self, *, quiet: bool, verbose: bool, plain: bool, several: bool) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._several = several
+        self._lines: dict[str, _Line] = {}
+        self._told: set[str] = set()
+        self._lock = threading.RLock()
+        self._questions: queue.Queue[tuple[str, bool, queue.Queue[str | None]]] = queue.Queue()
+        self._live: Any = None
+        self._animated = not (plain or quiet) and sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        self.interactive = not plain and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+    def step(self, name: str, text: str) -> None:
+        with self._lock:
+            self._finish(name, "ok")
+            self._lines[name] = _Line(text)
+            if not self._animated:
+                self._say(name, text)
+            self._draw()
+
+    def detail(self, name: str, text: str) -> None:
+        with self._lock:
+            line = self._lines.setdefault(name, _Line(text))
+            line.detail = clean_line(text, 300)
+            # A count that goes on is one thing to say, not many.
+            key = name + "".join(character for character in text if not character.isdigit())
+            if (not self._animated or self._verbose) and key not in self._told:
+                self._told.add(key)
+                self._say(name, f"  {text}")
+            self._draw()
+
+    def note(self, name: str, text: str) -> None:
+        with self._lock:
+            self._say(name, f"{self._mark('note')} {text}")
+
+    def done(self, name: str) -> None:
+        with self._lock:
+            self._finish(name, "ok")
+            self._draw()
+
+    def failed(self, name: str) -> None:
+        with self._lock:
+            self._finish(name, "bad")
+            self._draw()
+
+    def ask(self, name: str, prompt: str, *, secret: bool) -> str:
+        """From a worker's thread; the main thread asks. Raises ``EOFError`` when nobody can answer."""
+        if not self.interactive:
+            raise EOFError
+        reply: queue.Queue[str | None] = queue.Queue()
+        self._questions.put((f"{name}: {clean_line(prompt, 300)} ", secret, reply))
+        text = reply.get()
+        if text is None:
+            raise EOFError
+        return text
+
+    def confirm(self, name: str, question: str) -> bool:
+        try:
+            return self.ask(name, f"{question} [y/N]", secret=False).strip().lower() in ("y", "yes")
+        except EOFError:
+            return False
+
+    def answer_within(self, seconds: float) -> None:
+        """``commands.together.Answering``."""
+        try:
+            prompt, secret, reply = self._questions.get(timeout=seconds)
+        except queue.Empty:
+            return
+        self.pause()
+        text: str | None = None
+        try:
+            text = self._read(prompt, secret=secret)
+        except EOFError:
+            text = None
+        finally:
+            reply.put(text)
+
+    def pause(self) -> None:
+        """Stop the animation; the next step begins it again."""
+        with self._lock:
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        frame = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(time.monotonic() * 10) % 10]
+        rows = []
+        for name, line in list(self._lines.items()):
+            text = Text(f"{frame} ", style="cyan", no_wrap=True, overflow="ellipsis")
+            text.append(f"{name}: " if self._several else "", style="bold")
+            text.append(line.step, style="default")
+            text.append(f"  {time.monotonic() - line.began:.0f} s  {line.detail}", style="dim")
+            rows.append(text)
+        return Group(*rows)
+
+    def _draw(self) -> None:
+        if not self._animated:
+            return
+        if not self._lines:
+            self.pause()
+        elif self._live is None:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(self, console=Console(stderr=True), refresh_per_second=10, transient=True)
+            self._live.start()
+
+    def _finish(self, name: str, how: str) -> None:
+        line = self._lines.pop(name, None)
+        if line is not None and self._animated:
+            self._say(name, f"{self._mark(how)} {line.step}  {time.monotonic() - line.began:.1f} s")
+
+    def _say(self, name: str, text: str) -> None:
+        if self._quiet:
+            return
+        text = f"{name}: {text}" if self._several else text
+        if self._live is not None:
+            from rich.text import Text
+
+            self._live.console.print(Text(clean(text, LONGEST)))
+        else:
+            say(text)
+
+    def _mark(self, kind: str) -> str:
+        encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
+        return (MARKS if "utf" in encoding else PLAIN_MARKS)[kind]
+
+    @staticmethod
+    def _read(prompt: str, *, secret: bool) -> str:
+        if secret:
+            import getpass
+
+            return getpass.getpass(prompt)
+        sys.stderr.write(prompt)
+        sys.stderr.flush()
+        line = sys.stdin.readline()
+        if not line:
+            raise EOFError
+        return line.rstrip("\n")
