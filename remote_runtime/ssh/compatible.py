@@ -1,0 +1,198 @@
+"""The sshtunnel engine: a login of its own, always with the host key that was verified before, only on loopback."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import paramiko
+
+from ..errors import HealthError, SshError
+from ..model import Instance, SshSettings, Tell
+from ..untrusted import clean_line
+from ..waits import Deadline
+from .dialing import NoAnswer, open_proxy, open_socket
+from .link import silence_paramiko
+from .session import Session
+
+_DIAL_S = 10.0
+_TICK_S = 0.1
+
+
+class Tunnel:
+    """``dial`` reaches the one port of the machine that the tunnel was opened for."""
+
+    def __init__(self, forwarder: Any, where: str, release: Callable[[], None]) -> None:
+        self._forwarder = forwarder
+        self._where = where
+        self._release = release
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed or not self._forwarder.is_active
+
+    def dial(self) -> LoopbackStream:
+        """Raises ``SshError`` ``ssh-unreachable``, ``HealthError`` ``not-answering``."""
+        if self.closed:
+            raise SshError("ssh-unreachable", "the SSH connection of sshtunnel is lost")
+        try:
+            connection = socket.create_connection(("127.0.0.1", self._forwarder.local_bind_port), timeout=_DIAL_S)
+        except OSError as error:
+            raise HealthError("not-answering", f"{self._where} does not answer", str(error)) from error
+        return LoopbackStream(connection)
+
+    def close(self) -> None:
+        """Ends its connections too."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+
+class LoopbackStream:
+    """A connection to sshtunnel's port. sshtunnel knows no half-closed connections: ``shutdown_write`` ends both
+    directions, what the machine has not sent yet is lost."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setblocking(False)
+        self._socket = connection
+        self.fileno = connection.fileno
+        self.recv = connection.recv
+        self.send = connection.send
+        self.close = connection.close
+
+    def shutdown_write(self) -> None:
+        self._socket.shutdown(socket.SHUT_WR)
+
+
+def open_tunnel(
+    instance: Instance,
+    settings: SshSettings,
+    session: Session,
+    *,
+    remote_host: str,
+    remote_port: int,
+    tell: Tell,
+    deadline: Deadline,
+) -> Tunnel:
+    """See ``remote_runtime.ssh.open_sshtunnel``."""
+    if settings.proxy_jump:
+        raise SshError(
+            "ssh-config-unsupported", "sshtunnel cannot go through a jump host", hint="`forward.engine: auto`"
+        )
+    if session.key is None:
+        raise SshError("no-usable-key", "sshtunnel needs a key, the machine wanted none", hint="`forward.engine: auto`")
+    silence_paramiko()
+    tell("Logging in a second time, for sshtunnel")
+    where = f"{remote_host}:{remote_port} on the machine"
+    with ExitStack() as undo:
+        sock = _reach(instance, settings, session.user, deadline, undo)
+        forwarder = _forwarder(instance, settings, session, sock, (remote_host, remote_port))
+        undo.callback(_stop, forwarder)
+        with _cut_off(sock, deadline):
+            try:
+                forwarder.start()
+            except Exception as error:  # sshtunnel raises its own kinds, paramiko's and OSError
+                deadline.check()
+                why = clean_line(str(error), 300) or "no answer in time"
+                what = f"sshtunnel cannot connect to {instance.address}:{instance.port}"
+                raise SshError("ssh-refused", what, why) from error
+        return Tunnel(forwarder, where, undo.pop_all().close)
+
+
+def _reach(instance: Instance, settings: SshSettings, user: str, deadline: Deadline, undo: ExitStack) -> socket.socket:
+    if settings.proxy_command:
+        sock, end = open_proxy(settings.proxy_command, instance.address, instance.port, user)
+        undo.callback(end)
+    else:
+        try:
+            sock = open_socket(instance.address, instance.port, deadline)
+        except NoAnswer as error:
+            what = f"Nothing answers at {instance.address}:{instance.port}"
+            raise SshError("ssh-unreachable", what, error.why) from error
+    undo.callback(sock.close)
+    return sock
+
+
+def _forwarder(
+    instance: Instance, settings: SshSettings, session: Session, sock: socket.socket, target: tuple[str, int]
+) -> Any:
+    """Its defaults are an unchecked host key, all interfaces, the agent and ~/.ssh: every one is set here."""
+    import sshtunnel
+
+    forwarder = sshtunnel.SSHTunnelForwarder(
+        (instance.address, instance.port),
+        ssh_username=session.user,
+        ssh_host_key=paramiko.PKey.from_type_string(session.host_key.kind, base64.b64decode(session.host_key.data)),
+        ssh_pkey=session.key,
+        ssh_proxy=_Connected(sock),
+        ssh_config_file=None,
+        host_pkey_directories=[],
+        allow_agent=False,
+        compression=False,
+        remote_bind_address=target,
+        local_bind_address=("127.0.0.1", 0),
+        set_keepalive=settings.keepalive_s,
+        # With a logger of ours it adds no handler that prints to stderr.
+        logger=logging.getLogger("sshtunnel.SSHTunnelForwarder"),
+    )
+    forwarder.daemon_forward_servers = True
+    forwarder.daemon_transport = True
+    return forwarder
+
+
+class _Connected:
+    """A connected socket that sshtunnel does not connect again, as it would a ``socket.socket``."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.recv = sock.recv
+        self.send = sock.send
+        self.settimeout = sock.settimeout
+
+    @property
+    def _closed(self) -> bool:
+        return self._socket.fileno() == -1
+
+    def close(self) -> None:
+        """Only paramiko's own thread may close the descriptor; a shutdown wakes it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _cut_off(sock: socket.socket, deadline: Deadline) -> Iterator[None]:
+    """sshtunnel has no deadline for its login; a dead socket ends it."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_TICK_S):
+            if deadline.passed() or deadline.called_off.is_set():
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                return
+
+    watcher = threading.Thread(target=watch, name="sshtunnel deadline", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _stop(forwarder: Any) -> None:
+    transport = getattr(forwarder, "_transport", None)
+    with contextlib.suppress(Exception):  # what sshtunnel raises while it stops is of no use to anyone
+        forwarder.stop(force=True)
+    if isinstance(transport, paramiko.Transport):
+        transport.packetizer.complete_handshake()
+        if transport.is_alive():
+            transport.join(2.0)
