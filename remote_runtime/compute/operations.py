@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 # The server holds `wait` for two minutes; we want to say how the instance is doing in between.
-WAIT_FOR_S = 5.0
+WAIT_FOR_S = 3.0
 PAUSE_S = 0.3
 _METHODS = {"start": "start_unary", "resume": "resume_unary", "stop": "stop_unary", "suspend": "suspend_unary"}
 _ZONES = re.compile(r"[a-z]+-[a-z]+\d+-[a-z](?:, ?[a-z]+-[a-z]+\d+-[a-z])*")

@@ -22,7 +22,7 @@ DOWN = STOPPED | {"SUSPENDED"}
 COMING_UP = frozenset({"PROVISIONING", "STAGING", "PENDING", "REPAIRING"})
 UP = COMING_UP | {"RUNNING"}
 GOING_DOWN = frozenset({"PENDING_STOP", "STOPPING", "SUSPENDING"})
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
 TELL_EVERY_S = 10.0
 # Until a request that was sent just before shows in the status.
 SETTLE_S = 2.0

@@ -1,0 +1,200 @@
+"""The front door of ``compute``: a child process with Google's client, against the emulator over HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import compute
+from remote_runtime.compute import child
+from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.values import Vm
+from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted
+from remote_runtime.model import GceTarget, Instance
+from remote_runtime.waits import Deadline
+
+TARGET = GceTarget(instance="gpu-box", project="demo")
+
+
+def environ(endpoint: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": endpoint,
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+    }
+
+
+class Told(list[str]):
+    def __call__(self, text: str) -> None:
+        self.append(text)
+
+
+def find(endpoint: str, *, told: Told | None = None, deadline: Deadline | None = None,
+         started: list[Instance] | None = None, extra: Mapping[str, str] | None = None) -> Instance:  # fmt: skip
+    return compute.find(
+        TARGET,
+        tell=told if told is not None else Told(),
+        deadline=deadline or Deadline(30),
+        environ={**environ(endpoint), **(extra or {})},
+        started=(started if started is not None else []).append,
+        host_keys_within_s=0.0,
+    )
+
+
+def children() -> list[str]:
+    listing = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
+    return [Path(f"/proc/{pid}/cmdline").read_text() for pid in listing.read_text().split()]
+
+
+def test_find_change_read_and_put_back_work_through_the_child() -> None:
+    told, started = Told(), list[Instance]()
+    with ComputeEmulator([Vm("gpu-box")]) as emulator:
+        found = find(emulator.endpoint, told=told, started=started)
+        given = {"tell": told, "deadline": Deadline(60), "environ": environ(emulator.endpoint)}
+        seen = compute.read(found, **given)  # type: ignore[arg-type]  # a dict has one type for all its values
+        suspended = compute.change(found, "suspend", **given)  # type: ignore[arg-type]  # likewise
+        resumed = compute.change(found, "resume", **given)  # type: ignore[arg-type]  # likewise
+        back = compute.put_back(found, **given)  # type: ignore[arg-type]  # likewise
+    assert (found.status, found.started_from, found.host_keys) == ("RUNNING", "TERMINATED", ())
+    assert [(each.name, each.started_from) for each in started] == [("gpu-box", "TERMINATED")]
+    assert seen == found
+    assert (suspended, resumed) == ("SUSPENDED", "RUNNING")
+    assert back in ("STOPPING", "TERMINATED")
+    assert told[0] == "Looking for gpu-box in project demo (from the profile)"
+    assert "Starting gpu-box (TERMINATED)" in told
+
+
+def test_putting_back_what_we_did_not_start_needs_no_child() -> None:
+    instance = Instance(kind="gce", name="gpu-box", status="RUNNING")
+    assert compute.put_back(instance, tell=Told(), deadline=Deadline(1), environ={}) == "RUNNING"
+
+
+def test_an_error_of_the_child_arrives_with_code_reason_and_hint() -> None:
+    with ComputeEmulator([Vm("gpu-boy")]) as emulator, pytest.raises(CloudError) as caught:
+        find(emulator.endpoint)
+    assert caught.value.code == "instance-not-found"
+    assert caught.value.why == "similar names there: gpu-boy"
+
+
+def test_called_off_work_ends_the_child_within_two_seconds() -> None:
+    called_off, called_off_at = threading.Event(), list[float]()
+    with ComputeEmulator([Vm("gpu-box", status="STAGING")]) as emulator:
+
+        def call_off_once_waiting(text: str) -> None:
+            if "STAGING" in text:
+                assert any("remote_runtime.compute" in command for command in children())
+                called_off_at.append(time.monotonic())
+                called_off.set()
+
+        with pytest.raises(Interrupted):
+            compute.find(TARGET, tell=call_off_once_waiting, deadline=Deadline(60, called_off),
+                         environ=environ(emulator.endpoint), started=lambda instance: None)  # fmt: skip
+        assert time.monotonic() - called_off_at[0] < 2
+    assert not any("remote_runtime.compute" in command for command in children())
+
+
+def test_an_api_that_never_answers_is_unreachable_before_the_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(CloudError) as caught:
+        find(f"http://127.0.0.1:{silent.getsockname()[1]}", deadline=Deadline(4))
+    assert caught.value.code == "cloud-unreachable"
+
+
+def test_a_child_that_does_not_even_get_to_its_deadline_is_ended_at_ours() -> None:
+    with ComputeEmulator([Vm("gpu-box")]) as emulator:
+        began = time.monotonic()
+        with pytest.raises(DeadlinePassed) as caught:
+            find(emulator.endpoint, deadline=Deadline(0.2))
+        assert time.monotonic() - began < 2.5
+    assert caught.value.what == "Compute Engine took more than 0.2 s"
+    assert not any("remote_runtime.compute" in command for command in children())
+
+
+def test_nothing_is_started_when_the_record_of_it_cannot_be_kept() -> None:
+    def full_disk(instance: Instance) -> None:
+        raise OSError("no space left on device")
+
+    with ComputeEmulator([Vm("gpu-box")]) as emulator:
+        with pytest.raises(OSError, match="no space"):
+            compute.find(TARGET, tell=Told(), deadline=Deadline(30), environ=environ(emulator.endpoint),
+                         started=full_disk)  # fmt: skip
+        assert "compute.instances.start" not in [exchange.method_id for exchange in emulator.exchanges]
+        assert emulator.cloud.instances[0].status == "TERMINATED"
+
+
+def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:
+    with ComputeEmulator([Vm("gpu-box", status="STAGING")]) as emulator:
+        order = (
+            '{"do": "find", "target": {"instance": "gpu-box", "project": "demo"}, "host_keys_within_s": 0, '
+            f'"within_s": 60, "until": {time.time() + 60}}}\n'
+        )
+        orphan = subprocess.Popen([sys.executable, "-m", "remote_runtime.compute"], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, env=environ(emulator.endpoint))  # fmt: skip
+        with orphan:
+            assert orphan.stdin is not None
+            assert orphan.stdout is not None
+            orphan.stdin.write(order.encode())
+            orphan.stdin.flush()
+            told = b""
+            while b"STAGING" not in told:
+                told = orphan.stdout.readline()
+                assert told
+            orphan.stdin.close()
+            assert orphan.wait(5) == 0
+
+
+def test_a_bug_in_the_child_surfaces_with_its_traceback() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        child.run({"do": "nonsense", "instance": asdict(Instance(kind="gce", name="gpu-box"))}, tell=Told(),
+                  deadline=Deadline(20), environ=environ("http://127.0.0.1:9"))  # fmt: skip
+    assert "Traceback" in str(caught.value)
+    assert "unknown order 'nonsense'" in str(caught.value)
+    assert "(exit status 1)" in str(caught.value)
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_loopback() -> None:
+    proxy = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "no_proxy": "example.com"}
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator:
+        assert find(emulator.endpoint, extra=proxy).status == "RUNNING"
+
+
+def test_a_stranger_repository_in_the_current_directory_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('imported from the current directory')")
+    monkeypatch.chdir(tmp_path)
+    if sys.version_info < (3, 11):
+        pytest.skip("PYTHONSAFEPATH came with Python 3.11")
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator:
+        assert find(emulator.endpoint).status == "RUNNING"
+
+
+def test_missing_credentials_are_told_within_seconds(tmp_path: Path) -> None:
+    extra = {
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "",
+        "HOME": str(tmp_path),
+        "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
+        "GCE_METADATA_HOST": "127.0.0.1:9",
+        "GCE_METADATA_IP": "127.0.0.1:9",
+        "GOOGLE_APPLICATION_CREDENTIALS": "",
+    }
+    began = time.monotonic()
+    with pytest.raises(CloudError) as caught:
+        find("https://127.0.0.1:9/", extra=extra)
+    assert caught.value.code == "no-credentials"
+    assert caught.value.hint == "Run: gcloud auth application-default login"
+    assert time.monotonic() - began < 12
+
+
+def test_the_front_door_imports_no_google_library() -> None:
+    check = "import sys, remote_runtime.compute; print([name for name in sys.modules if name.startswith('google')])"
+    answer = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=20, check=True)
+    assert answer.stdout.strip() == "[]"

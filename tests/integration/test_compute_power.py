@@ -1,0 +1,148 @@
+"""Changing and putting back instances with Google's real client, against the emulator over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from remote_runtime.compute import orders
+from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.values import Delays, OperationFault, Vm
+from remote_runtime.errors import CloudError
+from remote_runtime.model import Instance
+from remote_runtime.waits import Deadline
+
+
+class Machine:
+    """The one instance of an emulator, and what the client does to it."""
+
+    def __init__(self, emulator: ComputeEmulator) -> None:
+        self.emulator = emulator
+        self.told: list[str] = []
+
+    def as_found(self, started_from: str | None = None) -> Instance:
+        live = self.emulator.cloud.instances[0]
+        return Instance(
+            kind="gce", name=live.vm.name, id=live.id, zone=live.vm.zone, project="demo", started_from=started_from
+        )
+
+    def change(self, action: str, *, within_s: float = 15.0) -> str:
+        return orders.change(self.as_found(), action, **self._given(within_s))  # type: ignore[arg-type]  # see _given
+
+    def put_back(self, started_from: str | None) -> str:
+        return orders.put_back(self.as_found(started_from), **self._given(15.0))  # type: ignore[arg-type]  # see _given
+
+    def read(self, instance: Instance) -> Instance:
+        return orders.read(instance, connect_by="auto", **self._given(15.0))  # type: ignore[arg-type]  # see _given
+
+    @property
+    def status(self) -> str:
+        return self.emulator.cloud.instances[0].status
+
+    def verbs(self) -> list[str]:
+        """What it was asked to do; keyword arguments in a dict have one type for all, hence the ignores above."""
+        asked = [exchange.method_id.rpartition(".")[2] for exchange in self.emulator.exchanges]
+        return [verb for verb in asked if verb in ("start", "resume", "stop", "suspend")]
+
+    def _given(self, within_s: float) -> dict[str, object]:
+        environ = {
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self.emulator.endpoint,
+            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        }
+        return {"tell": self.told.append, "deadline": Deadline(within_s), "environ": environ}
+
+
+@contextmanager
+def machine(vm: Vm, delays: Delays | None = None) -> Iterator[Machine]:
+    with ComputeEmulator([vm], delays=delays) as emulator:
+        yield Machine(emulator)
+
+
+@pytest.mark.parametrize(
+    ("before", "action", "after", "verbs"),
+    [
+        ("RUNNING", "stop", "TERMINATED", ["stop"]),
+        ("RUNNING", "suspend", "SUSPENDED", ["suspend"]),
+        ("TERMINATED", "start", "RUNNING", ["start"]),
+        ("SUSPENDED", "resume", "RUNNING", ["resume"]),
+        ("SUSPENDED", "start", "RUNNING", ["resume"]),
+        ("RUNNING", "start", "RUNNING", []),
+        ("TERMINATED", "stop", "TERMINATED", []),
+        ("TERMINATED", "suspend", "TERMINATED", []),
+        ("SUSPENDED", "stop", "SUSPENDED", []),
+    ],
+)
+def test_a_change_ends_in_the_wanted_status_and_already_so_is_success(
+    before: str, action: str, after: str, verbs: list[str]
+) -> None:
+    with machine(Vm("gpu-box", status=before)) as vm:
+        assert vm.change(action) == after
+        assert (vm.status, vm.verbs()) == (after, verbs)
+
+
+def test_a_slow_stop_answers_that_it_is_under_way_at_the_deadline() -> None:
+    with machine(Vm("gpu-box", status="RUNNING"), Delays(stop_s=30, wait_limit_s=0.5)) as vm:
+        assert vm.change("stop", within_s=1.5) == "STOPPING"
+        assert any(text.startswith("Waiting for gpu-box to stop (STOPPING)") for text in vm.told)
+
+
+def test_an_instance_that_is_suspending_is_resumed_when_it_is_down() -> None:
+    with machine(Vm("gpu-box", status="SUSPENDING")) as vm:
+        vm.emulator.cloud.set_status("gpu-box", "SUSPENDED", after_s=0.3)
+        assert vm.change("start") == "RUNNING"
+        assert vm.verbs() == ["resume"]
+
+
+def test_a_failed_suspend_is_explained() -> None:
+    with machine(Vm("gpu-box", status="RUNNING")) as vm:
+        vm.emulator.cloud.fail_next["suspend"] = OperationFault("UNSUPPORTED_OPERATION", "GPUs cannot be suspended.")
+        with pytest.raises(CloudError) as caught:
+            vm.change("suspend")
+    assert caught.value.what == "Compute Engine could not suspend gpu-box"
+    assert caught.value.why == "UNSUPPORTED_OPERATION: GPUs cannot be suspended."
+
+
+@pytest.mark.parametrize(("started_from", "going", "ends"), [("TERMINATED", "STOPPING", "TERMINATED"),
+                                                             ("SUSPENDED", "SUSPENDING", "SUSPENDED")])  # fmt: skip
+def test_put_back_is_done_when_the_instance_is_on_its_way_down(started_from: str, going: str, ends: str) -> None:
+    with machine(Vm("gpu-box", status="RUNNING"), Delays(stop_s=1.0)) as vm:
+        assert vm.put_back(started_from) == going
+        assert f"gpu-box goes back to {started_from} ({going})" in vm.told
+        with vm.emulator.cloud.changed:
+            assert vm.emulator.cloud.changed.wait_for(lambda: vm.status == ends, 10)
+
+
+def test_put_back_waits_for_a_start_whose_answer_nobody_saw() -> None:
+    with machine(Vm("gpu-box")) as vm:
+        vm.emulator.cloud.set_status("gpu-box", "STAGING", after_s=0.3)
+        vm.emulator.cloud.set_status("gpu-box", "RUNNING", after_s=1.5)
+        assert vm.put_back("TERMINATED") in ("STOPPING", "TERMINATED")
+        assert "Waiting until gpu-box can be told to stop (STAGING)" in vm.told
+
+
+def test_put_back_leaves_a_start_that_was_never_sent() -> None:
+    with machine(Vm("gpu-box")) as vm:
+        assert vm.put_back("TERMINATED") == "TERMINATED"
+        assert vm.verbs() == []
+
+
+def test_reading_shows_the_status_and_address_of_now() -> None:
+    with machine(Vm("gpu-box", status="RUNNING", address="203.0.113.9")) as vm:
+        running = vm.read(vm.as_found("TERMINATED"))
+        vm.change("stop")
+        stopped = vm.read(running)
+    assert (running.status, running.address, running.started_from) == ("RUNNING", "203.0.113.9", "TERMINATED")
+    assert (stopped.status, stopped.address) == ("TERMINATED", "")
+
+
+def test_an_instance_that_took_the_name_of_ours_is_left_alone() -> None:
+    with machine(Vm("gpu-box", status="RUNNING")) as vm:
+        ours = Instance(kind="gce", name="gpu-box", id="1", zone="us-central1-a", project="demo",
+                        started_from="TERMINATED")  # fmt: skip
+        with pytest.raises(CloudError) as caught:
+            orders.put_back(ours, **vm._given(15.0))  # type: ignore[arg-type]  # see verbs
+        assert vm.status == "RUNNING"
+    assert caught.value.code == "instance-not-found"
+    assert "replaced" in caught.value.what

@@ -1,0 +1,147 @@
+"""Where Compute Engine is asked, and as whom: the environment, gcloud's configuration, token files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from remote_runtime.compute import credentials, settings
+from remote_runtime.compute.settings import Setting
+from remote_runtime.errors import CloudError
+
+OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
+
+
+@pytest.mark.parametrize(
+    ("override", "endpoint"),
+    [
+        ("", "https://compute.googleapis.com"),
+        ("http://127.0.0.1:8080/compute/v1/", "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:8080/compute/v1", "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:8080/secret/prefix/compute/v1/", "http://127.0.0.1:8080/secret/prefix"),
+        ("http://127.0.0.1:8080/secret", "http://127.0.0.1:8080/secret"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://compute.example.com/compute/v1/", "https://compute.example.com"),
+    ],
+)
+def test_every_form_of_the_endpoint_override_is_understood(override: str, endpoint: str) -> None:
+    assert settings.endpoint({OVERRIDE: override}) == endpoint
+
+
+@pytest.mark.parametrize("override", ["127.0.0.1:8080", "ftp://127.0.0.1/", "http://", "nonsense"])
+def test_an_endpoint_override_that_is_no_url_is_refused(override: str) -> None:
+    with pytest.raises(CloudError) as caught:
+        settings.endpoint({OVERRIDE: override})
+    assert caught.value.code == "cloud-unreachable"
+    assert override in caught.value.why
+
+
+def gcloud(folder: Path, *, active: str = "", **configurations: str) -> dict[str, str]:
+    (folder / "configurations").mkdir()
+    if active:
+        (folder / "active_config").write_text(active)
+    for name, text in configurations.items():
+        (folder / "configurations" / f"config_{name}").write_text(text)
+    return {"CLOUDSDK_CONFIG": str(folder)}
+
+
+def project(environ: dict[str, str], wanted: str | None = None, of_credentials: str | None = None) -> Setting:
+    return settings.project(wanted, environ, lambda: of_credentials)
+
+
+def test_the_project_is_the_first_that_is_named(tmp_path: Path) -> None:
+    environ = gcloud(tmp_path, default="[core]\nproject = from-gcloud\n")
+    assert project(environ, of_credentials="c") == Setting("from-gcloud", "gcloud's configuration")
+    environ["CLOUDSDK_CORE_PROJECT"] = "from-sdk"
+    assert project(environ) == Setting("from-sdk", "CLOUDSDK_CORE_PROJECT")
+    environ["GOOGLE_CLOUD_PROJECT"] = "from-google"
+    assert project(environ) == Setting("from-google", "GOOGLE_CLOUD_PROJECT")
+    assert project(environ, "from-profile") == Setting("from-profile", "the profile")
+
+
+def test_the_credentials_project_comes_last(tmp_path: Path) -> None:
+    environ = {"CLOUDSDK_CONFIG": str(tmp_path)}
+    assert project(environ, of_credentials="theirs") == Setting("theirs", "the credentials")
+
+
+def test_no_project_at_all_names_the_profiles_key_and_gclouds_command(tmp_path: Path) -> None:
+    with pytest.raises(CloudError) as caught:
+        project({"CLOUDSDK_CONFIG": str(tmp_path)})
+    assert caught.value.code == "no-credentials"
+    assert "`target.project`" in caught.value.hint
+    assert "gcloud config set project" in caught.value.hint
+
+
+def test_gclouds_active_configuration_is_read(tmp_path: Path) -> None:
+    environ = gcloud(
+        tmp_path,
+        active="work\n",
+        default="[core]\nproject = default-project\n",
+        work="[core]\nproject = work-project\naccount = me@example.com\n[compute]\nzone = us-east1-b\n",
+        home="[core]\nproject = home%project\n",
+    )
+    assert project(environ).value == "work-project"
+    assert settings.zone(None, environ) == Setting("us-east1-b", "gcloud's configuration")
+    environ["CLOUDSDK_ACTIVE_CONFIG_NAME"] = "home"
+    assert project(environ).value == "home%project"
+    assert settings.zone(None, environ) is None
+    environ["CLOUDSDK_COMPUTE_ZONE"] = "us-west1-a"
+    assert settings.zone(None, environ) == Setting("us-west1-a", "CLOUDSDK_COMPUTE_ZONE")
+    assert settings.zone("europe-west4-a", environ) == Setting("europe-west4-a", "the profile")
+
+
+def test_gclouds_folder_is_looked_for_in_the_home_directory(tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "gcloud"
+    folder.mkdir(parents=True)
+    gcloud(folder, default="[core]\nproject = mine\n")
+    assert project({"HOME": str(tmp_path)}).value == "mine"
+
+
+@pytest.mark.parametrize("text", ["no section", "[core\nproject", "\0\xff", "[core]\n"])
+def test_a_broken_gcloud_configuration_is_passed_over(tmp_path: Path, text: str) -> None:
+    assert project(gcloud(tmp_path, default=text), of_credentials="theirs").value == "theirs"
+
+
+def test_credentials_are_never_sent_over_plain_http_to_another_computer(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("ya29.secret")
+    for environ in ({}, {"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token)}):
+        with pytest.raises(CloudError) as caught:
+            credentials.load(environ, "http://compute.example.com")
+        assert caught.value.code == "no-credentials"
+        assert "plain HTTP" in caught.value.what
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:80", "http://[::1]", "http://localhost:1", "https://example.com"]
+)
+def test_a_token_file_is_used_over_https_and_on_loopback(tmp_path: Path, endpoint: str) -> None:
+    token = tmp_path / "token"
+    token.write_text("ya29.secret\n")
+    identity = credentials.load({"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token)}, endpoint)
+    assert identity.credentials.token == "ya29.secret"
+    assert "ya29" not in repr(identity)
+
+
+def test_disabled_credentials_may_go_anywhere() -> None:
+    environ = {"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}
+    assert credentials.load(environ, "http://emulator.example.com").project is None
+
+
+@pytest.mark.parametrize("content", ["", "two\nlines", "ключ"])
+def test_a_token_file_without_a_token_is_refused_by_name(tmp_path: Path, content: str) -> None:
+    token = tmp_path / "token"
+    token.write_text(content)
+    with pytest.raises(CloudError) as caught:
+        credentials.load({"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token)}, "https://compute.googleapis.com")
+    assert caught.value.code == "no-credentials"
+    assert str(token) in caught.value.why
+    assert "gcloud auth print-access-token" in caught.value.hint
+
+
+def test_a_missing_token_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(CloudError) as caught:
+        credentials.load({"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(tmp_path / "none")}, "https://compute.googleapis.com")
+    assert "No such file" in caught.value.why
