@@ -98,13 +98,15 @@ class InProcessConnection(httputil.HTTPConnection):
     async def _send_pieces(self) -> None:
         try:
             while not self.answered.done() and self._head is not None:
+                if self._holds_the_end_back():
+                    return
                 piece = bytes(self._pending[:PIECE_BYTES])
                 del self._pending[: len(piece)]
                 last = self._finished and not self._pending
                 if piece or last or not self._head_sent:
                     await self._send(self._message(piece, done=last))
                 self._sent += len(piece)
-                self._release_writes()
+                self._release_writes(self._sent)
                 if last:
                     if not self.answered.done():
                         self.answered.set_result(None)
@@ -116,6 +118,15 @@ class InProcessConnection(httputil.HTTPConnection):
         finally:
             self._pump = None
 
+    def _holds_the_end_back(self) -> bool:
+        """The last piece of a body whose length is known waits for the handler's end, to be sent with ``done``."""
+        if self._finished or self._head is None or not 0 < len(self._pending) <= PIECE_BYTES:
+            return False
+        if self._head[1].get("Content-Length") != str(self._written):
+            return False
+        self._release_writes(self._written)
+        return True
+
     def _message(self, piece: bytes, *, done: bool) -> str:
         if self._head_sent or self._head is None:
             return next_piece(self._message_id, piece, done=done)
@@ -123,8 +134,8 @@ class InProcessConnection(httputil.HTTPConnection):
         start_line, headers = self._head
         return first_piece(self._message_id, start_line.code, start_line.reason, headers.get_all(), piece, done=done)
 
-    def _release_writes(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._sent:
+    def _release_writes(self, sent: int) -> None:
+        while self._waiting and self._waiting[0][0] <= sent:
             _, done = self._waiting.pop(0)
             if not done.done():
                 done.set_result(None)

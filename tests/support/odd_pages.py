@@ -1,0 +1,137 @@
+"""A Jupyter server extension with pages that behave oddly, to see what the bridge makes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from tornado.iostream import StreamClosedError
+from tornado.web import RequestHandler
+from tornado.websocket import WebSocketHandler
+
+CHUNK = b"x" * 100_000
+
+
+class Page(RequestHandler):
+    def check_xsrf_cookie(self) -> None:
+        """These pages have no secrets and change nothing."""
+
+
+class Echo(Page):
+    SUPPORTED_METHODS = (*RequestHandler.SUPPORTED_METHODS, "PROPFIND")
+
+    def propfind(self) -> None:
+        """The answer is given before; jupyter_server wants the method to exist."""
+
+    async def prepare(self) -> None:
+        headers = sorted(self.request.headers.get_all())
+        seen = {"method": self.request.method, "uri": self.request.uri, "headers": headers}
+        self.finish(json.dumps({**seen, "body": self.request.body.decode("latin1")}))
+
+
+class Twice(Page):
+    def get(self) -> None:
+        self.add_header("X-Twice", "one")
+        self.add_header("X-Twice", "two")
+        self.set_header("Connection", "close")
+        self.set_header("Transfer-Encoding", "identity")
+
+
+class Raises(Page):
+    def get(self) -> None:
+        raise RuntimeError(f"failed at {self.request.uri} with {self.request.headers.get('Authorization')}")
+
+
+class CannotBeMade(Page):
+    def initialize(self) -> None:
+        raise RuntimeError("no such luck")
+
+
+class Moved(Page):
+    def get(self) -> None:
+        self.redirect("/somewhere/else")
+
+
+class Gate(Page):
+    """GET waits until somebody POSTs."""
+
+    opened: asyncio.Event | None = None
+
+    def initialize(self) -> None:
+        Gate.opened = Gate.opened or asyncio.Event()
+
+    async def get(self) -> None:
+        assert Gate.opened is not None
+        await Gate.opened.wait()
+        self.finish("through")
+
+    def post(self) -> None:
+        assert Gate.opened is not None
+        Gate.opened.set()
+        Gate.opened = None
+
+
+class Endless(Page):
+    """GET writes for ever, waiting for each write; ``/odd/endless?count`` tells how much, and whether it ended."""
+
+    written = 0
+    ended = False
+
+    async def get(self) -> None:
+        if self.get_query_argument("count", None) is not None:
+            self.finish({"written": Endless.written, "ended": Endless.ended})
+            return
+        try:
+            while True:
+                self.write(CHUNK)
+                await self.flush()
+                Endless.written += len(CHUNK)
+        except StreamClosedError:
+            Endless.ended = True
+
+
+class Talker(WebSocketHandler):
+    """Echoes; ``close CODE REASON`` closes."""
+
+    def check_origin(self, origin: str) -> bool:
+        return True
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        return subprotocols[-1] if subprotocols else None
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        asked = {"uri": self.request.uri, "x": self.get_argument("x", None)}
+        authorization = self.request.headers.get("Authorization")
+        self.write_message(json.dumps({**asked, "authorization": authorization}))
+
+    def on_message(self, message: str | bytes) -> None:
+        if isinstance(message, str) and message.startswith("close "):
+            _, code, reason = message.split(" ", 2)
+            self.close(int(code), reason)
+        else:
+            self.write_message(message, binary=isinstance(message, bytes))
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": __name__}]
+
+
+_jupyter_server_extension_paths = _jupyter_server_extension_points
+
+
+def _load_jupyter_server_extension(server_app: Any) -> None:
+    pages = {
+        "echo": Echo,
+        "twice": Twice,
+        "raises": Raises,
+        "cannot-be-made": CannotBeMade,
+        "moved": Moved,
+        "gate": Gate,
+        "endless": Endless,
+        "ws": Talker,
+    }
+    server_app.web_app.add_handlers(".*$", [(f"/odd/{name}", handler) for name, handler in pages.items()])
+
+
+load_jupyter_server_extension = _load_jupyter_server_extension
