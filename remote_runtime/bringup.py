@@ -120,7 +120,7 @@ def _enter(story: Story, held: Held, undo: _Undo, deadline: Deadline, *, start: 
     if held.instance is None:
         tell.step("Finding the machine")
         if not machines.is_there(profile):
-            undo.add("", lambda: machines.release(profile, Deadline(UNDO_S)))
+            undo.add("", lambda: machines.release(profile, held.instance, Deadline(UNDO_S)))
 
         def started(instance: Instance) -> None:
             story.record(instance=instance)

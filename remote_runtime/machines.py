@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from . import compute, local, ssh
 from .errors import CloudError
 from .model import Ask, DemoTarget, GceTarget, Instance, LocalTarget, Profile, Run, SshSettings, SshTarget, Tell
-from .processes import detached
+from .processes import detached, has_ended
 from .waits import Deadline, wait_until
 
 if TYPE_CHECKING:
@@ -116,13 +116,16 @@ class Machines:
         """False only for a demo machine that is not running: nothing of ours can be left on it."""
         return not isinstance(profile.target, DemoTarget) or self._demo_file(profile).exists()
 
-    def release(self, profile: Profile, deadline: Deadline) -> None:
+    def release(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
         """End the demo machine; all others are not ours to end. Raises ``CloudError`` or ``DeadlinePassed``."""
         if not isinstance(profile.target, DemoTarget):
             return
-        home = self.state.of(profile.name, "machine")
+        if instance is not None:
+            ssh.forget_pins(self.state.pins, instance.host_key_name)
+        home, pid = self.state.of(profile.name, "machine"), 0
         if self._demo_file(profile).exists():
             demo = self._demo(profile)
+            pid = demo["pid"]
             request = urllib.request.Request(  # noqa: S310  # an http address on loopback, from our own 0600 file
                 demo["shutdown"], data=b"{}", headers={"Content-Type": "application/json"}
             )
@@ -131,7 +134,9 @@ class Machines:
                     answer.read()
             except OSError as error:
                 raise CloudError("demo-failed", "The demo machine does not end", str(error)) from error
-        wait_until(lambda: not home.exists(), deadline, every_s=0.05, what="ending the demo machine")
+        wait_until(
+            lambda: not home.exists() and has_ended(pid), deadline, every_s=0.05, what="ending the demo machine"
+        )
 
     def _cloud_environ(self, profile: Profile) -> Mapping[str, str]:
         if not isinstance(profile.target, DemoTarget):

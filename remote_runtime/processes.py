@@ -12,3 +12,13 @@ def detached() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
+
+
+def has_ended(pid: int) -> bool:
+    """Whether no process runs under this id; one that only waits to be reaped has ended. 0 is nobody's."""
+    import psutil
+
+    try:
+        return pid == 0 or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

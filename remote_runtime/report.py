@@ -44,6 +44,11 @@ def as_stopped(stopped: Stopped) -> dict[str, Any]:
         "name": stopped.name,
         "tunnel": stopped.tunnel,
         "server": stopped.server,
-        "instance": stopped.instance.lower() if stopped.instance else None,
+        "instance": _word(stopped.instance),
         "remains": list(stopped.remains),
     }
+
+
+def _word(status: str | None) -> str | None:
+    """Compute Engine calls a stopped instance TERMINATED, which sounds like an end."""
+    return "stopped" if status == "TERMINATED" else status and status.lower()

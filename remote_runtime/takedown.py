@@ -84,7 +84,7 @@ def take_down(
                 server = outcome[0]
     held.close()
     status = _settle_instance(runtime, profile, machines, wish, tell, attempt)
-    attempt("the demo machine may still run", lambda: machines.release(profile, Deadline(STOP_S)))
+    attempt("the demo machine may still run", lambda: machines.release(profile, runtime.instance, Deadline(STOP_S)))
     return Stopped(runtime.name, tunnel=True, server=server, instance=status, remains=tuple(remains))
 
 
@@ -112,7 +112,7 @@ def _settle_instance(
     if instance is None or instance.kind not in ("gce", "demo"):
         return None
     if instance.kind == "demo":
-        return "TERMINATED"
+        return "GONE"
     action = wish.instance or (profile.on_down.instance if profile.on_down.instance != "keep" else None)
     if runtime.unfinished and instance.started_from is not None and action is None:
         tell(f"Putting {instance.name} back to {instance.started_from}")

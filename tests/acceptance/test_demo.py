@@ -1,0 +1,61 @@
+"""The newcomer's story: the demo machine, from nothing to a cell and back to nothing."""
+
+from __future__ import annotations
+
+import re
+import stat
+from urllib.parse import urlsplit
+
+from tests.support.page import Page
+from tests.support.world import World
+
+LEFT_AFTER_DOWN = {"demo.alive", "demo.busy", "demo.log", "demo.port", "known_hosts", "known_hosts.lock"}
+
+
+def test_up_gives_one_url_line_and_whoever_knows_only_that_runs_a_cell_both_ways(world: World) -> None:
+    done = world.run("up", "demo")
+
+    assert done.code == 0, done.err
+    assert re.fullmatch(r"http://localhost:\d+/\?token=[0-9a-f]{48}\n", done.out)
+    page = Page(done.out.strip())
+    kernel = page.start_kernel()
+    assert page.run(kernel, "print(6*7)") == "42"
+    assert page.run_bridged(kernel, "print(6*7)") == "42"
+    assert page.ask_bridged("GET", "/api/kernels")["status"] == 200
+
+
+def test_down_leaves_no_process_no_listener_and_only_the_promised_files(world: World) -> None:
+    page = Page(world.up("demo"))
+    page.start_kernel()
+
+    down = world.run("down", "demo", "--json")
+
+    assert down.code == 0, down.err
+    (stopped,) = down.document["stopped"]
+    assert stopped == {"name": "demo", "tunnel": True, "server": "stopped", "instance": "gone"}
+    assert world.processes() == []
+    assert world.left_files() == LEFT_AFTER_DOWN
+    assert (world.state / "known_hosts").read_text().strip() == ""
+    assert world.run("down", "demo", "--json").document["stopped"][0]["server"] == "gone", "down twice is success"
+    assert world.run("status", "demo").code == 1
+
+
+def test_a_second_up_gives_the_same_url_at_once_and_keeps_the_kernels(world: World) -> None:
+    url = world.up("demo")
+    kernel = Page(url).start_kernel()
+    Page(url).run(kernel, "kept = 'here'")
+
+    assert world.up("demo") == url
+    assert Page(url).run(kernel, "print(kept)") == "here"
+    assert world.look("demo")["server"]["kernels"] == 1
+
+
+def test_the_port_is_remembered_and_the_files_are_private(world: World) -> None:
+    url = world.up("demo")
+    assert stat.S_IMODE(world.state.stat().st_mode) == 0o700
+    for path in world.state.iterdir():
+        if path.is_file():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    world.run("down", "demo")
+
+    assert urlsplit(world.up("demo")).port == urlsplit(url).port

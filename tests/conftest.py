@@ -1,0 +1,60 @@
+"""Guards for every test: a HOME of its own, no leaked process, no leaked file descriptor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from .support.world import World
+
+SETTLE_S = 10.0
+
+
+@pytest.fixture(autouse=True)
+def own_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Nothing a test does can reach the home, the agent, the clouds or the runtimes of who runs the tests."""
+    home = Path(tempfile.mkdtemp(prefix="rr-home-"))
+    for name in list(os.environ):
+        if name.startswith(("CLOUDSDK_", "GOOGLE_", "GCE_", "JUPYTER", "REMOTE_RUNTIME_", "XDG_", "SSH_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    yield home
+    shutil.rmtree(home, ignore_errors=True)  # what still writes into it is the leak guard's to report
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks(own_home: Path) -> Iterator[None]:
+    """Fixtures of a wider scope are set up before this one, so what they hold is not counted."""
+    me = psutil.Process()
+    children, descriptors = set(me.children(recursive=True)), me.num_fds()
+    yield
+    until = time.monotonic() + SETTLE_S
+    while time.monotonic() < until:
+        left = [child for child in me.children(recursive=True) if child not in children and _runs(child)]
+        if not left and me.num_fds() <= descriptors:
+            return
+        time.sleep(0.05)
+    assert not left, f"processes were left: {left}"
+    assert me.num_fds() <= descriptors, f"{me.num_fds() - descriptors} file descriptors were left: {me.open_files()}"
+
+
+@pytest.fixture
+def world(own_home: Path) -> Iterator[World]:
+    """A person's computer: its own state and profiles; everything on it is taken down afterwards."""
+    here = World(own_home)
+    yield here
+    here.end()
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

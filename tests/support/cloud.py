@@ -1,0 +1,50 @@
+"""A Compute Engine VM for the tests: the API is the emulator's, SSH is a real OpenSSH server."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.values import Delays, Vm
+
+from .sshd import Sshd, running_sshd
+from .world import World
+
+PROJECT, ZONE, NAME = "my-project", "europe-west4-a", "my-vm"
+
+
+@dataclass(frozen=True)
+class CloudMachine:
+    emulator: ComputeEmulator
+    sshd: Sshd
+
+    @property
+    def status(self) -> str:
+        return str(self.emulator.cloud.instance(PROJECT, ZONE, NAME).status)
+
+
+@contextlib.contextmanager
+def cloud_machine(
+    world: World, *, status: str = "TERMINATED", profile: str = "vm", extra: str = ""
+) -> Iterator[CloudMachine]:
+    """The VM, and a profile for it in ``world``; ``extra``: more lines of the profile."""
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rr-vm-")))
+        sshd = stack.enter_context(running_sshd(directory))
+        keys = dict(line.split() for line in sshd.host_keys)
+        vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address="127.0.0.1", host_keys=keys)
+        emulator = stack.enter_context(ComputeEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))
+        world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
+        world.environ["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"] = "true"
+        world.profile(
+            profile,
+            f"version: 1\n"
+            f"target: {{kind: gce, project: {PROJECT}, zone: {ZONE}, instance: {NAME}}}\n"
+            f"ssh: {{user: {sshd.user}, port: {sshd.port}, identity_file: {sshd.key_path}}}\n"
+            f"{extra}",
+        )
+        yield CloudMachine(emulator, sshd)
