@@ -107,7 +107,7 @@ def _ask_openssh(host: str, environ: Mapping[str, str]) -> dict[str, tuple[str, 
     except subprocess.TimeoutExpired as error:
         raise _unsupported(f"`ssh -G {host}` took more than {_OPENSSH_S:.0f} s", host) from error
     if done.returncode != 0:
-        raise _unsupported((done.stderr.strip().splitlines() or ["`ssh -G` failed"])[-1], host)
+        raise _unsupported("; ".join(done.stderr.strip().splitlines()[:3]) or "`ssh -G` failed", host)
     output = done.stdout
     if home != passwd_home:
         output = output.replace(f" {passwd_home}/.ssh/", " ~/.ssh/")

@@ -26,6 +26,7 @@ from .session import Session
 _GREETING_S = 15.0
 _PAUSE_S = 1.0
 _BRIEF_TRIES = 3
+_BRIEF_PAUSE_S = 0.3
 _DEEPEST_JUMP = 8
 
 
@@ -59,7 +60,7 @@ def enter(
                 f"Waiting for SSH on {instance.address}:{instance.port} ({problem.why}), "
                 f"{time.monotonic() - start:.0f} s of {deadline.within_s:.0f} s"
             )
-            deadline.pause(_PAUSE_S)
+            deadline.pause(_PAUSE_S if patient else _BRIEF_PAUSE_S)
 
 
 class _NotYet(Exception):

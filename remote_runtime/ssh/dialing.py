@@ -52,11 +52,12 @@ def open_proxy(command: str, host: str, port: int, user: str) -> tuple[socket.so
     """
     if sys.platform == "win32":
         raise SshError("ssh-config-unsupported", "ProxyCommand is not supported on Windows", command)
+    words = ["/bin/sh", "-c", "exec " + _fill_in(command, {"h": host, "n": host, "p": str(port), "r": user})]
     ours, theirs = socket.socketpair()
     with theirs:
         try:
             process = subprocess.Popen(
-                ["/bin/sh", "-c", "exec " + _fill_in(command, {"h": host, "n": host, "p": str(port), "r": user})],
+                words,
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,

@@ -47,7 +47,9 @@ def log_in(
             answer = talk.offer(key)
             if answer.kind == "accepted":
                 return key
-            if answer.kind == "more" and "publickey" not in answer.methods:
+            if answer.kind == "more" and (
+                "keyboard-interactive" in answer.methods or "publickey" not in answer.methods
+            ):
                 return _second_factor(talk, answer, key, ask)
             tried.append(candidate.label)
     except SshError as error:

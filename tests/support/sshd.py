@@ -200,6 +200,8 @@ class _Connection:
             self._process = subprocess.Popen(
                 [SSHD, "-i", "-e", "-f", str(config)], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=log_file
             )
+        self._ends = 2
+        self._ends_lock = threading.Lock()
         self._threads = [
             threading.Thread(target=self._carry, args=ends, daemon=True)
             for ends in ((client, self._server), (self._server, client))
@@ -208,40 +210,42 @@ class _Connection:
             thread.start()
 
     def ended(self) -> bool:
-        return not any(thread.is_alive() for thread in self._threads) and self._process.poll() is not None
+        return not any(thread.is_alive() for thread in self._threads)
 
     def cut(self) -> None:
-        with contextlib.suppress(OSError):
-            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._wake_the_carriers()
-        self._client.close()
-        self._server.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(5)
-        for thread in self._threads:
-            thread.join(5)
-
-    def _wake_the_carriers(self) -> None:
-        """A close() does not wake a thread that is inside recv(), and its file then stays open: no reset is sent."""
         self._cut = True
         with contextlib.suppress(OSError):
-            self._server.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError):
-            self._client.shutdown(socket.SHUT_RD)
+            self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # A close() does not wake a thread that is inside recv(), and no reset is sent while it is there.
+        for end, how in ((self._server, socket.SHUT_RDWR), (self._client, socket.SHUT_RD)):
+            with contextlib.suppress(OSError):
+                end.shutdown(how)
+        for thread in self._threads:
+            thread.join(5)
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 18):
                 while not self._moving.wait(0.05):
                     if self._cut:
-                        return
+                        break
+                if self._cut:
+                    break
                 target.sendall(data)
         if not self._cut:
             with contextlib.suppress(OSError):
                 target.shutdown(socket.SHUT_WR)
+        with self._ends_lock:
+            self._ends -= 1
+            last = self._ends == 0
+        if last:
+            self._client.close()
+            self._server.close()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(5)
 
 
 def wait_for(fact: Callable[[], object], within_s: float = 10.0) -> None:

@@ -1,0 +1,225 @@
+"""~/.ssh/config, read by OpenSSH or by paramiko, and the ways through other machines."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import ssh
+from remote_runtime.errors import Interrupted, SshError
+from remote_runtime.model import Instance, SshSettings, SshTarget
+from remote_runtime.waits import Deadline
+from tests.support.entering import Visitor
+from tests.support.sshd import Sshd, running_sshd, wait_for
+
+OPENSSH, PARAMIKO = "/usr/bin:/bin", "/nowhere"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Sshd]:
+    with running_sshd(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def bastion(tmp_path: Path) -> Iterator[Sshd]:
+    with running_sshd(tmp_path / "bastion") as server:
+        yield server
+
+
+@pytest.fixture
+def visitor(server: Sshd, tmp_path: Path) -> Visitor:
+    visitor = Visitor(server, tmp_path / "visitor")
+    visitor.settings = SshSettings()
+    return visitor
+
+
+def write_config(visitor: Visitor, text: str) -> None:
+    (visitor.home / ".ssh" / "config").write_text(text)
+
+
+def resolve(visitor: Visitor, host: str = "box", path: str = OPENSSH, **target: object) -> tuple[Instance, SshSettings]:
+    environ = {**visitor.environ, "PATH": path}
+    return ssh.resolve(SshTarget(host, **target), visitor.settings, environ=environ)  # type: ignore[arg-type]  # port or jump
+
+
+def refused(visitor: Visitor, host: str = "box", path: str = OPENSSH) -> SshError:
+    with pytest.raises(SshError) as caught:
+        resolve(visitor, host, path)
+    assert caught.value.code == "ssh-config-unsupported"
+    return caught.value
+
+
+@pytest.mark.parametrize("path", [OPENSSH, PARAMIKO])
+def test_an_alias_is_entered_by_what_the_file_says(server: Sshd, visitor: Visitor, path: str) -> None:
+    (visitor.home / "hosts").write_text(f"the-box {server.host_keys[0]}\n")
+    write_config(
+        visitor,
+        f"Host box\n  HostName 127.0.0.1\n  Port {server.port}\n  User {server.user}\n"
+        f"  IdentityFile {server.key_path}\n  IdentitiesOnly yes\n  HostKeyAlias the-box\n"
+        f"  UserKnownHostsFile {visitor.home}/hosts\n",
+    )
+    instance, settings = resolve(visitor, path=path)
+    assert (instance.address, instance.port, instance.host_key_name) == ("127.0.0.1", server.port, "the-box")
+    assert settings.identities_only
+    visitor.instance, visitor.settings = instance, settings
+    visitor.enter().close()
+    assert server.logins() == 1
+
+
+@pytest.mark.parametrize("path", [OPENSSH, PARAMIKO])
+def test_the_profile_wins_over_the_file(visitor: Visitor, path: str) -> None:
+    write_config(visitor, "Host box\n  HostName example.invalid\n  Port 7\n  User them\n  ProxyJump b\n")
+    visitor.settings = SshSettings(user="me")
+    instance, settings = resolve(visitor, path=path, port=9, jump=("a",))
+    assert (instance.address, instance.port, settings.user) == ("example.invalid", 9, "me")
+    assert settings.proxy_jump == ("a",)
+    assert instance.host_key_name == "[example.invalid]:9"
+
+
+@pytest.mark.parametrize("path", [OPENSSH, PARAMIKO])
+def test_a_host_that_the_file_does_not_know_is_taken_as_it_is(visitor: Visitor, path: str) -> None:
+    instance, settings = resolve(visitor, "example.invalid", path)
+    assert (instance.address, instance.port, instance.host_key_name) == ("example.invalid", 22, "example.invalid")
+    assert settings.identity_files == ()
+    assert settings.proxy_jump == ()
+    assert settings.proxy_command is None
+
+
+def test_included_files_count(visitor: Visitor) -> None:
+    (visitor.home / ".ssh" / "more").write_text("Host box\n  Port 77\n")
+    write_config(visitor, f"Include {visitor.home}/.ssh/more\n")
+    assert resolve(visitor)[0].port == 77
+    assert "Include" in refused(visitor, path=PARAMIKO).why
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PKCS11Provider /lib/token.so",
+        "KnownHostsCommand /bin/true",
+        "CertificateFile ~/.ssh/x-cert.pub",
+        "BindAddress 127.0.0.1",
+        "PubkeyAuthentication no",
+        "RevokedHostKeys /etc/revoked",
+    ],
+)
+@pytest.mark.parametrize("path", [OPENSSH, PARAMIKO])
+def test_what_is_not_supported_is_refused_by_name(visitor: Visitor, line: str, path: str) -> None:
+    write_config(visitor, f"Host box\n  {line}\n")
+    assert line.split()[0].lower() in refused(visitor, path=path).why.lower()
+
+
+def test_a_file_that_openssh_cannot_read_is_refused(visitor: Visitor) -> None:
+    write_config(visitor, "Host box\n  Porrt 22\n")
+    assert "porrt" in refused(visitor).why.lower()
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=touch x", "", "a b", "a\nb"])
+def test_what_is_no_host_name_is_never_given_to_ssh(visitor: Visitor, host: str) -> None:
+    refused(visitor, host)
+
+
+def test_a_jump_host_is_verified_and_entered_before_the_machine(server: Sshd, bastion: Sshd, visitor: Visitor) -> None:
+    hosts = visitor.home / ".ssh" / "known_hosts"
+    write_config(
+        visitor,
+        f"Host box\n  HostName 127.0.0.1\n  Port {server.port}\n  ProxyJump gate\n  IdentityFile {server.key_path}\n"
+        f"Host gate\n  HostName 127.0.0.1\n  Port {bastion.port}\n  IdentityFile {bastion.key_path}\n",
+    )
+    visitor.instance, visitor.settings = resolve(visitor)
+    hosts.write_text(f"[127.0.0.1]:{server.port} {server.host_keys[0]}\n")
+    with pytest.raises(SshError) as caught:
+        visitor.enter()
+    assert caught.value.code == "host-key-unknown"
+    assert "gate" in caught.value.what
+    assert (bastion.logins(), server.logins()) == (0, 0)
+    hosts.write_text(hosts.read_text() + f"[127.0.0.1]:{bastion.port} {bastion.host_keys[0]}\n")
+    with visitor.enter() as session:
+        lines: list[str] = []
+        data = b"x" * 3_000_000
+        session.run(["wc", "-c"], stdin=data, on_line=lines.append, deadline=Deadline(20))
+        assert lines == ["3000000"]
+        assert session.check(5) > 0
+        assert (bastion.logins(), server.logins()) == (1, 1)
+    wait_for(lambda: bastion.live() == server.live() == 0)
+
+
+def test_a_bastion_that_cannot_reach_the_machine_is_named(bastion: Sshd, server: Sshd, visitor: Visitor) -> None:
+    server.refuse()
+    write_config(
+        visitor, f"Host gate\n  HostName 127.0.0.1\n  Port {bastion.port}\n  IdentityFile {bastion.key_path}\n"
+    )
+    visitor.settings = SshSettings(host_key="accept-new")
+    visitor.instance, visitor.settings = resolve(visitor, "127.0.0.1", port=server.port, jump=("gate",))
+    with pytest.raises(SshError) as caught:
+        visitor.enter()
+    assert caught.value.code == "ssh-unreachable"
+    assert "gate" in caught.value.why
+
+
+def test_jump_hosts_that_lead_to_each_other_are_refused(visitor: Visitor) -> None:
+    write_config(visitor, "Host a\n  ProxyJump b\nHost b\n  ProxyJump a\n")
+    visitor.instance, visitor.settings = resolve(visitor, "a")
+    with pytest.raises(SshError) as caught:
+        visitor.enter()
+    assert caught.value.code == "ssh-config-unsupported"
+
+
+def test_a_proxy_command_carries_the_connection_and_ends_with_it(
+    server: Sshd, visitor: Visitor, tmp_path: Path
+) -> None:
+    relay = tmp_path / "relay.py"
+    relay.write_text(
+        "import os, socket, sys, threading\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
+        "s = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n"
+        "def up():\n"
+        "    while data := os.read(0, 65536): s.sendall(data)\n"
+        "    s.shutdown(socket.SHUT_WR)\n"
+        "threading.Thread(target=up, daemon=True).start()\n"
+        "while data := s.recv(65536): os.write(1, data)\n"
+    )
+    write_config(
+        visitor,
+        f"Host box\n  HostName 127.0.0.1\n  Port {server.port}\n  IdentityFile {server.key_path}\n"
+        f"  ProxyCommand {sys.executable} {relay} %h %p\n",
+    )
+    visitor.settings = SshSettings(host_key="accept-new")
+    visitor.instance, visitor.settings = resolve(visitor)
+    with visitor.enter() as session:
+        assert session.check(5) > 0
+    pid = (tmp_path / "pid").read_text()
+    wait_for(lambda: not Path("/proc", pid).exists())
+
+
+@pytest.mark.parametrize(("command", "named"), [("nc %h %z", "%z"), ("false", "greeting")])
+def test_a_proxy_command_that_cannot_work_is_explained(visitor: Visitor, command: str, named: str) -> None:
+    visitor.settings = replace(visitor.settings, proxy_command=command)
+    with pytest.raises(SshError) as caught:
+        visitor.enter(within_s=5)
+    assert named in caught.value.what + caught.value.why
+
+
+def test_a_host_name_cannot_smuggle_a_command(visitor: Visitor, tmp_path: Path) -> None:
+    visitor.settings = replace(visitor.settings, proxy_command="nc %h %p")
+    visitor.instance = replace(visitor.instance, address=f"x;touch${{IFS}}{tmp_path}/made")
+    with pytest.raises(SshError) as caught:
+        visitor.enter(within_s=5)
+    assert caught.value.code == "ssh-config-unsupported"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_proxy_command_that_hangs_is_called_off_within_two_seconds(visitor: Visitor) -> None:
+    visitor.settings = replace(visitor.settings, proxy_command="sleep 30")
+    threading.Timer(0.3, visitor.called_off.set).start()
+    start = time.monotonic()
+    with pytest.raises(Interrupted):
+        visitor.enter()
+    assert time.monotonic() - start < 2
