@@ -12,7 +12,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
@@ -73,7 +73,8 @@ def serving(state: StateDir, name: str, handle: Callable[[Channel], None]) -> It
             stop.set()
             _wake(address)
             acceptor.join(5)
-            listener.close()
+            with suppress(FileNotFoundError):  # the state may have been forgotten, its socket with it
+                listener.close()
 
 
 @contextmanager

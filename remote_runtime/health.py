@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from .errors import HealthError, MachineError
+from .errors import HealthError, Interrupted, MachineError, RemoteRuntimeError
 from .model import Health, Secret, Verdict
 from .tunnel.identity import prove
 from .tunnel.pump import SocketStream
@@ -60,12 +60,14 @@ def glance(door: Door, deadline: Deadline) -> Health:
     """The proof alone, as a value: cheap enough to repeat while the tunnel stands. Raises only ``Interrupted``."""
     try:
         return Health("ready", rtt_ms=knock(door, deadline))
-    except HealthError as error:
+    except Interrupted:
+        raise
+    except RemoteRuntimeError as error:
         return Health(VERDICTS.get(error.code, "unreachable"), str(error))
 
 
 def knock(door: Door, deadline: Deadline) -> float:
-    """Whoever listens must prove that it is our server. Returns the milliseconds it took. Raises ``HealthError``."""
+    """Whoever listens must prove that it is our server. Returns the milliseconds it took. Raises as ``prove``."""
     began = time.monotonic()
     try:
         connection = socket.create_connection(("127.0.0.1", door.port), timeout=max(0.1, deadline.remaining_s()))

@@ -89,7 +89,8 @@ def save(state: StateDir, runtime: Runtime) -> None:
 
 def forget(state: StateDir, name: str) -> None:
     """Remove what a runtime leaves, except its locks, its log, its pins and its remembered port."""
-    for kind in ("json", "sock", "key"):
+    kinds = ("json", "key") if is_alive(state, name) else ("json", "key", "sock")  # a keeper closes its own socket
+    for kind in kinds:
         state.of(name, kind).unlink(missing_ok=True)
 
 

@@ -143,7 +143,7 @@ def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> N
     if not http:
         reset(client)
         return
-    body = f"remote-runtime: {error.what}\n{error.why}\n{error.hint}\n".encode()
+    body = "\n".join([error.what, error.why.replace("\n", " "), error.hint]).encode()
     head = (
         f"HTTP/1.1 502 {error.code}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"

@@ -14,8 +14,9 @@ import secrets
 import selectors
 from typing import Protocol
 
-from ..errors import HealthError
+from ..errors import CODES, HealthError, RemoteRuntimeError, from_code
 from ..model import Secret
+from ..untrusted import clean
 from ..waits import Deadline
 
 LARGEST_ANSWER = 16 << 10
@@ -35,13 +36,16 @@ class Stream(Protocol):
 def prove(stream: Stream, token: Secret, deadline: Deadline) -> None:
     """Returns when the other end has proved itself; ``stream`` is then ready for a request.
 
-    Raises ``HealthError``: ``stranger-answered``, or ``not-answering`` when nothing came before the deadline.
+    Raises ``HealthError``: ``stranger-answered``, or ``not-answering`` when nothing came before the deadline; and
+    what our own local end says when it cannot lead there (``front.refuse``).
     """
     nonce = secrets.token_hex(32)
     request = f"GET /api/remote-runtime/identity?nonce={nonce} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     expected = hmac.new(token.reveal().encode(), b"remote-runtime-identity:" + nonce.encode(), hashlib.sha256)
     _send_all(stream, request, deadline)
-    status, body = _read_answer(stream, deadline)
+    status, reason, body = _read_answer(stream, deadline)
+    if status == 502 and reason in CODES:
+        raise _refused(reason, body)
     try:
         answer = json.loads(body)["hmac"] if status == 200 else None
     except (ValueError, KeyError, TypeError):
@@ -62,7 +66,7 @@ def _send_all(stream: Stream, data: bytes, deadline: Deadline) -> None:
             raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
 
 
-def _read_answer(stream: Stream, deadline: Deadline) -> tuple[int, bytes]:
+def _read_answer(stream: Stream, deadline: Deadline) -> tuple[int, str, bytes]:
     seen = b""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
@@ -87,7 +91,7 @@ def _read_answer(stream: Stream, deadline: Deadline) -> tuple[int, bytes]:
             seen += more
 
 
-def _parse(seen: bytes) -> tuple[int, bytes] | None:
+def _parse(seen: bytes) -> tuple[int, str, bytes] | None:
     """The whole answer, None while it is incomplete."""
     head, separator, body = seen.partition(b"\r\n\r\n")
     if not separator:
@@ -102,7 +106,13 @@ def _parse(seen: bytes) -> tuple[int, bytes] | None:
     length = int(lengths[0])
     if len(body) > length:
         raise _stranger("it said more than it was asked")
-    return (int(status), body) if len(body) == length else None
+    reason = lines[0][13:].decode("ascii", "replace")
+    return (int(status), reason, body) if len(body) == length else None
+
+
+def _refused(code: str, body: bytes) -> RemoteRuntimeError:
+    what, why, hint, *_ = [*clean(body.decode(errors="replace"), 2000).split("\n"), "", "", ""]
+    return from_code(code, what, why, hint)
 
 
 def _stranger(why: str) -> HealthError:
