@@ -51,6 +51,8 @@ class Child(Protocol):
         """Closes all its pipes, or its terminal, on our side."""
         ...
 
+    def kill(self) -> None: ...
+
     async def status(self) -> int: ...
 
     async def exited(self) -> None:
@@ -78,6 +80,10 @@ async def serve(session: asyncssh.SSHServerProcess[bytes], program: Program) -> 
         else:
             child.hang_up()
             await child.status()
+    except asyncio.CancelledError:
+        child.kill()
+        await child.status()
+        raise
     finally:
         for task in (feeding, ending, gone, *copying):
             task.cancel()
@@ -199,6 +205,11 @@ class _PipedChild:
             pipe = self._transport.get_pipe_transport(number)
             if pipe is not None:
                 pipe.close()
+
+    def kill(self) -> None:
+        self.hang_up()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
     async def status(self) -> int:
         return await self._process.wait()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 MARKER = "REMOTE_RUNTIME_DEMO_MACHINE"
 GRACE_S = 2.0
 _LIMIT_S = 10.0
+_PAUSE_S = 0.02
 
 
 def end(machine_id: str) -> None:
@@ -36,12 +37,16 @@ def end(machine_id: str) -> None:
 
 
 def freeze(machine_id: str) -> None:
-    """Stops all of them where they are."""
-    stopped: set[psutil.Process] = set()
-    while fresh := set(_found(machine_id)) - stopped:
-        for process in fresh:
+    """Stops all of them where they are. Signals take a moment, in which more can start. Gives up after ten seconds."""
+    import psutil
+
+    deadline = time.monotonic() + _LIMIT_S
+    while going := [found for found in _found(machine_id) if not _has_status(found, psutil.STATUS_STOPPED)]:
+        for process in going:
             _signal(process, "suspend")
-        stopped |= fresh
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_PAUSE_S)
 
 
 def thaw(machine_id: str) -> None:
@@ -56,24 +61,25 @@ def _found(machine_id: str) -> Iterator[psutil.Process]:
     seen: set[psutil.Process] = set()
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARKER) != machine_id or process.status() == psutil.STATUS_ZOMBIE:
+            if process.environ().get(MARKER) != machine_id:
                 continue
             family = [process, *process.children(recursive=True)]
         except (psutil.Error, OSError):
             continue
         for member in family:
-            if member not in seen and _lives(member):
+            if member not in seen and not _has_status(member, psutil.STATUS_ZOMBIE):
                 seen.add(member)
                 yield member
 
 
-def _lives(process: psutil.Process) -> bool:
+def _has_status(process: psutil.Process, status: str) -> bool:
+    """Also of a process that is gone."""
     import psutil
 
     try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+        return bool(not process.is_running() or process.status() == status)
     except psutil.Error:
-        return False
+        return True
 
 
 def _signal(process: psutil.Process, verb: str) -> None:

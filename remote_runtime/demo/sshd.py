@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256")
 LOGIN_S = 30
 ANSWER_S = 10.0
+SESSIONS_END_S = 2.0
 
 
 class SshServer:
@@ -44,6 +45,7 @@ class SshServer:
         self._loop = asyncio.new_event_loop()
         self._stopped = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sessions: set[asyncio.Task[None]] = set()
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._thread = threading.Thread(target=self._run, name="demo-sshd")
 
@@ -93,9 +95,12 @@ class SshServer:
 
     async def _serve(self) -> None:
         await self._stopped.wait()
-        for task in self._tasks:
+        if self._sessions:  # their processes have been ended; those that hid from that are killed
+            await asyncio.wait(self._sessions, timeout=SESSIONS_END_S)
+        tasks = self._tasks | self._sessions
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _do(self, work: Coroutine[None, None, None]) -> None:
         """From another thread. Raises what ``work`` raises."""
@@ -149,7 +154,10 @@ class SshServer:
             asked["TERM"] = session.term_type
         account = self._account
         program = commands.Program(account.argv(session.command), account.environment(asked), account.home)
-        await commands.serve(session, program)
+        task = asyncio.ensure_future(commands.serve(session, program))
+        self._sessions.add(task)
+        task.add_done_callback(self._sessions.discard)
+        await task
 
     def _keep(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)

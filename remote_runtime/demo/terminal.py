@@ -80,6 +80,11 @@ class TerminalChild:
             self._reading.close()
         os.close(self._master)
 
+    def kill(self) -> None:
+        self.hang_up()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
     async def status(self) -> int:
         return await self._process.wait()
 
