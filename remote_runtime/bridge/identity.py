@@ -25,7 +25,7 @@ class IdentityHandler(RequestHandler):
 
     @open_to_unauthenticated
     def get(self) -> None:
-        nonce = self.get_query_argument("nonce", "")
+        nonce = self.get_query_argument("nonce", "", strip=False)
         token = server_token(self.settings)
         self.set_header("Cache-Control", "no-store")
         if _NONCE.fullmatch(nonce) is None:

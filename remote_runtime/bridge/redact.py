@@ -19,6 +19,7 @@ _PATTERNS = (
     re.compile(r"(token" + _EQUALS + r")(?:" + _ENDS + r"|%(?!(?:25)*26))+", re.IGNORECASE),
     re.compile(r"(jupyter_http_over_ws_auth_url=)[^\s&'\"<>]+", re.IGNORECASE),
     re.compile(r"(authorization['\"]?\s*[:=,]\s*b?['\"]?\s*(?:(?:token|bearer|basic)\s+)?)[^\s'\"<>,]+", re.IGNORECASE),
+    re.compile(r"(\b(?:token|bearer)\s+)(?=\S*\d)\S{16,}", re.IGNORECASE),
     re.compile(r"(['\"]token['\"]\s*:\s*\[?b?['\"])[^'\"]+", re.IGNORECASE),
     re.compile(r"(_xsrf" + _EQUALS + r")[^\s&;'\"<>]+", re.IGNORECASE),
 )

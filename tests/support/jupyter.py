@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,7 +29,7 @@ class JupyterServer:
 
     ``python``: the interpreter whose Jupyter is started; with another one than ours the bridge is copied beside it as
     ``remote_runtime_bridge``, as it is on a machine. ``classic``: notebook 6's own server instead of jupyter_server.
-    ``extra_config``: traits by class, over ours: ``{"ServerApp": {"max_body_size": 1000}}``.
+    ``extra_config``: traits by class, over ours: ``{"ServerApp": {"max_body_size": 1000}}``; None unsets ours.
     ``extensions``: further server extensions to enable, importable from ``python_path``.
     """
 
@@ -120,7 +121,8 @@ class JupyterServer:
         directory.mkdir()
         config = {name: dict(traits) for name, traits in self._config().items()}
         for name, traits in self._extra_config.items():
-            config.setdefault(name, {}).update(traits)
+            merged = {**config.get(name, {}), **traits}
+            config[name] = {trait: value for trait, value in merged.items() if value is not None}
         name = "jupyter_notebook_config.json" if self._classic else "jupyter_server_config.json"
         with os.fdopen(os.open(directory / name, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             json.dump(config, file)
@@ -174,12 +176,11 @@ class JupyterServer:
             if self._process.poll() is not None:
                 raise AssertionError(f"Jupyter ended while starting:\n{self.log_text()}")
             with suppress(OSError, ValueError, KeyError):
-                # The file is there before the listening socket is served, but its port is bound by then.
-                if port := int(json.loads(self.runtime_file.read_text())["port"]):
+                # Notebook 6 writes down the 0 that it was asked for, and others write before they listen.
+                port = int(json.loads(self.runtime_file.read_text())["port"]) or self._listening_port()
+                if port:
+                    socket.create_connection(("127.0.0.1", port), timeout=START_LIMIT_S).close()
                     return port
-                # Notebook 6 writes down the 0 that it was asked for.
-                if bound := self._listening_port():
-                    return bound
             time.sleep(0.05)
         raise AssertionError(f"Jupyter was not up after {START_LIMIT_S:.0f} s:\n{self.log_text()}")
 

@@ -1,0 +1,208 @@
+"""The bridge's judgements: origins, credentials, what is hidden in logs, what nvidia-smi says."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from remote_runtime.bridge import credentials, redact, resources
+from remote_runtime.bridge.census import Census
+from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins
+
+HOST = {"Host": "localhost:8888"}
+TOKEN = "0123456789abcdef"
+
+
+def query(auth_url: str) -> str:
+    return f"min_version=0.0.7&jupyter_http_over_ws_auth_url={quote(auth_url, safe='')}"
+
+
+def test_importing_the_package_imports_neither_tornado_nor_jupyter() -> None:
+    code = (
+        "import sys, remote_runtime.bridge as b; b._jupyter_server_extension_points();"
+        "sys.exit(any(name.partition('.')[0] in ('tornado', 'jupyter_server', 'notebook') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "origin"),
+    [
+        ({}, COLAB_ORIGIN),
+        ({"allow_origin": "*"}, COLAB_ORIGIN),
+        ({"allow_origin": "https://a.example"}, "https://a.example"),
+        ({"allow_origin": "https://a.example/"}, "https://a.example"),
+        ({"allow_origin_pat": r"https://(a|b)\.example"}, "https://b.example"),
+    ],
+)
+def test_listed_origins_are_allowed(settings: dict[str, Any], origin: str) -> None:
+    origins = Origins(settings)
+    assert origins.allows(origin)
+    assert not origins.is_foreign(origin, "localhost")
+
+
+@pytest.mark.parametrize("origin", ["http://localhost", "https://localhost:1", "http://127.8.9.1:80", "http://[::1]:5"])
+def test_this_computers_pages_are_not_foreign_and_not_listed(origin: str) -> None:
+    assert not Origins({}).is_foreign(origin, "localhost:8888")
+    assert not Origins({}).allows(origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "",
+        "null",
+        "https://evil.example",
+        f"{COLAB_ORIGIN}:444",
+        f"{COLAB_ORIGIN}/",
+        f"{COLAB_ORIGIN}.evil.example",
+        f"https://evil.example,{COLAB_ORIGIN}",
+        "http://localhost.evil.example",
+        "http://localhost@evil.example",
+        "http://127.0.0.1.evil.example",
+        "http://evil.example/http://localhost",
+        "file://localhost",
+        "http://[::1",
+        "http://2130706433",
+    ],
+)
+def test_everything_else_is_foreign(origin: str) -> None:
+    for settings in ({}, {"allow_origin": "*"}, {"allow_origin_pat": "https://colab.research.google.com"}):
+        assert Origins(settings).is_foreign(origin, "localhost:8888")
+
+
+@given(st.text())
+def test_judging_an_origin_never_fails(origin: str) -> None:
+    assert Origins({}).is_foreign(origin, "localhost:8888") in (True, False)
+
+
+def test_the_token_is_the_auth_urls() -> None:
+    assert credentials.authorization(query(f"http://localhost:8888/?token={TOKEN}"), HOST, "http") == f"token {TOKEN}"
+    assert credentials.authorization(query("http://LOCALHOST:8888/lab"), HOST, "http") is None
+    assert credentials.authorization("token=T", HOST, "http") == "token T"
+    assert credentials.authorization("", {**HOST, "Authorization": "token H"}, "http") == "token H"
+    assert credentials.authorization(query("http://h/?token=T"), {"Host": "h:80"}, "http") == "token T"
+
+
+@pytest.mark.parametrize(
+    "auth_url",
+    [
+        "",
+        "/?token=T",
+        "https://localhost:8888/?token=T",
+        "http://127.0.0.1:8888/?token=T",
+        "http://localhost:8889/?token=T",
+        "http://localhost/?token=T",
+        "http://user@localhost:8888/?token=T",
+        "http://localhost:8888@evil.example/?token=T",
+        "http://localhost:99999/?token=T",
+        "http://[/?token=T",
+        "http://localhost:8888/?token=T%0D%0AX:%20y",
+    ],
+)
+def test_an_auth_url_of_another_place_is_refused_without_showing_it(auth_url: str) -> None:
+    with pytest.raises(credentials.WrongAuthUrl) as refused:
+        credentials.authorization(query(auth_url), HOST, "http")
+    assert "token=" not in str(refused.value)
+
+
+@given(st.text())
+def test_any_auth_url_is_judged(auth_url: str) -> None:
+    for headers in (HOST, {"Host": auth_url}):
+        try:
+            found = credentials.authorization(query(auth_url.encode("utf-8", "replace").decode()), headers, "http")
+        except credentials.WrongAuthUrl:
+            continue
+        assert found is None or found.isprintable()
+
+
+def test_only_the_bridges_own_parameters_are_taken_out_of_a_query() -> None:
+    asked = f"a=1&{query('http://x')}&b=%20&jupyter%5Fhttp_over_ws_auth_url=z&c"
+    assert credentials.without_our_parameters(asked) == "a=1&b=%20&c"
+    assert credentials.arguments("a=1&b=%FF&a=2&c") == {"a": [b"1", b"2"], "b": [b"\xff"], "c": [b""]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"GET /api?token={TOKEN}&x=1",
+        f"GET /?u={quote(quote(f'http://h/?token={TOKEN}', safe=''), safe='')}&x=1",
+        f"{{'Authorization': 'token {TOKEN}'}}",
+        f'"Authorization": "Bearer {TOKEN}"',
+        f"Authorization: {TOKEN}",
+        f"('Authorization', 'token {TOKEN}')",
+        f"/http_over_websocket?jupyter_http_over_ws_auth_url=http%3A%2F%2Fh%2F%3Ftoken%3D{TOKEN}&x=1",
+        f"{{'token': [b'{TOKEN}']}}",
+    ],
+)
+def test_tokens_are_hidden_wherever_urls_and_headers_carry_them(text: str) -> None:
+    for known in (TOKEN, "another token"):
+        hidden = redact.redact(text, known)
+        assert TOKEN not in hidden
+        assert hidden == redact.redact(hidden, known)
+    assert ("x=1" in text) == ("x=1" in redact.redact(text, ""))
+
+
+def test_other_text_is_left_alone() -> None:
+    text = "200 GET /api/contents/tokens.ipynb?content=1 (alice@127.0.0.1) 3.2ms"
+    assert redact.redact(text, TOKEN) == text
+
+
+def filtered(**record: Any) -> str:
+    made = logging.LogRecord("name", record.pop("level", logging.ERROR), "path", 1, record.pop("msg"), **record)
+    assert redact.RedactingFilter(lambda: TOKEN, lambda: False).filter(made)
+    return logging.Formatter("%(message)s").format(made)
+
+
+def test_arguments_and_tracebacks_are_hidden_too() -> None:
+    try:
+        raise ValueError(f"not with {TOKEN}")
+    except ValueError:
+        text = filtered(msg="failed with %s", args=(TOKEN,), exc_info=sys.exc_info())
+    assert TOKEN not in text
+    assert "ValueError: not with ***" in text
+
+
+def test_a_record_whose_arguments_do_not_fit_is_hidden_too() -> None:
+    assert TOKEN not in filtered(msg="%d and %s", args=(TOKEN,), exc_info=None)
+
+
+def test_the_count_of_requests_keeps_a_bounded_number_of_origins() -> None:
+    census = Census()
+    for number in range(40):
+        census.count_request(f"https://{number}.example/" + "x" * 500)
+    census.count_request(None)
+    assert len(census.requests) == 33
+    assert census.requests["other"] == 9
+    assert max(len(name) for name in census.requests) == 100
+
+
+def test_nvidia_smis_lines_become_colabs_gpus() -> None:
+    used: set[int] = set()
+    first = resources.gpus_from("Tesla T4, 100, 15360, 50, 25\nNVIDIA A100, SXM, 0, 40960, 0, [N/A]\nnoise\n", used)
+    assert first == [
+        {
+            "name": "Tesla T4",
+            "memoryUsedBytes": 100 * 1024**2,
+            "memoryTotalBytes": 15360 * 1024**2,
+            "gpuUtilization": 0.5,
+            "memoryUtilization": 0.25,
+            "everUsed": True,
+        },
+        {
+            "name": "NVIDIA A100, SXM",
+            "memoryUsedBytes": 0,
+            "memoryTotalBytes": 40960 * 1024**2,
+            "gpuUtilization": 0.0,
+            "memoryUtilization": 0.0,
+            "everUsed": False,
+        },
+    ]
+    assert resources.gpus_from("Tesla T4, 0, 15360, 0, 0", used)[0]["everUsed"] is True
