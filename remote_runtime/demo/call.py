@@ -1,0 +1,52 @@
+"""A request for a known method, and what answers have in common."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .answers import invalid
+from .cloud import Cloud
+from .operations import BASE
+from .values import ZONES, Json
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request for a known method. ``names``: what the path's placeholders stand for."""
+
+    method_id: str
+    path: str
+    names: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Json | None
+
+    @property
+    def project(self) -> str:
+        return self.names["project"]
+
+    @property
+    def zone(self) -> str:
+        return self.names.get("zone", "")
+
+
+def page(call: Call, kind: str, resources: Sequence[Json]) -> Json:
+    """The part of ``resources`` that ``maxResults`` and ``pageToken`` ask for."""
+    size = int(call.query.get("maxResults", "500")) or 500
+    token = call.query.get("pageToken", "")
+    try:
+        first = int(base64.urlsafe_b64decode(token)) if token else 0
+    except ValueError:
+        raise invalid(f"Invalid value for field 'pageToken': '{token}'.") from None
+    answer: Json = {"kind": kind, "id": call.path, "selfLink": f"{BASE}{call.path}"}
+    if resources[first : first + size]:
+        answer["items"] = list(resources[first : first + size])
+    if len(resources) > first + size:
+        answer["nextPageToken"] = base64.urlsafe_b64encode(str(first + size).encode()).decode()
+    return answer
+
+
+def zones_of(cloud: Cloud, project: str) -> list[str]:
+    used = [instance.vm.zone for instance in cloud.instances if instance.vm.project == project]
+    return sorted({*ZONES, *used})

@@ -1,0 +1,102 @@
+"""The methods of ``instances``: each answers a ``Call`` with JSON or raises ``ApiError``."""
+
+from __future__ import annotations
+
+from . import filters
+from .answers import guest_attribute_not_found, invalid
+from .call import Call, page, zones_of
+from .cloud import Cloud
+from .instance import Instance
+from .operations import BASE
+from .serial_console import serial_output
+from .values import Json
+
+
+def _instance(cloud: Cloud, call: Call) -> Instance:
+    return cloud.instance(call.project, call.zone, call.names["instance"])
+
+
+def get(cloud: Cloud, call: Call) -> Json:
+    with cloud.changed:
+        return _instance(cloud, call).as_json()
+
+
+def list_(cloud: Cloud, call: Call) -> Json:
+    found = [instance for instance in _filtered(cloud, call) if instance["zone"].endswith(f"/{call.zone}")]
+    return page(call, "compute#instanceList", found)
+
+
+def aggregated_list(cloud: Cloud, call: Call) -> Json:
+    found = page(call, "compute#instanceAggregatedList", _filtered(cloud, call))
+    scopes: Json = {f"zones/{zone}": _nothing_in(zone) for zone in zones_of(cloud, call.project)}
+    for instance in found.pop("items", []):
+        scope = "zones/" + instance["zone"].rpartition("/")[2]
+        scopes[scope].pop("warning", None)
+        scopes[scope].setdefault("instances", []).append(instance)
+    return found | {"items": scopes}
+
+
+def change(cloud: Cloud, call: Call) -> Json:
+    with cloud.changed:
+        return cloud.change(call.path.rpartition("/")[2], _instance(cloud, call)).as_json()
+
+
+def set_metadata(cloud: Cloud, call: Call) -> Json:
+    items = (call.body or {}).get("items", [])
+    metadata = {item["key"]: item.get("value", "") for item in items}
+    if len(metadata) != len(items):
+        raise invalid("Invalid value for field 'metadata': Metadata has duplicate keys.")
+    with cloud.changed:
+        fingerprint = (call.body or {}).get("fingerprint", "")
+        return cloud.set_metadata(_instance(cloud, call), metadata, fingerprint).as_json()
+
+
+def get_guest_attributes(cloud: Cloud, call: Call) -> Json:
+    query_path = call.query.get("queryPath", "")
+    with cloud.changed:
+        instance = _instance(cloud, call)
+        enabled = cloud.guest_attributes_enabled(instance)
+        found = {key: value for key, value in instance.guest_attributes.items() if key.startswith(query_path)}
+    if not enabled or not found:
+        raise guest_attribute_not_found(query_path)
+    entries = [
+        {"namespace": key.partition("/")[0], "key": key.partition("/")[2], "value": value}
+        for key, value in found.items()
+    ]
+    return {
+        "kind": "compute#guestAttributes",
+        "queryPath": query_path,
+        "queryValue": {"items": entries},
+        "selfLink": f"{BASE}{call.path}",
+    }
+
+
+def get_serial_port_output(cloud: Cloud, call: Call) -> Json:
+    with cloud.changed:
+        instance = _instance(cloud, call)
+        contents = serial_output(instance.vm.name, instance.boot_count)
+    start = int(call.query.get("start", "0"))
+    return {
+        "kind": "compute#serialPortOutput",
+        "selfLink": f"{BASE}{call.path}",
+        "contents": contents[start:],
+        "start": str(start),
+        "next": str(len(contents)),
+    }
+
+
+def _nothing_in(zone: str) -> Json:
+    return {
+        "warning": {
+            "code": "NO_RESULTS_ON_PAGE",
+            "message": f"There are no results for scope 'zones/{zone}' on this page.",
+            "data": [{"key": "scope", "value": f"zones/{zone}"}],
+        }
+    }
+
+
+def _filtered(cloud: Cloud, call: Call) -> list[Json]:
+    test = filters.parse(call.query.get("filter", ""))
+    with cloud.changed:
+        resources = [found.as_json() for found in cloud.instances if found.vm.project == call.project]
+    return [resource for resource in resources if test(resource)]
