@@ -9,14 +9,18 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import paramiko
 import pytest
+from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESSFUL
+from paramiko.server import InteractiveQuery
 
 from remote_runtime import ssh
 from remote_runtime.errors import SshError
+from remote_runtime.model import Instance
 from tests.support.entering import Person, Visitor
 from tests.support.sshd import Sshd, make_key, running_sshd, wait_for
 
@@ -208,9 +212,7 @@ def test_a_second_factor_with_nobody_there_is_refused_by_its_code(visitor: Visit
         assert refused(visitor).code == "two-factor-needed"
 
 
-def elsewhere(visitor: Visitor, port: int) -> Any:
-    from dataclasses import replace
-
+def elsewhere(visitor: Visitor, port: int) -> Instance:
     return replace(visitor.instance, port=port, host_key_name=f"[127.0.0.1]:{port}")
 
 
@@ -248,13 +250,13 @@ class _TwoFactors(paramiko.ServerInterface):
         return "publickey,keyboard-interactive"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        return paramiko.AUTH_PARTIALLY_SUCCESSFUL
+        return AUTH_PARTIALLY_SUCCESSFUL
 
-    def check_auth_interactive(self, username: str, submethods: str) -> int | paramiko.InteractiveQuery:
-        return paramiko.InteractiveQuery("", "Enter the code", ("Code: ", True))
+    def check_auth_interactive(self, username: str, submethods: str) -> int | InteractiveQuery:
+        return InteractiveQuery("", "Enter the code", ("Code: ", True))
 
-    def check_auth_interactive_response(self, responses: list[str]) -> int | paramiko.InteractiveQuery:
-        return paramiko.AUTH_SUCCESSFUL if responses == ["123456"] else paramiko.AUTH_FAILED
+    def check_auth_interactive_response(self, responses: list[str]) -> int | InteractiveQuery:
+        return AUTH_SUCCESSFUL if responses == ["123456"] else AUTH_FAILED
 
 
 def test_keys_do_not_show_what_they_hold() -> None:
