@@ -199,7 +199,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             else:
                 self._held_back.append(data)
             return
-        deadline = self.patience.deadline()
+        deadline = None
         while True:
             if not self.active:
                 raise EOFError
@@ -207,6 +207,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
                 if self.clear_to_send.is_set():
                     break
                 self.clear_to_send_lock.release()
+            deadline = deadline or self.patience.deadline()
             if deadline.passed() or deadline.called_off.is_set():
                 raise EOFError
         try:

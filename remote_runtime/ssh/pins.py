@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import fnmatch
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import locks
-from ..errors import SshError
+from ..errors import LocalError, SshError
 from ..model import Instance, SshSettings, Tell
 from ..waits import Deadline
 
@@ -132,8 +133,10 @@ def show_pins(pins: Path, name: str) -> list[tuple[str, str]]:
 
 
 def forget_pins(pins: Path, name: str) -> int:
-    """Drop the pins of ``name``; how many there were."""
-    with locks.held(_lock_path(pins), Deadline(_LOCK_S)):
+    """Drop the pins of ``name``; how many there were. Raises ``LocalError`` ``state-dir-unusable``."""
+    if not pins.exists():
+        return 0
+    with _locked(pins):
         lines = _lines(pins)
         kept = [line for line in lines if line.split(" ", 1)[0] != name]
         if len(kept) != len(lines):
@@ -144,8 +147,7 @@ def forget_pins(pins: Path, name: str) -> int:
 def add_pin(pins: Path, name: str, key: HostKey) -> None:
     """Keepers of several runtimes share the file, so it is read again under the lock."""
     line = f"{name} {key.kind} {key.data}"
-    pins.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locks.held(_lock_path(pins), Deadline(_LOCK_S)):
+    with _locked(pins):
         lines = _lines(pins)
         if line not in lines:
             _write(pins, [*lines, line])
@@ -156,8 +158,14 @@ def expand(path: str, home: Path) -> Path:
     return home / path[2:] if path.startswith("~/") else Path(path)
 
 
-def _lock_path(pins: Path) -> Path:
-    return pins.with_name(pins.name + ".lock")
+@contextlib.contextmanager
+def _locked(pins: Path) -> Iterator[None]:
+    try:
+        pins.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locks.held(pins.with_name(pins.name + ".lock"), Deadline(_LOCK_S)):
+            yield
+    except OSError as error:
+        raise LocalError("state-dir-unusable", f"The host key pins in {pins} cannot be written", str(error)) from error
 
 
 def _write(pins: Path, lines: Sequence[str]) -> None:

@@ -59,13 +59,14 @@ class BoundedPacketizer(Packetizer):
         self._sock = sock
 
     def write_all(self, out: Any) -> None:
-        deadline = self.patience.deadline()
+        deadline = None
         while out:
             try:
                 sent = self._sock.send(out)
             except TimeoutError:
                 if self.closed:
                     raise EOFError from None
+                deadline = deadline or self.patience.deadline()
                 if deadline.passed() or deadline.called_off.is_set():
                     self.stalled()
                     raise EOFError from None
