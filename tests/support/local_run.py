@@ -38,8 +38,8 @@ class LocalMachine:
         self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
     ) -> Outcome:
         self.runs += 1
-        for line in self.banner.splitlines():
-            on_line(line)
+        for printed in self.banner.splitlines():
+            on_line(printed)
         try:
             with _process(command, self.environ) as process:
                 lines: queue.Queue[str | None] = queue.Queue()

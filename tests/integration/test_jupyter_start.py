@@ -1,0 +1,262 @@
+"""A real Jupyter, found or started by the real launcher; only the connection is a subprocess instead of SSH."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remote_runtime import jupyter
+from remote_runtime.model import COLAB_ORIGIN, JupyterSettings, Server
+from remote_runtime.waits import Deadline, wait_until
+from tests.support.local_run import LocalMachine, processes_with
+
+WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+BANNER = 'Welcome to your VM!\n{"result": {}}\nlast login: yesterday'
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalMachine]:
+    """One machine for the tests that leave its server as it is."""
+    machine = LocalMachine(tmp_path_factory.mktemp("machine"), banner=BANNER)
+    yield machine
+    stop(machine)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[LocalMachine]:
+    machine = LocalMachine(tmp_path / "home")
+    yield machine
+    for name in os.listdir(machine.folder / "servers") if (machine.folder / "servers").exists() else []:
+        name, _, client_id = name.rpartition("-")
+        stop(machine, replace(WANTED, name=name, client_id=client_id))
+    assert processes_with(str(machine.home)) == {}
+
+
+def ensure(
+    machine: LocalMachine,
+    wanted: jupyter.Wanted = WANTED,
+    *,
+    told: list[str] | None = None,
+    bridge: jupyter.Bridge | None = None,
+) -> Server:
+    heard = [] if told is None else told
+    return jupyter.ensure(
+        machine.run,
+        wanted,
+        tell=lambda text: heard.append(text),
+        deadline=Deadline(60),
+        bridge=bridge,
+    )
+
+
+def stop(machine: LocalMachine, wanted: jupyter.Wanted = WANTED) -> str:
+    return jupyter.stop(machine.run, wanted, deadline=Deadline(40))
+
+
+def api(server: Server, path: str, *, method: str = "GET", token: str | None = None) -> Any:
+    """The answer's JSON, or its status where it is an error."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    headers = {"Authorization": f"token {server.token.reveal() if token is None else token}", "Origin": COLAB_ORIGIN}
+    try:
+        connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
+        answer = connection.getresponse()
+        return json.load(answer) if answer.status < 300 else answer.status
+    finally:
+        connection.close()
+
+
+def test_a_fresh_machine_gets_a_server_that_answers_with_the_token_only(machine: LocalMachine) -> None:
+    told: list[str] = []
+    server = ensure(machine, told=told)
+    assert server.interpreter == str(Path(sys.executable).parent / "python3")
+    assert server.directory == str(machine.folder / "servers" / "work-laptop1")
+    assert "python3" in api(server, "/api/kernelspecs")["kernelspecs"]
+    assert api(server, "/api/kernelspecs", token="wrong") == 403
+    assert (machine.home / "content").is_dir()
+    assert told in ([], ["Looking for Jupyter on the machine", told[1], "Waiting for Jupyter to answer"])
+
+
+def test_the_second_time_the_same_server_is_used_at_once(machine: LocalMachine) -> None:
+    first = ensure(machine)
+    before, started = machine.runs, time.monotonic()
+    second = ensure(machine)
+    assert time.monotonic() - started < 2.0
+    assert (second.pid, second.port, second.token) == (first.pid, first.port, first.token)
+    assert not second.started_by_us
+    assert machine.runs == before + 1
+
+
+def test_the_token_is_in_no_command_line_environment_or_log(machine: LocalMachine) -> None:
+    server = ensure(machine)
+    api(server, "/api/kernels", method="POST")
+    assert server.pid in processes_with(str(machine.folder))
+    assert processes_with(server.token.reveal()) == {}
+    assert server.token.reveal() not in jupyter.log_tail(machine.run, WANTED, lines=9999, deadline=Deadline(20)).text
+
+
+def test_what_lies_on_the_machine_is_for_its_user_alone(machine: LocalMachine) -> None:
+    ensure(machine)
+    paths = [path for path in machine.folder.rglob("*") if "__pycache__" not in path.parts]
+    assert {path.name for path in paths} >= {"config.json", "info.json", "server.log", "boot.py"}
+    assert [path for path in [machine.folder, *paths] if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+
+
+def test_kernels_find_the_environment_as_the_user_has_it(machine: LocalMachine) -> None:
+    """The bridge's folder is on the path of the server's process only."""
+    server = ensure(machine)
+    api(server, "/api/kernels", method="POST")
+    wait_until(lambda: kernels_of(server), Deadline(20), every_s=0.1, what="the kernel")
+    for pid in kernels_of(server):
+        assert b"PYTHONPATH" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_changed_settings_leave_the_server_alone_and_are_named(machine: LocalMachine) -> None:
+    server = ensure(machine)
+    changed = replace(WANTED, settings=JupyterSettings(env={"HF_TOKEN": "x"}, port=12345))
+    again = ensure(machine, changed)
+    assert again.pid == server.pid
+    assert [note.split(" has changed")[0] for note in again.notes if "has changed" in note] == [
+        "jupyter.port",
+        "jupyter.env",
+    ]
+
+
+def test_a_server_with_an_older_bridge_is_kept_and_the_note_says_so(machine: LocalMachine) -> None:
+    server = ensure(machine)
+    again = ensure(machine, bridge=replace(jupyter.our_bridge(), version="99.1"))
+    assert (again.pid, again.bridge) == (server.pid, server.bridge)
+    assert any(server.bridge in note and "99.1" in note for note in again.notes)
+
+
+def test_the_log_can_be_followed(machine: LocalMachine) -> None:
+    server = ensure(machine)
+    tail = jupyter.log_tail(machine.run, WANTED, lines=2, deadline=Deadline(20))
+    assert len(tail.text.splitlines()) == 2
+    api(server, "/api/kernels", method="POST")
+    following = jupyter.log_from(machine.run, WANTED, offset=tail.offset, deadline=Deadline(20))
+    assert "Kernel started" in following.text
+
+
+def test_a_purge_leaves_servers_that_run_alone_and_names_them(machine: LocalMachine) -> None:
+    ensure(machine)
+    purged = jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(20))
+    assert purged == jupyter.Purged(False, ("work-laptop1",))
+    assert (machine.folder / "servers" / "work-laptop1" / "info.json").exists()
+
+
+def test_a_killed_server_is_started_again_with_another_token(fresh: LocalMachine) -> None:
+    first = ensure(fresh)
+    os.kill(first.pid, signal.SIGKILL)
+    second = ensure(fresh)
+    assert second.started_by_us
+    assert second.pid != first.pid
+    assert second.token != first.token
+    assert "kernels" in api(second, "/api/status")
+
+
+def test_a_pid_that_belongs_to_another_process_now_is_not_our_server(fresh: LocalMachine) -> None:
+    first = ensure(fresh)
+    os.kill(first.pid, signal.SIGKILL)
+    info_file = fresh.folder / "servers" / "work-laptop1" / "info.json"
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        info_file.write_text(json.dumps({**json.loads(info_file.read_text()), "pid": stranger.pid}))
+        assert stop(fresh) == "gone"
+        assert stranger.poll() is None
+        stranger.communicate(b"\n")
+
+
+def test_two_computers_get_two_servers_and_stop_only_their_own(fresh: LocalMachine) -> None:
+    other = replace(WANTED, client_id="laptop2")
+    with ThreadPoolExecutor() as pool:
+        mine, theirs = pool.map(lambda wanted: ensure(fresh, wanted), (WANTED, other))
+    assert mine.pid != theirs.pid
+    assert mine.token != theirs.token
+    assert stop(fresh) == "stopped"
+    assert "kernels" in api(theirs, "/api/status")
+    assert ensure(fresh, other).pid == theirs.pid
+
+
+def test_two_starts_at_the_same_moment_make_one_server(fresh: LocalMachine) -> None:
+    with ThreadPoolExecutor() as pool:
+        servers = list(pool.map(lambda _: ensure(fresh), range(2)))
+    assert servers[0].pid == servers[1].pid
+    assert sorted(server.started_by_us for server in servers) == [False, True]
+
+
+def test_stop_leaves_no_process_and_no_file_not_even_of_a_stubborn_kernel(fresh: LocalMachine) -> None:
+    server = ensure(fresh)
+    for _ in range(2):
+        api(server, "/api/kernels", method="POST")
+    wait_until(lambda: len(kernels_of(server)) == 2, Deadline(20), every_s=0.1, what="two kernels")
+    os.kill(kernels_of(server)[0], signal.SIGSTOP)
+    os.kill(server.pid, signal.SIGKILL)
+    assert stop(fresh) == "gone"
+    assert processes_with(str(fresh.folder)) == {}
+    assert not fresh.folder.exists()
+    assert stop(fresh) == "gone"
+
+
+def test_a_running_server_is_stopped_with_its_kernels(fresh: LocalMachine) -> None:
+    server = ensure(fresh)
+    api(server, "/api/kernels", method="POST")
+    assert stop(fresh) == "stopped"
+    assert processes_with(str(fresh.folder)) == {}
+    assert not fresh.folder.exists()
+
+
+def test_several_origins_are_allowed_and_others_are_not(fresh: LocalMachine) -> None:
+    server = ensure(fresh, replace(WANTED, origins=(COLAB_ORIGIN, "https://colab.example.org")))
+    config = json.loads((Path(server.directory) / "config.json").read_text())["ServerApp"]
+    assert config["allow_origin"] == ""
+    assert config["allow_origin_pat"] == r"^(?:https://colab\.research\.google\.com|https://colab\.example\.org)$"
+
+
+def test_the_profile_sets_folder_environment_port_and_arguments(fresh: LocalMachine) -> None:
+    (fresh.home / "notebooks").mkdir()
+    port = free_port()
+    settings = JupyterSettings(
+        working_dir="~/notebooks", env={"MY_SETTING": "4 2"}, port=port, args=("--ServerApp.max_body_size=1000",)
+    )
+    server = ensure(fresh, replace(WANTED, settings=settings))
+    assert server.port == port
+    assert b"MY_SETTING=4 2\0" in Path(f"/proc/{server.pid}/environ").read_bytes()
+    assert b"--ServerApp.max_body_size=1000" in Path(f"/proc/{server.pid}/cmdline").read_bytes()
+    assert (fresh.home / "notebooks" / "content").is_dir()
+
+
+def test_without_home_the_password_database_tells_the_folder() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from remote_runtime.jupyter.machine.folder import our_folder; print(our_folder())"],
+        env={"PATH": os.environ["PATH"]},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip().endswith("/.local/share/remote-runtime")
+    assert "~" not in done.stdout
+
+
+def kernels_of(server: Server) -> list[int]:
+    return sorted(pid for pid, command in processes_with(server.directory).items() if "/kernel-" in command)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
