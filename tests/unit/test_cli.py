@@ -1,0 +1,151 @@
+"""The front door: what is printed where, and with which exit code, before anything is started."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remote_runtime import __version__
+from remote_runtime.cli import main
+
+WRONG_USAGE = [
+    (["frobnicate"], "No such command 'frobnicate'"),
+    (["up"], "Missing argument 'PROFILE...'"),
+    (["up", "demo", "--port", "0"], "--port"),
+    (["up", "demo", "--port", "http"], "--port"),
+    (["up", "demo", "--timeout", "0"], "--timeout"),
+    (["up", "demo", "local", "--port", "9000"], "one profile at a time"),
+    (["up", "demo", "--port-forward", "6006"], "is not a forward"),
+    (["up", "demo", "--no-such-option"], "No such option"),
+    (["down"], "--all"),
+    (["down", "demo", "--all"], "--all"),
+    (["down", "demo", "--stop-instance", "--suspend-instance"], "exclude each other"),
+    (["down", "demo", "--keep-server", "--purge"], "--keep-server"),
+    (["url"], "Missing argument"),
+    (["logs"], "Missing argument"),
+    (["profiles", "check"], "Name the profiles"),
+    (["host-key", "show"], "Missing argument"),
+]
+
+
+@pytest.fixture(autouse=True)
+def own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for kind in ("STATE", "CONFIG"):
+        monkeypatch.setenv(f"REMOTE_RUNTIME_{kind}_DIR", str(tmp_path / kind.lower()))
+
+
+@pytest.mark.parametrize(("arguments", "told"), WRONG_USAGE, ids=lambda value: value if isinstance(value, str) else "")
+def test_wrong_usage_is_told_with_its_code(
+    capsys: pytest.CaptureFixture[str], arguments: Sequence[str], told: str
+) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("error[usage]: ")
+    assert told in shown.err
+
+
+@pytest.mark.parametrize("arguments", [wrong for wrong, _ in WRONG_USAGE], ids=" ".join)
+def test_wrong_usage_with_json_is_one_document_on_stdout(
+    capsys: pytest.CaptureFixture[str], arguments: Sequence[str]
+) -> None:
+    assert main([*arguments, "--json"]) == 2
+    assert error_of(capsys)["code"] == "usage"
+
+
+@pytest.mark.parametrize("command", [["up"], ["ssh"], ["profiles", "show"], ["profiles", "check"]], ids=" ".join)
+def test_an_unknown_profile_is_told_with_near_misses(
+    capsys: pytest.CaptureFixture[str], command: Sequence[str]
+) -> None:
+    assert main([*command, "demoo", "--json"]) == 2
+    error = error_of(capsys)
+    assert error["code"] == "profile-not-found"
+    assert "demo" in error["hint"]
+
+
+def test_a_broken_profile_is_told_with_file_and_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("version: 1\ntarget: {kind: local}\nshh: {user: me}\n", encoding="utf-8")
+    assert main(["up", str(path)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "error[profile-invalid]" in shown.err
+    assert f"{path}:3: shh:" in shown.err
+
+
+def test_a_name_that_cannot_be_one_never_becomes_a_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for command in ("url", "logs", "status", "down"):
+        assert main([command, "..", "--json"]) == 2, command
+        assert error_of(capsys)["code"] == "profile-invalid"
+
+
+def test_what_is_not_up_has_no_url_and_is_down_already(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["url", "demo", "--json"]) == 1
+    assert error_of(capsys)["code"] == "not-up"
+    assert main(["status", "demo", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["runtimes"][0]["state"] == "down"
+    assert main(["down", "demo", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": 1,
+        "stopped": [{"name": "demo", "tunnel": False, "server": "gone", "instance": None}],
+    }
+
+
+def test_with_nothing_up_status_is_empty_and_good(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, "runtimes": []}
+    assert main(["down", "--all", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, "stopped": []}
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", [[], ["up"], ["down"], ["bridge"], ["profiles", "check"]], ids=" ".join)
+def test_help_is_an_answer(capsys: pytest.CaptureFixture[str], command: Sequence[str], option: str) -> None:
+    assert main([*command, option]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.startswith(f"Usage: {' '.join(['remote-runtime', *command])} ")
+    assert shown.err == ""
+
+
+def test_the_module_is_the_command() -> None:
+    version = run("--version")
+    assert (version.returncode, version.stdout, version.stderr) == (0, f"remote-runtime {__version__}\n", "")
+    wrong = run("up", "--json")
+    assert (wrong.returncode, wrong.stderr) == (2, "")
+    assert json.loads(wrong.stdout)["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["status"], ["status", "demo"], ["down", "demo"], ["url", "demo"]], ids=" ".join
+)
+def test_quick_commands_load_no_slow_library(arguments: Sequence[str]) -> None:
+    done = run(*arguments, python_options=["-X", "importtime"])
+    loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "click" in loaded
+    assert not loaded & {"google", "paramiko", "sshtunnel", "rich", "requests", "asyncssh", "websockets"}
+
+
+def test_a_closed_pipe_is_no_bug() -> None:
+    command = f"{sys.executable} -m remote_runtime profiles check --schema | head -c 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("{", "")
+
+
+def error_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert document["schema"] == 1
+    assert shown.err == ""
+    assert set(document["error"]) == {"code", "what", "why", "hint"}
+    return dict(document["error"])
+
+
+def run(*arguments: str, python_options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *python_options, "-m", "remote_runtime", *arguments]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
