@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import socket
 import struct
@@ -11,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import SshError
 from ..model import Ask, SshSettings
@@ -28,11 +27,15 @@ _PASSPHRASE_TRIES = 3
 
 @dataclass(frozen=True)
 class Candidate:
-    """A key worth offering. ``blob``: its public half, empty if unknown. ``key``: None while it is locked."""
+    """A key worth offering. ``blob``: its public half, empty if unknown. ``key``: None unless it is ``ready``.
+
+    ``public``: only its public half is there, which tells which of the agent's keys is meant. ``unusable``: of a kind
+    or in a format that paramiko does not know."""
 
     label: str
     blob: bytes
     key: paramiko.PKey | None
+    state: Literal["ready", "locked", "public", "unusable", "missing"] = "ready"
     path: Path | None = None
 
 
@@ -50,29 +53,27 @@ class Keys:
         asked_for = [settings.identity_file] if settings.identity_file else []
         asked_for += settings.identity_files
         names = asked_for if settings.identities_only and asked_for else [*asked_for, *_USUAL_FILES]
-        files = [found for name in dict.fromkeys(names) if (found := self._from_file(name, home)) is not None]
-        if settings.identity_file and not expand(settings.identity_file, home).is_file():
-            raise SshError(
-                "no-usable-key", f"The key file {settings.identity_file} cannot be read", hint="`ssh.identity_file`"
-            )
+        found = [self._from_file(name, home) for name in dict.fromkeys(names)]
+        if settings.identity_file:
+            _check_asked_for(found[0])
+        wanted = [candidate.blob for candidate in found if candidate.label in asked_for]
+        files = [candidate for candidate in found if candidate.state in ("ready", "locked")]
         from_agent = self._from_agent(settings, environ)
-        wanted = [file.blob for file in files[: len(asked_for)]]
         from_agent.sort(key=lambda candidate: candidate.blob not in wanted)
         if settings.identities_only:
-            blobs = [file.blob for file in files]
+            blobs = [candidate.blob for candidate in found]
             from_agent = [candidate for candidate in from_agent if candidate.blob in blobs]
-        found_keys = {candidate.blob or candidate.label.encode(): candidate for candidate in reversed(files)}
-        found_keys.update({candidate.blob: candidate for candidate in from_agent})
-        ordered = [found_keys.pop(each.blob or each.label.encode(), None) for each in [*from_agent, *files]]
-        return sorted((each for each in ordered if each is not None), key=lambda candidate: candidate.key is None)
+        known = {candidate.blob for candidate in from_agent}
+        files = [candidate for candidate in files if not candidate.blob or candidate.blob not in known]
+        return sorted([*from_agent, *files], key=lambda candidate: candidate.state == "locked")
 
     def unlock(self, candidate: Candidate, ask: Ask) -> paramiko.PKey:
         """Asks for the passphrase, three times at most. Raises ``SshError`` ``passphrase-needed``."""
         assert candidate.path is not None  # noqa: S101  # only files are locked
         prompt = f"Passphrase for {candidate.label}"
         for _ in range(_PASSPHRASE_TRIES):
-            key = _load(candidate.path, candidate.blob, ask(prompt, secret=True, code="passphrase-needed"))
-            if key is not None:
+            key = _load(candidate.path, ask(prompt, secret=True, code="passphrase-needed"))
+            if not isinstance(key, str):
                 self._unlocked[candidate.path] = key
                 return key
             prompt = f"That is not the passphrase. Passphrase for {candidate.label}"
@@ -83,17 +84,18 @@ class Keys:
         if agent is not None:
             agent._close()
 
-    def _from_file(self, name: str, home: Path) -> Candidate | None:
+    def _from_file(self, name: str, home: Path) -> Candidate:
         path = expand(name.replace("%d", str(home)).replace("%%", "%"), home)
-        try:
-            if not path.is_file() or path.stat().st_size > _LARGEST_KEY_FILE:
-                return None
-            text = path.read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return None
+        text = _read(path)
         blob = _public_half(path, text)
-        key = self._unlocked.get(path) or _load(path, blob, None)
-        return Candidate(name, blob if key is None else _offered(key), key, path)
+        if text.startswith(("ssh-", "ecdsa-", "sk-")):
+            return Candidate(name, _parse_public(text), None, "public")
+        if not text:
+            return Candidate(name, blob, None, "public" if blob else "missing")
+        key = self._unlocked.get(path) or _load(path, None)
+        if isinstance(key, str):
+            return Candidate(name, blob, None, key, path)
+        return Candidate(name, bytes(key.asbytes()), key, "ready", path)
 
     def _from_agent(self, settings: SshSettings, environ: Mapping[str, str]) -> list[Candidate]:
         import paramiko
@@ -138,12 +140,17 @@ def _open_agent(settings: SshSettings, environ: Mapping[str, str]) -> Any:
     return agent
 
 
-def _offered(key: paramiko.PKey) -> bytes:
-    return bytes(key.asbytes())
+def _check_asked_for(candidate: Candidate) -> None:
+    if candidate.state == "missing":
+        what = f"The key file {candidate.label} cannot be read"
+        raise SshError("no-usable-key", what, hint="set `ssh.identity_file` to an existing key")
+    if candidate.state == "unusable":
+        what = f"The key file {candidate.label} has a format or a type that is not supported"
+        hint = f"`ssh-keygen -p -f {candidate.label}` rewrites it in OpenSSH's format"
+        raise SshError("no-usable-key", what, "only ED25519, ECDSA and RSA keys are", hint)
 
 
-def _load(path: Path, blob: bytes, passphrase: str | None) -> paramiko.PKey | None:
-    """None if the key is locked, of a kind that paramiko does not know, or damaged."""
+def _load(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["locked", "unusable"]:
     import paramiko
 
     kinds: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
@@ -151,7 +158,7 @@ def _load(path: Path, blob: bytes, passphrase: str | None) -> paramiko.PKey | No
         try:
             key = kind.from_private_key_file(str(path), passphrase)
         except paramiko.PasswordRequiredException:
-            return None
+            return "locked"
         except Exception:  # noqa: BLE001, S112  # cryptography raises many kinds for a file of another type
             continue
         certificate = path.with_name(path.name + "-cert.pub")
@@ -159,21 +166,35 @@ def _load(path: Path, blob: bytes, passphrase: str | None) -> paramiko.PKey | No
             with contextlib.suppress(ValueError, OSError, paramiko.SSHException):
                 key.load_certificate(str(certificate))
         return key
-    return None
+    return "unusable"
+
+
+def _read(path: Path) -> str:
+    """Empty if it is no file that can be read."""
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_KEY_FILE:
+            return ""
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def _public_half(path: Path, private_text: str) -> bytes:
     """From ``path.pub``, else from OpenSSH's private format, which holds it unencrypted."""
+    blob = _parse_public(_read(path.with_name(path.name + ".pub")))
+    if blob:
+        return blob
     try:
-        return base64.b64decode(path.with_name(path.name + ".pub").read_text(encoding="utf-8").split()[1])
-    except (OSError, ValueError, IndexError):
-        pass
-    lines = private_text.strip().splitlines()
-    try:
-        raw = base64.b64decode("".join(lines[1:-1]))
-    except (binascii.Error, ValueError):
+        return _first_public_key(base64.b64decode("".join(private_text.splitlines()[1:-1])))
+    except ValueError:
         return b""
-    return _first_public_key(raw)
+
+
+def _parse_public(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.split()[1])
+    except (ValueError, IndexError):
+        return b""
 
 
 def _first_public_key(raw: bytes) -> bytes:

@@ -76,7 +76,9 @@ class Session:
             return ChannelStream(channel)
         reason, text = channel.refusal
         if reason == _CONNECT_FAILED:
-            raise HealthError("not-answering", f"{where} does not answer", text.lower() or "the connection failed")
+            raise HealthError(
+                "not-answering", f"{where} does not answer", text[:1].lower() + text[1:] or "the connection failed"
+            )
         if reason == _ADMINISTRATIVELY_PROHIBITED:
             text = "its configuration forbids forwarding (AllowTcpForwarding, PermitOpen)"
         raise SshError("ssh-refused", f"The machine's SSH server does not connect to {where}", text)

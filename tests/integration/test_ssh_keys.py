@@ -15,6 +15,7 @@ from typing import Any
 
 import paramiko
 import pytest
+from cryptography.hazmat.primitives import serialization
 from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESSFUL
 from paramiko.server import InteractiveQuery
 
@@ -157,6 +158,37 @@ def test_with_identities_only_the_agents_other_keys_are_not_offered(
     assert "IdentitiesOnly" in error.hint
     visitor.enter(identities_only=True).close()
     visitor.keys.close()
+
+
+def test_a_public_key_file_selects_the_agents_key(
+    server: Sshd, visitor: Visitor, agent: dict[str, str], tmp_path: Path
+) -> None:
+    path = locked_key(server, visitor.home / "hardware", "")
+    for extra in range(6):
+        make_key(tmp_path / f"extra{extra}")
+        subprocess.run(["ssh-add", "-q", str(tmp_path / f"extra{extra}")], env=agent, check=True, capture_output=True)
+    subprocess.run(["ssh-add", "-q", path], env=agent, check=True, capture_output=True)
+    Path(path).unlink()
+    visitor.enter(identity_file=path).close()
+    visitor.enter(identity_file=path + ".pub", identities_only=True).close()
+    visitor.keys.close()
+
+
+def test_a_key_in_a_format_that_is_not_supported_is_named_not_asked_for(server: Sshd, visitor: Visitor) -> None:
+    path = visitor.home / "odd"
+    make_key(path, "ecdsa")
+    server.authorize(path.with_suffix(".pub").read_text())
+    private = serialization.load_ssh_private_key(path.read_bytes(), None)
+    path.write_bytes(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+        )
+    )
+    visitor.person = Person(["x"])
+    error = refused(visitor, identity_file=str(path))
+    assert error.code == "no-usable-key"
+    assert "ssh-keygen -p" in error.hint
+    assert not visitor.person.asked
 
 
 def test_a_dead_agent_is_no_reason_to_fail(visitor: Visitor) -> None:
