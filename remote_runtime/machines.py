@@ -69,7 +69,9 @@ class Machines:
         found = compute.find(
             target, tell=tell, deadline=deadline, environ=self._cloud_environ(profile), started=started
         )
-        return self._demo_instance(profile, found) if isinstance(profile.target, DemoTarget) else found
+        if isinstance(profile.target, DemoTarget):
+            return replace(found, kind="demo", port=self._demo(profile)["ssh_port"])
+        return replace(found, port=profile.ssh.port or found.port)
 
     def connect(self, profile: Profile, instance: Instance, *, ask: Ask, tell: Tell, deadline: Deadline) -> Session:
         """Enter it. Raises ``SshError``."""
@@ -165,9 +167,6 @@ class Machines:
     def _demo_target(self, profile: Profile) -> GceTarget:
         demo = self._demo(profile)
         return GceTarget(instance=demo["instance"], project=demo["project"], zone=demo["zone"], connect="external")
-
-    def _demo_instance(self, profile: Profile, found: Instance) -> Instance:
-        return replace(found, kind="demo", port=self._demo(profile)["ssh_port"])
 
     def _ensure_demo(self, profile: Profile, tell: Tell, deadline: Deadline) -> None:
         if self._demo_file(profile).exists():

@@ -1,0 +1,159 @@
+"""A Compute Engine VM: the API is the emulator's, SSH is a real OpenSSH server, Jupyter is real."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.cloud import CloudMachine, cloud_machine
+from tests.support.page import Page
+from tests.support.world import World, eventually
+
+
+@pytest.fixture
+def vm(world: World) -> Iterator[CloudMachine]:
+    with cloud_machine(world) as machine:
+        yield machine
+
+
+def test_a_stopped_vm_is_started_and_runs_a_cell_through_one_ssh_login(world: World, vm: CloudMachine) -> None:
+    page = Page(world.up("vm"))
+
+    assert vm.status == "RUNNING"
+    kernel = page.start_kernel()
+    assert page.run(kernel, "print(6*7)") == "42"
+    assert page.run_bridged(kernel, "print(6*7)") == "42"
+    runtime = world.look("vm")
+    assert runtime["server"]["port"] != runtime["local_port"]
+    assert vm.sshd.logins() == 1
+
+    down = world.run("down", "vm", "--json")
+    assert down.document["stopped"][0]["instance"] == "running", "on_down keeps the instance"
+    assert vm.status == "RUNNING"
+    assert [process for process in world.processes() if "jupyter" in " ".join(process.cmdline())] == []
+
+
+def test_down_stops_the_instance_when_asked(world: World, vm: CloudMachine) -> None:
+    world.up("vm")
+    down = world.run("down", "vm", "--stop-instance", "--json")
+    assert down.document["stopped"][0]["instance"] == "stopped"
+    assert vm.status == "TERMINATED"
+
+
+def test_a_cut_connection_heals_with_the_same_token_and_the_kernels_variables(world: World, vm: CloudMachine) -> None:
+    url = world.up("vm")
+    page = Page(url)
+    kernel = page.start_kernel()
+    page.run(kernel, "x = 6 * 7")
+
+    assert vm.sshd.cut() == 1
+
+    eventually(lambda: world.look("vm")["reconnects"] == 1 and world.look("vm")["state"] == "ready")
+    assert world.run("url", "vm").out.strip() == url
+    assert page.run(kernel, "print(x)") == "42"
+
+
+def test_the_token_is_nowhere_but_in_private_files(world: World, vm: CloudMachine) -> None:
+    world.profile("debug", (world.profiles / "vm.yaml").read_text() + "jupyter: {args: [--debug]}\n")
+    page = Page(world.up("debug"))
+    for path in ("/api/nothing", "/api/kernels/none", "/static/none.js"):
+        page.ask("GET", path)
+        page.ask_bridged("GET", path)
+    assert page.ask("PUT", "/api/contents/x", b"not json")[0] >= 400
+    stranger = Page(page.url, origin="https://evil.example")
+    assert stranger.ask("POST", "/api/kernels", b"{}")[0] == 403
+    assert page.ask_bridged("POST", "/api/kernels/none/interrupt")["status"] >= 400
+
+    for process in world.processes():
+        assert page.token not in " ".join(process.cmdline()), process
+        assert page.token not in " ".join(process.environ().values()), process
+    holders = [path for path in _files(world.home, vm.sshd.home) if page.token.encode() in path.read_bytes()]
+    assert holders, "the token is kept somewhere"
+    for path in holders:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+        assert not path.name.endswith("log"), path
+
+
+def test_a_stranger_on_the_ipv6_loopback_keeps_up_from_handing_out_the_port(world: World, vm: CloudMachine) -> None:
+    with socket.socket(socket.AF_INET6) as stranger:
+        stranger.bind(("::1", 0))
+        stranger.listen()
+        port = stranger.getsockname()[1]
+
+        done = world.run("up", "vm", "--port", str(port), "--json")
+
+    assert done.code == 1
+    assert done.error["code"] == "port-in-use"
+    assert f"pid {os.getpid()}" in done.error["why"]
+    assert vm.status == "TERMINATED", "the port is refused before anything is started"
+    assert not (world.state / "vm.json").exists()
+
+
+def test_a_stranger_on_the_servers_port_is_told_nothing_of_the_token(world: World, vm: CloudMachine) -> None:
+    url = world.up("vm")
+    server = world.look("vm")["server"]
+    keeper = world.keeper("vm")
+    keeper.suspend()
+    jupyter = psutil.Process(server["pid"])
+    jupyter.kill()
+    eventually(lambda: not jupyter.is_running() or jupyter.status() == psutil.STATUS_ZOMBIE)
+    with Stranger(server["port"]) as stranger:
+        keeper.resume()
+        token = Page(url).token
+        status, _ = Page(url).ask("GET", "/api/kernels")
+        assert status in (502, 503)
+        eventually(lambda: world.look("vm")["state"] in ("stranger", "ready", "reconnecting"))
+        heard = stranger.heard
+
+    assert heard, "the stranger was asked to prove itself"
+    assert token.encode() not in heard
+
+
+class Stranger:
+    """Another program of the machine that took Jupyter's port: hears, and answers 200 to everything."""
+
+    def __init__(self, port: int) -> None:
+        self.heard = b""
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Stranger:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(2)
+                try:
+                    self.heard += connection.recv(65536)
+                    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"hmac": "00000"}'[:-1])
+                    self.heard += connection.recv(65536)
+                except OSError:
+                    continue
+
+
+def _files(*folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        for path in folder.rglob("*"):
+            if path.is_file():
+                yield path
