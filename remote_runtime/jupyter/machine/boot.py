@@ -44,8 +44,7 @@ def main() -> None:
         from notebook.notebookapp import NotebookApp as App
     else:
         from jupyter_server.serverapp import ServerApp as App
-    # The file for browsers would hold the token, readable by everyone; its switch is no configuration option.
-    App.launch_instance(no_browser_open_file=True)
+    App.launch_instance()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
             try:
                 info = record(directory, process.pid, port, found, wish)
                 if wait_until_ours(directory, process, port, token, answers):
+                    close_runtime_files(os.path.join(directory, "runtime"))
                     return server.Running(directory, process.pid, port, token, {**info, "notes": notes})
                 if wish.port or attempt == PORT_ATTEMPTS:
                     raise port_in_use(port)
@@ -194,6 +195,16 @@ def wait_until_ours(directory: str, process: subprocess.Popen[bytes], port: int,
             said = server.log_end(directory, token)
             raise did_not_start("Jupyter did not answer in time", directory, said)
         answers.tick(0.05)
+
+
+def close_runtime_files(runtime: str) -> None:
+    """Jupyter writes the token there, older versions for everyone to read if the folder were not ours alone."""
+    for name in os.listdir(runtime):
+        with contextlib.suppress(FileNotFoundError):
+            if name.endswith("-open.html"):
+                os.unlink(os.path.join(runtime, name))
+            else:
+                os.chmod(os.path.join(runtime, name), 0o600)
 
 
 def did_not_start(what: str, directory: str, said: str) -> Failure:

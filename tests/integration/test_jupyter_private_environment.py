@@ -1,0 +1,66 @@
+"""A machine without Jupyter gets a private environment, from the real package registry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import jupyter
+from remote_runtime.errors import MachineError
+from remote_runtime.jupyter.machine.answers import Answers, Failure
+from remote_runtime.jupyter.machine.environment import make
+from remote_runtime.jupyter.machine.interpreters import Found
+from remote_runtime.model import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.waits import Deadline
+from tests.support.local_run import LocalMachine, processes_with
+
+WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> LocalMachine:
+    """The system's Python only, which has no Jupyter."""
+    return LocalMachine(tmp_path / "home", path=["/usr/bin", "/bin"])
+
+
+def test_a_machine_without_jupyter_gets_a_private_one_after_an_interrupted_attempt(machine: LocalMachine) -> None:
+    half_made = machine.folder / "venv" / "bin"
+    half_made.mkdir(parents=True)
+    told: list[str] = []
+    server = jupyter.ensure(machine.run, WANTED, tell=lambda text: told.append(text), deadline=Deadline(170))
+    try:
+        assert server.interpreter == str(machine.folder / "venv" / "bin" / "python")
+        assert any(text.startswith("Installing Jupyter: ") for text in told)
+    finally:
+        assert jupyter.stop(machine.run, WANTED, deadline=Deadline(40)) == "stopped"
+    assert processes_with(str(machine.folder)) == {}
+    assert (machine.folder / "venv").is_dir()
+    assert jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(20)) == jupyter.Purged(True)
+    assert not machine.folder.exists()
+
+
+def test_a_package_that_cannot_be_installed_shows_the_end_of_pips_output(machine: LocalMachine) -> None:
+    machine.environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS="/no/such/wheels", PIP_CONFIG_FILE=os.devnull)
+    with pytest.raises(MachineError) as caught:
+        jupyter.ensure(machine.run, WANTED, tell=lambda _: None, deadline=Deadline(170))
+    assert caught.value.code == "jupyter-install-failed"
+    assert "jupyter_server" in caught.value.why
+    assert not (machine.folder / "venv").exists()
+
+
+def test_without_venv_virtualenv_and_uv_the_apt_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Ubuntu, where ``python3 -m venv`` is a package of its own."""
+    stripped = tmp_path / "python3"
+    stripped.write_text('#!/bin/sh\necho "no module $2"; exit 1\n')
+    stripped.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with open(os.devnull, "w") as nobody, pytest.raises(Failure) as caught:
+        make(str(tmp_path / "venv"), Found(str(stripped), "3.12.3"), Answers("", nobody, 60))
+    assert caught.value.error["code"] == "jupyter-install-failed"
+    assert "no module venv" in caught.value.error["why"]
+    assert caught.value.error["hint"] == "on the machine: sudo apt-get install python3.12-venv"
