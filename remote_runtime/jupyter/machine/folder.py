@@ -93,6 +93,18 @@ def locked(path: str, answers: Answers, *, why: str) -> Iterator[None]:
         answers.tick(0.1)
 
 
+def is_locked(path: str) -> bool:
+    """Whether somebody works there at this moment."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _take(handle)
+    finally:
+        os.close(handle)
+
+
 def unpack(bridge: Bridge) -> str:
     """The directory that holds the bridge under its content hash; an incomplete or changed one is replaced."""
     target = os.path.join(our_folder(), "bridge", bridge.digest)

@@ -13,13 +13,14 @@ from . import server
 from .answers import Answers, Failure, Hung
 from .folder import (
     LOCK,
+    is_locked,
     locked,
     our_folder,
     remove_server,
     remove_unused,
     server_directories,
     server_directory,
-)  # fmt: skip
+)
 from .orders import Wish, load_wish
 from .start import start
 
@@ -76,8 +77,12 @@ def stop(directory: str, answers: Answers) -> dict[str, Any]:
 
 
 def purge(answers: Answers) -> dict[str, Any]:
-    """Remove our whole folder, unless servers run there: those of other computers are named, not ended."""
-    alive = [directory for directory in server_directories() if server.load(directory)]
+    """Remove our whole folder, unless servers run or start there: other computers' are named, not ended."""
+    alive = [
+        directory
+        for directory in server_directories()
+        if server.load(directory) or is_locked(os.path.join(directory, LOCK))
+    ]
     if alive:
         return {"purged": False, "alive": [os.path.basename(directory) for directory in alive]}
     shutil.rmtree(our_folder(), ignore_errors=True)
