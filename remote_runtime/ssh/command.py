@@ -9,8 +9,8 @@ from ..errors import DeadlinePassed, MachineError, SshError
 from ..model import Outcome
 from ..untrusted import clean
 from ..waits import Deadline
+from .channel import LinkChannel, close_quietly, exit_status
 from .link import Link
-from .wire import LinkChannel, close_quietly, exit_status
 
 _LARGEST_LINE = 1 << 20
 _LARGEST_OUTPUT = 16 << 20

@@ -14,7 +14,7 @@ from shutil import which
 
 from ..errors import SshError
 from ..model import Instance, SshSettings, SshTarget
-from .keys import home_of
+from .places import home_of
 
 _OPENSSH_S = 5.0
 # What would change where we connect to or whom we trust, and the values that mean "not used".

@@ -17,10 +17,12 @@ from ..untrusted import clean_line
 from ..waits import Deadline
 from .config import parse_hop, resolve
 from .dialing import NoAnswer, open_proxy, open_socket
-from .keys import Keys, home_of
+from .keys import Keys
+from .known_hosts import HostKey
 from .link import Link
 from .login import log_in
-from .pins import HostKey, HostKeys
+from .pins import HostKeys
+from .places import home_of
 from .session import Session
 
 _GREETING_S = 15.0

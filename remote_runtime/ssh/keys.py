@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import socket
-import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import SshError
 from ..model import Ask, SshSettings
-from .pins import expand
+from .key_files import load_key, parse_public, public_half, read_key_file
+from .places import expand, home_of
 
 if TYPE_CHECKING:
     import paramiko
 
 _USUAL_FILES = ("~/.ssh/google_compute_engine", "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
-_LARGEST_KEY_FILE = 1 << 20
 _AGENT_S = 30.0  # an agent may ask its user for consent
 _PASSPHRASE_TRIES = 3
 
@@ -72,7 +70,7 @@ class Keys:
         assert candidate.path is not None  # noqa: S101  # only files are locked
         prompt = f"Passphrase for {candidate.label}"
         for _ in range(_PASSPHRASE_TRIES):
-            key = _load(candidate.path, ask(prompt, secret=True, code="passphrase-needed"))
+            key = load_key(candidate.path, ask(prompt, secret=True, code="passphrase-needed"))
             if not isinstance(key, str):
                 self._unlocked[candidate.path] = key
                 return key
@@ -86,13 +84,13 @@ class Keys:
 
     def _from_file(self, name: str, home: Path) -> Candidate:
         path = expand(name.replace("%d", str(home)).replace("%%", "%"), home)
-        text = _read(path)
-        blob = _public_half(path, text)
+        text = read_key_file(path)
+        blob = public_half(path, text)
         if text.startswith(("ssh-", "ecdsa-", "sk-")):
-            return Candidate(name, _parse_public(text), None, "public")
+            return Candidate(name, parse_public(text), None, "public")
         if not text:
             return Candidate(name, blob, None, "public" if blob else "missing")
-        key = self._unlocked.get(path) or _load(path, None)
+        key = self._unlocked.get(path) or load_key(path, None)
         if isinstance(key, str):
             return Candidate(name, blob, None, key, path)
         return Candidate(name, bytes(key.asbytes()), key, "ready", path)
@@ -108,11 +106,6 @@ class Keys:
             return []
         labels = [f"agent key {key.comment or key.get_name()}" for key in self._agent.get_keys()]
         return [Candidate(label, key.asbytes(), key) for label, key in zip(labels, self._agent.get_keys(), strict=True)]
-
-
-def home_of(environ: Mapping[str, str]) -> Path:
-    home = environ.get("HOME") or environ.get("USERPROFILE")
-    return Path(home) if home else Path.home()
 
 
 def _open_agent(settings: SshSettings, environ: Mapping[str, str]) -> Any:
@@ -148,66 +141,3 @@ def _check_asked_for(candidate: Candidate) -> None:
         what = f"The key file {candidate.label} has a format or a type that is not supported"
         hint = f"`ssh-keygen -p -f {candidate.label}` rewrites it in OpenSSH's format"
         raise SshError("no-usable-key", what, "only ED25519, ECDSA and RSA keys are", hint)
-
-
-def _load(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["locked", "unusable"]:
-    import paramiko
-
-    kinds: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
-    for kind in kinds:
-        try:
-            key = kind.from_private_key_file(str(path), passphrase)
-        except paramiko.PasswordRequiredException:
-            return "locked"
-        except Exception:  # noqa: BLE001, S112  # cryptography raises many kinds for a file of another type
-            continue
-        certificate = path.with_name(path.name + "-cert.pub")
-        if certificate.is_file():
-            with contextlib.suppress(ValueError, OSError, paramiko.SSHException):
-                key.load_certificate(str(certificate))
-        return key
-    return "unusable"
-
-
-def _read(path: Path) -> str:
-    """Empty if it is no file that can be read."""
-    try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_KEY_FILE:
-            return ""
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _public_half(path: Path, private_text: str) -> bytes:
-    """From ``path.pub``, else from OpenSSH's private format, which holds it unencrypted."""
-    blob = _parse_public(_read(path.with_name(path.name + ".pub")))
-    if blob:
-        return blob
-    try:
-        return _first_public_key(base64.b64decode("".join(private_text.splitlines()[1:-1])))
-    except ValueError:
-        return b""
-
-
-def _parse_public(text: str) -> bytes:
-    try:
-        return base64.b64decode(text.split()[1])
-    except (ValueError, IndexError):
-        return b""
-
-
-def _first_public_key(raw: bytes) -> bytes:
-    """Of "openssh-key-v1" data: cipher, kdf, kdf options, number of keys, public key (PROTOCOL.key of OpenSSH)."""
-    magic = b"openssh-key-v1\0"
-    if not raw.startswith(magic):
-        return b""
-    try:
-        place = len(magic)
-        for _ in range(3):
-            place += 4 + int(struct.unpack_from(">I", raw, place)[0])
-        place += 4
-        size = int(struct.unpack_from(">I", raw, place)[0])
-    except struct.error:
-        return b""
-    return raw[place + 4 : place + 4 + size]

@@ -16,7 +16,8 @@ import paramiko
 from ..errors import DeadlinePassed, SshError
 from ..untrusted import clean_line
 from ..waits import Deadline
-from .wire import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, BoundedPacketizer, LinkChannel
+from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel
+from .packets import BoundedPacketizer
 
 _CIPHERS = (
     "aes128-gcm@openssh.com",

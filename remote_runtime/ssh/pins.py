@@ -1,52 +1,25 @@
 """Whether a host key is the machine's: our pins, the cloud's word, gcloud's file, the user's known_hosts.
 
-All files have OpenSSH's known_hosts format (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"). Only our own is ever written.
+Only our own file is ever written.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import fnmatch
-import hashlib
-import hmac
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .. import locks
 from ..errors import LocalError, SshError
 from ..model import Instance, SshSettings, Tell
 from ..waits import Deadline
+from .known_hosts import HostKey, Known, lines_of, merged, parse_keys, read
+from .places import expand
 
 _LOCK_S = 10.0
 _OPENSSH_ORDER = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
-
-
-@dataclass(frozen=True)
-class HostKey:
-    """``kind``: ``ssh-ed25519`` and so on; ``data``: its base64 form."""
-
-    kind: str
-    data: str
-
-    @property
-    def fingerprint(self) -> str:
-        """``SHA256:…`` as OpenSSH writes it."""
-        digest = hashlib.sha256(base64.b64decode(self.data)).digest()
-        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What one source says of a name. ``where``: shown to the person."""
-
-    where: str
-    keys: tuple[HostKey, ...] = ()
-    revoked: tuple[HostKey, ...] = ()
 
 
 class HostKeys:
@@ -57,14 +30,14 @@ class HostKeys:
         self._settings = settings
         self._pins = pins
         name = instance.host_key_name
-        self._pinned = _read(pins, name, "our pins")
-        self._vouched = _Known("the cloud's guest attributes", tuple(_parse_keys(instance.host_keys)))
+        self._pinned = read(pins, name, "our pins")
+        self._vouched = Known("the cloud's guest attributes", tuple(parse_keys(instance.host_keys)))
         self._sources = [self._pinned, self._vouched]
         if instance.kind == "gce":
-            self._sources.append(_read(home / ".ssh" / "google_compute_known_hosts", name, "gcloud's known hosts"))
+            self._sources.append(read(home / ".ssh" / "google_compute_known_hosts", name, "gcloud's known hosts"))
         if instance.kind == "ssh":
             files = settings.known_hosts_files or ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
-            self._sources.append(_merged([_read(expand(file, home), name, file) for file in files]))
+            self._sources.append(merged([read(expand(file, home), name, file) for file in files]))
 
     def algorithms(self) -> list[str]:
         """Host key algorithms for the key exchange: those of the known keys first, so that a machine known by one
@@ -91,7 +64,7 @@ class HostKeys:
         add_pin(self._pins, self._instance.host_key_name, shown)
         tell(f"New host key of {self._instance.name} accepted and pinned: {shown.kind} {shown.fingerprint}")
 
-    def _changed(self, shown: HostKey, source: _Known) -> SshError:
+    def _changed(self, shown: HostKey, source: Known) -> SshError:
         known = next((key for key in source.keys if key.kind == shown.kind), source.keys[0])
         why = (
             f"it shows {shown.kind} {shown.fingerprint}, but {source.where} has {known.kind} {known.fingerprint}; "
@@ -122,14 +95,14 @@ class HostKeys:
             )
         return SshError("host-key-unknown", f"The host key of {self._instance.name} cannot be verified", why, hint)
 
-    def _revoked(self, shown: HostKey, source: _Known) -> SshError:
+    def _revoked(self, shown: HostKey, source: Known) -> SshError:
         why = f"{source.where} marks {shown.kind} {shown.fingerprint} as revoked"
         return SshError("host-key-unknown", f"The host key of {self._instance.name} is revoked", why)
 
 
 def show_pins(pins: Path, name: str) -> list[tuple[str, str]]:
     """(type, ``SHA256:…``) of each key that we have pinned for ``name``."""
-    return [(key.kind, key.fingerprint) for key in _read(pins, name, "").keys]
+    return [(key.kind, key.fingerprint) for key in read(pins, name, "").keys]
 
 
 def forget_pins(pins: Path, name: str) -> int:
@@ -137,7 +110,7 @@ def forget_pins(pins: Path, name: str) -> int:
     if not pins.exists():
         return 0
     with _locked(pins):
-        lines = _lines(pins)
+        lines = lines_of(pins)
         kept = [line for line in lines if line.split(" ", 1)[0] != name]
         if len(kept) != len(lines):
             _write(pins, kept)
@@ -148,14 +121,9 @@ def add_pin(pins: Path, name: str, key: HostKey) -> None:
     """Keepers of several runtimes share the file, so it is read again under the lock."""
     line = f"{name} {key.kind} {key.data}"
     with _locked(pins):
-        lines = _lines(pins)
+        lines = lines_of(pins)
         if line not in lines:
             _write(pins, [*lines, line])
-
-
-def expand(path: str, home: Path) -> Path:
-    """``~`` is the HOME of the given environment, which may not be this process's."""
-    return home / path[2:] if path.startswith("~/") else Path(path)
 
 
 @contextlib.contextmanager
@@ -174,72 +142,3 @@ def _write(pins: Path, lines: Sequence[str]) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in lines)
     os.replace(aside, pins)
-
-
-def _read(path: Path, name: str, where: str) -> _Known:
-    keys: list[HostKey] = []
-    revoked: list[HostKey] = []
-    for line in _lines(path):
-        marker, _, rest = line.partition(" ") if line.startswith("@") else ("", "", line)
-        names, *fields = rest.split()
-        if not _matches(names, name):
-            continue
-        # A @cert-authority vouches for certificates, which we do not ask a machine for.
-        target = {"": keys, "@revoked": revoked}.get(marker)
-        if target is not None:
-            target.extend(_parse_keys([" ".join(fields)]))
-    return _Known(where, tuple(keys), tuple(revoked))
-
-
-def _merged(sources: Sequence[_Known]) -> _Known:
-    """The user's files count as one, as OpenSSH sees them."""
-    keys = tuple(key for source in sources for key in source.keys)
-    revoked = tuple(key for source in sources for key in source.revoked)
-    where = " and ".join(source.where for source in sources if source.keys or source.revoked)
-    return _Known(where, keys, revoked)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if len(line.split()) >= 3 and not line.startswith("#")]
-
-
-def _parse_keys(lines: Iterable[str]) -> list[HostKey]:
-    keys = []
-    for fields in (line.split() for line in lines):
-        if len(fields) < 2:
-            continue
-        try:
-            raw = base64.b64decode(fields[1], validate=True)
-        except binascii.Error:
-            continue
-        if raw[4 : 4 + len(fields[0])] == fields[0].encode():
-            keys.append(HostKey(fields[0], base64.b64encode(raw).decode()))
-    return keys
-
-
-def _matches(names: str, name: str) -> bool:
-    """The comma-separated patterns or the hashed name of an entry; a negated match wins."""
-    if names.startswith("|1|"):
-        try:
-            salt, digest = (base64.b64decode(part) for part in names.split("|")[2:4])
-        except ValueError:
-            return False
-        return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
-    found = False
-    for pattern in names.lower().split(","):
-        negated = pattern.startswith("!")
-        if fnmatch.fnmatchcase(name.lower(), _literal_brackets(pattern.lstrip("!"))):
-            if negated:
-                return False
-            found = True
-    return found
-
-
-def _literal_brackets(pattern: str) -> str:
-    """OpenSSH knows only ``*`` and ``?``; brackets stand for themselves (``[host]:port``)."""
-    return pattern.replace("[", "[[]")

@@ -9,11 +9,11 @@ import paramiko
 from ..errors import DeadlinePassed, HealthError, SshError
 from ..model import Outcome
 from ..waits import Deadline
+from .channel import LinkChannel
 from .command import run_command
+from .known_hosts import HostKey
 from .link import Link
-from .pins import HostKey
 from .stream import ChannelStream
-from .wire import LinkChannel
 
 _ADMINISTRATIVELY_PROHIBITED = 1  # RFC 4254 5.1
 _CONNECT_FAILED = 2

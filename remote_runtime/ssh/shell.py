@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from ..errors import SshError
 from ..waits import Deadline
 from . import terminal
+from .channel import LinkChannel, close_quietly, exit_status
 from .link import Link
-from .wire import LinkChannel, close_quietly, exit_status
 
 _OPEN_S = 30.0
 _KEEPALIVE_S = 15.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import paramiko
 
-from .wire import PACKET_BYTES, LinkChannel, close_quietly
+from .channel import PACKET_BYTES, LinkChannel, close_quietly
 
 
 class ChannelStream:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -246,14 +247,46 @@ def test_ten_connections_at_once_do_not_mix(session: Session, echo: int) -> None
     assert results == dict.fromkeys(range(10), True)
 
 
-def test_many_short_connections_never_break_the_link(session: Session, echo: int) -> None:
-    """An EOF that follows our CLOSE makes OpenSSH drop everything."""
+@pytest.fixture
+def curt() -> Iterator[int]:
+    """A server that closes each connection when the first byte comes."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                connection.recv(1)
+
+    threading.Thread(target=accept, daemon=True).start()
+    yield listener.getsockname()[1]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_connections_that_both_ends_close_at_once_never_break_the_link(session: Session, curt: int) -> None:
+    """Data or EOF that follows our CLOSE makes OpenSSH drop everything."""
 
     def many() -> None:
         for _ in range(40):
-            stream = session.dial("127.0.0.1", echo, within_s=10)
-            stream.send(b"x")
-            stream.shutdown_write()
+            stream = session.dial("127.0.0.1", curt, within_s=10)
+            with contextlib.suppress(ConnectionResetError, BlockingIOError):
+                for _ in range(20):
+                    stream.send(b"x")
+            with contextlib.suppress(ConnectionResetError):
+                stream.shutdown_write()
             stream.close()
 
     threads = [threading.Thread(target=many) for _ in range(5)]

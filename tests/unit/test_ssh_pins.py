@@ -11,7 +11,9 @@ import pytest
 from remote_runtime.errors import LocalError, SshError
 from remote_runtime.model import Instance, SshSettings
 from remote_runtime.ssh import forget_pins, show_pins
-from remote_runtime.ssh.pins import HostKey, HostKeys, add_pin, expand
+from remote_runtime.ssh.known_hosts import HostKey
+from remote_runtime.ssh.pins import HostKeys, add_pin
+from remote_runtime.ssh.places import expand
 
 
 def make(kind: str, seed: int) -> HostKey:

@@ -1,86 +1,31 @@
-"""paramiko's packets and channels with bounds: a write that gets nowhere ends, nothing follows a channel's CLOSE.
+"""paramiko's channels, owned by one thread: nothing follows a channel's CLOSE, nothing outgrows its window.
 
-This module and ``link`` are the only ones that lean on undocumented attributes of paramiko (checked with 3.4 to 5.1).
+This module, ``link`` and ``packets`` are the only ones that lean on undocumented attributes of paramiko (tested with
+3.4, 4.0 and 5.1).
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import paramiko
 from paramiko.buffered_pipe import PipeTimeout
-from paramiko.packet import Packetizer
-
-from ..waits import Deadline
-
-if TYPE_CHECKING:
-    from .link import Link
 
 WINDOW_BYTES = 2 << 20
 PACKET_BYTES = 1 << 15
-_STALL_S = 30.0
 _Channel: Any = paramiko.Channel
 
 
-class Patience:
-    """How long the writes of the current thread may get nowhere: until its deadline, else half a minute."""
+class Carrier(Protocol):
+    """What a channel needs of the ``Link`` that opened it."""
 
-    def __init__(self) -> None:
-        self._local = threading.local()
-
-    @contextmanager
-    def until(self, deadline: Deadline) -> Iterator[None]:
-        before = getattr(self._local, "deadline", None)
-        self._local.deadline = deadline
-        try:
-            yield
-        finally:
-            self._local.deadline = before
-
-    def deadline(self) -> Deadline:
-        current: Deadline | None = getattr(self._local, "deadline", None)
-        return current or Deadline(_STALL_S)
-
-
-class BoundedPacketizer(Packetizer):
-    """``heard_at``: when the last whole packet came (monotonic clock). ``stalled`` is called when a write got nowhere
-    until the thread's deadline: half a packet may be on the wire, so the connection cannot be used any more."""
-
-    def __init__(self, sock: Any) -> None:
-        super().__init__(sock)
-        self.heard_at = time.monotonic()
-        self.patience = Patience()
-        self.stalled: Callable[[], None] = self.close
-        self._sock = sock
-
-    def write_all(self, out: Any) -> None:
-        deadline = None
-        while out:
-            try:
-                sent = self._sock.send(out)
-            except TimeoutError:
-                if self.closed:
-                    raise EOFError from None
-                deadline = deadline or self.patience.deadline()
-                if deadline.passed() or deadline.called_off.is_set():
-                    self.stalled()
-                    raise EOFError from None
-                continue
-            except OSError as error:
-                raise EOFError from error
-            if sent <= 0:
-                raise EOFError
-            out = out[sent:]
-
-    def read_message(self) -> tuple[int, paramiko.Message]:
-        answer = super().read_message()
-        self.heard_at = time.monotonic()
-        return answer
+    def why_ended(self) -> str: ...
+    def end(self) -> None: ...
+    def _send_user_message(self, data: paramiko.Message) -> None: ...
 
 
 class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
@@ -106,8 +51,8 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
         self._unanswered_close: paramiko.Message | None = None
 
     @property
-    def link(self) -> Link:
-        transport: Link = self.transport
+    def link(self) -> Carrier:
+        transport: Carrier = self.transport
         return transport
 
     def recv(self, nbytes: int) -> bytes:

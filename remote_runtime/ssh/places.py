@@ -1,0 +1,16 @@
+"""Where the user's files are: by the environment we were given, which may not be this process's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    home = environ.get("HOME") or environ.get("USERPROFILE")
+    return Path(home) if home else Path.home()
+
+
+def expand(path: str, home: Path) -> Path:
+    """``~`` is the HOME of the given environment, which may not be this process's."""
+    return home / path[2:] if path.startswith("~/") else Path(path)
