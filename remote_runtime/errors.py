@@ -91,6 +91,7 @@ class MachineError(RemoteRuntimeError):
         "bridge-not-loaded": "Jupyter answers, but without the bridge",
         "jupyter-did-not-stop": "processes of the Jupyter server could not be ended",
         "disk-full": "the machine's disk is full",
+        "environment-read-only": "the environment's folders cannot be written",
         "folder-unusable": "our folder on the machine cannot be made or written",
         "machine-busy": "another remote-runtime works on this server on the machine",
         "machine-answer-invalid": "the machine's answer is not what our launcher sends",

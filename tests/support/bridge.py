@@ -7,6 +7,7 @@ import http.client
 import itertools
 import json
 import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -139,14 +140,16 @@ def open_page(server: JupyterServer, **wanted: Any) -> Iterator[Page]:
 
 def run_cell(channels: ClientConnection, code: str) -> str:
     """What a cell prints, over a kernel's channels (JSON messages, Jupyter protocol 5)."""
-    header = {"msg_id": "cell", "msg_type": "execute_request", "version": "5.3", "session": "s", "username": "u"}
+    # A kernel refuses a message that it has seen before.
+    cell = uuid.uuid4().hex
+    header = {"msg_id": cell, "msg_type": "execute_request", "version": "5.3", "session": "s", "username": "u"}
     content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
     request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
     channels.send(json.dumps(request))
     printed = ""
     while True:
         message = json.loads(channels.recv(timeout=LIMIT_S))
-        if message["parent_header"].get("msg_id") != "cell":
+        if message["parent_header"].get("msg_id") != cell:
             continue
         if message["msg_type"] == "stream":
             printed += message["content"]["text"]
