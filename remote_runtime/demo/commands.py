@@ -12,10 +12,10 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, SubprocessStreamProtocol
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import asyncssh
@@ -32,9 +32,13 @@ class Program:
 
 
 class Child(Protocol):
-    """A running program. ``outputs``: what it writes; ``status``: its exit status, negative for a signal."""
+    """A running program. ``outputs``: what it writes; ``status``: its exit status, negative for a signal.
+
+    ``output_ends_with_it``: what its descendants write after its end is not awaited, as sshd does with a terminal.
+    """
 
     pid: int
+    output_ends_with_it: ClassVar[bool]
 
     @property
     def outputs(self) -> Sequence[asyncio.StreamReader]: ...
@@ -55,10 +59,6 @@ class Child(Protocol):
 
     async def status(self) -> int: ...
 
-    async def exited(self) -> None:
-        """Returns when no more output is to be awaited."""
-        ...
-
 
 async def serve(session: asyncssh.SSHServerProcess[bytes], program: Program) -> None:
     """Runs ``program`` until it has ended or the client has gone."""
@@ -68,26 +68,30 @@ async def serve(session: asyncssh.SSHServerProcess[bytes], program: Program) -> 
         session.stderr.write(f"{program.argv[0]}: {error.strerror}\n".encode())
         session.exit(126)
         return
-    writers = (session.stdout, session.stderr)
+    pairs = zip(child.outputs, (session.stdout, session.stderr), strict=False)
+    output = asyncio.gather(*(_copy(*pair) for pair in pairs))
     feeding = asyncio.ensure_future(_feed(session, child))
-    copying = [asyncio.ensure_future(_copy(*pair)) for pair in zip(child.outputs, writers, strict=False)]
-    ending = asyncio.ensure_future(_end(child, copying))
+    status = asyncio.ensure_future(child.status())
     gone = asyncio.ensure_future(session.channel.wait_closed())
     try:
-        await asyncio.wait((ending, gone), return_when=asyncio.FIRST_COMPLETED)
-        if ending.done():
-            _report(session, await child.status())
+        if child.output_ends_with_it:
+            await asyncio.wait((status, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((output, gone), return_when=asyncio.FIRST_COMPLETED, timeout=DRAIN_S)
         else:
+            await asyncio.wait((output, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((status, gone), return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
             child.hang_up()
-            await child.status()
+        _report(session, await asyncio.shield(status))
     except asyncio.CancelledError:
         child.kill()
-        await child.status()
+        await status
         raise
     finally:
-        for task in (feeding, ending, gone, *copying):
-            task.cancel()
         child.hang_up()
+        for task in (output, feeding, gone):
+            task.cancel()
+        await asyncio.gather(output, feeding, gone, return_exceptions=True)
 
 
 async def _start(session: asyncssh.SSHServerProcess[bytes], program: Program) -> Child:
@@ -97,17 +101,6 @@ async def _start(session: asyncssh.SSHServerProcess[bytes], program: Program) ->
         columns, rows = session.term_size[:2]
         return await TerminalChild.start(program, columns, rows)
     return await _PipedChild.start(program)
-
-
-async def _end(child: Child, copying: Sequence[Awaitable[None]]) -> None:
-    everything = asyncio.gather(*copying)
-    exited = asyncio.ensure_future(child.exited())
-    await asyncio.wait((everything, exited), return_when=asyncio.FIRST_COMPLETED)
-    if exited.done():
-        await asyncio.wait((everything,), timeout=DRAIN_S)
-    exited.cancel()
-    everything.cancel()
-    await child.status()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
@@ -151,6 +144,7 @@ def _signal(child: Child, name: str) -> None:
 
 
 def _report(session: asyncssh.SSHServerProcess[bytes], status: int) -> None:
+    """To a client that has gone this says nothing."""
     if status >= 0:
         session.exit(status)
     else:
@@ -159,6 +153,8 @@ def _report(session: asyncssh.SSHServerProcess[bytes], status: int) -> None:
 
 class _PipedChild:
     """Three pipes."""
+
+    output_ends_with_it: ClassVar[bool] = False
 
     def __init__(self, transport: asyncio.SubprocessTransport, protocol: SubprocessStreamProtocol) -> None:
         self._transport = transport
@@ -186,7 +182,7 @@ class _PipedChild:
         )
 
     def write(self, data: bytes) -> None:
-        if self._process.stdin is not None:
+        if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(data)
 
     async def drain(self) -> None:
@@ -213,7 +209,3 @@ class _PipedChild:
 
     async def status(self) -> int:
         return await self._process.wait()
-
-    async def exited(self) -> None:
-        """Never: a background process may still write."""
-        await asyncio.get_running_loop().create_future()

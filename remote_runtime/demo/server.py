@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,26 +52,31 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, prefix: str, handle: Handle) -> None:
         self.prefix = prefix
         self.handle_call = handle
-        self._open: set[BaseHTTPRequestHandler] = set()
-        self._open_lock = threading.Lock()
+        self._waiting: set[BaseHTTPRequestHandler] = set()
+        self._waiting_lock = threading.Lock()
         self._ended = False
         super().__init__(("127.0.0.1", 0), _Handler)
 
-    def remember(self, handler: BaseHTTPRequestHandler) -> None:
-        with self._open_lock:
-            self._open.add(handler)
+    def waits(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._waiting_lock:
+            self._waiting.add(handler)
             if self._ended:
                 _shut_down(handler)
 
-    def forget(self, handler: BaseHTTPRequestHandler) -> None:
-        with self._open_lock:
-            self._open.discard(handler)
+    def works(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._waiting_lock:
+            self._waiting.discard(handler)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no news. Anything else is a fault of ours, and is shown."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]  # typeshed's union of request types
 
     def end_connections(self) -> None:
-        """Wakes the threads that wait for the next request of a kept-alive connection."""
-        with self._open_lock:
+        """Wakes the threads that wait for a request. Those that work on an answer send it first."""
+        with self._waiting_lock:
             self._ended = True
-            for handler in self._open:
+            for handler in self._waiting:
                 _shut_down(handler)
 
 
@@ -86,10 +92,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self.server.remember(self)
+        self.server.waits(self)
 
     def finish(self) -> None:
-        self.server.forget(self)
+        self.server.works(self)
         super().finish()
 
     def log_message(self, format: str, *args: object) -> None:
@@ -105,7 +111,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._refuse_web_pages()
             path, query = self._address()
-            status, answer = self.server.handle_call(self.command, path, query, self._body())
+            body = self._body()
+            self.server.works(self)
+            status, answer = self.server.handle_call(self.command, path, query, body)
         except ApiError as error:
             self.close_connection = True
             status, answer = error.status, error.as_json()
@@ -116,6 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)
+        self.server.waits(self)
 
     def _refuse_web_pages(self) -> None:
         """A page of the internet may send requests here: under a name of its own (DNS rebinding), with an Origin, or as

@@ -100,7 +100,8 @@ class SshServer:
         tasks = self._tasks | self._sessions
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=SESSIONS_END_S)
 
     def _do(self, work: Coroutine[None, None, None]) -> None:
         """From another thread. Raises what ``work`` raises."""

@@ -10,6 +10,7 @@ import struct
 import sys
 import termios
 from asyncio.subprocess import Process
+from typing import ClassVar
 
 from .commands import CHUNK_BYTES, Program
 
@@ -18,6 +19,8 @@ _TAKE_TERMINAL = "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0)
 
 
 class TerminalChild:
+    output_ends_with_it: ClassVar[bool] = True
+
     def __init__(self, process: Process, master: int, reader: asyncio.StreamReader) -> None:
         self._process = process
         self._master = master
@@ -87,9 +90,6 @@ class TerminalChild:
 
     async def status(self) -> int:
         return await self._process.wait()
-
-    async def exited(self) -> None:
-        await self._process.wait()
 
 
 def _resize(master: int, columns: int, rows: int) -> None:

@@ -226,10 +226,13 @@ def test_a_shell_has_a_terminal_with_a_size_and_an_exit_status(running: Demo) ->
         channel.resize_pty(width=55, height=11)
         channel.sendall(b"stty size\n")
         expect(b"11 55")
-        channel.sendall(b"echo wai''ting; sleep 600\n")
-        expect(b"waiting")
+        channel.sendall(b"PS1='re''ady> '; sleep 601\n")
+        eventually(lambda: [found for found in running.processes() if found.cmdline()[-1:] == ["601"]], "sleep 601")
         channel.sendall(b"\x03")
+        expect(b"ready> ")
         channel.sendall(b"exit 5\n")
+        while channel.recv(4096):
+            pass
         assert channel.recv_exit_status() == 5
 
 
