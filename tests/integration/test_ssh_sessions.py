@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from paramiko.packet import Packetizer
 
 from remote_runtime.errors import DeadlinePassed, HealthError, Interrupted, MachineError, SshError
 from remote_runtime.ssh.session import Session
@@ -306,6 +307,29 @@ def test_keys_are_renewed_under_load(tmp_path: Path, echo: int) -> None:
         assert exchange(session.dial("127.0.0.1", echo, within_s=5), data) == data + b"bye"
         assert server.log().count("SSH2_MSG_NEWKEYS sent") > 5
         assert run(session, "echo", "still")[1] == ["still"]
+
+
+def test_keys_that_we_renew_ourselves_do_not_stall_the_link(
+    visitor: Visitor, echo: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """paramiko asks for new keys every 512 MB, and its own thread then waited for the end of what it should end."""
+    monkeypatch.setattr(Packetizer, "REKEY_BYTES", 300_000)
+    failures: list[str] = []
+
+    def many(session: Session) -> None:
+        for _ in range(6):
+            data = os.urandom(400_000)
+            if exchange(session.dial("127.0.0.1", echo, within_s=10), data) != data + b"bye":
+                failures.append("not whole")
+
+    with visitor.enter() as session:
+        threads = [threading.Thread(target=many, args=(session,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert failures == []
+        assert not session.closed
 
 
 def test_a_port_where_nothing_listens_is_told_at_once(session: Session) -> None:
