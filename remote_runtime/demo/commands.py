@@ -11,53 +11,15 @@ import contextlib
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, SubprocessStreamProtocol
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING
+
+from .pipes import PipedChild
+from .program import CHUNK_BYTES, Child, Program
 
 if TYPE_CHECKING:
     import asyncssh
 
-CHUNK_BYTES = 64 * 1024
 DRAIN_S = 0.5
-
-
-@dataclass(frozen=True)
-class Program:
-    argv: Sequence[str]
-    environment: Mapping[str, str]
-    directory: Path
-
-
-class Child(Protocol):
-    """A running program. ``outputs``: what it writes; ``status``: its exit status, negative for a signal.
-
-    ``output_ends_with_it``: what its descendants write after its end is not awaited, as sshd does with a terminal.
-    """
-
-    pid: int
-    output_ends_with_it: ClassVar[bool]
-
-    @property
-    def outputs(self) -> Sequence[asyncio.StreamReader]: ...
-
-    def write(self, data: bytes) -> None: ...
-
-    async def drain(self) -> None: ...
-
-    def close_stdin(self) -> None: ...
-
-    def resize(self, columns: int, rows: int) -> None: ...
-
-    def hang_up(self) -> None:
-        """Closes all its pipes, or its terminal, on our side."""
-        ...
-
-    def kill(self) -> None: ...
-
-    async def status(self) -> int: ...
 
 
 async def serve(session: asyncssh.SSHServerProcess[bytes], program: Program) -> None:
@@ -100,7 +62,7 @@ async def _start(session: asyncssh.SSHServerProcess[bytes], program: Program) ->
 
         columns, rows = session.term_size[:2]
         return await TerminalChild.start(program, columns, rows)
-    return await _PipedChild.start(program)
+    return await PipedChild.start(program)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
@@ -149,63 +111,3 @@ def _report(session: asyncssh.SSHServerProcess[bytes], status: int) -> None:
         session.exit(status)
     else:
         session.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
-
-
-class _PipedChild:
-    """Three pipes."""
-
-    output_ends_with_it: ClassVar[bool] = False
-
-    def __init__(self, transport: asyncio.SubprocessTransport, protocol: SubprocessStreamProtocol) -> None:
-        self._transport = transport
-        self._process = asyncio.subprocess.Process(transport, protocol, asyncio.get_running_loop())
-        self.pid = self._process.pid
-        assert self._process.stdout is not None  # noqa: S101 - all three are PIPE
-        assert self._process.stderr is not None  # noqa: S101 - all three are PIPE
-        self.outputs = (self._process.stdout, self._process.stderr)
-
-    @classmethod
-    async def start(cls, program: Program) -> _PipedChild:
-        loop = asyncio.get_running_loop()
-        factory: Callable[[], SubprocessStreamProtocol] = lambda: SubprocessStreamProtocol(CHUNK_BYTES, loop)  # noqa: E731 - the type
-        return cls(
-            *await loop.subprocess_exec(
-                factory,
-                *program.argv,
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-                env=program.environment,
-                cwd=program.directory,
-                start_new_session=os.name != "nt",
-            )
-        )
-
-    def write(self, data: bytes) -> None:
-        if self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(data)
-
-    async def drain(self) -> None:
-        if self._process.stdin is not None:
-            await self._process.stdin.drain()
-
-    def close_stdin(self) -> None:
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-
-    def resize(self, columns: int, rows: int) -> None:
-        """Pipes have no size."""
-
-    def hang_up(self) -> None:
-        for number in (0, 1, 2):
-            pipe = self._transport.get_pipe_transport(number)
-            if pipe is not None:
-                pipe.close()
-
-    def kill(self) -> None:
-        self.hang_up()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def status(self) -> int:
-        return await self._process.wait()

@@ -1,10 +1,9 @@
-"""The SSH server of the demo machine. With ``commands`` the only module that knows asyncssh."""
+"""The SSH server of the demo machine: one port, one thread, one event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import os
 import socket
 import struct
@@ -13,7 +12,9 @@ from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING
 
 from . import commands
+from .access import door, sftp
 from .environment import Account
+from .program import Program
 
 if TYPE_CHECKING:
     import asyncssh
@@ -133,10 +134,10 @@ class SshServer:
         with contextlib.suppress(asyncssh.Error, OSError):  # a client that fails to log in or goes away
             connection = await asyncssh.run_server(
                 accepted,
-                server_factory=lambda: _door(self._account.user, self._client_key, self._connections),
+                server_factory=lambda: door(self._account.user, self._client_key, self._connections),
                 server_host_keys=self._host_keys,
                 process_factory=self._serve_session,
-                sftp_factory=lambda channel: _sftp(channel, self._account),
+                sftp_factory=lambda channel: sftp(channel, self._account),
                 encoding=None,
                 line_editor=False,
                 password_auth=False,
@@ -154,7 +155,7 @@ class SshServer:
         if session.term_type is not None:
             asked["TERM"] = session.term_type
         account = self._account
-        program = commands.Program(account.argv(session.command), account.environment(asked), account.home)
+        program = Program(account.argv(session.command), account.environment(asked), account.home)
         task = asyncio.ensure_future(commands.serve(session, program))
         self._sessions.add(task)
         task.add_done_callback(self._sessions.discard)
@@ -170,53 +171,3 @@ def _reset(accepted: socket.socket) -> None:
     """Closed with RST, so that the client knows at once."""
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
     accepted.close()
-
-
-def _door(user: str, client_key: asyncssh.SSHKey, connections: set[asyncssh.SSHServerConnection]) -> asyncssh.SSHServer:
-    import asyncssh
-
-    class Door(asyncssh.SSHServer):
-        """Who may come in, and where forwards may go. ``connections`` holds those that are open."""
-
-        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-            self._connection = conn
-            connections.add(conn)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            connections.discard(self._connection)
-
-        def public_key_auth_supported(self) -> bool:
-            return True
-
-        def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-            return username == user and key.public_data == client_key.public_data
-
-        def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-            if not _is_loopback(dest_host):
-                reason = f"{dest_host} is not the machine itself"
-                raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, reason)
-            return True
-
-        def unix_connection_requested(self, dest_path: str) -> bool:
-            return True
-
-    return Door()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _sftp(channel: asyncssh.SSHServerChannel[bytes], account: Account) -> asyncssh.SFTPServer:
-    import asyncssh
-
-    class HomeSftp(asyncssh.SFTPServer):
-        """Relative paths begin in the home."""
-
-        def map_path(self, path: bytes) -> bytes:
-            return super().map_path(os.path.join(os.fsencode(account.home), path))
-
-    return HomeSftp(channel)

@@ -12,7 +12,7 @@ import termios
 from asyncio.subprocess import Process
 from typing import ClassVar
 
-from .commands import CHUNK_BYTES, Program
+from .program import CHUNK_BYTES, Program
 
 # A session leader without a terminal takes its stdin as the controlling one, then becomes the program.
 _TAKE_TERMINAL = "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execvp(sys.argv[1],sys.argv[1:])"

@@ -380,7 +380,8 @@ def test_googles_own_client_finds_and_starts_an_instance() -> None:
     from google.cloud import compute_v1
 
     with emulated(Vm("demo-vm", labels={"team": "vision"}), Vm("demo-vm", zone="us-east1-b", project="b")) as emulator:
-        options: Any = {"client_options": {"api_endpoint": emulator.root}, "credentials": AnonymousCredentials()}
+        nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google.auth annotates only a part
+        options: Any = {"client_options": {"api_endpoint": emulator.root}, "credentials": nobody}
         instances, operations = compute_v1.InstancesClient(**options), compute_v1.ZoneOperationsClient(**options)
         pages = dict(instances.aggregated_list(request={"project": "demo", "filter": "labels.team=vision"}))
         assert [found.name for found in pages[f"zones/{ZONE}"].instances] == ["demo-vm"]

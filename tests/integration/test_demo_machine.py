@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,10 @@ class Demo:
 
     def processes(self) -> list[psutil.Process]:
         return [process for process in psutil.process_iter() if str(self.path) in home_of(process)]
+
+
+def has_ended(pid: int) -> bool:
+    return not psutil.pid_exists(pid)
 
 
 def home_of(process: psutil.Process) -> str:
@@ -188,7 +193,7 @@ def test_a_command_whose_client_has_gone_can_write_no_more(running: Demo) -> Non
         channel = transport.open_session()
         channel.exec_command("echo $$; exec yes")
         pid = int(channel.makefile("rb").readline())
-    eventually(lambda: not psutil.pid_exists(pid), "the end of yes")
+    eventually(partial(has_ended, pid), "the end of yes")
 
 
 def test_a_client_that_vanishes_amid_a_flood_disturbs_nobody(running: Demo) -> None:
@@ -203,7 +208,7 @@ def test_a_client_that_vanishes_amid_a_flood_disturbs_nobody(running: Demo) -> N
                     channel.sendall(bytes(8_000_000))
         if command == "sleep 600":
             psutil.Process(pid).terminate()
-        eventually(lambda pid=pid: not psutil.pid_exists(pid), f"the end of {command}")
+        eventually(partial(has_ended, pid), f"the end of {command}")
 
 
 def test_a_shell_has_a_terminal_with_a_size_and_an_exit_status(running: Demo) -> None:
@@ -242,7 +247,7 @@ def test_a_terminal_that_is_hung_up_ends_its_shell(running: Demo) -> None:
         channel.get_pty()
         channel.exec_command("echo $$; sleep 600")
         pid = int(channel.makefile("rb").readline())
-    eventually(lambda: not psutil.pid_exists(pid), "the end of the shell")
+    eventually(partial(has_ended, pid), "the end of the shell")
 
 
 def test_files_are_put_into_the_home(running: Demo) -> None:

@@ -117,7 +117,7 @@ def _complaints(schema: Json, value: object, where: str) -> Iterator[str]:
     if "$ref" in schema:
         schema = _document()["schemas"][schema["$ref"]]
     kind = schema["type"]
-    python_type = {
+    python_type: Json = {
         "object": dict,
         "array": list,
         "string": str,
@@ -181,7 +181,7 @@ def _methods() -> list[Json]:
 
 @cache
 def _document() -> Json:
-    import googleapiclient
+    import googleapiclient  # type: ignore[import-untyped]  # it publishes no types
 
     documents = Path(googleapiclient.__file__).parent / "discovery_cache" / "documents"
     document: Json = json.loads((documents / "compute.v1.json").read_text(encoding="utf-8"))

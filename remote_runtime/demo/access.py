@@ -1,0 +1,62 @@
+"""Who may enter the demo machine over SSH, and what they reach: forwards and files."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from typing import TYPE_CHECKING
+
+from .environment import Account
+
+if TYPE_CHECKING:
+    import asyncssh
+
+
+def door(user: str, client_key: asyncssh.SSHKey, connections: set[asyncssh.SSHServerConnection]) -> asyncssh.SSHServer:
+    import asyncssh
+
+    class Door(asyncssh.SSHServer):
+        """Who may come in, and where forwards may go. ``connections`` holds those that are open."""
+
+        def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+            self._connection = conn
+            connections.add(conn)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            connections.discard(self._connection)
+
+        def public_key_auth_supported(self) -> bool:
+            return True
+
+        def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+            return username == user and key.public_data == client_key.public_data
+
+        def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+            if not _is_loopback(dest_host):
+                reason = f"{dest_host} is not the machine itself"
+                raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, reason)
+            return True
+
+        def unix_connection_requested(self, dest_path: str) -> bool:
+            return True
+
+    return Door()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def sftp(channel: asyncssh.SSHServerChannel[bytes], account: Account) -> asyncssh.SFTPServer:
+    import asyncssh
+
+    class HomeSftp(asyncssh.SFTPServer):
+        """Relative paths begin in the home."""
+
+        def map_path(self, path: bytes) -> bytes:
+            return super().map_path(os.path.join(os.fsencode(account.home), path))
+
+    return HomeSftp(channel)
