@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any, Optional, Set, Union
 
@@ -81,19 +82,26 @@ class TunnelSocket(BridgeSocket):
         super().open()
 
     async def on_message(self, message: Union[str, bytes]) -> None:
+        if self.ws_connection is None:
+            # Closed by us; what the page had sent by then is still delivered here.
+            return
         try:
             asked = wire.parse_request(message)
         except wire.BadRequest as refusal:
-            await self._send(wire.failure(refusal.message_id, 400, refusal.status_text))
+            await self._refuse(wire.failure(refusal.message_id, 400, refusal.status_text))
             return
         if asked.body is not None and len(asked.body) > self._max_body_bytes:
-            await self._send(wire.failure(asked.message_id, 413, "Request Entity Too Large"))
+            await self._refuse(wire.failure(asked.message_id, 413, "Request Entity Too Large"))
             return
         if self._wrong_auth_url:
             app_log.warning("The bridge's auth URL is not this server as the page sees it; its requests are refused")
-            await self._send(wire.failure(asked.message_id, 500, wire.UNCAUGHT))
+            await self._refuse(wire.failure(asked.message_id, 500, wire.UNCAUGHT))
             return
         await self._slots.acquire()
+        if self.ws_connection is None:
+            # Nobody is left to hear the answer.
+            self._slots.release()
+            return
         connection = InProcessConnection(asked.message_id, self._caller(), self._send)
         self._under_way.add(connection)
         connection.answered.add_done_callback(lambda _: self._ended(connection))
@@ -102,7 +110,7 @@ class TunnelSocket(BridgeSocket):
         except Exception:  # noqa: BLE001  a handler that cannot even be made must not end the others' socket
             app_log.error("Uncaught exception in the bridge", exc_info=True)
             connection.close()
-            await self._send(wire.failure(asked.message_id, 500, wire.UNCAUGHT))
+            await self._refuse(wire.failure(asked.message_id, 500, wire.UNCAUGHT))
 
     def on_close(self) -> None:
         for connection in list(getattr(self, "_under_way", ())):
@@ -110,6 +118,10 @@ class TunnelSocket(BridgeSocket):
 
     async def _send(self, message: str) -> None:
         await self.write_message(message)
+
+    async def _refuse(self, message: str) -> None:
+        with contextlib.suppress(WebSocketClosedError):
+            await self._send(message)
 
     def _ended(self, connection: InProcessConnection) -> None:
         self._under_way.discard(connection)
@@ -130,6 +142,8 @@ class DiagnoseSocket(BridgeSocket):
     """``/http_over_websocket/diagnose``: tells a page whether it is let in, and how old we are."""
 
     async def on_message(self, message: Union[str, bytes]) -> None:
+        if self.ws_connection is None:
+            return
         text = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
         wanted = self.min_version()
         answer = {
@@ -138,7 +152,5 @@ class DiagnoseSocket(BridgeSocket):
             "has_authentication_cookie": self.is_authenticated,
             "is_outdated_extension": wanted is not None and wire.is_newer(wanted),
         }
-        try:
+        with contextlib.suppress(WebSocketClosedError):
             await self.write_message(json.dumps(answer))
-        except WebSocketClosedError:
-            app_log.debug("The page closed its diagnose socket before the answer")

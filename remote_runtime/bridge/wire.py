@@ -114,10 +114,9 @@ def _version_key(version: str) -> Tuple[Tuple[int, ...], int, int]:
 
 
 def _piece(message: Dict[str, Any], data: bytes, *, done: bool) -> str:
-    if data:
-        message["data"] = base64.b64encode(data).decode("ascii")
-    message["done"] = done
-    return json.dumps(message)
+    # Base64 needs no escapes; encoding it as JSON would look at each of its characters once more.
+    encoded = f', "data": "{base64.b64encode(data).decode("ascii")}"' if data else ""
+    return f'{json.dumps(message)[:-1]}{encoded}, "done": {"true" if done else "false"}}}'
 
 
 def _parse_object(message: Union[str, bytes]) -> Dict[str, Any]:

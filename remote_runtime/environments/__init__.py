@@ -75,8 +75,10 @@ def disable(python: str) -> Enabled:
     for place in found.places:
         with _writing(place.site):
             removed += remove(place)
-    package = str(found.places[0].package)
-    return Enabled(found.python, bridge.__version__, package, tuple(map(str, removed)), bool(removed))
+    packages = [place.package for place in found.places]
+    package = next((each for each in removed if each in packages), packages[0])
+    files = tuple(str(file) for file in removed if file not in packages)
+    return Enabled(found.python, bridge.__version__, str(package), files, bool(removed))
 
 
 def status(python: str, url: str | None = None) -> BridgeStatus:

@@ -94,6 +94,9 @@ def _ask_described(described: dict[str, Any]) -> SeenServer:
         return SeenServer(url, pid, None, None, (), "it listens on a unix socket")
     if described.get("secure"):
         return SeenServer(url, pid, None, None, (), "it speaks https")
+    if port == 0:
+        # jupyter_server 1 and notebook 6 write down what they were asked for, not what they got.
+        return SeenServer(url, pid, None, None, (), "it does not tell its port; name its URL")
     host = "127.0.0.1" if described["hostname"] in ("", "0.0.0.0", "::") else str(described["hostname"])  # noqa: S104  compared, not bound
     base = str(described.get("base_url") or "/")
     return _ask(_Address(host, port, base, Secret(str(described.get("token") or "")), pid))

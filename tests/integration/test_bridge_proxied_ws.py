@@ -70,6 +70,14 @@ def test_close_codes_are_passed_on(server: JupyterServer) -> None:
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "enough")
 
 
+@pytest.mark.parametrize("path", ["/odd/ws", f"{PROXIED}/odd/ws"])
+def test_every_websocket_sends_without_delay(server: JupyterServer, path: str) -> None:
+    with open_socket(server, path) as opened:
+        opened.recv(timeout=LIMIT_S)
+        opened.send("nodelay")
+        assert opened.recv(timeout=LIMIT_S) == "true"
+
+
 @pytest.mark.parametrize("path", ["/nowhere", "/api/kernels", "/", "/odd/echo"])
 def test_a_target_that_is_no_websocket_is_answered_404(server: JupyterServer, path: str) -> None:
     assert status_of_refusal(server, PROXIED + path) == 404

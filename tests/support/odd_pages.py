@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from typing import Any
 
 from tornado.iostream import StreamClosedError
@@ -92,7 +93,7 @@ class Endless(Page):
 
 
 class Talker(WebSocketHandler):
-    """Echoes; ``close CODE REASON`` closes."""
+    """Echoes; ``close CODE REASON`` closes, ``nodelay`` asks whether the connection sends at once."""
 
     def check_origin(self, origin: str) -> bool:
         return True
@@ -109,6 +110,9 @@ class Talker(WebSocketHandler):
         if isinstance(message, str) and message.startswith("close "):
             _, code, reason = message.split(" ", 2)
             self.close(int(code), reason)
+        elif message == "nodelay":
+            tcp = self.ws_connection.stream.socket
+            self.write_message(json.dumps(bool(tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))))
         else:
             self.write_message(message, binary=isinstance(message, bytes))
 
