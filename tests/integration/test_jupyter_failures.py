@@ -76,9 +76,10 @@ def test_jupyter_without_the_bridge_is_ended_and_its_log_shown(machine: LocalMac
     assert "broken bridge" in caught.value.why
 
 
-def test_a_jupyter_that_hangs_is_ended_in_time(machine: LocalMachine) -> None:
+def test_a_jupyter_that_hangs_is_ended_in_time(machine: LocalMachine, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; print('hanging', flush=True); time.sleep(600)")
     with pytest.raises(MachineError) as caught:
-        ensure(machine, source="import time; print('hanging', flush=True); time.sleep(600)", within_s=7)
+        ensure(machine, JupyterSettings(env={"PYTHONPATH": str(tmp_path)}), within_s=8)
     assert caught.value.code == "jupyter-did-not-start"
     assert "hanging" in caught.value.why
 
