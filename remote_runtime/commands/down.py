@@ -10,16 +10,15 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, Literal
 
-from .. import control, locks, runtimes
+from .. import control, runtimes
 from ..errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_code
 from ..model import Runtime
 from ..waits import Deadline
-from .up import sole
+from .up import sole, wait_for_end
 from .view import View
 
 WITHIN_S = 420.0
 REACH_S = 8.0
-END_S = 15.0
 
 
 def down(
@@ -74,10 +73,10 @@ def _through_keeper(
                     _allow(name, event["kernels"], view)
                     channel.send({"op": "go"})
                 elif event["event"] == "stopped":
-                    _wait_for_end(state, name)
+                    wait_for_end(state, name)
                     return {key: event[key] for key in ("name", "tunnel", "server", "instance", "remains")}
         except (FileNotFoundError, ConnectionError, EOFError):
-            _wait_for_end(state, name)
+            wait_for_end(state, name)
             return None
         except LocalError as error:
             if error.code != "keeper-unresponsive" or not wish["force"]:
@@ -156,20 +155,6 @@ def _check(deadline: Deadline, name: str) -> None:
         raise DeadlinePassed(f"Taking {name} down took more than {deadline.within_s:.0f} s", "", "--force ends it")
 
 
-def _wait_for_end(state: runtimes.StateDir, name: str) -> None:
-    """A keeper that has said goodbye, or broke off, is gone in a moment: wait until its lock is free."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(locks.held(state.of(name, "alive"), Deadline(END_S)))
-        except DeadlinePassed as error:
-            raise LocalError(
-                "keeper-unresponsive",
-                f"The background process of {name} does not end",
-                "",
-                f"`remote-runtime down {name} --force` ends it",
-            ) from error
-
-
 def _kill(state: runtimes.StateDir, name: str) -> None:
     """The last resort. The lock is held, so the pid in the state file is the keeper's."""
     try:
@@ -179,4 +164,4 @@ def _kill(state: runtimes.StateDir, name: str) -> None:
     if runtime is None or not runtimes.is_alive(state, name):
         return
     os.kill(runtime.keeper_pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-    _wait_for_end(state, name)
+    wait_for_end(state, name)

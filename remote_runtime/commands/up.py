@@ -22,6 +22,7 @@ from .view import View
 
 START_S = 20.0
 BUSY_S = 30.0
+END_S = 15.0
 PATIENCE_S = 60.0  # beyond the profile's own limits: the keeper is the one who ends the story
 
 
@@ -163,8 +164,24 @@ def _relay(
         if event["event"] == "ready" and not cancelled:
             return dict(event["runtime"])
         if event["event"] == "failed":
+            if event.get("ends"):
+                wait_for_end(state, name)
             raise _failure(event, reason)
         _show(event, name, view, channel)
+
+
+def wait_for_end(state: runtimes.StateDir, name: str) -> None:
+    """A keeper that has said goodbye, or broke off, is gone in a moment: wait until its lock is free."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locks.held(state.of(name, "alive"), Deadline(END_S)))
+        except DeadlinePassed as error:
+            raise LocalError(
+                "keeper-unresponsive",
+                f"The background process of {name} does not end",
+                "",
+                f"`remote-runtime down {name} --force` ends it",
+            ) from error
 
 
 def _show(event: Message, name: str, view: View, channel: Channel) -> None:

@@ -102,7 +102,7 @@ class Keeper:
             self.record.update(state="down", why=why, last_error=error.as_dict())
         else:
             self.record.forget()
-        self._audience.send({"event": "failed", "error": error.as_dict(), "remains": list(error.remains)})
+        self._audience.send({"event": "failed", "error": error.as_dict(), "remains": list(error.remains), "ends": True})
         for order in self.orders.rest():
             status = runtime.instance.status if runtime.instance else None
             end = takedown.Stopped(runtime.name, True, "unknown" if error.remains else "gone", status, error.remains)
