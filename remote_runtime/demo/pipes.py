@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 from asyncio.subprocess import PIPE, SubprocessStreamProtocol
-from collections.abc import Callable
 from typing import ClassVar
 
 from .program import CHUNK_BYTES, Program
@@ -26,10 +25,9 @@ class PipedChild:
     @classmethod
     async def start(cls, program: Program) -> PipedChild:
         loop = asyncio.get_running_loop()
-        factory: Callable[[], SubprocessStreamProtocol] = lambda: SubprocessStreamProtocol(CHUNK_BYTES, loop)  # noqa: E731 - the type
         return cls(
             *await loop.subprocess_exec(
-                factory,
+                lambda: _Pipes(CHUNK_BYTES, loop),
                 *program.argv,
                 stdin=PIPE,
                 stdout=PIPE,
@@ -68,3 +66,9 @@ class PipedChild:
 
     async def status(self) -> int:
         return await self._process.wait()
+
+
+class _Pipes(SubprocessStreamProtocol):
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """That a program closes its stdin is no failure; Python 3.10 reports one that nobody can retrieve."""
+        super().pipe_connection_lost(fd, None if fd == 0 else exc)
