@@ -196,10 +196,10 @@ class _Undo:
 
     def __init__(self, tell: Telling) -> None:
         self._tell = tell
-        self._steps: list[tuple[str, Callable[[], None]]] = []
+        self._steps: list[tuple[str, Callable[[], object]]] = []
         self.remains: list[str] = []
 
-    def add(self, what: str, step: Callable[[], None]) -> None:
+    def add(self, what: str, step: Callable[[], object]) -> None:
         self._steps.append((what, step))
 
     def run(self) -> None:

@@ -21,6 +21,7 @@ from .waits import Deadline
 LONGEST_LINE = 1 << 20
 MOST_OUTPUT = 16 << 20
 STDERR_KEPT = 8 << 10
+TAKING_BACK_S = 15.0
 
 
 class LocalSession:
@@ -56,8 +57,7 @@ class LocalSession:
             try:
                 return self._converse(child, stdin, on_line, deadline)
             finally:
-                if child.poll() is None:
-                    child.kill()
+                _end(child)
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
         try:
@@ -113,6 +113,16 @@ class LocalSession:
 def search_path(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment that commands on this machine get: the caller's, with our own interpreter's folder last."""
     return {**environ, "PATH": os.pathsep.join([environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])}
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """An abandoned launcher takes back what it started before it ends; it is given the time for that."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(TAKING_BACK_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
 
 
 def _next(lines: queue.Queue[bytes | None], deadline: Deadline) -> bytes | None:

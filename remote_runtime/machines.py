@@ -110,9 +110,13 @@ class Machines:
         environ = self._cloud_environ(profile)
         return compute.change(instance, action, tell=tell, deadline=deadline, environ=environ)
 
-    def put_back(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> None:
-        """Into the state it had before we started it. Raises ``CloudError``."""
-        compute.put_back(instance, tell=tell, deadline=deadline, environ=self._cloud_environ(profile))
+    def read(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> Instance:
+        """The instance as it is now. Raises ``CloudError``."""
+        return compute.read(instance, tell=tell, deadline=deadline, environ=self._cloud_environ(profile))
+
+    def put_back(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> str:
+        """Into the state it had before we started it; its status then. Raises ``CloudError``."""
+        return compute.put_back(instance, tell=tell, deadline=deadline, environ=self._cloud_environ(profile))
 
     def is_there(self, profile: Profile) -> bool:
         """False only for a demo machine that is not running: nothing of ours can be left on it."""
@@ -136,9 +140,7 @@ class Machines:
                     answer.read()
             except OSError as error:
                 raise CloudError("demo-failed", "The demo machine does not end", str(error)) from error
-        wait_until(
-            lambda: not home.exists() and has_ended(pid), deadline, every_s=0.05, what="ending the demo machine"
-        )
+        wait_until(lambda: not home.exists() and has_ended(pid), deadline, every_s=0.05, what="ending the demo machine")
 
     def _cloud_environ(self, profile: Profile) -> Mapping[str, str]:
         if not isinstance(profile.target, DemoTarget):

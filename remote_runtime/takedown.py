@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn, TypeVar
 
 from . import jupyter
 from .bringup import Held
 from .errors import RemoteRuntimeError
-from .machines import Machines
-from .model import Ask, Profile, Runtime, Tell
+from .machines import Machines, Session
+from .model import Ask, Instance, Profile, Runtime, Tell
 from .waits import Deadline
 
 CONNECT_S = 20.0
 STOP_S = 30.0
 INSTANCE_S = 180.0
 
+OFF = ("TERMINATED", "STOPPED", "STOPPING", "GONE")
+SERVER_REMAINS = "Jupyter may still run"
+COSTS = "{} may still run and cost money"
+
+T = TypeVar("T")
 ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
 
 
@@ -55,78 +60,110 @@ def take_down(
     ask: Ask,
 ) -> Stopped:
     """Never raises ``RemoteRuntimeError``: what failed is in ``remains``."""
-    remains: list[str] = []
+    return _TakeDown(runtime, profile, held, machines, wish, tell, ask).run()
 
-    def attempt(what: str, step: Callable[[], None]) -> bool:
+
+@dataclass
+class _TakeDown:
+    runtime: Runtime
+    profile: Profile
+    held: Held
+    machines: Machines
+    wish: Wish
+    tell: Tell
+    ask: Ask
+
+    def run(self) -> Stopped:
+        self._remains: dict[str, str] = {}
+        server = self._end_server()
+        self.held.close()
+        instance = self._settle_instance()
+        if server == "unknown" and instance in OFF:
+            server = "gone"
+            self._remains.pop(SERVER_REMAINS, None)
+        self._attempt("the demo machine may still run", self._release)
+        remains = tuple(f"{what}: {why}" for what, why in self._remains.items())
+        return Stopped(self.runtime.name, tunnel=True, server=server, instance=instance, remains=remains)
+
+    def _attempt(self, what: str, step: Callable[[], T]) -> T | None:
+        """What ``step`` answers; None when it failed, which is kept in words."""
         try:
-            step()
+            return step()
         except RemoteRuntimeError as error:
-            remains.append(f"{what}: {error}")
-            return False
-        return True
+            self._remains[what] = str(error)
+            return None
 
-    def enter() -> None:
-        if runtime.instance is not None and (held.session is None or held.session.closed):
-            tell("Connecting to stop Jupyter")
-            held.session = machines.connect(profile, runtime.instance, ask=ask, tell=tell, deadline=Deadline(CONNECT_S))
+    def _end_server(self) -> ServerEnd:
+        instance = self.runtime.instance
+        keep = self.wish.keep_server or self.profile.on_down.server == "keep"
+        if keep and self.runtime.server is not None and not self.runtime.unfinished:
+            return "kept"
+        if instance is None or instance.status in OFF or not self.machines.is_there(self.profile):
+            return "gone"
+        return self._attempt(SERVER_REMAINS, self._stop_server) or "unknown"
 
-    server: ServerEnd = "gone"
-    keep = (wish.keep_server or profile.on_down.server == "keep") and not runtime.unfinished
-    if keep and runtime.server is not None:
-        server = "kept"
-    elif runtime.instance is not None and runtime.instance.status == "RUNNING" and machines.is_there(profile):
-        server = "unknown"
-        if attempt("Jupyter may still run", enter):
-            outcome: list[ServerEnd] = []
-            if attempt(
-                "Jupyter may still run", lambda: outcome.append(_stop_server(held, runtime, profile, wish, tell))
-            ):
-                server = outcome[0]
-    held.close()
-    status = _settle_instance(runtime, profile, machines, wish, tell, attempt)
-    attempt("the demo machine may still run", lambda: machines.release(profile, runtime.instance, Deadline(STOP_S)))
-    return Stopped(runtime.name, tunnel=True, server=server, instance=status, remains=tuple(remains))
+    def _stop_server(self) -> ServerEnd:
+        session = self._enter()
+        self.tell("Stopping Jupyter")
+        runtime, profile = self.runtime, self.profile
+        wanted = jupyter.Wanted(runtime.name, runtime.client_id, profile.jupyter, profile.colab.origins)
+        ended = jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S))
+        if self.wish.purge:
+            self.tell("Removing our folder from the machine")
+            purged = jupyter.purge(session.run, profile.jupyter, deadline=Deadline(STOP_S))
+            if not purged.done:
+                self._remains["our folder stays on the machine"] = f"in use by {', '.join(purged.alive)}"
+        return ended
 
-
-def _stop_server(held: Held, runtime: Runtime, profile: Profile, wish: Wish, tell: Tell) -> ServerEnd:
-    if held.session is None:
-        raise ValueError("there is no session to stop the server through")
-    tell("Stopping Jupyter")
-    wanted = jupyter.Wanted(runtime.name, runtime.client_id, profile.jupyter, profile.colab.origins)
-    ended = jupyter.stop(held.session.run, wanted, deadline=Deadline(STOP_S))
-    if wish.purge:
-        tell("Removing our folder from the machine")
-        jupyter.purge(held.session.run, profile.jupyter, deadline=Deadline(STOP_S))
-    return ended
-
-
-def _settle_instance(
-    runtime: Runtime,
-    profile: Profile,
-    machines: Machines,
-    wish: Wish,
-    tell: Tell,
-    attempt: Callable[[str, Callable[[], None]], bool],
-) -> str | None:
-    instance = runtime.instance
-    if instance is None or instance.kind not in ("gce", "demo"):
-        return None
-    if instance.kind == "demo":
-        return "GONE"
-    action = wish.instance or (profile.on_down.instance if profile.on_down.instance != "keep" else None)
-    if runtime.unfinished and instance.started_from is not None and action is None:
-        tell(f"Putting {instance.name} back to {instance.started_from}")
-        done = attempt(
-            f"{instance.name} may still run and cost money",
-            lambda: machines.put_back(profile, instance, tell=tell, deadline=Deadline(INSTANCE_S)),
+    def _enter(self) -> Session:
+        session, instance = self.held.session, self.runtime.instance
+        if instance is None or (session is not None and not session.closed):
+            return session or _missing()
+        self.tell(f"Connecting to {instance.name} to stop Jupyter")
+        self.held.session = self.machines.connect(
+            self.profile, instance, ask=self.ask, tell=self.tell, deadline=Deadline(CONNECT_S)
         )
-        return instance.started_from if done else instance.status
-    if action is None:
-        return instance.status
-    tell(f"{'Stopping' if action == 'stop' else 'Suspending'} {instance.name}")
-    ended: list[str] = []
-    attempt(
-        f"{instance.name} may still run and cost money",
-        lambda: ended.append(machines.change(profile, instance, action, tell=tell, deadline=Deadline(INSTANCE_S))),
-    )
-    return ended[0] if ended else instance.status
+        return self.held.session
+
+    def _settle_instance(self) -> str | None:
+        """The status it ends with; None for a machine that is not a cloud's, or is gone."""
+        instance = self.runtime.instance
+        if instance is None or instance.kind not in ("gce", "demo"):
+            return None
+        if instance.kind == "demo":
+            return "GONE"
+        action = self.wish.instance
+        if action is None and self.profile.on_down.instance != "keep":
+            action = self.profile.on_down.instance
+        if action is None and self.runtime.unfinished and instance.started_from is not None:
+            self.tell(f"Putting {instance.name} back to {instance.started_from}")
+            ended = self._attempt(COSTS.format(instance.name), self._put_back)
+        elif action is None:
+            # Its status was last known when it was found: ask again only if it could not be entered since.
+            return self._status_now() if SERVER_REMAINS in self._remains else instance.status
+        else:
+            self.tell(f"{'Stopping' if action == 'stop' else 'Suspending'} {instance.name}")
+            ended = self._attempt(COSTS.format(instance.name), lambda: self._change(instance, action))
+        return ended or instance.status
+
+    def _put_back(self) -> str:
+        instance = self.runtime.instance or _missing()
+        return self.machines.put_back(self.profile, instance, tell=self.tell, deadline=Deadline(INSTANCE_S))
+
+    def _change(self, instance: Instance, action: Literal["stop", "suspend"]) -> str:
+        within = Deadline(INSTANCE_S)
+        return self.machines.change(self.profile, instance, action, tell=self.tell, deadline=within)
+
+    def _status_now(self) -> str | None:
+        instance = self.runtime.instance or _missing()
+        try:
+            return self.machines.read(self.profile, instance, tell=self.tell, deadline=Deadline(STOP_S)).status
+        except RemoteRuntimeError as error:
+            return "GONE" if error.code == "instance-not-found" else instance.status
+
+    def _release(self) -> None:
+        self.machines.release(self.profile, self.runtime.instance, Deadline(STOP_S))
+
+
+def _missing() -> NoReturn:
+    raise ValueError("a runtime without a machine has nothing to take down there")

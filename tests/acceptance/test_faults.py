@@ -15,7 +15,7 @@ from remote_runtime.demo.values import OperationFault
 from tests.support.cloud import CloudMachine, cloud_machine
 from tests.support.page import Page
 from tests.support.sshd import Sshd, running_sshd
-from tests.support.world import Done, World
+from tests.support.world import Done, World, eventually
 
 HURRY = "timeouts: {instance: 10s, ssh: 4s, jupyter: 20s, ready: 10s}\n"
 
@@ -51,7 +51,7 @@ def fails(world: World, code: str, *, name: str = "box") -> dict[str, str]:
     assert error["why"] or error["hint"]
     assert "Traceback" not in done.err + done.out
     assert not (world.state / f"{name}.json").exists()
-    assert world.processes() == []
+    eventually(lambda: not world.processes(), within_s=5, what="what ran on the machine ends too")
     return error
 
 
