@@ -6,7 +6,9 @@ import base64
 import http.client
 import itertools
 import json
+import os
 import socket
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -35,8 +37,12 @@ class Answer:
 
 
 def odd_server(**wanted: Any) -> JupyterServer:
-    """A server with the bridge and the odd pages."""
-    return JupyterServer(extensions=("odd_pages",), python_path=(REPOSITORY / "tests" / "support",), **wanted)
+    """A server with the bridge and the odd pages: our environment's, or that of the interpreter that
+    ``BRIDGE_TEST_PYTHON`` names (with ``BRIDGE_TEST_CLASSIC`` its notebook 6), to run the tests on older Jupyters."""
+    python = os.environ.get("BRIDGE_TEST_PYTHON", sys.executable)
+    classic = bool(os.environ.get("BRIDGE_TEST_CLASSIC"))
+    pages = REPOSITORY / "tests" / "support"
+    return JupyterServer(python=python, classic=classic, extensions=("odd_pages",), python_path=(pages,), **wanted)
 
 
 def http_request(

@@ -30,6 +30,7 @@ class JupyterServer:
     ``python``: the interpreter whose Jupyter is started; with another one than ours the bridge is copied beside it as
     ``remote_runtime_bridge``, as it is on a machine. ``classic``: notebook 6's own server instead of jupyter_server.
     ``extra_config``: traits by class, over ours: ``{"ServerApp": {"max_body_size": 1000}}``; None unsets ours.
+    Notebook 6 is given what is meant for ServerApp.
     ``extensions``: further server extensions to enable, importable from ``python_path``.
     """
 
@@ -121,6 +122,7 @@ class JupyterServer:
         directory.mkdir()
         config = {name: dict(traits) for name, traits in self._config().items()}
         for name, traits in self._extra_config.items():
+            name = "NotebookApp" if self._classic and name == "ServerApp" else name
             merged = {**config.get(name, {}), **traits}
             config[name] = {trait: value for trait, value in merged.items() if value is not None}
         name = "jupyter_notebook_config.json" if self._classic else "jupyter_server_config.json"
