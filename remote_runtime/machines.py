@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from . import compute, local, ssh
-from .errors import CloudError
+from .embedded import Embedded
 from .model import Ask, DemoTarget, GceTarget, Instance, LocalTarget, Profile, Run, SshSettings, SshTarget, Tell
-from .processes import detached, has_ended
-from .waits import Deadline, wait_until
+from .waits import Deadline
 
 if TYPE_CHECKING:
     from .runtimes import StateDir
@@ -63,14 +56,14 @@ class Machines:
         if isinstance(target, SshTarget):
             return ssh.resolve(target, profile.ssh, environ=self.environ)[0]
         if isinstance(target, DemoTarget):
-            self._ensure_demo(profile, tell, deadline)
+            self._demo(profile).ensure(tell, deadline, self.environ)
             target = self._demo_target(profile)
         target = replace(target, start=target.start and start)
         found = compute.find(
             target, tell=tell, deadline=deadline, environ=self._cloud_environ(profile), started=started
         )
         if isinstance(profile.target, DemoTarget):
-            return replace(found, kind="demo", port=self._demo(profile)["ssh_port"])
+            return replace(found, kind="demo", port=self._demo(profile).facts()["ssh_port"])
         return replace(found, port=profile.ssh.port or found.port)
 
     def connect(self, profile: Profile, instance: Instance, *, ask: Ask, tell: Tell, deadline: Deadline) -> Session:
@@ -93,7 +86,7 @@ class Machines:
         if isinstance(profile.target, SshTarget):
             return ssh.resolve(profile.target, profile.ssh, environ=self.environ)[1]
         if isinstance(profile.target, DemoTarget):
-            demo = self._demo(profile)
+            demo = self._demo(profile).facts()
             return replace(profile.ssh, user=demo["user"], identity_file=demo["identity_file"], identities_only=True)
         return profile.ssh
 
@@ -120,7 +113,7 @@ class Machines:
 
     def is_there(self, profile: Profile) -> bool:
         """False only for a demo machine that is not running: nothing of ours can be left on it."""
-        return not isinstance(profile.target, DemoTarget) or self._demo_file(profile).exists()
+        return not isinstance(profile.target, DemoTarget) or self._demo(profile).lives()
 
     def release(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
         """End the demo machine; all others are not ours to end. Raises ``CloudError`` or ``DeadlinePassed``."""
@@ -128,79 +121,20 @@ class Machines:
             return
         if instance is not None:
             ssh.forget_pins(self.state.pins, instance.host_key_name)
-        home, pid = self.state.of(profile.name, "machine"), 0
-        if self._demo_file(profile).exists():
-            demo = self._demo(profile)
-            pid = demo["pid"]
-            request = urllib.request.Request(  # noqa: S310  # an http address on loopback, from our own 0600 file
-                demo["shutdown"], data=b"{}", headers={"Content-Type": "application/json"}
-            )
-            try:
-                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
-                    answer.read()
-            except OSError as error:
-                raise CloudError("demo-failed", "The demo machine does not end", str(error)) from error
-        wait_until(lambda: not home.exists() and has_ended(pid), deadline, every_s=0.05, what="ending the demo machine")
+        self._demo(profile).end(deadline)
 
     def _cloud_environ(self, profile: Profile) -> Mapping[str, str]:
         if not isinstance(profile.target, DemoTarget):
             return self.environ
         return {
             **self.environ,
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self._demo(profile)["endpoint"],
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self._demo(profile).facts()["endpoint"],
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         }
 
-    def _demo_file(self, profile: Profile) -> Path:
-        return self.state.of(profile.name, "machine") / "machine.json"
-
-    def _demo(self, profile: Profile) -> dict[str, Any]:
-        try:
-            document = json.loads(self._demo_file(profile).read_bytes())
-        except (OSError, ValueError) as error:
-            raise CloudError(
-                "demo-failed",
-                "The demo machine is gone",
-                str(error),
-                f"`remote-runtime down {profile.name}`, then `remote-runtime up {profile.name}`",
-            ) from error
-        return dict(document)
+    def _demo(self, profile: Profile) -> Embedded:
+        return Embedded(self.state.of(profile.name, "machine"), profile.name)
 
     def _demo_target(self, profile: Profile) -> GceTarget:
-        demo = self._demo(profile)
-        return GceTarget(instance=demo["instance"], project=demo["project"], zone=demo["zone"], connect="external")
-
-    def _ensure_demo(self, profile: Profile, tell: Tell, deadline: Deadline) -> None:
-        if self._demo_file(profile).exists():
-            return
-        tell("Starting the demo machine on this computer")
-        home = self.state.of(profile.name, "machine")
-        complaints = self.state.of(profile.name, "log").with_suffix(".demo-errors")
-        with complaints.open("wb") as stderr:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "remote_runtime.demo", str(home)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                env=dict(self.environ),
-                cwd=os.path.sep,
-                **detached(),
-            )
-
-        def is_ready() -> bool:
-            if child.poll() is not None:
-                why = complaints.read_text(errors="replace").strip().splitlines()
-                raise CloudError(
-                    "demo-failed", "The demo machine did not start", why[-1] if why else "it ended at once"
-                )
-            return self._demo_file(profile).exists()
-
-        try:
-            wait_until(is_ready, deadline, every_s=0.05, what="starting the demo machine")
-        except BaseException:
-            if child.poll() is None:
-                child.terminate()
-                child.wait(10)
-            raise
-        finally:
-            complaints.unlink(missing_ok=True)
+        facts = self._demo(profile).facts()
+        return GceTarget(instance=facts["instance"], project=facts["project"], zone=facts["zone"], connect="external")

@@ -113,7 +113,6 @@ SSH_HOST = Block(
     "Any SSH host.",
     (),
     _GCE_ONLY,
-    {"jump": _only([])},
 )
 LOCAL = Block(LocalTarget, (_kind("local"),), "This machine, without SSH.", (), _GCE_ONLY | _SSH_ONLY)
 DEMO = Block(DemoTarget, (_kind("demo"),), "The emulated machine on loopback.", (), _GCE_ONLY | _SSH_ONLY)

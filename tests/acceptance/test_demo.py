@@ -33,7 +33,7 @@ def test_down_leaves_no_process_no_listener_and_only_the_promised_files(world: W
     assert down.code == 0, down.err
     (stopped,) = down.document["stopped"]
     assert stopped == {"name": "demo", "tunnel": True, "server": "stopped", "instance": "gone"}
-    assert world.processes() == []
+    assert world.running() == []
     assert world.left_files() == LEFT_AFTER_DOWN
     assert (world.state / "known_hosts").read_text().strip() == ""
     assert world.run("down", "demo", "--json").document["stopped"][0]["server"] == "gone", "down twice is success"

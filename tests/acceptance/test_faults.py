@@ -51,7 +51,7 @@ def fails(world: World, code: str, *, name: str = "box") -> dict[str, str]:
     assert error["why"] or error["hint"]
     assert "Traceback" not in done.err + done.out
     assert not (world.state / f"{name}.json").exists()
-    eventually(lambda: not world.processes(), within_s=5, what="what ran on the machine ends too")
+    eventually(lambda: not world.running(), within_s=5, what="what ran on the machine ends too")
     return error
 
 
@@ -260,4 +260,4 @@ def test_a_deadline_for_the_whole_command_undoes_and_says_so(world: World, box: 
     done: Done = world.run("up", "box", "--timeout", "3", "--json")
     box.resume()
     assert done.error["code"] in ("deadline-passed", "ssh-unreachable")
-    assert world.processes() == []
+    assert world.running() == []

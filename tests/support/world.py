@@ -126,6 +126,16 @@ class World:
         """All processes of this world that run: its state directory is in their environment or command line."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
+    def running(self) -> list[str]:
+        """Their command lines, for a person to read."""
+        found = []
+        for process in self.processes():
+            try:
+                found.append(f"{process.pid} {process.status()} {' '.join(process.cmdline())[:300]}")
+            except psutil.NoSuchProcess:
+                continue
+        return found
+
     def keeper(self, name: str) -> psutil.Process:
         return psutil.Process(int(self.file(name)["keeper_pid"]))
 

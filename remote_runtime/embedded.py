@@ -1,0 +1,108 @@
+"""The demo machine process, seen from outside: started, asked, ended. Nothing of ``demo`` is imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import CloudError
+from .model import Tell
+from .processes import detached, has_ended
+from .waits import Deadline, wait_until
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """``home``: its directory, which it makes and removes itself. ``name``: the runtime it serves."""
+
+    home: Path
+    name: str
+
+    def lives(self) -> bool:
+        """Whether it runs; what a killed one left behind does not count."""
+        try:
+            return not has_ended(self.facts()["pid"])
+        except CloudError:
+            return False
+
+    def facts(self) -> dict[str, Any]:
+        """``endpoint``, ``project``, ``zone``, ``instance``, ``ssh_port``, ``user``, ``identity_file``, ``pid``,
+        ``shutdown``. Raises ``CloudError`` ``demo-failed`` when it is gone."""
+        try:
+            return dict(json.loads((self.home / "machine.json").read_bytes()))
+        except (OSError, ValueError) as error:
+            raise CloudError(
+                "demo-failed",
+                "The demo machine is gone",
+                str(error),
+                f"`remote-runtime down {self.name}`, then `remote-runtime up {self.name}`",
+            ) from error
+
+    def ensure(self, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:
+        """Start it if it does not run. Raises ``CloudError`` ``demo-failed`` with its own reason."""
+        if self.lives():
+            return
+        tell("Starting the demo machine on this computer")
+        (self.home / "machine.json").unlink(missing_ok=True)
+        complaints = self.home.with_suffix(".complaints")
+        try:
+            with complaints.open("wb") as stderr:
+                child = self._start(stderr.fileno(), environ)
+            self._wait(child, complaints, deadline)
+        finally:
+            complaints.unlink(missing_ok=True)
+
+    def end(self, deadline: Deadline) -> None:
+        """End it, and wait until nothing of it is left. Raises ``CloudError`` or ``DeadlinePassed``."""
+        pid = 0
+        if self.lives():
+            facts = self.facts()
+            pid = facts["pid"]
+            request = urllib.request.Request(  # noqa: S310  # http on loopback, from its own 0600 file
+                facts["shutdown"], data=b"{}", headers={"Content-Type": "application/json"}
+            )
+            try:
+                with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
+                    answer.read()
+            except OSError as error:
+                raise CloudError("demo-failed", "The demo machine does not end", str(error)) from error
+        elif self.home.exists():
+            shutil.rmtree(self.home, ignore_errors=True)  # of one that was killed; what resists, the wait below tells
+        wait_until(
+            lambda: not self.home.exists() and has_ended(pid), deadline, every_s=0.05, what="ending the demo machine"
+        )
+
+    def _start(self, stderr: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "remote_runtime.demo", str(self.home)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            env=dict(environ),
+            cwd=os.path.sep,
+            **detached(),
+        )
+
+    def _wait(self, child: subprocess.Popen[bytes], complaints: Path, deadline: Deadline) -> None:
+        def is_ready() -> bool:
+            if child.poll() is not None:
+                said = complaints.read_text(errors="replace").strip().splitlines()
+                why = said[-1] if said else f"it ended with {child.returncode}"
+                raise CloudError("demo-failed", "The demo machine did not start", why)
+            return (self.home / "machine.json").exists()
+
+        try:
+            wait_until(is_ready, deadline, every_s=0.05, what="starting the demo machine")
+        except BaseException:
+            if child.poll() is None:
+                child.terminate()
+                child.wait(10)
+            raise

@@ -1,0 +1,122 @@
+"""The other kinds of machine and of tunnel: this computer, an SSH host, sshtunnel, several at once."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.page import Page
+from tests.support.sshd import Sshd, running_sshd
+from tests.support.world import World
+
+
+@pytest.fixture
+def box(world: World) -> Iterator[Sshd]:
+    """An SSH host, known by an alias of ~/.ssh/config."""
+    with tempfile.TemporaryDirectory(prefix="rr-box-") as directory, running_sshd(Path(directory)) as sshd:
+        ssh = world.home / ".ssh"
+        ssh.mkdir(mode=0o700)
+        lines = [f"[127.0.0.1]:{sshd.port} {key}\n" for key in sshd.host_keys]
+        (ssh / "known_hosts").write_text("".join(lines))
+        (ssh / "config").write_text(
+            f"Host gpu\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {sshd.user}\n  IdentityFile {sshd.key_path}\n"
+        )
+        yield sshd
+
+
+def a_cell_runs(url: str) -> None:
+    page = Page(url)
+    kernel = page.start_kernel()
+    assert page.run(kernel, "print(6*7)") == "42"
+    assert page.run_bridged(kernel, "print(6*7)") == "42"
+
+
+def test_this_computer_is_a_runtime_without_ssh(world: World) -> None:
+    world.profile("here", "version: 1\ntarget: {kind: local}\njupyter: {working_dir: ~/work}\n")
+    (world.home / "work").mkdir()
+    a_cell_runs(world.up("here"))
+    assert world.look("here")["target"] == {"kind": "local"}
+    assert world.run("ssh", "here", "--", "exit 5").code == 5
+    assert world.run("down", "here").code == 0
+    assert world.running() == []
+
+
+def test_an_alias_of_the_ssh_config_is_enough(world: World, box: Sshd) -> None:
+    world.profile("gpu", "version: 1\ntarget: {kind: ssh, host: gpu}\n")
+    a_cell_runs(world.up("gpu"))
+    assert box.logins() == 1
+    done = world.run("ssh", "gpu", "--", "echo $((6 * 7)); exit 3")
+    assert (done.code, done.out) == (3, "42\n")
+
+
+def test_a_host_behind_another_is_reached_through_it(world: World, box: Sshd) -> None:
+    world.profile("far", "version: 1\ntarget: {kind: ssh, host: gpu, jump: [gpu]}\n")
+    a_cell_runs(world.up("far"))
+    assert box.logins() == 2, "one for each hop"
+
+
+def test_the_sshtunnel_engine_carries_cells_on_a_login_of_its_own_and_says_so(world: World, box: Sshd) -> None:
+    world.profile("gpu", "version: 1\ntarget: {kind: ssh, host: gpu}\nforward: {engine: sshtunnel}\n")
+    done = world.run("up", "gpu")
+    assert done.code == 0, done.err
+    assert "Logging in a second time, for sshtunnel" in done.err
+    a_cell_runs(done.out.strip())
+    assert box.logins() == 2
+
+
+def test_an_extra_forward_leads_to_another_port_of_the_machine(world: World, box: Sshd) -> None:
+    world.profile("gpu", "version: 1\ntarget: {kind: ssh, host: gpu}\n")
+    with socket.create_server(("127.0.0.1", 0)) as service:
+        remote = service.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            local = probe.getsockname()[1]
+        world.up("gpu", "--port-forward", f"{local}:{remote}")
+        with socket.create_connection(("127.0.0.1", local), timeout=10) as client:
+            answering, _ = service.accept()
+            with answering:
+                client.sendall(b"ping")
+                assert answering.recv(4) == b"ping"
+                answering.sendall(b"pong")
+                client.settimeout(10)
+                assert client.recv(4) == b"pong"
+
+
+def test_several_profiles_come_up_together_and_go_down_together(world: World, box: Sshd) -> None:
+    for name in ("one", "two"):
+        world.profile(name, "version: 1\ntarget: {kind: ssh, host: gpu}\n")
+    done = world.run("up", "one", "two")
+    assert done.code == 0, done.err
+    urls = dict(line.split("\t") for line in done.out.splitlines())
+    assert sorted(urls) == ["one", "two"]
+    assert urls["one"] != urls["two"]
+    for url in urls.values():
+        assert Page(url).ask("GET", "/api/kernelspecs")[0] == 200
+    down = world.run("down", "--all", "--json")
+    assert {each["server"] for each in down.document["stopped"]} == {"stopped"}
+    assert world.running() == []
+
+
+def test_one_of_several_that_fails_does_not_keep_the_others_down(world: World, box: Sshd) -> None:
+    world.profile("good", "version: 1\ntarget: {kind: ssh, host: gpu}\n")
+    world.profile("bad", "version: 1\ntarget: {kind: ssh, host: gpu}\njupyter: {python: /nowhere}\n")
+    done = world.run("up", "good", "bad", "--json")
+    assert done.code == 1
+    assert done.error["code"] == "python-missing"
+    assert [runtime["name"] for runtime in done.document["runtimes"]] == ["good"]
+
+
+def test_a_changed_local_port_moves_the_tunnel_and_keeps_the_kernels(world: World, box: Sshd) -> None:
+    world.profile("gpu", "version: 1\ntarget: {kind: ssh, host: gpu}\n")
+    before = Page(world.up("gpu"))
+    kernel = before.start_kernel()
+    before.run(kernel, "kept = 42")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    after = Page(world.up("gpu", "--port", str(port)))
+    assert after.host == f"localhost:{port}"
+    assert after.token == before.token
+    assert after.run(kernel, "print(kept)") == "42"
