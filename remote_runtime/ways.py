@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from . import ssh
+from .errors import SshError
 from .machines import Machines, Session
 from .model import Instance, LocalTarget, Profile, Tell
-from .tunnel.identity import Stream
-from .tunnel.pump import Way
+from .tunnel.identity import Proof, Stream
+from .tunnel.pump import Lane, Way
 from .waits import Deadline
 
 DIAL_S = 15.0
@@ -37,6 +39,8 @@ def open_way(
 ) -> OpenWay:
     """The way the profile's ``forward.engine`` asks for. Raises ``SshError``."""
     if profile.forward.engine != "sshtunnel" or isinstance(profile.target, LocalTarget):
+        if not session.is_fast and not isinstance(profile.target, LocalTarget):
+            _without_lanes(profile, tell)
         return SessionWay(session, "127.0.0.1", port)
     tunnel = ssh.open_sshtunnel(
         instance,
@@ -50,13 +54,21 @@ def open_way(
     return TunnelWay(tunnel, session, port)
 
 
+def _without_lanes(profile: Profile, tell: Tell) -> None:
+    why = "the SSH server offers no AES-GCM"
+    if profile.forward.engine == "fast":
+        raise SshError("ssh-refused", "The fast engine cannot be used here", why, "`forward.engine: auto`")
+    tell(f"Forwarding more slowly than usual: {why}")
+
+
 @dataclass(frozen=True)
 class SessionWay:
-    """A channel of the one authenticated connection for each local connection."""
+    """A channel of the one authenticated connection for each local connection. ``plain``: without the fast engine."""
 
     session: Session
     host: str
     port: int
+    plain: bool = False
 
     @property
     def closed(self) -> bool:
@@ -65,8 +77,13 @@ class SessionWay:
     def dial(self) -> Stream:
         return self.session.dial(self.host, self.port, within_s=DIAL_S)
 
+    def lane(self, prove: Callable[[], Proof] | None) -> Lane | None:
+        if self.plain:
+            return None
+        return self.session.lane(self.host, self.port, prove=prove, keep_ready=prove is not None)
+
     def to(self, host: str, port: int) -> SessionWay:
-        return SessionWay(self.session, host, port)
+        return SessionWay(self.session, host, port, self.plain)
 
     def close(self) -> None:
         """The session is its owner's to close."""
@@ -87,8 +104,11 @@ class TunnelWay:
     def dial(self) -> Stream:
         return self.tunnel.dial()
 
+    def lane(self, prove: Callable[[], Proof] | None) -> None:
+        """sshtunnel has a thread for each connection."""
+
     def to(self, host: str, port: int) -> SessionWay:
-        return SessionWay(self.session, host, port)
+        return SessionWay(self.session, host, port, plain=True)
 
     def close(self) -> None:
         self.tunnel.close()

@@ -165,7 +165,6 @@ FORWARD = Block(
     ),
     "What is forwarded from here to the machine.",
     (_one_use_of_a_port,),
-    not_yet={"engine": _only("auto", "sshtunnel")},
 )
 COLAB = Block(
     ColabSettings,

@@ -17,6 +17,8 @@ from ..errors import DeadlinePassed, SshError
 from ..untrusted import clean_line
 from ..waits import Deadline
 from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel
+from .engine.hook import FastPacketizer
+from .engine.loop import Loop
 from .packets import BoundedPacketizer
 
 _CIPHERS = (
@@ -45,8 +47,10 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             sock,
             default_window_size=WINDOW_BYTES,
             default_max_packet_size=PACKET_BYTES,
-            packetizer_class=BoundedPacketizer,
+            packetizer_class=FastPacketizer if isinstance(sock, socket.socket) else BoundedPacketizer,
         )
+        if isinstance(self.packetizer, FastPacketizer):
+            self.packetizer.gate = self.clear_to_send
         self.packetizer.stalled = self._stalled
         self.patience = self.packetizer.patience
         self._disconnect_text = ""
@@ -75,6 +79,11 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
                 raise TimeoutError("the server does not greet")
         if not self.active or not self.initial_kex_done:
             raise self.saved_exception or EOFError("the connection was closed")
+
+    @property
+    def loop(self) -> Loop | None:
+        """What moves forwarded connections; None where the server offers no AES-GCM."""
+        return self.packetizer.loop if isinstance(self.packetizer, FastPacketizer) else None
 
     def open(self, kind: str, deadline: Deadline, target: tuple[str, int] | None = None) -> LinkChannel:
         """A new channel; its ``refusal`` is set when the server refused.
@@ -191,6 +200,18 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             raise self.lost()
 
     # What follows replaces methods of paramiko that wait without a bound or share one slot among all threads.
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            if isinstance(self.packetizer, FastPacketizer):
+                self.packetizer.end()
+
+    def _activate_outbound(self) -> None:
+        if isinstance(self.packetizer, FastPacketizer):
+            self.packetizer.agreed((self.local_cipher, self.remote_cipher))
+        super()._activate_outbound()
 
     def _send_user_message(self, data: paramiko.Message) -> None:
         if threading.current_thread() is self:

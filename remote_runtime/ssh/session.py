@@ -6,17 +6,21 @@ from collections.abc import Callable, Sequence
 
 import paramiko
 
-from ..errors import DeadlinePassed, HealthError, SshError
+from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
 from ..model import Outcome
+from ..untrusted import clean_line
 from ..waits import Deadline
 from .channel import LinkChannel
 from .command import run_command
+from .engine.client import Proof
+from .engine.lane import Lane
 from .known_hosts import HostKey
 from .link import Link
 from .stream import ChannelStream
 
 _ADMINISTRATIVELY_PROHIBITED = 1  # RFC 4254 5.1
 _CONNECT_FAILED = 2
+_NAGLE_S = 15.0
 
 
 class Session:
@@ -31,6 +35,7 @@ class Session:
         self.key = key
         self._link = link
         self._release = release
+        self._ran = False
 
     def __enter__(self) -> Session:
         return self
@@ -47,6 +52,11 @@ class Session:
         """Empty while it is open."""
         return self._link.why_ended()
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether it has lanes: both ends know AES-GCM."""
+        return self._link.loop is not None
+
     def close(self) -> None:
         self._link.end()
         self._release()
@@ -60,6 +70,7 @@ class Session:
         self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
     ) -> Outcome:
         """See ``model.Run``."""
+        self._ran = True
         return run_command(self._link, command, stdin=stdin, on_line=on_line, deadline=deadline)
 
     def dial(self, host: str, port: int, *, within_s: float) -> ChannelStream:
@@ -74,14 +85,32 @@ class Session:
             raise HealthError("not-answering", f"{where} does not answer", f"nothing within {within_s:g} s") from error
         if channel.refusal is None:
             return ChannelStream(channel)
-        reason, text = channel.refusal
-        if reason == _CONNECT_FAILED:
-            raise HealthError(
-                "not-answering", f"{where} does not answer", text[:1].lower() + text[1:] or "the connection failed"
-            )
-        if reason == _ADMINISTRATIVELY_PROHIBITED:
-            text = "its configuration forbids forwarding (AllowTcpForwarding, PermitOpen)"
-        raise SshError("ssh-refused", f"The machine's SSH server does not connect to {where}", text)
+        raise _refusal(where, *channel.refusal)
+
+    def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool = True) -> Lane | None:
+        """What carries local connections to ``host``:``port`` of the machine by itself; None when the server offers no
+        AES-GCM. Each is proved first, if ``prove`` is given; some channels are kept ready for the next ones.
+
+        Raises ``SshError`` ``ssh-unreachable``.
+        """
+        loop = self._link.loop
+        if loop is None:
+            return None
+        self._end_nagle()
+        where = f"{host}:{port} on the machine"
+        return loop.lane(
+            host,
+            port,
+            prove=prove,
+            keep_ready=keep_ready,
+            explain=lambda reason, text: _refusal(where, reason, clean_line(text, 200)),
+            lost=self._link.lost,
+        )
+
+    def _end_nagle(self) -> None:
+        """sshd delays small packets until the connection has run something; every exchange would take 40 ms more."""
+        if not self._ran:
+            self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=Deadline(_NAGLE_S))
 
     def open_channel(self, host: str, port: int, deadline: Deadline) -> LinkChannel:
         """For the next hop: a channel that only the caller uses. Its ``refusal`` is set when it was refused."""
@@ -95,3 +124,12 @@ class Session:
         from .shell import run_shell
 
         return run_shell(self._link, command)
+
+
+def _refusal(where: str, reason: int, text: str) -> RemoteRuntimeError:
+    if reason == _CONNECT_FAILED:
+        why = text[:1].lower() + text[1:] or "the connection failed"
+        return HealthError("not-answering", f"{where} does not answer", why)
+    if reason == _ADMINISTRATIVELY_PROHIBITED:
+        text = "its configuration forbids forwarding (AllowTcpForwarding, PermitOpen)"
+    return SshError("ssh-refused", f"The machine's SSH server does not connect to {where}", text)

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from ..errors import RemoteRuntimeError
 from ..model import Secret
 from ..waits import Deadline
-from .identity import Stream, prove
-from .pump import Way, pump, reset
+from .identity import Proof, Stream, prove
+from .pump import Lane, Way, pump, reset
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1024
@@ -39,6 +39,7 @@ class Front:
         self._listeners = listeners
         self._way: Way | None = None
         self._token: Secret | None = None
+        self._lane: Lane | None = None
         self._changed = threading.Condition()
         self._generation = 0
         self._waiting = 0
@@ -48,16 +49,23 @@ class Front:
         self._acceptor.start()
 
     def through(self, way: Way, token: Secret | None) -> None:
-        """Lead connections this way from now on, those that wait first."""
+        """Lead connections this way from now on, those that wait first. Raises ``RemoteRuntimeError``."""
+        same = self._way is way and self._token == token and self._lane is not None and not self._lane.closed
+        lane = self._lane if same else way.lane((lambda: Proof(token)) if token is not None else None)
         with self._changed:
+            before, self._lane = self._lane, lane
             self._way, self._token, self.failure = way, token, None
             self._changed.notify_all()
+        if before is not None and before is not lane:
+            before.close()
 
     def hold(self) -> None:
         """There is no way now: reset what is under way, let new connections wait."""
         with self._changed:
-            self._way = None
+            lane, self._way, self._lane = self._lane, None, None
             self._generation += 1
+        if lane is not None:
+            lane.close()
 
     def close(self) -> None:
         self._closing.set()
@@ -83,32 +91,53 @@ class Front:
                         self._start(client)
 
     def _start(self, client: socket.socket) -> None:
-        if len(self._threads) >= MOST_CONNECTIONS:
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        lane = self._lane
+        if lane is not None:
+            lane.carry(client, refused=self._refused, ended=self._ended)
+        elif len(self._threads) >= MOST_CONNECTIONS:
             reset(client)
-            return
-        thread = threading.Thread(target=self._serve, args=(client,), daemon=True, name=f"front-{self.port}-conn")
+        else:
+            self._in_thread(lambda: self._serve(client))
+
+    def _in_thread(self, work: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                work()
+            finally:
+                self._threads.discard(thread)
+
+        thread = threading.Thread(target=run, daemon=True, name=f"front-{self.port}-conn")
         self._threads.add(thread)
         thread.start()
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            client.setblocking(False)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            way, token, generation = self._wait_for_way()
+            way, token, lane, generation = self._wait_for_way()
+            if lane is not None:
+                lane.carry(client, refused=self._refused, ended=self._ended)
+                return
             stream = self._dial(way, token)
-            carried = pump(client, stream, way, lambda: self._generation != generation)
-            self.empty += carried == 0
+            self._ended(pump(client, stream, way, lambda: self._generation != generation))
         except RemoteRuntimeError as error:
-            log.info("a connection could not be led to the machine: %s", error)
-            refuse(client, error, http=self._http)
+            self._refused(client, error)
+            return
         except OSError as error:
             log.info("a connection ended: %s", error)
             reset(client)
-        finally:
-            client.close()
-            self._threads.discard(threading.current_thread())
+        client.close()
 
-    def _wait_for_way(self) -> tuple[Way, Secret | None, int]:
+    def _ended(self, client_bytes: int) -> None:
+        self.empty += client_bytes == 0
+
+    def _refused(self, client: socket.socket, error: RemoteRuntimeError) -> None:
+        log.info("a connection could not be led to the machine: %s", error)
+        self.failure = error
+        self.on_failure(error)
+        self._in_thread(lambda: refuse(client, error, http=self._http))
+
+    def _wait_for_way(self) -> tuple[Way, Secret | None, Lane | None, int]:
         until = time.monotonic() + WAITING_S
         with self._changed:
             self._waiting += 1
@@ -118,28 +147,23 @@ class Front:
                     if self._closing.is_set() or left <= 0 or self._waiting > MOST_WAITING:
                         raise ConnectionError("there is no way to the machine")
                     self._changed.wait(min(left, 1.0))
-                return self._way, self._token, self._generation
+                return self._way, self._token, self._lane, self._generation
             finally:
                 self._waiting -= 1
 
     def _dial(self, way: Way, token: Secret | None) -> Stream:
-        try:
-            stream = way.dial()
-            if token is not None:
-                try:
-                    prove(stream, token, Deadline(DIAL_S))
-                except BaseException:
-                    stream.close()
-                    raise
-        except RemoteRuntimeError as error:
-            self.failure = error
-            self.on_failure(error)
-            raise
+        stream = way.dial()
+        if token is not None:
+            try:
+                prove(stream, token, Deadline(DIAL_S))
+            except BaseException:
+                stream.close()
+                raise
         return stream
 
 
 def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
-    """Tell a browser why there is no answer; reset what is not HTTP."""
+    """Tell a browser why there is no answer; reset what is not HTTP. Closes it in either case."""
     if not http:
         reset(client)
         return
@@ -148,7 +172,7 @@ def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> N
         f"HTTP/1.1 502 {error.code}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    with contextlib.suppress(OSError):  # a browser that left needs no answer
+    with client, contextlib.suppress(OSError):  # a browser that left needs no answer
         client.settimeout(2.0)
         client.sendall(head.encode() + body)
         client.shutdown(socket.SHUT_WR)

@@ -33,25 +33,68 @@ class Stream(Protocol):
     def close(self) -> None: ...
 
 
+class Proof:
+    """Whether the other end of one connection knows the token, without the connection: say ``request``, feed the
+    answer."""
+
+    def __init__(self, token: Secret) -> None:
+        nonce = secrets.token_hex(32)
+        self.request = f"GET /api/remote-runtime/identity?nonce={nonce} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        key, words = token.reveal().encode(), b"remote-runtime-identity:" + nonce.encode()
+        self._expected = hmac.new(key, words, hashlib.sha256).hexdigest().encode()
+        self._seen = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Whether it has proved itself; the connection is then ready for a request.
+
+        Raises ``HealthError`` ``stranger-answered``, and what our own local end says when it cannot lead there
+        (``front.refuse``).
+        """
+        self._seen += data
+        answer = _parse(self._seen)
+        if answer is None:
+            return False
+        status, reason, body = answer
+        if status == 502 and reason in CODES:
+            raise _refused(reason, body)
+        try:
+            said = json.loads(body)["hmac"] if status == 200 else None
+        except (ValueError, KeyError, TypeError):
+            said = None
+        if not isinstance(said, str) or not hmac.compare_digest(said.encode(), self._expected):
+            raise _stranger(f"it answered {status} without a proof that it knows our token")
+        return True
+
+    def cut_short(self) -> HealthError:
+        """What it means that the connection ended before the answer did."""
+        why = f"after {len(self._seen)} bytes of its answer"
+        return HealthError("not-answering", "Jupyter closed the connection", why)
+
+
 def prove(stream: Stream, token: Secret, deadline: Deadline) -> None:
     """Returns when the other end has proved itself; ``stream`` is then ready for a request.
 
-    Raises ``HealthError``: ``stranger-answered``, or ``not-answering`` when nothing came before the deadline; and
-    what our own local end says when it cannot lead there (``front.refuse``).
+    Raises what ``Proof.feed`` raises, and ``HealthError`` ``not-answering`` when nothing came before the deadline.
     """
-    nonce = secrets.token_hex(32)
-    request = f"GET /api/remote-runtime/identity?nonce={nonce} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-    expected = hmac.new(token.reveal().encode(), b"remote-runtime-identity:" + nonce.encode(), hashlib.sha256)
-    _send_all(stream, request, deadline)
-    status, reason, body = _read_answer(stream, deadline)
-    if status == 502 and reason in CODES:
-        raise _refused(reason, body)
-    try:
-        answer = json.loads(body)["hmac"] if status == 200 else None
-    except (ValueError, KeyError, TypeError):
-        answer = None
-    if not isinstance(answer, str) or not hmac.compare_digest(answer.encode(), expected.hexdigest().encode()):
-        raise _stranger(f"it answered {status} without a proof that it knows our token")
+    proof = Proof(token)
+    _send_all(stream, proof.request, deadline)
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            if deadline.passed():
+                raise _silent()
+            deadline.check()
+            selector.select(min(0.5, deadline.remaining_s()))
+            try:
+                more = stream.recv(4096)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
+            if not more:
+                raise proof.cut_short()
+            if proof.feed(more):
+                return
 
 
 def _send_all(stream: Stream, data: bytes, deadline: Deadline) -> None:
@@ -64,31 +107,6 @@ def _send_all(stream: Stream, data: bytes, deadline: Deadline) -> None:
             deadline.pause(0.01)
         except OSError as error:
             raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
-
-
-def _read_answer(stream: Stream, deadline: Deadline) -> tuple[int, str, bytes]:
-    seen = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while True:
-            answer = _parse(seen)
-            if answer is not None:
-                return answer
-            if deadline.passed():
-                raise _silent()
-            deadline.check()
-            selector.select(min(0.5, deadline.remaining_s()))
-            try:
-                more = stream.recv(4096)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
-            if not more:
-                raise HealthError(
-                    "not-answering", "Jupyter closed the connection", f"after {len(seen)} bytes of its answer"
-                )
-            seen += more
 
 
 def _parse(seen: bytes) -> tuple[int, str, bytes] | None:

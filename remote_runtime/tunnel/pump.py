@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from .identity import Stream
+from ..errors import RemoteRuntimeError
+from .identity import Proof, Stream
 
 PIECE = 256 << 10
 
@@ -24,6 +25,28 @@ class Way(Protocol):
 
     def dial(self) -> Stream:
         """A new connection. Raises ``RemoteRuntimeError``."""
+
+    def lane(self, prove: Callable[[], Proof] | None) -> Lane | None:
+        """What carries connections without a thread for each, if this way has that. Raises ``RemoteRuntimeError``."""
+
+
+class Lane(Protocol):
+    """Takes local connections over and moves their bytes itself, after the proof that was asked for."""
+
+    closed: bool
+
+    def carry(
+        self,
+        sock: socket.socket,
+        *,
+        refused: Callable[[socket.socket, RemoteRuntimeError], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        """``sock`` is the lane's until ``refused`` gives it back; ``ended`` is told the number of the client's bytes.
+        One of them is called, once, in another thread, which they must not hold up."""
+
+    def close(self) -> None:
+        """Reset what it carries."""
 
 
 def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool]) -> int:

@@ -136,7 +136,7 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
         ("forward: {local_port: [9, 8]}", "the range [9, 8] runs backwards; [8, 9]"),
         ("forward: {local_port: [9]}", "a range has two ports, not 1"),
         ("forward: {local_port: any}", "auto or a number from 1 to 65535"),
-        ("forward: {engine: fast}", "not supported by version 0.1; only auto or sshtunnel"),
+        ("forward: {engine: slow}", "auto, fast or sshtunnel"),
         ("forward: {extra: [22:22]}", "forward.extra[0]: is a number to YAML, not text; put it in quotes"),
         ("forward: {extra: ['1:2:3:4']}", "LOCAL:REMOTE or LOCAL:HOST:REMOTE"),
         ("forward: {extra: ['0:80']}", "\"0:80\" is not a forward"),

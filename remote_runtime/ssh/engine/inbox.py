@@ -1,0 +1,69 @@
+"""What arrives: bytes of the socket, cut into packets and opened, without a copy of the data in them."""
+
+from __future__ import annotations
+
+import socket
+
+from .gcm import LARGEST_PACKET, LENGTH_BYTES, TAG_BYTES, Opener, packet_bytes
+
+_RAW_BYTES = 1 << 20
+_PLAIN_BYTES = 1 << 20
+
+
+class Inbox:
+    """``opener`` is replaced when keys are renewed. ``taken_bytes``: opened since then."""
+
+    def __init__(self, opener: Opener) -> None:
+        self.opener = opener
+        self.taken_bytes = 0
+        self._raw = memoryview(bytearray(_RAW_BYTES))
+        self._start = self._end = 0
+        self._plain = memoryview(bytearray(_PLAIN_BYTES))
+        self._used = 0
+
+    def renew(self, opener: Opener) -> None:
+        self.opener = opener
+        self.taken_bytes = 0
+
+    def fill(self, sock: socket.socket) -> None:
+        """One read. Raises ``EOFError`` at the end, ``OSError``; nothing to read is no error."""
+        if self._start:
+            rest = self._end - self._start
+            if rest:
+                self._raw[:rest] = bytes(self._raw[self._start : self._end])
+            self._start, self._end = 0, rest
+        try:
+            count = sock.recv_into(self._raw[self._end :])
+        except (BlockingIOError, InterruptedError):
+            return
+        if count == 0:
+            raise EOFError
+        self._end += count
+
+    def next(self) -> memoryview | None:
+        """The payload of the next packet, None when none is complete. The view holds until ``forget``.
+
+        Raises ``BadPacket``.
+        """
+        start = self._start
+        available = self._end - start
+        if available < LENGTH_BYTES:
+            return None
+        total = packet_bytes(self._raw[start : start + LENGTH_BYTES])
+        if available < total:
+            return None
+        end = start + total
+        plain = self._plain[self._used : self._used + total - LENGTH_BYTES - TAG_BYTES]
+        payload = self.opener.open(self._raw[start:end], plain)
+        self._start = end
+        self._used += payload + 1
+        self.taken_bytes += total
+        return plain[1 : 1 + payload]
+
+    def full(self) -> bool:
+        """Whether ``forget`` is due before ``next``."""
+        return self._used > _PLAIN_BYTES - LARGEST_PACKET
+
+    def forget(self) -> None:
+        """The views that ``next`` gave are used up."""
+        self._used = 0

@@ -1,0 +1,186 @@
+"""The connections to one port of the machine, and the channels kept ready for those to come.
+
+Opening a channel costs a round trip, and proving who listens another. A page opens connections in bursts, so some
+channels are opened and proved in advance, as many as were lately needed at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from ...errors import RemoteRuntimeError
+from .client import Client, Proof
+from .flow import Floor, Flow
+
+log = logging.getLogger(__name__)
+FEWEST_READY = 4
+MOST_READY = 32
+_IDLE_S = 300.0
+_FEWER_AFTER_S = 10.0
+_RETRY_S = 1.0
+_LONGEST_RETRY_S = 30.0
+_MOST_OPENING = 256
+
+
+class Host(Floor, Protocol):
+    """What the loop does for its lanes."""
+
+    def crowded(self) -> bool: ...
+    def call_soon(self, call: Callable[[], None]) -> bool: ...
+
+
+class Lane:
+    """``carry`` and ``close`` may be called from any thread, everything else from the loop's. ``explain`` makes an
+    error of a refused channel, ``lost`` of a link that is gone. ``prove``: None where nothing has to be proved.
+    ``keep_ready``: not for servers that speak first, or mind a connection that says nothing."""
+
+    def __init__(
+        self,
+        loop: Host,
+        host: str,
+        port: int,
+        *,
+        prove: Callable[[], Proof] | None,
+        keep_ready: bool,
+        explain: Callable[[int, str], RemoteRuntimeError],
+        lost: Callable[[], RemoteRuntimeError],
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.closed = False
+        self._loop = loop
+        self._prove = prove
+        self._keeps_ready = keep_ready
+        self._explain = explain
+        self._lost = lost
+        self._flows: set[Flow] = set()
+        self._ready: deque[Flow] = deque()
+        self._waiting: deque[Client] = deque()
+        self._opening: set[Flow] = set()
+        self._wanted = FEWEST_READY if keep_ready else 0
+        self._used_at = self._short_at = time.monotonic()
+        self._retry_s = _RETRY_S
+        self._retry_at = 0.0
+        loop.call_soon(self._refill)
+
+    def carry(
+        self,
+        sock: socket.socket,
+        *,
+        refused: Callable[[socket.socket, RemoteRuntimeError], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        """Lead this connection to the machine. See ``Client``."""
+        client = Client(sock, refused, ended)
+        if not self._loop.call_soon(lambda: self._take(client)):
+            client.refuse(self._lost())
+
+    def close(self) -> None:
+        """Reset all its connections. The next ones are refused."""
+        self.closed = True
+        self._loop.call_soon(self.end)
+
+    # ── in the loop's thread
+
+    @property
+    def is_over(self) -> bool:
+        return self.closed and not self._flows
+
+    def end(self) -> None:
+        self.closed = True
+        for client in self._take_all_waiting():
+            client.refuse(self._lost())
+        for flow in list(self._flows):
+            flow.end()
+
+    def tick(self, now: float) -> None:
+        """About once a second."""
+        for flow in list(self._flows):
+            flow.check(now)
+        if now - self._used_at > _IDLE_S:
+            self._wanted = 0
+        elif now - self._short_at > _FEWER_AFTER_S and self._wanted > FEWEST_READY:
+            self._wanted = max(FEWEST_READY, self._wanted // 2)
+            self._short_at = now
+        while len(self._ready) > self._wanted:
+            self._ready.popleft().end()
+        self._refill()
+
+    def _take(self, client: Client) -> None:
+        if self.closed:
+            client.refuse(self._lost())
+            return
+        if self._loop.crowded():
+            client.reset()
+            return
+        self._used_at = time.monotonic()
+        if self._keeps_ready:
+            self._wanted = max(self._wanted, FEWEST_READY)
+        while self._ready:
+            flow = self._ready.pop()  # the one that waited shortest is the least likely to be given up
+            if flow.is_ready:
+                flow.begin(client, waited=True)
+                self._refill()
+                return
+        if self._keeps_ready:
+            self._short_at = self._used_at
+            self._wanted = min(MOST_READY, self._wanted * 2)
+        self._waiting.append(client)
+        self._refill()
+
+    def _refill(self) -> None:
+        if self.closed:
+            return
+        spare = self._wanted - len(self._ready) if time.monotonic() >= self._retry_at else 0
+        needed = min(len(self._waiting) + max(0, spare), _MOST_OPENING)
+        while len(self._opening) < needed and not self._loop.crowded():
+            flow = Flow(self._loop, self, self._prove() if self._prove else None)
+            self._flows.add(flow)
+            self._opening.add(flow)
+
+    def _take_all_waiting(self) -> list[Client]:
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
+    # ── what its flows tell
+
+    def on_ready(self, flow: Flow) -> None:
+        self._opening.discard(flow)
+        self._retry_s, self._retry_at = _RETRY_S, 0.0
+        if self._waiting:
+            flow.begin(self._waiting.popleft(), waited=False)
+        elif len(self._ready) < self._wanted:
+            self._ready.append(flow)
+        else:
+            flow.end()
+
+    def on_refused(self, flow: Flow, reason: int, text: str) -> None:
+        self.on_failed(flow, self._explain(reason, text))
+
+    def on_failed(self, flow: Flow, error: RemoteRuntimeError) -> None:
+        """Whoever has waited longest is told; without anybody waiting, new ones are opened ever more rarely."""
+        self._opening.discard(flow)
+        log.info("no connection to %s:%d: %s", self.host, self.port, error)
+        self._retry_at = time.monotonic() + self._retry_s
+        self._retry_s = min(_LONGEST_RETRY_S, 2 * self._retry_s)
+        if self._waiting:
+            self._waiting.popleft().refuse(error)
+        self._refill()
+
+    def on_stale(self, client: Client) -> None:
+        """It gets a channel that was opened for it."""
+        self._waiting.appendleft(client)
+        self._refill()
+
+    def on_over(self, flow: Flow) -> None:
+        self._flows.discard(flow)
+        self._opening.discard(flow)
+        if flow in self._ready:
+            self._ready.remove(flow)
+        self._refill()

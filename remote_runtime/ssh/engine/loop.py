@@ -1,0 +1,246 @@
+"""The loop: one thread that waits for the link and all local connections, and moves what can be moved.
+
+It runs inside paramiko's own thread, whenever that asks for the next message (``hook``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from ...errors import RemoteRuntimeError
+from . import wire
+from .channel import Channel
+from .client import Proof
+from .flow import Flow
+from .gcm import BadPacket
+from .inbox import Inbox
+from .lane import Lane
+from .outbox import Outbox, Slots
+from .windows import MOST_CHANNELS, Delay, Pool
+
+_QUEUED_BYTES = 256 << 10
+_TICK_S = 0.5
+_STALL_S = 30.0
+
+
+class Gate(Protocol):
+    """Whether messages of channels may be sent: not while keys are being renewed (RFC 4253 7.1)."""
+
+    def is_set(self) -> bool: ...
+
+
+class Loop:
+    """``sock``: the link's, non-blocking. ``call_soon`` may be used from any thread."""
+
+    def __init__(self, sock: socket.socket, inbox: Inbox, outbox: Outbox, gate: Gate) -> None:
+        self.pool = Pool()
+        self.delay = Delay()
+        self._sock = sock
+        self._inbox = inbox
+        self._outbox = outbox
+        self._gate = gate
+        self._held: deque[bytes] = deque()
+        self._slots = Slots()
+        self._lanes: list[Lane] = []
+        self._channels: dict[int, Channel] = {}
+        self._next_number = wire.FIRST_NUMBER
+        self._marked: dict[Flow, None] = {}
+        self._blocked: dict[Flow, None] = {}
+        self._calls: deque[Callable[[], None]] = deque()
+        self._calls_lock = threading.Lock()
+        self._over = False
+        self._bell, self._button = socket.socketpair()
+        self._pressed = False
+        self._selector = selectors.DefaultSelector()
+        self._watched: dict[socket.socket, int] = {}
+        for end in (self._bell, self._button):
+            end.setblocking(False)
+        self._selector.register(self._bell, selectors.EVENT_READ, self._answer_bell)
+        self._selector.register(sock, selectors.EVENT_READ, self._move_link)
+        self._link_events = selectors.EVENT_READ
+        self.heard_at = self._ticked_at = self._moved_at = time.monotonic()
+
+    # ── for other threads
+
+    def call_soon(self, call: Callable[[], None]) -> bool:
+        """In the loop's thread. False when the loop has ended, ``call`` is not called then."""
+        with self._calls_lock:
+            if self._over:
+                return False
+            self._calls.append(call)
+        self.wake()
+        return True
+
+    def wake(self) -> None:
+        if not self._pressed:
+            self._pressed = True
+            with contextlib.suppress(OSError):  # full: it will wake up; closed: it has ended
+                self._button.send(b"!")
+
+    def lane(
+        self,
+        host: str,
+        port: int,
+        *,
+        prove: Callable[[], Proof] | None,
+        keep_ready: bool,
+        explain: Callable[[int, str], RemoteRuntimeError],
+        lost: Callable[[], RemoteRuntimeError],
+    ) -> Lane:
+        """See ``Lane``."""
+        lane = Lane(self, host, port, prove=prove, keep_ready=keep_ready, explain=explain, lost=lost)
+        self.call_soon(lambda: self._lanes.append(lane))
+        return lane
+
+    # ── for the hook, in the loop's thread
+
+    def turn(self) -> None:
+        """Wait until something can be moved, at most half a second, and move it.
+
+        Raises ``EOFError``, ``OSError``, ``BadPacket``.
+        """
+        self._send()
+        for key, events in self._selector.select(_TICK_S):
+            key.data(events)
+        now = time.monotonic()
+        if now - self._ticked_at >= _TICK_S:
+            self._tick(now)
+
+    def receive(self, message: memoryview) -> bool:
+        """Whether this message was for a channel of ours. Raises ``BadPacket``."""
+        kind = message[0]
+        if not wire.OPEN_CONFIRMATION <= kind <= wire.REQUEST_FAILURE:
+            return False
+        number = wire.number(message, 1)
+        if number < wire.FIRST_NUMBER:
+            return False
+        channel = self._channels.get(number)
+        if channel is None:
+            raise BadPacket(f"message {kind} for a channel that is not open")
+        channel.receive(kind, message)
+        return True
+
+    def deliver(self) -> None:
+        """Before the views of what was received end."""
+        marked, self._marked = self._marked, {}
+        for flow in marked:
+            flow.deliver()
+
+    def end(self) -> None:
+        """The link is gone: whoever waits is told, whoever was served is reset."""
+        with self._calls_lock:
+            if self._over:
+                return
+            self._over = True
+        self._marked.clear()
+        self._run_calls()
+        for lane in self._lanes:
+            lane.end()
+        self._selector.close()
+        self._bell.close()
+        self._button.close()
+
+    # ── for lanes, flows and channels
+
+    def enter(self, channel: Channel) -> int:
+        number = self._next_number
+        self._next_number += 1
+        self._channels[number] = channel
+        return number
+
+    def leave(self, number: int) -> None:
+        del self._channels[number]
+
+    def crowded(self) -> bool:
+        """So many channels only are sure of a window."""
+        return self._over or len(self._channels) >= MOST_CHANNELS
+
+    def post(self, message: bytes) -> None:
+        if self._over:
+            return
+        self._held.append(message)
+        self._release()
+
+    def may_send(self) -> bool:
+        return self._gate.is_set() and self._outbox.queued < _QUEUED_BYTES and not self._over
+
+    def when_it_may(self, flow: Flow) -> None:
+        self._blocked[flow] = None
+
+    def read(self, sock: socket.socket, most: int, pieces: int, piece: int) -> int:
+        return self._slots.read(sock, most, pieces, piece)
+
+    def what_was_read(self, count: int) -> bytes:
+        return self._slots.content(count)
+
+    def post_what_was_read(self, peer: int, count: int) -> None:
+        self._outbox.put_data(peer, self._slots.buffer, count)
+
+    def mark(self, flow: Flow) -> None:
+        self._marked[flow] = None
+
+    def watch(self, flow: Flow, sock: socket.socket, events: int) -> None:
+        before = self._watched.get(sock, 0)
+        if events == before or self._over:
+            return
+        if events == 0:
+            self._selector.unregister(sock)
+            del self._watched[sock]
+            return
+        if before:
+            self._selector.modify(sock, events, flow.act)
+        else:
+            self._selector.register(sock, events, flow.act)
+        self._watched[sock] = events
+
+    # ── inside
+
+    def _send(self) -> None:
+        """What waits to be sent, and who waits to send."""
+        self._release()
+        if self._outbox.flush(self._sock):
+            self._moved_at = time.monotonic()
+        if self._blocked and self.may_send():
+            blocked, self._blocked = self._blocked, {}
+            for flow in blocked:
+                flow.room_again()
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox.queued else 0)
+        if events != self._link_events:
+            self._link_events = events
+            self._selector.modify(self._sock, events, self._move_link)
+
+    def _release(self) -> None:
+        while self._held and self._gate.is_set():
+            self._outbox.put(self._held.popleft())
+
+    def _move_link(self, events: int) -> None:
+        if events & selectors.EVENT_READ:
+            self._inbox.fill(self._sock)
+            self.heard_at = time.monotonic()
+
+    def _answer_bell(self, events: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(4096)
+        self._pressed = False  # before the calls: whoever comes from now on presses again
+        self._run_calls()
+
+    def _run_calls(self) -> None:
+        while self._calls:
+            self._calls.popleft()()
+
+    def _tick(self, now: float) -> None:
+        self._ticked_at = now
+        self._lanes = [lane for lane in self._lanes if not lane.is_over]
+        for lane in self._lanes:
+            lane.tick(now)
+        if not self._outbox.queued:
+            self._moved_at = now
+        elif now - self._moved_at > _STALL_S:
+            raise BadPacket("the link takes no more data")

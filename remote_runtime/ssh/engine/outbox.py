@@ -1,0 +1,115 @@
+"""What leaves: packets sealed into one buffer, in the order in which they are put, by any thread."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+
+from .gcm import BLOCK_BYTES, LENGTH_BYTES, TAG_BYTES, Sealer, padding_for
+
+PIECE_BYTES = 32 << 10
+SLOTS = 8
+HEAD_BYTES = 10  # padding length, SSH_MSG_CHANNEL_DATA, channel, data length
+_TAIL_BYTES = BLOCK_BYTES + 4
+STRIDE_BYTES = HEAD_BYTES + PIECE_BYTES + _TAIL_BYTES
+_FIRST_BYTES = 512 << 10
+_MOST_BYTES = 16 << 20
+_DATA_HEAD = struct.Struct(">BBII")
+
+
+class Overflow(Exception):
+    """The peer takes nothing and makes us say ever more."""
+
+
+class Outbox:
+    """``queued``: bytes that the socket has not taken yet. ``sealed_bytes``: since the keys were renewed."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self.lock = threading.RLock()
+        self.sealed_bytes = 0
+        self._sealer = sealer
+        self._buffer = memoryview(bytearray(_FIRST_BYTES))
+        self._start = self._end = 0
+
+    @property
+    def queued(self) -> int:
+        return self._end - self._start
+
+    def renew(self, sealer: Sealer) -> None:
+        """What is put from now on is sealed with it."""
+        with self.lock:
+            self._sealer = sealer
+            self.sealed_bytes = 0
+
+    def put(self, payload: bytes) -> None:
+        """Raises ``Overflow``."""
+        padding = padding_for(len(payload))
+        self._seal(bytes((padding,)) + payload + os.urandom(padding))
+
+    def put_data(self, channel: int, slots: memoryview, count: int) -> None:
+        """``count`` bytes for the peer's ``channel``, read into ``slots`` (see ``slots_of``). Raises ``Overflow``."""
+        at = 0
+        while count > 0:
+            piece = min(count, PIECE_BYTES)
+            padding = padding_for(piece + HEAD_BYTES - 1)
+            _DATA_HEAD.pack_into(slots, at, padding, 94, channel, piece)
+            self._seal(slots[at : at + HEAD_BYTES + piece + padding])
+            at += STRIDE_BYTES
+            count -= piece
+
+    def flush(self, sock: socket.socket) -> bool:
+        """Whether the socket took any of it. Raises ``OSError``."""
+        with self.lock:
+            before = self._start
+            while self._start < self._end:
+                try:
+                    self._start += sock.send(self._buffer[self._start : self._end])
+                except (BlockingIOError, InterruptedError):
+                    break
+            moved = self._start > before
+            if self._start == self._end:
+                self._start = self._end = 0
+            return moved
+
+    def _seal(self, plain: bytes | memoryview) -> None:
+        with self.lock:
+            total = LENGTH_BYTES + len(plain) + TAG_BYTES
+            if self._end + total > len(self._buffer):
+                self._make_room(total)
+            self._end += self._sealer.seal(plain, self._buffer[self._end : self._end + total])
+            self.sealed_bytes += total
+
+    def _make_room(self, total: int) -> None:
+        queued = self.queued
+        if queued + total > _MOST_BYTES:
+            raise Overflow(f"{queued} bytes wait to be taken")
+        size = len(self._buffer)
+        while size < queued + total:
+            size *= 2
+        buffer = memoryview(bytearray(size))
+        buffer[:queued] = self._buffer[self._start : self._end]
+        self._buffer, self._start, self._end = buffer, 0, queued
+
+
+class Slots:
+    """Where data is read into, so that head and padding of each packet have their place around it."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(SLOTS * STRIDE_BYTES))
+        starts = range(HEAD_BYTES, len(self.buffer), STRIDE_BYTES)
+        self._slots = [self.buffer[at : at + PIECE_BYTES] for at in starts]
+
+    def read(self, sock: socket.socket, most: int, pieces: int, piece: int) -> int:
+        """At most ``most`` bytes, in ``pieces`` pieces; a single one of at most ``piece``. 0: the end of the data.
+
+        Raises ``BlockingIOError``, ``OSError``.
+        """
+        if pieces == 1 or most <= PIECE_BYTES or not hasattr(sock, "recvmsg_into"):  # Windows has none
+            return sock.recv_into(self._slots[0], min(most, piece))
+        return sock.recvmsg_into(self._slots[: min(pieces, most // PIECE_BYTES)])[0]
+
+    def content(self, count: int) -> bytes:
+        """The first ``count`` bytes that were read, of the first piece only."""
+        return bytes(self._slots[0][:count])

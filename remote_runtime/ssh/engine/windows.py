@@ -1,0 +1,140 @@
+"""How much the machine may send before we say that there is room again (RFC 4254 5.2).
+
+A large window keeps a long link full, and a too large one fills the link's queue, where a keystroke then waits behind
+a download. So a window grows only while its reader keeps up and the round trip stays near its minimum, as TCP Vegas
+and LEDBAT (RFC 6817) do, and shrinks when it does not. All windows together are bounded: readers that stall, or a
+machine that means us harm, cost no more memory than that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from .gcm import BadPacket
+
+FIRST_BYTES = 2 << 20
+LARGEST_BYTES = 64 << 20
+SMALLEST_BYTES = 32 << 10
+TOGETHER_BYTES = 128 << 20
+MOST_CHANNELS = 2048
+_FOR_GROWTH_BYTES = 32 << 20
+_STEADY_BYTES = 512 << 10
+_PROBE_EVERY_S = 0.01
+_NEAR_FACTOR = 1.15
+_NEAR_S = 0.004
+_REMEMBERED_S = 300.0
+
+
+class Pool:
+    """What all windows of a link may have together, beyond the smallest window that each is sure of."""
+
+    def __init__(self) -> None:
+        self.left = TOGETHER_BYTES - MOST_CHANNELS * SMALLEST_BYTES
+
+    def first(self) -> int:
+        """For a new channel: less when many have some already; a part is kept for those that will need it."""
+        extra = min(FIRST_BYTES - SMALLEST_BYTES, max(0, self.left - _FOR_GROWTH_BYTES) // 8)
+        return SMALLEST_BYTES + self.take(extra)
+
+    def take(self, wanted: int) -> int:
+        taken = max(0, min(wanted, self.left))
+        self.left -= taken
+        return taken
+
+    def give_back(self, size: int) -> None:
+        self.left += size
+
+
+class Delay:
+    """The link's round trip: its minimum of the last five to ten minutes, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._now = self._before = float("inf")
+        self._since = clock()
+
+    @property
+    def least_s(self) -> float:
+        return min(self._now, self._before)
+
+    def seen(self, round_trip_s: float) -> None:
+        if self.clock() - self._since > _REMEMBERED_S:
+            self._before, self._now, self._since = self._now, float("inf"), self.clock()
+        self._now = min(self._now, round_trip_s)
+
+    @property
+    def near_s(self) -> float:
+        """Up to here the link's queue is short."""
+        return self.least_s * _NEAR_FACTOR + _NEAR_S
+
+
+class Window:
+    """Of one channel. ``size``: what the machine may have under way; ``credit``: what it may send now."""
+
+    def __init__(self, pool: Pool, delay: Delay) -> None:
+        self._pool = pool
+        self._delay = delay
+        self.size = self.credit = pool.first()
+        self._owed = 0
+        self._received = 0
+        self._probed_at = 0.0
+        self._received_at_probe = 0
+        self._probing = False
+
+    def received(self, count: int) -> None:
+        """Raises ``BadPacket`` when that is more than it may send."""
+        if count > self.credit:
+            raise BadPacket("the server sends more than it may")
+        self.credit -= count
+        self._received += count
+
+    def consumed(self, count: int) -> int:
+        """The local reader took this much. What to add to the credit now; 0 for later."""
+        self._owed += count
+        if self._owed < min(self.size >> 3, 1 << 20):
+            return 0
+        more, self._owed = self._owed, 0
+        self.credit += more
+        return more
+
+    def probe_due(self) -> bool:
+        """Whether to measure the round trip now: while much comes, one at a time. True is told once."""
+        if self._probing or self._received - self._received_at_probe < min(self.size, FIRST_BYTES) >> 2:
+            return False
+        now = self._delay.clock()
+        if now - self._probed_at < _PROBE_EVERY_S:
+            return False
+        self._probing, self._probed_at, self._received_at_probe = True, now, self._received
+        return True
+
+    def probed(self) -> None:
+        """The answer of the probe has come."""
+        if not self._probing:
+            raise BadPacket("an answer to a request that was not made")
+        self._probing = False
+        round_trip_s = self._delay.clock() - self._probed_at
+        self._delay.seen(round_trip_s)
+        came = self._received - self._received_at_probe
+        if round_trip_s > self._delay.near_s:
+            self._shrink(self._delay.near_s / round_trip_s, came)
+        elif came * 2 >= self.size:  # the window, not the sender, is what limits it
+            self._grow()
+
+    def give_back(self) -> None:
+        """The channel is closed."""
+        self._pool.give_back(self.size - SMALLEST_BYTES)
+        self.size = SMALLEST_BYTES
+
+    def _grow(self) -> None:
+        more = self._pool.take(min(self.size, LARGEST_BYTES - self.size))
+        self.size += more
+        self._owed += more
+
+    def _shrink(self, factor: float, came: int) -> None:
+        """By what is owed only: credit that was given cannot be taken back."""
+        aim = max(_STEADY_BYTES, came // 2, int(self.size * max(factor, 0.5)))
+        less = max(0, min(self.size - aim, self._owed))
+        self.size -= less
+        self._owed -= less
+        self._pool.give_back(less)
