@@ -14,12 +14,14 @@ import secrets
 import selectors
 from typing import Protocol
 
-from ..errors import CODES, HealthError, RemoteRuntimeError, from_code
+from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError, from_code
 from ..model import Secret
 from ..untrusted import clean
 from ..waits import Deadline
 
 LARGEST_ANSWER = 16 << 10
+# What our own local end may answer: no stranger can make us believe that we were interrupted.
+LOCAL_CODES = {*SshError.codes, *HealthError.codes, *DeadlinePassed.codes}
 
 
 class Stream(Protocol):
@@ -44,13 +46,14 @@ def prove(stream: Stream, token: Secret, deadline: Deadline) -> None:
     expected = hmac.new(token.reveal().encode(), b"remote-runtime-identity:" + nonce.encode(), hashlib.sha256)
     _send_all(stream, request, deadline)
     status, reason, body = _read_answer(stream, deadline)
-    if status == 502 and reason in CODES:
+    if status == 502 and reason in LOCAL_CODES:
         raise _refused(reason, body)
     try:
         answer = json.loads(body)["hmac"] if status == 200 else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         answer = None
-    if not isinstance(answer, str) or not hmac.compare_digest(answer.encode(), expected.hexdigest().encode()):
+    proof = answer.encode(errors="replace") if isinstance(answer, str) else b""
+    if not hmac.compare_digest(proof, expected.hexdigest().encode()):
         raise _stranger(f"it answered {status} without a proof that it knows our token")
 
 
@@ -101,9 +104,16 @@ def _parse(seen: bytes) -> tuple[int, str, bytes] | None:
     lines = head.split(b"\r\n")
     lengths = [line[15:].strip() for line in lines[1:] if line[:15].lower() == b"content-length:"]
     status = lines[0][9:12]
-    if not status.isdigit() or len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > LARGEST_ANSWER:
+    if (
+        not status.isdigit()
+        or len(lengths) != 1
+        or not lengths[0].isdigit()
+        or len(lengths[0]) > len(str(LARGEST_ANSWER))
+    ):
         raise _stranger("its answer is not one of our server's")
     length = int(lengths[0])
+    if length > LARGEST_ANSWER:
+        raise _stranger("its answer is longer than a proof")
     if len(body) > length:
         raise _stranger("it said more than it was asked")
     reason = lines[0][13:].decode("ascii", "replace")
