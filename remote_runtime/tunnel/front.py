@@ -113,7 +113,7 @@ class Front:
         with self._changed:
             self._waiting += 1
             try:
-                while self._way is None:
+                while self._way is None or self._way.closed:
                     left = until - time.monotonic()
                     if self._closing.is_set() or left <= 0 or self._waiting > MOST_WAITING:
                         raise ConnectionError("there is no way to the machine")
