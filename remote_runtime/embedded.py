@@ -18,6 +18,9 @@ from .model import Tell
 from .processes import detached, has_ended
 from .waits import Deadline, wait_until
 
+EXTRA_MISSING = 4  # the exit code of ``python -m remote_runtime.demo`` without the extra
+EXTRA_HINT = "`pip install 'remote-runtime[demo]'`, or scripts/quickstart in a clone"
+
 
 @dataclass(frozen=True)
 class Embedded:
@@ -96,7 +99,8 @@ class Embedded:
             if child.poll() is not None:
                 said = complaints.read_text(errors="replace").strip().splitlines()
                 why = said[-1] if said else f"it ended with {child.returncode}"
-                raise CloudError("demo-failed", "The demo machine did not start", why)
+                hint = EXTRA_HINT if child.returncode == EXTRA_MISSING else ""
+                raise CloudError("demo-failed", "The demo machine did not start", why, hint)
             return (self.home / "machine.json").exists()
 
         try:

@@ -13,9 +13,10 @@ from .untrusted import clean
 
 LARGEST = 1 << 20
 KEPT = 2
-SECRETS = re.compile(
-    r"(?i)((?:token|_xsrf|password|passphrase)['\"]?\s*[=:]\s*['\"]?|bearer\s+|authorization:\s*\w+\s+)[^\s&'\"]+"
-)
+# Before the secret: its name, quotes (escaped ones too, of JSON inside JSON), and = or : (also URL-encoded).
+_NAMED = r"(?:token|_xsrf|password|passphrase)[\\'\"]*\s*(?:[=:]|%(?:25)*3d)\s*[\\'\"]*"
+_HEADER = r"authorization[\\'\"]*\s*[=:]\s*[\\'\"]*(?:(?:token|bearer|basic)\s+)?"
+SECRETS = re.compile(rf"(?i)({_HEADER}|{_NAMED}|bearer\s+)[^\s&'\"]+")
 
 
 class _Private(logging.handlers.RotatingFileHandler):
@@ -42,7 +43,10 @@ def tail(path: Path, lines: int) -> list[str]:
     """The last lines of the log, without secrets; none when there is no log."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 512 * lines))
+            skipped = max(0, path.stat().st_size - 512 * lines)
+            file.seek(skipped)
+            if skipped:
+                file.readline()  # half a line could be half a secret
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .model import Runtime
-from .takedown import Stopped
+if TYPE_CHECKING:
+    from .model import Runtime
+    from .takedown import Stopped
 
 
 def as_document(runtime: Runtime) -> dict[str, Any]:

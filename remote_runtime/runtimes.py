@@ -70,7 +70,7 @@ def load(state: StateDir, name: str) -> Runtime | None:
         return _from_document(document["runtime"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         # A key that is missing says only its name.
         why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise LocalError(
@@ -115,7 +115,7 @@ def remembered(state: StateDir, name: str) -> Remembered:
         client_id = document["client_id"]
         if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
             return Remembered(client_id, port)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # Nothing depends on it: a new id and port serve as well.
         return Remembered(secrets.token_hex(4))
     return Remembered(secrets.token_hex(4))

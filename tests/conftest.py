@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ def nothing_leaks(own_home: Path) -> Iterator[None]:
     me = psutil.Process()
     children, descriptors = set(me.children(recursive=True)), me.num_fds()
     yield
+    gc.collect()  # clients of Google hold their connections until they are collected
     until = time.monotonic() + SETTLE_S
     while time.monotonic() < until:
         left = [child for child in me.children(recursive=True) if child not in children and _runs(child)]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Awaitable, Callable, List, Optional, Tuple
+from typing import Any, Awaitable, Callable, Deque, Optional, Tuple
 
 from tornado import httputil
 from tornado.iostream import StreamClosedError
 from tornado.web import Application
 
-from .wire import PIECE_BYTES, MessageId, Request, first_piece, next_piece
+from . import wire
 
-Send = Callable[[str], Awaitable[None]]
+# Takes a whole message; the future ends when its bytes are gone. Both fail with StreamClosedError.
+Send = Callable[[bytes], "asyncio.Future[None]"]
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,25 @@ class Caller:
 
 
 class InProcessConnection(httputil.HTTPConnection):
-    """The answer's way out: pieces are sent one after the other, each write waiting until its bytes are gone."""
+    """The answer's way out. As on a real connection a write leaves at once, and its future tells when it is gone.
 
-    def __init__(self, message_id: MessageId, caller: Caller, send: Send) -> None:
+    A write longer than a piece is sent by a task, piece after piece, so that it never fills the socket's buffer.
+    ``when_ended`` is called once, when the last message is gone or the client is.
+    """
+
+    def __init__(
+        self, message_id: wire.MessageId, caller: Caller, send: Send, when_ended: Callable[[Any], None]
+    ) -> None:
         self.context = caller
-        self.answered: "asyncio.Future[None]" = asyncio.get_event_loop().create_future()
         self._message_id = message_id
         self._send = send
-        self._head: Optional[Tuple[httputil.ResponseStartLine, httputil.HTTPHeaders]] = None
-        self._head_sent = False
+        self._when_ended = when_ended
+        self._beginning = b""
+        self._has_begun = self._is_finished = self._has_ended = False
+        self._length: Optional[str] = None
         self._pending = bytearray()
-        self._written = 0
-        self._sent = 0
-        self._waiting: List[Tuple[int, "asyncio.Future[None]"]] = []
-        self._finished = False
+        self._written = self._sent = 0
+        self._waiting: Deque[Tuple[int, "asyncio.Future[None]"]] = Deque()
         self._pump: Optional["asyncio.Task[None]"] = None
         self._on_close: Optional[Callable[[], Any]] = None
 
@@ -56,108 +62,135 @@ class InProcessConnection(httputil.HTTPConnection):
         headers: httputil.HTTPHeaders,
         chunk: Optional[bytes] = None,
     ) -> "asyncio.Future[None]":
-        self._head = (start_line, headers.copy())
-        return self.write(chunk or b"")
+        self._beginning = wire.opening(self._message_id, start_line.code, start_line.reason, headers.get_all())
+        self._length = headers.get("Content-Length")
+        if chunk:
+            return self.write(chunk)
+        # At the loop's next turn an answer without a body has been finished, and has taken one message.
+        asyncio.get_event_loop().call_soon(self._begin)
+        return _gone()
 
     def write(self, chunk: bytes) -> "asyncio.Future[None]":
-        done: "asyncio.Future[None]" = asyncio.get_event_loop().create_future()
-        # Handlers that do not wait for their writes never look at this future.
-        done.add_done_callback(lambda future: future.cancelled() or future.exception())
-        if self.answered.done():
-            done.set_exception(StreamClosedError())
-            return done
-        self._pending += chunk
+        if self._has_ended:
+            return _failed()
         self._written += len(chunk)
-        self._waiting.append((self._written, done))
-        self._wake()
-        return done
+        if self._pump is not None or len(chunk) > wire.PIECE_BYTES:
+            return self._queue(chunk)
+        if self._is_whole():
+            # The last piece of a body whose length is known waits for the handler's end, to be sent with ``done``.
+            self._pending += chunk
+            return _gone()
+        return self._send_now(chunk) if chunk else _gone()
 
     def finish(self) -> None:
-        self._finished = True
-        self._wake()
+        self._is_finished = True
+        if self._pump is None and not self._has_ended:
+            piece, self._pending = self._pending, bytearray()
+            sent = self._send_now(piece, done=True)
+            if sent.done():
+                self._end()
+            else:
+                sent.add_done_callback(lambda _: self._end())
 
     def close(self) -> None:
         """The client is gone: writes fail from now on, and the handler is told as by a closed connection."""
-        if self.answered.done():
-            return
-        self.answered.set_result(None)
-        self._pending.clear()
-        for _, done in self._waiting:
-            if not done.done():
-                done.set_exception(StreamClosedError())
-        self._waiting.clear()
-        if self._on_close is not None:
+        if not self._has_ended:
             callback, self._on_close = self._on_close, None
-            callback()
+            self._end()
+            if callback is not None:
+                callback()
 
-    def _wake(self) -> None:
-        if self._pump is None and not self.answered.done():
-            # A task starts at the loop's next turn: by then a short answer has been finished and takes one message.
-            self._pump = asyncio.ensure_future(self._send_pieces())
+    def _is_whole(self) -> bool:
+        return self._length == str(self._written)
 
-    async def _send_pieces(self) -> None:
+    def _begin(self) -> None:
+        if not self._has_begun and not self._has_ended:
+            self._send_now(b"")
+
+    def _send_now(self, piece: "bytes | bytearray", *, done: bool = False) -> "asyncio.Future[None]":
+        beginning = wire.continuation(self._message_id) if self._has_begun else self._beginning
+        self._has_begun = True
         try:
-            while not self.answered.done() and self._head is not None:
-                if self._holds_the_end_back():
-                    return
-                piece = bytes(self._pending[:PIECE_BYTES])
-                del self._pending[: len(piece)]
-                last = self._finished and not self._pending
-                if piece or last or not self._head_sent:
-                    await self._send(self._message(piece, done=last))
+            return self._send(wire.piece(beginning, piece, done=done))
+        except OSError:
+            # tornado's word for a stream that is closed, or whose buffer is full.
+            self.close()
+            return _failed()
+
+    def _queue(self, chunk: bytes) -> "asyncio.Future[None]":
+        self._pending += chunk
+        gone: "asyncio.Future[None]" = asyncio.Future()
+        self._waiting.append((self._written, gone))
+        if self._pump is None:
+            self._sent = self._written - len(self._pending)
+            self._pump = asyncio.ensure_future(self._send_queued())
+        return gone
+
+    async def _send_queued(self) -> None:
+        try:
+            while len(self._pending) > wire.PIECE_BYTES or (self._pending and not self._is_end_in_sight()):
+                piece = self._pending[: wire.PIECE_BYTES]
+                del self._pending[: wire.PIECE_BYTES]
+                await self._send_now(piece)
                 self._sent += len(piece)
                 self._release_writes(self._sent)
-                if last:
-                    if not self.answered.done():
-                        self.answered.set_result(None)
-                    return
-                if not self._pending and not self._finished:
-                    return
-        except Exception:  # noqa: BLE001  whatever broke the socket, this answer cannot be given any more
+            self._release_writes(self._written)
+        except OSError:
             self.close()
         finally:
             self._pump = None
+        if self._is_finished:
+            self.finish()
 
-    def _holds_the_end_back(self) -> bool:
-        """The last piece of a body whose length is known waits for the handler's end, to be sent with ``done``."""
-        if self._finished or self._head is None or not 0 < len(self._pending) <= PIECE_BYTES:
-            return False
-        if self._head[1].get("Content-Length") != str(self._written):
-            return False
-        self._release_writes(self._written)
-        return True
-
-    def _message(self, piece: bytes, *, done: bool) -> str:
-        if self._head_sent or self._head is None:
-            return next_piece(self._message_id, piece, done=done)
-        self._head_sent = True
-        start_line, headers = self._head
-        return first_piece(self._message_id, start_line.code, start_line.reason, headers.get_all(), piece, done=done)
+    def _is_end_in_sight(self) -> bool:
+        return self._is_finished or self._is_whole()
 
     def _release_writes(self, sent: int) -> None:
         while self._waiting and self._waiting[0][0] <= sent:
-            _, done = self._waiting.pop(0)
-            if not done.done():
-                done.set_result(None)
+            _, gone = self._waiting.popleft()
+            if not gone.done():
+                gone.set_result(None)
+
+    def _end(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._pending = bytearray()
+            for _, gone in self._waiting:
+                if not gone.done():
+                    _fail(gone)
+            self._waiting.clear()
+            self._when_ended(self)
 
 
-async def dispatch(application: Application, asked: Request, connection: InProcessConnection) -> None:
-    """Give the request to the application's handler for it. Raises what that handler's constructor raises."""
+def dispatch(
+    application: Application, asked: wire.Request, connection: InProcessConnection
+) -> Optional[Awaitable[None]]:
+    """Give the request to the application's handler for it. What is returned is to be awaited: a handler that takes
+    its body bit by bit needs time. It, or this function, raises what that handler's constructor raises."""
     start_line = httputil.RequestStartLine(asked.method, asked.path, "HTTP/1.1")
     headers = _headers(asked, connection.context)
     request = httputil.HTTPServerRequest(connection=connection, start_line=start_line, headers=headers)
     delegate = application.find_handler(request)
-    prepared = delegate.headers_received(start_line, headers)
-    if prepared is not None:
-        await prepared
-    if asked.body:
-        consumed = delegate.data_received(asked.body)
+    body = asked.body
+    wait = delegate.headers_received(start_line, headers)
+    if wait is None and body:
+        wait, body = delegate.data_received(body), None
+    if wait is not None:
+        return _dispatch_rest(delegate, wait, body)
+    delegate.finish()
+    return None
+
+
+async def _dispatch_rest(delegate: httputil.HTTPMessageDelegate, wait: Awaitable[None], body: Optional[bytes]) -> None:
+    await wait
+    if body:
+        consumed = delegate.data_received(body)
         if consumed is not None:
             await consumed
     delegate.finish()
 
 
-def _headers(asked: Request, caller: Caller) -> httputil.HTTPHeaders:
+def _headers(asked: wire.Request, caller: Caller) -> httputil.HTTPHeaders:
     headers = httputil.HTTPHeaders({"Host": caller.host, "Accept": "*/*"})
     if caller.user_agent:
         headers["User-Agent"] = caller.user_agent
@@ -168,3 +201,21 @@ def _headers(asked: Request, caller: Caller) -> httputil.HTTPHeaders:
         if asked.is_text:
             headers["Content-Type"] = "application/json"
     return headers
+
+
+def _gone() -> "asyncio.Future[None]":
+    future: "asyncio.Future[None]" = asyncio.Future()
+    future.set_result(None)
+    return future
+
+
+def _failed() -> "asyncio.Future[None]":
+    future: "asyncio.Future[None]" = asyncio.Future()
+    _fail(future)
+    return future
+
+
+def _fail(future: "asyncio.Future[None]") -> None:
+    future.set_exception(StreamClosedError())
+    # Handlers that do not wait for their writes never look; asyncio would log that.
+    future.exception()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import Any, Optional, Set, Union
+from typing import Any, Awaitable, Optional, Set, Union
 
+from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -78,57 +79,9 @@ class TunnelSocket(BridgeSocket):
 
     def open(self, *args: str, **kwargs: str) -> None:
         self._under_way: Set[InProcessConnection] = set()
-        self._slots = asyncio.Semaphore(CONCURRENT_REQUESTS if self.is_authenticated else UNAUTHENTICATED_REQUESTS)
-        super().open()
-
-    async def on_message(self, message: Union[str, bytes]) -> None:
-        if self.ws_connection is None:
-            # Closed by us; what the page had sent by then is still delivered here.
-            return
-        try:
-            asked = wire.parse_request(message)
-        except wire.BadRequest as refusal:
-            await self._refuse(wire.failure(refusal.message_id, 400, refusal.status_text))
-            return
-        if asked.body is not None and len(asked.body) > self._max_body_bytes:
-            await self._refuse(wire.failure(asked.message_id, 413, "Request Entity Too Large"))
-            return
-        if self._wrong_auth_url:
-            app_log.warning("The bridge's auth URL is not this server as the page sees it; its requests are refused")
-            await self._refuse(wire.failure(asked.message_id, 500, wire.UNCAUGHT))
-            return
-        await self._slots.acquire()
-        if self.ws_connection is None:
-            # Nobody is left to hear the answer.
-            self._slots.release()
-            return
-        connection = InProcessConnection(asked.message_id, self._caller(), self._send)
-        self._under_way.add(connection)
-        connection.answered.add_done_callback(lambda _: self._ended(connection))
-        try:
-            await dispatch(self.application, asked, connection)
-        except Exception:  # noqa: BLE001  a handler that cannot even be made must not end the others' socket
-            app_log.error("Uncaught exception in the bridge", exc_info=True)
-            connection.close()
-            await self._refuse(wire.failure(asked.message_id, 500, wire.UNCAUGHT))
-
-    def on_close(self) -> None:
-        for connection in list(getattr(self, "_under_way", ())):
-            connection.close()
-
-    async def _send(self, message: str) -> None:
-        await self.write_message(message)
-
-    async def _refuse(self, message: str) -> None:
-        with contextlib.suppress(WebSocketClosedError):
-            await self._send(message)
-
-    def _ended(self, connection: InProcessConnection) -> None:
-        self._under_way.discard(connection)
-        self._slots.release()
-
-    def _caller(self) -> Caller:
-        return Caller(
+        self._room: "Optional[asyncio.Future[None]]" = None
+        self._most_under_way = CONCURRENT_REQUESTS if self.is_authenticated else UNAUTHENTICATED_REQUESTS
+        self._caller = Caller(
             host=self.request.headers.get("Host", ""),
             remote_ip=str(self.request.remote_ip),
             protocol=self.request.protocol or "http",
@@ -136,6 +89,73 @@ class TunnelSocket(BridgeSocket):
             authorization=self._authorization,
             origin=origin_of(self.request.headers),
         )
+        super().open()
+
+    def on_message(self, message: Union[str, bytes]) -> Optional[Awaitable[None]]:
+        """A coroutine would cost each request two turns of the loop: there is one only where something must wait."""
+        if self.ws_connection is None:
+            # Closed by us; what the page had sent by then is still delivered here.
+            return None
+        try:
+            asked = wire.parse_request(message)
+        except wire.BadRequest as refusal:
+            return self._refuse(refusal.message_id, 400, refusal.status_text)
+        if asked.body is not None and len(asked.body) > self._max_body_bytes:
+            return self._refuse(asked.message_id, 413, "Request Entity Too Large")
+        if self._wrong_auth_url:
+            app_log.warning("The bridge's auth URL is not this server as the page sees it; its requests are refused")
+            return self._refuse(asked.message_id, 500, wire.UNCAUGHT)
+        if len(self._under_way) >= self._most_under_way:
+            return self._start_when_there_is_room(asked)
+        return self._start(asked)
+
+    def on_close(self) -> None:
+        for connection in list(getattr(self, "_under_way", ())):
+            connection.close()
+
+    async def _start_when_there_is_room(self, asked: wire.Request) -> None:
+        while len(self._under_way) >= self._most_under_way:
+            self._room = asyncio.get_event_loop().create_future()
+            await self._room
+        rest = self._start(asked) if self.ws_connection is not None else None
+        if rest is not None:
+            await rest
+
+    def _start(self, asked: wire.Request) -> Optional[Awaitable[None]]:
+        connection = InProcessConnection(asked.message_id, self._caller, self._send, self._ended)
+        self._under_way.add(connection)
+        try:
+            rest = dispatch(self.application, asked, connection)
+        except Exception:  # noqa: BLE001  a handler that cannot even be made must not end the others' socket
+            return self._fail(asked, connection)
+        return None if rest is None else self._start_rest(rest, asked, connection)
+
+    async def _start_rest(self, rest: Awaitable[None], asked: wire.Request, connection: InProcessConnection) -> None:
+        try:
+            await rest
+        except Exception:  # noqa: BLE001  as above
+            await self._fail(asked, connection)
+
+    def _fail(self, asked: wire.Request, connection: InProcessConnection) -> Awaitable[None]:
+        app_log.error("Uncaught exception in the bridge", exc_info=True)
+        connection.close()
+        return self._refuse(asked.message_id, 500, wire.UNCAUGHT)
+
+    async def _refuse(self, message_id: Optional[wire.MessageId], status: int, status_text: str) -> None:
+        with contextlib.suppress(StreamClosedError):
+            await self._send(wire.failure(message_id, status, status_text))
+
+    def _send(self, message: bytes) -> "asyncio.Future[None]":
+        """As ``write_message`` does, without its task and its copy of the message."""
+        stream = None if self.ws_connection is None or self.ws_connection.is_closing() else self.ws_connection.stream
+        if stream is None:
+            raise StreamClosedError
+        return stream.write(b"".join((wire.text_frame(len(message)), message)))
+
+    def _ended(self, connection: InProcessConnection) -> None:
+        self._under_way.discard(connection)
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
 
 
 class DiagnoseSocket(BridgeSocket):

@@ -10,6 +10,7 @@ import binascii
 import json
 import math
 import re
+import struct
 from dataclasses import dataclass
 from typing import Any, Dict, Iterable, Optional, Tuple, Union
 from urllib.parse import quote
@@ -21,6 +22,12 @@ UNCAUGHT = "Uncaught server-side exception. Check logs for additional details."
 
 MessageId = Union[str, int, float]
 
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 _METHOD = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _URL_CHARACTERS = "!\"$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
@@ -71,28 +78,41 @@ def parse_request(message: Union[str, bytes]) -> Request:
     return Request(message_id, _parse_method(contents["method"], message_id), path, body, is_text)
 
 
-def first_piece(
-    message_id: MessageId, status: int, reason: str, headers: Iterable[Tuple[str, str]], data: bytes, *, done: bool
-) -> str:
-    """The first message of an answer. Headers that occur twice are joined; those of one hop are left out."""
+def opening(message_id: MessageId, status: int, reason: str, headers: Iterable[Tuple[str, str]]) -> bytes:
+    """How the first message of an answer begins. Headers that occur twice are joined, those of one hop are left out."""
     joined: Dict[str, str] = {}
     for name, value in headers:
         if name.lower() not in _HOP_BY_HOP:
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    head = {"message_id": message_id, "status": status, "statusText": reason, "headers": joined}
-    return _piece(head, data, done=done)
+    return _beginning({"message_id": message_id, "status": status, "statusText": reason, "headers": joined})
 
 
-def next_piece(message_id: MessageId, data: bytes, *, done: bool) -> str:
-    """Any later message of an answer."""
-    return _piece({"message_id": message_id}, data, done=done)
+def continuation(message_id: MessageId) -> bytes:
+    """How any later message of an answer begins."""
+    return _beginning({"message_id": message_id})
 
 
-def failure(message_id: Optional[MessageId], status: int, status_text: str) -> str:
+def piece(beginning: bytes, data: "bytes | bytearray", *, done: bool) -> bytes:
+    """A whole message, in UTF-8."""
+    end = b', "done": true}' if done else b', "done": false}'
+    if not data:
+        return beginning + end
+    # Base64 needs no escapes; encoding it as JSON would look at each of its characters once more.
+    return b"".join((beginning, b', "data": "', binascii.b2a_base64(data, newline=False), b'"', end))
+
+
+def failure(message_id: Optional[MessageId], status: int, status_text: str) -> bytes:
     """An answer that the bridge itself gives."""
     answer: Dict[str, Any] = {} if message_id is None else {"message_id": message_id}
     answer.update(status=status, statusText=status_text, done=True)
-    return json.dumps(answer)
+    return json.dumps(answer).encode("ascii")
+
+
+def text_frame(length: int) -> bytes:
+    """The header of an unmasked WebSocket frame that holds a whole text message (RFC 6455, 5.2)."""
+    if length < 126:
+        return struct.pack("!BB", 0x81, length)
+    return struct.pack("!BBH", 0x81, 126, length) if length < 1 << 16 else struct.pack("!BBQ", 0x81, 127, length)
 
 
 def is_newer(version: str) -> bool:
@@ -113,25 +133,19 @@ def _version_key(version: str) -> Tuple[Tuple[int, ...], int, int]:
     return tuple(release), 5 if found["post"] else 0 if found["dev"] else 4, 0
 
 
-def _piece(message: Dict[str, Any], data: bytes, *, done: bool) -> str:
-    # Base64 needs no escapes; encoding it as JSON would look at each of its characters once more.
-    encoded = f', "data": "{base64.b64encode(data).decode("ascii")}"' if data else ""
-    return f'{json.dumps(message)[:-1]}{encoded}, "done": {"true" if done else "false"}}}'
+def _beginning(contents: Dict[str, Any]) -> bytes:
+    return json.dumps(contents)[:-1].encode("ascii")
 
 
 def _parse_object(message: Union[str, bytes]) -> Dict[str, Any]:
     try:
         text = message.decode("utf-8") if isinstance(message, bytes) else message
-        contents = json.loads(text, parse_constant=_refuse_constant)
+        contents = _DECODER.decode(text)
     except (ValueError, RecursionError):
         raise BadRequest(NOT_JSON) from None
     if not isinstance(contents, dict):
         raise BadRequest(NOT_JSON)
     return contents
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _parse_message_id(contents: Dict[str, Any]) -> Optional[MessageId]:

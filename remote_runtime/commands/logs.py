@@ -24,20 +24,22 @@ def read(name: str, *, server: bool, follow: bool, state: runtimes.StateDir, sto
     path = state.of(name, "log")
     if not path.exists():
         raise LocalError("not-up", f"There is no log of {name}", "it was never brought up here")
+    at = path.read_bytes().rfind(b"\n") + 1  # a line that is being written is told once it is whole
     yield from logs.tail(path, LINES)
     if follow:
-        yield from _follow(path, stop)
+        yield from _follow(path, at, stop)
 
 
-def _follow(path: Path, stop: threading.Event) -> Iterator[str]:
-    at = path.stat().st_size
+def _follow(path: Path, at: int, stop: threading.Event) -> Iterator[str]:
     while not stop.wait(EVERY_S):
-        size = path.stat().st_size
-        if size < at:
-            at = 0  # it was rotated
-        with path.open("rb") as file:
-            file.seek(at)
-            text = file.read()
+        try:
+            with path.open("rb") as file:
+                at = at if at <= path.stat().st_size else 0  # it was rotated
+                file.seek(at)
+                text = file.read()
+        except FileNotFoundError:
+            at = 0  # it is being rotated
+            continue
         whole, _, _ = text.rpartition(b"\n")
         if whole:
             at += len(whole) + 1

@@ -73,6 +73,7 @@ def up(
                 child = _start_keeper(state, name, message, environ)
             channel = _join(state, name, child, deadline, stack)
             channel.send(message)
+        stack.callback(view.failed, name)
         runtime = _relay(channel, profile, view, deadline, state)
         view.done(name)
         if options.foreground:

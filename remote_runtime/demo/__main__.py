@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
         return _complain("usage: python -m remote_runtime.demo DIR", 2)
     missing = [name for name in ("asyncssh", "psutil") if importlib.util.find_spec(name) is None]
     if missing:
-        return _complain(f"{' and '.join(missing)} missing: pip install 'remote-runtime[demo]'", 4)
+        return _complain(f"{' and '.join(missing)} not installed", 4)
     from . import machine
 
     ended = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from dataclasses import dataclass
 
 from ..control import Channel, Message
@@ -11,6 +12,7 @@ from ..errors import RemoteRuntimeError, from_code
 from ..waits import Deadline
 
 ANSWER_S = 120.0
+MOST_HISTORY = 500
 
 
 @dataclass(eq=False)
@@ -28,7 +30,7 @@ class Audience:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._members: list[Member] = []
-        self._history: list[Message] = []
+        self._history: deque[Message] = deque(maxlen=MOST_HISTORY)
         self._numbers = itertools.count(1)
         self._question: Message | None = None
         self._answer: str | None = None

@@ -204,6 +204,7 @@ class Keeper:
 
     def _up_again(self, order: Order) -> bool:
         """Another `up` of a runtime that stands, or stood: the same story, of which most still holds."""
+        self.orders.for_up.set()
         try:
             if order.profile is not None:
                 self._adopt(order.profile)
@@ -215,6 +216,8 @@ class Keeper:
             self._failed_again(0, error)
             self._audience.send({"event": "failed", "error": error.as_dict(), "remains": list(error.remains)})
             return False
+        finally:
+            self.orders.for_up.clear()
         return True
 
     def _adopt(self, profile: Profile) -> None:

@@ -24,17 +24,21 @@ class Order:
 
 
 class Orders:
-    """``called_off`` is set while an order waits that work under way must make room for."""
+    """``called_off`` is set while an order waits that work under way must make room for. ``for_up`` is set while the
+    work under way is an `up`'s, so that it can be called off when its last watcher leaves."""
 
     def __init__(self) -> None:
         self.called_off = threading.Event()
+        self.for_up = threading.Event()
+        self._lock = threading.Lock()
         self.terminated = False
         self._queue: queue.Queue[Order] = queue.Queue()
 
     def put(self, order: Order, *, call_off: bool) -> None:
-        self._queue.put(order)
-        if call_off:
-            self.called_off.set()
+        with self._lock:
+            self._queue.put(order)
+            if call_off:
+                self.called_off.set()
 
     def call_off(self) -> None:
         self.called_off.set()
@@ -50,8 +54,9 @@ class Orders:
             order = self._queue.get(timeout=0.01 if self.called_off.is_set() else within_s)
         except queue.Empty:
             order = None
-        if self._queue.empty() and not self.terminated:
-            self.called_off.clear()
+        with self._lock:
+            if self._queue.empty() and not self.terminated:
+                self.called_off.clear()
         return order
 
     def rest(self) -> list[Order]:

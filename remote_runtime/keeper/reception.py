@@ -81,7 +81,7 @@ class Reception:
             except RemoteRuntimeError as error:
                 channel.send({"event": "failed", "error": error.as_dict(), "remains": []})
         self._listen(member)
-        if self.audience.leave(member) and not self.stands():
+        if self.audience.leave(member) and (not self.stands() or self.orders.for_up.is_set()):
             self.orders.call_off()
             _stay(channel)
         elif member.ties:

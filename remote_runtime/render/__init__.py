@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import RemoteRuntimeError
@@ -68,12 +69,12 @@ def statuses(runtimes: Sequence[Mapping[str, Any]]) -> str:
             "" if not runtime["server"] or runtime["server"]["kernels"] is None else str(runtime["server"]["kernels"]),
             "" if runtime["rtt_ms"] is None else f"{runtime['rtt_ms']:.0f} ms",
             str(runtime["reconnects"]),
-            runtime["since"].replace("T", " ").replace("+00:00", " UTC"),
+            _for(runtime["since"]),
         )
         for runtime in runtimes
     ]
     reasons = [f"{runtime['name']}: {clean(runtime['why'], LONGEST)}" for runtime in runtimes if runtime["why"]]
-    head = ("NAME", "STATE", "URL", "MACHINE", "KERNELS", "ROUND TRIP", "RECONNECTS", "SINCE")
+    head = ("NAME", "STATE", "URL", "MACHINE", "KERNELS", "RTT", "RECONNECTS", "FOR")
     return "\n".join([table(head, rows), *([""] if reasons else []), *reasons])
 
 
@@ -101,6 +102,17 @@ def stopped(result: Mapping[str, Any]) -> None:
     elif result["instance"]:
         words += f"; the instance is {result['instance']}"
     say(words)
+
+
+def _for(since: str) -> str:
+    """How long ago an ISO 8601 moment was, in the one or two units that matter."""
+    if not since:
+        return ""
+    seconds = int((datetime.now(timezone.utc) - datetime.fromisoformat(since)).total_seconds())
+    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // smaller} {small_unit}"
+    return f"{max(0, seconds)} s"
 
 
 def _machine(runtime: Mapping[str, Any]) -> str:
@@ -131,4 +143,4 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key.replace('_', ' ')} {_plain(each)}" for key, each in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return clean(str(value), LONGEST) if value is not None else "unknown"
+    return clean(str(value), LONGEST) if value is not None else "none"

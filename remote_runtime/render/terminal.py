@@ -14,6 +14,8 @@ from ..untrusted import clean, clean_line
 from . import LONGEST, say
 
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+PLAIN_SPINNER = "|/-\\"
 PLAIN_MARKS = {"ok": "+", "bad": "x", "note": "-"}
 
 
@@ -38,6 +40,8 @@ class Terminal:
         self._lock = threading.RLock()
         self._questions: queue.Queue[tuple[str, bool, queue.Queue[str | None]]] = queue.Queue()
         self._live: Any = None
+        encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
+        self._marks = MARKS if "utf" in encoding else PLAIN_MARKS
         self._animated = not (plain or quiet) and sys.stderr.isatty() and "NO_COLOR" not in os.environ
         self.interactive = not plain and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
@@ -70,6 +74,7 @@ class Terminal:
             self._draw()
 
     def failed(self, name: str) -> None:
+        """What it was doing has failed; nothing happens when it was done already."""
         with self._lock:
             self._finish(name, "bad")
             self._draw()
@@ -117,7 +122,8 @@ class Terminal:
         from rich.console import Group
         from rich.text import Text
 
-        frame = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"[int(time.monotonic() * 10) % 10]
+        frames = SPINNER if self._marks is MARKS else PLAIN_SPINNER
+        frame = frames[int(time.monotonic() * 10) % len(frames)]
         rows = []
         for name, line in list(self._lines.items()):
             text = Text(f"{frame} ", style="cyan", no_wrap=True, overflow="ellipsis")
@@ -156,8 +162,7 @@ class Terminal:
             say(text)
 
     def _mark(self, kind: str) -> str:
-        encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
-        return (MARKS if "utf" in encoding else PLAIN_MARKS)[kind]
+        return self._marks[kind]
 
     @staticmethod
     def _read(prompt: str, *, secret: bool) -> str:

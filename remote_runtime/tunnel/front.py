@@ -93,8 +93,8 @@ class Front:
     def _start(self, client: socket.socket) -> None:
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        lane = self._lane
-        if lane is not None:
+        way, lane = self._way, self._lane
+        if way is not None and lane is not None and not way.closed:
             lane.carry(client, refused=self._refused, ended=self._ended)
         elif len(self._threads) >= MOST_CONNECTIONS:
             reset(client)
@@ -132,6 +132,9 @@ class Front:
         self.empty += client_bytes == 0
 
     def _refused(self, client: socket.socket, error: RemoteRuntimeError) -> None:
+        if self._way is None or self._way.closed:
+            self._in_thread(lambda: self._serve(client))  # the link was lost before it was served: it waits
+            return
         log.info("a connection could not be led to the machine: %s", error)
         self.failure = error
         self.on_failure(error)
@@ -142,7 +145,7 @@ class Front:
         with self._changed:
             self._waiting += 1
             try:
-                while self._way is None:
+                while self._way is None or self._way.closed:
                     left = until - time.monotonic()
                     if self._closing.is_set() or left <= 0 or self._waiting > MOST_WAITING:
                         raise ConnectionError("there is no way to the machine")

@@ -14,12 +14,14 @@ import secrets
 import selectors
 from typing import Protocol
 
-from ..errors import CODES, HealthError, RemoteRuntimeError, from_code
+from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError, from_code
 from ..model import Secret
 from ..untrusted import clean
 from ..waits import Deadline
 
 LARGEST_ANSWER = 16 << 10
+# What our own local end may answer: no stranger can make us believe that we were interrupted.
+LOCAL_CODES = {*SshError.codes, *HealthError.codes, *DeadlinePassed.codes}
 
 
 class Stream(Protocol):
@@ -55,13 +57,14 @@ class Proof:
         if answer is None:
             return False
         status, reason, body = answer
-        if status == 502 and reason in CODES:
+        if status == 502 and reason in LOCAL_CODES:
             raise _refused(reason, body)
         try:
             said = json.loads(body)["hmac"] if status == 200 else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             said = None
-        if not isinstance(said, str) or not hmac.compare_digest(said.encode(), self._expected):
+        proof = said.encode(errors="replace") if isinstance(said, str) else b""
+        if not hmac.compare_digest(proof, self._expected):
             raise _stranger(f"it answered {status} without a proof that it knows our token")
         return True
 
@@ -119,9 +122,16 @@ def _parse(seen: bytes) -> tuple[int, str, bytes] | None:
     lines = head.split(b"\r\n")
     lengths = [line[15:].strip() for line in lines[1:] if line[:15].lower() == b"content-length:"]
     status = lines[0][9:12]
-    if not status.isdigit() or len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > LARGEST_ANSWER:
+    if (
+        not status.isdigit()
+        or len(lengths) != 1
+        or not lengths[0].isdigit()
+        or len(lengths[0]) > len(str(LARGEST_ANSWER))
+    ):
         raise _stranger("its answer is not one of our server's")
     length = int(lengths[0])
+    if length > LARGEST_ANSWER:
+        raise _stranger("its answer is longer than a proof")
     if len(body) > length:
         raise _stranger("it said more than it was asked")
     reason = lines[0][13:].decode("ascii", "replace")

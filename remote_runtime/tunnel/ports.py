@@ -6,8 +6,12 @@ import errno
 import socket
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..errors import LocalError
+
+if TYPE_CHECKING:
+    import psutil
 
 FIRST_PORT = 8888
 AUTO_PORTS = 20
@@ -47,11 +51,18 @@ def holder(port: int) -> str:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
                 if connection.pid is None:
                     return f"a program of another user, on {connection.laddr.ip}"
-                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid}), on {connection.laddr.ip}"
+                return f"{_named(psutil.Process(connection.pid))} (pid {connection.pid}), on {connection.laddr.ip}"
     except psutil.Error:
         # macOS shows other users' connections to root only.
         return "a program that the system does not let us see"
     return "a program that has just ended, or that the system does not let us see"
+
+
+def _named(process: psutil.Process) -> str:
+    words = process.cmdline()
+    if "remote_runtime.keeper" in words[:-1]:
+        return f"the runtime {words[words.index('remote_runtime.keeper') + 1]}"
+    return str(process.name())
 
 
 def _candidates(wanted: int | tuple[int, int] | None, remembered: int | None) -> Iterable[int]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,11 +22,13 @@ HURRY = "timeouts: {instance: 10s, ssh: 4s, jupyter: 20s, ready: 10s}\n"
 @pytest.fixture
 def box(world: World) -> Iterator[Sshd]:
     """An SSH host, and the profile `box` for it."""
-    with tempfile.TemporaryDirectory(prefix="rr-box-") as directory, running_sshd(Path(directory)) as sshd:
+    with running_sshd(world.home / "machine") as sshd:
         (world.home / ".ssh").mkdir(mode=0o700, exist_ok=True)
         know(world, sshd)
         write_box(world, sshd)
         yield sshd
+        sshd.resume()
+        world.end()
 
 
 def know(world: World, sshd: Sshd) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +15,7 @@ from tests.support.world import World
 @pytest.fixture
 def box(world: World) -> Iterator[Sshd]:
     """An SSH host, known by an alias of ~/.ssh/config."""
-    with tempfile.TemporaryDirectory(prefix="rr-box-") as directory, running_sshd(Path(directory)) as sshd:
+    with running_sshd(world.home / "machine") as sshd:
         ssh = world.home / ".ssh"
         ssh.mkdir(mode=0o700)
         lines = [f"[127.0.0.1]:{sshd.port} {key}\n" for key in sshd.host_keys]
@@ -26,6 +24,7 @@ def box(world: World) -> Iterator[Sshd]:
             f"Host gpu\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {sshd.user}\n  IdentityFile {sshd.key_path}\n"
         )
         yield sshd
+        world.end()
 
 
 def a_cell_runs(url: str) -> None:
@@ -105,7 +104,7 @@ def test_one_of_several_that_fails_does_not_keep_the_others_down(world: World, b
     world.profile("bad", "version: 1\ntarget: {kind: ssh, host: gpu}\njupyter: {python: /nowhere}\n")
     done = world.run("up", "good", "bad", "--json")
     assert done.code == 1
-    assert done.error["code"] == "python-missing"
+    assert done.error["code"] == "python-missing", done.out + world.log("bad")
     assert [runtime["name"] for runtime in done.document["runtimes"]] == ["good"]
 
 

@@ -76,9 +76,9 @@ def test_the_token_is_nowhere_but_in_private_files(world: World, vm: CloudMachin
         assert page.token not in " ".join(process.environ().values()), process
     holders = [path for path in _files(world.home, vm.sshd.home) if page.token.encode() in path.read_bytes()]
     assert holders, "the token is kept somewhere"
-    for path in holders:
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
-        assert not path.name.endswith("log"), path
+    for holder in holders:
+        assert stat.S_IMODE(holder.stat().st_mode) == 0o600, holder
+        assert not holder.name.endswith("log"), holder
 
 
 def test_a_stranger_on_the_ipv6_loopback_keeps_up_from_handing_out_the_port(world: World, vm: CloudMachine) -> None:

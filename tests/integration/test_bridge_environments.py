@@ -152,7 +152,12 @@ def test_a_stranger_on_a_servers_port_gets_no_byte_of_its_token(
 ) -> None:
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     with stranger(answer) as port:
-        described = {"url": f"http://127.0.0.1:{port}/", "hostname": "127.0.0.1", "base_url": "/", "token": TOKEN}
+        described: dict[str, object] = {
+            "url": f"http://127.0.0.1:{port}/",
+            "hostname": "127.0.0.1",
+            "base_url": "/",
+            "token": TOKEN,
+        }
         described.update(port=port, pid=os.getpid(), secure=False)
         (tmp_path / f"jpserver-{os.getpid()}.json").write_text(json.dumps(described))
         (tmp_path / "jpserver-1.json").write_text("{ damaged")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -23,7 +24,7 @@ def server() -> Iterator[JupyterServer]:
         yield running
 
 
-def status_of_refusal(server: JupyterServer, path: str, **wanted: object) -> int:
+def status_of_refusal(server: JupyterServer, path: str, **wanted: Any) -> int:
     with pytest.raises(InvalidStatus) as refused, open_socket(server, path, **wanted):
         pass
     return refused.value.response.status_code

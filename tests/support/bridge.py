@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from .jupyter import COLAB_ORIGIN, REPOSITORY, JupyterServer
 
@@ -93,7 +94,7 @@ def open_socket(
     connecting = connect(
         uri,
         sock=tcp,
-        origin=origin,
+        origin=None if origin is None else Origin(origin),
         open_timeout=LIMIT_S,
         close_timeout=LIMIT_S,
         max_size=MAX_FRAME_BYTES,

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, Vm
@@ -33,8 +31,8 @@ def cloud_machine(
 ) -> Iterator[CloudMachine]:
     """The VM, and a profile for it in ``world``; ``extra``: more lines of the profile."""
     with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rr-vm-")))
-        sshd = stack.enter_context(running_sshd(directory))
+        # Inside the world, so that what runs on the machine counts as the world's processes.
+        sshd = stack.enter_context(running_sshd(world.home / "machine"))
         keys = dict(line.split() for line in sshd.host_keys)
         vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address="127.0.0.1", host_keys=keys)
         emulator = stack.enter_context(ComputeEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))
@@ -47,4 +45,5 @@ def cloud_machine(
             f"ssh: {{user: {sshd.user}, port: {sshd.port}, identity_file: {sshd.key_path}}}\n"
             f"{extra}",
         )
+        stack.callback(world.end)
         yield CloudMachine(emulator, sshd)

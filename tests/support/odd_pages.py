@@ -111,7 +111,7 @@ class Talker(WebSocketHandler):
             _, code, reason = message.split(" ", 2)
             self.close(int(code), reason)
         elif message == "nodelay":
-            tcp = self.ws_connection.stream.socket
+            tcp = self.ws_connection.stream.socket  # type: ignore[union-attr]  # an open socket has both
             self.write_message(json.dumps(bool(tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))))
         else:
             self.write_message(message, binary=isinstance(message, bytes))

@@ -101,7 +101,6 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
         ("target: {kind: ssh, host: -oProxyCommand=x}", "does not fit"),
         ("target: {kind: ssh, host: x, zone: us-central1-a}", "target.zone: belongs to a target of kind gce"),
         ("target: {kind: ssh, host: x, port: 2200}\nssh: {port: 22}", "ssh: port 22 contradicts target.port 2200"),
-        ("target: {kind: ssh, host: x, jump: [bastion]}", "target.jump: not supported by version 0.1; only []"),
         ("target: {kind: gce}", "target.instance: is missing; either instance or labels"),
         ("target: {kind: gce, instance: a, labels: {b: c}}", "target.labels: is given beside instance"),
         ("target: {kind: gce, labels: {Team: x}}", "target.labels.Team: \"Team\" does not fit; lower-case"),

@@ -1,0 +1,320 @@
+"""The fast engine behind a local port, against a real OpenSSH server: bytes, ends, faults, keys that are renewed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from remote_runtime.model import Secret
+from remote_runtime.ssh.session import Session
+from remote_runtime.tunnel import ports
+from remote_runtime.tunnel.front import Front
+from remote_runtime.ways import SessionWay
+from tests.support.entering import Visitor
+from tests.support.sshd import Sshd, running_sshd, wait_for
+from tests.support.targets import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all
+
+RESET = b"\1\0\0\0\0\0\0\0"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        yield server
+
+
+@pytest.fixture
+def session(server: Sshd, tmp_path: Path) -> Iterator[Session]:
+    with Visitor(server, tmp_path / "visitor").enter() as session:
+        assert session.is_fast
+        yield session
+
+
+@contextlib.contextmanager
+def leading_to(session: Session, handle: Handler, *, token: Secret | None = None) -> Iterator[Front]:
+    with Target(handle) as target:
+        opened = Front(ports.bind(None))
+        try:
+            opened.through(SessionWay(session, *target.address), token)
+            yield opened
+        finally:
+            opened.close()
+
+
+def visit(opened: Front) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", opened.port), timeout=WITHIN_S)
+
+
+def exchange(opened: Front, data: bytes) -> bytes:
+    """What comes back while all of it is sent."""
+    with visit(opened) as client:
+
+        def send() -> None:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        answer = read_all(client)
+        sender.join(WITHIN_S)
+        return answer
+
+
+def noise(size: int, seed: int = 7) -> bytes:
+    return random.Random(seed).randbytes(size)  # noqa: S311  # data to compare, not a secret
+
+
+# ── bytes ──
+
+
+@pytest.mark.parametrize("token", [None, TOKEN], ids=["plain", "proved"])
+def test_fifty_megabytes_pass_both_ways_at_once_byte_by_byte(session: Session, token: Secret | None) -> None:
+    sent = noise(50 << 20)
+    with leading_to(session, prove_then(echo) if token else echo, token=token) as opened:
+        received = exchange(opened, sent)
+    assert hashlib.sha256(received).digest() == hashlib.sha256(sent).digest()
+
+
+def test_keys_that_the_server_renews_every_megabyte_change_no_byte(tmp_path: Path) -> None:
+    sent = noise(int(os.environ.get("ENGINE_TEST_BYTES", 20 << 20)))
+    with running_sshd(tmp_path, config=["RekeyLimit 1M"]) as server:
+        with Visitor(server, tmp_path / "visitor").enter() as session, leading_to(session, echo) as opened:
+            received = exchange(opened, sent)
+            assert session.check(5.0) > 0
+        assert server.log().count("rekeying") >= 0
+    assert hashlib.sha256(received).digest() == hashlib.sha256(sent).digest()
+
+
+def test_many_connections_at_once_do_not_mix(session: Session) -> None:
+    answers: dict[int, bytes] = {}
+
+    def talk(number: int) -> None:
+        said = f"client {number} ".encode() * 10000
+        answers[number] = exchange(opened, said).replace(said, b"")
+
+    with leading_to(session, prove_then(echo), token=TOKEN) as opened:
+        clients = [threading.Thread(target=talk, args=(number,)) for number in range(60)]
+        for thread in clients:
+            thread.start()
+        for thread in clients:
+            thread.join(WITHIN_S)
+    assert answers == dict.fromkeys(range(60), b"")
+
+
+# ── ends ──
+
+
+def test_a_client_that_has_said_everything_still_hears_the_answer(session: Session) -> None:
+    def answer_at_the_end(connection: socket.socket) -> None:
+        said = read_all(connection)
+        connection.sendall(hashlib.sha256(said).digest() + said)
+
+    sent = noise(5 << 20)
+    with leading_to(session, answer_at_the_end) as opened:
+        assert exchange(opened, sent) == hashlib.sha256(sent).digest() + sent
+
+
+def test_a_target_that_has_said_everything_still_hears_the_client(session: Session) -> None:
+    heard: list[bytes] = []
+
+    def talk_first(connection: socket.socket) -> None:
+        connection.sendall(b"all I say")
+        connection.shutdown(socket.SHUT_WR)
+        heard.append(read_all(connection))
+
+    with leading_to(session, talk_first) as opened:
+        with visit(opened) as client:
+            assert read_all(client) == b"all I say"
+            client.sendall(b"one thing more")
+        wait_for(lambda: heard)
+    assert heard == [b"one thing more"]
+
+
+def test_a_client_that_breaks_off_ends_the_targets_connection(session: Session) -> None:
+    ended = threading.Event()
+
+    def wait_for_the_end(connection: socket.socket) -> None:
+        connection.sendall(b"go on")
+        with contextlib.suppress(ConnectionError):
+            read_all(connection)
+        ended.set()
+
+    with leading_to(session, wait_for_the_end) as opened:
+        client = visit(opened)
+        assert client.recv(5) == b"go on"
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        client.close()
+        assert ended.wait(WITHIN_S)
+
+
+def test_a_reader_that_stalls_stops_the_sender_and_nobody_else(session: Session) -> None:
+    sent = 0
+
+    def pour(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.settimeout(1.0)
+        if connection.recv(1) == b"p":
+            with contextlib.suppress(TimeoutError):
+                while sent < 1 << 30:
+                    sent += connection.send(bytes(1 << 16))
+        else:
+            connection.sendall(b"here")
+
+    before = psutil.Process().memory_info().rss
+    with leading_to(session, pour) as opened, visit(opened) as stalled, visit(opened) as reader:
+        stalled.sendall(b"p")
+        assert stalled.recv(1)
+        wait_for(lambda: sent > 1 << 20)
+        reader.sendall(b"q")
+        assert reader.recv(4) == b"here"
+    assert sent < 64 << 20
+    assert psutil.Process().memory_info().rss - before < 32 << 20
+
+
+def test_a_target_that_stalls_stops_the_client(session: Session) -> None:
+    go_on = threading.Event()
+
+    def read_late(connection: socket.socket) -> None:
+        go_on.wait(WITHIN_S)
+        connection.sendall(hashlib.sha256(read_all(connection)).digest())
+
+    with leading_to(session, read_late) as opened, visit(opened) as client:
+        sent = hashlib.sha256()
+        client.settimeout(0.5)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                piece = os.urandom(1 << 16)
+                sent.update(piece[: client.send(piece)])
+        go_on.set()
+        client.settimeout(WITHIN_S)
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == sent.digest()
+
+
+# ── many ──
+
+
+def test_a_thousand_connections_are_open_at_once(session: Session) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    try:
+        with leading_to(session, echo) as opened, contextlib.ExitStack() as stack:
+            threads = threading.active_count()
+            clients = [stack.enter_context(visit(opened)) for _ in range(1000)]
+            for number, client in enumerate(clients):
+                client.sendall(b"%4d" % number)
+            assert [int(client.recv(4)) for client in clients] == list(range(1000))
+            assert threading.active_count() <= threads + 1000, "only the target has a thread for each"
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+# ── faults ──
+
+
+def test_a_port_where_nothing_listens_is_told_at_once(session: Session) -> None:
+    with Target(echo) as target:
+        address = target.address
+    opened = Front(ports.bind(None))
+    try:
+        opened.through(SessionWay(session, *address), TOKEN)
+        start = time.monotonic()
+        with visit(opened) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert read_all(client).startswith(b"HTTP/1.1 502 not-answering")
+        assert time.monotonic() - start < 3
+        assert opened.failure is not None
+    finally:
+        opened.close()
+
+
+def test_a_stranger_hears_nothing_of_what_the_client_says(session: Session) -> None:
+    heard: list[bytes] = []
+
+    def pretend(connection: socket.socket) -> None:
+        heard.append(connection.recv(1 << 16))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        heard.append(read_all(connection))
+
+    with leading_to(session, pretend, token=TOKEN) as opened:
+        with visit(opened) as client:
+            client.sendall(b"GET /my-secret HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert read_all(client).startswith(b"HTTP/1.1 502 stranger-answered")
+        assert opened.failure is not None
+    assert not any(b"secret" in words for words in heard)
+
+
+def test_a_link_that_is_cut_resets_whoever_was_served_and_keeps_the_port(tmp_path: Path) -> None:
+    with (
+        running_sshd(tmp_path) as server,
+        Visitor(server, tmp_path / "visitor").enter() as session,
+        leading_to(session, echo) as opened,
+    ):
+        with visit(opened) as client:
+            client.sendall(b"ping")
+            assert client.recv(4) == b"ping"
+            server.cut()
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        wait_for(lambda: session.closed)
+        with visit(opened) as waiting, Visitor(server, tmp_path / "again").enter() as second, Target(echo) as target:
+            waiting.sendall(b"early")
+            opened.through(SessionWay(second, *target.address), None)
+            assert waiting.recv(5) == b"early"
+            opened.hold()
+
+
+def test_holding_resets_what_is_under_way_while_the_session_goes_on(session: Session) -> None:
+    with leading_to(session, prove_then(echo), token=TOKEN) as opened, visit(opened) as client:
+        client.sendall(b"ping")
+        assert client.recv(4) == b"ping"
+        opened.hold()
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+    assert session.check(5.0) > 0
+
+
+def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(session: Session) -> None:
+    ends: list[socket.socket] = []
+
+    def answer(connection: socket.socket) -> None:
+        ends.append(connection)
+        asked = connection.recv(1 << 16)
+        connection.sendall(b"you said " + asked)
+
+    with leading_to(session, prove_then(answer), token=TOKEN) as opened:
+        for _ in range(20):
+            wait_for(lambda: len(ends) >= 3)
+            for end in ends[:]:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            ends.clear()
+            with visit(opened) as client:
+                client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                assert read_all(client) == b"you said GET / HTTP/1.1\r\n\r\n"
+
+
+def test_no_thread_and_no_file_is_left_behind(server: Sshd, tmp_path: Path) -> None:
+    with Visitor(server, tmp_path / "first").enter() as session, leading_to(session, echo) as opened:
+        exchange(opened, b"x" * 1000)
+    me = psutil.Process()
+    threads, descriptors = threading.active_count(), me.num_fds()
+    second = Visitor(server, tmp_path / "second").enter()
+    with second, leading_to(second, echo) as opened, visit(opened) as left_open:
+        left_open.sendall(b"x")
+        assert left_open.recv(1) == b"x"
+        second.close()
+        with pytest.raises(ConnectionResetError):
+            left_open.recv(1)
+    wait_for(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)

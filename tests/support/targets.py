@@ -1,0 +1,81 @@
+"""Services of the machine, as a forwarded connection finds them: real sockets, a thread for each connection."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import re
+import socket
+import threading
+from collections.abc import Callable
+
+from remote_runtime.model import Secret
+
+TOKEN = Secret("ab" * 24)
+WITHIN_S = 20.0
+Handler = Callable[[socket.socket], None]
+
+
+class Target:
+    """A service of the machine: ``handle`` serves each connection in a thread."""
+
+    def __init__(self, handle: Handler) -> None:
+        self.connections = 0
+        self._handle = handle
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        self.address: tuple[str, int] = self._listener.getsockname()
+
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(WITHIN_S)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(WITHIN_S)
+        with connection, contextlib.suppress(OSError):
+            self._handle(connection)
+
+
+def read_all(connection: socket.socket) -> bytes:
+    return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def echo(connection: socket.socket) -> None:
+    while data := connection.recv(1 << 16):
+        connection.sendall(data)
+
+
+def prove_then(handle: Handler, token: Secret = TOKEN) -> Handler:
+    """A server that answers the question who it is first, as our bridge does."""
+
+    def serve(connection: socket.socket) -> None:
+        asked = b""
+        while not asked.endswith(b"\r\n\r\n"):
+            more = connection.recv(1)
+            if not more:
+                return
+            asked += more
+        nonce = re.findall(rb"nonce=([0-9a-f]+)", asked)[0]
+        proof = hmac.new(token.reveal().encode(), b"remote-runtime-identity:" + nonce, hashlib.sha256).hexdigest()
+        body = f'{{"hmac": "{proof}"}}'
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        handle(connection)
+
+    return serve

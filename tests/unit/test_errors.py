@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from remote_runtime import errors
+from remote_runtime.errors import CODES, FAMILY, LocalError, RemoteRuntimeError, from_code, from_dict
+
+EXIT_CODES = {"UsageError": 2, "Interrupted": 130}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_code_survives_the_way_over_the_control_channel(code: str) -> None:
+    sent = from_code(code, "it failed", "for a reason\nof two lines", "`remote-runtime down work`")
+    received = from_dict(sent.as_dict())
+    assert type(received) is type(sent)
+    assert (received.code, received.as_dict()) == (code, sent.as_dict())
+    assert received.exit_code == EXIT_CODES.get(type(received).__name__, 1)
+
+
+def test_a_code_belongs_to_one_class_and_is_kebab_case() -> None:
+    assert sum(len(kind.codes) for kind in FAMILY) == len(CODES)
+    assert [code for code in CODES if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)] == []
+    assert all(meaning and not meaning.endswith(".") for meaning in CODES.values())
+
+
+def test_the_family_is_drawn_as_it_is() -> None:
+    drawn = re.findall(r"[├└]── (\w+) +(\d+)", errors.__doc__ or "")
+    assert [(kind.__name__, str(kind.exit_code)) for kind in FAMILY] == drawn
+    assert set(RemoteRuntimeError.__subclasses__()) == set(FAMILY)
+
+
+@pytest.mark.parametrize("described", [{"code": "no-such-code", "what": "x"}, {"code": "", "what": "x"}])
+def test_a_code_that_is_not_ours_is_no_error_of_ours(described: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="unknown error code"):
+        from_dict(described)
+
+
+def test_a_code_of_another_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="not a code of LocalError"):
+        LocalError("ssh-unreachable", "it failed")
+
+
+def test_an_error_reads_as_what_and_why() -> None:
+    assert str(LocalError("busy", "work stays up", "its kernels are busy")) == "work stays up: its kernels are busy"
+    assert str(LocalError("busy", "work stays up")) == "work stays up"
+    assert from_dict({"code": "busy", "what": "w"}).as_dict() == {"code": "busy", "what": "w", "why": "", "hint": ""}

@@ -1,0 +1,222 @@
+"""The state directory: private, atomic, honest about what it cannot read."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import locks, runtimes
+from remote_runtime.errors import LocalError
+from remote_runtime.model import Forward, Instance, Runtime, Secret, Server
+from remote_runtime.runtimes import Remembered, StateDir, open_state
+from remote_runtime.waits import Deadline
+
+TOKEN = "ab" * 24
+FULL = Runtime(
+    name="work",
+    profile_path="/home/me/work.yaml",
+    target={"kind": "gce", "instance": "my-vm"},
+    client_id="c0ffee00",
+    state="ready",
+    local_port=8888,
+    instance=Instance("gce", "my-vm", "10.0.0.1", 22, "RUNNING", "123", "z", "p", "compute.123", ("ssh-ed25519 A",)),
+    server=Server(4242, 77, Secret(TOKEN), "/srv/work", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3", ("n",)),
+    forwards=(Forward(8888, "127.0.0.1:4242"), Forward(6006, "127.0.0.1:6006")),
+    keeper_pid=7,
+    since="2026-01-01T00:00:00+00:00",
+    rtt_ms=1.5,
+    kernels=2,
+    last_error={"code": "busy", "what": "w", "why": "", "hint": ""},
+    unfinished=False,
+    tool_version="0.1.0",
+)
+BARE = Runtime(name="work", profile_path="", target={}, client_id="c0ffee00")
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDir:
+    return open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path / "state")})
+
+
+@pytest.mark.parametrize("runtime", [FULL, BARE], ids=["full", "bare"])
+def test_what_is_saved_is_what_is_loaded(state: StateDir, runtime: Runtime) -> None:
+    runtimes.save(state, runtime)
+    loaded = runtimes.load(state, "work")
+    assert loaded == runtime
+    assert loaded is not None
+    assert (loaded.url and loaded.url.reveal()) == (runtime.url and f"http://localhost:8888/?token={TOKEN}")
+
+
+def test_the_directory_and_every_file_are_private(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "state"
+    former = os.umask(0)
+    try:
+        state = open_state({"REMOTE_RUNTIME_STATE_DIR": str(path)})
+        runtimes.save(state, FULL)
+        runtimes.remember(state, "work", Remembered("c0ffee00", 8888))
+    finally:
+        os.umask(former)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in path.iterdir()} == {
+        "work.json": "0o600",
+        "work.port": "0o600",
+    }
+
+
+def test_a_directory_that_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path)})
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_a_directory_that_cannot_be_is_told_with_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LocalError) as caught:
+        open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path / "file" / "state")})
+    assert caught.value.code == "state-dir-unusable"
+    assert "REMOTE_RUNTIME_STATE_DIR" in caught.value.hint
+
+
+def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    os.chown(tmp_path, 12345, -1)
+    with pytest.raises(LocalError, match="belongs to user id 12345"):
+        open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path)})
+
+
+def test_without_an_override_the_platforms_place_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert str(open_state({}).path).startswith(str(tmp_path))
+
+
+def test_a_reader_never_sees_half_a_file(state: StateDir) -> None:
+    runtimes.save(state, FULL)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            runtimes.save(state, FULL)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(runtimes.load(state, "work") == FULL for _ in range(300))
+    finally:
+        stop.set()
+        writer.join()
+    assert [path.name for path in state.path.iterdir()] == ["work.json"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(state: StateDir) -> None:
+    runtimes.save(state, FULL)
+    with pytest.raises(TypeError):
+        runtimes.write_private(state.of("work", "json"), "not bytes")  # type: ignore[arg-type]  # to make it fail
+    assert runtimes.load(state, "work") == FULL
+    assert [path.name for path in state.path.iterdir()] == ["work.json"]
+
+
+WHOLE = json.dumps({"schema": 1, "runtime": {"name": "work"}})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        WHOLE[:-5].encode(),
+        b"\x00" * 4096,
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{}",
+        b'{"schema": 1}',
+        b'{"schema": "one", "runtime": {}}',
+        b'{"schema": 1, "runtime": []}',
+        b'{"schema": 1, "runtime": {"instance": null}}',
+        WHOLE.encode(),
+        b"[" * 100_000,
+        b'{"schema": 99}',
+    ],
+)
+def test_a_damaged_file_is_told_with_its_path_and_a_way_out(state: StateDir, content: bytes) -> None:
+    state.of("work", "json").write_bytes(content)
+    with pytest.raises(LocalError) as caught:
+        runtimes.load(state, "work")
+    error = caught.value
+    assert error.code == "state-unreadable"
+    assert str(state.of("work", "json")) in error.what
+    assert error.why
+    assert "remote-runtime down work --force" in error.hint
+
+
+def test_a_file_of_a_newer_version_is_refused_by_name(state: StateDir) -> None:
+    state.of("work", "json").write_text('{"schema": 2, "runtime": {"tool_version": "9.9", "what": "is new"}}')
+    with pytest.raises(LocalError, match=r"remote-runtime 9\.9, which is newer"):
+        runtimes.load(state, "work")
+
+
+def test_a_file_that_may_not_be_read_is_told_too(state: StateDir) -> None:
+    state.of("work", "json").mkdir()
+    with pytest.raises(LocalError, match="cannot be read"):
+        runtimes.load(state, "work")
+
+
+def test_forgetting_keeps_locks_log_pins_and_port(state: StateDir) -> None:
+    runtimes.save(state, FULL)
+    runtimes.remember(state, "work", Remembered("c0ffee00", 8888))
+    for kind in ("alive", "busy", "sock", "key", "log"):
+        state.of("work", kind).touch()
+    state.pins.touch()
+    runtimes.forget(state, "work")
+    kept = {"work.alive", "work.busy", "work.log", "work.port", "known_hosts"}
+    assert {path.name for path in state.path.iterdir()} == kept
+    runtimes.forget(state, "work")
+    assert {path.name for path in state.path.iterdir()} == kept
+
+
+def test_a_keeper_that_still_lives_keeps_its_socket_when_its_runtime_is_forgotten(state: StateDir) -> None:
+    state.of("work", "sock").touch()
+    with locks.held(state.of("work", "alive"), Deadline(1.0)):
+        assert runtimes.is_alive(state, "work")
+        runtimes.forget(state, "work")
+    assert state.of("work", "sock").exists()
+    assert not runtimes.is_alive(state, "work")
+
+
+def test_the_names_are_those_that_have_a_file(state: StateDir) -> None:
+    for name in ("zoo", "a.b", "work"):
+        state.of(name, "json").touch()
+    for kind in ("alive", "log", "port"):
+        state.of("gone", kind).touch()
+    assert runtimes.names(state) == ["a.b", "work", "zoo"]
+    assert runtimes.load(state, "gone") is None
+
+
+def test_port_and_client_id_are_remembered(state: StateDir) -> None:
+    runtimes.remember(state, "work", Remembered("c0ffee00", 8889))
+    assert runtimes.remembered(state, "work") == Remembered("c0ffee00", 8889)
+    runtimes.remember(state, "work", Remembered("c0ffee00"))
+    assert runtimes.remembered(state, "work") == Remembered("c0ffee00", None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, "", "{", "[]", '{"client_id": "c0ffee00"}', '{"client_id": "../..", "local_port": 1}',
+     '{"client_id": 5, "local_port": 1}', '{"client_id": "", "local_port": 1}', '{"client_id": "a", "local_port": "x"}',
+     "[" * 100_000],
+)  # fmt: skip
+def test_what_is_not_remembered_well_is_made_anew(state: StateDir, content: str | None) -> None:
+    if content is not None:
+        state.of("work", "port").write_text(content)
+    found = runtimes.remembered(state, "work")
+    assert found.local_port is None
+    assert len(found.client_id) == 8
+    assert found.client_id.isalnum()
+    assert runtimes.remembered(state, "work") != found
