@@ -14,7 +14,7 @@ from typing import Any
 
 import paramiko
 from paramiko.common import MSG_NAMES
-from paramiko.packet import NeedRekeyException
+from paramiko.packet import NeedRekeyException, Packetizer
 
 from ..packets import BoundedPacketizer
 from . import gcm
@@ -23,7 +23,6 @@ from .inbox import Inbox
 from .loop import Gate, Loop
 from .outbox import Outbox, Overflow
 
-_REKEY_BYTES = 1 << 34
 _IGNORED_BYTES = 1 << 30
 _QUEUED_BYTES = 256 << 10
 _TICK_S = 0.1
@@ -147,12 +146,12 @@ class FastPacketizer(BoundedPacketizer):
         return kind, message
 
     def _check_keys(self, inbox: Inbox, outbox: Outbox) -> None:
+        most_bytes = Packetizer.REKEY_BYTES << 5  # 16 GiB; RFC 4344 allows 64 for blocks of 16 bytes
         if not self.need_rekey():
-            if max(inbox.taken_bytes, outbox.sealed_bytes) > _REKEY_BYTES:
-                self._trigger_rekey()  # type: ignore[attr-defined]  # paramiko's types leave it out
-            else:
+            if max(inbox.taken_bytes, outbox.sealed_bytes) < most_bytes:
                 return
-        if inbox.taken_bytes > _REKEY_BYTES + _IGNORED_BYTES:
+            self._trigger_rekey()  # type: ignore[attr-defined]  # paramiko's types leave it out
+        if inbox.taken_bytes > most_bytes + _IGNORED_BYTES:
             raise BadPacket("the server does not renew the keys")
         if self.gate.is_set():
             raise NeedRekeyException
