@@ -45,6 +45,8 @@ class Front:
         self._waiting = 0
         self._threads: set[threading.Thread] = set()
         self._closing = threading.Event()
+        for listener in listeners:
+            listener.setblocking(False)
         self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"front-{self.port}")
         self._acceptor.start()
 
@@ -58,12 +60,15 @@ class Front:
             self._changed.notify_all()
         if before is not None and before is not lane:
             before.close()
+        if lane is not None and lane is not before:
+            lane.serve(self._listeners, refused=self._refused, ended=self._ended)
 
     def hold(self) -> None:
         """There is no way now: reset what is under way, let new connections wait."""
         with self._changed:
             lane, self._way, self._lane = self._lane, None, None
             self._generation += 1
+            self._changed.notify_all()
         if lane is not None:
             lane.close()
 
@@ -81,14 +86,23 @@ class Front:
     def _accept(self) -> None:
         with selectors.DefaultSelector() as selector:
             for listener in self._listeners:
-                listener.setblocking(False)
                 selector.register(listener, selectors.EVENT_READ)
             while not self._closing.is_set():
+                if self._is_served():
+                    continue
                 for key, _ in selector.select(0.2):
                     # Another reader cannot be there, but the client may have left between select and accept.
                     with contextlib.suppress(OSError):
                         client, _ = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
                         self._start(client)
+
+    def _is_served(self) -> bool:
+        """Whether a lane accepts; a while later."""
+        with self._changed:
+            if self._lane is None or self._lane.closed or self._closing.is_set():
+                return False
+            self._changed.wait(0.2)
+            return True
 
     def _start(self, client: socket.socket) -> None:
         client.setblocking(False)

@@ -7,7 +7,7 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..errors import RemoteRuntimeError
@@ -45,8 +45,17 @@ class Lane(Protocol):
         """``sock`` is the lane's until ``refused`` gives it back; ``ended`` is told the number of the client's bytes.
         One of them is called, once, in another thread, which they must not hold up."""
 
+    def serve(
+        self,
+        listeners: Sequence[socket.socket],
+        *,
+        refused: Callable[[socket.socket, RemoteRuntimeError], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        """``carry`` whatever they accept, until ``closed``."""
+
     def close(self) -> None:
-        """Reset what it carries."""
+        """Reset what it carries, accept nothing more."""
 
 
 def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool]) -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import socket
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ...errors import RemoteRuntimeError
@@ -25,6 +26,7 @@ _FEWER_AFTER_S = 10.0
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 _MOST_OPENING = 256
+_CLOSING_S = 2.0
 
 
 class Host(Floor, Protocol):
@@ -32,12 +34,16 @@ class Host(Floor, Protocol):
 
     def crowded(self) -> bool: ...
     def call_soon(self, call: Callable[[], None]) -> bool: ...
+    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket], None]) -> None: ...
+    def accept_no_more(self, listener: socket.socket) -> None: ...
 
 
 class Lane:
-    """``carry`` and ``close`` may be called from any thread, everything else from the loop's. ``explain`` makes an
-    error of a refused channel, ``lost`` of a link that is gone. ``prove``: None where nothing has to be proved.
-    ``keep_ready``: not for servers that speak first, or mind a connection that says nothing."""
+    """``carry``, ``serve`` and ``close`` are for any thread, everything else is for the loop's.
+
+    ``explain`` makes an error of a refused channel, ``lost`` of a link that is gone. ``prove``: None where nothing has
+    to be proved. ``keep_ready``: not for servers that speak first, or mind a connection that says nothing.
+    """
 
     def __init__(
         self,
@@ -58,6 +64,7 @@ class Lane:
         self._keeps_ready = keep_ready
         self._explain = explain
         self._lost = lost
+        self._listeners: list[socket.socket] = []
         self._flows: set[Flow] = set()
         self._ready: deque[Flow] = deque()
         self._waiting: deque[Client] = deque()
@@ -80,10 +87,39 @@ class Lane:
         if not self._loop.call_soon(lambda: self._take(client)):
             client.refuse(self._lost())
 
+    def serve(
+        self,
+        listeners: Sequence[socket.socket],
+        *,
+        refused: Callable[[socket.socket, RemoteRuntimeError], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        """Accept connections from these and carry them, until ``closed``. The caller's ``listeners`` stay open."""
+        own = [listener.dup() for listener in listeners]
+
+        def listen() -> None:
+            for listener in own:
+                self._listeners.append(listener)
+                self._loop.accept_from(listener, lambda sock: self._take(Client(sock, refused, ended)))
+            if self.closed:
+                self._listen_no_more()
+
+        if not self._loop.call_soon(listen):
+            self.closed = True
+            for listener in own:
+                listener.close()
+
     def close(self) -> None:
         """Reset all its connections. The next ones are refused."""
         self.closed = True
-        self._loop.call_soon(self.end)
+        done = threading.Event()
+
+        def end() -> None:
+            self.end()
+            done.set()
+
+        if self._loop.call_soon(end):
+            done.wait(_CLOSING_S)  # so that the ports are free afterwards
 
     # ── in the loop's thread
 
@@ -93,6 +129,7 @@ class Lane:
 
     def end(self) -> None:
         self.closed = True
+        self._listen_no_more()
         for client in self._take_all_waiting():
             client.refuse(self._lost())
         for flow in list(self._flows):
@@ -132,6 +169,12 @@ class Lane:
             self._wanted = min(MOST_READY, self._wanted * 2)
         self._waiting.append(client)
         self._refill()
+
+    def _listen_no_more(self) -> None:
+        for listener in self._listeners:
+            self._loop.accept_no_more(listener)
+            listener.close()
+        self._listeners.clear()
 
     def _refill(self) -> None:
         if self.closed:

@@ -28,6 +28,7 @@ from .windows import MOST_CHANNELS, Delay, Pool
 _QUEUED_BYTES = 256 << 10
 _TICK_S = 0.5
 _STALL_S = 30.0
+_ACCEPTED_AT_ONCE = 64
 
 
 class Gate(Protocol):
@@ -55,6 +56,7 @@ class Loop:
         self._blocked: dict[Flow, None] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._calls_lock = threading.Lock()
+        self._later: list[Callable[[], None]] = []
         self._over = False
         self._bell, self._button = socket.socketpair()
         self._pressed = False
@@ -158,6 +160,14 @@ class Loop:
     def leave(self, number: int) -> None:
         del self._channels[number]
 
+    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket], None]) -> None:
+        if not self._over:
+            self._selector.register(listener, selectors.EVENT_READ, lambda events: self._accept(listener, take))
+
+    def accept_no_more(self, listener: socket.socket) -> None:
+        if not self._over and listener in self._selector.get_map():
+            self._selector.unregister(listener)
+
     def crowded(self) -> bool:
         """So many channels only are sure of a window."""
         return self._over or len(self._channels) >= MOST_CHANNELS
@@ -225,6 +235,20 @@ class Loop:
             self._inbox.fill(self._sock)
             self.heard_at = time.monotonic()
 
+    def _accept(self, listener: socket.socket, take: Callable[[socket.socket], None]) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            except OSError:  # no descriptor is left: asking again at once would keep the loop busy
+                self._selector.unregister(listener)
+                self._later.append(lambda: self.accept_from(listener, take))
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            take(sock)
+
     def _answer_bell(self, events: int) -> None:
         with contextlib.suppress(BlockingIOError):
             self._bell.recv(4096)
@@ -237,6 +261,9 @@ class Loop:
 
     def _tick(self, now: float) -> None:
         self._ticked_at = now
+        later, self._later = self._later, []
+        for call in later:
+            call()
         self._lanes = [lane for lane in self._lanes if not lane.is_over]
         for lane in self._lanes:
             lane.tick(now)

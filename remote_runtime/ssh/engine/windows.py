@@ -19,7 +19,8 @@ SMALLEST_BYTES = 32 << 10
 TOGETHER_BYTES = 128 << 20
 MOST_CHANNELS = 2048
 _FOR_GROWTH_BYTES = 32 << 20
-_STEADY_BYTES = 512 << 10
+_SHRUNK_BYTES = 512 << 10
+_LARGEST_STEP_BYTES = 1 << 20
 _PROBE_EVERY_S = 0.01
 _NEAR_FACTOR = 1.15
 _NEAR_S = 0.004
@@ -77,10 +78,13 @@ class Window:
         self._delay = delay
         self.size = self.credit = pool.first()
         self._owed = 0
+        self._debt = 0
         self._received = 0
         self._probed_at = 0.0
         self._received_at_probe = 0
         self._probing = False
+        self._has_grown = False
+        self._near_its_size = False
 
     def received(self, count: int) -> None:
         """Raises ``BadPacket`` when that is more than it may send."""
@@ -91,8 +95,11 @@ class Window:
 
     def consumed(self, count: int) -> int:
         """The local reader took this much. What to add to the credit now; 0 for later."""
-        self._owed += count
-        if self._owed < min(self.size >> 3, 1 << 20):
+        kept = min(count, self._debt)
+        self._debt -= kept
+        self._pool.give_back(kept)
+        self._owed += count - kept
+        if self._owed < min(self.size >> 3, _LARGEST_STEP_BYTES):
             return 0
         more, self._owed = self._owed, 0
         self.credit += more
@@ -109,7 +116,7 @@ class Window:
         return True
 
     def probed(self) -> None:
-        """The answer of the probe has come."""
+        """The answer of the probe has come. Raises ``BadPacket`` when none was sent."""
         if not self._probing:
             raise BadPacket("an answer to a request that was not made")
         self._probing = False
@@ -117,24 +124,26 @@ class Window:
         self._delay.seen(round_trip_s)
         came = self._received - self._received_at_probe
         if round_trip_s > self._delay.near_s:
-            self._shrink(self._delay.near_s / round_trip_s, came)
+            self._near_its_size, self._has_grown = True, False
+            self._shrink_to(int(came * self._delay.near_s / round_trip_s))
+        elif self._has_grown:
+            self._has_grown = False  # this probe left together with the larger window: the next one shows its effect
         elif came * 2 >= self.size:  # the window, not the sender, is what limits it
-            self._grow()
+            self._has_grown = True
+            self._grow(self.size >> 3 if self._near_its_size else self.size)
 
     def give_back(self) -> None:
         """The channel is closed."""
-        self._pool.give_back(self.size - SMALLEST_BYTES)
-        self.size = SMALLEST_BYTES
+        self._pool.give_back(self.size + self._debt - SMALLEST_BYTES)
+        self.size, self._debt = SMALLEST_BYTES, 0
 
-    def _grow(self) -> None:
-        more = self._pool.take(min(self.size, LARGEST_BYTES - self.size))
+    def _grow(self, wanted: int) -> None:
+        more = self._pool.take(min(wanted, LARGEST_BYTES - self.size))
         self.size += more
         self._owed += more
 
-    def _shrink(self, factor: float, came: int) -> None:
-        """By what is owed only: credit that was given cannot be taken back."""
-        aim = max(_STEADY_BYTES, came // 2, int(self.size * max(factor, 0.5)))
-        less = max(0, min(self.size - aim, self._owed))
+    def _shrink_to(self, aim: int) -> None:
+        """Credit that was given cannot be taken back: as much is not renewed."""
+        less = max(0, self.size - max(aim, min(self.size, _SHRUNK_BYTES)))
         self.size -= less
-        self._owed -= less
-        self._pool.give_back(less)
+        self._debt += less

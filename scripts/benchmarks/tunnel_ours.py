@@ -1,0 +1,57 @@
+"""Our tunnel alone, without a keeper: ``python -m … SSH_PORT USER KEY TARGET_PORT …``; prints the local ports.
+
+As in the keeper, a command has run on the connection before. It ends with its standard input.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from remote_runtime import ssh
+from remote_runtime.model import Instance, SshSettings
+from remote_runtime.tunnel import ports
+from remote_runtime.tunnel.front import Front
+from remote_runtime.tunnel.pump import Lane
+from remote_runtime.waits import Deadline
+from remote_runtime.ways import SessionWay
+
+
+class Ready(SessionWay):
+    """A way to a server that does not have to prove itself and for which channels are kept ready none the less."""
+
+    def lane(self, prove: object) -> Lane | None:
+        return self.session.lane(self.host, self.port, prove=None, keep_ready=True)
+
+
+def main() -> None:
+    ssh_port, user, key, *targets = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as home:
+        session = ssh.connect(
+            Instance("ssh", "bench", address="127.0.0.1", port=int(ssh_port), host_key_name=f"[127.0.0.1]:{ssh_port}"),
+            SshSettings(user=user, identity_file=key, host_key="accept-new"),
+            pins=Path(home, "pins"),
+            ask=lambda prompt, *, secret, code: "",
+            tell=lambda text: None,
+            deadline=Deadline(30),
+            environ={**os.environ, "HOME": home},
+        )
+        fronts = []
+        for target in targets:
+            port = int(target.removeprefix("ready:"))
+            kind = Ready if target.startswith("ready:") else SessionWay
+            front = Front(ports.bind(None))
+            front.through(kind(session, "127.0.0.1", port), None)
+            fronts.append(front)
+        sys.stdout.write(" ".join(str(front.port) for front in fronts) + "\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+        session.close()
+        for front in fronts:
+            front.close()
+
+
+if __name__ == "__main__":
+    main()
