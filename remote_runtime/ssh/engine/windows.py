@@ -22,8 +22,8 @@ _FOR_GROWTH_BYTES = 32 << 20
 _SHRUNK_BYTES = 512 << 10
 _LARGEST_STEP_BYTES = 1 << 20
 _PROBE_EVERY_S = 0.01
-_NEAR_FACTOR = 1.15
-_NEAR_S = 0.004
+_NEAR_FACTOR, _NEAR_S = 1.07, 0.002
+_FAR_FACTOR, _FAR_S = 1.15, 0.004
 _REMEMBERED_S = 300.0
 
 
@@ -64,10 +64,14 @@ class Delay:
             self._before, self._now, self._since = self._now, float("inf"), self.clock()
         self._now = min(self._now, round_trip_s)
 
+    def is_near(self, round_trip_s: float) -> bool:
+        """The link's queue is as good as empty."""
+        return round_trip_s < self.least_s * _NEAR_FACTOR + _NEAR_S
+
     @property
-    def near_s(self) -> float:
-        """Up to here the link's queue is short."""
-        return self.least_s * _NEAR_FACTOR + _NEAR_S
+    def far_s(self) -> float:
+        """From here on its queue is too long."""
+        return self.least_s * _FAR_FACTOR + _FAR_S
 
 
 class Window:
@@ -123,12 +127,14 @@ class Window:
         round_trip_s = self._delay.clock() - self._probed_at
         self._delay.seen(round_trip_s)
         came = self._received - self._received_at_probe
-        if round_trip_s > self._delay.near_s:
+        if round_trip_s > self._delay.far_s:
             self._near_its_size, self._has_grown = True, False
-            self._shrink_to(int(came * self._delay.near_s / round_trip_s))
+            # Not at once: a single late answer says little.
+            self._shrink_to(max(int(came * self._delay.far_s / round_trip_s), self.size - (self.size >> 3)))
         elif self._has_grown:
             self._has_grown = False  # this probe left together with the larger window: the next one shows its effect
-        elif came * 2 >= self.size:  # the window, not the sender, is what limits it
+        elif came * 2 >= self.size and self._delay.is_near(round_trip_s):
+            # The window, not the sender, is what limits it.
             self._has_grown = True
             self._grow(self.size >> 3 if self._near_its_size else self.size)
 

@@ -1,0 +1,310 @@
+"""Channels and windows of the engine, against a peer that keeps the protocol and against peers that do not."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remote_runtime.ssh.engine import wire
+from remote_runtime.ssh.engine.channel import Channel
+from remote_runtime.ssh.engine.gcm import BadPacket
+from remote_runtime.ssh.engine.windows import (
+    FIRST_BYTES,
+    LARGEST_BYTES,
+    MOST_CHANNELS,
+    SMALLEST_BYTES,
+    TOGETHER_BYTES,
+    Delay,
+    Pool,
+    Window,
+)
+
+NUMBER = wire.FIRST_NUMBER
+PEER = 3
+
+
+class Desk:
+    """Keeps what is posted."""
+
+    def __init__(self) -> None:
+        self.pool, self.delay = Pool(), Delay()
+        self.posted: list[bytes] = []
+        self.free: list[int] = []
+
+    def enter(self, channel: Channel) -> int:
+        return NUMBER
+
+    def leave(self, number: int) -> None:
+        self.free.append(number)
+
+    def post(self, message: bytes) -> None:
+        self.posted.append(message)
+
+    def kinds(self) -> list[int]:
+        return [message[0] for message in self.posted[1:]]
+
+
+class User:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def on_opened(self) -> None:
+        self.told.append("opened")
+
+    def on_refused(self, reason: int, text: str) -> None:
+        self.told.append((reason, text))
+
+    def on_data(self, content: memoryview) -> None:
+        self.told.append(bytes(content))
+
+    def on_room(self) -> None:
+        self.told.append("room")
+
+    def on_end(self) -> None:
+        self.told.append("end")
+
+    def on_left(self) -> None:
+        self.told.append("left")
+
+
+def opened() -> tuple[Channel, Desk, User]:
+    desk, user = Desk(), User()
+    channel = Channel(desk, user, "localhost", 8888)
+    hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1 << 20, 1 << 15))
+    return channel, desk, user
+
+
+def hear(channel: Channel, kind: int, rest: bytes = b"") -> None:
+    channel.receive(kind, memoryview(bytes((kind,)) + struct.pack(">I", NUMBER) + rest))
+
+
+def data(content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + content
+
+
+def test_a_channel_asks_for_its_target_with_its_first_window() -> None:
+    _, desk, user = opened()
+    head = b"\x5a" + data(b"direct-tcpip") + struct.pack(">III", NUMBER, FIRST_BYTES, 32768)
+    assert desk.posted[0] == head + data(b"localhost") + struct.pack(">I", 8888) + data(b"127.0.0.1") + bytes(4)
+    assert user.told == ["opened"]
+
+
+def test_a_refusal_is_told_and_frees_the_number() -> None:
+    desk, user = Desk(), User()
+    left = desk.pool.left
+    channel = Channel(desk, user, "localhost", 1)
+    hear(channel, wire.OPEN_FAILURE, struct.pack(">I", 2) + data(b"Connection refused") + data(b""))
+    assert user.told == [(2, "Connection refused"), "left"]
+    assert desk.free == [NUMBER]
+    assert desk.pool.left == left
+
+
+def test_both_ends_close_once_whoever_begins() -> None:
+    for ours_first in (True, False):
+        channel, desk, user = opened()
+        if ours_first:
+            channel.close()
+            hear(channel, wire.CLOSE)
+        else:
+            hear(channel, wire.CLOSE)
+            channel.close()
+        assert desk.kinds() == [wire.CLOSE]
+        assert desk.free == [NUMBER]
+        assert user.told[-1] == "left"
+
+
+def test_nothing_follows_our_close() -> None:
+    channel, desk, _ = opened()
+    channel.close()
+    assert channel.send(b"late") == 0
+    channel.send_end()
+    channel.credit(1 << 20)
+    hear(channel, wire.DATA, data(b"still under way"))
+    hear(channel, wire.REQUEST, data(b"keepalive@openssh.com") + b"\1")
+    channel.close()
+    assert desk.kinds() == [wire.CLOSE]
+
+
+def test_a_channel_that_was_given_up_while_it_was_opened_is_closed() -> None:
+    desk, user = Desk(), User()
+    channel = Channel(desk, user, "localhost", 1)
+    channel.close()
+    assert desk.kinds() == []
+    hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1 << 20, 1 << 15))
+    hear(channel, wire.CLOSE)
+    assert desk.posted[1:] == [wire.close(PEER)]
+    assert user.told == ["left"]
+
+
+def test_a_request_is_refused_if_it_wants_an_answer() -> None:
+    channel, desk, _ = opened()
+    hear(channel, wire.REQUEST, data(b"keepalive@openssh.com") + b"\1")
+    hear(channel, wire.REQUEST, data(b"eow@openssh.com") + b"\0")
+    assert desk.posted[1:] == [wire.refuse_request(PEER)]
+
+
+@settings(deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=90_000), st.integers(1, 1 << 17)), max_size=20), st.integers(1, 50_000))
+def test_what_is_sent_keeps_to_the_peers_window_and_piece(steps: list[bytes | int], piece: int) -> None:
+    desk, user = Desk(), User()
+    channel = Channel(desk, user, "localhost", 1)
+    hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1000, piece))
+    room, wanted, sent = 1000, b"", 0
+    for step in steps:
+        if isinstance(step, int):
+            hear(channel, wire.WINDOW_ADJUST, struct.pack(">I", step))
+            room += step
+        else:
+            wanted += step
+        sent += channel.send(wanted[sent:])
+    messages = [memoryview(message) for message in desk.posted[1:]]
+    assert b"".join(bytes(wire.content(message)) for message in messages) == wanted[:sent]
+    assert sent == min(room, len(wanted))
+    assert all(len(wire.content(message)) <= min(piece, 32768) for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"),
+    [
+        (wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1, 1)),
+        (wire.OPEN_FAILURE, struct.pack(">I", 2) + data(b"") + data(b"")),
+        (wire.DATA, b""),
+        (wire.DATA, b"\0\0\0\5abc"),
+        (wire.DATA, b"\0\0\0\2abc"),
+        (wire.DATA, b"\xff\xff\xff\xffabc"),
+        (wire.DATA, data(bytes(32769))),
+        (wire.EXTENDED_DATA, b"\0\0\0\1" + data(b"x")),
+        (wire.WINDOW_ADJUST, b"\0\0"),
+        (wire.WINDOW_ADJUST, b"\xff\xff\xff\xff"),
+        (wire.REQUEST, b"\0\0\0\x09x"),
+        (wire.REQUEST, data(b"x")),
+        (wire.REQUEST_FAILURE, b""),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_what_a_server_may_not_say_ends_the_connection(kind: int, rest: bytes) -> None:
+    channel, _, _ = opened()
+    with pytest.raises(BadPacket):
+        hear(channel, kind, rest)
+
+
+@pytest.mark.parametrize("kind", [wire.DATA, wire.END_OF_DATA])
+def test_nothing_comes_after_the_end_of_the_data(kind: int) -> None:
+    channel, _, _ = opened()
+    hear(channel, wire.END_OF_DATA)
+    with pytest.raises(BadPacket):
+        hear(channel, kind, data(b"x") if kind == wire.DATA else b"")
+
+
+@pytest.mark.parametrize("kind", range(wire.OPEN_CONFIRMATION, wire.REQUEST_FAILURE + 1))
+@settings(max_examples=40, deadline=None)
+@given(rest=st.binary(max_size=64))
+def test_noise_is_either_taken_or_refused(kind: int, rest: bytes) -> None:
+    channel, _, _ = opened()
+    try:
+        hear(channel, kind, rest)
+        hear(channel, kind, rest)
+    except BadPacket:
+        return
+
+
+# ── windows ──
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_more_than_the_window_is_refused() -> None:
+    window = Window(Pool(), Delay())
+    window.received(window.credit)
+    with pytest.raises(BadPacket):
+        window.received(1)
+
+
+@given(st.lists(st.integers(1, 1 << 20), max_size=60))
+def test_credit_never_exceeds_what_the_reader_took(counts: list[int]) -> None:
+    window = Window(Pool(), Delay())
+    waiting = 0
+    for count in counts:
+        came = min(count, window.credit)
+        window.received(came)
+        waiting += came
+        taken = waiting // 2
+        waiting -= taken
+        window.consumed(taken)
+        assert window.credit + waiting <= window.size
+
+
+def test_all_windows_together_are_bounded_and_each_has_some() -> None:
+    pool = Pool()
+    windows = [Window(pool, Delay()) for _ in range(MOST_CHANNELS)]
+    assert sum(window.size for window in windows) <= TOGETHER_BYTES
+    assert min(window.size for window in windows) >= SMALLEST_BYTES
+    assert pool.left >= 32 << 20, "some is kept for those that will need it"
+    for window in windows:
+        window.give_back()
+    assert pool.left == TOGETHER_BYTES - MOST_CHANNELS * SMALLEST_BYTES
+
+
+class Link:
+    """A link of ``bytes_a_s`` with a queue, and one download through a window: time passes a round trip a step."""
+
+    def __init__(self, round_trip_s: float, bytes_a_s: float) -> None:
+        self.clock = Clock()
+        self.pool, self.delay = Pool(), Delay(self.clock)
+        self.round_trip_s, self.bytes_a_s = round_trip_s, bytes_a_s
+        self.delay.seen(round_trip_s)
+        self.window = Window(self.pool, self.delay)
+        self.now_s = round_trip_s
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.now_s = max(self.round_trip_s, self.window.credit / self.bytes_a_s)
+            probing = self.window.probe_due()
+            for _ in range(64):
+                self.clock.now += self.now_s / 64
+                came = min(self.window.credit, int(self.bytes_a_s * self.now_s / 64))
+                self.window.received(came)
+                self.window.consumed(came)
+            if probing:
+                self.window.probed()
+
+
+def test_a_window_grows_until_the_link_is_full_and_no_further() -> None:
+    link = Link(0.05, 125e6)
+    link.run(200)
+    full = 0.05 * 125e6
+    assert full <= link.window.size <= 1.4 * full
+    assert link.now_s < 0.05 * 1.3
+
+
+def test_a_window_shrinks_on_a_slow_link() -> None:
+    link = Link(0.02, 2e6)
+    link.run(200)
+    assert link.window.size <= 1 << 19
+
+
+def test_no_window_outgrows_its_limit_however_long_the_link() -> None:
+    link = Link(2.0, 1e9)
+    link.run(200)
+    assert link.window.size <= LARGEST_BYTES
+    assert link.pool.left >= 0
+    link.window.give_back()
+    assert link.pool.left == Pool().left
+
+
+def test_a_reader_that_does_not_take_gets_no_larger_window() -> None:
+    window = Window(Pool(), Delay())
+    window.received(window.credit)
+    assert window.size == FIRST_BYTES
+    assert window.credit == 0

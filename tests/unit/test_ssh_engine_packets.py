@@ -1,0 +1,183 @@
+"""The engine's packet layer: sealed by one end, opened by the other, and what is refused."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from remote_runtime.ssh.engine import wire
+from remote_runtime.ssh.engine.gcm import LARGEST_PACKET, BadPacket, Nonce, Opener, Sealer, padding_for
+from remote_runtime.ssh.engine.inbox import Inbox
+from remote_runtime.ssh.engine.outbox import PIECE_BYTES, SLOTS, Outbox, Overflow, Slots
+
+KEY, FIRST = bytes(range(16)), bytes(range(12))
+
+
+class Copying:
+    """AESGCM of a cryptography that cannot write into a buffer."""
+
+    def __init__(self, key: bytes) -> None:
+        cipher = AESGCM(key)
+        self.encrypt, self.decrypt = cipher.encrypt, cipher.decrypt
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs
+
+
+def inbox() -> Inbox:
+    return Inbox(Opener(AESGCM(KEY), FIRST))
+
+
+def outbox() -> Outbox:
+    return Outbox(Sealer(AESGCM(KEY), FIRST))
+
+
+def carried(box: Outbox, into: Inbox, ends: tuple[socket.socket, socket.socket]) -> Iterator[bytes]:
+    while box.queued or box.flush(ends[0]):
+        box.flush(ends[0])
+        into.fill(ends[1])
+        while (payload := into.next()) is not None:
+            yield bytes(payload)
+            if into.full():
+                into.forget()
+        into.forget()
+
+
+def test_a_packet_is_what_rfc_5647_says() -> None:
+    """Computed with OpenSSL's command line: the length in clear, authenticated; the nonce's counter steps by one."""
+    box = bytearray(64)
+    plain = b"\x0a" + b"hello" + bytes(10)
+    length = Sealer(AESGCM(KEY), FIRST).seal(plain, memoryview(box))
+    assert bytes(box[:4]) == struct.pack(">I", 16)
+    assert AESGCM(KEY).decrypt(FIRST, bytes(box[4:length]), b"\0\0\0\x10") == plain
+    nonce = Nonce(FIRST[:4] + b"\xff" * 8)
+    assert nonce.next() == FIRST[:4] + b"\xff" * 8
+    assert nonce.next() == FIRST[:4] + bytes(8)
+
+
+@given(st.integers(0, 1 << 18))
+def test_padding_fills_whole_blocks_and_has_at_least_four_bytes(size: int) -> None:
+    padding = padding_for(size)
+    assert 4 <= padding < 20
+    assert (1 + size + padding) % 16 == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(min_size=1, max_size=40_000), max_size=30))
+def test_what_is_sealed_comes_out_in_order_whatever_its_size(payloads: list[bytes]) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        sending = outbox()
+        for payload in payloads:
+            sending.put(payload)
+        assert list(carried(sending, inbox(), (ours, theirs))) == payloads
+
+
+def test_data_goes_out_in_pieces_of_what_the_peer_takes(ends: tuple[socket.socket, socket.socket]) -> None:
+    source, target = socket.socketpair()
+    with source, target:
+        source.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        said = bytes(range(256)) * 400
+        source.sendall(said)
+        slots, sending = Slots(), outbox()
+        count = slots.read(target, 1 << 20, SLOTS, PIECE_BYTES)
+        assert count > PIECE_BYTES
+        sending.put_data(7, slots.buffer, count)
+    messages = list(carried(sending, inbox(), ends))
+    heard = b"".join(bytes(wire.content(memoryview(message))) for message in messages)
+    assert heard == said[:count]
+    assert all(wire.number(memoryview(message), 1) == 7 for message in messages)
+    assert max(map(len, messages)) == PIECE_BYTES + 9
+
+
+def test_a_cryptography_without_buffers_gives_the_same_bytes(ends: tuple[socket.socket, socket.socket]) -> None:
+    sending, receiving = Outbox(Sealer(Copying(KEY), FIRST)), Inbox(Opener(Copying(KEY), FIRST))
+    sending.put(b"one")
+    sending.put(b"two" * 1000)
+    assert list(carried(sending, receiving, ends)) == [b"one", b"two" * 1000]
+
+
+def test_new_keys_hold_from_the_next_packet_on(ends: tuple[socket.socket, socket.socket]) -> None:
+    sending, receiving = outbox(), inbox()
+    sending.put(b"before")
+    sending.renew(Sealer(AESGCM(bytes(32)), bytes(12)))
+    sending.put(b"after")
+    sending.flush(ends[0])
+    receiving.fill(ends[1])
+    before = receiving.next()
+    assert before is not None
+    assert bytes(before) == b"before"
+    receiving.renew(Opener(AESGCM(bytes(32)), bytes(12)))
+    after = receiving.next()
+    assert after is not None
+    assert bytes(after) == b"after"
+
+
+@given(st.integers(0, 200), st.integers(0, 7))
+@settings(deadline=None)
+def test_a_packet_with_any_bit_changed_is_refused(at: int, bit: int) -> None:
+    box = memoryview(bytearray(300))
+    length = Sealer(AESGCM(KEY), FIRST).seal(bytes((14,)) + bytes(177) + bytes(14), box)
+    changed = bytearray(box[:length])
+    changed[at % length] ^= 1 << bit
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(changed + bytes(1000))
+        theirs.setblocking(False)
+        receiving = inbox()
+        receiving.fill(theirs)
+        try:
+            assert receiving.next() is None, "a length that was changed may wait for more"
+        except BadPacket:
+            return
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 17, LARGEST_PACKET + 16, 0xFFFFFFF0])
+def test_a_length_that_no_packet_has_is_refused_before_anything_is_kept(
+    ends: tuple[socket.socket, socket.socket], size: int
+) -> None:
+    ends[0].sendall(struct.pack(">I", size))
+    receiving = inbox()
+    receiving.fill(ends[1])
+    with pytest.raises(BadPacket):
+        receiving.next()
+
+
+@pytest.mark.parametrize("padding", [0, 3, 15, 16, 255])
+def test_padding_that_cannot_be_is_refused(ends: tuple[socket.socket, socket.socket], padding: int) -> None:
+    box = memoryview(bytearray(64))
+    length = Sealer(AESGCM(KEY), FIRST).seal(bytes((padding,)) + bytes(15), box)
+    ends[0].sendall(box[:length])
+    receiving = inbox()
+    receiving.fill(ends[1])
+    with pytest.raises(BadPacket):
+        receiving.next()
+
+
+def test_the_end_of_the_connection_is_told(ends: tuple[socket.socket, socket.socket]) -> None:
+    ends[0].shutdown(socket.SHUT_WR)
+    with pytest.raises(EOFError):
+        inbox().fill(ends[1])
+
+
+def test_what_a_peer_does_not_take_is_bounded() -> None:
+    sending = outbox()
+    for _ in range(16):
+        sending.put(bytes(1_000_000))
+    with pytest.raises(Overflow):
+        sending.put(bytes(1_000_000))
+    assert sending.queued <= 16 << 20
