@@ -8,10 +8,12 @@ import os
 import random
 import resource
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,7 +24,9 @@ from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
 from remote_runtime.ways import SessionWay
+from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor
+from tests.support.hostile import HostileServer, open_confirmation
 from tests.support.sshd import Sshd, running_sshd, wait_for
 from tests.support.targets import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all
 
@@ -70,6 +74,14 @@ def exchange(opened: Front, data: bytes) -> bytes:
         answer = read_all(client)
         sender.join(WITHIN_S)
         return answer
+
+
+@contextlib.contextmanager
+def entered(server: Any, directory: Path) -> Iterator[Session]:
+    """A server that is not OpenSSH's."""
+    with Visitor(server, directory).enter() as session:
+        assert session.is_fast
+        yield session
 
 
 def noise(size: int, seed: int = 7) -> bytes:
@@ -315,6 +327,82 @@ def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(sessio
             with visit(opened) as client:
                 client.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 assert read_all(client) == b"you said GET / HTTP/1.1\r\n\r\n"
+
+
+# ── other servers ──
+
+
+def test_asyncssh_carries_the_same_bytes_while_it_renews_keys(tmp_path: Path) -> None:
+    sent = noise(10 << 20)
+    with running_asyncssh(tmp_path / "server") as server, entered(server, tmp_path / "visitor") as session:
+        with leading_to(session, prove_then(echo), token=TOKEN) as opened:
+            assert hashlib.sha256(exchange(opened, sent)).digest() == hashlib.sha256(sent).digest()
+            assert [exchange(opened, b"again %d" % number) for number in range(20)] == [
+                b"again %d" % number for number in range(20)
+            ]
+        with Target(echo) as gone:
+            pass
+        nowhere = Front(ports.bind(None))
+        nowhere.through(SessionWay(session, *gone.address), TOKEN)
+        with visit(nowhere) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert read_all(client).startswith(b"HTTP/1.1 502 ")
+        nowhere.close()
+
+
+NUMBER = b"%(number)"
+HOSTILE = {
+    "data for a channel that was never opened": b"\x5e\x01\x00\xff\xff\0\0\0\1x",
+    "more data than the window": b"\x5e" + NUMBER + struct.pack(">I", 32768) + bytes(32768),
+    "a data message that claims more than it has": b"\x5e" + NUMBER + b"\x7f\xff\xff\xffx",
+    "a data message longer than agreed": b"\x5e" + NUMBER + struct.pack(">I", 40000) + bytes(40000),
+    "a message that ends in its number": b"\x5d\1",
+    "a second confirmation": b"\x5b" + NUMBER + bytes(11) + b"\1",
+    "a kind of message that nobody knows": b"\xc8nonsense",
+    "extended data": b"\x5f" + NUMBER + b"\0\0\0\1\0\0\0\1x",
+}
+
+
+@pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_a_server_may_not_say_ends_the_link_with_a_reason(tmp_path: Path, payload: bytes) -> None:
+    def answer(server: HostileServer, kind: int, asked: bytes) -> None:
+        if kind == 90:
+            number, accepted = open_confirmation(asked)
+            server.say(accepted)
+            words = payload.replace(NUMBER, struct.pack(">I", number))
+            with contextlib.suppress(Exception):  # the link may end before all is said
+                for _ in range(500):
+                    server.say(words)
+
+    server = HostileServer(tmp_path / "server", answer)
+    opened = Front(ports.bind(None))
+    try:
+        with entered(server, tmp_path / "visitor") as session:
+            opened.through(SessionWay(session, "127.0.0.1", 1), None)
+            with contextlib.suppress(ConnectionResetError), visit(opened):
+                wait_for(lambda: session.closed)
+            wait_for(lambda: session.closed)
+            assert session.why_closed
+            assert session.why_closed != "the server closed the connection"
+    finally:
+        opened.close()
+        server.stop()
+
+
+def test_a_server_that_never_answers_an_open_is_given_up_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("remote_runtime.ssh.engine.flow._OPENING_S", 0.5)
+    server = HostileServer(tmp_path / "server", lambda server, kind, asked: None)
+    opened = Front(ports.bind(None))
+    try:
+        with entered(server, tmp_path / "visitor") as session:
+            opened.through(SessionWay(session, "127.0.0.1", 1), TOKEN)
+            with visit(opened) as client:
+                assert read_all(client).startswith(b"HTTP/1.1 502 not-answering")
+    finally:
+        opened.close()
+        server.stop()
 
 
 def test_no_thread_and_no_file_is_left_behind(server: Sshd, tmp_path: Path) -> None:

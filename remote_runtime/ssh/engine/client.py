@@ -30,11 +30,14 @@ class Proof(Protocol):
 @dataclass(eq=False)
 class Client:
     """``sock``: connected, non-blocking, the engine's until ``refused`` gives it back. ``refused`` and ``ended`` (with
-    the number of bytes that it sent) are called in the loop's thread, one of them, once; they must not block."""
+    the number of bytes that it sent) are called in the loop's thread, one of them, once; they must not block.
+    ``chances``: how often it may get another channel when one ends without an answer; only for HTTP. ``said``: what it
+    would have to say again, None when it cannot."""
 
     sock: socket.socket
     refused: Callable[[socket.socket, RemoteRuntimeError], None]
     ended: Callable[[int], None]
+    chances: int = 0
     sent: int = 0
     said: bytes | None = field(default=b"", repr=False)
 

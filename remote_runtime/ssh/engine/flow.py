@@ -57,16 +57,18 @@ class Flow:
         self._inward = Inward()
         self._unsent = b""
         self._pieces = 1
-        self._ended_here = self._shut = self._left = self._waited = False
+        self._ended_here = self._shut = self._left = False
         self._lingers_until: float | None = None
         self._channel = Channel(floor, self, owner.host, owner.port)
 
     # ── what its lane asks of it
 
-    def begin(self, client: Client, *, waited: bool) -> None:
-        """Serve this client. ``waited``: the channel was opened earlier; its end may have given it up since."""
-        self.client, self.is_ready, self._waited = client, False, waited
-        self._unsent, client.said = client.said or b"", b"" if waited else None
+    def begin(self, client: Client) -> None:
+        """Serve this client, beginning with what it said in vain before."""
+        self.client, self.is_ready = client, False
+        self._unsent = client.said or b""
+        if not client.chances:
+            client.said = None
         self._send_unsent()
         self._read()
 
@@ -117,9 +119,10 @@ class Flow:
 
     def on_end(self) -> None:
         client = self.client
-        if client is not None and self._waited and client.said is not None and not self._ended_here:
-            # Its end gave up a channel that waited before it answered anything: the client gets a new one.
+        if client is not None and client.said is not None and not self._ended_here:
+            # The channel waited, and its end gave it up before it answered anything: the client gets another one.
             self.client = None
+            client.chances -= 1
             self._floor.watch(self, client.sock, 0)
             self._channel.close()
             self._owner.on_stale(client)

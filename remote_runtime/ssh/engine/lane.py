@@ -26,6 +26,7 @@ _FEWER_AFTER_S = 10.0
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 30.0
 _MOST_OPENING = 256
+_CHANCES = 2
 _CLOSING_S = 2.0
 
 
@@ -62,6 +63,7 @@ class Lane:
         self._loop = loop
         self._prove = prove
         self._keeps_ready = keep_ready
+        self._chances = _CHANCES if keep_ready else 0
         self._explain = explain
         self._lost = lost
         self._listeners: list[socket.socket] = []
@@ -83,7 +85,7 @@ class Lane:
         ended: Callable[[int], None],
     ) -> None:
         """Lead this connection to the machine. See ``Client``."""
-        client = Client(sock, refused, ended)
+        client = Client(sock, refused, ended, self._chances)
         if not self._loop.call_soon(lambda: self._take(client)):
             client.refuse(self._lost())
 
@@ -100,7 +102,7 @@ class Lane:
         def listen() -> None:
             for listener in own:
                 self._listeners.append(listener)
-                self._loop.accept_from(listener, lambda sock: self._take(Client(sock, refused, ended)))
+                self._loop.accept_from(listener, lambda sock: self._take(Client(sock, refused, ended, self._chances)))
             if self.closed:
                 self._listen_no_more()
 
@@ -161,7 +163,7 @@ class Lane:
         while self._ready:
             flow = self._ready.pop()  # the one that waited shortest is the least likely to be given up
             if flow.is_ready:
-                flow.begin(client, waited=True)
+                flow.begin(client)
                 self._refill()
                 return
         if self._keeps_ready:
@@ -197,7 +199,7 @@ class Lane:
         self._opening.discard(flow)
         self._retry_s, self._retry_at = _RETRY_S, 0.0
         if self._waiting:
-            flow.begin(self._waiting.popleft(), waited=False)
+            flow.begin(self._waiting.popleft())
         elif len(self._ready) < self._wanted:
             self._ready.append(flow)
         else:
@@ -217,7 +219,7 @@ class Lane:
         self._refill()
 
     def on_stale(self, client: Client) -> None:
-        """It gets a channel that was opened for it."""
+        """It gets the next channel that is proved from now on, none of those that wait."""
         self._waiting.appendleft(client)
         self._refill()
 
