@@ -176,10 +176,8 @@ class Flow:
 
     def _pass_the_end_on(self, client: Client) -> None:
         there = self._channel
-        if there.closed_there and not there.ended_there:
-            self._dismiss(reset=True)
-            return
-        if there.ended_there and not self._shut:
+        # A channel may close without an end of its data before (RFC 4254 5.3); asyncssh does.
+        if (there.ended_there or there.closed_there) and not self._shut:
             self._shut = True
             client.sock.shutdown(socket.SHUT_WR)
         if self._shut and self._ended_here:
