@@ -11,7 +11,7 @@ from typing import Any
 
 import paramiko
 
-from ..errors import DeadlinePassed, SshError
+from ..errors import DeadlinePassed, HealthError, SshError
 from ..model import Ask, Instance, SshSettings, SshTarget, Tell
 from ..untrusted import clean_line
 from ..waits import Deadline
@@ -119,12 +119,12 @@ def _through(
     hop, hop_settings = resolve(SshTarget(host, port, tuple(before)), wanted, environ=entry.environ)
     session = enter(hop, hop_settings, entry, deadline, key_just_added=False, depth=depth + 1)
     undo.callback(session.close)
-    channel = session.open_channel(instance.address, instance.port, deadline)
-    if channel.refusal is not None:
-        why = f"{last} cannot reach it: {channel.refusal[1].lower() or 'refused'}"
+    try:
+        return session.open_hop(instance.address, instance.port, deadline)
+    except (HealthError, SshError) as error:
+        why = f"{last} cannot reach it: {error.why or error.what}"
         what = f"Nothing answers at {instance.address}:{instance.port}"
-        raise _NotYet("refused", why, SshError("ssh-unreachable", what, why))
-    return channel
+        raise _NotYet("refused", why, SshError("ssh-unreachable", what, why)) from error
 
 
 def _negotiate(link: Link, instance: Instance, deadline: Deadline) -> None:

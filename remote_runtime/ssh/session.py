@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
+import socket
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import paramiko
 
 from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
 from ..model import Outcome
 from ..untrusted import clean_line
-from ..waits import Deadline
+from ..waits import Deadline, wait_until
 from .channel import LinkChannel
 from .command import run_command
 from .engine.client import Proof
@@ -21,6 +25,7 @@ from .stream import ChannelStream
 _ADMINISTRATIVELY_PROHIBITED = 1  # RFC 4254 5.1
 _CONNECT_FAILED = 2
 _NAGLE_S = 15.0
+_TICK_S = 0.1
 
 
 class Session:
@@ -93,10 +98,15 @@ class Session:
 
         Raises ``SshError`` ``ssh-unreachable``.
         """
-        loop = self._link.loop
-        if loop is None:
+        if not self.is_fast:
             return None
         self._end_nagle()
+        return self._lane(host, port, prove=prove, keep_ready=keep_ready)
+
+    def _lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool) -> Lane:
+        loop = self._link.loop
+        if loop is None:
+            raise ValueError("only a fast session has lanes")
         where = f"{host}:{port} on the machine"
         return loop.lane(
             host,
@@ -112,9 +122,39 @@ class Session:
         if not self._ran:
             self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=Deadline(_NAGLE_S))
 
-    def open_channel(self, host: str, port: int, deadline: Deadline) -> LinkChannel:
-        """For the next hop: a channel that only the caller uses. Its ``refusal`` is set when it was refused."""
-        return self._link.open("direct-tcpip", deadline, (host, port))
+    def open_hop(self, host: str, port: int, deadline: Deadline) -> socket.socket | LinkChannel:
+        """A connection for the next hop: a socket where this session is fast, else a channel.
+
+        Raises ``RemoteRuntimeError``: refused, lost, or ``DeadlinePassed``.
+        """
+        if not self.is_fast:
+            channel = self._link.open("direct-tcpip", deadline, (host, port))
+            if channel.refusal is not None:
+                raise _refusal(f"{host}:{port}", *channel.refusal)
+            return channel
+        with contextlib.suppress(RemoteRuntimeError):  # a hop that runs nothing is a slower hop
+            self._end_nagle()
+        return self._open_socket(host, port, deadline)
+
+    def _open_socket(self, host: str, port: int, deadline: Deadline) -> socket.socket:
+        lane = self._lane(host, port, prove=None, keep_ready=False)
+        answer: queue.SimpleQueue[RemoteRuntimeError | Literal[True]] = queue.SimpleQueue()
+
+        def refused(end: socket.socket, error: RemoteRuntimeError) -> None:
+            end.close()
+            answer.put(error)
+
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        lane.carry(theirs, refused=refused, ended=lambda count: None, began=lambda: answer.put(True))
+        try:
+            error = wait_until(lambda: _next(answer), deadline, every_s=0.0, what=f"opening {host}:{port}")
+            if isinstance(error, RemoteRuntimeError):
+                raise error
+        except BaseException:
+            ours.close()
+            raise
+        return ours
 
     def shell(self, command: str | None) -> int:
         """An interactive shell on this process's terminal, or ``command`` with its streams; the exit status.
@@ -124,6 +164,13 @@ class Session:
         from .shell import run_shell
 
         return run_shell(self._link, command)
+
+
+def _next(answers: queue.SimpleQueue[RemoteRuntimeError | Literal[True]]) -> RemoteRuntimeError | Literal[True] | None:
+    try:
+        return answers.get(timeout=_TICK_S)
+    except queue.Empty:
+        return None
 
 
 def _refusal(where: str, reason: int, text: str) -> RemoteRuntimeError:

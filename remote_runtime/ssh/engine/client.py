@@ -32,12 +32,13 @@ class Client:
     """``sock``: connected, non-blocking, the engine's until ``refused`` gives it back. ``refused`` and ``ended`` (with
     the number of bytes that it sent) are called in the loop's thread, one of them, once; they must not block.
     ``chances``: how often it may get another channel when one ends without an answer; only for HTTP. ``said``: what it
-    would have to say again, None when it cannot."""
+    would have to say again, None when it cannot. ``began`` is called when its channel is open."""
 
     sock: socket.socket
     refused: Callable[[socket.socket, RemoteRuntimeError], None]
     ended: Callable[[int], None]
     chances: int = 0
+    began: Callable[[], None] = lambda: None
     sent: int = 0
     said: bytes | None = field(default=b"", repr=False)
 

@@ -69,6 +69,7 @@ class Flow:
         self._unsent = client.said or b""
         if not client.chances:
             client.said = None
+        client.began()
         self._send_unsent()
         self._read()
 

@@ -83,9 +83,10 @@ class Lane:
         *,
         refused: Callable[[socket.socket, RemoteRuntimeError], None],
         ended: Callable[[int], None],
+        began: Callable[[], None] = lambda: None,
     ) -> None:
         """Lead this connection to the machine. See ``Client``."""
-        client = Client(sock, refused, ended, self._chances)
+        client = Client(sock, refused, ended, self._chances, began)
         if not self._loop.call_soon(lambda: self._take(client)):
             client.refuse(self._lost())
 
