@@ -21,11 +21,13 @@ from .reception import asked_for
 from .record import Record, now
 
 log = logging.getLogger(__name__)
+MOST_DESCRIPTORS = 4096
 
 
 def main() -> int:
     name = sys.argv[1]
     faulthandler.enable()
+    _allow_many_connections()
     message = json.loads(sys.stdin.buffer.readline())
     state = runtimes.open_state(os.environ)
     keep_log(state.of(name, "log"))
@@ -35,6 +37,17 @@ def main() -> int:
     except DeadlinePassed:
         log.info("another keeper already lives for %s", name)
         return 0
+
+
+def _allow_many_connections() -> None:
+    """The usual soft limit of 1024 descriptors, or macOS's of 256, is below what a forward has to carry."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MOST_DESCRIPTORS, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> int:

@@ -13,17 +13,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import pytest
 from paramiko.packet import Packetizer
 
-from remote_runtime.model import Secret
+from remote_runtime import runtimes
+from remote_runtime.errors import SshError
+from remote_runtime.machines import Machines
+from remote_runtime.model import ForwardSettings, Profile, Secret, SshTarget
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
-from remote_runtime.ways import SessionWay
+from remote_runtime.waits import Deadline
+from remote_runtime.ways import OpenWay, SessionWay, open_way
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor
 from tests.support.hostile import HostileServer, open_confirmation
@@ -348,6 +352,68 @@ def test_asyncssh_carries_the_same_bytes_while_it_renews_keys(tmp_path: Path) ->
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert read_all(client).startswith(b"HTTP/1.1 502 ")
         nowhere.close()
+
+
+@pytest.mark.parametrize("engine", ["auto", "fast"])
+def test_a_server_without_aes_gcm_is_served_the_other_way_or_refused(
+    tmp_path: Path, engine: Literal["auto", "fast"]
+) -> None:
+    profile = Profile("x", tmp_path, SshTarget("box"), forward=ForwardSettings(engine=engine))
+    visitor_home, told = tmp_path / "visitor", list[str]()
+    with running_sshd(tmp_path, config=["Ciphers aes256-ctr,aes128-ctr"]) as server, Target(echo) as target:
+        visitor = Visitor(server, visitor_home)
+        machines = Machines(runtimes.open_state({"REMOTE_RUNTIME_HOME": str(tmp_path)}), {}, visitor.keys)
+        with visitor.enter() as session:
+            assert not session.is_fast
+
+            def note(text: str) -> None:
+                told.append(text)
+
+            def open_it() -> OpenWay:
+                port, deadline = target.address[1], Deadline(10)
+                return open_way(profile, machines, visitor.instance, session, port, tell=note, deadline=deadline)
+
+            if engine == "fast":
+                with pytest.raises(SshError, match="fast engine"):
+                    open_it()
+                return
+            opened = Front(ports.bind(None))
+            opened.through(open_it(), None)
+            assert exchange(opened, b"slowly") == b"slowly"
+            assert ["AES-GCM" in line for line in told] == [True]
+            opened.close()
+
+
+def test_connections_of_any_size_that_end_in_any_way_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """A short soak: sizes, delays and ends by chance, while the server renews its keys."""
+    wrong: list[str] = []
+
+    def live(seed: int) -> None:
+        chance = random.Random(seed)  # noqa: S311  # any will do
+        for _ in range(12):
+            data = chance.randbytes(chance.choice([1, 100, 40_000, 700_000]))
+            how = chance.choice(["whole", "whole", "reset", "late"])
+            with visit(opened) as client:
+                time.sleep(chance.choice([0, 0, 0.005]))
+                if how == "reset":
+                    client.send(data)
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    continue
+            if exchange(opened, data) != data:
+                wrong.append(how)
+
+    with (
+        running_sshd(tmp_path, config=["RekeyLimit 1M"]) as server,
+        entered(server, tmp_path / "visitor") as session,
+        leading_to(session, echo) as opened,
+    ):
+        lives = [threading.Thread(target=live, args=(seed,)) for seed in range(12)]
+        for thread in lives:
+            thread.start()
+        for thread in lives:
+            thread.join(60)
+        assert session.check(5.0) > 0
+    assert not wrong
 
 
 NUMBER = b"%(number)"

@@ -165,7 +165,8 @@ class Lane:
             flow = self._ready.pop()  # the one that waited shortest is the least likely to be given up
             if flow.is_ready:
                 flow.begin(client)
-                self._refill()
+                if 2 * len(self._ready) < self._wanted:  # else when the server has time for it: after its answer
+                    self._refill()
                 return
         if self._keeps_ready:
             self._short_at = self._used_at
