@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 8888
 AUTO_PORTS = 20
+MOST_PENDING = 1024  # a full queue costs a client a second
 
 
 def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) -> list[socket.socket]:
@@ -102,7 +103,7 @@ def _bind_both(port: int) -> list[socket.socket]:
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind((address, port))
-            listener.listen(128)
+            listener.listen(MOST_PENDING)
     except BaseException:
         for listener in listeners:
             listener.close()

@@ -23,7 +23,7 @@ class Target:
     def __init__(self, handle: Handler) -> None:
         self.connections = 0
         self._handle = handle
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
         self.address: tuple[str, int] = self._listener.getsockname()
