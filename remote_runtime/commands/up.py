@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import control, locks, logs, profiles, runtimes
 from ..control import Channel, Message
-from ..errors import DeadlinePassed, Interrupted, LocalError, RemoteRuntimeError, from_dict
+from ..errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..model import ExtraForward, Profile
 from ..processes import detached
 from ..waits import Deadline
@@ -24,10 +24,6 @@ START_S = 20.0
 BUSY_S = 30.0
 END_S = 15.0
 PATIENCE_S = 60.0  # beyond the profile's own limits: the keeper is the one who ends the story
-
-
-class OurBug(RuntimeError):
-    """The keeper met a bug of ours; the message is the path of the log with the traceback."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ def up(
 ) -> dict[str, Any]:
     """RUNTIME when it is ready. With ``foreground`` stays until it is taken down, after ``on_ready(RUNTIME)``.
 
-    Raises ``RemoteRuntimeError``; ``Interrupted`` when called off, everything undone; ``OurBug``.
+    Raises ``RemoteRuntimeError``; ``Interrupted`` when called off, everything undone; ``KeeperBug``.
     """
     profile = profiles.load(reference, environ=environ)
     name = profile.name
@@ -200,7 +196,7 @@ def _show(event: Message, name: str, view: View, channel: Channel) -> None:
             answer = None
         channel.send({"op": "answer", "id": event["id"], "text": answer})
     elif kind == "bug":
-        raise OurBug(event["log"])
+        raise KeeperBug(event["log"])
 
 
 def _failure(event: Message, reason: RemoteRuntimeError | None) -> RemoteRuntimeError:
