@@ -107,8 +107,9 @@ def _bind(story: Story, held: Held, undo: _Undo) -> None:
     wanted = story.profile.forward
     undo.add("", held.close)
     held.front = Front(ports.bind(wanted.local_port, story.remembered_port))
-    held.extras = [Front(ports.bind(extra.local_port), http=False) for extra in wanted.extra]
-    if story.remembered_port not in (None, held.front.port) and wanted.local_port != held.front.port:
+    for extra in wanted.extra:
+        held.extras.append(Front(ports.bind(extra.local_port), http=False))
+    if story.remembered_port != held.front.port and ports.fits(wanted.local_port, story.remembered_port):
         story.tell.note(f"Local port {story.remembered_port} is in use now; this runtime has {held.front.port}")
     story.record(local_port=held.front.port)
 
@@ -203,10 +204,14 @@ class _Undo:
         self._steps.append((what, step))
 
     def run(self) -> None:
-        for what, step in reversed(self._steps):
-            try:
-                if what:
-                    self._tell.step(f"Undoing: {what}")
-                step()
-            except RemoteRuntimeError as error:
-                self.remains.append(f"{what or 'cleaning up'} failed: {error}")
+        with ExitStack() as stack:  # which calls the others too when one of them meets a bug of ours
+            for what, step in self._steps:
+                stack.callback(self._take_back, what, step)
+
+    def _take_back(self, what: str, step: Callable[[], object]) -> None:
+        try:
+            if what:
+                self._tell.step(f"Undoing: {what}")
+            step()
+        except RemoteRuntimeError as error:
+            self.remains.append(f"{what or 'cleaning up'} failed: {error}")
