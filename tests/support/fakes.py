@@ -59,13 +59,14 @@ class Teller:
 
 
 class Box:
-    """An entered machine whose launcher answers ``server``, and whose ports are this computer's."""
+    """An entered machine whose launcher answers ``server`` (and ``purged``), and whose ports are this computer's."""
 
-    def __init__(self, journal: Journal, server: dict[str, Any]) -> None:
+    def __init__(self, journal: Journal, server: dict[str, Any], *, purged: dict[str, Any] | None = None) -> None:
         self.closed = False
         self.why_closed = ""
         self._journal = journal
         self._server = server
+        self._purged = purged or {"purged": True, "alive": []}
 
     def run(
         self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
@@ -76,7 +77,7 @@ class Box:
         results = {
             "ensure": self._server,
             "stop": {"stopped": "stopped"},
-            "purge": {"purged": True, "alive": []},
+            "purge": self._purged,
         }
         on_line(orders["marker"] + json.dumps({"result": results[orders["do"]]}))
         return Outcome(0)
