@@ -13,7 +13,7 @@ from typing import Protocol
 from . import health, jupyter
 from .errors import RemoteRuntimeError
 from .machines import Machines, Session
-from .model import Ask, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
+from .model import Ask, Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
 from .tunnel import ports
 from .tunnel.front import Front
 from .tunnel.pulse import Pulse
@@ -59,6 +59,9 @@ class Held:
         for front in self.fronts():
             front.close()
         self.front, self.extras = None, []
+
+    def connections(self) -> Connections:
+        return self.front.visitors.counted() if self.front else Connections()
 
     def fronts(self) -> list[Front]:
         return [*self.extras, *([self.front] if self.front else [])]
@@ -177,12 +180,13 @@ def _open(story: Story, held: Held, deadline: Deadline) -> Health:
     story.record(forwards=_forwards(front, server, story.profile.forward.extra))
     story.tell.step("Checking the path as Colab will use it")
     return health.wait_until_ready(
-        door(front.port, server.token, story.profile), deadline.shorter(story.profile.timeouts.ready_s)
+        door(front.port, server.token, story.profile, front), deadline.shorter(story.profile.timeouts.ready_s)
     )
 
 
-def door(port: int, token: Secret, profile: Profile) -> health.Door:
-    return health.Door(port, token, profile.colab.origins)
+def door(port: int, token: Secret, profile: Profile, front: Front | None) -> health.Door:
+    """``front``: the port's, where it is held here, so that it does not count its own keeper as a visitor."""
+    return health.Door(port, token, profile.colab.origins, front.visitors.ourselves if front else None)
 
 
 def _forwards(front: Front, server: Server, extras: tuple[ExtraForward, ...]) -> tuple[Forward, ...]:

@@ -8,7 +8,7 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -22,16 +22,25 @@ from .waits import Deadline
 
 FOREIGN_ORIGIN = "https://not-colab.example"
 LARGEST_ANSWER = 4 << 20
+# What the bridge does not count as a page's.
+OUR_OWN = {"X-Remote-Runtime": "check"}
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
 
 @dataclass(frozen=True)
 class Door:
-    """Where to knock: a port of this machine, what it should know, and the origins it should serve."""
+    """Where to knock: a port of this machine, what it should know, and the origins it should serve. ``connect``: how
+    to get there in so many seconds, where somebody counts who comes; it raises ``OSError``."""
 
     port: int
     token: Secret
     origins: tuple[str, ...]
+    connect: Callable[[float], socket.socket] | None = None
+
+    def open(self, timeout_s: float) -> socket.socket:
+        if self.connect is not None:
+            return self.connect(timeout_s)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
 
 
 def wait_until_ready(door: Door, deadline: Deadline) -> Health:
@@ -70,12 +79,34 @@ def knock(door: Door, deadline: Deadline) -> float:
     """Whoever listens must prove that it is our server. Returns the milliseconds it took. Raises as ``prove``."""
     began = time.monotonic()
     try:
-        connection = socket.create_connection(("127.0.0.1", door.port), timeout=max(0.1, deadline.remaining_s()))
+        connection = door.open(max(0.1, deadline.remaining_s()))
     except OSError as error:
         raise HealthError("not-answering", f"Nothing answers on local port {door.port}", str(error)) from error
     with contextlib.closing(SocketStream(connection)) as stream:
         prove(stream, door.token, deadline)
     return (time.monotonic() - began) * 1000
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the bridge counts. ``page_requests``: requests of the door's origins since the server started."""
+
+    kernels: int
+    page_requests: int
+
+
+def use(door: Door, deadline: Deadline) -> Use:
+    """Raises ``HealthError``."""
+    knock(door, deadline)
+    answer = _ask(door, "GET", "/api/remote-runtime", {}, deadline)
+    found = answer.document()
+    try:
+        counts = [found["requests"].get(origin, 0) for origin in door.origins]
+        return Use(len(found["kernels"]), sum(int(count) for count in counts))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise HealthError(
+            "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"
+        ) from error
 
 
 def kernels(door: Door, deadline: Deadline) -> list[dict[str, Any]]:
@@ -158,11 +189,12 @@ def _check_bridge(door: Door, origin: str, deadline: Deadline) -> None:
     limit_s = max(0.1, deadline.shorter(10.0).remaining_s())
     why = ""
     try:
-        connection = socket.create_connection(("127.0.0.1", door.port), timeout=limit_s)
+        connection = door.open(limit_s)
         with connect(
             uri,
             sock=connection,
             origin=Origin(origin),
+            additional_headers=OUR_OWN,
             open_timeout=limit_s,
             close_timeout=2,
             proxy=None,
@@ -186,8 +218,9 @@ def _ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadlin
     deadline.check()
     connection = http.client.HTTPConnection("localhost", door.port, timeout=max(0.1, deadline.remaining_s()))
     try:
-        connection.sock = socket.create_connection(("127.0.0.1", door.port), timeout=connection.timeout)
-        connection.request(method, f"{path}?token={quote(door.token.reveal())}", headers=dict(headers))
+        connection.sock = door.open(max(0.1, deadline.remaining_s()))
+        asked = f"{path}?token={quote(door.token.reveal())}"
+        connection.request(method, asked, headers={**OUR_OWN, **headers})
         response = connection.getresponse()
         body = response.read(LARGEST_ANSWER + 1)
         if len(body) > LARGEST_ANSWER:

@@ -65,6 +65,7 @@ class Keeper:
             audience=self._audience,
             record=self.record,
             door=self._door,
+            connections=self._held.connections,
             read_server_log=self._server_log,
             stands=lambda: self._stands,
         )
@@ -292,7 +293,7 @@ class Keeper:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
-        return bringup.door(runtime.local_port, runtime.server.token, self.profile)
+        return bringup.door(runtime.local_port, runtime.server.token, self.profile, self._held.front)
 
 
 def _reply(channel: Channel | None, message: Message) -> None:

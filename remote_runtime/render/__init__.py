@@ -14,6 +14,10 @@ from ..untrusted import clean, clean_line
 
 LONGEST = 2000
 LONGEST_REASON = 16_000  # all complaints about a profile, the end of a log
+_SILENT_BROWSER = (
+    "a browser came and said nothing, and Colab's page has not been heard yet: allow "
+    '"Access other apps and services on this device" when the browser asks, or in its site settings for Colab'
+)
 
 
 def answer(text: str) -> None:
@@ -74,8 +78,14 @@ def statuses(runtimes: Sequence[Mapping[str, Any]]) -> str:
         for runtime in runtimes
         if runtime["why"]
     ]
+    reasons += [f"{runtime['name']}: {_SILENT_BROWSER}" for runtime in runtimes if _browser_is_silent(runtime)]
     head = ("NAME", "STATE", "URL", "MACHINE", "KERNELS", "RTT", "RECONNECTS", "FOR")
     return "\n".join([table(head, rows), *([""] if reasons else []), *reasons])
+
+
+def _browser_is_silent(runtime: Mapping[str, Any]) -> bool:
+    silent = runtime["connections"]["empty"] + runtime["connections"]["waiting"]
+    return bool(runtime["state"] == "ready" and silent and runtime["page_requests"] == 0)
 
 
 def ready(runtime: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from ..model import Secret
 from ..waits import Deadline
 from .identity import Stream, prove
 from .pump import Way, pump, reset
+from .visitors import Address, Visit, Visitors
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1024
@@ -34,7 +35,7 @@ class Front:
         self.port: int = listeners[0].getsockname()[1]
         self.failure: RemoteRuntimeError | None = None
         self.on_failure: Callable[[RemoteRuntimeError], None] = lambda error: None
-        self.empty = 0
+        self.visitors = Visitors(self.port)
         self._http = http
         self._listeners = listeners
         self._way: Way | None = None
@@ -79,25 +80,31 @@ class Front:
                 for key, _ in selector.select(0.2):
                     # Another reader cannot be there, but the client may have left between select and accept.
                     with contextlib.suppress(OSError):
-                        client, _ = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
-                        self._start(client)
+                        client, came_from = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
+                        self._start(client, came_from[:2])
 
-    def _start(self, client: socket.socket) -> None:
+    def _start(self, client: socket.socket, came_from: Address) -> None:
         if len(self._threads) >= MOST_CONNECTIONS:
             reset(client)
             return
-        thread = threading.Thread(target=self._serve, args=(client,), daemon=True, name=f"front-{self.port}-conn")
+        name = f"front-{self.port}-conn"
+        thread = threading.Thread(target=self._receive, args=(client, came_from), daemon=True, name=name)
         self._threads.add(thread)
         thread.start()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _receive(self, client: socket.socket, came_from: Address) -> None:
+        with self.visitors.visit(came_from) as visit:
+            self._serve(client, visit)
+
+    def _serve(self, client: socket.socket, visit: Visit) -> None:
         try:
             client.setblocking(False)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             way, token, generation = self._wait_for_way()
             stream = self._dial(way, token)
-            carried = pump(client, stream, way, lambda: self._generation != generation)
-            self.empty += carried == 0
+            pump(client, stream, way, lambda: self._generation != generation, visit.speaks)
+            if self._generation == generation and not way.closed:
+                visit.leaves()
         except RemoteRuntimeError as error:
             log.info("a connection could not be led to the machine: %s", error)
             refuse(client, error, http=self._http)

@@ -26,12 +26,22 @@ class Way(Protocol):
         """A new connection. Raises ``RemoteRuntimeError``."""
 
 
-def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool]) -> int:
-    """Move bytes both ways until both ends are done, each half closed as it ends. Returns the client's bytes.
+def pump(
+    client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool], speaks: Callable[[], None]
+) -> None:
+    """Move bytes both ways until both ends are done, each half closed as it ends.
 
-    A reset of the client, or a link that dies, resets the other end.
+    ``speaks`` is called when the client has sent something. A reset of the client, or a link that dies, resets the
+    other end.
     """
-    outward, inward = _Half(client.recv, stream.send, stream.shutdown_write), _Half(
+
+    def hear(size: int) -> bytes:
+        said = client.recv(size)
+        if said:
+            speaks()
+        return said
+
+    outward, inward = _Half(hear, stream.send, stream.shutdown_write), _Half(
         stream.recv, client.send, lambda: client.shutdown(socket.SHUT_WR)
     )  # fmt: skip
     try:
@@ -43,10 +53,8 @@ def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[
             if inward.ended and way.closed:
                 raise ConnectionError("the link to the machine was lost")
             _wait(client, stream, outward, inward)
-        return outward.moved
     except OSError:
         reset(client)
-        return outward.moved
     finally:
         stream.close()
 
@@ -59,7 +67,6 @@ class _Half:
         self.pending = b""
         self.ended = False
         self.done = False
-        self.moved = 0
 
     def move(self) -> None:
         while not self.done:
@@ -69,7 +76,6 @@ class _Half:
                 except BlockingIOError:
                     return
                 self.ended = not self.pending
-                self.moved += len(self.pending)
             if self.pending:
                 try:
                     self.pending = self.pending[self._write(self.pending) :]
