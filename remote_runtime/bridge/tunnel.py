@@ -7,6 +7,7 @@ import contextlib
 import json
 from typing import Any, Awaitable, Optional, Set, Union
 
+from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
@@ -126,6 +127,10 @@ class TunnelSocket(BridgeSocket):
         self._under_way.add(connection)
         try:
             rest = dispatch(self.application, asked, connection)
+        except HTTPInputError:
+            # As a real connection would have been answered: its query has too many fields, say.
+            connection.close()
+            return self._refuse(asked.message_id, 400, "Bad Request")
         except Exception:  # noqa: BLE001  a handler that cannot even be made must not end the others' socket
             return self._fail(asked, connection)
         return None if rest is None else self._start_rest(rest, asked, connection)
