@@ -105,16 +105,14 @@ def test_without_the_permission_no_byte_is_sent_and_status_names_it(
 
     # Nobody can answer the question of a headless browser: it denies by itself.
     unasked = chromium.open(COLAB + "/")
-    assert connect(unasked, url, "bridge")["failure"] == "Error: WebSocket closed with 1006"
-    eventually(lambda: world.look("here")["connections"]["empty"] >= 1, what="a connection without a byte")
+    assert fail_silently(world, unasked, url, "bridge") == "Error: WebSocket closed with 1006"
+    eventually(lambda: world.look("here")["connections"]["empty"] >= 1, what="it has ended")
     assert SILENT_BROWSER in world.run("status").out
 
     chromium.permit(COLAB, PERMISSIONS, "denied")
     denied = chromium.open(COLAB + "/?denied")
-    before = silent(world)
-    assert connect(denied, url, "bridge")["failure"] == "Error: WebSocket closed with 1006"
-    eventually(lambda: silent(world) > before, what="another one")
-    assert connect(denied, url, "direct")["failure"] == "TypeError: Failed to fetch"
+    assert fail_silently(world, denied, url, "bridge") == "Error: WebSocket closed with 1006"
+    assert fail_silently(world, denied, url, "direct") == "TypeError: Failed to fetch"
     denied.screenshot(screenshots / "denied.png")
 
     runtime = world.look("here")
@@ -160,6 +158,14 @@ def test_a_page_of_another_origin_gets_nothing_though_it_knows_the_url(
 def connect(tab: Tab, url: str, transport: str) -> dict[str, Any]:
     """What each step of the page came to, by its name; ``failure`` when one did not."""
     return dict(tab.evaluate(f"connect({url!r}, {transport!r})", within_s=PAGE_S))
+
+
+def fail_silently(world: World, tab: Tab, url: str, transport: str) -> str:
+    """What the page gets to know; a connection that carried no byte has come by then."""
+    before = silent(world)
+    failure = connect(tab, url, transport)["failure"]
+    eventually(lambda: silent(world) > before, what="a connection without a byte")
+    return str(failure)
 
 
 def silent(world: World) -> int:
