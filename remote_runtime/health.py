@@ -7,8 +7,9 @@ import http.client
 import json
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -128,7 +129,7 @@ class _Answer:
     def document(self) -> Any:
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def allows(self, origin: str) -> bool:
@@ -204,7 +205,7 @@ def _check_bridge(door: Door, origin: str, deadline: Deadline) -> None:
             answer = json.loads(page.recv(timeout=limit_s))
             if isinstance(answer, dict) and answer.get("message_id") == "knock":
                 return
-    except (WebSocketException, OSError, ValueError) as error:
+    except (WebSocketException, OSError, ValueError, RecursionError) as error:
         why = clean_line(str(error), 200)
     raise MachineError(
         "bridge-not-loaded",
@@ -221,8 +222,13 @@ def _ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadlin
         connection.sock = door.open(max(0.1, deadline.remaining_s()))
         asked = f"{path}?token={quote(door.token.reveal())}"
         connection.request(method, asked, headers={**OUR_OWN, **headers})
-        response = connection.getresponse()
-        body = response.read(LARGEST_ANSWER + 1)
+        with _ended_at(deadline, connection.sock):
+            response = connection.getresponse()
+            body = response.read(LARGEST_ANSWER + 1)
+        if deadline.passed():
+            raise TimeoutError
+        if response.length:
+            raise http.client.IncompleteRead(body, response.length)
         if len(body) > LARGEST_ANSWER:
             raise HealthError("not-answering", "Jupyter's answer has no end", f"{method} {path}")
         return _Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
@@ -236,6 +242,22 @@ def _ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadlin
         ) from error
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def _ended_at(deadline: Deadline, connection: socket.socket) -> Iterator[None]:
+    """A socket's own limit begins anew with every byte: an answer that drips would never reach it."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):  # it was closed at the same moment
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(deadline.remaining_s(), end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _origin_refused(why: str) -> HealthError:
