@@ -19,7 +19,7 @@ from tornado.httputil import (
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from remote_runtime.bridge import credentials, inprocess, wire
+from remote_runtime.bridge import connection, credentials, inprocess, wire
 from remote_runtime.bridge.census import Census
 from remote_runtime.bridge.cors import Refused, cors_transform
 from remote_runtime.bridge.front import stand_in_front
@@ -122,9 +122,9 @@ async def _answered(asked: wire.Request) -> list[bytes]:
         gone.set_result(None)
         return gone
 
-    connection = inprocess.InProcessConnection(asked.message_id, CALLER, send, lambda _: ended.set())
+    answer = connection.InProcessConnection(asked.message_id, CALLER, send, lambda _: ended.set())
     try:
-        rest = inprocess.dispatch(application(), asked, connection)
+        rest = inprocess.dispatch(application(), asked, CALLER, answer)
     except HTTPInputError:
         # What tornado itself refuses; the tunnel answers 400.
         return [wire.failure(asked.message_id, 400, "Bad Request")]
