@@ -134,8 +134,18 @@ class Endless(Page):
             Endless.ended = True
 
 
+class LastClose(Page):
+    def get(self) -> None:
+        self.finish(Talker.last_close)
+
+
 class Talker(WebSocketHandler):
-    """Echoes; ``close CODE REASON`` closes, ``nodelay`` asks whether the connection sends at once."""
+    """Echoes; ``close CODE REASON`` closes, ``nodelay`` asks whether the connection sends at once.
+
+    ``/odd/last-close`` tells with which words the last of them was closed.
+    """
+
+    last_close: dict[str, Any] = {}
 
     def check_origin(self, origin: str) -> bool:
         return True
@@ -147,6 +157,9 @@ class Talker(WebSocketHandler):
         asked = {"uri": self.request.uri, "x": self.get_argument("x", None)}
         authorization = self.request.headers.get("Authorization")
         self.write_message(json.dumps({**asked, "authorization": authorization}))
+
+    def on_close(self) -> None:
+        Talker.last_close = {"code": self.close_code, "reason": self.close_reason}
 
     def on_message(self, message: str | bytes) -> None:
         if isinstance(message, str) and message.startswith("close "):
@@ -178,6 +191,7 @@ def _load_jupyter_server_extension(server_app: Any) -> None:
         "drops": Drops,
         "streamed": Streamed,
         "endless": Endless,
+        "last-close": LastClose,
         "ws": Talker,
     }
     server_app.web_app.add_handlers(".*$", [(f"/odd/{name}", handler) for name, handler in pages.items()])
