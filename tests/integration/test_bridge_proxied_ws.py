@@ -173,7 +173,7 @@ def lives_on(opened: ClientConnection) -> bool:
         lambda: answered.is_set() or opened.state is State.CLOSED,
         Deadline(20),
         every_s=0.02,
-        what="an answer or the end",
+        what="an answer or an end",
     )
     return answered.is_set()
 
