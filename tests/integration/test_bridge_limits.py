@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
 
 import psutil
@@ -141,6 +142,29 @@ def test_before_authentication_a_message_over_64_kib_closes_the_socket_with_1009
     with open_page(server, auth_url=None) as page:
         page.socket.send(json.dumps({"path": "/api", "method": "GET", "message_id": 1, "body": "x" * 65536}))
         assert _close_code(page) == 1009
+
+
+def test_a_page_that_never_ends_its_side_is_ended_after_the_close_code(server: JupyterServer) -> None:
+    process = psutil.Process(server.pid)
+    before = process.num_fds()
+    key = base64.b64encode(b"0" * 16).decode()
+    lines = ["GET /http_over_websocket HTTP/1.1", f"Host: 127.0.0.1:{server.port}", "Connection: Upgrade"]
+    lines += ["Upgrade: websocket", "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", "", ""]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as tcp, tcp.makefile("rb") as answer:
+        tcp.sendall("\r\n".join(lines).encode())
+        assert b"101" in answer.readline()
+        while answer.readline().strip():
+            pass
+        tcp.sendall(b"\x81\xff" + (1 << 20).to_bytes(8, "big") + bytes(1 << 18))
+        code = (1009).to_bytes(2, "big")
+        assert answer.read() == b"\x88\x11" + code + b"message too big"
+        wait_until(lambda: process.num_fds() <= before, Deadline(20), every_s=0.1, what="the server's end of it")
+
+
+def test_what_tornado_refuses_to_parse_is_answered_and_the_socket_goes_on(page: Page) -> None:
+    # Newer versions of tornado take 1,000 fields in a query.
+    assert page.request("GET", "/odd/echo?" + "a=1&" * 5_000).status in (200, 400)
+    assert page.request("GET", "/api").status == 200
 
 
 def _close_code(page: Page) -> int:
