@@ -13,7 +13,7 @@ from typing import Protocol
 from . import health, jupyter
 from .errors import RemoteRuntimeError
 from .machines import Machines, Session
-from .model import Ask, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
+from .model import Ask, Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
 from .tunnel import ports
 from .tunnel.front import Front
 from .tunnel.pulse import Pulse
@@ -59,6 +59,9 @@ class Held:
         for front in self.fronts():
             front.close()
         self.front, self.extras = None, []
+
+    def connections(self) -> Connections:
+        return self.front.visitors.counted() if self.front else Connections()
 
     def fronts(self) -> list[Front]:
         return [*self.extras, *([self.front] if self.front else [])]
@@ -107,8 +110,9 @@ def _bind(story: Story, held: Held, undo: _Undo) -> None:
     wanted = story.profile.forward
     undo.add("", held.close)
     held.front = Front(ports.bind(wanted.local_port, story.remembered_port))
-    held.extras = [Front(ports.bind(extra.local_port), http=False) for extra in wanted.extra]
-    if story.remembered_port not in (None, held.front.port) and wanted.local_port != held.front.port:
+    for extra in wanted.extra:
+        held.extras.append(Front(ports.bind(extra.local_port), http=False))
+    if story.remembered_port != held.front.port and ports.fits(wanted.local_port, story.remembered_port):
         story.tell.note(f"Local port {story.remembered_port} is in use now; this runtime has {held.front.port}")
     story.record(local_port=held.front.port)
 
@@ -176,12 +180,13 @@ def _open(story: Story, held: Held, deadline: Deadline) -> Health:
     story.record(forwards=_forwards(front, server, story.profile.forward.extra))
     story.tell.step("Checking the path as Colab will use it")
     return health.wait_until_ready(
-        door(front.port, server.token, story.profile), deadline.shorter(story.profile.timeouts.ready_s)
+        door(front.port, server.token, story.profile, front), deadline.shorter(story.profile.timeouts.ready_s)
     )
 
 
-def door(port: int, token: Secret, profile: Profile) -> health.Door:
-    return health.Door(port, token, profile.colab.origins)
+def door(port: int, token: Secret, profile: Profile, front: Front | None) -> health.Door:
+    """``front``: the port's, where it is held here, so that it does not count its own keeper as a visitor."""
+    return health.Door(port, token, profile.colab.origins, front.visitors.ourselves if front else None)
 
 
 def _forwards(front: Front, server: Server, extras: tuple[ExtraForward, ...]) -> tuple[Forward, ...]:
@@ -203,10 +208,14 @@ class _Undo:
         self._steps.append((what, step))
 
     def run(self) -> None:
-        for what, step in reversed(self._steps):
-            try:
-                if what:
-                    self._tell.step(f"Undoing: {what}")
-                step()
-            except RemoteRuntimeError as error:
-                self.remains.append(f"{what or 'cleaning up'} failed: {error}")
+        with ExitStack() as stack:  # which calls the others too when one of them meets a bug of ours
+            for what, step in self._steps:
+                stack.callback(self._take_back, what, step)
+
+    def _take_back(self, what: str, step: Callable[[], object]) -> None:
+        try:
+            if what:
+                self._tell.step(f"Undoing: {what}")
+            step()
+        except RemoteRuntimeError as error:
+            self.remains.append(f"{what or 'cleaning up'} failed: {error}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +25,9 @@ from .runtimes import StateDir, write_private
 from .waits import Deadline
 
 Message = dict[str, Any]
-LARGEST_MESSAGE = 1 << 20
+LARGEST_MESSAGE = 4 << 20
+HANDSHAKE_S = 10.0
+SEND_S = 3.0  # a command that reads nothing for so long is stopped; it must not stop the keeper too
 UNIX_PATH_LIMIT = 100  # bytes; 104 on macOS, 108 on Linux, with the final NUL
 
 
@@ -33,11 +37,18 @@ class Channel:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._sending = threading.Lock()
+        self._broken = False
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Raises ``OSError`` when the other side is gone."""
+        """Raises ``OSError`` when the other side is gone, or has stopped reading."""
         with self._sending:
-            self._connection.send_bytes(json.dumps(message).encode())
+            if self._broken:
+                raise BrokenPipeError("a message was cut short before")
+            try:
+                self._connection.send_bytes(json.dumps(message).encode())
+            except OSError:
+                self._broken = True
+                raise
 
     def receive(self, within_s: float) -> Message | None:
         """The next message, None if there is none in that time. Raises ``EOFError`` or ``OSError`` at the end."""
@@ -85,17 +96,27 @@ def connected(state: StateDir, name: str, deadline: Deadline) -> Iterator[Channe
     ``keeper-unresponsive`` when one does but does not answer before the deadline.
     """
     key = state.of(name, "key").read_bytes()
-    with _address(state, name) as address:
-        connection = Client(address)
     try:
-        _expect(connection, name, deadline)
-        answer_challenge(connection, key)
-        deliver_challenge(connection, key)
+        with _address(state, name) as address:
+            connection = _knock(address, deadline)
+    except TimeoutError as error:
+        raise _unresponsive(name) from error
+    try:
+        _introduce(connection, key, name, deadline)
         yield Channel(connection)
-    except AuthenticationError as error:
-        raise ConnectionRefusedError("the keeper's key has just changed") from error
     finally:
         connection.close()
+
+
+def _introduce(connection: Connection, key: bytes, name: str, deadline: Deadline) -> None:
+    bounded: Any = _Bounded(connection, deadline)
+    try:
+        answer_challenge(bounded, key)
+        deliver_challenge(bounded, key)
+    except TimeoutError as error:
+        raise _unresponsive(name) from error
+    except AuthenticationError as error:
+        raise ConnectionRefusedError("the keeper's key has just changed") from error
 
 
 def _accept(listener: Listener, key: bytes, handle: Callable[[Channel], None], stop: threading.Event) -> None:
@@ -114,10 +135,12 @@ def _accept(listener: Listener, key: bytes, handle: Callable[[Channel], None], s
 
 def _serve(connection: Any, key: bytes, handle: Callable[[Channel], None]) -> None:
     try:
-        deliver_challenge(connection, key)
-        answer_challenge(connection, key)
+        _limit_sending(connection)
+        bounded: Any = _Bounded(connection, Deadline(HANDSHAKE_S))
+        deliver_challenge(bounded, key)
+        answer_challenge(bounded, key)
         handle(Channel(connection))
-    except (OSError, EOFError, AuthenticationError, ValueError):
+    except (OSError, EOFError, AuthenticationError, ValueError, RecursionError):
         return  # the client left or is none of ours: nothing is owed to it
     finally:
         connection.close()
@@ -131,16 +154,53 @@ def _wake(address: str) -> None:
         return  # nobody accepts any more, which is what was wanted
 
 
-def _expect(connection: Any, name: str, deadline: Deadline) -> None:
-    while not connection.poll(min(0.2, deadline.remaining_s())):
-        deadline.check()
-        if deadline.passed():
-            raise LocalError(
-                "keeper-unresponsive",
-                f"The background process of {name} does not answer",
-                "it may be stopped or the computer very busy",
-                f"`remote-runtime down {name} --force` ends it",
-            )
+def _knock(address: str, deadline: Deadline) -> Connection:
+    """Raises ``TimeoutError`` when those who wait to be accepted leave no room before the deadline."""
+    if sys.platform == "win32":
+        return Client(address)
+    with socket.socket(socket.AF_UNIX) as knocking:
+        knocking.setblocking(False)
+        while True:
+            try:
+                knocking.connect(address)
+                break
+            except BlockingIOError:
+                if deadline.passed():
+                    raise TimeoutError from None
+                deadline.pause(0.05)
+        knocking.setblocking(True)
+        return Connection(knocking.detach())
+
+
+def _limit_sending(connection: Connection) -> None:
+    if sys.platform != "win32":
+        with socket.socket(fileno=os.dup(connection.fileno())) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_S), 0))
+
+
+class _Bounded:
+    """What the handshake uses of a connection, ending in time."""
+
+    def __init__(self, connection: Connection, deadline: Deadline) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self.send_bytes = connection.send_bytes
+
+    def recv_bytes(self, largest: int) -> bytes:
+        while not self._connection.poll(min(0.2, self._deadline.remaining_s())):
+            self._deadline.check()
+            if self._deadline.passed():
+                raise TimeoutError
+        return self._connection.recv_bytes(largest)
+
+
+def _unresponsive(name: str) -> LocalError:
+    return LocalError(
+        "keeper-unresponsive",
+        f"The background process of {name} does not answer",
+        "it may be stopped or the computer very busy",
+        f"`remote-runtime down {name} --force` ends it",
+    )
 
 
 @contextmanager

@@ -135,6 +135,10 @@ class Interrupted(RemoteRuntimeError):
         super().__init__(code, what, why, hint)
 
 
+class KeeperBug(Exception):
+    """A bug of ours in a background process. Its text is the path of the log that has the traceback."""
+
+
 FAMILY: tuple[type[RemoteRuntimeError], ...] = (
     UsageError, CloudError, SshError, MachineError, LocalError, HealthError, DeadlinePassed, Interrupted,
 )  # fmt: skip

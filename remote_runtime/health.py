@@ -7,8 +7,9 @@ import http.client
 import json
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -22,16 +23,25 @@ from .waits import Deadline
 
 FOREIGN_ORIGIN = "https://not-colab.example"
 LARGEST_ANSWER = 4 << 20
+# What the bridge does not count as a page's.
+OUR_OWN = {"X-Remote-Runtime": "check"}
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
 
 @dataclass(frozen=True)
 class Door:
-    """Where to knock: a port of this machine, what it should know, and the origins it should serve."""
+    """Where to knock: a port of this machine, what it should know, and the origins it should serve. ``connect``: how
+    to get there in so many seconds, where somebody counts who comes; it raises ``OSError``."""
 
     port: int
     token: Secret
     origins: tuple[str, ...]
+    connect: Callable[[float], socket.socket] | None = None
+
+    def open(self, timeout_s: float) -> socket.socket:
+        if self.connect is not None:
+            return self.connect(timeout_s)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
 
 
 def wait_until_ready(door: Door, deadline: Deadline) -> Health:
@@ -70,12 +80,34 @@ def knock(door: Door, deadline: Deadline) -> float:
     """Whoever listens must prove that it is our server. Returns the milliseconds it took. Raises as ``prove``."""
     began = time.monotonic()
     try:
-        connection = socket.create_connection(("127.0.0.1", door.port), timeout=max(0.1, deadline.remaining_s()))
+        connection = door.open(max(0.1, deadline.remaining_s()))
     except OSError as error:
         raise HealthError("not-answering", f"Nothing answers on local port {door.port}", str(error)) from error
     with contextlib.closing(SocketStream(connection)) as stream:
         prove(stream, door.token, deadline)
     return (time.monotonic() - began) * 1000
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the bridge counts. ``page_requests``: requests of the door's origins since the server started."""
+
+    kernels: int
+    page_requests: int
+
+
+def use(door: Door, deadline: Deadline) -> Use:
+    """Raises ``HealthError``."""
+    knock(door, deadline)
+    answer = _ask(door, "GET", "/api/remote-runtime", {}, deadline)
+    found = answer.document()
+    try:
+        counts = [found["requests"].get(origin, 0) for origin in door.origins]
+        return Use(len(found["kernels"]), sum(int(count) for count in counts))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise HealthError(
+            "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"
+        ) from error
 
 
 def kernels(door: Door, deadline: Deadline) -> list[dict[str, Any]]:
@@ -97,7 +129,7 @@ class _Answer:
     def document(self) -> Any:
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
     def allows(self, origin: str) -> bool:
@@ -158,11 +190,12 @@ def _check_bridge(door: Door, origin: str, deadline: Deadline) -> None:
     limit_s = max(0.1, deadline.shorter(10.0).remaining_s())
     why = ""
     try:
-        connection = socket.create_connection(("127.0.0.1", door.port), timeout=limit_s)
+        connection = door.open(limit_s)
         with connect(
             uri,
             sock=connection,
             origin=Origin(origin),
+            additional_headers=OUR_OWN,
             open_timeout=limit_s,
             close_timeout=2,
             proxy=None,
@@ -172,7 +205,7 @@ def _check_bridge(door: Door, origin: str, deadline: Deadline) -> None:
             answer = json.loads(page.recv(timeout=limit_s))
             if isinstance(answer, dict) and answer.get("message_id") == "knock":
                 return
-    except (WebSocketException, OSError, ValueError) as error:
+    except (WebSocketException, OSError, ValueError, RecursionError) as error:
         why = clean_line(str(error), 200)
     raise MachineError(
         "bridge-not-loaded",
@@ -186,10 +219,16 @@ def _ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadlin
     deadline.check()
     connection = http.client.HTTPConnection("localhost", door.port, timeout=max(0.1, deadline.remaining_s()))
     try:
-        connection.sock = socket.create_connection(("127.0.0.1", door.port), timeout=connection.timeout)
-        connection.request(method, f"{path}?token={quote(door.token.reveal())}", headers=dict(headers))
-        response = connection.getresponse()
-        body = response.read(LARGEST_ANSWER + 1)
+        connection.sock = door.open(max(0.1, deadline.remaining_s()))
+        asked = f"{path}?token={quote(door.token.reveal())}"
+        connection.request(method, asked, headers={**OUR_OWN, **headers})
+        with _ended_at(deadline, connection.sock):
+            response = connection.getresponse()
+            body = response.read(LARGEST_ANSWER + 1)
+        if deadline.passed():
+            raise TimeoutError
+        if response.length:
+            raise http.client.IncompleteRead(body, response.length)
         if len(body) > LARGEST_ANSWER:
             raise HealthError("not-answering", "Jupyter's answer has no end", f"{method} {path}")
         return _Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
@@ -203,6 +242,22 @@ def _ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadlin
         ) from error
     finally:
         connection.close()
+
+
+@contextlib.contextmanager
+def _ended_at(deadline: Deadline, connection: socket.socket) -> Iterator[None]:
+    """A socket's own limit begins anew with every byte: an answer that drips would never reach it."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):  # it was closed at the same moment
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(deadline.remaining_s(), end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _origin_refused(why: str) -> HealthError:

@@ -23,6 +23,7 @@ LONGEST_LINE = 1 << 20
 MOST_OUTPUT = 16 << 20
 STDERR_KEPT = 8 << 10
 TAKING_BACK_S = 15.0
+PIPES_S = 0.5
 
 
 class LocalSession:
@@ -55,11 +56,7 @@ class LocalSession:
             )
         except OSError as error:
             return Outcome(127, str(error))
-        with child:
-            try:
-                return self._converse(child, stdin, on_line, deadline)
-            finally:
-                _end(child)
+        return self._converse(child, stdin, on_line, deadline)
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
         try:
@@ -100,19 +97,34 @@ class LocalSession:
         ]
         for thread in threads:
             thread.start()
-        said = 0
-        while (line := _next(lines, deadline)) is not None:
-            said += len(line)
-            if len(line) > LONGEST_LINE or said > MOST_OUTPUT:
-                raise MachineError("machine-answer-invalid", "The launcher's answer has no end", f"{said} bytes")
-            on_line(line.decode(errors="replace").rstrip("\r\n"))
-        while child.poll() is None:
-            deadline.check()
-            if deadline.passed():
-                return Outcome(None, "it closed its output and did not end")
-            deadline.pause(0.02)
-        threads[2].join(1)
-        return Outcome(child.returncode, clean(b"".join(errors)[-STDERR_KEPT:].decode(errors="replace"), STDERR_KEPT))
+        try:
+            status = _hear(child, lines, on_line, deadline)
+        finally:
+            _end(child)
+            # A program that the command left behind may keep its pipes open: their threads end with it, not with us.
+            for thread in threads:
+                thread.join(PIPES_S)
+        if status is None:
+            return Outcome(None, "it closed its output and did not end")
+        return Outcome(status, clean(b"".join(errors)[-STDERR_KEPT:].decode(errors="replace"), STDERR_KEPT))
+
+
+def _hear(
+    child: subprocess.Popen[bytes], lines: queue.Queue[bytes | None], on_line: Callable[[str], None], deadline: Deadline
+) -> int | None:
+    """Its exit status; None when it does not end."""
+    said = 0
+    while (line := _next(lines, deadline)) is not None:
+        said += len(line)
+        if len(line) > LONGEST_LINE or said > MOST_OUTPUT:
+            raise MachineError("machine-answer-invalid", "The launcher's answer has no end", f"{said} bytes")
+        on_line(line.decode(errors="replace").rstrip("\r\n"))
+    while child.poll() is None:
+        deadline.check()
+        if deadline.passed():
+            return None
+        deadline.pause(0.02)
+    return child.returncode
 
 
 def search_path(environ: Mapping[str, str]) -> dict[str, str]:
@@ -148,12 +160,14 @@ def _feed(pipe: IO[bytes], data: bytes) -> None:
 
 
 def _read_lines(pipe: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
-    while line := pipe.readline(LONGEST_LINE + 1):
-        lines.put(line)
+    with pipe:
+        while line := pipe.readline(LONGEST_LINE + 1):
+            lines.put(line)
     lines.put(None)
 
 
 def _read_end(pipe: IO[bytes], kept: list[bytes]) -> None:
-    while piece := pipe.read1(STDERR_KEPT):  # type: ignore[attr-defined]  # a BufferedReader, as Popen makes it
-        kept.append(piece)
-        del kept[:-16]
+    with pipe:
+        while piece := pipe.read1(STDERR_KEPT):  # type: ignore[attr-defined]  # a BufferedReader, as Popen makes it
+            kept.append(piece)
+            del kept[:-16]

@@ -241,12 +241,23 @@ class Forward:
 
 
 @dataclass(frozen=True)
+class Connections:
+    """Connections to the local port, the keeper's own checks left out. ``carried``: their client has said something.
+    ``empty``: they ended without a byte of it. ``waiting``: open, and nothing was heard of them yet."""
+
+    carried: int = 0
+    empty: int = 0
+    waiting: int = 0
+
+
+@dataclass(frozen=True)
 class Runtime:
     """All of it under one name: what the state file holds and what `status` shows.
 
     ``target``: ``{"kind", …}`` as the profile names it. ``since``: ISO 8601, when it became ready, else when the
     keeper started. ``unfinished``: the first `up` has not succeeded, so taking it down also puts the instance back.
     ``client_id``: what keys our folder on the machine, next to the name. ``last_error``: an error's ``as_dict()``.
+    ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
     """
 
     name: str
@@ -264,6 +275,8 @@ class Runtime:
     reconnects: int = 0
     rtt_ms: float | None = None
     kernels: int | None = None
+    connections: Connections = Connections()
+    page_requests: int | None = None
     last_error: Mapping[str, str] | None = None
     unfinished: bool = True
     tool_version: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
         "since": runtime.since,
         "reconnects": runtime.reconnects,
         "rtt_ms": runtime.rtt_ms,
+        "connections": asdict(runtime.connections),
+        "page_requests": runtime.page_requests,
         "last_error": runtime.last_error and dict(runtime.last_error),
     }
 

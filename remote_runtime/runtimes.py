@@ -14,7 +14,7 @@ from typing import Any
 
 from . import locks
 from .errors import LocalError
-from .model import Forward, Instance, Runtime, Secret, Server
+from .model import Connections, Forward, Instance, Runtime, Secret, Server
 
 SCHEMA = 1
 
@@ -159,6 +159,7 @@ def _from_document(document: dict[str, Any]) -> Runtime:
             "instance": instance and Instance(**_tuples(instance)),
             "server": server and Server(**_tuples({**server, "token": Secret(server["token"])})),
             "forwards": tuple(Forward(**forward) for forward in document["forwards"]),
+            "connections": Connections(**document.get("connections", {})),
         }
     )
 

@@ -24,7 +24,10 @@ def authorization(query: str, headers: Mapping[str, str], scheme: str) -> Option
     auth_url = last(query, AUTH_URL)
     if auth_url is None:
         token = last(query, "token")
-        return f"token {token}" if token else headers.get("Authorization")
+        if token:
+            # What cannot be in a header is nobody's token.
+            return f"token {token}" if token.isprintable() else None
+        return headers.get("Authorization")
     try:
         if _place(auth_url) != _place(f"{scheme}://{headers.get('Host', '')}/"):
             raise WrongAuthUrl("the auth URL is of another server")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 from typing import Any, Awaitable, Optional, Set, Union
 
+from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from . import credentials, wire
-from .inprocess import Caller, InProcessConnection, dispatch
+from . import credentials, linger, wire
+from .connection import InProcessConnection
+from .inprocess import Caller, dispatch
 from .origins import Origins, origin_of
 from .stack import open_to_unauthenticated, settled
 
@@ -77,9 +80,14 @@ class BridgeSocket(WebSocketHandler):
 class TunnelSocket(BridgeSocket):
     """Requests run side by side; when too many are under way the next message is not read before one has ended."""
 
-    def open(self, *args: str, **kwargs: str) -> None:
+    def initialize(self, origins: Origins, max_body_bytes: int) -> None:
+        super().initialize(origins, max_body_bytes)
         self._under_way: Set[InProcessConnection] = set()
         self._room: "Optional[asyncio.Future[None]]" = None
+        self._held: Optional[socket.socket] = None
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        self._held = None if self.ws_connection is None else linger.hold(self.ws_connection.stream)
         self._most_under_way = CONCURRENT_REQUESTS if self.is_authenticated else UNAUTHENTICATED_REQUESTS
         self._caller = Caller(
             host=self.request.headers.get("Host", ""),
@@ -110,8 +118,12 @@ class TunnelSocket(BridgeSocket):
         return self._start(asked)
 
     def on_close(self) -> None:
-        for connection in list(getattr(self, "_under_way", ())):
+        for connection in list(self._under_way):
             connection.close()
+        if self._held is not None and self.close_code is None:
+            linger.let_go(self._held)
+        elif self._held is not None:
+            self._held.close()
 
     async def _start_when_there_is_room(self, asked: wire.Request) -> None:
         while len(self._under_way) >= self._most_under_way:
@@ -125,7 +137,11 @@ class TunnelSocket(BridgeSocket):
         connection = InProcessConnection(asked.message_id, self._caller, self._send, self._ended)
         self._under_way.add(connection)
         try:
-            rest = dispatch(self.application, asked, connection)
+            rest = dispatch(self.application, asked, self._caller, connection)
+        except HTTPInputError:
+            # As a real connection would have been answered: its query has too many fields, say.
+            connection.close()
+            return self._refuse(asked.message_id, 400, "Bad Request")
         except Exception:  # noqa: BLE001  a handler that cannot even be made must not end the others' socket
             return self._fail(asked, connection)
         return None if rest is None else self._start_rest(rest, asked, connection)

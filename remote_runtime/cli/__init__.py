@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__, render
-from ..errors import Interrupted, RemoteRuntimeError, UsageError
+from ..errors import Interrupted, KeeperBug, RemoteRuntimeError, UsageError
 from . import bridge, down, look, machine, profiles, up
 from .common import BUG
 
@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(UsageError("usage", error.format_message(), hint=hint), as_json)
     except RemoteRuntimeError as error:
         return _fail(error, as_json)
+    except KeeperBug as error:
+        render.bug(str(error))
+        return BUG
     except BrokenPipeError:
         sys.stdout = None  # nobody reads it any more, and Python would complain at exit
         return 1

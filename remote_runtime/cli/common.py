@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .. import render
 from ..errors import RemoteRuntimeError
 
 if TYPE_CHECKING:
@@ -60,8 +62,37 @@ def name_of(reference: str) -> str:
     return profiles.name_of(reference)
 
 
-def worst(failed: Mapping[str, Exception]) -> int:
-    for error in failed.values():
-        if not isinstance(error, RemoteRuntimeError):
-            raise error
-    return max((error.exit_code for error in failed.values() if isinstance(error, RemoteRuntimeError)), default=0)
+def carry_out(
+    jobs: Mapping[str, Callable[[], dict[str, Any]]], view: Terminal, called_off: threading.Event
+) -> tuple[list[dict[str, Any]], dict[str, RemoteRuntimeError]]:
+    """All jobs at once: what they answered, and how the others failed. Raises what the only job raised, and bugs."""
+    from ..commands.together import together
+
+    try:
+        results = together(jobs, view, called_off)
+    finally:
+        view.pause()
+    done, errors = [], {}
+    for name, result in results.items():
+        if isinstance(result, dict):
+            done.append(result)
+        elif isinstance(result, RemoteRuntimeError) and len(jobs) > 1:
+            errors[name] = result
+        else:
+            raise result
+    return done, errors
+
+
+def told(errors: Mapping[str, RemoteRuntimeError], *, as_json: bool) -> dict[str, Any]:
+    """Part of a JSON document: the first error, and all by name. Without JSON they are told on stderr here."""
+    if not as_json:
+        for name, error in errors.items():
+            render.failure(error, name)
+    if not errors:
+        return {}
+    every = {name: error.as_dict() for name, error in errors.items()}
+    return {"error": next(iter(every.values())), "errors": every}
+
+
+def worst(errors: Mapping[str, RemoteRuntimeError]) -> int:
+    return max((error.exit_code for error in errors.values()), default=0)

@@ -9,8 +9,8 @@ import threading
 import click
 
 from .. import render
-from ..errors import RemoteRuntimeError, UsageError
-from .common import common, name_of, runtime_names, state, terminal, worst
+from ..errors import UsageError
+from .common import carry_out, common, name_of, runtime_names, state, terminal, told, worst
 
 
 @click.command()
@@ -37,7 +37,6 @@ def down(
     """Take runtimes down: the tunnel, Jupyter on the machine, and what the profile's on_down says."""
     from .. import runtimes
     from ..commands.down import down as take_down
-    from ..commands.together import together
 
     if bool(profile) == everything:
         raise UsageError(
@@ -66,22 +65,12 @@ def down(
         )
         for name in names
     }
-    try:
-        results = together(jobs, view, called_off)
-    finally:
-        view.pause()
-    stopped = [result for result in results.values() if isinstance(result, dict)]
-    failed = {name: result for name, result in results.items() if isinstance(result, Exception)}
-    if len(names) == 1 and failed:
-        raise next(iter(failed.values()))
-    errors = {name: error for name, error in failed.items() if isinstance(error, RemoteRuntimeError)}
+    stopped, errors = carry_out(jobs, view, called_off)
     if as_json:
-        problem = {"error": next(iter(errors.values())).as_dict()} if errors else {}
-        render.document({"stopped": stopped, **problem})
-    elif not quiet:
+        render.document({"stopped": stopped, **told(errors, as_json=True)})
+        return worst(errors)
+    if not quiet:
         for result in stopped:
             render.stopped(result)
-    if not as_json:
-        for name, error in errors.items():
-            render.failure(error, name)
-    return worst(failed)
+    told(errors, as_json=False)
+    return worst(errors)

@@ -13,7 +13,7 @@ import click
 
 from .. import render
 from ..errors import RemoteRuntimeError, UsageError
-from .common import BUG, common, profile_names, state, terminal, worst
+from .common import carry_out, common, profile_names, state, terminal, told, worst
 
 
 @click.command()
@@ -35,8 +35,7 @@ def up(
 ) -> int:
     """Bring runtimes up; print the URL."""
     from .. import profiles
-    from ..commands.together import together
-    from ..commands.up import Options, OurBug
+    from ..commands.up import Options
     from ..commands.up import up as bring_up
 
     if len(profile) > 1 and (port is not None or foreground):
@@ -48,7 +47,7 @@ def up(
     _hear_the_end()
 
     def show(runtime: Mapping[str, Any]) -> None:
-        _show_up([runtime], several, quiet, as_json)
+        _show_up([runtime], several, quiet, as_json, {})
 
     jobs = {
         reference: functools.partial(
@@ -63,21 +62,10 @@ def up(
         )
         for reference in profile
     }
-    try:
-        results = together(jobs, view, called_off)
-    finally:
-        view.pause()
-    ready = [result for result in results.values() if isinstance(result, dict)]
-    failed = {reference: result for reference, result in results.items() if isinstance(result, Exception)}
-    for error in failed.values():
-        if isinstance(error, OurBug):
-            render.bug(str(error))
-            return BUG
-    if len(profile) == 1 and failed:
-        raise next(iter(failed.values()))
+    ready, errors = carry_out(jobs, view, called_off)
     if not foreground:
-        _show_up(ready, several, quiet, as_json, failed)
-    return worst(failed)
+        _show_up(ready, several, quiet, as_json, errors)
+    return worst(errors)
 
 
 def _show_up(
@@ -85,22 +73,16 @@ def _show_up(
     several: bool,
     quiet: bool,
     as_json: bool,
-    failed: Mapping[str, Exception] | None = None,
+    errors: Mapping[str, RemoteRuntimeError],
 ) -> None:
-    errors = {name: error for name, error in (failed or {}).items() if isinstance(error, RemoteRuntimeError)}
     if as_json:
-        content: dict[str, Any] = {"runtimes": list(ready)}
-        if errors:
-            content["error"] = next(iter(errors.values())).as_dict()
-            content["errors"] = {name: error.as_dict() for name, error in errors.items()}
-        render.document(content)
+        render.document({"runtimes": list(ready), **told(errors, as_json=True)})
         return
     for runtime in ready:
         if not quiet:
             render.ready(runtime)
         render.answer(f"{runtime['name']}\t{runtime['url']}" if several else runtime["url"])
-    for name, error in errors.items():
-        render.failure(error, name)
+    told(errors, as_json=False)
 
 
 def _hear_the_end() -> None:

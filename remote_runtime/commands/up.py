@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import control, locks, logs, profiles, runtimes
 from ..control import Channel, Message
-from ..errors import DeadlinePassed, Interrupted, LocalError, RemoteRuntimeError, from_dict
+from ..errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..model import ExtraForward, Profile
 from ..processes import detached
 from ..waits import Deadline
@@ -23,11 +23,8 @@ from .view import View
 START_S = 20.0
 BUSY_S = 30.0
 END_S = 15.0
+UNDO_S = 420.0
 PATIENCE_S = 60.0  # beyond the profile's own limits: the keeper is the one who ends the story
-
-
-class OurBug(RuntimeError):
-    """The keeper met a bug of ours; the message is the path of the log with the traceback."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def up(
 ) -> dict[str, Any]:
     """RUNTIME when it is ready. With ``foreground`` stays until it is taken down, after ``on_ready(RUNTIME)``.
 
-    Raises ``RemoteRuntimeError``; ``Interrupted`` when called off, everything undone; ``OurBug``.
+    Raises ``RemoteRuntimeError``; ``Interrupted`` when called off, everything undone; ``KeeperBug``.
     """
     profile = profiles.load(reference, environ=environ)
     name = profile.name
@@ -78,7 +75,7 @@ def up(
         view.done(name)
         if options.foreground:
             on_ready(runtime)
-            _stay(channel, name, called_off)
+            _stay(channel, name, view, called_off, state)
         return runtime
 
 
@@ -143,46 +140,55 @@ def _join(
 def _relay(
     channel: Channel, profile: Profile, view: View, deadline: Deadline, state: runtimes.StateDir
 ) -> dict[str, Any]:
-    name, cancelled = profile.name, False
+    name, undone = profile.name, Deadline(UNDO_S)
     reason: RemoteRuntimeError | None = None
     while True:
-        if not cancelled and (deadline.called_off.is_set() or deadline.passed()):
-            cancelled = True
-            reason = Interrupted(f"`up {name}` was interrupted", "what it had started is undone")
-            if not deadline.called_off.is_set():
-                reason = DeadlinePassed(
-                    f"`up {name}` took more than {deadline.within_s:.0f} s",
-                    "what it had started is undone",
-                    "--timeout SECONDS gives it more time",
-                )
-            channel.send({"op": "cancel"})
         try:
-            event = channel.receive(0.2)
+            if reason is None and (reason := _called_off(deadline, name)) is not None:
+                undone = Deadline(UNDO_S)
+                channel.send({"op": "cancel"})
+            event = channel.receive(0.2) or {"event": "silence"}
+            _show(event, name, view, channel)
         except (EOFError, OSError) as error:
             raise reason or _died(state, name, "its connection ended") from error
-        if event is None:
-            continue
-        if event["event"] == "ready" and not cancelled:
+        if event["event"] == "ready" and reason is None:
             return dict(event["runtime"])
         if event["event"] == "failed":
             if event.get("ends"):
                 wait_for_end(state, name)
             raise _failure(event, reason)
-        _show(event, name, view, channel)
+        if reason is not None and undone.passed():
+            raise _does_not_end(name)
 
 
-def wait_for_end(state: runtimes.StateDir, name: str) -> None:
+def _called_off(deadline: Deadline, name: str) -> RemoteRuntimeError | None:
+    if deadline.called_off.is_set():
+        return Interrupted(f"`up {name}` was interrupted", "what it had started is undone")
+    if deadline.passed():
+        return DeadlinePassed(
+            f"`up {name}` took more than {deadline.within_s:.0f} s",
+            "what it had started is undone",
+            "--timeout SECONDS gives it more time",
+        )
+    return None
+
+
+def wait_for_end(state: runtimes.StateDir, name: str, within_s: float = END_S) -> None:
     """A keeper that has said goodbye, or broke off, is gone in a moment: wait until its lock is free."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(locks.held(state.of(name, "alive"), Deadline(END_S)))
+            stack.enter_context(locks.held(state.of(name, "alive"), Deadline(within_s)))
         except DeadlinePassed as error:
-            raise LocalError(
-                "keeper-unresponsive",
-                f"The background process of {name} does not end",
-                "",
-                f"`remote-runtime down {name} --force` ends it",
-            ) from error
+            raise _does_not_end(name) from error
+
+
+def _does_not_end(name: str) -> LocalError:
+    return LocalError(
+        "keeper-unresponsive",
+        f"The background process of {name} does not end",
+        "",
+        f"`remote-runtime down {name} --force` ends it",
+    )
 
 
 def _show(event: Message, name: str, view: View, channel: Channel) -> None:
@@ -200,7 +206,7 @@ def _show(event: Message, name: str, view: View, channel: Channel) -> None:
             answer = None
         channel.send({"op": "answer", "id": event["id"], "text": answer})
     elif kind == "bug":
-        raise OurBug(event["log"])
+        raise KeeperBug(event["log"])
 
 
 def _failure(event: Message, reason: RemoteRuntimeError | None) -> RemoteRuntimeError:
@@ -213,15 +219,29 @@ def _failure(event: Message, reason: RemoteRuntimeError | None) -> RemoteRuntime
     return error
 
 
-def _stay(channel: Channel, name: str, called_off: threading.Event) -> None:
-    """Until somebody takes it down, or this command is interrupted, which takes it down too."""
-    while not called_off.is_set():
-        try:
-            event = channel.receive(0.2)
-        except (EOFError, OSError):
-            return
-        if event is not None and event["event"] == "failed":
-            return
+def _stay(channel: Channel, name: str, view: View, called_off: threading.Event, state: runtimes.StateDir) -> None:
+    """Until somebody takes it down, or this command is interrupted, which takes it down too.
+
+    Raises ``LocalError``: ``keeper-died``, or ``left-behind`` when something could not be taken away.
+    """
+    with suppress(EOFError, OSError):  # the keeper has ended; its file says how
+        while not called_off.is_set():
+            channel.receive(0.2)
+        view.step(name, f"Taking {name} down")
+        channel.send({"op": "cancel"})
+    wait_for_end(state, name, UNDO_S)
+    view.done(name)
+    left = runtimes.load(state, name)
+    if left is None:
+        return
+    if left.state != "down":
+        raise _died(state, name, "it was ended from outside")
+    raise LocalError(
+        "left-behind",
+        f"{name} is down here, but not everything could be taken away",
+        left.why,
+        f"`remote-runtime down {name}` tries again",
+    )
 
 
 def _died(state: runtimes.StateDir, name: str, why: str) -> LocalError:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SWITCH = "enable-guest-attributes"
 KEYS_LIMIT = 16
 KEY_LIMIT_CHARS = 8192
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 0.5
 _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9-]{1,40}(@openssh\.com)?")
 
 

@@ -19,7 +19,7 @@ from ..waits import Deadline
 from .exchange import ask, invalid
 
 BRIDGE_PACKAGE = "remote_runtime_bridge"
-LOG_LIMIT = 262_144
+LOG_LIMIT = 131_072
 
 
 @dataclass(frozen=True)

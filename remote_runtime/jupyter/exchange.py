@@ -14,7 +14,10 @@ from ..untrusted import clean, clean_line
 from ..waits import Deadline
 from .machine import SOURCES
 
-ENTRY = "import sys;exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
+# Without the empty entry of sys.path, which is the login's folder: a random.py of the user's must not be run there.
+ENTRY = (
+    "import sys;sys.path[:]=[p for p in sys.path if p];exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
+)
 PYTHONS = ("python3", "python", "/usr/bin/python3", "/opt/conda/bin/python3", "/usr/local/bin/python3")
 # 127: the shell found no such command, 126: it may not be run, 9009: the same words from Windows.
 NOT_THERE = (126, 127, 9009)

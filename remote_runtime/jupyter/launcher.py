@@ -13,7 +13,9 @@ import types
 
 OLDEST = (3, 8)
 PACKAGE = "remote_runtime_machine"
-ENTRY = "import sys;exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
+ENTRY = (
+    "import sys;sys.path[:]=[p for p in sys.path if p];exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
+)
 
 
 def main() -> int:

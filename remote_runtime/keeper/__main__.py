@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from typing import NoReturn
 
 from .. import __version__, locks, runtimes, ssh
 from ..errors import DeadlinePassed, RemoteRuntimeError
@@ -25,6 +26,7 @@ MOST_DESCRIPTORS = 4096
 
 
 def main() -> int:
+    """Only a keeper that did not get the lock returns."""
     name = sys.argv[1]
     faulthandler.enable()
     _allow_many_connections()
@@ -33,7 +35,7 @@ def main() -> int:
     keep_log(state.of(name, "log"))
     try:
         with locks.held(state.of(name, "alive"), Deadline(2.0)):
-            return _live(state, name, message)
+            _end_with_the_lock(_live(state, name, message))
     except DeadlinePassed:
         log.info("another keeper already lives for %s", name)
         return 0
@@ -48,6 +50,12 @@ def _allow_many_connections() -> None:
         wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MOST_DESCRIPTORS, hard)
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _end_with_the_lock(code: int) -> NoReturn:
+    """Whoever gets the lock after us may rely on it that this process is gone, not that it is about to go."""
+    logging.shutdown()
+    os._exit(code)
 
 
 def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> int:

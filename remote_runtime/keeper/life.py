@@ -6,7 +6,6 @@ It holds ``NAME.alive`` while it lives, is the only writer of ``NAME.json``, and
 from __future__ import annotations
 
 import logging
-import random
 import time
 from dataclasses import dataclass, replace
 
@@ -22,16 +21,15 @@ from .audience import Audience
 from .orders import Order, Orders
 from .reception import Reception
 from .record import Record, now
+from .watch import Watch, pause_s
 
 log = logging.getLogger(__name__)
 ARRIVAL_S = 15.0
 TICK_S = 0.5
 GLANCE_EVERY_S = 15.0
-GLANCE_S = 10.0
 REPAIR_S = 180.0
 LOG_S = 15.0
 RECONNECT_S = 15.0
-LONGEST_PAUSE_S = 30.0
 VERDICTS: dict[str, Verdict] = {
     "stranger-answered": "stranger",
     "ssh-unreachable": "reconnecting",
@@ -55,6 +53,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self._held = bringup.Held()
         self._audience = Audience()
+        self._watching = Watch(self._held, self.machines, self.orders.called_off, self._door)
         self._stands = False
         self._owed = self.record.runtime.instance if self.record.runtime.unfinished else None
 
@@ -65,6 +64,7 @@ class Keeper:
             audience=self._audience,
             record=self.record,
             door=self._door,
+            connections=self._held.connections,
             read_server_log=self._server_log,
             stands=lambda: self._stands,
         )
@@ -137,21 +137,14 @@ class Keeper:
         return None
 
     def _trouble(self, *, look: bool) -> tuple[Verdict, str] | None:
-        session, way, front = self._held.session, self._held.way, self._held.front
-        if session is None or session.closed:
-            return "reconnecting", session.why_closed if session else "there is no connection"
-        if way is None or way.closed:
-            return "reconnecting", "the tunnel ended"
-        if front is None or not (look or front.failure is not None):
-            return None
-        front.failure = None
-        try:
-            seen = health.glance(self._door(), Deadline(GLANCE_S, self.orders.called_off))
-        except Interrupted:
-            return None  # an order waits; it comes first
-        if seen.verdict != "ready":
+        trouble = self._watching.trouble()
+        if trouble is not None or not (self._watching.wants_a_look() or look):
+            return trouble
+        seen = self._watching.look()
+        if seen is not None and seen.verdict != "ready":
             return seen.verdict, seen.why
-        self.record.update(state="ready", why="", rtt_ms=seen.rtt_ms)
+        if seen is not None:
+            self.record.update(state="ready", why="", rtt_ms=seen.rtt_ms)
         return None
 
     def _repair(self, verdict: Verdict, why: str) -> bool:
@@ -162,7 +155,8 @@ class Keeper:
         while not self.orders.terminated:
             attempt += 1
             try:
-                self._look_up(attempt)
+                if self._watching.look_up(self.profile, attempt, self._audience):
+                    self.record.update(instance=self._held.instance)
                 deadline = Deadline(REPAIR_S, self.orders.called_off)
                 seen = bringup.ensure(self._story(hurried=True), self._held, start=False, deadline=deadline)
                 self.record.update(reconnects=self.record.runtime.reconnects + 1)
@@ -170,8 +164,7 @@ class Keeper:
                 return True
             except RemoteRuntimeError as error:
                 self._failed_again(attempt, error)
-            pause_s = min(LONGEST_PAUSE_S, 2.0 ** min(attempt - 1, 5))
-            order = self.orders.next(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
+            order = self.orders.next(pause_s(attempt))
             if order is not None and order.op == "down":
                 self._take_down(order)
                 return False
@@ -185,26 +178,10 @@ class Keeper:
             verdict = VERDICTS.get(error.code, "unreachable")
             self.record.update(state=verdict, why=str(error), last_error=error.as_dict())
 
-    def _look_up(self, attempt: int) -> None:
-        """Ask where the machine is now: after the first failures, then rarely. Raises what makes a try vain."""
-        session = self._held.session
-        if (session is not None and not session.closed) or not (attempt in (2, 4, 8) or attempt % 10 == 0):
-            return
-        try:
-            within = Deadline(60.0, self.orders.called_off)
-            found = self.machines.find(
-                self.profile, start=False, tell=self._audience, deadline=within, started=lambda instance: None
-            )
-            self._held.instance = found
-            self.record.update(instance=found)
-        except RemoteRuntimeError as error:
-            if error.code in ("instance-stopped", "instance-not-found", "interrupted"):
-                raise
-            log.info("the look-up failed: %s: %s", error.code, error)
-
     def _up_again(self, order: Order) -> bool:
         """Another `up` of a runtime that stands, or stood: the same story, of which most still holds."""
         self.orders.for_up.set()
+        former = self.profile
         try:
             if order.profile is not None:
                 self._adopt(order.profile)
@@ -213,7 +190,10 @@ class Keeper:
             deadline = Deadline(self.within_s or REPAIR_S, self.orders.called_off)
             self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
-            self._failed_again(0, error)
+            if error.code != "busy":  # what stands was not touched
+                self._failed_again(0, error)
+            if error.code == "port-in-use":
+                self._adopt(former)  # what worked before does so again
             self._audience.send({"event": "failed", "error": error.as_dict(), "remains": list(error.remains)})
             return False
         finally:
@@ -292,7 +272,7 @@ class Keeper:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
-        return bringup.door(runtime.local_port, runtime.server.token, self.profile)
+        return bringup.door(runtime.local_port, runtime.server.token, self.profile, self._held.front)
 
 
 def _reply(channel: Channel | None, message: Message) -> None:

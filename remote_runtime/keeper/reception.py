@@ -10,7 +10,7 @@ from typing import Any
 from .. import health, profiles
 from ..control import Channel, Message
 from ..errors import RemoteRuntimeError
-from ..model import ExtraForward, Profile
+from ..model import Connections, ExtraForward, Profile
 from ..report import as_document
 from ..takedown import Wish
 from ..waits import Deadline
@@ -30,6 +30,7 @@ class Reception:
     audience: Audience
     record: Record
     door: Callable[[], health.Door]
+    connections: Callable[[], Connections]
     read_server_log: Callable[[int | None, int], tuple[list[str], int]]
     stands: Callable[[], bool]
 
@@ -117,9 +118,15 @@ class Reception:
             self.orders.put(Order("look"), call_off=False)
             return
         try:
-            self.record.update(rtt_ms=seen.rtt_ms, kernels=len(health.kernels(self.door(), deadline)))
+            use = health.use(self.door(), deadline)
         except RemoteRuntimeError as error:
-            log.info("the kernels could not be counted: %s", error)
+            log.info("its use could not be counted: %s", error)
+            return
+        # The server's own count starts again with the server.
+        page_requests = max(use.page_requests, self.record.runtime.page_requests or 0)
+        self.record.update(
+            rtt_ms=seen.rtt_ms, kernels=use.kernels, connections=self.connections(), page_requests=page_requests
+        )
 
 
 def asked_for(message: dict[str, Any]) -> Profile:

@@ -7,18 +7,22 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TextIO
 
 from ..errors import RemoteRuntimeError
 from ..untrusted import clean, clean_line
 
 LONGEST = 2000
+LONGEST_REASON = 16_000  # all complaints about a profile, the end of a log
+_SILENT_BROWSER = (
+    "a browser came and said nothing, and Colab's page has not been heard yet: allow "
+    '"Access other apps and services on this device" when the browser asks, or in its site settings for Colab'
+)
 
 
 def answer(text: str) -> None:
     """The answer of a command."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    _write(sys.stdout, text)
 
 
 def document(content: Mapping[str, Any]) -> None:
@@ -28,24 +32,20 @@ def document(content: Mapping[str, Any]) -> None:
 
 def say(text: str) -> None:
     """A line of the story."""
-    try:
-        sys.stderr.write(clean(text, LONGEST) + "\n")
-    except UnicodeEncodeError:
-        sys.stderr.write(clean(text, LONGEST).encode("ascii", "replace").decode() + "\n")
-    sys.stderr.flush()
+    _write(sys.stderr, clean(text, LONGEST))
 
 
 def failure(error: RemoteRuntimeError, name: str = "") -> None:
     """What happened, why, and what to do next."""
-    say(f"{_paint('error', '1;31')}[{error.code}]{f' {name}' if name else ''}: {error.what}")
+    _complain(f"[{error.code}]{f' {name}' if name else ''}: {error.what}")
     for label, text in (("why", error.why), ("next", error.hint)):
-        if text:
-            lines = text.splitlines()
-            say("\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
+        lines = clean(text, LONGEST_REASON).splitlines()
+        if lines:
+            _write(sys.stderr, "\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
 
 
 def bug(log: str) -> None:
-    say(f"{_paint('error', '1;31')}: this is a bug of remote-runtime, not of yours\n  log:  {log}")
+    _complain(f": this is a bug of remote-runtime, not of yours\n  log:  {log}")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -73,9 +73,19 @@ def statuses(runtimes: Sequence[Mapping[str, Any]]) -> str:
         )
         for runtime in runtimes
     ]
-    reasons = [f"{runtime['name']}: {clean(runtime['why'], LONGEST)}" for runtime in runtimes if runtime["why"]]
+    reasons = [
+        f"{clean_line(runtime['name'], 200)}: {clean(runtime['why'], LONGEST)}"
+        for runtime in runtimes
+        if runtime["why"]
+    ]
+    reasons += [f"{runtime['name']}: {_SILENT_BROWSER}" for runtime in runtimes if _browser_is_silent(runtime)]
     head = ("NAME", "STATE", "URL", "MACHINE", "KERNELS", "RTT", "RECONNECTS", "FOR")
     return "\n".join([table(head, rows), *([""] if reasons else []), *reasons])
+
+
+def _browser_is_silent(runtime: Mapping[str, Any]) -> bool:
+    silent = runtime["connections"]["empty"] + runtime["connections"]["waiting"]
+    return bool(runtime["state"] == "ready" and silent and runtime["page_requests"] == 0)
 
 
 def ready(runtime: Mapping[str, Any]) -> None:
@@ -120,6 +130,18 @@ def _machine(runtime: Mapping[str, Any]) -> str:
     if not instance:
         return ""
     return f"{instance['name']} ({instance['zone']})" if instance["zone"] else str(instance["name"])
+
+
+def _complain(text: str) -> None:
+    _write(sys.stderr, _paint("error", "1;31") + clean(text, LONGEST))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text + "\n")
+    except UnicodeEncodeError:
+        stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding) + "\n")
+    stream.flush()
 
 
 def _paint(text: str, code: str) -> str:

@@ -48,15 +48,16 @@ class Terminal:
     def step(self, name: str, text: str) -> None:
         with self._lock:
             self._finish(name, "ok")
-            self._lines[name] = _Line(text)
+            self._lines[name] = _Line(clean_line(text, 300))
             if not self._animated:
                 self._say(name, text)
             self._draw()
 
     def detail(self, name: str, text: str) -> None:
         with self._lock:
+            text = clean_line(text, 300)
             line = self._lines.setdefault(name, _Line(text))
-            line.detail = clean_line(text, 300)
+            line.detail = text
             # A count that goes on is one thing to say, not many.
             key = name + "".join(character for character in text if not character.isdigit())
             if (not self._animated or self._verbose) and key not in self._told:

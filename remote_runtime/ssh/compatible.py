@@ -15,6 +15,7 @@ import paramiko
 
 from ..errors import HealthError, SshError
 from ..model import Instance, SshSettings, Tell
+from ..tunnel.pump import SocketStream
 from ..untrusted import clean_line
 from ..waits import Deadline
 from .dialing import NoAnswer, open_proxy, open_socket
@@ -38,38 +39,22 @@ class Tunnel:
     def closed(self) -> bool:
         return self._closed or not self._forwarder.is_active
 
-    def dial(self) -> LoopbackStream:
-        """Raises ``SshError`` ``ssh-unreachable``, ``HealthError`` ``not-answering``."""
+    def dial(self) -> SocketStream:
+        """sshtunnel knows no half-closed connections: ``shutdown_write`` ends both directions, and what the machine has
+        not sent by then is lost. Raises ``SshError`` ``ssh-unreachable``, ``HealthError`` ``not-answering``."""
         if self.closed:
             raise SshError("ssh-unreachable", "the SSH connection of sshtunnel is lost")
         try:
             connection = socket.create_connection(("127.0.0.1", self._forwarder.local_bind_port), timeout=_DIAL_S)
         except OSError as error:
             raise HealthError("not-answering", f"{self._where} does not answer", str(error)) from error
-        return LoopbackStream(connection)
+        return SocketStream(connection)
 
     def close(self) -> None:
         """Ends its connections too."""
         if not self._closed:
             self._closed = True
             self._release()
-
-
-class LoopbackStream:
-    """A connection to sshtunnel's port. sshtunnel knows no half-closed connections: ``shutdown_write`` ends both
-    directions, what the machine has not sent yet is lost."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setblocking(False)
-        self._socket = connection
-        self.fileno = connection.fileno
-        self.recv = connection.recv
-        self.send = connection.send
-        self.close = connection.close
-
-    def shutdown_write(self) -> None:
-        self._socket.shutdown(socket.SHUT_WR)
 
 
 def open_tunnel(

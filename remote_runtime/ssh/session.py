@@ -138,17 +138,12 @@ class Session:
 
     def _open_socket(self, host: str, port: int, deadline: Deadline) -> socket.socket:
         lane = self._lane(host, port, prove=None, keep_ready=False)
-        answer: queue.SimpleQueue[RemoteRuntimeError | Literal[True]] = queue.SimpleQueue()
-
-        def refused(end: socket.socket, error: RemoteRuntimeError) -> None:
-            end.close()
-            answer.put(error)
-
+        guest = _Hop()
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        lane.carry(theirs, refused=refused, ended=lambda count: None, began=lambda: answer.put(True))
+        lane.carry(theirs, guest)
         try:
-            error = wait_until(lambda: _next(answer), deadline, every_s=0.0, what=f"opening {host}:{port}")
+            error = wait_until(guest.answer, deadline, every_s=0.0, what=f"opening {host}:{port}")
             if isinstance(error, RemoteRuntimeError):
                 raise error
         except BaseException:
@@ -166,11 +161,30 @@ class Session:
         return run_shell(self._link, command)
 
 
-def _next(answers: queue.SimpleQueue[RemoteRuntimeError | Literal[True]]) -> RemoteRuntimeError | Literal[True] | None:
-    try:
-        return answers.get(timeout=_TICK_S)
-    except queue.Empty:
-        return None
+class _Hop:
+    """The guest of a lane that waits for its channel."""
+
+    def __init__(self) -> None:
+        self._answers: queue.SimpleQueue[RemoteRuntimeError | Literal[True]] = queue.SimpleQueue()
+
+    def answer(self) -> RemoteRuntimeError | Literal[True] | None:
+        try:
+            return self._answers.get(timeout=_TICK_S)
+        except queue.Empty:
+            return None
+
+    def began(self) -> None:
+        self._answers.put(True)
+
+    def speaks(self) -> None:
+        """What it says is the next hop's."""
+
+    def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
+        sock.close()
+        self._answers.put(error)
+
+    def ended(self) -> None:
+        """The next hop's connection ends with it."""
 
 
 def _refusal(where: str, reason: int, text: str) -> RemoteRuntimeError:

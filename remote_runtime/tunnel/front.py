@@ -19,6 +19,7 @@ from ..model import Secret
 from ..waits import Deadline
 from .identity import Proof, Stream, prove
 from .pump import Lane, Way, pump, reset
+from .visitors import Visit, Visitors
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1024
@@ -34,7 +35,7 @@ class Front:
         self.port: int = listeners[0].getsockname()[1]
         self.failure: RemoteRuntimeError | None = None
         self.on_failure: Callable[[RemoteRuntimeError], None] = lambda error: None
-        self.empty = 0
+        self.visitors = Visitors(self.port)
         self._http = http
         self._listeners = listeners
         self._way: Way | None = None
@@ -61,7 +62,7 @@ class Front:
         if before is not None and before is not lane:
             before.close()
         if lane is not None and lane is not before:
-            lane.serve(self._listeners, refused=self._refused, ended=self._ended)
+            lane.serve(self._listeners, lambda came_from: _Guest(self, self.visitors.visit(came_from)))
 
     def hold(self) -> None:
         """There is no way now: reset what is under way, let new connections wait."""
@@ -93,8 +94,8 @@ class Front:
                 for key, _ in selector.select(0.2):
                     # Another reader cannot be there, but the client may have left between select and accept.
                     with contextlib.suppress(OSError):
-                        client, _ = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
-                        self._start(client)
+                        client, came_from = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
+                        self._start(client, self.visitors.visit(came_from[:2]))
 
     def _is_served(self) -> bool:
         """Whether a lane accepts; a while later."""
@@ -104,16 +105,14 @@ class Front:
             self._changed.wait(0.2)
             return True
 
-    def _start(self, client: socket.socket) -> None:
+    def _start(self, client: socket.socket, visit: Visit) -> None:
+        if len(self._threads) >= MOST_CONNECTIONS:
+            reset(client)
+            visit.end()
+            return
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        way, lane = self._way, self._lane
-        if way is not None and lane is not None and not way.closed:
-            lane.carry(client, refused=self._refused, ended=self._ended)
-        elif len(self._threads) >= MOST_CONNECTIONS:
-            reset(client)
-        else:
-            self._in_thread(lambda: self._serve(client))
+        self._in_thread(lambda: self._serve(client, visit))
 
     def _in_thread(self, work: Callable[[], None]) -> None:
         def run() -> None:
@@ -126,33 +125,46 @@ class Front:
         self._threads.add(thread)
         thread.start()
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, visit: Visit) -> None:
         try:
             way, token, lane, generation = self._wait_for_way()
             if lane is not None:
-                lane.carry(client, refused=self._refused, ended=self._ended)
+                lane.carry(client, _Guest(self, visit))
                 return
             stream = self._dial(way, token)
-            self._ended(pump(client, stream, way, lambda: self._generation != generation))
+            pump(client, stream, way, lambda: self._generation != generation, visit.speaks)
+            if self._generation == generation and not way.closed:
+                visit.leaves()
         except RemoteRuntimeError as error:
-            self._refused(client, error)
-            return
+            self.fail(error)
+            refuse(client, error, http=self._http)
         except OSError as error:
             log.info("a connection ended: %s", error)
             reset(client)
         client.close()
+        visit.end()
 
-    def _ended(self, client_bytes: int) -> None:
-        self.empty += client_bytes == 0
-
-    def _refused(self, client: socket.socket, error: RemoteRuntimeError) -> None:
-        if self._way is None or self._way.closed:
-            self._in_thread(lambda: self._serve(client))  # the link was lost before it was served: it waits
-            return
+    def fail(self, error: RemoteRuntimeError) -> None:
         log.info("a connection could not be led to the machine: %s", error)
         self.failure = error
         self.on_failure(error)
-        self._in_thread(lambda: refuse(client, error, http=self._http))
+
+    def is_leading(self) -> bool:
+        return self._way is not None and not self._way.closed
+
+    def give_back(self, client: socket.socket, visit: Visit, error: RemoteRuntimeError) -> None:
+        """A lane did not serve it: it is told why, or waits if it was the link that was lost."""
+        if not self.is_leading():
+            self._in_thread(lambda: self._serve(client, visit))
+            return
+        self.fail(error)
+
+        def tell() -> None:
+            refuse(client, error, http=self._http)
+            client.close()
+            visit.end()
+
+        self._in_thread(tell)
 
     def _wait_for_way(self) -> tuple[Way, Secret | None, Lane | None, int]:
         until = time.monotonic() + WAITING_S
@@ -179,8 +191,28 @@ class Front:
         return stream
 
 
+class _Guest:
+    """A connection of the front's that a lane carries."""
+
+    def __init__(self, front: Front, visit: Visit) -> None:
+        self._front = front
+        self._visit = visit
+        self.speaks = visit.speaks
+
+    def began(self) -> None:
+        """It is served."""
+
+    def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
+        self._front.give_back(sock, self._visit, error)
+
+    def ended(self) -> None:
+        if self._front.is_leading():
+            self._visit.leaves()
+        self._visit.end()
+
+
 def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
-    """Tell a browser why there is no answer; reset what is not HTTP. Closes it in either case."""
+    """Tell a browser why there is no answer; reset what is not HTTP."""
     if not http:
         reset(client)
         return
@@ -189,7 +221,7 @@ def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> N
         f"HTTP/1.1 502 {error.code}\r\nContent-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    with client, contextlib.suppress(OSError):  # a browser that left needs no answer
+    with contextlib.suppress(OSError):  # a browser that left needs no answer
         client.settimeout(2.0)
         client.sendall(head.encode() + body)
         client.shutdown(socket.SHUT_WR)

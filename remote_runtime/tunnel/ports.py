@@ -43,6 +43,11 @@ def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) ->
     )
 
 
+def fits(wanted: int | tuple[int, int] | None, remembered: int | None) -> bool:
+    """Whether ``bind`` would try the remembered port."""
+    return remembered is not None and remembered in _candidates(wanted, remembered)
+
+
 def holder(port: int) -> str:
     """The program that listens on this port here, as a person would name it."""
     import psutil

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ..errors import RemoteRuntimeError
 from .identity import Proof, Stream
+from .visitors import Address
 
 PIECE = 256 << 10
 
@@ -30,40 +31,54 @@ class Way(Protocol):
         """What carries connections without a thread for each, if this way has that. Raises ``RemoteRuntimeError``."""
 
 
+class Guest(Protocol):
+    """Who brought a connection to a lane. Called in another thread, which it must not hold up; ``refused`` or
+    ``ended`` once, as the last."""
+
+    def began(self) -> None:
+        """It has a channel of its own now."""
+
+    def speaks(self) -> None:
+        """The client's first bytes have come."""
+
+    def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
+        """It is not the lane's any more, and was never served."""
+
+    def ended(self) -> None:
+        """It is closed."""
+
+
 class Lane(Protocol):
     """Takes local connections over and moves their bytes itself, after the proof that was asked for."""
 
     closed: bool
 
-    def carry(
-        self,
-        sock: socket.socket,
-        *,
-        refused: Callable[[socket.socket, RemoteRuntimeError], None],
-        ended: Callable[[int], None],
-    ) -> None:
-        """``sock`` is the lane's until ``refused`` gives it back; ``ended`` is told the number of the client's bytes.
-        One of them is called, once, in another thread, which they must not hold up."""
+    def carry(self, sock: socket.socket, guest: Guest) -> None:
+        """``sock``: connected, non-blocking, the lane's from now on."""
 
-    def serve(
-        self,
-        listeners: Sequence[socket.socket],
-        *,
-        refused: Callable[[socket.socket, RemoteRuntimeError], None],
-        ended: Callable[[int], None],
-    ) -> None:
-        """``carry`` whatever they accept, until ``closed``."""
+    def serve(self, listeners: Sequence[socket.socket], receive: Callable[[Address], Guest]) -> None:
+        """``carry`` whatever they accept, until ``closed``; ``receive`` is told where it came from."""
 
     def close(self) -> None:
         """Reset what it carries, accept nothing more."""
 
 
-def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool]) -> int:
-    """Move bytes both ways until both ends are done, each half closed as it ends. Returns the client's bytes.
+def pump(
+    client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool], speaks: Callable[[], None]
+) -> None:
+    """Move bytes both ways until both ends are done, each half closed as it ends.
 
-    A reset of the client, or a link that dies, resets the other end.
+    ``speaks`` is called when the client has sent something. A reset of the client, or a link that dies, resets the
+    other end.
     """
-    outward, inward = _Half(client.recv, stream.send, stream.shutdown_write), _Half(
+
+    def hear(size: int) -> bytes:
+        said = client.recv(size)
+        if said:
+            speaks()
+        return said
+
+    outward, inward = _Half(hear, stream.send, stream.shutdown_write), _Half(
         stream.recv, client.send, lambda: client.shutdown(socket.SHUT_WR)
     )  # fmt: skip
     try:
@@ -75,10 +90,8 @@ def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[
             if inward.ended and way.closed:
                 raise ConnectionError("the link to the machine was lost")
             _wait(client, stream, outward, inward)
-        return outward.moved
     except OSError:
         reset(client)
-        return outward.moved
     finally:
         stream.close()
 
@@ -91,7 +104,6 @@ class _Half:
         self.pending = b""
         self.ended = False
         self.done = False
-        self.moved = 0
 
     def move(self) -> None:
         while not self.done:
@@ -101,7 +113,6 @@ class _Half:
                 except BlockingIOError:
                     return
                 self.ended = not self.pending
-                self.moved += len(self.pending)
             if self.pending:
                 try:
                     self.pending = self.pending[self._write(self.pending) :]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 VENVS = ROOT / ".venvs"
-PIP_LIMIT_S = 600.0
+PIP_LIMIT_S = 240.0
 
 
 class Unavailable(Exception):
@@ -59,8 +59,13 @@ def _is_version(python: str, version: str) -> bool:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PIP_LIMIT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PIP_LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise Unavailable(f"{' '.join(command[:4])} took longer than {PIP_LIMIT_S:.0f} s") from exc
     if done.returncode != 0:
-        raise Unavailable(f"{' '.join(command[:4])} failed: {done.stderr.strip()[-500:]}")
+        raise Unavailable(
+            f"{' '.join(command[:4])} failed: {(done.stderr.strip().splitlines() or ['nothing was said'])[-1]}"
+        )

@@ -121,10 +121,7 @@ class Stranger:
 
     def __init__(self, port: int) -> None:
         self.heard = b""
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(("127.0.0.1", port))
-        self._listener.listen()
+        self._listener = eventually(lambda: _listening(port), what="a killed process's port is free in a moment")
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Stranger:
@@ -150,6 +147,18 @@ class Stranger:
                     self.heard += connection.recv(65536)
                 except OSError:
                     continue
+
+
+def _listening(port: int) -> socket.socket | None:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError:
+        listener.close()
+        return None
+    listener.listen()
+    return listener
 
 
 def _files(*folders: Path) -> Iterator[Path]:

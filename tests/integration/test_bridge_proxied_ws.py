@@ -8,14 +8,32 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.protocol import State
 from websockets.sync.client import ClientConnection
 
 from remote_runtime.waits import Deadline, wait_until
-from tests.support.bridge import LIMIT_S, http_request, odd_server, open_page, open_socket, run_cell
+from tests.support.bridge import (
+    LIMIT_S,
+    as_binary,
+    execute_request,
+    http_request,
+    odd_server,
+    open_page,
+    open_socket,
+    run_cell,
+)
 from tests.support.jupyter import COLAB_ORIGIN, JupyterServer
 
 EVIL = "https://evil.example"
 PROXIED = "/http_over_websocket/proxied_ws"
+SEND_BUFFERS = """
+from ipykernel.kernelapp import IPKernelApp
+kernel = IPKernelApp.instance().kernel
+content = {"data": {}, "metadata": {}, "transient": {}}
+kernel.session.send(
+    kernel.iopub_socket, "display_data", content, parent=kernel.get_parent("shell"), buffers=[b"\\x00\\xff"]
+)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +88,94 @@ def test_close_codes_are_passed_on(server: JupyterServer) -> None:
             opened.recv(timeout=LIMIT_S)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "enough")
+
+
+def test_the_pages_close_code_reaches_the_target(server: JupyterServer) -> None:
+    with open_socket(server, f"{PROXIED}/odd/ws") as opened:
+        opened.recv(timeout=LIMIT_S)
+        opened.close(4002, "going")
+    closed = {"code": 4002, "reason": "going"}
+    wait_until(lambda: last_close(server) == closed, Deadline(10), every_s=0.02, what="the target that knows")
+
+
+def last_close(server: JupyterServer) -> object:
+    return http_request(server, "GET", "/odd/last-close").json()
+
+
+@pytest.fixture(scope="module")
+def kernel(server: JupyterServer) -> Iterator[str]:
+    """The path of a kernel's channels."""
+    kernel_id = http_request(server, "POST", "/api/kernels", token=server.token).json()["id"]
+    yield f"/api/kernels/{kernel_id}/channels"
+    http_request(server, "DELETE", f"/api/kernels/{kernel_id}", token=server.token)
+
+
+@pytest.fixture(scope="module")
+def terminal(server: JupyterServer) -> Iterator[str]:
+    """The path of a terminal's WebSocket."""
+    name = http_request(server, "POST", "/api/terminals", token=server.token).json()["name"]
+    yield f"/terminals/websocket/{name}"
+    http_request(server, "DELETE", f"/api/terminals/{name}", token=server.token)
+
+
+def test_a_kernel_takes_and_gives_binary_messages(server: JupyterServer, kernel: str) -> None:
+    with open_socket(server, PROXIED + kernel) as opened:
+        assert run_cell(opened, "print(1)") == "1\n"
+        request = as_binary(execute_request("binary", SEND_BUFFERS))
+        opened.send(request)
+        while True:
+            message = opened.recv(timeout=LIMIT_S)
+            if isinstance(message, bytes):
+                assert message.endswith(b"\x00\xff")
+                assert b"display_data" in message
+                return
+
+
+def test_a_kernels_subprotocol_is_the_one_it_gives_directly(server: JupyterServer, kernel: str) -> None:
+    wanted: dict[str, Any] = {"subprotocols": ["v1.kernel.websocket.jupyter.org"], "query": {"token": server.token}}
+    with open_socket(server, kernel, **wanted) as direct, open_socket(server, PROXIED + kernel, **wanted) as bridged:
+        assert bridged.subprotocol == direct.subprotocol
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_a_terminal_runs_commands(server: JupyterServer, terminal: str, *, binary: bool) -> None:
+    with open_socket(server, PROXIED + terminal) as opened:
+        for message in (["set_size", 24, 80], ["stdin", "echo $((6*7))\r"]):
+            text = json.dumps(message)
+            opened.send(text.encode() if binary else text)
+        said = ""
+        while "42" not in said:
+            kind, *rest = json.loads(opened.recv(timeout=LIMIT_S))
+            said += rest[0] if kind == "stdout" else ""
+
+
+@pytest.mark.parametrize("target", ["kernel", "terminal"])
+@pytest.mark.parametrize("message", ["", b""])
+def test_an_empty_message_is_judged_by_the_target_as_it_is_directly(
+    server: JupyterServer, target: str, message: str | bytes, request: pytest.FixtureRequest
+) -> None:
+    path = request.getfixturevalue(target)
+    ends = []
+    for prefix in ("", PROXIED):
+        with open_socket(server, prefix + path, query={"token": server.token}) as opened:
+            opened.send(message)
+            ends.append(lives_on(opened))
+    assert ends[0] == ends[1]
+
+
+def lives_on(opened: ClientConnection) -> bool:
+    """Whether the server still answers after what it was sent last."""
+    try:
+        answered = opened.ping()
+    except ConnectionClosed:
+        return False
+    wait_until(
+        lambda: answered.is_set() or opened.state is State.CLOSED,
+        Deadline(20),
+        every_s=0.02,
+        what="an answer or an end",
+    )
+    return answered.is_set()
 
 
 @pytest.mark.parametrize("path", ["/odd/ws", f"{PROXIED}/odd/ws"])

@@ -250,6 +250,13 @@ def test_without_home_the_password_database_tells_the_folder() -> None:
     assert "~" not in done.stdout
 
 
+def test_files_named_like_modules_in_the_home_folder_are_not_run(fresh: LocalMachine) -> None:
+    for name in ("json", "queue", "random", "subprocess", "threading"):
+        (fresh.home / f"{name}.py").write_text("open(__file__ + '.was-run', 'w').close()\nraise SystemExit(5)\n")
+    assert jupyter.log_from(fresh.run, WANTED, offset=None, deadline=Deadline(20)).text == ""
+    assert list(fresh.home.glob("*.was-run")) == []
+
+
 def kernels_of(server: Server) -> list[int]:
     return sorted(pid for pid, command in processes_with(server.directory).items() if "/kernel-" in command)
 

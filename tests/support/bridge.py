@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import socket
+import struct
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -149,10 +150,7 @@ def run_cell(channels: ClientConnection, code: str) -> str:
     """What a cell prints, over a kernel's channels (JSON messages, Jupyter protocol 5)."""
     # A kernel refuses a message that it has seen before.
     cell = uuid.uuid4().hex
-    header = {"msg_id": cell, "msg_type": "execute_request", "version": "5.3", "session": "s", "username": "u"}
-    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
-    request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
-    channels.send(json.dumps(request))
+    channels.send(json.dumps(execute_request(cell, code)))
     printed = ""
     while True:
         message = json.loads(channels.recv(timeout=LIMIT_S))
@@ -162,6 +160,17 @@ def run_cell(channels: ClientConnection, code: str) -> str:
             printed += message["content"]["text"]
         if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
             return printed
+
+
+def execute_request(message_id: str, code: str) -> dict[str, Any]:
+    header = {"msg_id": message_id, "msg_type": "execute_request", "version": "5.3", "session": "s", "username": "u"}
+    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
+    return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+
+
+def as_binary(message: Mapping[str, Any]) -> bytes:
+    """A kernel message without buffers in the form for those that have some: their number, offsets, JSON."""
+    return struct.pack("!II", 1, 8) + json.dumps(message).encode()
 
 
 def auth_url_of(server: JupyterServer, *, host: str) -> str:

@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from tornado.iostream import StreamClosedError
-from tornado.web import RequestHandler
+from tornado.web import RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler
 
 CHUNK = b"x" * 100_000
@@ -55,22 +55,64 @@ class Moved(Page):
 
 
 class Gate(Page):
-    """GET waits until somebody POSTs."""
+    """GET waits until somebody POSTs; ``/odd/gate?count`` tells how many wait, and how many clients left meanwhile."""
 
     opened: asyncio.Event | None = None
+    waiting = 0
+    left = 0
 
     def initialize(self) -> None:
         Gate.opened = Gate.opened or asyncio.Event()
 
     async def get(self) -> None:
+        if self.get_query_argument("count", None) is not None:
+            self.finish({"waiting": Gate.waiting, "left": Gate.left})
+            return
         assert Gate.opened is not None
+        Gate.waiting += 1
         await Gate.opened.wait()
+        Gate.waiting -= 1
         self.finish("through")
 
     def post(self) -> None:
         assert Gate.opened is not None
         Gate.opened.set()
         Gate.opened = None
+
+    def on_connection_close(self) -> None:
+        Gate.left += 1
+
+
+class Lump(Page):
+    """GET writes ``bytes`` bytes at once."""
+
+    def get(self) -> None:
+        self.finish(b"x" * int(self.get_query_argument("bytes")))
+
+
+class Drops(Page):
+    """GET sends its headers, then two writes, each when the one before it is gone."""
+
+    async def get(self) -> None:
+        for drop in ("", "one", "two"):
+            self.write(drop)
+            await self.flush()
+            await asyncio.sleep(0)
+
+
+@stream_request_body
+class Streamed(Page):
+    """PUT takes its body as it comes, and slowly."""
+
+    def initialize(self) -> None:
+        self.received = 0
+
+    async def data_received(self, chunk: bytes) -> None:
+        await asyncio.sleep(0)
+        self.received += len(chunk)
+
+    async def put(self) -> None:
+        self.finish({"bytes": self.received, "ended": True})
 
 
 class Endless(Page):
@@ -92,8 +134,18 @@ class Endless(Page):
             Endless.ended = True
 
 
+class LastClose(Page):
+    def get(self) -> None:
+        self.finish(Talker.last_close)
+
+
 class Talker(WebSocketHandler):
-    """Echoes; ``close CODE REASON`` closes, ``nodelay`` asks whether the connection sends at once."""
+    """Echoes; ``close CODE REASON`` closes, ``nodelay`` asks whether the connection sends at once.
+
+    ``/odd/last-close`` tells with which words the last of them was closed.
+    """
+
+    last_close: dict[str, Any] = {}
 
     def check_origin(self, origin: str) -> bool:
         return True
@@ -105,6 +157,9 @@ class Talker(WebSocketHandler):
         asked = {"uri": self.request.uri, "x": self.get_argument("x", None)}
         authorization = self.request.headers.get("Authorization")
         self.write_message(json.dumps({**asked, "authorization": authorization}))
+
+    def on_close(self) -> None:
+        Talker.last_close = {"code": self.close_code, "reason": self.close_reason}
 
     def on_message(self, message: str | bytes) -> None:
         if isinstance(message, str) and message.startswith("close "):
@@ -132,7 +187,11 @@ def _load_jupyter_server_extension(server_app: Any) -> None:
         "cannot-be-made": CannotBeMade,
         "moved": Moved,
         "gate": Gate,
+        "lump": Lump,
+        "drops": Drops,
+        "streamed": Streamed,
         "endless": Endless,
+        "last-close": LastClose,
         "ws": Talker,
     }
     server_app.web_app.add_handlers(".*$", [(f"/odd/{name}", handler) for name, handler in pages.items()])

@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 WITHIN_S = 90.0
 
 
-def eventually(probe: Callable[[], T], *, within_s: float = 30.0, what: str = "") -> T:
+def eventually(probe: Callable[[], T | None], *, within_s: float = 30.0, what: str = "") -> T:
     """The first true answer of ``probe``; a failure names ``what`` and the last answer."""
     until = time.monotonic() + within_s
     while True:

@@ -63,7 +63,12 @@ def test_the_command_is_the_documented_one_and_carries_no_secret() -> None:
     machine = Machine(result())
     ensure(machine)
     assert machine.commands == [
-        ("python3", "-c", "import sys;exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))")
+        (
+            "python3",
+            "-c",
+            "import sys;sys.path[:]=[p for p in sys.path if p];"
+            "exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))",
+        )
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from remote_runtime.jupyter.machine.answers import Answers
 from remote_runtime.jupyter.machine.environment import base_for
-from remote_runtime.jupyter.machine.interpreters import Found, candidates, choose, probe
+from remote_runtime.jupyter.machine.interpreters import PROBE, Found, candidates, choose, probe
 
 BARE = Found("/usr/bin/python3", "3.12.3", pip=True)
 PLAIN = Found("/opt/plain/bin/python", "3.10.2", jupyter_server="2.14.0", ipykernel="6.29")
@@ -44,6 +45,11 @@ def test_a_private_environment_is_made_from_the_newest_python_or_one_that_lends_
     lending = Found("/opt/dl/bin/python", "3.9.1", frameworks=("torch",))
     assert base_for([Found("/usr/bin/python3", "99.1.0", pip=True), PLAIN]).python == "99.1.0"
     assert base_for([BARE, lending]) == lending
+
+
+def test_a_probe_does_not_import_from_the_folder_it_runs_in(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit(5)\n")
+    subprocess.run([sys.executable, "-c", PROBE], cwd=tmp_path, stdout=subprocess.DEVNULL, check=True)
 
 
 def test_a_jupyter_script_on_the_path_leads_to_its_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

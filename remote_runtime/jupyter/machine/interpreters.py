@@ -18,7 +18,9 @@ PROBE_WITHIN_S = 20.0
 MOST_CANDIDATES = 16
 MARK = "remote-runtime-probe:"
 PROBE = """
-import json, sys
+import sys
+sys.path[:] = [path for path in sys.path if path]
+import json
 from importlib import metadata, util
 def version(name):
     try:

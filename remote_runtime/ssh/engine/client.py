@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...errors import RemoteRuntimeError
 
+Address = tuple[str, int]
 _MOST_REPEATED_BYTES = 32 << 10
 _REPEATABLE = (b"GET ", b"HEAD ")  # RFC 9110 9.2.1: safe to be asked twice
 
@@ -27,20 +27,31 @@ class Proof(Protocol):
         """What it means that the connection ended before."""
 
 
+class Guest(Protocol):
+    """Who brought the connection; told in the loop's thread, which it must not hold up. See ``tunnel.pump.Guest``."""
+
+    def began(self) -> None: ...
+    def speaks(self) -> None: ...
+    def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None: ...
+    def ended(self) -> None: ...
+
+
 @dataclass(eq=False)
 class Client:
-    """``sock``: connected, non-blocking, the engine's until ``refused`` gives it back. ``refused`` and ``ended`` (with
-    the number of bytes that it sent) are called in the loop's thread, one of them, once; they must not block.
-    ``chances``: how often it may get another channel when one ends without an answer; only for HTTP. ``said``: what it
-    would have to say again, None when it cannot. ``began`` is called when its channel is open."""
+    """``sock``: connected, non-blocking, the engine's until it is given back to the ``guest``. ``chances``: how often
+    it may get another channel when one ends without an answer; only for HTTP. ``said``: what it would have to say
+    again, None when it cannot."""
 
     sock: socket.socket
-    refused: Callable[[socket.socket, RemoteRuntimeError], None]
-    ended: Callable[[int], None]
+    guest: Guest
     chances: int = 0
-    began: Callable[[], None] = lambda: None
-    sent: int = 0
+    has_spoken: bool = False
     said: bytes | None = field(default=b"", repr=False)
+
+    def speaks(self) -> None:
+        if not self.has_spoken:
+            self.has_spoken = True
+            self.guest.speaks()
 
     def note(self, content: bytes) -> None:
         """Remember what it says while nothing was answered, if it may be said again."""
@@ -49,7 +60,7 @@ class Client:
 
     def close(self) -> None:
         self.sock.close()
-        self.ended(self.sent)
+        self.guest.ended()
 
     def reset(self) -> None:
         """So that it sees a reset, never a clean end of data."""
@@ -58,4 +69,4 @@ class Client:
         self.close()
 
     def refuse(self, error: RemoteRuntimeError) -> None:
-        self.refused(self.sock, error)
+        self.guest.refused(self.sock, error)

@@ -69,7 +69,7 @@ class Flow:
         self._unsent = client.said or b""
         if not client.chances:
             client.said = None
-        client.began()
+        client.guest.began()
         self._send_unsent()
         self._read()
 
@@ -220,7 +220,7 @@ class Flow:
         if count == 0:
             self._end_here()
         else:
-            client.sent += count
+            client.speaks()
             if client.said is not None:
                 client.note(self._floor.what_was_read(count))
             self._channel.room -= count

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ...errors import RemoteRuntimeError
-from .client import Client, Proof
+from .client import Address, Client, Guest, Proof
 from .flow import Floor, Flow
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Host(Floor, Protocol):
 
     def crowded(self) -> bool: ...
     def call_soon(self, call: Callable[[], None]) -> bool: ...
-    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket], None]) -> None: ...
+    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None: ...
     def accept_no_more(self, listener: socket.socket) -> None: ...
 
 
@@ -77,33 +77,23 @@ class Lane:
         self._retry_at = 0.0
         loop.call_soon(self._refill)
 
-    def carry(
-        self,
-        sock: socket.socket,
-        *,
-        refused: Callable[[socket.socket, RemoteRuntimeError], None],
-        ended: Callable[[int], None],
-        began: Callable[[], None] = lambda: None,
-    ) -> None:
+    def carry(self, sock: socket.socket, guest: Guest) -> None:
         """Lead this connection to the machine. See ``Client``."""
-        client = Client(sock, refused, ended, self._chances, began)
+        client = Client(sock, guest, self._chances)
         if not self._loop.call_soon(lambda: self._take(client)):
             client.refuse(self._lost())
 
-    def serve(
-        self,
-        listeners: Sequence[socket.socket],
-        *,
-        refused: Callable[[socket.socket, RemoteRuntimeError], None],
-        ended: Callable[[int], None],
-    ) -> None:
+    def serve(self, listeners: Sequence[socket.socket], receive: Callable[[Address], Guest]) -> None:
         """Accept connections from these and carry them, until ``closed``. The caller's ``listeners`` stay open."""
         own = [listener.dup() for listener in listeners]
+
+        def take(sock: socket.socket, came_from: Address) -> None:
+            self._take(Client(sock, receive(came_from), self._chances))
 
         def listen() -> None:
             for listener in own:
                 self._listeners.append(listener)
-                self._loop.accept_from(listener, lambda sock: self._take(Client(sock, refused, ended, self._chances)))
+                self._loop.accept_from(listener, take)
             if self.closed:
                 self._listen_no_more()
 

@@ -17,7 +17,7 @@ from typing import Protocol
 from ...errors import RemoteRuntimeError
 from . import wire
 from .channel import Channel
-from .client import Proof
+from .client import Address, Proof
 from .flow import Flow
 from .gcm import BadPacket
 from .inbox import Inbox
@@ -160,7 +160,7 @@ class Loop:
     def leave(self, number: int) -> None:
         del self._channels[number]
 
-    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket], None]) -> None:
+    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
         if not self._over:
             self._selector.register(listener, selectors.EVENT_READ, lambda events: self._accept(listener, take))
 
@@ -235,10 +235,10 @@ class Loop:
             self._inbox.fill(self._sock)
             self.heard_at = time.monotonic()
 
-    def _accept(self, listener: socket.socket, take: Callable[[socket.socket], None]) -> None:
+    def _accept(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                sock, _ = listener.accept()
+                sock, came_from = listener.accept()
             except (BlockingIOError, ConnectionError):
                 return
             except OSError:  # no descriptor is left: asking again at once would keep the loop busy
@@ -247,7 +247,7 @@ class Loop:
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            take(sock)
+            take(sock, came_from[:2])
 
     def _answer_bell(self, events: int) -> None:
         with contextlib.suppress(BlockingIOError):

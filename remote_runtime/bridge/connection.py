@@ -1,0 +1,179 @@
+"""In the place of a client's connection, for a request that a WebSocket carries: its answer goes to a ``send``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Callable, Deque, Optional, Tuple
+
+from tornado import httputil
+from tornado.iostream import StreamClosedError
+
+from . import wire
+
+# Takes a whole message; the future ends when its bytes are gone. Both fail with StreamClosedError.
+Send = Callable[[bytes], "asyncio.Future[None]"]
+
+
+class InProcessConnection(httputil.HTTPConnection):
+    """The answer's way out. As on a real connection a write leaves at once, and its future tells when it is gone.
+
+    A write longer than a piece is sent by a task, piece after piece, so that it never fills the socket's buffer.
+    ``context``: what tornado and the front know of the client. ``when_ended`` is called once, when the last message is
+    gone or the client is.
+    """
+
+    def __init__(
+        self, message_id: wire.MessageId, context: object, send: Send, when_ended: Callable[[Any], None]
+    ) -> None:
+        self.context = context
+        self._message_id = message_id
+        self._send = send
+        self._when_ended = when_ended
+        self._beginning = b""
+        self._has_begun = self._is_finished = self._has_ended = False
+        self._length: Optional[str] = None
+        self._pending = bytearray()
+        self._written = self._sent = 0
+        self._waiting: Deque[Tuple[int, "asyncio.Future[None]"]] = Deque()
+        self._pump: Optional["asyncio.Task[None]"] = None
+        self._on_close: Optional[Callable[[], Any]] = None
+
+    # What tornado's handlers call; see tornado.httputil.HTTPConnection and tornado.http1connection.
+
+    def set_close_callback(self, callback: Optional[Callable[[], Any]]) -> None:
+        self._on_close = callback
+
+    def write_headers(  # type: ignore[override]  # tornado's own connections take and return just these
+        self,
+        start_line: httputil.ResponseStartLine,
+        headers: httputil.HTTPHeaders,
+        chunk: Optional[bytes] = None,
+    ) -> "asyncio.Future[None]":
+        self._beginning = wire.opening(self._message_id, start_line.code, start_line.reason, headers.get_all())
+        self._length = headers.get("Content-Length")
+        if chunk:
+            return self.write(chunk)
+        # At the loop's next turn an answer without a body has been finished, and has taken one message.
+        asyncio.get_event_loop().call_soon(self._begin)
+        return _gone()
+
+    def write(self, chunk: bytes) -> "asyncio.Future[None]":
+        if self._has_ended:
+            return _failed()
+        self._written += len(chunk)
+        if self._pump is not None or len(chunk) > wire.PIECE_BYTES:
+            return self._queue(chunk)
+        if self._is_whole():
+            # The last piece of a body whose length is known waits for the handler's end, to be sent with ``done``.
+            self._pending += chunk
+            return _gone()
+        return self._send_in_turn(chunk) if chunk else _gone()
+
+    def finish(self) -> None:
+        self._is_finished = True
+        if self._pump is None and not self._has_ended:
+            piece, self._pending = self._pending, bytearray()
+            sent = self._send_now(piece, done=True)
+            if sent.done():
+                self._end()
+            else:
+                sent.add_done_callback(lambda _: self._end())
+
+    def close(self) -> None:
+        """The client is gone: writes fail from now on, and the handler is told as by a closed connection."""
+        if not self._has_ended:
+            callback, self._on_close = self._on_close, None
+            self._end()
+            if callback is not None:
+                callback()
+
+    def _is_whole(self) -> bool:
+        return self._length == str(self._written)
+
+    def _begin(self) -> None:
+        if not self._has_begun and not self._has_ended:
+            self._send_now(b"")
+
+    def _send_now(self, piece: "bytes | bytearray", *, done: bool = False) -> "asyncio.Future[None]":
+        beginning = wire.continuation(self._message_id) if self._has_begun else self._beginning
+        self._has_begun = True
+        try:
+            return self._send(wire.piece(beginning, piece, done=done))
+        except OSError:
+            # tornado's word for a stream that is closed, or whose buffer is full.
+            self.close()
+            return _failed()
+
+    def _send_in_turn(self, piece: "bytes | bytearray") -> "asyncio.Future[None]":
+        """Not gone before the loop's next turn: a page that reads as fast as we write must not keep others waiting."""
+        sent = self._send_now(piece)
+        if sent.done() and not self._has_ended:
+            sent = asyncio.Future()
+            asyncio.get_event_loop().call_soon(_succeed, sent)
+        return sent
+
+    def _queue(self, chunk: bytes) -> "asyncio.Future[None]":
+        self._pending += chunk
+        gone: "asyncio.Future[None]" = asyncio.Future()
+        self._waiting.append((self._written, gone))
+        if self._pump is None:
+            self._sent = self._written - len(self._pending)
+            self._pump = asyncio.ensure_future(self._send_queued())
+        return gone
+
+    async def _send_queued(self) -> None:
+        try:
+            while len(self._pending) > wire.PIECE_BYTES or (self._pending and not self._is_end_in_sight()):
+                piece = self._pending[: wire.PIECE_BYTES]
+                del self._pending[: wire.PIECE_BYTES]
+                await self._send_in_turn(piece)
+                self._sent += len(piece)
+                self._release_writes(self._sent)
+            self._release_writes(self._written)
+        except OSError:
+            self.close()
+        finally:
+            self._pump = None
+        if self._is_finished:
+            self.finish()
+
+    def _is_end_in_sight(self) -> bool:
+        return self._is_finished or self._is_whole()
+
+    def _release_writes(self, sent: int) -> None:
+        while self._waiting and self._waiting[0][0] <= sent:
+            _, gone = self._waiting.popleft()
+            _succeed(gone)
+
+    def _end(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._pending = bytearray()
+            for _, gone in self._waiting:
+                _fail(gone)
+            self._waiting.clear()
+            self._when_ended(self)
+
+
+def _gone() -> "asyncio.Future[None]":
+    future: "asyncio.Future[None]" = asyncio.Future()
+    _succeed(future)
+    return future
+
+
+def _succeed(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _failed() -> "asyncio.Future[None]":
+    future: "asyncio.Future[None]" = asyncio.Future()
+    _fail(future)
+    return future
+
+
+def _fail(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_exception(StreamClosedError())
+        # Handlers that do not wait for their writes never look; asyncio would log that.
+        future.exception()

@@ -1,0 +1,83 @@
+"""What a keeper looks at while its runtime stands, and while it tries to make it stand again."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .. import health
+from ..bringup import Held
+from ..errors import Interrupted, RemoteRuntimeError
+from ..machines import Machines
+from ..model import Health, Profile, Tell, Verdict
+from ..waits import Deadline
+
+log = logging.getLogger(__name__)
+GLANCE_S = 10.0
+LOOK_UP_S = 60.0
+LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Nothing here changes a thing but what is ``held`` of the machine's address."""
+
+    held: Held
+    machines: Machines
+    called_off: threading.Event
+    door: Callable[[], health.Door]
+
+    def trouble(self) -> tuple[Verdict, str] | None:
+        """Why the link cannot carry anything, None while it may."""
+        session, way = self.held.session, self.held.way
+        if session is None or session.closed:
+            return "reconnecting", session.why_closed if session else "there is no connection"
+        if way is None or way.closed:
+            return "reconnecting", "the tunnel ended"
+        return None
+
+    def wants_a_look(self) -> bool:
+        """Whether a connection has just failed to reach Jupyter."""
+        front = self.held.front
+        if front is None or front.failure is None:
+            return False
+        front.failure = None
+        return True
+
+    def look(self) -> Health | None:
+        """The whole path now; None when the look was called off."""
+        try:
+            return health.glance(self.door(), Deadline(GLANCE_S, self.called_off))
+        except Interrupted:
+            return None
+
+    def look_up(self, profile: Profile, attempt: int, tell: Tell) -> bool:
+        """Ask where the machine is now: after the first failures, then rarely. Whether ``held.instance`` is news.
+
+        Raises only what makes another try vain: the machine is stopped or gone.
+        """
+        session = self.held.session
+        if (session is not None and not session.closed) or not (attempt in (2, 4, 8) or attempt % 10 == 0):
+            return False
+        try:
+            self.held.instance = self.machines.find(
+                profile,
+                start=False,
+                tell=tell,
+                deadline=Deadline(LOOK_UP_S, self.called_off),
+                started=lambda instance: None,
+            )
+        except RemoteRuntimeError as error:
+            if error.code in ("instance-stopped", "instance-not-found", "interrupted"):
+                raise
+            log.info("the look-up failed: %s: %s", error.code, error)
+            return False
+        return True
+
+
+def pause_s(attempt: int) -> float:
+    """How long to wait after a failed attempt: doubling, with jitter, so that a server is not stormed."""
+    return min(LONGEST_PAUSE_S, 2.0 ** min(attempt - 1, 5)) * random.uniform(0.5, 1.0)  # noqa: S311  # not a secret

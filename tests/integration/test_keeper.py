@@ -1,0 +1,284 @@
+"""The background process and the commands that speak with it: questions, interruptions, busy and frozen ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.page import Page
+from tests.support.sshd import Sshd, make_key, running_sshd
+from tests.support.world import COMMAND, World, eventually
+
+HERE = "version: 1\ntarget: {kind: local}\n"
+PASSPHRASE = "correct horse battery"
+
+
+class Typist:
+    """A command on a terminal of its own, with a person who reads and types."""
+
+    def __init__(self, world: World, *arguments: str) -> None:
+        self.shown = ""
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            os.execve(sys.executable, [*COMMAND, *arguments], {**world.environ, "TERM": "xterm"})  # noqa: S606  # no shell is wanted
+
+    def __enter__(self) -> Typist:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._terminal)
+        with contextlib.suppress(ChildProcessError, ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+    def read_until(self, pattern: str, within_s: float = 60.0) -> None:
+        until = time.monotonic() + within_s
+        while not re.search(pattern, self.shown):
+            assert time.monotonic() < until, self.shown
+            if select.select([self._terminal], [], [], 0.2)[0]:
+                self.shown += os.read(self._terminal, 65536).decode(errors="replace")
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, text.encode())
+
+    def code(self, within_s: float = 60.0) -> int:
+        """Its exit code."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):  # which is how a terminal ends
+                if select.select([self._terminal], [], [], 0.1)[0]:
+                    self.shown += os.read(self._terminal, 65536).decode(errors="replace")
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+        raise AssertionError(f"it did not end: {self.shown}")
+
+
+@pytest.fixture
+def locked(world: World) -> Iterator[Sshd]:
+    """An SSH host that accepts only a key with a passphrase, and the profile `locked` for it."""
+    with tempfile.TemporaryDirectory(prefix="rr-box-") as directory, running_sshd(Path(directory)) as sshd:
+        key = Path(directory) / "locked"
+        make_key(key, passphrase=PASSPHRASE)
+        sshd.authorize(key.with_suffix(".pub").read_text())
+        (world.home / ".ssh").mkdir(mode=0o700)
+        lines = [f"[127.0.0.1]:{sshd.port} {line}\n" for line in sshd.host_keys]
+        (world.home / ".ssh" / "known_hosts").write_text("".join(lines))
+        world.profile(
+            "locked",
+            f"version: 1\ntarget: {{kind: ssh, host: 127.0.0.1, port: {sshd.port}}}\n"
+            f"ssh: {{user: {sshd.user}, identity_file: {key}}}\n",
+        )
+        yield sshd
+
+
+@pytest.fixture
+def here(world: World) -> Page:
+    """The page of the runtime `here`, which is up on this computer."""
+    world.profile("here", HERE)
+    return Page(world.up("here"))
+
+
+# ── questions ──
+
+
+def test_a_passphrase_is_asked_for_on_the_terminal_and_not_shown(world: World, locked: Sshd) -> None:
+    with Typist(world, "up", "locked") as person:
+        person.read_until("Passphrase for .*locked")
+        person.type(f"{PASSPHRASE}\n")
+        person.read_until(r"http://localhost:\d+/\?token=[0-9a-f]{48}\r?\n")
+        assert person.code() == 0
+        assert PASSPHRASE not in person.shown
+    page = Page(re.findall(r"http://localhost:\S+", person.shown)[-1])
+    assert page.ask("GET", "/api/kernelspecs")[0] == 200
+    assert PASSPHRASE not in world.log("locked")
+
+
+def test_a_key_that_was_unlocked_once_reconnects_without_a_question(world: World, locked: Sshd) -> None:
+    with Typist(world, "up", "locked") as person:
+        person.read_until("Passphrase for .*locked")
+        person.type(f"{PASSPHRASE}\n")
+        assert person.code() == 0
+    assert locked.cut() == 1
+    eventually(lambda: world.file("locked")["reconnects"] == 1 and world.file("locked")["state"] == "ready")
+
+
+def test_without_a_terminal_the_passphrase_is_needed(world: World, locked: Sshd) -> None:
+    done = world.run("up", "locked", "--json")
+    assert done.code == 1
+    assert done.error["code"] == "passphrase-needed"
+    assert "ssh-agent" in done.error["hint"]
+    assert not (world.state / "locked.json").exists()
+
+
+def test_ctrl_c_at_a_question_interrupts_and_leaves_nothing(world: World, locked: Sshd) -> None:
+    with Typist(world, "up", "locked") as person:
+        person.read_until("Passphrase for .*locked")
+        person.type("\x03")
+        assert person.code() == 130
+        assert "Traceback" not in person.shown
+    eventually(lambda: not world.running())
+    assert not (world.state / "locked.json").exists()
+
+
+# ── down ──
+
+
+def test_busy_kernels_keep_a_runtime_up_unless_a_person_or_force_says_otherwise(world: World, here: Page) -> None:
+    kernel = here.start_kernel()
+    begun = world.home / "begun"
+    code = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(600)"
+    cell = threading.Thread(target=ignoring_the_end, args=(here, kernel, code))
+    cell.start()
+    eventually(begun.exists)
+    refused = world.run("down", "here", "--json")
+    assert refused.code == 1
+    assert refused.error["code"] == "busy"
+    assert "--force" in refused.error["hint"]
+    with Typist(world, "down", "here") as person:
+        person.read_until(r"\[y/N\]")
+        person.type("n\n")
+        assert person.code() == 1
+        assert "error[busy]" in person.shown.replace("\x1b[1;31m", "").replace("\x1b[0m", "")
+    assert world.look("here")["state"] == "ready"
+    with Typist(world, "down", "here") as person:
+        person.read_until(r"\[y/N\]")
+        person.type("y\n")
+        assert person.code() == 0
+    cell.join(30)
+    assert world.running() == []
+
+
+def ignoring_the_end(page: Page, kernel: str, code: str) -> None:
+    with contextlib.suppress(Exception):  # the kernel is ended under it, and the connection with it
+        page.run(kernel, code)
+
+
+# ── up --foreground ──
+
+
+def foreground(world: World, *arguments: str) -> tuple[subprocess.Popen[str], Page]:
+    world.profile("here", HERE)
+    command = world.start("up", "here", "--foreground", *arguments)
+    assert command.stdout is not None
+    return command, Page(command.stdout.readline().strip())
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_runtime_in_the_foreground_is_taken_down_before_the_command_ends(world: World, sign: signal.Signals) -> None:
+    command, page = foreground(world)
+    assert page.ask("GET", "/api/kernelspecs")[0] == 200
+    command.send_signal(sign)
+    _, err = command.communicate(timeout=30)
+    assert command.returncode == 0, err
+    assert not (world.state / "here.json").exists()
+    assert world.running() == []
+
+
+def test_a_foreground_command_that_is_killed_takes_its_runtime_with_it(world: World) -> None:
+    command, _ = foreground(world)
+    command.kill()
+    command.communicate(timeout=10)
+    eventually(lambda: not world.running())
+    assert not (world.state / "here.json").exists()
+
+
+def test_a_runtime_in_the_foreground_ends_with_down_and_survives_an_up_that_fails(world: World) -> None:
+    command, page = foreground(world)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        failed = world.run("up", "here", "--port", str(taken.getsockname()[1]), "--json")
+        assert failed.error["code"] == "port-in-use"
+    eventually(lambda: world.file("here")["state"] == "ready")
+    assert command.poll() is None
+    assert page.ask("GET", "/api/kernelspecs")[0] == 200, "the former port serves again"
+    assert world.run("down", "here").code == 0
+    command.communicate(timeout=30)
+    assert command.returncode == 0
+
+
+# ── a second up ──
+
+
+def test_an_up_for_another_machine_is_refused_and_changes_nothing(world: World, here: Page) -> None:
+    world.profile("here", "version: 1\ntarget: {kind: ssh, host: elsewhere.example}\n")
+    refused = world.run("up", "here", "--json")
+    assert refused.error["code"] == "busy"
+    assert "remote-runtime down here" in refused.error["hint"]
+    assert world.look("here")["state"] == "ready"
+    assert world.look("here")["reconnects"] == 0
+
+
+# ── logs ──
+
+
+def test_logs_of_both_ends_are_told_and_followed_without_the_token(world: World, here: Page) -> None:
+    for path in ("/api/nothing", "/api/kernels"):
+        here.ask("GET", path)
+    own, theirs = world.run("logs", "here"), world.run("logs", "here", "--server")
+    assert f"ready on local port {here.host.rpartition(':')[2]}" in own.out
+    assert "/api/nothing" in theirs.out
+    assert world.run("logs", "here", "--json").document["lines"] == own.out.splitlines()
+    followed = world.start("logs", "here", "--server", "-f")
+    assert followed.stdout is not None
+    lines = iter(followed.stdout.readline, "")
+    assert any("/api/nothing" in line for line in lines)
+    here.ask("GET", "/api/another-nothing")
+    assert any("/api/another-nothing" in line for line in lines)
+    followed.send_signal(signal.SIGINT)
+    rest, err = followed.communicate(timeout=20)
+    assert followed.returncode == 130
+    assert "Traceback" not in err
+    assert here.token not in own.out + theirs.out + rest + err + world.log("here")
+
+
+# ── frozen ends ──
+
+
+def test_a_frozen_jupyter_is_told_and_not_killed_and_serves_again(world: World, here: Page) -> None:
+    world.profile("here", HERE + "timeouts: {jupyter: 3s}\n")  # so that the first repair gives up soon
+    world.up("here")
+    kernel = here.start_kernel()
+    here.run(kernel, "kept = 42")
+    server = psutil.Process(world.file("here")["server"]["pid"])
+    server.suspend()
+    try:
+        told = eventually(lambda: (seen := world.look("here"))["state"] != "ready" and seen)
+        assert told["why"]
+        assert world.run("status", "here").code == 1
+        eventually(lambda: "attempt 1:" in world.log("here"), within_s=90)
+    finally:
+        server.resume()
+    eventually(lambda: world.look("here")["state"] == "ready", within_s=60)
+    assert world.file("here")["server"]["pid"] == server.pid
+    assert here.run(kernel, "print(kept)") == "42"
+
+
+def test_a_frozen_keeper_is_told_and_force_ends_it(world: World, here: Page) -> None:
+    keeper = world.keeper("here")
+    keeper.suspend()
+    status, down = world.start("status", "here", "--json"), world.start("down", "here", "--json")
+    (seen, _), (refused, _) = status.communicate(timeout=60), down.communicate(timeout=60)
+    assert json.loads(seen)["runtimes"][0]["state"] == "unreachable"
+    assert "does not answer" in json.loads(seen)["runtimes"][0]["why"]
+    assert json.loads(refused)["error"]["code"] == "keeper-unresponsive"
+    assert "--force" in json.loads(refused)["error"]["hint"]
+    forced = world.run("down", "here", "--force", "--json")
+    assert forced.code == 0, forced.err + forced.out
+    assert forced.document["stopped"][0]["server"] == "stopped"
+    assert world.running() == []

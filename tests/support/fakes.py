@@ -1,0 +1,179 @@
+"""Small stand-ins for a cloud and a machine: they write down what is asked of them, in order, and fail on request."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from remote_runtime.model import Ask, Instance, Outcome, Profile, SshSettings, Tell
+from remote_runtime.tunnel.pump import SocketStream
+from remote_runtime.waits import Deadline
+
+VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
+SERVER = {
+    "port": 1, "pid": 77, "token": "ab" * 24, "directory": "/srv/work-laptop1", "started_by_us": True,
+    "jupyter_server": "2.14.0", "bridge": "0.1.0", "python": "3.12.3", "interpreter": "/usr/bin/python3",
+    "notes": [], "needs_restart": [],
+}  # fmt: skip
+
+
+class Journal:
+    """All that happens, in order. ``fail[what]``: the exception that an event raises once it is written down."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.fail: dict[str, BaseException] = {}
+        self.recorded: dict[str, Any] = {}
+
+    def did(self, what: str) -> None:
+        self.events.append(what)
+        if what in self.fail:
+            raise self.fail[what]
+
+    def since(self, what: str) -> list[str]:
+        """What happened after the first such event."""
+        return self.events[self.events.index(what) + 1 :]
+
+    def record(self, **changes: Any) -> None:
+        self.recorded.update(changes)
+        self.events.append(f"record {' '.join(changes)}")
+
+
+class Teller:
+    """Where the story is told (``bringup.Telling``)."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def __call__(self, text: str) -> None:
+        self._journal.events.append(f"detail: {text}")
+
+    def step(self, text: str) -> None:
+        self._journal.events.append(f"step: {text}")
+
+    def note(self, text: str) -> None:
+        self._journal.events.append(f"note: {text}")
+
+
+class Box:
+    """An entered machine whose launcher answers ``server`` (and ``purged``), and whose ports are this computer's."""
+
+    def __init__(self, journal: Journal, server: dict[str, Any], *, purged: dict[str, Any] | None = None) -> None:
+        self.closed = False
+        self.why_closed = ""
+        self.is_fast = True
+        self._journal = journal
+        self._server = server
+        self._purged = purged or {"purged": True, "alive": []}
+
+    def run(
+        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+    ) -> Outcome:
+        length, _, rest = stdin.partition(b"\n")
+        orders = json.loads(rest[int(length) :])
+        self._journal.did(f"{orders['do']} jupyter")
+        results = {
+            "ensure": self._server,
+            "stop": {"stopped": "stopped"},
+            "purge": self._purged,
+        }
+        on_line(orders["marker"] + json.dumps({"result": results[orders["do"]]}))
+        return Outcome(0)
+
+    def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
+        from remote_runtime.errors import SshError
+
+        try:
+            return SocketStream(socket.create_connection((host, port), timeout=within_s))
+        except OSError as error:
+            raise SshError("ssh-refused", f"The machine does not reach {host}:{port}", str(error)) from error
+
+    def lane(self, host: str, port: int, *, prove: object, keep_ready: bool) -> None:
+        """Connections are dialled one by one."""
+
+    def check(self, within_s: float) -> float:
+        return 0.0
+
+    def shell(self, command: str | None) -> int:
+        raise AssertionError("nobody asks for a shell")
+
+    def close(self) -> None:
+        if not self.closed:
+            self._journal.events.append("close session")
+        self.closed = True
+
+
+class Cloud:
+    """``machines.Machines`` of one instance. ``starts_from``: find starts it from this status."""
+
+    keys: Any = None
+
+    def __init__(
+        self, journal: Journal, *, server: dict[str, Any] | None = None, starts_from: str | None = None
+    ) -> None:
+        self.there = True
+        self.starts_from = starts_from
+        self.status = "RUNNING"
+        self.server = {**SERVER, **(server or {})}
+        self.connecting = threading.Event()
+        self.may_connect = threading.Event()
+        self.may_connect.set()
+        self.boxes: list[Box] = []
+        self._journal = journal
+
+    def find(
+        self,
+        profile: Profile,
+        *,
+        start: bool,
+        tell: Tell,
+        deadline: Deadline,
+        started: Callable[[Instance], None],
+    ) -> Instance:
+        instance = VM
+        if self.starts_from is not None and start:
+            instance = Instance(**{**vars(VM), "started_from": self.starts_from})
+            started(instance)
+        self._journal.did("find")
+        deadline.check()
+        return instance
+
+    def connect(self, profile: Profile, instance: Instance, *, ask: Ask, tell: Tell, deadline: Deadline) -> Box:
+        self.connecting.set()
+        assert self.may_connect.wait(20), "nobody let the connection happen"
+        self._journal.did("connect")
+        self.boxes.append(Box(self._journal, self.server))
+        return self.boxes[-1]
+
+    def ssh_settings(self, profile: Profile) -> SshSettings:
+        return profile.ssh
+
+    def change(
+        self,
+        profile: Profile,
+        instance: Instance,
+        action: Literal["stop", "suspend"],
+        *,
+        tell: Tell,
+        deadline: Deadline,
+    ) -> str:
+        self._journal.did(f"{action} instance")
+        return {"stop": "TERMINATED", "suspend": "SUSPENDED"}[action]
+
+    def read(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> Instance:
+        self._journal.did("read instance")
+        return Instance(**{**vars(instance), "status": self.status})
+
+    def put_back(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> str:
+        deadline.check()
+        self._journal.did(f"put back to {instance.started_from}")
+        return str(instance.started_from)
+
+    def is_there(self, profile: Profile) -> bool:
+        return self.there
+
+    def release(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
+        self._journal.did("release")

@@ -1,0 +1,229 @@
+"""The story of `down`: what is ended, in which order, what is left alone, and what is told of what resists."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pytest
+
+from remote_runtime import bringup
+from remote_runtime.errors import CloudError, DeadlinePassed, MachineError, SshError
+from remote_runtime.machines import Machines
+from remote_runtime.model import (
+    DemoTarget,
+    GceTarget,
+    Instance,
+    LocalTarget,
+    OnDown,
+    Profile,
+    Runtime,
+    Secret,
+    Server,
+    Target,
+)
+from remote_runtime.takedown import Stopped, Wish, take_down
+from remote_runtime.tunnel import ports
+from remote_runtime.tunnel.front import Front
+from tests.support.fakes import VM, Box, Cloud, Journal, Teller
+
+SERVER = Server(4242, 77, Secret("ab" * 24), "/srv/work", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3")
+UP = Runtime("work", "/work.yaml", {"kind": "gce"}, "laptop1", "ready", instance=VM, server=SERVER, unfinished=False)
+HALF = replace(UP, instance=replace(VM, started_from="TERMINATED"), unfinished=True)
+
+
+class Scene:
+    """A runtime that stands, with its connection."""
+
+    def __init__(self, runtime: Runtime = UP, *, target: Target | None = None, on_down: OnDown | None = None) -> None:
+        self.journal = Journal()
+        self.cloud = Cloud(self.journal)
+        self.runtime = runtime
+        self.profile = Profile(
+            "work", Path("/work.yaml"), target or GceTarget(instance="my-vm"), on_down=on_down or OnDown()
+        )
+        self.held = bringup.Held(session=Box(self.journal, self.cloud.server))
+
+    def down(self, **wish: Any) -> Stopped:
+        return take_down(
+            self.runtime,
+            self.profile,
+            self.held,
+            cast("Machines", self.cloud),
+            Wish(**wish),
+            tell=Teller(self.journal),
+            ask=nobody,
+        )
+
+    @property
+    def did(self) -> list[str]:
+        return [event for event in self.journal.events if not event.startswith("detail")]
+
+
+def nobody(prompt: str, *, secret: bool, code: str) -> str:
+    raise SshError(code, "nobody is there")
+
+
+def test_jupyter_is_stopped_before_the_connection_is_closed_and_the_instance_is_kept() -> None:
+    scene = Scene()
+    assert scene.down() == Stopped("work", True, "stopped", "RUNNING")
+    assert scene.did == ["stop jupyter", "close session", "release"]
+    assert "detail: Stopping Jupyter" in scene.journal.events
+
+
+def test_the_ports_are_free_afterwards() -> None:
+    scene = Scene()
+    scene.held.front = Front(ports.bind(None))
+    scene.held.extras = [Front(ports.bind(None), http=False)]
+    bound = [front.port for front in scene.held.fronts()]
+    scene.down()
+    for port in bound:
+        for listener in ports.bind(port):
+            listener.close()
+
+
+@pytest.mark.parametrize(("wish", "on_down"), [({"keep_server": True}, OnDown()), ({}, OnDown(server="keep"))])
+def test_a_server_that_shall_be_kept_is_kept(wish: dict[str, bool], on_down: OnDown) -> None:
+    scene = Scene(on_down=on_down)
+    assert scene.down(**wish).server == "kept"
+    assert "stop jupyter" not in scene.did
+
+
+def test_a_server_is_not_kept_where_up_never_succeeded() -> None:
+    scene = Scene(HALF, on_down=OnDown(server="keep"))
+    assert scene.down(keep_server=True).server == "stopped"
+
+
+ENDS: list[tuple[Literal["stop", "suspend"] | None, OnDown, str | None]] = [
+    ("stop", OnDown(), "TERMINATED"),
+    ("suspend", OnDown(), "SUSPENDED"),
+    (None, OnDown(instance="stop"), "TERMINATED"),
+    (None, OnDown(instance="suspend"), "SUSPENDED"),
+    ("suspend", OnDown(instance="stop"), "SUSPENDED"),
+]
+
+
+@pytest.mark.parametrize(("asked", "on_down", "status"), ENDS)
+def test_the_command_and_then_the_profile_say_what_becomes_of_the_instance(
+    asked: Literal["stop", "suspend"] | None, on_down: OnDown, status: str
+) -> None:
+    scene = Scene(on_down=on_down)
+    assert scene.down(instance=asked) == Stopped("work", True, "stopped", status)
+    action = {"TERMINATED": "stop", "SUSPENDED": "suspend"}[status]
+    assert scene.did == ["stop jupyter", "close session", f"{action} instance", "release"]
+
+
+def test_an_instance_that_an_unfinished_up_started_is_put_back() -> None:
+    scene = Scene(HALF)
+    assert scene.down() == Stopped("work", True, "stopped", "TERMINATED")
+    assert scene.did == ["stop jupyter", "close session", "put back to TERMINATED", "release"]
+
+
+def test_what_is_asked_for_wins_over_putting_back() -> None:
+    scene = Scene(HALF)
+    assert scene.down(instance="suspend").instance == "SUSPENDED"
+    assert "put back to TERMINATED" not in scene.did
+
+
+def test_an_instance_that_was_started_by_an_up_that_succeeded_is_kept() -> None:
+    scene = Scene(replace(HALF, unfinished=False))
+    assert scene.down().instance == "RUNNING"
+    assert scene.did == ["stop jupyter", "close session", "release"]
+
+
+def test_a_lost_connection_is_made_anew_to_stop_jupyter() -> None:
+    scene = Scene()
+    scene.held.session = None
+    assert scene.down().server == "stopped"
+    assert scene.did == ["connect", "stop jupyter", "close session", "release"]
+    assert "detail: Connecting to my-vm to stop Jupyter" in scene.journal.events
+
+
+def test_a_machine_that_cannot_be_entered_leaves_a_server_that_may_run() -> None:
+    scene = Scene()
+    scene.held.session = None
+    scene.journal.fail["connect"] = SshError("ssh-unreachable", "nothing answers", "timed out")
+    end = scene.down()
+    assert (end.server, end.instance) == ("unknown", "RUNNING")
+    assert end.remains == ("Jupyter may still run: nothing answers: timed out",)
+    assert "read instance" in scene.did, "the cloud is asked whether it runs at all"
+
+
+@pytest.mark.parametrize("status", ["TERMINATED", "STOPPING", "STOPPED"])
+def test_a_machine_that_is_found_off_has_no_server_left(status: str) -> None:
+    scene = Scene()
+    scene.held.session = None
+    scene.cloud.status = status
+    scene.journal.fail["connect"] = SshError("ssh-unreachable", "nothing answers")
+    assert scene.down() == Stopped("work", True, "gone", status)
+
+
+def test_a_machine_that_was_deleted_meanwhile_has_nothing_left() -> None:
+    scene = Scene()
+    scene.held.session = None
+    scene.journal.fail["connect"] = SshError("ssh-unreachable", "nothing answers")
+    scene.journal.fail["read instance"] = CloudError("instance-not-found", "it is not there")
+    assert scene.down() == Stopped("work", True, "gone", "GONE")
+
+
+def test_stopping_the_instance_ends_a_server_that_could_not_be_reached() -> None:
+    scene = Scene()
+    scene.journal.fail["stop jupyter"] = MachineError("jupyter-did-not-stop", "it resists")
+    assert scene.down(instance="stop") == Stopped("work", True, "gone", "TERMINATED")
+
+
+def test_everything_that_fails_is_told_and_nothing_keeps_the_rest_from_its_turn() -> None:
+    scene = Scene(HALF)
+    scene.journal.fail["stop jupyter"] = MachineError("jupyter-did-not-stop", "it resists", "pid 77")
+    scene.journal.fail["put back to TERMINATED"] = CloudError("permission-denied", "not allowed")
+    scene.journal.fail["release"] = DeadlinePassed("ending it took too long")
+    end = scene.down()
+    assert scene.did == ["stop jupyter", "close session", "put back to TERMINATED", "release"]
+    assert (end.server, end.instance) == ("unknown", "RUNNING")
+    assert end.remains == (
+        "Jupyter may still run: it resists: pid 77",
+        "my-vm may still run and cost money: not allowed",
+        "the demo machine may still run: ending it took too long",
+    )
+
+
+def test_purging_removes_our_folder_after_the_server() -> None:
+    scene = Scene()
+    assert scene.down(purge=True).remains == ()
+    assert scene.did == ["stop jupyter", "purge jupyter", "close session", "release"]
+
+
+def test_a_folder_that_others_use_stays_and_is_told() -> None:
+    scene = Scene()
+    scene.held.session = Box(scene.journal, {}, purged={"purged": False, "alive": ["other-laptop2"]})
+    assert scene.down(purge=True) == Stopped(
+        "work", True, "stopped", "RUNNING", ("our folder stays on the machine: in use by other-laptop2",)
+    )
+
+
+def test_a_runtime_whose_machine_was_never_found_has_nothing_to_end() -> None:
+    scene = Scene(replace(UP, instance=None, server=None, unfinished=True))
+    scene.held.session = None
+    assert scene.down(instance="stop") == Stopped("work", True, "gone", None)
+    assert scene.did == ["release"]
+
+
+@pytest.mark.parametrize("kind", ["ssh", "local"])
+def test_a_machine_that_is_no_clouds_has_no_status(kind: Literal["ssh", "local"]) -> None:
+    scene = Scene(replace(UP, instance=Instance(kind, "gpu")), target=LocalTarget(), on_down=OnDown(instance="stop"))
+    assert scene.down() == Stopped("work", True, "stopped", None)
+
+
+def test_the_demo_machine_is_ended_last() -> None:
+    demo = replace(UP, instance=replace(VM, kind="demo"))
+    scene = Scene(demo, target=DemoTarget())
+    assert scene.down() == Stopped("work", True, "stopped", "GONE")
+    assert scene.did == ["stop jupyter", "close session", "release"]
+
+
+def test_on_a_demo_machine_that_is_gone_nothing_is_stopped() -> None:
+    scene = Scene(replace(UP, instance=replace(VM, kind="demo")), target=DemoTarget())
+    scene.cloud.there = False
+    assert scene.down() == Stopped("work", True, "gone", "GONE")
+    assert "stop jupyter" not in scene.did
