@@ -158,6 +158,10 @@ class Front:
             self._in_thread(lambda: self._serve(client, visit))
             return
         self.fail(error)
+        if len(self._threads) >= MOST_CONNECTIONS:
+            reset(client)
+            visit.end()
+            return
 
         def tell() -> None:
             refuse(client, error, http=self._http)

@@ -23,6 +23,7 @@ from remote_runtime import runtimes
 from remote_runtime.errors import SshError
 from remote_runtime.machines import Machines
 from remote_runtime.model import ForwardSettings, Profile, Secret, SshTarget
+from remote_runtime.ssh.engine import lane
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
@@ -311,6 +312,29 @@ def test_holding_resets_what_is_under_way_while_the_session_goes_on(session: Ses
         with pytest.raises(ConnectionResetError):
             client.recv(1)
     assert session.check(5.0) > 0
+
+
+def test_some_channels_are_open_and_proved_before_anybody_comes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proved: list[socket.socket] = []
+    ended: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        proved.append(connection)
+        ended.append(connection.recv(100))
+
+    with leading_to(session, prove_then(answer), token=TOKEN) as opened:
+        wait_for(lambda: len(proved) == lane.FEWEST_READY)
+        with visit(opened) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            wait_for(lambda: ended == [b"GET / HTTP/1.1\r\n\r\n"])
+        wait_for(lambda: len(proved) == lane.FEWEST_READY + 1)
+        monkeypatch.setattr(lane, "_IDLE_S", 0.0)
+        wait_for(lambda: len(ended) == lane.FEWEST_READY + 1)
+        with visit(opened) as client:
+            client.sendall(b"GET /again HTTP/1.1\r\n\r\n")
+            wait_for(lambda: b"GET /again HTTP/1.1\r\n\r\n" in ended)
 
 
 def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(session: Session) -> None:

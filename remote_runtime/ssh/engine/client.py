@@ -69,4 +69,8 @@ class Client:
         self.close()
 
     def refuse(self, error: RemoteRuntimeError) -> None:
+        """Give it back, unless it has said something: nobody could hear that again."""
+        if self.has_spoken:
+            self.reset()
+            return
         self.guest.refused(self.sock, error)

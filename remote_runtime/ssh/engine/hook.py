@@ -6,6 +6,7 @@ attributes of paramiko.
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import sys
@@ -190,4 +191,5 @@ def _never_queue_much(sock: socket.socket) -> None:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if option is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, option, _NOT_SENT_BYTES)
+            with contextlib.suppress(OSError):  # a kernel without it queues more
+                sock.setsockopt(socket.IPPROTO_TCP, option, _NOT_SENT_BYTES)

@@ -5,10 +5,8 @@ It runs inside paramiko's own thread, whenever that asks for the next message (`
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from typing import Protocol
 
 from ...errors import RemoteRuntimeError
 from . import wire
+from .calls import Calls
 from .channel import Channel
 from .client import Address, Proof
 from .flow import Flow
@@ -28,6 +27,7 @@ from .windows import MOST_CHANNELS, Delay, Pool
 _QUEUED_BYTES = 256 << 10
 _TICK_S = 0.5
 _STALL_S = 30.0
+_MOST_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
 _ACCEPTED_AT_ONCE = 64
 
 
@@ -54,17 +54,14 @@ class Loop:
         self._next_number = wire.FIRST_NUMBER
         self._marked: dict[Flow, None] = {}
         self._blocked: dict[Flow, None] = {}
-        self._calls: deque[Callable[[], None]] = deque()
-        self._calls_lock = threading.Lock()
+        self._calls = Calls()
         self._later: list[Callable[[], None]] = []
         self._over = False
-        self._bell, self._button = socket.socketpair()
-        self._pressed = False
         self._selector = selectors.DefaultSelector()
+        only_select = isinstance(self._selector, selectors.SelectSelector)
+        self._most_channels = _MOST_IN_SELECT if only_select else MOST_CHANNELS
         self._watched: dict[socket.socket, int] = {}
-        for end in (self._bell, self._button):
-            end.setblocking(False)
-        self._selector.register(self._bell, selectors.EVENT_READ, self._answer_bell)
+        self._selector.register(self._calls.bell, selectors.EVENT_READ, lambda events: self._calls.answer())
         self._selector.register(sock, selectors.EVENT_READ, self._move_link)
         self._link_events = selectors.EVENT_READ
         self.heard_at = self._ticked_at = self._moved_at = time.monotonic()
@@ -73,18 +70,10 @@ class Loop:
 
     def call_soon(self, call: Callable[[], None]) -> bool:
         """In the loop's thread. False when the loop has ended, ``call`` is not called then."""
-        with self._calls_lock:
-            if self._over:
-                return False
-            self._calls.append(call)
-        self.wake()
-        return True
+        return self._calls.add(call)
 
     def wake(self) -> None:
-        if not self._pressed:
-            self._pressed = True
-            with contextlib.suppress(OSError):  # full: it will wake up; closed: it has ended
-                self._button.send(b"!")
+        self._calls.wake()
 
     def lane(
         self,
@@ -137,17 +126,15 @@ class Loop:
 
     def end(self) -> None:
         """The link is gone: whoever waits is told, whoever was served is reset."""
-        with self._calls_lock:
-            if self._over:
-                return
-            self._over = True
+        if not self._calls.end():
+            return
+        self._over = True
         self._marked.clear()
-        self._run_calls()
+        self._calls.make()
         for lane in self._lanes:
             lane.end()
         self._selector.close()
-        self._bell.close()
-        self._button.close()
+        self._calls.close()
 
     # ── for lanes, flows and channels
 
@@ -161,7 +148,7 @@ class Loop:
         del self._channels[number]
 
     def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
-        if not self._over:
+        if not self._over and listener.fileno() >= 0:
             self._selector.register(listener, selectors.EVENT_READ, lambda events: self._accept(listener, take))
 
     def accept_no_more(self, listener: socket.socket) -> None:
@@ -169,8 +156,8 @@ class Loop:
             self._selector.unregister(listener)
 
     def crowded(self) -> bool:
-        """So many channels only are sure of a window."""
-        return self._over or len(self._channels) >= MOST_CHANNELS
+        """So many channels only are sure of a window, or of their place in select(2)."""
+        return self._over or len(self._channels) >= self._most_channels
 
     def post(self, message: bytes) -> None:
         if self._over:
@@ -179,7 +166,7 @@ class Loop:
         self._release()
 
     def may_send(self) -> bool:
-        return self._gate.is_set() and self._outbox.queued < _QUEUED_BYTES and not self._over
+        return self._gate.is_set() and not self._held and self._outbox.queued < _QUEUED_BYTES and not self._over
 
     def when_it_may(self, flow: Flow) -> None:
         self._blocked[flow] = None
@@ -248,16 +235,6 @@ class Loop:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             take(sock, came_from[:2])
-
-    def _answer_bell(self, events: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._bell.recv(4096)
-        self._pressed = False  # before the calls: whoever comes from now on presses again
-        self._run_calls()
-
-    def _run_calls(self) -> None:
-        while self._calls:
-            self._calls.popleft()()
 
     def _tick(self, now: float) -> None:
         self._ticked_at = now
