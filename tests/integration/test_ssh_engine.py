@@ -323,6 +323,7 @@ def test_some_channels_are_open_and_proved_before_anybody_comes(
     def answer(connection: socket.socket) -> None:
         proved.append(connection)
         ended.append(connection.recv(100))
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     with leading_to(session, prove_then(answer), token=TOKEN) as opened:
         wait_for(lambda: len(proved) == lane.FEWEST_READY)
