@@ -7,9 +7,11 @@ number and time; those under way are reset.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +25,9 @@ from .visitors import Address, Visit, Visitors
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1024
+FILES_EACH = 3  # of a connection: its client, its way to the machine, what waits for both
+OTHER_FILES = 64
+NO_FILES_S = 0.2
 MOST_WAITING = 256
 WAITING_S = 30.0
 DIAL_S = 15.0
@@ -43,6 +48,7 @@ class Front:
         self._changed = threading.Condition()
         self._generation = 0
         self._waiting = 0
+        self._most = most_connections()
         self._threads: set[threading.Thread] = set()
         self._closing = threading.Event()
         self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"front-{self.port}")
@@ -59,6 +65,11 @@ class Front:
         with self._changed:
             self._way = None
             self._generation += 1
+
+    @property
+    def alive(self) -> bool:
+        """Whether connections are accepted."""
+        return self._acceptor.is_alive()
 
     def close(self) -> None:
         self._closing.set()
@@ -78,19 +89,29 @@ class Front:
                 selector.register(listener, selectors.EVENT_READ)
             while not self._closing.is_set():
                 for key, _ in selector.select(0.2):
-                    # Another reader cannot be there, but the client may have left between select and accept.
-                    with contextlib.suppress(OSError):
+                    try:
                         client, came_from = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
+                    except OSError as error:
+                        # Another reader cannot be there, but the client may have left between select and accept.
+                        if error.errno in (errno.EMFILE, errno.ENFILE):
+                            log.warning("a connection must wait: %s", error)
+                            self._closing.wait(NO_FILES_S)
+                    else:
                         self._start(client, came_from[:2])
 
     def _start(self, client: socket.socket, came_from: Address) -> None:
-        if len(self._threads) >= MOST_CONNECTIONS:
+        if len(self._threads) >= self._most:
             reset(client)
             return
         name = f"front-{self.port}-conn"
         thread = threading.Thread(target=self._receive, args=(client, came_from), daemon=True, name=name)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the computer has no room for another thread
+            log.warning("a connection is sent away: %s", error)
+            self._threads.discard(thread)
+            reset(client)
 
     def _receive(self, client: socket.socket, came_from: Address) -> None:
         with self.visitors.visit(came_from) as visit:
@@ -143,6 +164,18 @@ class Front:
             self.on_failure(error)
             raise
         return stream
+
+
+def most_connections() -> int:
+    """As many as this process may have files open for."""
+    if sys.platform == "win32":
+        return MOST_CONNECTIONS
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(1, (soft - OTHER_FILES) // FILES_EACH))
 
 
 def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
