@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import locks
 from .errors import CloudError
 from .model import Tell
 from .processes import detached, has_ended
 from .waits import Deadline, wait_until
 
+LOCK = "machine.lock"  # in its directory, held while it runs
+LOCK_AT = 2**20
 EXTRA_MISSING = 4  # the exit code of ``python -m remote_runtime.demo`` without the extra
 EXTRA_HINT = "`pip install 'remote-runtime[demo]'`, or scripts/quickstart in a clone"
 
@@ -30,11 +33,8 @@ class Embedded:
     name: str
 
     def lives(self) -> bool:
-        """Whether it runs; what a killed one left behind does not count."""
-        try:
-            return not has_ended(self.facts()["pid"])
-        except CloudError:
-            return False
+        """Whether it runs; what a killed one left behind does not count, nor that its pid is another process's now."""
+        return locks.is_held(self.home / LOCK, at=LOCK_AT)
 
     def facts(self) -> dict[str, Any]:
         """``endpoint``, ``project``, ``zone``, ``instance``, ``ssh_port``, ``user``, ``identity_file``, ``pid``,
@@ -51,7 +51,7 @@ class Embedded:
 
     def ensure(self, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:
         """Start it if it does not run. Raises ``CloudError`` ``demo-failed`` with its own reason."""
-        if self.lives():
+        if self._settled(deadline):
             return
         tell("Starting the demo machine on this computer")
         (self.home / "machine.json").unlink(missing_ok=True)
@@ -66,7 +66,7 @@ class Embedded:
     def end(self, deadline: Deadline) -> None:
         """End it, and wait until nothing of it is left. Raises ``CloudError`` or ``DeadlinePassed``."""
         pid = 0
-        if self.lives():
+        if self._settled(deadline):
             facts = self.facts()
             pid = facts["pid"]
             request = urllib.request.Request(  # noqa: S310  # http on loopback, from its own 0600 file
@@ -82,6 +82,14 @@ class Embedded:
         wait_until(
             lambda: not self.home.exists() and has_ended(pid), deadline, every_s=0.05, what="ending the demo machine"
         )
+
+    def _settled(self, deadline: Deadline) -> bool:
+        """Whether it runs, once it neither just starts nor just ends."""
+        facts = self.home / "machine.json"
+        wait_until(
+            lambda: facts.exists() or not self.lives(), deadline, every_s=0.05, what="waiting for the demo machine"
+        )
+        return self.lives()
 
     def _start(self, stderr: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

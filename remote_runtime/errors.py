@@ -10,6 +10,7 @@ Every error has a stable kebab-case ``code``, says ``what`` happened, ``why``, a
     ├── LocalError                  1   this computer: ports, keeper, state files
     ├── HealthError                 1   the path from the browser to Jupyter
     ├── DeadlinePassed              1   a wait that ended
+    ├── Bug                         3   ours
     └── Interrupted                 130 Ctrl-C, a closed terminal, `down` during `up`
 """
 
@@ -127,6 +128,11 @@ class DeadlinePassed(RemoteRuntimeError):
         super().__init__(code, what, why, hint)
 
 
+class Bug(RemoteRuntimeError):
+    exit_code = 3
+    codes = {"bug": "a bug of remote-runtime; its log has the details"}
+
+
 class Interrupted(RemoteRuntimeError):
     exit_code = 130
     codes = {"interrupted": "the command was interrupted"}
@@ -140,7 +146,8 @@ class KeeperBug(Exception):
 
 
 FAMILY: tuple[type[RemoteRuntimeError], ...] = (
-    UsageError, CloudError, SshError, MachineError, LocalError, HealthError, DeadlinePassed, Interrupted,
+    UsageError, CloudError, SshError, MachineError, LocalError, HealthError, DeadlinePassed, Bug,
+    Interrupted,
 )  # fmt: skip
 CODES: Mapping[str, str] = {code: meaning for kind in FAMILY for code, meaning in kind.codes.items()}
 

@@ -22,13 +22,14 @@ def held(path: Path, deadline: Deadline) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds the lock now."""
+def is_held(path: Path, *, at: int = 0) -> bool:
+    """Whether a process holds the lock now. ``at``: the byte that it locks, which only Windows tells apart."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     try:
+        os.lseek(descriptor, at, os.SEEK_SET)
         return not _lock(descriptor, shared=True)
     finally:
         os.close(descriptor)

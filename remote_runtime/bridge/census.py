@@ -32,7 +32,8 @@ class Census:
         """Open WebSockets by origin."""
         counts: Dict[str, int] = {}
         for socket in list(self._sockets):
-            if socket.ws_connection is not None:
+            # Older versions of tornado keep the connection of a socket whose handler has failed.
+            if socket.ws_connection is not None and not socket.ws_connection.is_closing():
                 name = _name(origin_of(socket.request.headers))
                 counts[name] = counts.get(name, 0) + 1
         return counts

@@ -10,18 +10,17 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__, render
-from ..errors import Interrupted, KeeperBug, RemoteRuntimeError, UsageError
+from ..errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError
 from . import bridge, down, look, machine, profiles, up
-from .common import BUG
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
     """The exit code. No traceback reaches the terminal: a bug's goes to a log whose path is shown."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     try:
         # With standalone_mode off click returns the code of ctx.exit(), or what the command returned.
-        code = cli.main(arguments, prog_name="remote-runtime", standalone_mode=False)
+        code = (command or cli).main(arguments, prog_name="remote-runtime", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Abort:
         return _fail(Interrupted(), as_json)
@@ -34,14 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RemoteRuntimeError as error:
         return _fail(error, as_json)
     except KeeperBug as error:
-        render.bug(str(error))
-        return BUG
+        return _confess(str(error), as_json)
     except BrokenPipeError:
         sys.stdout = None  # nobody reads it any more, and Python would complain at exit
         return 1
     except Exception:  # noqa: BLE001  # the last boundary: what arrives here is a bug of ours
-        render.bug(_keep_traceback())
-        return BUG
+        return _confess(_keep_traceback(), as_json)
 
 
 def _fail(error: RemoteRuntimeError, as_json: bool) -> int:
@@ -49,6 +46,14 @@ def _fail(error: RemoteRuntimeError, as_json: bool) -> int:
         render.document({"error": error.as_dict()})
     else:
         render.failure(error)
+    return error.exit_code
+
+
+def _confess(log: str, as_json: bool) -> int:
+    error = Bug("bug", "this is a bug of remote-runtime, not of yours", log)
+    if as_json:
+        return _fail(error, as_json)
+    render.bug(log)
     return error.exit_code
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from ..render.terminal import Terminal
     from ..runtimes import StateDir
 
-BUG = 3  # the exit code of a bug of ours
 F = TypeVar("F", bound=Callable[..., Any])
 
 

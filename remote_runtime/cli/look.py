@@ -21,7 +21,7 @@ def status(profile: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) 
     found = look([name_of(reference) for reference in profile], state())
     if as_json:
         render.document({"runtimes": found})
-    elif not quiet:
+    else:
         render.answer(render.statuses(found))
     return 0 if not profile or all(runtime["state"] == "ready" for runtime in found) else 1
 

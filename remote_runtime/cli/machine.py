@@ -9,6 +9,7 @@ import threading
 import click
 
 from .. import render
+from ..untrusted import clean_line
 from .common import common, profile_names, state, terminal
 
 
@@ -67,10 +68,12 @@ def _pins(profile: str, quiet: bool, verbose: bool, as_json: bool, *, forget: bo
         view.pause()
     if as_json:
         render.document(found)
+        return
+    host = clean_line(found["host"], 300)
+    if not host:
+        render.answer(f"{found['name']} runs on this computer, which needs no host key.")
     elif not found["pins"]:
-        render.answer(f"No host key of {found['host']} is pinned here.")
+        render.answer(f"No host key of {host} is pinned here.")
     else:
         rows = [(pin["type"], pin["fingerprint"]) for pin in found["pins"]]
-        render.answer(
-            f"{found['host']}{' (forgotten)' if forget else ''}\n{render.table(('TYPE', 'FINGERPRINT'), rows)}"
-        )
+        render.answer(f"{host}{' (forgotten)' if forget else ''}\n{render.table(('TYPE', 'FINGERPRINT'), rows)}")

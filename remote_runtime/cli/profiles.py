@@ -8,7 +8,11 @@ import click
 
 from .. import render
 from ..errors import UsageError
+from ..untrusted import clean, clean_line
 from .common import common, profile_names
+
+LONGEST_PATH = 4096
+LONGEST_PROFILE = 1_000_000
 
 
 @click.group()
@@ -49,7 +53,8 @@ def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> Non
     if as_json:
         render.document({"name": loaded.name, "path": str(loaded.path), "profile": as_document(loaded)})
     else:
-        render.answer(f"# {loaded.path}\n{as_yaml(loaded).rstrip()}")
+        path = clean_line(str(loaded.path), LONGEST_PATH)
+        render.answer(f"# {path}\n{clean(as_yaml(loaded).rstrip(), LONGEST_PROFILE)}")
 
 
 @profiles.command()
@@ -73,4 +78,4 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
         render.document({"profiles": [{"name": each.name, "path": str(each.path)} for each in loaded]})
     elif not quiet:
         for each in loaded:
-            render.answer(f"{each.path}: good")
+            render.answer(f"{clean_line(str(each.path), LONGEST_PATH)}: good")

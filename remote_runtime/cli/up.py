@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import signal
 import threading
@@ -16,12 +17,20 @@ from ..errors import RemoteRuntimeError, UsageError
 from .common import carry_out, common, profile_names, state, terminal, told, worst
 
 
+class Seconds(click.FloatRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        converted = super().convert(value, param, ctx)
+        if not math.isfinite(converted):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return converted
+
+
 @click.command()
 @click.argument("profile", nargs=-1, required=True, shell_complete=profile_names)
 @click.option("--port", type=click.IntRange(1, 65535), help="Local port; overrides the profile.")
 @click.option("--port-forward", "extra", multiple=True, metavar="L:R", help="Extra forward LOCAL:REMOTE; repeatable.")
 @click.option("--foreground", is_flag=True, help="Stay; Ctrl-C takes the runtime down.")
-@click.option("--timeout", type=click.FloatRange(min=1), metavar="SECONDS", help="Deadline for the whole command.")
+@click.option("--timeout", type=Seconds(min=1), metavar="SECONDS", help="Deadline for the whole command.")
 @common
 def up(
     profile: tuple[str, ...],

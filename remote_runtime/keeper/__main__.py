@@ -22,14 +22,15 @@ from .reception import asked_for
 from .record import Record, now
 
 log = logging.getLogger(__name__)
-MOST_DESCRIPTORS = 4096
+# Enough for all connections; the limit is handed on to children, some of which go through all numbers up to it.
+MOST_FILES = 65_536
 
 
 def main() -> int:
     """Only a keeper that did not get the lock returns."""
     name = sys.argv[1]
     faulthandler.enable()
-    _allow_many_connections()
+    allow_many_files()
     message = json.loads(sys.stdin.buffer.readline())
     state = runtimes.open_state(os.environ)
     keep_log(state.of(name, "log"))
@@ -41,15 +42,20 @@ def main() -> int:
         return 0
 
 
-def _allow_many_connections() -> None:
-    """The usual soft limit of 1024 descriptors, or macOS's of 256, is below what a forward has to carry."""
-    if sys.platform != "win32":
-        import resource
+def allow_many_files() -> None:
+    """Each connection of a browser takes a few: a desktop's usual 256 (macOS) or 1024 would soon be used up."""
+    if sys.platform == "win32":
+        return
+    import resource
 
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(MOST_DESCRIPTORS, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError) as error:
+        log.info("only %d files may be open: %s", soft, error)
 
 
 def _end_with_the_lock(code: int) -> NoReturn:

@@ -33,6 +33,8 @@ class Orders:
         self._lock = threading.Lock()
         self.terminated = False
         self._queue: queue.Queue[Order] = queue.Queue()
+        self._end: queue.SimpleQueue[None] = queue.SimpleQueue()
+        threading.Thread(target=self._hear_the_end, daemon=True, name="orders-end").start()
 
     def put(self, order: Order, *, call_off: bool) -> None:
         with self._lock:
@@ -44,9 +46,9 @@ class Orders:
         self.called_off.set()
 
     def terminate(self) -> None:
-        """The process was told to end. Safe in a signal handler."""
+        """The process was told to end. Safe in a signal handler: takes no lock that the interrupted code may hold."""
         self.terminated = True
-        self.called_off.set()
+        self._end.put(None)  # documented as reentrant
 
     def next(self, within_s: float) -> Order | None:
         """The next order, None if there is none in that time. Work may go on once none is left."""
@@ -65,3 +67,8 @@ class Orders:
         while not self._queue.empty():
             waiting.append(self._queue.get())
         return waiting
+
+    def _hear_the_end(self) -> None:
+        self._end.get()
+        with self._lock:  # `next` may be about to clear it
+            self.called_off.set()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import logging
 import threading
 from dataclasses import replace
 from typing import Any
 
 from .. import runtimes
+from ..errors import LocalError
 from ..model import Runtime
+
+log = logging.getLogger(__name__)
+# What these say must be on the disk before more is done: without them a machine that costs money may be forgotten.
+FACTS = ("instance", "server", "unfinished")
 
 
 class Record:
@@ -16,20 +22,36 @@ class Record:
         self._state = state
         self._lock = threading.Lock()
         self._forgotten = False
+        self._saved: Runtime | None = None
         self.runtime = runtime
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the runtime, here and on the disk."""
+        """Change fields of the runtime, here and on the disk; what the disk does not take goes with the next change.
+
+        Raises ``LocalError`` ``state-dir-unusable`` when the disk does not take one of ``FACTS``.
+        """
         with self._lock:
             self.runtime = replace(self.runtime, **changes)
-            if not self._forgotten:
+            if self._forgotten:
+                return
+            try:
                 runtimes.save(self._state, self.runtime)
+                self._saved = self.runtime
+            except OSError as error:
+                log.warning("the state cannot be saved: %s", error)
+                if any(self._is_news(name) for name in FACTS if name in changes):
+                    raise LocalError(
+                        "state-dir-unusable", f"The state directory {self._state.path} cannot be written", str(error)
+                    ) from error
 
     def forget(self) -> None:
         """Nothing is left: the file goes, and stays away."""
         with self._lock:
             self._forgotten = True
             runtimes.forget(self._state, self.runtime.name)
+
+    def _is_news(self, name: str) -> bool:
+        return self._saved is None or getattr(self._saved, name) != getattr(self.runtime, name)
 
 
 def now() -> str:

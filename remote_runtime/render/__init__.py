@@ -78,7 +78,9 @@ def statuses(runtimes: Sequence[Mapping[str, Any]]) -> str:
         for runtime in runtimes
         if runtime["why"]
     ]
-    reasons += [f"{runtime['name']}: {_SILENT_BROWSER}" for runtime in runtimes if _browser_is_silent(runtime)]
+    reasons += [
+        f"{clean_line(runtime['name'], 200)}: {_SILENT_BROWSER}" for runtime in runtimes if _browser_is_silent(runtime)
+    ]
     head = ("NAME", "STATE", "URL", "MACHINE", "KERNELS", "RTT", "RECONNECTS", "FOR")
     return "\n".join([table(head, rows), *([""] if reasons else []), *reasons])
 

@@ -7,9 +7,11 @@ number and time; those under way are reset.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import selectors
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +25,9 @@ from .visitors import Visit, Visitors
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1024
+FILES_EACH = 3  # of a connection: its client, its way to the machine, what waits for both
+OTHER_FILES = 64
+NO_FILES_S = 0.2
 MOST_WAITING = 256
 WAITING_S = 30.0
 DIAL_S = 15.0
@@ -44,6 +49,7 @@ class Front:
         self._changed = threading.Condition()
         self._generation = 0
         self._waiting = 0
+        self._most = most_connections()
         self._threads: set[threading.Thread] = set()
         self._closing = threading.Event()
         for listener in listeners:
@@ -73,6 +79,11 @@ class Front:
         if lane is not None:
             lane.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether connections are accepted."""
+        return self._acceptor.is_alive()
+
     def close(self) -> None:
         self._closing.set()
         self.hold()
@@ -92,10 +103,15 @@ class Front:
                 if self._is_served():
                     continue
                 for key, _ in selector.select(0.2):
-                    # Another reader cannot be there, but the client may have left between select and accept.
-                    with contextlib.suppress(OSError):
+                    try:
                         client, came_from = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
-                        self._start(client, self.visitors.visit(came_from[:2]))
+                    except OSError as error:
+                        # A lane may have been quicker, or the client has left between select and accept.
+                        if error.errno in (errno.EMFILE, errno.ENFILE):
+                            log.warning("a connection must wait: %s", error)
+                            self._closing.wait(NO_FILES_S)
+                    else:
+                        self._start(client, came_from[:2])
 
     def _is_served(self) -> bool:
         """Whether a lane accepts; a while later."""
@@ -105,16 +121,15 @@ class Front:
             self._changed.wait(0.2)
             return True
 
-    def _start(self, client: socket.socket, visit: Visit) -> None:
-        if len(self._threads) >= MOST_CONNECTIONS:
-            reset(client)
-            visit.end()
-            return
+    def _start(self, client: socket.socket, came_from: Address) -> None:
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._in_thread(lambda: self._serve(client, visit))
+        visit = self.visitors.visit(came_from)
+        self._in_thread(client, visit, lambda: self._serve(client, visit))
 
-    def _in_thread(self, work: Callable[[], None]) -> None:
+    def _in_thread(self, client: socket.socket, visit: Visit, work: Callable[[], None]) -> None:
+        """Where there is no room for another thread, the client is sent away."""
+
         def run() -> None:
             try:
                 work()
@@ -122,8 +137,17 @@ class Front:
                 self._threads.discard(thread)
 
         thread = threading.Thread(target=run, daemon=True, name=f"front-{self.port}-conn")
+        crowded = len(self._threads) >= self._most
         self._threads.add(thread)
-        thread.start()
+        try:
+            if crowded:
+                raise RuntimeError(f"{self._most} connections are served")
+            thread.start()
+        except RuntimeError as error:  # or the computer starts no more threads
+            log.warning("a connection is sent away: %s", error)
+            self._threads.discard(thread)
+            reset(client)
+            visit.end()
 
     def _serve(self, client: socket.socket, visit: Visit) -> None:
         try:
@@ -154,21 +178,17 @@ class Front:
 
     def give_back(self, client: socket.socket, visit: Visit, error: RemoteRuntimeError) -> None:
         """A lane did not serve it: it is told why, or waits if it was the link that was lost."""
-        if not self.is_leading():
-            self._in_thread(lambda: self._serve(client, visit))
-            return
-        self.fail(error)
-        if len(self._threads) >= MOST_CONNECTIONS:
-            reset(client)
-            visit.end()
-            return
 
         def tell() -> None:
             refuse(client, error, http=self._http)
             client.close()
             visit.end()
 
-        self._in_thread(tell)
+        if self.is_leading():
+            self.fail(error)
+            self._in_thread(client, visit, tell)
+        else:
+            self._in_thread(client, visit, lambda: self._serve(client, visit))
 
     def _wait_for_way(self) -> tuple[Way, Secret | None, Lane | None, int]:
         until = time.monotonic() + WAITING_S
@@ -213,6 +233,18 @@ class _Guest:
         if self._front.is_leading():
             self._visit.leaves()
         self._visit.end()
+
+
+def most_connections() -> int:
+    """As many as this process may have files open for."""
+    if sys.platform == "win32":
+        return MOST_CONNECTIONS
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(1, (soft - OTHER_FILES) // FILES_EACH))
 
 
 def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:

@@ -82,14 +82,15 @@ def pump(
         stream.recv, client.send, lambda: client.shutdown(socket.SHUT_WR)
     )  # fmt: skip
     try:
-        while not (outward.done and inward.done):
-            if called_off():
-                raise ConnectionError("the link to the machine was lost")
-            outward.move()
-            inward.move()
-            if inward.ended and way.closed:
-                raise ConnectionError("the link to the machine was lost")
-            _wait(client, stream, outward, inward)
+        with selectors.DefaultSelector() as selector:
+            while not (outward.done and inward.done):
+                if called_off():
+                    raise ConnectionError("the link to the machine was lost")
+                outward.move()
+                inward.move()
+                if inward.ended and way.closed:
+                    raise ConnectionError("the link to the machine was lost")
+                _wait(selector, client, stream, outward, inward)
     except OSError:
         reset(client)
     finally:
@@ -123,23 +124,32 @@ class _Half:
                 self._end()
 
 
-def _wait(client: socket.socket, stream: Stream, outward: _Half, inward: _Half) -> None:
+def _wait(
+    selector: selectors.BaseSelector, client: socket.socket, stream: Stream, outward: _Half, inward: _Half
+) -> None:
     events_client = 0
     if not outward.pending and not outward.ended:
         events_client |= selectors.EVENT_READ
     if inward.pending:
         events_client |= selectors.EVENT_WRITE
-    with selectors.DefaultSelector() as selector:
-        if events_client:
-            selector.register(client, events_client)
-        if not inward.pending and not inward.ended:
-            selector.register(stream, selectors.EVENT_READ)
-        # A stream has no event for "there is room again": look again soon.
-        limit = 0.005 if outward.pending else 0.5
-        if selector.get_map():
-            selector.select(limit)
-        elif not (outward.done and inward.done):
-            time.sleep(limit)
+    _watch(selector, client, events_client)
+    _watch(selector, stream, selectors.EVENT_READ if not inward.pending and not inward.ended else 0)
+    # A stream has no event for "there is room again": look again soon.
+    limit = 0.005 if outward.pending else 0.5
+    if selector.get_map():
+        selector.select(limit)
+    elif not (outward.done and inward.done):
+        time.sleep(limit)
+
+
+def _watch(selector: selectors.BaseSelector, end: socket.socket | Stream, events: int) -> None:
+    known = selector.get_map().get(end)
+    if known is None and events:
+        selector.register(end, events)
+    elif known is not None and not events:
+        selector.unregister(end)
+    elif known is not None and known.events != events:
+        selector.modify(end, events)
 
 
 def reset(client: socket.socket) -> None:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +21,7 @@ import pytest
 from remote_runtime.errors import HealthError, LocalError, RemoteRuntimeError, SshError
 from remote_runtime.model import Secret
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.front import Front
+from remote_runtime.tunnel.front import Front, most_connections
 from remote_runtime.tunnel.pump import SocketStream
 from tests.support.sshd import wait_for
 from tests.support.targets import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all
@@ -296,6 +297,64 @@ def test_how_many_wait_is_bounded_and_those_who_wait_are_all_served() -> None:
             with contextlib.suppress(ConnectionResetError):
                 served += client.recv(1) == b"x"
     assert 200 <= served < 300
+
+
+def test_a_computer_that_starts_no_more_threads_resets_a_client_and_serves_the_next() -> None:
+    with leading_to(echo) as opened:
+        threading.stack_size(1 << 47)  # more than there can be: no thread starts
+        try:
+            with pytest.raises(ConnectionResetError), visit(opened) as client:
+                client.recv(1)
+        finally:
+            threading.stack_size(0)
+        assert opened.alive
+        with visit(opened) as client:
+            client.sendall(b"ping")
+            assert client.recv(4) == b"ping"
+    assert not opened.alive
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_without_a_free_descriptor_a_client_waits_and_the_processor_rests() -> None:
+    with leading_to(echo) as opened, socket.socket() as client:
+        client.settimeout(WITHIN_S)
+        with no_descriptor_left():
+            client.connect(("127.0.0.1", opened.port))
+            client.sendall(b"ping")
+            spent_s = time.process_time()
+            client.settimeout(0.6)
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+            assert time.process_time() - spent_s < 0.2
+        client.settimeout(WITHIN_S)
+        assert client.recv(4) == b"ping"
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_no_more_connections_are_taken_than_there_are_descriptors_for() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (364, hard))
+    try:
+        assert most_connections() == 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert most_connections() <= 1024
 
 
 def test_closing_resets_everybody_and_leaves_no_thread_no_descriptor_and_a_free_port() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from remote_runtime import __version__
@@ -20,6 +21,8 @@ WRONG_USAGE = [
     (["up", "demo", "--port", "0"], "--port"),
     (["up", "demo", "--port", "http"], "--port"),
     (["up", "demo", "--timeout", "0"], "--timeout"),
+    (["up", "demo", "--timeout", "nan"], "--timeout"),
+    (["up", "demo", "--timeout", "inf"], "--timeout"),
     (["up", "demo", "local", "--port", "9000"], "one profile at a time"),
     (["up", "demo", "--port-forward", "6006"], "is not a forward"),
     (["up", "demo", "--no-such-option"], "No such option"),
@@ -102,6 +105,60 @@ def test_with_nothing_up_status_is_empty_and_good(capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out) == {"schema": 1, "runtimes": []}
     assert main(["down", "--all", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"schema": 1, "stopped": []}
+
+
+def test_what_is_up_is_the_answer_and_quiet_keeps_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "-q"]) == 0
+    assert "No runtime is up" in capsys.readouterr().out
+
+
+def test_the_schema_is_itself_a_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    for options in ([], ["--json"], ["-q"]):
+        assert main(["profiles", "check", "--schema", *options]) == 0
+        assert json.loads(capsys.readouterr().out)["$schema"].startswith("https://json-schema.org/")
+
+
+def test_this_computer_needs_no_host_key(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "here.yaml"
+    path.write_text("version: 1\ntarget: {kind: local}\n", encoding="utf-8")
+    assert main(["host-key", "show", str(path)]) == 0
+    assert capsys.readouterr().out == "here runs on this computer, which needs no host key.\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such name")
+def test_a_path_is_shown_without_what_a_terminal_would_obey(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "\x1b]0;pwned\x07\x1b[2Jmine\u202e"
+    folder.mkdir()
+    path = folder / "here.yaml"
+    path.write_text('version: 1\ntarget: {kind: local}\njupyter: {env: {A: "\u202eB"}}\n', encoding="utf-8")
+    for command in ("show", "check"):
+        assert main(["profiles", command, str(path)]) == 0
+        shown = capsys.readouterr().out
+        assert f"{tmp_path}/mine/here.yaml" in shown
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["words", "json"])
+def test_a_bug_is_told_with_the_place_of_its_traceback(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, options: Sequence[str]
+) -> None:
+    path = tmp_path / "state" / "bugs.log"
+    arguments = ["status", *options]
+    assert main(arguments, command=broken) == 3
+    assert "RuntimeError: nobody thought of it" in path.read_text()
+    if options:
+        error = error_of(capsys)
+        assert (error["code"], error["why"]) == ("bug", str(path))
+    else:
+        shown = capsys.readouterr()
+        assert shown.out == ""
+        assert str(path) in shown.err
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1)
+def broken(arguments: Sequence[str]) -> None:
+    raise RuntimeError("nobody thought of it")
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])

@@ -7,7 +7,7 @@ import pytest
 from remote_runtime import errors
 from remote_runtime.errors import CODES, FAMILY, LocalError, RemoteRuntimeError, from_code, from_dict
 
-EXIT_CODES = {"UsageError": 2, "Interrupted": 130}
+EXIT_CODES = {"UsageError": 2, "Bug": 3, "Interrupted": 130}
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,30 +42,31 @@ def token_in(directory: str) -> str:
     return str(tokens[0]) if tokens else ""
 
 
-def find_healthy(directory: str, answers: Answers) -> Running | None:
-    """The live server that proved itself, None when it died.
+def find_healthy(directory: str, answers: Answers, within_s: float = ANSWER_WITHIN_S) -> Running | None:
+    """The live server that proved itself within that time, None when it died.
 
     Raises ``Failure`` when it lives but does not answer: ending it would end its kernels, which only a person may.
     """
-    waited_s = 0.0
+    until = time.monotonic() + within_s
+    told = False
     while True:
         running = load(directory)
         if running is None:
             return None
-        verdict = proof.check(running.port, running.token, timeout_s=3.0)
+        verdict = proof.check(running.port, running.token, timeout_s=min(3.0, max(0.5, until - time.monotonic())))
         if verdict == "ours":
             return running
-        if waited_s >= ANSWER_WITHIN_S or answers.remaining_s() < 1.0:
+        if time.monotonic() >= until or answers.remaining_s() < 1.0:
             raise Failure(
                 "jupyter-did-not-start",
                 f"Jupyter runs on the machine (pid {running.pid}) but does not answer",
                 log_end(directory, running.token),
                 "end it with its kernels: remote-runtime down NAME --force, then up",
             )
-        if waited_s == 0.0:
+        if not told:
             answers.say("Waiting for the running Jupyter to answer")
+            told = True
         answers.tick(0.5)
-        waited_s += 0.5
 
 
 def end(directory: str) -> bool:

@@ -1,0 +1,62 @@
+"""Whether a demo machine runs, told by its lock and not by a number that another process may have by now."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import locks
+from remote_runtime.embedded import LOCK, Embedded
+from remote_runtime.errors import DeadlinePassed
+from remote_runtime.waits import Deadline
+
+
+@pytest.fixture
+def left(tmp_path: Path) -> Embedded:
+    """What a demo machine leaves when the computer is switched off; its pid belongs to another process since."""
+    home = tmp_path / "demo.machine"
+    home.mkdir()
+    (home / LOCK).write_text("0123")
+    (home / "machine.json").write_text(json.dumps({"pid": os.getpid(), "shutdown": "http://127.0.0.1:1/"}))
+    return Embedded(home, "demo")
+
+
+def test_a_pid_that_another_process_has_now_is_no_demo_machine(left: Embedded) -> None:
+    assert not left.lives()
+
+
+def test_what_a_demo_machine_left_is_removed_whoever_has_its_pid_now(left: Embedded) -> None:
+    left.end(Deadline(5))
+    assert not left.home.exists()
+
+
+def test_a_held_lock_is_a_demo_machine_whose_folder_stays(left: Embedded) -> None:
+    with locks.held(left.home / LOCK, Deadline(5)):
+        assert left.lives()
+        (left.home / "machine.json").unlink()  # as while it starts
+        assert left.lives()
+        with pytest.raises(DeadlinePassed):
+            left.end(Deadline(0.2))
+    assert left.home.exists()
+
+
+def test_one_that_is_just_ending_is_waited_for(left: Embedded) -> None:
+    ended = threading.Event()
+
+    def end_slowly() -> None:
+        with locks.held(left.home / LOCK, Deadline(5)):
+            (left.home / "machine.json").unlink()
+            ended.wait(5)
+
+    machine = threading.Thread(target=end_slowly)
+    machine.start()
+    while (left.home / "machine.json").exists():
+        ended.wait(0.01)
+    threading.Timer(0.2, ended.set).start()
+    left.end(Deadline(5))
+    machine.join(5)
+    assert not left.home.exists()

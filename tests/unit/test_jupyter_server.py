@@ -1,0 +1,27 @@
+"""The server that runs in a directory of ours, seen from the machine."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from remote_runtime.jupyter.machine import processes, server
+from remote_runtime.jupyter.machine.answers import Answers, Failure
+from remote_runtime.jupyter.machine.folder import INFO
+
+
+def test_the_wait_for_a_server_that_hangs_counts_the_time_of_each_look(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        pid = os.getpid()
+        info = {"pid": pid, "port": silent.getsockname()[1], "birth": processes.birth(pid)}
+        (tmp_path / INFO).write_text(json.dumps(info))
+        began = time.monotonic()
+        with pytest.raises(Failure, match="does not answer"):
+            server.find_healthy(str(tmp_path), Answers("rr-test:", io.StringIO(), 60.0), within_s=1.5)
+        assert time.monotonic() - began < 3.5

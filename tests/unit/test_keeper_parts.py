@@ -1,0 +1,107 @@
+"""What a keeper relies on: its record survives a full disk, its orders a signal at any moment, its limits a crowd."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from remote_runtime import runtimes
+from remote_runtime.errors import LocalError
+from remote_runtime.keeper.orders import Orders
+from remote_runtime.keeper.record import Record
+from remote_runtime.model import Instance, Runtime
+from remote_runtime.runtimes import StateDir
+
+VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    """It was saved once, and its directory is gone since."""
+    state = StateDir(tmp_path / "state")
+    state.path.mkdir()
+    record = Record(state, Runtime(name="work", profile_path="", target={}, client_id="c", unfinished=True))
+    record.update()
+    state.of("work", "json").unlink()
+    state.path.rmdir()
+    return record
+
+
+def test_a_state_that_cannot_be_saved_is_kept_and_saved_later(record: Record, tmp_path: Path) -> None:
+    record.update(state="ready", why="")
+    assert record.runtime.state == "ready"
+    (tmp_path / "state").mkdir()
+    record.update(rtt_ms=2.0)
+    saved = runtimes.load(StateDir(tmp_path / "state"), "work")
+    assert saved is not None
+    assert (saved.state, saved.rtt_ms) == ("ready", 2.0)
+
+
+def test_what_may_cost_money_is_not_done_unless_it_is_written_down(record: Record) -> None:
+    with pytest.raises(LocalError, match="cannot be written") as caught:
+        record.update(instance=VM)
+    assert caught.value.code == "state-dir-unusable"
+    assert os.strerror(errno.ENOENT) in caught.value.why
+    assert record.runtime.instance == VM
+    with pytest.raises(LocalError):
+        record.update(unfinished=False)
+
+
+def test_a_fact_that_is_written_down_already_needs_no_room(record: Record) -> None:
+    record.update(state="ready", unfinished=True)
+    with pytest.raises(LocalError):
+        record.update(unfinished=False)
+    with pytest.raises(LocalError):
+        record.update(unfinished=False)
+
+
+@pytest.mark.parametrize("moment", range(40))
+def test_a_signal_at_any_moment_of_the_work_calls_it_off(moment: int) -> None:
+    orders = Orders()
+    interrupted = threading.Thread(target=_interrupt_at, args=(moment, orders), daemon=True)
+    interrupted.start()
+    interrupted.join(5)
+    assert not interrupted.is_alive()
+    assert orders.terminated
+    assert orders.called_off.wait(5)
+
+
+def _interrupt_at(moment: int, orders: Orders) -> None:
+    """The signal's handler runs between two lines of what Python does for ``next``, as a real one may."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal lines
+        lines += event == "line"
+        if event == "line" and lines == moment + 1:
+            orders.terminate()
+        return trace
+
+    former = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        orders.next(0.0)
+    finally:
+        sys.settrace(former)
+    if lines <= moment:
+        orders.terminate()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_a_keeper_may_have_as_many_connections_open_as_the_machine_allows() -> None:
+    code = (
+        "import resource as r; h = min(r.getrlimit(r.RLIMIT_NOFILE)[1], 4096); r.setrlimit(r.RLIMIT_NOFILE, (256, h))\n"
+        "from remote_runtime.keeper.__main__ import allow_many_files\n"
+        "allow_many_files()\n"
+        "print(r.getrlimit(r.RLIMIT_NOFILE)[0] == h)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == "True"
