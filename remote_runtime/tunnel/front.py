@@ -21,7 +21,7 @@ from ..model import Secret
 from ..waits import Deadline
 from .identity import Proof, Stream, prove
 from .pump import Lane, Way, pump, reset
-from .visitors import Visit, Visitors
+from .visitors import Address, Visit, Visitors
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1024
