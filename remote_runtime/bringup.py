@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from . import health, jupyter
-from .errors import RemoteRuntimeError
+from .errors import CloudError, RemoteRuntimeError
 from .machines import Machines, Session
 from .model import Ask, Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
 from .tunnel import ports
 from .tunnel.front import Front
 from .tunnel.pulse import Pulse
+from .undo import Undo
 from .waits import Deadline
 from .ways import OpenWay, open_way
 
@@ -71,7 +72,8 @@ class Held:
 class Story:
     """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
-    instance that an earlier keeper started and did not live to put back."""
+    instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
+    too."""
 
     profile: Profile
     client_id: str
@@ -81,6 +83,7 @@ class Story:
     record: Callable[..., None]
     remembered_port: int | None = None
     owed: Instance | None = None
+    owed_server: bool = False
 
 
 def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Health:
@@ -88,11 +91,12 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
 
     Raises ``RemoteRuntimeError``; what this call did is undone then, and its ``remains`` says what could not be.
     """
-    undo = _Undo(story.tell)
+    undo = Undo(story.tell.step)
     try:
         with ExitStack() as stack:
             stack.callback(held.let_go)
             stack.callback(undo.run)
+            _take_on_debts(story, undo)
             _bind(story, held, undo)
             _enter(story, held, undo, deadline, start=start)
             _serve(story, held, undo, deadline)
@@ -104,7 +108,28 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
         raise
 
 
-def _bind(story: Story, held: Held, undo: _Undo) -> None:
+def _take_on_debts(story: Story, undo: Undo) -> None:
+    if story.owed is not None and story.owed.started_from:
+        _owe_instance(story, story.owed, undo)
+    if story.owed_server:
+        undo.owe("Jupyter of an earlier `up` may still run on the machine")
+
+
+def _owe_instance(story: Story, instance: Instance, undo: Undo) -> None:
+    def put_back() -> None:
+        try:
+            within = Deadline(UNDO_S)
+            status = story.machines.put_back(story.profile, instance, tell=story.tell, deadline=within)
+        except CloudError as error:
+            if error.code != "instance-not-found":
+                raise
+            status = "GONE"
+        story.record(instance=replace(instance, status=status, started_from=None))
+
+    undo.add(f"putting {instance.name} back to {instance.started_from}", put_back, of=instance.id or instance.name)
+
+
+def _bind(story: Story, held: Held, undo: Undo) -> None:
     if held.front is not None:
         return
     wanted = story.profile.forward
@@ -117,7 +142,7 @@ def _bind(story: Story, held: Held, undo: _Undo) -> None:
     story.record(local_port=held.front.port)
 
 
-def _enter(story: Story, held: Held, undo: _Undo, deadline: Deadline, *, start: bool) -> None:
+def _enter(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: bool) -> None:
     if held.session is not None and not held.session.closed:
         return
     profile, machines, tell = story.profile, story.machines, story.tell
@@ -128,16 +153,12 @@ def _enter(story: Story, held: Held, undo: _Undo, deadline: Deadline, *, start: 
 
         def started(instance: Instance) -> None:
             story.record(instance=instance)
-            undo.add(
-                f"putting {instance.name} back to {instance.started_from}",
-                lambda: machines.put_back(profile, instance, tell=tell, deadline=Deadline(UNDO_S)),
-            )
+            _owe_instance(story, instance, undo)
 
         within = deadline.shorter(profile.timeouts.instance_s)
         found = machines.find(profile, start=start, tell=tell, deadline=within, started=started)
-        if story.owed is not None and story.owed.started_from and found.started_from is None:
+        if story.owed is not None and story.owed.id == found.id and found.started_from is None:
             found = replace(found, started_from=story.owed.started_from)
-            started(found)
         held.instance = found
         story.record(instance=found)
     tell.step(f"Connecting to {held.instance.name}")
@@ -146,7 +167,7 @@ def _enter(story: Story, held: Held, undo: _Undo, deadline: Deadline, *, start: 
     held.pulse = Pulse(held.session, profile.ssh.keepalive_s)
 
 
-def _serve(story: Story, held: Held, undo: _Undo, deadline: Deadline) -> None:
+def _serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
     session, profile = held.session, story.profile
     if session is None:
         raise ValueError("there is no session to serve from")
@@ -155,9 +176,13 @@ def _serve(story: Story, held: Held, undo: _Undo, deadline: Deadline) -> None:
 
     def stop() -> None:
         jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4))
+        story.record(server=None)
 
+    if story.owed_server:
+        undo.settle()
+        undo.add("stopping Jupyter", stop)
     server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=deadline.shorter(profile.timeouts.jupyter_s))
-    if server.started_by_us:
+    if server.started_by_us and not story.owed_server:
         undo.add("stopping Jupyter", stop)
     for note in server.notes:
         story.tell.note(note)
@@ -194,28 +219,3 @@ def _forwards(front: Front, server: Server, extras: tuple[ExtraForward, ...]) ->
         Forward(front.port, f"127.0.0.1:{server.port}"),
         *(Forward(extra.local_port, f"{extra.host}:{extra.remote_port}") for extra in extras),
     )
-
-
-class _Undo:
-    """What was done, to be taken back in reverse. A step that fails does not keep the others from their turn."""
-
-    def __init__(self, tell: Telling) -> None:
-        self._tell = tell
-        self._steps: list[tuple[str, Callable[[], object]]] = []
-        self.remains: list[str] = []
-
-    def add(self, what: str, step: Callable[[], object]) -> None:
-        self._steps.append((what, step))
-
-    def run(self) -> None:
-        with ExitStack() as stack:  # which calls the others too when one of them meets a bug of ours
-            for what, step in self._steps:
-                stack.callback(self._take_back, what, step)
-
-    def _take_back(self, what: str, step: Callable[[], object]) -> None:
-        try:
-            if what:
-                self._tell.step(f"Undoing: {what}")
-            step()
-        except RemoteRuntimeError as error:
-            self.remains.append(f"{what or 'cleaning up'} failed: {error}")

@@ -256,7 +256,8 @@ class Runtime:
 
     ``target``: ``{"kind", …}`` as the profile names it. ``since``: ISO 8601, when it became ready, else when the
     keeper started. ``unfinished``: the first `up` has not succeeded, so taking it down also puts the instance back.
-    ``client_id``: what keys our folder on the machine, next to the name. ``last_error``: an error's ``as_dict()``.
+    ``profile_text``: the profile as it was used, YAML; `down` needs no other. ``client_id``: what keys our folder on
+    the machine, next to the name. ``last_error``: an error's ``as_dict()``.
     ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
     """
 
@@ -264,6 +265,7 @@ class Runtime:
     profile_path: str
     target: Mapping[str, str]
     client_id: str
+    profile_text: str = ""
     state: Verdict = "starting"
     why: str = ""
     local_port: int | None = None

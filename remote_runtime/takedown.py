@@ -5,6 +5,7 @@ The keeper runs it with what it holds; where no keeper lives, the command runs i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn, TypeVar
@@ -16,6 +17,7 @@ from .machines import Machines, Session
 from .model import Ask, Instance, Profile, Runtime, Tell
 from .waits import Deadline
 
+log = logging.getLogger(__name__)
 CONNECT_S = 20.0
 STOP_S = 30.0
 INSTANCE_S = 180.0
@@ -30,11 +32,13 @@ ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
 
 @dataclass(frozen=True)
 class Wish:
-    """What `down` was asked for beyond the profile. ``instance``: None leaves it to ``on_down``."""
+    """What `down` was asked for beyond the profile. ``instance``: None leaves it to ``on_down``. ``no_server``: it is
+    known that none of ours is there."""
 
     keep_server: bool = False
     instance: Literal["stop", "suspend"] | None = None
     purge: bool = False
+    no_server: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,13 +96,22 @@ class _TakeDown:
         except RemoteRuntimeError as error:
             self._remains[what] = str(error)
             return None
+        except Exception as error:
+            log.exception("a bug of ours while taking down")
+            self._remains[what] = f"{error!r:.200}"
+            return None
 
     def _end_server(self) -> ServerEnd:
         instance = self.runtime.instance
         keep = self.wish.keep_server or self.profile.on_down.server == "keep"
         if keep and self.runtime.server is not None and not self.runtime.unfinished:
             return "kept"
-        if instance is None or instance.status in OFF or not self.machines.is_there(self.profile):
+        if (
+            self.wish.no_server
+            or instance is None
+            or instance.status in OFF
+            or not self.machines.is_there(self.profile)
+        ):
             return "gone"
         return self._attempt(SERVER_REMAINS, self._stop_server) or "unknown"
 

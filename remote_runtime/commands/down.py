@@ -19,6 +19,8 @@ from .view import View
 
 WITHIN_S = 420.0
 REACH_S = 8.0
+SILENCE_S = 150.0
+FORCE_SILENCE_S = 30.0
 
 
 def down(
@@ -63,11 +65,14 @@ def _through_keeper(
         try:
             channel = stack.enter_context(control.connected(state, name, deadline.shorter(REACH_S)))
             channel.send(wish)
+            silence = Deadline(FORCE_SILENCE_S if wish["force"] else SILENCE_S)
             while True:
                 event = channel.receive(0.5)
                 if event is None:
-                    _check(deadline, name)
-                elif event["event"] == "step":
+                    _check(deadline, silence, name)
+                    continue
+                silence = Deadline(FORCE_SILENCE_S if wish["force"] else SILENCE_S)
+                if event["event"] == "step":
                     view.step(name, event["text"])
                 elif event["event"] == "busy":
                     _allow(name, event["kernels"], view)
@@ -121,7 +126,7 @@ def _take_down(
         except EOFError as error:
             raise from_code(code, f"An answer is needed: {prompt}", "no terminal is there to ask on") from error
 
-    profile = profiles.load(runtime.profile_path, environ=environ)
+    profile = profiles.restore(runtime.name, runtime.profile_path, runtime.profile_text)
     stopped = takedown.take_down(
         runtime,
         profile,
@@ -149,8 +154,15 @@ def _allow(name: str, kernels: int, view: View) -> None:
         raise LocalError("busy", f"{name} stays up", "its kernels are busy")
 
 
-def _check(deadline: Deadline, name: str) -> None:
+def _check(deadline: Deadline, silence: Deadline, name: str) -> None:
     deadline.check()
+    if silence.passed():
+        raise LocalError(
+            "keeper-unresponsive",
+            f"The background process of {name} says nothing more",
+            "it may be stopped",
+            f"`remote-runtime down {name} --force` ends it",
+        )
     if deadline.passed():
         raise DeadlinePassed(f"Taking {name} down took more than {deadline.within_s:.0f} s", "", "--force ends it")
 

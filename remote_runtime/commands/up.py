@@ -22,6 +22,7 @@ from .view import View
 
 START_S = 20.0
 BUSY_S = 30.0
+PASSED_ON = ("SSH_AUTH_SOCK", "CLOUDSDK_", "GOOGLE_")  # what a keeper that lives for days takes over from a new `up`
 END_S = 15.0
 UNDO_S = 420.0
 PATIENCE_S = 60.0  # beyond the profile's own limits: the keeper is the one who ends the story
@@ -62,6 +63,7 @@ def up(
         "within_s": options.timeout_s,
         "interactive": view.interactive,
         "foreground": options.foreground,
+        "environ": {key: value for key, value in environ.items() if key.startswith(PASSED_ON)},
     }
     with ExitStack() as stack:
         with sole(state, name, deadline, view):
@@ -150,7 +152,7 @@ def _relay(
             event = channel.receive(0.2) or {"event": "silence"}
             _show(event, name, view, channel)
         except (EOFError, OSError) as error:
-            raise reason or _died(state, name, "its connection ended") from error
+            raise _died(state, name, "its connection ended; what it had started may still be there") from error
         if event["event"] == "ready" and reason is None:
             return dict(event["runtime"])
         if event["event"] == "failed":
@@ -163,12 +165,11 @@ def _relay(
 
 def _called_off(deadline: Deadline, name: str) -> RemoteRuntimeError | None:
     if deadline.called_off.is_set():
-        return Interrupted(f"`up {name}` was interrupted", "what it had started is undone")
+        return Interrupted(f"`up {name}` was interrupted")
     if deadline.passed():
         return DeadlinePassed(
             f"`up {name}` took more than {deadline.within_s:.0f} s",
-            "what it had started is undone",
-            "--timeout SECONDS gives it more time",
+            hint="--timeout SECONDS gives it more time",
         )
     return None
 
@@ -212,8 +213,11 @@ def _show(event: Message, name: str, view: View, channel: Channel) -> None:
 def _failure(event: Message, reason: RemoteRuntimeError | None) -> RemoteRuntimeError:
     error = from_dict(event["error"])
     if reason is not None and error.code in ("interrupted", "deadline-passed"):
+        reason.why = "what it had started is undone" if event.get("undone") else error.why
         error = reason
     if event["remains"]:
+        if error is reason:
+            error.why = ""
         error.why = f"{error.why or error.what}; still there: {'; '.join(event['remains'])}"
         error.hint = error.hint or "`remote-runtime down` tries again to take it away"
     return error

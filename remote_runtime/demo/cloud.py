@@ -32,7 +32,7 @@ class Cloud:
         self._operations: list[Operation] = []
         self._power = Power(self._background, delays, self.guest_attributes_enabled)
         for vm in vms:
-            self._add(vm)
+            self.add(vm)
 
     def projects(self) -> list[str]:
         return list(self.project_metadata)
@@ -120,7 +120,8 @@ class Cloud:
     def close(self) -> None:
         self._background.close()
 
-    def _add(self, vm: Vm) -> None:
+    def add(self, vm: Vm) -> None:
+        """One more instance."""
         instance = Instance(vm)
         self.instances.append(instance)
         self.project_metadata.setdefault(vm.project, {})

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from .. import __version__, locks, runtimes, ssh
+from .. import __version__, locks, profiles, runtimes, ssh
 from ..errors import DeadlinePassed, RemoteRuntimeError
 from ..logs import keep_log
 from ..machines import Machines
@@ -18,8 +18,8 @@ from ..model import Runtime
 from ..waits import Deadline
 from .life import Keeper
 from .orders import Orders
-from .reception import asked_for
-from .record import Record, now
+from .reception import OVERRIDES, asked_for
+from .record import Record, now, target_of
 
 log = logging.getLogger(__name__)
 # Enough for all connections; the limit is handed on to children, some of which go through all numbers up to it.
@@ -70,11 +70,13 @@ def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> in
         signal.signal(getattr(signal, end), lambda *_: orders.terminate())
     profile = asked_for(message)
     known = runtimes.remembered(state, name)
+    runtimes.remember(state, name, known)  # what is put on the machine is found again, whatever comes now
     left = _left_behind(state, name)
     runtime = Runtime(
         name=name,
-        profile_path=str(profile.path),
-        target={key: str(value) for key, value in vars(profile.target).items() if value and isinstance(value, str)},
+        profile_path=left.profile_path if left else str(profile.path),
+        profile_text=left.profile_text if left else profiles.as_yaml(profile),
+        target=left.target if left else target_of(profile),
         client_id=left.client_id if left else known.client_id,
         instance=left.instance if left else None,
         server=left.server if left else None,
@@ -93,6 +95,7 @@ def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> in
         orders=orders,
         remembered_port=left.local_port if left and left.local_port else known.local_port,
         within_s=float(within_s) if isinstance(within_s, (int, float)) else None,
+        overrides={key: message[key] for key in OVERRIDES if message.get(key)},
     )
     log.info("keeper %d of %s, remote-runtime %s", os.getpid(), name, __version__)
     try:

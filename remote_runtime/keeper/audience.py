@@ -17,11 +17,13 @@ MOST_HISTORY = 500
 
 @dataclass(eq=False)
 class Member:
-    """One attached command. ``interactive``: a person sits there. ``ties``: when it leaves, the runtime goes down."""
+    """One attached command. ``interactive``: a person sits there. ``ties``: when it leaves, the runtime goes down.
+    ``wants``: it has not asked to be let go; one that has still hears the end of the story."""
 
     channel: Channel
     interactive: bool
     ties: bool
+    wants: bool = True
 
 
 class Audience:
@@ -69,12 +71,16 @@ class Audience:
                 self._send_to(member, self._question)
         self.arrived.set()
 
-    def leave(self, member: Member) -> bool:
-        """Returns whether nobody is left."""
+    def renounce(self, member: Member) -> bool:
+        """It does not want the work any more. Returns whether nobody else does."""
+        with self._lock:
+            member.wants = False
+            return not any(other.wants for other in self._members)
+
+    def leave(self, member: Member) -> None:
         with self._lock:
             if member in self._members:
                 self._members.remove(member)
-            return not self._members
 
     def ask(self, prompt: str, *, secret: bool, code: str, deadline: Deadline) -> str:
         """The answer of the first who gives one. Raises the error of that code when nobody can, or ``Interrupted``."""
@@ -83,7 +89,7 @@ class Audience:
             self._answered.clear()
             question = {"event": "ask", "id": next(self._numbers), "prompt": prompt, "secret": secret}
             self._question = question
-            someone = [member for member in self._members if member.interactive]
+            someone = [member for member in self._members if member.interactive and member.wants]
             for member in someone:
                 self._send_to(member, question)
         try:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from .. import bringup, control, health, jupyter, runtimes, takedown
+from .. import bringup, control, health, jupyter, profiles, runtimes, takedown
 from ..control import Channel, Message
 from ..errors import Interrupted, LocalError, RemoteRuntimeError
 from ..logs import redacted
@@ -20,7 +21,7 @@ from ..waits import Deadline
 from .audience import Audience
 from .orders import Order, Orders
 from .reception import Reception
-from .record import Record, now
+from .record import Record, now, target_of
 from .watch import Watch, pause_s
 
 log = logging.getLogger(__name__)
@@ -49,13 +50,16 @@ class Keeper:
     orders: Orders
     remembered_port: int | None
     within_s: float | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._held = bringup.Held()
         self._audience = Audience()
         self._watching = Watch(self._held, self.machines, self.orders.called_off, self._door)
         self._stands = False
-        self._owed = self.record.runtime.instance if self.record.runtime.unfinished else None
+        left = self.record.runtime
+        self._owed = left.instance if left.unfinished else None
+        self._owed_server = left.unfinished and left.server is not None
 
     def live(self) -> None:
         """Returns when the runtime is down or did not come up. Raises only what is a bug."""
@@ -67,19 +71,34 @@ class Keeper:
             connections=self._held.connections,
             read_server_log=self._server_log,
             stands=lambda: self._stands,
+            overrides=self.overrides,
         )
         self.record.update()
         with control.serving(self.state, self.profile.name, reception):
             try:
                 if not self._audience.arrived.wait(ARRIVAL_S):
                     self._end(Interrupted("nobody waits for this runtime"))
-                elif self._bring_up():
+                elif self._is_the_same_machine() and self._bring_up():
                     self._watch()
             except Exception:
                 self._held.close()
                 self.record.update(state="down", why="the background process failed; its log has the details")
                 self._audience.send({"event": "bug", "log": str(self.state.of(self.profile.name, "log"))})
                 raise
+
+    def _is_the_same_machine(self) -> bool:
+        """What a keeper that died left on another machine is to be taken down with that machine's profile."""
+        left, target = self.record.runtime, target_of(self.profile)
+        if left.target == target or (left.instance is None and left.server is None):
+            self.record.update(
+                target=target, profile_path=str(self.profile.path), profile_text=profiles.as_yaml(self.profile)
+            )
+            return True
+        self._held.close()
+        error = _another_machine(self.profile, left.profile_path)
+        self.record.update(state="down", why=str(error))
+        self._audience.send({"event": "failed", "error": error.as_dict(), "remains": [], "ends": True})
+        return False
 
     def _bring_up(self) -> bool:
         limits = self.profile.timeouts
@@ -97,23 +116,28 @@ class Keeper:
         log.warning("did not come up: %s: %s", error.code, error)
         self._held.close()
         runtime = self.record.runtime
-        if error.remains or not runtime.unfinished:
+        left = bool(error.remains) or not runtime.unfinished
+        if left:
             why = "; ".join(error.remains) or "its server may still run on the machine"
             self.record.update(state="down", why=why, last_error=error.as_dict())
-        else:
+        told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
+        self._audience.send({**told, "ends": True, "undone": True})
+        downs = [order for order in self.orders.rest() if order.op == "down"]
+        if downs and (left or runtime.instance is not None):
+            self._take_down(downs[0], no_server=not left)
+        elif not left:
             self.record.forget()
-        self._audience.send({"event": "failed", "error": error.as_dict(), "remains": list(error.remains), "ends": True})
-        for order in self.orders.rest():
-            status = runtime.instance.status if runtime.instance else None
-            end = takedown.Stopped(runtime.name, True, "unknown" if error.remains else "gone", status, error.remains)
-            _reply(order.channel, {"event": "stopped", **as_stopped(end)})
+        for order in downs:
+            _reply(
+                order.channel, {"event": "stopped", **as_stopped(takedown.Stopped(runtime.name, True, "gone", None))}
+            )
 
     def _ready(self, seen: Health) -> None:
         runtime = self.record.runtime
         remembered = runtimes.Remembered(runtime.client_id, runtime.local_port)
         runtimes.remember(self.state, runtime.name, remembered)
         since = runtime.since if self._stands else now()
-        self._stands, self._owed = True, None
+        self._stands, self._owed, self._owed_server = True, None, False
         self.record.update(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None)
         log.info("ready on local port %s", runtime.local_port)
         self._audience.send({"event": "ready", "runtime": as_document(self.record.runtime)})
@@ -164,6 +188,9 @@ class Keeper:
                 return True
             except RemoteRuntimeError as error:
                 self._failed_again(attempt, error)
+            except Exception as error:
+                log.exception("a bug of ours in a repair; the next attempt may do without it")
+                self.record.update(state="unreachable", why=f"{error!r:.200}")
             order = self.orders.next(pause_s(attempt))
             if order is not None and order.op == "down":
                 self._take_down(order)
@@ -185,16 +212,20 @@ class Keeper:
         try:
             if order.profile is not None:
                 self._adopt(order.profile)
+            if order.environ:
+                self.machines = replace(self.machines, environ={**self.machines.environ, **order.environ})
+                self._watching = replace(self._watching, machines=self.machines)
             if self._held.session is None or self._held.session.closed:
                 self._held.instance = None
-            deadline = Deadline(self.within_s or REPAIR_S, self.orders.called_off)
+            deadline = Deadline(order.within_s or REPAIR_S, self.orders.called_off)
             self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
             if error.code != "busy":  # what stands was not touched
                 self._failed_again(0, error)
             if error.code == "port-in-use":
                 self._adopt(former)  # what worked before does so again
-            self._audience.send({"event": "failed", "error": error.as_dict(), "remains": list(error.remains)})
+            told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
+            self._audience.send({**told, "undone": True})
             return False
         finally:
             self.orders.for_up.clear()
@@ -203,12 +234,7 @@ class Keeper:
     def _adopt(self, profile: Profile) -> None:
         """A changed profile restarts the tunnel, never the kernels. Raises ``LocalError`` for another machine."""
         if profile.target != self.profile.target:
-            raise LocalError(
-                "busy",
-                f"{profile.name} is up on another machine than its profile names now",
-                f"it was brought up from {self.profile.path}",
-                f"`remote-runtime down {profile.name}` first",
-            )
+            raise _another_machine(profile, str(self.profile.path))
         if profile.forward != self.profile.forward:
             self._audience.note("The profile's forward has changed: the tunnel is opened anew")
             self.remembered_port = self.record.runtime.local_port
@@ -217,14 +243,20 @@ class Keeper:
             self._audience.note("The profile's ssh has changed: the connection is made anew")
             self._held.let_go()
         self.profile = profile
-        self.record.update(profile_path=str(profile.path))
+        self.record.update(profile_path=str(profile.path), profile_text=profiles.as_yaml(profile))
 
-    def _take_down(self, order: Order) -> None:
+    def _take_down(self, order: Order, *, no_server: bool = False) -> None:
         def tell(text: str) -> None:
             _reply(order.channel, {"event": "step", "text": text})
 
         end = takedown.take_down(
-            self.record.runtime, self.profile, self._held, self.machines, order.wish, tell=tell, ask=self._ask
+            self.record.runtime,
+            self.profile,
+            self._held,
+            self.machines,
+            replace(order.wish, no_server=no_server),
+            tell=tell,
+            ask=self._ask,
         )
         if end.remains:
             self.record.update(state="down", why="; ".join(end.remains))
@@ -248,6 +280,7 @@ class Keeper:
             record=self.record.update,
             remembered_port=self.remembered_port,
             owed=self._owed,
+            owed_server=self._owed_server,
         )
 
     def _ask(self, prompt: str, *, secret: bool, code: str) -> str:
@@ -273,6 +306,15 @@ class Keeper:
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
         return bringup.door(runtime.local_port, runtime.server.token, self.profile, self._held.front)
+
+
+def _another_machine(profile: Profile, former: str) -> LocalError:
+    return LocalError(
+        "busy",
+        f"{profile.name} was brought up on another machine than its profile names now",
+        f"it was brought up from {former}",
+        f"`remote-runtime down {profile.name}` first",
+    )
 
 
 def _reply(channel: Channel | None, message: Message) -> None:

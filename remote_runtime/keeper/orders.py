@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,6 +22,8 @@ class Order:
     wish: Wish = field(default_factory=Wish)
     channel: Channel | None = None
     profile: Profile | None = None
+    within_s: float | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 class Orders:

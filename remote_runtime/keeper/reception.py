@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import health, profiles
 from ..control import Channel, Message
-from ..errors import RemoteRuntimeError
+from ..errors import Interrupted, RemoteRuntimeError
 from ..model import Connections, ExtraForward, Profile
 from ..report import as_document
 from ..takedown import Wish
@@ -20,11 +20,13 @@ from .record import Record
 
 log = logging.getLogger(__name__)
 STATUS_S = 3.0
+OVERRIDES = ("port", "extra")
 
 
 @dataclass(frozen=True)
 class Reception:
-    """``stands``: whether the runtime has been ready in this keeper's life."""
+    """``stands``: whether the runtime has been ready in this keeper's life. ``overrides``: what the command line of the
+    first `up` put before the profile."""
 
     orders: Orders
     audience: Audience
@@ -33,6 +35,7 @@ class Reception:
     connections: Callable[[], Connections]
     read_server_log: Callable[[int | None, int], tuple[list[str], int]]
     stands: Callable[[], bool]
+    overrides: dict[str, Any]
 
     def __call__(self, channel: Channel) -> None:
         message = channel.receive(10.0) or {}
@@ -75,18 +78,34 @@ class Reception:
         if again:
             self.audience.begin()
         self.audience.join(member)
-        if again:
-            standing = self.record.runtime.state == "ready"
-            try:
-                self.orders.put(Order("up", profile=asked_for(message)), call_off=not standing)
-            except RemoteRuntimeError as error:
-                channel.send({"event": "failed", "error": error.as_dict(), "remains": []})
-        self._listen(member)
-        if self.audience.leave(member) and (not self.stands() or self.orders.for_up.is_set()):
-            self.orders.call_off()
+        try:
+            if again:
+                self._order_up(channel, message)
+            self._listen(member)
+            last = self.audience.renounce(member)
+            if last and (not self.stands() or self.orders.for_up.is_set()):
+                self.orders.call_off()
+            elif member.ties:
+                self.orders.put(Order("down"), call_off=True)
+            else:
+                name = self.record.runtime.name
+                why = f"it is up: `remote-runtime down {name}` takes it down" if last else "others wait for it"
+                error = Interrupted(f"`up {name}` was interrupted, {name} was not", why)
+                channel.send({"event": "failed", "error": error.as_dict(), "remains": [], "undone": False})
             _stay(channel)
-        elif member.ties:
-            self.orders.put(Order("down"), call_off=True)
+        finally:
+            self.audience.leave(member)
+
+    def _order_up(self, channel: Channel, message: Message) -> None:
+        """What the first `up` had overridden stays so, unless this one overrides it anew."""
+        self.overrides.update({key: message[key] for key in OVERRIDES if message.get(key)})
+        order = {"within_s": message.get("within_s"), "environ": message.get("environ", {})}
+        try:
+            profile = asked_for({**message, **self.overrides})
+            standing = self.record.runtime.state == "ready"
+            self.orders.put(Order("up", profile=profile, **order), call_off=not standing)
+        except RemoteRuntimeError as error:
+            channel.send({"event": "failed", "error": error.as_dict(), "remains": [], "undone": False})
 
     def _listen(self, member: Member) -> None:
         """Until it leaves, or asks to be let go."""

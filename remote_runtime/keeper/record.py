@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import runtimes
 from ..errors import LocalError
-from ..model import Runtime
+from ..model import Profile, Runtime
 
 log = logging.getLogger(__name__)
 # What these say must be on the disk before more is done: without them a machine that costs money may be forgotten.
@@ -52,6 +52,11 @@ class Record:
 
     def _is_news(self, name: str) -> bool:
         return self._saved is None or getattr(self._saved, name) != getattr(self.runtime, name)
+
+
+def target_of(profile: Profile) -> dict[str, str]:
+    """The target as the state file and the JSON output have it: its words, without what is not set."""
+    return {key: value for key, value in vars(profile.target).items() if value and isinstance(value, str)}
 
 
 def now() -> str:

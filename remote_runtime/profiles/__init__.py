@@ -21,7 +21,18 @@ from .places import Origin, files, find, is_path, packaged_folder, why_no_name
 from .source import parse, read_text
 from .words import parse_forward
 
-__all__ = ["Found", "as_document", "as_yaml", "example_text", "extra_forward", "find_all", "load", "name_of", "schema"]
+__all__ = [
+    "Found",
+    "as_document",
+    "as_yaml",
+    "example_text",
+    "extra_forward",
+    "find_all",
+    "load",
+    "name_of",
+    "restore",
+    "schema",
+]
 
 _MOST_COMPLAINTS = 50
 
@@ -46,6 +57,16 @@ def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Pat
     """
     name, path = find(name_or_path, environ, cwd or Path.cwd())
     return _read(name, path)
+
+
+def restore(name: str, path: str, text: str) -> Profile:
+    """The profile that ``as_yaml`` wrote down. Raises ``UsageError`` ``profile-invalid``."""
+    try:
+        values = PROFILE.values(parse(text), "")
+    except Wrong as exc:
+        raise _invalid(name, Path(path), exc) from exc
+    values.pop("version")
+    return Profile(name=name, path=Path(path), **values)
 
 
 def name_of(name_or_path: str) -> str:
@@ -103,13 +124,12 @@ def extra_forward(text: str) -> ExtraForward:
 
 def _read(name: str, path: Path) -> Profile:
     try:
-        values = PROFILE.values(parse(read_text(path)), "")
+        text = read_text(path)
     except OSError as exc:
         raise UsageError("profile-invalid", f"{path} cannot be read", exc.strerror or str(exc)) from exc
     except Wrong as exc:
         raise _invalid(name, path, exc) from exc
-    values.pop("version")
-    return Profile(name=name, path=path, **values)
+    return restore(name, str(path), text)
 
 
 def _invalid(name: str, path: Path, mistakes: Wrong) -> UsageError:

@@ -24,7 +24,7 @@ from tests.support.jupyter import JupyterServer
 from . import clients, table
 
 BIG_FILE = "/files/big.bin"
-DOWNLOAD_BYTES = 100 * 1000 * 1000
+CONTENT = bytes(range(250)) * 400_000
 GROWTH_GOAL_MB = 32
 UPSTREAM = (
     "jupyter_http_over_ws==0.0.8",
@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
         ) as upstream,
     ):
         for server in (ours, upstream):
-            (server.root_dir / "big.bin").write_bytes(bytes(range(250)) * (DOWNLOAD_BYTES // 250))
+            (server.root_dir / "big.bin").write_bytes(CONTENT)
         subjects = Subject(ours, True), Subject(stock, False), Subject(upstream, True)
         asyncio.run(_measure(subjects, asked.rounds))
     return _report(*subjects)
@@ -127,28 +127,28 @@ async def _measure_kernel(subject: Subject, *, swap: bool) -> None:
 async def _measure_download(ours: Subject) -> None:
     for way in ("direct", "bridge"):
         taken, growth_bytes = await _watching_memory(ours.server.pid, partial(ours.get[way], BIG_FILE))
-        ours.add(f"{way} download", DOWNLOAD_BYTES / 1e6 / taken)
+        ours.add(f"{way} download", len(CONTENT) / 1e6 / taken)
         ours.add(f"{way} growth", growth_bytes / 1e6)
 
 
 async def _download_refusal(upstream: Subject) -> str:
     try:
-        return f"{await upstream.get['bridge'](BIG_FILE)} bytes came"
+        return f"{len(await upstream.get['bridge'](BIG_FILE))} bytes came"
     except RuntimeError as refused:
         return str(refused)
 
 
-async def _watching_memory(pid: int, work: Callable[[], Awaitable[int]]) -> tuple[float, int]:
+async def _watching_memory(pid: int, work: Callable[[], Awaitable[bytes]]) -> tuple[float, int]:
     """How long it took, and how far the process's resident memory grew meanwhile."""
     process = psutil.Process(pid)
     before = peak = process.memory_info().rss
-    length = asyncio.ensure_future(work())
-    timed = asyncio.ensure_future(clients.seconds(lambda: length))
+    body = asyncio.ensure_future(work())
+    timed = asyncio.ensure_future(clients.seconds(lambda: body))
     while not timed.done():
         peak = max(peak, process.memory_info().rss)
         await asyncio.wait([timed], timeout=0.02)
-    if await length != DOWNLOAD_BYTES:
-        raise RuntimeError(f"{await length} bytes of {DOWNLOAD_BYTES} came")
+    if await body != CONTENT:
+        raise RuntimeError("what came is not what was sent")
     return await timed, peak - before
 
 

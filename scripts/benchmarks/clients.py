@@ -17,21 +17,18 @@ import pybase64
 
 LIMIT_S = 120.0
 
-Get = Callable[[str], Awaitable[int]]
+Get = Callable[[str], Awaitable[bytes]]
 
 
 @contextlib.asynccontextmanager
 async def direct(base: str, token: str) -> AsyncIterator[Get]:
-    """GETs over connections that are kept and reused; the answer's length in bytes."""
+    """GETs over connections that are kept and reused; the answer's body."""
     async with aiohttp.ClientSession(headers={"Authorization": f"token {token}"}, timeout=_limit()) as session:
 
-        async def get(path: str) -> int:
+        async def get(path: str) -> bytes:
             async with session.get(base + path) as answer:
                 answer.raise_for_status()
-                length = 0
-                async for chunk in answer.content.iter_chunked(64 * 1024):
-                    length += len(chunk)
-                return length
+                return await answer.read()
 
         yield get
 
@@ -48,11 +45,11 @@ async def bridged(base: str, token: str) -> AsyncIterator[Get]:
     ):
         reader = asyncio.create_task(_read(socket, waiting))
 
-        async def get(path: str) -> int:
+        async def get(path: str) -> bytes:
             message_id = uuid.uuid4().hex
             answer = waiting[message_id] = _Answer()
             await socket.send_str(json.dumps({"path": path, "method": "GET", "message_id": message_id}))
-            return await asyncio.wait_for(answer.length, LIMIT_S)
+            return await asyncio.wait_for(answer.body, LIMIT_S)
 
         try:
             yield get
@@ -62,15 +59,19 @@ async def bridged(base: str, token: str) -> AsyncIterator[Get]:
 
 class _Answer:
     def __init__(self) -> None:
-        self.length: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._received = 0
+        self.body: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._pieces: list[bytes] = []
 
     def add(self, piece: dict[str, Any]) -> None:
-        if piece.get("status", 200) != 200 and not self.length.done():
-            self.length.set_exception(RuntimeError(f"{piece['status']} {piece['statusText']}"))
-        self._received += len(pybase64.b64decode(piece.get("data", "")))
-        if piece["done"] and not self.length.done():
-            self.length.set_result(self._received)
+        if piece.get("status", 200) != 200:
+            self.fail(f"{piece['status']} {piece['statusText']}")
+        self._pieces.append(pybase64.b64decode(piece.get("data", "")))
+        if piece["done"] and not self.body.done():
+            self.body.set_result(b"".join(self._pieces))
+
+    def fail(self, why: str) -> None:
+        if not self.body.done():
+            self.body.set_exception(RuntimeError(why))
 
 
 async def _read(socket: aiohttp.ClientWebSocketResponse[bool], waiting: dict[str, _Answer]) -> None:
@@ -80,8 +81,7 @@ async def _read(socket: aiohttp.ClientWebSocketResponse[bool], waiting: dict[str
         if piece["done"]:
             del waiting[piece["message_id"]]
     for answer in waiting.values():
-        if not answer.length.done():
-            answer.length.set_exception(RuntimeError(f"the socket closed with {socket.close_code}"))
+        answer.fail(f"the socket closed with {socket.close_code}")
 
 
 @contextlib.asynccontextmanager

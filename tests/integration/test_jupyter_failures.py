@@ -160,9 +160,8 @@ def test_the_launcher_runs_on_python_38(machine: LocalMachine, tmp_path: Path) -
     (tmp_path / "bin" / "python3").symlink_to(PYENV / "3.8.18" / "bin" / "python3.8")
     machine.environ["PATH"] = os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent)])
     (tmp_path / "home" / "jupyter").mkdir()
-    python = str(Path(sys.executable).parent / "python3")
     server = jupyter.ensure(machine.run, WANTED, tell=lambda _: None, deadline=Deadline(60))
-    assert server.interpreter == python
+    assert Path(server.interpreter).parent == Path(sys.executable).parent
     assert jupyter.stop(machine.run, WANTED, deadline=Deadline(30)) == "stopped"
 
 
