@@ -6,7 +6,7 @@ import socket
 
 from .gcm import LARGEST_PACKET, LENGTH_BYTES, TAG_BYTES, Opener, packet_bytes
 
-_RAW_BYTES = 1 << 20
+_RAW_BYTES = 320 << 10  # more than the largest packet; what one turn takes is what a keystroke waits for
 _PLAIN_BYTES = 1 << 20
 
 
