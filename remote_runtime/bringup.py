@@ -64,6 +64,9 @@ class Held:
     def connections(self) -> Connections:
         return self.front.visitors.counted() if self.front else Connections()
 
+    def listens(self) -> bool:
+        return all(front.alive for front in self.fronts())
+
     def fronts(self) -> list[Front]:
         return [*self.extras, *([self.front] if self.front else [])]
 
@@ -130,8 +133,9 @@ def _owe_instance(story: Story, instance: Instance, undo: Undo) -> None:
 
 
 def _bind(story: Story, held: Held, undo: Undo) -> None:
-    if held.front is not None:
+    if held.front is not None and held.listens():
         return
+    held.close()
     wanted = story.profile.forward
     undo.add("", held.close)
     held.front = Front(ports.bind(wanted.local_port, story.remembered_port))

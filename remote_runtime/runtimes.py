@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import stat
@@ -16,6 +17,7 @@ from . import locks
 from .errors import LocalError
 from .model import Connections, Forward, Instance, Runtime, Secret, Server
 
+log = logging.getLogger(__name__)
 SCHEMA = 1
 
 
@@ -122,7 +124,11 @@ def remembered(state: StateDir, name: str) -> Remembered:
 
 
 def remember(state: StateDir, name: str, what: Remembered) -> None:
-    write_private(state.of(name, "port"), json.dumps(asdict(what)).encode())
+    """A convenience of the next `up`: a disk that is full only makes it forgetful."""
+    try:
+        write_private(state.of(name, "port"), json.dumps(asdict(what)).encode())
+    except OSError as error:
+        log.warning("what is to be remembered of %s could not be kept: %s", name, error)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -212,7 +212,7 @@ def _show(event: Message, name: str, view: View, channel: Channel) -> None:
 
 def _failure(event: Message, reason: RemoteRuntimeError | None) -> RemoteRuntimeError:
     error = from_dict(event["error"])
-    if reason is not None and error.code in ("interrupted", "deadline-passed"):
+    if reason is not None and (event.get("undone") or error.code in ("interrupted", "deadline-passed")):
         reason.why = "what it had started is undone" if event.get("undone") else error.why
         error = reason
     if event["remains"]:

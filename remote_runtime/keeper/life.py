@@ -136,6 +136,7 @@ class Keeper:
         runtime = self.record.runtime
         remembered = runtimes.Remembered(runtime.client_id, runtime.local_port)
         runtimes.remember(self.state, runtime.name, remembered)
+        self.remembered_port = runtime.local_port
         since = runtime.since if self._stands else now()
         self._stands, self._owed, self._owed_server = True, None, False
         self.record.update(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None)

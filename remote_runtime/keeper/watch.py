@@ -37,6 +37,8 @@ class Watch:
             return "reconnecting", session.why_closed if session else "there is no connection"
         if way is None or way.closed:
             return "reconnecting", "the tunnel ended"
+        if not self.held.listens():
+            return "reconnecting", "nobody listens on the local port any more"
         return None
 
     def wants_a_look(self) -> bool:
