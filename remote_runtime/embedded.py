@@ -22,7 +22,7 @@ from .waits import Deadline, wait_until
 LOCK = "machine.lock"  # in its directory, held while it runs
 LOCK_AT = 2**20
 EXTRA_MISSING = 4  # the exit code of ``python -m remote_runtime.demo`` without the extra
-EXTRA_HINT = "`pip install 'remote-runtime[demo]'`, or scripts/quickstart in a clone"
+EXTRA_HINT = "scripts/quickstart in a clone, or there `pip install '.[demo]'`"
 
 
 @dataclass(frozen=True)

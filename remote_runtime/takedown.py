@@ -104,6 +104,7 @@ class _TakeDown:
     def _end_server(self) -> ServerEnd:
         instance = self.runtime.instance
         keep = self.wish.keep_server or self.profile.on_down.server == "keep"
+        keep = keep and not (instance is not None and instance.kind == "demo")  # nothing outlives the demo machine
         if keep and self.runtime.server is not None and not self.runtime.unfinished:
             return "kept"
         if (

@@ -69,6 +69,8 @@ def down(
     if as_json:
         render.document({"stopped": stopped, **told(errors, as_json=True)})
         return worst(errors)
+    if not names:
+        render.say("No runtime is up.")
     if not quiet:
         for result in stopped:
             render.stopped(result)

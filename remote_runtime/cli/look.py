@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import click
@@ -18,7 +19,7 @@ def status(profile: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) 
     """What is up, and whether it is healthy. With names: 0 only if all of them are ready."""
     from ..commands.status import status as look
 
-    found = look([name_of(reference) for reference in profile], state())
+    found = look([name_of(reference) for reference in profile], state(), os.environ)
     if as_json:
         render.document({"runtimes": found})
     else:
@@ -33,7 +34,7 @@ def url(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
     """The URL of a runtime that is up, again."""
     from ..commands.status import url as look
 
-    found = look(name_of(profile), state())
+    found = look(name_of(profile), state(), os.environ)
     render.document({"name": name_of(profile), "url": found}) if as_json else render.answer(found)
 
 

@@ -14,6 +14,7 @@ from .. import control, runtimes
 from ..errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_code
 from ..model import Runtime
 from ..waits import Deadline
+from .status import check_name
 from .up import sole, wait_for_end
 from .view import View
 
@@ -38,6 +39,7 @@ def down(
     """An entry of ``stopped``; a runtime that is not up is down already. Raises ``LocalError`` ``busy`` when kernels
     are busy and nobody says yes, ``left-behind`` when something could not be taken away."""
     wish = {"op": "down", "keep_server": keep_server, "instance": instance, "purge": purge, "force": force}
+    check_name(name, state, environ)
     deadline = Deadline(WITHIN_S, called_off)
     with sole(state, name, deadline, view):
         stopped = None
@@ -105,6 +107,8 @@ def _without_keeper(
         runtimes.forget(state, name)
         return nothing
     stopped = _take_down(runtime, wish, state, environ, view)
+    if stopped["server"] == "kept" and not stopped["remains"]:
+        return stopped  # its file stays, so that the next `down` finds it
     if wish["force"] or not stopped["remains"]:
         for what in stopped["remains"]:
             view.note(name, f"forgotten: {what}")

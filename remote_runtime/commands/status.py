@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from .. import control, runtimes
-from ..errors import LocalError, RemoteRuntimeError
+from ..errors import LocalError, RemoteRuntimeError, UsageError
 from ..model import Runtime
 from ..report import as_document
 from ..waits import Deadline
@@ -14,9 +15,24 @@ from ..waits import Deadline
 ANSWER_S = 8.0
 
 
-def status(names: list[str], state: runtimes.StateDir) -> list[dict[str, Any]]:
-    """RUNTIME of each name, of all that there are when none is given."""
+def status(names: list[str], state: runtimes.StateDir, environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """RUNTIME of each name, of all that there are when none is given. Raises as ``check_name``."""
+    for name in names:
+        check_name(name, state, environ)
     return [look(state, name) for name in names or runtimes.names(state)]
+
+
+def check_name(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> None:
+    """Raises ``UsageError`` ``profile-not-found`` for a name that was never up here and that no profile has."""
+    if state.of(name, "json").exists() or state.of(name, "alive").exists():
+        return
+    from .. import profiles
+
+    try:
+        profiles.load(name, environ=environ)
+    except UsageError as error:
+        if error.code == "profile-not-found":
+            raise
 
 
 def look(state: runtimes.StateDir, name: str) -> dict[str, Any]:
@@ -35,8 +51,9 @@ def look(state: runtimes.StateDir, name: str) -> dict[str, Any]:
     return as_document(replace(known, state="down", why=_why_down(known), rtt_ms=None))
 
 
-def url(name: str, state: runtimes.StateDir) -> str:
-    """The URL, token included. Raises ``LocalError`` ``not-up`` when the runtime is not ready."""
+def url(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
+    """The URL, token included. Raises ``LocalError`` ``not-up`` when the runtime is not ready, or as ``check_name``."""
+    check_name(name, state, environ)
     runtime = look(state, name)
     if runtime["state"] != "ready":
         raise LocalError(

@@ -31,6 +31,7 @@ GLANCE_EVERY_S = 15.0
 REPAIR_S = 180.0
 LOG_S = 15.0
 RECONNECT_S = 15.0
+KEPT = "Jupyter keeps running on the machine: `up` takes it over again, `down` ends it"
 VERDICTS: dict[str, Verdict] = {
     "stranger-answered": "stranger",
     "ssh-unreachable": "reconnecting",
@@ -261,6 +262,8 @@ class Keeper:
         )
         if end.remains:
             self.record.update(state="down", why="; ".join(end.remains))
+        elif end.server == "kept":
+            self.record.update(state="down", why=KEPT)
         else:
             self.record.forget()
         taken = Interrupted("it was taken down").as_dict()

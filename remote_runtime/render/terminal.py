@@ -16,6 +16,7 @@ from . import LONGEST, say
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 PLAIN_SPINNER = "|/-\\"
+UNDOING = "Undoing"
 PLAIN_MARKS = {"ok": "+", "bad": "x", "note": "-"}
 
 
@@ -47,7 +48,7 @@ class Terminal:
 
     def step(self, name: str, text: str) -> None:
         with self._lock:
-            self._finish(name, "ok")
+            self._finish(name, "bad" if text.startswith(UNDOING) and not self._undoes(name) else "ok")
             self._lines[name] = _Line(clean_line(text, 300))
             if not self._animated:
                 self._say(name, text)
@@ -77,7 +78,7 @@ class Terminal:
     def failed(self, name: str) -> None:
         """What it was doing has failed; nothing happens when it was done already."""
         with self._lock:
-            self._finish(name, "bad")
+            self._finish(name, "ok" if self._undoes(name) else "bad")
             self._draw()
 
     def ask(self, name: str, prompt: str, *, secret: bool) -> str:
@@ -145,6 +146,9 @@ class Terminal:
 
             self._live = Live(self, console=Console(stderr=True), refresh_per_second=10, transient=True)
             self._live.start()
+
+    def _undoes(self, name: str) -> bool:
+        return name in self._lines and self._lines[name].step.startswith(UNDOING)
 
     def _finish(self, name: str, how: str) -> None:
         line = self._lines.pop(name, None)

@@ -44,6 +44,29 @@ def test_this_computer_is_a_runtime_without_ssh(world: World) -> None:
     assert world.running() == []
 
 
+def test_a_server_that_is_kept_is_not_forgotten(world: World) -> None:
+    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    url = world.up("here")
+    kernel = Page(url).start_kernel()
+    Page(url).run(kernel, "kept = 42")
+
+    assert world.run("down", "here", "--keep-server", "--json").document["stopped"][0]["server"] == "kept"
+    assert "keeps running" in world.look("here")["why"]
+    assert Page(world.up("here")).run(kernel, "print(kept)") == "42"
+    world.run("down", "here", "--keep-server")
+    assert world.run("down", "--all", "--json").document["stopped"][0]["server"] == "stopped"
+    assert world.running() == []
+
+
+def test_a_name_that_nobody_has_is_not_taken_down(world: World) -> None:
+    world.profile("training", "version: 1\ntarget: {kind: local}\n")
+    for command in (("down", "trainin"), ("status", "trainin"), ("url", "trainin")):
+        done = world.run(*command, "--json")
+        assert (done.code, done.error["code"]) == (2, "profile-not-found")
+        assert "training" in done.error["hint"]
+    assert world.run("down", "training").code == 0
+
+
 def test_an_alias_of_the_ssh_config_is_enough(world: World, box: Sshd) -> None:
     world.profile("gpu", "version: 1\ntarget: {kind: ssh, host: gpu}\n")
     a_cell_runs(world.up("gpu"))
