@@ -9,7 +9,7 @@ import click
 from .. import render
 from ..errors import UsageError
 from ..untrusted import clean, clean_line
-from .common import common, profile_names
+from .common import common, profile_names, told, worst
 
 LONGEST_PATH = 4096
 LONGEST_PROFILE = 1_000_000
@@ -61,7 +61,7 @@ def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> Non
 @click.argument("profile", nargs=-1, shell_complete=profile_names)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of profiles.")
 @common
-def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
+def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
     """Whether profiles can be used; every mistake with file, line and key."""
     import json
 
@@ -70,12 +70,23 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
 
     if schema:
         render.answer(json.dumps(describe(), indent=2))
-        return
+        return 0
     if not profile:
         raise UsageError("usage", "Name the profiles to check", "", "`remote-runtime profiles list` names them")
-    loaded = [load(reference) for reference in profile]
+    loaded, errors = [], {}
+    for reference in profile:
+        try:
+            loaded.append(load(reference))
+        except UsageError as error:
+            if len(profile) == 1:
+                raise
+            errors[reference] = error
     if as_json:
-        render.document({"profiles": [{"name": each.name, "path": str(each.path)} for each in loaded]})
-    elif not quiet:
-        for each in loaded:
+        good = [{"name": each.name, "path": str(each.path)} for each in loaded]
+        render.document({"profiles": good, **told(errors, as_json=True)})
+        return worst(errors)
+    for each in loaded:
+        if not quiet:
             render.answer(f"{clean_line(str(each.path), LONGEST_PATH)}: good")
+    told(errors, as_json=False)
+    return worst(errors)

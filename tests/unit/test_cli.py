@@ -206,3 +206,14 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def run(*arguments: str, python_options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *python_options, "-m", "remote_runtime", *arguments]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_checking_several_profiles_tells_of_each(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    bad, good = tmp_path / "bad.yaml", tmp_path / "good.yaml"
+    bad.write_text("version: 1\ntarget: {kind: nowhere}\n")
+    good.write_text("version: 1\ntarget: {kind: local}\n")
+    assert main(["profiles", "check", str(bad), str(good), "missing"]) == 2
+    shown = capsys.readouterr()
+    assert f"{good}: good" in shown.out
+    assert "profile-invalid" in shown.err
+    assert "profile-not-found" in shown.err
