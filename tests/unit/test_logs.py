@@ -70,13 +70,13 @@ def test_words_about_secrets_stay(text: str) -> None:
 def test_whatever_a_library_logs_the_file_is_private_and_without_secrets(tmp_path: Path, root: logging.Logger) -> None:
     path = tmp_path / "work.log"
     keep_log(path)
-    logging.getLogger("some.library").warning("asked %s", URL)
+    logging.getLogger("a.dependency").warning("asked %s", URL)
     try:
         raise ValueError(f"bad url {URL}")
     except ValueError:
         logging.getLogger("websockets").exception("failed")
     written = path.read_text()
-    assert "some.library: asked http://localhost:8888/?token=***" in written
+    assert "a.dependency: asked http://localhost:8888/?token=***" in written
     assert "ValueError: bad url" in written
     assert TOKEN not in written
     assert mode(path) == 0o600
