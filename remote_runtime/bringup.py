@@ -61,6 +61,15 @@ class Held:
             front.close()
         self.front, self.extras = None, []
 
+    def is_entered(self) -> bool:
+        return self.session is not None and not self.session.closed
+
+    def door(self, profile: Profile) -> health.Door:
+        """Where the page will knock. Raises ``ValueError`` before there is a server to lead to."""
+        if self.front is None or self.server is None:
+            raise ValueError("the path is checked last")
+        return door(self.front.port, self.server.token, profile, self.front)
+
     def connections(self) -> Connections:
         return self.front.visitors.counted() if self.front else Connections()
 
@@ -100,10 +109,12 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             stack.callback(held.let_go)
             stack.callback(undo.run)
             _take_on_debts(story, undo)
-            _bind(story, held, undo)
-            _enter(story, held, undo, deadline, start=start)
-            _serve(story, held, undo, deadline)
-            seen = _open(story, held, deadline)
+            bind(story, held, undo)
+            find(story, held, undo, deadline, start=start)
+            enter(story, held, deadline)
+            serve(story, held, undo, deadline)
+            lead(story, held, deadline)
+            seen = _check(story, held, deadline)
             stack.pop_all()
             return seen
     except RemoteRuntimeError as error:
@@ -132,7 +143,8 @@ def _owe_instance(story: Story, instance: Instance, undo: Undo) -> None:
     undo.add(f"putting {instance.name} back to {instance.started_from}", put_back, of=instance.id or instance.name)
 
 
-def _bind(story: Story, held: Held, undo: Undo) -> None:
+def bind(story: Story, held: Held, undo: Undo) -> None:
+    """The local ports. Raises ``LocalError`` ``port-in-use``."""
     if held.front is not None and held.listens():
         return
     held.close()
@@ -146,32 +158,41 @@ def _bind(story: Story, held: Held, undo: Undo) -> None:
     story.record(local_port=held.front.port)
 
 
-def _enter(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: bool) -> None:
-    if held.session is not None and not held.session.closed:
+def find(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: bool) -> None:
+    """The machine, running. Raises as ``Machines.find``."""
+    if held.instance is not None or held.is_entered():
         return
-    profile, machines, tell = story.profile, story.machines, story.tell
+    profile, machines = story.profile, story.machines
+    story.tell.step("Finding the machine")
+    if not machines.is_there(profile):
+        undo.add("", lambda: machines.release(profile, held.instance, Deadline(UNDO_S)))
+
+    def started(instance: Instance) -> None:
+        story.record(instance=instance)
+        _owe_instance(story, instance, undo)
+
+    within = deadline.shorter(profile.timeouts.instance_s)
+    found = machines.find(profile, start=start, tell=story.tell, deadline=within, started=started)
+    if story.owed is not None and story.owed.id == found.id and found.started_from is None:
+        found = replace(found, started_from=story.owed.started_from)
+    held.instance = found
+    story.record(instance=found)
+
+
+def enter(story: Story, held: Held, deadline: Deadline) -> None:
+    """The connection to the machine that was found. Raises as ``Machines.connect``."""
+    if held.is_entered():
+        return
     if held.instance is None:
-        tell.step("Finding the machine")
-        if not machines.is_there(profile):
-            undo.add("", lambda: machines.release(profile, held.instance, Deadline(UNDO_S)))
-
-        def started(instance: Instance) -> None:
-            story.record(instance=instance)
-            _owe_instance(story, instance, undo)
-
-        within = deadline.shorter(profile.timeouts.instance_s)
-        found = machines.find(profile, start=start, tell=tell, deadline=within, started=started)
-        if story.owed is not None and story.owed.id == found.id and found.started_from is None:
-            found = replace(found, started_from=story.owed.started_from)
-        held.instance = found
-        story.record(instance=found)
-    tell.step(f"Connecting to {held.instance.name}")
-    within = deadline.shorter(profile.timeouts.ssh_s)
-    held.session = machines.connect(profile, held.instance, ask=story.ask, tell=tell, deadline=within)
-    held.pulse = Pulse(held.session, profile.ssh.keepalive_s)
+        raise ValueError("the machine is found before it is entered")
+    story.tell.step(f"Connecting to {held.instance.name}")
+    within = deadline.shorter(story.profile.timeouts.ssh_s)
+    held.session = story.machines.connect(story.profile, held.instance, ask=story.ask, tell=story.tell, deadline=within)
+    held.pulse = Pulse(held.session, story.profile.ssh.keepalive_s)
 
 
-def _serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
+def serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
+    """Jupyter on the machine. Raises as ``jupyter.ensure``."""
     session, profile = held.session, story.profile
     if session is None:
         raise ValueError("there is no session to serve from")
@@ -194,7 +215,8 @@ def _serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
     story.record(server=server)
 
 
-def _open(story: Story, held: Held, deadline: Deadline) -> Health:
+def lead(story: Story, held: Held, deadline: Deadline) -> None:
+    """The local ports to the machine's. Raises as ``open_way``."""
     front, session, server = held.front, held.session, held.server
     if front is None or session is None or server is None or held.instance is None:
         raise ValueError("the tunnel is opened last")
@@ -207,10 +229,11 @@ def _open(story: Story, held: Held, deadline: Deadline) -> Health:
     for extra, at in zip(held.extras, story.profile.forward.extra, strict=True):
         extra.through(held.way.to(at.host, at.remote_port), None)
     story.record(forwards=_forwards(front, server, story.profile.forward.extra))
+
+
+def _check(story: Story, held: Held, deadline: Deadline) -> Health:
     story.tell.step("Checking the path as Colab will use it")
-    return health.wait_until_ready(
-        door(front.port, server.token, story.profile, front), deadline.shorter(story.profile.timeouts.ready_s)
-    )
+    return health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
 
 
 def door(port: int, token: Secret, profile: Profile, front: Front | None) -> health.Door:

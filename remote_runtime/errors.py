@@ -118,6 +118,7 @@ class HealthError(RemoteRuntimeError):
         "token-refused": "Jupyter refuses the token",
         "stranger-answered": "something answers that is not our server",
         "origin-refused": "Jupyter refuses Colab's origin, or accepts a foreign one",
+        "kernel-did-not-answer": "a kernel does not start, or runs no cell",
     }
 
 

@@ -80,6 +80,28 @@ def test_checking_leaves_no_kernel_and_no_session(jupyter: JupyterServer) -> Non
     assert len(health.kernels(door(jupyter), Deadline(20.0))) == before
 
 
+def test_a_cell_runs_in_a_kernel_of_its_own_that_is_gone_afterwards(jupyter: JupyterServer) -> None:
+    at, pages = door(jupyter), health.use(door(jupyter), Deadline(20.0)).page_requests
+    assert health.run_cell(at, Deadline(60.0)) > 0.0
+    assert health.kernels(at, Deadline(20.0)) == []
+    assert health.use(at, Deadline(20.0)).page_requests == pages, "our own check is no page's"
+
+
+def test_a_kernel_that_dies_is_told_and_leaves_nothing() -> None:
+    with jupyter_server(extra_config={"MultiKernelManager": {"default_kernel_name": "dead"}}) as server:
+        spec = server.home / "data" / "kernels" / "dead"
+        spec.mkdir(parents=True)
+        (spec / "kernel.json").write_text('{"argv": ["false"], "display_name": "dead", "language": "python"}')
+        with pytest.raises(HealthError) as caught:
+            health.run_cell(door(server), Deadline(3.0))
+        assert health.kernels(door(server), Deadline(20.0)) == []
+    assert caught.value.code == "kernel-did-not-answer"
+
+
+def test_a_page_of_another_network_is_let_in_too(jupyter: JupyterServer) -> None:
+    assert health.checks.preflight(door(jupyter), COLAB_ORIGIN, Deadline(20.0))
+
+
 def test_a_wrong_token_is_refused_before_it_is_sent(jupyter: JupyterServer) -> None:
     wrong = "cd" * 24
     assert fails(door(jupyter, token=Secret(wrong))).code == "stranger-answered"
@@ -261,7 +283,7 @@ def test_a_server_that_serves_any_page_is_refused(jupyter: JupyterServer, status
     with relay(jupyter, lambda asked: answer if asked.startswith(b"DELETE") else None) as at:
         error = fails(at)
     assert error.code == "origin-refused"
-    assert health.FOREIGN_ORIGIN in error.why
+    assert health.checks.FOREIGN_ORIGIN in error.why
 
 
 def test_a_server_that_drips_its_answer_is_bounded(jupyter: JupyterServer) -> None:

@@ -1,0 +1,82 @@
+"""Health: what a page of Colab would see through the forwarded port, asked the way the page asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import HealthError, Interrupted, RemoteRuntimeError
+from ..model import Health, Verdict
+from ..waits import Deadline
+from . import checks
+from .cell import run_cell
+from .door import Door, ask, knock
+
+__all__ = ["Door", "Use", "check", "checks", "glance", "kernels", "knock", "run_cell", "use", "wait_until_ready"]
+
+VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
+
+
+def wait_until_ready(door: Door, deadline: Deadline) -> Health:
+    """Check until everything holds. Raises the last ``HealthError``, or ``MachineError`` ``bridge-not-loaded``."""
+    while True:
+        try:
+            return check(door, deadline)
+        except HealthError as error:
+            if error.code != "not-answering" or deadline.passed():
+                raise
+        deadline.pause(0.25)
+
+
+def check(door: Door, deadline: Deadline) -> Health:
+    """The whole path once: proof, token, kernelspecs, CORS, a foreign origin, the bridge's WebSocket."""
+    rtt_ms = knock(door, deadline.shorter(10.0))
+    for origin in door.origins:
+        checks.token_and_cors(door, origin, deadline)
+        checks.preflight(door, origin, deadline)
+        checks.bridge(door, origin, deadline)
+    checks.foreign_origin(door, deadline)
+    return Health("ready", rtt_ms=rtt_ms)
+
+
+def glance(door: Door, deadline: Deadline) -> Health:
+    """The proof alone, as a value: cheap enough to repeat while the tunnel stands. Raises only ``Interrupted``."""
+    try:
+        return Health("ready", rtt_ms=knock(door, deadline))
+    except Interrupted:
+        raise
+    except RemoteRuntimeError as error:
+        return Health(VERDICTS.get(error.code, "unreachable"), str(error))
+
+
+@dataclass(frozen=True)
+class Use:
+    """What the bridge counts. ``page_requests``: requests of the door's origins since the server started."""
+
+    kernels: int
+    page_requests: int
+
+
+def use(door: Door, deadline: Deadline) -> Use:
+    """Raises ``HealthError``."""
+    knock(door, deadline)
+    answer = ask(door, "GET", "/api/remote-runtime", {}, deadline)
+    found = answer.document()
+    try:
+        counts = [found["requests"].get(origin, 0) for origin in door.origins]
+        return Use(len(found["kernels"]), sum(int(count) for count in counts))
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise HealthError(
+            "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"
+        ) from error
+
+
+def kernels(door: Door, deadline: Deadline) -> list[dict[str, Any]]:
+    """The server's kernels, each with ``execution_state``. Raises ``HealthError``."""
+    knock(door, deadline)
+    answer = ask(door, "GET", "/api/kernels", {}, deadline)
+    found = answer.document()
+    if answer.status != 200 or not isinstance(found, list):
+        raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {answer.status}")
+    return [kernel for kernel in found if isinstance(kernel, dict)]

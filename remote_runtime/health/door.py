@@ -1,0 +1,114 @@
+"""Where health knocks: who listens must prove itself, then requests are sent to it, each bounded in time and size."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import HealthError
+from ..model import Secret
+from ..tunnel.identity import prove
+from ..tunnel.pump import SocketStream
+from ..untrusted import clean_line
+from ..waits import Deadline
+
+LARGEST_ANSWER = 4 << 20
+# What the bridge does not count as a page's.
+OUR_OWN = {"X-Remote-Runtime": "check"}
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where to knock: a port of this machine, what it should know, and the origins it should serve. ``connect``: how
+    to get there in so many seconds, where somebody counts who comes; it raises ``OSError``."""
+
+    port: int
+    token: Secret
+    origins: tuple[str, ...]
+    connect: Callable[[float], socket.socket] | None = None
+
+    def open(self, timeout_s: float) -> socket.socket:
+        if self.connect is not None:
+            return self.connect(timeout_s)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
+
+
+def knock(door: Door, deadline: Deadline) -> float:
+    """Whoever listens must prove that it is our server. Returns the milliseconds it took. Raises as ``prove``."""
+    began = time.monotonic()
+    try:
+        connection = door.open(max(0.1, deadline.remaining_s()))
+    except OSError as error:
+        raise HealthError("not-answering", f"Nothing answers on local port {door.port}", str(error)) from error
+    with contextlib.closing(SocketStream(connection)) as stream:
+        prove(stream, door.token, deadline)
+    return (time.monotonic() - began) * 1000
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def document(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    def allows(self, origin: str) -> bool:
+        return self.headers.get("access-control-allow-origin") == origin
+
+
+def ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
+    deadline.check()
+    connection = http.client.HTTPConnection("localhost", door.port, timeout=max(0.1, deadline.remaining_s()))
+    try:
+        connection.sock = door.open(max(0.1, deadline.remaining_s()))
+        asked = f"{path}?token={quote(door.token.reveal())}"
+        connection.request(method, asked, headers={**OUR_OWN, **headers})
+        with _ended_at(deadline, connection.sock):
+            response = connection.getresponse()
+            body = response.read(LARGEST_ANSWER + 1)
+        if deadline.passed():
+            raise TimeoutError
+        if response.length:
+            raise http.client.IncompleteRead(body, response.length)
+        if len(body) > LARGEST_ANSWER:
+            raise HealthError("not-answering", "Jupyter's answer has no end", f"{method} {path}")
+        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+    except TimeoutError as error:
+        raise HealthError(
+            "not-answering", "Jupyter accepts connections and does not answer", f"{method} {path} timed out"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise HealthError(
+            "not-answering", "The connection to Jupyter broke", clean_line(f"{method} {path}: {error!r}", 200)
+        ) from error
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _ended_at(deadline: Deadline, connection: socket.socket) -> Iterator[None]:
+    """A socket's own limit begins anew with every byte: an answer that drips would never reach it."""
+
+    def end() -> None:
+        with contextlib.suppress(OSError):  # it was closed at the same moment
+            connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(deadline.remaining_s(), end)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
