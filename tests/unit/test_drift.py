@@ -18,16 +18,22 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SOURCES = sorted((ROOT / "remote_runtime").rglob("*.py"))
 
 
-def test_the_readmes_generated_parts_are_current() -> None:
+def test_the_generated_parts_of_the_documents_are_current() -> None:
     done = subprocess.run(
         [sys.executable, "scripts/readme", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_error_code_is_in_the_readmes_table_with_its_meaning() -> None:
-    for code, meaning in errors.CODES.items():
-        assert f"| `{code}` | {meaning} |" in README
+def test_every_error_code_is_in_the_catalogue_with_meaning_cause_and_cure() -> None:
+    catalogue = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    assert "(docs/errors.md)" in README
+    for code, entry in errors.CODES.items():
+        _, _, section = catalogue.partition(f"### `{code}`\n")
+        section, _, _ = section.partition("\n#")
+        assert entry.meaning[1:] in section
+        assert f"- Cause: {entry.cause}\n" in section
+        assert f"- Cure: {entry.cure}\n" in section
 
 
 def test_every_profile_key_is_in_the_readmes_table() -> None:

@@ -22,7 +22,17 @@ def test_every_code_survives_the_way_over_the_control_channel(code: str) -> None
 def test_a_code_belongs_to_one_class_and_is_kebab_case() -> None:
     assert sum(len(kind.codes) for kind in FAMILY) == len(CODES)
     assert [code for code in CODES if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)] == []
-    assert all(meaning and not meaning.endswith(".") for meaning in CODES.values())
+
+
+def test_the_catalogue_speaks_in_one_voice() -> None:
+    for code, entry in CODES.items():
+        assert entry.meaning, code
+        assert entry.meaning[-1].isalnum(), code
+        for sentence in (entry.cause, entry.cure):
+            assert sentence.endswith("."), code
+            assert sentence.count("`") % 2 == 0, code
+        text = " ".join([entry.meaning, entry.cause, entry.cure]).lower()
+        assert not {"please", "oops", "sorry", "unfortunately"} & set(re.findall(r"\w+", text)), code
 
 
 def test_the_family_is_drawn_as_it_is() -> None:

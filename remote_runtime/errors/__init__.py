@@ -1,0 +1,161 @@
+"""The error family: what a person or a script is told when something fails.
+
+Every error has a stable kebab-case ``code``, says ``what`` happened, ``why``, and (``hint``) what to do next.
+The modules beside this one are the catalogue: what each code means, where it comes from, and its cure.
+
+    RemoteRuntimeError              exit code
+    ├── UsageError                  2   the command line or the profile
+    ├── CloudError                  1   Compute Engine
+    ├── SshError                    1   reaching and entering the machine
+    ├── MachineError                1   Python, Jupyter and the bridge on the machine
+    ├── LocalError                  1   this computer: ports, keeper, state files
+    ├── HealthError                 1   the path from the browser to Jupyter
+    ├── DeadlinePassed              1   a wait that ended
+    ├── Bug                         3   ours
+    └── Interrupted                 130 Ctrl-C, a closed terminal, `down` during `up`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from .cloud import CLOUD
+from .entry import Entry
+from .here import HERE
+from .machine import MACHINE
+from .path import PATH
+from .ssh import SSH
+from .usage import BUG, DEADLINE, INTERRUPTED, USAGE
+
+__all__ = [
+    "CODES",
+    "FAMILY",
+    "Bug",
+    "CloudError",
+    "DeadlinePassed",
+    "Entry",
+    "HealthError",
+    "Interrupted",
+    "KeeperBug",
+    "LocalError",
+    "MachineError",
+    "RemoteRuntimeError",
+    "SshError",
+    "UsageError",
+    "from_code",
+    "from_dict",
+]
+
+
+class RemoteRuntimeError(Exception):
+    """An expected failure. Raises ``ValueError`` when ``code`` is not in the class's ``codes``.
+
+    The docstrings of its kinds are the headings of the catalogue."""
+
+    codes: ClassVar[Mapping[str, Entry]] = {}
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, code: str, what: str, why: str = "", hint: str = "") -> None:
+        if code not in self.codes:
+            raise ValueError(f"{code!r} is not a code of {type(self).__name__}")
+        super().__init__(what)
+        self.code = code
+        self.what = what
+        self.why = why
+        self.hint = hint
+        self.remains: tuple[str, ...] = ()  # what was done before it failed and could not be undone
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}" if self.why else self.what
+
+    def as_dict(self) -> dict[str, str]:
+        """``{"code", "what", "why", "hint"}``: the ``error`` of the JSON output and of the control channel."""
+        return {"code": self.code, "what": self.what, "why": self.why, "hint": self.hint}
+
+
+class UsageError(RemoteRuntimeError):
+    """The command line and the profile."""
+
+    exit_code = 2
+    codes = USAGE
+
+
+class CloudError(RemoteRuntimeError):
+    """Compute Engine."""
+
+    codes = CLOUD
+
+
+class SshError(RemoteRuntimeError):
+    """Reaching and entering the machine."""
+
+    codes = SSH
+
+
+class MachineError(RemoteRuntimeError):
+    """Python, Jupyter and the bridge on the machine."""
+
+    codes = MACHINE
+
+
+class LocalError(RemoteRuntimeError):
+    """This computer: ports, background processes, state files."""
+
+    codes = HERE
+
+
+class HealthError(RemoteRuntimeError):
+    """The path from the browser to Jupyter."""
+
+    codes = PATH
+
+
+class DeadlinePassed(RemoteRuntimeError):
+    """A wait that ended."""
+
+    codes = DEADLINE
+
+    def __init__(self, what: str, why: str = "", hint: str = "", code: str = "deadline-passed") -> None:
+        super().__init__(code, what, why, hint)
+
+
+class Bug(RemoteRuntimeError):
+    """Ours."""
+
+    exit_code = 3
+    codes = BUG
+
+
+class Interrupted(RemoteRuntimeError):
+    """Ctrl-C, a closed terminal, `down` during `up`."""
+
+    exit_code = 130
+    codes = INTERRUPTED
+
+    def __init__(self, what: str = "interrupted", why: str = "", hint: str = "", code: str = "interrupted") -> None:
+        super().__init__(code, what, why, hint)
+
+
+class KeeperBug(Exception):
+    """A bug of ours in a background process. Its text is the path of the log that has the traceback."""
+
+
+FAMILY: tuple[type[RemoteRuntimeError], ...] = (
+    UsageError, CloudError, SshError, MachineError, LocalError, HealthError, DeadlinePassed, Bug,
+    Interrupted,
+)  # fmt: skip
+CODES: Mapping[str, Entry] = {code: entry for kind in FAMILY for code, entry in kind.codes.items()}
+
+
+def from_code(code: str, what: str, why: str = "", hint: str = "") -> RemoteRuntimeError:
+    """The error of this code. Raises ``ValueError`` for a code that is not ours."""
+    for kind in FAMILY:
+        if code in kind.codes:
+            return kind(what=what, why=why, hint=hint, code=code)
+    raise ValueError(f"unknown error code {code!r}")
+
+
+def from_dict(error: Mapping[str, str]) -> RemoteRuntimeError:
+    """The error that ``as_dict`` described. Raises ``ValueError`` for a code that is not ours."""
+    return from_code(error["code"], error["what"], error.get("why", ""), error.get("hint", ""))

@@ -1,0 +1,58 @@
+"""Codes of Compute Engine."""
+
+from __future__ import annotations
+
+from .entry import Entry
+
+CLOUD = {
+    "no-credentials": Entry(
+        "no usable Google credentials",
+        "Nobody has signed in on this computer, the sign-in has expired, or no project is known.",
+        "`gcloud auth application-default login` signs in; `target.project` names the project.",
+    ),
+    "instance-not-found": Entry(
+        "the project has no such instance",
+        "The name, zone or project is mistyped, or the instance was deleted.",
+        "`gcloud compute instances list` shows what is there; then mend `target` in the profile.",
+    ),
+    "instance-ambiguous": Entry(
+        "several instances fit the profile",
+        "The name exists in several zones, or several instances have the labels.",
+        "Set `target.zone`, `target.instance` or more `target.labels`.",
+    ),
+    "instance-stopped": Entry(
+        "the instance is not running and the profile or the command does not start it",
+        "`target.start` is false, or a command that only looks met a stopped instance.",
+        "`remote-runtime up PROFILE` starts it where the profile says `target.start: true`.",
+    ),
+    "instance-not-startable": Entry(
+        "Compute Engine could not start the instance",
+        "The zone has no machine of that kind free, a disk is gone, or the instance stops right after its start.",
+        "Try later or in another zone; the reason that Compute Engine gives is in the message.",
+    ),
+    "no-address": Entry(
+        "the instance has no address of the kind the profile asks for",
+        "`target.connect` asks for an external or internal address that the instance does not have.",
+        "Change `target.connect`, or give the instance an address: `gcloud compute instances add-access-config`.",
+    ),
+    "permission-denied": Entry(
+        "these credentials may not do this",
+        "The account lacks the permission that the message names.",
+        "Ask the project's owner for a role that has it, such as `roles/compute.instanceAdmin.v1`.",
+    ),
+    "quota-exceeded": Entry(
+        "the project's quota does not allow this",
+        "The project uses as many CPUs, GPUs or addresses as it may.",
+        "Stop what is not needed, or ask for more on the Quotas page of the Google Cloud console.",
+    ),
+    "cloud-unreachable": Entry(
+        "the Compute Engine API does not answer",
+        "This computer is offline, a proxy stands between, or an endpoint override names a wrong address.",
+        "Check the network, `HTTPS_PROXY` and `CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE`.",
+    ),
+    "demo-failed": Entry(
+        "the demo machine could not be started",
+        "The packages of the `demo` extra are missing, or its process was ended.",
+        "`scripts/quickstart` installs what it needs; `remote-runtime down PROFILE` clears what is left of it.",
+    ),
+}

@@ -1,0 +1,15 @@
+"""What the catalogue says of one error code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``meaning`` completes "the code says that …". ``cause``: where it comes from. ``cure``: what to do, with the
+    command in backticks; PROFILE stands for the runtime's name, and it is the hint of an error that has none."""
+
+    meaning: str
+    cause: str
+    cure: str

@@ -1,0 +1,48 @@
+"""Codes of this computer: ports, background processes, state files."""
+
+from __future__ import annotations
+
+from .entry import Entry
+
+HERE = {
+    "port-in-use": Entry(
+        "the local port belongs to another program",
+        "A Jupyter server, another runtime or any program listens there, on 127.0.0.1 or on ::1.",
+        "`--port N` takes another one, `forward.local_port: auto` a free one.",
+    ),
+    "keeper-died": Entry(
+        "the background process ended unexpectedly",
+        "It was killed, the computer restarted, or it met a bug.",
+        "`remote-runtime up PROFILE` starts it again; `remote-runtime logs PROFILE` shows its last words.",
+    ),
+    "keeper-unresponsive": Entry(
+        "the background process does not answer",
+        "It is stopped, or the computer is very busy.",
+        "`remote-runtime down PROFILE --force` ends it.",
+    ),
+    "busy": Entry(
+        "another command is working on this runtime, or its kernels are busy",
+        "`up` or `down` of the same runtime is under way, or a cell is running.",
+        "Wait for it; `remote-runtime down PROFILE --force` does not.",
+    ),
+    "not-up": Entry(
+        "there is no such runtime",
+        "It was never brought up here, was taken down, or is not ready now.",
+        "`remote-runtime up PROFILE` brings it up.",
+    ),
+    "left-behind": Entry(
+        "`down` could not take everything away",
+        "The machine or the cloud could not be reached to stop what runs there.",
+        "`remote-runtime down PROFILE` tries again; `remote-runtime down PROFILE --force` forgets it.",
+    ),
+    "state-unreadable": Entry(
+        "a state file is damaged or from a newer version",
+        "The disk was full while it was written, or a newer remote-runtime wrote it.",
+        "`remote-runtime down PROFILE --force` ends its processes here and removes the file.",
+    ),
+    "state-dir-unusable": Entry(
+        "the state directory cannot be used",
+        "It belongs to another user, cannot be written, or the disk is full.",
+        "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own.",
+    ),
+}

@@ -1,0 +1,63 @@
+"""Codes of Python, Jupyter and the bridge on the machine."""
+
+from __future__ import annotations
+
+from .entry import Entry
+
+MACHINE = {
+    "python-missing": Entry(
+        "the machine has no usable Python",
+        "There is no Python 3.8 or newer on the PATH, or `jupyter.python` names a file that is not there.",
+        "Install Python on the machine, or name it: `jupyter.python`.",
+    ),
+    "jupyter-missing": Entry(
+        "no Jupyter on the machine, and the profile forbids installing one",
+        "`jupyter.install` is `never` or `jupyter.python` names an environment without jupyter_server and ipykernel.",
+        "Set `jupyter.install: auto`, or install jupyter_server and ipykernel in that environment.",
+    ),
+    "jupyter-install-failed": Entry(
+        "the private environment for Jupyter could not be made",
+        "The machine cannot reach the package index, or its Python cannot make environments.",
+        "The message has pip's last words; on Debian and Ubuntu `apt-get install python3-venv` may be all.",
+    ),
+    "jupyter-did-not-start": Entry(
+        "the Jupyter server died or did not answer in time",
+        "An option in `jupyter.args` is wrong, the port on the machine is taken, or an extension fails.",
+        "The end of the server's log is in the message; mend what it names.",
+    ),
+    "bridge-not-loaded": Entry(
+        "Jupyter answers, but without the bridge",
+        "The server's configuration switches the extension off, or it failed while loading.",
+        "`remote-runtime logs PROFILE --server` shows why it was not loaded.",
+    ),
+    "jupyter-did-not-stop": Entry(
+        "processes of the Jupyter server could not be ended",
+        "A kernel waits in the kernel of the operating system, for a disk or a GPU.",
+        "`remote-runtime ssh PROFILE` and look with `ps`; `remote-runtime down PROFILE` tries again.",
+    ),
+    "disk-full": Entry(
+        "the machine's disk is full",
+        "There is no space for the server's files or its log.",
+        "`remote-runtime ssh PROFILE -- df -h` shows what is full; make room there.",
+    ),
+    "environment-read-only": Entry(
+        "the environment's folders cannot be written",
+        "`bridge enable` was asked to write into an environment that belongs to somebody else.",
+        "`remote-runtime bridge enable --python PATH` takes another environment.",
+    ),
+    "folder-unusable": Entry(
+        "our folder on the machine cannot be made or written",
+        "`~/.local/share/remote-runtime` belongs to somebody else, or the home folder is read-only.",
+        "`remote-runtime ssh PROFILE -- ls -ld ~/.local/share/remote-runtime` shows whose it is.",
+    ),
+    "machine-busy": Entry(
+        "another remote-runtime works on this server on the machine",
+        "Two commands start or stop the same server at the same time.",
+        "Wait until the other one is done, then try again.",
+    ),
+    "machine-answer-invalid": Entry(
+        "the machine's answer is not what our launcher sends",
+        "Login files print without end, the Python there is broken, or the connection was cut in the middle.",
+        "`remote-runtime ssh PROFILE -- python3 --version` shows what the machine prints.",
+    ),
+}

@@ -1,0 +1,58 @@
+"""Codes of reaching and entering the machine."""
+
+from __future__ import annotations
+
+from .entry import Entry
+
+SSH = {
+    "ssh-unreachable": Entry(
+        "nothing answers at the machine's SSH port",
+        "The machine is off or still booting, its address has changed, or a firewall drops the connection.",
+        "`remote-runtime logs PROFILE` shows what was tried.",
+    ),
+    "ssh-refused": Entry(
+        "the machine's SSH server refuses the connection or the command",
+        "Too many connections at once, a login shell that ends at once, or a server that forbids forwarding.",
+        "`remote-runtime ssh PROFILE` shows what it says; its sshd_config must say `AllowTcpForwarding yes`.",
+    ),
+    "ssh-config-unsupported": Entry(
+        "~/.ssh/config asks for something that is not supported",
+        "An option cannot be honoured, and without it the connection would go elsewhere.",
+        "Say it in the profile instead: `target.host`, `target.port`, `target.jump`, `ssh.user`, `ssh.identity_file`.",
+    ),
+    "host-key-unknown": Entry(
+        "the machine's host key cannot be verified",
+        "The machine was never connected to from here, and it publishes no host keys.",
+        "Compare the fingerprint in the message on the machine, then set `ssh.host_key: accept-new`.",
+    ),
+    "host-key-changed": Entry(
+        "the machine shows another host key than the one we know",
+        "The machine was made anew under the same name, or somebody is in between.",
+        "If you know that it was made anew: `remote-runtime host-key forget PROFILE`.",
+    ),
+    "no-usable-key": Entry(
+        "the machine accepts none of the keys",
+        "The login name is wrong, or the machine does not know your key.",
+        "Set `ssh.user` and `ssh.identity_file`; `gcloud compute ssh INSTANCE` puts a key on a VM.",
+    ),
+    "passphrase-needed": Entry(
+        "a key is encrypted and nobody is there to unlock it",
+        "The background process asks through `up`, and no terminal was there to ask on.",
+        "Run `remote-runtime up PROFILE` in a terminal, or `ssh-add` the key to an agent first.",
+    ),
+    "two-factor-needed": Entry(
+        "the machine wants a second factor and nobody is there to give it",
+        "The server asks for a code with every login, the reconnects of the background process included.",
+        "Run `remote-runtime up PROFILE` in a terminal and type the code.",
+    ),
+    "iap-refused": Entry(
+        "Identity-Aware Proxy refuses the connection",
+        "The account lacks `iap.tunnelInstances.accessViaIAP`, or the organisation's policy forbids it.",
+        "Ask the project's owner for the role `roles/iap.tunnelResourceAccessor`.",
+    ),
+    "iap-backend-unreachable": Entry(
+        "Identity-Aware Proxy cannot reach the machine",
+        "No firewall rule lets 35.235.240.0/20 in to the SSH port, or the SSH server is not up yet.",
+        "`remote-runtime logs PROFILE` shows what was tried.",
+    ),
+}

@@ -1,0 +1,45 @@
+"""Codes of the command line and of profiles."""
+
+from __future__ import annotations
+
+from .entry import Entry
+
+USAGE = {
+    "usage": Entry(
+        "the command line cannot be understood",
+        "An option or argument is missing, unknown, or excludes another one.",
+        "`remote-runtime --help`, or `--help` after the command, shows what is allowed.",
+    ),
+    "profile-not-found": Entry(
+        "no profile has this name",
+        "The name is mistyped, or the file is in a folder that is not searched.",
+        "`remote-runtime profiles list` shows the names and where they come from; a path to the file works too.",
+    ),
+    "profile-invalid": Entry(
+        "the profile has mistakes; all are listed with file, line and key",
+        "A key is unknown, misplaced or has a value that is not allowed, or the file is not YAML.",
+        "Mend what is listed, then `remote-runtime profiles check PROFILE`; `remote-runtime profiles show example` has "
+        "every key.",
+    ),
+}
+BUG = {
+    "bug": Entry(
+        "a bug of remote-runtime; its log has the details",
+        "Something happened that nobody thought of.",
+        "Report it with the end of the log that is named.",
+    ),
+}
+DEADLINE = {
+    "deadline-passed": Entry(
+        "a wait was longer than its limit",
+        "The step took longer than `timeouts` in the profile or `--timeout` allow.",
+        "`--timeout SECONDS` or `timeouts` in the profile give more time.",
+    ),
+}
+INTERRUPTED = {
+    "interrupted": Entry(
+        "the command was interrupted",
+        "Ctrl-C, a closed terminal, or a `down` while `up` was at work. What `up` had started is undone.",
+        "`remote-runtime up PROFILE` begins again.",
+    ),
+}
