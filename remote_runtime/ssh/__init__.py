@@ -5,13 +5,14 @@ Importing this package is cheap: paramiko (0.1 s) is loaded by what needs it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model import Ask, Instance, SshSettings, Tell
 from ..waits import Deadline
 from .config import resolve
+from .key_files import parse_public
 from .keys import Keys
 from .pins import forget_pins, show_pins
 
@@ -32,20 +33,22 @@ def connect(
     deadline: Deadline,
     environ: Mapping[str, str],
     keys: Keys | None = None,
+    wanted: Sequence[str] = (),
     key_just_added: bool = False,
 ) -> Session:
     """Enter the machine: one login, its host key verified first.
 
     ``pins``: our known_hosts file, made when first needed. ``keys``: what was unlocked before, for a reconnect
     without a question. A machine that we started (``started_from``) is waited for until the deadline; ``ssh-refused``
-    and a refused connection of others is tried three times. ``key_just_added``: a refused key is tried again until
-    the deadline, because the machine learns of it late.
+    and a refused connection of others is tried three times. ``wanted``: ``TYPE BASE64`` of the keys that the machine is
+    known to accept, which are offered first. ``key_just_added``: only those are offered, again and again until the
+    deadline, because the machine learns of them late.
 
     Raises ``SshError`` (every code of it), ``Interrupted``.
     """
     from .connecting import Entry, enter
 
-    entry = Entry(pins, keys or Keys(), ask, tell, environ)
+    entry = Entry(pins, keys or Keys(), ask, tell, environ, tuple(parse_public(line) for line in wanted))
     return enter(instance, settings, entry, deadline, key_just_added=key_just_added)
 
 

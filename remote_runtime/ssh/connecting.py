@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +17,10 @@ from ..untrusted import clean_line
 from ..waits import Deadline
 from .config import parse_hop, resolve
 from .dialing import NoAnswer, open_proxy, open_socket
-from .keys import Keys
+from .keys import Candidate, Keys
 from .known_hosts import HostKey
 from .link import Link
-from .login import log_in
+from .login import FewTries, log_in
 from .pins import HostKeys
 from .places import home_of
 from .session import Session
@@ -30,17 +30,20 @@ _PAUSE_S = 1.0
 _BRIEF_TRIES = 3
 _BRIEF_PAUSE_S = 0.3
 _DEEPEST_JUMP = 8
+# sshd allows six tries a connection (MaxAuthTries), and newer ones shut out who comes back too often.
+_MOST_CONNECTIONS = 4
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What every connection of one run shares."""
+    """What every connection of one run shares. ``wanted``: public halves of the keys that the machine knows."""
 
     pins: Path
     keys: Keys
     ask: Ask
     tell: Tell
     environ: Mapping[str, str]
+    wanted: tuple[bytes, ...] = ()
 
 
 def enter(
@@ -52,9 +55,11 @@ def enter(
     while True:
         tries += 1
         try:
-            return _attempt(instance, settings, entry, deadline, depth)
+            return _attempt_all_keys(instance, settings, entry, deadline, depth, only_wanted=key_just_added)
         except _NotYet as problem:
-            patient = instance.started_from is not None or (key_just_added and problem.trouble == "no key")
+            patient = instance.started_from is not None
+            if problem.trouble == "no key":  # a machine that boots learns late of the keys that are meant for it
+                patient = key_just_added or (patient and bool(entry.wanted))
             brief = problem.trouble in ("refused", "hung up") and tries < _BRIEF_TRIES
             if deadline.passed() or not (patient or brief):
                 raise problem.error from problem
@@ -75,7 +80,32 @@ class _NotYet(Exception):
         self.error = error
 
 
-def _attempt(instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, depth: int) -> Session:
+def _attempt_all_keys(
+    instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, depth: int, *, only_wanted: bool
+) -> Session:
+    candidates = entry.keys.candidates(settings, entry.environ, entry.wanted)
+    if only_wanted:
+        candidates = [candidate for candidate in candidates if candidate.blob in entry.wanted]
+    refused: set[tuple[str, bytes]] = set()
+    for connection in range(1, _MOST_CONNECTIONS + 1):
+        before = len(refused)
+        try:
+            return _attempt(instance, settings, entry, deadline, depth, candidates, refused)
+        except FewTries as error:
+            if connection == _MOST_CONNECTIONS or len(refused) == before:
+                raise _NotYet("no key", "it accepts only few tries", error) from error
+    raise ValueError("there is at least one connection")
+
+
+def _attempt(
+    instance: Instance,
+    settings: SshSettings,
+    entry: Entry,
+    deadline: Deadline,
+    depth: int,
+    candidates: Sequence[Candidate],
+    refused: set[tuple[str, bytes]],
+) -> Session:
     with ExitStack() as undo:
         sock = _reach(instance, settings, entry, deadline, depth, undo)
         host_keys = HostKeys(instance, settings, pins=entry.pins, home=home_of(entry.environ))
@@ -84,7 +114,7 @@ def _attempt(instance: Instance, settings: SshSettings, entry: Entry, deadline: 
         _negotiate(link, instance, deadline)
         shown = HostKey(link.host_key.get_name(), link.host_key.get_base64())
         host_keys.check(shown, entry.tell)
-        key = _log_in(link, instance, settings, entry, deadline)
+        key = _log_in(link, instance, settings, entry, deadline, candidates, refused)
         release = undo.pop_all().close
         return Session(link, user=_user(settings), host_key=shown, key=key, release=release)
 
@@ -117,7 +147,7 @@ def _through(
     user, host, port = parse_hop(last)
     wanted = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
     hop, hop_settings = resolve(SshTarget(host, port, tuple(before)), wanted, environ=entry.environ)
-    session = enter(hop, hop_settings, entry, deadline, key_just_added=False, depth=depth + 1)
+    session = enter(hop, hop_settings, replace(entry, wanted=()), deadline, key_just_added=False, depth=depth + 1)
     undo.callback(session.close)
     try:
         return session.open_hop(instance.address, instance.port, deadline)
@@ -147,11 +177,19 @@ def _negotiate(link: Link, instance: Instance, deadline: Deadline) -> None:
 
 
 def _log_in(
-    link: Link, instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline
+    link: Link,
+    instance: Instance,
+    settings: SshSettings,
+    entry: Entry,
+    deadline: Deadline,
+    candidates: Sequence[Candidate],
+    refused: set[tuple[str, bytes]],
 ) -> paramiko.PKey | None:
-    candidates = entry.keys.candidates(settings, entry.environ)
+    user = _user(settings)
     try:
-        return log_in(link, _user(settings), candidates, keys=entry.keys, ask=entry.ask, deadline=deadline)
+        return log_in(link, user, candidates, refused=refused, keys=entry.keys, ask=entry.ask, deadline=deadline)
+    except FewTries:
+        raise
     except DeadlinePassed as error:
         where = f"{instance.address}:{instance.port}"
         raise SshError("ssh-unreachable", f"The login at {where} does not end", error.what) from error

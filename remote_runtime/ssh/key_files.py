@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import contextlib
+import copy
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ _LARGEST_KEY_FILE = 1 << 20
 
 
 def load_key(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["locked", "unusable"]:
+    """Without its certificate: ``certified`` adds that."""
     import paramiko
 
     kinds: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
@@ -25,12 +26,28 @@ def load_key(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["loc
             return "locked"
         except Exception:  # noqa: BLE001, S112  # cryptography raises many kinds for a file of another type
             continue
-        certificate = path.with_name(path.name + "-cert.pub")
-        if certificate.is_file():
-            with contextlib.suppress(ValueError, OSError, paramiko.SSHException):
-                key.load_certificate(str(certificate))
         return key
     return "unusable"
+
+
+def certificate_of(path: Path) -> bytes:
+    """OpenSSH's certificate beside a key (``KEY-cert.pub``), empty if there is none."""
+    text = read_key_file(path.with_name(path.name + "-cert.pub"))
+    return parse_public(text) if "-cert-v01@openssh.com " in text else b""
+
+
+def certified(key: paramiko.PKey, certificate: bytes) -> paramiko.PKey:
+    """``key``, shown as ``certificate``. The key alone may still be what a machine accepts, so it stays as it is."""
+    shown = copy.copy(key)
+    certify(shown, certificate)
+    return shown
+
+
+def certify(key: paramiko.PKey, certificate: bytes) -> None:
+    import paramiko
+    from paramiko.pkey import PublicBlob
+
+    key.public_blob = PublicBlob(paramiko.Message(certificate).get_text(), certificate)
 
 
 def read_key_file(path: Path) -> str:

@@ -81,6 +81,12 @@ def parse_keys(lines: Iterable[str]) -> list[HostKey]:
     return keys
 
 
+def as_line(blob: bytes) -> str:
+    """``TYPE BASE64`` of a public key, which begins with its type (RFC 4253 6.6)."""
+    size = int.from_bytes(blob[:4], "big")
+    return f"{blob[4 : 4 + size].decode('ascii', 'replace')} {base64.b64encode(blob).decode()}"
+
+
 def _matches(names: str, name: str) -> bool:
     """The comma-separated patterns or the hashed name of an entry; a negated match wins."""
     if names.startswith("|1|"):

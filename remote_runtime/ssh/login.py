@@ -17,23 +17,37 @@ from .link import Link
 _CODE_TRIES = 3
 
 
+class FewTries(SshError):
+    """``no-usable-key``: the server hung up before every key was tried. Others may be tried on a new connection."""
+
+
 def log_in(
-    link: Link, user: str, candidates: Sequence[Candidate], *, keys: Keys, ask: Ask, deadline: Deadline
+    link: Link,
+    user: str,
+    candidates: Sequence[Candidate],
+    *,
+    refused: set[tuple[str, bytes]],
+    keys: Keys,
+    ask: Ask,
+    deadline: Deadline,
 ) -> paramiko.PKey | None:
     """The key that was accepted, None if the machine wanted none. One login at most.
 
-    Raises ``SshError`` ``no-usable-key``, ``passphrase-needed``, ``two-factor-needed``, ``ssh-unreachable`` (the
-    link died), ``DeadlinePassed``, ``Interrupted``.
+    ``refused``: ``id`` of each that this server has refused before, which is not tried again; more are added.
+
+    Raises ``FewTries``, ``SshError`` ``no-usable-key``, ``passphrase-needed``, ``two-factor-needed``,
+    ``ssh-unreachable`` (the link died), ``DeadlinePassed``, ``Interrupted``.
     """
     talk = Conversation(link, user, deadline)
     answer = talk.begin() if candidates else talk.try_nothing()
-    tried: list[str] = []
+    left = [candidate for candidate in candidates if candidate.id not in refused]
+    tried: list[tuple[str, bytes]] = []
     try:
-        for candidate in candidates:
+        for candidate in left:
             if answer.kind == "accepted" or "publickey" not in answer.methods:
                 break
-            if candidate.key is None and candidate.blob and not talk.would_accept(candidate.blob):
-                tried.append(candidate.label)
+            tried.append(candidate.id)
+            if candidate.key is None and candidate.shown and not talk.would_accept(candidate.shown):
                 continue
             key = candidate.key or keys.unlock(candidate, ask)
             talk.be_patient()
@@ -44,14 +58,15 @@ def log_in(
                 "keyboard-interactive" in answer.methods or "publickey" not in answer.methods
             ):
                 return _second_factor(talk, answer, key, ask)
-            tried.append(candidate.label)
     except SshError as error:
         if error.code == "ssh-unreachable" and "too many authentication failures" in error.why.lower():
-            raise _too_many(user, tried) from error
+            refused.update(tried)
+            raise _too_many(user, [label for label, _ in sorted(refused)]) from error
         raise
     if answer.kind == "accepted":
         return None
-    raise _refused(user, tried, answer)
+    refused.update(tried)
+    raise _refused(user, [each.label for each in candidates if each.id in refused], answer)
 
 
 def _second_factor(talk: Conversation, answer: Answer, key: paramiko.PKey, ask: Ask) -> paramiko.PKey:
@@ -75,10 +90,10 @@ def _reply(answer: Answer, prompt: str, *, secret: bool, ask: Ask) -> str:
     return ask(f"{told} {text}" if told else text, secret=secret, code="two-factor-needed")
 
 
-def _too_many(user: str, tried: Sequence[str]) -> SshError:
+def _too_many(user: str, tried: Sequence[str]) -> FewTries:
     why = f"as {user} it refused {', '.join(tried)} and closed the connection before the other keys could be tried"
     hint = "name the right key in `ssh.identity_file` and set `IdentitiesOnly yes` in ~/.ssh/config"
-    return SshError("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
+    return FewTries("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
 
 
 def _refused(user: str, tried: Sequence[str], answer: Answer) -> SshError:

@@ -6,9 +6,11 @@ import os
 import re
 import signal
 import socket
+import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from paramiko.server import InteractiveQuery
 
 from remote_runtime import ssh
 from remote_runtime.errors import SshError
-from remote_runtime.model import Instance
+from remote_runtime.model import Instance, SshSettings
 from tests.support.entering import Person, Visitor
 from tests.support.sshd import Sshd, make_key, running_sshd, wait_for
 
@@ -120,6 +122,70 @@ def test_every_usual_kind_of_key_works(server: Sshd, visitor: Visitor, kind: str
     visitor.enter(identity_file=None).close()
 
 
+class Authority:
+    """Signs users' keys; a server trusts its ``config``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "authority"
+        make_key(self._path)
+        self.config = [f"TrustedUserCAKeys {self._path}.pub"]
+
+    def sign(self, path: Path, user: str, validity: str = "+1h") -> None:
+        """``path-cert.pub``."""
+        words = ["ssh-keygen", "-q", "-s", str(self._path), "-I", "me", "-n", user, "-V", validity, f"{path}.pub"]
+        subprocess.run(words, check=True, capture_output=True)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def certifying(authority: Authority, tmp_path: Path) -> Iterator[Visitor]:
+    """A visitor of a server that trusts ``authority`` and knows no key."""
+    with running_sshd(tmp_path, config=authority.config) as server:
+        yield Visitor(server, tmp_path / "visitor")
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_a_certificate_beside_a_key_lets_us_in(certifying: Visitor, authority: Authority, kind: str) -> None:
+    path = certifying.home / ".ssh" / f"id_{kind}"
+    make_key(path, kind)
+    authority.sign(path, str(certifying.settings.user))
+    certifying.enter(identity_file=None).close()
+
+
+def test_a_locked_key_with_a_certificate_is_asked_for_once(certifying: Visitor, authority: Authority) -> None:
+    path = certifying.home / "work"
+    make_key(path, passphrase="secret")
+    authority.sign(path, str(certifying.settings.user))
+    certifying.person = Person(["secret"])
+    certifying.enter(identity_file=str(path)).close()
+    certifying.enter(identity_file=str(path)).close()
+    assert len(certifying.person.asked) == 1
+
+
+def test_an_expired_certificate_does_not_hide_its_key(server: Sshd, visitor: Visitor, authority: Authority) -> None:
+    path = visitor.home / "work"
+    locked_key(server, path, "")
+    authority.sign(path, server.user, "-2h:-1h")
+    visitor.enter(identity_file=str(path)).close()
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+def test_the_agents_certificate_lets_us_in(
+    certifying: Visitor, authority: Authority, agent: dict[str, str], tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "in agent"
+    make_key(path, kind)
+    authority.sign(path, str(certifying.settings.user))
+    subprocess.run(["ssh-add", "-q", str(path)], env=agent, check=True, capture_output=True)
+    certifying.environ = {**certifying.environ, "SSH_AUTH_SOCK": agent["SSH_AUTH_SOCK"]}
+    certifying.enter(identity_file=None).close()
+    certifying.keys.close()
+
+
 def test_the_agents_key_lets_us_in_without_a_file(
     server: Sshd, visitor: Visitor, agent: dict[str, str], tmp_path: Path
 ) -> None:
@@ -146,18 +212,58 @@ def test_the_agents_copy_of_a_locked_file_is_used_without_a_question(
     visitor.keys.close()
 
 
+def fill(agent: dict[str, str], folder: Path, count: int) -> None:
+    """The agent holds ``count`` keys that no machine knows."""
+    for number in range(count):
+        make_key(folder / f"extra{number}")
+        subprocess.run(["ssh-add", "-q", str(folder / f"extra{number}")], env=agent, check=True, capture_output=True)
+
+
+def test_keys_beyond_the_servers_tries_are_tried_on_another_connection(
+    server: Sshd, visitor: Visitor, agent: dict[str, str], tmp_path: Path
+) -> None:
+    fill(agent, tmp_path, 7)
+    before = server.log().count("Too many authentication failures") + server.log().count("maximum authentication")
+    visitor.enter().close()
+    assert server.log().count("maximum authentication") > before
+    visitor.keys.close()
+
+
 def test_with_identities_only_the_agents_other_keys_are_not_offered(
     server: Sshd, visitor: Visitor, agent: dict[str, str], tmp_path: Path
 ) -> None:
-    for number in range(7):
-        make_key(tmp_path / f"extra{number}")
-        subprocess.run(["ssh-add", "-q", str(tmp_path / f"extra{number}")], env=agent, check=True, capture_output=True)
-    error = refused(visitor)
+    fill(agent, tmp_path, 7)
+    before = len(server.log())
+    visitor.enter(identities_only=True).close()
+    assert "Failed publickey" not in server.log()[before:]
+    visitor.keys.close()
+
+
+def test_the_key_that_the_machine_is_known_to_accept_is_offered_first(
+    server: Sshd, visitor: Visitor, agent: dict[str, str], tmp_path: Path
+) -> None:
+    fill(agent, tmp_path, 7)
+    path = locked_key(server, tmp_path / "known", "")
+    subprocess.run(["ssh-add", "-q", path], env=agent, check=True, capture_output=True)
+    before = len(server.log())
+    visitor.enter(identity_file=None, wanted=public(path)).close()
+    assert "Failed publickey" not in server.log()[before:]
+    visitor.keys.close()
+
+
+def test_more_keys_than_a_server_may_be_asked_about_end_with_what_to_do(
+    server: Sshd, visitor: Visitor, agent: dict[str, str], tmp_path: Path
+) -> None:
+    fill(agent, tmp_path, 26)
+    error = refused(visitor, identity_file=None)
     assert error.code == "no-usable-key"
     assert "few tries" in error.what
     assert "IdentitiesOnly" in error.hint
-    visitor.enter(identities_only=True).close()
     visitor.keys.close()
+
+
+def public(path: str) -> tuple[str, ...]:
+    return (" ".join(Path(path + ".pub").read_text().split()[:2]),)
 
 
 def test_a_public_key_file_selects_the_agents_key(
@@ -226,7 +332,8 @@ def test_passwords_are_not_supported_and_that_is_said(tmp_path: Path) -> None:
 def test_a_key_added_a_moment_ago_is_tried_until_the_machine_knows_it(server: Sshd, visitor: Visitor) -> None:
     make_key(visitor.home / "new")
     threading.Timer(0.5, lambda: server.authorize((visitor.home / "new.pub").read_text())).start()
-    visitor.enter(identity_file=str(visitor.home / "new"), key_just_added=True).close()
+    path = str(visitor.home / "new")
+    visitor.enter(identity_file=path, wanted=public(path), key_just_added=True).close()
     assert any("does not know our key" in line for line in visitor.person.told)
 
 
@@ -289,6 +396,56 @@ class _TwoFactors(paramiko.ServerInterface):
 
     def check_auth_interactive_response(self, responses: list[str]) -> int | InteractiveQuery:
         return AUTH_SUCCESSFUL if responses == ["123456"] else AUTH_FAILED
+
+
+def test_gclouds_key_is_made_where_it_is_missing_as_openssh_and_gcloud_read_it(visitor: Visitor) -> None:
+    path = visitor.home / ".ssh" / "google_compute_engine"
+    added = visitor.keys.to_add(SshSettings(), visitor.environ, visitor.person.tell)
+    assert any("google_compute_engine" in line for line in visitor.person.told)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    derived = subprocess.run(["ssh-keygen", "-y", "-f", str(path)], check=True, capture_output=True, text=True).stdout
+    assert derived.split()[:2] == added.split()
+    assert path.with_name(path.name + ".pub").read_text().split()[:2] == added.split()
+    assert {each.name for each in path.parent.iterdir()} == {"google_compute_engine", "google_compute_engine.pub"}
+
+
+def test_gclouds_key_stays_as_it_is_and_gets_its_public_half_back(visitor: Visitor) -> None:
+    path = visitor.home / ".ssh" / "google_compute_engine"
+    make_key(path, "rsa")
+    public_path = path.with_name(path.name + ".pub")
+    before, was = path.read_bytes(), public_path.read_text().split()[:2]
+    public_path.unlink()
+    added = visitor.keys.to_add(SshSettings(), visitor.environ, visitor.person.tell)
+    assert (path.read_bytes(), public_path.read_text().split()[:2]) == (before, was)
+    assert added.split() == was
+    assert not visitor.person.told
+
+
+def test_two_that_make_gclouds_key_at_once_agree_on_one(visitor: Visitor) -> None:
+    def make() -> str:
+        return ssh.Keys().to_add(SshSettings(), visitor.environ, lambda text: None)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: make(), range(8)))) == 1
+
+
+def test_the_profiles_key_is_the_one_to_add_even_if_it_is_locked(visitor: Visitor) -> None:
+    path = visitor.home / "work"
+    make_key(path, passphrase="secret")
+    settings = SshSettings(identity_file=str(path))
+    assert (visitor.keys.to_add(settings, visitor.environ, visitor.person.tell),) == public(str(path))
+    assert not visitor.person.asked
+
+
+def test_a_public_key_without_its_private_one_is_not_added(visitor: Visitor) -> None:
+    path = visitor.home / ".ssh" / "google_compute_engine"
+    make_key(path)
+    path.unlink()
+    with pytest.raises(SshError) as caught:
+        visitor.keys.to_add(SshSettings(), visitor.environ, visitor.person.tell)
+    assert caught.value.code == "no-usable-key"
+    assert "private key" in caught.value.what
 
 
 def test_keys_do_not_show_what_they_hold() -> None:

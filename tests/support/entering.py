@@ -53,7 +53,9 @@ class Visitor:
         self.keys = ssh.Keys()
         self.called_off = threading.Event()
 
-    def enter(self, *, within_s: float = 20.0, key_just_added: bool = False, **settings: Any) -> Session:
+    def enter(
+        self, *, within_s: float = 20.0, wanted: Iterable[str] = (), key_just_added: bool = False, **settings: Any
+    ) -> Session:
         return ssh.connect(
             self.instance,
             replace(self.settings, **settings),
@@ -63,5 +65,6 @@ class Visitor:
             deadline=Deadline(within_s, self.called_off),
             environ=self.environ,
             keys=self.keys,
+            wanted=tuple(wanted),
             key_just_added=key_just_added,
         )
