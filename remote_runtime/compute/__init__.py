@@ -1,4 +1,4 @@
-"""Compute Engine: finding an instance, starting, resuming, stopping and suspending it.
+"""Compute Engine: finding an instance, starting, resuming, stopping and suspending it, and why it cannot be entered.
 
 Google's client costs 1 to 2 s and 160 MB to import. The caller never pays that: each function here runs a short child
 process (``python -m remote_runtime.compute``), and this module and ``child`` need the standard library only.
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from ..errors import RemoteRuntimeError
 from ..model import GceTarget, Instance, Tell
 from ..waits import Deadline
 from . import child, wire
@@ -59,6 +60,25 @@ def change(instance: Instance, action: Action, *, tell: Tell, deadline: Deadline
     """
     order = {"do": "change", "instance": wire.from_instance(instance), "action": action}
     return wire.to_status(child.run(order, tell=tell, deadline=deadline, environ=environ))
+
+
+def diagnose(
+    instance: Instance,
+    error: RemoteRuntimeError,
+    *,
+    tell: Tell,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+    connect: Connect = "external",
+) -> tuple[RemoteRuntimeError, ...]:
+    """What explains that ``instance`` could not be entered (``error``), the most certain first; empty when Compute
+    Engine shows nothing wrong. ``connect``: the way that was taken.
+
+    The causes are values, each with code, what, why and hint: `instance-stopped`, `instance-not-found`,
+    `firewall-blocked`, `machine-booting`, `machine-not-booted`, `disk-full`, `os-login-required`, `permission-denied`.
+    """
+    order = {"do": "diagnose", "instance": wire.from_instance(instance), "code": error.code, "connect": connect}
+    return wire.to_errors(child.run(order, tell=tell, deadline=deadline, environ=environ))
 
 
 def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:

@@ -53,6 +53,8 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, started: Callable[[Ins
         return asdict(orders.read(instance, connect_by=order["connect"], **given))
     if order["do"] == "change":
         return orders.change(instance, order["action"], **given)
+    if order["do"] == "diagnose":
+        return wire.from_errors(orders.diagnose(instance, order["code"], connect_by=order["connect"], **given))
     if order["do"] == "put-back":
         return orders.put_back(instance, **given)
     raise ValueError(f"unknown order {order['do']!r}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from ..waits import wait_until
+from . import switches
 from .api import Api
 from .failures import NotThere
 
@@ -29,7 +29,7 @@ def published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s:
 
     They are written at the machine's first boot and can be late: at most ``wait_s`` seconds are spent on waiting.
     """
-    if not _switched_on(api, raw):
+    if not switches.is_on(api, raw, SWITCH):
         return ()
     try:
         found = _read(api, instance)
@@ -46,26 +46,6 @@ def published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s:
         # Keys may be known from elsewhere.
         api.tell(f"The host keys of {instance.name} cannot be read: {exc.why or exc.what}")
     return ()
-
-
-def _switched_on(api: Api, raw: compute_v1.Instance) -> bool:
-    """What the instance's metadata says, else the project's."""
-    value = _value(raw.metadata.items)
-    if value is None:
-        try:
-            project = api.call(
-                api.projects.get, {"project": api.project}, doing=f"read the metadata of project {api.project}"
-            )
-        except CloudError as exc:
-            if exc.code == "cloud-unreachable":
-                raise
-            return False
-        value = _value(project.common_instance_metadata.items)
-    return (value or "").strip().lower() in ("true", "1", "y", "yes")
-
-
-def _value(items: Iterable[compute_v1.Items]) -> str | None:
-    return next((item.value for item in items if item.key == SWITCH), None)
 
 
 def _read(api: Api, instance: Instance) -> tuple[str, ...] | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from ..errors import CloudError
+from ..errors import CloudError, RemoteRuntimeError
 from ..model import GceTarget, Instance, Tell
 from ..waits import Deadline
-from . import host_keys, power, search, settings
+from . import diagnosis, host_keys, power, search, settings
 from .api import Api, connect
 from .seen import as_instance, check_connectable, whereabouts
 
@@ -59,6 +59,12 @@ def change(instance: Instance, action: str, *, tell: Tell, deadline: Deadline, e
 
 def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
     return power.put_back(_watch(instance, tell, deadline, environ))
+
+
+def diagnose(
+    instance: Instance, code: str, *, connect_by: str, tell: Tell, deadline: Deadline, environ: Mapping[str, str]
+) -> list[RemoteRuntimeError]:
+    return diagnosis.causes(_api_for(instance, tell, deadline, environ), instance, code=code, connect=connect_by)
 
 
 def _watch(instance: Instance, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> power.Watch:

@@ -7,10 +7,11 @@ From the child, a line each: ``{"tell": TEXT}``, ``{"started": INSTANCE}``, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ..errors import RemoteRuntimeError, from_dict
 from ..model import GceTarget, Instance
 
 Json = Mapping[str, Any]
@@ -30,6 +31,14 @@ def from_instance(instance: Instance) -> Json:
 
 def to_instance(answer: Any) -> Instance:
     return Instance(**{**answer, "host_keys": tuple(answer["host_keys"])})
+
+
+def from_errors(errors: Iterable[RemoteRuntimeError]) -> list[Json]:
+    return [error.as_dict() for error in errors]
+
+
+def to_errors(answer: Any) -> tuple[RemoteRuntimeError, ...]:
+    return tuple(from_dict(each) for each in answer)
 
 
 def to_status(answer: Any) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from . import filters, instance_methods
+from . import catalogue, filters, instance_methods
 from .answers import ApiError, forbidden, invalid, not_found
 from .call import Call, page, zones_of
 from .cloud import Cloud
@@ -42,12 +42,10 @@ def find(http_method: str, path: str, query: Mapping[str, str], body: Json | Non
     raise ApiError(404, "notFound", f"The requested URL {path} was not found on this server.")
 
 
-def answer(cloud: Cloud, method: Method, call: Call, forbidden_permissions: Collection[str]) -> Json:
+def answer(cloud: Cloud, method: Method, call: Call) -> Json:
     """Raises ``ApiError``."""
-    if method.permission in forbidden_permissions:
-        resource = re.sub(
-            r"/(start|stop|suspend|resume|reset|setMetadata|serialPort|getGuestAttributes|wait)$", "", call.path
-        )
+    if method.permission in cloud.forbidden_permissions:
+        resource = "/".join(call.path.split("/")[: 6 if call.zone else 2])
         raise forbidden(method.permission, resource)
     if call.project not in cloud.projects():
         raise not_found(f"projects/{call.project}")
@@ -56,7 +54,7 @@ def answer(cloud: Cloud, method: Method, call: Call, forbidden_permissions: Coll
     return method.answer(cloud, call)
 
 
-# ── operations, zones, projects ──
+# ── operations, projects ──
 
 
 def _zone_operations_get(cloud: Cloud, call: Call) -> Json:
@@ -72,17 +70,8 @@ def _zone_operations_wait(cloud: Cloud, call: Call) -> Json:
 def _zone_operations_list(cloud: Cloud, call: Call) -> Json:
     with cloud.changed:
         operations = [operation.as_json() for operation in cloud.operations(call.project, call.zone)]
-    return page(call, "compute#operationList", operations)
-
-
-def _zones_get(cloud: Cloud, call: Call) -> Json:
-    return _zone_as_json(call.project, call.zone)
-
-
-def _zones_list(cloud: Cloud, call: Call) -> Json:
     test = filters.parse(call.query.get("filter", ""))
-    zones = [_zone_as_json(call.project, zone) for zone in zones_of(cloud, call.project)]
-    return page(call, "compute#zoneList", [zone for zone in zones if test(zone)])
+    return page(call, "compute#operationList", [operation for operation in operations if test(operation)])
 
 
 def _projects_get(cloud: Cloud, call: Call) -> Json:
@@ -98,18 +87,6 @@ def _projects_get(cloud: Cloud, call: Call) -> Json:
     }
 
 
-def _zone_as_json(project: str, zone: str) -> Json:
-    return {
-        "kind": "compute#zone",
-        "id": str(2**60 + sum(zone.encode())),
-        "name": zone,
-        "description": zone,
-        "status": "UP",
-        "region": f"{BASE}projects/{project}/regions/{zone.rpartition('-')[0]}",
-        "selfLink": f"{BASE}projects/{project}/zones/{zone}",
-    }
-
-
 _PROJECT = "projects/{project}"
 _ZONE = f"{_PROJECT}/zones/{{zone}}"
 _INSTANCE = f"{_ZONE}/instances/{{instance}}"
@@ -117,8 +94,24 @@ _OPERATION = f"{_ZONE}/operations/{{operation}}"
 
 METHODS: tuple[Method, ...] = (
     Method("projects.get", "GET", _PROJECT, "compute.projects.get", _projects_get),
-    Method("zones.list", "GET", f"{_PROJECT}/zones", "compute.zones.list", _zones_list),
-    Method("zones.get", "GET", _ZONE, "compute.zones.get", _zones_get),
+    Method("firewalls.list", "GET", f"{_PROJECT}/global/firewalls", "compute.firewalls.list", catalogue.firewalls_list),
+    Method("regions.list", "GET", f"{_PROJECT}/regions", "compute.regions.list", catalogue.regions_list),
+    Method(
+        "machineTypes.aggregatedList",
+        "GET",
+        f"{_PROJECT}/aggregated/machineTypes",
+        "compute.machineTypes.list",
+        catalogue.machine_types,
+    ),
+    Method(
+        "acceleratorTypes.aggregatedList",
+        "GET",
+        f"{_PROJECT}/aggregated/acceleratorTypes",
+        "compute.acceleratorTypes.list",
+        catalogue.accelerator_types,
+    ),
+    Method("zones.list", "GET", f"{_PROJECT}/zones", "compute.zones.list", catalogue.zones_list),
+    Method("zones.get", "GET", _ZONE, "compute.zones.get", catalogue.zones_get),
     Method(
         "instances.aggregatedList",
         "GET",
@@ -152,6 +145,20 @@ METHODS: tuple[Method, ...] = (
         f"{_INSTANCE}/serialPort",
         "compute.instances.getSerialPortOutput",
         instance_methods.get_serial_port_output,
+    ),
+    Method(
+        "instances.getEffectiveFirewalls",
+        "GET",
+        f"{_INSTANCE}/getEffectiveFirewalls",
+        "compute.instances.getEffectiveFirewalls",
+        instance_methods.get_effective_firewalls,
+    ),
+    Method(
+        "instances.testIamPermissions",
+        "POST",
+        f"{_INSTANCE}/testIamPermissions",
+        "",
+        instance_methods.test_iam_permissions,
     ),
     Method("zoneOperations.list", "GET", f"{_ZONE}/operations", "compute.zoneOperations.list", _zone_operations_list),
     Method("zoneOperations.get", "GET", _OPERATION, "compute.zoneOperations.get", _zone_operations_get),

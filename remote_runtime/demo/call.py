@@ -50,3 +50,13 @@ def page(call: Call, kind: str, resources: Sequence[Json]) -> Json:
 def zones_of(cloud: Cloud, project: str) -> list[str]:
     used = [instance.vm.zone for instance in cloud.instances if instance.vm.project == project]
     return sorted({*ZONES, *used})
+
+
+def nothing_in(zone: str) -> Json:
+    return {
+        "warning": {
+            "code": "NO_RESULTS_ON_PAGE",
+            "message": f"There are no results for scope 'zones/{zone}' on this page.",
+            "data": [{"key": "scope", "value": f"zones/{zone}"}],
+        }
+    }

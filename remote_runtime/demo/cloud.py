@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from .answers import not_found, stale_fingerprint
 from .background import Background
+from .firewalls import default_rules
 from .instance import Instance, metadata_as_json, metadata_fingerprint
 from .operations import Operation, timestamp
 from .power import CHANGES, Power
@@ -18,7 +19,8 @@ class Cloud:
     """Everything is guarded by ``changed``, which is notified at each change. ``close`` ends all work in progress.
 
     ``fail_next``: verb → what its next operation ends with. ``meddle_metadata``: how many of the next ``setMetadata``
-    find that another writer was quicker.
+    find that another writer was quicker. ``firewalls``: project → rules of its network; ``firewall_policies``: of all
+    projects. ``forbidden_permissions``: what the caller may not do.
     """
 
     def __init__(self, vms: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays) -> None:
@@ -28,6 +30,9 @@ class Cloud:
         self.project_metadata = {project: dict(items) for project, items in project_metadata.items()}
         self.fail_next: dict[str, OperationFault] = {}
         self.meddle_metadata = 0
+        self.forbidden_permissions: set[str] = set()
+        self.firewalls: dict[str, list[Json]] = {}
+        self.firewall_policies: list[Json] = []
         self.instances: list[Instance] = []
         self._operations: list[Operation] = []
         self._power = Power(self._background, delays, self.guest_attributes_enabled)
@@ -106,6 +111,13 @@ class Cloud:
         else:
             self._power.show(instance, status)
 
+    def preempt(self, name: str) -> None:
+        """Compute Engine takes a Spot VM back: a system operation, and the instance stops."""
+        with self.changed:
+            instance = next(found for found in self.instances if found.vm.name == name)
+            operation = self._new_operation("compute.instances.preempted", instance, user="system")
+            self._power.transit(CHANGES["stop"], instance, operation, None)
+
     def guest_attributes_enabled(self, instance: Instance) -> bool:
         with self.changed:
             project = self.project_metadata[instance.vm.project]
@@ -125,11 +137,12 @@ class Cloud:
         instance = Instance(vm)
         self.instances.append(instance)
         self.project_metadata.setdefault(vm.project, {})
+        self.firewalls.setdefault(vm.project, default_rules(vm.project))
         if instance.status == "RUNNING":
             self._power.boot(instance, 0.0)
 
-    def _new_operation(self, kind: str, instance: Instance) -> Operation:
+    def _new_operation(self, kind: str, instance: Instance, user: str = _USER) -> Operation:
         vm = instance.vm
-        operation = Operation(kind, vm.project, vm.zone, instance.resource, instance.id, _USER)
+        operation = Operation(kind, vm.project, vm.zone, instance.resource, instance.id, user)
         self._operations.append(operation)
         return operation

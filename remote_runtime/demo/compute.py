@@ -33,6 +33,9 @@ class ComputeEmulator:
     - ``fail_requests.append(RequestFault(503))``: the next request, whatever it asks, is answered so.
     - ``latency_s = 0.5``: every answer comes so much later.
     - ``cloud.set_status("gpu-box", "TERMINATED", after_s=0.2)``: another hand changes it; any of Google's statuses.
+    - ``cloud.preempt("gpu-box")``: Compute Engine takes a Spot VM (``Vm(spot=True)``) back.
+    - ``cloud.firewalls["demo"]``, ``cloud.firewall_policies``: the rules, in Google's JSON (``firewalls.rule``).
+    - ``Vm(boot_log=serial_console.PANIC)``: a boot that goes wrong.
     - ``cloud.meddle_metadata = 2``: the next two setMetadata lose the race to another writer (412).
     - ``Vm(host_keys_after_s=…)``, ``Vm(metadata={})``: guest attributes late, or off.
     - ``Delays(start_s=…, wait_limit_s=…)`` as ``delays``: slow operations; ``wait`` that answers before DONE.
@@ -50,7 +53,7 @@ class ComputeEmulator:
         on_shutdown: Callable[[], None] | None = None,
     ) -> None:
         self.cloud = Cloud(instances, project_metadata or {}, delays or Delays())
-        self.forbidden_permissions: set[str] = set()
+        self.forbidden_permissions = self.cloud.forbidden_permissions
         self.fail_requests: list[RequestFault] = []
         self.latency_s = 0.0
         self.exchanges: list[Exchange] = []
@@ -95,7 +98,7 @@ class ComputeEmulator:
                 raise ApiError(fault.status, fault.reason, fault.message)
             method, call = api.find(http_method, path, query, body)
             method_id = call.method_id
-            status, answer = 200, api.answer(self.cloud, method, call, self.forbidden_permissions)
+            status, answer = 200, api.answer(self.cloud, method, call)
         except ApiError as error:
             status, answer = error.status, error.as_json()
         self.exchanges.append(Exchange(http_method, path, dict(query), body, status, answer, method_id))

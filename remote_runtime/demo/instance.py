@@ -58,7 +58,7 @@ class Instance:
             "name": vm.name,
             "description": "",
             "tags": {"fingerprint": "42WmSpB8rSM="},
-            "machineType": f"{zone_url}/machineTypes/e2-standard-4",
+            "machineType": f"{zone_url}/machineTypes/{vm.machine_type}",
             "status": self.status,
             "zone": zone_url,
             "canIpForward": False,
@@ -66,12 +66,7 @@ class Instance:
             "disks": [_boot_disk(zone_url, vm.name)],
             "metadata": metadata_as_json(self.metadata, self.metadata_fingerprint()),
             "selfLink": BASE + self.resource,
-            "scheduling": {
-                "onHostMaintenance": "MIGRATE",
-                "automaticRestart": True,
-                "preemptible": False,
-                "provisioningModel": "STANDARD",
-            },
+            "scheduling": _scheduling(spot=vm.spot),
             "cpuPlatform": "Intel Broadwell" if self.status == "RUNNING" else "Unknown CPU Platform",
             "labelFingerprint": "42WmSpB8rSM=",
             "startRestricted": False,
@@ -82,6 +77,9 @@ class Instance:
         answer |= {"lastStartTimestamp": self.last_start} if self.last_start else {}
         answer |= {"lastStopTimestamp": self.last_stop} if self.last_stop else {}
         answer |= {"lastSuspendedTimestamp": self.last_suspended} if self.last_suspended else {}
+        if vm.accelerator:
+            kind = f"{zone_url}/acceleratorTypes/{vm.accelerator}"
+            answer["guestAccelerators"] = [{"acceleratorType": kind, "acceleratorCount": 1}]
         if vm.service_account:
             scopes = ["https://www.googleapis.com/auth/cloud-platform"]
             answer["serviceAccounts"] = [{"email": vm.service_account, "scopes": scopes}]
@@ -126,6 +124,16 @@ def metadata_as_json(metadata: Mapping[str, str], fingerprint: str) -> Json:
     if metadata:
         answer["items"] = [{"key": key, "value": value} for key, value in metadata.items()]
     return answer
+
+
+def _scheduling(*, spot: bool) -> Json:
+    common = {
+        "onHostMaintenance": "TERMINATE" if spot else "MIGRATE",
+        "automaticRestart": not spot,
+        "preemptible": spot,
+        "provisioningModel": "SPOT" if spot else "STANDARD",
+    }
+    return common | ({"instanceTerminationAction": "STOP"} if spot else {})
 
 
 def _boot_disk(zone_url: str, name: str) -> Json:

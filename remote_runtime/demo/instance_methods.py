@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import filters
 from .answers import guest_attribute_not_found, invalid
-from .call import Call, page, zones_of
+from .call import Call, nothing_in, page, zones_of
 from .cloud import Cloud
 from .instance import Instance
 from .operations import BASE
@@ -28,7 +28,7 @@ def list_(cloud: Cloud, call: Call) -> Json:
 
 def aggregated_list(cloud: Cloud, call: Call) -> Json:
     found = page(call, "compute#instanceAggregatedList", _filtered(cloud, call))
-    scopes: Json = {f"zones/{zone}": _nothing_in(zone) for zone in zones_of(cloud, call.project)}
+    scopes: Json = {f"zones/{zone}": nothing_in(zone) for zone in zones_of(cloud, call.project)}
     for instance in found.pop("items", []):
         scope = "zones/" + instance["zone"].rpartition("/")[2]
         scopes[scope].pop("warning", None)
@@ -74,7 +74,7 @@ def get_guest_attributes(cloud: Cloud, call: Call) -> Json:
 def get_serial_port_output(cloud: Cloud, call: Call) -> Json:
     with cloud.changed:
         instance = _instance(cloud, call)
-        contents = serial_output(instance.vm.name, instance.boot_count)
+        contents = serial_output(instance.vm.name, instance.boot_count, instance.vm.boot_log)
     start = int(call.query.get("start", "0"))
     return {
         "kind": "compute#serialPortOutput",
@@ -85,14 +85,19 @@ def get_serial_port_output(cloud: Cloud, call: Call) -> Json:
     }
 
 
-def _nothing_in(zone: str) -> Json:
-    return {
-        "warning": {
-            "code": "NO_RESULTS_ON_PAGE",
-            "message": f"There are no results for scope 'zones/{zone}' on this page.",
-            "data": [{"key": "scope", "value": f"zones/{zone}"}],
-        }
-    }
+def get_effective_firewalls(cloud: Cloud, call: Call) -> Json:
+    with cloud.changed:
+        _instance(cloud, call)
+        answer: Json = {"firewalls": [dict(rule) for rule in cloud.firewalls[call.project]]}
+        policies = [dict(policy) for policy in cloud.firewall_policies]
+    return answer | ({"firewallPolicys": policies} if policies else {})
+
+
+def test_iam_permissions(cloud: Cloud, call: Call) -> Json:
+    """Unlike other methods, this one also answers about what is not there."""
+    asked = (call.body or {}).get("permissions", [])
+    held = [permission for permission in asked if permission not in cloud.forbidden_permissions]
+    return {"permissions": held} if held else {}
 
 
 def _filtered(cloud: Cloud, call: Call) -> list[Json]:

@@ -9,6 +9,12 @@ from typing import Any, Protocol
 Json = dict[str, Any]
 
 ZONES = ("us-central1-a", "us-central1-b", "us-east1-b", "europe-west4-a")
+# What each zone offers; a real one offers hundreds.
+MACHINE_TYPES = {zone: ("e2-standard-4", "n1-standard-4") for zone in ZONES} | {
+    "us-central1-b": ("e2-standard-4", "n1-standard-4", "g2-standard-8"),
+    "us-east1-b": ("e2-standard-4", "g2-standard-8"),
+}
+ACCELERATOR_TYPES = {"us-central1-a": ("nvidia-tesla-t4",), "us-central1-b": ("nvidia-l4", "nvidia-tesla-t4")}
 
 
 class Guest(Protocol):
@@ -39,6 +45,8 @@ class Vm:
     ``external``: False for an instance without an external IPv4 address. ``external_ipv6``: the address, or empty.
     ``host_keys``: type → base64, for an instance without ``guest``; they reach the guest attributes
     ``host_keys_after_s`` seconds after the boot if ``metadata`` or the project says ``enable-guest-attributes``.
+    ``boot_log``: what each boot writes to the serial port (``serial_console``), a format with ``name``.
+    ``accelerator``: the type of a GPU that is attached, or empty.
     """
 
     name: str
@@ -53,6 +61,10 @@ class Vm:
     host_keys: Mapping[str, str] = field(default_factory=dict)
     host_keys_after_s: float = 0.0
     service_account: str = ""
+    spot: bool = False
+    machine_type: str = "e2-standard-4"
+    accelerator: str = ""
+    boot_log: str = ""
     guest: Guest | None = None
 
 

@@ -45,6 +45,11 @@ CLOUD = {
         "The project uses as many CPUs, GPUs or addresses as it may.",
         "Stop what is not needed, or ask for more on the Quotas page of the Google Cloud console.",
     ),
+    "firewall-blocked": Entry(
+        "no firewall rule lets SSH in from where the connection comes",
+        "The network's rules, or a policy of the organisation, do not allow the SSH port from there.",
+        "`gcloud compute firewall-rules create` lets it in; the message has the whole command.",
+    ),
     "cloud-unreachable": Entry(
         "the Compute Engine API does not answer",
         "This computer is offline, a proxy stands between, or an endpoint override names a wrong address.",

@@ -15,6 +15,21 @@ SSH = {
         "Too many connections at once, a login shell that ends at once, or a server that forbids forwarding.",
         "`remote-runtime ssh PROFILE` shows what it says; its sshd_config must say `AllowTcpForwarding yes`.",
     ),
+    "machine-booting": Entry(
+        "the machine is not up yet",
+        "It was started a moment ago, and its SSH server does not answer yet.",
+        "`timeouts.ssh: 3m` in the profile waits longer; `remote-runtime up PROFILE` tries again.",
+    ),
+    "machine-not-booted": Entry(
+        "the machine's system, or its SSH server, did not come up",
+        "Its kernel panicked, it is in emergency mode, or its SSH server failed to start.",
+        "`gcloud compute instances get-serial-port-output INSTANCE` shows the boot.",
+    ),
+    "os-login-required": Entry(
+        "the machine lets only OS Login users in",
+        "Its metadata, or the project's, says `enable-oslogin`: keys in metadata and in files there do not count.",
+        "`gcloud compute os-login describe-profile` shows your login name; set it as `ssh.user`.",
+    ),
     "ssh-config-unsupported": Entry(
         "~/.ssh/config asks for something that is not supported",
         "An option cannot be honoured, and without it the connection would go elsewhere.",

@@ -395,10 +395,11 @@ def test_googles_own_client_finds_and_starts_an_instance() -> None:
 
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed here")
 def test_the_real_gcloud_lists_describes_starts_and_stops(tmp_path: Path) -> None:
-    with emulated(Vm("demo-vm", labels={"team": "vision"}, host_keys=KEYS)) as emulator:
+    spot = Vm("spot-vm", spot=True, status="RUNNING")
+    with emulated(Vm("demo-vm", labels={"team": "vision"}, host_keys=KEYS), spot) as emulator:
 
-        def gcloud(*words: str) -> Any:
-            command = ["gcloud", "compute", "instances", *words, "--format=json"]
+        def gcloud(*words: str, of: str = "instances") -> Any:
+            command = ["gcloud", "compute", of, *words, "--format=json"]
             environment = {
                 "PATH": os.environ["PATH"],
                 "HOME": str(tmp_path),
@@ -420,5 +421,14 @@ def test_the_real_gcloud_lists_describes_starts_and_stops(tmp_path: Path) -> Non
         await_guest_attributes(emulator)
         keys = gcloud("get-guest-attributes", "demo-vm", f"--zone={ZONE}", "--query-path=hostkeys/")
         assert {item["key"]: item["value"] for item in keys} == KEYS
+        where = "network-interfaces", "get-effective-firewalls", "demo-vm", f"--zone={ZONE}"
+        assert "default-allow-ssh" in {found["name"] for found in gcloud(*where)["firewalls"]}
+        assert "default-allow-ssh" in {found["name"] for found in gcloud("list", of="firewall-rules")}
+        assert "us-east1" in {found["name"] for found in gcloud("list", of="regions")}
+        assert "login:" in gcloud("get-serial-port-output", "demo-vm", f"--zone={ZONE}")["contents"]
         gcloud("stop", "demo-vm", f"--zone={ZONE}")
         assert emulator.cloud.instances[0].status == "TERMINATED"
+        emulator.cloud.preempt("spot-vm")
+        preempted = "--filter=operationType=compute.instances.preempted"
+        (operation,) = gcloud("list", preempted, f"--zones={ZONE}", of="operations")
+        assert operation["targetId"] == emulator.cloud.instances[1].id

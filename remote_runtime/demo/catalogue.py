@@ -1,0 +1,82 @@
+"""What there is to choose from: regions, zones, machine types, accelerators, and the project's firewall rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from . import filters
+from .call import Call, nothing_in, page, zones_of
+from .cloud import Cloud
+from .operations import BASE
+from .values import ACCELERATOR_TYPES, MACHINE_TYPES, Json
+
+
+def zones_get(cloud: Cloud, call: Call) -> Json:
+    return _zone(call.project, call.zone)
+
+
+def zones_list(cloud: Cloud, call: Call) -> Json:
+    return _listed(call, "compute#zoneList", [_zone(call.project, zone) for zone in zones_of(cloud, call.project)])
+
+
+def regions_list(cloud: Cloud, call: Call) -> Json:
+    regions = sorted({zone.rpartition("-")[0] for zone in zones_of(cloud, call.project)})
+    return _listed(call, "compute#regionList", [_region(cloud, call.project, region) for region in regions])
+
+
+def firewalls_list(cloud: Cloud, call: Call) -> Json:
+    with cloud.changed:
+        rules = [dict(rule) for rule in cloud.firewalls[call.project]]
+    return _listed(call, "compute#firewallList", rules)
+
+
+def machine_types(cloud: Cloud, call: Call) -> Json:
+    return _by_zone(cloud, call, "machineType", MACHINE_TYPES)
+
+
+def accelerator_types(cloud: Cloud, call: Call) -> Json:
+    return _by_zone(cloud, call, "acceleratorType", ACCELERATOR_TYPES)
+
+
+def _listed(call: Call, kind: str, resources: Sequence[Json]) -> Json:
+    test = filters.parse(call.query.get("filter", ""))
+    return page(call, kind, [resource for resource in resources if test(resource)])
+
+
+def _by_zone(cloud: Cloud, call: Call, what: str, offers: Mapping[str, Sequence[str]]) -> Json:
+    test = filters.parse(call.query.get("filter", ""))
+    scopes: Json = {}
+    for zone in zones_of(cloud, call.project):
+        path = f"projects/{call.project}/zones/{zone}/{what}s"
+        offered = [
+            {"kind": f"compute#{what}", "name": name, "zone": zone, "selfLink": f"{BASE}{path}/{name}"}
+            for name in offers.get(zone, ())
+        ]
+        found = [each for each in offered if test(each)]
+        scopes[f"zones/{zone}"] = {f"{what}s": found} if found else nothing_in(zone)
+    return {"kind": f"compute#{what}AggregatedList", "id": call.path, "items": scopes, "selfLink": f"{BASE}{call.path}"}
+
+
+def _zone(project: str, zone: str) -> Json:
+    return {
+        "kind": "compute#zone",
+        "id": str(2**60 + sum(zone.encode())),
+        "name": zone,
+        "description": zone,
+        "status": "UP",
+        "region": f"{BASE}projects/{project}/regions/{zone.rpartition('-')[0]}",
+        "selfLink": f"{BASE}projects/{project}/zones/{zone}",
+    }
+
+
+def _region(cloud: Cloud, project: str, region: str) -> Json:
+    zones = [zone for zone in zones_of(cloud, project) if zone.rpartition("-")[0] == region]
+    return {
+        "kind": "compute#region",
+        "id": str(2**60 + sum(region.encode())),
+        "name": region,
+        "description": region,
+        "status": "UP",
+        "zones": [f"{BASE}projects/{project}/zones/{zone}" for zone in zones],
+        "selfLink": f"{BASE}projects/{project}/regions/{region}",
+    }

@@ -1,0 +1,40 @@
+"""What the serial console tells of a boot."""
+
+from __future__ import annotations
+
+import pytest
+
+from remote_runtime.compute import console
+from remote_runtime.demo import serial_console
+
+
+@pytest.mark.parametrize(
+    ("boot", "state", "said"),
+    [
+        (serial_console.BOOT, "up", ""),
+        (serial_console.STARTING, "booting", ""),
+        (serial_console.NO_SSHD, "no-sshd", "Failed to start ssh.service"),
+        (serial_console.PANIC, "panic", "Kernel panic - not syncing: VFS"),
+        (serial_console.EMERGENCY, "emergency", "You are in emergency mode"),
+        (serial_console.DISK_FULL, "disk-full", "no space left on device"),
+        ("[  12.1] EXT4-fs (sda1): No space left on device\n", "disk-full", "No space left on device"),
+        ("nothing that we know\n", "unknown", ""),
+    ],
+)
+def test_each_boot_is_told_by_what_it_writes(boot: str, state: str, said: str) -> None:
+    sign = console.read(serial_console.serial_output("gpu-box", 1, boot))
+    assert sign.state == state
+    assert said in sign.line
+    assert bool(sign.line) == bool(said)
+
+
+def test_only_the_last_boot_counts() -> None:
+    once = serial_console.serial_output("gpu-box", 1, serial_console.EMERGENCY)
+    assert console.read(once + serial_console.serial_output("gpu-box", 1)).state == "up"
+    assert console.read(serial_console.serial_output("gpu-box", 1) + once).state == "emergency"
+
+
+def test_what_the_console_says_is_cleaned_and_cut() -> None:
+    sign = console.read("Kernel panic - not syncing: \x1b[31m" + "x" * 10_000 + "\r\n")
+    assert "\x1b" not in sign.line
+    assert len(sign.line) <= console.LINE_LIMIT
