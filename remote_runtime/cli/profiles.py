@@ -10,6 +10,7 @@ from .. import render
 from ..errors import UsageError
 from ..untrusted import clean, clean_line
 from .common import common, profile_names, told, worst
+from .new import new
 
 LONGEST_PATH = 4096
 LONGEST_PROFILE = 1_000_000
@@ -18,6 +19,9 @@ LONGEST_PROFILE = 1_000_000
 @click.group()
 def profiles() -> None:
     """The profiles: what there is, what one says, whether one is right."""
+
+
+profiles.add_command(new)
 
 
 @profiles.command(name="list")

@@ -17,6 +17,9 @@ from ..errors import RemoteRuntimeError
 from ..model import GceTarget, Instance, Tell
 from ..waits import Deadline
 from . import child, wire
+from .inventory import Candidate, Projects
+
+__all__ = ["Candidate", "Projects", "candidates", "change", "diagnose", "find", "projects", "put_back", "read"]
 
 Action = Literal["start", "resume", "stop", "suspend"]
 Connect = Literal["auto", "external", "internal", "iap"]
@@ -79,6 +82,17 @@ def diagnose(
     """
     order = {"do": "diagnose", "instance": wire.from_instance(instance), "code": error.code, "connect": connect}
     return wire.to_errors(child.run(order, tell=tell, deadline=deadline, environ=environ))
+
+
+def projects(*, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> Projects:
+    """The projects that the credentials see, as far as they may be listed, and the one that is used by default."""
+    return wire.to_projects(child.run({"do": "projects"}, tell=tell, deadline=deadline, environ=environ))
+
+
+def candidates(project: str, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> list[Candidate]:
+    """The instances of the project, to choose one."""
+    order = {"do": "candidates", "project": project}
+    return wire.to_candidates(child.run(order, tell=tell, deadline=deadline, environ=environ))
 
 
 def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:

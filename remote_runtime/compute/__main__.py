@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ..errors import RemoteRuntimeError
 from ..model import Instance
 from ..waits import Deadline
-from . import orders, settings, wire
+from . import inventory, orders, settings, wire
 
 
 def main() -> None:
@@ -48,6 +48,10 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, started: Callable[[Ins
     if order["do"] == "find":
         target, keys_s = wire.to_target(order["target"]), float(order["host_keys_within_s"])
         return asdict(orders.find(target, started=started, host_keys_within_s=keys_s, **given))
+    if order["do"] == "projects":
+        return asdict(inventory.projects(deadline=deadline, environ=environ))
+    if order["do"] == "candidates":
+        return [asdict(each) for each in inventory.candidates(order["project"], **given)]
     instance = wire.to_instance(order["instance"])
     if order["do"] == "read":
         return asdict(orders.read(instance, connect_by=order["connect"], **given))

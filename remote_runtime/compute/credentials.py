@@ -28,6 +28,7 @@ class Identity:
     credentials: Credentials
     project: str | None = None
     renew: str = LOGIN_HINT
+    is_nobody: bool = False
 
 
 def load(environ: Mapping[str, str], endpoint: str) -> Identity:
@@ -37,7 +38,7 @@ def load(environ: Mapping[str, str], endpoint: str) -> Identity:
 
     if environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").strip().lower() in ("true", "1", "yes", "on"):
         nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google-auth types it in part
-        return Identity(nobody, renew="Unset CLOUDSDK_AUTH_DISABLE_CREDENTIALS")
+        return Identity(nobody, renew="Unset CLOUDSDK_AUTH_DISABLE_CREDENTIALS", is_nobody=True)
     if urlsplit(endpoint).scheme != "https" and not settings.on_loopback(endpoint):
         raise CloudError(
             "no-credentials",

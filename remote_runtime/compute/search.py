@@ -38,7 +38,7 @@ def find_one(api: Api, target: GceTarget, zone: Setting | None) -> compute_v1.In
         except NotThere as exc:
             if strict:
                 raise _not_found(api, target, zone, exc) from exc
-    found = [raw for raw in _all(api, _filter(target)) if _fits(raw, target)]
+    found = [raw for raw in every(api, _filter(target)) if _fits(raw, target)]
     if strict and zone is not None:
         found = [raw for raw in found if _zone(raw) == zone.value]
     if len(found) > 1:
@@ -68,7 +68,9 @@ def _fits(raw: compute_v1.Instance, target: GceTarget) -> bool:
     return all(raw.labels.get(key) == value for key, value in target.labels.items())
 
 
-def _all(api: Api, expression: str) -> Sequence[compute_v1.Instance]:
+def every(api: Api, expression: str) -> Sequence[compute_v1.Instance]:
+    """The project's instances that fit the filter ``expression``, all if it is empty, by name and zone."""
+
     def every_page(*, request: dict[str, Any], retry: None, timeout: float) -> list[compute_v1.Instance]:
         zones = api.instances.aggregated_list(request=request, retry=retry, timeout=timeout)
         instances = itertools.chain.from_iterable(scope.instances for _, scope in zones)
@@ -96,7 +98,7 @@ def _not_found(api: Api, target: GceTarget, zone: Setting | None, exc: NotThere 
         return CloudError("instance-not-found", what, hint=f"List what is there: {of_project}")
     what = f"no instance {target.instance} in {where}"
     try:
-        others = _all(api, "")
+        others = every(api, "")
     except NotThere as missing:
         # The project itself is unknown.
         return CloudError("instance-not-found", what, missing.why, "See which projects there are: gcloud projects list")

@@ -13,8 +13,24 @@ from urllib.parse import urlsplit
 
 from ..errors import CloudError
 
-DEFAULT_ENDPOINT = "https://compute.googleapis.com"
 _API_PATH = re.compile(r"/compute/(v1|beta|alpha)/?$")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of Google's APIs: its name, where it is, and the variable of gcloud's that says otherwise."""
+
+    name: str
+    default: str
+    variable: str
+
+
+COMPUTE = Service("Compute Engine API", "https://compute.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")
+RESOURCE_MANAGER = Service(
+    "Resource Manager API",
+    "https://cloudresourcemanager.googleapis.com",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER",
+)
 
 
 @dataclass(frozen=True)
@@ -25,20 +41,20 @@ class Setting:
     source: str
 
 
-def endpoint(environ: Mapping[str, str]) -> str:
+def endpoint(environ: Mapping[str, str], of: Service = COMPUTE) -> str:
     """Scheme, host, port and path prefix of the API, without ``/compute/v1/`` and without a final slash.
 
-    ``CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE`` may be ``…/compute/v1/`` as gcloud wants it, or the bare origin.
+    The variable may be ``…/compute/v1/`` as gcloud wants it, or the bare origin.
     """
-    wanted = environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", "").strip()
+    wanted = environ.get(of.variable, "").strip()
     if not wanted:
-        return DEFAULT_ENDPOINT
+        return of.default
     parts = urlsplit(wanted)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CloudError(
             "cloud-unreachable",
-            "the address of the Compute Engine API is not a URL",
-            f"CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE is {wanted!r}",
+            f"the address of the {of.name} is not a URL",
+            f"{of.variable} is {wanted!r}",
             "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",
         )
     return _API_PATH.sub("", f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}").rstrip("/")

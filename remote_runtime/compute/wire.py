@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import RemoteRuntimeError, from_dict
 from ..model import GceTarget, Instance
+from .inventory import Candidate, Projects
 
 Json = Mapping[str, Any]
 
@@ -39,6 +40,14 @@ def from_errors(errors: Iterable[RemoteRuntimeError]) -> list[Json]:
 
 def to_errors(answer: Any) -> tuple[RemoteRuntimeError, ...]:
     return tuple(from_dict(each) for each in answer)
+
+
+def to_projects(answer: Any) -> Projects:
+    return Projects(**{**answer, "ids": tuple(answer["ids"])})
+
+
+def to_candidates(answer: Any) -> list[Candidate]:
+    return [Candidate(**each) for each in answer]
 
 
 def to_status(answer: Any) -> str:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
-from . import api
+from . import api, resource_manager
 from .answers import ApiError
 from .cloud import Cloud
 from .server import LoopbackServer
@@ -91,6 +91,8 @@ class ComputeEmulator:
             return 200, {}
         path = path.removeprefix("compute/v1/")
         self._closed.wait(self.latency_s)
+        if (http_method, path) == ("GET", resource_manager.PATH):
+            return self._list_projects()
         method_id = ""
         try:
             if self.fail_requests:
@@ -103,3 +105,9 @@ class ComputeEmulator:
             status, answer = error.status, error.as_json()
         self.exchanges.append(Exchange(http_method, path, dict(query), body, status, answer, method_id))
         return status, answer
+
+    def _list_projects(self) -> tuple[int, Json]:
+        try:
+            return 200, resource_manager.answer(self.cloud, self.forbidden_permissions)
+        except ApiError as error:
+            return error.status, error.as_json()

@@ -40,6 +40,11 @@ HERE = {
         "The disk was full while it was written, or a newer remote-runtime wrote it.",
         "`remote-runtime down PROFILE --force` ends its processes here and removes the file.",
     ),
+    "profile-not-written": Entry(
+        "the new profile's file cannot be written",
+        "The configuration folder is read-only, belongs to somebody else, or its disk is full.",
+        "Free space or mend its permissions, or set REMOTE_RUNTIME_CONFIG_DIR.",
+    ),
     "state-dir-unusable": Entry(
         "the state directory cannot be used",
         "It belongs to another user, cannot be written, or the disk is full.",

@@ -16,12 +16,15 @@ from typing import Any
 from ..errors import UsageError
 from ..model import ExtraForward, Profile
 from .complaints import Wrong
+from .draft import ASKED, Draft, why_not
 from .keys import PROFILE
-from .places import Origin, files, find, is_path, packaged_folder, why_no_name
+from .places import Origin, files, find, is_path, packaged_folder, user_folder, why_no_name
 from .source import parse, read_text
 from .words import parse_forward
 
 __all__ = [
+    "ASKED",
+    "Draft",
     "Found",
     "as_document",
     "as_yaml",
@@ -32,6 +35,9 @@ __all__ = [
     "name_of",
     "restore",
     "schema",
+    "user_folder",
+    "why_no_name",
+    "why_not",
 ]
 
 _MOST_COMPLAINTS = 50

@@ -38,7 +38,7 @@ def places(environ: Mapping[str, str], cwd: Path) -> tuple[Place, ...]:
     folders = [part for part in environ.get("REMOTE_RUNTIME_PROFILES", "").split(os.pathsep) if part]
     return (
         *(Place("environment", cwd / folder) for folder in folders),
-        Place("user", cwd / _config_folder(environ) / "profiles"),
+        Place("user", user_folder(environ, cwd)),
         Place("packaged", packaged_folder()),
         Place("directory", cwd / "profiles"),
     )
@@ -51,6 +51,11 @@ def packaged_folder() -> Path:
     return (
         installed if installed.is_dir() or not (package.parent / "setup.cfg").is_file() else package.parent / "profiles"
     )
+
+
+def user_folder(environ: Mapping[str, str], cwd: Path) -> Path:
+    """Where a person's own profiles are; it may not exist."""
+    return cwd / _config_folder(environ) / "profiles"
 
 
 def find(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str, Path]:

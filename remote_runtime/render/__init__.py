@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -48,12 +49,22 @@ def bug(log: str) -> None:
     _complain(f": this is a bug of remote-runtime, not of yours\n  log:  {log}")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell; the last one is not padded."""
+def width(fallback: int = 0) -> int:
+    """The terminal's columns; ``fallback`` where there is none, 0 for as many as it takes."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if stream.isatty():
+                return os.get_terminal_size(stream.fileno()).columns or 80
+    return fallback
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, within: int = 0) -> str:
+    """Columns as wide as their widest cell; the last one is not padded. Lines are cut at ``within``."""
     cells = [list(head), *([clean_line(cell, 200) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join(lines)
+    filled = [column for column in range(len(head)) if any(row[column] for row in cells[1:])] or range(len(head))
+    widths = {column: max(len(row[column]) for row in cells) for column in filled}
+    lines = ["  ".join(f"{row[column]:<{widths[column]}}" for column in filled).rstrip() for row in cells]
+    return "\n".join(f"{line[: within - 1]}…" if within and len(line) > within else line for line in lines)
 
 
 def statuses(runtimes: Sequence[Mapping[str, Any]]) -> str:
@@ -135,7 +146,7 @@ def _machine(runtime: Mapping[str, Any]) -> str:
 
 
 def _complain(text: str) -> None:
-    _write(sys.stderr, _paint("error", "1;31") + clean(text, LONGEST))
+    _write(sys.stderr, paint("error", "1;31") + clean(text, LONGEST))
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -146,7 +157,8 @@ def _write(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def _paint(text: str, code: str) -> str:
+def paint(text: str, code: str) -> str:
+    """``text`` in a colour or weight of the terminal's own, where stderr is one that may be coloured."""
     if "NO_COLOR" in os.environ or not sys.stderr.isatty():
         return text
     return f"\x1b[{code}m{text}\x1b[0m"

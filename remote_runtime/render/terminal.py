@@ -113,6 +113,11 @@ class Terminal:
         finally:
             reply.put(text)
 
+    def read_line(self, prompt: str) -> str:
+        """From the main thread: what the person types. Raises ``EOFError`` when they have left."""
+        self.pause()
+        return self._read(prompt, secret=False)
+
     def pause(self) -> None:
         """Stop the animation; the next step begins it again."""
         with self._lock:

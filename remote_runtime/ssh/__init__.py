@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ..model import Ask, Instance, SshSettings, Tell
 from ..waits import Deadline
 from .config import resolve
+from .hosts import hosts
 from .key_files import parse_public
 from .keys import Keys
 from .pins import forget_pins, show_pins
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from .compatible import Tunnel as Tunnel
     from .session import Session as Session
 
-__all__ = ["Keys", "connect", "forget_pins", "open_sshtunnel", "resolve", "show_pins"]
+__all__ = ["Keys", "connect", "forget_pins", "hosts", "open_sshtunnel", "resolve", "show_pins"]
 
 
 def connect(

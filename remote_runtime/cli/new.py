@@ -1,0 +1,72 @@
+"""`profiles new`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from .. import render
+from ..errors import Interrupted
+from .common import common, terminal
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--kind", type=click.Choice(["gce", "ssh", "local"]), help="What the machine is.")
+@click.option("--project", metavar="ID", help="The Google Cloud project.")
+@click.option("--zone", help="The instance's zone.")
+@click.option("--instance", metavar="NAME", help="The Compute Engine instance.")
+@click.option("--host", help="The SSH host: a name, an address, or a Host of ~/.ssh/config.")
+@click.option("--user", metavar="LOGIN", help="The login name on the machine.")
+@click.option("--on-down", type=click.Choice(["keep", "stop", "suspend"]), help="What `down` does with the instance.")
+@click.option("--up/--no-up", "bring_up", default=None, help="Bring it up then; otherwise you are asked.")
+@click.option("--force", is_flag=True, help="Even if there is a profile of this name.")
+@common
+@click.pass_context
+def new(
+    context: click.Context,
+    /,
+    bring_up: bool | None,
+    force: bool,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Make a profile: asks which machine it is for, and looks up what there is.
+
+    Nothing is asked when --instance, --host or `--kind local` says it, without a terminal, and with --json.
+    """
+    from ..commands import new as command
+    from ..render.questions import Questions
+    from .up import up
+
+    environ = dict(os.environ)
+    wishes = command.Given(**given)
+    view = terminal(quiet, verbose, as_json)
+    person = Questions(view) if view.interactive and not wishes.is_enough() else None
+    try:
+        if person is None:
+            draft = command.drafted(wishes, environ)
+        else:
+            draft = command.interview(wishes, person, environ)
+            force = force or person.may_replace(draft.name, taken=command.is_taken(draft.name, environ))
+        path = command.write(draft, force=force, environ=environ)
+    except (KeyboardInterrupt, EOFError) as error:
+        raise Interrupted("interrupted", "no profile was written") from error
+    finally:
+        view.pause()
+    if person is not None and bring_up is None:
+        render.say(f"Written: {path}")
+        bring_up = person.wants(f"Bring {draft.name} up now?")
+    if bring_up:
+        return int(context.invoke(up, profile=(draft.name,), quiet=quiet, verbose=verbose, as_json=as_json))
+    if as_json:
+        render.document({"profile": {"name": draft.name, "path": str(path)}})
+        return 0
+    render.answer(str(path))
+    if not quiet:
+        render.say(f"`remote-runtime up {draft.name}` brings it up.")
+    return 0

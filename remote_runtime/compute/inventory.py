@@ -1,0 +1,113 @@
+"""What there is to choose from: the projects that the credentials see, and the instances of one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CloudError, Interrupted, RemoteRuntimeError
+from ..model import Tell
+from ..untrusted import clean_line
+from ..waits import Deadline
+from . import credentials, search, settings
+from .api import Api, connect
+from .seen import status_of, word
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+MOST_PROJECTS = 500
+PROJECTS_S = 15.0
+
+
+@dataclass(frozen=True)
+class Projects:
+    """``ids``: those that the credentials see. ``default``: the one in use where a profile names none, and ``source``
+    where that was found. ``why_none``: why they could not be listed, empty if they were."""
+
+    ids: tuple[str, ...] = ()
+    default: str = ""
+    source: str = ""
+    why_none: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An instance to choose. ``gpus``: as in ``2 nvidia-l4``, empty without one."""
+
+    name: str
+    zone: str
+    status: str
+    machine_type: str
+    gpus: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def projects(*, environ: Mapping[str, str], deadline: Deadline) -> Projects:
+    """Asks the Resource Manager (https://cloud.google.com/resource-manager/reference/rest/v1/projects/list), which may
+    be off or closed to the credentials: then ``why_none`` says so. Raises ``CloudError`` ``no-credentials``."""
+    endpoint = settings.endpoint(environ, settings.RESOURCE_MANAGER)
+    identity = credentials.load(environ, endpoint)
+    try:
+        default = settings.project(None, environ, lambda: identity.project)
+    except CloudError:
+        default = settings.Setting("", "")
+    try:
+        if identity.is_nobody and endpoint == settings.RESOURCE_MANAGER.default:
+            raise CloudError("no-credentials", "without credentials nobody is asked")
+        ids, why = _ids(identity, endpoint, deadline.shorter(PROJECTS_S)), ""
+    except Interrupted:
+        raise
+    except RemoteRuntimeError as exc:
+        ids, why = (), str(exc)
+    return Projects(ids, default.value, default.source, why)
+
+
+def candidates(project: str, *, tell: Tell, environ: Mapping[str, str], deadline: Deadline) -> list[Candidate]:
+    """The project's instances by name, 2000 at most. Raises ``CloudError``."""
+    api: Api = connect(environ, tell=tell, deadline=deadline)
+    api.project = project
+    return [_candidate(raw) for raw in search.every(api, "")]
+
+
+def _candidate(raw: compute_v1.Instance) -> Candidate:
+    gpus = [f"{each.accelerator_count} {_last(each.accelerator_type)}" for each in raw.guest_accelerators]
+    labels = {clean_line(key, 63): clean_line(value, 63) for key, value in sorted(raw.labels.items())}
+    return Candidate(
+        word(raw.name), _last(raw.zone), status_of(raw), _last(raw.machine_type), ", ".join(gpus[:4]), labels
+    )
+
+
+def _last(url: str) -> str:
+    return word(url.rsplit("/", 1)[-1])
+
+
+def _ids(identity: credentials.Identity, endpoint: str, deadline: Deadline) -> tuple[str, ...]:
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import AuthorizedSession
+    from requests.exceptions import RequestException
+
+    query: dict[str, str] = {"filter": "lifecycleState:ACTIVE", "pageSize": str(MOST_PROJECTS)}
+    ids: list[str] = []
+    with AuthorizedSession(identity.credentials) as session:  # type: ignore[no-untyped-call]  # typed in part
+        while True:
+            deadline.check()
+            within_s = max(0.1, deadline.remaining_s())
+            try:
+                answer = session.get(f"{endpoint}/v1/projects", params=query, timeout=within_s)
+                found = answer.json()
+            except (RequestException, GoogleAuthError, ValueError) as exc:
+                why = clean_line(str(exc), 300)
+                raise CloudError("cloud-unreachable", "the Resource Manager does not answer", why) from exc
+            if answer.status_code != 200 or not isinstance(found, dict):
+                raise CloudError("permission-denied", "the projects may not be listed", _said(found))
+            ids += [word(each["projectId"]) for each in found.get("projects", ()) if "projectId" in each]
+            query["pageToken"] = str(found.get("nextPageToken", ""))
+            if not query["pageToken"] or len(ids) >= MOST_PROJECTS:
+                return tuple(sorted(ids)[:MOST_PROJECTS])
+
+
+def _said(answer: Any) -> str:
+    error = answer.get("error", {}) if isinstance(answer, dict) else {}
+    return clean_line(str(error.get("message", "")), 300) if isinstance(error, dict) else ""

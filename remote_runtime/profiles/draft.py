@@ -1,0 +1,106 @@
+"""A new profile: the few keys that were chosen, with the next ones one needs beside them as comments."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..model import GceTarget, LocalTarget, SshTarget
+from .complaints import Wrong
+from .keys import GCE, SSH, SSH_HOST
+from .source import parse
+
+if TYPE_CHECKING:
+    from .blocks import Block
+
+OnDown = Literal["keep", "stop", "suspend"]
+_COMMENT_AT = 36
+ASKED: dict[str, Block] = {"project": GCE, "zone": GCE, "instance": GCE, "host": SSH_HOST, "user": SSH}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """``about``: a few words on the machine, for a comment."""
+
+    name: str
+    target: GceTarget | SshTarget | LocalTarget
+    user: str = ""
+    on_down: OnDown = "keep"
+    about: str = ""
+
+    def text(self) -> str:
+        """The profile's text, YAML with comments."""
+        blocks = {"gce": self._gce, "ssh": self._ssh, "local": self._local}[self.target.kind]()
+        head = "# Made by `remote-runtime profiles new`; `profiles show example` has every key.\nversion: 1\n"
+        return head + "\n".join(blocks)
+
+    def _gce(self) -> list[str]:
+        target = self.target
+        if not isinstance(target, GceTarget):
+            raise TypeError(target)
+        return [
+            "target:\n  kind: gce\n"
+            + _line("project", target.project or "", "your-project", "else gcloud's or the credentials' default")
+            + _line("zone", target.zone or "", "us-central1-a", "else the whole project is searched")
+            + _line("instance", target.instance or "", "", self.about)
+            + _line("start", "", "false", "else it is started when it does not run"),
+            self._login(),
+            _JUPYTER,
+            "on_down:\n" + _line("instance", self.on_down, "", "keep, stop or suspend: what `down` does"),
+        ]
+
+    def _ssh(self) -> list[str]:
+        target = self.target
+        if not isinstance(target, SshTarget):
+            raise TypeError(target)
+        return [
+            "target:\n  kind: ssh\n"
+            + _line("host", target.host, "", self.about or "a name, an address, or a Host of ~/.ssh/config")
+            + _line("jump", "", "[bastion]", "hosts to go through, first to last"),
+            self._login()
+            + _line("host_key", "", "accept-new", "trust the key that it shows at first", whole=not self.user),
+            _JUPYTER,
+        ]
+
+    def _local(self) -> list[str]:
+        return ["target:\n  kind: local\n", _JUPYTER]
+
+    def _login(self) -> str:
+        if self.user:
+            return "ssh:\n" + _line("user", self.user, "", "your login there")
+        return "# ssh:\n" + _line("user", "", "me", "your login there, else it is found", whole=True)
+
+
+def why_not(key: str, text: str) -> str:
+    """What keeps ``text`` from being the value of this key of ``ASKED``; empty if nothing does."""
+    shape = next(known.shape for known in ASKED[key].keys if known.name == key)
+    try:
+        shape.read(parse(json.dumps(text)), key)
+    except Wrong as exc:
+        (complaint, *_) = exc.complaints
+        return f"{complaint.what}; {complaint.allowed}" if complaint.allowed else complaint.what
+    return ""
+
+
+def _line(key: str, value: str, otherwise: str, about: str, *, whole: bool = False) -> str:
+    """``key: value  # about``; without a value, ``otherwise`` as a comment. ``whole``: its block is a comment too."""
+    written = (
+        f"  {key}: {_scalar(value)}" if value else f"#   {key}: {otherwise}" if whole else f"  # {key}: {otherwise}"
+    )
+    return (f"{written:<{_COMMENT_AT}}# {about}" if about else written) + "\n"
+
+
+def _scalar(text: str) -> str:
+    """As YAML reads it back; quoted where YAML would read something else."""
+    import yaml
+
+    plain = yaml.safe_dump(text, width=1000).splitlines()[0]
+    return plain if not plain.startswith("'") else json.dumps(text, ensure_ascii=False)
+
+
+_JUPYTER = (
+    "# jupyter:\n"
+    + _line("python", "", "/opt/conda/bin/python", "which has Jupyter, else one is found", whole=True)
+    + _line("working_dir", "", "~/work", "where notebooks run", whole=True)
+)

@@ -1,0 +1,122 @@
+"""Questions to a person at a terminal, one after the other: the answer is typed, or a number is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ..errors import RemoteRuntimeError
+from ..model import Tell
+from ..untrusted import clean_line
+from . import paint, say, table, width
+from .terminal import Terminal
+
+SHOWN_ROWS = 20
+NAME = "profiles new"
+
+
+class Questions:
+    """``commands.new.Person``. From the main thread. Raises ``EOFError`` when the person has left."""
+
+    def __init__(self, view: Terminal) -> None:
+        self._view = view
+
+    def tell(self, text: str) -> None:
+        self._view.note(NAME, text)
+
+    def trouble(self, error: RemoteRuntimeError) -> None:
+        self._view.note(NAME, str(error))
+        if error.hint:
+            say(f"  next: {error.hint}")
+
+    @contextmanager
+    def working(self, text: str) -> Iterator[Tell]:
+        self._view.step(NAME, text)
+        try:
+            yield lambda detail: self._view.detail(NAME, detail)
+        except BaseException:
+            self._view.failed(NAME)
+            raise
+        finally:
+            self._view.pause()
+        self._view.done(NAME)
+
+    def ask(self, question: str, *, default: str, why_not: Callable[[str], str]) -> str:
+        while True:
+            text = self._read(question, default)
+            why = why_not(text)
+            if not why:
+                return text
+            say(f"  {why}")
+
+    def choose(
+        self,
+        question: str,
+        head: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        default: str,
+        why_not: Callable[[str], str],
+    ) -> Sequence[str]:
+        fitting = list(enumerate(rows, 1))
+        show = True
+        while True:
+            if show:
+                self._list(head, fitting, len(rows))
+            text = self._read(f"{question} (number or name)", default)
+            show, picked = False, _picked(text, rows)
+            if len(picked) == 1:
+                return rows[picked[0] - 1]
+            narrowed = [(number, row) for number, row in enumerate(rows, 1) if text and _mentions(row, text)]
+            if picked or (narrowed and len(rows) > SHOWN_ROWS):
+                fitting = [(number, rows[number - 1]) for number in picked] or narrowed
+                show = True
+                continue
+            why = why_not(text) if not text.isdecimal() else f"there is no number {text}"
+            if not why:
+                return [text]
+            say(f"  {why}")
+
+    def confirm(self, question: str, *, default: bool) -> bool:
+        while True:
+            text = self._read(f"{question} [{'Y/n' if default else 'y/N'}]", "").lower()
+            if not text:
+                return default
+            if text in ("y", "yes", "n", "no"):
+                return text.startswith("y")
+            say("  y or n")
+
+    def may_replace(self, name: str, *, taken: bool) -> bool:
+        """Whether a profile of this name may be written."""
+        question = f"There is a profile {name} already. Put this one in its place?"
+        return not taken or self.confirm(question, default=False)
+
+    def wants(self, question: str) -> bool:
+        """Leaving is an answer too."""
+        try:
+            return self.confirm(question, default=True)
+        except (EOFError, KeyboardInterrupt):
+            say("")
+            return False
+
+    def _read(self, question: str, default: str) -> str:
+        proposal = f" [{clean_line(default, 200)}]" if default else ""
+        return self._view.read_line(f"{paint(question, '1')}{proposal}: ").strip() or default
+
+    def _list(self, head: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]], of: int) -> None:
+        shown = [(str(number), *row) for number, row in rows[:SHOWN_ROWS]]
+        say(table(("", *head), shown, within=width()))
+        if len(rows) > SHOWN_ROWS:
+            say(f"  {len(rows) - SHOWN_ROWS} more of {of}: a part of the name shows those that fit")
+
+
+def _picked(text: str, rows: Sequence[Sequence[str]]) -> list[int]:
+    """The numbers of the rows that are meant: the one of this number, else those of this name."""
+    if re.fullmatch("[0-9]{1,9}", text):
+        return [int(text)] if 1 <= int(text) <= len(rows) else []
+    return [number for number, row in enumerate(rows, 1) if row[0] == text]
+
+
+def _mentions(row: Sequence[str], text: str) -> bool:
+    return any(text.lower() in cell.lower() for cell in row)

@@ -1,0 +1,50 @@
+"""New profiles as text: what YAML reads back is what was chosen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import profiles, ssh
+from remote_runtime.model import GceTarget, LocalTarget, SshTarget
+from remote_runtime.profiles import Draft
+
+DRAFTS = [
+    Draft("vm", GceTarget("my-vm", project="my-project", zone="us-central1-a"), "me", "stop", "g2 with 1 nvidia-l4"),
+    Draft("vm", GceTarget("my-vm")),
+    *(Draft("host", SshTarget(host)) for host in ("gpu", "on", "10.0.0.1", "1e3", "fe80::1%eth0", "null", "0x10")),
+    Draft("host", SshTarget("gpu"), "123"),
+    Draft("here", LocalTarget()),
+]
+
+
+@pytest.mark.parametrize("draft", DRAFTS, ids=lambda draft: f"{draft.name} {getattr(draft.target, 'host', '')}")
+def test_a_draft_is_read_back_as_it_was_meant_with_and_without_its_comments(draft: Draft) -> None:
+    profile = profiles.restore(draft.name, "x.yaml", draft.text())
+    assert profile.target == draft.target
+    assert (profile.ssh.user or "", profile.on_down.instance) == (draft.user, draft.on_down)
+    opened = re.sub("(?m)^( *)# (?=( {2})?[a-z_]+:)", r"\1", draft.text())
+    assert profiles.restore(draft.name, "x.yaml", opened).jupyter.python == "/opt/conda/bin/python", opened
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("instance", "My VM"), ("project", "12"), ("zone", "us-central1"), ("host", "me@box"), ("user", "a\nb")],
+)
+def test_what_a_key_does_not_take_is_told_before_it_is_written(key: str, text: str) -> None:
+    assert ";" in profiles.why_not(key, text)
+    assert profiles.why_not("host", "gpu-box") == ""
+
+
+def test_the_hosts_of_an_ssh_config_are_found_through_its_includes(tmp_path: Path) -> None:
+    folder = tmp_path / ".ssh"
+    (folder / "d").mkdir(parents=True)
+    (folder / "config").write_text(
+        'Include d/*.conf\nHost=one "two"\n  hostname 10.0.0.1\nHost !three four*\n HostName x\nHost one\n HostName y\n'
+        "Match all\n  HostName z\nHost 'broken\nInclude ~/.ssh/config\n"
+    )
+    (folder / "d" / "a.conf").write_text("Host first\n")
+    assert ssh.hosts({"HOME": str(tmp_path)}) == {"first": "", "one": "10.0.0.1", "two": "10.0.0.1"}
+    assert ssh.hosts({"HOME": str(tmp_path / "none")}) == {}
