@@ -201,6 +201,15 @@ class Instance:
 
 
 @dataclass(frozen=True)
+class Gpu:
+    """``memory_bytes``: 0 where the GPU has none of its own. ``driver``: its version."""
+
+    name: str
+    memory_bytes: int
+    driver: str
+
+
+@dataclass(frozen=True)
 class Server:
     """A Jupyter server of ours on the machine, listening on 127.0.0.1:``port`` there.
 
@@ -218,6 +227,7 @@ class Server:
     python: str
     interpreter: str
     notes: tuple[str, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
 
 
 Verdict = Literal["ready", "starting", "reconnecting", "unreachable", "stranger", "down"]

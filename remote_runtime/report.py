@@ -31,6 +31,7 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
             "kernels": runtime.kernels,
             "python": server.python,
             "interpreter": server.interpreter,
+            "gpus": [asdict(gpu) for gpu in server.gpus],
         },
         "forwards": [{"local": forward.local, "remote": forward.remote} for forward in runtime.forwards],
         "keeper_pid": runtime.keeper_pid,

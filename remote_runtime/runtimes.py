@@ -15,7 +15,7 @@ from typing import Any
 
 from . import locks
 from .errors import LocalError
-from .model import Connections, Forward, Instance, Runtime, Secret, Server
+from .model import Connections, Forward, Gpu, Instance, Runtime, Secret, Server
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
@@ -163,11 +163,16 @@ def _from_document(document: dict[str, Any]) -> Runtime:
         **{
             **document,
             "instance": instance and Instance(**_tuples(instance)),
-            "server": server and Server(**_tuples({**server, "token": Secret(server["token"])})),
+            "server": server and _server(server),
             "forwards": tuple(Forward(**forward) for forward in document["forwards"]),
             "connections": Connections(**document.get("connections", {})),
         }
     )
+
+
+def _server(document: dict[str, Any]) -> Server:
+    gpus = [Gpu(**gpu) for gpu in document.get("gpus", [])]
+    return Server(**_tuples({**document, "token": Secret(document["token"]), "gpus": gpus}))
 
 
 def _tuples(document: dict[str, Any]) -> dict[str, Any]:

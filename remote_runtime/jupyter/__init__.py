@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import MachineError
-from ..model import JupyterSettings, Run, Secret, Server, Tell
+from ..model import Gpu, JupyterSettings, Run, Secret, Server, Tell
 from ..untrusted import clean, clean_line
 from ..waits import Deadline
 from .exchange import ask, invalid
 
 BRIDGE_PACKAGE = "remote_runtime_bridge"
 LOG_LIMIT = 131_072
+MOST_GPUS = 64
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,22 @@ def _server(answer: Mapping[str, Any]) -> Server:
         raise invalid("the server is not described as it should be")
     match answer:
         case {"port": int(port), "pid": int(pid), "started_by_us": bool(started), "notes": list(notes),
-              "needs_restart": list(changed)} if 0 < port < 65536 and 1 < pid < 2**32:  # fmt: skip
+              "needs_restart": list(changed), "gpus": list(gpus)} if 0 < port < 65536 and 1 < pid < 2**32:  # fmt: skip
             token = Secret(texts.pop("token"))
             told = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
-            return Server(port=port, pid=pid, token=token, started_by_us=started, notes=told, **texts)
+            return Server(port=port, pid=pid, token=token, started_by_us=started, notes=told, gpus=_gpus(gpus), **texts)
     raise invalid("the server's numbers cannot be true")
+
+
+def _gpus(told: list[object]) -> tuple[Gpu, ...]:
+    found = []
+    for gpu in told[:MOST_GPUS]:
+        match gpu:
+            case {"name": str(name), "memory_bytes": int(size), "driver": str(driver)} if 0 <= size < 2**60:
+                found.append(Gpu(clean_line(name, 100), size, clean_line(driver, 40)))
+            case _:
+                raise invalid("a GPU is not described as it should be")
+    return tuple(found)
 
 
 def _lines(told: list[object]) -> list[str]:

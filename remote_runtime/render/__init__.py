@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, TextIO
@@ -76,7 +77,7 @@ def statuses(runtimes: Sequence[Mapping[str, Any]]) -> str:
             runtime["name"],
             runtime["state"],
             f"http://localhost:{runtime['local_port']}/" if runtime["local_port"] else "",
-            _machine(runtime),
+            _machine_and_gpus(runtime),
             "" if not runtime["server"] or runtime["server"]["kernels"] is None else str(runtime["server"]["kernels"]),
             "" if runtime["rtt_ms"] is None else f"{runtime['rtt_ms']:.0f} ms",
             str(runtime["reconnects"]),
@@ -143,6 +144,13 @@ def _machine(runtime: Mapping[str, Any]) -> str:
     if not instance:
         return ""
     return f"{instance['name']} ({instance['zone']})" if instance["zone"] else str(instance["name"])
+
+
+def _machine_and_gpus(runtime: Mapping[str, Any]) -> str:
+    server = runtime["server"] or {}
+    counted = Counter(str(gpu["name"]) for gpu in server.get("gpus", ()))
+    gpus = [f"{count} × {name}" if count > 1 else name for name, count in counted.items()]
+    return ", ".join(filter(None, [_machine(runtime), *gpus]))
 
 
 def _complain(text: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from remote_runtime import jupyter
-from remote_runtime.model import COLAB_ORIGIN, JupyterSettings, Server
+from remote_runtime.model import COLAB_ORIGIN, Gpu, JupyterSettings, Server
 from remote_runtime.waits import Deadline, wait_until
 from tests.support.local_run import LocalMachine, processes_with
 
@@ -255,6 +255,21 @@ def test_files_named_like_modules_in_the_home_folder_are_not_run(fresh: LocalMac
         (fresh.home / f"{name}.py").write_text("open(__file__ + '.was-run', 'w').close()\nraise SystemExit(5)\n")
     assert jupyter.log_from(fresh.run, WANTED, offset=None, deadline=Deadline(20)).text == ""
     assert list(fresh.home.glob("*.was-run")) == []
+
+
+def test_the_gpus_are_told_and_asked_for_until_they_answer(fresh: LocalMachine) -> None:
+    scripts = fresh.home / "bin"
+    scripts.mkdir()
+    smi = scripts / "nvidia-smi"
+    fresh.environ["PATH"] = f"{scripts}:{fresh.environ['PATH']}"
+    smi.write_text("#!/bin/sh\necho 'the driver is not loaded'; exit 9\n")
+    smi.chmod(0o755)
+    assert ensure(fresh).gpus == ()
+    assert any("the driver is not loaded" in note for note in ensure(fresh).notes)
+    smi.write_text(f"#!/bin/sh\necho asked >> {scripts}/asked; echo 'Tesla T4, 15360, 580.95.05'\n")
+    for _ in range(2):
+        assert ensure(fresh).gpus == (Gpu("Tesla T4", 15360 << 20, "580.95.05"),)
+    assert (scripts / "asked").read_text() == "asked\n"
 
 
 def kernels_of(server: Server) -> list[int]:

@@ -18,7 +18,7 @@ BRIDGE = jupyter.Bridge("0.1.0", {"remote_runtime_bridge/__init__.py": ""})
 GOOD = {
     "port": 4242, "pid": 77, "token": "ab" * 24, "directory": "/home/me/servers/work-laptop1",
     "started_by_us": True, "jupyter_server": "2.14.0", "bridge": "0.1.0", "python": "3.12.3",
-    "interpreter": "/opt/conda/bin/python", "notes": [], "needs_restart": [],
+    "interpreter": "/opt/conda/bin/python", "notes": [], "needs_restart": [], "gpus": [],
 }  # fmt: skip
 
 
@@ -93,6 +93,8 @@ def test_progress_is_told_without_what_a_terminal_would_obey() -> None:
         {"token": "ab" * 23 + "\n"}, {"token": None}, {"directory": "/x\x1b[2J"}, {"directory": "/" * 5000},
         {"jupyter_server": "2\n"}, {"python": ["3"]}, {"interpreter": ""}, {"started_by_us": "yes"}, {"notes": "x"},
         {"needs_restart": {}},
+        {"gpus": {}},
+        {"gpus": [{"name": "Tesla T4", "memory_bytes": -1, "driver": "580"}]},
     ],
 )  # fmt: skip
 def test_a_server_that_is_not_described_as_ours_is_refused(changes: dict[str, object]) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from remote_runtime import render
 from remote_runtime.errors import LocalError, UsageError
-from remote_runtime.model import Instance, Runtime, Secret, Server
+from remote_runtime.model import Gpu, Instance, Runtime, Secret, Server
 from remote_runtime.render.terminal import Terminal
 from remote_runtime.report import as_document, as_stopped
 from remote_runtime.takedown import Stopped
@@ -51,6 +51,17 @@ def safe(text: str) -> bool:
 
 
 # ── what is said ──
+
+
+def test_the_status_counts_the_gpus_of_a_machine() -> None:
+    t4, l4 = Gpu("Tesla T4", 15360 << 20, "580.95"), Gpu("NVIDIA L4", 1 << 34, "580.95")
+    server = Server(4242, 77, Secret(TOKEN), "/srv", True, "2.14.0", "0.1.0", "3.12.3", "/x", gpus=(t4, l4, t4))
+    assert "my-vm (europe-west4-a), 2 × Tesla T4, NVIDIA L4  " in render.statuses([runtime(server=server)])
+    assert runtime(server=server)["server"]["gpus"][1] == {
+        "name": "NVIDIA L4",
+        "memory_bytes": 1 << 34,
+        "driver": "580.95",
+    }
 
 
 def test_a_failure_says_what_why_and_what_next(capsys: Captured) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from remote_runtime import locks, runtimes
 from remote_runtime.errors import LocalError
-from remote_runtime.model import Forward, Instance, Runtime, Secret, Server
+from remote_runtime.model import Forward, Gpu, Instance, Runtime, Secret, Server
 from remote_runtime.runtimes import Remembered, StateDir, open_state
 from remote_runtime.waits import Deadline
 
@@ -25,7 +25,19 @@ FULL = Runtime(
     state="ready",
     local_port=8888,
     instance=Instance("gce", "my-vm", "10.0.0.1", 22, "RUNNING", "123", "z", "p", "compute.123", ("ssh-ed25519 A",)),
-    server=Server(4242, 77, Secret(TOKEN), "/srv/work", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3", ("n",)),
+    server=Server(
+        4242,
+        77,
+        Secret(TOKEN),
+        "/srv/work",
+        True,
+        "2.14.0",
+        "0.1.0",
+        "3.12.3",
+        "/usr/bin/python3",
+        ("n",),
+        (Gpu("Tesla T4", 15360 << 20, "580.95"),),
+    ),
     forwards=(Forward(8888, "127.0.0.1:4242"), Forward(6006, "127.0.0.1:6006")),
     keeper_pid=7,
     since="2026-01-01T00:00:00+00:00",

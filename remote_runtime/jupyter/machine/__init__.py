@@ -11,6 +11,7 @@ SOURCES = (
     "proof",
     "interpreters",
     "environment",
+    "gpus",
     "server",
     "start",
     "work",

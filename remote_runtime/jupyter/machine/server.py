@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 from . import processes, proof
 from .answers import Answers, Failure
-from .folder import CONFIG, INFO, LOG, load_json
+from .folder import CONFIG, INFO, LOG, load_json, write_private
 
 GRACE_S = 10.0
 ANSWER_WITHIN_S = 20.0
@@ -40,6 +41,12 @@ def token_in(directory: str) -> str:
     sections = load_json(os.path.join(directory, CONFIG)).values()
     tokens = [section["token"] for section in sections if isinstance(section, dict) and section.get("token")]
     return str(tokens[0]) if tokens else ""
+
+
+def note_down(directory: str, facts: dict[str, Any]) -> None:
+    """Adds to what ``start`` wrote about the server."""
+    path = os.path.join(directory, INFO)
+    write_private(path, json.dumps({**load_json(path), **facts}))
 
 
 def find_healthy(directory: str, answers: Answers, within_s: float = ANSWER_WITHIN_S) -> Running | None:

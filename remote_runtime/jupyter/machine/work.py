@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from . import server
+from . import gpus, server
 from .answers import Answers, Failure, Hung
 from .folder import (
     LOCK,
@@ -52,11 +52,15 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
         running = server.find_healthy(directory, answers)
         if running:
-            answers.result(_described(running, wish, started=False))
+            known = running.info.get("gpus")
+            seen = gpus.Seen(known) if known else _noted(directory, gpus.Looking().seen(answers))
+            answers.result(_described(running, wish, seen, started=False))
             return
         try:
+            looking = gpus.Looking()
             running = start(directory, wish, answers)
-            answers.result(_described(running, wish, started=True))
+            seen = _noted(directory, looking.seen(answers))
+            answers.result(_described(running, wish, seen, started=True))
         except BaseException:
             server.end(directory)
             remove_server(directory)
@@ -106,13 +110,21 @@ def _do(orders: dict[str, Any], answers: Answers) -> None:
         answers.result(log(server_directory(orders["key"]), orders["offset"], orders["limit"]))
 
 
-def _described(running: server.Running, wish: Wish, *, started: bool) -> dict[str, Any]:
+def _noted(directory: str, seen: gpus.Seen) -> gpus.Seen:
+    """GPUs that were seen once are not looked for again: the next start of Jupyter does."""
+    if seen.gpus:
+        server.note_down(directory, {"gpus": seen.gpus})
+    return seen
+
+
+def _described(running: server.Running, wish: Wish, seen: gpus.Seen, *, started: bool) -> dict[str, Any]:
     known = running.info.get("digests", {})
     return {
         "port": running.port, "pid": running.pid, "token": running.token, "directory": running.directory,
         "started_by_us": started, "jupyter_server": running.info["jupyter_server"],
         "bridge": running.info["bridge"], "python": running.info["python"],
-        "interpreter": running.info["interpreter"], "notes": running.info.get("notes", []),
+        "interpreter": running.info["interpreter"], "gpus": seen.gpus,
+        "notes": [*running.info.get("notes", []), *([seen.trouble] if seen.trouble else [])],
         "needs_restart": [key for key, digest in wish.digests().items() if known.get(key) != digest],
     }  # fmt: skip
 
