@@ -11,12 +11,13 @@ from typing import Any, Awaitable, Optional, Set, Union
 from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 from tornado.log import app_log
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol
 
 from . import credentials, linger, wire
 from .connection import InProcessConnection
 from .inprocess import Caller, dispatch
 from .origins import Origins, origin_of
+from .patient import patient
 from .stack import open_to_unauthenticated, settled
 
 UNAUTHENTICATED_MESSAGE_BYTES = 64 * 1024
@@ -99,6 +100,10 @@ class TunnelSocket(BridgeSocket):
         )
         super().open()
 
+    def get_websocket_protocol(self) -> Optional[WebSocketProtocol]:
+        protocol: Optional[WebSocketProtocol] = patient(super().get_websocket_protocol(), self._all_answered)
+        return protocol
+
     def on_message(self, message: Union[str, bytes]) -> Optional[Awaitable[None]]:
         """A coroutine would cost each request two turns of the loop: there is one only where something must wait."""
         if self.ws_connection is None:
@@ -132,6 +137,11 @@ class TunnelSocket(BridgeSocket):
         rest = self._start(asked) if self.ws_connection is not None else None
         if rest is not None:
             await rest
+
+    async def _all_answered(self) -> None:
+        while self._under_way and self.ws_connection is not None:
+            self._room = asyncio.get_event_loop().create_future()
+            await self._room
 
     def _start(self, asked: wire.Request) -> Optional[Awaitable[None]]:
         connection = InProcessConnection(asked.message_id, self._caller, self._send, self._ended)

@@ -138,6 +138,19 @@ def test_a_message_over_the_websockets_limit_closes_it_with_1009_after_the_answe
     assert _close_code(page) == 1009
 
 
+def test_what_is_under_way_is_answered_before_a_message_over_the_limit_ends_the_socket(
+    page: Page, server: JupyterServer
+) -> None:
+    asked = [page.ask("GET", "/odd/gate") for _ in range(5)]
+    wait_until(lambda: _waiting(server) == 5, Deadline(10), every_s=0.05, what="5 requests that wait")
+
+    page.socket.socket.sendall(b"\x81\xff" + (MESSAGE_BYTES + 1).to_bytes(8, "big") + bytes(1 << 16))
+    assert http_request(server, "GET", "/api").status == 200
+    http_request(server, "POST", "/odd/gate")
+    assert [page.answer(message_id).body for message_id in asked] == [b"through"] * 5
+    assert _close_code(page) == 1009
+
+
 def test_before_authentication_a_message_over_64_kib_closes_the_socket_with_1009(server: JupyterServer) -> None:
     with open_page(server, auth_url=None) as page:
         page.socket.send(json.dumps({"path": "/api", "method": "GET", "message_id": 1, "body": "x" * 65536}))

@@ -1,0 +1,54 @@
+"""A WebSocket that a message over the limit ends only when what was asked before it has been answered.
+
+tornado's own protocol ends the connection at such a message's header, with every answer that is still under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, Awaitable, Callable, Optional
+
+from tornado.websocket import WebSocketProtocol, WebSocketProtocol13
+
+# RFC 6455, 7.4.1.
+TOO_BIG = 1009
+PATIENCE_S = 10.0
+
+
+class PatientProtocol(WebSocketProtocol13):
+    """``answered`` is awaited, for ``PATIENCE_S`` at most, between a message that is too big and the close with 1009.
+
+    The message itself is not read meanwhile, so that it costs no memory.
+    """
+
+    def __init__(self, plain: WebSocketProtocol13, answered: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(plain.handler, plain.mask_outgoing, plain.params)
+        self._answered = answered
+        self._why_too_big: Optional[str] = None
+
+    def close(self, code: Optional[int] = None, reason: Optional[str] = None) -> None:
+        if code == TOO_BIG:
+            self._why_too_big = reason
+        else:
+            super().close(code, reason)
+
+    # The two that tornado (6.1 to 6.6) has for a frame that arrives and for an end at once: it closes, then aborts.
+
+    async def _receive_frame(self) -> None:
+        await super()._receive_frame()
+        if self._why_too_big is not None:
+            reason, self._why_too_big = self._why_too_big, None
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.ensure_future(self._answered()), PATIENCE_S)
+            super().close(TOO_BIG, reason)
+            super()._abort()
+
+    def _abort(self) -> None:
+        if self._why_too_big is None:
+            super()._abort()
+
+
+def patient(plain: Optional[WebSocketProtocol], answered: Callable[[], Awaitable[None]]) -> Any:
+    """``plain`` with patience; what is no such protocol stays as it is."""
+    return PatientProtocol(plain, answered) if type(plain) is WebSocketProtocol13 else plain
