@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tests.support.processes import end_processes_of
+
 SSHD = "/usr/sbin/sshd"
 HOST_KEY_TYPES = ("ed25519", "ecdsa")
 
@@ -123,6 +125,7 @@ class Sshd:
         self._held.close()
         self.cut()
         self._moving.set()
+        end_processes_of(self.home)
 
     def _write_files(self, config: Sequence[str]) -> None:
         if os.getuid() == 0:

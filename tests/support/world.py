@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import psutil
 
+from tests.support.processes import end_processes_of, processes_of
+
 T = TypeVar("T")
 COMMAND = (sys.executable, "-m", "remote_runtime")
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -123,8 +125,8 @@ class World:
         return {path.name for path in self.state.iterdir()}
 
     def processes(self) -> list[psutil.Process]:
-        """All processes of this world that run: its state directory is in their environment or command line."""
-        return [process for process in psutil.process_iter() if self._is_ours(process)]
+        """All processes of this world that run: its home is in their environment or command line."""
+        return processes_of(self.home)
 
     def running(self) -> list[str]:
         """Their command lines, for a person to read."""
@@ -146,18 +148,4 @@ class World:
             child.communicate()
         if self.state.exists():
             self.run("down", "--all", "--force")
-        left = self.processes()
-        for process in left:
-            process.kill()
-        psutil.wait_procs(left, 5)
-
-    def _is_ours(self, process: psutil.Process) -> bool:
-        try:
-            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            mark = str(self.home)
-            return mark in process.environ().values() or any(
-                mark in part for part in [*process.environ().values(), *process.cmdline()]
-            )
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            return False
+        end_processes_of(self.home)
