@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from . import health, jupyter
-from .errors import CloudError, RemoteRuntimeError
+from .errors import CloudError, RemoteRuntimeError, SshError
 from .machines import Machines, Session
 from .model import Ask, Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
 from .tunnel import ports
@@ -85,7 +85,7 @@ class Story:
     """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
     instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
-    too."""
+    too. ``explains``: whether the cloud is asked why a machine cannot be entered, which takes seconds."""
 
     profile: Profile
     client_id: str
@@ -96,6 +96,7 @@ class Story:
     remembered_port: int | None = None
     owed: Instance | None = None
     owed_server: bool = False
+    explains: bool = True
 
 
 def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Health:
@@ -180,14 +181,20 @@ def find(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: boo
 
 
 def enter(story: Story, held: Held, deadline: Deadline) -> None:
-    """The connection to the machine that was found. Raises as ``Machines.connect``."""
+    """The connection to the machine that was found. Raises as ``Machines.connect``, with the cause if it is known."""
     if held.is_entered():
         return
     if held.instance is None:
         raise ValueError("the machine is found before it is entered")
     story.tell.step(f"Connecting to {held.instance.name}")
     within = deadline.shorter(story.profile.timeouts.ssh_s)
-    held.session = story.machines.connect(story.profile, held.instance, ask=story.ask, tell=story.tell, deadline=within)
+    profile, machines, tell = story.profile, story.machines, story.tell
+    try:
+        held.session = machines.connect(profile, held.instance, ask=story.ask, tell=tell, deadline=within)
+    except SshError as error:
+        if not story.explains:
+            raise
+        raise machines.explain(profile, held.instance, error, tell=tell, deadline=deadline) from error
     held.pulse = Pulse(held.session, story.profile.ssh.keepalive_s)
 
 

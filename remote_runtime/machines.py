@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from . import compute, local, ssh
 from .embedded import Embedded
+from .errors import Interrupted, RemoteRuntimeError, from_code
 from .model import Ask, DemoTarget, GceTarget, Instance, LocalTarget, Profile, Run, SshSettings, SshTarget, Tell
 from .waits import Deadline
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from .runtimes import StateDir
     from .tunnel.identity import Proof, Stream
     from .tunnel.pump import Lane
+
+log = logging.getLogger(__name__)
+EXPLAIN_S = 20.0
+EXPLAINED = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-backend-unreachable")
 
 
 class Session(Protocol):
@@ -84,6 +90,36 @@ class Machines:
             deadline=deadline,
             environ=self.environ,
         )
+
+    def explain(
+        self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, tell: Tell, deadline: Deadline
+    ) -> RemoteRuntimeError:
+        """``error`` of ``connect``, with the cause that Compute Engine knows of; as it is where there is none, or where
+        asking fails. Raises ``Interrupted``."""
+        target = profile.target
+        if not isinstance(target, (GceTarget, DemoTarget)) or error.code not in EXPLAINED:
+            return error
+        tell("Asking Compute Engine why")
+        connect = target.connect if isinstance(target, GceTarget) and target.connect != "auto" else "external"
+        try:
+            causes = compute.diagnose(
+                instance,
+                error,
+                connect="iap" if error.code.startswith("iap-") else connect,
+                tell=tell,
+                deadline=deadline.shorter(EXPLAIN_S),
+                environ=self._cloud_environ(profile),
+            )
+        except Interrupted:
+            raise
+        except (RemoteRuntimeError, RuntimeError, OSError) as failure:
+            log.info("why %s cannot be entered is not known: %s", instance.name, failure)
+            return error
+        if not causes:
+            return error
+        cause = causes[0]
+        what = f"{error.what} ({error.why})" if error.why else error.what
+        return from_code(cause.code, what, str(cause), cause.hint)
 
     def ssh_settings(self, profile: Profile) -> SshSettings:
         """What the profile says, completed by ~/.ssh/config or by the demo machine."""

@@ -22,7 +22,7 @@ from .audience import Audience
 from .orders import Order, Orders
 from .reception import Reception
 from .record import Record, now, target_of
-from .watch import Watch, pause_s
+from .watch import Watch, asks_the_cloud, pause_s
 
 log = logging.getLogger(__name__)
 ARRIVAL_S = 15.0
@@ -37,6 +37,7 @@ VERDICTS: dict[str, Verdict] = {
     "ssh-unreachable": "reconnecting",
     "not-answering": "reconnecting",
     "deadline-passed": "reconnecting",
+    "machine-booting": "reconnecting",
 }
 
 
@@ -184,7 +185,8 @@ class Keeper:
                 if self._watching.look_up(self.profile, attempt, self._audience):
                     self.record.update(instance=self._held.instance)
                 deadline = Deadline(REPAIR_S, self.orders.called_off)
-                seen = bringup.ensure(self._story(hurried=True), self._held, start=False, deadline=deadline)
+                story = replace(self._story(hurried=True), explains=asks_the_cloud(attempt))
+                seen = bringup.ensure(story, self._held, start=False, deadline=deadline)
                 self.record.update(reconnects=self.record.runtime.reconnects + 1)
                 self._ready(seen)
                 return True

@@ -62,7 +62,7 @@ class Watch:
         Raises only what makes another try vain: the machine is stopped or gone.
         """
         session = self.held.session
-        if (session is not None and not session.closed) or not (attempt in (2, 4, 8) or attempt % 10 == 0):
+        if (session is not None and not session.closed) or not asks_the_cloud(attempt):
             return False
         try:
             self.held.instance = self.machines.find(
@@ -78,6 +78,11 @@ class Watch:
             log.info("the look-up failed: %s: %s", error.code, error)
             return False
         return True
+
+
+def asks_the_cloud(attempt: int) -> bool:
+    """Whether the cloud is asked where the machine is, and why it cannot be entered, in this attempt of a repair."""
+    return attempt in (2, 4, 8) or attempt % 10 == 0
 
 
 def pause_s(attempt: int) -> float:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from remote_runtime.errors import RemoteRuntimeError
 from remote_runtime.model import Ask, Instance, Outcome, Profile, SshSettings, Tell
 from remote_runtime.tunnel.pump import SocketStream
 from remote_runtime.waits import Deadline
@@ -107,7 +108,8 @@ class Box:
 
 
 class Cloud:
-    """``machines.Machines`` of one instance. ``starts_from``: find starts it from this status."""
+    """``machines.Machines`` of one instance. ``starts_from``: find starts it from this status. ``reason``: why it
+    cannot be entered."""
 
     keys: Any = None
 
@@ -116,6 +118,7 @@ class Cloud:
     ) -> None:
         self.there = True
         self.starts_from = starts_from
+        self.reason: RemoteRuntimeError | None = None
         self.status = "RUNNING"
         self.server = {**SERVER, **(server or {})}
         self.connecting = threading.Event()
@@ -147,6 +150,11 @@ class Cloud:
         self._journal.did("connect")
         self.boxes.append(Box(self._journal, self.server))
         return self.boxes[-1]
+
+    def explain(
+        self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, tell: Tell, deadline: Deadline
+    ) -> RemoteRuntimeError:
+        return self.reason or error
 
     def ssh_settings(self, profile: Profile) -> SshSettings:
         return profile.ssh

@@ -364,6 +364,16 @@ def test_a_repair_that_fails_takes_back_nothing_of_the_past_and_keeps_the_port(
         assert answer.status == 200
 
 
+def test_the_error_of_a_machine_that_cannot_be_entered_is_the_clouds_reason_where_that_is_wanted(
+    journal: Journal, held: bringup.Held
+) -> None:
+    cloud = Cloud(journal)
+    cloud.reason = CloudError("firewall-blocked", "no answer", "the firewall lets nobody in")
+    journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
+    assert fails(journal, cloud, held).code == "firewall-blocked"
+    assert fails(journal, cloud, held, explains=False).code == "ssh-unreachable"
+
+
 # ── what an earlier keeper owes ──
 
 

@@ -1,0 +1,83 @@
+"""An error of entering a machine, with the cause that Compute Engine knows of: its front door, a real child process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import ssh
+from remote_runtime.demo import serial_console
+from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.values import Vm
+from remote_runtime.errors import Interrupted, RemoteRuntimeError, SshError
+from remote_runtime.machines import Machines
+from remote_runtime.model import GceTarget, Instance, Profile, SshTarget
+from remote_runtime.runtimes import StateDir
+from remote_runtime.waits import Deadline
+
+ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")
+PROFILE = Profile("vm", Path("vm.yaml"), GceTarget("gpu-box", project="demo"))
+
+
+class Asked:
+    """``told``: what was said meanwhile."""
+
+    def __init__(self, emulator: ComputeEmulator | None, tmp_path: Path) -> None:
+        endpoint = emulator.endpoint if emulator else "http://127.0.0.1:9/"
+        environ = {
+            **os.environ,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": endpoint,
+            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        }
+        self.told: list[str] = []
+        self.machines = Machines(StateDir(tmp_path), environ, ssh.Keys())
+        number = emulator.cloud.instances[0].id if emulator else "1"
+        self.instance = Instance("gce", "gpu-box", "203.0.113.7", id=number, zone="us-central1-a", project="demo")
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
+
+    def explain(
+        self, error: RemoteRuntimeError = ERROR, profile: Profile = PROFILE, deadline: Deadline | None = None
+    ) -> RemoteRuntimeError:
+        within = deadline or Deadline(30)
+        return self.machines.explain(profile, self.instance, error, tell=self.tell, deadline=within)
+
+
+def test_the_cause_is_told_with_the_error_that_it_explains(tmp_path: Path) -> None:
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING", boot_log=serial_console.EMERGENCY)]) as emulator:
+        explained = Asked(emulator, tmp_path).explain()
+    assert explained.code == "machine-not-booted"
+    assert explained.what == "Nothing answers at 203.0.113.7:22 (no answer within 10 s)"
+    assert explained.why.startswith('gpu-box is in emergency mode: its serial console says "You are in emergency mode')
+    assert "get-serial-port-output gpu-box --zone=us-central1-a --project=demo" in explained.hint
+
+
+def test_an_error_that_nothing_explains_stays_as_it_is(tmp_path: Path) -> None:
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator:
+        asked = Asked(emulator, tmp_path)
+        assert asked.explain() is ERROR
+        assert asked.told == ["Asking Compute Engine why"]
+
+
+def test_an_api_that_does_not_answer_hides_nothing(tmp_path: Path) -> None:
+    assert Asked(None, tmp_path).explain() is ERROR
+
+
+def test_what_the_cloud_cannot_know_is_not_asked(tmp_path: Path) -> None:
+    asked = Asked(None, tmp_path)
+    elsewhere = Profile("box", Path("box.yaml"), SshTarget("box"))
+    changed = SshError("host-key-changed", "Another key")
+    assert asked.explain(profile=elsewhere) is ERROR
+    assert asked.explain(changed) is changed
+    assert asked.told == []
+
+
+def test_being_called_off_is_no_reason(tmp_path: Path) -> None:
+    called_off = threading.Event()
+    called_off.set()
+    with pytest.raises(Interrupted):
+        Asked(None, tmp_path).explain(deadline=Deadline(30, called_off))
