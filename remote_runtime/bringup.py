@@ -13,7 +13,8 @@ from typing import Protocol
 from . import health, jupyter
 from .errors import CloudError, RemoteRuntimeError, SshError
 from .machines import Machines, Session
-from .model import Ask, Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
+from .model import Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
+from .protocols import Ask
 from .tunnel import ports
 from .tunnel.front import Front
 from .tunnel.pulse import Pulse

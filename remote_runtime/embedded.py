@@ -15,8 +15,8 @@ from typing import Any
 
 from . import locks
 from .errors import CloudError
-from .model import Tell
 from .processes import detached, has_ended
+from .protocols import Tell
 from .waits import Deadline, wait_until
 
 LOCK = "machine.lock"  # in its directory, held while it runs

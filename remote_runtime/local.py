@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from .errors import DeadlinePassed, HealthError, MachineError
-from .model import Outcome
+from .protocols import Outcome
 from .tunnel.identity import Proof
 from .tunnel.pump import SocketStream
 from .untrusted import clean
@@ -44,7 +44,7 @@ class LocalSession:
     def run(
         self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
     ) -> Outcome:
-        """``model.Run``. ``python3`` is our own interpreter: it is there whatever the PATH says."""
+        """``protocols.Run``. ``python3`` is our own interpreter: it is there whatever the PATH says."""
         command = [sys.executable if command[0] in ("python3", "python") else command[0], *command[1:]]
         try:
             child = subprocess.Popen(

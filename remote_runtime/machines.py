@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from . import compute, local, ssh
 from .embedded import Embedded
 from .errors import Interrupted, RemoteRuntimeError, from_code
-from .model import Ask, DemoTarget, GceTarget, Instance, LocalTarget, Profile, Run, SshSettings, SshTarget, Tell
+from .model import DemoTarget, GceTarget, Instance, LocalTarget, Profile, SshSettings, SshTarget
+from .protocols import Ask, Run, Tell
 from .waits import Deadline
 
 if TYPE_CHECKING:

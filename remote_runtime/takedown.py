@@ -14,7 +14,8 @@ from . import jupyter
 from .bringup import Held
 from .errors import RemoteRuntimeError
 from .machines import Machines, Session
-from .model import Ask, Instance, Profile, Runtime, Tell
+from .model import Instance, Profile, Runtime
+from .protocols import Ask, Tell
 from .waits import Deadline
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from typing import Protocol
 from . import ssh
 from .errors import SshError
 from .machines import Machines, Session
-from .model import Instance, LocalTarget, Profile, Tell
+from .model import Instance, LocalTarget, Profile
+from .protocols import Tell
 from .tunnel.identity import Proof, Stream
 from .tunnel.pump import Lane, Way
 from .waits import Deadline

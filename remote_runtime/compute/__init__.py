@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from ..errors import RemoteRuntimeError
-from ..model import GceTarget, Instance, Tell
+from ..model import GceTarget, Instance
+from ..protocols import Tell
 from ..waits import Deadline
 from . import child, wire
 from .inventory import Candidate, Projects

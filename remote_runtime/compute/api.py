@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DeadlinePassed
-from ..model import Tell
+from ..protocols import Tell
 from ..waits import Deadline
 from . import credentials, failures, settings
 

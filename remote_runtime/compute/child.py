@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from ..errors import DeadlinePassed, from_dict
-from ..model import Instance, Tell
+from ..model import Instance
+from ..protocols import Tell
 from ..waits import Deadline
 from . import wire
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CloudError, Interrupted, RemoteRuntimeError
-from ..model import Tell
+from ..protocols import Tell
 from ..untrusted import clean_line
 from ..waits import Deadline
 from . import credentials, search, settings

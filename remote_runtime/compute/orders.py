@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..errors import CloudError, RemoteRuntimeError
-from ..model import GceTarget, Instance, Tell
+from ..model import GceTarget, Instance
+from ..protocols import Tell
 from ..waits import Deadline
 from . import diagnosis, host_keys, power, search, settings
 from .api import Api, connect

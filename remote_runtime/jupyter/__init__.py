@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import MachineError
-from ..model import Gpu, JupyterSettings, Run, Secret, Server, Tell
+from ..model import Gpu, JupyterSettings, Secret, Server
+from ..protocols import Run, Tell
 from ..untrusted import clean, clean_line
 from ..waits import Deadline
 from .exchange import ask, invalid

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MachineError
-from ..model import Outcome, Run, Tell
+from ..protocols import Outcome, Run, Tell
 from ..untrusted import clean, clean_line
 from ..waits import Deadline
 from .machine import SOURCES

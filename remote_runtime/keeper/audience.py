@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from ..control import Channel, Message
-from ..errors import RemoteRuntimeError, from_code
 from ..waits import Deadline
+from .refusals import unanswered
 
 ANSWER_S = 120.0
 MOST_HISTORY = 500
@@ -119,11 +119,3 @@ class Audience:
         except OSError:
             # It is leaving: its own thread sees the end of the connection and takes it off the list.
             return
-
-
-def unanswered(code: str, prompt: str, *, asked: bool) -> RemoteRuntimeError:
-    """The error for a question that nobody answered."""
-    why = "the question was not answered" if asked else "no terminal is there to ask on"
-    return from_code(
-        code, f"An answer is needed: {prompt}", why, "Run `remote-runtime up` in a terminal, or use an ssh-agent"
-    )

@@ -10,18 +10,18 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import bringup, control, health, jupyter, profiles, runtimes, takedown
-from ..control import Channel, Message
-from ..errors import Interrupted, LocalError, RemoteRuntimeError
-from ..logs import redacted
+from .. import bringup, control, health, profiles, runtimes, takedown
+from ..errors import Interrupted, RemoteRuntimeError
 from ..machines import Machines
 from ..model import Health, Profile, Verdict
 from ..report import as_document, as_stopped
 from ..waits import Deadline
+from . import server_log
 from .audience import Audience
 from .orders import Order, Orders
 from .reception import Reception
 from .record import Record, now, target_of
+from .refusals import another_machine
 from .watch import Watch, asks_the_cloud, pause_s
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ ARRIVAL_S = 15.0
 TICK_S = 0.5
 GLANCE_EVERY_S = 15.0
 REPAIR_S = 180.0
-LOG_S = 15.0
 RECONNECT_S = 15.0
 KEPT = "Jupyter keeps running on the machine: `up` takes it over again, `down` ends it"
 VERDICTS: dict[str, Verdict] = {
@@ -71,7 +70,7 @@ class Keeper:
             record=self.record,
             door=self._door,
             connections=self._held.connections,
-            read_server_log=self._server_log,
+            read_server_log=lambda offset, lines: server_log.read(self._held, self.record, self.profile, offset, lines),
             stands=lambda: self._stands,
             overrides=self.overrides,
         )
@@ -97,7 +96,7 @@ class Keeper:
             )
             return True
         self._held.close()
-        error = _another_machine(self.profile, left.profile_path)
+        error = another_machine(self.profile, left.profile_path)
         self.record.update(state="down", why=str(error))
         self._audience.send({"event": "failed", "error": error.as_dict(), "remains": [], "ends": True})
         return False
@@ -130,9 +129,8 @@ class Keeper:
         elif not left:
             self.record.forget()
         for order in downs:
-            _reply(
-                order.channel, {"event": "stopped", **as_stopped(takedown.Stopped(runtime.name, True, "gone", None))}
-            )
+            gone = takedown.Stopped(runtime.name, True, "gone", None)
+            order.answer({"event": "stopped", **as_stopped(gone)})
 
     def _ready(self, seen: Health) -> None:
         runtime = self.record.runtime
@@ -238,7 +236,7 @@ class Keeper:
     def _adopt(self, profile: Profile) -> None:
         """A changed profile restarts the tunnel, never the kernels. Raises ``LocalError`` for another machine."""
         if profile.target != self.profile.target:
-            raise _another_machine(profile, str(self.profile.path))
+            raise another_machine(profile, str(self.profile.path))
         if profile.forward != self.profile.forward:
             self._audience.note("The profile's forward has changed: the tunnel is opened anew")
             self.remembered_port = self.record.runtime.local_port
@@ -251,7 +249,7 @@ class Keeper:
 
     def _take_down(self, order: Order, *, no_server: bool = False) -> None:
         def tell(text: str) -> None:
-            _reply(order.channel, {"event": "step", "text": text})
+            order.answer({"event": "step", "text": text})
 
         end = takedown.take_down(
             self.record.runtime,
@@ -270,7 +268,7 @@ class Keeper:
             self.record.forget()
         taken = Interrupted("it was taken down").as_dict()
         self._audience.send({"event": "failed", "error": taken, "remains": []})
-        _reply(order.channel, {"event": "stopped", **as_stopped(end)})
+        order.answer({"event": "stopped", **as_stopped(end)})
 
     def _story(self, *, hurried: bool = False) -> bringup.Story:
         profile = self.profile
@@ -293,39 +291,8 @@ class Keeper:
         deadline = Deadline(600.0, self.orders.called_off)
         return self._audience.ask(prompt, secret=secret, code=code, deadline=deadline)
 
-    def _server_log(self, offset: int | None, lines: int) -> tuple[list[str], int]:
-        """Through the connection that stands. Raises ``LocalError`` ``not-up`` while there is none."""
-        session = self._held.session
-        if session is None or session.closed:
-            raise LocalError("not-up", f"{self.profile.name} has no connection now", self.record.runtime.why)
-        wanted = jupyter.Wanted(
-            self.profile.name, self.record.runtime.client_id, self.profile.jupyter, self.profile.colab.origins
-        )
-        if offset is None:
-            part = jupyter.log_tail(session.run, wanted, lines=lines, deadline=Deadline(LOG_S))
-        else:
-            part = jupyter.log_from(session.run, wanted, offset=offset, deadline=Deadline(LOG_S))
-        return redacted(part.text).splitlines(), part.offset
-
     def _door(self) -> health.Door:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
         return bringup.door(runtime.local_port, runtime.server.token, self.profile, self._held.front)
-
-
-def _another_machine(profile: Profile, former: str) -> LocalError:
-    return LocalError(
-        "busy",
-        f"{profile.name} was brought up on another machine than its profile names now",
-        f"it was brought up from {former}",
-        f"`remote-runtime down {profile.name}` first",
-    )
-
-
-def _reply(channel: Channel | None, message: Message) -> None:
-    if channel is not None:
-        try:
-            channel.send(message)
-        except OSError:
-            log.info("the command that asked has left")

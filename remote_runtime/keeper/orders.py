@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..control import Channel
+from ..control import Channel, Message
 from ..model import Profile
 from ..takedown import Wish
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,14 @@ class Order:
     profile: Profile | None = None
     within_s: float | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+
+    def answer(self, message: Message) -> None:
+        """To the command that gave it, if it is still there."""
+        if self.channel is not None:
+            try:
+                self.channel.send(message)
+            except OSError:
+                log.info("the command that asked has left")
 
 
 class Orders:

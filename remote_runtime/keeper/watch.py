@@ -12,7 +12,8 @@ from .. import health
 from ..bringup import Held
 from ..errors import Interrupted, RemoteRuntimeError
 from ..machines import Machines
-from ..model import Health, Profile, Tell, Verdict
+from ..model import Health, Profile, Verdict
+from ..protocols import Tell
 from ..waits import Deadline
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..errors import RemoteRuntimeError
-from ..model import Tell
+from ..protocols import Tell
 from ..untrusted import clean_line
 from . import paint, say, table, width
 from .terminal import Terminal

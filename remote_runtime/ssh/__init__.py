@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..model import Ask, Instance, SshSettings, Tell
+from ..model import Instance, SshSettings
+from ..protocols import Ask, Tell
 from ..waits import Deadline
 from .config import resolve
 from .hosts import hosts

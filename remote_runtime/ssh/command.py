@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from ..errors import DeadlinePassed, MachineError, SshError
-from ..model import Outcome
+from ..protocols import Outcome
 from ..untrusted import clean
 from ..waits import Deadline
 from .channel import LinkChannel, close_quietly, exit_status
@@ -22,7 +22,7 @@ _TICK_S = 0.1
 def run_command(
     link: Link, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
 ) -> Outcome:
-    """See ``model.Run``. The machine's shell gets the words of ``command`` quoted."""
+    """See ``protocols.Run``. The machine's shell gets the words of ``command`` quoted."""
     with link.patience.until(deadline):
         channel = link.open("session", deadline)
         try:
@@ -87,7 +87,7 @@ def _shut_write(channel: LinkChannel) -> bool:
 
 
 class _Lines:
-    """Cuts output into lines, bounded as ``model.Run`` promises."""
+    """Cuts output into lines, bounded as ``protocols.Run`` promises."""
 
     def __init__(self, on_line: Callable[[str], None]) -> None:
         self._on_line = on_line

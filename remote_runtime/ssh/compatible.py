@@ -14,7 +14,8 @@ from typing import Any
 import paramiko
 
 from ..errors import HealthError, SshError
-from ..model import Instance, SshSettings, Tell
+from ..model import Instance, SshSettings
+from ..protocols import Tell
 from ..tunnel.pump import SocketStream
 from ..untrusted import clean_line
 from ..waits import Deadline

@@ -12,7 +12,8 @@ from typing import Any
 import paramiko
 
 from ..errors import DeadlinePassed, HealthError, SshError
-from ..model import Ask, Instance, SshSettings, SshTarget, Tell
+from ..model import Instance, SshSettings, SshTarget
+from ..protocols import Ask, Tell
 from ..untrusted import clean_line
 from ..waits import Deadline
 from .config import parse_hop, resolve

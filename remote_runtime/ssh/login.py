@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import paramiko
 
 from ..errors import SshError
-from ..model import Ask
+from ..protocols import Ask
 from ..untrusted import clean_line
 from ..waits import Deadline
 from .conversation import Answer, Conversation

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from .. import locks
 from ..errors import LocalError, SshError
-from ..model import Instance, SshSettings, Tell
+from ..model import Instance, SshSettings
+from ..protocols import Tell
 from ..waits import Deadline
 from .known_hosts import HostKey, Known, lines_of, merged, parse_keys, read
 from .places import expand

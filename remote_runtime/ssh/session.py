@@ -11,7 +11,7 @@ from typing import Literal
 import paramiko
 
 from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
-from ..model import Outcome
+from ..protocols import Outcome
 from ..untrusted import clean_line
 from ..waits import Deadline, wait_until
 from .channel import LinkChannel
@@ -74,7 +74,7 @@ class Session:
     def run(
         self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
     ) -> Outcome:
-        """See ``model.Run``."""
+        """See ``protocols.Run``."""
         self._ran = True
         return run_command(self._link, command, stdin=stdin, on_line=on_line, deadline=deadline)
 

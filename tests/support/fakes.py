@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from remote_runtime.errors import RemoteRuntimeError
-from remote_runtime.model import Ask, Instance, Outcome, Profile, SshSettings, Tell
+from remote_runtime.model import Instance, Profile, SshSettings
+from remote_runtime.protocols import Ask, Outcome, Tell
 from remote_runtime.tunnel.pump import SocketStream
 from remote_runtime.waits import Deadline
 

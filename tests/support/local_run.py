@@ -1,4 +1,4 @@
-"""``model.Run`` on this computer, as another machine: its own HOME, its own PATH, login files that print."""
+"""``protocols.Run`` on this computer, as another machine: its own HOME, its own PATH, login files that print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from remote_runtime.model import Outcome
+from remote_runtime.protocols import Outcome
 from remote_runtime.waits import Deadline
 
 

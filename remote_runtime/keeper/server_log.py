@@ -1,0 +1,29 @@
+"""The log of the Jupyter server, read over the connection that a keeper holds."""
+
+from __future__ import annotations
+
+from .. import jupyter
+from ..bringup import Held
+from ..errors import LocalError
+from ..logs import redacted
+from ..model import Profile
+from ..waits import Deadline
+from .record import Record
+
+WITHIN_S = 15.0
+
+
+def read(held: Held, record: Record, profile: Profile, offset: int | None, lines: int) -> tuple[list[str], int]:
+    """The lines after ``offset``, or the last ``lines`` where it is None, and where the next ones begin.
+
+    Raises ``LocalError`` ``not-up`` while there is no connection.
+    """
+    session = held.session
+    if session is None or session.closed:
+        raise LocalError("not-up", f"{profile.name} has no connection now", record.runtime.why)
+    wanted = jupyter.Wanted(profile.name, record.runtime.client_id, profile.jupyter, profile.colab.origins)
+    if offset is None:
+        part = jupyter.log_tail(session.run, wanted, lines=lines, deadline=Deadline(WITHIN_S))
+    else:
+        part = jupyter.log_from(session.run, wanted, offset=offset, deadline=Deadline(WITHIN_S))
+    return redacted(part.text).splitlines(), part.offset

@@ -1,0 +1,43 @@
+"""What the edges are given to work with: how to tell and ask a person, and how to run a command on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from .waits import Deadline
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command on the machine ended. ``status`` is its exit status, None if the connection was lost first;
+    ``stderr`` is the end of what it wrote there, at most 8 KiB, cleaned of control characters."""
+
+    status: int | None
+    stderr: str = ""
+
+
+class Tell(Protocol):
+    """Says to the person what is being done or waited for, in one short line without a final stop."""
+
+    def __call__(self, text: str) -> None: ...
+
+
+class Ask(Protocol):
+    """Asks the person. Raises ``SshError`` with ``code`` when nobody is there to answer."""
+
+    def __call__(self, prompt: str, *, secret: bool, code: str) -> str: ...
+
+
+class Run(Protocol):
+    """Runs a command on the machine: ``stdin`` is sent and closed, ``on_line`` is given each line of its stdout
+    (decoded, without the line end; a line over 1 MiB or more than 16 MiB in all ends the command with
+    ``MachineError`` ``machine-answer-invalid``).
+
+    Raises ``DeadlinePassed`` or ``Interrupted`` (the command is then abandoned, its channel closed) and ``SshError``.
+    """
+
+    def __call__(
+        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+    ) -> Outcome: ...
