@@ -74,6 +74,11 @@ class Held:
     def connections(self) -> Connections:
         return self.front.visitors.counted() if self.front else Connections()
 
+    def expect(self, port: int) -> None:
+        """A connection of ours comes from this port, which is no visitor's."""
+        if self.front is not None:
+            self.front.visitors.expect(port)
+
     def listens(self) -> bool:
         return all(front.alive for front in self.fronts())
 

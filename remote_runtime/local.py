@@ -41,6 +41,10 @@ class LocalSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def seen(self) -> dict[str, str]:
+        """This computer is not entered."""
+        return {}
+
     def run(
         self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
     ) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -35,6 +35,9 @@ class Session(Protocol):
     def run(self) -> Run: ...
     @property
     def is_fast(self) -> bool: ...
+    def seen(self) -> Mapping[str, str]:
+        """How it was entered, in words: ``host-key`` and ``login``; nothing for this computer."""
+
     def dial(self, host: str, port: int, *, within_s: float) -> Stream: ...
     def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool) -> Lane | None: ...
     def check(self, within_s: float) -> float: ...
@@ -121,6 +124,15 @@ class Machines:
         cause = causes[0]
         what = f"{error.what} ({error.why})" if error.why else error.what
         return from_code(cause.code, what, str(cause), cause.hint)
+
+    def missing_permissions(
+        self, profile: Profile, wanted: Sequence[str], *, tell: Tell, deadline: Deadline
+    ) -> tuple[str, ...]:
+        """Those of ``wanted`` that the credentials lack on the profile's instance. Raises ``CloudError``."""
+        if not isinstance(profile.target, GceTarget):
+            return ()
+        environ = self._cloud_environ(profile)
+        return compute.missing_permissions(profile.target, wanted, tell=tell, deadline=deadline, environ=environ)
 
     def ssh_settings(self, profile: Profile) -> SshSettings:
         """What the profile says, completed by ~/.ssh/config or by the demo machine."""

@@ -297,3 +297,15 @@ class Runtime:
         if self.server is None or self.local_port is None:
             return None
         return Secret(f"http://localhost:{self.local_port}/?token={self.server.token.reveal()}")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of doctor. ``code``: the error's, empty where there is none. ``skipped``: ``why`` says what it needs."""
+
+    check: str
+    verdict: Literal["ok", "warning", "failed", "skipped"]
+    what: str
+    why: str = ""
+    hint: str = ""
+    code: str = ""

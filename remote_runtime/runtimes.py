@@ -103,10 +103,12 @@ def is_alive(state: StateDir, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What outlives `down`: the local port used last, and the id that keys our folder on the machine."""
+    """What outlives `down`: the local port used last, and the id that keys our folder on the machine. ``failure``: how
+    the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601)."""
 
     client_id: str
     local_port: int | None = None
+    failure: Mapping[str, str] | None = None
 
 
 def remembered(state: StateDir, name: str) -> Remembered:
@@ -116,7 +118,8 @@ def remembered(state: StateDir, name: str) -> Remembered:
         port = document["local_port"]
         client_id = document["client_id"]
         if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
-            return Remembered(client_id, port)
+            failure = document.get("failure")
+            return Remembered(client_id, port, failure if isinstance(failure, dict) else None)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # Nothing depends on it: a new id and port serve as well.
         return Remembered(secrets.token_hex(4))

@@ -11,7 +11,7 @@ import click
 
 from .. import __version__, render
 from ..errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError
-from . import bridge, down, look, machine, profiles, up
+from . import bridge, doctor, down, look, machine, profiles, up
 
 
 def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
@@ -83,6 +83,7 @@ for command in (
     look.status,
     look.url,
     look.logs,
+    doctor.doctor,
     machine.ssh,
     machine.host_key,
     profiles.profiles,

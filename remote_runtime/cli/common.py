@@ -30,10 +30,10 @@ def common(command: F) -> F:
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-def terminal(quiet: bool, verbose: bool, as_json: bool, *, several: bool = False) -> Terminal:
+def terminal(quiet: bool, verbose: bool, as_json: bool, *, several: bool = False, passing: bool = False) -> Terminal:
     from ..render.terminal import Terminal
 
-    return Terminal(quiet=quiet or as_json, verbose=verbose, plain=as_json, several=several)
+    return Terminal(quiet=quiet or as_json, verbose=verbose, plain=as_json, several=several, passing=passing)
 
 
 def state() -> StateDir:

@@ -10,7 +10,7 @@ traceback when the child has a bug. ``environ`` is the child's environment: Goog
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from ..errors import RemoteRuntimeError
@@ -20,7 +20,18 @@ from ..waits import Deadline
 from . import child, wire
 from .inventory import Candidate, Projects
 
-__all__ = ["Candidate", "Projects", "candidates", "change", "diagnose", "find", "projects", "put_back", "read"]
+__all__ = [
+    "Candidate",
+    "Projects",
+    "candidates",
+    "change",
+    "diagnose",
+    "find",
+    "missing_permissions",
+    "projects",
+    "put_back",
+    "read",
+]
 
 Action = Literal["start", "resume", "stop", "suspend"]
 Connect = Literal["auto", "external", "internal", "iap"]
@@ -83,6 +94,14 @@ def diagnose(
     """
     order = {"do": "diagnose", "instance": wire.from_instance(instance), "code": error.code, "connect": connect}
     return wire.to_errors(child.run(order, tell=tell, deadline=deadline, environ=environ))
+
+
+def missing_permissions(
+    target: GceTarget, wanted: Sequence[str], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Those of ``wanted`` that the credentials do not have on the instance that ``target`` means."""
+    order = {"do": "permissions", "target": wire.from_target(target), "wanted": list(wanted)}
+    return tuple(str(each) for each in child.run(order, tell=tell, deadline=deadline, environ=environ))
 
 
 def projects(*, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> Projects:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from ..errors import RemoteRuntimeError
 from ..model import Instance
 from ..waits import Deadline
-from . import inventory, orders, settings, wire
+from . import inventory, orders, permissions, settings, wire
 
 
 def main() -> None:
@@ -52,6 +52,8 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, started: Callable[[Ins
         return asdict(inventory.projects(deadline=deadline, environ=environ))
     if order["do"] == "candidates":
         return [asdict(each) for each in inventory.candidates(order["project"], **given)]
+    if order["do"] == "permissions":
+        return permissions.missing(wire.to_target(order["target"]), order["wanted"], **given)
     instance = wire.to_instance(order["instance"])
     if order["do"] == "read":
         return asdict(orders.read(instance, connect_by=order["connect"], **given))

@@ -184,8 +184,9 @@ def _not_started(instance: Instance, status: str) -> CloudError:
     return CloudError(
         "instance-stopped",
         f"{instance.name} is not running",
-        f"its status is {status}, and the profile says `target.start: false`",
-        f"Set `target.start: true`, or run: gcloud compute instances {verb} {whereabouts(instance)}",
+        f"its status is {status}",
+        f"`remote-runtime up` starts it with `target.start: true`; by hand: gcloud compute instances {verb} "
+        f"{whereabouts(instance)}",
     )
 
 

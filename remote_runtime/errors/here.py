@@ -50,4 +50,9 @@ HERE = {
         "It belongs to another user, cannot be written, or the disk is full.",
         "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own.",
     ),
+    "report-not-written": Entry(
+        "the report of `doctor` could not be written",
+        "The folder belongs to somebody else, or the disk is full.",
+        "Name a file in a folder of yours: `remote-runtime doctor PROFILE --report FILE`.",
+    ),
 }

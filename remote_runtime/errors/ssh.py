@@ -8,7 +8,7 @@ SSH = {
     "ssh-unreachable": Entry(
         "nothing answers at the machine's SSH port",
         "The machine is off or still booting, its address has changed, or a firewall drops the connection.",
-        "`remote-runtime logs PROFILE` shows what was tried.",
+        "`remote-runtime doctor PROFILE` looks for the reason.",
     ),
     "ssh-refused": Entry(
         "the machine's SSH server refuses the connection or the command",
@@ -68,6 +68,6 @@ SSH = {
     "iap-backend-unreachable": Entry(
         "Identity-Aware Proxy cannot reach the machine",
         "No firewall rule lets 35.235.240.0/20 in to the SSH port, or the SSH server is not up yet.",
-        "`remote-runtime logs PROFILE` shows what was tried.",
+        "`remote-runtime doctor PROFILE` looks for the reason.",
     ),
 }

@@ -26,14 +26,14 @@ BUG = {
     "bug": Entry(
         "a bug of remote-runtime; its log has the details",
         "Something happened that nobody thought of.",
-        "Report it with the end of the log that is named.",
+        "`remote-runtime doctor --report FILE` writes what an issue needs, without secrets.",
     ),
 }
 DEADLINE = {
     "deadline-passed": Entry(
         "a wait was longer than its limit",
         "The step took longer than `timeouts` in the profile or `--timeout` allow.",
-        "`--timeout SECONDS` or `timeouts` in the profile give more time.",
+        "`remote-runtime doctor PROFILE` looks for the reason; `--timeout SECONDS` or `timeouts` give more time.",
     ),
 }
 INTERRUPTED = {

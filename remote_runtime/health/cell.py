@@ -55,7 +55,8 @@ def _run(door: Door, kernel: str, deadline: Deadline) -> str:
     limit_s = max(0.1, deadline.remaining_s())
     try:
         with connect(
-            f"ws://localhost:{door.port}/api/kernels/{kernel}/channels?token={door.token.reveal()}",
+            f"ws://localhost:{door.port}/api/kernels/{kernel}/channels"
+            f"?session_id={uuid.uuid4().hex}&token={door.token.reveal()}",
             sock=door.open(limit_s),
             origin=Origin(door.origins[0]),
             additional_headers=OUR_OWN,

@@ -70,6 +70,7 @@ class Keeper:
             record=self.record,
             door=self._door,
             connections=self._held.connections,
+            expect=self._held.expect,
             read_server_log=lambda offset, lines: server_log.read(self._held, self.record, self.profile, offset, lines),
             stands=lambda: self._stands,
             overrides=self.overrides,
@@ -121,6 +122,10 @@ class Keeper:
         if left:
             why = "; ".join(error.remains) or "its server may still run on the machine"
             self.record.update(state="down", why=why, last_error=error.as_dict())
+        if not isinstance(error, Interrupted):
+            failure = {**error.as_dict(), "at": now()}
+            kept = runtimes.Remembered(runtime.client_id, self.remembered_port, failure)
+            runtimes.remember(self.state, runtime.name, kept)
         told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
         self._audience.send({**told, "ends": True, "undone": True})
         downs = [order for order in self.orders.rest() if order.op == "down"]

@@ -33,6 +33,7 @@ class Reception:
     record: Record
     door: Callable[[], health.Door]
     connections: Callable[[], Connections]
+    expect: Callable[[int], None]
     read_server_log: Callable[[int | None, int], tuple[list[str], int]]
     stands: Callable[[], bool]
     overrides: dict[str, Any]
@@ -45,6 +46,9 @@ class Reception:
             channel.send({"event": "runtime", "runtime": as_document(self.record.runtime)})
         elif op == "down":
             self._end(channel, message)
+        elif op == "expect":
+            self.expect(int(message["port"]))
+            channel.send({"event": "expected"})
         elif op == "server-log":
             channel.send(self._server_log(message))
         elif op == "up":

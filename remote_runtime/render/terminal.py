@@ -30,9 +30,13 @@ class _Line:
 
 
 class Terminal:
-    """The story of one command (``commands.view.View``), with a spinner on a terminal and plain lines elsewhere."""
+    """The story of one command (``commands.view.View``), with a spinner on a terminal and plain lines elsewhere.
 
-    def __init__(self, *, quiet: bool, verbose: bool, plain: bool, several: bool) -> None:
+    ``passing``: what it does leaves no line behind, because the answer says what came of it.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool, plain: bool, several: bool, passing: bool = False) -> None:
+        self._passing = passing
         self._quiet = quiet
         self._verbose = verbose
         self._several = several
@@ -161,7 +165,7 @@ class Terminal:
             self._say(name, f"{self._mark(how)} {line.step}  {time.monotonic() - line.began:.1f} s")
 
     def _say(self, name: str, text: str) -> None:
-        if self._quiet:
+        if self._quiet or (self._passing and not self._verbose):
             return
         text = f"{name}: {text}" if self._several else text
         if self._live is not None:

@@ -62,6 +62,14 @@ class Session:
         """Whether it has lanes: both ends know AES-GCM."""
         return self._link.loop is not None
 
+    def seen(self) -> dict[str, str]:
+        """Which host key was verified and whom the machine let in, in words."""
+        with_key = f", with the key {self.key.get_name()} {self.key.fingerprint}" if self.key else ", without a key"
+        return {
+            "host-key": f"verified: {self.host_key.kind} {self.host_key.fingerprint}",
+            "login": f"as {self.user}{with_key}",
+        }
+
     def close(self) -> None:
         self._link.end()
         self._release()

@@ -44,6 +44,11 @@ class Visitors:
             raise
         return connection
 
+    def expect(self, port: int) -> None:
+        """A connection that is about to come from this port here is not counted."""
+        with self._lock:
+            self._ours.add(("127.0.0.1", port))
+
     def visit(self, came_from: Address) -> Visit:
         """One accepted connection; somebody has to ``end`` it."""
         with self._lock:

@@ -1,0 +1,75 @@
+"""`doctor`."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .. import render
+from ..errors import UsageError
+from .common import common, profile_names, state, terminal
+
+if TYPE_CHECKING:
+    from ..model import Finding
+
+
+@click.command()
+@click.argument("profile", required=False, shell_complete=profile_names)
+@click.option(
+    "--report",
+    "report_to",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write what an issue needs, without secrets.",
+)
+@click.option("--force", is_flag=True, help="Write over the report's file if it is there.")
+@common
+def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
+    """Check the whole path from the profile to the browser; say what fails, why, and what to do.
+
+    A runtime that is up is looked at as it is. Otherwise doctor goes the way of `up` itself and takes it all back; it
+    starts no instance and installs nothing. Without PROFILE it looks at this computer.
+    """
+    from ..commands.doctor import doctor as examine
+    from ..commands.doctor import exit_code
+    from ..commands.together import together
+    from ..render import findings
+
+    if force and report_to is None:
+        raise UsageError("usage", "--force is for --report")
+    view = terminal(quiet, verbose, as_json, passing=True)
+    called_off = threading.Event()
+
+    def show(finding: Finding) -> None:
+        view.pause()
+        if not as_json:
+            findings.show(finding, quiet=quiet, verbose=verbose)
+
+    job = functools.partial(
+        examine,
+        profile,
+        found=show,
+        report_to=report_to,
+        force=force,
+        state=state(),
+        environ=dict(os.environ),
+        view=view,
+        called_off=called_off,
+    )
+    result = together({"doctor": job}, view, called_off)["doctor"]
+    view.pause()
+    if isinstance(result, Exception):
+        raise result
+    if as_json:
+        render.document({**result, "findings": [asdict(finding) for finding in result["findings"]]})
+    elif not quiet:
+        findings.sum_up(result["findings"])
+        if report_to is not None:
+            render.say(f"The report is in {report_to}: read it before you post it")
+    return exit_code(result["findings"])

@@ -1,0 +1,87 @@
+"""What Colab's page meets at the forwarded port: asked the way the page asks, one promise at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .. import health
+from ..health import checks
+from ..model import Connections
+from ..waits import Deadline
+from .checkup import Checkup
+
+CHECKS = ("answer", "token", "cors", "private-network", "websocket", "kernel")
+ANSWER_S = 30.0
+KERNEL_S = 60.0
+
+
+def look(checkup: Checkup, door: health.Door, deadline: Deadline) -> None:
+    """All of ``CHECKS``; a kernel is started for one cell, and ended."""
+    within = deadline.shorter(ANSWER_S)
+    origin = door.origins[0]
+    pages = ", ".join(door.origins)
+
+    def answers() -> Mapping[str, str]:
+        return {"answer": f"our server answers and proves itself, in {health.knock(door, within):.0f} ms"}
+
+    def serves() -> Mapping[str, str]:
+        for each in door.origins:
+            checks.token_and_cors(door, each, within)
+            checks.preflight(door, each, within)
+        checks.foreign_origin(door, within)
+        return {"token": "it opens the list of kernels", "cors": f"pages of {pages} may call it, others may not"}
+
+    def bridges() -> Mapping[str, str]:
+        for each in door.origins:
+            checks.bridge(door, each, within)
+        return {"websocket": "the bridge answers a page"}
+
+    def runs() -> Mapping[str, str]:
+        took_s = health.run_cell(door, deadline.shorter(KERNEL_S))
+        return {"kernel": f"a new kernel ran a cell within {took_s:.1f} s, and is gone again"}
+
+    checkup.step(["answer"], answers)
+    checkup.step(["token", "cors"], serves)
+    if checkup.needs:
+        checkup.skip("private-network")
+    elif checks.preflight(door, origin, within):
+        checkup.holds("private-network", "pages of the internet may call it")
+    else:
+        checkup.warn(
+            "private-network",
+            "the server does not let pages of the internet call it",
+            "Chrome 130 to 141 want Access-Control-Allow-Private-Network in the answer to a preflight",
+            "Update Chrome, or take our bridge: `remote-runtime down PROFILE`, then `remote-runtime up PROFILE`",
+        )
+    checkup.step(["websocket"], bridges, essential=False)
+    checkup.step(["kernel"], runs, essential=False)
+
+
+def audience(checkup: Checkup, connections: Connections, page_requests: int | None) -> None:
+    """Whether a page of Colab was ever heard, as the keeper and the bridge have counted it."""
+    silent = connections.empty + connections.waiting
+    if page_requests:
+        requests = "a request" if page_requests == 1 else f"{page_requests} requests"
+        checkup.holds("colab", f"{requests} of Colab's page arrived")
+    elif page_requests is None:
+        checkup.needs = checkup.needs or "answer"
+        checkup.skip("colab")
+    elif silent:
+        times = "once" if silent == 1 else f"{silent} times"
+        checkup.warn(
+            "colab",
+            f"a browser connected {times} and sent nothing; Colab's page has not been heard yet",
+            "the browser's permission was denied, or it is still asking",
+            'Allow "Access other apps and services on this device" in the browser\'s site settings for Colab, then '
+            "connect in Colab again",
+        )
+    else:
+        came = (
+            "no connection came at all" if not connections.carried else "what connected was no page that it may serve"
+        )
+        checkup.warn(
+            "colab",
+            "Colab's page has not been heard yet",
+            came,
+            "In Colab: Connect → Connect to a local runtime → paste what `remote-runtime url PROFILE` prints",
+        )

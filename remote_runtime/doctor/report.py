@@ -1,0 +1,119 @@
+"""What an issue tracker needs: versions, findings, the profile and the ends of the logs, without secrets.
+
+Removed: tokens, keys, passwords, values of ``jupyter.env``, e-mail addresses, and the path of the home folder. Kept,
+since nothing can be understood without them: names of projects, instances, hosts and users, and addresses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import profiles
+from ..errors import LocalError, RemoteRuntimeError, UsageError
+from ..logs import redacted
+from ..model import Finding, Profile
+from ..runtimes import StateDir, load, names, write_private
+from ..untrusted import clean
+
+LONGEST = 200_000
+HEAD = (
+    "Written by `remote-runtime doctor --report`. Tokens, keys and e-mail addresses are removed. Names of projects, "
+    "instances, hosts and users are kept: read it before you post it."
+)
+PATTERNS = (
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), "***"),
+    (re.compile(r"\bya29\.[\w.-]+"), "***"),  # Google's access tokens
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), "***"),  # JSON web tokens
+    (re.compile(r"\bAAAA[A-Za-z0-9+/=]{20,}"), "***"),  # the data of an SSH key
+    (re.compile(r"\b(?:[A-Za-z0-9+]{44,}|[0-9a-fA-F]{32,})"), "***"),
+    (re.compile(r"[\w.+-]+@(?!openssh\.com\b|libssh\.org\b)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"), "EMAIL"),
+    # An account of OS Login is its e-mail address with underscores.
+    (re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+)+_(?:com|org|net|edu|io|dev|ai)\b"), "LOGIN"),
+)
+
+
+def check_place(path: Path, *, force: bool) -> None:
+    """Raises ``UsageError`` when the file is there and may not be written over, or cannot be made."""
+    if path.exists() and not force:
+        raise UsageError("usage", f"{path} is there already", "", "--force writes over it")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise UsageError("usage", f"{path} cannot be written", "it is no file in a folder that exists")
+
+
+def write(path: Path, text: str) -> None:
+    """0600, in one piece. Raises ``LocalError`` ``report-not-written``."""
+    try:
+        write_private(path, text.encode())
+    except OSError as error:
+        raise LocalError("report-not-written", f"{path} cannot be written", str(error)) from error
+
+
+def compose(
+    findings: Iterable[Finding],
+    *,
+    versions: Mapping[str, str],
+    profile: Profile | None,
+    runtimes: Sequence[Mapping[str, Any]],
+    logs: Mapping[str, Sequence[str]],
+    state: StateDir,
+    environ: Mapping[str, str],
+) -> str:
+    """The report, in Markdown. ``runtimes``: RUNTIME of each; ``logs``: the last lines by what they are of."""
+    parts = ["# remote-runtime doctor", HEAD, _block("Versions", [f"{name}: {is_}" for name, is_ in versions.items()])]
+    parts.append(_block("Findings", [line for finding in findings for line in _lines(finding)]))
+    if profile is not None:
+        parts.append(_block(f"Profile {profile.name}", json.dumps(_shown(profile), indent=1).splitlines()))
+    for runtime in runtimes:
+        document = {key: value for key, value in runtime.items() if key != "url"}
+        parts.append(_block(f"Runtime {runtime['name']}", json.dumps(document, indent=1).splitlines()))
+    parts += [_block(title, lines) for title, lines in logs.items() if lines]
+    return scrubbed("\n\n".join(parts) + "\n", known_secrets(state), environ)
+
+
+def scrubbed(text: str, secrets: Iterable[str], environ: Mapping[str, str]) -> str:
+    """``text`` without what is secret or personal. ``secrets``: what is known to be secret, whatever it looks like."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    text = redacted(text)
+    for pattern, instead in PATTERNS:
+        text = pattern.sub(instead, text)
+    home = environ.get("HOME", "").rstrip(os.sep)
+    return text.replace(home, "~") if len(home) > 1 else text
+
+
+def known_secrets(state: StateDir) -> list[str]:
+    """The tokens of all runtimes whose file can be read."""
+    found = []
+    for name in names(state):
+        try:
+            runtime = load(state, name)
+        except RemoteRuntimeError:
+            continue  # such a file is a finding, and its text is in no report
+        if runtime is not None and runtime.server is not None:
+            found.append(runtime.server.token.reveal())
+    return found
+
+
+def _shown(profile: Profile) -> dict[str, Any]:
+    document = profiles.as_document(profile)
+    jupyter = document.get("jupyter", {})
+    if jupyter.get("env"):
+        jupyter["env"] = dict.fromkeys(jupyter["env"], "***")
+    return document
+
+
+def _lines(finding: Finding) -> list[str]:
+    code = f" ({finding.code})" if finding.code else ""
+    lines = [f"{finding.verdict:<8} [{finding.check}] {finding.what}{code}"]
+    lines += [f"         why: {finding.why}"] if finding.why else []
+    return lines + ([f"         next: {finding.hint}"] if finding.hint else [])
+
+
+def _block(title: str, lines: Iterable[str]) -> str:
+    text = clean("\n".join(lines), LONGEST).replace("```", "'''")
+    return f"## {title}\n\n```text\n{text}\n```"

@@ -1,0 +1,108 @@
+"""A runtime whose keeper lives: what the keeper knows, and the path through its own port. Nothing of it is disturbed
+but for one kernel, started for one cell and ended."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import health
+from ..errors import RemoteRuntimeError, from_code, from_dict
+from ..model import Connections, Profile, Runtime
+from ..waits import Deadline
+from . import page
+from .checkup import PLACES, Checkup
+
+CODES: Mapping[str, str] = {
+    "stranger": "stranger-answered",
+    "reconnecting": "ssh-unreachable",
+    "unreachable": "not-answering",
+}
+ORDER = (
+    "credentials",
+    "instance",
+    "firewall",
+    "ssh",
+    "host-key",
+    "login",
+    "interpreter",
+    "jupyter",
+    "bridge",
+    "forward",
+)
+
+
+def look(
+    checkup: Checkup,
+    profile: Profile,
+    runtime: Runtime,
+    now: Mapping[str, Any],
+    deadline: Deadline,
+    *,
+    quietly: Callable[[int, float], socket.socket],
+) -> None:
+    """``runtime``: from its file; ``now``: RUNTIME as its keeper tells it; ``quietly`` connects to a port here without
+    being counted as a visitor. Raises ``Interrupted``."""
+    if now["state"] == "starting":
+        checkup.warn(
+            "keeper",
+            "it is being brought up now",
+            now["why"] or "its `up` is at work",
+            "`remote-runtime up PROFILE` shows how far it is; look again when it is ready",
+        )
+        checkup.needs = "keeper"
+    else:
+        again = now["reconnects"]
+        mended = f", mended {again} time{'' if again == 1 else 's'}" if again else ""
+        checkup.holds("keeper", f"the background process lives (pid {now['keeper_pid']}){mended}")
+    _facts(checkup, now, trouble(now))
+    if checkup.needs or runtime.server is None or runtime.local_port is None:
+        checkup.skip(*(check for check in page.CHECKS if check != checkup.needs))
+    else:
+        port = runtime.local_port
+        door = health.Door(port, runtime.server.token, profile.colab.origins, lambda limit_s: quietly(port, limit_s))
+        page.look(checkup, door, deadline)
+    page.audience(checkup, Connections(**now["connections"]), now["page_requests"])
+
+
+def trouble(now: Mapping[str, Any]) -> RemoteRuntimeError | None:
+    """Why it is not ready, in the keeper's words."""
+    if now["state"] in ("ready", "starting"):
+        return None
+    if now["last_error"]:
+        return from_dict(now["last_error"])
+    return from_code(CODES.get(now["state"], "not-answering"), f"{now['name']} is {now['state']}", now["why"])
+
+
+def _facts(checkup: Checkup, now: Mapping[str, Any], error: RemoteRuntimeError | None) -> None:
+    """What was found on the way, up to what fails now."""
+    seen = _seen(now)
+    place = "" if error is None else PLACES.get(error.code, "ssh")
+    for check in [check for check in ORDER if check in seen or check == place]:
+        if checkup.needs:
+            checkup.skip(check)
+        elif error is not None and check == place:
+            checkup.fails(place, error)
+            checkup.needs = place
+        else:
+            checkup.holds(check, seen[check])
+    if error is not None and place in page.CHECKS:
+        checkup.fails(place, error)
+        checkup.needs = place
+
+
+def _seen(now: Mapping[str, Any]) -> dict[str, str]:
+    instance, server = now["instance"], now["server"]
+    seen = {}
+    if instance and now["target"].get("kind") in ("gce", "demo"):
+        seen["instance"] = f"{instance['name']} in {instance['zone']} was {instance['status']} when it was looked up"
+    if now["target"].get("kind") != "local":
+        rtt = "" if now["rtt_ms"] is None else f", {now['rtt_ms']:.0f} ms away"
+        seen["ssh"] = f"connected{rtt}"
+    if server:
+        seen["interpreter"] = f"{server['interpreter']}, Python {server['python']}"
+        seen["jupyter"] = f"jupyter_server {server['jupyter_server']} runs (pid {server['pid']})"
+        seen["bridge"] = f"version {server['bridge']} is loaded"
+        seen["forward"] = f"local port {now['local_port']} leads to port {server['port']} of the machine"
+    return seen

@@ -1,0 +1,68 @@
+"""`doctor` in this process: its front door with a world's files, and nobody at the terminal."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from remote_runtime import runtimes
+from remote_runtime.commands.doctor import doctor
+from remote_runtime.model import Finding
+
+from .world import World
+
+
+class NobodyThere:
+    """``commands.view.View``: remembers what was shown, answers nothing."""
+
+    interactive = False
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def step(self, name: str, text: str) -> None:
+        self.shown.append(text)
+
+    def detail(self, name: str, text: str) -> None:
+        self.shown.append(text)
+
+    def note(self, name: str, text: str) -> None:
+        self.shown.append(text)
+
+    def done(self, name: str) -> None: ...
+
+    def failed(self, name: str) -> None: ...
+
+    def ask(self, name: str, prompt: str, *, secret: bool) -> str:
+        raise EOFError
+
+    def confirm(self, name: str, question: str) -> bool:
+        return False
+
+
+def visit(world: World, reference: str | None, *, report_to: Path | None = None, force: bool = False) -> dict[str, Any]:
+    """What `doctor` answers; its findings must be those that it told on the way."""
+    told: list[Finding] = []
+    result = doctor(
+        reference,
+        found=told.append,
+        report_to=report_to,
+        force=force,
+        state=runtimes.open_state(world.environ),
+        environ=world.environ,
+        view=NobodyThere(),
+        called_off=threading.Event(),
+    )
+    assert told == result["findings"]
+    return result
+
+
+def first_failure(result: dict[str, Any]) -> Finding:
+    assert not result["ok"], result["findings"]
+    findings: list[Finding] = result["findings"]
+    return next(finding for finding in findings if finding.verdict == "failed")
+
+
+def verdicts(result: dict[str, Any]) -> dict[str, str]:
+    return {finding.check: finding.verdict for finding in result["findings"]}

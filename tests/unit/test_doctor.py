@@ -1,0 +1,258 @@
+"""What doctor makes of what it is told: the order of its lines, the keeper's words, the browser's silence, secrets."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remote_runtime.doctor import browsers, computer, page, report, standing
+from remote_runtime.doctor.checkup import Checkup, Excuse
+from remote_runtime.errors import CODES, CloudError, LocalError, SshError, UsageError, from_code
+from remote_runtime.model import Connections, Finding, Profile, Runtime, SshTarget
+from remote_runtime.runtimes import StateDir
+from remote_runtime.waits import Deadline
+
+READY: dict[str, Any] = {
+    "name": "work",
+    "state": "ready",
+    "why": "",
+    "local_port": 8888,
+    "target": {"kind": "gce"},
+    "instance": {"name": "vm", "zone": "z", "project": "p", "status": "RUNNING"},
+    "server": {"port": 1, "pid": 77, "jupyter_server": "2", "bridge": "1", "python": "3.12", "interpreter": "/py"},
+    "keeper_pid": 5,
+    "reconnects": 1,
+    "rtt_ms": 21.4,
+    "connections": {"carried": 0, "empty": 0, "waiting": 0},
+    "page_requests": None,
+    "last_error": None,
+}
+WAY_IN = ("firewall", "ssh", "host-key", "login")
+
+
+def new(name: str = "work") -> tuple[Checkup, list[Finding]]:
+    told: list[Finding] = []
+    return Checkup(name, told.append), told
+
+
+def lines(findings: list[Finding]) -> list[str]:
+    return [f"{finding.check} {finding.verdict}" for finding in findings]
+
+
+# ── the order of the lines ──
+
+
+def test_a_failure_is_told_at_its_place_and_what_needs_it_is_skipped_by_name() -> None:
+    checkup, told = new()
+
+    def refuse() -> Mapping[str, str]:
+        raise SshError("host-key-changed", "another key", "because", "`remote-runtime host-key forget PROFILE`")
+
+    checkup.step(WAY_IN, refuse)
+    checkup.step(["jupyter"], lambda: {"jupyter": "never looked at"})
+    assert lines(told) == ["firewall ok", "ssh ok", "host-key failed", "login skipped", "jupyter skipped"]
+    assert told[2].hint == "`remote-runtime host-key forget work`"
+    assert {finding.why for finding in told[3:]} == {"it needs host-key"}
+    assert not checkup.ok
+    assert checkup.findings == told
+
+
+def test_an_error_without_reason_or_hint_gets_the_catalogues() -> None:
+    checkup, told = new()
+    checkup.fails("keeper", LocalError("keeper-died", "it died"))
+    assert (told[0].why, told[0].code) == (CODES["keeper-died"].cause, "keeper-died")
+    assert told[0].hint.startswith("`remote-runtime up work`")
+
+
+def test_what_is_not_essential_stops_nothing() -> None:
+    checkup, told = new()
+
+    def take() -> Mapping[str, str]:
+        raise LocalError("port-in-use", "taken")
+
+    checkup.step(["port"], take, essential=False)
+    checkup.step(["ssh"], lambda: {"ssh": "it answers"})
+    assert lines(told) == ["port failed", "ssh ok"]
+    assert told[1].what == "it answers"
+
+
+def test_what_up_would_do_is_a_warning() -> None:
+    checkup, told = new()
+
+    def stop() -> Mapping[str, str]:
+        raise CloudError("instance-stopped", "vm is not running", "its status is TERMINATED")
+
+    checkup.step(["credentials", "instance"], stop, excuse=Excuse("instance-stopped", "it costs", "`up`"))
+    checkup.step(["ssh"], dict)
+    assert lines(told) == ["credentials ok", "instance warning", "ssh skipped"]
+    assert told[1].why == "its status is TERMINATED; it costs"
+    assert checkup.ok
+
+
+def test_every_error_of_a_step_has_a_place_in_it() -> None:
+    for code in CODES:
+        checkup, told = new()
+
+        def fail(code: str = code) -> Mapping[str, str]:
+            raise from_code(code, "it failed")
+
+        checkup.step(WAY_IN, fail)
+        assert [finding.code for finding in told if finding.verdict == "failed"] == [code]
+        assert [finding.check for finding in told] == list(WAY_IN)
+
+
+# ── a runtime that is up ──
+
+
+TROUBLES = [
+    ({"state": "reconnecting", "why": "reset"}, "ssh", "ssh-unreachable"),
+    ({"state": "unreachable", "why": "Jupyter hangs"}, "answer", "not-answering"),
+    ({"state": "stranger", "why": "it cannot prove itself"}, "answer", "stranger-answered"),
+    ({"state": "unreachable", "error": "instance-stopped"}, "instance", "instance-stopped"),
+    ({"state": "unreachable", "error": "host-key-changed"}, "host-key", "host-key-changed"),
+    ({"state": "unreachable", "error": "two-factor-needed"}, "login", "two-factor-needed"),
+    ({"state": "unreachable", "error": "python-missing"}, "interpreter", "python-missing"),
+    ({"state": "unreachable", "error": "jupyter-did-not-start"}, "jupyter", "jupyter-did-not-start"),
+    ({"state": "unreachable", "error": "bridge-not-loaded"}, "bridge", "bridge-not-loaded"),
+]
+
+
+@pytest.mark.parametrize(("change", "check", "code"), TROUBLES, ids=[trouble[2] for trouble in TROUBLES])
+def test_the_keepers_last_error_is_the_first_failing_line(change: dict[str, str], check: str, code: str) -> None:
+    error = change.get("error")
+    last = from_code(error, "it failed", "for a reason").as_dict() if error else None
+    now = {**READY, "state": change["state"], "why": change.get("why", ""), "last_error": last}
+    told = looked(now)
+    failed = next(finding for finding in told if finding.verdict == "failed")
+    assert (failed.check, failed.code) == (check, code)
+    assert failed.why == (change.get("why") or "for a reason")
+    before = told[: told.index(failed)]
+    assert {finding.verdict for finding in before} == {"ok"}
+    assert {finding.verdict for finding in told[told.index(failed) + 1 :]} == {"skipped"}
+
+
+def test_a_runtime_that_is_coming_up_is_waited_for() -> None:
+    told = looked({**READY, "state": "starting", "why": ""})
+    assert told[0].verdict == "warning"
+    assert {finding.verdict for finding in told[1:]} == {"skipped"}
+
+
+def looked(now: dict[str, Any]) -> list[Finding]:
+    checkup, told = new()
+    runtime = Runtime("work", "/work.yaml", {"kind": "gce"}, "c", local_port=8888)
+    profile = Profile("work", Path("/work.yaml"), SshTarget("box"))
+
+    def connect(port: int, limit_s: float) -> Any:
+        raise AssertionError("nothing is asked of a runtime that is not ready")
+
+    standing.look(checkup, profile, runtime, now, Deadline(5.0), quietly=connect)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("connections", "requests", "verdict", "words"),
+    [
+        (Connections(carried=4), 3, "ok", "3 requests of Colab's page arrived"),
+        (Connections(carried=1), 1, "ok", "a request of Colab's page arrived"),
+        (Connections(), 0, "warning", "no connection came at all"),
+        (Connections(empty=1), 0, "warning", "permission was denied, or it is still asking"),
+        (Connections(carried=2, waiting=1), 0, "warning", "permission was denied, or it is still asking"),
+        (Connections(carried=2), 0, "warning", "no page that it may serve"),
+        (Connections(), None, "skipped", "it needs answer"),
+    ],
+)
+def test_a_browser_that_may_not_speak_is_told_from_one_that_never_came(
+    connections: Connections, requests: int | None, verdict: str, words: str
+) -> None:
+    checkup, told = new()
+    page.audience(checkup, connections, requests)
+    assert (told[0].check, told[0].verdict) == ("colab", verdict)
+    assert words in f"{told[0].what} {told[0].why}"
+    assert told[0].hint or verdict != "warning"
+
+
+# ── this computer ──
+
+
+def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    (profiles / "bad.yaml").write_text("version: 1\ntarget: {kind: nowhere}\n")
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "REMOTE_RUNTIME_PROFILES": str(profiles)}
+    checkup, told = new("")
+    stuck = {**READY, "name": "stuck", "state": "unreachable", "why": "Jupyter hangs"}
+    computer.look(checkup, StateDir(tmp_path), environ, [READY, stuck])
+    seen = {finding.check: finding for finding in told}
+    assert seen["profiles"].code == "profile-invalid"
+    assert "bad.yaml" in seen["profiles"].hint
+    assert seen["runtime work"].verdict == "ok"
+    assert (seen["runtime stuck"].verdict, seen["runtime stuck"].hint) == ("failed", "`remote-runtime doctor stuck`")
+    assert "OpenSSH" in seen["ssh"].what
+    assert set(browsers.CHECKS) <= set(seen)
+
+
+def test_a_computer_without_openssh_is_told_what_it_misses(tmp_path: Path) -> None:
+    checkup, told = new("")
+    environ = {"PATH": str(tmp_path), "HOME": str(tmp_path), "REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path)}
+    computer.look(checkup, StateDir(tmp_path), environ, [])
+    assert next(finding for finding in told if finding.check == "ssh").verdict == "warning"
+
+
+# ── the report ──
+
+SECRET = [
+    "token=0123456789abcdef",
+    "Authorization: Bearer abcdefgh",
+    "0123456789abcdef0123456789abcdef0123456789abcdef",
+    "ya29.a0AfB_byC-xyz",
+    "eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ7lZ1xk0wq3 comment",
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEowIBAAKCAQEA cut off",
+    "jane.doe+colab@example.co.uk",
+    "as jane_doe_example_com it refused",
+    "/home/jane/.config/remote-runtime",
+    "planted",
+]
+
+
+@pytest.mark.parametrize("text", SECRET)
+def test_what_is_secret_or_personal_is_taken_out(text: str) -> None:
+    shown = report.scrubbed(f"before {text} after", ["planted"], {"HOME": "/home/jane"})
+    for word in ("0123456789", "abcdefgh", "a0AfB", "c2lnb", "AAAAC3", "b3Blbn", "MIIEow", "jane", "planted"):
+        assert word not in shown
+    assert shown.startswith("before")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "aes256-gcm@openssh.com",
+        "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDStnK6",
+        "/usr/lib/python3/dist-packages/jupyter_server/services/kernels",
+        "my-project us-central1-a my-dlvm 35.1.2.3 compute.4242424242424242424",
+        "2e74ac21-c786-4586-a60f-75192df09cdb",
+    ],
+)
+def test_what_is_needed_to_understand_stays(text: str) -> None:
+    assert report.scrubbed(text, [], {"HOME": "/"}) == text
+
+
+def test_a_report_is_never_written_over_something_unasked(tmp_path: Path) -> None:
+    path = tmp_path / "report.md"
+    report.check_place(path, force=False)
+    path.write_text("mine")
+    with pytest.raises(UsageError, match="is there already"):
+        report.check_place(path, force=False)
+    report.check_place(path, force=True)
+    report.write(path, "new")
+    assert path.read_text() == "new"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    for nowhere in (tmp_path, tmp_path / "missing" / "report.md"):
+        with pytest.raises(UsageError):
+            report.check_place(nowhere, force=True)
