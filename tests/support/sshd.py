@@ -26,9 +26,10 @@ HOST_KEY_TYPES = ("ed25519", "ecdsa")
 
 
 @contextlib.contextmanager
-def running_sshd(directory: Path, *, config: Sequence[str] = ()) -> Iterator[Sshd]:
-    """A server with its files in ``directory``; ``config``: lines that win over ours in sshd_config."""
-    server = Sshd(directory, config=config)
+def running_sshd(directory: Path, *, config: Sequence[str] = (), within: Sequence[str] = ()) -> Iterator[Sshd]:
+    """A server with its files in ``directory``; ``config``: lines that win over ours in sshd_config; ``within``: a
+    command that runs the one after it, around each connection's sshd."""
+    server = Sshd(directory, config=config, within=within)
     try:
         yield server
     finally:
@@ -41,7 +42,8 @@ class Sshd:
 
     address = "127.0.0.1"
 
-    def __init__(self, directory: Path, *, config: Sequence[str] = ()) -> None:
+    def __init__(self, directory: Path, *, config: Sequence[str] = (), within: Sequence[str] = ()) -> None:
+        self._command = [*within, SSHD]
         self.user = getpass.getuser()
         self.directory = directory / "sshd"
         self.home = directory / "home"
@@ -184,7 +186,7 @@ class Sshd:
             if self._hanging_up:
                 client.close()
                 continue
-            connection = _Connection(client, self.directory / "config", self.log_path, self._moving)
+            connection = _Connection(client, self._command, self.directory / "config", self.log_path, self._moving)
             with self._lock:
                 self._connections = [other for other in self._connections if not other.ended()]
                 self._connections.append(connection)
@@ -193,7 +195,9 @@ class Sshd:
 class _Connection:
     """One accepted client, the ``sshd -i`` that serves it, and two threads that carry the bytes."""
 
-    def __init__(self, client: socket.socket, config: Path, log: Path, moving: threading.Event) -> None:
+    def __init__(
+        self, client: socket.socket, command: Sequence[str], config: Path, log: Path, moving: threading.Event
+    ) -> None:
         self._client = client
         self._moving = moving
         self._cut = False
@@ -201,7 +205,10 @@ class _Connection:
         self._server, theirs = socket.socketpair()
         with theirs, log.open("ab") as log_file:
             self._process = subprocess.Popen(
-                [SSHD, "-i", "-e", "-f", str(config)], stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=log_file
+                [*command, "-i", "-e", "-f", str(config)],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=log_file,
             )
         self._ends = 2
         self._ends_lock = threading.Lock()

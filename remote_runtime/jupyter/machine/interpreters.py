@@ -113,6 +113,14 @@ def probe(paths: list[str], answers: Answers) -> list[Found]:
     return [_read(path, process) for path, process in running]
 
 
+def lender(probed: list[Found], chosen: Found) -> Found | None:
+    """A Python whose frameworks the kernels should have although it has no usable Jupyter, if ``chosen`` has none."""
+    if chosen.frameworks:
+        return None
+    able = [found for found in probed if found.ipykernel and numbers(found.python) >= (3, 8) and found != chosen]
+    return next((found for found in able if found.frameworks), None)
+
+
 def candidates() -> list[str]:
     """Paths of Pythons, each environment once, at most ``MOST_CANDIDATES``."""
     own_path = os.environ.get("PATH", os.defpath)

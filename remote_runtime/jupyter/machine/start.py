@@ -21,6 +21,7 @@ from .interpreters import Found
 from .orders import Wish
 
 PORT_ATTEMPTS = 3
+DATA = "data"
 # Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
 WITHOUT_BRIDGE_S = 3.0
 
@@ -29,8 +30,10 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     """A new server in ``directory``, whose lock is held. Raises ``Failure``; then nothing of it is left running."""
     working_dir = find_working_dir(wish.working_dir)
     bridge = prepare(directory, wish, answers)
-    found = find_interpreter(wish, answers)
-    notes = make_content(working_dir)
+    found, lender = find_interpreter(wish, answers)
+    notes = [*make_content(working_dir), *told_of(found, lender, wish.packages)]
+    if lender:
+        write_kernel(directory, lender)
     write_private(os.path.join(directory, "boot.py"), wish.boot)
     for attempt in range(1, PORT_ATTEMPTS + 1):
         with reserved_port(wish.port) as port:
@@ -71,15 +74,19 @@ def prepare(directory: str, wish: Wish, answers: Answers) -> str:
         return unpack(wish.bridge)
 
 
-def find_interpreter(wish: Wish, answers: Answers) -> Found:
-    """The Python that runs Jupyter. Raises ``Failure`` ``jupyter-missing`` when there is none and none may be made."""
+def find_interpreter(wish: Wish, answers: Answers) -> tuple[Found, Found | None]:
+    """The Python that runs Jupyter, and another that should run its kernels, if there is a better one for that.
+
+    Raises ``Failure`` ``jupyter-missing`` when there is none and none may be made.
+    """
     answers.say("Looking for Jupyter on the machine")
     probed = interpreters.look(wish.python, answers)
     found = interpreters.choose(probed)
     if found and (found.path != interpreters.private_python() or environment.has(wish.packages)):
-        return found
+        return found, interpreters.lender(probed, found)
     if wish.python == "auto" and wish.install == "auto":
-        return environment.ensure(wish.packages, probed, answers)
+        found = environment.ensure(wish.packages, probed, answers)
+        return found, interpreters.lender(probed, found)
     seen = "; ".join(f"{each.path}: {each.lacks()}" for each in probed) or "no Python at all"
     if wish.python == "auto":
         raise Failure(
@@ -87,6 +94,27 @@ def find_interpreter(wish: Wish, answers: Answers) -> Found:
         )
     raise Failure("jupyter-missing", "no usable Jupyter in the Python that jupyter.python names", seen,
                   f"on the machine: {probed[0].path} -m pip install jupyter_server ipykernel")  # fmt: skip
+
+
+def told_of(found: Found, lender: Found | None, packages: list[str]) -> list[str]:
+    told = []
+    if lender:
+        told.append(f"the kernel python3 runs {lender.path}, which has {', '.join(lender.frameworks)}; "
+                    f"Jupyter itself runs {found.path}")  # fmt: skip
+    if packages and found.path != interpreters.private_python():
+        told.append(f"jupyter.packages is for a private environment; Jupyter runs {found.path}, which stays as it is")
+    return told
+
+
+def write_kernel(directory: str, lender: Found) -> None:
+    """A kernel of the name that Colab asks for, found by this server only: it comes before the server's own."""
+    kernel = {
+        "argv": [lender.path, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": f"Python 3 ({', '.join(lender.frameworks)})", "language": "python",
+        "metadata": {"debugger": True},
+    }  # fmt: skip
+    folder = make_private(os.path.join(directory, DATA, "kernels", "python3"))
+    write_private(os.path.join(folder, "kernel.json"), json.dumps(kernel))
 
 
 def make_content(working_dir: str) -> list[str]:
@@ -146,6 +174,9 @@ def settings(kind: str, port: int, token: str, working_dir: str, origins: list[s
 def spawn(directory: str, found: Found, bridge: str, working_dir: str, wish: Wish) -> subprocess.Popen[bytes]:
     """Detached: its own session, all streams to the log, so that it outlives us and holds no channel open."""
     env = {**os.environ, "JUPYTER_RUNTIME_DIR": os.path.join(directory, "runtime"), **wish.env}
+    data = os.path.join(directory, DATA)
+    if os.path.isdir(data):
+        env["JUPYTER_PATH"] = os.pathsep.join(filter(None, [data, env.get("JUPYTER_PATH")]))
     programs, path = os.path.dirname(found.path), env.get("PATH", os.defpath)
     if programs not in path.split(os.pathsep):
         # `!pip install` in a notebook must meet the environment that its kernel runs in.
