@@ -11,18 +11,19 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from . import health, jupyter
-from .errors import CloudError, RemoteRuntimeError, SshError
+from .errors import CloudError, HealthError, RemoteRuntimeError, SshError
 from .machines import Machines, Session
-from .model import Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server
+from .model import Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server, named
 from .protocols import Ask
 from .tunnel import ports
 from .tunnel.front import Front
 from .tunnel.pulse import Pulse
 from .undo import Undo
 from .waits import Deadline
-from .ways import OpenWay, open_way
+from .ways import OpenWay, leads_to_sockets, open_way
 
 UNDO_S = 120.0
+SOCKET_S = 10.0
 
 
 class Telling(Protocol):
@@ -35,7 +36,8 @@ class Telling(Protocol):
 
 @dataclass
 class Held:
-    """The live things of one runtime. They survive repairs, each until it is found dead."""
+    """The live things of one runtime. They survive repairs, each until it is found dead. ``sockets``: as far as is
+    known, the machine's SSH server leads to unix sockets."""
 
     front: Front | None = None
     extras: list[Front] = field(default_factory=list)
@@ -44,6 +46,7 @@ class Held:
     pulse: Pulse | None = None
     way: OpenWay | None = None
     server: Server | None = None
+    sockets: bool = True
 
     def let_go(self) -> None:
         """Drop the link; ports stay bound and hold new connections."""
@@ -210,7 +213,8 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
     if session is None:
         raise ValueError("there is no session to serve from")
     story.tell.step("Starting Jupyter")
-    wanted = jupyter.Wanted(profile.name, story.client_id, profile.jupyter, profile.colab.origins)
+    sockets = held.sockets and leads_to_sockets(profile)
+    wanted = jupyter.Wanted(profile.name, story.client_id, profile.jupyter, profile.colab.origins, sockets)
 
     def stop() -> None:
         jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4))
@@ -219,13 +223,31 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
     if story.owed_server:
         undo.settle()
         undo.add("stopping Jupyter", stop)
-    server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=deadline.shorter(profile.timeouts.jupyter_s))
+    within = deadline.shorter(profile.timeouts.jupyter_s)
+    server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=within)
     if server.started_by_us and not story.owed_server:
         undo.add("stopping Jupyter", stop)
+    if server.started_by_us and server.socket and not _leads_to(session, server.socket):
+        held.sockets = False
+        story.tell("Starting Jupyter on a port: the SSH server does not lead to unix sockets")
+        jupyter.stop(session.run, wanted, deadline=within)
+        server = jupyter.ensure(session.run, replace(wanted, socket=False), tell=story.tell, deadline=within)
     for note in server.notes:
         story.tell.note(note)
     held.server = server
     story.record(server=server)
+
+
+def _leads_to(session: Session, path: str) -> bool:
+    """Whether a server that has just answered there is reached. OpenSSH's words for "forbidden" and "not there" are
+    the same, so it is asked when it must be there. Raises ``SshError`` ``ssh-unreachable``."""
+    try:
+        session.dial(path, 0, within_s=SOCKET_S).close()
+    except (HealthError, SshError) as error:
+        if error.code == "ssh-unreachable":
+            raise
+        return False
+    return True
 
 
 def lead(story: Story, held: Held, deadline: Deadline) -> None:
@@ -234,9 +256,9 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
     if front is None or session is None or server is None or held.instance is None:
         raise ValueError("the tunnel is opened last")
     story.tell.step("Opening the tunnel")
-    if held.way is None or held.way.closed or held.way.port != server.port:
+    if held.way is None or held.way.closed or held.way.at != server.at:
         held.way = open_way(
-            story.profile, story.machines, held.instance, session, server.port, tell=story.tell, deadline=deadline
+            story.profile, story.machines, held.instance, session, server.at, tell=story.tell.note, deadline=deadline
         )
     front.through(held.way, server.token)
     for extra, at in zip(held.extras, story.profile.forward.extra, strict=True):
@@ -256,6 +278,6 @@ def door(port: int, token: Secret, profile: Profile, front: Front | None) -> hea
 
 def _forwards(front: Front, server: Server, extras: tuple[ExtraForward, ...]) -> tuple[Forward, ...]:
     return (
-        Forward(front.port, f"127.0.0.1:{server.port}"),
-        *(Forward(extra.local_port, f"{extra.host}:{extra.remote_port}") for extra in extras),
+        Forward(front.port, named(*server.at)),
+        *(Forward(extra.local_port, named(extra.host, extra.remote_port)) for extra in extras),
     )

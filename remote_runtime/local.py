@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
 from .errors import DeadlinePassed, HealthError, MachineError
+from .model import named
 from .protocols import Outcome
 from .tunnel.identity import Proof
 from .tunnel.pump import SocketStream
@@ -64,9 +65,11 @@ class LocalSession:
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
         try:
-            return SocketStream(socket.create_connection((host, port), timeout=within_s))
+            if port:
+                return SocketStream(socket.create_connection((host, port), timeout=within_s))
+            return SocketStream(_unix_connection(host, within_s))
         except OSError as error:
-            raise HealthError("not-answering", f"Nothing answers on {host}:{port}", str(error)) from error
+            raise HealthError("not-answering", f"Nothing answers on {named(host, port)}", str(error)) from error
 
     def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool) -> None:
         """A connection on this machine is quick enough."""
@@ -129,6 +132,17 @@ def _hear(
             return None
         deadline.pause(0.02)
     return child.returncode
+
+
+def _unix_connection(path: str, within_s: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(within_s)
+        connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def search_path(environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .endings import Idle, OnDown, Timeouts
+
 COLAB_ORIGIN = "https://colab.research.google.com"
 
 
@@ -113,7 +115,7 @@ class JupyterSettings:
 
 @dataclass(frozen=True)
 class ExtraForward:
-    """``LOCAL:HOST:REMOTE``; HOST is seen from the machine."""
+    """``LOCAL:HOST:REMOTE``; HOST is seen from the machine. With the port 0 it is the path of a unix socket there."""
 
     local_port: int
     remote_port: int
@@ -135,28 +137,6 @@ class ColabSettings:
 
 
 @dataclass(frozen=True)
-class OnDown:
-    server: Literal["stop", "keep"] = "stop"
-    instance: Literal["keep", "stop", "suspend"] = "keep"
-
-
-@dataclass(frozen=True)
-class Idle:
-    """``after_s``: None means never."""
-
-    after_s: float | None = None
-    do: Literal["stop-server", "stop-instance", "suspend-instance"] = "stop-instance"
-
-
-@dataclass(frozen=True)
-class Timeouts:
-    instance_s: float = 300.0
-    ssh_s: float = 60.0
-    jupyter_s: float = 120.0
-    ready_s: float = 30.0
-
-
-@dataclass(frozen=True)
 class Profile:
     """What was asked for. ``path`` is the file it came from."""
 
@@ -167,9 +147,9 @@ class Profile:
     jupyter: JupyterSettings = JupyterSettings()
     forward: ForwardSettings = ForwardSettings()
     colab: ColabSettings = ColabSettings()
-    on_down: OnDown = OnDown()
-    idle: Idle = Idle()
-    timeouts: Timeouts = Timeouts()
+    on_down: OnDown = field(default_factory=OnDown)
+    idle: Idle = field(default_factory=Idle)
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
 
 # ── what was found ──────────────────────────────────────────────────────────────────────────────────────────
@@ -209,13 +189,13 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Server:
-    """A Jupyter server of ours on the machine, listening on 127.0.0.1:``port`` there.
+    """A Jupyter server of ours on the machine, listening there on 127.0.0.1:``port`` or the unix socket ``socket``.
 
     ``directory``: its own folder on the machine (``~/.local/share/remote-runtime/servers/<name>-<client id>``).
     ``jupyter_server``, ``bridge``, ``python``: versions. ``notes``: what a person should know about this start.
     """
 
-    port: int
+    port: int | None
     pid: int
     token: Secret
     directory: str
@@ -226,6 +206,17 @@ class Server:
     interpreter: str
     notes: tuple[str, ...] = ()
     gpus: tuple[Gpu, ...] = ()
+    socket: str | None = None
+
+    @property
+    def at(self) -> tuple[str, int]:
+        """Where connections lead: host and port, or the path of the socket and 0."""
+        return (self.socket, 0) if self.socket else ("127.0.0.1", self.port or 0)
+
+
+def named(host: str, port: int) -> str:
+    """A place on the machine, for a person: ``host:port``, or the path of a unix socket where the port is 0."""
+    return f"{host}:{port}" if port else host
 
 
 Verdict = Literal["ready", "starting", "reconnecting", "unreachable", "stranger", "down"]
@@ -242,7 +233,7 @@ class Health:
 
 @dataclass(frozen=True)
 class Forward:
-    """A local port and what it leads to on the machine (``HOST:PORT``)."""
+    """A local port and what it leads to on the machine (see ``named``)."""
 
     local: int
     remote: str

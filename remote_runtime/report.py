@@ -25,6 +25,7 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
         "server": server
         and {
             "port": server.port,
+            "socket": server.socket,
             "pid": server.pid,
             "jupyter_server": server.jupyter_server,
             "bridge": server.bridge,

@@ -1,4 +1,4 @@
-"""The ways from here to a port of the machine: over the one SSH connection, or through sshtunnel."""
+"""The ways from here to where Jupyter listens on the machine: over the one SSH connection, or through sshtunnel."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LOGIN_S = 60.0
 
 
 class OpenWay(Way, Protocol):
-    """A way that can be closed, and branched to another port of the machine."""
+    """A way that can be closed, and branched to another place on the machine. ``at``: see ``model.named``."""
 
     @property
-    def port(self) -> int: ...
+    def at(self) -> tuple[str, int]: ...
     def to(self, host: str, port: int) -> Way: ...
     def close(self) -> None: ...
 
@@ -33,26 +33,30 @@ def open_way(
     machines: Machines,
     instance: Instance,
     session: Session,
-    port: int,
+    at: tuple[str, int],
     *,
     tell: Tell,
     deadline: Deadline,
 ) -> OpenWay:
-    """The way the profile's ``forward.engine`` asks for. Raises ``SshError``."""
-    if profile.forward.engine != "sshtunnel" or isinstance(profile.target, LocalTarget):
+    """The way the profile's ``forward.engine`` asks for; ``tell`` hears what it cannot do. Raises ``SshError``."""
+    if leads_to_sockets(profile):
         if not session.is_fast and not isinstance(profile.target, LocalTarget):
             _without_lanes(profile, tell)
-        return SessionWay(session, "127.0.0.1", port)
+        return SessionWay(session, *at)
+    if at[1] == 0:
+        tell("sshtunnel reaches no unix socket, where Jupyter listens until the next `down` and `up`: not used now")
+        return SessionWay(session, *at)
+    tell("sshtunnel logs in a second time, keeps no connections ready, and reaches no unix sockets")
     tunnel = ssh.open_sshtunnel(
         instance,
         machines.ssh_settings(profile),
         session=session,
-        remote_port=port,
+        remote_port=at[1],
         keys=machines.keys,
         tell=tell,
         deadline=deadline.shorter(LOGIN_S),
     )
-    return TunnelWay(tunnel, session, port)
+    return TunnelWay(tunnel, session, at)
 
 
 def _without_lanes(profile: Profile, tell: Tell) -> None:
@@ -60,6 +64,11 @@ def _without_lanes(profile: Profile, tell: Tell) -> None:
     if profile.forward.engine == "fast":
         raise SshError("ssh-refused", "The fast engine cannot be used here", why, "`forward.engine: auto`")
     tell(f"Forwarding more slowly than usual: {why}")
+
+
+def leads_to_sockets(profile: Profile) -> bool:
+    """Whether ``open_way`` can lead to a unix socket."""
+    return profile.forward.engine != "sshtunnel" or isinstance(profile.target, LocalTarget)
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,10 @@ class SessionWay:
     host: str
     port: int
     plain: bool = False
+
+    @property
+    def at(self) -> tuple[str, int]:
+        return self.host, self.port
 
     @property
     def closed(self) -> bool:
@@ -96,7 +109,7 @@ class TunnelWay:
 
     tunnel: ssh.Tunnel
     session: Session
-    port: int
+    at: tuple[str, int]
 
     @property
     def closed(self) -> bool:

@@ -28,7 +28,9 @@ class Seconds(click.FloatRange):
 @click.command()
 @click.argument("profile", nargs=-1, required=True, shell_complete=profile_names)
 @click.option("--port", type=click.IntRange(1, 65535), help="Local port; overrides the profile.")
-@click.option("--port-forward", "extra", multiple=True, metavar="L:R", help="Extra forward LOCAL:REMOTE; repeatable.")
+@click.option(
+    "--port-forward", "extra", multiple=True, metavar="L:R", help="Extra forward L:REMOTE or L:/SOCKET; repeatable."
+)
 @click.option("--foreground", is_flag=True, help="Stay; Ctrl-C takes the runtime down.")
 @click.option("--timeout", type=Seconds(min=1), metavar="SECONDS", help="Deadline for the whole command.")
 @common

@@ -26,12 +26,14 @@ MOST_GPUS = 64
 
 @dataclass(frozen=True)
 class Wanted:
-    """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it."""
+    """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it.
+    ``socket``: it may listen on a unix socket, which no other user of the machine reaches."""
 
     name: str
     client_id: str
     settings: JupyterSettings
     origins: tuple[str, ...]
+    socket: bool = False
 
     @property
     def key(self) -> str:
@@ -81,6 +83,7 @@ def ensure(run: Run, wanted: Wanted, *, tell: Tell, deadline: Deadline, bridge: 
         "python": settings.python, "install": settings.install, "working_dir": settings.working_dir,
         "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
         "packages": list(settings.packages), "origins": list(wanted.origins),
+        "socket": wanted.socket and settings.port is None,
         "bridge": {"digest": sent.digest, "version": sent.version, "files": dict(sent.files)},
         "boot": (Path(__file__).parent / "machine" / "boot.py").read_text(encoding="utf-8"),
     }  # fmt: skip
@@ -145,12 +148,23 @@ def _server(answer: Mapping[str, Any]) -> Server:
     if len(texts) != len(_SHAPES):
         raise invalid("the server is not described as it should be")
     match answer:
-        case {"port": int(port), "pid": int(pid), "started_by_us": bool(started), "notes": list(notes),
-              "needs_restart": list(changed), "gpus": list(gpus)} if 0 < port < 65536 and 1 < pid < 2**32:  # fmt: skip
+        case {"pid": int(pid), "started_by_us": bool(started), "notes": list(notes), "needs_restart": list(changed),
+              "gpus": list(gpus)} if 1 < pid < 2**32:  # fmt: skip
+            port, path = _place(answer)
             token = Secret(texts.pop("token"))
             told = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
-            return Server(port=port, pid=pid, token=token, started_by_us=started, notes=told, gpus=_gpus(gpus), **texts)
+            return Server(port=port, socket=path, pid=pid, token=token, started_by_us=started, notes=told,
+                          gpus=_gpus(gpus), **texts)  # fmt: skip
     raise invalid("the server's numbers cannot be true")
+
+
+def _place(answer: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    match answer:
+        case {"port": int(port), "socket": None} if 0 < port < 65536:
+            return port, None
+        case {"port": None, "socket": str(path)} if re.fullmatch(_PATH, path) and path.startswith("/"):
+            return None, path
+    raise invalid("where the server listens cannot be true")
 
 
 def _gpus(told: list[object]) -> tuple[Gpu, ...]:

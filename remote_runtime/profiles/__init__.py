@@ -20,7 +20,7 @@ from .draft import ASKED, Draft, why_not
 from .keys import PROFILE
 from .places import Origin, files, find, is_path, packaged_folder, user_folder, why_no_name
 from .source import parse, read_text
-from .words import parse_forward
+from .words import FORWARDS, parse_forward
 
 __all__ = [
     "ASKED",
@@ -121,10 +121,10 @@ def example_text() -> str:
 
 
 def extra_forward(text: str) -> ExtraForward:
-    """The forward that ``LOCAL:REMOTE`` or ``LOCAL:HOST:REMOTE`` describes. Raises ``UsageError`` ``usage``."""
+    """The forward that ``LOCAL:REMOTE`` (or its other forms) describes. Raises ``UsageError`` ``usage``."""
     forward = parse_forward(text)
     if forward is None:
-        raise UsageError("usage", f"{text!r:.80} is not a forward", "allowed are LOCAL:REMOTE and LOCAL:HOST:REMOTE")
+        raise UsageError("usage", f"{text!r:.80} is not a forward", FORWARDS)
     return forward
 
 

@@ -6,20 +6,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .. import __version__
+from ..endings import Idle, OnDown, Timeouts
 from ..model import (
     Attach,
     ColabSettings,
     DemoTarget,
     ForwardSettings,
     GceTarget,
-    Idle,
     JupyterSettings,
     LocalTarget,
-    OnDown,
     Profile,
     SshSettings,
     SshTarget,
-    Timeouts,
 )
 from .blocks import Block, Key, NotYet, Variants
 from .jupyter_rules import hides_env_value, refuse_arg, refuse_env_name
@@ -161,7 +159,11 @@ FORWARD = Block(
     (
         Key("local_port", LocalPort(), "The port here: auto, a port, or a range [first, last]. It stays the same."),
         Key("engine", Choice(("auto", "fast", "sshtunnel")), "What forwards the connections."),
-        Key("extra", Listing(Forward()), "More forwards, LOCAL:REMOTE or LOCAL:HOST:REMOTE. No token guards them."),
+        Key(
+            "extra",
+            Listing(Forward()),
+            "More forwards: LOCAL:REMOTE, LOCAL:HOST:REMOTE, LOCAL:/SOCKET. No token guards them.",
+        ),
     ),
     "What is forwarded from here to the machine.",
     (_one_use_of_a_port,),

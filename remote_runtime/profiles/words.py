@@ -130,10 +130,10 @@ class LocalPort:
 
 @dataclass(frozen=True)
 class Forward:
-    """``LOCAL:REMOTE`` or ``LOCAL:HOST:REMOTE``; an IPv6 HOST is in brackets."""
+    """``LOCAL:REMOTE``, ``LOCAL:HOST:REMOTE``, or ``LOCAL:/SOCKET``; an IPv6 HOST is in brackets."""
 
     def read(self, node: Node, key: str) -> ExtraForward:
-        allowed = 'LOCAL:REMOTE or LOCAL:HOST:REMOTE, in quotes, such as "6006:6006"'
+        allowed = f'{FORWARDS}, in quotes, such as "6006:6006"'
         text = scalar(node, key, allowed)
         if tag_of(node) != "str":
             raise wrong(node, key, f"is {kind_of(node)} to YAML, not text", "put it in quotes")
@@ -143,18 +143,27 @@ class Forward:
         return forward
 
     def show(self, value: ExtraForward) -> object:
+        if value.remote_port == 0:
+            return f"{value.local_port}:{value.host}"
         host = f"[{value.host}]" if ":" in value.host else value.host
         return f"{value.local_port}:{host}:{value.remote_port}".replace(":127.0.0.1:", ":")
 
     def as_json(self) -> Schema:
-        return {"type": "string", "pattern": f"^{_FORWARD}$"}
+        return {"type": "string", "pattern": f"^(?:{_FORWARD}|{_TO_SOCKET})$"}
 
 
 _FORWARD = r"([0-9]{1,5})(?::(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?))?:([0-9]{1,5})"
 
+FORWARDS = "LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET"
+_TO_SOCKET = r"([0-9]{1,5}):(/[^\x00-\x1f\x7f]{1,100})"  # a path that fits into sockaddr_un everywhere
+
 
 def parse_forward(text: str) -> ExtraForward | None:
-    """The forward that ``text`` (``L:R`` or ``L:HOST:R``) describes, or None."""
+    """The forward that ``text`` (``L:R``, ``L:HOST:R`` or ``L:/SOCKET``) describes, or None."""
+    to_socket = re.fullmatch(_TO_SOCKET, text)
+    if to_socket:
+        port = port_number(to_socket[1])
+        return ExtraForward(port, 0, to_socket[2]) if port else None
     found = re.fullmatch(_FORWARD, text)
     local, remote = (port_number(found[1]), port_number(found[3])) if found else (None, None)
     if not found or local is None or remote is None:

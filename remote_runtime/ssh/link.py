@@ -103,7 +103,11 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             channel._set_window(WINDOW_BYTES, PACKET_BYTES)
         for field in (number, WINDOW_BYTES, PACKET_BYTES):
             message.add_int(field)
-        if target is not None:
+        if target is not None and target[1] == 0:
+            message.add_string(target[0])
+            message.add_string("")
+            message.add_int(0)
+        elif target is not None:
             for host, port in (target, ("127.0.0.1", 0)):
                 message.add_string(host)
                 message.add_int(port)

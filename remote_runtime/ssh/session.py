@@ -11,6 +11,7 @@ from typing import Literal
 import paramiko
 
 from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
+from ..model import named
 from ..protocols import Outcome
 from ..untrusted import clean_line
 from ..waits import Deadline, wait_until
@@ -87,13 +88,14 @@ class Session:
         return run_command(self._link, command, stdin=stdin, on_line=on_line, deadline=deadline)
 
     def dial(self, host: str, port: int, *, within_s: float) -> ChannelStream:
-        """A connection from the machine to ``host``:``port`` as it sees them.
+        """A connection from the machine to ``host``:``port`` as it sees them; with port 0, to the unix socket whose
+        path is ``host``.
 
         Raises ``HealthError`` ``not-answering``, ``SshError`` ``ssh-refused`` or ``ssh-unreachable``.
         """
-        where = f"{host}:{port} on the machine"
+        where = f"{named(host, port)} on the machine"
         try:
-            channel = self._link.open("direct-tcpip", Deadline(within_s), (host, port))
+            channel = self._link.open(_kind(port), Deadline(within_s), (host, port))
         except DeadlinePassed as error:
             raise HealthError("not-answering", f"{where} does not answer", f"nothing within {within_s:g} s") from error
         if channel.refusal is None:
@@ -101,8 +103,9 @@ class Session:
         raise _refusal(where, *channel.refusal)
 
     def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool = True) -> Lane | None:
-        """What carries local connections to ``host``:``port`` of the machine by itself; None when the server offers no
-        AES-GCM. Each is proved first, if ``prove`` is given; some channels are kept ready for the next ones.
+        """What carries local connections to ``host``:``port`` of the machine (see ``dial``) by itself; None when the
+        server offers no AES-GCM. Each is proved first, if ``prove`` is given; some channels are kept ready for the
+        next ones.
 
         Raises ``SshError`` ``ssh-unreachable``.
         """
@@ -115,7 +118,7 @@ class Session:
         loop = self._link.loop
         if loop is None:
             raise ValueError("only a fast session has lanes")
-        where = f"{host}:{port} on the machine"
+        where = f"{named(host, port)} on the machine"
         return loop.lane(
             host,
             port,
@@ -195,10 +198,14 @@ class _Hop:
         """The next hop's connection ends with it."""
 
 
+def _kind(port: int) -> str:
+    return "direct-tcpip" if port else "direct-streamlocal@openssh.com"
+
+
 def _refusal(where: str, reason: int, text: str) -> RemoteRuntimeError:
     if reason == _CONNECT_FAILED:
         why = text[:1].lower() + text[1:] or "the connection failed"
         return HealthError("not-answering", f"{where} does not answer", why)
     if reason == _ADMINISTRATIVELY_PROHIBITED:
-        text = "its configuration forbids forwarding (AllowTcpForwarding, PermitOpen)"
+        text = "its configuration forbids forwarding (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen)"
     return SshError("ssh-refused", f"The machine's SSH server does not connect to {where}", text)

@@ -97,7 +97,49 @@ def test_a_stranger_on_the_ipv6_loopback_keeps_up_from_handing_out_the_port(worl
     assert not (world.state / "vm.json").exists()
 
 
-def test_a_stranger_on_the_servers_port_is_told_nothing_of_the_token(world: World, vm: CloudMachine) -> None:
+@pytest.fixture
+def vm_without_sockets(world: World) -> Iterator[CloudMachine]:
+    """Its SSH server leads to ports only, so that is where Jupyter listens."""
+    with cloud_machine(world, sshd_config=["AllowStreamLocalForwarding no"]) as machine:
+        yield machine
+
+
+def test_jupyter_listens_on_a_port_where_the_ssh_server_leads_to_no_sockets(
+    world: World, vm_without_sockets: CloudMachine
+) -> None:
+    page = Page(world.up("vm"))
+    assert page.ask("GET", "/api/kernels") == (200, [])
+    server = world.look("vm")["server"]
+    assert (server["socket"], type(server["port"])) == (None, int)
+    assert len([words for process in world.processes() if "boot.py" in (words := " ".join(process.cmdline()))]) == 1
+    kernel = page.start_kernel()
+    page.run(kernel, "kept = 42")
+    vm_without_sockets.sshd.cut()
+    eventually(lambda: world.look("vm")["reconnects"] == 1 and world.look("vm")["state"] == "ready")
+    assert page.run(kernel, "print(kept)") == "42"
+
+
+def test_jupyter_listens_where_no_other_user_of_the_machine_gets_in(world: World, vm: CloudMachine) -> None:
+    page = Page(world.up("vm"))
+    server = world.look("vm")["server"]
+    assert server["port"] is None
+    assert stat.S_IMODE(os.stat(server["socket"]).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(os.path.dirname(server["socket"])).st_mode) == 0o700
+    jupyter = psutil.Process(server["pid"])
+    assert [each.laddr for each in jupyter.net_connections("tcp") if each.status == psutil.CONN_LISTEN] == []
+    assert world.look("vm")["forwards"][0]["remote"] == server["socket"]
+
+    jupyter.kill()
+    eventually(lambda: world.look("vm")["reconnects"] == 1 and world.look("vm")["state"] == "ready")
+    assert page.ask("GET", "/api/kernels") == (200, []), "a new server, behind the same URL"
+    assert world.run("url", "vm").out.strip() == page.url
+    assert world.run("down", "vm").code == 0
+    assert not os.path.exists(server["socket"])
+
+
+def test_a_stranger_on_the_servers_port_is_told_nothing_of_the_token(
+    world: World, vm_without_sockets: CloudMachine
+) -> None:
     url = world.up("vm")
     server = world.look("vm")["server"]
     keeper = world.keeper("vm")

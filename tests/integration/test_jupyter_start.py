@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from remote_runtime.waits import Deadline, wait_until
 from tests.support.local_run import LocalMachine, processes_with
 
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+ON_SOCKET = replace(WANTED, socket=True)
 BANNER = 'Welcome to your VM!\n{"result": {}}\nlast login: yesterday'
 
 
@@ -235,6 +237,44 @@ def test_the_profile_sets_folder_environment_port_and_arguments(fresh: LocalMach
     assert b"MY_SETTING=4 2\0" in Path(f"/proc/{server.pid}/environ").read_bytes()
     assert b"--ServerApp.max_body_size=1000" in Path(f"/proc/{server.pid}/cmdline").read_bytes()
     assert (fresh.home / "notebooks" / "content").is_dir()
+
+
+@pytest.fixture
+def near() -> Iterator[LocalMachine]:
+    """A home whose path is short, as homes are: a socket's path has room for about a hundred bytes."""
+    with tempfile.TemporaryDirectory(prefix="rr-") as home:
+        machine = LocalMachine(Path(home))
+        yield machine
+        stop(machine, ON_SOCKET)
+
+
+def test_a_socket_serves_the_user_alone_and_a_new_server_keeps_the_token(near: LocalMachine) -> None:
+    first = ensure(near, ON_SOCKET)
+    assert (first.port, first.socket) == (None, str(near.folder / "servers" / "work-laptop1" / "sock"))
+    assert first.socket
+    assert stat.S_IMODE(os.stat(first.socket).st_mode) == 0o600
+    again = ensure(near, ON_SOCKET)
+    assert (again.pid, again.socket, again.started_by_us) == (first.pid, first.socket, False)
+    assert ensure(near, WANTED).pid == first.pid, "who cannot use sockets is told of the server, not given another one"
+    os.kill(first.pid, signal.SIGKILL)
+    restarted = ensure(near, ON_SOCKET)
+    assert restarted.pid != first.pid
+    assert restarted.token == first.token
+    os.kill(restarted.pid, signal.SIGKILL)
+    on_port = ensure(near, WANTED)
+    assert on_port.socket is None
+    assert on_port.token != first.token, "on a port somebody else could have listened"
+
+
+def test_a_port_is_used_where_the_profile_names_one_or_the_path_has_no_room(fresh: LocalMachine) -> None:
+    fresh.home = fresh.home / ("long" * 20)
+    fresh.home.mkdir()
+    fresh.environ["HOME"] = str(fresh.home)
+    assert ensure(fresh, ON_SOCKET).socket is None
+    stop(fresh)
+    port = free_port()
+    server = ensure(fresh, replace(ON_SOCKET, settings=JupyterSettings(port=port)))
+    assert (server.port, server.socket) == (port, None)
 
 
 def test_without_home_the_password_database_tells_the_folder() -> None:

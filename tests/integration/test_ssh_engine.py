@@ -395,8 +395,10 @@ def test_a_server_without_aes_gcm_is_served_the_other_way_or_refused(
                 told.append(text)
 
             def open_it() -> OpenWay:
-                port, deadline = target.address[1], Deadline(10)
-                return open_way(profile, machines, visitor.instance, session, port, tell=note, deadline=deadline)
+                deadline = Deadline(10)
+                return open_way(
+                    profile, machines, visitor.instance, session, target.address, tell=note, deadline=deadline
+                )
 
             if engine == "fast":
                 with pytest.raises(SshError, match="fast engine"):

@@ -30,6 +30,9 @@ class _Guest(asyncssh.SSHServer):
     def connection_requested(self, *where: object) -> bool:
         return True
 
+    def unix_connection_requested(self, path: str) -> bool:
+        return True
+
 
 @contextlib.contextmanager
 def running_asyncssh(directory: Path) -> Iterator[AsyncServer]:

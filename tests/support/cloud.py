@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from remote_runtime.demo.compute import ComputeEmulator
@@ -27,12 +27,18 @@ class CloudMachine:
 
 @contextlib.contextmanager
 def cloud_machine(
-    world: World, *, status: str = "TERMINATED", profile: str = "vm", extra: str = ""
+    world: World,
+    *,
+    status: str = "TERMINATED",
+    profile: str = "vm",
+    extra: str = "",
+    sshd_config: Sequence[str] = (),
 ) -> Iterator[CloudMachine]:
-    """The VM, and a profile for it in ``world``; ``extra``: more lines of the profile."""
+    """The VM, and a profile for it in ``world``; ``extra``: more lines of the profile; ``sshd_config``: of its
+    SSH server's."""
     with contextlib.ExitStack() as stack:
         # Inside the world, so that what runs on the machine counts as the world's processes.
-        sshd = stack.enter_context(running_sshd(world.home / "machine"))
+        sshd = stack.enter_context(running_sshd(world.home / "machine", config=sshd_config))
         keys = dict(line.split() for line in sshd.host_keys)
         vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address="127.0.0.1", host_keys=keys)
         emulator = stack.enter_context(ComputeEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))

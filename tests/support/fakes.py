@@ -15,8 +15,8 @@ from remote_runtime.tunnel.pump import SocketStream
 from remote_runtime.waits import Deadline
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
-SERVER = {
-    "port": 1, "pid": 77, "token": "ab" * 24, "directory": "/srv/work-laptop1", "started_by_us": True,
+SERVER: dict[str, object] = {
+    "port": 1, "socket": None, "pid": 77, "token": "ab" * 24, "directory": "/srv/work-laptop1", "started_by_us": True,
     "jupyter_server": "2.14.0", "bridge": "0.1.0", "python": "3.12.3", "interpreter": "/usr/bin/python3",
     "notes": [], "needs_restart": [], "gpus": [],
 }  # fmt: skip

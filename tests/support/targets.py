@@ -9,6 +9,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from remote_runtime.model import Secret
 
@@ -18,15 +19,15 @@ Handler = Callable[[socket.socket], None]
 
 
 class Target:
-    """A service of the machine: ``handle`` serves each connection in a thread."""
+    """A service of the machine: ``handle`` serves each connection in a thread. ``path``: on this unix socket."""
 
-    def __init__(self, handle: Handler) -> None:
+    def __init__(self, handle: Handler, path: Path | None = None) -> None:
         self.connections = 0
         self._handle = handle
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener = _listener(path) if path else socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
-        self.address: tuple[str, int] = self._listener.getsockname()
+        self.address: tuple[str, int] = (str(path), 0) if path else self._listener.getsockname()
 
     def __enter__(self) -> Target:
         return self
@@ -51,6 +52,13 @@ class Target:
         connection.settimeout(WITHIN_S)
         with connection, contextlib.suppress(OSError):
             self._handle(connection)
+
+
+def _listener(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(128)
+    return listener
 
 
 def read_all(connection: socket.socket) -> bytes:

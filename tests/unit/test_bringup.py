@@ -13,9 +13,10 @@ from typing import Any, cast
 import pytest
 
 from remote_runtime import bringup
+from remote_runtime.endings import Timeouts
 from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted, MachineError, RemoteRuntimeError, SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import ExtraForward, ForwardSettings, GceTarget, Instance, Profile, Timeouts
+from remote_runtime.model import ExtraForward, ForwardSettings, GceTarget, Instance, Profile
 from remote_runtime.waits import Deadline
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
@@ -155,7 +156,7 @@ def test_a_server_on_another_port_gets_a_new_way_over_the_same_connection(
     cloud.server["port"] = jupyter.port
     ensure(journal, cloud, held)
     assert held.way is not None
-    assert held.way.port == jupyter.port
+    assert held.way.at == ("127.0.0.1", jupyter.port)
 
 
 def test_extra_forwards_lead_to_their_own_ports(journal: Journal, held: bringup.Held, jupyter: JupyterServer) -> None:

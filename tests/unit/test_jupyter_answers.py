@@ -16,8 +16,8 @@ from remote_runtime.waits import Deadline
 
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 BRIDGE = jupyter.Bridge("0.1.0", {"remote_runtime_bridge/__init__.py": ""})
-GOOD = {
-    "port": 4242, "pid": 77, "token": "ab" * 24, "directory": "/home/me/servers/work-laptop1",
+GOOD: dict[str, object] = {
+    "port": 4242, "socket": None, "pid": 77, "token": "ab" * 24, "directory": "/home/me/servers/work-laptop1",
     "started_by_us": True, "jupyter_server": "2.14.0", "bridge": "0.1.0", "python": "3.12.3",
     "interpreter": "/opt/conda/bin/python", "notes": [], "needs_restart": [], "gpus": [],
 }  # fmt: skip

@@ -206,7 +206,8 @@ target: {kind: gce, project: "example.com:proj", zone: europe-west12-a, labels: 
 ssh: {user: me, port: 2222, identity_file: ~/.ssh/id, host_key: accept-new, key_lifetime: 24h, keepalive: 30s}
 jupyter: {python: /opt/py/bin/python, install: never, working_dir: /data, port: 9999, env: {NO: "1"},
   args: [--debug], packages: [numpy==2.*]}
-forward: {local_port: [8888, 8898], engine: sshtunnel, extra: ["6006:6006", "1:db.internal:5432", "2:[::1]:3"]}
+forward: {local_port: [8888, 8898], engine: sshtunnel, extra: ["6006:6006", "1:db.internal:5432", "2:[::1]:3",
+  "4:/run/s"]}
 on_down: {server: keep, instance: suspend}
 idle: {after: never, do: stop-server}
 timeouts: {instance: 1d, ssh: 2h, jupyter: 3m, ready: 4s}
@@ -223,6 +224,7 @@ timeouts: {instance: 1d, ssh: 2h, jupyter: 3m, ready: 4s}
     assert loaded.forward.local_port == (8888, 8898)
     assert loaded.forward.extra == (
         ExtraForward(6006, 6006), ExtraForward(1, 5432, "db.internal"), ExtraForward(2, 3, "::1"),
+        ExtraForward(4, 0, "/run/s"),
     )  # fmt: skip
     assert (loaded.timeouts.instance_s, loaded.timeouts.ssh_s, loaded.timeouts.ready_s) == (86400.0, 7200.0, 4.0)
 

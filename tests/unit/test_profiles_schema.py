@@ -127,6 +127,10 @@ def test_what_is_shown_hides_secrets(tmp_path: Path) -> None:
 def test_a_forward_of_the_command_line_is_read_like_one_of_the_profile() -> None:
     assert profiles.extra_forward("6006:6006") == ExtraForward(6006, 6006)
     assert profiles.extra_forward("1:[::1]:2") == ExtraForward(1, 2, "::1")
+    assert profiles.extra_forward("1:/run/a b.sock") == ExtraForward(1, 0, "/run/a b.sock")
+    for text in ("1:run/me.sock", "0:/run/me.sock", "1:/" + 101 * "x", "1:/run\n/me"):
+        with pytest.raises(UsageError):
+            profiles.extra_forward(text)
     with pytest.raises(UsageError) as caught:
         profiles.extra_forward("6006")
     assert caught.value.code == "usage"

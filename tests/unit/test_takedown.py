@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import pytest
 
 from remote_runtime import bringup
+from remote_runtime.endings import OnDown
 from remote_runtime.errors import CloudError, DeadlinePassed, MachineError, SshError
 from remote_runtime.machines import Machines
 from remote_runtime.model import (
@@ -16,7 +17,6 @@ from remote_runtime.model import (
     GceTarget,
     Instance,
     LocalTarget,
-    OnDown,
     Profile,
     Runtime,
     Secret,

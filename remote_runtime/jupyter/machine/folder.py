@@ -17,6 +17,7 @@ PACKAGE = "remote_runtime_bridge"
 INFO = "info.json"
 CONFIG = "config.json"
 LOG = "server.log"
+SOCKET = "sock"
 LOCK = "lock"
 
 

@@ -19,7 +19,8 @@ class Bridge:
 
 @dataclass(frozen=True)
 class Wish:
-    """The server that should run. ``port``: None lets us choose; ``python``: ``auto`` or a path on this machine."""
+    """The server that should run. ``port``: None lets us choose; ``socket``: it may be a unix socket instead;
+    ``python``: ``auto`` or a path on this machine."""
 
     python: str
     install: str
@@ -29,6 +30,7 @@ class Wish:
     args: list[str]
     packages: list[str]
     origins: list[str]
+    socket: bool
     bridge: Bridge
     boot: str
 

@@ -1,4 +1,4 @@
-"""Does our server answer on this port? It proves that it knows the token; the token itself is not sent."""
+"""Does our server answer there? It proves that it knows the token; the token itself is not sent."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import hmac
 import http.client
 import json
 import secrets
+import socket
 
 IDENTITY_PATH = "/api/remote-runtime/identity"
 ANSWER_LIMIT = 65536
 
 
-def check(port: int, token: str, timeout_s: float) -> str:
-    """``ours``; ``silent`` (nothing listens, or no answer in time); ``no-bridge`` (an HTTP server without the identity
+def check(place: int | str, token: str, timeout_s: float) -> str:
+    """``place``: a port of 127.0.0.1, or the path of a unix socket.
+
+    ``ours``; ``silent`` (nothing listens, or no answer in time); ``no-bridge`` (an HTTP server without the identity
     path, or one that refuses it); ``stranger`` (an answer without the proof)."""
     nonce = secrets.token_hex(16)
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    connection = _Connection(place, timeout_s)
     try:
         connection.request("GET", IDENTITY_PATH + "?nonce=" + nonce)
         response = connection.getresponse()
@@ -33,9 +36,9 @@ def check(port: int, token: str, timeout_s: float) -> str:
     return "ours" if hmac.compare_digest(_hmac_of(body).encode(), expected.encode()) else "stranger"
 
 
-def shut_down(port: int, token: str, timeout_s: float) -> None:
+def shut_down(place: int | str, token: str, timeout_s: float) -> None:
     """Ask the server to end. Only after ``check`` said ``ours``: this sends the token."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    connection = _Connection(place, timeout_s)
     try:
         connection.request("POST", "/api/shutdown", headers={"Authorization": "token " + token})
         connection.getresponse().read(ANSWER_LIMIT)
@@ -43,6 +46,20 @@ def shut_down(port: int, token: str, timeout_s: float) -> None:
         return
     finally:
         connection.close()
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, place: int | str, timeout_s: float) -> None:
+        super().__init__("127.0.0.1", place if isinstance(place, int) else None, timeout=timeout_s)
+        self._place = place
+
+    def connect(self) -> None:
+        if isinstance(self._place, int):
+            super().connect()
+            return
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._place)
 
 
 def _hmac_of(body: bytes) -> str:

@@ -22,7 +22,7 @@ class Running:
 
     directory: str
     pid: int
-    port: int
+    place: int | str
     token: str
     info: dict[str, Any]
 
@@ -30,10 +30,10 @@ class Running:
 def load(directory: str) -> Running | None:
     """The server recorded there if its process still lives; a pid that belongs to another process does not count."""
     info = load_json(os.path.join(directory, INFO))
-    pid, port, born = info.get("pid"), info.get("port"), info.get("birth")
-    if not (isinstance(pid, int) and isinstance(port, int) and born and processes.birth(pid) == born):
+    pid, place, born = info.get("pid"), info.get("socket") or info.get("port"), info.get("birth")
+    if not (isinstance(pid, int) and isinstance(place, (int, str)) and born and processes.birth(pid) == born):
         return None
-    return Running(directory, pid, port, token_in(directory), info)
+    return Running(directory, pid, place, token_in(directory), info)
 
 
 def token_in(directory: str) -> str:
@@ -60,7 +60,7 @@ def find_healthy(directory: str, answers: Answers, within_s: float = ANSWER_WITH
         running = load(directory)
         if running is None:
             return None
-        verdict = proof.check(running.port, running.token, timeout_s=min(3.0, max(0.5, until - time.monotonic())))
+        verdict = proof.check(running.place, running.token, timeout_s=min(3.0, max(0.5, until - time.monotonic())))
         if verdict == "ours":
             return running
         if time.monotonic() >= until or answers.remaining_s() < 1.0:
@@ -84,8 +84,8 @@ def end(directory: str) -> bool:
     running = load(directory)
     mark = os.path.join(directory, "runtime", "kernel-")
     members = processes.family(running.pid if running else 0, mark)
-    if running and os.name == "nt" and proof.check(running.port, running.token, timeout_s=3.0) == "ours":
-        proof.shut_down(running.port, running.token, timeout_s=GRACE_S)
+    if running and os.name == "nt" and proof.check(running.place, running.token, timeout_s=3.0) == "ours":
+        proof.shut_down(running.place, running.token, timeout_s=GRACE_S)
         processes.wait_gone({running.pid: running.info["birth"]}, GRACE_S)
     elif running:
         # Jupyter ends its kernels in good order by itself; the others are only told afterwards.

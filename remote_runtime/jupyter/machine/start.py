@@ -16,11 +16,25 @@ from typing import Any
 
 from . import environment, interpreters, processes, proof, server
 from .answers import Answers, Failure
-from .folder import CONFIG, INFO, LOCK, LOG, PACKAGE, empty, locked, make_private, unpack, write_private
+from .folder import (
+    CONFIG,
+    INFO,
+    LOCK,
+    LOG,
+    PACKAGE,
+    SOCKET,
+    empty,
+    load_json,
+    locked,
+    make_private,
+    unpack,
+    write_private,
+)
 from .interpreters import Found
 from .orders import Wish
 
 PORT_ATTEMPTS = 3
+LONGEST_SOCKET = 100  # bytes of a path: unix(7) has 108, macOS 104
 DATA = "data"
 # Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
 WITHOUT_BRIDGE_S = 3.0
@@ -29,6 +43,7 @@ WITHOUT_BRIDGE_S = 3.0
 def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     """A new server in ``directory``, whose lock is held. Raises ``Failure``; then nothing of it is left running."""
     working_dir = find_working_dir(wish.working_dir)
+    former = former_token(directory)
     bridge = prepare(directory, wish, answers)
     found, lender = find_interpreter(wish, answers)
     notes = [*make_content(working_dir), *told_of(found, lender, wish.packages)]
@@ -36,19 +51,20 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
         write_kernel(directory, lender)
     write_private(os.path.join(directory, "boot.py"), wish.boot)
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        with reserved_port(wish.port) as port:
-            token = secrets.token_hex(24)
-            config = settings(found.kind, port, token, working_dir, wish.origins)
+        with reserved(directory, found.kind, wish) as place:
+            # Nobody else of the machine can have listened in its place and been told the former one by a page.
+            token = former if former and isinstance(place, str) else secrets.token_hex(24)
+            config = settings(found.kind, place, token, working_dir, wish.origins)
             write_private(os.path.join(directory, CONFIG), json.dumps(config))
             answers.say("Starting Jupyter with " + found.path)
             process = spawn(directory, found, bridge, working_dir, wish)
             try:
-                info = record(directory, process.pid, port, found, wish)
-                if wait_until_ours(directory, process, port, token, answers):
+                info = record(directory, process.pid, place, found, wish)
+                if wait_until_ours(directory, process, place, token, answers):
                     close_runtime_files(os.path.join(directory, "runtime"))
-                    return server.Running(directory, process.pid, port, token, {**info, "notes": notes})
+                    return server.Running(directory, process.pid, place, token, {**info, "notes": notes})
                 if wish.port or attempt == PORT_ATTEMPTS:
-                    raise port_in_use(port)
+                    raise place_in_use(place)
             except BaseException:
                 server.end(directory)
                 process.poll()
@@ -131,6 +147,23 @@ def make_content(working_dir: str) -> list[str]:
     return [f"made {content}, which some of Colab's features want"]
 
 
+def former_token(directory: str) -> str:
+    """Of a server that has ended and listened on a unix socket, where a page may go on with it; else empty."""
+    return server.token_in(directory) if load_json(os.path.join(directory, INFO)).get("socket") else ""
+
+
+@contextlib.contextmanager
+def reserved(directory: str, kind: str, wish: Wish) -> Iterator[int | str]:
+    """Where the server will listen: on a socket that no other user reaches, if the client, the server and the system
+    know how to, else on a port."""
+    path = os.path.join(directory, SOCKET)
+    if wish.socket and kind.startswith("server") and os.name != "nt" and len(os.fsencode(path)) <= LONGEST_SOCKET:
+        yield path
+    else:
+        with reserved_port(wish.port) as port:
+            yield port
+
+
 @contextlib.contextmanager
 def reserved_port(wanted: int | None) -> Iterator[int]:
     """A port for the server. On Linux it stays reserved meanwhile: two sockets with SO_REUSEADDR may share a port as
@@ -141,22 +174,24 @@ def reserved_port(wanted: int | None) -> Iterator[int]:
         try:
             reserved.bind(("127.0.0.1", wanted or 0))
         except OSError as exc:
-            raise port_in_use(wanted or 0) from exc
+            raise place_in_use(wanted or 0) from exc
         port = int(reserved.getsockname()[1])
         if not processes.LINUX:
             reserved.close()
         yield port
 
 
-def port_in_use(port: int) -> Failure:
-    return Failure("jupyter-did-not-start", f"port {port} on the machine cannot be used",
+def place_in_use(place: int | str) -> Failure:
+    name = f"port {place}" if isinstance(place, int) else place
+    return Failure("jupyter-did-not-start", f"{name} on the machine cannot be used",
                    "another program has it, or it needs more rights", "choose another: jupyter.port")  # fmt: skip
 
 
-def settings(kind: str, port: int, token: str, working_dir: str, origins: list[str]) -> dict[str, Any]:
+def settings(kind: str, place: int | str, token: str, working_dir: str, origins: list[str]) -> dict[str, Any]:
     """Jupyter's configuration, by section. Only ``kind`` decides the names; all three servers behave alike."""
+    listens = {"port": place} if isinstance(place, int) else {"sock": place, "sock_mode": "0600"}
     common: dict[str, Any] = {
-        "ip": "127.0.0.1", "port": port, "port_retries": 0, "open_browser": False,
+        "ip": "127.0.0.1", **listens, "port_retries": 0, "open_browser": False,
         "allow_credentials": True, "allow_remote_access": False, "allow_root": True, "quit_button": False,
         "shutdown_no_activity_timeout": 0, "allow_origin": origins[0] if len(origins) == 1 else "",
         "allow_origin_pat": "^(?:{})$".format("|".join(map(re.escape, origins))) if len(origins) > 1 else "",
@@ -192,19 +227,21 @@ def spawn(directory: str, found: Found, bridge: str, working_dir: str, wish: Wis
         )
 
 
-def record(directory: str, pid: int, port: int, found: Found, wish: Wish) -> dict[str, Any]:
+def record(directory: str, pid: int, place: int | str, found: Found, wish: Wish) -> dict[str, Any]:
     """Writes down what runs here before it answers: if we are killed now, the next start finds it."""
     info = {
-        "pid": pid, "port": port, "birth": processes.birth(pid), "python": found.python,
-        "jupyter_server": found.jupyter, "interpreter": found.path, "bridge": wish.bridge.version,
-        "bridge_digest": wish.bridge.digest, "digests": wish.digests(),
+        "pid": pid, "port" if isinstance(place, int) else "socket": place, "birth": processes.birth(pid),
+        "python": found.python, "jupyter_server": found.jupyter, "interpreter": found.path,
+        "bridge": wish.bridge.version, "bridge_digest": wish.bridge.digest, "digests": wish.digests(),
     }  # fmt: skip
     write_private(os.path.join(directory, INFO), json.dumps(info))
     return info
 
 
-def wait_until_ours(directory: str, process: subprocess.Popen[bytes], port: int, token: str, answers: Answers) -> bool:
-    """True when the server proved itself, False when another program has its port. Raises ``Failure``."""
+def wait_until_ours(
+    directory: str, process: subprocess.Popen[bytes], place: int | str, token: str, answers: Answers
+) -> bool:
+    """True when the server proved itself, False when another program has its place. Raises ``Failure``."""
     answers.say("Waiting for Jupyter to answer")
     answering_since = None
     while True:
@@ -213,7 +250,7 @@ def wait_until_ours(directory: str, process: subprocess.Popen[bytes], port: int,
             if re.search(r"port \d+ is already in use|Address already in use", said):
                 return False
             raise did_not_start(f"Jupyter ended (status {process.returncode})", directory, said)
-        verdict = proof.check(port, token, timeout_s=5.0)
+        verdict = proof.check(place, token, timeout_s=5.0)
         if verdict == "ours":
             return True
         if verdict != "silent":

@@ -120,7 +120,8 @@ def _noted(directory: str, seen: gpus.Seen) -> gpus.Seen:
 def _described(running: server.Running, wish: Wish, seen: gpus.Seen, *, started: bool) -> dict[str, Any]:
     known = running.info.get("digests", {})
     return {
-        "port": running.port, "pid": running.pid, "token": running.token, "directory": running.directory,
+        "port": running.info.get("port"), "socket": running.info.get("socket"),
+        "pid": running.pid, "token": running.token, "directory": running.directory,
         "started_by_us": started, "jupyter_server": running.info["jupyter_server"],
         "bridge": running.info["bridge"], "python": running.info["python"],
         "interpreter": running.info["interpreter"], "gpus": seen.gpus,

@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from ...errors import HealthError, RemoteRuntimeError
+from ...model import named
 from .channel import Channel, Desk
 from .client import Client, Proof
 from .inward import Inward
@@ -86,7 +87,7 @@ class Flow:
             and now - self.since > _OPENING_S
             and not self._channel.closed_here
         ):
-            what = f"{self._owner.host}:{self._owner.port} on the machine does not answer"
+            what = f"{named(self._owner.host, self._owner.port)} on the machine does not answer"
             self._fail(HealthError("not-answering", what, f"nothing within {_OPENING_S:.0f} s"))
         elif self._lingers_until is not None and now > self._lingers_until:
             self._dismiss()

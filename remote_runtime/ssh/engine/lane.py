@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ...errors import RemoteRuntimeError
+from ...model import named
 from .client import Address, Client, Guest, Proof
 from .flow import Floor, Flow
 
@@ -203,7 +204,7 @@ class Lane:
     def on_failed(self, flow: Flow, error: RemoteRuntimeError) -> None:
         """Whoever has waited longest is told; without anybody waiting, new ones are opened ever more rarely."""
         self._opening.discard(flow)
-        log.info("no connection to %s:%d: %s", self.host, self.port, error)
+        log.info("no connection to %s: %s", named(self.host, self.port), error)
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(_LONGEST_RETRY_S, 2 * self._retry_s)
         if self._waiting:

@@ -25,8 +25,11 @@ _ADJUST = struct.Struct(">BII")
 
 
 def open_direct(number: int, window: int, piece: int, host: str, port: int) -> bytes:
-    """SSH_MSG_CHANNEL_OPEN of a ``direct-tcpip``."""
+    """SSH_MSG_CHANNEL_OPEN of a ``direct-tcpip``; with port 0 of a ``direct-streamlocal@openssh.com`` to the unix
+    socket whose path is ``host`` (OpenSSH's PROTOCOL, 2.4)."""
     numbers = struct.pack(">III", number, window, piece)
+    if port == 0:
+        return b"\x5a" + _string(b"direct-streamlocal@openssh.com") + numbers + _string(host.encode()) + b"\0" * 8
     origin = _string(b"127.0.0.1") + _U32.pack(0)
     return b"\x5a" + _string(b"direct-tcpip") + numbers + _string(host.encode()) + _U32.pack(port) + origin
 

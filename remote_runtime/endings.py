@@ -1,0 +1,28 @@
+"""What a profile says of ends: of `down`, of a runtime that nobody uses, and of each step of `up`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class OnDown:
+    server: Literal["stop", "keep"] = "stop"
+    instance: Literal["keep", "stop", "suspend"] = "keep"
+
+
+@dataclass(frozen=True)
+class Idle:
+    """``after_s``: None means never."""
+
+    after_s: float | None = None
+    do: Literal["stop-server", "stop-instance", "suspend-instance"] = "stop-instance"
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    instance_s: float = 300.0
+    ssh_s: float = 60.0
+    jupyter_s: float = 120.0
+    ready_s: float = 30.0
