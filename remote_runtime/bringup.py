@@ -12,6 +12,7 @@ from typing import Protocol
 
 from . import health, jupyter
 from .errors import CloudError, HealthError, RemoteRuntimeError, SshError
+from .figures import Traffic
 from .machines import Machines, Session
 from .model import Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server, named
 from .protocols import Ask
@@ -81,6 +82,9 @@ class Held:
         """A connection of ours comes from this port, which is no visitor's."""
         if self.front is not None:
             self.front.visitors.expect(port)
+
+    def traffic(self) -> Traffic:
+        return self.front.visitors.traffic() if self.front else Traffic()
 
     def listens(self) -> bool:
         return all(front.alive for front in self.fronts())

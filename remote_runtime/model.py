@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from .endings import Idle, OnDown, Timeouts
+from .figures import Load, Traffic
 
 COLAB_ORIGIN = "https://colab.research.google.com"
 
@@ -162,7 +163,8 @@ class Instance:
     ``address`` and ``port``: where its SSH server is. ``host_key_name``: the name its host keys are pinned under
     (``compute.<id>`` on Compute Engine, else ``host`` or ``[host]:port``). ``host_keys``: the keys that the cloud
     vouches for, as ``TYPE BASE64`` lines. ``status``: Compute Engine's word, ``RUNNING`` for other machines.
-    ``started_from``: the status it had when we started or resumed it, None if we did not.
+    ``started_from``: the status it had when we started or resumed it, None if we did not. ``running_since``: ISO 8601,
+    empty where nobody tells.
     """
 
     kind: Literal["gce", "ssh", "local", "demo"]
@@ -176,6 +178,7 @@ class Instance:
     host_key_name: str = ""
     host_keys: tuple[str, ...] = ()
     started_from: str | None = None
+    running_since: str = ""
 
 
 @dataclass(frozen=True)
@@ -276,6 +279,9 @@ class Runtime:
     reconnects: int = 0
     rtt_ms: float | None = None
     kernels: int | None = None
+    busy_kernels: int | None = None
+    load: Load | None = None
+    traffic: Traffic = field(default_factory=Traffic)
     connections: Connections = Connections()
     page_requests: int | None = None
     last_error: Mapping[str, str] | None = None

@@ -21,7 +21,13 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
         "local_port": runtime.local_port,
         "target": dict(runtime.target),
         "instance": instance
-        and {"name": instance.name, "zone": instance.zone, "project": instance.project, "status": instance.status},
+        and {
+            "name": instance.name,
+            "zone": instance.zone,
+            "project": instance.project,
+            "status": instance.status,
+            "running_since": instance.running_since or None,
+        },
         "server": server
         and {
             "port": server.port,
@@ -30,6 +36,7 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
             "jupyter_server": server.jupyter_server,
             "bridge": server.bridge,
             "kernels": runtime.kernels,
+            "busy_kernels": runtime.busy_kernels,
             "python": server.python,
             "interpreter": server.interpreter,
             "gpus": [asdict(gpu) for gpu in server.gpus],
@@ -39,6 +46,8 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
         "since": runtime.since,
         "reconnects": runtime.reconnects,
         "rtt_ms": runtime.rtt_ms and round(runtime.rtt_ms, 1),
+        "load": runtime.load and asdict(runtime.load),
+        "traffic": asdict(runtime.traffic),
         "connections": asdict(runtime.connections),
         "page_requests": runtime.page_requests,
         "last_error": runtime.last_error and dict(runtime.last_error),

@@ -15,6 +15,7 @@ from typing import Any
 
 from . import locks
 from .errors import LocalError
+from .figures import GpuLoad, Load, Traffic
 from .model import Connections, Forward, Gpu, Instance, Runtime, Secret, Server
 
 log = logging.getLogger(__name__)
@@ -169,6 +170,8 @@ def _from_document(document: dict[str, Any]) -> Runtime:
             "server": server and _server(server),
             "forwards": tuple(Forward(**forward) for forward in document["forwards"]),
             "connections": Connections(**document.get("connections", {})),
+            "load": _load(document.get("load")),
+            "traffic": Traffic(**document.get("traffic", {})),
         }
     )
 
@@ -176,6 +179,10 @@ def _from_document(document: dict[str, Any]) -> Runtime:
 def _server(document: dict[str, Any]) -> Server:
     gpus = [Gpu(**gpu) for gpu in document.get("gpus", [])]
     return Server(**_tuples({**document, "token": Secret(document["token"]), "gpus": gpus}))
+
+
+def _load(document: dict[str, Any] | None) -> Load | None:
+    return Load(**{**document, "gpus": tuple(GpuLoad(**gpu) for gpu in document["gpus"])}) if document else None
 
 
 def _tuples(document: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -14,17 +18,35 @@ from .common import common, name_of, runtime_names, state
 
 @click.command()
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
+@click.option("--watch", is_flag=True, help="Go on, with graphs of the last minutes; q quits.")
 @common
-def status(profile: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) -> int:
-    """What is up, and whether it is healthy. With names: 0 only if all of them are ready."""
-    from ..commands.status import status as look
+def status(profile: tuple[str, ...], watch: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
+    """What is up, whether it is healthy, and for how long its machine has been on.
 
-    found = look([name_of(reference) for reference in profile], state(), os.environ)
+    With names: 0 only if all of them are ready.
+    """
+    from ..commands.status import status as look
+    from ..render.statuses import statuses
+
+    names, where = [name_of(reference) for reference in profile], state()
+    if watch:
+        return _watch(lambda: look(names, where, os.environ), as_json)
+    found = look(names, where, os.environ)
     if as_json:
         render.document({"runtimes": found})
     else:
-        render.answer(render.statuses(found))
+        render.answer(statuses(found))
     return 0 if not profile or all(runtime["state"] == "ready" for runtime in found) else 1
+
+
+def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
+    if as_json or not sys.stdout.isatty():
+        raise UsageError("usage", "--watch draws on a terminal", "", "without it, `remote-runtime status` looks once")
+    from ..render.watch import watch
+
+    with contextlib.suppress(KeyboardInterrupt):  # leaving is not a failure
+        watch(look)
+    return 0
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import re
 import shlex
@@ -30,12 +31,21 @@ def as_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instanc
         zone=word(raw.zone.rsplit("/", 1)[-1]),
         project=project,
         host_key_name=f"compute.{number}",
+        running_since=_moment(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
     )
 
 
 def status_of(raw: compute_v1.Instance) -> str:
     """Compute Engine's word, ``UNKNOWN`` for what cannot be one."""
     return raw.status if _STATUS.fullmatch(raw.status) else "UNKNOWN"
+
+
+def _moment(text: str) -> str:
+    """RFC 3339, as ISO 8601 in UTC; empty for what is none."""
+    try:
+        return datetime.datetime.fromisoformat(text).astimezone(datetime.timezone.utc).isoformat(timespec="seconds")
+    except ValueError:
+        return ""
 
 
 def check_connectable(raw: compute_v1.Instance, connect: str) -> None:

@@ -12,8 +12,21 @@ from ..waits import Deadline
 from . import checks
 from .cell import run_cell
 from .door import Door, ask, knock
+from .load import load
 
-__all__ = ["Door", "Use", "check", "checks", "glance", "kernels", "knock", "run_cell", "use", "wait_until_ready"]
+__all__ = [
+    "Door",
+    "Use",
+    "check",
+    "checks",
+    "glance",
+    "kernels",
+    "knock",
+    "load",
+    "run_cell",
+    "use",
+    "wait_until_ready",
+]
 
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
@@ -55,6 +68,7 @@ class Use:
     """What the bridge counts. ``page_requests``: requests of the door's origins since the server started."""
 
     kernels: int
+    busy: int
     page_requests: int
 
 
@@ -65,7 +79,8 @@ def use(door: Door, deadline: Deadline) -> Use:
     found = answer.document()
     try:
         counts = [found["requests"].get(origin, 0) for origin in door.origins]
-        return Use(len(found["kernels"]), sum(int(count) for count in counts))
+        busy = sum(kernel["state"] == "busy" for kernel in found["kernels"])
+        return Use(len(found["kernels"]), busy, sum(int(count) for count in counts))
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise HealthError(
             "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"

@@ -70,6 +70,7 @@ class Keeper:
             record=self.record,
             door=self._door,
             connections=self._held.connections,
+            traffic=self._held.traffic,
             expect=self._held.expect,
             read_server_log=lambda offset, lines: server_log.read(self._held, self.record, self.profile, offset, lines),
             stands=lambda: self._stands,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import health, profiles
 from ..control import Channel, Message
 from ..errors import Interrupted, RemoteRuntimeError
+from ..figures import Traffic
 from ..model import Connections, ExtraForward, Profile
 from ..report import as_document
 from ..takedown import Wish
@@ -17,6 +18,7 @@ from ..waits import Deadline
 from .audience import Audience, Member
 from .orders import Order, Orders
 from .record import Record
+from .sampler import Sampler
 
 log = logging.getLogger(__name__)
 STATUS_S = 3.0
@@ -34,9 +36,11 @@ class Reception:
     door: Callable[[], health.Door]
     connections: Callable[[], Connections]
     expect: Callable[[int], None]
+    traffic: Callable[[], Traffic]
     read_server_log: Callable[[int | None, int], tuple[list[str], int]]
     stands: Callable[[], bool]
     overrides: dict[str, Any]
+    sampler: Sampler = field(default_factory=Sampler)
 
     def __call__(self, channel: Channel) -> None:
         message = channel.receive(10.0) or {}
@@ -148,7 +152,13 @@ class Reception:
         # The server's own count starts again with the server.
         page_requests = max(use.page_requests, self.record.runtime.page_requests or 0)
         self.record.update(
-            rtt_ms=seen.rtt_ms, kernels=use.kernels, connections=self.connections(), page_requests=page_requests
+            rtt_ms=seen.rtt_ms,
+            kernels=use.kernels,
+            busy_kernels=use.busy,
+            load=self.sampler.load(self.door()),
+            traffic=self.traffic(),
+            connections=self.connections(),
+            page_requests=page_requests,
         )
 
 

@@ -6,20 +6,15 @@ import contextlib
 import json
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any, TextIO
 
 from ..errors import RemoteRuntimeError
 from ..untrusted import clean, clean_line
+from . import words
 
 LONGEST = 2000
 LONGEST_REASON = 16_000  # all complaints about a profile, the end of a log
-_SILENT_BROWSER = (
-    "a browser came and said nothing, and Colab's page has not been heard yet: allow "
-    '"Access other apps and services on this device" when the browser asks, or in its site settings for Colab'
-)
 
 
 def answer(text: str) -> None:
@@ -68,43 +63,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, within: int = 0
     return "\n".join(f"{line[: within - 1]}…" if within and len(line) > within else line for line in lines)
 
 
-def statuses(runtimes: Sequence[Mapping[str, Any]]) -> str:
-    """`status` as a table, with the reasons below it."""
-    if not runtimes:
-        return "No runtime is up. `remote-runtime up PROFILE` brings one up; `remote-runtime profiles list` names them."
-    rows = [
-        (
-            runtime["name"],
-            runtime["state"],
-            f"http://localhost:{runtime['local_port']}/" if runtime["local_port"] else "",
-            _machine_and_gpus(runtime),
-            "" if not runtime["server"] or runtime["server"]["kernels"] is None else str(runtime["server"]["kernels"]),
-            "" if runtime["rtt_ms"] is None else f"{runtime['rtt_ms']:.0f} ms",
-            str(runtime["reconnects"]),
-            _for(runtime["since"]),
-        )
-        for runtime in runtimes
-    ]
-    reasons = [
-        f"{clean_line(runtime['name'], 200)}: {clean(runtime['why'], LONGEST)}"
-        for runtime in runtimes
-        if runtime["why"]
-    ]
-    reasons += [
-        f"{clean_line(runtime['name'], 200)}: {_SILENT_BROWSER}" for runtime in runtimes if _browser_is_silent(runtime)
-    ]
-    head = ("NAME", "STATE", "URL", "MACHINE", "KERNELS", "RTT", "RECONNECTS", "FOR")
-    return "\n".join([table(head, rows), *([""] if reasons else []), *reasons])
-
-
-def _browser_is_silent(runtime: Mapping[str, Any]) -> bool:
-    silent = runtime["connections"]["empty"] + runtime["connections"]["waiting"]
-    return bool(runtime["state"] == "ready" and silent and runtime["page_requests"] == 0)
-
-
 def ready(runtime: Mapping[str, Any]) -> None:
     """What to do with the URL, and what it means."""
-    machine = _machine(runtime) or "the machine"
+    machine = words.machine(runtime) or "the machine"
     say(
         "In Colab: Connect → Connect to a local runtime → paste the URL.\n"
         'Allow "Access other apps and services on this device" when the browser asks.\n'
@@ -128,31 +89,6 @@ def stopped(result: Mapping[str, Any]) -> None:
     say(words)
 
 
-def _for(since: str) -> str:
-    """How long ago an ISO 8601 moment was, in the one or two units that matter."""
-    if not since:
-        return ""
-    seconds = int((datetime.now(timezone.utc) - datetime.fromisoformat(since)).total_seconds())
-    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} {seconds % size // smaller} {small_unit}"
-    return f"{max(0, seconds)} s"
-
-
-def _machine(runtime: Mapping[str, Any]) -> str:
-    instance = runtime["instance"]
-    if not instance:
-        return ""
-    return f"{instance['name']} ({instance['zone']})" if instance["zone"] else str(instance["name"])
-
-
-def _machine_and_gpus(runtime: Mapping[str, Any]) -> str:
-    server = runtime["server"] or {}
-    counted = Counter(str(gpu["name"]) for gpu in server.get("gpus", ()))
-    gpus = [f"{count} × {name}" if count > 1 else name for name, count in counted.items()]
-    return ", ".join(filter(None, [_machine(runtime), *gpus]))
-
-
 def _complain(text: str) -> None:
     _write(sys.stderr, paint("error", "1;31") + clean(text, LONGEST))
 
@@ -165,9 +101,10 @@ def _write(stream: TextIO, text: str) -> None:
     stream.flush()
 
 
-def paint(text: str, code: str) -> str:
-    """``text`` in a colour or weight of the terminal's own, where stderr is one that may be coloured."""
-    if "NO_COLOR" in os.environ or not sys.stderr.isatty():
+def paint(text: str, code: str, stream: TextIO | None = None) -> str:
+    """``text`` in a colour or weight of the terminal's own (fit for light and dark ones), where the stream, stderr if
+    none is given, is a terminal that may be coloured."""
+    if "NO_COLOR" in os.environ or not (stream or sys.stderr).isatty():
         return text
     return f"\x1b[{code}m{text}\x1b[0m"
 

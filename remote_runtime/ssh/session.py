@@ -190,6 +190,9 @@ class _Hop:
     def speaks(self) -> None:
         """What it says is the next hop's."""
 
+    def carries(self, sent: int, received: int) -> None:
+        """The next hop counts it."""
+
     def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
         sock.close()
         self._answers.put(error)

@@ -156,7 +156,7 @@ class Front:
                 lane.carry(client, _Guest(self, visit))
                 return
             stream = self._dial(way, token)
-            pump(client, stream, way, lambda: self._generation != generation, visit.speaks)
+            pump(client, stream, way, lambda: self._generation != generation, visit)
             if self._generation == generation and not way.closed:
                 visit.leaves()
         except RemoteRuntimeError as error:
@@ -222,6 +222,7 @@ class _Guest:
         self._front = front
         self._visit = visit
         self.speaks = visit.speaks
+        self.carries = visit.carries
 
     def began(self) -> None:
         """It is served."""

@@ -31,6 +31,13 @@ class Way(Protocol):
         """What carries connections without a thread for each, if this way has that. Raises ``RemoteRuntimeError``."""
 
 
+class Visit(Protocol):
+    """Who is told of a client's bytes."""
+
+    def speaks(self) -> None: ...
+    def carries(self, sent: int, received: int) -> None: ...
+
+
 class Guest(Protocol):
     """Who brought a connection to a lane. Called in another thread, which it must not hold up; ``refused`` or
     ``ended`` once, as the last."""
@@ -40,6 +47,9 @@ class Guest(Protocol):
 
     def speaks(self) -> None:
         """The client's first bytes have come."""
+
+    def carries(self, sent: int, received: int) -> None:
+        """So many bytes were taken from the client, and so many given to it."""
 
     def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
         """It is not the lane's any more, and was never served."""
@@ -63,23 +73,27 @@ class Lane(Protocol):
         """Reset what it carries, accept nothing more."""
 
 
-def pump(
-    client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool], speaks: Callable[[], None]
-) -> None:
+def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool], visit: Visit) -> None:
     """Move bytes both ways until both ends are done, each half closed as it ends.
 
-    ``speaks`` is called when the client has sent something. A reset of the client, or a link that dies, resets the
+    ``visit`` is told what the client says and hears. A reset of the client, or a link that dies, resets the
     other end.
     """
 
     def hear(size: int) -> bytes:
         said = client.recv(size)
         if said:
-            speaks()
+            visit.speaks()
+            visit.carries(len(said), 0)
         return said
 
+    def tell(content: bytes) -> int:
+        count = client.send(content)
+        visit.carries(0, count)
+        return count
+
     outward, inward = _Half(hear, stream.send, stream.shutdown_write), _Half(
-        stream.recv, client.send, lambda: client.shutdown(socket.SHUT_WR)
+        stream.recv, tell, lambda: client.shutdown(socket.SHUT_WR)
     )  # fmt: skip
     try:
         with selectors.DefaultSelector() as selector:

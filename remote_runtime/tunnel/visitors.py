@@ -10,6 +10,7 @@ import socket
 import threading
 from typing import Literal
 
+from ..figures import Traffic
 from ..model import Connections
 
 Address = tuple[str, int]
@@ -21,11 +22,22 @@ class Visitors:
         self._lock = threading.Lock()
         self._ours: set[Address] = set()
         self._counts = {"carried": 0, "empty": 0, "waiting": 0}
+        self._sent = self._received = 0
 
     def counted(self) -> Connections:
         """Without those that came through ``ourselves``."""
         with self._lock:
             return Connections(**self._counts)
+
+    def traffic(self) -> Traffic:
+        """Of the same visitors."""
+        with self._lock:
+            return Traffic(self._sent, self._received)
+
+    def carried(self, sent: int, received: int) -> None:
+        with self._lock:
+            self._sent += sent
+            self._received += received
 
     def ourselves(self, timeout_s: float) -> socket.socket:
         """A connection to the port that is not counted. Raises ``OSError``."""
@@ -68,12 +80,17 @@ class Visit:
 
     def __init__(self, visitors: Visitors, *, counts: bool) -> None:
         self._visitors = visitors
-        self._waits = counts
+        self._waits = self._counts = counts
         if counts:
             visitors.move(None, wait=1)
 
     def speaks(self) -> None:
         self._settle("carried")
+
+    def carries(self, sent: int, received: int) -> None:
+        """So many bytes to the machine, and so many back."""
+        if self._counts:
+            self._visitors.carried(sent, received)
 
     def leaves(self) -> None:
         """By itself; without a word if it has not spoken."""

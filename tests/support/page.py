@@ -53,6 +53,11 @@ class Page:
         with self._connect(f"/api/kernels/{kernel}/channels?token={self.token}") as channels:
             return _execute(channels, code)
 
+    def begin(self, kernel: str, code: str) -> None:
+        """Run the cell, and do not wait for it."""
+        with self._connect(f"/api/kernels/{kernel}/channels?token={self.token}") as channels:
+            _begin(channels, code)
+
     def run_bridged(self, kernel: str, code: str) -> str:
         """What the cell prints, over the bridge's ``proxied_ws``."""
         path = f"/http_over_websocket/proxied_ws/api/kernels/{kernel}/channels?{self._bridge_query()}"
@@ -73,11 +78,7 @@ class Page:
 
 
 def _execute(channels: ClientConnection, code: str) -> str:
-    number = uuid.uuid4().hex
-    header = {"msg_id": number, "username": "", "session": number, "msg_type": "execute_request", "version": "5.3"}
-    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False, "user_expressions": {}}
-    message = {"header": {**header, "date": ""}, "parent_header": {}, "metadata": {}, "content": content}
-    channels.send(json.dumps({**message, "channel": "shell", "buffers": []}))
+    number = _begin(channels, code)
     printed = ""
     while True:
         said = json.loads(channels.recv(timeout=WITHIN_S))
@@ -87,6 +88,16 @@ def _execute(channels: ClientConnection, code: str) -> str:
             printed += said["content"]["text"]
         if said["msg_type"] == "status" and said["content"]["execution_state"] == "idle":
             return printed.strip()
+
+
+def _begin(channels: ClientConnection, code: str) -> str:
+    """The number of the cell."""
+    number = uuid.uuid4().hex
+    header = {"msg_id": number, "username": "", "session": number, "msg_type": "execute_request", "version": "5.3"}
+    content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False, "user_expressions": {}}
+    message = {"header": {**header, "date": ""}, "parent_header": {}, "metadata": {}, "content": content}
+    channels.send(json.dumps({**message, "channel": "shell", "buffers": []}))
+    return number
 
 
 def _read(body: bytes) -> Any:

@@ -19,6 +19,7 @@ import pytest
 from remote_runtime import render
 from remote_runtime.errors import LocalError, UsageError
 from remote_runtime.model import Gpu, Instance, Runtime, Secret, Server
+from remote_runtime.render.statuses import statuses
 from remote_runtime.render.terminal import Terminal
 from remote_runtime.report import as_document, as_stopped
 from remote_runtime.takedown import Stopped
@@ -56,7 +57,7 @@ def safe(text: str) -> bool:
 def test_the_status_counts_the_gpus_of_a_machine() -> None:
     t4, l4 = Gpu("Tesla T4", 15360 << 20, "580.95"), Gpu("NVIDIA L4", 1 << 34, "580.95")
     server = Server(4242, 77, Secret(TOKEN), "/srv", True, "2.14.0", "0.1.0", "3.12.3", "/x", gpus=(t4, l4, t4))
-    assert "my-vm (europe-west4-a), 2 × Tesla T4, NVIDIA L4  " in render.statuses([runtime(server=server)])
+    assert "my-vm (europe-west4-a), 2 × Tesla T4, NVIDIA L4  " in statuses([runtime(server=server)])
     assert runtime(server=server)["server"]["gpus"][1] == {
         "name": "NVIDIA L4",
         "memory_bytes": 1 << 34,
@@ -98,7 +99,7 @@ def test_a_bug_is_told_with_its_log_and_no_traceback(capsys: Captured) -> None:
 
 
 def test_the_table_shows_each_runtime_without_its_token() -> None:
-    text = render.statuses([runtime(), runtime(name="other", state="unreachable", why="no answer", rtt_ms=None)])
+    text = statuses([runtime(), runtime(name="other", state="unreachable", why="no answer", rtt_ms=None)])
     head, first, second, *rest = text.splitlines()
     assert head.split()[:4] == ["NAME", "STATE", "URL", "MACHINE"]
     assert first.split()[:3] == ["work", "ready", "http://localhost:8888/"]
@@ -111,12 +112,12 @@ def test_the_table_shows_each_runtime_without_its_token() -> None:
 
 def test_what_is_not_known_leaves_its_cell_empty() -> None:
     bare = runtime(state="down", server=None, instance=None, local_port=None, rtt_ms=None, kernels=None)
-    assert render.statuses([bare]).splitlines()[1].split()[:2] == ["work", "down"]
-    assert "None" not in render.statuses([bare])
+    assert statuses([bare]).splitlines()[1].split()[:2] == ["work", "down"]
+    assert "None" not in statuses([bare])
 
 
 def test_no_runtime_is_an_answer_that_says_what_to_do() -> None:
-    assert "remote-runtime up" in render.statuses([])
+    assert "remote-runtime up" in statuses([])
 
 
 def test_columns_are_aligned_by_their_widest_cell() -> None:
@@ -179,7 +180,7 @@ def test_hostile_names_are_harmless_in_every_text(capsys: Captured) -> None:
     render.ready(evil)
     render.stopped(as_stopped(Stopped(HOSTILE, True, "gone", HOSTILE)))
     render.bug(HOSTILE)
-    shown = capsys.readouterr().err + render.statuses([evil])
+    shown = capsys.readouterr().err + statuses([evil])
     assert safe(shown)
     assert HARMLESS in shown
 

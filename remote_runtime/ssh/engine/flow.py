@@ -169,7 +169,9 @@ class Flow:
             return
         try:
             if self._inward.waiting:
-                self._channel.credit(self._inward.deliver(client.sock))
+                delivered = self._inward.deliver(client.sock)
+                self._channel.credit(delivered)
+                client.guest.carries(0, delivered)
             if not self._inward.waiting:
                 self._pass_the_end_on(client)
         except OSError:
@@ -222,6 +224,7 @@ class Flow:
             self._end_here()
         else:
             client.speaks()
+            client.guest.carries(count, 0)
             if client.said is not None:
                 client.note(self._floor.what_was_read(count))
             self._channel.room -= count

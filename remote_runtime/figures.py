@@ -1,0 +1,33 @@
+"""What a machine and a tunnel are doing, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GpuLoad:
+    """Bytes; ``busy`` from 0 to 1."""
+
+    name: str
+    memory_used: int
+    memory_total: int
+    busy: float
+
+
+@dataclass(frozen=True)
+class Load:
+    """Bytes of memory that programs have and could have, and the GPUs there are. ``seen``: ISO 8601, when."""
+
+    memory_used: int
+    memory_total: int
+    gpus: tuple[GpuLoad, ...] = ()
+    seen: str = ""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that the local port has carried to the machine and back, the keeper's own left out."""
+
+    sent: int = 0
+    received: int = 0

@@ -1,0 +1,187 @@
+"""`status --watch` as a picture: each runtime with graphs of its last minutes, as wide and as high as the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..untrusted import clean_line
+from . import LONGEST, words
+from .statuses import COLOURS, NOTHING, SILENT_BROWSER, browser_is_silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.text import Text
+
+BARS = " ▁▂▃▄▅▆▇█"
+PLAIN_BARS = " .:-=+*#@"
+NAMES = {"32": "green", "33": "yellow", "31": "red"}
+MOST_SAMPLES = 600
+LABEL, VALUE = 12, 18  # columns
+KEYS = "q quits · p pauses · looks every {:g} s"
+
+
+@dataclass
+class History:
+    """The samples of one runtime, oldest first; None where nothing was known."""
+
+    samples: dict[str, deque[float | None]] = field(default_factory=dict)
+    traffic: tuple[float, int, int] | None = None
+
+    def add(self, name: str, value: float | None) -> None:
+        self.samples.setdefault(name, deque(maxlen=MOST_SAMPLES)).append(value)
+
+    def last(self, name: str, count: int) -> list[float | None]:
+        return list(self.samples.get(name, ()))[-count:]
+
+
+@dataclass
+class Dashboard:
+    """What was seen, fed look by look. A rich renderable: it draws itself for the console's size of the moment.
+    ``fills``: the whole screen is its."""
+
+    every_s: float = 1.0
+    fills: bool = False
+    paused: bool = False
+    plain: bool = False
+    _runtimes: Sequence[Mapping[str, Any]] = ()
+    _histories: dict[str, History] = field(default_factory=dict)
+
+    def feed(self, runtimes: Sequence[Mapping[str, Any]], at_s: float) -> None:
+        """What `status` tells, and when on a clock that never goes back."""
+        self._runtimes = runtimes
+        for runtime in runtimes:
+            history = self._histories.setdefault(runtime["name"], History())
+            is_ready = runtime["state"] == "ready"
+            history.add("round trip", runtime["rtt_ms"] if is_ready else None)
+            sent, received = self._rates(history, runtime, at_s)
+            history.add("received", received)
+            history.add("sent", sent)
+            load = runtime["load"] if is_ready else None
+            gpus = load["gpus"] if load else ()
+            history.add("gpu", sum(each["busy"] for each in gpus) / len(gpus) if gpus else None)
+            history.add("gpu memory", _share(gpus, "memory_used", "memory_total"))
+            history.add("memory", _share([load] if load else [], "memory_used", "memory_total"))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        columns, lines = options.max_width, console.size.height - 1 if self.fills else MOST_SAMPLES
+        blocks = [list(self._block(runtime, columns)) for runtime in self._runtimes]
+        while sum(len(block) + 1 for block in blocks) > lines and any(len(block) > 2 for block in blocks):
+            max(blocks, key=len).pop()
+        rows = [row for block in blocks for row in [*block, Text()]][:lines]
+        yield from rows if blocks else [Text(NOTHING)]
+        for _ in range(lines - max(1, len(rows)) if self.fills else 0):
+            yield Text()
+        words_of_keys = KEYS.format(self.every_s) + (" · paused" if self.paused else "")
+        yield Text(words_of_keys, style="reverse" if self.paused else "bold", no_wrap=True, overflow="ellipsis")
+
+    def _rates(self, history: History, runtime: Mapping[str, Any], at_s: float) -> tuple[float | None, float | None]:
+        """Bytes a second since the last look; a count that fell is a new keeper's."""
+        now = (at_s, runtime["traffic"]["sent"], runtime["traffic"]["received"])
+        before, history.traffic = history.traffic, now
+        if before is None or at_s <= before[0] or now[1] < before[1] or now[2] < before[2]:
+            return None, None
+        return (now[1] - before[1]) / (at_s - before[0]), (now[2] - before[2]) / (at_s - before[0])
+
+    def _block(self, runtime: Mapping[str, Any], columns: int) -> Iterator[Text]:
+        from rich.text import Text
+
+        name = clean_line(runtime["name"], 200)
+        head = Text(no_wrap=True, overflow="ellipsis")
+        head.append(name, style="bold")
+        head.append("  ")
+        head.append(runtime["state"], style=NAMES.get(COLOURS.get(runtime["state"], ""), "default"))
+        up = words.ago(runtime["since"]) if runtime["state"] != "down" else ""
+        for part in (words.url(runtime), f"up {up}" if up else ""):
+            head.append(f"  {part}" if part else "")
+        yield head
+        yield Text(clean_line(" · ".join(_facts(runtime)), LONGEST), no_wrap=True, overflow="ellipsis")
+        for trouble in filter(None, [runtime["why"], SILENT_BROWSER if browser_is_silent(runtime) else ""]):
+            yield Text(clean_line(trouble, LONGEST), style="yellow")
+        yield from self._graphs(runtime, columns)
+
+    def _graphs(self, runtime: Mapping[str, Any], columns: int) -> Iterator[Text]:
+        history, count = self._histories[runtime["name"]], max(8, columns - LABEL - VALUE - 2)
+        load = runtime["load"] or {}
+        gpus = load.get("gpus", ())
+        speed = "{}/s".format
+        yield self._graph("round trip", words.round_trip(runtime), history.last("round trip", count), None)
+        for name in ("received", "sent"):
+            rates = history.last(name, count)
+            now = rates[-1] if rates and rates[-1] is not None else None
+            yield self._graph(name, "" if now is None else speed(words.size(now)), rates, None)
+        if gpus:
+            busy = history.last("gpu", count)
+            yield self._graph("GPU", words.percent(sum(each["busy"] for each in gpus) / len(gpus)), busy, 1.0)
+            used, total = (sum(each[key] for each in gpus) for key in ("memory_used", "memory_total"))
+            yield self._graph("GPU memory", words.of(used, total), history.last("gpu memory", count), 1.0)
+        if load:
+            yield self._graph("memory", words.memory(runtime), history.last("memory", count), 1.0)
+
+    def _graph(self, label: str, value: str, samples: Sequence[float | None], full: float | None) -> Text:
+        from rich.text import Text
+
+        row = Text(no_wrap=True, overflow="crop")
+        row.append(f"{label:<{LABEL}}")
+        row.append(f"{value:>{VALUE}}", style="bold")
+        row.append("  ")
+        row.append(bars(samples, full, PLAIN_BARS if self.plain else BARS), style="cyan")
+        return row
+
+
+def bars(samples: Sequence[float | None], full: float | None, signs: str = BARS) -> str:
+    """A sign for each sample, as high as its share of ``full`` (None: of the highest); a blank where none was."""
+    known = [sample for sample in samples if sample is not None]
+    top = full if full is not None else max(known, default=0.0)
+    steps = len(signs) - 1
+
+    def sign(sample: float | None) -> str:
+        if sample is None:
+            return signs[0]
+        return signs[max(1, min(steps, round(sample / top * steps)))] if top > 0 else signs[1]
+
+    return "".join(map(sign, samples))
+
+
+def svg(dashboard: Dashboard, *, columns: int, title: str) -> str:
+    """The picture as SVG, as a dark terminal of so many columns shows it."""
+    import io
+
+    from rich.console import Console
+
+    nowhere = io.StringIO()
+    console = Console(record=True, width=columns, file=nowhere, force_terminal=True, color_system="truecolor")
+    console.print(dashboard)
+    return console.export_svg(title=title)
+
+
+def is_plain() -> bool:
+    """Whether the terminal's encoding has no bars."""
+    return "utf" not in (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+
+
+def _facts(runtime: Mapping[str, Any]) -> list[str]:
+    on_for, kernels = words.on_for(runtime), words.kernels(runtime)
+    reconnects = runtime["reconnects"]
+    facts = [
+        words.machine(runtime),
+        f"VM {on_for}" if on_for.startswith("is ") else f"VM on for {on_for}" if on_for else "",
+        words.gpu_names(runtime),
+        f"{kernels} kernel{'' if kernels == '1' else 's'}"
+        if kernels.isdecimal()
+        else f"kernels: {kernels}" * bool(kernels),
+        f"{reconnects} reconnect{'' if reconnects == 1 else 's'}" if reconnects else "",
+    ]
+    return [fact for fact in facts if fact]
+
+
+def _share(holders: Sequence[Mapping[str, Any]], used: str, total: str) -> float | None:
+    every = sum(holder[total] for holder in holders)
+    return sum(holder[used] for holder in holders) / every if every else None

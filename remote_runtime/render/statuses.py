@@ -1,0 +1,115 @@
+"""`status` as a table that fits the terminal: what does not fit is told below it, in words."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..untrusted import clean, clean_line
+from . import LONGEST, paint, width, words
+
+COLOURS = {"ready": "32", "starting": "33", "reconnecting": "33", "unreachable": "31", "stranger": "31"}
+NOTHING = "No runtime is up. `remote-runtime up PROFILE` brings one up; `remote-runtime profiles list` names them."
+SILENT_BROWSER = (
+    "a browser came and said nothing, and Colab's page has not been heard yet: allow "
+    '"Access other apps and services on this device" when the browser asks, or in its site settings for Colab'
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """``rank``: the highest leaves first when there is no room, 0 never. ``label``: what stands before the value then,
+    or after it."""
+
+    head: str
+    cell: Callable[[Mapping[str, Any]], str]
+    rank: int = 0
+    label: str = "{}"
+
+
+COLUMNS = (
+    Column("NAME", lambda runtime: str(runtime["name"])),
+    Column("STATE", lambda runtime: str(runtime["state"])),
+    Column("URL", words.url),
+    Column("MACHINE", words.machine_and_gpus, 3, "{}"),
+    Column("VM ON", words.on_for, 4, "VM on for {}"),
+    Column("GPU", words.gpu, 1, "GPU {}"),
+    Column("MEMORY", words.memory, 5, "memory {}"),
+    Column("KERNELS", words.kernels, 0),
+    Column("RTT", words.round_trip, 1, "round trip {}"),
+    Column("RECONNECTS", lambda runtime: str(runtime["reconnects"]), 6, "{} reconnects"),
+    Column("UP", lambda runtime: "" if runtime["state"] == "down" else words.ago(runtime["since"]), 2, "up {}"),
+)
+
+
+def statuses(runtimes: Sequence[Mapping[str, Any]], within: int | None = None) -> str:
+    """``within``: columns of the terminal, 0 for as many as it takes; None asks the terminal."""
+    within = width() if within is None else within
+    if not runtimes:
+        return _wrapped(NOTHING, within)
+    cells = [[clean_line(column.cell(runtime), 200) for column in COLUMNS] for runtime in runtimes]
+    shown = _fitting(cells, within)
+    lines = _table(cells, shown)
+    notes = [note for row, runtime in zip(cells, runtimes, strict=True) for note in _notes(runtime, row, shown)]
+    return "\n".join([*lines, *([""] if notes else []), *(_wrapped(note, within) for note in notes)])
+
+
+def _fitting(cells: Sequence[Sequence[str]], within: int) -> list[int]:
+    """The columns that are shown, of those that hold anything."""
+    filled = [index for index in range(len(COLUMNS)) if any(row[index] for row in cells)]
+    widths = _widths(cells)
+    while within and sum(widths[index] + 2 for index in filled) - 2 > within:
+        last = max(filled, key=lambda index: COLUMNS[index].rank)
+        if COLUMNS[last].rank == 0:
+            break
+        filled.remove(last)
+    return filled
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(column.head), *(len(row[index]) for row in cells)) for index, column in enumerate(COLUMNS)]
+
+
+def _table(cells: Sequence[Sequence[str]], shown: Sequence[int]) -> list[str]:
+    widths = _widths(cells)
+
+    def line(row: Sequence[str]) -> str:
+        return "  ".join(_coloured(f"{row[index]:<{widths[index]}}") for index in shown).rstrip()
+
+    head = "  ".join(f"{COLUMNS[index].head:<{widths[index]}}" for index in shown).rstrip()
+    return [paint(head, "1", sys.stdout), *(line(row) for row in cells)]
+
+
+def _coloured(cell: str) -> str:
+    code = COLOURS.get(cell.strip())
+    return paint(cell, code, sys.stdout) if code else cell
+
+
+def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int]) -> list[str]:
+    left_out = [
+        column.label.format(row[index])
+        for index, column in enumerate(COLUMNS)
+        if index not in shown and row[index] not in ("", "0")
+    ]
+    notes = [" · ".join(left_out)] if left_out else []
+    notes += [runtime["why"]] if runtime["why"] else []
+    notes += [SILENT_BROWSER] if browser_is_silent(runtime) else []
+    return [f"{clean_line(runtime['name'], 200)}: {clean(note, LONGEST)}" for note in notes]
+
+
+def browser_is_silent(runtime: Mapping[str, Any]) -> bool:
+    silent = runtime["connections"]["empty"] + runtime["connections"]["waiting"]
+    return bool(runtime["state"] == "ready" and silent and runtime["page_requests"] == 0)
+
+
+def _wrapped(text: str, within: int) -> str:
+    """Words, commands and paths are never broken."""
+    if not within:
+        return text
+    return "\n".join(
+        textwrap.fill(line, within, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        for line in text.splitlines()
+    )

@@ -1,0 +1,104 @@
+"""Numbers, moments and machines as a person reads them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+
+
+def ago(moment: str | None) -> str:
+    """How long ago an ISO 8601 moment was, in the one or two units that matter; empty for none."""
+    if not moment:
+        return ""
+    seconds = int((datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds())
+    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // smaller} {small_unit}"
+    return f"{max(0, seconds)} s"
+
+
+def machine(runtime: Mapping[str, Any]) -> str:
+    instance = runtime["instance"]
+    if not instance:
+        return ""
+    return f"{instance['name']} ({instance['zone']})" if instance["zone"] else str(instance["name"])
+
+
+def on_for(runtime: Mapping[str, Any]) -> str:
+    """How long a cloud's machine runs, and costs; else its status."""
+    instance = runtime["instance"]
+    if not instance or runtime["target"].get("kind") not in ("gce", "demo"):
+        return ""
+    if instance["status"] != "RUNNING":
+        return "" if instance["status"] == "GONE" else f"is {instance['status'].lower()}"
+    return ago(instance.get("running_since"))
+
+
+def url(runtime: Mapping[str, Any]) -> str:
+    """Without the token."""
+    return f"http://localhost:{runtime['local_port']}/" if runtime["local_port"] else ""
+
+
+def kernels(runtime: Mapping[str, Any]) -> str:
+    server = runtime["server"]
+    if not server or server["kernels"] is None:
+        return ""
+    busy = server.get("busy_kernels")
+    return f"{server['kernels']}, {busy} busy" if busy else str(server["kernels"])
+
+
+def round_trip(runtime: Mapping[str, Any]) -> str:
+    return "" if runtime["rtt_ms"] is None else f"{runtime['rtt_ms']:.0f} ms"
+
+
+def gpu(runtime: Mapping[str, Any]) -> str:
+    """All GPUs together: how busy, and their memory."""
+    gpus = (runtime.get("load") or {}).get("gpus", ())
+    if not gpus:
+        return ""
+    share = percent(sum(each["busy"] for each in gpus) / len(gpus))
+    memory = of(sum(each["memory_used"] for each in gpus), sum(each["memory_total"] for each in gpus))
+    return f"{f'{len(gpus)}× ' if len(gpus) > 1 else ''}{share} {memory}"
+
+
+def gpu_names(runtime: Mapping[str, Any]) -> str:
+    """Those that the machine told of when it was entered, else those that its load is known of."""
+    gpus = (runtime["server"] or {}).get("gpus") or (runtime.get("load") or {}).get("gpus", ())
+    counted = Counter(str(each["name"]) for each in gpus)
+    return ", ".join(f"{count} × {name}" if count > 1 else name for name, count in counted.items())
+
+
+def machine_and_gpus(runtime: Mapping[str, Any]) -> str:
+    return ", ".join(filter(None, [machine(runtime), gpu_names(runtime)]))
+
+
+def memory(runtime: Mapping[str, Any]) -> str:
+    load = runtime.get("load")
+    return of(load["memory_used"], load["memory_total"]) if load and load["memory_total"] else ""
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.0f} %"
+
+
+def of(used: float, total: float) -> str:
+    """``12/40 GB``: both in the unit of the second."""
+    unit_bytes, unit = _unit(total)
+    return f"{_number(used / unit_bytes)}/{_number(total / unit_bytes)} {unit}"
+
+
+def size(count: float) -> str:
+    unit_bytes, unit = _unit(count)
+    return f"{_number(count / unit_bytes)} {unit}"
+
+
+def _unit(count: float) -> tuple[int, str]:
+    return next(((unit_bytes, unit) for unit_bytes, unit in SIZES if count >= unit_bytes), (1, "B"))
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if 0 < value < 9.95 and value != int(value) else f"{value:.0f}"

@@ -1,0 +1,186 @@
+"""`status` as a table and as a picture: what fits, what is told below, and what the graphs show."""
+
+from __future__ import annotations
+
+import io
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from remote_runtime.figures import GpuLoad, Load, Traffic
+from remote_runtime.model import Instance
+from remote_runtime.render import words
+from remote_runtime.render.dashboard import PLAIN_BARS, Dashboard, bars, svg
+from remote_runtime.render.statuses import statuses
+from tests.unit.test_render import HOSTILE, TOKEN, on_a_terminal, runtime, safe
+
+GB = 1 << 30
+A100 = GpuLoad("NVIDIA A100-SXM4-40GB", 12 * GB, 40 * GB, 0.43)
+
+
+def ago(**time: float) -> str:
+    return (datetime.now(timezone.utc) - timedelta(**time)).isoformat(timespec="seconds")
+
+
+def training(**changes: Any) -> dict[str, Any]:
+    instance = Instance("gce", "my-dlvm", zone="europe-west4-a", project="p", running_since=ago(hours=3, minutes=2))
+    facts = {
+        "name": "training",
+        "instance": instance,
+        "since": ago(minutes=12),
+        "busy_kernels": 1,
+        "load": Load(20 * GB, 85 * GB, (A100,)),
+        "rtt_ms": 43.6,
+        "reconnects": 3,
+    }
+    return runtime(**{**facts, **changes})
+
+
+def test_a_wide_terminal_has_everything_in_the_table() -> None:
+    head, row = statuses([training()], 200).splitlines()
+    assert re.split("  +", head) == [
+        "NAME", "STATE", "URL", "MACHINE", "VM ON", "GPU", "MEMORY", "KERNELS", "RTT", "RECONNECTS", "UP",
+    ]  # fmt: skip
+    assert re.split("  +", row) == [
+        "training", "ready", "http://localhost:8888/", "my-dlvm (europe-west4-a), NVIDIA A100-SXM4-40GB",
+        "3 h 2 min", "43 % 12/40 GB", "20/85 GB", "2, 1 busy", "44 ms", "3", "12 min 0 s",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("columns", [80, 100, 140])
+def test_what_does_not_fit_is_told_below_the_table(columns: int) -> None:
+    text = statuses([training(), training(name="other", load=None, reconnects=0)], columns)
+    assert max(map(len, text.splitlines())) <= columns
+    flat = " ".join(text.split())
+    for fact in (
+        "2, 1 busy",
+        "44 ms",
+        "12 min 0 s",
+        "43 % 12/40 GB",
+        "my-dlvm (europe-west4-a)",
+        "3 h 2 min",
+        "20/85 GB",
+    ):
+        assert fact in flat, fact
+    assert "0 reconnects" not in flat
+    assert TOKEN not in text
+
+
+def test_a_long_reason_is_wrapped_and_a_path_in_it_is_whole() -> None:
+    path = "/home/somebody/a-rather-long-folder-name/and-another-one/profiles/work-on-the-big-machine.yaml"
+    lines = statuses([training(state="unreachable", why=f"the profile {path} has mistakes")], 80).splitlines()
+    assert any(path in line for line in lines)
+    assert all(len(line) <= 80 for line in lines if path not in line)
+
+
+def test_several_gpus_are_one_figure_and_no_gpu_is_no_column() -> None:
+    many = Load(1, 2, (A100, GpuLoad("NVIDIA L4", 0, 24 * GB, 0.0)))
+    assert "2× 22 % 12/64 GB" in statuses([training(load=many)], 200)
+    assert "GPU" not in statuses([training(load=Load(1, 2))], 200)
+
+
+def test_a_vm_that_is_stopped_is_said_to_be() -> None:
+    assert "is terminated" in statuses(
+        [training(instance=Instance("gce", "x", status="TERMINATED"), state="down")], 200
+    )
+
+
+def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
+    code = "from tests.unit.test_statuses import *\nprint(statuses([training(), training(state='unreachable')]))"
+    shown = on_a_terminal(code, COLUMNS="80")
+    assert "\x1b[32mready" in shown
+    assert "\x1b[31munreachable" in shown
+    assert "\x1b" not in on_a_terminal(code, NO_COLOR="1")
+
+
+# ── the picture ──
+
+
+def drawn(*looks: list[dict[str, Any]], columns: int = 80, lines: int = 24, **options: Any) -> list[str]:
+    dashboard = Dashboard(**options)
+    for second, found in enumerate(looks):
+        dashboard.feed(found, float(second))
+    written = io.StringIO()
+    Console(file=written, width=columns, height=lines, force_terminal=True, color_system=None).print(dashboard)
+    return written.getvalue().splitlines()
+
+
+def looks(count: int, **changes: Any) -> list[list[dict[str, Any]]]:
+    """One MB more a second is received; the round trip swings."""
+    return [
+        [training(traffic=Traffic(0, second << 20), rtt_ms=10.0 if second % 2 else 40.0, **changes)]
+        for second in range(count)
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_the_picture_has_figures_and_graphs_as_wide_as_the_terminal(columns: int) -> None:
+    lines = drawn(*looks(200), columns=columns)
+    assert max(map(len, lines)) <= columns
+    assert lines[0].startswith("training  ready  http://localhost:8888/  up 12 min")
+    assert lines[1].startswith("my-dlvm (europe-west4-a) · VM on for 3 h 2 min · NVIDIA A100-SXM4-40GB · kern")
+    assert lines[1].endswith("3 reconnects" if columns == 140 else "…")
+    row = {line.split("  ")[0]: line for line in lines}
+    assert "10 ms" in row["round trip"]
+    assert row["round trip"].endswith("█▂█▂█▂")
+    assert len(row["round trip"]) == columns
+    assert "1 MB/s" in row["received"]
+    assert row["received"].endswith("████")
+    assert "43 %" in row["GPU"]
+    assert row["GPU"].endswith("▃▃")
+    assert "12/40 GB" in row["GPU memory"]
+    assert "20/85 GB" in row["memory"]
+    assert lines[-1] == "q quits · p pauses · looks every 1 s"
+
+
+def test_the_picture_fills_the_screen_and_never_leaves_it() -> None:
+    for height in (6, 12, 24):
+        lines = drawn(*[[training(name=f"r{number}") for number in range(4)]] * 3, lines=height, fills=True)
+        assert len(lines) == height
+        assert lines[0].startswith("r0  ready")
+        assert lines[-1].startswith("q quits")
+
+
+def test_what_is_not_known_leaves_a_gap_and_a_new_count_is_no_speed() -> None:
+    down = [training(state="reconnecting", why="the network is gone", load=None, traffic=Traffic(0, 4 << 20))]
+    lines = drawn(*looks(3), down, *looks(2))
+    assert next(line for line in lines if line.startswith("received")).endswith("1 MB/s   ▄▄█ ▄")
+    assert next(line for line in lines if line.startswith("round trip")).endswith("█▂█ █▂")
+    assert any("the network is gone" in line for line in drawn(*looks(1), down))
+
+
+def test_bars_are_as_high_as_their_share() -> None:
+    assert bars([0.0, 0.5, 1.0, None], 1.0) == "▁▄█ "
+    assert bars([1.0, 2.0, 4.0], None) == "▂▄█"
+    assert bars([0.0, 0.0], None) == "▁▁"
+    assert bars([0.0, 1.0], 1.0, PLAIN_BARS) == ".@"
+    assert bars([], None) == ""
+
+
+def test_the_picture_can_be_kept_as_svg_without_the_token() -> None:
+    dashboard = Dashboard()
+    for second, found in enumerate(looks(30)):
+        dashboard.feed(found, float(second))
+    picture = svg(dashboard, columns=80, title="remote-runtime status --watch")
+    assert picture.startswith("<svg")
+    text = re.sub("<[^>]*>", "", picture).replace("&#160;", " ")
+    for words_ in ("training", "ready", "remote-runtime status --watch", "q quits", "GPU memory"):
+        assert words_ in text
+    assert TOKEN not in picture
+
+
+def test_hostile_names_are_harmless_in_the_picture_and_the_table() -> None:
+    gpu = GpuLoad(HOSTILE, 1, 2, 0.5)
+    evil = training(name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE), load=Load(1, 2, (gpu,)))
+    assert safe("\n".join(drawn([evil], columns=300)))
+    assert safe(statuses([evil], 80))
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1, "1 B"), (1536, "1.5 kB"), (10 << 20, "10 MB"), (5 << 40, "5 TB")]
+)
+def test_sizes_are_short(count: int, text: str) -> None:
+    assert words.size(count) == text
