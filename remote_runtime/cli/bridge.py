@@ -8,6 +8,7 @@ import click
 
 from .. import render
 from .common import F, common
+from .complete import files
 
 
 @click.group()
@@ -16,7 +17,9 @@ def bridge() -> None:
 
 
 def _environment(command: F) -> F:
-    python = click.option("--python", metavar="PATH", help="The environment's interpreter; default: the one in use.")
+    python = click.option(
+        "--python", metavar="PATH", shell_complete=files, help="The environment's interpreter; default: the one in use."
+    )
     return python(common(command))
 
 

@@ -42,18 +42,6 @@ def state() -> StateDir:
     return runtimes.open_state(os.environ)
 
 
-def profile_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from .. import profiles
-
-    return [found.name for found in profiles.find_all() if found.name.startswith(incomplete)]
-
-
-def runtime_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from .. import runtimes
-
-    return [name for name in runtimes.names(state()) if name.startswith(incomplete)]
-
-
 def name_of(reference: str) -> str:
     """A runtime's name, also when its profile's path was given."""
     from .. import profiles

@@ -13,7 +13,8 @@ import click
 
 from .. import render
 from ..errors import UsageError
-from .common import common, profile_names, state, terminal
+from .common import common, state, terminal
+from .complete import profile_names
 
 if TYPE_CHECKING:
     from ..model import Finding

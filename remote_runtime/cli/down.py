@@ -10,7 +10,8 @@ import click
 
 from .. import render
 from ..errors import UsageError
-from .common import carry_out, common, name_of, runtime_names, state, terminal, told, worst
+from .common import carry_out, common, name_of, state, terminal, told, worst
+from .complete import runtime_names
 
 
 @click.command()

@@ -13,7 +13,8 @@ import click
 
 from .. import render
 from ..errors import UsageError
-from .common import common, name_of, runtime_names, state
+from .common import common, name_of, state
+from .complete import live_names, logged_names, runtime_names
 
 
 @click.command()
@@ -50,7 +51,7 @@ def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("profile", shell_complete=runtime_names)
+@click.argument("profile", shell_complete=live_names)
 @common
 def url(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
     """The URL of a runtime that is up, again."""
@@ -61,7 +62,7 @@ def url(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("profile", shell_complete=runtime_names)
+@click.argument("profile", shell_complete=logged_names)
 @click.option("--server", is_flag=True, help="Jupyter's log on the machine instead.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @common

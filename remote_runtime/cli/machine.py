@@ -10,7 +10,8 @@ import click
 
 from .. import render
 from ..untrusted import clean_line
-from .common import common, profile_names, state, terminal
+from .common import common, state, terminal
+from .complete import profile_names
 
 
 @click.command()

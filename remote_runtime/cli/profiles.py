@@ -9,7 +9,8 @@ import click
 from .. import render
 from ..errors import UsageError
 from ..untrusted import clean, clean_line
-from .common import common, profile_names, told, worst
+from .common import common, told, worst
+from .complete import profile_names
 from .new import new
 
 LONGEST_PATH = 4096

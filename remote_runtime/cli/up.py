@@ -14,7 +14,8 @@ import click
 
 from .. import render
 from ..errors import RemoteRuntimeError, UsageError
-from .common import carry_out, common, profile_names, state, terminal, told, worst
+from .common import carry_out, common, state, terminal, told, worst
+from .complete import profile_names
 
 
 class Seconds(click.FloatRange):

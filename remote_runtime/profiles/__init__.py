@@ -93,6 +93,15 @@ def find_all(environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None
     return found
 
 
+def names(environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
+    """Every name with the file that it means; the files are not read."""
+    found: dict[str, str] = {}
+    for _, path in files(environ, cwd):
+        if not why_no_name(path.stem):
+            found.setdefault(path.stem, str(path))
+    return dict(sorted(found.items()))
+
+
 def as_document(profile: Profile) -> dict[str, Any]:
     """All keys with the values in effect, as a profile writes them. Secrets in ``jupyter.env`` (by their names) and in
     URLs of ``jupyter.packages`` are ``***``."""

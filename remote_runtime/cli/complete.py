@@ -1,0 +1,88 @@
+"""What the shell completes: profiles there are, runtimes that are up, and paths. Quick, and silent when it cannot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from click import Context, Parameter
+from click.shell_completion import CompletionItem
+
+from ..errors import RemoteRuntimeError
+
+if TYPE_CHECKING:
+    from ..runtimes import StateDir
+
+Named = tuple[str, str]  # a name, and what zsh and fish show beside it
+Completer = Callable[[Context, Parameter, str], list[CompletionItem]]
+
+
+def profile_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
+    """Every profile by name, or any file once a path is begun."""
+    return _items(context, parameter, incomplete, _profiles)
+
+
+def runtime_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
+    """Runtimes that are up, and those of which something is left."""
+    return _items(context, parameter, incomplete, lambda: _runtimes(lambda state, name: True))
+
+
+def live_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
+    """Runtimes that are up now."""
+    from .. import runtimes
+
+    return _items(context, parameter, incomplete, lambda: _runtimes(runtimes.is_alive))
+
+
+def logged_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names that have a log, up or not."""
+    return _items(context, parameter, incomplete, _logged)
+
+
+def files(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+def _items(
+    context: Context, parameter: Parameter, incomplete: str, find: Callable[[], Iterable[Named]]
+) -> list[CompletionItem]:
+    if incomplete.startswith((".", "~")) or os.sep in incomplete:
+        return files(context, parameter, incomplete)
+    given = context.params.get(parameter.name or "") or ()
+    try:
+        found = list(find())
+    except (RemoteRuntimeError, OSError):
+        return []  # a message would land in the line that is being typed
+    return [
+        CompletionItem(name, help=words)
+        for name, words in found
+        if name.startswith(incomplete) and (parameter.nargs == 1 or name not in given)
+    ]
+
+
+def _profiles() -> Iterable[Named]:
+    from .. import profiles
+
+    return profiles.names(os.environ, Path.cwd()).items()
+
+
+def _runtimes(wanted: Callable[[StateDir, str], bool]) -> Iterable[Named]:
+    from .. import runtimes
+
+    state = runtimes.open_state(os.environ)
+    for name in runtimes.names(state):
+        if wanted(state, name):
+            yield name, "up" if runtimes.is_alive(state, name) else "something of it is left"
+
+
+def _logged() -> Iterable[Named]:
+    from .. import runtimes
+
+    state = runtimes.open_state(os.environ)
+    up = set(runtimes.names(state))
+    logs = {path.stem for path in state.path.glob("*.log")} - {"bugs"}
+    yield from (
+        (name, "up" if name in up else "down") for name in sorted(logs, key=lambda name: (name not in up, name))
+    )
