@@ -39,7 +39,7 @@ class StateDir:
 
 def open_state(environ: Mapping[str, str]) -> StateDir:
     """Make the directory (0700) if it is missing. Raises ``LocalError`` ``state-dir-unusable``."""
-    path = Path(environ.get("REMOTE_RUNTIME_STATE_DIR") or _default_dir()).expanduser().absolute()
+    path = place(environ)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
@@ -56,6 +56,11 @@ def open_state(environ: Mapping[str, str]) -> StateDir:
             "Set REMOTE_RUNTIME_STATE_DIR to a directory of your own",
         ) from error
     return StateDir(path)
+
+
+def place(environ: Mapping[str, str]) -> Path:
+    """Where the directory is, or would be."""
+    return Path(environ.get("REMOTE_RUNTIME_STATE_DIR") or _default_dir()).expanduser().absolute()
 
 
 def names(state: StateDir) -> list[str]:

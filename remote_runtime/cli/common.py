@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -21,13 +23,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def common(command: F) -> F:
-    """``-q``, ``-v`` and ``--json``."""
+    """``-q``, ``-v`` and ``--json``. With ``-v`` every command first says where it looks."""
+
+    @functools.wraps(command)
+    def told(*arguments: Any, **options: Any) -> Any:
+        if options["verbose"] and not options["quiet"]:
+            _say_where()
+        return command(*arguments, **options)
+
     options = (
         click.option("-q", "--quiet", is_flag=True, help="Only the answer, and errors."),
         click.option("-v", "--verbose", is_flag=True, help="More of the story."),
         click.option("--json", "as_json", is_flag=True, help="The answer as one JSON document."),
     )
-    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+    return cast("F", functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), told))
+
+
+def _say_where() -> None:
+    from .. import __version__, runtimes
+    from ..profiles.places import places
+
+    render.say(f"remote-runtime {__version__}, Python {platform.python_version()}")
+    render.say(f"State: {runtimes.place(os.environ)}")
+    folders = dict.fromkeys(str(place.folder) for place in places(os.environ, Path.cwd()))
+    render.say(f"Profiles: {', '.join(folders)}")
 
 
 def terminal(quiet: bool, verbose: bool, as_json: bool, *, several: bool = False, passing: bool = False) -> Terminal:

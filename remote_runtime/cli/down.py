@@ -70,7 +70,7 @@ def down(
     if as_json:
         render.document({"stopped": stopped, **told(errors, as_json=True)})
         return worst(errors)
-    if not names:
+    if not names and not quiet:
         render.say("No runtime is up.")
     if not quiet:
         for result in stopped:
