@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from . import catalogue, filters, instance_methods
 from .answers import ApiError, forbidden, invalid, not_found
-from .call import Call, page, zones_of
-from .cloud import Cloud
+from .call import Call, metadata_in, page, zones_of
+from .cloud import PROJECT_ID, Cloud
 from .operations import BASE
 from .power import CHANGES
 from .values import Json
@@ -51,20 +51,22 @@ def answer(cloud: Cloud, method: Method, call: Call) -> Json:
         raise not_found(f"projects/{call.project}")
     if call.zone and call.zone not in zones_of(cloud, call.project):
         raise invalid(f"Invalid value for field 'zone': '{call.zone}'. Unknown zone.")
+    if method.id == "instances.setMetadata" and "iam.serviceAccounts.actAs" in cloud.forbidden_permissions:
+        instance_methods.check_may_act_as(cloud, call)
     return method.answer(cloud, call)
 
 
 # ── operations, projects ──
 
 
-def _zone_operations_get(cloud: Cloud, call: Call) -> Json:
+def _operations_get(cloud: Cloud, call: Call) -> Json:
     with cloud.changed:
         return cloud.operation(call.project, call.zone, call.names["operation"]).as_json()
 
 
-def _zone_operations_wait(cloud: Cloud, call: Call) -> Json:
+def _operations_wait(cloud: Cloud, call: Call) -> Json:
     cloud.wait_until_done(cloud.operation(call.project, call.zone, call.names["operation"]))
-    return _zone_operations_get(cloud, call)
+    return _operations_get(cloud, call)
 
 
 def _zone_operations_list(cloud: Cloud, call: Call) -> Json:
@@ -77,7 +79,7 @@ def _zone_operations_list(cloud: Cloud, call: Call) -> Json:
 def _projects_get(cloud: Cloud, call: Call) -> Json:
     return {
         "kind": "compute#project",
-        "id": "4503599627370497123",
+        "id": PROJECT_ID,
         "creationTimestamp": "2024-05-06T07:08:09.123-07:00",
         "name": call.project,
         "commonInstanceMetadata": cloud.project_metadata_as_json(call.project),
@@ -87,13 +89,26 @@ def _projects_get(cloud: Cloud, call: Call) -> Json:
     }
 
 
+def _set_common_instance_metadata(cloud: Cloud, call: Call) -> Json:
+    metadata, fingerprint = metadata_in(call.body)
+    return cloud.set_project_metadata(call.project, metadata, fingerprint).as_json()
+
+
 _PROJECT = "projects/{project}"
 _ZONE = f"{_PROJECT}/zones/{{zone}}"
 _INSTANCE = f"{_ZONE}/instances/{{instance}}"
 _OPERATION = f"{_ZONE}/operations/{{operation}}"
+_GLOBAL_OPERATION = f"{_PROJECT}/global/operations/{{operation}}"
 
 METHODS: tuple[Method, ...] = (
     Method("projects.get", "GET", _PROJECT, "compute.projects.get", _projects_get),
+    Method(
+        "projects.setCommonInstanceMetadata",
+        "POST",
+        f"{_PROJECT}/setCommonInstanceMetadata",
+        "compute.projects.setCommonInstanceMetadata",
+        _set_common_instance_metadata,
+    ),
     Method("firewalls.list", "GET", f"{_PROJECT}/global/firewalls", "compute.firewalls.list", catalogue.firewalls_list),
     Method("regions.list", "GET", f"{_PROJECT}/regions", "compute.regions.list", catalogue.regions_list),
     Method(
@@ -161,6 +176,14 @@ METHODS: tuple[Method, ...] = (
         instance_methods.test_iam_permissions,
     ),
     Method("zoneOperations.list", "GET", f"{_ZONE}/operations", "compute.zoneOperations.list", _zone_operations_list),
-    Method("zoneOperations.get", "GET", _OPERATION, "compute.zoneOperations.get", _zone_operations_get),
-    Method("zoneOperations.wait", "POST", f"{_OPERATION}/wait", "compute.zoneOperations.get", _zone_operations_wait),
+    Method("zoneOperations.get", "GET", _OPERATION, "compute.zoneOperations.get", _operations_get),
+    Method("zoneOperations.wait", "POST", f"{_OPERATION}/wait", "compute.zoneOperations.get", _operations_wait),
+    Method("globalOperations.get", "GET", _GLOBAL_OPERATION, "compute.globalOperations.get", _operations_get),
+    Method(
+        "globalOperations.wait",
+        "POST",
+        f"{_GLOBAL_OPERATION}/wait",
+        "compute.globalOperations.get",
+        _operations_wait,
+    ),
 )

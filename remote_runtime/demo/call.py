@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from .answers import invalid
 from .cloud import Cloud
 from .operations import BASE
 from .values import ZONES, Json
+
+VALUE_LIMIT_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,20 @@ def page(call: Call, kind: str, resources: Sequence[Json]) -> Json:
     if len(resources) > first + size:
         answer["nextPageToken"] = base64.urlsafe_b64encode(str(first + size).encode()).decode()
     return answer
+
+
+def metadata_in(body: Json | None) -> tuple[dict[str, str], str]:
+    """The items and the fingerprint of a request that writes metadata. Raises ``ApiError`` 400."""
+    items = (body or {}).get("items", [])
+    metadata = {item["key"]: item.get("value", "") for item in items}
+    if len(metadata) != len(items):
+        raise invalid("Invalid value for field 'metadata': Metadata has duplicate keys.")
+    for key, value in metadata.items():
+        if not re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", key):
+            raise invalid(f"Invalid value for field 'metadata.items[0].key': '{key}'.")
+        if len(value.encode()) > VALUE_LIMIT_BYTES:
+            raise invalid(f"Value for field 'metadata.items[0].value' is too large: maximum size {VALUE_LIMIT_BYTES}.")
+    return metadata, (body or {}).get("fingerprint", "")
 
 
 def zones_of(cloud: Cloud, project: str) -> list[str]:

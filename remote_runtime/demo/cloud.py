@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 
 from .answers import not_found, stale_fingerprint
 from .background import Background
 from .firewalls import default_rules
+from .guest_agent import authorized
 from .instance import Instance, metadata_as_json, metadata_fingerprint
 from .operations import Operation, timestamp
+from .os_login import OsLogin
 from .power import CHANGES, Power
 from .values import Delays, Json, OperationFault, Vm
 
+PROJECT_ID = "4503599627370497123"
+AGENT_LOOKS_EVERY_S = 30.0
 _USER = "demo@example.com"
 
 
@@ -33,6 +38,7 @@ class Cloud:
         self.forbidden_permissions: set[str] = set()
         self.firewalls: dict[str, list[Json]] = {}
         self.firewall_policies: list[Json] = []
+        self.os_login = OsLogin()
         self.instances: list[Instance] = []
         self._operations: list[Operation] = []
         self._power = Power(self._background, delays, self.guest_attributes_enabled)
@@ -94,7 +100,20 @@ class Cloud:
             fault = self.fail_next.pop("setMetadata", None)
             if fault is None:
                 instance.metadata = dict(metadata)
+                self.changed.notify_all()
             self._power.finish_after(self.delays.metadata_s, operation, fault)
+            return operation
+
+    def set_project_metadata(self, project: str, metadata: Mapping[str, str], fingerprint: str) -> Operation:
+        """Raises ``ApiError`` 412 if ``fingerprint`` is not that of the present metadata."""
+        with self.changed:
+            if fingerprint != metadata_fingerprint(self.project_metadata[project]):
+                raise stale_fingerprint()
+            operation = Operation("setMetadata", project, "", f"projects/{project}", PROJECT_ID, _USER)
+            self._operations.append(operation)
+            self.project_metadata[project] = dict(metadata)
+            self.changed.notify_all()
+            self._power.finish_after(self.delays.metadata_s, operation, None)
             return operation
 
     def set_status(self, name: str, status: str, after_s: float = 0.0) -> None:
@@ -140,6 +159,22 @@ class Cloud:
         self.firewalls.setdefault(vm.project, default_rules(vm.project))
         if instance.status == "RUNNING":
             self._power.boot(instance, 0.0)
+        if vm.authorize is not None:
+            self._background.spawn(lambda: self._authorize(instance))
+
+    def _authorize(self, instance: Instance) -> None:
+        """The guest agent of ``instance``, until the end."""
+        told: object = None
+        vm = instance.vm
+        while not self._background.closing:
+            with self.changed:
+                now = authorized(instance, self.project_metadata[vm.project], self.os_login)
+                if now.entries == told or instance.status != "RUNNING":
+                    self.changed.wait(min(AGENT_LOOKS_EVERY_S, max(0.0, now.until - time.time())))
+                    continue
+            told = now.entries
+            if vm.authorize is not None and self._background.pause(vm.authorize_after_s):
+                vm.authorize(now.entries)
 
     def _new_operation(self, kind: str, instance: Instance, user: str = _USER) -> Operation:
         vm = instance.vm

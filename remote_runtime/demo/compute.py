@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
-from . import api, resource_manager
+from . import api, os_login_methods, resource_manager
 from .answers import ApiError
 from .cloud import Cloud
 from .server import LoopbackServer
@@ -22,6 +22,7 @@ class ComputeEmulator:
             # gcloud: CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE=emulator.endpoint CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true
 
     ``endpoint`` ends with ``/compute/v1/`` and is what gcloud and ``machine.json`` use; ``root`` is the part before.
+    OS Login is there too: CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN=emulator.os_login_endpoint.
     A project exists if a ``Vm`` or ``project_metadata`` names it. A ``Vm`` is TERMINATED unless it says otherwise, and
     guest attributes are on unless its ``metadata`` is given.
 
@@ -38,6 +39,8 @@ class ComputeEmulator:
     - ``Vm(boot_log=serial_console.PANIC)``: a boot that goes wrong.
     - ``cloud.meddle_metadata = 2``: the next two setMetadata lose the race to another writer (412).
     - ``Vm(host_keys_after_s=…)``, ``Vm(metadata={})``: guest attributes late, or off.
+    - ``Vm(authorize=…, authorize_after_s=…)``: whom the machine lets in, told late.
+    - ``cloud.os_login.person("me@example.com").may_log_in = False``: the role that OS Login asks for is missing.
     - ``Delays(start_s=…, wait_limit_s=…)`` as ``delays``: slow operations; ``wait`` that answers before DONE.
 
     ``exchanges`` keeps every request with its answer, in order. ``cloud.instances`` shows the live state.
@@ -82,6 +85,10 @@ class ComputeEmulator:
         return f"{self.root}/compute/v1/"
 
     @property
+    def os_login_endpoint(self) -> str:
+        return f"{self.root}/"
+
+    @property
     def alive(self) -> bool:
         return self._server.alive
 
@@ -89,6 +96,7 @@ class ComputeEmulator:
         if (http_method, path) == ("POST", "shutdown") and self._on_shutdown is not None:
             self._on_shutdown()
             return 200, {}
+        is_os_login = path.startswith("v1/users/")
         path = path.removeprefix("compute/v1/")
         self._closed.wait(self.latency_s)
         if (http_method, path) == ("GET", resource_manager.PATH):
@@ -98,9 +106,13 @@ class ComputeEmulator:
             if self.fail_requests:
                 fault = self.fail_requests.pop(0)
                 raise ApiError(fault.status, fault.reason, fault.message)
-            method, call = api.find(http_method, path, query, body)
-            method_id = call.method_id
-            status, answer = 200, api.answer(self.cloud, method, call)
+            if is_os_login:
+                method_id, answer = os_login_methods.answer(self.cloud, http_method, path, query, body)
+            else:
+                method, call = api.find(http_method, path, query, body)
+                method_id = call.method_id
+                answer = api.answer(self.cloud, method, call)
+            status = 200
         except ApiError as error:
             status, answer = error.status, error.as_json()
         self.exchanges.append(Exchange(http_method, path, dict(query), body, status, answer, method_id))

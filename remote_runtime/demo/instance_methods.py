@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from . import filters
-from .answers import guest_attribute_not_found, invalid
-from .call import Call, nothing_in, page, zones_of
+from .answers import ApiError, guest_attribute_not_found
+from .call import Call, metadata_in, nothing_in, page, zones_of
 from .cloud import Cloud
 from .instance import Instance
 from .operations import BASE
@@ -42,13 +42,21 @@ def change(cloud: Cloud, call: Call) -> Json:
 
 
 def set_metadata(cloud: Cloud, call: Call) -> Json:
-    items = (call.body or {}).get("items", [])
-    metadata = {item["key"]: item.get("value", "") for item in items}
-    if len(metadata) != len(items):
-        raise invalid("Invalid value for field 'metadata': Metadata has duplicate keys.")
+    metadata, fingerprint = metadata_in(call.body)
     with cloud.changed:
-        fingerprint = (call.body or {}).get("fingerprint", "")
         return cloud.set_metadata(_instance(cloud, call), metadata, fingerprint).as_json()
+
+
+def check_may_act_as(cloud: Cloud, call: Call) -> None:
+    """Who changes a machine's metadata may become its service account. Raises ``ApiError`` 403."""
+    account = _instance(cloud, call).vm.service_account
+    if account:
+        raise ApiError(
+            403,
+            "forbidden",
+            f"The user does not have access to service account '{account}'.  User: 'demo@example.com'.  Ask a project "
+            "owner to grant you the iam.serviceAccountUser role on the service account",
+        )
 
 
 def get_guest_attributes(cloud: Cloud, call: Call) -> Json:

@@ -1,4 +1,4 @@
-"""Zone operations: what ``start``, ``stop`` and the others answer with."""
+"""Zone and global operations: what ``start``, ``stop`` and the others answer with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ _FAULTS = {
 
 @dataclass
 class Operation:
-    """``status``: PENDING, RUNNING, DONE; ``fault``: what it failed with. Guarded by the cloud's lock."""
+    """``zone``: empty for a global one.
+
+    ``status``: PENDING, RUNNING, DONE; ``fault``: what it failed with. Guarded by the cloud's lock."""
 
     kind: str
     project: str
@@ -50,12 +52,11 @@ class Operation:
         self.status, self.ended, self.fault = "DONE", timestamp(), fault
 
     def as_json(self) -> Json:
-        zone_url = f"{BASE}projects/{self.project}/zones/{self.zone}"
+        scope_url = f"{BASE}projects/{self.project}/" + (f"zones/{self.zone}" if self.zone else "global")
         answer: Json = {
             "kind": "compute#operation",
             "id": self.id,
             "name": self.name,
-            "zone": zone_url,
             "operationType": self.kind,
             "targetLink": BASE + self.target,
             "targetId": self.target_id,
@@ -63,8 +64,10 @@ class Operation:
             "user": self.user,
             "progress": {"PENDING": 0, "RUNNING": 30, "DONE": 100}[self.status],
             "insertTime": self.inserted,
-            "selfLink": f"{zone_url}/operations/{self.name}",
+            "selfLink": f"{scope_url}/operations/{self.name}",
         }
+        if self.zone:
+            answer["zone"] = scope_url
         if self.started:
             answer["startTime"] = self.started
         if self.ended:

@@ -107,6 +107,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PATCH(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         try:
             self._refuse_web_pages()
@@ -145,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
         return path[len(prefix) + 1 :], dict(parse_qsl(url.query, keep_blank_values=True))
 
     def _body(self) -> Json | None:
-        if self.command != "POST":
+        if self.command not in ("POST", "PATCH"):
             return None
         try:
             size = int(self.headers.get("Content-Length", "0"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -47,6 +47,8 @@ class Vm:
     ``host_keys_after_s`` seconds after the boot if ``metadata`` or the project says ``enable-guest-attributes``.
     ``boot_log``: what each boot writes to the serial port (``serial_console``), a format with ``name``.
     ``accelerator``: the type of a GPU that is attached, or empty.
+    ``authorize``: is told whom its metadata and OS Login let in (user → ``TYPE BASE64`` lines), when it runs and
+    whenever that changes, ``authorize_after_s`` seconds later.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Vm:
     accelerator: str = ""
     boot_log: str = ""
     guest: Guest | None = None
+    authorize: Callable[[Mapping[str, Sequence[str]]], None] | None = None
+    authorize_after_s: float = 0.0
 
 
 @dataclass(frozen=True)

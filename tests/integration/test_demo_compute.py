@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -19,6 +15,7 @@ import pytest
 
 from remote_runtime.demo.api import METHODS
 from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.os_login_methods import METHODS as OS_LOGIN_METHODS
 from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
 from tests.support import discovery
 
@@ -77,7 +74,8 @@ def await_guest_attributes(emulator: ComputeEmulator) -> Any:
 
 
 def test_every_method_of_the_emulator_is_googles() -> None:
-    assert {f"compute.{method.id}" for method in METHODS} <= discovery.method_ids()
+    methods = {f"compute.{method.id}" for method in METHODS} | {method.id for method in OS_LOGIN_METHODS}
+    assert methods <= discovery.method_ids()
 
 
 def test_the_check_against_googles_document_finds_what_it_does_not_allow() -> None:
@@ -391,44 +389,3 @@ def test_googles_own_client_finds_and_starts_an_instance() -> None:
         done = operations.wait(operation=operation.name, **where)
         assert done.status == compute_v1.Operation.Status.DONE
         assert instances.get(instance="demo-vm", **where).status == "RUNNING"
-
-
-@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed here")
-def test_the_real_gcloud_lists_describes_starts_and_stops(tmp_path: Path) -> None:
-    spot = Vm("spot-vm", spot=True, status="RUNNING")
-    with emulated(Vm("demo-vm", labels={"team": "vision"}, host_keys=KEYS), spot) as emulator:
-
-        def gcloud(*words: str, of: str = "instances") -> Any:
-            command = ["gcloud", "compute", of, *words, "--format=json"]
-            environment = {
-                "PATH": os.environ["PATH"],
-                "HOME": str(tmp_path),
-                "CLOUDSDK_CONFIG": str(tmp_path / "gcloud"),
-                "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint,
-                "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
-                "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
-                "CLOUDSDK_CORE_PROJECT": "demo",
-            }
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-            assert done.returncode == 0, done.stderr
-            return json.loads(done.stdout or "null")
-
-        assert [found["name"] for found in gcloud("list", "--filter=labels.team=vision AND status=TERMINATED")] == [
-            "demo-vm"
-        ]
-        gcloud("start", "demo-vm", f"--zone={ZONE}")
-        assert gcloud("describe", "demo-vm", f"--zone={ZONE}")["status"] == "RUNNING"
-        await_guest_attributes(emulator)
-        keys = gcloud("get-guest-attributes", "demo-vm", f"--zone={ZONE}", "--query-path=hostkeys/")
-        assert {item["key"]: item["value"] for item in keys} == KEYS
-        where = "network-interfaces", "get-effective-firewalls", "demo-vm", f"--zone={ZONE}"
-        assert "default-allow-ssh" in {found["name"] for found in gcloud(*where)["firewalls"]}
-        assert "default-allow-ssh" in {found["name"] for found in gcloud("list", of="firewall-rules")}
-        assert "us-east1" in {found["name"] for found in gcloud("list", of="regions")}
-        assert "login:" in gcloud("get-serial-port-output", "demo-vm", f"--zone={ZONE}")["contents"]
-        gcloud("stop", "demo-vm", f"--zone={ZONE}")
-        assert emulator.cloud.instances[0].status == "TERMINATED"
-        emulator.cloud.preempt("spot-vm")
-        preempted = "--filter=operationType=compute.instances.preempted"
-        (operation,) = gcloud("list", preempted, f"--zones={ZONE}", of="operations")
-        assert operation["targetId"] == emulator.cloud.instances[1].id

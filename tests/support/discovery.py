@@ -1,4 +1,5 @@
-"""Checks requests and answers against Google's discovery document, as google-api-python-client ships it."""
+"""Checks requests and answers against Google's discovery documents of Compute Engine and OS Login, as
+google-api-python-client ships them."""
 
 from __future__ import annotations
 
@@ -56,6 +57,7 @@ _ERROR = {
             "properties": {
                 "code": {"type": "integer"},
                 "message": _TEXT,
+                "status": _TEXT,
                 "errors": {
                     "type": "array",
                     "items": {
@@ -101,7 +103,8 @@ def _parsed(parameter: Json, text: str) -> object:
 def _path_complaints(method: Json, path: str) -> Iterator[str]:
     match = _path_pattern(method).fullmatch(path)
     for name, value in (match.groupdict() if match else {}).items():
-        pattern = method["parameters"][name].get("pattern", ".*")
+        # OS Login's flat paths name parts of a parameter.
+        pattern = method["parameters"].get(name, {}).get("pattern", ".*")
         if not re.fullmatch(pattern, value):
             yield f"{name} {value!r} does not fit {pattern}"
 
@@ -175,14 +178,29 @@ def _path_pattern(method: Json) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", method["flatPath"]))
 
 
+@cache
 def _methods() -> list[Json]:
-    return [method for resource in _document()["resources"].values() for method in resource.get("methods", {}).values()]
+    return list(_methods_of(_document()))
+
+
+def _methods_of(resource: Json) -> Iterator[Json]:
+    yield from resource.get("methods", {}).values()
+    for inner in resource.get("resources", {}).values():
+        yield from _methods_of(inner)
 
 
 @cache
 def _document() -> Json:
+    """Both documents as one."""
     import googleapiclient  # type: ignore[import-untyped]  # it publishes no types
 
-    documents = Path(googleapiclient.__file__).parent / "discovery_cache" / "documents"
-    document: Json = json.loads((documents / "compute.v1.json").read_text(encoding="utf-8"))
-    return document
+    folder = Path(googleapiclient.__file__).parent / "discovery_cache" / "documents"
+    compute, os_login = (
+        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("compute.v1.json", "oslogin.v1.json")
+    )
+    assert not compute["schemas"].keys() & os_login["schemas"].keys(), "no name stands for two things"
+    return {
+        "schemas": compute["schemas"] | os_login["schemas"],
+        "parameters": compute["parameters"] | os_login["parameters"],
+        "resources": {"compute": compute, "oslogin": os_login},
+    }

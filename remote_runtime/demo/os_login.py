@@ -1,0 +1,133 @@
+"""OS Login: people's POSIX accounts and SSH keys, which their Google account carries to every machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import time
+import zlib
+from dataclasses import dataclass, field
+
+from .answers import ApiError
+from .values import Json
+
+
+@dataclass
+class SshKey:
+    """``key``: as it was imported. ``expires_usec``: None for one that does not expire."""
+
+    key: str
+    expires_usec: int | None = None
+
+    def is_valid(self, now: float) -> bool:
+        return self.expires_usec is None or self.expires_usec > now * 1e6
+
+
+@dataclass(frozen=True)
+class PosixAccount:
+    username: str
+    project: str
+    primary: bool = True
+
+
+@dataclass
+class Person:
+    """``keys``: by fingerprint. ``may_log_in``: has the role that machines ask for (compute.instances.osLogin)."""
+
+    email: str
+    accounts: list[PosixAccount] = field(default_factory=list)
+    keys: dict[str, SshKey] = field(default_factory=dict)
+    may_log_in: bool = True
+
+
+class OsLogin:
+    """Everybody is known, and has neither account nor key at first. Guarded by the cloud's lock."""
+
+    def __init__(self) -> None:
+        self.people: dict[str, Person] = {}
+
+    def person(self, email: str) -> Person:
+        return self.people.setdefault(email, Person(email))
+
+    def provision(self, email: str, project: str) -> None:
+        """An account in ``project``, named after the address, if there is none."""
+        person = self.person(email)
+        if not any(account.project == project for account in person.accounts):
+            username = re.sub(r"[^a-z0-9]", "_", email.lower())[:32]
+            person.accounts.append(PosixAccount(username, project))
+
+    def import_key(self, email: str, key: str, expires_usec: int | None) -> None:
+        """One that is there already is given the new end. Raises ``ApiError`` 400."""
+        if expires_usec is not None and expires_usec <= time.time() * 1e6:
+            raise _invalid("The expiration time must be in the future.")
+        self.person(email).keys[fingerprint(key)] = SshKey(key, expires_usec)
+
+    def key(self, email: str, name: str) -> SshKey:
+        """Raises ``ApiError`` 404."""
+        found = self.person(email).keys.get(name)
+        if found is None:
+            raise RpcError(404, "NOT_FOUND", "The SSH key was not found.")
+        return found
+
+
+class RpcError(ApiError):
+    """In the shape of Google's newer APIs."""
+
+    def as_json(self) -> Json:
+        return {"error": {"code": self.status, "message": self.message, "status": self.reason}}
+
+
+def fingerprint(key: str) -> str:
+    """Raises ``ApiError`` 400 for what is no public key."""
+    fields = key.split()
+    try:
+        blob = base64.b64decode(fields[1], validate=True)
+    except (IndexError, ValueError):
+        raise _invalid("Invalid SSH public key.") from None
+    if blob[4 : 4 + len(fields[0])] != fields[0].encode():
+        raise _invalid("Invalid SSH public key.")
+    return hashlib.sha256(blob).hexdigest()
+
+
+def profile_as_json(person: Person, project: str) -> Json:
+    """The accounts of ``project``, or of all projects where that is empty."""
+    answer: Json = {"name": _number(person.email)}
+    accounts = [_account_as_json(person, each) for each in person.accounts if project in ("", each.project)]
+    keys = {name: key_as_json(person, name) for name in person.keys}
+    answer |= {"posixAccounts": accounts} if accounts else {}
+    answer |= {"sshPublicKeys": keys} if keys else {}
+    return answer
+
+
+def key_as_json(person: Person, name: str) -> Json:
+    key = person.keys[name]
+    answer: Json = {
+        "key": key.key,
+        "fingerprint": name,
+        "name": f"users/{person.email}/sshPublicKeys/{name}",
+    }
+    return answer | ({} if key.expires_usec is None else {"expirationTimeUsec": str(key.expires_usec)})
+
+
+def _account_as_json(person: Person, account: PosixAccount) -> Json:
+    uid = str(1_000_000_000 + zlib.crc32(f"{person.email}{account.username}".encode()))
+    return {
+        "primary": account.primary,
+        "username": account.username,
+        "uid": uid,
+        "gid": uid,
+        "homeDirectory": f"/home/{account.username}",
+        "shell": "/bin/bash",
+        "operatingSystemType": "LINUX",
+        "accountId": account.project,
+        "name": f"users/{person.email}/projects/{account.project}",
+    }
+
+
+def _number(email: str) -> str:
+    return str(10**20 + zlib.crc32(email.encode()))
+
+
+def _invalid(message: str) -> RpcError:
+    return RpcError(400, "INVALID_ARGUMENT", message)

@@ -1,0 +1,94 @@
+"""OS Login's REST v1 methods, as far as remote-runtime and gcloud use them. Paths start at ``v1/users/``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from .cloud import Cloud
+from .os_login import RpcError, fingerprint, key_as_json, profile_as_json
+from .values import Json
+
+
+@dataclass(frozen=True)
+class Request:
+    email: str
+    key: str
+    query: Mapping[str, str]
+    body: Json
+
+
+Answer = Callable[[Cloud, Request], Json]
+
+
+@dataclass(frozen=True)
+class Method:
+    """``id`` is that of the discovery document."""
+
+    id: str
+    http_method: str
+    pattern: str
+    answer: Answer
+
+
+def answer(cloud: Cloud, http_method: str, path: str, query: Mapping[str, str], body: Json | None) -> tuple[str, Json]:
+    """The method's id and its answer. Raises ``ApiError``."""
+    for method in METHODS:
+        match = re.fullmatch(method.pattern, path)
+        if match and method.http_method == http_method:
+            names = match.groupdict()
+            request = Request(names["email"], names.get("key", ""), query, body or {})
+            with cloud.changed:
+                answered = method.answer(cloud, request)
+                cloud.changed.notify_all()
+            return method.id, answered
+    raise RpcError(404, "NOT_FOUND", "Method not found.")
+
+
+def _get_login_profile(cloud: Cloud, request: Request) -> Json:
+    return profile_as_json(cloud.os_login.person(request.email), request.query.get("projectId", ""))
+
+
+def _import_ssh_public_key(cloud: Cloud, request: Request) -> Json:
+    project = request.query.get("projectId", "")
+    if project:
+        cloud.os_login.provision(request.email, project)
+    if request.body.get("key"):
+        cloud.os_login.import_key(request.email, request.body["key"], _expiry(request.body))
+    return {"loginProfile": profile_as_json(cloud.os_login.person(request.email), project)}
+
+
+def _get_key(cloud: Cloud, request: Request) -> Json:
+    cloud.os_login.key(request.email, request.key)
+    return key_as_json(cloud.os_login.person(request.email), request.key)
+
+
+def _patch_key(cloud: Cloud, request: Request) -> Json:
+    key = cloud.os_login.key(request.email, request.key)
+    if request.query.get("updateMask") != "expirationTimeUsec" or fingerprint(key.key) != request.key:
+        raise RpcError(400, "INVALID_ARGUMENT", "Only the expiration time can be updated.")
+    key.expires_usec = _expiry(request.body)
+    return key_as_json(cloud.os_login.person(request.email), request.key)
+
+
+def _delete_key(cloud: Cloud, request: Request) -> Json:
+    cloud.os_login.key(request.email, request.key)
+    del cloud.os_login.person(request.email).keys[request.key]
+    return {}
+
+
+def _expiry(body: Json) -> int | None:
+    return int(body["expirationTimeUsec"]) if body.get("expirationTimeUsec") else None
+
+
+_USER = r"v1/users/(?P<email>[^/:]+)"
+_KEY = rf"{_USER}/sshPublicKeys/(?P<key>[^/]+)"
+
+METHODS: tuple[Method, ...] = (
+    Method("oslogin.users.getLoginProfile", "GET", f"{_USER}/loginProfile", _get_login_profile),
+    Method("oslogin.users.importSshPublicKey", "POST", f"{_USER}:importSshPublicKey", _import_ssh_public_key),
+    Method("oslogin.users.sshPublicKeys.get", "GET", _KEY, _get_key),
+    Method("oslogin.users.sshPublicKeys.patch", "PATCH", _KEY, _patch_key),
+    Method("oslogin.users.sshPublicKeys.delete", "DELETE", _KEY, _delete_key),
+)
