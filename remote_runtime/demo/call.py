@@ -51,7 +51,10 @@ def page(call: Call, kind: str, resources: Sequence[Json]) -> Json:
 
 
 def metadata_in(body: Json | None) -> tuple[dict[str, str], str]:
-    """The items and the fingerprint of a request that writes metadata. Raises ``ApiError`` 400."""
+    """The items and the fingerprint of a request that writes metadata. Raises ``ApiError`` 400.
+
+    gcloud writes the fingerprint in the alphabet for URLs, whatever alphabet it was read in.
+    """
     items = (body or {}).get("items", [])
     metadata = {item["key"]: item.get("value", "") for item in items}
     if len(metadata) != len(items):
@@ -61,7 +64,7 @@ def metadata_in(body: Json | None) -> tuple[dict[str, str], str]:
             raise invalid(f"Invalid value for field 'metadata.items[0].key': '{key}'.")
         if len(value.encode()) > VALUE_LIMIT_BYTES:
             raise invalid(f"Value for field 'metadata.items[0].value' is too large: maximum size {VALUE_LIMIT_BYTES}.")
-    return metadata, (body or {}).get("fingerprint", "")
+    return metadata, (body or {}).get("fingerprint", "").replace("-", "+").replace("_", "/")
 
 
 def zones_of(cloud: Cloud, project: str) -> list[str]:

@@ -87,8 +87,8 @@ def test_the_real_gcloud_lists_starts_and_reads_guest_attributes(emulator: Compu
 
 def test_the_real_gcloud_sees_firewalls_regions_and_a_preemption(emulator: ComputeEmulator, gcloud: Gcloud) -> None:
     where = f"--zone={ZONE}"
-    effective = gcloud("compute", "instances", "network-interfaces", "get-effective-firewalls", "demo-vm", where)
-    assert "default-allow-ssh" in effective
+    command = ("compute", "instances", "network-interfaces", "get-effective-firewalls", "demo-vm", where)
+    assert "default-allow-ssh" in gcloud(*command, "--format=json")
     assert "default-allow-ssh" in gcloud("compute", "firewall-rules", "list")
     assert "us-east1" in gcloud("compute", "regions", "list")
     emulator.cloud.preempt("spot-vm")

@@ -162,7 +162,7 @@ def _scalar_complaints(schema: Json, value: object, where: str) -> Iterator[str]
             yield f"{where} is not an {form}: {value!r}"
     elif form == "byte":
         try:
-            base64.b64decode(str(value), validate=True)
+            base64.b64decode(str(value).replace("-", "+").replace("_", "/"), validate=True)
         except ValueError:
             yield f"{where} is not base64: {value!r}"
 
