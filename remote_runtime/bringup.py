@@ -5,24 +5,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from . import health, jupyter
+from . import health, jupyter, revisit
 from .errors import CloudError, HealthError, RemoteRuntimeError, SshError
-from .figures import Traffic
+from .held import Held as Held
+from .held import door as door
 from .machines import Machines, Session
-from .model import Connections, ExtraForward, Forward, Health, Instance, Profile, Secret, Server, named
+from .model import ExtraForward, Forward, Health, Instance, Profile, Server, named
 from .protocols import Ask
 from .tunnel import ports
 from .tunnel.front import Front
-from .tunnel.pulse import Pulse
 from .undo import Undo
 from .waits import Deadline
-from .ways import OpenWay, leads_to_sockets, open_way
+from .ways import leads_to_sockets, open_way
 
+log = logging.getLogger(__name__)
 UNDO_S = 120.0
 SOCKET_S = 10.0
 
@@ -35,70 +37,13 @@ class Telling(Protocol):
     def note(self, text: str) -> None: ...
 
 
-@dataclass
-class Held:
-    """The live things of one runtime. They survive repairs, each until it is found dead. ``sockets``: as far as is
-    known, the machine's SSH server leads to unix sockets."""
-
-    front: Front | None = None
-    extras: list[Front] = field(default_factory=list)
-    instance: Instance | None = None
-    session: Session | None = None
-    pulse: Pulse | None = None
-    way: OpenWay | None = None
-    server: Server | None = None
-    sockets: bool = True
-
-    def let_go(self) -> None:
-        """Drop the link; ports stay bound and hold new connections."""
-        for front in self.fronts():
-            front.hold()
-        if self.pulse is not None:
-            self.pulse.stop()
-        way, session, self.way, self.session = self.way, self.session, None, None
-        for thing in (way, session):
-            if thing is not None:
-                thing.close()
-
-    def close(self) -> None:
-        self.let_go()
-        for front in self.fronts():
-            front.close()
-        self.front, self.extras = None, []
-
-    def is_entered(self) -> bool:
-        return self.session is not None and not self.session.closed
-
-    def door(self, profile: Profile) -> health.Door:
-        """Where the page will knock. Raises ``ValueError`` before there is a server to lead to."""
-        if self.front is None or self.server is None:
-            raise ValueError("the path is checked last")
-        return door(self.front.port, self.server.token, profile, self.front)
-
-    def connections(self) -> Connections:
-        return self.front.visitors.counted() if self.front else Connections()
-
-    def expect(self, port: int) -> None:
-        """A connection of ours comes from this port, which is no visitor's."""
-        if self.front is not None:
-            self.front.visitors.expect(port)
-
-    def traffic(self) -> Traffic:
-        return self.front.visitors.traffic() if self.front else Traffic()
-
-    def listens(self) -> bool:
-        return all(front.alive for front in self.fronts())
-
-    def fronts(self) -> list[Front]:
-        return [*self.extras, *([self.front] if self.front else [])]
-
-
 @dataclass(frozen=True)
 class Story:
     """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
     instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
-    too. ``explains``: whether the cloud is asked why a machine cannot be entered, which takes seconds."""
+    too. ``known``: the instance as it was entered last. ``explains``: whether the cloud is asked why a machine cannot
+    be entered, which takes seconds."""
 
     profile: Profile
     client_id: str
@@ -109,6 +54,7 @@ class Story:
     remembered_port: int | None = None
     owed: Instance | None = None
     owed_server: bool = False
+    known: Instance | None = None
     explains: bool = True
 
 
@@ -124,11 +70,15 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             stack.callback(undo.run)
             _take_on_debts(story, undo)
             bind(story, held, undo)
-            find(story, held, undo, deadline, start=start)
-            enter(story, held, deadline)
-            serve(story, held, undo, deadline)
-            lead(story, held, deadline)
-            seen = _check(story, held, deadline)
+            _enter_where_it_was(story, held, deadline)
+            while True:
+                find(story, held, undo, deadline, start=start)
+                enter(story, held, deadline)
+                serve(story, held, undo, deadline)
+                lead(story, held, deadline)
+                seen = _check(story, held, deadline)
+                if not follow(story, held):
+                    break
             stack.pop_all()
             return seen
     except RemoteRuntimeError as error:
@@ -172,12 +122,60 @@ def bind(story: Story, held: Held, undo: Undo) -> None:
     story.record(local_port=held.front.port)
 
 
+def _enter_where_it_was(story: Story, held: Held, deadline: Deadline) -> None:
+    """The last known machine, if it is still there. The look-up that tells whether the profile still means it takes a
+    second or two, and goes on meanwhile."""
+    profile, machines, known = story.profile, story.machines, story.known
+    if held.instance is not None or held.is_entered() or known is None:
+        return
+    if not revisit.is_known(profile, known, machines):
+        return
+    story.tell.step(f"Connecting to {known.name} where it was last")
+
+    def find_it(within: Deadline) -> Instance:
+        # What has to be started is started by those who wait for it.
+        return machines.find(
+            profile, start=False, in_background=True, tell=_silently, deadline=within, started=lambda instance: None
+        )
+
+    held.look_up = revisit.LookUp(find_it, profile.timeouts.instance_s)
+    session = revisit.enter(machines, profile, known, tell=story.tell, deadline=deadline)
+    if session is None:
+        return
+    held.enter(session, profile.ssh.keepalive_s)
+    held.instance = replace(known, status="RUNNING", started_from=None)
+    story.record(instance=held.instance)
+
+
+def _silently(text: str) -> None:
+    log.info("in the background: %s", text)
+
+
+def follow(story: Story, held: Held) -> bool:
+    """Goes by what the look-up says, if it has an answer: whether the link was dropped, because another instance is
+    meant now."""
+    now = held.news()
+    if now is None or held.instance is None:
+        return False
+    is_another = now.id != held.instance.id
+    held.instance = now
+    story.record(instance=now)
+    if is_another:
+        story.tell.note(f"{now.name} is another instance now (id {now.id})")
+        held.let_go()
+    return is_another
+
+
 def find(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: bool) -> None:
     """The machine, running. Raises as ``Machines.find``."""
     if held.instance is not None or held.is_entered():
         return
     profile, machines = story.profile, story.machines
     story.tell.step("Finding the machine")
+    if held.look_up is not None and (found := _looked_up(held, deadline)):
+        held.instance = found
+        story.record(instance=found)
+        return
     if not machines.is_there(profile):
         undo.add("", lambda: machines.release(profile, held.instance, Deadline(UNDO_S)))
 
@@ -193,6 +191,21 @@ def find(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: boo
     story.record(instance=found)
 
 
+def _looked_up(held: Held, deadline: Deadline) -> Instance | None:
+    """What the look-up under way finds; None when it has to be done anew, for example because the machine is to be
+    started."""
+    look_up, held.look_up = held.look_up, None
+    if look_up is None:
+        return None
+    try:
+        return look_up.wait(deadline)
+    except CloudError as error:
+        log.info("the first look-up: %s: %s", error.code, error)
+        return None
+    finally:
+        look_up.close()
+
+
 def enter(story: Story, held: Held, deadline: Deadline) -> None:
     """The connection to the machine that was found. Raises as ``Machines.connect``, with the cause if it is known."""
     if held.is_entered():
@@ -203,12 +216,12 @@ def enter(story: Story, held: Held, deadline: Deadline) -> None:
     within = deadline.shorter(story.profile.timeouts.ssh_s)
     profile, machines, tell = story.profile, story.machines, story.tell
     try:
-        held.session = machines.connect(profile, held.instance, ask=story.ask, tell=tell, deadline=within)
+        session = machines.connect(profile, held.instance, ask=story.ask, tell=tell, deadline=within)
     except SshError as error:
         if not story.explains:
             raise
         raise machines.explain(profile, held.instance, error, tell=tell, deadline=deadline) from error
-    held.pulse = Pulse(held.session, story.profile.ssh.keepalive_s)
+    held.enter(session, profile.ssh.keepalive_s)
 
 
 def serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
@@ -273,11 +286,6 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
 def _check(story: Story, held: Held, deadline: Deadline) -> Health:
     story.tell.step("Checking the path as Colab will use it")
     return health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
-
-
-def door(port: int, token: Secret, profile: Profile, front: Front | None) -> health.Door:
-    """``front``: the port's, where it is held here, so that it does not count its own keeper as a visitor."""
-    return health.Door(port, token, profile.colab.origins, front.visitors.ourselves if front else None)
 
 
 def _forwards(front: Front, server: Server, extras: tuple[ExtraForward, ...]) -> tuple[Forward, ...]:

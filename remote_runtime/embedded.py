@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +64,8 @@ class Embedded:
 
     def end(self, deadline: Deadline) -> None:
         """End it, and wait until nothing of it is left. Raises ``CloudError`` or ``DeadlinePassed``."""
+        import urllib.request
+
         pid = 0
         if self._settled(deadline):
             facts = self.facts()

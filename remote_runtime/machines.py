@@ -61,9 +61,11 @@ class Machines:
         tell: Tell,
         deadline: Deadline,
         started: Callable[[Instance], None],
+        in_background: bool = False,
     ) -> Instance:
-        """The profile's machine, running. ``started`` is told before a start is asked for. Raises ``CloudError``,
-        or ``SshError`` for an ssh host whose configuration cannot be used."""
+        """The profile's machine, running. ``started`` is told before a start is asked for. ``in_background``: what
+        others do here goes first. Raises ``CloudError``, or ``SshError`` for an ssh host whose configuration cannot be
+        used."""
         target = profile.target
         if isinstance(target, LocalTarget):
             return Instance("local", "this machine")
@@ -74,7 +76,12 @@ class Machines:
             target = self._demo_target(profile)
         target = replace(target, start=target.start and start)
         found = compute.find(
-            target, tell=tell, deadline=deadline, environ=self._cloud_environ(profile), started=started
+            target,
+            tell=tell,
+            deadline=deadline,
+            environ=self._cloud_environ(profile),
+            started=started,
+            in_background=in_background,
         )
         if isinstance(profile.target, DemoTarget):
             return replace(found, kind="demo", port=self._demo(profile).facts()["ssh_port"])

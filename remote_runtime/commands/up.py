@@ -10,15 +10,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import control, locks, logs, profiles, runtimes
-from ..control import Channel, Message
+from .. import locks, logs, profiles, runtimes
 from ..errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..model import ExtraForward, Profile
 from ..processes import detached
 from ..waits import Deadline
 from .view import View
+
+if TYPE_CHECKING:
+    from ..control import Channel, Message
 
 START_S = 20.0
 BUSY_S = 30.0
@@ -129,6 +131,8 @@ def _join(
     deadline: Deadline,
     stack: ExitStack,
 ) -> Channel:
+    from .. import control  # by now the keeper is starting
+
     limit = deadline.shorter(START_S)
     while True:
         try:

@@ -45,14 +45,21 @@ def find(
     environ: Mapping[str, str],
     started: Callable[[Instance], None],
     host_keys_within_s: float = 60.0,
+    in_background: bool = False,
 ) -> Instance:
     """The running instance that ``target`` describes, with its address and the host keys Google knows.
 
     It is started or resumed when it is not running and ``target.start`` allows it. ``started`` is given the instance,
     with ``started_from``, before that is asked for: from then on ``put_back`` knows what to undo.
     ``host_keys_within_s``: how long to wait for host keys that a machine which just started has not published yet.
+    ``in_background``: nobody waits for it now, so other processes of this computer go first.
     """
-    order = {"do": "find", "target": wire.from_target(target), "host_keys_within_s": host_keys_within_s}
+    order = {
+        "do": "find",
+        "target": wire.from_target(target),
+        "host_keys_within_s": host_keys_within_s,
+        "in_background": in_background,
+    }
     return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=started))
 
 

@@ -19,10 +19,14 @@ from ..model import Instance
 from ..waits import Deadline
 from . import inventory, orders, permissions, settings, wire
 
+BACKGROUND_NICENESS = 10
+
 
 def main() -> None:
     lines = _lines_until_parent_goes()
     order = json.loads(lines.get())
+    if order.get("in_background") and sys.platform != "win32":
+        os.nice(BACKGROUND_NICENESS)
     within_s = float(order["within_s"])
     # The parent's clock started before this process did.
     remaining_s = min(within_s, max(0.0, float(order["until"]) - time.time()))

@@ -158,6 +158,7 @@ class Keeper:
             if order is not None and order.op == "up":
                 self._up_again(order)
             due = time.monotonic() - glanced_at > GLANCE_EVERY_S or (order is not None and order.op == "look")
+            bringup.follow(self._story(), self._held)
             trouble = self._trouble(look=due)
             if trouble is not None and not self._repair(*trouble):
                 return None
@@ -291,6 +292,7 @@ class Keeper:
             remembered_port=self.remembered_port,
             owed=self._owed,
             owed_server=self._owed_server,
+            known=None if self._owed or self._stands else self.record.runtime.instance,
         )
 
     def _ask(self, prompt: str, *, secret: bool, code: str) -> str:

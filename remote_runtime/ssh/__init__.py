@@ -5,7 +5,9 @@ Importing this package is cheap: paramiko (0.1 s) is loaded by what needs it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,10 +50,25 @@ def connect(
 
     Raises ``SshError`` (every code of it), ``Interrupted``.
     """
-    from .connecting import Entry, enter
+    with _without_invoke():
+        from .connecting import Entry, enter
 
     entry = Entry(pins, keys or Keys(), ask, tell, environ, tuple(parse_public(line) for line in wanted))
     return enter(instance, settings, entry, deadline, key_just_added=key_just_added)
+
+
+@contextlib.contextmanager
+def _without_invoke() -> Iterator[None]:
+    """paramiko imports ``invoke`` for ``Match exec`` of ~/.ssh/config, which it is never asked to run here: half of the
+    time that its own import takes."""
+    absent = "invoke" not in sys.modules
+    if absent:
+        sys.modules["invoke"] = None  # type: ignore[assignment]  # documented: such an import fails at once
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules["invoke"]
 
 
 def open_sshtunnel(

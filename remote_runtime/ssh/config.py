@@ -125,6 +125,8 @@ def _ask_paramiko(host: str, environ: Mapping[str, str]) -> dict[str, tuple[str,
         words = line.replace("=", " ").split()
         if words and words[0].lower() == "include":
             raise _unsupported("Include without OpenSSH's client", host)
+        if words and words[0].lower() == "match" and "exec" in words:
+            raise _unsupported("Match exec without OpenSSH's client", host)
     try:
         found = paramiko.SSHConfig.from_text(text).lookup(host)
     except (paramiko.SSHException, ValueError, KeyError, ImportError) as error:

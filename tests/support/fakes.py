@@ -129,6 +129,8 @@ class Cloud:
         self.may_connect = threading.Event()
         self.may_connect.set()
         self.boxes: list[Box] = []
+        self.state: Any = None
+        self.found = VM
         self._journal = journal
 
     def find(
@@ -139,10 +141,11 @@ class Cloud:
         tell: Tell,
         deadline: Deadline,
         started: Callable[[Instance], None],
+        in_background: bool = False,
     ) -> Instance:
-        instance = VM
+        instance = self.found
         if self.starts_from is not None and start:
-            instance = Instance(**{**vars(VM), "started_from": self.starts_from})
+            instance = Instance(**{**vars(instance), "started_from": self.starts_from})
             started(instance)
         self._journal.did("find")
         deadline.check()

@@ -1,0 +1,98 @@
+"""The live things of one runtime: what is open, bound and entered."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+from . import health
+from .figures import Traffic
+from .machines import Session
+from .model import Connections, Instance, Profile, Secret, Server
+from .revisit import LookUp
+from .tunnel.front import Front
+from .tunnel.pulse import Pulse
+from .ways import OpenWay
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Held:
+    """The live things of one runtime. They survive repairs, each until it is found dead. ``sockets``: as far as is
+    known, the machine's SSH server leads to unix sockets."""
+
+    front: Front | None = None
+    extras: list[Front] = field(default_factory=list)
+    instance: Instance | None = None
+    session: Session | None = None
+    pulse: Pulse | None = None
+    way: OpenWay | None = None
+    server: Server | None = None
+    sockets: bool = True
+    look_up: LookUp | None = None
+
+    def let_go(self) -> None:
+        """Drop the link; ports stay bound and hold new connections."""
+        look_up, self.look_up = self.look_up, None
+        if look_up is not None:
+            look_up.close()
+        for front in self.fronts():
+            front.hold()
+        if self.pulse is not None:
+            self.pulse.stop()
+        way, session, self.way, self.session = self.way, self.session, None, None
+        for thing in (way, session):
+            if thing is not None:
+                thing.close()
+
+    def close(self) -> None:
+        self.let_go()
+        for front in self.fronts():
+            front.close()
+        self.front, self.extras = None, []
+
+    def news(self) -> Instance | None:
+        """The instance as a look-up saw it that nobody waited for; told once."""
+        if self.look_up is None or self.look_up.answer is None:
+            return None
+        answer, self.look_up = self.look_up.answer, None
+        if isinstance(answer, Instance):
+            return answer
+        log.info("the machine was entered where it was; it was not found anew: %s", answer)
+        return None
+
+    def enter(self, session: Session, keepalive_s: float) -> None:
+        self.session = session
+        self.pulse = Pulse(session, keepalive_s)
+
+    def is_entered(self) -> bool:
+        return self.session is not None and not self.session.closed
+
+    def door(self, profile: Profile) -> health.Door:
+        """Where the page will knock. Raises ``ValueError`` before there is a server to lead to."""
+        if self.front is None or self.server is None:
+            raise ValueError("the path is checked last")
+        return door(self.front.port, self.server.token, profile, self.front)
+
+    def connections(self) -> Connections:
+        return self.front.visitors.counted() if self.front else Connections()
+
+    def expect(self, port: int) -> None:
+        """A connection of ours comes from this port, which is no visitor's."""
+        if self.front is not None:
+            self.front.visitors.expect(port)
+
+    def traffic(self) -> Traffic:
+        return self.front.visitors.traffic() if self.front else Traffic()
+
+    def listens(self) -> bool:
+        return all(front.alive for front in self.fronts())
+
+    def fronts(self) -> list[Front]:
+        return [*self.extras, *([self.front] if self.front else [])]
+
+
+def door(port: int, token: Secret, profile: Profile, front: Front | None) -> health.Door:
+    """``front``: the port's, where it is held here, so that it does not count its own keeper as a visitor."""
+    return health.Door(port, token, profile.colab.origins, front.visitors.ourselves if front else None)

@@ -1,0 +1,79 @@
+"""A machine that was entered before: entered again where it was, while Compute Engine is asked where it is now."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from . import ssh
+from .errors import DeadlinePassed, RemoteRuntimeError, from_code
+from .machines import Machines, Session
+from .model import GceTarget, Instance, Profile
+from .protocols import Tell
+from .waits import Deadline, wait_until
+
+log = logging.getLogger(__name__)
+# Longer than a login over a slow link, shorter than a look-up and a login.
+ENTER_S = 3.0
+END_S = 3.0
+TICK_S = 0.02
+
+
+class LookUp:
+    """``find`` in a thread of its own. Nobody has to wait for it: ``answer`` is None until it has one."""
+
+    def __init__(self, find: Callable[[Deadline], Instance], within_s: float) -> None:
+        self.answer: Instance | Exception | None = None
+        self._deadline = Deadline(within_s)
+        self._thread = threading.Thread(target=self._run, args=(find,), name="look-up", daemon=True)
+        self._thread.start()
+
+    def wait(self, deadline: Deadline) -> Instance:
+        """Raises what ``find`` raised, ``DeadlinePassed``, ``Interrupted``."""
+        wait_until(lambda: self.answer is not None, deadline, every_s=TICK_S, what="finding the machine")
+        if isinstance(self.answer, Instance):
+            return self.answer
+        raise self.answer or DeadlinePassed("finding the machine took too long")
+
+    def close(self) -> None:
+        self._deadline.called_off.set()
+        self._thread.join(END_S)
+
+    def _run(self, find: Callable[[Deadline], Instance]) -> None:
+        try:
+            self.answer = find(self._deadline)
+        except Exception as error:
+            self.answer = error
+            if not isinstance(error, RemoteRuntimeError):
+                log.exception("a bug of ours in the look-up of a machine")
+
+
+def is_known(profile: Profile, known: Instance | None, machines: Machines) -> bool:
+    """Whether ``known`` can be told from every other machine: a Compute Engine instance whose host key is pinned under
+    its id."""
+    return (
+        known is not None
+        and isinstance(profile.target, GceTarget)
+        and known.kind == "gce"
+        and bool(known.address and known.id)
+        and bool(ssh.show_pins(machines.state.pins, known.host_key_name))
+    )
+
+
+def enter(machines: Machines, profile: Profile, known: Instance, *, tell: Tell, deadline: Deadline) -> Session | None:
+    """``known`` entered at its last address; None when it is not there, whatever is there instead.
+
+    Nothing is sent to a machine that shows another host key than the pinned one. Raises ``Interrupted``.
+    """
+    try:
+        return machines.connect(profile, known, ask=_nobody, tell=tell, deadline=deadline.shorter(ENTER_S))
+    except RemoteRuntimeError as error:
+        if error.code == "interrupted":
+            raise
+        log.info("%s is not entered where it was: %s: %s", known.name, error.code, error)
+        return None
+
+
+def _nobody(prompt: str, *, secret: bool, code: str) -> str:
+    raise from_code(code, f"An answer is needed: {prompt}", "it is asked for once the machine is found")

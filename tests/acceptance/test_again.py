@@ -1,0 +1,35 @@
+"""`up` again, of a VM that runs with a healthy server: it is entered where it was, whatever the API takes."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.cloud import cloud_machine
+from tests.support.page import Page
+from tests.support.sshd import running_sshd
+from tests.support.world import World, eventually
+
+
+def test_up_again_does_not_wait_for_the_api_and_never_talks_to_a_stranger_at_the_old_address(world: World) -> None:
+    with cloud_machine(world, status="RUNNING") as vm, running_sshd(world.home / "stranger") as stranger:
+        url = world.up("vm")
+        world.run("down", "vm", "--keep-server")
+        asked = len(vm.emulator.exchanges)
+        vm.emulator.latency_s = 60
+
+        assert world.up("vm") == url
+
+        assert len(vm.emulator.exchanges) == asked, "it was not waited for"
+        page = Page(url)
+        assert page.run(page.start_kernel(), "print(6*7)") == "42"
+        vm.emulator.latency_s = 0
+        world.run("down", "vm", "--keep-server", "--force")
+
+        path = world.state / "vm.json"
+        document = json.loads(path.read_text())
+        document["runtime"]["instance"]["port"] = stranger.port
+        path.write_text(json.dumps(document))
+        assert world.up("vm") == url
+        assert stranger.logins() == 0
+        assert "host-key-changed" in world.log("vm")
+        eventually(lambda: world.file("vm")["instance"]["port"] == vm.sshd.port)
