@@ -12,6 +12,7 @@ import click
 from .. import __version__, render
 from ..errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError
 from . import bridge, doctor, down, look, machine, profiles, up
+from .pages import InOrder, examples
 
 
 def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
@@ -68,12 +69,23 @@ def _keep_traceback() -> str:
     return str(path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=InOrder,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "up demo               # try it: no account, no cloud",
+        "profiles new          # a profile for a machine of yours",
+        "up my-vm              # its URL for Colab",
+        "doctor my-vm          # when something fails",
+        "down my-vm            # take it away again",
+    ),
+)
 @click.version_option(__version__, message="remote-runtime %(version)s")
 def cli() -> None:
     """Google Colab on your own machine: a Compute Engine VM, any SSH host, or this computer.
 
-    A profile names the machine; `up` gives the URL that Colab connects to.
+    A profile names the machine; `up` gives the URL that Colab connects to. Answers go to stdout, the story to stderr.
+    `COMMAND --help` says more.
     """
 
 

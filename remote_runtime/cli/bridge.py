@@ -9,11 +9,15 @@ import click
 from .. import render
 from .common import F, common
 from .complete import files
+from .pages import InOrder, examples
 
 
-@click.group()
+@click.group(cls=InOrder)
 def bridge() -> None:
-    """The bridge in an environment's own Jupyter: the local-runtime recipe, and its undo."""
+    """The bridge in the Jupyter of an environment of yours.
+
+    For a server that you start yourself. Runtimes that `up` starts have the bridge already.
+    """
 
 
 def _environment(command: F) -> F:
@@ -23,7 +27,12 @@ def _environment(command: F) -> F:
     return python(common(command))
 
 
-@bridge.command()
+@bridge.command(
+    epilog=examples(
+        "bridge enable",
+        "bridge enable --python ~/venvs/torch/bin/python",
+    )
+)
 @_environment
 def enable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> None:
     """Copy the bridge into the environment and switch it on."""
@@ -47,7 +56,7 @@ def disable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> No
 @_environment
 @click.option("--url", "address", metavar="URL", help="Ask this server instead of those that run here.")
 def bridge_status(python: str | None, address: str | None, quiet: bool, verbose: bool, as_json: bool) -> None:
-    """Whether it is there, and which running servers have it loaded."""
+    """Whether the bridge is there, and which running servers have it."""
     from .. import environments
 
     seen = environments.status(python or environments.default_python(), address)

@@ -15,12 +15,19 @@ from .. import render
 from ..errors import UsageError
 from .common import common, state, terminal
 from .complete import profile_names
+from .pages import examples
 
 if TYPE_CHECKING:
     from ..model import Finding
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "doctor my-vm",
+        "doctor                          # this computer",
+        "doctor my-vm --report out.md    # for an issue",
+    )
+)
 @click.argument("profile", required=False, shell_complete=profile_names)
 @click.option(
     "--report",
@@ -32,10 +39,11 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Write over the report's file if it is there.")
 @common
 def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
-    """Check the whole path from the profile to the browser; say what fails, why, and what to do.
+    """Check the whole path from the profile to the browser.
 
-    A runtime that is up is looked at as it is. Otherwise doctor goes the way of `up` itself and takes it all back; it
-    starts no instance and installs nothing. Without PROFILE it looks at this computer.
+    A line a check says what holds, what fails and why, and the command that mends it. A runtime that is up is looked
+    at as it is. Otherwise doctor goes the way of `up` itself and takes it all back; it starts no instance and installs
+    nothing. Without PROFILE it looks at this computer.
     """
     from ..commands.doctor import doctor as examine
     from ..commands.doctor import exit_code

@@ -12,9 +12,16 @@ from .. import render
 from ..errors import UsageError
 from .common import carry_out, common, name_of, state, terminal, told, worst
 from .complete import runtime_names
+from .pages import examples
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "down my-vm                    # the instance keeps running",
+        "down my-vm --stop-instance    # nothing costs money any more",
+        "down --all",
+    )
+)
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
 @click.option("--all", "everything", is_flag=True, help="All runtimes.")
 @click.option("--keep-server", is_flag=True, help="Leave Jupyter and its kernels running on the machine.")
@@ -35,7 +42,11 @@ def down(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Take runtimes down: the tunnel, Jupyter on the machine, and what the profile's on_down says."""
+    """Take runtimes down: the tunnel, and Jupyter on the machine.
+
+    The instance is left as on_down in the profile says, or as an option here says. With busy kernels you are asked;
+    where nobody can be asked, --force is needed. What is down already stays down.
+    """
     from .. import runtimes
     from ..commands.down import down as take_down
 

@@ -15,16 +15,23 @@ from .. import render
 from ..errors import UsageError
 from .common import common, name_of, state
 from .complete import live_names, logged_names, runtime_names
+from .pages import examples
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "status",
+        "status my-vm --watch",
+        "status my-vm --json",
+    )
+)
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
 @click.option("--watch", is_flag=True, help="Go on, with graphs of the last minutes; q quits.")
 @common
 def status(profile: tuple[str, ...], watch: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
-    """What is up, whether it is healthy, and for how long its machine has been on.
+    """What is up, whether it is healthy, and since when.
 
-    With names: 0 only if all of them are ready.
+    With names, the exit code is 0 only if all of them are ready.
     """
     from ..commands.status import status as look
     from ..render.statuses import statuses
@@ -54,20 +61,28 @@ def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
 @click.argument("profile", shell_complete=live_names)
 @common
 def url(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
-    """The URL of a runtime that is up, again."""
+    """Print the URL of a runtime that is up, again.
+
+    It carries the token: who has it can run anything on the machine.
+    """
     from ..commands.status import url as look
 
     found = look(name_of(profile), state(), os.environ)
     render.document({"name": name_of(profile), "url": found}) if as_json else render.answer(found)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "logs my-vm",
+        "logs my-vm --server -f    # Jupyter's, as it is written",
+    )
+)
 @click.argument("profile", shell_complete=logged_names)
 @click.option("--server", is_flag=True, help="Jupyter's log on the machine instead.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @common
 def logs(profile: str, server: bool, follow: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
-    """What the background process, or Jupyter on the machine, has logged."""
+    """The log of the background process, or Jupyter's on the machine."""
     from ..commands.logs import read
 
     lines = read(name_of(profile), server=server, follow=follow, state=state(), stop=threading.Event())

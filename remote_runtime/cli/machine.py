@@ -12,14 +12,23 @@ from .. import render
 from ..untrusted import clean_line
 from .common import common, state, terminal
 from .complete import profile_names
+from .pages import InOrder, examples
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ssh my-vm",
+        "ssh my-vm -- nvidia-smi",
+    )
+)
 @click.argument("profile", shell_complete=profile_names)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @common
 def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) -> int:
-    """A shell on the machine, or one command (after `--`), with the same keys and host key."""
+    """A shell on the machine, or one command after `--`.
+
+    With the keys and the verified host key that `up` uses. Exits with the command's own code.
+    """
     from ..commands.machine import enter
     from ..commands.together import together
 
@@ -38,9 +47,9 @@ def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_j
         session.close()
 
 
-@click.group(name="host-key")
+@click.group(cls=InOrder, name="host-key")
 def host_key() -> None:
-    """The host keys that are pinned here."""
+    """The host keys of machines that are pinned here."""
 
 
 @host_key.command()
@@ -55,7 +64,10 @@ def show(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
 @click.argument("profile", shell_complete=profile_names)
 @common
 def forget(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
-    """Forget the pins of a profile's machine: it is verified anew at the next connection."""
+    """Forget the pins of a profile's machine.
+
+    Only for a machine that you know was made anew: at the next connection it is verified as if seen for the first time.
+    """
     _pins(profile, quiet, verbose, as_json, forget=True)
 
 

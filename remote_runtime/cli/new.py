@@ -10,9 +10,16 @@ import click
 from .. import render
 from ..errors import Interrupted
 from .common import common, terminal
+from .pages import examples
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "profiles new",
+        "profiles new my-vm --project my-project --instance my-dlvm",
+        "profiles new box --host gpu-box",
+    )
+)
 @click.argument("name", required=False)
 @click.option("--kind", type=click.Choice(["gce", "ssh", "local"]), help="What the machine is.")
 @click.option("--project", metavar="ID", help="The Google Cloud project.")
@@ -35,7 +42,7 @@ def new(
     as_json: bool,
     **given: Any,
 ) -> int:
-    """Make a profile: asks which machine it is for, and looks up what there is.
+    """Make a profile: asks for the machine, and looks up what there is.
 
     Nothing is asked when --instance, --host or `--kind local` says it, without a terminal, and with --json.
     """

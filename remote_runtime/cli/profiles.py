@@ -12,14 +12,15 @@ from ..untrusted import clean, clean_line
 from .common import common, told, worst
 from .complete import profile_names
 from .new import new
+from .pages import InOrder, examples
 
 LONGEST_PATH = 4096
 LONGEST_PROFILE = 1_000_000
 
 
-@click.group()
+@click.group(cls=InOrder)
 def profiles() -> None:
-    """The profiles: what there is, what one says, whether one is right."""
+    """List, show, check and make profiles."""
 
 
 profiles.add_command(new)
@@ -62,12 +63,17 @@ def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> Non
         render.answer(f"# {path}\n{clean(as_yaml(loaded).rstrip(), LONGEST_PROFILE)}")
 
 
-@profiles.command()
+@profiles.command(
+    epilog=examples(
+        "profiles check my-vm ./other.yaml",
+        "profiles check --schema > schema.json    # for an editor",
+    )
+)
 @click.argument("profile", nargs=-1, shell_complete=profile_names)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of profiles.")
 @common
 def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
-    """Whether profiles can be used; every mistake with file, line and key."""
+    """Whether profiles can be used; every mistake with its line."""
     import json
 
     from ..profiles import load

@@ -16,6 +16,7 @@ from .. import render
 from ..errors import RemoteRuntimeError, UsageError
 from .common import carry_out, common, state, terminal, told, worst
 from .complete import profile_names
+from .pages import examples
 
 
 class Seconds(click.FloatRange):
@@ -26,9 +27,15 @@ class Seconds(click.FloatRange):
         return converted
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "up my-vm",
+        "up my-vm --port-forward 6006:6006    # TensorBoard too",
+        "up vm-a vm-b                         # both at once",
+    )
+)
 @click.argument("profile", nargs=-1, required=True, shell_complete=profile_names)
-@click.option("--port", type=click.IntRange(1, 65535), help="Local port; overrides the profile.")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Local port; overrides the profile.")
 @click.option(
     "--port-forward", "extra", multiple=True, metavar="L:R", help="Extra forward L:REMOTE or L:/SOCKET; repeatable."
 )
@@ -45,7 +52,12 @@ def up(
     verbose: bool,
     as_json: bool,
 ) -> int:
-    """Bring runtimes up; print the URL."""
+    """Bring runtimes up and print the URL for Colab.
+
+    PROFILE is a name that `profiles list` shows, or the path of a YAML file. The machine is found, started if the
+    profile says so, and entered; Jupyter is started there, and a local port leads to it. A background process keeps
+    the tunnel. For what is up already the URL is the same. Ctrl-C undoes what was begun.
+    """
     from .. import profiles
     from ..commands.up import Options
     from ..commands.up import up as bring_up
