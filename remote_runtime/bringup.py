@@ -74,7 +74,7 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             while True:
                 find(story, held, undo, deadline, start=start)
                 enter(story, held, deadline)
-                serve(story, held, undo, deadline)
+                serve(story, held, undo, deadline, person=start)
                 lead(story, held, deadline)
                 seen = _check(story, held, deadline)
                 if not follow(story, held):
@@ -224,14 +224,16 @@ def enter(story: Story, held: Held, deadline: Deadline) -> None:
     held.enter(session, profile.ssh.keepalive_s)
 
 
-def serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
+def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True) -> None:
     """Jupyter on the machine. Raises as ``jupyter.ensure``."""
     session, profile = held.session, story.profile
     if session is None:
         raise ValueError("there is no session to serve from")
     story.tell.step("Starting Jupyter")
     sockets = held.sockets and leads_to_sockets(profile)
-    wanted = jupyter.Wanted(profile.name, story.client_id, profile.jupyter, profile.colab.origins, sockets)
+    wanted = jupyter.Wanted(
+        profile.name, story.client_id, profile.jupyter, profile.colab.origins, sockets, profile.idle
+    )
 
     def stop() -> None:
         jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4))
@@ -241,14 +243,16 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
         undo.settle()
         undo.add("stopping Jupyter", stop)
     within = deadline.shorter(profile.timeouts.jupyter_s)
-    server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=within)
+    server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=within, person=person)
     if server.started_by_us and not story.owed_server:
         undo.add("stopping Jupyter", stop)
     if server.started_by_us and server.socket and not _leads_to(session, server.socket):
         held.sockets = False
         story.tell("Starting Jupyter on a port: the SSH server does not lead to unix sockets")
         jupyter.stop(session.run, wanted, deadline=within)
-        server = jupyter.ensure(session.run, replace(wanted, socket=False), tell=story.tell, deadline=within)
+        server = jupyter.ensure(
+            session.run, replace(wanted, socket=False), tell=story.tell, deadline=within, person=person
+        )
     for note in server.notes:
         story.tell.note(note)
     held.server = server

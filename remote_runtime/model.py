@@ -191,6 +191,20 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class IdleGuard:
+    """What watches on the machine for idleness. ``how`` it does what ``idle.do`` says: ``here`` (it ends the server),
+    ``service-account``, ``power-off`` or ``none``, with the ``why``. ``verb``: what becomes of the machine, ``stop`` or
+    ``suspend``. ``reboot``: what starts it again then, ``cron``, ``systemd`` or empty."""
+
+    after_s: float
+    do: str
+    how: str
+    verb: str = ""
+    why: str = ""
+    reboot: str = ""
+
+
+@dataclass(frozen=True)
 class Server:
     """A Jupyter server of ours on the machine, listening there on 127.0.0.1:``port`` or the unix socket ``socket``.
 
@@ -210,6 +224,7 @@ class Server:
     notes: tuple[str, ...] = ()
     gpus: tuple[Gpu, ...] = ()
     socket: str | None = None
+    idle: IdleGuard | None = None
 
     @property
     def at(self) -> tuple[str, int]:
@@ -261,6 +276,7 @@ class Runtime:
     ``profile_text``: the profile as it was used, YAML; `down` needs no other. ``client_id``: what keys our folder on
     the machine, next to the name. ``last_error``: an error's ``as_dict()``.
     ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
+    ``idle_s``: for how long nothing was used, as the watchdog on the machine saw it last.
     """
 
     name: str
@@ -284,6 +300,7 @@ class Runtime:
     traffic: Traffic = field(default_factory=Traffic)
     connections: Connections = Connections()
     page_requests: int | None = None
+    idle_s: float | None = None
     last_error: Mapping[str, str] | None = None
     unfinished: bool = True
     tool_version: str = ""

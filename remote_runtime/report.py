@@ -39,6 +39,7 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
             "busy_kernels": runtime.busy_kernels,
             "python": server.python,
             "interpreter": server.interpreter,
+            "idle": server.idle and {**asdict(server.idle), "idle_s": runtime.idle_s},
             "gpus": [asdict(gpu) for gpu in server.gpus],
         },
         "forwards": [{"local": forward.local, "remote": forward.remote} for forward in runtime.forwards],

@@ -16,7 +16,7 @@ from typing import Any
 from . import locks
 from .errors import LocalError
 from .figures import GpuLoad, Load, Traffic
-from .model import Connections, Forward, Gpu, Instance, Runtime, Secret, Server
+from .model import Connections, Forward, Gpu, IdleGuard, Instance, Runtime, Secret, Server
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
@@ -183,7 +183,8 @@ def _from_document(document: dict[str, Any]) -> Runtime:
 
 def _server(document: dict[str, Any]) -> Server:
     gpus = [Gpu(**gpu) for gpu in document.get("gpus", [])]
-    return Server(**_tuples({**document, "token": Secret(document["token"]), "gpus": gpus}))
+    idle = IdleGuard(**document["idle"]) if document.get("idle") else None
+    return Server(**_tuples({**document, "token": Secret(document["token"]), "gpus": gpus, "idle": idle}))
 
 
 def _load(document: dict[str, Any] | None) -> Load | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from typing import Any, Dict, List
@@ -32,6 +33,8 @@ class StatusHandler(RequestHandler):
             "origins": self._origins.listed(),
             "server": {**self._versions, "python": platform.python_version(), "pid": os.getpid()},
             "kernels": await _kernels(self.settings.get("kernel_manager")),
+            "terminals": _terminals(self.settings.get("terminal_manager")),
+            "idle": _idle(),
             "requests": dict(self._census.requests),
             "sockets": self._census.sockets(),
         }
@@ -50,6 +53,30 @@ async def _kernels(manager: Any) -> List[Dict[str, Any]]:
         }
         for model in models
     ]
+
+
+def _terminals(manager: Any) -> List[Dict[str, Any]]:
+    """``clients``: how many WebSockets are open to it; see terminado."""
+    found = dict(getattr(manager, "terminals", None) or {})
+    return [
+        {
+            "name": name,
+            "clients": len(getattr(terminal, "clients", ())),
+            "last_activity": _as_text(getattr(terminal, "last_activity", None)),
+        }
+        for name, terminal in found.items()
+    ]
+
+
+def _idle() -> Any:
+    """What the launcher's watchdog, in the folder above, saw last; None without one."""
+    try:
+        with open(
+            os.path.join(os.path.dirname(os.environ["JUPYTER_RUNTIME_DIR"]), "idle.json"), encoding="utf-8"
+        ) as handle:
+            return json.load(handle)
+    except (KeyError, OSError, ValueError):
+        return None
 
 
 def _as_text(moment: Any) -> Any:

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .processes import MARKER
@@ -18,11 +18,13 @@ _KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "WINDIR", "COMSPEC", 
 
 @dataclass(frozen=True)
 class Account:
-    """``user`` is the current one, but ``home`` is the machine's own."""
+    """``user`` is the current one, but ``home`` is the machine's own. ``surroundings``: more
+    variables, those that lead to the cloud which the machine is in."""
 
     user: str
     home: Path
     machine_id: str
+    surroundings: dict[str, str] = field(default_factory=dict)
 
     def environment(self, asked: Mapping[str, str]) -> dict[str, str]:
         """Of ``asked`` (what the SSH client sends) only the locale and the terminal are taken, as sshd does."""
@@ -36,7 +38,7 @@ class Account:
             own |= {"LOCALAPPDATA": local, "APPDATA": str(self.home / "AppData" / "Roaming")}
         else:
             own["SHELL"] = _shell()
-        return kept | taken | own
+        return kept | taken | self.surroundings | own
 
     def prepare(self) -> None:
         """Makes the home. Login files of the system replace PATH: the profile puts our Python back in front."""

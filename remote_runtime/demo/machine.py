@@ -15,6 +15,7 @@ from . import processes
 from .compute import ComputeEmulator
 from .directory import Directory, write_private
 from .environment import Account, current_user
+from .metadata_server import MetadataServer
 from .sshd import SshServer
 from .values import Delays, Vm
 
@@ -70,6 +71,9 @@ def run(path: Path, ended: threading.Event) -> None:
         undo.callback(processes.end, machine_id)
         vm = Vm(INSTANCE, PROJECT, ZONE, address="127.0.0.1", guest=Computer(account, ssh_server))
         emulator = undo.enter_context(ComputeEmulator([vm], delays=DELAYS, on_shutdown=ended.set))
+        metadata = undo.enter_context(MetadataServer(vm))
+        account.surroundings["GCE_METADATA_HOST"] = metadata.address
+        account.surroundings["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
         description = directory.path / "machine.json"
         write_private(description, json.dumps(_describe(emulator, ssh_server, account, key_file), indent=2).encode())
         while description.exists() and not ended.wait(EVERY_S):

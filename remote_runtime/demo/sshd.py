@@ -155,7 +155,8 @@ class SshServer:
         if session.term_type is not None:
             asked["TERM"] = session.term_type
         account = self._account
-        program = Program(account.argv(session.command), account.environment(asked), account.home)
+        environment = {**account.environment(asked), "SSH_CONNECTION": _ends_of(session)}
+        program = Program(account.argv(session.command), environment, account.home)
         task = asyncio.ensure_future(commands.serve(session, program))
         self._sessions.add(task)
         task.add_done_callback(self._sessions.discard)
@@ -165,6 +166,12 @@ class SshServer:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _ends_of(session: asyncssh.SSHServerProcess[bytes]) -> str:
+    """As sshd tells it, see ssh(1): the client's address and port, then ours."""
+    ends = (*session.get_extra_info("peername")[:2], *session.get_extra_info("sockname")[:2])
+    return " ".join(str(part) for part in ends)
 
 
 def _reset(accepted: socket.socket) -> None:

@@ -30,6 +30,11 @@ MACHINE = {
         "The server's configuration switches the extension off, or it failed while loading.",
         "`remote-runtime logs PROFILE --server` shows why it was not loaded.",
     ),
+    "stopped-when-idle": Entry(
+        "Jupyter was ended on the machine because nobody used it",
+        "The profile's `idle` says so, and nothing was used for that long.",
+        "`remote-runtime up PROFILE` starts it again.",
+    ),
     "jupyter-did-not-stop": Entry(
         "processes of the Jupyter server could not be ended",
         "A kernel waits in the kernel of the operating system, for a disk or a GPU.",

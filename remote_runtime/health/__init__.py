@@ -65,11 +65,13 @@ def glance(door: Door, deadline: Deadline) -> Health:
 
 @dataclass(frozen=True)
 class Use:
-    """What the bridge counts. ``page_requests``: requests of the door's origins since the server started."""
+    """What the bridge counts. ``page_requests``: requests of the door's origins since the server started; ``idle_s``:
+    for how long nothing was used, None where no watchdog looks."""
 
     kernels: int
     busy: int
     page_requests: int
+    idle_s: float | None = None
 
 
 def use(door: Door, deadline: Deadline) -> Use:
@@ -80,7 +82,9 @@ def use(door: Door, deadline: Deadline) -> Use:
     try:
         counts = [found["requests"].get(origin, 0) for origin in door.origins]
         busy = sum(kernel["state"] == "busy" for kernel in found["kernels"])
-        return Use(len(found["kernels"]), busy, sum(int(count) for count in counts))
+        idle_s = (found.get("idle") or {}).get("idle_s")
+        idle_s = None if idle_s is None else float(idle_s)
+        return Use(len(found["kernels"]), busy, sum(int(count) for count in counts), idle_s)
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise HealthError(
             "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"

@@ -8,16 +8,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ..endings import Idle
 from ..errors import MachineError
 from ..model import Gpu, JupyterSettings, Secret, Server
 from ..protocols import Run, Tell
 from ..untrusted import clean, clean_line
 from ..waits import Deadline
 from .exchange import ask, invalid
+from .idleness import guard_from, wish_of, words
 
 BRIDGE_PACKAGE = "remote_runtime_bridge"
 LOG_LIMIT = 131_072
@@ -27,13 +29,15 @@ MOST_GPUS = 64
 @dataclass(frozen=True)
 class Wanted:
     """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it.
-    ``socket``: it may listen on a unix socket, which no other user of the machine reaches."""
+    ``socket``: it may listen on a unix socket, which no other user of the machine reaches. ``idle``: what the watchdog
+    beside it does when nobody uses it."""
 
     name: str
     client_id: str
     settings: JupyterSettings
     origins: tuple[str, ...]
     socket: bool = False
+    idle: Idle = field(default_factory=Idle)
 
     @property
     def key(self) -> str:
@@ -73,8 +77,13 @@ class LogPart:
     offset: int
 
 
-def ensure(run: Run, wanted: Wanted, *, tell: Tell, deadline: Deadline, bridge: Bridge | None = None) -> Server:
+def ensure(
+    run: Run, wanted: Wanted, *, tell: Tell, deadline: Deadline, bridge: Bridge | None = None, person: bool = True
+) -> Server:
     """The runtime's server on the machine: the one that runs there and proves itself, else a new one.
+
+    ``person``: somebody wants it now. A repair must not start again what the watchdog has ended: it raises
+    ``MachineError`` ``stopped-when-idle``.
 
     Raises ``MachineError``; a start that fails leaves nothing on the machine.
     """
@@ -84,11 +93,15 @@ def ensure(run: Run, wanted: Wanted, *, tell: Tell, deadline: Deadline, bridge: 
         "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
         "packages": list(settings.packages), "origins": list(wanted.origins),
         "socket": wanted.socket and settings.port is None,
+        "person": person, "idle": wish_of(wanted.idle),
         "bridge": {"digest": sent.digest, "version": sent.version, "files": dict(sent.files)},
         "boot": (Path(__file__).parent / "machine" / "boot.py").read_text(encoding="utf-8"),
     }  # fmt: skip
     orders = {"do": "ensure", "key": wanted.key, "wish": wish}
-    server = _server(ask(run, orders, python=settings.python, tell=tell, deadline=deadline))
+    answer = ask(run, orders, python=settings.python, tell=tell, deadline=deadline)
+    server, guard = _server(answer), guard_from(answer.get("idle"), wanted.idle)
+    if guard is not None:
+        server = replace(server, idle=guard, notes=(*server.notes, *words(guard)))
     if server.bridge == sent.version:
         return server
     note = f"the running server has bridge {server.bridge}, this is {sent.version}; it changes with `down` and `up`"
@@ -144,7 +157,8 @@ def our_bridge() -> Bridge:
 
 def _server(answer: Mapping[str, Any]) -> Server:
     """Raises ``MachineError`` ``machine-answer-invalid`` unless every value has the shape our launcher gives it."""
-    texts = {key: str(answer.get(key)) for key, shape in _SHAPES.items() if re.fullmatch(shape, str(answer.get(key)))}
+    said = {key: str(answer.get(key)) for key in _SHAPES}
+    texts: dict[str, Any] = {key: text for key, text in said.items() if re.fullmatch(_SHAPES[key], text)}
     if len(texts) != len(_SHAPES):
         raise invalid("the server is not described as it should be")
     match answer:

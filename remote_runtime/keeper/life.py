@@ -197,6 +197,8 @@ class Keeper:
                 return True
             except RemoteRuntimeError as error:
                 self._failed_again(attempt, error)
+                if self._ended_when_idle(error):
+                    return False
             except Exception as error:
                 log.exception("a bug of ours in a repair; the next attempt may do without it")
                 self.record.update(state="unreachable", why=f"{error!r:.200}")
@@ -213,6 +215,16 @@ class Keeper:
         if not isinstance(error, Interrupted):
             verdict = VERDICTS.get(error.code, "unreachable")
             self.record.update(state=verdict, why=str(error), last_error=error.as_dict())
+
+    def _ended_when_idle(self, error: RemoteRuntimeError) -> bool:
+        """What the machine's watchdog has ended stays so: this life is over, and the next `up` begins another."""
+        idle = self.profile.idle
+        if idle.after_s is None or error.code not in ("stopped-when-idle", "instance-stopped"):
+            return False
+        self._held.close()
+        why = f"{error}; its profile's idle ends it when it is not used"
+        self.record.update(state="down", why=why, last_error=error.as_dict())
+        return True
 
     def _up_again(self, order: Order) -> bool:
         """Another `up` of a runtime that stands, or stood: the same story, of which most still holds."""

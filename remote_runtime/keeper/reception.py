@@ -159,6 +159,7 @@ class Reception:
             traffic=self.traffic(),
             connections=self.connections(),
             page_requests=page_requests,
+            idle_s=use.idle_s,
         )
 
 

@@ -69,6 +69,9 @@ def _what_fits_the_target(values: Mapping[str, Any], given: frozenset[str]) -> F
     target, ssh, on_down = values.get("target"), values.get("ssh"), values.get("on_down")
     if isinstance(target, SshTarget) and ssh and target.port and ssh.port and target.port != ssh.port:
         yield "ssh", f"port {ssh.port} contradicts target.port {target.port}", "give one of them"
+    idle = values.get("idle")
+    if idle and idle.after_s is not None and idle.do != "stop-server" and target and target.kind in ("ssh", "local"):
+        yield "idle", f"do: {idle.do} needs a target of kind gce", "stop-server"
     if on_down and on_down.instance != "keep" and target and target.kind in ("ssh", "local"):
         yield "on_down", f"instance: {on_down.instance} needs a target of kind gce", "keep"
 
@@ -190,7 +193,6 @@ IDLE = Block(
         Key("do", Choice(("stop-server", "stop-instance", "suspend-instance")), "What is done then."),
     ),
     "What to do when nobody uses the runtime.",
-    not_yet={"after": _only("never")},
 )
 TIMEOUTS = Block(
     Timeouts,

@@ -44,7 +44,7 @@ def test_the_schema_accepts_the_ready_profiles(validator: jsonschema.Draft202012
         HEAD | {"ssh": {"host_key": "off"}}, HEAD | {"ssh": {"keepalive": 15}}, HEAD | {"ssh": {"port": 0}},
         HEAD | {"jupyter": {"env": {"A": 1}}}, HEAD | {"jupyter": {"attach": {"port": 1, "token_file": "~/t"}}},
         HEAD | {"forward": {"engine": "slow"}}, HEAD | {"forward": {"local_port": [1, 2, 3]}},
-        HEAD | {"forward": {"extra": ["6006"]}}, HEAD | {"colab": {"origins": []}}, HEAD | {"idle": {"after": "2h"}},
+        HEAD | {"forward": {"extra": ["6006"]}}, HEAD | {"colab": {"origins": []}}, HEAD | {"idle": {"after": "soon"}},
         HEAD | {"on_down": {"instance": "delete"}}, HEAD | {"timeouts": {"ssh": "never"}},
     ],
 )  # fmt: skip

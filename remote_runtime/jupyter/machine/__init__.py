@@ -13,6 +13,10 @@ SOURCES = (
     "environment",
     "gpus",
     "server",
+    "usage",
+    "power",
+    "reboot",
+    "watchdog",
     "start",
     "work",
 )

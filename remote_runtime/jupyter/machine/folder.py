@@ -18,6 +18,7 @@ INFO = "info.json"
 CONFIG = "config.json"
 LOG = "server.log"
 SOCKET = "sock"
+IDLE = "idle.json"
 LOCK = "lock"
 
 

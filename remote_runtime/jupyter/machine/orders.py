@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -18,9 +18,18 @@ class Bridge:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """``do``: ``stop-server``, ``stop-instance`` or ``suspend-instance`` when nothing was used for ``after_s``."""
+
+    after_s: float
+    do: str
+
+
+@dataclass(frozen=True)
 class Wish:
     """The server that should run. ``port``: None lets us choose; ``socket``: it may be a unix socket instead;
-    ``python``: ``auto`` or a path on this machine."""
+    ``python``: ``auto`` or a path on this machine. ``person``: somebody asked for it, it is not a repair. ``program``:
+    what the watchdog is made of."""
 
     python: str
     install: str
@@ -33,6 +42,9 @@ class Wish:
     socket: bool
     bridge: Bridge
     boot: str
+    person: bool = True
+    idle: Rule | None = None
+    program: dict[str, Any] = field(default_factory=dict)
 
     def digests(self) -> dict[str, str]:
         """A fingerprint for each profile key that a running server cannot take over. ``env`` may hold secrets."""
@@ -52,4 +64,6 @@ class Wish:
 
 def load_wish(orders: dict[str, Any]) -> Wish:
     wish = dict(orders["wish"])
-    return Wish(bridge=Bridge(**wish.pop("bridge")), **wish)
+    idle = wish.pop("idle", None)
+    program = {name: orders.get(name) for name in ("launcher", "sources")}
+    return Wish(bridge=Bridge(**wish.pop("bridge")), idle=Rule(**idle) if idle else None, program=program, **wish)

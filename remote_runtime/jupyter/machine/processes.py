@@ -25,7 +25,7 @@ def birth(pid: int) -> str:
     if pid <= 1:
         return ""
     if LINUX:
-        fields = _stat(pid)
+        fields = stat_of(pid)
         return "" if not fields or fields[0] in "ZX" else _boot_id() + "/" + fields[19]
     if os.name == "nt":
         return _windows_birth(pid)
@@ -106,7 +106,7 @@ def _send_signal(pid: int, sign: int) -> None:
 
 
 def _from_proc(pid: int) -> list[Process]:
-    fields = _stat(pid)
+    fields = stat_of(pid)
     if not fields:
         return []
     try:
@@ -117,7 +117,7 @@ def _from_proc(pid: int) -> list[Process]:
     return [Process(pid, int(fields[1]), int(fields[2]), command)]
 
 
-def _stat(pid: int) -> list[str]:
+def stat_of(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the third (state) on; see proc(5). The name before may hold spaces."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from . import gpus, server
+from . import gpus, server, watchdog
 from .answers import Answers, Failure, Hung
 from .folder import (
     LOCK,
@@ -51,17 +51,23 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
     """Answers the server. One that was started in vain, because nobody listens any more, is ended again."""
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
         running = server.find_healthy(directory, answers)
+        if running is None and not wish.person:
+            _refuse_what_was_idle(directory)
+        if wish.person:
+            watchdog.touch(directory)
         if running:
             known = running.info.get("gpus")
             seen = gpus.Seen(known) if known else _noted(directory, gpus.Looking().seen(answers))
             answers.result(_described(running, wish, seen, started=False))
             return
         try:
+            watchdog.end(directory)
             looking = gpus.Looking()
             running = start(directory, wish, answers)
             seen = _noted(directory, looking.seen(answers))
             answers.result(_described(running, wish, seen, started=True))
         except BaseException:
+            watchdog.end(directory)
             server.end(directory)
             remove_server(directory)
             remove_unused(answers)
@@ -74,6 +80,7 @@ def stop(directory: str, answers: Answers) -> dict[str, Any]:
         return {"stopped": "gone"}
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
         answers.say("Stopping Jupyter")
+        watchdog.end(directory)
         lived = server.end(directory)
         remove_server(directory)
     remove_unused(answers)
@@ -110,6 +117,13 @@ def _do(orders: dict[str, Any], answers: Answers) -> None:
         answers.result(log(server_directory(orders["key"]), orders["offset"], orders["limit"]))
 
 
+def _refuse_what_was_idle(directory: str) -> None:
+    """A repair must not start again what was ended on purpose."""
+    why = watchdog.stopped(directory)
+    if why:
+        raise Failure("stopped-when-idle", "Jupyter was ended on the machine, as the profile's idle says", why)
+
+
 def _noted(directory: str, seen: gpus.Seen) -> gpus.Seen:
     """GPUs that were seen once are not looked for again: the next start of Jupyter does."""
     if seen.gpus:
@@ -126,6 +140,7 @@ def _described(running: server.Running, wish: Wish, seen: gpus.Seen, *, started:
         "bridge": running.info["bridge"], "python": running.info["python"],
         "interpreter": running.info["interpreter"], "gpus": seen.gpus,
         "notes": [*running.info.get("notes", []), *([seen.trouble] if seen.trouble else [])],
+        "idle": watchdog.ensure(running.directory, wish.idle, wish.program),
         "needs_restart": [key for key, digest in wish.digests().items() if known.get(key) != digest],
     }  # fmt: skip
 

@@ -1,0 +1,56 @@
+"""The watchdog on the machine, as this side knows it: what it answers, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..endings import Idle
+from ..model import IdleGuard
+from ..untrusted import clean_line
+from .exchange import invalid
+
+HOWS = ("here", "service-account", "power-off", "none")
+SAID = {"stop": "stopped", "suspend": "suspended", "end": "ended"}
+
+
+def guard_from(answer: object, idle: Idle) -> IdleGuard | None:
+    """Raises ``MachineError`` ``machine-answer-invalid``."""
+    match answer:
+        case {"how": str(how), "verb": str(verb), "why": str(why), "reboot": str(reboot)} if idle.after_s is not None:
+            if how in HOWS and verb in SAID and reboot in ("", "cron", "systemd"):
+                return IdleGuard(idle.after_s, idle.do, how, verb, clean_line(why, 300), reboot)
+    if answer:
+        raise invalid("its watchdog is not described as it should be")
+    return None
+
+
+def words(guard: IdleGuard) -> tuple[str, ...]:
+    """What a person should know about the guarantee, and where it ends."""
+    after = f"when nothing was used for {duration(guard.after_s)}"
+    if guard.how == "none":
+        return (f"nothing can be done on the machine {after}: {guard.why}. It goes on, and costs what it costs",)
+    if guard.how == "here":
+        return (f"Jupyter and its kernels are ended {after}",)
+    by = "by its own service account" if guard.how == "service-account" else "by powering off"
+    told = [f"the machine is {SAID[guard.verb]} {after}, {by}"]
+    if guard.do == "suspend-instance" and guard.verb == "stop":
+        told.append(f"it cannot be suspended from inside ({guard.why}): what is in its memory is lost then")
+    if not guard.reboot:
+        told.append(
+            "that ends with a reboot of the machine, until the next `up`: it has neither cron nor a lingering user"
+        )
+    return tuple(told)
+
+
+def duration(seconds: float) -> str:
+    """``2h``, ``90s``: as profiles write it."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds // size:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+def wish_of(idle: Idle) -> Mapping[str, Any] | None:
+    """As the launcher's orders carry it."""
+    return None if idle.after_s is None else {"after_s": idle.after_s, "do": idle.do}

@@ -1,0 +1,97 @@
+"""Starts a command again after a reboot: by cron where it runs, else by systemd for the user, else not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from . import processes
+from .folder import write_private
+
+CRONS = ("cron", "crond", "fcron", "cronie")
+
+
+def hook(key: str, command: list[str]) -> str:
+    """``cron``, ``systemd``, or empty: it will not be started again. Idempotent."""
+    line = " ".join(f"'{part}'" for part in command).replace("%", "\\%")
+    if not all(part.isprintable() and "'" not in part for part in command):
+        return ""
+    has_cron = bool(shutil.which("crontab")) and _runs(*CRONS)
+    if has_cron and _write_crontab([*_others(key), f"@reboot {line} {_mark(key)}"]):
+        return "cron"
+    return "systemd" if _enable_unit(key, command) else ""
+
+
+def unhook(key: str) -> None:
+    """Whatever ``hook`` did, now or earlier."""
+    if shutil.which("crontab"):
+        others = _others(key)
+        if len(others) != len(_crontab()):
+            _write_crontab(others)
+    unit = _unit(key)
+    if os.path.exists(unit):
+        _quietly("systemctl", "--user", "disable", os.path.basename(unit))
+        os.unlink(unit)
+
+
+def _mark(key: str) -> str:
+    return f"# remote-runtime {key}"
+
+
+def _others(key: str) -> list[str]:
+    return [line for line in _crontab() if not line.endswith(_mark(key))]
+
+
+def _crontab() -> list[str]:
+    done = subprocess.run(
+        ["crontab", "-l"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20
+    )
+    return done.stdout.decode("utf-8", "surrogateescape").splitlines() if done.returncode == 0 else []
+
+
+def _write_crontab(lines: list[str]) -> bool:
+    if not lines:
+        return _quietly("crontab", "-r")
+    text = "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
+    done = subprocess.run(
+        ["crontab", "-"], input=text, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20
+    )
+    return done.returncode == 0
+
+
+def _enable_unit(key: str, command: list[str]) -> bool:
+    """A user's units start at the boot only if the user lingers; see loginctl(1)."""
+    if not shutil.which("systemctl") or not _quietly("systemctl", "--user", "is-system-running", "--quiet", ok=(0, 1)):
+        return False
+    if not _quietly("loginctl", "enable-linger"):
+        return False
+    unit = _unit(key)
+    os.makedirs(os.path.dirname(unit), exist_ok=True)
+    quoted = " ".join(
+        '"{}"'.format(part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")) for part in command
+    )
+    write_private(
+        unit,
+        f"[Unit]\nDescription=remote-runtime: watches for idleness ({key})\n"
+        f"[Service]\nExecStart={quoted}\n[Install]\nWantedBy=default.target\n",
+    )
+    return _quietly("systemctl", "--user", "enable", os.path.basename(unit))
+
+
+def _unit(key: str) -> str:
+    return os.path.join(os.path.expanduser("~"), ".config", "systemd", "user", f"remote-runtime-{key}.service")
+
+
+def _runs(*names: str) -> bool:
+    return any(os.path.basename(process.command.split(" ", 1)[0]) in names for process in processes.listing())
+
+
+def _quietly(*command: str, ok: tuple[int, ...] = (0,)) -> bool:
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode in ok

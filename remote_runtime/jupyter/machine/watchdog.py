@@ -1,0 +1,174 @@
+"""The idle watchdog: a process of its own that ends the server, or the machine, when nobody uses it any more.
+
+It outlives the tunnel, our computer and Jupyter, and starts again after a reboot where cron or systemd allow that. In
+the server's folder: ``watchdog.json`` is what it was told, ``idle.json`` what it saw last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from . import power, processes, reboot, server, usage
+from .folder import IDLE, LOG, load_json, write_private
+from .orders import Rule
+
+ORDERS, PROGRAM = "watchdog.json", "watch.py"
+LONGEST_LOOK_S, AGAIN_S, STARTS_WITHIN_S = 30.0, 300.0, 15.0
+# watch.py: makes the launcher's modules in memory, as the launcher does, and runs this one.
+SOURCE = """\
+import json, os, sys
+sys.path[0:1] = []
+here = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(here, "watchdog.json"), encoding="utf-8") as handle:
+    orders = json.load(handle)
+names = {"__name__": "remote_runtime_launcher"}
+exec(orders["launcher"], names)
+sys.exit(names["load"](orders["sources"])["watchdog"].main(here, orders))
+"""
+
+
+def ensure(directory: str, rule: Rule | None, program: dict[str, Any]) -> dict[str, Any]:
+    """A watchdog with this rule, or none. ``program``: ``launcher`` and ``sources`` of the orders.
+
+    Answers ``how`` it will be done, ``why`` not better, and ``reboot``: what starts it again then, or empty.
+    """
+    if rule is None:
+        end(directory)
+        return {}
+    known = load_json(os.path.join(directory, ORDERS))
+    wanted = {"after_s": rule.after_s, "do": rule.do, **program}
+    if all(known.get(name) == value for name, value in wanted.items()) and _lives(known):
+        return dict(known["told"])
+    end(directory)
+    way = power.Way("here", "end") if rule.do == "stop-server" else power.find(rule.do)
+    command = [sys.executable, os.path.join(directory, PROGRAM)]
+    write_private(os.path.join(directory, PROGRAM), SOURCE)
+    hooked = reboot.hook(os.path.basename(directory), command) if rule.do != "stop-server" else ""
+    told = {"how": way.how, "verb": way.verb, "why": way.why, "reboot": hooked}
+    # A server that was started over SSH is on a machine for which sessions count; here they are the user's own.
+    orders = {**wanted, "told": told, "sessions": "SSH_CONNECTION" in os.environ}
+    write_private(os.path.join(directory, ORDERS), json.dumps(orders))
+    with open(os.devnull, "r+b") as null:
+        child = subprocess.Popen(command, cwd="/", stdin=null, stdout=null, stderr=null, **_detached())
+    until = time.monotonic() + STARTS_WITHIN_S
+    while not _lives(load_json(os.path.join(directory, ORDERS))):
+        if child.poll() is not None or time.monotonic() > until:
+            end(directory)
+            return {**told, "how": "none", "why": "the watchdog did not start", "reboot": ""}
+        time.sleep(0.05)
+    return told
+
+
+def touch(directory: str) -> None:
+    """A person came back: that is a use."""
+    with contextlib.suppress(OSError):
+        os.utime(os.path.join(directory, PROGRAM))
+
+
+def end(directory: str) -> None:
+    """End it, and what would start it again."""
+    orders = load_json(os.path.join(directory, ORDERS))
+    if not orders:
+        return
+    reboot.unhook(os.path.basename(directory))
+    if _lives(orders):
+        processes.end({int(orders["pid"]): str(orders["birth"])}, 5.0)
+    for name in (ORDERS, IDLE, PROGRAM):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(directory, name))
+
+
+def stopped(directory: str) -> str:
+    """Why the watchdog has ended the server there; empty if it has not."""
+    return str(load_json(os.path.join(directory, IDLE)).get("stopped") or "")
+
+
+def main(directory: str, orders: dict[str, Any]) -> int:
+    """The watchdog's life."""
+    if _lives(orders):
+        return 0
+    rule = Rule(float(orders["after_s"]), str(orders["do"]))
+    _note_down(directory, os.getpid())
+    looking = usage.Looking(directory, sessions=bool(orders["sessions"]))
+    used_at = not_before = time.monotonic()
+    while load_json(os.path.join(directory, ORDERS)).get("pid") == os.getpid():
+        use = looking.look()
+        now = time.monotonic()
+        ago_s = 0.0 if use.what else min(use.ago_s, _touched_ago_s(directory))
+        used_at = max(used_at, now - ago_s)
+        left_s = rule.after_s - (now - used_at)
+        _save(directory, {"idle_s": round(now - used_at, 1), "use": use.what, "at": time.time()})
+        if left_s <= 0 and now >= not_before:
+            if _act(directory, rule):
+                return 0
+            not_before = time.monotonic() + AGAIN_S
+        time.sleep(max(0.5, min(LONGEST_LOOK_S, rule.after_s / 4)))
+    return 0
+
+
+def _act(directory: str, rule: Rule) -> bool:
+    """Whether the watch is over."""
+    why = f"nothing was used for {_words(rule.after_s)}"
+    if rule.do == "stop-server":
+        _say(directory, f"{why}: ending the server and its kernels")
+        server.end(directory)
+        _save(directory, {"stopped": why, "at": time.time()})
+        return True
+    verb = power.VERBS[rule.do]
+    _say(directory, f"{why}: to {verb} the machine")
+    failed = power.carry_out(rule.do)
+    if failed:
+        _say(directory, f"the machine goes on: {failed}; another try in {_words(AGAIN_S)}")
+    return False
+
+
+def _say(directory: str, words: str) -> None:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+    with contextlib.suppress(OSError), open(os.path.join(directory, LOG), "a", encoding="utf-8") as log:
+        log.write(f"[{stamp} remote-runtime] {words}\n")
+
+
+def _note_down(directory: str, pid: int) -> None:
+    """Who watches: only the one that is named goes on. Without orders there is nothing to watch."""
+    path = os.path.join(directory, ORDERS)
+    orders = load_json(path)
+    if orders:
+        write_private(path, json.dumps({**orders, "pid": pid, "birth": processes.birth(pid)}))
+
+
+def _save(directory: str, state: dict[str, Any]) -> None:
+    """A full disk must not end the watch."""
+    with contextlib.suppress(OSError):
+        write_private(os.path.join(directory, IDLE), json.dumps(state))
+
+
+def _lives(orders: dict[str, Any]) -> bool:
+    pid, born = orders.get("pid"), orders.get("birth")
+    return isinstance(pid, int) and bool(born) and processes.birth(pid) == born
+
+
+def _touched_ago_s(directory: str) -> float:
+    try:
+        return max(0.0, time.time() - os.stat(os.path.join(directory, PROGRAM)).st_mtime)
+    except OSError:
+        return float("inf")
+
+
+def _detached() -> dict[str, Any]:
+    if os.name == "nt":
+        return {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
+    return {"start_new_session": True}
+
+
+def _words(seconds: float) -> str:
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size and seconds % size == 0:
+            count = int(seconds // size)
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds:g} seconds"

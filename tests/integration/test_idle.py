@@ -1,0 +1,280 @@
+"""The idle watchdog: a real process beside a real Jupyter; what counts as use, and what it does when there is none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from websockets.sync.client import connect
+
+from remote_runtime import jupyter
+from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.metadata_server import MetadataServer
+from remote_runtime.demo.values import Vm
+from remote_runtime.endings import Idle
+from remote_runtime.errors import MachineError
+from remote_runtime.jupyter.machine import power
+from remote_runtime.model import COLAB_ORIGIN, JupyterSettings, Server
+from remote_runtime.waits import Deadline
+from tests.support.local_run import LocalMachine, processes_with
+from tests.support.page import Page
+from tests.support.processes import end_processes_of
+from tests.support.sshd import Sshd, running_sshd
+from tests.support.world import eventually
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+AFTER_S = 3.0
+WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), False, Idle(AFTER_S, "stop-server"))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[LocalMachine]:
+    machine = LocalMachine(tmp_path / "home")
+    yield machine
+    jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
+    left = processes_with(str(machine.home))
+    end_processes_of(machine.home)
+    assert left == {}
+
+
+def ensure(machine: LocalMachine, wanted: jupyter.Wanted = WANTED, *, person: bool = True) -> Server:
+    return jupyter.ensure(machine.run, wanted, tell=lambda text: None, deadline=Deadline(60), person=person)
+
+
+def page_of(server: Server) -> Page:
+    return Page(f"http://127.0.0.1:{server.port}/?token={server.token.reveal()}")
+
+
+def ends(server: Server, within_s: float = 30.0) -> None:
+    eventually(lambda: not psutil.pid_exists(server.pid) or None, within_s=within_s, what="the server is ended")
+
+
+def log_of(machine: LocalMachine) -> str:
+    return jupyter.log_tail(machine.run, WANTED, lines=50, deadline=Deadline(20)).text
+
+
+# ── a server ──
+
+
+def test_a_server_that_nobody_uses_is_ended_says_so_and_is_not_started_again_by_a_repair(
+    machine: LocalMachine,
+) -> None:
+    server = ensure(machine)
+    assert server.notes[-1] == "Jupyter and its kernels are ended when nothing was used for 3s"
+    ends(server)
+    assert "nothing was used for 3 seconds: ending the server and its kernels" in log_of(machine)
+    with pytest.raises(MachineError) as refused:
+        ensure(machine, person=False)
+    assert refused.value.code == "stopped-when-idle"
+    assert psutil.pid_exists(ensure(machine).pid), "a person gets a new one"
+
+
+def test_a_busy_kernel_keeps_it_and_its_end_begins_the_wait(machine: LocalMachine) -> None:
+    server = ensure(machine)
+    page = page_of(server)
+    kernel = page.start_kernel()
+    page.run(kernel, f"import time; time.sleep({2.5 * AFTER_S})")
+    assert psutil.pid_exists(server.pid)
+    ends(server)
+
+
+def test_an_open_terminal_keeps_it(machine: LocalMachine) -> None:
+    server = ensure(machine)
+    page = page_of(server)
+    status, terminal = page.ask("POST", "/api/terminals", b"{}")
+    assert status == 200
+    url = f"ws://127.0.0.1:{server.port}/terminals/websocket/{terminal['name']}?token={page.token}"
+    with connect(url, origin=None):
+        time.sleep(2.5 * AFTER_S)  # the time itself is what is tested
+        assert psutil.pid_exists(server.pid)
+    ends(server)
+
+
+def test_a_frozen_jupyter_that_does_nothing_is_ended_too(machine: LocalMachine) -> None:
+    server = ensure(machine)
+    os.kill(server.pid, signal.SIGSTOP)
+    ends(server, within_s=60.0)
+
+
+def test_down_ends_the_watchdog_and_a_rule_that_has_changed_replaces_it(machine: LocalMachine) -> None:
+    never = replace(WANTED, idle=Idle(3600.0, "stop-server"))
+    ensure(machine, never)
+    (first,) = watchdogs(machine)
+    ensure(machine, never)
+    assert watchdogs(machine) == [first], "the same rule keeps it"
+    ensure(machine, replace(WANTED, idle=Idle(7200.0, "stop-server")))
+    (second,) = watchdogs(machine)
+    assert second != first
+    ensure(machine, replace(WANTED, idle=Idle()))
+    assert watchdogs(machine) == []
+    jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
+    assert not machine.folder.exists()
+
+
+def watchdogs(machine: LocalMachine) -> list[int]:
+    return [pid for pid, command in processes_with(str(machine.home)).items() if "watch.py" in command]
+
+
+# ── the machine ──
+
+
+@pytest.fixture
+def cloud(machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComputeEmulator]:
+    """The machine is the instance ``gpu-box`` of an emulated cloud, and may do what its service account may."""
+    vm = Vm("gpu-box", status="RUNNING")
+    with ComputeEmulator([vm]) as emulator, MetadataServer(vm) as metadata:
+        surroundings = {
+            "GCE_METADATA_HOST": metadata.address,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint,
+        }
+        machine.environ.update(surroundings)
+        for name, value in surroundings.items():
+            monkeypatch.setenv(name, value)
+        yield emulator
+
+
+def status_of(cloud: ComputeEmulator) -> str:
+    return str(cloud.cloud.instance("demo", "us-central1-a", "gpu-box").status)
+
+
+@pytest.mark.parametrize(("do", "becomes"), [("stop-instance", "TERMINATED"), ("suspend-instance", "SUSPENDED")])
+def test_an_instance_stops_itself_although_jupyter_died(
+    machine: LocalMachine, cloud: ComputeEmulator, do: str, becomes: str
+) -> None:
+    server = ensure(machine, replace(WANTED, idle=Idle(AFTER_S, do)))  # type: ignore[arg-type]  # one of its words
+    assert "by its own service account" in "\n".join(server.notes)
+    os.kill(server.pid, signal.SIGKILL)
+    eventually(lambda: status_of(cloud) == becomes or None, within_s=30)
+
+
+def test_what_cannot_be_done_is_told_at_up(machine: LocalMachine, cloud: ComputeEmulator) -> None:
+    cloud.forbidden_permissions.add("compute.instances.stop")
+    server = ensure(machine, replace(WANTED, idle=Idle(3600.0, "stop-instance")))
+    assert server.idle is not None
+    assert server.idle.how == "none"
+    told = "nothing can be done on the machine when nothing was used for 1h: the instance's service account lacks"
+    assert told in "\n".join(server.notes)
+
+
+def test_without_the_permission_a_real_instance_is_powered_off(
+    cloud: ComputeEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "product").write_text("Google Compute Engine\n")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "systemctl").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/said\n')
+    (programs / "sudo").write_text('#!/bin/sh\nshift\n[ "$1" = -l ] || exec "$@"\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    cloud.forbidden_permissions.add("compute.instances.suspend")
+    way = power.find("suspend-instance", str(tmp_path / "product"))
+    assert (way.how, way.verb) == ("power-off", "stop")
+    assert power.carry_out("suspend-instance", str(tmp_path / "product")) == ""
+    assert (tmp_path / "said").read_text() == "poweroff\n"
+    assert power.find("suspend-instance", str(tmp_path / "none")).how == "none", "another computer is left alone"
+
+
+def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
+    machine: LocalMachine, cloud: ComputeEmulator, tmp_path: Path
+) -> None:
+    table = tmp_path / "table"
+    table.write_text("5 4 * * * backup --all\n")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    crontab = f'#!/bin/sh\ncase "$1" in -l) cat "{table}" ;; -r) rm "{table}" ;; -) cat > "{table}" ;; esac\n'
+    (programs / "crontab").write_text(crontab)
+    (programs / "crontab").chmod(0o755)
+    machine.environ["PATH"] = f"{programs}:{machine.environ['PATH']}"
+    with subprocess.Popen(["cron", "60"], executable="/bin/sleep", env={}) as daemon:
+        try:
+            server = ensure(machine, replace(WANTED, idle=Idle(3600.0, "stop-instance")))
+            assert server.idle is not None
+            assert server.idle.reboot == "cron"
+            kept, ours = table.read_text().splitlines()
+            assert kept == "5 4 * * * backup --all"
+            command = ours.removeprefix("@reboot ").partition(" #")[0]
+            (watchdog,) = watchdogs(machine)
+            os.kill(watchdog, signal.SIGKILL)
+            again = subprocess.Popen(["/bin/sh", "-c", f"exec {command}"], env=machine.environ)
+            try:
+                eventually(lambda: watchdogs(machine) == [again.pid] or None)
+                assert again.poll() is None
+                jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
+            finally:
+                again.wait(20)
+            assert table.read_text() == "5 4 * * * backup --all\n"
+        finally:
+            daemon.kill()
+
+
+# ── sessions ──
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Sshd]:
+    with running_sshd(tmp_path) as sshd:
+        yield sshd
+
+
+def in_sessions(box: Sshd) -> str:
+    """What the watchdog of the account would see, in words."""
+    code = "from remote_runtime.jupyter.machine import usage; print(usage.in_sessions().what)"
+    environ = {"HOME": str(box.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def ssh_to(box: Sshd, *words: str, terminal: bool = False) -> subprocess.Popen[bytes]:
+    options = [
+        "-F",
+        "none",
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=QUIET",
+    ]
+    command = ["ssh", *options, *(["-tt"] if terminal else []), "-i", str(box.key_path), "-p", str(box.port)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*command, f"{box.user}@127.0.0.1", *words], stdin=pipe, stdout=pipe, stderr=pipe)
+
+
+def test_a_command_that_runs_over_ssh_is_a_use_until_it_ends(box: Sshd) -> None:
+    assert in_sessions(box) == ""
+    with ssh_to(box, "sleep 600") as session:
+        eventually(lambda: in_sessions(box) or None)
+        assert "over SSH" in in_sessions(box)
+        box.cut()
+        end_processes_of(box.home)
+        session.communicate(timeout=20)
+    assert in_sessions(box) == ""
+
+
+def test_a_program_in_a_terminal_is_a_use_and_a_shell_that_waits_is_one_since_it_was_last_typed_in(box: Sshd) -> None:
+    with ssh_to(box, terminal=True) as session:
+        assert session.stdin is not None
+        session.stdin.write(b"sleep 600\n")
+        session.stdin.flush()
+        assert eventually(lambda: in_sessions(box) or None) == "sleep runs in a terminal"
+        session.stdin.write(b"\x03")
+        session.stdin.flush()
+        eventually(lambda: in_sessions(box) == "" or None)
+        session.stdin.write(b"exit\n")
+        session.communicate(timeout=20)
+
+
+def test_what_was_left_behind_by_a_session_that_ended_is_none(box: Sshd) -> None:
+    with ssh_to(box, "setsid sleep 600 >/dev/null 2>&1 </dev/null &") as session:
+        session.communicate(timeout=20)
+    eventually(lambda: processes_with(str(box.home)) or None)
+    eventually(lambda: in_sessions(box) == "" or None)
