@@ -29,7 +29,7 @@ class StateDir:
     path: Path
 
     def of(self, name: str, kind: str) -> Path:
-        """``kind``: json, alive, busy, sock, key, log, port or machine."""
+        """``kind``: json, alive, busy, sock, key, log, port, html or machine."""
         return self.path / f"{name}.{kind}"
 
     @property

@@ -11,7 +11,7 @@ import click
 
 from .. import __version__, render
 from ..errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError
-from . import bridge, doctor, down, look, machine, profiles, up
+from . import bridge, doctor, down, look, machine, opening, profiles, up
 from .pages import InOrder, examples
 
 
@@ -94,6 +94,7 @@ for command in (
     down.down,
     look.status,
     look.url,
+    opening.open_,
     look.logs,
     doctor.doctor,
     machine.ssh,

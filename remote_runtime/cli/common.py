@@ -68,6 +68,15 @@ def name_of(reference: str) -> str:
     return profiles.name_of(reference)
 
 
+def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> None:
+    """On the clipboard. Raises ``LocalError`` ``no-clipboard``."""
+    from .. import desktop
+
+    desktop.copy(text, environ)
+    if not quiet:
+        render.say("The URL is on the clipboard.")
+
+
 def carry_out(
     jobs: Mapping[str, Callable[[], dict[str, Any]]], view: Terminal, called_off: threading.Event
 ) -> tuple[list[dict[str, Any]], dict[str, RemoteRuntimeError]]:

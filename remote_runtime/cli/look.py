@@ -13,7 +13,7 @@ import click
 
 from .. import render
 from ..errors import UsageError
-from .common import common, name_of, state
+from .common import common, copied, name_of, state
 from .complete import live_names, logged_names, runtime_names
 from .pages import examples
 
@@ -59,8 +59,9 @@ def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
 
 @click.command()
 @click.argument("profile", shell_complete=live_names)
+@click.option("--copy", is_flag=True, help="Put it on the clipboard too.")
 @common
-def url(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
     """Print the URL of a runtime that is up, again.
 
     It carries the token: who has it can run anything on the machine.
@@ -68,6 +69,8 @@ def url(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
     from ..commands.status import url as look
 
     found = look(name_of(profile), state(), os.environ)
+    if copy:
+        copied(found, os.environ, quiet=quiet or as_json)
     render.document({"name": name_of(profile), "url": found}) if as_json else render.answer(found)
 
 

@@ -7,14 +7,14 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from .. import render
-from ..errors import RemoteRuntimeError, UsageError
-from .common import carry_out, common, state, terminal, told, worst
+from ..errors import LocalError, RemoteRuntimeError, UsageError
+from .common import carry_out, common, copied, state, terminal, told, worst
 from .complete import profile_names
 from .pages import examples
 
@@ -39,6 +39,8 @@ class Seconds(click.FloatRange):
 @click.option(
     "--port-forward", "extra", multiple=True, metavar="L:R", help="Extra forward L:REMOTE or L:/SOCKET; repeatable."
 )
+@click.option("--open", "show_page", is_flag=True, help="Show Colab's page in the browser then.")
+@click.option("--copy", is_flag=True, help="Put the URL on the clipboard.")
 @click.option("--foreground", is_flag=True, help="Stay; Ctrl-C takes the runtime down.")
 @click.option("--timeout", type=Seconds(min=1), metavar="SECONDS", help="Deadline for the whole command.")
 @common
@@ -46,6 +48,8 @@ def up(
     profile: tuple[str, ...],
     port: int | None,
     extra: tuple[str, ...],
+    show_page: bool,
+    copy: bool,
     foreground: bool,
     timeout: float | None,
     quiet: bool,
@@ -62,8 +66,9 @@ def up(
     from ..commands.up import Options
     from ..commands.up import up as bring_up
 
-    if len(profile) > 1 and (port is not None or foreground):
-        raise UsageError("usage", "--port and --foreground are for one profile at a time")
+    if len(profile) > 1 and (port is not None or foreground or copy):
+        raise UsageError("usage", "--port, --foreground and --copy are for one profile at a time")
+    afterwards = _afterwards(show_page, copy, quiet or as_json)
     options = Options(port, tuple(profiles.extra_forward(text) for text in extra), foreground, timeout)
     several = len(profile) > 1
     view = terminal(quiet, verbose, as_json, several=several)
@@ -71,7 +76,7 @@ def up(
     _hear_the_end()
 
     def show(runtime: Mapping[str, Any]) -> None:
-        _show_up([runtime], several, quiet, as_json, {})
+        _show_up([runtime], several, quiet, as_json, afterwards([runtime]))
 
     jobs = {
         reference: functools.partial(
@@ -88,8 +93,38 @@ def up(
     }
     ready, errors = carry_out(jobs, view, called_off)
     if not foreground:
+        errors |= afterwards(ready)
         _show_up(ready, several, quiet, as_json, errors)
     return worst(errors)
+
+
+def _afterwards(
+    show_page: bool, copy: bool, quiet: bool
+) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, RemoteRuntimeError]]:
+    """What is done with runtimes that are ready; it answers with what failed, by option. Raises ``LocalError`` at once
+    for what cannot be done on this computer."""
+    from .. import desktop
+
+    if show_page:
+        desktop.check_browser(os.environ)
+    if copy:
+        desktop.clipboard(os.environ)
+
+    def carry_out(ready: Sequence[Mapping[str, Any]]) -> dict[str, RemoteRuntimeError]:
+        from ..commands.opening import COLAB
+
+        failed: dict[str, RemoteRuntimeError] = {}
+        for runtime in ready[:1]:
+            try:
+                if copy:
+                    copied(runtime["url"], os.environ, quiet=quiet)
+                if show_page:
+                    desktop.show(COLAB, os.environ)
+            except LocalError as error:
+                failed["afterwards"] = error
+        return failed
+
+    return carry_out
 
 
 def _show_up(

@@ -40,6 +40,16 @@ HERE = {
         "The disk was full while it was written, or a newer remote-runtime wrote it.",
         "`remote-runtime down PROFILE --force` ends its processes here and removes the file.",
     ),
+    "no-browser": Entry(
+        "no page can be shown on this computer",
+        "No desktop runs in this session, as in one over SSH, or there is no browser.",
+        "Open the page on the computer that you sit at, or name a browser in BROWSER.",
+    ),
+    "no-clipboard": Entry(
+        "no text can be put on the clipboard",
+        "No desktop runs in this session, or its program for that is not installed.",
+        "Install wl-clipboard, xclip or xsel, or copy the URL that is printed.",
+    ),
     "profile-not-written": Entry(
         "the new profile's file cannot be written",
         "The configuration folder is read-only, belongs to somebody else, or its disk is full.",

@@ -25,6 +25,11 @@ MACHINE = {
         "An option in `jupyter.args` is wrong, the port on the machine is taken, or an extension fails.",
         "The end of the server's log is in the message; mend what it names.",
     ),
+    "lab-missing": Entry(
+        "the server has no JupyterLab",
+        "JupyterLab is not installed in the environment that the server runs in.",
+        "Install jupyterlab there, or use Colab's page: `remote-runtime open PROFILE`.",
+    ),
     "bridge-not-loaded": Entry(
         "Jupyter answers, but without the bridge",
         "The server's configuration switches the extension off, or it failed while loading.",

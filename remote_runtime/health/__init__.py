@@ -15,11 +15,13 @@ from .door import Door, ask, knock
 from .load import load
 
 __all__ = [
+    "NO_PAGE",
     "Door",
     "Use",
     "check",
     "checks",
     "glance",
+    "has_page",
     "kernels",
     "knock",
     "load",
@@ -28,6 +30,7 @@ __all__ = [
     "wait_until_ready",
 ]
 
+NO_PAGE = "none"  # the census's word for requests without an origin: a browser's way to a page of the server's own
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
 
@@ -89,6 +92,12 @@ def use(door: Door, deadline: Deadline) -> Use:
         raise HealthError(
             "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"
         ) from error
+
+
+def has_page(door: Door, path: str, deadline: Deadline) -> bool:
+    """Whether the server has a page there. Raises ``HealthError``."""
+    knock(door, deadline)
+    return ask(door, "GET", path, {}, deadline).status == 200
 
 
 def kernels(door: Door, deadline: Deadline) -> list[dict[str, Any]]:

@@ -66,10 +66,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, within: int = 0
 def ready(runtime: Mapping[str, Any]) -> None:
     """What to do with the URL, and what it means."""
     machine = words.machine(runtime) or "the machine"
+    to_paste()
+    say(f"A notebook connected to it can run anything on {machine}: connect only notebooks that you trust.")
+
+
+def to_paste() -> None:
+    """What to do with the URL."""
     say(
         "In Colab: Connect → Connect to a local runtime → paste the URL.\n"
-        'Allow "Access other apps and services on this device" when the browser asks.\n'
-        f"A notebook connected to it can run anything on {machine}: connect only notebooks that you trust."
+        'Allow "Access other apps and services on this device" when the browser asks.'
     )
 
 

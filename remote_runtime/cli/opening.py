@@ -1,0 +1,41 @@
+"""`open`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from .. import render
+from .common import common, copied, name_of, state, terminal
+from .complete import live_names
+from .pages import examples
+
+
+@click.command(name="open", epilog=examples("open my-vm --copy", "open my-vm --lab"))
+@click.argument("profile", shell_complete=live_names)
+@click.option("--lab", is_flag=True, help="The server's own JupyterLab instead, where it has one.")
+@click.option("--copy", is_flag=True, help="Put the URL to paste on the clipboard.")
+@common
+def open_(profile: str, lab: bool, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """Show Colab's page in the browser, and print the URL."""
+    from ..commands.opening import COLAB, open_colab, open_lab
+    from ..commands.status import url as url_of
+
+    name, where, environ = name_of(profile), state(), dict(os.environ)
+    view = terminal(quiet, verbose, as_json)
+    if copy:
+        copied(url_of(name, where, environ), environ, quiet=quiet or as_json)
+    try:
+        found = open_lab(name, where, environ, view) if lab else open_colab(name, where, environ)
+    except BaseException:
+        view.failed(name)
+        raise
+    finally:
+        view.pause()
+    if as_json:
+        render.document({"name": name, "url": found, "opened": found if lab else COLAB})
+        return
+    if not quiet and not lab:
+        render.to_paste()
+    render.answer(found)

@@ -1,0 +1,93 @@
+"""`open`: Colab's page in the browser, or the server's own JupyterLab by way of a file that only we can read."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from .. import desktop, health, runtimes
+from ..errors import DeadlinePassed, MachineError
+from ..model import COLAB_ORIGIN, Runtime
+from ..waits import Deadline, wait_until
+from .status import url as url_of
+from .view import View
+
+COLAB = f"{COLAB_ORIGIN}/"
+LOOK_S = 15.0
+ARRIVE_S = 60.0
+
+
+def open_colab(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
+    """Show Colab's page; answers with the URL to paste there. Raises ``LocalError`` ``not-up`` or ``no-browser``."""
+    desktop.check_browser(environ)
+    url = url_of(name, state, environ)
+    desktop.show(COLAB, environ)
+    return url
+
+
+def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], view: View) -> str:
+    """Show the server's JupyterLab; answers with its address, which holds no token.
+
+    Raises ``LocalError`` ``not-up`` or ``no-browser``, ``MachineError`` ``lab-missing``, ``HealthError``, and
+    ``DeadlinePassed`` when no browser came.
+    """
+    desktop.check_browser(environ)
+    url_of(name, state, environ)
+    runtime = runtimes.load(state, name)
+    if runtime is None or runtime.server is None or runtime.local_port is None:
+        raise ValueError(f"{name} was ready a moment ago")
+    door = health.Door(runtime.local_port, runtime.server.token, (health.NO_PAGE,))
+    if not health.has_page(door, "/lab", Deadline(LOOK_S)):
+        raise MachineError(
+            "lab-missing",
+            f"The server of {name} has no JupyterLab",
+            f"it runs in {runtime.server.interpreter}",
+            f"install jupyterlab in that environment, then `remote-runtime down {name}` and `remote-runtime up {name}`",
+        )
+    view.step(name, "Waiting for the browser")
+    with _redirect(runtime, state) as page:
+        before = health.use(door, Deadline(LOOK_S)).page_requests
+        desktop.show(page.as_uri(), environ)
+        _wait_for_a_visit(door, before, page)
+    view.done(name)
+    return _address(runtime)
+
+
+def _wait_for_a_visit(door: health.Door, before: int, page: Path) -> None:
+    try:
+        wait_until(
+            lambda: health.use(door, Deadline(LOOK_S)).page_requests > before,
+            Deadline(ARRIVE_S),
+            every_s=0.25,
+            what="the browser",
+        )
+    except DeadlinePassed as error:
+        raise DeadlinePassed(
+            "No browser came to JupyterLab",
+            f"it was to read {page} within {ARRIVE_S:.0f} s; one that runs in a sandbox of its own may not read it",
+            "`remote-runtime url PROFILE` gives the URL: put /lab before its ?",
+        ) from error
+
+
+@contextmanager
+def _redirect(runtime: Runtime, state: runtimes.StateDir) -> Iterator[Path]:
+    """A page that leads on to JupyterLab with the token, 0600, while the block lasts."""
+    token = "" if runtime.server is None else runtime.server.token.reveal()
+    target = html.escape(f"{_address(runtime)}?token={token}", quote=True)
+    text = (
+        '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
+        f'<meta http-equiv="refresh" content="0;url={target}"><title>JupyterLab</title>'
+        f'<p>JupyterLab is <a href="{target}">here</a>.</p>\n'
+    )
+    page = state.of(runtime.name, "html")
+    runtimes.write_private(page, text.encode())
+    try:
+        yield page
+    finally:
+        page.unlink(missing_ok=True)
+
+
+def _address(runtime: Runtime) -> str:
+    return f"http://localhost:{runtime.local_port}/lab"

@@ -1,0 +1,98 @@
+"""The desktop this computer may have: a browser to show a page in, a clipboard to put a text on.
+
+No secret is in an argv here: the clipboard's program reads its text from stdin, and addresses that carry a token are
+shown by way of a file.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from .errors import LocalError
+from .processes import detached
+
+COPY_S = 5.0
+SHOW_S = 4.0
+CLIPBOARDS = {
+    "darwin": (("", ("pbcopy",)),),
+    "win32": (("", ("clip",)),),
+    "linux": (
+        ("WAYLAND_DISPLAY", ("wl-copy",)),
+        ("DISPLAY", ("xclip", "-selection", "clipboard")),
+        ("DISPLAY", ("xsel", "--clipboard", "--input")),
+        ("WSL_DISTRO_NAME", ("clip.exe",)),
+    ),
+}
+# webbrowser's own answer: whether it found a browser. Its output, and the browser's, is nobody's.
+_SHOW = "import sys, webbrowser; sys.exit(0 if webbrowser.open(sys.argv[1]) else 1)"
+
+
+def clipboard(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The command that puts its stdin on the clipboard. Raises ``LocalError`` ``no-clipboard``."""
+    ways = CLIPBOARDS.get(sys.platform, CLIPBOARDS["linux"])
+    on_a_desktop = [command for variable, command in ways if not variable or environ.get(variable)]
+    for program, *options in on_a_desktop:
+        found = shutil.which(program, path=environ.get("PATH"))
+        if found:
+            return found, *options
+    if not on_a_desktop:
+        raise LocalError("no-clipboard", "This computer has no clipboard", "no desktop runs in this session")
+    names = " or ".join(command[0] for command in on_a_desktop)
+    raise LocalError("no-clipboard", "Nothing here puts a text on the clipboard", "", f"install {names}")
+
+
+def copy(text: str, environ: Mapping[str, str]) -> None:
+    """Put it on the clipboard. Raises ``LocalError`` ``no-clipboard``."""
+    command = clipboard(environ)
+    try:
+        # Some stay, to serve the clipboard: nothing of theirs is waited for.
+        subprocess.run(
+            command,
+            input=text.encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=dict(environ),
+            timeout=COPY_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        why = f"{command[0]}: {str(error) if isinstance(error, OSError) else 'it failed'}"
+        raise LocalError("no-clipboard", "The text could not be put on the clipboard", why) from error
+
+
+def check_browser(environ: Mapping[str, str]) -> None:
+    """Raises ``LocalError`` ``no-browser`` where no page can be shown: a text browser would take the terminal."""
+    desktops = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
+    if sys.platform in ("darwin", "win32") or any(environ.get(name) for name in desktops):
+        return
+    raise LocalError(
+        "no-browser",
+        "This computer has no browser to show a page in",
+        "no desktop runs in this session",
+        "open the page on the computer that you sit at; BROWSER names a browser",
+    )
+
+
+def show(url: str, environ: Mapping[str, str]) -> None:
+    """Show a page whose address is no secret. Raises ``LocalError`` ``no-browser``."""
+    check_browser(environ)
+    nothing = subprocess.DEVNULL
+    child = subprocess.Popen(
+        [sys.executable, "-c", _SHOW, url],
+        stdin=nothing,
+        stdout=nothing,
+        stderr=nothing,
+        env=dict(environ),
+        **detached(),
+    )
+    try:
+        code = child.wait(SHOW_S)
+    except subprocess.TimeoutExpired:
+        return  # a browser that stays in the foreground until it is closed
+    if code != 0:
+        raise LocalError(
+            "no-browser", "No browser could be started", "", f"open {url} yourself; BROWSER names a browser"
+        )

@@ -1,0 +1,94 @@
+"""The Python side: a runtime in a ``with`` block (``remote_runtime.open``). The same commands as on the terminal."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from . import profiles, runtimes
+from .commands.down import down
+from .commands.up import Options, up
+from .model import Runtime, Secret
+
+
+@dataclass(frozen=True)
+class Opened(Runtime):
+    """A runtime that is ready: it has a URL."""
+
+    @property
+    def url(self) -> Secret:
+        """What is pasted into Colab, token included."""
+        url = super().url
+        if url is None:
+            raise ValueError(f"{self.name} is not ready")
+        return url
+
+
+@contextmanager
+def opened(
+    profile: str, *, keep: bool | None, timeout_s: float | None, tell: Callable[[str], None] | None
+) -> Iterator[Opened]:
+    """See ``remote_runtime.open``."""
+    environ, state = dict(os.environ), runtimes.open_state(os.environ)
+    name, view, never = profiles.name_of(profile), _Story(tell), threading.Event()
+    was_up = runtimes.is_alive(state, name)
+    up(
+        profile,
+        Options(timeout_s=timeout_s),
+        state=state,
+        environ=environ,
+        view=view,
+        called_off=never,
+        on_ready=lambda runtime: None,
+    )
+    try:
+        runtime = runtimes.load(state, name)
+        if runtime is None:
+            raise ValueError(f"{name} was ready a moment ago")
+        yield Opened(**vars(runtime))
+    finally:
+        if not (was_up if keep is None else keep):
+            down(
+                name,
+                keep_server=False,
+                instance=None,
+                purge=False,
+                force=False,
+                state=state,
+                environ=environ,
+                view=view,
+                called_off=never,
+            )
+
+
+class _Story:
+    """``commands.view.View`` without a person."""
+
+    interactive = False
+
+    def __init__(self, tell: Callable[[str], None] | None) -> None:
+        self._tell = tell or (lambda text: None)
+
+    def step(self, name: str, text: str) -> None:
+        self._tell(text)
+
+    def detail(self, name: str, text: str) -> None:
+        self._tell(text)
+
+    def note(self, name: str, text: str) -> None:
+        self._tell(text)
+
+    def done(self, name: str) -> None:
+        """The next step says it."""
+
+    def failed(self, name: str) -> None:
+        """The exception says it."""
+
+    def ask(self, name: str, prompt: str, *, secret: bool) -> str:
+        raise EOFError
+
+    def confirm(self, name: str, question: str) -> bool:
+        return False

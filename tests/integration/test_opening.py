@@ -1,0 +1,106 @@
+"""Colab's page, JupyterLab and the clipboard: what a browser and other programs get to see of the token."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from tests.support.browser import Desktop, a_desktop
+from tests.support.world import World
+
+# A server extension with JupyterLab's address, and nothing else of it.
+LAB = """
+from jupyter_server.base.handlers import JupyterHandler
+from tornado.web import authenticated
+
+class Lab(JupyterHandler):
+    @authenticated
+    def get(self):
+        self.finish("this is the lab")
+
+def _jupyter_server_extension_points():
+    return [{"module": "a_lab"}]
+
+def _load_jupyter_server_extension(app):
+    app.web_app.add_handlers(".*$", [("/lab", Lab)])
+"""
+
+
+@pytest.fixture
+def desktop(world: World) -> Desktop:
+    made = a_desktop(world.home / "desktop")
+    world.environ |= made.environ
+    world.environ["PATH"] = os.pathsep.join([str(made.folder), world.environ["PATH"]])
+    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    return made
+
+
+def with_a_lab(world: World) -> None:
+    (world.home / "a_lab.py").write_text(LAB)
+    (world.home / ".jupyter").mkdir()
+    config = {"ServerApp": {"jpserver_extensions": {"a_lab": True}}}
+    (world.home / ".jupyter" / "jupyter_server_config.json").write_text(json.dumps(config))
+    world.environ["PYTHONPATH"] = os.pathsep.join([str(world.home), world.environ["PYTHONPATH"]])
+
+
+def test_up_shows_colabs_page_and_copies_the_url_when_it_is_asked_to(world: World, desktop: Desktop) -> None:
+    done = world.run("up", "here", "--open", "--copy")
+    assert done.code == 0, done.err
+    url = done.out.strip()
+    assert desktop.shown()[0] == "https://colab.research.google.com/"
+    assert desktop.copied() == ["['-selection', 'clipboard']", url]
+    assert "on the clipboard" in done.err
+
+    assert world.run("open", "here").out.strip() == url
+    (desktop.folder / "copied").unlink()
+    assert world.run("url", "here", "--copy").out.strip() == url
+    assert desktop.copied()[1] == url
+    missing = world.run("open", "here", "--lab", "--json")
+    assert (missing.code, missing.error["code"]) == (1, "lab-missing")
+    assert "install jupyterlab" in missing.error["hint"]
+
+
+def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(world: World, desktop: Desktop) -> None:
+    with_a_lab(world)
+    token = world.up("here").partition("=")[2]
+    done = world.run("open", "here", "--lab")
+    assert done.code == 0, done.err
+    address, argv, mode, page = desktop.shown()
+    assert address.startswith("file://")
+    assert token not in argv
+    assert mode == "0o600"
+    assert page == "this is the lab"
+    assert not (world.state / "here.html").exists()
+    assert done.out.strip().endswith("/lab")
+    assert token not in done.out + done.err
+
+
+def test_without_a_desktop_the_reason_is_told_before_anything_is_started(world: World, desktop: Desktop) -> None:
+    for variable in ("BROWSER", "DISPLAY"):
+        del world.environ[variable]
+    for option, code in (("--open", "no-browser"), ("--copy", "no-clipboard")):
+        refused = world.run("up", "here", option, "--json")
+        assert (refused.code, refused.error["code"]) == (1, code)
+    assert not world.running()
+    world.environ["WAYLAND_DISPLAY"] = "wayland-0"
+    refused = world.run("up", "here", "--copy", "--json")
+    assert "install wl-copy" in refused.error["hint"]
+
+
+def test_what_fails_afterwards_leaves_the_runtime_up_and_is_told(world: World, desktop: Desktop) -> None:
+    del world.environ["DISPLAY"]  # else another browser would be tried
+    (desktop.folder / "browser").write_text("#!/bin/sh\nexit 1\n")
+    done = world.run("up", "here", "--open")
+    assert done.code == 1
+    assert "error[no-browser]" in done.err
+    assert done.out.startswith("http://localhost:")
+    assert world.look("here")["state"] == "ready"
+
+
+def test_what_is_not_up_cannot_be_opened(world: World, desktop: Desktop) -> None:
+    for options in ([], ["--lab"]):
+        refused = world.run("open", "here", *options, "--json")
+        assert (refused.code, refused.error["code"]) == (1, "not-up")
+    assert not (desktop.folder / "shown").exists()
