@@ -62,10 +62,11 @@ class Machines:
         deadline: Deadline,
         started: Callable[[Instance], None],
         in_background: bool = False,
+        revive: bool = False,
     ) -> Instance:
-        """The profile's machine, running. ``started`` is told before a start is asked for. ``in_background``: what
-        others do here goes first. Raises ``CloudError``, or ``SshError`` for an ssh host whose configuration cannot be
-        used."""
+        """The profile's machine, running. ``started`` is told before a start is asked for. ``revive``: without
+        ``start`` too, a VM that Compute Engine preempted is started again. ``in_background``: what others do here goes
+        first. Raises ``CloudError``, or ``SshError`` for an ssh host whose configuration cannot be used."""
         target = profile.target
         if isinstance(target, LocalTarget):
             return Instance("local", "this machine")
@@ -74,7 +75,6 @@ class Machines:
         if isinstance(target, DemoTarget):
             self._demo(profile).ensure(tell, deadline, self.environ)
             target = self._demo_target(profile)
-        target = replace(target, start=target.start and start)
         found = compute.find(
             target,
             tell=tell,
@@ -82,6 +82,7 @@ class Machines:
             environ=self._cloud_environ(profile),
             started=started,
             in_background=in_background,
+            may_start="always" if start else "preempted" if revive else "never",
         )
         if isinstance(profile.target, DemoTarget):
             return replace(found, kind="demo", port=self._demo(profile).facts()["ssh_port"])

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 Action = Literal["start", "resume", "stop", "suspend"]
+MayStart = Literal["always", "preempted", "never"]
 Connect = Literal["auto", "external", "internal", "iap"]
 
 
@@ -46,19 +47,23 @@ def find(
     started: Callable[[Instance], None],
     host_keys_within_s: float = 60.0,
     in_background: bool = False,
+    may_start: MayStart = "always",
 ) -> Instance:
     """The running instance that ``target`` describes, with its address and the host keys Google knows.
 
     It is started or resumed when it is not running and ``target.start`` allows it. ``started`` is given the instance,
     with ``started_from``, before that is asked for: from then on ``put_back`` knows what to undo.
     ``host_keys_within_s``: how long to wait for host keys that a machine which just started has not published yet.
-    ``in_background``: nobody waits for it now, so other processes of this computer go first.
+    ``may_start``, if the profile allows it at all: ``preempted`` starts a Spot VM that Compute Engine took back, and
+    none that a person stopped. ``in_background``: nobody waits for it now, so what else runs here goes
+    first.
     """
     order = {
         "do": "find",
         "target": wire.from_target(target),
         "host_keys_within_s": host_keys_within_s,
         "in_background": in_background,
+        "may_start": may_start,
     }
     return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=started))
 

@@ -51,7 +51,9 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, started: Callable[[Ins
     given: dict[str, Any] = {"tell": lambda text: _say({"tell": text}), "deadline": deadline, "environ": environ}
     if order["do"] == "find":
         target, keys_s = wire.to_target(order["target"]), float(order["host_keys_within_s"])
-        return asdict(orders.find(target, started=started, host_keys_within_s=keys_s, **given))
+        return asdict(
+            orders.find(target, started=started, host_keys_within_s=keys_s, may_start=order["may_start"], **given)
+        )
     if order["do"] == "projects":
         return asdict(inventory.projects(deadline=deadline, environ=environ))
     if order["do"] == "candidates":

@@ -50,9 +50,7 @@ def not_running(api: Api, instance: Instance, status: str) -> RemoteRuntimeError
         return SshError("machine-booting", f"{instance.name} is just being started", f"its status is {status}")
     stop = history.last_stop(api, instance)
     why = f"{stop.words}; its status is {status}" if stop else f"its status is {status}"
-    return CloudError(
-        "instance-stopped", f"{instance.name} is not running", why, "`remote-runtime up` with `target.start: true`"
-    )
+    return CloudError("instance-stopped", f"{instance.name} is not running", why)
 
 
 def _of_running(

@@ -22,6 +22,7 @@ def find(
     environ: Mapping[str, str],
     started: Callable[[Instance], None],
     host_keys_within_s: float,
+    may_start: power.MayStart = "always",
 ) -> Instance:
     api = connect(environ, tell=tell, deadline=deadline)
     project = settings.project(target.project, environ, lambda: api.identity.project)
@@ -32,7 +33,12 @@ def find(
     check_connectable(raw, target.connect)
     watch = power.Watch(api, as_instance(raw, api.project, target.connect), raw)
     was_running = watch.status == "RUNNING"
-    started_from = power.ensure_running(watch, may_start=target.start, starting=started)
+    started_from = power.ensure_running(
+        watch,
+        may_start=may_start if target.start else "never",
+        starting=started,
+        forbidden_by_profile=not target.start,
+    )
     instance = replace(as_instance(watch.raw, api.project, target.connect), started_from=started_from)
     if not instance.address:
         raise _no_address(instance, target.connect)
@@ -54,7 +60,7 @@ def change(instance: Instance, action: str, *, tell: Tell, deadline: Deadline, e
     watch = _watch(instance, tell, deadline, environ)
     if action in ("stop", "suspend"):
         return power.bring_down(watch, action, wait=True)
-    power.ensure_running(watch, may_start=True, starting=lambda _: None)
+    power.ensure_running(watch, may_start="always", starting=lambda _: None)
     return watch.status
 
 

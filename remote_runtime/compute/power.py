@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
-from . import operations, search
+from . import history, operations, search
 from .api import Api
 from .failures import Refused
 from .seen import status_of, whereabouts
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
+
+MayStart = Literal["always", "preempted", "never"]
 
 STOPPED = frozenset({"TERMINATED", "STOPPED"})
 DOWN = STOPPED | {"SUSPENDED"}
@@ -86,17 +88,20 @@ def same_instance(api: Api, instance: Instance) -> compute_v1.Instance:
     return raw
 
 
-def ensure_running(watch: Watch, *, may_start: bool, starting: Callable[[Instance], None]) -> str | None:
+def ensure_running(
+    watch: Watch, *, may_start: MayStart, starting: Callable[[Instance], None], forbidden_by_profile: bool = False
+) -> str | None:
     """Returns when it runs: with the status that we started or resumed it from, None if we did neither.
 
-    ``starting`` is given the instance, with ``started_from``, before the request is sent.
+    ``starting`` is given the instance, with ``started_from``, before the request is sent. ``may_start`` ``preempted``:
+    only if Compute Engine took it back; what a person stopped stays so.
     """
     started_from: str | None = None
     while (status := watch.status) != "RUNNING":
         if status in COMING_UP:
             watch.tell("Waiting for {} to run")
-        elif not may_start and status in DOWN | GOING_DOWN:
-            raise _not_started(watch.instance, status)
+        elif may_start == "never" and status in DOWN | GOING_DOWN:
+            raise _not_started(watch, history.last_stop(watch.api, watch.instance), forbidden_by_profile)
         elif status in GOING_DOWN:
             watch.tell("Waiting for {} to stop, to start it again")
         elif status not in DOWN:
@@ -105,6 +110,8 @@ def ensure_running(watch: Watch, *, may_start: bool, starting: Callable[[Instanc
         elif started_from is not None:
             raise _stopped_again(watch.instance, status)
         else:
+            if may_start == "preempted":
+                _check_preempted(watch)
             started_from = status
             starting(replace(watch.instance, status=status, started_from=status))
             _bring_up(watch, "resume" if status == "SUSPENDED" else "start")
@@ -179,15 +186,24 @@ def _going(watch: Watch, action: str) -> None:
     watch.tell(_WORDS[action])
 
 
-def _not_started(instance: Instance, status: str) -> CloudError:
+def _check_preempted(watch: Watch) -> None:
+    stop = history.last_stop(watch.api, watch.instance)
+    if stop is None or not stop.preempted:
+        raise _not_started(watch, stop, forbidden_by_profile=False)
+    watch.api.tell(f"{watch.instance.name} is started again: {stop.words}")
+
+
+def _not_started(watch: Watch, stop: history.Stop | None, forbidden_by_profile: bool) -> CloudError:
+    instance, status = watch.instance, watch.status
     verb = "resume" if status in ("SUSPENDED", "SUSPENDING") else "start"
-    return CloudError(
-        "instance-stopped",
-        f"{instance.name} is not running",
-        f"its status is {status}",
-        f"`remote-runtime up` starts it with `target.start: true`; by hand: gcloud compute instances {verb} "
-        f"{whereabouts(instance)}",
-    )
+    why = f"{stop.words}; its status is {status}" if stop else f"its status is {status}"
+    by_hand = f"gcloud compute instances {verb} {whereabouts(instance)}"
+    if forbidden_by_profile:
+        why += ", and the profile says `target.start: false`"
+        hint = f"Set `target.start: true`, or run: {by_hand}"
+    else:
+        hint = f"`remote-runtime up` starts it again, or run: {by_hand}"
+    return CloudError("instance-stopped", f"{instance.name} is not running", why, hint)
 
 
 def _stopped_again(instance: Instance, status: str) -> CloudError:

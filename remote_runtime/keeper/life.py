@@ -13,7 +13,7 @@ from typing import Any
 from .. import bringup, control, health, profiles, runtimes, takedown
 from ..errors import Interrupted, RemoteRuntimeError
 from ..machines import Machines
-from ..model import Health, Profile, Verdict
+from ..model import Health, Instance, Profile, Verdict
 from ..report import as_document, as_stopped
 from ..waits import Deadline
 from . import server_log
@@ -187,7 +187,7 @@ class Keeper:
         while not self.orders.terminated:
             attempt += 1
             try:
-                if self._watching.look_up(self.profile, attempt, self._audience):
+                if self._watching.look_up(self.profile, attempt, self._audience, self._revived):
                     self.record.update(instance=self._held.instance)
                 deadline = Deadline(REPAIR_S, self.orders.called_off)
                 story = replace(self._story(hurried=True), explains=asks_the_cloud(attempt))
@@ -209,6 +209,10 @@ class Keeper:
             if order is not None and order.op == "up" and self._up_again(order):
                 return True
         return True
+
+    def _revived(self, instance: Instance) -> None:
+        log.warning("%s was preempted, and is started again", instance.name)
+        self.record.update(instance=instance, why=f"{instance.name} was preempted, and is started again")
 
     def _failed_again(self, attempt: int, error: RemoteRuntimeError) -> None:
         log.warning("attempt %d: %s: %s", attempt, error.code, error)

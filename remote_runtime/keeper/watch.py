@@ -12,13 +12,13 @@ from .. import health
 from ..bringup import Held
 from ..errors import Interrupted, RemoteRuntimeError
 from ..machines import Machines
-from ..model import Health, Profile, Verdict
+from ..model import Health, Instance, Profile, Verdict
 from ..protocols import Tell
 from ..waits import Deadline
 
 log = logging.getLogger(__name__)
 GLANCE_S = 10.0
-LOOK_UP_S = 60.0
+VAIN = ("instance-stopped", "instance-not-found", "instance-not-startable", "quota-exceeded", "interrupted")
 LONGEST_PAUSE_S = 30.0
 
 
@@ -57,10 +57,11 @@ class Watch:
         except Interrupted:
             return None
 
-    def look_up(self, profile: Profile, attempt: int, tell: Tell) -> bool:
+    def look_up(self, profile: Profile, attempt: int, tell: Tell, started: Callable[[Instance], None]) -> bool:
         """Ask where the machine is now: after the first failures, then rarely. Whether ``held.instance`` is news.
 
-        Raises only what makes another try vain: the machine is stopped or gone.
+        A Spot VM that was preempted is started again if the profile lets `up` start it; one that a person stopped is
+        not. Raises only what makes another try vain: the machine is stopped, gone, or cannot be started.
         """
         session = self.held.session
         if (session is not None and not session.closed) or not asks_the_cloud(attempt):
@@ -70,11 +71,12 @@ class Watch:
                 profile,
                 start=False,
                 tell=tell,
-                deadline=Deadline(LOOK_UP_S, self.called_off),
-                started=lambda instance: None,
+                deadline=Deadline(profile.timeouts.instance_s, self.called_off),
+                started=started,
+                revive=True,
             )
         except RemoteRuntimeError as error:
-            if error.code in ("instance-stopped", "instance-not-found", "interrupted"):
+            if error.code in VAIN:
                 raise
             log.info("the look-up failed: %s: %s", error.code, error)
             return False

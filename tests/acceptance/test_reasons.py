@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.cloud import PROJECT, cloud_machine
-from tests.support.world import World
+from tests.support.cloud import NAME, PROJECT, cloud_machine
+from tests.support.world import World, eventually
 
 
 def test_up_names_the_firewall_that_is_in_the_way(world: World) -> None:
@@ -16,3 +16,25 @@ def test_up_names_the_firewall_that_is_in_the_way(world: World) -> None:
         assert done.error["what"].startswith(f"Nothing answers at 127.0.0.1:{vm.sshd.port} (connection refused)")
         assert f"the firewall lets no tcp:{vm.sshd.port} in from the internet" in done.error["why"]
         assert f"--allow=tcp:{vm.sshd.port}" in done.error["hint"]
+
+
+def test_a_preempted_spot_vm_comes_back_by_itself_and_one_that_was_stopped_by_hand_does_not(world: World) -> None:
+    with cloud_machine(world, status="RUNNING") as vm:
+        cloud = vm.emulator.cloud
+        world.up("vm")
+        cloud.preempt(NAME)
+        eventually(lambda: vm.status == "TERMINATED")
+        vm.sshd.refuse()
+        vm.sshd.cut()
+        eventually(lambda: vm.status == "RUNNING")
+        vm.sshd.resume()
+        eventually(lambda: world.look("vm")["state"] == "ready")
+        assert "was preempted, and is started again" in world.log("vm")
+
+        cloud.change("stop", cloud.instances[0])
+        eventually(lambda: vm.status == "TERMINATED")
+        vm.sshd.refuse()
+        vm.sshd.cut()
+        eventually(lambda: "demo@example.com stopped it" in world.file("vm")["why"])
+        assert world.file("vm")["last_error"]["code"] == "instance-stopped"
+        assert vm.status == "TERMINATED"

@@ -11,7 +11,7 @@ from remote_runtime.compute import orders
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, OperationFault, Vm
 from remote_runtime.errors import CloudError
-from remote_runtime.model import Instance
+from remote_runtime.model import GceTarget, Instance
 from remote_runtime.waits import Deadline
 
 
@@ -36,6 +36,11 @@ class Machine:
 
     def read(self, instance: Instance) -> Instance:
         return orders.read(instance, connect_by="auto", **self._given(15.0))  # type: ignore[arg-type]  # see _given
+
+    def revive(self, *, start: bool = True) -> Instance:
+        target = GceTarget("gpu-box", project="demo", start=start)
+        given = {**self._given(15.0), "started": lambda instance: None, "host_keys_within_s": 0.0}
+        return orders.find(target, may_start="preempted", **given)  # type: ignore[arg-type]  # see _given
 
     @property
     def status(self) -> str:
@@ -146,3 +151,49 @@ def test_an_instance_that_took_the_name_of_ours_is_left_alone() -> None:
         assert vm.status == "RUNNING"
     assert caught.value.code == "instance-not-found"
     assert "replaced" in caught.value.what
+
+
+# ── Spot VMs ──
+
+
+def test_a_preempted_spot_vm_is_started_again() -> None:
+    with machine(Vm("gpu-box", status="RUNNING", spot=True), Delays(stop_s=0.1)) as vm:
+        vm.emulator.cloud.preempt("gpu-box")
+        found = vm.revive()
+        assert (found.status, found.started_from) == ("RUNNING", "TERMINATED")
+        assert any(text.startswith("gpu-box is started again: Compute Engine preempted it at ") for text in vm.told)
+
+
+@pytest.mark.parametrize("spot", [True, False])
+def test_what_a_person_stopped_is_not_started_by_what_revives(spot: bool) -> None:
+    with machine(Vm("gpu-box", status="RUNNING", spot=spot)) as vm:
+        if spot:
+            vm.emulator.cloud.preempt("gpu-box")
+            vm.revive()
+        vm.change("stop")
+        with pytest.raises(CloudError) as caught:
+            vm.revive()
+        assert vm.status == "TERMINATED"
+    assert caught.value.code == "instance-stopped"
+    assert caught.value.why.startswith("demo@example.com stopped it at ")
+    assert "`remote-runtime up` starts it again" in caught.value.hint
+
+
+def test_who_cannot_see_what_stopped_it_starts_nothing() -> None:
+    with machine(Vm("gpu-box", status="RUNNING", spot=True)) as vm:
+        vm.emulator.cloud.preempt("gpu-box")
+        vm.emulator.forbidden_permissions.add("compute.zoneOperations.list")
+        with pytest.raises(CloudError) as caught:
+            vm.revive()
+        assert (vm.status, vm.verbs()) == ("TERMINATED", [])
+    assert (caught.value.code, caught.value.why) == ("instance-stopped", "its status is TERMINATED")
+
+
+def test_a_profile_that_forbids_starts_forbids_this_one_too() -> None:
+    with machine(Vm("gpu-box", status="RUNNING", spot=True)) as vm:
+        vm.emulator.cloud.preempt("gpu-box")
+        with pytest.raises(CloudError) as caught:
+            vm.revive(start=False)
+        assert vm.verbs() == []
+    assert "Compute Engine preempted it" in caught.value.why or "STOPPING" in caught.value.why
+    assert "`target.start: false`" in caught.value.why

@@ -142,6 +142,7 @@ class Cloud:
         deadline: Deadline,
         started: Callable[[Instance], None],
         in_background: bool = False,
+        revive: bool = False,
     ) -> Instance:
         instance = self.found
         if self.starts_from is not None and start:
