@@ -45,13 +45,14 @@ class Wish:
 @dataclass(frozen=True)
 class Stopped:
     """What became of it. ``instance``: its last known status, None when there is none. ``remains``: what could not
-    be taken away, in words."""
+    be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps running was started."""
 
     name: str
     tunnel: bool
     server: ServerEnd
     instance: str | None
     remains: tuple[str, ...] = ()
+    instance_since: str = ""
 
 
 def take_down(
@@ -88,7 +89,8 @@ class _TakeDown:
             self._remains.pop(SERVER_REMAINS, None)
         self._attempt("the demo machine may still run", self._release)
         remains = tuple(f"{what}: {why}" for what, why in self._remains.items())
-        return Stopped(self.runtime.name, tunnel=True, server=server, instance=instance, remains=remains)
+        started = self.runtime.instance.running_since if self.runtime.instance and instance == "RUNNING" else ""
+        return Stopped(self.runtime.name, True, server, instance, remains, started)
 
     def _attempt(self, what: str, step: Callable[[], T]) -> T | None:
         """What ``step`` answers; None when it failed, which is kept in words."""

@@ -29,6 +29,7 @@ from .pages import examples
 @click.option("--suspend-instance", is_flag=True, help="Suspend the Compute Engine instance too.")
 @click.option("--force", is_flag=True, help="Even if kernels are busy, or something cannot be taken away.")
 @click.option("--purge", is_flag=True, help="Also remove our folder on the machine.")
+@click.option("--orphans", is_flag=True, help="Also end servers of ours there that no runtime here knows.")
 @common
 def down(
     profile: tuple[str, ...],
@@ -38,6 +39,7 @@ def down(
     suspend_instance: bool,
     force: bool,
     purge: bool,
+    orphans: bool,
     quiet: bool,
     verbose: bool,
     as_json: bool,
@@ -49,6 +51,7 @@ def down(
     """
     from .. import runtimes
     from ..commands.down import down as take_down
+    from ..commands.machines import end_orphans
 
     if bool(profile) == everything:
         raise UsageError(
@@ -78,6 +81,10 @@ def down(
         for name in names
     }
     stopped, errors = carry_out(jobs, view, called_off)
+    for result in stopped if orphans else ():
+        result["orphans"] = end_orphans(
+            result["name"], force=force, state=where, environ=dict(os.environ), view=view, called_off=called_off
+        )
     if as_json:
         render.document({"stopped": stopped, **told(errors, as_json=True)})
         return worst(errors)

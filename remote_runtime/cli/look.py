@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import render
 from ..errors import UsageError
-from .common import common, copied, name_of, state
+from .common import carry_out, common, copied, name_of, state, terminal
 from .complete import live_names, logged_names, runtime_names
 from .pages import examples
+
+if TYPE_CHECKING:
+    from ..runtimes import StateDir
 
 
 @click.command(
@@ -23,12 +27,16 @@ from .pages import examples
         "status",
         "status my-vm --watch",
         "status my-vm --json",
+        "status --all-machines         # servers that no runtime here knows",
     )
 )
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
+@click.option(
+    "--all-machines", is_flag=True, help="Also enter the profiles' machines: which servers of ours run there."
+)
 @click.option("--watch", is_flag=True, help="Go on, with graphs of the last minutes; q quits.")
 @common
-def status(profile: tuple[str, ...], watch: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
+def status(profile: tuple[str, ...], all_machines: bool, watch: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
     """What is up, whether it is healthy, and since when.
 
     With names, the exit code is 0 only if all of them are ready.
@@ -40,11 +48,25 @@ def status(profile: tuple[str, ...], watch: bool, quiet: bool, verbose: bool, as
     if watch:
         return _watch(lambda: look(names, where, os.environ), as_json)
     found = look(names, where, os.environ)
+    machines = _on_machines(names, where, quiet, verbose, as_json) if all_machines else None
     if as_json:
-        render.document({"runtimes": found})
+        render.document({"runtimes": found, **({} if machines is None else {"machines": machines})})
     else:
         render.answer(statuses(found))
+    if machines is not None and not as_json:
+        from ..render.machines import machines as table
+
+        render.answer("\n" + table(machines))
     return 0 if not profile or all(runtime["state"] == "ready" for runtime in found) else 1
+
+
+def _on_machines(names: list[str], where: StateDir, quiet: bool, verbose: bool, as_json: bool) -> list[dict[str, Any]]:
+    from ..commands import machines
+
+    view, called_off = terminal(quiet, verbose, as_json, several=True), threading.Event()
+    look = functools.partial(machines.look, state=where, environ=dict(os.environ), view=view, called_off=called_off)
+    wanted = names or machines.profiles_with_machines(os.environ)
+    return carry_out({name: functools.partial(look, name) for name in wanted}, view, called_off)[0]
 
 
 def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:

@@ -81,7 +81,7 @@ def _through_keeper(
                     channel.send({"op": "go"})
                 elif event["event"] == "stopped":
                     wait_for_end(state, name)
-                    return {key: event[key] for key in ("name", "tunnel", "server", "instance", "remains")}
+                    return {key: value for key, value in event.items() if key != "event"}
         except (FileNotFoundError, ConnectionError, EOFError):
             wait_for_end(state, name)
             return None

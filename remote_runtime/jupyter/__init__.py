@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ from .idleness import guard_from, wish_of, words
 BRIDGE_PACKAGE = "remote_runtime_bridge"
 LOG_LIMIT = 131_072
 MOST_GPUS = 64
+MOST_SERVERS = 100
+KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Wanted:
     def key(self) -> str:
         """Its folder below ``servers/``. Raises ``ValueError`` for what cannot be a folder's name."""
         key = f"{self.name}-{self.client_id}"
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", key) or key.startswith("."):
+        if not KEY.fullmatch(key):
             raise ValueError(f"{key!r} cannot name a server's folder")
         return key
 
@@ -59,6 +62,15 @@ class Bridge:
     def digest(self) -> str:
         joined = "\0".join(f"{name}\0{text}" for name, text in sorted(self.files.items()))
         return hashlib.sha256(joined.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server of ours, whoever started it. ``key``: its folder, ``NAME-CLIENT``; ``since``: ISO 8601."""
+
+    key: str
+    pid: int
+    since: str
 
 
 @dataclass(frozen=True)
@@ -117,6 +129,20 @@ def stop(run: Run, wanted: Wanted, *, deadline: Deadline, tell: Tell | None = No
         case {"stopped": "gone"}:
             return "gone"
     raise invalid("neither stopped nor gone")
+
+
+def servers(run: Run, settings: JupyterSettings, *, deadline: Deadline) -> tuple[Running, ...]:
+    """All servers of ours that run for the account, those of other computers too."""
+    answer = ask(run, {"do": "servers"}, python=settings.python, tell=_nothing, deadline=deadline)
+    found = []
+    for each in answer.get("servers") or ():
+        match each:
+            case {"key": str(key), "pid": int(pid), "since": float(since)} if KEY.fullmatch(key) and 0 <= since < 2**40:
+                at = datetime.fromtimestamp(since, timezone.utc).isoformat(timespec="seconds")
+                found.append(Running(key, pid, at))
+            case _:
+                raise invalid("a server is not described as it should be")
+    return tuple(found[:MOST_SERVERS])
 
 
 def purge(run: Run, settings: JupyterSettings, *, deadline: Deadline) -> Purged:

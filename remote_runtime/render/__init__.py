@@ -86,12 +86,15 @@ def stopped(result: Mapping[str, Any]) -> None:
         "gone": "no Jupyter of ours left",
         "unknown": "Jupyter may still run",
     }
-    words = f"{result['name']} is down: {servers[result['server']]}"
+    told = f"{result['name']} is down: {servers[result['server']]}"
     if result["instance"] == "running":
-        words += "; the instance keeps running and costs money (--stop-instance stops it)"
+        runs = f", for {words.ago(result['instance_since'])} so far" if result.get("instance_since") else ""
+        told += f"; the instance keeps running{runs}, and costs money (--stop-instance stops it)"
     elif result["instance"]:
-        words += f"; the instance is {result['instance']}"
-    say(words)
+        told += f"; the instance is {result['instance']}"
+    say(told)
+    if result.get("orphans"):
+        say(f"{result['name']}: also ended {', '.join(result['orphans'])}")
 
 
 def _complain(text: str) -> None:

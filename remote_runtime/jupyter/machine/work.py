@@ -1,4 +1,4 @@
-"""Carries out the client's orders: ``ensure``, ``stop``, ``purge``, ``log``."""
+"""Carries out the client's orders: ``ensure``, ``stop``, ``purge``, ``servers``, ``log``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from . import gpus, server, watchdog
 from .answers import Answers, Failure, Hung
 from .folder import (
+    CONFIG,
     LOCK,
     is_locked,
     locked,
@@ -100,6 +101,20 @@ def purge(answers: Answers) -> dict[str, Any]:
     return {"purged": not os.path.exists(our_folder()), "alive": []}
 
 
+def servers() -> list[dict[str, Any]]:
+    """All servers of ours that run for this account, other computers' too. ``since``: seconds since the epoch."""
+    return [
+        {
+            "key": os.path.basename(directory),
+            "pid": running.pid,
+            "since": os.stat(os.path.join(directory, CONFIG)).st_mtime,
+        }
+        for directory in server_directories()
+        for running in [server.load(directory)]
+        if running
+    ]
+
+
 def log(directory: str, offset: int | None, limit: int) -> dict[str, Any]:
     text, following = server.read_log(directory, offset, limit)
     token = server.token_in(directory)
@@ -113,6 +128,8 @@ def _do(orders: dict[str, Any], answers: Answers) -> None:
         answers.result(stop(server_directory(orders["key"]), answers))
     elif orders["do"] == "purge":
         answers.result(purge(answers))
+    elif orders["do"] == "servers":
+        answers.result({"servers": servers()})
     else:
         answers.result(log(server_directory(orders["key"]), orders["offset"], orders["limit"]))
 

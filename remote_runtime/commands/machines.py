@@ -1,0 +1,96 @@
+"""`status --all-machines` and `down --orphans`: servers of ours on the machines that no runtime here knows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from .. import jupyter, profiles, runtimes
+from ..errors import LocalError, RemoteRuntimeError
+from ..model import Profile
+from ..waits import Deadline
+from . import machine
+from .view import View
+
+LIST_S = 30.0
+STOP_S = 60.0
+
+
+def profiles_with_machines(environ: Mapping[str, str]) -> list[str]:
+    """The names of the profiles that can be used, without the demo machines: those end with their runtimes."""
+    found = [each for each in profiles.find_all(environ) if each.problem is None and not each.shadowed]
+    kinds = {each.name: profiles.load(each.name, environ=environ).target.kind for each in found}
+    return [name for name, kind in kinds.items() if kind != "demo" and name != "example"]
+
+
+def look(
+    name: str, *, state: runtimes.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
+) -> dict[str, Any]:
+    """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: what runs on the profile's machine.
+
+    ``runtime``: the name of the runtime here that the server belongs to, None for an orphan. ``why``: why the machine
+    could not be entered, empty if it could. Starts no machine.
+    """
+    try:
+        profile = profiles.load(name, environ=environ)
+        with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:
+            found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(LIST_S, called_off))
+    except RemoteRuntimeError as error:
+        view.done(name)
+        return {"profile": name, "servers": [], "why": str(error)}
+    view.done(name)
+    owners = _owners(state)
+    servers = [
+        {"key": each.key, "pid": each.pid, "since": each.since, "runtime": owners.get(each.key)} for each in found
+    ]
+    return {"profile": name, "servers": servers, "why": ""}
+
+
+def end_orphans(
+    name: str,
+    *,
+    force: bool,
+    state: runtimes.StateDir,
+    environ: Mapping[str, str],
+    view: View,
+    called_off: threading.Event,
+) -> list[str]:
+    """The keys of the servers that were ended. Raises ``LocalError`` ``busy`` when nobody says yes to it: they may be
+    another computer's, with kernels at work."""
+    profile = profiles.load(name, environ=environ)
+    with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:
+        owners = _owners(state)
+        found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(LIST_S, called_off))
+        orphans = [each for each in found if each.key not in owners]
+        if orphans and not force:
+            _allow(profile, [f"{each.key} (since {each.since})" for each in orphans], view)
+        for orphan in orphans:
+            view.step(name, f"Stopping {orphan.key}")
+            wanted = jupyter.Wanted(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
+            jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S, called_off))
+    view.done(name)
+    return [each.key for each in orphans]
+
+
+def _owners(state: runtimes.StateDir) -> dict[str, str]:
+    """The server's key of each runtime here, up or left behind → its name."""
+    owners = {}
+    for name in runtimes.names(state):
+        try:
+            runtime = runtimes.load(state, name)
+        except RemoteRuntimeError:
+            continue
+        if runtime is not None:
+            owners[f"{runtime.name}-{runtime.client_id}"] = name
+    return owners
+
+
+def _allow(profile: Profile, orphans: list[str], view: View) -> None:
+    listed = ", ".join(orphans)
+    if not view.interactive:
+        what = f"Servers on the machine of {profile.name} may be another computer's"
+        raise LocalError("busy", what, listed, "--force ends them with their kernels")
+    if not view.confirm(profile.name, f"End {listed} with all kernels? Another computer may use them."):
+        raise LocalError("busy", "Nothing was ended", listed)

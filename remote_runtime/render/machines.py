@@ -1,0 +1,29 @@
+"""`status --all-machines`: which servers of ours run where, and what to do about those that nobody here knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..untrusted import clean_line
+from . import table as columns
+from . import width, words
+
+ORPHAN = "none here"
+
+
+def machines(found: Sequence[Mapping[str, Any]]) -> str:
+    """A table of the servers, and the machines that could not be entered below it."""
+    rows = [
+        (machine["profile"], server["key"], words.ago(server["since"]), server["runtime"] or ORPHAN)
+        for machine in found
+        for server in machine["servers"]
+    ]
+    lines = [columns(("MACHINE OF", "SERVER", "UP", "RUNTIME"), rows, within=width())] if rows else []
+    lines += [
+        f"{machine['profile']}: not entered: {clean_line(machine['why'], 200)}" for machine in found if machine["why"]
+    ]
+    for machine in found:
+        if any(server["runtime"] is None for server in machine["servers"]):
+            lines.append(f"`remote-runtime down {machine['profile']} --orphans` ends what no runtime here knows")
+    return "\n".join(lines) or "No server of ours runs on the profiles' machines."
