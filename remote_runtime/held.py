@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from . import health
 from .figures import Traffic
 from .machines import Session
-from .model import Connections, Instance, Profile, Secret, Server
+from .model import Connections, ForwardSettings, Instance, Profile, Secret, Server
 from .revisit import LookUp
+from .tunnel import ports
 from .tunnel.front import Front
 from .tunnel.pulse import Pulse
 from .ways import OpenWay
@@ -85,6 +86,15 @@ class Held:
 
     def traffic(self) -> Traffic:
         return self.front.visitors.traffic() if self.front else Traffic()
+
+    def check_ports(self, wanted: ForwardSettings) -> None:
+        """Whether these could take the place of the ports that are held. Raises ``LocalError`` ``port-in-use``."""
+        held = [front.port for front in self.fronts()]
+        if not (self.front is not None and ports.fits(wanted.local_port, self.front.port)):
+            ports.check(wanted.local_port)
+        for extra in wanted.extra:
+            if extra.local_port not in held:
+                ports.check(extra.local_port)
 
     def listens(self) -> bool:
         return all(front.alive for front in self.fronts())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -39,7 +40,7 @@ def enable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> Non
     from .. import environments
 
     done = environments.enable(python or environments.default_python())
-    render.bridge("enabled", asdict(done), as_json=as_json, quiet=quiet)
+    _show("enabled", asdict(done), quiet, as_json)
 
 
 @bridge.command()
@@ -49,7 +50,7 @@ def disable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> No
     from .. import environments
 
     done = environments.disable(python or environments.default_python())
-    render.bridge("disabled", asdict(done), as_json=as_json, quiet=quiet)
+    _show("disabled", asdict(done), quiet, as_json)
 
 
 @bridge.command(name="status")
@@ -60,4 +61,14 @@ def bridge_status(python: str | None, address: str | None, quiet: bool, verbose:
     from .. import environments
 
     seen = environments.status(python or environments.default_python(), address)
-    render.bridge("status", asdict(seen), as_json=as_json, quiet=quiet)
+    _show("status", asdict(seen), quiet, as_json)
+
+
+def _show(done: str, seen: dict[str, Any], quiet: bool, as_json: bool) -> None:
+    from ..render import bridge as words
+
+    if as_json:
+        render.document({"bridge": seen, "done": done})
+        return
+    show = {"enabled": words.enabled, "disabled": words.disabled, "status": words.status}[done]
+    show(seen, quiet=quiet)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from .. import render
 from ..errors import UsageError
+from ..render import words
 from ..untrusted import clean, clean_line
 from .common import common, told, worst
 from .complete import profile_names
 from .new import new
 from .pages import InOrder, examples
+
+if TYPE_CHECKING:
+    from ..profiles import Found
 
 LONGEST_PATH = 4096
 LONGEST_PROFILE = 1_000_000
@@ -36,16 +41,16 @@ def list_(quiet: bool, verbose: bool, as_json: bool) -> None:
     if as_json:
         render.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
         return
-    rows = [
-        (
-            each.name,
-            each.origin + (", hidden by one above" if each.shadowed else ""),
-            each.problem or "",
-            str(each.path),
-        )
-        for each in found
-    ]
-    render.answer(render.table(("NAME", "FROM", "PROBLEM", "FILE"), rows))
+    rows = [(each.name, _origin(each), words.path(each.path)) for each in found]
+    render.answer(render.table(("NAME", "FROM", "FILE"), rows))
+    for each in found:
+        if each.problem and not quiet:
+            render.say(f"{each.name} cannot be used: {each.problem}")
+
+
+def _origin(found: Found) -> str:
+    notes = ["invalid"] * bool(found.problem) + ["hidden by one above"] * found.shadowed
+    return ", ".join([found.origin, *notes])
 
 
 @profiles.command(name="show")

@@ -237,6 +237,7 @@ class Keeper:
         try:
             if order.profile is not None:
                 self._adopt(order.profile)
+            self.overrides.update(order.overrides)
             if order.environ:
                 self.machines = replace(self.machines, environ={**self.machines.environ, **order.environ})
                 self._watching = replace(self._watching, machines=self.machines)
@@ -245,7 +246,7 @@ class Keeper:
             deadline = Deadline(order.within_s or REPAIR_S, self.orders.called_off)
             self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
-            if error.code != "busy":  # what stands was not touched
+            if self.profile is not former or order.profile is None:  # else what stands was not touched
                 self._failed_again(0, error)
             if error.code == "port-in-use":
                 self._adopt(former)  # what worked before does so again
@@ -257,11 +258,20 @@ class Keeper:
         return True
 
     def _adopt(self, profile: Profile) -> None:
-        """A changed profile restarts the tunnel, never the kernels. Raises ``LocalError`` for another machine."""
+        """A changed profile restarts the tunnel, never the kernels.
+
+        Raises ``LocalError``, and touches nothing then, for another machine and for a local port in use.
+        """
         if profile.target != self.profile.target:
             raise another_machine(profile, str(self.profile.path))
         if profile.forward != self.profile.forward:
-            self._audience.note("The profile's forward has changed: the tunnel is opened anew")
+            self._held.check_ports(profile.forward)
+            what = (
+                "Other forwards are"
+                if profile.forward.local_port == self.profile.forward.local_port
+                else "Another local port is"
+            )
+            self._audience.note(f"{what} asked for: the tunnel is opened anew")
             self.remembered_port = self.record.runtime.local_port
             self._held.close()
         elif profile.ssh != self.profile.ssh:

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ..control import Channel, Message
 from ..model import Profile
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Order:
     """``up``: bring it up again, as this profile says. ``down``: take it down and answer on the channel.
-    ``look``: something looks wrong, check now."""
+    ``look``: something looks wrong, check now. ``overrides``: what the command line puts before the profile."""
 
     op: Literal["up", "down", "look"]
     wish: Wish = field(default_factory=Wish)
@@ -27,6 +27,7 @@ class Order:
     profile: Profile | None = None
     within_s: float | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def answer(self, message: Message) -> None:
         """To the command that gave it, if it is still there."""

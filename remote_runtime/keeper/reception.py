@@ -105,11 +105,11 @@ class Reception:
             self.audience.leave(member)
 
     def _order_up(self, channel: Channel, message: Message) -> None:
-        """What the first `up` had overridden stays so, unless this one overrides it anew."""
-        self.overrides.update({key: message[key] for key in OVERRIDES if message.get(key)})
-        order = {"within_s": message.get("within_s"), "environ": message.get("environ", {})}
+        """What an `up` had overridden stays so, unless this one overrides it anew."""
+        overrides = {**self.overrides, **{key: message[key] for key in OVERRIDES if message.get(key)}}
+        order = {"within_s": message.get("within_s"), "environ": message.get("environ", {}), "overrides": overrides}
         try:
-            profile = asked_for({**message, **self.overrides})
+            profile = asked_for({**message, **overrides})
             standing = self.record.runtime.state == "ready"
             self.orders.put(Order("up", profile=profile, **order), call_off=not standing)
         except RemoteRuntimeError as error:

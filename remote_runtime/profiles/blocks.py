@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .complaints import Complaint, Wrong, line_of, listed, near_miss, quoted, wrong
+from .complaints import Complaint, Wrong, line_of, listed, near_miss, nearest, quoted, wrong
 from .lists import Listing, MapOf
 from .shapes import Schema, Shape, Text, mapping_of
 from .source import inside, is_null, kind_of, pairs
@@ -66,9 +66,10 @@ class Block:
         given, complaints = pairs(mapping, key)
         values: dict[str, Any] = {}
         complaints += [self._unknown(name, node, key) for name, (node, _) in given.items() if not self._key(name)]
+        meant = self._meant(given)
         for known in self.keys:
             if known.name not in given:
-                if known.required:
+                if known.required and known.name not in meant:
                     complaints.append(Complaint(line_of(mapping), inside(key, known.name), "is missing", known.about))
                 continue
             value_node = given[known.name][1]
@@ -79,9 +80,8 @@ class Block:
             except Wrong as exc:
                 complaints += exc.complaints
         for rule in self.rules:
-            for name, what, allowed in rule(
-                values, frozenset(name for name, (_, value) in given.items() if not is_null(value))
-            ):
+            named = {name for name, (_, value) in given.items() if not is_null(value)}
+            for name, what, allowed in rule(values, frozenset(named | meant)):
                 at = given[name][0] if name in given else mapping
                 complaints.append(Complaint(line_of(at), inside(key, name), what, allowed))
         if complaints:
@@ -114,6 +114,11 @@ class Block:
 
     def _key(self, name: str) -> Key | None:
         return next((known for known in self.keys if known.name == name), None)
+
+    def _meant(self, given: Mapping[str, object]) -> set[str]:
+        """The keys that unknown ones are likely to mean: that they are missing is no second mistake."""
+        unknown = [name for name in given if not self._key(name) and name not in self.elsewhere]
+        return {nearest(name, [known.name for known in self.keys]) for name in unknown} - {""}
 
     def _unknown(self, name: str, node: Node, key: str) -> Complaint:
         names = [known.name for known in self.keys]

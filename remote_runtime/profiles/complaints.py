@@ -49,11 +49,17 @@ def line_of(node: Node) -> int:
 
 def near_miss(word: str, known: Iterable[str]) -> str:
     """``did you mean X?`` or nothing."""
+    close = nearest(word, known)
+    return f"did you mean {close}?" if close else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word that is most likely meant, or nothing."""
     if len(word) > _SHOWN_CHARACTERS:
         return ""
     known_words = {candidate.lower().replace("-", "_"): candidate for candidate in known}
     close = difflib.get_close_matches(word.lower().replace("-", "_"), known_words, n=1, cutoff=0.6)
-    return f"did you mean {known_words[close[0]]}?" if close else ""
+    return known_words[close[0]] if close else ""
 
 
 def quoted(text: str) -> str:

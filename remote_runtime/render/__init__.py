@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -35,10 +36,19 @@ def say(text: str) -> None:
 def failure(error: RemoteRuntimeError, name: str = "") -> None:
     """What happened, why, and what to do next."""
     _complain(f"[{error.code}]{f' {name}' if name else ''}: {error.what}")
-    for label, text in (("why", error.why), ("next", error.hint)):
-        lines = clean(text, LONGEST_REASON).splitlines()
+    why = [part for line in clean(error.why, LONGEST_REASON).splitlines() for part in _folded(line)]
+    # What is to be done may be a command: whoever copies it must get it in one piece.
+    for label, lines in (("why", why), ("next", clean(error.hint, LONGEST_REASON).splitlines())):
         if lines:
             _write(sys.stderr, "\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
+
+
+def _folded(line: str) -> list[str]:
+    """As wide as the terminal; words and paths stay whole, and so does a line that is laid out already."""
+    columns = width() - 8
+    if columns < 20 or len(line) <= columns or line.startswith(" "):
+        return [line]
+    return textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False)
 
 
 def bug(log: str) -> None:
@@ -65,7 +75,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, within: int = 0
 
 def ready(runtime: Mapping[str, Any]) -> None:
     """What to do with the URL, and what it means."""
-    machine = words.machine(runtime) or "the machine"
+    machine, server = words.machine(runtime) or "the machine", runtime["server"]
+    if server:
+        say(f"Jupyter runs in {server['interpreter']} (Python {server['python']}).")
     to_paste()
     say(f"A notebook connected to it can run anything on {machine}: connect only notebooks that you trust.")
 
@@ -115,21 +127,3 @@ def paint(text: str, code: str, stream: TextIO | None = None) -> str:
     if "NO_COLOR" in os.environ or not (stream or sys.stderr).isatty():
         return text
     return f"\x1b[{code}m{text}\x1b[0m"
-
-
-def bridge(done: str, seen: Mapping[str, Any], *, as_json: bool, quiet: bool) -> None:
-    """What `bridge enable`, `disable` or `status` found or did."""
-    if as_json:
-        document({"bridge": dict(seen), "done": done})
-    elif not quiet:
-        answer("\n".join(f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in seen.items()))
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return "".join(f"\n  {_plain(each)}" for each in value) or "none"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {_plain(each)}" for key, each in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return clean(str(value), LONGEST) if value is not None else "none"

@@ -171,7 +171,7 @@ class Terminal:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.console.print(Text(clean(text, LONGEST)))
+            self._live.console.print(Text(clean(text, LONGEST)), soft_wrap=True)
         else:
             say(text)
 

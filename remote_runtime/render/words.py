@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
+
+
+def path(where: Path) -> str:
+    """As a shell takes it, with ``~`` for the home directory."""
+    try:
+        return str(Path("~") / where.relative_to(Path.home()))
+    except (ValueError, RuntimeError):  # elsewhere, or nobody's home
+        return str(where)
 
 
 def ago(moment: str | None) -> str:

@@ -43,6 +43,12 @@ def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) ->
     )
 
 
+def check(wanted: int | tuple[int, int] | None) -> None:
+    """Whether ``bind`` would get one now. Raises ``LocalError`` ``port-in-use``."""
+    for listener in bind(wanted):
+        listener.close()
+
+
 def fits(wanted: int | tuple[int, int] | None, remembered: int | None) -> bool:
     """Whether ``bind`` would try the remembered port."""
     return remembered is not None and remembered in _candidates(wanted, remembered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -129,6 +130,21 @@ def test_one_of_several_that_fails_does_not_keep_the_others_down(world: World, b
     assert done.code == 1
     assert done.error["code"] == "python-missing", done.out + world.log("bad")
     assert [runtime["name"] for runtime in done.document["runtimes"]] == ["good"]
+
+
+def test_a_port_that_is_taken_leaves_what_stands_untouched(world: World) -> None:
+    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    url = world.up("here")
+    here = ("127.0.0.1", urlsplit(url).port or 0)
+    with socket.create_connection(here, timeout=10) as before, socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = world.run("up", "here", "--port", str(taken.getsockname()[1]), "--json")
+        assert (refused.code, refused.error["code"]) == (1, "port-in-use")
+        assert "changed" not in refused.err
+        seen = world.look("here")
+        assert (seen["state"], seen["reconnects"], seen["url"]) == ("ready", 0, url)
+        before.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert before.recv(100).startswith(b"HTTP/1.1 "), "the same connection still leads to the machine"
+        assert world.up("here") == url, "what was refused is forgotten"
 
 
 def test_a_changed_local_port_moves_the_tunnel_and_keeps_the_kernels(world: World, box: Sshd) -> None:

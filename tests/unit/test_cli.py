@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -206,6 +207,21 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 def run(*arguments: str, python_options: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *python_options, "-m", "remote_runtime", *arguments]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_profile_that_cannot_be_used_does_not_widen_the_list(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "config" / "profiles"
+    folder.mkdir(parents=True)
+    (folder / "bad.yaml").write_text("version: 1\ntarget: {kind: gce, instanc: a}\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["profiles", "list"]) == 0
+    shown = capsys.readouterr()
+    rows = [re.split("  +", line) for line in shown.out.splitlines()]
+    assert rows[0] == ["NAME", "FROM", "FILE"]
+    assert rows[1] == ["bad", "user, invalid", "~/config/profiles/bad.yaml"]
+    assert f"bad cannot be used: {folder}/bad.yaml:2: target.instanc: there is no such key, did you mean" in shown.err
 
 
 def test_checking_several_profiles_tells_of_each(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

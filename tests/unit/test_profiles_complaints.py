@@ -32,6 +32,20 @@ def read(folder: Path, text: str) -> Profile:
     return profiles.load(str(path))
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("version: 1\ntarget: {kind: gce, instanc: a}\n", "target.instanc"),
+        ("version: 1\ntarget: {kind: gce, lables: {a: b}}\n", "target.lables"),
+        ("version: 1\ntarget: {kind: ssh, hots: a}\n", "target.hots"),
+        ("vrsion: 1\ntarget: {kind: local}\n", "vrsion"),
+    ],
+)
+def test_a_misspelt_key_is_one_mistake(tmp_path: Path, text: str, meant: str) -> None:
+    (told,) = complaints(tmp_path, text)
+    assert f" {meant}: there is no such key, did you mean" in told
+
+
 def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     text = (
         "version: 1\ntarget:\n  kind: gce\n  instnce: x\n  instance: Bad_Name\nssh:\n  port: '22'\n  host_key: off\n"
@@ -137,13 +151,13 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
         ("forward: {local_port: any}", "auto or a number from 1 to 65535"),
         ("forward: {engine: slow}", "auto, fast or sshtunnel"),
         ("forward: {extra: [22:22]}", "forward.extra[0]: is a number to YAML, not text; put it in quotes"),
-        ("forward: {extra: ['1:2:3:4']}", "LOCAL:REMOTE or LOCAL:HOST:REMOTE"),
+        ("forward: {extra: ['1:2:3:4']}", "LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET"),
         ("forward: {extra: ['0:80']}", "\"0:80\" is not a forward"),
         ("forward: {extra: ['80:80', '80:81']}", "forward.extra: the local port 80 is used twice"),
         ("forward: {local_port: 80, extra: ['80:81']}", "forward.extra: the local port 80 is used twice"),
         ("colab: {origins: []}", "colab.origins: has 0 entries"),
         ("on_down: {instance: stop}", "on_down: instance: stop needs a target of kind gce"),
-        ("idle: {after: 2h}", "idle.after: not supported by version 0.1; only never"),
+        ("idle: {after: 1s}", "\"1s\" is out of range; from 1m to 30d"),
         ("timeouts: {ssh: never}", "\"never\" is not a duration"),
         ("ssh: {user: a, user: b}", "ssh.user: is given twice, first in line"),
         ("{a: b}: c", "a mapping cannot be a key"),

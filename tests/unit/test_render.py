@@ -78,6 +78,22 @@ def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> Non
     assert capsys.readouterr().err == "error[busy]: work stays up\n"
 
 
+def test_a_long_reason_is_folded_between_words_and_advice_is_not() -> None:
+    code = """
+from remote_runtime import render
+from remote_runtime.errors import LocalError
+path = "/home/me/" + "folder/" * 12 + "work.yaml"
+render.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", "x" * 100 + " y"))
+"""
+    lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
+    assert lines[1:] == [
+        "  why:  the file",
+        "        /home/me/" + "folder/" * 12 + "work.yaml",
+        "        says this and that, and a few words more",
+        "  next: " + "x" * 100 + " y",
+    ]
+
+
 def test_fifty_complaints_are_all_told_and_so_is_the_end_of_a_log(capsys: Captured) -> None:
     complaints = [f"/home/me/profiles/work.yaml:{line}: key: it is wrong; it may be otherwise" for line in range(50)]
     render.failure(UsageError("profile-invalid", "The profile has mistakes", "\n".join(complaints)))
@@ -128,6 +144,7 @@ def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captu
     render.ready(runtime())
     shown = capsys.readouterr()
     assert shown.out == ""
+    assert "Jupyter runs in /usr/bin/python3 (Python 3.12.3)." in shown.err
     assert "Connect to a local runtime" in shown.err
     assert "Allow" in shown.err
     assert "can run anything on my-vm" in shown.err
