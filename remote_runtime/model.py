@@ -164,7 +164,7 @@ class Instance:
     (``compute.<id>`` on Compute Engine, else ``host`` or ``[host]:port``). ``host_keys``: the keys that the cloud
     vouches for, as ``TYPE BASE64`` lines. ``status``: Compute Engine's word, ``RUNNING`` for other machines.
     ``started_from``: the status it had when we started or resumed it, None if we did not. ``running_since``: ISO 8601,
-    empty where nobody tells.
+    empty where nobody tells. ``project_from``, ``zone_from``, ``credentials_from``: where these were found, in words.
     """
 
     kind: Literal["gce", "ssh", "local", "demo"]
@@ -179,6 +179,9 @@ class Instance:
     host_keys: tuple[str, ...] = ()
     started_from: str | None = None
     running_since: str = ""
+    project_from: str = ""
+    zone_from: str = ""
+    credentials_from: str = ""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,9 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
             "project": instance.project,
             "status": instance.status,
             "running_since": instance.running_since or None,
+            "project_from": instance.project_from or None,
+            "zone_from": instance.zone_from or None,
+            "credentials_from": instance.credentials_from or None,
         },
         "server": server
         and {

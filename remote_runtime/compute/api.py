@@ -53,7 +53,12 @@ class Api:
                 answer = method(request=dict(request), retry=None, timeout=timeout_s)
             except failures.foreign() as exc:
                 failure = failures.explain(
-                    exc, endpoint=self.endpoint, doing=doing, project=self.project, renew=self.identity.renew
+                    exc,
+                    endpoint=self.endpoint,
+                    doing=doing,
+                    project=self.project,
+                    renew=self.identity.renew,
+                    acts_as=self.identity.acts_as,
                 )
                 no_more = failure.passing == "no" or self.deadline.passed()
                 impatient = failure.passing == "unreachable" and time.monotonic() - began > self.patience_s

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import CloudError
 from ..untrusted import clean_line
-from . import settings
+from . import identities, settings
+from .identities import LOGIN_HINT as LOGIN_HINT
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-LOGIN_HINT = "Run: gcloud auth application-default login"
 RENEW_HINT = "Write the token anew: gcloud auth print-access-token > FILE, or unset CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 TOKEN_LIMIT_CHARS = 16384
 
 
 @dataclass(frozen=True)
 class Identity:
-    """``project``: the one the credentials belong to, if they say so. ``renew``: what to do when they are refused."""
+    """``project``: the one the credentials belong to, if they say so. ``renew``: what to do when they are refused.
+    ``source``: whose they are, in words. ``acts_as``: the service account that they act as, if gcloud is told so."""
 
     credentials: Credentials
     project: str | None = None
     renew: str = LOGIN_HINT
     is_nobody: bool = False
+    source: str = "no credentials"
+    acts_as: str = ""
 
 
 def load(environ: Mapping[str, str], endpoint: str) -> Identity:
@@ -47,9 +49,24 @@ def load(environ: Mapping[str, str], endpoint: str) -> Identity:
             "Use an https:// address in CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE, or set "
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true for an emulator",
         )
+    identity = _of_someone(environ)
+    accounts = settings.impersonated(environ)
+    if not accounts:
+        return identity
+    target = clean_line(accounts[-1], 120)
+    return replace(
+        identity,
+        credentials=identities.acting_as(identity.credentials, accounts, environ),
+        source=f"{identity.source}, acting as {target}",
+        acts_as=target,
+    )
+
+
+def _of_someone(environ: Mapping[str, str]) -> Identity:
     if token_file := environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
-        return Identity(_from_token_file(Path(token_file)), renew=RENEW_HINT)
-    return _default()
+        source = f"the access token in {clean_line(token_file, 300)}"
+        return Identity(_from_token_file(Path(token_file)), renew=RENEW_HINT, source=source)
+    return _default(environ)
 
 
 def _from_token_file(path: Path) -> Credentials:
@@ -75,13 +92,18 @@ def _unusable_token_file(path: Path, why: str) -> CloudError:
     )
 
 
-def _default() -> Identity:
+def _default(environ: Mapping[str, str]) -> Identity:
+    """Application Default Credentials, else what `gcloud auth login` left."""
     import google.auth
     from google.auth.exceptions import GoogleAuthError
 
     try:
-        credentials, project = google.auth.default(scopes=[SCOPE])
+        credentials, project = google.auth.default(scopes=[identities.SCOPE])
     except GoogleAuthError as exc:
+        if found := identities.of_gcloud(environ):
+            credentials, account = found
+            return Identity(credentials, renew="Run: gcloud auth login", source=f"gcloud's login of {account}")
         why = clean_line(str(exc), 300) or type(exc).__name__
         raise CloudError("no-credentials", "no usable Google credentials", why, LOGIN_HINT) from exc
-    return Identity(credentials, project)
+    source, renew = identities.describe(credentials)
+    return Identity(credentials, project, renew=renew, source=source)

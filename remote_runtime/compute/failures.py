@@ -9,8 +9,10 @@ from typing import Literal
 
 from ..errors import CloudError
 from ..untrusted import clean_line
+from .identities import renew_acting_as
 
 WHY_LIMIT = 400
+IMPERSONATE = "iam.serviceAccounts.getAccessToken"
 _PERMISSION = re.compile(
     r"'?\b([a-z]+(?:\.[A-Za-z]+){2,3})\b'? permission|[Pp]ermission '?([a-z]+(?:\.[A-Za-z]+){2,3})\b"
 )
@@ -51,9 +53,9 @@ def foreign() -> tuple[type[Exception], ...]:
     )
 
 
-def explain(exc: Exception, *, endpoint: str, doing: str, project: str, renew: str) -> Failure:
+def explain(exc: Exception, *, endpoint: str, doing: str, project: str, renew: str, acts_as: str = "") -> Failure:
     """What a failed request means. ``doing`` completes "Compute Engine refuses to …", ``renew`` is the hint for refused
-    credentials."""
+    credentials, ``acts_as`` the service account that they act as."""
     import google.api_core.exceptions as api
     import google.auth.exceptions as auth
     import requests
@@ -65,6 +67,12 @@ def explain(exc: Exception, *, endpoint: str, doing: str, project: str, renew: s
         if isinstance(exc, auth.TransportError) or exc.retryable:
             why = _connection_trouble(exc) if isinstance(exc, auth.TransportError) else why
             return Failure(CloudError("cloud-unreachable", "Google's sign-in does not answer", why), "unreachable")
+        if "impersonated" in why and any(
+            IMPERSONATE in str(part) or "PERMISSION_DENIED" in str(part) for part in exc.args
+        ):
+            target = acts_as or "the service account"
+            what = f"these credentials may not act as {target}: {IMPERSONATE} is missing"
+            return Failure(CloudError("permission-denied", what, why, renew_acting_as(target)))
         return Failure(CloudError("no-credentials", "Google does not accept the credentials", why, renew))
     if not isinstance(exc, api.GoogleAPICallError):
         return Failure(unreachable(endpoint, "what answers there is not the Compute Engine API"), "busy")

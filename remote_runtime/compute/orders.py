@@ -28,7 +28,10 @@ def find(
     project = settings.project(target.project, environ, lambda: api.identity.project)
     zone = settings.zone(target.zone, environ)
     api.project = project.value
-    tell(f"Looking for {_wanted(target)} in project {project.value} (from {project.source})")
+    where = f"project {project.value} (from {project.source})" + (
+        f", zone {zone.value} (from {zone.source})" if zone else ", in any zone"
+    )
+    tell(f"Looking for {_wanted(target)} in {where}, with {api.identity.source}")
     raw = search.find_one(api, target, zone)
     check_connectable(raw, target.connect)
     watch = power.Watch(api, as_instance(raw, api.project, target.connect), raw)
@@ -44,7 +47,14 @@ def find(
         raise _no_address(instance, target.connect)
     # A machine that ran before has published its keys, or never will.
     keys = host_keys.published(api, instance, watch.raw, wait_s=0.0 if was_running else host_keys_within_s)
-    return replace(instance, host_keys=keys)
+    found_zone = zone.source if zone is not None and zone.value == instance.zone else "the search in all zones"
+    return replace(
+        instance,
+        host_keys=keys,
+        project_from=project.source,
+        zone_from=found_zone,
+        credentials_from=api.identity.source,
+    )
 
 
 def read(
@@ -52,7 +62,14 @@ def read(
 ) -> Instance:
     api = _api_for(instance, tell, deadline, environ)
     raw = power.same_instance(api, instance)
-    now = replace(as_instance(raw, api.project, connect_by), kind=instance.kind, started_from=instance.started_from)
+    now = replace(
+        as_instance(raw, api.project, connect_by),
+        kind=instance.kind,
+        started_from=instance.started_from,
+        project_from=instance.project_from,
+        zone_from=instance.zone_from,
+        credentials_from=instance.credentials_from,
+    )
     return replace(now, host_keys=host_keys.published(api, now, raw, wait_s=0.0))
 
 

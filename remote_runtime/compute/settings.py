@@ -32,6 +32,12 @@ RESOURCE_MANAGER = Service(
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER",
 )
 
+IAM_CREDENTIALS = Service(
+    "IAM Service Account Credentials API",
+    "https://iamcredentials.googleapis.com",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
+)
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -96,13 +102,27 @@ def zone(wanted: str | None, environ: Mapping[str, str]) -> Setting | None:
     )
 
 
+def account(environ: Mapping[str, str]) -> str | None:
+    """The account that gcloud uses."""
+    found = _given(environ.get("CLOUDSDK_CORE_ACCOUNT"), "") or _given(_gcloud(environ, "core", "account"), "")
+    return found.value if found else None
+
+
+def impersonated(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The service accounts to act as, as gcloud is told to: the last one, through those before it."""
+    wanted = environ.get("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT") or _gcloud(
+        environ, "auth", "impersonate_service_account"
+    )
+    return tuple(name.strip() for name in (wanted or "").split(",") if name.strip())
+
+
 def _given(value: str | None, source: str) -> Setting | None:
     return Setting(value.strip(), source) if value and value.strip() else None
 
 
 def _gcloud(environ: Mapping[str, str], section: str, key: str) -> str | None:
     """A property of gcloud's active configuration; None when there is no such thing or it cannot be read."""
-    folder = _gcloud_folder(environ)
+    folder = gcloud_folder(environ)
     name = environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME") or _read(folder / "active_config").strip() or "default"
     properties = configparser.ConfigParser(interpolation=None, strict=False)
     try:
@@ -112,7 +132,7 @@ def _gcloud(environ: Mapping[str, str], section: str, key: str) -> str | None:
     return properties.get(section, key, fallback=None)
 
 
-def _gcloud_folder(environ: Mapping[str, str]) -> Path:
+def gcloud_folder(environ: Mapping[str, str]) -> Path:
     if environ.get("CLOUDSDK_CONFIG"):
         return Path(environ["CLOUDSDK_CONFIG"])
     if os.name == "nt":

@@ -85,9 +85,15 @@ def test_a_running_instance_is_found_with_address_and_host_keys() -> None:
         project="demo",
         host_key_name=f"compute.{number}",
         host_keys=(f"ssh-ed25519 {ED25519}",),
+        project_from="the profile",
+        zone_from="the profile",
+        credentials_from="no credentials",
     )
     assert ask.started == []
-    assert ask.told[0] == "Looking for gpu-box in project demo (from the profile)"
+    assert ask.told[0] == (
+        "Looking for gpu-box in project demo (from the profile), zone us-central1-a (from the profile), "
+        "with no credentials"
+    )
 
 
 def test_a_stopped_instance_is_started_after_the_caller_recorded_what_to_undo() -> None:
@@ -228,7 +234,7 @@ def test_a_zone_of_the_environment_is_only_where_the_search_begins() -> None:
             started=ask.record,
             host_keys_within_s=0.0,
         )
-    assert found.zone == "us-east1-b"
+    assert (found.zone, found.zone_from) == ("us-east1-b", "the search in all zones")
 
 
 @pytest.mark.parametrize(
