@@ -35,8 +35,13 @@ class Api:
     projects: compute_v1.ProjectsClient
     tell: Tell
     deadline: Deadline
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     project: str = ""
     patience_s: float = field(default=PATIENCE_AT_FIRST_S)
+
+    def client(self, kind: Callable[..., T]) -> T:
+        """Another of Google's clients, for the same API and as the same caller."""
+        return kind(**self.options)
 
     def call(self, method: Callable[..., T], request: Mapping[str, Any], *, doing: str) -> T:
         """The answer to one request. Connection trouble, 429 and 5xx are met with more tries until the deadline.
@@ -90,4 +95,5 @@ def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Ap
         projects=compute_v1.ProjectsClient(**options),
         tell=tell,
         deadline=deadline,
+        options=options,
     )

@@ -12,6 +12,11 @@ from ..untrusted import clean_line
 from .identities import renew_acting_as
 
 WHY_LIMIT = 400
+ROLES = {
+    "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser",
+    "compute.instances.osLogin": "roles/compute.osLogin",
+    "iap.tunnelInstances.accessViaIAP": "roles/iap.tunnelResourceAccessor",
+}
 IMPERSONATE = "iam.serviceAccounts.getAccessToken"
 _PERMISSION = re.compile(
     r"'?\b([a-z]+(?:\.[A-Za-z]+){2,3})\b'? permission|[Pp]ermission '?([a-z]+(?:\.[A-Za-z]+){2,3})\b"
@@ -113,6 +118,11 @@ def _forbidden(why: str, reasons: set[str], doing: str, project: str) -> CloudEr
         return CloudError("permission-denied", f"the Compute Engine API is off in project {project}", why, hint)
     if any("quota" in reason.lower() for reason in reasons):
         return CloudError("quota-exceeded", f"no quota left to {doing}", why, quota_hint(project))
+    return denied(why, doing, project)
+
+
+def denied(why: str, doing: str, project: str) -> CloudError:
+    """``permission-denied``, with the permission that ``why`` names and a role that has it."""
     found = _PERMISSION.search(why)
     permission = (found.group(1) or found.group(2)) if found else ""
     what = f"these credentials may not {doing}" + (f": {permission} is missing" if permission else "")
@@ -121,7 +131,7 @@ def _forbidden(why: str, reasons: set[str], doing: str, project: str) -> CloudEr
         what,
         why,
         f"A project owner can grant it: gcloud projects add-iam-policy-binding {shlex.quote(project)} "
-        "--member=user:EMAIL --role=roles/compute.instanceAdmin.v1",
+        f"--member=user:EMAIL --role={ROLES.get(permission, 'roles/compute.instanceAdmin.v1')}",
     )
 
 

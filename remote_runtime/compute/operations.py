@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 import uuid
 from collections.abc import Callable
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from ..untrusted import clean_line
+from . import zones
 from .api import Api
-from .failures import WHY_LIMIT, quota_hint
+from .failures import WHY_LIMIT, denied, quota_hint
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 WAIT_FOR_S = 3.0
 PAUSE_S = 0.3
 _METHODS = {"start": "start_unary", "resume": "resume_unary", "stop": "stop_unary", "suspend": "suspend_unary"}
+_DISK = re.compile(r"/disks/([a-z][-a-z0-9]{0,62})'? was not found")
 _ZONES = re.compile(r"[a-z]+-[a-z]+\d+-[a-z](?:, ?[a-z]+-[a-z]+\d+-[a-z])*")
 
 
@@ -84,7 +87,10 @@ def _failed(api: Api, action: str, instance: Instance, operation: compute_v1.Ope
     if any("QUOTA" in code or "LIMIT_EXCEEDED" in code for code in codes):
         return CloudError("quota-exceeded", f"no quota left to {action} {instance.name}", why, quota_hint(api.project))
     if any("PERMISSION" in code for code in codes):
-        return CloudError("permission-denied", what, why)
+        return denied(why, f"{action} {instance.name}", api.project)
+    gone = _DISK.search(said)
+    if gone and any("NOT_FOUND" in code for code in codes):
+        return _without_disk(instance, what, why, gone.group(1))
     return CloudError("instance-not-startable", what, why)
 
 
@@ -92,11 +98,25 @@ def _other_zones(api: Api, instance: Instance, operation: compute_v1.Operation) 
     """Google names zones with room in the error's details, sometimes; the region's others are worth a try."""
     for error in operation.error.errors:
         for detail in error.error_details:
-            zones = detail.error_info.metadatas.get("zonesAvailable", "")
-            if _ZONES.fullmatch(zones):
-                return f"Try again later, or move the instance to a zone with room: {zones}"
+            roomy = detail.error_info.metadatas.get("zonesAvailable", "")
+            if _ZONES.fullmatch(roomy):
+                return f"Try again later, or move the instance to a zone with room: {roomy}"
+    kind, others = zones.worth_trying(api, instance)
+    if others:
+        return f"Try again later, or move the instance to a zone of the region that has {kind}: {', '.join(others)}"
+    if kind:
+        return f"Try again later: no other zone of the region has {kind}"
     region = (instance.zone or "").rsplit("-", 1)[0]
     return (
         "Try again later, or move the instance to another zone of the region: "
         f'gcloud compute zones list --filter="region:{region}" --project={api.project}'
     )
+
+
+def _without_disk(instance: Instance, what: str, why: str, disk: str) -> CloudError:
+    found = f"the disk {disk} of {instance.name} is gone"
+    restore = (
+        f"gcloud compute disks create {shlex.quote(disk)} --zone={instance.zone} --project={instance.project} "
+        "--source-snapshot=SNAPSHOT"
+    )
+    return CloudError("instance-not-startable", f"{what}: {found}", why, f"Restore it from a snapshot: {restore}")

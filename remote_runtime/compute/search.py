@@ -109,8 +109,9 @@ def _not_found(api: Api, target: GceTarget, zone: Setting | None, exc: NotThere 
     similar = difflib.get_close_matches(target.instance, {word(raw.name) for raw in others}, n=3, cutoff=0.5)
     if similar:
         why = f"similar names there: {', '.join(similar)}"
-    else:
-        why = exc.why if exc and not others else f"the project has {len(others) or 'no'} instances"
+        hint = f"Did you mean {similar[0]}? Set `target.instance: {similar[0]}`, or list what is there: {of_project}"
+        return CloudError("instance-not-found", what, why, hint)
+    why = exc.why if exc and not others else f"the project has {len(others) or 'no'} instances"
     return CloudError("instance-not-found", what, why, f"List what is there: {of_project}")
 
 

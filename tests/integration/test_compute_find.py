@@ -19,6 +19,7 @@ from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
 from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted
 from remote_runtime.model import GceTarget, Instance
 from remote_runtime.waits import Deadline
+from tests.support import discovery
 
 ED25519 = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()
 TARGET = GceTarget(instance="gpu-box", project="demo")
@@ -177,7 +178,10 @@ def test_a_missing_instance_names_what_is_similar_and_where_we_looked() -> None:
     assert error.code == "instance-not-found"
     assert error.what == "no instance gpu-box in project demo, in any zone"
     assert error.why == "similar names there: gpu-box-1"
-    assert error.hint == "List what is there: gcloud compute instances list --project=demo"
+    assert error.hint == (
+        "Did you mean gpu-box-1? Set `target.instance: gpu-box-1`, or list what is there: "
+        "gcloud compute instances list --project=demo"
+    )
 
 
 def test_an_instance_in_another_zone_than_the_profiles_is_not_taken_but_named() -> None:
@@ -244,7 +248,7 @@ def test_a_zone_of_the_environment_is_only_where_the_search_begins() -> None:
             "ZONE_RESOURCE_POOL_EXHAUSTED",
             "instance-not-startable",
             "ZONE_RESOURCE_POOL_EXHAUSTED",
-            "region:us-central1",
+            "a zone of the region that has e2-standard-4: us-central1-b",
         ),
         ("QUOTA_EXCEEDED", "quota-exceeded", "NVIDIA_L4_GPUS", "gcloud compute project-info describe --project=demo"),
         ("RESOURCE_NOT_FOUND", "instance-not-startable", "RESOURCE_NOT_FOUND", ""),
@@ -258,6 +262,47 @@ def test_a_start_that_fails_in_its_operation_is_explained(fault: str, code: str,
     assert why in error.why
     assert hint in error.hint
     assert [each.started_from for each in ask.started] == ["TERMINATED"]
+
+
+@pytest.mark.parametrize(
+    ("vm", "hint"),
+    [
+        (Vm("gpu-box", machine_type="n1-standard-4", accelerator="nvidia-tesla-t4"), "nvidia-tesla-t4: us-central1-b"),
+        (Vm("gpu-box", zone="us-east1-b"), "no other zone of the region has e2-standard-4"),
+    ],
+)
+def test_a_zone_without_room_leads_to_those_that_have_the_machine_and_its_gpu(vm: Vm, hint: str) -> None:
+    with caller(vm) as ask:
+        ask.emulator.cloud.fail_next["start"] = OperationFault("ZONE_RESOURCE_POOL_EXHAUSTED")
+        error = ask.refusal()
+        complaints = [found for exchange in ask.emulator.exchanges for found in discovery.complaints(exchange)]
+    assert hint in error.hint
+    assert complaints == []
+
+
+def test_zones_that_may_not_be_listed_lead_to_the_command_that_lists_them() -> None:
+    with caller(Vm("gpu-box")) as ask:
+        ask.emulator.cloud.fail_next["start"] = OperationFault("ZONE_RESOURCE_POOL_EXHAUSTED")
+        ask.emulator.forbidden_permissions.add("compute.machineTypes.list")
+        assert 'zones list --filter="region:us-central1"' in ask.refusal().hint
+
+
+def test_a_disk_that_was_deleted_is_named_with_the_command_that_restores_it() -> None:
+    gone = "The resource 'projects/demo/zones/us-central1-a/disks/gpu-box' was not found"
+    with caller(Vm("gpu-box")) as ask:
+        ask.emulator.cloud.fail_next["start"] = OperationFault("RESOURCE_NOT_FOUND", gone)
+        error = ask.refusal()
+    assert error.what == "Compute Engine could not start gpu-box: the disk gpu-box of gpu-box is gone"
+    assert "gcloud compute disks create gpu-box --zone=us-central1-a --project=demo" in error.hint
+
+
+def test_a_permission_that_is_missing_inside_a_start_is_named_with_its_role() -> None:
+    said = "Required 'iam.serviceAccounts.actAs' permission for 'robot@demo'"
+    with caller(Vm("gpu-box")) as ask:
+        ask.emulator.cloud.fail_next["start"] = OperationFault("PERMISSIONS_ERROR", said)
+        error = ask.refusal()
+    assert (error.code, "iam.serviceAccounts.actAs is missing" in error.what) == ("permission-denied", True)
+    assert "--role=roles/iam.serviceAccountUser" in error.hint
 
 
 @pytest.mark.parametrize("permission", ["compute.instances.list", "compute.instances.start"])
