@@ -12,21 +12,20 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from . import health, jupyter, revisit
-from .errors import CloudError, HealthError, RemoteRuntimeError, SshError
+from .errors import CloudError, RemoteRuntimeError, SshError
 from .held import Held as Held
 from .held import door as door
-from .machines import Machines, Session
+from .machines import Machines
 from .model import ExtraForward, Forward, Health, Instance, Profile, Server, named
 from .protocols import Ask
 from .tunnel import ports
 from .tunnel.front import Front
 from .undo import Undo
 from .waits import Deadline
-from .ways import leads_to_sockets, open_way
+from .ways import leads_to, leads_to_sockets, open_way
 
 log = logging.getLogger(__name__)
 UNDO_S = 120.0
-SOCKET_S = 10.0
 
 
 class Telling(Protocol):
@@ -42,8 +41,8 @@ class Story:
     """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
     instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
-    too. ``known``: the instance as it was entered last. ``explains``: whether the cloud is asked why a machine cannot
-    be entered, which takes seconds."""
+    too. ``known``: the instance as it was entered last. ``hurried``: a try of many: it does not wait for a machine
+    that boots, nor for the cloud to say why."""
 
     profile: Profile
     client_id: str
@@ -55,7 +54,7 @@ class Story:
     owed: Instance | None = None
     owed_server: bool = False
     known: Instance | None = None
-    explains: bool = True
+    hurried: bool = False
 
 
 def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Health:
@@ -66,7 +65,7 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
     undo = Undo(story.tell.step)
     try:
         with ExitStack() as stack:
-            stack.callback(held.let_go)
+            stack.push(lambda kind, error, trace: None if _is_stuck(error) else held.let_go())
             stack.callback(undo.run)
             _take_on_debts(story, undo)
             bind(story, held, undo)
@@ -84,6 +83,11 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
     except RemoteRuntimeError as error:
         error.remains = tuple(undo.remains)
         raise
+
+
+def _is_stuck(error: BaseException | None) -> bool:
+    """Jupyter lives and does not answer: what leads to it serves again when it does."""
+    return isinstance(error, RemoteRuntimeError) and error.code == "jupyter-stuck"
 
 
 def _take_on_debts(story: Story, undo: Undo) -> None:
@@ -142,7 +146,7 @@ def _enter_where_it_was(story: Story, held: Held, deadline: Deadline) -> None:
     session = revisit.enter(machines, profile, known, tell=story.tell, deadline=deadline)
     if session is None:
         return
-    held.enter(session, profile.ssh.keepalive_s)
+    held.enter(session, profile.ssh.keepalive_s, known.address)
     held.instance = replace(known, status="RUNNING", started_from=None)
     story.record(instance=held.instance)
 
@@ -212,16 +216,18 @@ def enter(story: Story, held: Held, deadline: Deadline) -> None:
         return
     if held.instance is None:
         raise ValueError("the machine is found before it is entered")
+    held.let_go()
     story.tell.step(f"Connecting to {held.instance.name}")
     within = deadline.shorter(story.profile.timeouts.ssh_s)
     profile, machines, tell = story.profile, story.machines, story.tell
+    instance = replace(held.instance, started_from=None) if story.hurried else held.instance
     try:
-        session = machines.connect(profile, held.instance, ask=story.ask, tell=tell, deadline=within)
+        session = machines.connect(profile, instance, ask=story.ask, tell=tell, deadline=within)
     except SshError as error:
-        if not story.explains:
+        if story.hurried:
             raise
         raise machines.explain(profile, held.instance, error, tell=tell, deadline=deadline) from error
-    held.enter(session, profile.ssh.keepalive_s)
+    held.enter(session, profile.ssh.keepalive_s, instance.address)
 
 
 def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True) -> None:
@@ -246,7 +252,7 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
     server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=within, person=person)
     if server.started_by_us and not story.owed_server:
         undo.add("stopping Jupyter", stop)
-    if server.started_by_us and server.socket and not _leads_to(session, server.socket):
+    if server.started_by_us and server.socket and not leads_to(session, server.socket):
         held.sockets = False
         story.tell("Starting Jupyter on a port: the SSH server does not lead to unix sockets")
         jupyter.stop(session.run, wanted, deadline=within)
@@ -257,18 +263,6 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
         story.tell.note(note)
     held.server = server
     story.record(server=server)
-
-
-def _leads_to(session: Session, path: str) -> bool:
-    """Whether a server that has just answered there is reached. OpenSSH's words for "forbidden" and "not there" are
-    the same, so it is asked when it must be there. Raises ``SshError`` ``ssh-unreachable``."""
-    try:
-        session.dial(path, 0, within_s=SOCKET_S).close()
-    except (HealthError, SshError) as error:
-        if error.code == "ssh-unreachable":
-            raise
-        return False
-    return True
 
 
 def lead(story: Story, held: Held, deadline: Deadline) -> None:

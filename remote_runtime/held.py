@@ -11,6 +11,7 @@ from .machines import Session
 from .model import Connections, ForwardSettings, Instance, Profile, Secret, Server
 from .revisit import LookUp
 from .tunnel import ports
+from .tunnel.disturbance import Disturbances
 from .tunnel.front import Front
 from .tunnel.pulse import Pulse
 from .ways import OpenWay
@@ -33,13 +34,17 @@ class Held:
     sockets: bool = True
     look_up: LookUp | None = None
 
+    def hold(self) -> None:
+        """Reset the connections under way, let new ones wait."""
+        for front in self.fronts():
+            front.hold()
+
     def let_go(self) -> None:
         """Drop the link; ports stay bound and hold new connections."""
         look_up, self.look_up = self.look_up, None
         if look_up is not None:
             look_up.close()
-        for front in self.fronts():
-            front.hold()
+        self.hold()
         if self.pulse is not None:
             self.pulse.stop()
         way, session, self.way, self.session = self.way, self.session, None, None
@@ -63,9 +68,9 @@ class Held:
         log.info("the machine was entered where it was; it was not found anew: %s", answer)
         return None
 
-    def enter(self, session: Session, keepalive_s: float) -> None:
+    def enter(self, session: Session, keepalive_s: float, address: str) -> None:
         self.session = session
-        self.pulse = Pulse(session, keepalive_s)
+        self.pulse = Pulse(session, keepalive_s, Disturbances(address))
 
     def is_entered(self) -> bool:
         return self.session is not None and not self.session.closed

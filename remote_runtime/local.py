@@ -87,7 +87,7 @@ class LocalSession:
         status = subprocess.call(shell, env=self._environ)
         return status if status >= 0 else 128 - status
 
-    def close(self) -> None:
+    def close(self, why: str = "") -> None:
         self.closed = True
 
     def _converse(

@@ -34,9 +34,6 @@ class Secret:
         return hash(self.__value)
 
 
-# ── what was asked for ──────────────────────────────────────────────────────────────────────────────────────
-
-
 @dataclass(frozen=True)
 class GceTarget:
     """A Compute Engine instance, by name or by labels."""
@@ -151,9 +148,6 @@ class Profile:
     on_down: OnDown = field(default_factory=OnDown)
     idle: Idle = field(default_factory=Idle)
     timeouts: Timeouts = field(default_factory=Timeouts)
-
-
-# ── what was found ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -277,7 +271,8 @@ class Runtime:
     ``target``: ``{"kind", …}`` as the profile names it. ``since``: ISO 8601, when it became ready, else when the
     keeper started. ``unfinished``: the first `up` has not succeeded, so taking it down also puts the instance back.
     ``profile_text``: the profile as it was used, YAML; `down` needs no other. ``client_id``: what keys our folder on
-    the machine, next to the name. ``last_error``: an error's ``as_dict()``.
+    the machine, next to the name. ``last_error``: an error's ``as_dict()``. ``last_outage``: ``{"why", "at",
+    "lasted_s"}`` of the last time that it did not stand.
     ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
     ``idle_s``: for how long nothing was used, as the watchdog on the machine saw it last.
     """
@@ -296,6 +291,7 @@ class Runtime:
     keeper_pid: int = 0
     since: str = ""
     reconnects: int = 0
+    last_outage: Mapping[str, str | float] | None = None
     rtt_ms: float | None = None
     kernels: int | None = None
     busy_kernels: int | None = None

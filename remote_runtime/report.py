@@ -49,6 +49,7 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
         "keeper_pid": runtime.keeper_pid,
         "since": runtime.since,
         "reconnects": runtime.reconnects,
+        "last_outage": runtime.last_outage and dict(runtime.last_outage),
         "rtt_ms": runtime.rtt_ms and round(runtime.rtt_ms, 1),
         "load": runtime.load and asdict(runtime.load),
         "traffic": asdict(runtime.traffic),

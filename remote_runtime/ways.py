@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from . import ssh
-from .errors import SshError
+from .errors import HealthError, SshError
 from .machines import Machines, Session
 from .model import Instance, LocalTarget, Profile
 from .protocols import Tell
@@ -16,6 +16,7 @@ from .tunnel.pump import Lane, Way
 from .waits import Deadline
 
 DIAL_S = 15.0
+SOCKET_S = 10.0
 LOGIN_S = 60.0
 
 
@@ -69,6 +70,18 @@ def _without_lanes(profile: Profile, tell: Tell) -> None:
 def leads_to_sockets(profile: Profile) -> bool:
     """Whether ``open_way`` can lead to a unix socket."""
     return profile.forward.engine != "sshtunnel" or isinstance(profile.target, LocalTarget)
+
+
+def leads_to(session: Session, path: str) -> bool:
+    """Whether a server that has just answered there is reached. OpenSSH's words for "forbidden" and "not there" are
+    the same, so it is asked when it must be there. Raises ``SshError`` ``ssh-unreachable``."""
+    try:
+        session.dial(path, 0, within_s=SOCKET_S).close()
+    except (HealthError, SshError) as error:
+        if error.code == "ssh-unreachable":
+            raise
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ MACHINE = {
         "JupyterLab is not installed in the environment that the server runs in.",
         "Install jupyterlab there, or use Colab's page: `remote-runtime open PROFILE`.",
     ),
+    "jupyter-stuck": Entry(
+        "the Jupyter server lives and does not answer",
+        "It is suspended, the machine has no memory left, or an extension keeps it busy.",
+        "It is left alone for its kernels' sake. `remote-runtime down PROFILE --force` and `up` give a new one.",
+    ),
     "bridge-not-loaded": Entry(
         "Jupyter answers, but without the bridge",
         "The server's configuration switches the extension off, or it failed while loading.",

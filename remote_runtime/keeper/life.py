@@ -19,10 +19,12 @@ from ..waits import Deadline
 from . import server_log
 from .audience import Audience
 from .orders import Order, Orders
+from .outage import Outage
 from .reception import Reception
 from .record import Record, now, target_of
 from .refusals import another_machine
-from .watch import Watch, asks_the_cloud, pause_s
+from .repair import Repair, failed
+from .watch import Watch
 
 log = logging.getLogger(__name__)
 ARRIVAL_S = 15.0
@@ -31,13 +33,6 @@ GLANCE_EVERY_S = 15.0
 REPAIR_S = 180.0
 RECONNECT_S = 15.0
 KEPT = "Jupyter keeps running on the machine: `up` takes it over again, `down` ends it"
-VERDICTS: dict[str, Verdict] = {
-    "stranger-answered": "stranger",
-    "ssh-unreachable": "reconnecting",
-    "not-answering": "reconnecting",
-    "deadline-passed": "reconnecting",
-    "machine-booting": "reconnecting",
-}
 
 
 @dataclass
@@ -56,7 +51,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self._held = bringup.Held()
         self._audience = Audience()
-        self._watching = Watch(self._held, self.machines, self.orders.called_off, self._door)
+        self._watching = Watch(self._held, self.orders.called_off, self._door)
         self._stands = False
         left = self.record.runtime
         self._owed = left.instance if left.unfinished else None
@@ -152,12 +147,13 @@ class Keeper:
     def _watch(self) -> None:
         glanced_at = time.monotonic()
         while not self.orders.terminated:
+            every_s = min(GLANCE_EVERY_S, self.profile.ssh.keepalive_s)
             order = self.orders.next(TICK_S)
             if order is not None and order.op == "down":
                 return self._take_down(order)
             if order is not None and order.op == "up":
                 self._up_again(order)
-            due = time.monotonic() - glanced_at > GLANCE_EVERY_S or (order is not None and order.op == "look")
+            due = time.monotonic() - glanced_at > every_s or (order is not None and order.op == "look")
             bringup.follow(self._story(), self._held)
             trouble = self._trouble(look=due)
             if trouble is not None and not self._repair(*trouble):
@@ -172,7 +168,7 @@ class Keeper:
         trouble = self._watching.trouble()
         if trouble is not None or not (self._watching.wants_a_look() or look):
             return trouble
-        seen = self._watching.look()
+        seen = self._watching.look(2 * self.profile.ssh.keepalive_s)
         if seen is not None and seen.verdict != "ready":
             return seen.verdict, seen.why
         if seen is not None:
@@ -180,45 +176,36 @@ class Keeper:
         return None
 
     def _repair(self, verdict: Verdict, why: str) -> bool:
-        """Try until it stands again. Returns False when it was taken down instead."""
+        """Until it stands again. Returns False when it was taken down instead."""
         log.warning("%s: %s", verdict, why)
         self.record.update(state=verdict, why=why)
-        attempt = 0
-        while not self.orders.terminated:
-            attempt += 1
-            try:
-                if self._watching.look_up(self.profile, attempt, self._audience, self._revived):
-                    self.record.update(instance=self._held.instance)
-                deadline = Deadline(REPAIR_S, self.orders.called_off)
-                story = replace(self._story(hurried=True), explains=asks_the_cloud(attempt))
-                seen = bringup.ensure(story, self._held, start=False, deadline=deadline)
-                self.record.update(reconnects=self.record.runtime.reconnects + 1)
-                self._ready(seen)
-                return True
-            except RemoteRuntimeError as error:
-                self._failed_again(attempt, error)
-                if self._ended_when_idle(error):
-                    return False
-            except Exception as error:
-                log.exception("a bug of ours in a repair; the next attempt may do without it")
-                self.record.update(state="unreachable", why=f"{error!r:.200}")
-            order = self.orders.next(pause_s(attempt))
-            if order is not None and order.op == "down":
+        outage = Outage(self._held, why)
+        if not self._watching.reaches_jupyter():
+            self._held.hold()
+        is_down = False
+
+        def obey(order: Order) -> bool:
+            nonlocal is_down
+            is_down = order.op == "down"
+            if is_down:
                 self._take_down(order)
-                return False
-            if order is not None and order.op == "up" and self._up_again(order):
-                return True
-        return True
+            return is_down or (order.op == "up" and self._up_again(order))
+
+        def is_final(error: RemoteRuntimeError) -> bool:
+            nonlocal is_down
+            is_down = self._ended_when_idle(error)
+            return is_down
+
+        repair = Repair(self._held, self.orders, self.record, self._hurried_story, obey, is_final, self._revived)
+        seen = repair.run()
+        if seen is not None:
+            outage.end(self.record)
+            self._ready(seen)
+        return not is_down
 
     def _revived(self, instance: Instance) -> None:
         log.warning("%s was preempted, and is started again", instance.name)
         self.record.update(instance=instance, why=f"{instance.name} was preempted, and is started again")
-
-    def _failed_again(self, attempt: int, error: RemoteRuntimeError) -> None:
-        log.warning("attempt %d: %s: %s", attempt, error.code, error)
-        if not isinstance(error, Interrupted):
-            verdict = VERDICTS.get(error.code, "unreachable")
-            self.record.update(state=verdict, why=str(error), last_error=error.as_dict())
 
     def _ended_when_idle(self, error: RemoteRuntimeError) -> bool:
         """What the machine's watchdog has ended stays so: this life is over, and the next `up` begins another."""
@@ -240,14 +227,13 @@ class Keeper:
             self.overrides.update(order.overrides)
             if order.environ:
                 self.machines = replace(self.machines, environ={**self.machines.environ, **order.environ})
-                self._watching = replace(self._watching, machines=self.machines)
             if self._held.session is None or self._held.session.closed:
                 self._held.instance = None
             deadline = Deadline(order.within_s or REPAIR_S, self.orders.called_off)
             self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
             if self.profile is not former or order.profile is None:  # else what stands was not touched
-                self._failed_again(0, error)
+                failed(self.record, error)
             if error.code == "port-in-use":
                 self._adopt(former)  # what worked before does so again
             told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
@@ -303,13 +289,15 @@ class Keeper:
         self._audience.send({"event": "failed", "error": taken, "remains": []})
         order.answer({"event": "stopped", **as_stopped(end)})
 
-    def _story(self, *, hurried: bool = False) -> bringup.Story:
-        profile = self.profile
-        if hurried:  # the last known address is tried often, not long
-            limits = replace(profile.timeouts, ssh_s=min(RECONNECT_S, profile.timeouts.ssh_s))
-            profile = replace(profile, timeouts=limits)
+    def _hurried_story(self) -> bringup.Story:
+        """The last known address is tried often, not long."""
+        limits = self.profile.timeouts
+        limits = replace(limits, ssh_s=min(RECONNECT_S, limits.ssh_s))
+        return replace(self._story(), profile=replace(self.profile, timeouts=limits), hurried=True)
+
+    def _story(self) -> bringup.Story:
         return bringup.Story(
-            profile=profile,
+            profile=self.profile,
             client_id=self.record.runtime.client_id,
             machines=self.machines,
             tell=self._audience,

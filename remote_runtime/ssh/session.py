@@ -71,8 +71,8 @@ class Session:
             "login": f"as {self.user}{with_key}",
         }
 
-    def close(self) -> None:
-        self._link.end()
+    def close(self, why: str = "closed here") -> None:
+        self._link.end(why)
         self._release()
 
     def check(self, within_s: float) -> float:
@@ -193,7 +193,7 @@ class _Hop:
     def carries(self, sent: int, received: int) -> None:
         """The next hop counts it."""
 
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
+    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None:
         sock.close()
         self._answers.put(error)
 

@@ -176,7 +176,7 @@ class Front:
     def is_leading(self) -> bool:
         return self._way is not None and not self._way.closed
 
-    def give_back(self, client: socket.socket, visit: Visit, error: RemoteRuntimeError) -> None:
+    def give_back(self, client: socket.socket, visit: Visit, error: RemoteRuntimeError, *, heard: bool) -> None:
         """A lane did not serve it: it is told why, or waits if it was the link that was lost."""
 
         def tell() -> None:
@@ -186,6 +186,7 @@ class Front:
 
         if self.is_leading():
             self.fail(error)
+        if heard or self.is_leading():
             self._in_thread(client, visit, tell)
         else:
             self._in_thread(client, visit, lambda: self._serve(client, visit))
@@ -227,8 +228,8 @@ class _Guest:
     def began(self) -> None:
         """It is served."""
 
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
-        self._front.give_back(sock, self._visit, error)
+    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None:
+        self._front.give_back(sock, self._visit, error, heard=heard)
 
     def ended(self) -> None:
         if self._front.is_leading():

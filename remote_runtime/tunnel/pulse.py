@@ -7,28 +7,31 @@ import threading
 from typing import Protocol
 
 from ..errors import RemoteRuntimeError
+from .disturbance import TICK_S, Disturbances
 
 
 class Pulsing(Protocol):
-    """What can be asked whether it lives."""
+    """What can be asked whether it lives. ``check`` raises ``RemoteRuntimeError`` after hearing nothing for so long."""
 
     @property
     def closed(self) -> bool: ...
     def check(self, within_s: float) -> float: ...
-    def close(self) -> None: ...
+    def close(self, why: str = ...) -> None: ...
 
 
 log = logging.getLogger(__name__)
-MISSES = 3
+INTERVALS = 3
+DOUBTFUL_S = 3.0
 
 
 class Pulse:
-    """Closes the session after three intervals without an answer, so that everybody on it notices."""
+    """Closes the session when nothing was heard for three intervals, so that everybody on it notices. After a
+    ``disturbance`` it is asked at once, and given little time."""
 
-    def __init__(self, session: Pulsing, every_s: float) -> None:
-        self.rtt_ms: float | None = None
+    def __init__(self, session: Pulsing, every_s: float, disturbances: Disturbances) -> None:
         self._session = session
         self._every_s = every_s
+        self._disturbances = disturbances
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="pulse")
         self._thread.start()
@@ -37,13 +40,30 @@ class Pulse:
         self._stop.set()
 
     def _beat(self) -> None:
-        missed = 0
-        while not self._stop.wait(self._every_s if missed == 0 else 0.0) and not self._session.closed:
+        while True:
+            doubt = self._rest()
+            if self._stop.is_set() or self._session.closed:
+                return
+            within_s = min(DOUBTFUL_S, self._every_s) if doubt else (INTERVALS - 1) * self._every_s
             try:
-                self.rtt_ms = self._session.check(self._every_s)
-                missed = 0
+                self._session.check(within_s)
             except RemoteRuntimeError as error:
-                missed += 1
-                log.info("no answer to a keep-alive (%d of %d): %s", missed, MISSES, error)
-                if missed == MISSES:
-                    self._session.close()
+                why = f"nothing was heard of the machine for {within_s:g} s" + (f" after {doubt}" if doubt else "")
+                log.info("%s: %s", why, error)
+                self._session.close(why)
+                return
+            self._disturbances.mark()
+
+    def _rest(self) -> str:
+        """An interval long, unless something happens that makes the link doubtful: what that is."""
+        left_s = self._every_s
+        while left_s > 0 and not self._session.closed:
+            tick_s = min(TICK_S, left_s)
+            if self._stop.wait(tick_s):
+                return ""
+            left_s -= tick_s
+            doubt = self._disturbances.noticed()
+            if doubt:
+                log.info("%s: the link is checked", doubt)
+                return doubt
+        return ""

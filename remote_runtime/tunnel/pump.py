@@ -51,8 +51,8 @@ class Guest(Protocol):
     def carries(self, sent: int, received: int) -> None:
         """So many bytes were taken from the client, and so many given to it."""
 
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
-        """It is not the lane's any more, and was never served."""
+    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None:
+        """It is not the lane's any more, and was never served. ``heard``: what it has asked for is lost."""
 
     def ended(self) -> None:
         """It is closed."""

@@ -105,7 +105,7 @@ class Box:
     def shell(self, command: str | None) -> int:
         raise AssertionError("nobody asks for a shell")
 
-    def close(self) -> None:
+    def close(self, why: str = "") -> None:
         if not self.closed:
             self._journal.events.append("close session")
         self.closed = True

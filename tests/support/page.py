@@ -27,7 +27,13 @@ class Page:
         self.origin = origin
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        *,
+        within_s: float = WITHIN_S,
     ) -> tuple[int, Any]:
         """Status, and the JSON (or the text) of the answer."""
         request = urllib.request.Request(
@@ -37,7 +43,7 @@ class Page:
             headers={"Origin": self.origin, **(headers or {})},
         )
         try:
-            with urllib.request.urlopen(request, timeout=WITHIN_S) as answer:  # noqa: S310  # http by construction
+            with urllib.request.urlopen(request, timeout=within_s) as answer:  # noqa: S310  # http by construction
                 return answer.status, _read(answer.read())
         except urllib.error.HTTPError as error:
             with error:

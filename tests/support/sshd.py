@@ -10,6 +10,7 @@ import contextlib
 import getpass
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -18,6 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import psutil
 
 from tests.support.processes import end_processes_of
 
@@ -55,7 +58,7 @@ class Sshd:
         self._moving.set()
         self._hanging_up = False
         self._write_files(config)
-        self._held = _bound_socket(0)
+        self._held = _bound_socket(self.address, 0)
         self.port: int = self._held.getsockname()[1]
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
@@ -104,6 +107,29 @@ class Sshd:
         for connection in live:
             connection.cut()
         return len(live)
+
+    def end_cleanly(self) -> None:
+        """Send all clients the end of the data (FIN), as a server does that is shut down."""
+        with self._lock:
+            live = [connection for connection in self._connections if not connection.ended()]
+        for connection in live:
+            connection.end_cleanly()
+
+    def signal(self, sign: signal.Signals) -> None:
+        """To all sshd that serve a connection."""
+        with self._lock:
+            live = [connection for connection in self._connections if not connection.ended()]
+        for connection in live:
+            connection.signal(sign)
+
+    def move(self, address: str) -> None:
+        """The machine has been restarted: its connections are gone, and it is at another address."""
+        self._stop_listening()
+        self._held.close()
+        self.cut()
+        self.address = address
+        self._held = _bound_socket(address, self.port)
+        self._listen()
 
     def freeze(self) -> None:
         """Move no bytes and reset nothing, on old connections and on new ones: a link that went silent."""
@@ -161,7 +187,7 @@ class Sshd:
         return [self.directory / f"host_{kind}.pub" for kind in HOST_KEY_TYPES]
 
     def _listen(self) -> None:
-        listener = _bound_socket(self.port)
+        listener = _bound_socket(self.address, self.port)
         listener.listen(128)
         self._listener = listener
         self._acceptor = threading.Thread(target=self._accept, args=(listener,), daemon=True)
@@ -233,6 +259,15 @@ class _Connection:
         for thread in self._threads:
             thread.join(5)
 
+    def end_cleanly(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended by itself
+            self._client.shutdown(socket.SHUT_WR)
+
+    def signal(self, sign: signal.Signals) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in (psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children()):
+                process.send_signal(sign)
+
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 18):
@@ -266,12 +301,12 @@ def wait_for(fact: Callable[[], object], within_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def _bound_socket(port: int) -> socket.socket:
+def _bound_socket(address: str, port: int) -> socket.socket:
     """SO_REUSEPORT lets a bound socket that does not listen hold the port while the listening one is closed."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind((Sshd.address, port))
+    bound.bind((address, port))
     return bound
 
 

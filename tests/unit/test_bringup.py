@@ -372,7 +372,7 @@ def test_the_error_of_a_machine_that_cannot_be_entered_is_the_clouds_reason_wher
     cloud.reason = CloudError("firewall-blocked", "no answer", "the firewall lets nobody in")
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
     assert fails(journal, cloud, held).code == "firewall-blocked"
-    assert fails(journal, cloud, held, explains=False).code == "ssh-unreachable"
+    assert fails(journal, cloud, held, hurried=True).code == "ssh-unreachable"
 
 
 # ── what an earlier keeper owes ──

@@ -65,10 +65,10 @@ def find_healthy(directory: str, answers: Answers, within_s: float = ANSWER_WITH
             return running
         if time.monotonic() >= until or answers.remaining_s() < 1.0:
             raise Failure(
-                "jupyter-did-not-start",
+                "jupyter-stuck",
                 f"Jupyter runs on the machine (pid {running.pid}) but does not answer",
                 log_end(directory, running.token),
-                "end it with its kernels: remote-runtime down NAME --force, then up",
+                "it may come back; to end it with its kernels: remote-runtime down NAME --force, then up",
             )
         if not told:
             answers.say("Waiting for the running Jupyter to answer")

@@ -33,7 +33,7 @@ class Guest(Protocol):
     def began(self) -> None: ...
     def speaks(self) -> None: ...
     def carries(self, sent: int, received: int) -> None: ...
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None: ...
+    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None: ...
     def ended(self) -> None: ...
 
 
@@ -70,8 +70,8 @@ class Client:
         self.close()
 
     def refuse(self, error: RemoteRuntimeError) -> None:
-        """Give it back, unless it has said something: nobody could hear that again."""
-        if self.has_spoken:
+        """Give it back, unless it was answered; what it has said nobody can hear again."""
+        if self.has_spoken and self.said is None:
             self.reset()
             return
-        self.guest.refused(self.sock, error)
+        self.guest.refused(self.sock, error, heard=self.has_spoken)

@@ -1,0 +1,73 @@
+"""What makes a link doubtful and another try worthwhile: this computer stood still, or its network has changed."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import socket
+import time
+from collections.abc import Callable
+
+STOOD_STILL_S = 5.0
+TICK_S = 1.0
+# Nothing is sent there: connecting a UDP socket only asks which way would be taken.
+FAR_AWAY = ("8.8.8.8", "2001:4860:4860::8888")
+Clock = Callable[[], float]
+
+
+class Disturbances:
+    """``peer``: the address of the link's other end. ``clocks``: in sleep, the monotonic one stands still on some
+    systems and goes on on others, where the wall clock may have been set meanwhile: either may tell."""
+
+    def __init__(
+        self,
+        peer: str,
+        *,
+        clocks: tuple[Clock, ...] = (time.monotonic, time.time),
+        network: Callable[[str], frozenset[str]] | None = None,
+    ) -> None:
+        self._peer = peer
+        self._clocks = clocks
+        self._network = network or local_network
+        self._seen = self._network(peer)
+        self.mark()
+
+    def mark(self) -> None:
+        """Time has passed for a reason."""
+        self._told = [clock() for clock in self._clocks]
+
+    def noticed(self) -> str:
+        """What happened since the last ``noticed`` or ``mark``, in words, empty for nothing. Ask every ``TICK_S``."""
+        before = self._told
+        self.mark()
+        late_s = max(now - then for now, then in zip(self._told, before, strict=True)) - TICK_S
+        network, self._seen = self._seen, self._network(self._peer)
+        if late_s > STOOD_STILL_S:
+            return f"this computer stood still for {late_s:.0f} s"
+        return "the local network has changed" if network != self._seen else ""
+
+
+def local_network(peer: str) -> frozenset[str]:
+    """The addresses of this computer's interfaces that are up, and those that it would speak from."""
+    import psutil
+
+    up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
+    addresses = {
+        address.address
+        for name, listed in psutil.net_if_addrs().items()
+        if name in up
+        for address in listed
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    }
+    return frozenset(addresses | {f"from {source}" for source in _sources(peer)})
+
+
+def _sources(peer: str) -> set[str]:
+    sources = set()
+    for address in (peer, *FAR_AWAY):
+        with contextlib.suppress(ValueError, OSError):  # a name, or no way there
+            family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((address, 9))
+                sources.add(str(probe.getsockname()[0]))
+    return sources

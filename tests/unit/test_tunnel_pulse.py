@@ -1,0 +1,98 @@
+"""When a link counts as dead, and what makes it doubtful: by clocks and networks that the test sets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+
+from remote_runtime.errors import SshError
+from remote_runtime.tunnel.disturbance import TICK_S, Disturbances, local_network
+from remote_runtime.tunnel.pulse import INTERVALS, Pulse
+from remote_runtime.waits import Deadline, wait_until
+
+
+@dataclass
+class Scene:
+    """A computer's clocks and addresses."""
+
+    monotonic: float = 0.0
+    wall: float = 1e9
+    addresses: frozenset[str] = frozenset({"10.0.0.1"})
+
+    def disturbances(self) -> Disturbances:
+        clocks = (lambda: self.monotonic, lambda: self.wall)
+        return Disturbances("192.0.2.1", clocks=clocks, network=lambda peer: self.addresses)
+
+    def passes(self, monotonic: float, wall: float) -> None:
+        self.monotonic += monotonic
+        self.wall += wall
+
+
+@dataclass
+class Link:
+    """``asked``: how long each check was willing to wait."""
+
+    answers: bool = True
+    closed: bool = False
+    why: str = ""
+    asked: list[float] = field(default_factory=list)
+    was_asked: threading.Event = field(default_factory=threading.Event)
+
+    def check(self, within_s: float) -> float:
+        self.asked.append(within_s)
+        self.was_asked.set()
+        if not self.answers:
+            raise SshError("ssh-unreachable", "the SSH connection is lost", "no answer")
+        return 1.0
+
+    def close(self, why: str = "") -> None:
+        self.closed, self.why = True, why
+
+
+def test_sleep_is_told_by_whichever_clock_went_on() -> None:
+    scene = Scene()
+    disturbances = scene.disturbances()
+    for monotonic, wall, told in ((TICK_S, TICK_S, False), (60, 60, True), (0.5, 60, True), (TICK_S, -3600, False)):
+        scene.passes(monotonic, wall)
+        assert bool(disturbances.noticed()) is told, (monotonic, wall)
+    scene.passes(60, 60)
+    disturbances.mark()
+    assert disturbances.noticed() == "", "the time passed for a reason"
+
+
+def test_another_address_is_told_once() -> None:
+    scene = Scene()
+    disturbances = scene.disturbances()
+    scene.addresses = frozenset({"10.0.0.1", "10.0.0.2"})
+    assert "network" in disturbances.noticed()
+    assert disturbances.noticed() == ""
+
+
+def test_this_computers_network_is_the_same_from_one_look_to_the_next() -> None:
+    assert local_network("127.0.0.1") == local_network("127.0.0.1")
+    assert "127.0.0.1" in local_network("not an address")
+
+
+def test_a_link_that_says_nothing_is_dead_within_three_intervals() -> None:
+    link = Link(answers=False)
+    began = time.monotonic()
+    Pulse(link, 0.2, Scene().disturbances())
+    wait_until(lambda: link.closed, Deadline(20), every_s=0.01, what="the end of the link")
+    assert time.monotonic() - began >= 0.2
+    assert [round(0.2 + within_s, 3) for within_s in link.asked] == [round(INTERVALS * 0.2, 3)]
+    assert "nothing was heard" in link.why
+
+
+def test_a_link_is_asked_at_once_and_given_little_time_after_sleep() -> None:
+    scene, link = Scene(), Link()
+    pulse = Pulse(link, 3600.0, scene.disturbances())
+    scene.passes(600, 600)
+    assert link.was_asked.wait(20)
+    assert link.asked == [3.0]
+    assert not link.closed
+    link.answers = False
+    scene.passes(0, 600)
+    wait_until(lambda: link.closed, Deadline(20), every_s=0.01, what="the end of the link")
+    assert "stood still" in link.why
+    pulse.stop()
