@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         "status",
         "status my-vm --watch",
         "status my-vm --json",
-        "status --all-machines         # servers that no runtime here knows",
+        "status --all-machines         # servers of no runtime here",
     )
 )
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)

@@ -28,6 +28,7 @@ from .pages import examples
 @click.option("--host", help="The SSH host: a name, an address, or a Host of ~/.ssh/config.")
 @click.option("--user", metavar="LOGIN", help="The login name on the machine.")
 @click.option("--on-down", type=click.Choice(["keep", "stop", "suspend"]), help="What `down` does with the instance.")
+@click.option("--idle", metavar="DURATION", help="Stop the instance when nobody has used it so long.")
 @click.option("--up/--no-up", "bring_up", default=None, help="Bring it up then; otherwise you are asked.")
 @click.option("--force", is_flag=True, help="Even if there is a profile of this name.")
 @common

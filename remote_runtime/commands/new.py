@@ -64,6 +64,7 @@ class Given:
     host: str | None = None
     user: str | None = None
     on_down: OnDown | None = None
+    idle: str | None = None
 
     def is_enough(self) -> bool:
         """Whether nobody needs to be asked."""
@@ -72,7 +73,7 @@ class Given:
     def of_a_kind(self) -> Given:
         """With the kind that the other flags imply. Raises ``UsageError`` when they contradict each other."""
         kinds: set[Kind] = {self.kind} if self.kind else set()
-        if self.project or self.zone or self.instance or self.on_down:
+        if self.project or self.zone or self.instance or self.on_down or self.idle:
             kinds.add("gce")
         if self.host:
             kinds.add("ssh")
@@ -180,6 +181,9 @@ def _choose_instance(given: Given, person: Person, environ: Mapping[str, str]) -
     if given.on_down is None:
         stop = person.confirm("Stop the VM at `down` too? It costs money while it runs", default=False)
         given = replace(given, on_down="stop" if stop else "keep")
+    if given.idle is None:
+        question = "Stop it too when nobody has used it for so long (2h, or never)"
+        given = replace(given, idle=person.ask(question, default="never", why_not=_is_no("idle")))
     return given, about
 
 
@@ -259,7 +263,8 @@ def _draft(given: Given, name: str, about: str = "") -> Draft:
         target = SshTarget(given.host or "")
     else:
         target = LocalTarget()
-    return Draft(name, target, given.user or "", given.on_down or "keep", about)
+    idle = given.idle if given.idle not in (None, "never") else ""
+    return Draft(name, target, given.user or "", given.on_down or "keep", idle or "", about)
 
 
 def _proposals(given: Given, environ: Mapping[str, str]) -> Iterator[str]:

@@ -162,7 +162,7 @@ def _relay(
         if event["event"] == "failed":
             if event.get("ends"):
                 wait_for_end(state, name)
-            raise _failure(event, reason)
+            raise _failure(event, reason, name)
         if reason is not None and undone.passed():
             raise _does_not_end(name)
 
@@ -214,7 +214,7 @@ def _show(event: Message, name: str, view: View, channel: Channel) -> None:
         raise KeeperBug(event["log"])
 
 
-def _failure(event: Message, reason: RemoteRuntimeError | None) -> RemoteRuntimeError:
+def _failure(event: Message, reason: RemoteRuntimeError | None, name: str) -> RemoteRuntimeError:
     error = from_dict(event["error"])
     if reason is not None and (event.get("undone") or error.code in ("interrupted", "deadline-passed")):
         reason.why = "what it had started is undone" if event.get("undone") else error.why
@@ -224,6 +224,8 @@ def _failure(event: Message, reason: RemoteRuntimeError | None) -> RemoteRuntime
             error.why = ""
         error.why = f"{error.why or error.what}; still there: {'; '.join(event['remains'])}"
         error.hint = error.hint or "`remote-runtime down` tries again to take it away"
+    if error is not reason:
+        error.hint = error.hint or f"`remote-runtime doctor {name}` checks every step"
     return error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..model import GceTarget, LocalTarget, SshTarget
 from .complaints import Wrong
-from .keys import GCE, SSH, SSH_HOST
+from .keys import GCE, IDLE, SSH, SSH_HOST
 from .source import parse
 
 if TYPE_CHECKING:
@@ -16,17 +16,26 @@ if TYPE_CHECKING:
 
 OnDown = Literal["keep", "stop", "suspend"]
 _COMMENT_AT = 36
-ASKED: dict[str, Block] = {"project": GCE, "zone": GCE, "instance": GCE, "host": SSH_HOST, "user": SSH}
+# What is asked for, and the block and key that it is written to.
+ASKED: dict[str, tuple[Block, str]] = {
+    "project": (GCE, "project"),
+    "zone": (GCE, "zone"),
+    "instance": (GCE, "instance"),
+    "host": (SSH_HOST, "host"),
+    "user": (SSH, "user"),
+    "idle": (IDLE, "after"),
+}
 
 
 @dataclass(frozen=True)
 class Draft:
-    """``about``: a few words on the machine, for a comment."""
+    """``idle``: how long nobody uses the VM until it stops. ``about``: a few words on the machine, for a comment."""
 
     name: str
     target: GceTarget | SshTarget | LocalTarget
     user: str = ""
     on_down: OnDown = "keep"
+    idle: str = ""
     about: str = ""
 
     def text(self) -> str:
@@ -48,6 +57,8 @@ class Draft:
             self._login(),
             _JUPYTER,
             "on_down:\n" + _line("instance", self.on_down, "", "keep, stop or suspend: what `down` does"),
+            ("idle:\n" if self.idle else "# idle:\n")
+            + _line("after", self.idle, "2h", "the VM stops when nobody used it so long", whole=not self.idle),
         ]
 
     def _ssh(self) -> list[str]:
@@ -74,7 +85,8 @@ class Draft:
 
 def why_not(key: str, text: str) -> str:
     """What keeps ``text`` from being the value of this key of ``ASKED``; empty if nothing does."""
-    shape = next(known.shape for known in ASKED[key].keys if known.name == key)
+    block, name = ASKED[key]
+    shape = next(known.shape for known in block.keys if known.name == name)
     try:
         shape.read(parse(json.dumps(text)), key)
     except Wrong as exc:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BARS = " ▁▂▃▄▅▆▇█"
 PLAIN_BARS = " .:-=+*#@"
-NAMES = {"32": "green", "33": "yellow", "31": "red"}
+NAMES = {"32": "green", "35": "magenta", "31": "red"}
 MOST_SAMPLES = 600
 LABEL, VALUE = 12, 18  # columns
 KEYS = "q quits · p pauses · looks every {:g} s"
@@ -104,7 +104,7 @@ class Dashboard:
         yield head
         yield Text(clean_line(" · ".join(_facts(runtime)), LONGEST), no_wrap=True, overflow="ellipsis")
         for trouble in filter(None, [runtime["why"], SILENT_BROWSER if browser_is_silent(runtime) else ""]):
-            yield Text(clean_line(trouble, LONGEST), style="yellow")
+            yield Text(clean_line(trouble, LONGEST), style="bold")
         yield from self._graphs(runtime, columns)
 
     def _graphs(self, runtime: Mapping[str, Any], columns: int) -> Iterator[Text]:
@@ -132,7 +132,7 @@ class Dashboard:
         row.append(f"{label:<{LABEL}}")
         row.append(f"{value:>{VALUE}}", style="bold")
         row.append("  ")
-        row.append(bars(samples, full, PLAIN_BARS if self.plain else BARS), style="cyan")
+        row.append(bars(samples, full, PLAIN_BARS if self.plain else BARS))
         return row
 
 

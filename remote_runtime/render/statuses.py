@@ -11,7 +11,8 @@ from typing import Any
 from ..untrusted import clean, clean_line
 from . import LONGEST, paint, width, words
 
-COLOURS = {"ready": "32", "starting": "33", "reconnecting": "33", "unreachable": "31", "stranger": "31"}
+# Fit for dark and for light terminals, which yellow is not.
+COLOURS = {"ready": "32", "starting": "35", "reconnecting": "35", "unreachable": "31", "stranger": "31"}
 NOTHING = "No runtime is up. `remote-runtime up PROFILE` brings one up; `remote-runtime profiles list` names them."
 SILENT_BROWSER = (
     "a browser came and said nothing, and Colab's page has not been heard yet: allow "

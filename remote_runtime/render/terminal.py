@@ -72,7 +72,7 @@ class Terminal:
 
     def note(self, name: str, text: str) -> None:
         with self._lock:
-            self._say(name, f"{self._mark('note')} {text}")
+            self._say(name, text, mark="note")
 
     def done(self, name: str) -> None:
         with self._lock:
@@ -162,21 +162,19 @@ class Terminal:
     def _finish(self, name: str, how: str) -> None:
         line = self._lines.pop(name, None)
         if line is not None and self._animated:
-            self._say(name, f"{self._mark(how)} {line.step}  {time.monotonic() - line.began:.1f} s")
+            self._say(name, f"{line.step}  {time.monotonic() - line.began:.1f} s", mark=how)
 
-    def _say(self, name: str, text: str) -> None:
+    def _say(self, name: str, text: str, *, mark: str = "") -> None:
         if self._quiet or (self._passing and not self._verbose):
             return
         text = f"{name}: {text}" if self._several else text
+        text = f"{self._marks[mark]} {text}" if mark else text
         if self._live is not None:
             from rich.text import Text
 
             self._live.console.print(Text(clean(text, LONGEST)), soft_wrap=True)
         else:
             say(text)
-
-    def _mark(self, kind: str) -> str:
-        return self._marks[kind]
 
     @staticmethod
     def _read(prompt: str, *, secret: bool) -> str:

@@ -52,6 +52,8 @@ def test_a_vm_is_chosen_from_what_the_cloud_lists(world: World, cloud: ComputeEm
         assert "vision-lab" in answer(person, "Project (number or name)", "vision-lab")
         listed = answer(person, "Instance (number or name)", "2")
         answer(person, "costs money while it runs", "y")
+        answer(person, "(2h, or never) [never]", "2 weeks")
+        assert "is not a duration" in answer(person, "(2h, or never) [never]", "2h")
         answer(person, "Name of the profile [train]", "")
         person.sees("Written: ")
         answer(person, "Bring train up now? [Y/n]", "n")
@@ -64,7 +66,7 @@ def test_a_vm_is_chosen_from_what_the_cloud_lists(world: World, cloud: ComputeEm
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     profile = profiles.load(str(path))
     assert profile.target == GceTarget("train", project="vision-lab", zone="europe-west4-a")
-    assert profile.on_down.instance == "stop"
+    assert (profile.on_down.instance, profile.idle.after_s) == ("stop", 7200.0)
     assert "# g2-standard-24 with 1 nvidia-l4" in path.read_text()
     assert max(map(len, path.read_text().splitlines())) < 80
     assert str(path) in world.run("profiles", "show", "train").out
@@ -75,6 +77,7 @@ def test_a_long_list_is_narrowed_by_a_part_of_the_name(world: World, cloud: Comp
         first = answer(person, "Instance (number or name)", "node-2")
         narrowed = answer(person, "Instance (number or name)", "node-27")
         answer(person, "costs money", "")
+        answer(person, "(2h, or never)", "")
         answer(person, "Name of the profile [node-27]", "\x03")
         assert person.waits() == 130
     assert "10 more of 30" in first
@@ -105,6 +108,7 @@ def test_without_credentials_the_command_is_told_and_names_can_be_typed(world: W
         answer(person, "Its zone", "us-central1")
         assert "is a region, not a zone" in answer(person, "Its zone", "")
         answer(person, "costs money", "")
+        answer(person, "(2h, or never)", "")
         answer(person, "Name of the profile [my-vm]", "work")
         answer(person, "Bring work up now?", "\x04")
         assert person.waits() == 0
@@ -156,13 +160,13 @@ def test_a_profile_of_this_name_is_replaced_only_when_that_is_wanted(world: Worl
 
 
 def test_flags_alone_make_a_profile_and_ask_nobody(world: World, cloud: ComputeEmulator) -> None:
-    flags = ["--project", "vision-lab", "--instance", "train", "--user", "ada", "--on-down", "suspend"]
+    flags = ["--project", "vision-lab", "--instance", "train", "--user", "ada", "--on-down", "suspend", "--idle", "90m"]
     done = world.run("profiles", "new", *flags, "--json")
     assert done.code == 0, done.out
     path = Path(done.document["profile"]["path"])
     assert done.document["profile"]["name"] == "train"
     profile = profiles.load(str(path))
-    assert (profile.ssh.user, profile.on_down.instance) == ("ada", "suspend")
+    assert (profile.ssh.user, profile.on_down.instance, profile.idle.after_s) == ("ada", "suspend", 5400.0)
     assert cloud.exchanges == []
     again = world.run("profiles", "new", "--instance", "train")
     assert (again.code, again.out) == (0, str(path.with_name("train-2.yaml")) + "\n")

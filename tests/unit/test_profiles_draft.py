@@ -12,7 +12,9 @@ from remote_runtime.model import GceTarget, LocalTarget, SshTarget
 from remote_runtime.profiles import Draft
 
 DRAFTS = [
-    Draft("vm", GceTarget("my-vm", project="my-project", zone="us-central1-a"), "me", "stop", "g2 with 1 nvidia-l4"),
+    Draft(
+        "vm", GceTarget("my-vm", project="my-project", zone="us-central1-a"), "me", "stop", "2h", "g2 with 1 nvidia-l4"
+    ),
     Draft("vm", GceTarget("my-vm")),
     *(Draft("host", SshTarget(host)) for host in ("gpu", "on", "10.0.0.1", "1e3", "fe80::1%eth0", "null", "0x10")),
     Draft("host", SshTarget("gpu"), "123"),
@@ -25,13 +27,21 @@ def test_a_draft_is_read_back_as_it_was_meant_with_and_without_its_comments(draf
     profile = profiles.restore(draft.name, "x.yaml", draft.text())
     assert profile.target == draft.target
     assert (profile.ssh.user or "", profile.on_down.instance) == (draft.user, draft.on_down)
+    assert profile.idle.after_s == (7200.0 if draft.idle else None)
     opened = re.sub("(?m)^( *)# (?=( {2})?[a-z_]+:)", r"\1", draft.text())
     assert profiles.restore(draft.name, "x.yaml", opened).jupyter.python == "/opt/conda/bin/python", opened
 
 
 @pytest.mark.parametrize(
     ("key", "text"),
-    [("instance", "My VM"), ("project", "12"), ("zone", "us-central1"), ("host", "me@box"), ("user", "a\nb")],
+    [
+        ("instance", "My VM"),
+        ("project", "12"),
+        ("zone", "us-central1"),
+        ("host", "me@box"),
+        ("user", "a\nb"),
+        ("idle", "soon"),
+    ],
 )
 def test_what_a_key_does_not_take_is_told_before_it_is_written(key: str, text: str) -> None:
     assert ";" in profiles.why_not(key, text)
