@@ -18,19 +18,24 @@ log = logging.getLogger(__name__)
 ENTER_S = 3.0
 END_S = 3.0
 TICK_S = 0.02
+# What the look-up leaves to those who enter: importing Google's client takes a whole processor.
+HEAD_START_S = 1.0
 
 
 class LookUp:
-    """``find`` in a thread of its own. Nobody has to wait for it: ``answer`` is None until it has one."""
+    """``find`` in a thread of its own, begun when somebody waits for it, or a moment later. Nobody has to wait:
+    ``answer`` is None until it has one."""
 
     def __init__(self, find: Callable[[Deadline], Instance], within_s: float) -> None:
         self.answer: Instance | Exception | None = None
         self._deadline = Deadline(within_s)
+        self._wanted = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(find,), name="look-up", daemon=True)
         self._thread.start()
 
     def wait(self, deadline: Deadline) -> Instance:
         """Raises what ``find`` raised, ``DeadlinePassed``, ``Interrupted``."""
+        self._wanted.set()
         wait_until(lambda: self.answer is not None, deadline, every_s=TICK_S, what="finding the machine")
         if isinstance(self.answer, Instance):
             return self.answer
@@ -38,9 +43,11 @@ class LookUp:
 
     def close(self) -> None:
         self._deadline.called_off.set()
+        self._wanted.set()
         self._thread.join(END_S)
 
     def _run(self, find: Callable[[Deadline], Instance]) -> None:
+        self._wanted.wait(HEAD_START_S)
         try:
             self.answer = find(self._deadline)
         except Exception as error:

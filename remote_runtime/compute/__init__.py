@@ -18,7 +18,7 @@ from ..model import GceTarget, Instance
 from ..protocols import Tell
 from ..waits import Deadline
 from . import child, wire
-from .inventory import Candidate, Projects
+from .choices import Candidate, Projects
 
 __all__ = [
     "Candidate",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CloudError, Interrupted, RemoteRuntimeError
@@ -12,6 +11,7 @@ from ..untrusted import clean_line
 from ..waits import Deadline
 from . import credentials, search, settings
 from .api import Api, connect
+from .choices import Candidate, Projects
 from .seen import status_of, word
 
 if TYPE_CHECKING:
@@ -19,29 +19,6 @@ if TYPE_CHECKING:
 
 MOST_PROJECTS = 500
 PROJECTS_S = 15.0
-
-
-@dataclass(frozen=True)
-class Projects:
-    """``ids``: those that the credentials see. ``default``: the one in use where a profile names none, and ``source``
-    where that was found. ``why_none``: why they could not be listed, empty if they were."""
-
-    ids: tuple[str, ...] = ()
-    default: str = ""
-    source: str = ""
-    why_none: str = ""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An instance to choose. ``gpus``: as in ``2 nvidia-l4``, empty without one."""
-
-    name: str
-    zone: str
-    status: str
-    machine_type: str
-    gpus: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def projects(*, environ: Mapping[str, str], deadline: Deadline) -> Projects:

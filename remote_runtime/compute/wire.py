@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import RemoteRuntimeError, from_dict
 from ..model import GceTarget, Instance
-from .inventory import Candidate, Projects
+from .choices import Candidate, Projects
 
 Json = Mapping[str, Any]
 

@@ -2,7 +2,7 @@
 
 One Compute Engine emulator, one OpenSSH server, one Jupyter. In turn: `remote-runtime up` after `down --keep-server`,
 until the URL stands on stdout; and `gcloud compute ssh -- -L`, its key and host keys known already, until the first
-byte comes through its forward. gcloud with ``--plain``, which asks less, is measured too.
+byte comes through its forward. Once with an API that answers at once, once with one that takes 100 ms for each answer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,9 @@ from . import table
 
 GOAL = 0.5
 WITHIN_S = 60.0
-CASES = ("remote-runtime up", "gcloud compute ssh", "gcloud compute ssh --plain")
+Taken = dict[float, tuple[list[float], list[float]]]
+"""Seconds that an API answer takes → ours and gcloud's, one value a round."""
+LATENCIES_S = (0.0, 0.1)
 
 
 def main(arguments: list[str]) -> int:
@@ -44,24 +45,23 @@ def main(arguments: list[str]) -> int:
     return _report(taken)
 
 
-def _measure(world: World, vm: CloudMachine, rounds: int) -> dict[str, list[float]]:
+def _measure(world: World, vm: CloudMachine, rounds: int) -> Taken:
     with vm.emulator.cloud.changed:  # gcloud would add it, and wait for SSH on port 22 then
         key = vm.sshd.key_path.with_suffix(".pub").read_text().strip()
         vm.emulator.cloud.project_metadata[PROJECT]["ssh-keys"] = f"{vm.sshd.user}:{key}"
     world.up("vm")
     target = world.look("vm")["forwards"][0]["remote"]
-    ways: dict[str, Callable[[], float]] = {
-        CASES[0]: lambda: _up_s(world),
-        CASES[1]: lambda: _gcloud_s(world, vm, target),
-        CASES[2]: lambda: _gcloud_s(world, vm, target, "--plain"),
-    }
-    for way in ways.values():  # keys and host keys are learned, files are read once
+    ways: tuple[Callable[[], float], ...] = (lambda: _up_s(world), lambda: _gcloud_s(world, vm, target))
+    for way in ways:  # keys and host keys are learned, files are read once
         way()
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+    taken: Taken = {latency_s: ([], []) for latency_s in LATENCIES_S}
     for number in range(rounds):
         sys.stderr.write(f"Round {number + 1} of {rounds}\n")
-        for name in ways if number % 2 else reversed(ways):
-            taken[name].append(ways[name]())
+        for latency_s, values in taken.items():
+            vm.emulator.latency_s = latency_s
+            for index in (0, 1) if number % 2 else (1, 0):
+                values[index].append(ways[index]())
+    vm.emulator.latency_s = 0.0
     return taken
 
 
@@ -77,15 +77,14 @@ def _up_s(world: World) -> float:
     return took
 
 
-def _gcloud_s(world: World, vm: CloudMachine, target: str, *more: str) -> float:
+def _gcloud_s(world: World, vm: CloudMachine, target: str) -> float:
+    world.run("down", "vm", "--keep-server")  # nothing of ours runs beside it but Jupyter
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
-    known = ["-o", f"UserKnownHostsFile={world.home / 'known_hosts'}", "-o", "StrictHostKeyChecking=accept-new"]
     command = [
         *("gcloud", "compute", "ssh", f"{vm.sshd.user}@{NAME}", f"--zone={ZONE}", f"--project={PROJECT}"),
-        *(f"--ssh-key-file={vm.sshd.key_path}", *more),
+        f"--ssh-key-file={vm.sshd.key_path}",
         *("--", "-N", "-p", str(vm.sshd.port), "-L", f"{port}:{target}"),
-        *(["-i", str(vm.sshd.key_path), *known] if more else []),
     ]
     environ = {
         **world.environ,
@@ -124,10 +123,11 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _report(taken: dict[str, list[float]]) -> int:
-    ours = taken[CASES[0]]
-    rows = [table.Row(f"Seconds to the URL; {name}", ours, taken[name], GOAL) for name in CASES[1:]]
+def _report(taken: Taken) -> int:
+    rows = [
+        table.Row(f"Seconds to the URL, {1000 * latency_s:.0f} ms an answer; gcloud", *values, GOAL)
+        for latency_s, values in taken.items()
+    ]
     version = subprocess.run(["gcloud", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
     sys.stdout.write(f"{table.table(rows)}\n\n{version}. {table.machine()}\n")
-    sys.stdout.write(f"Medians: {', '.join(f'{name} {statistics.median(taken[name]):.2f} s' for name in CASES)}\n")
-    return 0 if rows[0].is_met else 1
+    return 0 if all(row.is_met for row in rows) else 1
