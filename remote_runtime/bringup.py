@@ -235,7 +235,8 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
     session, profile = held.session, story.profile
     if session is None:
         raise ValueError("there is no session to serve from")
-    story.tell.step("Starting Jupyter")
+    attach = profile.jupyter.attach
+    story.tell.step(f"Looking for Jupyter on port {attach.port}" if attach else "Starting Jupyter")
     sockets = held.sockets and leads_to_sockets(profile)
     wanted = jupyter.Wanted(
         profile.name, story.client_id, profile.jupyter, profile.colab.origins, sockets, profile.idle
@@ -275,7 +276,7 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
         held.way = open_way(
             story.profile, story.machines, held.instance, session, server.at, tell=story.tell.note, deadline=deadline
         )
-    front.through(held.way, server.token)
+    front.through(held.way, server.token if server.proves_itself else None)
     for extra, at in zip(held.extras, story.profile.forward.extra, strict=True):
         extra.through(held.way.to(at.host, at.remote_port), None)
     story.record(forwards=_forwards(front, server, story.profile.forward.extra))
@@ -283,7 +284,10 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
 
 def _check(story: Story, held: Held, deadline: Deadline) -> Health:
     story.tell.step("Checking the path as Colab will use it")
-    return health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
+    seen = health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
+    for lack in seen.lacks:
+        story.tell.note(lack)
+    return seen
 
 
 def _forwards(front: Front, server: Server, extras: tuple[ExtraForward, ...]) -> tuple[Forward, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from . import health
 from .figures import Traffic
 from .machines import Session
-from .model import Connections, ForwardSettings, Instance, Profile, Secret, Server
+from .model import Connections, ForwardSettings, Instance, Profile, Server
 from .revisit import LookUp
 from .tunnel import ports
 from .tunnel.disturbance import Disturbances
@@ -79,7 +79,7 @@ class Held:
         """Where the page will knock. Raises ``ValueError`` before there is a server to lead to."""
         if self.front is None or self.server is None:
             raise ValueError("the path is checked last")
-        return door(self.front.port, self.server.token, profile, self.front)
+        return door(self.front.port, self.server, profile, self.front)
 
     def connections(self) -> Connections:
         return self.front.visitors.counted() if self.front else Connections()
@@ -108,6 +108,7 @@ class Held:
         return [*self.extras, *([self.front] if self.front else [])]
 
 
-def door(port: int, token: Secret, profile: Profile, front: Front | None) -> health.Door:
+def door(port: int, server: Server, profile: Profile, front: Front | None) -> health.Door:
     """``front``: the port's, where it is held here, so that it does not count its own keeper as a visitor."""
-    return health.Door(port, token, profile.colab.origins, front.visitors.ourselves if front else None)
+    connect = front.visitors.ourselves if front else None
+    return health.Door(port, server.token, profile.colab.origins, connect, server if server.attached else None)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from .endings import Idle, OnDown, Timeouts
 from .figures import Load, Traffic
@@ -93,10 +94,10 @@ class SshSettings:
 
 @dataclass(frozen=True)
 class Attach:
-    """A Jupyter server that the user already runs on the machine."""
+    """A Jupyter server that the user already runs on the machine. ``token_file``: None for what it wrote down."""
 
     port: int
-    token_file: str
+    token_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -203,10 +204,11 @@ class IdleGuard:
 
 @dataclass(frozen=True)
 class Server:
-    """A Jupyter server of ours on the machine, listening there on 127.0.0.1:``port`` or the unix socket ``socket``.
+    """A Jupyter server on the machine, listening there on 127.0.0.1:``port`` or the unix socket ``socket``.
 
     ``directory``: its own folder on the machine (``~/.local/share/remote-runtime/servers/<name>-<client id>``).
     ``jupyter_server``, ``bridge``, ``python``: versions. ``notes``: what a person should know about this start.
+    ``attached``: the user runs it; it has no directory of ours, and its bridge is empty where it has none.
     """
 
     port: int | None
@@ -222,11 +224,17 @@ class Server:
     gpus: tuple[Gpu, ...] = ()
     socket: str | None = None
     idle: IdleGuard | None = None
+    attached: bool = False
 
     @property
     def at(self) -> tuple[str, int]:
         """Where connections lead: host and port, or the path of the socket and 0."""
         return (self.socket, 0) if self.socket else ("127.0.0.1", self.port or 0)
+
+    @property
+    def proves_itself(self) -> bool:
+        """Whether it can show that it knows the token, without being told it: the bridge does that."""
+        return bool(self.bridge)
 
 
 def named(host: str, port: int) -> str:
@@ -239,11 +247,13 @@ Verdict = Literal["ready", "starting", "reconnecting", "unreachable", "stranger"
 
 @dataclass(frozen=True)
 class Health:
-    """What was seen through the forwarded port. ``stranger``: something answers that is not our server."""
+    """What was seen through the forwarded port. ``stranger``: something answers that is not our server. ``lacks``: what
+    an attached server's settings lack, which Colab can do without."""
 
     verdict: Verdict
     why: str = ""
     rtt_ms: float | None = None
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -309,7 +319,7 @@ class Runtime:
         """What is pasted into Colab, token included; None while there is no server or no port."""
         if self.server is None or self.local_port is None:
             return None
-        return Secret(f"http://localhost:{self.local_port}/?token={self.server.token.reveal()}")
+        return Secret(f"http://localhost:{self.local_port}/?token={quote(self.server.token.reveal(), safe='')}")
 
 
 @dataclass(frozen=True)

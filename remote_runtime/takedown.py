@@ -53,6 +53,12 @@ class Stopped:
     instance: str | None
     remains: tuple[str, ...] = ()
     instance_since: str = ""
+    attached: bool = False
+
+    @property
+    def is_kept_for_us(self) -> bool:
+        """Whether a server of ours goes on, which a later `down` should find."""
+        return self.server == "kept" and not self.attached
 
 
 def take_down(
@@ -90,7 +96,8 @@ class _TakeDown:
         self._attempt("the demo machine may still run", self._release)
         remains = tuple(f"{what}: {why}" for what, why in self._remains.items())
         started = self.runtime.instance.running_since if self.runtime.instance and instance == "RUNNING" else ""
-        return Stopped(self.runtime.name, True, server, instance, remains, started)
+        attached = self.runtime.server is not None and self.runtime.server.attached
+        return Stopped(self.runtime.name, True, server, instance, remains, started, attached)
 
     def _attempt(self, what: str, step: Callable[[], T]) -> T | None:
         """What ``step`` answers; None when it failed, which is kept in words."""
@@ -107,6 +114,9 @@ class _TakeDown:
     def _end_server(self) -> ServerEnd:
         instance = self.runtime.instance
         keep = self.wish.keep_server or self.profile.on_down.server == "keep"
+        attached = self.runtime.server is not None and self.runtime.server.attached
+        if attached and not self.wish.purge:
+            return "kept"  # it is not ours to end
         keep = keep and not (instance is not None and instance.kind == "demo")  # nothing outlives the demo machine
         if keep and self.runtime.server is not None and not self.runtime.unfinished:
             return "kept"
@@ -117,7 +127,8 @@ class _TakeDown:
             or not self.machines.is_there(self.profile)
         ):
             return "gone"
-        return self._attempt(SERVER_REMAINS, self._stop_server) or "unknown"
+        ended = self._attempt(SERVER_REMAINS, self._stop_server) or "unknown"
+        return "kept" if attached else ended
 
     def _stop_server(self) -> ServerEnd:
         session = self._enter()

@@ -107,7 +107,8 @@ def _without_keeper(
         runtimes.forget(state, name)
         return nothing
     stopped = _take_down(runtime, wish, state, environ, view)
-    if stopped["server"] == "kept" and not stopped["remains"]:
+    attached = runtime.server is not None and runtime.server.attached
+    if stopped["server"] == "kept" and not attached and not stopped["remains"]:
         return stopped  # its file stays, so that the next `down` finds it
     if wish["force"] or not stopped["remains"]:
         for what in stopped["remains"]:

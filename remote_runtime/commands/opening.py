@@ -38,7 +38,9 @@ def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], vi
     runtime = runtimes.load(state, name)
     if runtime is None or runtime.server is None or runtime.local_port is None:
         raise ValueError(f"{name} was ready a moment ago")
-    door = health.Door(runtime.local_port, runtime.server.token, (health.NO_PAGE,))
+    server = runtime.server
+    mine = server if server.attached else None
+    door = health.Door(runtime.local_port, server.token, (health.NO_PAGE,), attached=mine)
     if not health.has_page(door, "/lab", Deadline(LOOK_S)):
         raise MachineError(
             "lab-missing",
@@ -48,17 +50,31 @@ def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], vi
         )
     view.step(name, "Waiting for the browser")
     with _redirect(runtime, state) as page:
-        before = health.use(door, Deadline(LOOK_S)).page_requests
+        before = _visits(door, name)
         desktop.show(page.as_uri(), environ)
         _wait_for_a_visit(door, before, page)
     view.done(name)
     return _address(runtime)
 
 
+def _visits(door: health.Door, name: str) -> int:
+    """Raises ``MachineError`` ``attach-unfit`` where nobody counts them: the page with the token would lie there too
+    long."""
+    visits = health.use(door, Deadline(LOOK_S)).page_requests
+    if visits is None:
+        raise MachineError(
+            "attach-unfit",
+            f"Your server behind {name} has no bridge, so it cannot be seen when the browser has come",
+            "",
+            f"`remote-runtime url {name}` gives the URL: put /lab before its ?",
+        )
+    return visits
+
+
 def _wait_for_a_visit(door: health.Door, before: int, page: Path) -> None:
     try:
         wait_until(
-            lambda: health.use(door, Deadline(LOOK_S)).page_requests > before,
+            lambda: _visits(door, "") > before,
             Deadline(ARRIVE_S),
             every_s=0.25,
             what="the browser",

@@ -11,7 +11,7 @@ from .. import bringup
 from ..bringup import Held, Story
 from ..errors import CloudError, LocalError, from_dict
 from ..machines import Machines
-from ..model import GceTarget, LocalTarget, Profile, Runtime
+from ..model import GceTarget, LocalTarget, Profile, Runtime, named
 from ..protocols import Ask
 from ..runtimes import Remembered
 from ..undo import Undo
@@ -180,9 +180,9 @@ class Journey:
                 raise ValueError("serve raises when nothing serves")
             how = "it started" if server.started_by_us else "it runs already"
             return {
-                "interpreter": f"{server.interpreter}, Python {server.python}",
+                "interpreter": ", Python ".join(filter(None, [server.interpreter, server.python])),
                 "jupyter": f"{how}: jupyter_server {server.jupyter_server}",
-                "bridge": f"version {server.bridge} is loaded",
+                "bridge": f"version {server.bridge} is loaded" if server.bridge else "your own server has none",
             }
 
         wanted = self.profile.jupyter
@@ -191,9 +191,9 @@ class Journey:
 
     def _lead(self, story: Story, held: Held, deadline: Deadline) -> Mapping[str, str]:
         bringup.lead(story, held, deadline)
-        there = held.server.port if held.server else 0
+        there = named(*held.server.at) if held.server else ""
         here = held.front.port if held.front else 0
-        return {"forward": f"local port {here} leads to port {there} of the machine"}
+        return {"forward": f"local port {here} leads to {there} of the machine"}
 
     def _story(self, profile: Profile) -> Story:
         """A server that is there is used; a new one gets a folder of its own, so that no `up` can come to depend on

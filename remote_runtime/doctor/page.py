@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .. import health
-from ..health import checks
+from ..health import attached, checks
 from ..model import Connections
 from ..waits import Deadline
 from .checkup import Checkup
@@ -20,11 +20,16 @@ def look(checkup: Checkup, door: health.Door, deadline: Deadline) -> None:
     within = deadline.shorter(ANSWER_S)
     origin = door.origins[0]
     pages = ", ".join(door.origins)
+    lacks: list[str] = []
 
     def answers() -> Mapping[str, str]:
-        return {"answer": f"our server answers and proves itself, in {health.knock(door, within):.0f} ms"}
+        whose = "our server answers and proves itself" if door.is_proved else "your server answers"
+        return {"answer": f"{whose}, in {health.knock(door, within):.0f} ms"}
 
     def serves() -> Mapping[str, str]:
+        if door.attached is not None:
+            lacks.extend(attached.check(door, door.attached, within))
+            return {"token": "it opens the list of kernels", "cors": f"pages of {pages} may call it"}
         for each in door.origins:
             checks.token_and_cors(door, each, within)
             checks.preflight(door, each, within)
@@ -53,7 +58,11 @@ def look(checkup: Checkup, door: health.Door, deadline: Deadline) -> None:
             "Chrome 130 to 141 want Access-Control-Allow-Private-Network in the answer to a preflight",
             "Update Chrome, or take our bridge: `remote-runtime down PROFILE`, then `remote-runtime up PROFILE`",
         )
-    checkup.step(["websocket"], bridges, essential=False)
+    if door.attached is not None and lacks and not checkup.needs:
+        what = "Colab can use your server, but its settings lack something"
+        checkup.warn("websocket", what, "; ".join(lacks), attached.add_the_bridge(door.attached))
+    else:
+        checkup.step(["websocket"], bridges, essential=False)
     checkup.step(["kernel"], runs, essential=False)
 
 

@@ -61,7 +61,9 @@ def look(
         checkup.skip(*(check for check in page.CHECKS if check != checkup.needs))
     else:
         port = runtime.local_port
-        door = health.Door(port, runtime.server.token, profile.colab.origins, lambda limit_s: quietly(port, limit_s))
+        server, origins = runtime.server, profile.colab.origins
+        mine = server if server.attached else None
+        door = health.Door(port, server.token, origins, lambda limit_s: quietly(port, limit_s), mine)
         page.look(checkup, door, deadline)
     page.audience(checkup, Connections(**now["connections"]), now["page_requests"])
 
@@ -101,8 +103,8 @@ def _seen(now: Mapping[str, Any]) -> dict[str, str]:
         rtt = "" if now["rtt_ms"] is None else f", {now['rtt_ms']:.0f} ms away"
         seen["ssh"] = f"connected{rtt}"
     if server:
-        seen["interpreter"] = f"{server['interpreter']}, Python {server['python']}"
+        seen["interpreter"] = ", Python ".join(filter(None, [server["interpreter"], server["python"]]))
         seen["jupyter"] = f"jupyter_server {server['jupyter_server']} runs (pid {server['pid']})"
-        seen["bridge"] = f"version {server['bridge']} is loaded"
-        seen["forward"] = f"local port {now['local_port']} leads to port {server['port']} of the machine"
+        seen["bridge"] = f"version {server['bridge']} is loaded" if server["bridge"] else "your own server has none"
+        seen["forward"] = f"local port {now['local_port']} leads to {now['forwards'][0]['remote']} of the machine"
     return seen

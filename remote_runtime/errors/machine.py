@@ -35,6 +35,21 @@ MACHINE = {
         "It is suspended, the machine has no memory left, or an extension keeps it busy.",
         "It is left alone for its kernels' sake. `remote-runtime down PROFILE --force` and `up` give a new one.",
     ),
+    "attach-not-found": Entry(
+        "no Jupyter server of yours listens on jupyter.attach.port",
+        "It does not run, listens elsewhere, or is another user's, as the one of a Deep Learning VM on port 8080.",
+        "`remote-runtime ssh PROFILE -- jupyter server list` names yours; without `jupyter.attach` one is started.",
+    ),
+    "attach-without-token": Entry(
+        "the server to attach to has no token that only you can read",
+        "It was started without a token, lets everybody in, or its token is in a file that others can read.",
+        "Start it with a token; `chmod 600` the file that `jupyter.attach.token_file` names.",
+    ),
+    "attach-unfit": Entry(
+        "the server to attach to is not set up for Colab",
+        "It runs without the bridge, and its settings do not let Colab's page in either; the message lists them.",
+        "Add the bridge there (`remote-runtime bridge enable` on the machine) or the settings; restart that server.",
+    ),
     "bridge-not-loaded": Entry(
         "Jupyter answers, but without the bridge",
         "The server's configuration switches the extension off, or it failed while loading.",

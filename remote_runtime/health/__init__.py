@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import HealthError, Interrupted, RemoteRuntimeError
 from ..model import Health, Verdict
 from ..waits import Deadline
-from . import checks
+from . import attached, checks
 from .cell import run_cell
 from .door import Door, ask, knock
 from .load import load
@@ -35,7 +35,8 @@ VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
 
 def wait_until_ready(door: Door, deadline: Deadline) -> Health:
-    """Check until everything holds. Raises the last ``HealthError``, or ``MachineError`` ``bridge-not-loaded``."""
+    """Check until everything holds. Raises the last ``HealthError``, or ``MachineError``: ``bridge-not-loaded``, or for
+    an attached server ``attach-unfit``."""
     while True:
         try:
             return check(door, deadline)
@@ -48,6 +49,8 @@ def wait_until_ready(door: Door, deadline: Deadline) -> Health:
 def check(door: Door, deadline: Deadline) -> Health:
     """The whole path once: proof, token, kernelspecs, CORS, a foreign origin, the bridge's WebSocket."""
     rtt_ms = knock(door, deadline.shorter(10.0))
+    if door.attached is not None:
+        return Health("ready", rtt_ms=rtt_ms, lacks=attached.check(door, door.attached, deadline))
     for origin in door.origins:
         checks.token_and_cors(door, origin, deadline)
         checks.preflight(door, origin, deadline)
@@ -68,17 +71,20 @@ def glance(door: Door, deadline: Deadline) -> Health:
 
 @dataclass(frozen=True)
 class Use:
-    """What the bridge counts. ``page_requests``: requests of the door's origins since the server started; ``idle_s``:
-    for how long nothing was used, None where no watchdog looks."""
+    """What the bridge counts. ``page_requests``: requests of the door's origins since the server started, None without
+    the bridge; ``idle_s``: for how long nothing was used, None where no watchdog looks."""
 
     kernels: int
     busy: int
-    page_requests: int
+    page_requests: int | None
     idle_s: float | None = None
 
 
 def use(door: Door, deadline: Deadline) -> Use:
     """Raises ``HealthError``."""
+    if not door.is_proved:
+        found = kernels(door, deadline)
+        return Use(len(found), sum(kernel.get("execution_state") == "busy" for kernel in found), None)
     knock(door, deadline)
     answer = ask(door, "GET", "/api/remote-runtime", {}, deadline)
     found = answer.document()

@@ -9,12 +9,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import HealthError
-from ..model import Secret
+from ..model import Secret, Server
 from ..tunnel.identity import prove
 from ..tunnel.pump import SocketStream
 from ..untrusted import clean_line
@@ -28,12 +28,19 @@ OUR_OWN = {"X-Remote-Runtime": "check"}
 @dataclass(frozen=True)
 class Door:
     """Where to knock: a port of this machine, what it should know, and the origins it should serve. ``connect``: how
-    to get there in so many seconds, where somebody counts who comes; it raises ``OSError``."""
+    to get there in so many seconds, where somebody counts who comes; it raises ``OSError``. ``attached``: the server,
+    if the user runs it."""
 
     port: int
     token: Secret
     origins: tuple[str, ...]
     connect: Callable[[float], socket.socket] | None = None
+    attached: Server | None = None
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether who listens can prove that it knows the token."""
+        return self.attached is None or self.attached.proves_itself
 
     def open(self, timeout_s: float) -> socket.socket:
         if self.connect is not None:
@@ -42,8 +49,16 @@ class Door:
 
 
 def knock(door: Door, deadline: Deadline) -> float:
-    """Whoever listens must prove that it is our server. Returns the milliseconds it took. Raises as ``prove``."""
+    """Whoever listens must prove that it is our server; one that cannot must at least be a Jupyter server, and is told
+    no token. Returns the milliseconds it took. Raises as ``prove``."""
     began = time.monotonic()
+    if not door.is_proved:
+        answer = ask(replace(door, token=Secret("")), "GET", "/api", {}, deadline)
+        document = answer.document()
+        if answer.status != 200 or not isinstance(document, dict) or "version" not in document:
+            why = f"GET /api answered {answer.status}"
+            raise HealthError("stranger-answered", "Something that is no Jupyter server answers in its place", why)
+        return (time.monotonic() - began) * 1000
     try:
         connection = door.open(max(0.1, deadline.remaining_s()))
     except OSError as error:
@@ -74,7 +89,8 @@ def ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadline
     connection = http.client.HTTPConnection("localhost", door.port, timeout=max(0.1, deadline.remaining_s()))
     try:
         connection.sock = door.open(max(0.1, deadline.remaining_s()))
-        asked = f"{path}?token={quote(door.token.reveal())}"
+        token = door.token.reveal()
+        asked = f"{path}?token={quote(token, safe='')}" if token else path
         connection.request(method, asked, headers={**OUR_OWN, **headers})
         with _ended_at(deadline, connection.sock):
             response = connection.getresponse()

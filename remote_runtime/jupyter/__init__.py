@@ -92,7 +92,8 @@ class LogPart:
 def ensure(
     run: Run, wanted: Wanted, *, tell: Tell, deadline: Deadline, bridge: Bridge | None = None, person: bool = True
 ) -> Server:
-    """The runtime's server on the machine: the one that runs there and proves itself, else a new one.
+    """The runtime's server on the machine: the one that runs there and proves itself, else a new one; or, without a
+    live one of ours, the user's own that ``jupyter.attach`` names.
 
     ``person``: somebody wants it now. A repair must not start again what the watchdog has ended: it raises
     ``MachineError`` ``stopped-when-idle``.
@@ -106,17 +107,24 @@ def ensure(
         "packages": list(settings.packages), "origins": list(wanted.origins),
         "socket": wanted.socket and settings.port is None,
         "person": person, "idle": wish_of(wanted.idle),
+        "attach": settings.attach and vars(settings.attach),
         "bridge": {"digest": sent.digest, "version": sent.version, "files": dict(sent.files)},
         "boot": (Path(__file__).parent / "machine" / "boot.py").read_text(encoding="utf-8"),
     }  # fmt: skip
     orders = {"do": "ensure", "key": wanted.key, "wish": wish}
     answer = ask(run, orders, python=settings.python, tell=tell, deadline=deadline)
+    if settings.attach and answer.get("attached") is True:
+        return _with_note_on_bridge(_attached(answer), sent.version)
     server, guard = _server(answer), guard_from(answer.get("idle"), wanted.idle)
     if guard is not None:
         server = replace(server, idle=guard, notes=(*server.notes, *words(guard)))
-    if server.bridge == sent.version:
+    return _with_note_on_bridge(server, sent.version)
+
+
+def _with_note_on_bridge(server: Server, ours: str) -> Server:
+    if server.bridge in ("", ours):
         return server
-    note = f"the running server has bridge {server.bridge}, this is {sent.version}; it changes with `down` and `up`"
+    note = f"the running server has bridge {server.bridge}, this is {ours}; it changes with `down` and `up`"
     return replace(server, notes=(*server.notes, note))
 
 
@@ -183,10 +191,7 @@ def our_bridge() -> Bridge:
 
 def _server(answer: Mapping[str, Any]) -> Server:
     """Raises ``MachineError`` ``machine-answer-invalid`` unless every value has the shape our launcher gives it."""
-    said = {key: str(answer.get(key)) for key in _SHAPES}
-    texts: dict[str, Any] = {key: text for key, text in said.items() if re.fullmatch(_SHAPES[key], text)}
-    if len(texts) != len(_SHAPES):
-        raise invalid("the server is not described as it should be")
+    texts: dict[str, Any] = _texts(answer, _SHAPES)
     match answer:
         case {"pid": int(pid), "started_by_us": bool(started), "notes": list(notes), "needs_restart": list(changed),
               "gpus": list(gpus)} if 1 < pid < 2**32:  # fmt: skip
@@ -194,7 +199,7 @@ def _server(answer: Mapping[str, Any]) -> Server:
             token = Secret(texts.pop("token"))
             told = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
             return Server(port=port, socket=path, pid=pid, token=token, started_by_us=started, notes=told,
-                          gpus=_gpus(gpus), **texts)  # fmt: skip
+                          gpus=_gpus(gpus), attached=False, **texts)  # fmt: skip
     raise invalid("the server's numbers cannot be true")
 
 
@@ -205,6 +210,27 @@ def _place(answer: Mapping[str, Any]) -> tuple[int | None, str | None]:
         case {"port": None, "socket": str(path)} if re.fullmatch(_PATH, path) and path.startswith("/"):
             return None, path
     raise invalid("where the server listens cannot be true")
+
+
+def _attached(answer: Mapping[str, Any]) -> Server:
+    texts = _texts(answer, _ATTACHED_SHAPES)
+    match answer:
+        case {"port": int(port), "pid": int(pid), "notes": list(notes), "gpus": list(gpus)} if (
+            0 < port < 65536 and 1 < pid < 2**32
+        ):
+            return Server(
+                port=port, pid=pid, token=Secret(texts["token"]), directory="", started_by_us=False, python="",
+                attached=True, notes=tuple(_lines(notes)), gpus=_gpus(gpus), interpreter=texts["interpreter"],
+                jupyter_server=texts["jupyter_server"], bridge=texts["bridge"],
+            )  # fmt: skip
+    raise invalid("the server's numbers cannot be true")
+
+
+def _texts(answer: Mapping[str, Any], shapes: Mapping[str, str]) -> dict[str, str]:
+    texts = {key: str(answer.get(key)) for key, shape in shapes.items() if re.fullmatch(shape, str(answer.get(key)))}
+    if len(texts) != len(shapes):
+        raise invalid("the server is not described as it should be")
+    return texts
 
 
 def _gpus(told: list[object]) -> tuple[Gpu, ...]:
@@ -228,6 +254,9 @@ _PATH = r"[^\x00-\x1f\x7f-\x9f]{1,4096}"
 _SHAPES = {
     "token": r"[0-9a-f]{48}", "directory": _PATH, "interpreter": _PATH,
     "jupyter_server": _VERSION, "bridge": _VERSION, "python": _VERSION,
+}  # fmt: skip
+_ATTACHED_SHAPES = {
+    "token": r"[!-~]{1,512}", "interpreter": _PATH, "jupyter_server": _VERSION, "bridge": rf"(?:{_VERSION})?",
 }  # fmt: skip
 
 

@@ -55,7 +55,7 @@ class Keeper:
         self._stands = False
         left = self.record.runtime
         self._owed = left.instance if left.unfinished else None
-        self._owed_server = left.unfinished and left.server is not None
+        self._owed_server = left.unfinished and left.server is not None and not left.server.attached
 
     def live(self) -> None:
         """Returns when the runtime is down or did not come up. Raises only what is a bug."""
@@ -281,7 +281,7 @@ class Keeper:
         )
         if end.remains:
             self.record.update(state="down", why="; ".join(end.remains))
-        elif end.server == "kept":
+        elif end.is_kept_for_us:
             self.record.update(state="down", why=KEPT)
         else:
             self.record.forget()
@@ -317,4 +317,4 @@ class Keeper:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
-        return bringup.door(runtime.local_port, runtime.server.token, self.profile, self._held.front)
+        return bringup.door(runtime.local_port, runtime.server, self.profile, self._held.front)

@@ -59,7 +59,7 @@ class Reception:
             self._attend(channel, message)
 
     def _end(self, channel: Channel, message: Message) -> None:
-        busy = 0 if message["force"] else self._busy_kernels()
+        busy = 0 if message["force"] or self._is_attached() else self._busy_kernels()
         if busy:
             channel.send({"event": "busy", "kernels": busy})
             while (said := channel.receive(1.0)) is None:
@@ -69,6 +69,11 @@ class Reception:
         wish = Wish(message["keep_server"], message["instance"], message["purge"])
         self.orders.put(Order("down", wish, channel), call_off=True)
         _stay(channel)
+
+    def _is_attached(self) -> bool:
+        """Whether its kernels outlive it anyway."""
+        server = self.record.runtime.server
+        return server is not None and server.attached
 
     def _busy_kernels(self) -> int:
         if self.record.runtime.state != "ready":
@@ -150,7 +155,8 @@ class Reception:
             log.info("its use could not be counted: %s", error)
             return
         # The server's own count starts again with the server.
-        page_requests = max(use.page_requests, self.record.runtime.page_requests or 0)
+        before = self.record.runtime.page_requests
+        page_requests = before if use.page_requests is None else max(use.page_requests, before or 0)
         self.record.update(
             rtt_ms=seen.rtt_ms,
             kernels=use.kernels,

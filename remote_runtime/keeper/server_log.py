@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import jupyter
 from ..bringup import Held
-from ..errors import LocalError
+from ..errors import LocalError, UsageError
 from ..logs import redacted
 from ..model import Profile
 from ..waits import Deadline
@@ -16,8 +16,11 @@ WITHIN_S = 15.0
 def read(held: Held, record: Record, profile: Profile, offset: int | None, lines: int) -> tuple[list[str], int]:
     """The lines after ``offset``, or the last ``lines`` where it is None, and where the next ones begin.
 
-    Raises ``LocalError`` ``not-up`` while there is no connection.
+    Raises ``LocalError`` ``not-up`` while there is no connection, ``UsageError`` for a server that is not ours.
     """
+    if record.runtime.server is not None and record.runtime.server.attached:
+        why = "it is attached to a server that was started elsewhere, and its log is there"
+        raise UsageError("usage", f"{profile.name} has no server log", why)
     session = held.session
     if session is None or session.closed:
         raise LocalError("not-up", f"{profile.name} has no connection now", record.runtime.why)

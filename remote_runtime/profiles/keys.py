@@ -65,8 +65,18 @@ def _one_use_of_a_port(values: Mapping[str, Any], given: frozenset[str]) -> Foun
         taken.add(forward.local_port)
 
 
+def _nothing_to_start(values: Mapping[str, Any], given: frozenset[str]) -> Found:
+    """A server that runs already was given its settings by whoever started it."""
+    for name in ("install", "working_dir", "port", "env", "args", "packages"):
+        if values.get("attach") and name in given and values.get(name) != getattr(JupyterSettings(), name):
+            yield name, "changes nothing for a server that runs already", "either attach or this key"
+
+
 def _what_fits_the_target(values: Mapping[str, Any], given: frozenset[str]) -> Found:
     target, ssh, on_down = values.get("target"), values.get("ssh"), values.get("on_down")
+    jupyter, idle = values.get("jupyter"), values.get("idle")
+    if jupyter and jupyter.attach and idle and idle.after_s is not None:
+        yield "idle", "after watches servers that are started here, not one of jupyter.attach", "never"
     if isinstance(target, SshTarget) and ssh and target.port and ssh.port and target.port != ssh.port:
         yield "ssh", f"port {ssh.port} contradicts target.port {target.port}", "give one of them"
     idle = values.get("idle")
@@ -137,7 +147,7 @@ ATTACH = Block(
     Attach,
     (
         Key("port", Port(), "The port on which it listens on the machine.", required=True),
-        Key("token_file", PATH_THERE, "The file on the machine that holds its token.", required=True),
+        Key("token_file", PATH_THERE, "The file there that holds its token, mode 0600. Default: what it wrote down."),
     ),
     "A Jupyter server that already runs on the machine.",
 )
@@ -155,7 +165,7 @@ JUPYTER = Block(
         Key("packages", Listing(PACKAGE), "More packages for the private environment."),
     ),
     "The Jupyter server on the machine.",
-    not_yet={"attach": _only(None)},
+    (_nothing_to_start,),
 )  # fmt: skip
 FORWARD = Block(
     ForwardSettings,

@@ -136,8 +136,9 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
         ("ssh: {host_key: false}", "it is a YAML boolean; verified or accept-new"),
         ("ssh: {identity_file: keys/id}", "an absolute path or one that starts with ~"),
         ("ssh: nothing", "ssh: is text, not a mapping"),
-        ("jupyter: {attach: {port: 8888, token_file: ~/t}}", "jupyter.attach: not supported by version 0.1; only null"),
-        ("jupyter: {attach: {port: 8888}}", "jupyter.attach.token_file: is missing"),
+        ("jupyter: {attach: {token_file: ~/t}}", "jupyter.attach.port: is missing"),
+        ("jupyter: {attach: {port: 8888, token_file: t}}", "jupyter.attach.token_file"),
+        ("jupyter: {attach: {port: 8888}, env: {A: b}}", "jupyter.env: changes nothing for a server that runs already"),
         ("jupyter: {python: -c}", "the interpreter's path"),
         ("jupyter: {working_dir: \"/a\\nb\"}", "control character or a line break"),
         ("jupyter: {env: {JUPYTER_TOKEN: x}}", "jupyter.env.JUPYTER_TOKEN: JUPYTER_TOKEN may not be set"),
@@ -257,11 +258,13 @@ def test_the_host_of_an_ssh_target_may_be_an_alias_a_name_or_an_address(tmp_path
         )
 
 
-def test_an_attached_server_is_understood_where_it_will_be_supported() -> None:
-    from remote_runtime.profiles.keys import ATTACH
-    from remote_runtime.profiles.source import parse
-
-    assert ATTACH.read(parse("{port: 8888, token_file: ~/t}"), "jupyter.attach") == Attach(8888, "~/t")
+def test_a_server_to_attach_to_is_named_by_its_port_alone_or_with_its_token_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    for attach, meant in (("{port: 8888}", Attach(8888)), ("{port: 8888, token_file: ~/t}", Attach(8888, "~/t"))):
+        path.write_text(f"version: 1\ntarget: {{kind: local}}\njupyter: {{attach: {attach}, args: []}}\n")
+        profile = profiles.load(str(path))
+        assert profile.jupyter.attach == meant
+        assert profiles.restore(profile.name, str(path), profiles.as_yaml(profile)).jupyter == profile.jupyter
 
 
 def test_a_small_profile_loads_within_30_ms_once_yaml_is_imported(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_schema_accepts_the_ready_profiles(validator: jsonschema.Draft202012
         {"version": 1, "target": {"kind": "gce", "instance": "Upper"}}, HEAD | {"shh": {}},
         HEAD | {"ssh": {"port": "22"}},
         HEAD | {"ssh": {"host_key": "off"}}, HEAD | {"ssh": {"keepalive": 15}}, HEAD | {"ssh": {"port": 0}},
-        HEAD | {"jupyter": {"env": {"A": 1}}}, HEAD | {"jupyter": {"attach": {"port": 1, "token_file": "~/t"}}},
+        HEAD | {"jupyter": {"env": {"A": 1}}}, HEAD | {"jupyter": {"attach": {"token_file": "~/t"}}},
         HEAD | {"forward": {"engine": "slow"}}, HEAD | {"forward": {"local_port": [1, 2, 3]}},
         HEAD | {"forward": {"extra": ["6006"]}}, HEAD | {"colab": {"origins": []}}, HEAD | {"idle": {"after": "soon"}},
         HEAD | {"on_down": {"instance": "delete"}}, HEAD | {"timeouts": {"ssh": "never"}},

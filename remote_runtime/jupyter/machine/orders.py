@@ -29,7 +29,8 @@ class Rule:
 class Wish:
     """The server that should run. ``port``: None lets us choose; ``socket``: it may be a unix socket instead;
     ``python``: ``auto`` or a path on this machine. ``person``: somebody asked for it, it is not a repair. ``program``:
-    what the watchdog is made of."""
+    what the watchdog is made of. ``attach``: ``port`` and ``token_file`` (None: look for it) of the user's own server,
+    None to start ours."""
 
     python: str
     install: str
@@ -45,6 +46,7 @@ class Wish:
     person: bool = True
     idle: Rule | None = None
     program: dict[str, Any] = field(default_factory=dict)
+    attach: dict[str, Any] | None = None
 
     def digests(self) -> dict[str, str]:
         """A fingerprint for each profile key that a running server cannot take over. ``env`` may hold secrets."""
@@ -54,6 +56,7 @@ class Wish:
             "jupyter.port": self.port,
             "jupyter.env": self.env,
             "jupyter.args": self.args,
+            "jupyter.attach": self.attach,
             "colab.origins": self.origins,
         }
         return {

@@ -20,6 +20,11 @@ def check(place: int | str, token: str, timeout_s: float) -> str:
 
     ``ours``; ``silent`` (nothing listens, or no answer in time); ``no-bridge`` (an HTTP server without the identity
     path, or one that refuses it); ``stranger`` (an answer without the proof)."""
+    return look(place, token, timeout_s)[0]
+
+
+def look(place: int | str, token: str, timeout_s: float) -> tuple[str, str]:
+    """As ``check``, with the version of the bridge that proved itself, else empty."""
     nonce = secrets.token_hex(16)
     connection = _Connection(place, timeout_s)
     try:
@@ -27,15 +32,17 @@ def check(place: int | str, token: str, timeout_s: float) -> str:
         response = connection.getresponse()
         body = response.read(ANSWER_LIMIT)
     except http.client.HTTPException:
-        return "stranger"
+        return "stranger", ""
     except OSError:
-        return "silent"
+        return "silent", ""
     finally:
         connection.close()
     if response.status != 200:
-        return "no-bridge"
+        return "no-bridge", ""
     expected = hmac.new(token.encode(), b"remote-runtime-identity:" + nonce.encode(), hashlib.sha256).hexdigest()
-    return "ours" if hmac.compare_digest(_hmac_of(body).encode(), expected.encode()) else "stranger"
+    if not hmac.compare_digest(_said(body, "hmac").encode(), expected.encode()):
+        return "stranger", ""
+    return "ours", _said(body, "bridge")
 
 
 def ask(place: int | str, token: str, path: str, timeout_s: float) -> dict[str, Any]:
@@ -77,10 +84,10 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._place)
 
 
-def _hmac_of(body: bytes) -> str:
+def _said(body: bytes, key: str) -> str:
     try:
         answer = json.loads(body.decode("utf-8"))
     except ValueError:
         return ""
-    proof = answer.get("hmac") if isinstance(answer, dict) else None
-    return proof if isinstance(proof, str) else ""
+    value = answer.get(key) if isinstance(answer, dict) else None
+    return value if isinstance(value, str) else ""

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from . import gpus, server, watchdog
 from .answers import Answers, Failure, Hung
+from .attach import attach
 from .folder import (
     CONFIG,
     LOCK,
@@ -49,7 +50,14 @@ def run(orders: dict[str, Any], stream: TextIO) -> int:
 
 
 def ensure(directory: str, wish: Wish, answers: Answers) -> None:
-    """Answers the server. One that was started in vain, because nobody listens any more, is ended again."""
+    """Answers the server. One that was started in vain, because nobody listens any more, is ended again.
+
+    A server of ours that lives is kept, though the profile may name one to attach to by now.
+    """
+    if wish.attach and not server.load(directory):
+        stop(directory, answers)
+        answers.result(_attached(wish.attach, answers))
+        return
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
         running = server.find_healthy(directory, answers)
         if running is None and not wish.person:
@@ -139,6 +147,14 @@ def _refuse_what_was_idle(directory: str) -> None:
     why = watchdog.stopped(directory)
     if why:
         raise Failure("stopped-when-idle", "Jupyter was ended on the machine, as the profile's idle says", why)
+
+
+def _attached(wanted: dict[str, Any], answers: Answers) -> dict[str, Any]:
+    looking = gpus.Looking()
+    found = attach(wanted["port"], wanted["token_file"], answers)
+    seen = looking.seen(answers)
+    notes = [*found.notes, *([seen.trouble] if seen.trouble else [])]
+    return {"attached": True, **vars(found), "gpus": seen.gpus, "notes": notes}
 
 
 def _noted(directory: str, seen: gpus.Seen) -> gpus.Seen:

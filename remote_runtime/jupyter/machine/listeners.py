@@ -1,0 +1,101 @@
+"""Who listens on a TCP port of this machine: whose process that is, and for which addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import struct
+import subprocess
+from dataclasses import dataclass
+
+from .processes import LINUX
+
+LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
+
+
+@dataclass(frozen=True)
+class Listener:
+    """``pid``: 0 when it cannot be found out. ``user``: the user id, None where the system does not tell (Windows).
+    ``address``: as the socket is bound, ``*`` and ``::`` for all."""
+
+    pid: int
+    user: int | None
+    address: str
+
+
+def listeners_on(port: int) -> list[Listener]:
+    """Sorted by address; empty when nobody listens there."""
+    if LINUX:
+        found = _from_proc(port)
+    elif os.name == "nt":
+        found = from_netstat(_said("netstat", "-ano", "-p", "TCP"), port)
+    else:
+        found = from_lsof(_said("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-FpunL"))
+    return sorted(found, key=lambda listener: listener.address)
+
+
+def _from_proc(port: int) -> list[Listener]:
+    """See proc(5), /proc/net/tcp; addresses are words in this machine's byte order."""
+    sockets = []
+    for table, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
+        with contextlib.suppress(FileNotFoundError), open(table, encoding="ascii") as lines:
+            for line in lines:
+                fields = line.split()
+                if len(fields) > 9 and fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
+                    sockets.append((fields[9], int(fields[7]), _address(family, fields[1].rpartition(":")[0])))
+    owners = _owners({inode for inode, _, _ in sockets})
+    return [Listener(owners.get(inode, 0), user, address) for inode, user, address in sockets]
+
+
+def _owners(inodes: set[str]) -> dict[str, int]:
+    """The processes that hold these sockets, by inode; those of other users cannot be looked into."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    owners: dict[str, int] = {}
+    for name in os.listdir("/proc") if wanted else []:
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                for descriptor in os.listdir(f"/proc/{name}/fd"):
+                    with contextlib.suppress(OSError):
+                        inode = wanted.get(os.readlink(f"/proc/{name}/fd/{descriptor}"))
+                        if inode:
+                            # A server's children may have inherited its socket; the server is the oldest.
+                            owners[inode] = min(owners.get(inode, int(name)), int(name))
+    return owners
+
+
+def _address(family: socket.AddressFamily, words: str) -> str:
+    packed = b"".join(struct.pack("=I", int(words[at : at + 8], 16)) for at in range(0, len(words), 8))
+    return "*" if packed == bytes(4) else socket.inet_ntop(family, packed)
+
+
+def from_lsof(said: str) -> list[Listener]:
+    """One field a line: p and u begin a process (its pid and user id), n is a name such as ``127.0.0.1:8888``."""
+    found, pid, user = [], 0, -1
+    for line in said.splitlines():
+        if line[:1] == "p":
+            pid = int(line[1:])
+        elif line[:1] == "u":
+            user = int(line[1:])
+        elif line[:1] == "n":
+            found.append(Listener(pid, user, line[1:].rpartition(":")[0].strip("[]")))
+    return found
+
+
+def from_netstat(said: str, port: int) -> list[Listener]:
+    """Lines of protocol, local address, foreign address, state (a word of the system's language), pid."""
+    found = []
+    for line in said.splitlines():
+        matched = re.fullmatch(r"\s*TCP\s+(\S+):(\d+)\s+(?:0\.0\.0\.0|\[::\]):0\s+\S+\s+(\d+)\s*", line)
+        if matched and int(matched.group(2)) == port:
+            address = matched.group(1).strip("[]")
+            found.append(Listener(int(matched.group(3)), None, "*" if address == "0.0.0.0" else address))  # noqa: S104  # compared, not bound
+    return found
+
+
+def _said(*command: str) -> str:
+    done = subprocess.run(
+        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
+    )
+    return done.stdout.decode("utf-8", "replace")

@@ -1,0 +1,66 @@
+"""Who listens on a port: what Linux shows of a real socket, and the words of macOS and Windows."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from remote_runtime.jupyter.machine.listeners import Listener, from_lsof, from_netstat, listeners_on
+
+LSOF = """p501
+u1000
+Lme
+f7
+n127.0.0.1:8888
+f8
+n[::1]:8888
+p77
+u0
+Lroot
+f3
+n*:8888
+"""
+NETSTAT = """
+Aktive Verbindungen
+
+  Proto  Lokale Adresse         Remoteadresse          Status           PID
+  TCP    0.0.0.0:135            0.0.0.0:0              ABHÖREN         1124
+  TCP    127.0.0.1:8888         0.0.0.0:0              ABHÖREN         9204
+  TCP    127.0.0.1:8888         127.0.0.1:50112        HERGESTELLT     9204
+  TCP    [::]:8888              [::]:0                 ABHÖREN         77
+"""
+
+
+@pytest.fixture(params=[("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "*"), ("::1", "::1"), ("::", "::")])  # noqa: S104  a test of it
+def listening(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
+    bound, shown = request.param
+    family = socket.AF_INET6 if ":" in bound else socket.AF_INET
+    with socket.create_server((bound, 0), family=family) as listener:
+        yield listener.getsockname()[1], shown
+
+
+def test_a_listening_socket_has_its_process_user_and_address(listening: tuple[int, str]) -> None:
+    port, address = listening
+    assert listeners_on(port) == [Listener(os.getpid(), os.geteuid(), address)]
+
+
+def test_a_port_that_is_only_bound_or_connected_has_no_listener() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        assert listeners_on(client.getsockname()[1]) == []
+
+
+def test_lsof_names_processes_before_their_sockets() -> None:
+    assert from_lsof(LSOF) == [
+        Listener(501, 1000, "127.0.0.1"),
+        Listener(501, 1000, "::1"),
+        Listener(77, 0, "*"),
+    ]
+    assert from_lsof("") == []
+
+
+def test_netstat_is_read_in_every_language_and_tells_no_user() -> None:
+    assert from_netstat(NETSTAT, 8888) == [Listener(9204, None, "127.0.0.1"), Listener(77, None, "::")]
+    assert from_netstat(NETSTAT, 88) == []
