@@ -79,7 +79,6 @@ def _what_fits_the_target(values: Mapping[str, Any], given: frozenset[str]) -> F
         yield "idle", "after watches servers that are started here, not one of jupyter.attach", "never"
     if isinstance(target, SshTarget) and ssh and target.port and ssh.port and target.port != ssh.port:
         yield "ssh", f"port {ssh.port} contradicts target.port {target.port}", "give one of them"
-    idle = values.get("idle")
     if idle and idle.after_s is not None and idle.do != "stop-server" and target and target.kind in ("ssh", "local"):
         yield "idle", f"do: {idle.do} needs a target of kind gce", "stop-server"
     if on_down and on_down.instance != "keep" and target and target.kind in ("ssh", "local"):

@@ -19,6 +19,7 @@ from remote_runtime.profiles.blocks import Block, Key, Variants
 from remote_runtime.profiles.keys import PROFILE
 
 READY = Path(profiles.__file__).parents[2] / "profiles"
+READY_NAMES = sorted(path.stem for path in READY.glob("*.yaml"))
 HEAD = {"version": 1, "target": {"kind": "local"}}
 
 
@@ -28,10 +29,11 @@ def validator() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(profiles.schema())
 
 
-@pytest.mark.parametrize("name", ["example", "local", "demo"])
+@pytest.mark.parametrize("name", READY_NAMES)
 def test_the_schema_accepts_the_ready_profiles(validator: jsonschema.Draft202012Validator, name: str) -> None:
     validator.validate(yaml.safe_load((READY / f"{name}.yaml").read_text()))
-    assert profiles.load(name, environ={}).target.kind == {"example": "gce"}.get(name, name)
+    kinds = {"example": "gce", "deep-learning-vm": "gce"}
+    assert profiles.load(name, environ={}).target.kind == kinds.get(name, name)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def every_key_with_its_section() -> Iterator[tuple[str, Block, Key]]:
 
 
 def test_what_is_shown_loads_again_to_the_same_profile(tmp_path: Path) -> None:
-    for name in ("example", "local", "demo"):
+    for name in READY_NAMES:
         loaded = profiles.load(name, environ={})
         (tmp_path / f"{name}.yaml").write_text(profiles.as_yaml(loaded))
         again = profiles.load(str(tmp_path / f"{name}.yaml"))
