@@ -159,6 +159,7 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
         ("colab: {origins: []}", "colab.origins: has 0 entries"),
         ("on_down: {instance: stop}", "on_down: instance: stop needs a target of kind gce"),
         ("idle: {after: 1s}", "\"1s\" is out of range; from 1m to 30d"),
+        ("jupyter: {attach: {port: 1}}\nidle: {after: 2h, do: stop-server}", "idle: after watches servers"),
         ("timeouts: {ssh: never}", "\"never\" is not a duration"),
         ("ssh: {user: a, user: b}", "ssh.user: is given twice, first in line"),
         ("{a: b}: c", "a mapping cannot be a key"),
