@@ -304,6 +304,12 @@ def test_several_runtimes_are_told_apart_and_count_for_themselves(capsys: Captur
     assert capsys.readouterr().err == "one: Starting\none:   waiting, 1 s\ntwo: Starting\ntwo:   waiting, 1 s\n"
 
 
+def test_a_mark_stands_before_the_name_as_the_spinner_does(capsys: Captured) -> None:
+    view = Terminal(quiet=False, verbose=False, plain=True, several=True)
+    view.note("one", "Profile one")
+    assert capsys.readouterr().err == "· one: Profile one\n"
+
+
 def test_quiet_is_silent(capsys: Captured) -> None:
     view = Terminal(quiet=True, verbose=True, plain=True, several=False)
     view.step("work", "Starting")

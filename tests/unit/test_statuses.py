@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from remote_runtime.figures import GpuLoad, Load, Traffic
-from remote_runtime.model import Instance
+from remote_runtime.model import Connections, Instance
 from remote_runtime.render import words
 from remote_runtime.render.dashboard import PLAIN_BARS, Dashboard, bars, svg
 from remote_runtime.render.statuses import statuses
@@ -86,6 +86,12 @@ def test_a_vm_that_is_stopped_is_said_to_be() -> None:
     assert "is terminated" in statuses(
         [training(instance=Instance("gce", "x", status="TERMINATED"), state="down")], 200
     )
+
+
+@pytest.mark.parametrize(("carried", "empty", "waiting", "told"), [(0, 0, 1, True), (1, 2, 0, True), (5, 1, 1, False)])
+def test_a_silent_browser_is_told_unless_others_speak(carried: int, empty: int, waiting: int, told: bool) -> None:
+    came = training(connections=Connections(carried, empty, waiting), page_requests=0)
+    assert ("allow" in statuses([came], 200)) == told
 
 
 def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
