@@ -70,4 +70,9 @@ SSH = {
         "No firewall rule lets 35.235.240.0/20 in to the SSH port, or the SSH server is not up yet.",
         "`remote-runtime doctor PROFILE` looks for the reason.",
     ),
+    "iap-unreachable": Entry(
+        "Identity-Aware Proxy itself does not answer",
+        "This computer is offline, a proxy or firewall here forbids WebSockets, or its certificate cannot be verified.",
+        "`curl -sSI https://tunnel.cloudproxy.app` shows whether this computer reaches it; `HTTPS_PROXY` names a proxy.",
+    ),
 }

@@ -1,0 +1,163 @@
+"""The relay's end of one WebSocket, and every way in which it can be broken."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from .relay_values import ORIGIN, SUBPROTOCOL, Fault
+
+_READ_BYTES = 64 << 10
+_READ_AT_ONCE_BYTES = 512 << 10
+_SHAKE_S = 10.0
+_LINGER_S = 5.0
+_DEAF_S = 0.15
+_SILENT_S = 60.0
+_TICK_S = 0.05
+_WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Gone(Exception):
+    """The client is not there any more. ``said_so``: it closed the WebSocket."""
+
+    def __init__(self, *, said_so: bool) -> None:
+        super().__init__()
+        self.said_so = said_so
+
+
+class RelaySocket:
+    """``sock``: accepted, TLS shaken hands, blocking. ``shake_hands`` comes first."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.out = bytearray()
+        self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=1 << 20)
+
+    def shake_hands(self, judge: Callable[[Request], int | None]) -> Request | None:
+        """``judge``: the HTTP status to refuse with, None to accept. None when it was refused, or is no WebSocket's."""
+        self.sock.settimeout(_SHAKE_S)
+        request = None
+        while request is None:
+            content = self.sock.recv(_READ_BYTES)
+            if not content:
+                return None
+            self._protocol.receive_data(content)
+            for event in self._protocol.events_received():
+                if isinstance(event, Request):
+                    request = event
+        headers = request.headers
+        stranger = headers.get("Origin") != ORIGIN or headers.get("Sec-WebSocket-Protocol") != SUBPROTOCOL
+        status = 400 if stranger else judge(request)
+        response = self._protocol.reject(status, "") if status else self._protocol.accept(request)
+        self._protocol.send_response(response)
+        self._collect()
+        self.sock.sendall(self.out)
+        self.out.clear()
+        self.sock.setblocking(False)
+        return request if response.status_code == 101 else None
+
+    def put(self, message: bytes) -> None:
+        self._protocol.send_binary(message)
+        self._collect()
+
+    def put_close(self, code: int, reason: str = "") -> None:
+        self._protocol.send_close(code, reason)
+        self._collect()
+
+    def flush(self) -> None:
+        try:
+            while self.out:
+                with memoryview(self.out) as view:
+                    sent = self.sock.send(view)
+                del self.out[:sent]
+        except _WOULD_BLOCK:
+            return
+        except OSError as error:
+            raise Gone(said_so=False) from error
+
+    def receive(self) -> list[bytes]:
+        """What has come. Raises ``Gone``."""
+        messages: list[bytes] = []
+        taken = 0
+        while taken < _READ_AT_ONCE_BYTES:
+            try:
+                content = self.sock.recv(_READ_BYTES)
+            except _WOULD_BLOCK:
+                break
+            except OSError as error:
+                raise Gone(said_so=False) from error
+            if not content:
+                raise Gone(said_so=False)
+            taken += len(content)
+            self._protocol.receive_data(content)
+            for event in self._protocol.events_received():
+                if isinstance(event, Frame) and event.opcode is Opcode.BINARY:
+                    messages.append(bytes(event.data))
+                elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
+                    raise Gone(said_so=True)
+            self._collect()
+        return messages
+
+    def pending(self) -> bool:
+        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+
+    def close(self, code: int, reason: str) -> None:
+        """With the WebSocket's close, and time for the client to read it."""
+        with contextlib.suppress(OSError, Gone):
+            self.put_close(code, reason)
+            self.sock.settimeout(_LINGER_S)
+            self.sock.sendall(self.out)
+            self._let_go()
+
+    def break_off(self, fault: Fault, ended: Callable[[float], bool]) -> None:
+        """As ``fault.kind`` says. ``ended``: waits so many seconds, and whether the relay ends."""
+        with contextlib.suppress(OSError):
+            if fault.kind == "silence":
+                until = time.monotonic() + _SILENT_S
+                while time.monotonic() < until and not ended(_TICK_S):
+                    continue
+            elif fault.kind == "write-error":
+                ended(_DEAF_S)
+                _reset(self.sock)
+            elif fault.kind == "rst":
+                _reset(self.sock)
+            elif fault.kind == "fin":
+                if isinstance(self.sock, ssl.SSLSocket):
+                    with contextlib.suppress(ssl.SSLError):
+                        self.sock.unwrap()  # tells that TLS ends; the client's answer is not awaited
+                self._let_go()
+            elif fault.kind == "tls-eof":
+                self._let_go()
+            else:
+                raise ValueError(f"{fault.kind} is no way to break off")
+
+    def _let_go(self) -> None:
+        """TCP ends; what the client still sends is read, so that it is not reset instead."""
+        socket.socket.shutdown(self.sock, socket.SHUT_WR)
+        until = time.monotonic() + _LINGER_S
+        self.sock.settimeout(0.1)
+        while time.monotonic() < until:
+            try:
+                if not socket.socket.recv(self.sock, _READ_BYTES):
+                    return
+            except TimeoutError:
+                continue
+
+    def _collect(self) -> None:
+        for part in self._protocol.data_to_send():
+            self.out += part
+
+
+def _reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
+    sock.close()

@@ -1,0 +1,45 @@
+"""The relay of our tests, judged by Google's client where that is installed: what it accepts, ours may rely on."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from remote_runtime.demo.relay_values import Fault
+from tests.support import gcloud
+from tests.support.iap import authority, relayed
+
+PIECE_BYTES = 256 << 10
+
+
+def test_gcloud_connects_carries_bytes_and_resumes_through_the_relay(tmp_path: Path) -> None:
+    if not gcloud.is_there():
+        return  # the relay's own contract is tested without it
+    tls, _ = authority(tmp_path)
+    with relayed(tls=tls) as field:
+        field.relay.faults.append(Fault("rst", 3 << 20))
+        with gcloud.iap_tunnel(field.relay.url, tmp_path) as port, gcloud.connect(port) as sock:
+            for _ in range(16):
+                piece = os.urandom(PIECE_BYTES)  # in turn: gcloud locks itself up when both directions are full
+                sock.sendall(piece)
+                assert receive(sock, len(piece)) == piece
+
+        connect, reconnect = field.relay.asked
+        assert connect.query == {
+            "project": "my-project",
+            "zone": "europe-west4-a",
+            "instance": "my-vm",
+            "interface": "nic0",
+            "port": "22",
+            "newWebsocket": "True",
+        }
+        assert reconnect.query.keys() == {"sid", "ack", "zone", "newWebsocket"}
+        assert {connect.token, reconnect.token} == {gcloud.TOKEN}
+
+
+def receive(sock: socket.socket, size: int) -> bytes:
+    content = b""
+    while len(content) < size and (part := sock.recv(1 << 18)):
+        content += part
+    return content

@@ -1,0 +1,118 @@
+"""The relay's messages, and the counts of a session."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from remote_runtime.compute.iap.endings import Close
+from remote_runtime.compute.iap.ledger import MOST_UNCONFIRMED_BYTES, Ledger
+from remote_runtime.compute.iap.messages import (
+    MOST_BYTES,
+    Acknowledged,
+    Connected,
+    Data,
+    Ended,
+    Malformed,
+    Resumed,
+    acknowledged,
+    data,
+    parse,
+)
+
+
+def test_messages_are_what_gcloud_sends_and_reads() -> None:
+    assert data(b"abc") == bytes.fromhex("0004 00000003 616263")
+    assert acknowledged(258) == bytes.fromhex("0007 0000000000000102")
+    assert parse(bytes.fromhex("0001 00000003 736964")) == Connected("sid")
+    assert parse(bytes.fromhex("0002 0000000000000102")) == Resumed(258)
+    assert parse(bytes.fromhex("0004 00000003 616263")) == Data(memoryview(b"abc"))
+    assert parse(bytes.fromhex("0007 0000000000000102")) == Acknowledged(258)
+    assert parse(bytes.fromhex("000a 00000fa3 00000002 6e6f")) == Ended(4003, "no")
+
+
+def test_unknown_tags_and_bytes_after_the_message_are_ignored() -> None:
+    assert parse(bytes.fromhex("0063 ffffffff")) is None
+    assert parse(bytes.fromhex("0004 00000001 6162")) == Data(memoryview(b"a"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["", "00", "0004", "0004 00000002 61", "0007 00000000000001", "0001 00000001 ff", "000a 00000fa3"],
+)
+def test_half_a_message_is_malformed(message: str) -> None:
+    with pytest.raises(Malformed):
+        parse(bytes.fromhex(message))
+
+
+def test_an_array_above_the_limit_is_malformed() -> None:
+    assert parse(data(bytes(MOST_BYTES))) == Data(memoryview(bytes(MOST_BYTES)))
+    with pytest.raises(Malformed, match="16385"):
+        parse(data(bytes(MOST_BYTES + 1)))
+
+
+def test_what_is_not_confirmed_is_sent_again_whatever_was_lost() -> None:
+    chance = random.Random(4)  # noqa: S311  # what is lost is no secret
+    content = os.urandom(300_000)
+    ledger, heard, taken = Ledger(), b"", 0
+    while len(heard) < len(content):
+        piece = content[taken : taken + chance.randrange(1, 50_000)]
+        taken += len(piece)
+        if piece:
+            ledger.take(piece)
+        for _ in range(chance.randrange(6)):
+            if chunk := ledger.next():
+                assert len(chunk) <= MOST_BYTES
+                heard += chunk
+        if chance.random() < 0.5:
+            ledger.confirm(len(heard))
+        else:  # the connection breaks, and the end of what was sent never arrived
+            kept = len(content) - ledger.unconfirmed - (len(content) - taken)
+            heard = heard[: chance.randint(kept, len(heard))]
+            ledger.resume(len(heard))
+    assert heard == content
+    ledger.confirm(len(heard))
+    assert ledger.unconfirmed == 0
+
+
+def test_counts_that_cannot_be_are_refused() -> None:
+    ledger = Ledger()
+    ledger.take(bytes(100))
+    with pytest.raises(Malformed, match="0 were sent"):
+        ledger.confirm(1)
+    ledger.next()
+    ledger.confirm(60)
+    with pytest.raises(Malformed, match="60 bytes, and now only 59"):
+        ledger.confirm(59)
+    with pytest.raises(Malformed, match="101"):
+        ledger.resume(101)
+
+
+def test_it_takes_no_more_than_its_limit_and_acknowledges_in_time() -> None:
+    ledger = Ledger()
+    ledger.take(bytes(MOST_UNCONFIRMED_BYTES))
+    assert not ledger.has_room
+    ledger.received = 32 << 10
+    assert not ledger.owes(idle=False)
+    assert ledger.owes(idle=True)
+    ledger.received += 1
+    assert ledger.owes(idle=False)
+    assert ledger.acknowledge() == ledger.received
+    assert not ledger.owes(idle=True)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "codes"),
+    [
+        ("over", [1000, 4009, 4010]),
+        ("refused", [4033, 4054, 403, 404, 407]),
+        ("forgotten", [4001, 4002, 4074]),
+        ("not yet", [4003, 4047]),
+        ("renew", [4004, 401]),
+        ("passing", [1001, 1006, 1011, 4051, 4999, 429, 500, 503]),
+    ],
+)
+def test_every_close_code_has_one_meaning(meaning: str, codes: list[int]) -> None:
+    assert {Close(code).meaning for code in codes} == {meaning}
