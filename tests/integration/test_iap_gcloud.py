@@ -9,6 +9,7 @@ from pathlib import Path
 from remote_runtime.demo.relay_values import Fault
 from tests.support import gcloud
 from tests.support.iap import authority, relayed
+from tests.support.world import eventually
 
 PIECE_BYTES = 256 << 10
 
@@ -18,14 +19,22 @@ def test_gcloud_connects_carries_bytes_and_resumes_through_the_relay(tmp_path: P
         return  # the relay's own contract is tested without it
     tls, _ = authority(tmp_path)
     with relayed(tls=tls) as field:
-        field.relay.faults.append(Fault("rst", 3 << 20))
-        with gcloud.iap_tunnel(field.relay.url, tmp_path) as port, gcloud.connect(port) as sock:
-            for _ in range(16):
-                piece = os.urandom(PIECE_BYTES)  # in turn: gcloud locks itself up when both directions are full
-                sock.sendall(piece)
-                assert receive(sock, len(piece)) == piece
+        with gcloud.iap_tunnel(field.relay.url, tmp_path) as port:
+            with gcloud.connect(port) as sock:
+                for _ in range(8):
+                    piece = os.urandom(PIECE_BYTES)  # in turn: gcloud locks itself up when both directions are full
+                    sock.sendall(piece)
+                    assert receive(sock, len(piece)) == piece
+            # One direction only: an acknowledgement that cannot be sent makes gcloud spin for ever.
+            field.machine.echoes = False
+            field.relay.faults.append(Fault("rst", 3 << 20))
+            content = os.urandom(6 << 20)
+            with gcloud.connect(port) as sock:
+                sock.sendall(content)
+                eventually(lambda: len(field.machine.heard) == len(content))
+            assert field.machine.heard == content
 
-        connect, reconnect = field.relay.asked
+        connect, _, reconnect = field.relay.asked
         assert connect.query == {
             "project": "my-project",
             "zone": "europe-west4-a",

@@ -25,9 +25,12 @@ INSTANCE = Instance("gce", "my-vm", zone="europe-west4-a", project="my-project",
 
 
 class Machine:
-    """A TCP server on loopback: echoes, or (``says``) speaks and hangs up. ``close`` ends all of it."""
+    """A TCP server on loopback: echoes, or (``says``) speaks and hangs up, or only listens. ``heard``: everything that
+    was said to it, when it only listens."""
 
-    def __init__(self, says: bytes | None = None) -> None:
+    def __init__(self, says: bytes | None = None, *, echoes: bool = True) -> None:
+        self.echoes = echoes
+        self.heard = bytearray()
         self._says = says
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._connections: list[socket.socket] = []
@@ -63,7 +66,10 @@ class Machine:
                 connection.sendall(self._says)
                 return
             while content := connection.recv(1 << 16):
-                connection.sendall(content)
+                if self.echoes:
+                    connection.sendall(content)
+                else:
+                    self.heard += content
 
 
 @dataclass
