@@ -162,7 +162,7 @@ def follow(story: Story, held: Held) -> bool:
     if now is None or held.instance is None:
         return False
     is_another = now.id != held.instance.id
-    held.instance = now
+    held.instance = now = now.reached_like(held.instance)
     story.record(instance=now)
     if is_another:
         story.tell.note(f"{now.name} is another instance now (id {now.id})")
@@ -228,6 +228,12 @@ def enter(story: Story, held: Held, deadline: Deadline) -> None:
             raise
         raise machines.explain(profile, held.instance, error, tell=tell, deadline=deadline) from error
     held.enter(session, profile.ssh.keepalive_s, instance.address)
+    reached = session.instance
+    if reached is not None and reached.via != held.instance.via:
+        held.instance = replace(held.instance, via=reached.via, why_via=reached.why_via)
+        story.record(instance=held.instance)
+    if held.instance.via == "iap":
+        tell.note(f"Through Identity-Aware Proxy: {held.instance.why_via}")
 
 
 def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True) -> None:

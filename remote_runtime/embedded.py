@@ -26,18 +26,20 @@ EXTRA_HINT = "scripts/quickstart in a clone, or there `pip install '.[demo]'`"
 
 @dataclass(frozen=True)
 class Embedded:
-    """``home``: its directory, which it makes and removes itself. ``name``: the runtime it serves."""
+    """``home``: its directory, which it makes and removes itself. ``name``: the runtime it serves.
+    ``external_address``: whether it has one, from its start on; else Identity-Aware Proxy leads to it."""
 
     home: Path
     name: str
+    external_address: bool = True
 
     def lives(self) -> bool:
         """Whether it runs; what a killed one left behind does not count, nor that its pid is another process's now."""
         return locks.is_held(self.home / LOCK, at=LOCK_AT)
 
     def facts(self) -> dict[str, Any]:
-        """``endpoint``, ``project``, ``zone``, ``instance``, ``ssh_port``, ``user``, ``identity_file``, ``pid``,
-        ``shutdown``. Raises ``CloudError`` ``demo-failed`` when it is gone."""
+        """``endpoint``, ``iap_url``, ``project``, ``zone``, ``instance``, ``ssh_port``, ``user``, ``identity_file``,
+        ``pid``, ``shutdown``. Raises ``CloudError`` ``demo-failed`` when it is gone."""
         try:
             return dict(json.loads((self.home / "machine.json").read_bytes()))
         except (OSError, ValueError) as error:
@@ -93,8 +95,9 @@ class Embedded:
         return self.lives()
 
     def _start(self, stderr: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "remote_runtime.demo", str(self.home)]
         return subprocess.Popen(
-            [sys.executable, "-m", "remote_runtime.demo", str(self.home)],
+            [*command, *([] if self.external_address else ["--no-external-address"])],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

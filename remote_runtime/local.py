@@ -32,6 +32,7 @@ class LocalSession:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
+        self.instance = None
         self.closed = False
         self.why_closed = ""
         self.is_fast = False

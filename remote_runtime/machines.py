@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from . import compute, local, ssh
 from .embedded import Embedded
-from .errors import Interrupted, RemoteRuntimeError, from_code
+from .errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
 from .model import DemoTarget, GceTarget, Instance, LocalTarget, Profile, SshSettings, SshTarget
 from .protocols import Ask, Run, Tell
 from .waits import Deadline
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 EXPLAIN_S = 20.0
+EXTERNAL_S = 8.0
+EXTERNAL_BOOT_S = 30.0
 EXPLAINED = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-backend-unreachable")
 
 
@@ -35,6 +37,10 @@ class Session(Protocol):
     def run(self) -> Run: ...
     @property
     def is_fast(self) -> bool: ...
+    @property
+    def instance(self) -> Instance | None:
+        """The machine as it was reached, which may be in another way than it was found; None for this computer."""
+
     def seen(self) -> Mapping[str, str]:
         """How it was entered, in words: ``host-key`` and ``login``; nothing for this computer."""
 
@@ -89,19 +95,34 @@ class Machines:
         return replace(found, port=profile.ssh.port or found.port)
 
     def connect(self, profile: Profile, instance: Instance, *, ask: Ask, tell: Tell, deadline: Deadline) -> Session:
-        """Enter it. Raises ``SshError``."""
+        """Enter it; through IAP, if ``target.connect`` is ``auto`` and its external address does not answer. Raises
+        ``SshError``, and ``CloudError`` ``no-credentials`` on the way through IAP."""
         if isinstance(profile.target, LocalTarget):
             return local.LocalSession(local.search_path(self.environ))
-        return ssh.connect(
-            instance,
-            self.ssh_settings(profile),
-            pins=self.state.pins,
-            keys=self.keys,
-            ask=ask,
-            tell=tell,
-            deadline=deadline,
-            environ=self.environ,
-        )
+
+        def enter(at: Instance, within: Deadline) -> Session:
+            return ssh.connect(
+                at,
+                self.ssh_settings(profile),
+                pins=self.state.pins,
+                keys=self.keys,
+                ask=ask,
+                tell=tell,
+                deadline=within,
+                environ=self.environ,
+                reach=self.reach(profile, at),
+            )
+
+        if not _may_go_through_iap(profile, instance):
+            return enter(instance, deadline)
+        return _enter_either_way(enter, instance, tell, deadline)
+
+    def reach(self, profile: Profile, instance: Instance) -> ssh.Reach | None:
+        """What connects to its SSH port; None where an ordinary connection does."""
+        if instance.via != "iap":
+            return None
+        environ = self._cloud_environ(profile)
+        return lambda deadline: compute.open_passage(instance, environ=environ, deadline=deadline)
 
     def explain(
         self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, tell: Tell, deadline: Deadline
@@ -112,7 +133,7 @@ class Machines:
         if not isinstance(target, (GceTarget, DemoTarget)) or error.code not in EXPLAINED:
             return error
         tell("Asking Compute Engine why")
-        connect = target.connect if isinstance(target, GceTarget) and target.connect != "auto" else "external"
+        connect = instance.via or "external"
         try:
             causes = compute.diagnose(
                 instance,
@@ -190,12 +211,47 @@ class Machines:
         return {
             **self.environ,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self._demo(profile).facts()["endpoint"],
+            "REMOTE_RUNTIME_IAP_URL": self._demo(profile).facts()["iap_url"],
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         }
 
     def _demo(self, profile: Profile) -> Embedded:
-        return Embedded(self.state.of(profile.name, "machine"), profile.name)
+        return Embedded(self.state.of(profile.name, "machine"), profile.name, external_address=_has_external(profile))
 
     def _demo_target(self, profile: Profile) -> GceTarget:
         facts = self._demo(profile).facts()
-        return GceTarget(instance=facts["instance"], project=facts["project"], zone=facts["zone"], connect="external")
+        return GceTarget(instance=facts["instance"], project=facts["project"], zone=facts["zone"])
+
+
+def _may_go_through_iap(profile: Profile, instance: Instance) -> bool:
+    return isinstance(profile.target, GceTarget) and profile.target.connect == "auto" and instance.via == "external"
+
+
+def _enter_either_way(
+    enter: Callable[[Instance, Deadline], Session], instance: Instance, tell: Tell, deadline: Deadline
+) -> Session:
+    """At its external address, and through IAP if that does not answer in a part of the time.
+
+    Raises what went wrong there, when IAP is not allowed or does not get in either.
+    """
+    first_s = EXTERNAL_BOOT_S if instance.started_from else EXTERNAL_S
+    if deadline.remaining_s() < 1.5 * first_s:
+        return enter(instance, deadline)
+    try:
+        return enter(instance, deadline.shorter(first_s))
+    except SshError as error:
+        if error.code != "ssh-unreachable":
+            raise
+        tell(f"{instance.where} does not answer: trying through Identity-Aware Proxy")
+        other = replace(instance, via="iap", why_via=f"{instance.where} does not answer from here")
+        try:
+            return enter(other, deadline)
+        except (SshError, CloudError) as second:
+            if not second.code.startswith("iap-") and second.code != "no-credentials":
+                raise  # it got through to the machine
+            why = f"{error.why}; through Identity-Aware Proxy: {second.what} ({second.why})"
+            raise SshError(error.code, error.what, why, second.hint or error.hint) from second
+
+
+def _has_external(profile: Profile) -> bool:
+    return not isinstance(profile.target, DemoTarget) or profile.target.external_address

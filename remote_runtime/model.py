@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -67,8 +67,10 @@ class LocalTarget:
 
 @dataclass(frozen=True)
 class DemoTarget:
-    """The emulated Compute Engine machine on loopback."""
+    """The emulated Compute Engine machine on loopback. Without an ``external_address`` an emulated Identity-Aware Proxy
+    leads to it."""
 
+    external_address: bool = True
     kind: Literal["demo"] = "demo"
 
 
@@ -160,6 +162,7 @@ class Instance:
     vouches for, as ``TYPE BASE64`` lines. ``status``: Compute Engine's word, ``RUNNING`` for other machines.
     ``started_from``: the status it had when we started or resumed it, None if we did not. ``running_since``: ISO 8601,
     empty where nobody tells. ``project_from``, ``zone_from``, ``credentials_from``: where these were found, in words.
+    ``via``: how it is reached, empty where there is one way only; ``why_via``: why so.
     """
 
     kind: Literal["gce", "ssh", "local", "demo"]
@@ -177,6 +180,20 @@ class Instance:
     project_from: str = ""
     zone_from: str = ""
     credentials_from: str = ""
+    via: Literal["", "external", "internal", "iap"] = ""
+    why_via: str = ""
+
+    @property
+    def where(self) -> str:
+        """Its SSH server, as a person is told."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"port {self.port} of {self.name} through IAP" if self.via == "iap" else f"{host}:{self.port}"
+
+    def reached_like(self, before: Instance) -> Instance:
+        """This one, reached as it was ``before``, if it still has the address that was not answering then."""
+        if (before.via, self.via) != ("iap", "external") or (before.id, before.address) != (self.id, self.address):
+            return self
+        return replace(self, via=before.via, why_via=before.why_via)
 
 
 @dataclass(frozen=True)

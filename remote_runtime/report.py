@@ -30,6 +30,7 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
             "project_from": instance.project_from or None,
             "zone_from": instance.zone_from or None,
             "credentials_from": instance.credentials_from or None,
+            "via": instance.via or None,
         },
         "server": server
         and {

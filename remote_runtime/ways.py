@@ -56,6 +56,7 @@ def open_way(
         keys=machines.keys,
         tell=tell,
         deadline=deadline.shorter(LOGIN_S),
+        reach=machines.reach(profile, instance),
     )
     return TunnelWay(tunnel, session, at)
 

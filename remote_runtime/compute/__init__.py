@@ -2,8 +2,9 @@
 
 Google's client costs 1 to 2 s and 160 MB to import. The caller never pays that: each function here runs a short child
 process (``python -m remote_runtime.compute``), and this module and ``child`` need the standard library only.
+``open_passage`` is of ``iap`` and works in this process, without that client.
 
-Every function raises ``CloudError``, ``DeadlinePassed`` or ``Interrupted``, and ``RuntimeError`` with the child's
+Every other function raises ``CloudError``, ``DeadlinePassed`` or ``Interrupted``, and ``RuntimeError`` with the child's
 traceback when the child has a bug. ``environ`` is the child's environment: Google's own variables are honoured
 (``settings``, ``credentials``).
 """
@@ -19,6 +20,7 @@ from ..protocols import Tell
 from ..waits import Deadline
 from . import child, wire
 from .choices import Candidate, Projects
+from .iap import open_passage
 
 __all__ = [
     "Candidate",
@@ -28,6 +30,7 @@ __all__ = [
     "diagnose",
     "find",
     "missing_permissions",
+    "open_passage",
     "projects",
     "put_back",
     "read",

@@ -43,7 +43,7 @@ def find(
         forbidden_by_profile=not target.start,
     )
     instance = replace(as_instance(watch.raw, api.project, target.connect), started_from=started_from)
-    if not instance.address:
+    if not instance.address and instance.via != "iap":
         raise _no_address(instance, target.connect)
     # A machine that ran before has published its keys, or never will.
     keys = host_keys.published(api, instance, watch.raw, wait_s=0.0 if was_running else host_keys_within_s)

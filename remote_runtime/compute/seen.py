@@ -6,7 +6,7 @@ import datetime
 import ipaddress
 import re
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ..errors import CloudError
 from ..model import Instance
@@ -16,23 +16,39 @@ if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 WORD_LIMIT = 63
+_ASKED_FOR = "the profile says so"
+_NO_EXTERNAL = "it has no external address"
 _STATUS = re.compile(r"[A-Z_]{1,40}")
 
 
 def as_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instance:
-    """``address`` is empty when the instance has none of the kind that ``connect`` asks for."""
+    """``address`` is empty when the instance has none of the kind that ``connect`` asks for; IAP needs none."""
     number = str(raw.id)
+    via = _way(raw, connect)
     return Instance(
         kind="gce",
         name=word(raw.name),
-        address=_internal(raw) if connect == "internal" else _external(raw),
+        address=_external(raw) if via == "external" else _internal(raw),
         status=status_of(raw),
         id=number,
         zone=word(raw.zone.rsplit("/", 1)[-1]),
         project=project,
         host_key_name=f"compute.{number}",
         running_since=_moment(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
+        via=via,
+        why_via="" if via != "iap" else _ASKED_FOR if connect == "iap" else _NO_EXTERNAL,
     )
+
+
+def _way(raw: compute_v1.Instance, connect: str) -> Literal["external", "internal", "iap"]:
+    if connect == "internal" or connect == "iap":
+        return "internal" if connect == "internal" else "iap"
+    return "external" if connect == "external" or _has_external(raw) else "iap"
+
+
+def _has_external(raw: compute_v1.Instance) -> bool:
+    """A stopped instance keeps the access configuration of its external address; the address itself is given back."""
+    return any(each.access_configs or each.ipv6_access_configs for each in raw.network_interfaces)
 
 
 def status_of(raw: compute_v1.Instance) -> str:
@@ -49,26 +65,13 @@ def _moment(text: str) -> str:
 
 
 def check_connectable(raw: compute_v1.Instance, connect: str) -> None:
-    """Refuses, before an instance is started for nothing, one that could not be reached then.
-
-    A stopped instance keeps the access configuration of its external address, only the address itself is given back.
-    """
-    name = word(raw.name)
-    if connect == "iap":
+    """Refuses, before an instance is started for nothing, one that could not be reached then."""
+    if connect == "external" and not _has_external(raw):
         raise CloudError(
             "no-address",
-            f"{name} cannot be reached through Identity-Aware Proxy",
-            "version 0.1 does not support IAP",
-            "Set `target.connect` to external or internal",
-        )
-    interfaces = raw.network_interfaces
-    external = any(each.access_configs or each.ipv6_access_configs for each in interfaces)
-    if connect != "internal" and not external:
-        raise CloudError(
-            "no-address",
-            f"{name} has no external address",
-            "it would need IAP, which version 0.1 does not support",
-            "Set `target.connect: internal` if this computer is in the instance's network, or give it an address: "
+            f"{word(raw.name)} has no external address",
+            "the profile says `target.connect: external`",
+            "Set `target.connect: auto`, which goes through Identity-Aware Proxy then, or give it an address: "
             f"gcloud compute instances add-access-config {whereabouts(as_instance(raw, '', connect))}",
         )
 

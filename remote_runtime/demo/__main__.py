@@ -1,4 +1,4 @@
-"""``python -m remote_runtime.demo DIR``: the demo machine, in the foreground.
+"""``python -m remote_runtime.demo DIR [--no-external-address]``: the demo machine, in the foreground.
 
 Ends at SIGTERM, SIGINT, a POST of ``{}`` to the ``shutdown`` of DIR/machine.json, or when that file vanishes: exit 0,
 with DIR removed. Exit 1: it could not be started, or died. Exit 4: asyncssh or psutil is missing.
@@ -12,10 +12,13 @@ import sys
 import threading
 from pathlib import Path
 
+NO_ADDRESS = "--no-external-address"
+
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1 or arguments[0].startswith("-"):
-        return _complain("usage: python -m remote_runtime.demo DIR", 2)
+    external = arguments[1:] != [NO_ADDRESS]
+    if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-") or (external and len(arguments) == 2):
+        return _complain(f"usage: python -m remote_runtime.demo DIR [{NO_ADDRESS}]", 2)
     missing = [name for name in ("asyncssh", "psutil") if importlib.util.find_spec(name) is None]
     if missing:
         return _complain(f"{' and '.join(missing)} not installed", 4)
@@ -26,7 +29,7 @@ def main(arguments: list[str]) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda number, frame: ended.set())
     try:
-        machine.run(Path(arguments[0]), ended)
+        machine.run(Path(arguments[0]), ended, external=external)
     except machine.MachineDied as error:
         return _complain(f"the demo machine ended: {error}", 1)
     except OSError as error:

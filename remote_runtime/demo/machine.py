@@ -16,6 +16,8 @@ from .compute import ComputeEmulator
 from .directory import Directory, write_private
 from .environment import Account, current_user
 from .metadata_server import MetadataServer
+from .relay import Relay
+from .relay_backend import to_instances
 from .sshd import SshServer
 from .values import Delays, Vm
 
@@ -52,8 +54,9 @@ class Computer:
         self._ssh_server.thaw()
 
 
-def run(path: Path, ended: threading.Event) -> None:
+def run(path: Path, ended: threading.Event, *, external: bool = True) -> None:
     """Runs the machine in ``path`` until ``ended`` is set, ``machine.json`` vanishes, or a part of it dies.
+    ``external``: whether it has an external address; without one, Identity-Aware Proxy's relay leads to it.
 
     Raises ``OSError`` if it cannot be started, ``MachineDied``. At the end no process of the machine is left, and no
     ``path``.
@@ -69,13 +72,17 @@ def run(path: Path, ended: threading.Event) -> None:
         key_file = directory.path / "key"
         ssh_server = undo.enter_context(_ssh_server(account, key_file))
         undo.callback(processes.end, machine_id)
-        vm = Vm(INSTANCE, PROJECT, ZONE, address="127.0.0.1", guest=Computer(account, ssh_server))
+        computer = Computer(account, ssh_server)
+        vm = Vm(INSTANCE, PROJECT, ZONE, address="127.0.0.1", external=external, guest=computer)
         emulator = undo.enter_context(ComputeEmulator([vm], delays=DELAYS, on_shutdown=ended.set))
         metadata = undo.enter_context(MetadataServer(vm))
         account.surroundings["GCE_METADATA_HOST"] = metadata.address
         account.surroundings["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
+        relay = Relay(to_instances(emulator.cloud))
+        undo.callback(relay.close)
         description = directory.path / "machine.json"
-        write_private(description, json.dumps(_describe(emulator, ssh_server, account, key_file), indent=2).encode())
+        facts = _describe(emulator, relay, ssh_server, account, key_file)
+        write_private(description, json.dumps(facts, indent=2).encode())
         while description.exists() and not ended.wait(EVERY_S):
             if not ssh_server.alive or not emulator.alive:
                 raise MachineDied("its SSH server died" if emulator.alive else "its Compute Engine API died")
@@ -97,9 +104,12 @@ def _ssh_server(account: Account, key_file: Path) -> Iterator[SshServer]:
         ssh_server.stop()
 
 
-def _describe(emulator: ComputeEmulator, ssh_server: SshServer, account: Account, key_file: Path) -> dict[str, object]:
+def _describe(
+    emulator: ComputeEmulator, relay: Relay, ssh_server: SshServer, account: Account, key_file: Path
+) -> dict[str, object]:
     return {
         "endpoint": emulator.endpoint,
+        "iap_url": relay.url,
         "project": PROJECT,
         "zone": ZONE,
         "instance": INSTANCE,

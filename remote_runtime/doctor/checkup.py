@@ -27,6 +27,7 @@ PLACES: Mapping[str, str] = {
     "ssh-config-unsupported": "ssh",
     "iap-refused": "ssh",
     "iap-backend-unreachable": "ssh",
+    "iap-unreachable": "ssh",
     "host-key-unknown": "host-key",
     "host-key-changed": "host-key",
     "no-usable-key": "login",

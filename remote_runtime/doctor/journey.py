@@ -150,12 +150,12 @@ class Journey:
         instance = held.instance
         if instance is None:
             raise ValueError("find raises when it finds nothing")
-        where = f"{instance.address}:{instance.port}" if instance.address else instance.name
+        where = instance.where if instance.address else instance.name
         place = f" in {instance.zone}" if instance.zone else ""
         return {
             "machine": where,
             "credentials": "; ".join(self._said) or "accepted",
-            "instance": f"{instance.name}{place} is {instance.status}, at {instance.address}",
+            "instance": f"{instance.name}{place} is {instance.status}, at {where}",
         }
 
     def _enter(self, story: Story, held: Held, deadline: Deadline) -> None:
@@ -166,7 +166,7 @@ class Journey:
 
         def enter() -> Mapping[str, str]:
             bringup.enter(story, held, deadline)
-            where = f"{held.instance.address}:{held.instance.port}" if held.instance else ""
+            where = held.instance.where if held.instance else ""
             seen = held.session.seen() if held.session else {}
             return {"firewall": "it lets this computer in", "ssh": f"a server answers at {where}", **seen}
 

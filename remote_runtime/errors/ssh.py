@@ -73,6 +73,6 @@ SSH = {
     "iap-unreachable": Entry(
         "Identity-Aware Proxy itself does not answer",
         "This computer is offline, a proxy or firewall here forbids WebSockets, or its certificate cannot be verified.",
-        "`curl -sSI https://tunnel.cloudproxy.app` shows whether this computer reaches it; `HTTPS_PROXY` names a proxy.",
+        "`curl -sSI https://tunnel.cloudproxy.app` shows whether it is reached; `HTTPS_PROXY` names a proxy.",
     ),
 }

@@ -27,6 +27,8 @@ WATCH_S = 0.25
 VERDICTS: dict[str, Verdict] = {
     "stranger-answered": "stranger",
     "ssh-unreachable": "reconnecting",
+    "iap-unreachable": "reconnecting",
+    "iap-backend-unreachable": "reconnecting",
     "not-answering": "reconnecting",
     "deadline-passed": "reconnecting",
     "machine-booting": "reconnecting",
@@ -144,7 +146,8 @@ class Repair:
             if self.held.is_entered() or (known is not None and is_the_same(news, known) and not was_gone):
                 return
             started_from = known.started_from if known is not None and known.id == news.id else None
-            self.held.instance = replace(news, started_from=started_from)
+            here = news.reached_like(known) if known is not None else news
+            self.held.instance = replace(here, started_from=started_from)
             self.record.update(instance=self.held.instance)
             self._disturbed = True
 

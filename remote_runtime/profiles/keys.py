@@ -110,7 +110,6 @@ GCE = Block(
     "A Compute Engine instance.",
     (_one_machine,),
     _SSH_ONLY,
-    {"connect": _only("auto", "external", "internal")},
 )
 SSH_HOST = Block(
     SshTarget,
@@ -125,7 +124,16 @@ SSH_HOST = Block(
     _GCE_ONLY,
 )
 LOCAL = Block(LocalTarget, (_kind("local"),), "This machine, without SSH.", (), _GCE_ONLY | _SSH_ONLY)
-DEMO = Block(DemoTarget, (_kind("demo"),), "The emulated machine on loopback.", (), _GCE_ONLY | _SSH_ONLY)
+DEMO = Block(
+    DemoTarget,
+    (
+        _kind("demo"),
+        Key("external_address", Switch(), "Whether it has one; without it, an emulated IAP leads to it."),
+    ),
+    "The emulated machine on loopback.",
+    (),
+    _GCE_ONLY | _SSH_ONLY,
+)
 TARGET = Variants({"gce": GCE, "ssh": SSH_HOST, "local": LOCAL, "demo": DEMO})
 
 SSH = Block(

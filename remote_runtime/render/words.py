@@ -82,7 +82,8 @@ def gpu_names(runtime: Mapping[str, Any]) -> str:
 
 
 def machine_and_gpus(runtime: Mapping[str, Any]) -> str:
-    return ", ".join(filter(None, [machine(runtime), gpu_names(runtime)]))
+    through = "through IAP" if (runtime["instance"] or {}).get("via") == "iap" else ""
+    return ", ".join(filter(None, [machine(runtime), through, gpu_names(runtime)]))
 
 
 def memory(runtime: Mapping[str, Any]) -> str:

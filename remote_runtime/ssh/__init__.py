@@ -19,12 +19,13 @@ from .hosts import hosts
 from .key_files import parse_public
 from .keys import Keys
 from .pins import forget_pins, show_pins
+from .reach import Reach
 
 if TYPE_CHECKING:
     from .compatible import Tunnel as Tunnel
     from .session import Session as Session
 
-__all__ = ["Keys", "connect", "forget_pins", "hosts", "open_sshtunnel", "resolve", "show_pins"]
+__all__ = ["Keys", "Reach", "connect", "forget_pins", "hosts", "open_sshtunnel", "resolve", "show_pins"]
 
 
 def connect(
@@ -39,6 +40,7 @@ def connect(
     keys: Keys | None = None,
     wanted: Sequence[str] = (),
     key_just_added: bool = False,
+    reach: Reach | None = None,
 ) -> Session:
     """Enter the machine: one login, its host key verified first.
 
@@ -46,14 +48,15 @@ def connect(
     without a question. A machine that we started (``started_from``) is waited for until the deadline; ``ssh-refused``
     and a refused connection of others is tried three times. ``wanted``: ``TYPE BASE64`` of the keys that the machine is
     known to accept, which are offered first. ``key_just_added``: only those are offered, again and again until the
-    deadline, because the machine learns of them late.
+    deadline, because the machine learns of them late. ``reach``: connects to its port where an
+    ordinary connection does not.
 
-    Raises ``SshError`` (every code of it), ``Interrupted``.
+    Raises ``SshError`` (every code of it), ``Interrupted``, and what ``reach`` raises.
     """
     with _without_invoke():
         from .connecting import Entry, enter
 
-    entry = Entry(pins, keys or Keys(), ask, tell, environ, tuple(parse_public(line) for line in wanted))
+    entry = Entry(pins, keys or Keys(), ask, tell, environ, tuple(parse_public(line) for line in wanted), reach)
     return enter(instance, settings, entry, deadline, key_just_added=key_just_added)
 
 
@@ -81,6 +84,7 @@ def open_sshtunnel(
     keys: Keys,
     tell: Tell,
     deadline: Deadline,
+    reach: Reach | None = None,
 ) -> Tunnel:
     """A forward through sshtunnel: a second login to the machine of ``session`` (what ``connect`` returned), with the
     key that it accepted and the host key that was verified; ``keys`` must stay open while it uses the agent.
@@ -100,4 +104,5 @@ def open_sshtunnel(
         remote_port=remote_port,
         tell=tell,
         deadline=deadline,
+        reach=reach,
     )

@@ -21,6 +21,7 @@ from ..untrusted import clean_line
 from ..waits import Deadline
 from .dialing import NoAnswer, open_proxy, open_socket
 from .link import silence_paramiko
+from .reach import Reach
 from .session import Session
 
 _DIAL_S = 10.0
@@ -67,6 +68,7 @@ def open_tunnel(
     remote_port: int,
     tell: Tell,
     deadline: Deadline,
+    reach: Reach | None = None,
 ) -> Tunnel:
     """See ``remote_runtime.ssh.open_sshtunnel``."""
     if settings.proxy_jump:
@@ -79,7 +81,7 @@ def open_tunnel(
     tell("Logging in a second time, for sshtunnel")
     where = f"{remote_host}:{remote_port} on the machine"
     with ExitStack() as undo:
-        sock = _reach(instance, settings, session.user, deadline, undo)
+        sock = _reach(instance, settings, session.user, deadline, undo, reach)
         forwarder = _forwarder(instance, settings, session, sock, (remote_host, remote_port))
         undo.callback(_stop, forwarder)
         with _cut_off(sock, deadline):
@@ -88,12 +90,18 @@ def open_tunnel(
             except Exception as error:  # sshtunnel raises its own kinds, paramiko's and OSError
                 deadline.check()
                 why = clean_line(str(error), 300) or "no answer in time"
-                what = f"sshtunnel cannot connect to {instance.address}:{instance.port}"
+                what = f"sshtunnel cannot connect to {instance.where}"
                 raise SshError("ssh-refused", what, why) from error
         return Tunnel(forwarder, where, undo.pop_all().close)
 
 
-def _reach(instance: Instance, settings: SshSettings, user: str, deadline: Deadline, undo: ExitStack) -> socket.socket:
+def _reach(
+    instance: Instance, settings: SshSettings, user: str, deadline: Deadline, undo: ExitStack, reach: Reach | None
+) -> socket.socket:
+    if reach is not None:
+        passage = reach(deadline)
+        undo.callback(passage.close)
+        return passage.socket
     if settings.proxy_command:
         sock, end = open_proxy(settings.proxy_command, instance.address, instance.port, user)
         undo.callback(end)
@@ -101,8 +109,7 @@ def _reach(instance: Instance, settings: SshSettings, user: str, deadline: Deadl
         try:
             sock = open_socket(instance.address, instance.port, deadline)
         except NoAnswer as error:
-            what = f"Nothing answers at {instance.address}:{instance.port}"
-            raise SshError("ssh-unreachable", what, error.why) from error
+            raise SshError("ssh-unreachable", f"Nothing answers at {instance.where}", error.why) from error
     undo.callback(sock.close)
     return sock
 

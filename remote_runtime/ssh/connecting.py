@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from .link import Link
 from .login import FewTries, log_in
 from .pins import HostKeys
 from .places import home_of
+from .reach import Reach
 from .session import Session
 
 _GREETING_S = 15.0
@@ -31,13 +32,15 @@ _PAUSE_S = 1.0
 _BRIEF_TRIES = 3
 _BRIEF_PAUSE_S = 0.3
 _DEEPEST_JUMP = 8
+_OF_PASSAGES = {"iap-backend-unreachable": "silent", "iap-unreachable": "hung up"}
 # sshd allows six tries a connection (MaxAuthTries), and newer ones shut out who comes back too often.
 _MOST_CONNECTIONS = 4
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What every connection of one run shares. ``wanted``: public halves of the keys that the machine knows."""
+    """What every connection of one run shares. ``wanted``: public halves of the keys that the machine knows. ``reach``:
+    connects to its port."""
 
     pins: Path
     keys: Keys
@@ -45,6 +48,7 @@ class Entry:
     tell: Tell
     environ: Mapping[str, str]
     wanted: tuple[bytes, ...] = ()
+    reach: Reach | None = None
 
 
 def enter(
@@ -65,7 +69,7 @@ def enter(
             if deadline.passed() or not (patient or brief):
                 raise problem.error from problem
             entry.tell(
-                f"Waiting for SSH on {instance.address}:{instance.port} ({problem.why}), "
+                f"Waiting for SSH on {instance.where} ({problem.why}), "
                 f"{time.monotonic() - start:.0f} s of {deadline.within_s:.0f} s"
             )
             deadline.pause(_PAUSE_S if patient else _BRIEF_PAUSE_S)
@@ -108,34 +112,49 @@ def _attempt(
     refused: set[tuple[str, bytes]],
 ) -> Session:
     with ExitStack() as undo:
-        sock = _reach(instance, settings, entry, deadline, depth, undo)
+        sock, why_ended = _reach(instance, settings, entry, deadline, depth, undo)
         host_keys = HostKeys(instance, settings, pins=entry.pins, home=home_of(entry.environ))
-        link = Link(sock, host_keys.algorithms())
+        link = Link(sock, host_keys.algorithms(), why_ended)
         undo.callback(link.end)
         _negotiate(link, instance, deadline)
         shown = HostKey(link.host_key.get_name(), link.host_key.get_base64())
         host_keys.check(shown, entry.tell)
         key = _log_in(link, instance, settings, entry, deadline, candidates, refused)
         release = undo.pop_all().close
-        return Session(link, user=_user(settings), host_key=shown, key=key, release=release)
+        return Session(link, instance, user=_user(settings), host_key=shown, key=key, release=release)
 
 
 def _reach(
     instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, depth: int, undo: ExitStack
-) -> Any:
+) -> tuple[Any, Callable[[], str]]:
+    """A socket, and what knows why it ended."""
+    if entry.reach is not None:
+        return _through_passage(entry.reach, deadline, undo)
     if settings.proxy_jump:
-        return _through(instance, settings, entry, deadline, depth, undo)
+        return _through(instance, settings, entry, deadline, depth, undo), str
     if settings.proxy_command:
         user = _user(settings)
         sock, end = open_proxy(settings.proxy_command, instance.address, instance.port, user)
         undo.callback(end)
-        return sock
+        return sock, str
     try:
-        return open_socket(instance.address, instance.port, deadline)
+        return open_socket(instance.address, instance.port, deadline), str
     except NoAnswer as error:
-        what = f"Nothing answers at {instance.address}:{instance.port}"
+        what = f"Nothing answers at {instance.where}"
         hint = "check `target.host`" if error.trouble == "unknown host" and instance.kind == "ssh" else ""
         raise _NotYet(error.trouble, error.why, SshError("ssh-unreachable", what, error.why, hint)) from error
+
+
+def _through_passage(reach: Reach, deadline: Deadline, undo: ExitStack) -> tuple[Any, Callable[[], str]]:
+    try:
+        passage = reach(deadline)
+    except SshError as error:
+        trouble = _OF_PASSAGES.get(error.code)
+        if trouble is None:
+            raise
+        raise _NotYet(trouble, error.why, error) from error
+    undo.callback(passage.close)
+    return passage.socket, passage.why_ended
 
 
 def _through(
@@ -148,7 +167,9 @@ def _through(
     user, host, port = parse_hop(last)
     wanted = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
     hop, hop_settings = resolve(SshTarget(host, port, tuple(before)), wanted, environ=entry.environ)
-    session = enter(hop, hop_settings, replace(entry, wanted=()), deadline, key_just_added=False, depth=depth + 1)
+    session = enter(
+        hop, hop_settings, replace(entry, wanted=(), reach=None), deadline, key_just_added=False, depth=depth + 1
+    )
     undo.callback(session.close)
     try:
         return session.open_hop(instance.address, instance.port, deadline)
@@ -159,7 +180,7 @@ def _through(
 
 
 def _negotiate(link: Link, instance: Instance, deadline: Deadline) -> None:
-    where = f"{instance.address}:{instance.port}"
+    where = instance.where
     greeting = deadline.shorter(_GREETING_S)
     try:
         link.negotiate(greeting)
@@ -192,13 +213,12 @@ def _log_in(
     except FewTries:
         raise
     except DeadlinePassed as error:
-        where = f"{instance.address}:{instance.port}"
-        raise SshError("ssh-unreachable", f"The login at {where} does not end", error.what) from error
+        raise SshError("ssh-unreachable", f"The login at {instance.where} does not end", error.what) from error
     except SshError as error:
         if error.code == "no-usable-key":
             raise _NotYet("no key", "it does not know our key", error) from error
         if error.code == "ssh-unreachable":
-            raise _hung_up(f"{instance.address}:{instance.port}", error.why) from error
+            raise _hung_up(instance.where, error.why) from error
         raise
 
 

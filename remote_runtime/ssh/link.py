@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paramiko
@@ -35,13 +35,14 @@ _Transport: Any = paramiko.Transport
 
 class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
     """``sock`` (a socket or a ``LinkChannel``) is connected and belongs to the link from now on. ``key_types``: the
-    host key algorithms to ask for, best first. ``end`` closes it; nothing of paramiko reaches stderr."""
+    host key algorithms to ask for, best first. ``why_sock_ended``: if that is known. ``end`` closes it; nothing of
+    paramiko reaches stderr."""
 
     active: bool
     packetizer: BoundedPacketizer
     _channel_handler_table = CHANNEL_HANDLERS
 
-    def __init__(self, sock: Any, key_types: Sequence[str]) -> None:
+    def __init__(self, sock: Any, key_types: Sequence[str], why_sock_ended: Callable[[], str] = str) -> None:
         silence_paramiko()
         super().__init__(
             sock,
@@ -53,6 +54,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             self.packetizer.gate = self.clear_to_send
         self.packetizer.stalled = self._stalled
         self.patience = self.packetizer.patience
+        self._why_sock_ended = why_sock_ended
         self._disconnect_text = ""
         self._end_text = ""
         self._replies: deque[threading.Event] = deque()
@@ -171,6 +173,8 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         error = self.saved_exception
         if self._end_text or self._disconnect_text:
             return self._end_text or self._disconnect_text
+        if why := self._why_sock_ended():
+            return why
         if error is None or isinstance(error, EOFError):
             return "the server closed the connection"
         return clean_line(str(error) or type(error).__name__, 200)

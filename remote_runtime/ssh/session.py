@@ -11,7 +11,7 @@ from typing import Literal
 import paramiko
 
 from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
-from ..model import named
+from ..model import Instance, named
 from ..protocols import Outcome
 from ..untrusted import clean_line
 from ..waits import Deadline, wait_until
@@ -30,12 +30,21 @@ _TICK_S = 0.1
 
 
 class Session:
-    """``user``: whom the machine knows us as. ``host_key``: the one that was verified. ``key``: the one that was
-    accepted. Closing it ends the connection and everything that was reached through it."""
+    """``instance``: the machine as it was reached. ``user``: whom the machine knows us as. ``host_key``: the one that
+    was verified. ``key``: the one that was accepted. Closing it ends the connection and everything that was reached
+    through it."""
 
     def __init__(
-        self, link: Link, *, user: str, host_key: HostKey, key: paramiko.PKey | None, release: Callable[[], None]
+        self,
+        link: Link,
+        instance: Instance,
+        *,
+        user: str,
+        host_key: HostKey,
+        key: paramiko.PKey | None,
+        release: Callable[[], None],
     ) -> None:
+        self.instance = instance
         self.user = user
         self.host_key = host_key
         self.key = key

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -463,16 +464,32 @@ def test_an_external_ipv6_address_serves_where_there_is_no_ipv4() -> None:
     with caller(Vm("gpu-box", status="RUNNING", external=False, external_ipv6="2600:1900::7")) as ask:
         found = ask.find()
     assert found.address == "2600:1900::7"
+    assert found.via == "external"
 
 
-@pytest.mark.parametrize("connect", ["auto", "external", "iap"])
-def test_an_instance_that_cannot_be_reached_is_refused_before_it_is_started(connect: str) -> None:
+@pytest.mark.parametrize(("connect", "why"), [("auto", "no external address"), ("iap", "the profile says so")])
+def test_an_instance_without_an_external_address_is_reached_through_iap(
+    connect: Literal["auto", "iap"], why: str
+) -> None:
     with caller(Vm("gpu-box", external=False)) as ask:
-        error = ask.refusal(replace(TARGET, connect=connect))  # type: ignore[arg-type]  # the literals are above
+        found = ask.find(replace(TARGET, connect=connect))
+        assert ask.emulator.cloud.instances[0].status == "RUNNING"
+    assert found.via == "iap"
+    assert why in found.why_via
+
+
+def test_an_external_address_is_preferred_to_iap() -> None:
+    with caller(Vm("gpu-box")) as ask:
+        assert ask.find().via == "external"
+        assert ask.find(replace(TARGET, connect="iap")).via == "iap"
+
+
+def test_an_instance_that_cannot_be_reached_is_refused_before_it_is_started() -> None:
+    with caller(Vm("gpu-box", external=False)) as ask:
+        error = ask.refusal(replace(TARGET, connect="external"))
         assert ask.emulator.cloud.instances[0].status == "TERMINATED"
     assert error.code == "no-address"
-    assert "IAP" in error.why
-    assert "internal" in error.hint
+    assert "`target.connect: auto`" in error.hint
 
 
 # ── host keys ──

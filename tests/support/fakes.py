@@ -64,6 +64,7 @@ class Box:
     """An entered machine whose launcher answers ``server`` (and ``purged``), and whose ports are this computer's."""
 
     def __init__(self, journal: Journal, server: dict[str, Any], *, purged: dict[str, Any] | None = None) -> None:
+        self.instance = None
         self.closed = False
         self.why_closed = ""
         self.is_fast = True

@@ -123,7 +123,6 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
         ("target: {kind: gce, instance: a, project: My-Project}", "a project ID"),
         ("target: {kind: gce, instance: a, zone: us-central1}", "is a region, not a zone; a zone such as us-"),
         ("target: {kind: gce, instance: a, start: yes}", "\"yes\" is not true or false"),
-        ("target: {kind: gce, instance: a, connect: iap}", "not supported by version 0.1; only auto, external or"),
         ("ssh: {user: }", ""),
         ("ssh: {user: 'a b'}", "ssh.user: \"a b\" does not fit"),
         ("ssh: {port: 70000}", "ssh.port: \"70000\" is not a port; a number from 1 to 65535"),

@@ -1,0 +1,29 @@
+"""Which machine the relay leads to: the emulated instances, whose computers are all on this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .answers import ApiError
+from .cloud import Cloud
+from .relay_values import Asked, Refusal
+
+PERMISSION = "iap.tunnelInstances.accessViaIAP"
+
+
+def to_instances(cloud: Cloud) -> Callable[[Asked], tuple[str, int]]:
+    """For ``Relay``: the port that is asked for on 127.0.0.1, if the instance runs and the caller may."""
+
+    def find(asked: Asked) -> tuple[str, int]:
+        query = asked.query
+        if PERMISSION in cloud.forbidden_permissions:
+            raise Refusal(4033, "not authorized")
+        try:
+            instance = cloud.instance(query["project"], query["zone"], query["instance"])
+        except ApiError as error:
+            raise Refusal(4047, "Failed to lookup instance") from error
+        if instance.status != "RUNNING" or query["interface"] != "nic0":
+            raise Refusal(4047, "Failed to lookup instance")
+        return "127.0.0.1", int(query["port"])
+
+    return find

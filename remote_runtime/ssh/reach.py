@@ -1,0 +1,23 @@
+"""A way to a machine's SSH port that is not an ordinary connection."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from ..waits import Deadline
+
+
+class Passage(Protocol):
+    """``socket``: blocking, its other end is the machine's SSH port. ``why_ended``: empty while it is open, and when it
+    was ended from this side."""
+
+    @property
+    def socket(self) -> socket.socket: ...
+    def why_ended(self) -> str: ...
+    def close(self) -> None: ...
+
+
+Reach = Callable[[Deadline], Passage]
+"""Opens one. Raises ``SshError`` and ``Interrupted``."""
