@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.relay import Relay
+from remote_runtime.demo.relay_backend import to_instances
 from remote_runtime.demo.values import Delays, Vm
 
 from .sshd import Sshd, running_sshd
@@ -19,6 +21,7 @@ PROJECT, ZONE, NAME = "my-project", "europe-west4-a", "my-vm"
 class CloudMachine:
     emulator: ComputeEmulator
     sshd: Sshd
+    relay: Relay
 
     @property
     def status(self) -> str:
@@ -33,15 +36,20 @@ def cloud_machine(
     profile: str = "vm",
     extra: str = "",
     sshd_config: Sequence[str] = (),
+    external: bool = True,
+    address: str = "127.0.0.1",
 ) -> Iterator[CloudMachine]:
     """The VM, and a profile for it in ``world``; ``extra``: more lines of the profile; ``sshd_config``: of its
-    SSH server's."""
+    SSH server's; ``external``: whether it has an external ``address``. A relay of IAP leads to it in any case."""
     with contextlib.ExitStack() as stack:
         # Inside the world, so that what runs on the machine counts as the world's processes.
         sshd = stack.enter_context(running_sshd(world.home / "machine", config=sshd_config))
         keys = dict(line.split() for line in sshd.host_keys)
-        vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address="127.0.0.1", host_keys=keys)
+        vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address=address, external=external, host_keys=keys)
         emulator = stack.enter_context(ComputeEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))
+        relay = Relay(to_instances(emulator.cloud))
+        stack.callback(relay.close)
+        world.environ["REMOTE_RUNTIME_IAP_URL"] = relay.url
         world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
         world.environ["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"] = "true"
         world.profile(
@@ -52,4 +60,4 @@ def cloud_machine(
             f"{extra}",
         )
         stack.callback(world.end)
-        yield CloudMachine(emulator, sshd)
+        yield CloudMachine(emulator, sshd, relay)
