@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -64,6 +63,8 @@ def renew_acting_as(target: str) -> str:
 
 def of_gcloud(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
     """What `gcloud auth login` left, and whose it is; None when there is none that can be read."""
+    import sqlite3
+
     account = settings.account(environ)
     path = settings.gcloud_folder(environ) / "credentials.db"
     if account is None or not path.is_file():
