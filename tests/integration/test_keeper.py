@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import pty
 import re
-import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,52 +17,12 @@ import psutil
 import pytest
 
 from tests.support.page import Page
+from tests.support.person import at_a_terminal
 from tests.support.sshd import Sshd, make_key, running_sshd
 from tests.support.world import COMMAND, World, eventually
 
 HERE = "version: 1\ntarget: {kind: local}\n"
 PASSPHRASE = "correct horse battery"
-
-
-class Typist:
-    """A command on a terminal of its own, with a person who reads and types."""
-
-    def __init__(self, world: World, *arguments: str) -> None:
-        self.shown = ""
-        self.pid, self._terminal = pty.fork()
-        if self.pid == 0:
-            os.execve(sys.executable, [*COMMAND, *arguments], {**world.environ, "TERM": "xterm"})  # noqa: S606  # no shell is wanted
-
-    def __enter__(self) -> Typist:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._terminal)
-        with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-
-    def read_until(self, pattern: str, within_s: float = 60.0) -> None:
-        until = time.monotonic() + within_s
-        while not re.search(pattern, self.shown):
-            assert time.monotonic() < until, self.shown
-            if select.select([self._terminal], [], [], 0.2)[0]:
-                self.shown += os.read(self._terminal, 65536).decode(errors="replace")
-
-    def type(self, text: str) -> None:
-        os.write(self._terminal, text.encode())
-
-    def code(self, within_s: float = 60.0) -> int:
-        """Its exit code."""
-        until = time.monotonic() + within_s
-        while time.monotonic() < until:
-            with contextlib.suppress(OSError):  # which is how a terminal ends
-                if select.select([self._terminal], [], [], 0.1)[0]:
-                    self.shown += os.read(self._terminal, 65536).decode(errors="replace")
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                return os.waitstatus_to_exitcode(status)
-        raise AssertionError(f"it did not end: {self.shown}")
 
 
 @pytest.fixture
@@ -99,11 +54,11 @@ def here(world: World) -> Page:
 
 
 def test_a_passphrase_is_asked_for_on_the_terminal_and_not_shown(world: World, locked: Sshd) -> None:
-    with Typist(world, "up", "locked") as person:
-        person.read_until("Passphrase for .*locked")
-        person.type(f"{PASSPHRASE}\n")
-        person.read_until(r"http://localhost:\d+/\?token=[0-9a-f]{48}\r?\n")
-        assert person.code() == 0
+    with at_a_terminal([*COMMAND, "up", "locked"], world.environ) as person:
+        person.sees("Passphrase for ")
+        person.types(PASSPHRASE)
+        person.sees("http://localhost:")
+        assert person.waits() == 0
         assert PASSPHRASE not in person.shown
     page = Page(re.findall(r"http://localhost:\S+", person.shown)[-1])
     assert page.ask("GET", "/api/kernelspecs")[0] == 200
@@ -111,10 +66,10 @@ def test_a_passphrase_is_asked_for_on_the_terminal_and_not_shown(world: World, l
 
 
 def test_a_key_that_was_unlocked_once_reconnects_without_a_question(world: World, locked: Sshd) -> None:
-    with Typist(world, "up", "locked") as person:
-        person.read_until("Passphrase for .*locked")
-        person.type(f"{PASSPHRASE}\n")
-        assert person.code() == 0
+    with at_a_terminal([*COMMAND, "up", "locked"], world.environ) as person:
+        person.sees("Passphrase for ")
+        person.types(PASSPHRASE)
+        assert person.waits() == 0
     assert locked.cut() == 1
     eventually(lambda: world.file("locked")["reconnects"] == 1 and world.file("locked")["state"] == "ready")
 
@@ -128,10 +83,10 @@ def test_without_a_terminal_the_passphrase_is_needed(world: World, locked: Sshd)
 
 
 def test_ctrl_c_at_a_question_interrupts_and_leaves_nothing(world: World, locked: Sshd) -> None:
-    with Typist(world, "up", "locked") as person:
-        person.read_until("Passphrase for .*locked")
-        person.type("\x03")
-        assert person.code() == 130
+    with at_a_terminal([*COMMAND, "up", "locked"], world.environ) as person:
+        person.sees("Passphrase for ")
+        person.types("\x03", enter=False)
+        assert person.waits() == 130
         assert "Traceback" not in person.shown
     eventually(lambda: not world.running())
     assert not (world.state / "locked.json").exists()
@@ -151,16 +106,16 @@ def test_busy_kernels_keep_a_runtime_up_unless_a_person_or_force_says_otherwise(
     assert refused.code == 1
     assert refused.error["code"] == "busy"
     assert "--force" in refused.error["hint"]
-    with Typist(world, "down", "here") as person:
-        person.read_until(r"\[y/N\]")
-        person.type("n\n")
-        assert person.code() == 1
-        assert "error[busy]" in person.shown.replace("\x1b[1;31m", "").replace("\x1b[0m", "")
+    with at_a_terminal([*COMMAND, "down", "here"], world.environ) as person:
+        person.sees("[y/N]")
+        person.types("n")
+        assert person.waits() == 1
+        assert "error[busy]" in person.shown
     assert world.look("here")["state"] == "ready"
-    with Typist(world, "down", "here") as person:
-        person.read_until(r"\[y/N\]")
-        person.type("y\n")
-        assert person.code() == 0
+    with at_a_terminal([*COMMAND, "down", "here"], world.environ) as person:
+        person.sees("[y/N]")
+        person.types("y")
+        assert person.waits() == 0
     cell.join(30)
     assert world.running() == []
 
