@@ -14,9 +14,9 @@ from .. import bringup, control, health, profiles, runtimes, takedown
 from ..errors import Interrupted, RemoteRuntimeError
 from ..machines import Machines
 from ..model import Health, Instance, Profile, Verdict
-from ..report import as_document, as_stopped
+from ..report import as_document
 from ..waits import Deadline
-from . import server_log
+from . import ending, server_log
 from .audience import Audience
 from .orders import Order, Orders
 from .outage import Outage
@@ -31,8 +31,6 @@ ARRIVAL_S = 15.0
 TICK_S = 0.5
 GLANCE_EVERY_S = 15.0
 REPAIR_S = 180.0
-RECONNECT_S = 15.0
-KEPT = "Jupyter keeps running on the machine: `up` takes it over again, `down` ends it"
 
 
 @dataclass
@@ -129,9 +127,7 @@ class Keeper:
             self._take_down(downs[0], no_server=not left)
         elif not left:
             self.record.forget()
-        for order in downs:
-            gone = takedown.Stopped(runtime.name, True, "gone", None)
-            order.answer({"event": "stopped", **as_stopped(gone)})
+        ending.nothing_to_take_down(downs, runtime.name)
 
     def _ready(self, seen: Health) -> None:
         runtime = self.record.runtime
@@ -196,7 +192,7 @@ class Keeper:
             is_down = self._ended_when_idle(error)
             return is_down
 
-        repair = Repair(self._held, self.orders, self.record, self._hurried_story, obey, is_final, self._revived)
+        repair = Repair(self._held, self.orders, self.record, self._story, obey, is_final, self._revived)
         seen = repair.run()
         if seen is not None:
             outage.end(self.record)
@@ -267,33 +263,16 @@ class Keeper:
         self.record.update(profile_path=str(profile.path), profile_text=profiles.as_yaml(profile))
 
     def _take_down(self, order: Order, *, no_server: bool = False) -> None:
-        def tell(text: str) -> None:
-            order.answer({"event": "step", "text": text})
-
         end = takedown.take_down(
             self.record.runtime,
             self.profile,
             self._held,
             self.machines,
             replace(order.wish, no_server=no_server),
-            tell=tell,
+            tell=lambda text: order.answer({"event": "step", "text": text}),
             ask=self._ask,
         )
-        if end.remains:
-            self.record.update(state="down", why="; ".join(end.remains))
-        elif end.is_kept_for_us:
-            self.record.update(state="down", why=KEPT)
-        else:
-            self.record.forget()
-        taken = Interrupted("it was taken down").as_dict()
-        self._audience.send({"event": "failed", "error": taken, "remains": []})
-        order.answer({"event": "stopped", **as_stopped(end)})
-
-    def _hurried_story(self) -> bringup.Story:
-        """The last known address is tried often, not long."""
-        limits = self.profile.timeouts
-        limits = replace(limits, ssh_s=min(RECONNECT_S, limits.ssh_s))
-        return replace(self._story(), profile=replace(self.profile, timeouts=limits), hurried=True)
+        ending.taken_down(end, order, self.record, self._audience)
 
     def _story(self) -> bringup.Story:
         return bringup.Story(

@@ -21,6 +21,7 @@ from .record import Record
 
 log = logging.getLogger(__name__)
 WITHIN_S = 180.0
+RECONNECT_S = 15.0
 LONGEST_PAUSE_S = 30.0
 LOOK_AGAIN_S = 10.0
 WATCH_S = 0.25
@@ -71,7 +72,7 @@ class Repair:
             self._inquiry.end()
 
     def _try(self, attempt: int) -> Health | None:
-        story = self.story()
+        story = hurried(self.story())
         try:
             if self._no_machine is not None:
                 self._inquiry.begin(story.machines, story.profile, self.held.instance, self._no_machine)
@@ -155,6 +156,13 @@ class Repair:
         self._is_over = self.is_final(error)
         if not self._is_over:
             failed(self.record, error)
+
+
+def hurried(story: bringup.Story) -> bringup.Story:
+    """The last known address is tried often, not long."""
+    profile = story.profile
+    limits = replace(profile.timeouts, ssh_s=min(RECONNECT_S, profile.timeouts.ssh_s))
+    return replace(story, profile=replace(profile, timeouts=limits), hurried=True)
 
 
 def failed(record: Record, error: RemoteRuntimeError) -> None:

@@ -1,0 +1,29 @@
+"""How a keeper's life ends: what its state file says then, and what whoever asked is told."""
+
+from __future__ import annotations
+
+from ..errors import Interrupted
+from ..report import as_stopped
+from ..takedown import Stopped
+from .audience import Audience
+from .orders import Order
+from .record import Record
+
+KEPT = "Jupyter keeps running on the machine: `up` takes it over again, `down` ends it"
+
+
+def taken_down(end: Stopped, order: Order, record: Record, audience: Audience) -> None:
+    if end.remains:
+        record.update(state="down", why="; ".join(end.remains))
+    elif end.is_kept_for_us:
+        record.update(state="down", why=KEPT)
+    else:
+        record.forget()
+    audience.send({"event": "failed", "error": Interrupted("it was taken down").as_dict(), "remains": []})
+    order.answer({"event": "stopped", **as_stopped(end)})
+
+
+def nothing_to_take_down(orders: list[Order], name: str) -> None:
+    """Those asked for `down` while it did not come up."""
+    for order in orders:
+        order.answer({"event": "stopped", **as_stopped(Stopped(name, True, "gone", None))})

@@ -1,0 +1,21 @@
+"""``scripts/soak NAME …`` runs the ``main`` of the module here that has this name, with the arguments that follow."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+NAMES = ("faults", "outage", "bytes")
+
+
+def main() -> int:
+    name, *arguments = sys.argv[1:] or [""]
+    if name not in NAMES:
+        sys.stderr.write(f"usage: scripts/soak {'|'.join(NAMES)} [--help]\n")
+        return 2
+    result = import_module(f".{name}", __package__).main(arguments)
+    return int(result)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
