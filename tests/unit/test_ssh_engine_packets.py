@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remote_runtime.ssh.engine import wire
-from remote_runtime.ssh.engine.gcm import LARGEST_PACKET, BadPacket, Nonce, Opener, Sealer, padding_for
+from remote_runtime.ssh.engine.gcm import LARGEST_PACKET, BadPacket, Opener, Sealer, nonces, padding_for
 from remote_runtime.ssh.engine.inbox import Inbox
 from remote_runtime.ssh.engine.outbox import PIECE_BYTES, SLOTS, Outbox, Overflow, Slots
 
@@ -62,9 +62,8 @@ def test_a_packet_is_what_rfc_5647_says() -> None:
     length = Sealer(AESGCM(KEY), FIRST).seal(plain, memoryview(box))
     assert bytes(box[:4]) == struct.pack(">I", 16)
     assert AESGCM(KEY).decrypt(FIRST, bytes(box[4:length]), b"\0\0\0\x10") == plain
-    nonce = Nonce(FIRST[:4] + b"\xff" * 8)
-    assert nonce.next() == FIRST[:4] + b"\xff" * 8
-    assert nonce.next() == FIRST[:4] + bytes(8)
+    two = nonces(FIRST[:4] + b"\xff" * 8)
+    assert [next(two), next(two)] == [FIRST[:4] + b"\xff" * 8, FIRST[:4] + bytes(8)]
 
 
 @given(st.integers(0, 1 << 18))

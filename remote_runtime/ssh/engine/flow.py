@@ -27,7 +27,7 @@ class Floor(Desk, Protocol):
     def read(self, sock: socket.socket, most: int, pieces: int, piece: int) -> int: ...
     def what_was_read(self, count: int) -> bytes: ...
     def post_what_was_read(self, peer: int, count: int) -> None: ...
-    def watch(self, flow: Flow, sock: socket.socket, events: int) -> None: ...
+    def watch(self, flow: Flow, sock: socket.socket, before: int, events: int) -> None: ...
     def mark(self, flow: Flow) -> None: ...
 
 
@@ -58,6 +58,7 @@ class Flow:
         self._inward = Inward()
         self._unsent = b""
         self._pieces = 1
+        self._watched = 0
         self._ended_here = self._shut = self._left = False
         self._lingers_until: float | None = None
         self._channel = Channel(floor, self, owner.host, owner.port)
@@ -123,9 +124,9 @@ class Flow:
         client = self.client
         if client is not None and client.said is not None and not self._ended_here:
             # The channel waited, and its end gave it up before it answered anything: the client gets another one.
+            self._watch(client, 0)
             self.client = None
             client.chances -= 1
-            self._floor.watch(self, client.sock, 0)
             self._channel.close()
             self._owner.on_stale(client)
         elif client is not None:
@@ -172,21 +173,21 @@ class Flow:
                 delivered = self._inward.deliver(client.sock)
                 self._channel.credit(delivered)
                 client.guest.carries(0, delivered)
-            if not self._inward.waiting:
+            there = self._channel
+            if (there.ended_there or there.closed_there) and not self._inward.waiting:
                 self._pass_the_end_on(client)
         except OSError:
             self._dismiss(reset=True)
         self._update()
 
     def _pass_the_end_on(self, client: Client) -> None:
-        there = self._channel
         # A channel may close without an end of its data before (RFC 4254 5.3); asyncssh does.
-        if (there.ended_there or there.closed_there) and not self._shut:
+        if not self._shut:
             self._shut = True
             client.sock.shutdown(socket.SHUT_WR)
         if self._shut and self._ended_here:
             self._dismiss()
-        elif there.closed_there and self._lingers_until is None:
+        elif self._channel.closed_there and self._lingers_until is None:
             # Closing a socket with unread input would reset it, and what it was sent last could be lost.
             self._lingers_until = time.monotonic() + _LINGER_S
 
@@ -237,9 +238,10 @@ class Flow:
 
     def _end_here(self) -> None:
         self._ended_here = True
-        self._channel.send_end()
         if self._shut:
-            self._dismiss()
+            self._dismiss()  # both ends are done, which the channel's CLOSE says
+        else:
+            self._channel.send_end()
 
     def _read_away(self) -> None:
         try:
@@ -272,13 +274,19 @@ class Flow:
             events |= _READ
         elif self._wants_to_read():
             self._floor.when_it_may(self)
-        self._floor.watch(self, self.client.sock, events)
+        self._watch(self.client, events)
+
+    def _watch(self, client: Client, events: int) -> None:
+        before = self._watched
+        if events != before:
+            self._watched = events
+            self._floor.watch(self, client.sock, before, events)
 
     def _dismiss(self, *, reset: bool = False) -> None:
         """Part with the client, and with the channel."""
         client, self.client = self.client, None
         if client is not None:
-            self._floor.watch(self, client.sock, 0)
+            self._watch(client, 0)
             client.reset() if reset else client.close()
         self._inward.drop()
         self._channel.close()

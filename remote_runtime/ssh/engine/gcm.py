@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Any
+
+from cryptography.exceptions import InvalidTag
 
 TAG_BYTES = 16
 LENGTH_BYTES = 4
@@ -18,21 +21,12 @@ class BadPacket(Exception):
     """What arrived is not a packet of the peer's; the connection cannot go on."""
 
 
-class Nonce:
+def nonces(first: bytes) -> Iterator[bytes]:
     """Four fixed bytes and a counter of eight, one step for each packet (RFC 5647 7.1)."""
-
-    __slots__ = ("_count", "_fixed")
-
-    def __init__(self, first: bytes) -> None:
-        if len(first) != 12:
-            raise ValueError("a nonce of AES-GCM has 12 bytes")
-        self._fixed = first[:4]
-        self._count = _U64.unpack(first[4:])[0]
-
-    def next(self) -> bytes:
-        nonce = self._fixed + _U64.pack(self._count)
-        self._count = (self._count + 1) & 0xFFFFFFFFFFFFFFFF
-        return nonce
+    fixed, (count,) = first[:4], _U64.unpack(first[4:])
+    while True:
+        yield fixed + _U64.pack(count)
+        count = (count + 1) & 0xFFFFFFFFFFFFFFFF
 
 
 def padding_for(payload_bytes: int) -> int:
@@ -43,12 +37,12 @@ def padding_for(payload_bytes: int) -> int:
 class Sealer:
     """Outbound. ``cipher``: cryptography's AESGCM."""
 
-    __slots__ = ("_cipher", "_into", "_nonce")
+    __slots__ = ("_cipher", "_into", "_nonces")
 
     def __init__(self, cipher: Any, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._into = hasattr(cipher, "encrypt_into")  # cryptography ≥ 47
-        self._nonce = Nonce(first_nonce)
+        self._into = getattr(cipher, "encrypt_into", None)  # cryptography ≥ 47
+        self._nonces = nonces(first_nonce)
 
     def seal(self, plain: Any, out: memoryview) -> int:
         """``plain``: padding length, payload, padding. Writes the packet to the start of ``out``; its length."""
@@ -56,36 +50,34 @@ class Sealer:
         length = _U32.pack(size)
         end = LENGTH_BYTES + size + TAG_BYTES
         out[:LENGTH_BYTES] = length
-        if self._into:
-            self._cipher.encrypt_into(self._nonce.next(), plain, length, out[LENGTH_BYTES:end])
+        if self._into is not None:
+            self._into(next(self._nonces), plain, length, out[LENGTH_BYTES:end])
         else:
-            out[LENGTH_BYTES:end] = self._cipher.encrypt(self._nonce.next(), plain, length)
+            out[LENGTH_BYTES:end] = self._cipher.encrypt(next(self._nonces), plain, length)
         return end
 
 
 class Opener:
     """Inbound."""
 
-    __slots__ = ("_cipher", "_into", "_nonce")
+    __slots__ = ("_cipher", "_into", "_nonces")
 
     def __init__(self, cipher: Any, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._into = hasattr(cipher, "decrypt_into")  # cryptography ≥ 47
-        self._nonce = Nonce(first_nonce)
+        self._into = getattr(cipher, "decrypt_into", None)  # cryptography ≥ 47
+        self._nonces = nonces(first_nonce)
 
     def open(self, packet: memoryview, out: memoryview) -> int:
         """Writes padding length, payload and padding to ``out`` (as long as those are); the payload's length.
 
         Raises ``BadPacket``.
         """
-        from cryptography.exceptions import InvalidTag
-
         length = packet[:LENGTH_BYTES]
         try:
-            if self._into:
-                self._cipher.decrypt_into(self._nonce.next(), packet[LENGTH_BYTES:], length, out)
+            if self._into is not None:
+                self._into(next(self._nonces), packet[LENGTH_BYTES:], length, out)
             else:
-                out[:] = self._cipher.decrypt(self._nonce.next(), packet[LENGTH_BYTES:], length)
+                out[:] = self._cipher.decrypt(next(self._nonces), packet[LENGTH_BYTES:], length)
         except InvalidTag as error:
             raise BadPacket("a packet was changed on its way") from error
         padding = out[0]
@@ -94,9 +86,9 @@ class Opener:
         return len(out) - 1 - padding
 
 
-def packet_bytes(start: memoryview) -> int:
-    """Of the packet that begins with these four bytes, its whole length on the wire. Raises ``BadPacket``."""
-    size: int = _U32.unpack_from(start)[0]
+def packet_bytes(raw: memoryview, at: int) -> int:
+    """Of the packet that begins there, its whole length on the wire. Raises ``BadPacket``."""
+    size: int = _U32.unpack_from(raw, at)[0]
     if size > LARGEST_PACKET or size < BLOCK_BYTES or size % BLOCK_BYTES:
         raise BadPacket(f"a packet claims to have {size} bytes")
     return LENGTH_BYTES + size + TAG_BYTES

@@ -96,11 +96,7 @@ class FastPacketizer(BoundedPacketizer):
                 message = self._next(self.loop, self._inbox)
                 if message is not None:
                     return message
-                if self.closed or self.handshake_timed_out():
-                    raise EOFError
-                self._check_keys(self._inbox, self._outbox)
-                self.loop.turn()
-                self.heard_at = self.loop.heard_at
+                self._wait(self.loop, self._inbox, self._outbox)
         except (BadPacket, Overflow) as error:
             raise paramiko.SSHException(str(error)) from error
 
@@ -119,10 +115,20 @@ class FastPacketizer(BoundedPacketizer):
         self._inbox = Inbox(opener)
         self.loop = Loop(sock, self._inbox, outbox, self.gate)
 
+    def _wait(self, loop: Loop, inbox: Inbox, outbox: Outbox) -> None:
+        """Until something came from the link."""
+        came = False
+        while not came:
+            if self.closed or self.handshake_timed_out():
+                raise EOFError
+            self._check_keys(inbox, outbox)
+            came = loop.turn()
+        self.heard_at = loop.heard_at
+
     def _next(self, loop: Loop, inbox: Inbox) -> tuple[int, paramiko.Message] | None:
         """The next message that is paramiko's to handle, None when nothing whole is there."""
         found = None
-        while found is None and not inbox.full():
+        while found is None:
             payload = inbox.next()
             if payload is None:
                 break

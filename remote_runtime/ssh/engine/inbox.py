@@ -41,15 +41,15 @@ class Inbox:
         self._end += count
 
     def next(self) -> memoryview | None:
-        """The payload of the next packet, None when none is complete. The view holds until ``forget``.
+        """The payload of the next packet, None when none is complete, or there is no place. It holds until ``forget``.
 
         Raises ``BadPacket``.
         """
         start = self._start
         available = self._end - start
-        if available < LENGTH_BYTES:
+        if available < LENGTH_BYTES or self.full():
             return None
-        total = packet_bytes(self._raw[start : start + LENGTH_BYTES])
+        total = packet_bytes(self._raw, start)
         if available < total:
             return None
         end = start + total

@@ -42,6 +42,7 @@ class Inward:
         try:
             if not self._kept:
                 self._send_fresh(sock)
+                return before - self.waiting
             self.keep()
             self._send_kept(sock)
         except (BlockingIOError, InterruptedError):
@@ -49,6 +50,14 @@ class Inward:
         return before - self.waiting
 
     def _send_fresh(self, sock: socket.socket) -> None:
+        if len(self._fresh) == 1:  # most often
+            sent = sock.send(self._fresh[0])
+            self.waiting -= sent
+            if not self.waiting:
+                self._fresh.clear()
+                return
+            self._fresh[0] = self._fresh[0][sent:]
+            raise BlockingIOError
         while self._fresh:
             pieces = self._fresh[:_MOST_PIECES]
             sent = _send(sock, pieces)

@@ -20,7 +20,7 @@ from .client import Address, Client, Guest, Proof
 from .flow import Floor, Flow
 
 log = logging.getLogger(__name__)
-FEWEST_READY = 4
+FEWEST_READY = 6  # as many as a browser opens at once
 MOST_READY = 32
 _IDLE_S = 300.0
 _FEWER_AFTER_S = 10.0
@@ -156,8 +156,7 @@ class Lane:
             flow = self._ready.pop()  # the one that waited shortest is the least likely to be given up
             if flow.is_ready:
                 flow.begin(client)
-                if 2 * len(self._ready) < self._wanted:  # else when the server has time for it: after its answer
-                    self._refill()
+                self._refill_if_low()
                 return
         if self._keeps_ready:
             self._short_at = self._used_at
@@ -170,6 +169,11 @@ class Lane:
             self._loop.accept_no_more(listener)
             listener.close()
         self._listeners.clear()
+
+    def _refill_if_low(self) -> None:
+        """Several at once, and else at the next tick: a server that opens one does not answer meanwhile."""
+        if self._waiting or 2 * len(self._ready) < self._wanted:
+            self._refill()
 
     def _refill(self) -> None:
         if self.closed:
@@ -221,4 +225,4 @@ class Lane:
         self._opening.discard(flow)
         if flow in self._ready:
             self._ready.remove(flow)
-        self._refill()
+        self._refill_if_low()

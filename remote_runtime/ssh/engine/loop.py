@@ -29,6 +29,7 @@ _TICK_S = 0.5
 _STALL_S = 30.0
 _MOST_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
 _ACCEPTED_AT_ONCE = 64
+_READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
 
 
 class Gate(Protocol):
@@ -60,7 +61,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         only_select = isinstance(self._selector, selectors.SelectSelector)
         self._most_channels = _MOST_IN_SELECT if only_select else MOST_CHANNELS
-        self._watched: dict[socket.socket, int] = {}
+        self._heard = False
         self._selector.register(self._calls.bell, selectors.EVENT_READ, lambda events: self._calls.answer())
         self._selector.register(sock, selectors.EVENT_READ, self._move_link)
         self._link_events = selectors.EVENT_READ
@@ -92,17 +93,21 @@ class Loop:
 
     # ── for the hook, in the loop's thread
 
-    def turn(self) -> None:
-        """Wait until something can be moved, at most half a second, and move it.
+    def turn(self) -> bool:
+        """Wait until something can be moved, at most half a second, and move it. Whether the link said something.
 
         Raises ``EOFError``, ``OSError``, ``BadPacket``.
         """
         self._send()
+        self._heard = False
         for key, events in self._selector.select(_TICK_S):
             key.data(events)
         now = time.monotonic()
+        if self._heard:
+            self.heard_at = now
         if now - self._ticked_at >= _TICK_S:
             self._tick(now)
+        return self._heard
 
     def receive(self, message: memoryview) -> bool:
         """Whether this message was for a channel of ours. Raises ``BadPacket``."""
@@ -110,10 +115,10 @@ class Loop:
         if not wire.OPEN_CONFIRMATION <= kind <= wire.REQUEST_FAILURE:
             return False
         number = wire.number(message, 1)
-        if number < wire.FIRST_NUMBER:
-            return False
         channel = self._channels.get(number)
         if channel is None:
+            if number < wire.FIRST_NUMBER:
+                return False
             raise BadPacket(f"message {kind} for a channel that is not open")
         channel.receive(kind, message)
         return True
@@ -162,8 +167,10 @@ class Loop:
     def post(self, message: bytes) -> None:
         if self._over:
             return
-        self._held.append(message)
-        self._release()
+        if self._held or not self._gate.is_set():
+            self._held.append(message)
+        else:
+            self._outbox.put(message)
 
     def may_send(self) -> bool:
         return self._gate.is_set() and not self._held and self._outbox.queued < _QUEUED_BYTES and not self._over
@@ -183,32 +190,29 @@ class Loop:
     def mark(self, flow: Flow) -> None:
         self._marked[flow] = None
 
-    def watch(self, flow: Flow, sock: socket.socket, events: int) -> None:
-        before = self._watched.get(sock, 0)
-        if events == before or self._over:
+    def watch(self, flow: Flow, sock: socket.socket, before: int, events: int) -> None:
+        if self._over:
             return
         if events == 0:
             self._selector.unregister(sock)
-            del self._watched[sock]
-            return
-        if before:
+        elif before:
             self._selector.modify(sock, events, flow.act)
         else:
             self._selector.register(sock, events, flow.act)
-        self._watched[sock] = events
 
     # ── inside
 
     def _send(self) -> None:
         """What waits to be sent, and who waits to send."""
-        self._release()
-        if self._outbox.flush(self._sock):
+        if self._held:
+            self._release()
+        if self._outbox.queued and self._outbox.flush(self._sock):
             self._moved_at = time.monotonic()
         if self._blocked and self.may_send():
             blocked, self._blocked = self._blocked, {}
             for flow in blocked:
                 flow.room_again()
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._outbox.queued else 0)
+        events = _READ_AND_WRITE if self._outbox.queued else selectors.EVENT_READ
         if events != self._link_events:
             self._link_events = events
             self._selector.modify(self._sock, events, self._move_link)
@@ -220,7 +224,7 @@ class Loop:
     def _move_link(self, events: int) -> None:
         if events & selectors.EVENT_READ:
             self._inbox.fill(self._sock)
-            self.heard_at = time.monotonic()
+            self._heard = True
 
     def _accept(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):

@@ -16,6 +16,7 @@ _TAIL_BYTES = BLOCK_BYTES + 4
 STRIDE_BYTES = HEAD_BYTES + PIECE_BYTES + _TAIL_BYTES
 _FIRST_BYTES = 512 << 10
 _MOST_BYTES = 16 << 20
+_LENGTHS = [bytes((length,)) for length in range(256)]
 _DATA_HEAD = struct.Struct(">BBII")
 
 
@@ -30,6 +31,7 @@ class Outbox:
         self.lock = threading.RLock()
         self.sealed_bytes = 0
         self._sealer = sealer
+        self._padding = os.urandom(_TAIL_BYTES)  # encrypted anew each time, so no new bytes are needed
         self._buffer = memoryview(bytearray(_FIRST_BYTES))
         self._start = self._end = 0
 
@@ -46,7 +48,7 @@ class Outbox:
     def put(self, payload: bytes) -> None:
         """Raises ``Overflow``."""
         padding = padding_for(len(payload))
-        self._seal(bytes((padding,)) + payload + os.urandom(padding))
+        self._seal(_LENGTHS[padding] + payload + self._padding[:padding])
 
     def put_data(self, channel: int, slots: memoryview, count: int) -> None:
         """``count`` bytes for the peer's ``channel``, read into ``slots`` (see ``slots_of``). Raises ``Overflow``."""

@@ -99,10 +99,12 @@ class Window:
 
     def consumed(self, count: int) -> int:
         """The local reader took this much. What to add to the credit now; 0 for later."""
-        kept = min(count, self._debt)
-        self._debt -= kept
-        self._pool.give_back(kept)
-        self._owed += count - kept
+        if self._debt:
+            kept = min(count, self._debt)
+            self._debt -= kept
+            self._pool.give_back(kept)
+            count -= kept
+        self._owed += count
         if self._owed < min(self.size >> 3, _LARGEST_STEP_BYTES):
             return 0
         more, self._owed = self._owed, 0

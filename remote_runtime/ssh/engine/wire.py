@@ -77,10 +77,9 @@ def string(message: memoryview, at: int) -> memoryview:
 
 def content(message: memoryview) -> memoryview:
     """Of a DATA message, which must be exactly that long. Raises ``BadPacket``."""
-    found = string(message, 5)
-    if len(found) + 9 != len(message):
-        raise BadPacket("a data message has more in it than data")
-    return found
+    if number(message, 5) + 9 != len(message):
+        raise BadPacket("a data message is not as long as its data")
+    return message[9:]
 
 
 def wants_reply(message: memoryview) -> bool:
