@@ -1,148 +1,136 @@
-"""``scripts/bench tunnel``: our tunnel beside OpenSSH's and sshtunnel's, in alternating rounds of one run.
+"""``scripts/bench tunnel``: our tunnel beside OpenSSH's, sshtunnel and asyncssh, in alternating rounds of one run.
 
-All lead to the same targets over one sshd on loopback, directly or through a link with delay (``tunnel_delay``). Each
-candidate is its own process. Prints the medians with their spread, and for each candidate the ratio to `ssh -N -L`.
+All lead to the same targets over one sshd, on loopback and over a link with delay (``tunnel_link``), in a network of
+their own. Each candidate is its own process. Prints the medians with their spread as the README has them, each with
+the ratio of ours to it, and then which goals are met.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import statistics
+import json
+import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from . import table
 from . import tunnel_candidates as candidates
+from . import tunnel_link as link
 from . import tunnel_loads as loads
-from .tunnel_candidates import Tunnel
+from . import tunnel_parts as parts
+from .tunnel_candidates import Place, Tunnel
+from .tunnel_machine import agreed_cipher, make_keys
+from .tunnel_process import missing_tools, module, running
+from .tunnel_table import Rows
 
-REFERENCE = "ssh -N -L"
-STREAM_BYTES = 256 << 20
-LINK_MB_S = 125.0
-AES_GCM = "aes128-gcm@openssh.com"
-Values = dict[str, dict[str, list[float]]]
-Measure = Callable[[Tunnel], dict[str, float]]
+LOOPBACK = "127.0.0.1"
+FAR_AWAY = tuple(name for name in candidates.ALL if name not in (candidates.DIRECT, candidates.AES_GCM))
+WITH_IDLE = (candidates.OURS, candidates.SSH, candidates.ASYNCSSH)
+PARTS = ("loopback", "idle", "50ms", "100ms")
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench tunnel", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=("loopback", "delay"), help="one part of it")
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part of it; may be repeated")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    versions = table.versions(("paramiko", "cryptography", "sshtunnel"))
-    say(f"{table.machine()}; {versions}; {_openssh_version()}")
-    with candidates.targets() as ends, candidates.machine() as machine:
-        for name, delay_ms, measure in (
-            ("loopback", 0.0, on_loopback),
-            ("delay", 50.0, at_50_ms),
-            ("delay", 100.0, at_100_ms),
-        ):
-            if options.only in (None, name):
-                with _link(machine.port, delay_ms) as port, _all(machine, port, ends) as tunnels:
-                    _show(f"{name} {delay_ms:g} ms".replace(" 0 ms", ""), _rounds(tunnels, measure, options.rounds))
+    if packages := missing_tools():
+        sys.stderr.write(f"error: tools are missing\n  next: apt-get install {' '.join(packages)}\n")
+        return 2
+    if os.geteuid() != 0:
+        sys.stderr.write("error: only root can make a network with delay\n  next: run it as root\n")
+        return 2
+    if not options.inside:
+        own_network = ["unshare", "--net", sys.executable, "-m", "scripts.benchmarks", "tunnel", "--inside"]
+        return subprocess.run([*own_network, *arguments], check=False).returncode
+    link.prepare_network()
+    rows = Rows()
+    chosen = options.only or PARTS
+    with _keys() as home:
+        if "loopback" in chosen or "idle" in chosen:
+            with running(module("tunnel_machine", LOOPBACK, str(home))) as (_, line):
+                place = Place(LOOPBACK, json.loads(line), home / "client")
+                _introduce(home, place)
+                if "loopback" in chosen:
+                    _rounds(rows, place, tuple(candidates.ALL), parts.on_loopback, options.rounds)
+                if "idle" in chosen:
+                    _idle(rows, place, options.rounds)
+        for part, delay_ms, measure in (("50ms", 50, parts.at_50_ms), ("100ms", 100, parts.at_100_ms)):
+            if part in chosen:
+                machine = module("tunnel_machine", link.FAR, str(home))
+                with running(module("tunnel_link", str(delay_ms / 2), *machine)) as (_, line):
+                    place = Place(link.FAR, json.loads(line), home / "client")
+                    _rounds(rows, place, FAR_AWAY, measure, options.rounds)
+    _say(rows.markdown())
+    _say(rows.verdicts(parts.GOALS))
     return 0
 
 
-def on_loopback(tunnel: Tunnel) -> dict[str, float]:
-    ports = tunnel.ports
-    before = tunnel.cpu_s()
-    down = loads.download_mb_s(ports["pour"], STREAM_BYTES)
-    middle = tunnel.cpu_s()
-    up = loads.upload_mb_s(ports["drain"], STREAM_BYTES)
-    after = tunnel.cpu_s()
-    gb = STREAM_BYTES / 1e9
-    gets = loads.gets_ms(ports["http"], 50)
-    beside, _ = loads.echoes_beside_a_download(ports["echo"], ports["pour"], count=1000, warm_up_s=0.3)
-    return {
-        "down MB/s": down,
-        "up MB/s": up,
-        "down CPU s/GB": (middle - before) / gb,
-        "up CPU s/GB": (after - middle) / gb,
-        "GET ms p50": statistics.median(gets),
-        "GETs/s, 16 at once": loads.gets_a_second(ports["http"], 16, 1.5),
-        "echo beside a download ms p50": statistics.median(beside),
-        "echo beside a download ms p99": loads.percentile(beside, 99),
-    }
-
-
-def at_50_ms(tunnel: Tunnel) -> dict[str, float]:
-    ports = tunnel.ports
-    idle = loads.echoes_ms(ports["echo"], 10)
-    beside, rate = loads.echoes_beside_a_download(ports["echo"], ports["pour"], count=40, warm_up_s=3.0)
-    return {
-        "GET ms p50": statistics.median(loads.gets_ms(ports["http"], 10)),
-        "GETs/s, 16 at once": loads.gets_a_second(ports["http"], 16, 3.0),
-        "echo idle ms p50": statistics.median(idle),
-        "echo beside a download ms p50": statistics.median(beside),
-        "that download MB/s": rate,
-    }
-
-
-def at_100_ms(tunnel: Tunnel) -> dict[str, float]:
-    return {
-        "down MB/s": loads.download_mb_s(tunnel.ports["pour"], 128 << 20),
-        "up MB/s": loads.upload_mb_s(tunnel.ports["drain"], 64 << 20),
-    }
-
-
 @contextlib.contextmanager
-def _link(port: int, round_trip_ms: float) -> Iterator[int]:
-    if not round_trip_ms:
-        yield port
-        return
-    with candidates.delayed(port, round_trip_ms / 2, LINK_MB_S) as delayed:
-        yield delayed
+def _keys() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        make_keys(Path(name))
+        yield Path(name)
 
 
-@contextlib.contextmanager
-def _all(machine: candidates.Machine, port: int, ends: dict[str, int]) -> Iterator[list[Tunnel]]:
+def _introduce(home: Path, place: Place) -> None:
+    """What runs here, how it is run, and what each has agreed on with the server."""
+    versions = table.versions(("paramiko", "cryptography", "sshtunnel", "asyncssh"))
+    openssh = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr.strip()
+    _say(f"{table.machine()}; {versions}; {openssh}")
+    control = Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    _say(f"A link with delay: {link.MB_S * 8 / 1000:g} Gbit/s, MTU {link.MTU_BYTES}, TCP {control}, buffers to 64 MB")
+    told = replace(place, ports={**place.ports, "ssh": place.ports["told"]})
+    for name, opener in candidates.ALL.items():
+        with opener(told) as tunnel:
+            if tunnel.process is not None:
+                words = " ".join(tunnel.process.cmdline()) if name.startswith("ssh ") else ""
+                _say(f"{name}: {agreed_cipher(home)} {words}".rstrip())
+            else:
+                for command in (
+                    loads.closing_requests_command(tunnel, 16, 1),
+                    loads.requests_command(tunnel, 16, 1),
+                    loads.iperf3_command(tunnel, "-R", "-n", "300M"),
+                ):
+                    _say(shlex.join(command))
+
+
+def _rounds(
+    rows: Rows, place: Place, names: Sequence[str], measure: Callable[[Tunnel], parts.Values], rounds: int
+) -> None:
     with contextlib.ExitStack() as stack:
-        tunnels = [
-            candidates.openssh(REFERENCE, machine, port, ends, "-N"),
-            candidates.openssh("ssh with a session", machine, port, ends, "sleep 100000"),
-            candidates.openssh(
-                "ssh with a session, aes128-gcm", machine, port, ends, "-caes128-gcm@openssh.com", "sleep 100000"
-            ),
-            candidates.sshtunnel(machine, port, ends),
-            candidates.ours(machine, port, ends),
-        ]
-        opened = [stack.enter_context(tunnel) for tunnel in tunnels]
-        yield [*opened, Tunnel("direct", ends)] if port == machine.port else opened
+        tunnels = [stack.enter_context(candidates.ALL[name](place)) for name in names]
+        for number in range(rounds):
+            for tunnel in tunnels:
+                _progress(f"{measure.__name__}, round {number + 1} of {rounds}: {tunnel.name}")
+                rows.add(tunnel.name, measure(tunnel))
 
 
-def _rounds(tunnels: list[Tunnel], measure: Measure, rounds: int) -> Values:
-    values: Values = {}
-    for _ in range(rounds):
-        for tunnel in tunnels:
-            for name, value in measure(tunnel).items():
-                values.setdefault(name, {}).setdefault(tunnel.name, []).append(value)
-    return values
+def _idle(rows: Rows, place: Place, rounds: int) -> None:
+    for number in range(rounds):
+        for name in WITH_IDLE:
+            _progress(f"idle connections, round {number + 1} of {rounds}: {name}")
+            rows.add(name, parts.with_idle_connections(name, place))
 
 
-def _show(title: str, values: Values) -> None:
-    names = list(next(iter(values.values())))
-    rows = [[title, *names], ["---"] * (len(names) + 1)]
-    for what, by_name in values.items():
-        reference = by_name[REFERENCE]
-        rows.append(
-            [what, *(f"{table.spread(by_name[name])} ×{table.ratio(by_name[name], reference):.2f}"
-                     if statistics.median(reference) else table.spread(by_name[name]) for name in names)]
-        )  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) for column in range(len(names) + 1)]
-    for row in rows:
-        say("| " + " | ".join(map(str.ljust, row, widths)) + " |")
-    say("")
+def _progress(words: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{words}")
+        sys.stderr.flush()
 
 
-def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+def _say(words: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    sys.stdout.write(f"{words}\n")
     sys.stdout.flush()
-
-
-def _openssh_version() -> str:
-    return subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr.strip()
 
 
 if __name__ == "__main__":

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-KINDS = ("pour", "drain", "echo", "http")
-SSHD = "/usr/sbin/sshd"
+from .tunnel_machine import KINDS
+from .tunnel_process import ended, free_port, module, running, wait_for_port
+
+OURS = "ours"
+SSH = "ssh -N -L"
+SESSION = "ssh with a session"
+AES_GCM = "ssh with a session, aes128-gcm"
+SSHTUNNEL = "sshtunnel"
+ASYNCSSH = "asyncssh"
+DIRECT = "direct"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the machine is, its ports, and the key that its sshd accepts."""
+
+    address: str
+    ports: dict[str, int]
+    key: Path
 
 
 @dataclass(frozen=True)
 class Tunnel:
-    """``ports``: the local port of each kind of target. ``process``: what moves the bytes, None for no tunnel."""
+    """``ports``: of each kind of target at ``address``. ``process``: what moves the bytes, None for no tunnel."""
 
     name: str
     ports: dict[str, int]
     process: psutil.Process | None = None
+    address: str = "127.0.0.1"
 
     def cpu_s(self) -> float:
         if self.process is None:
@@ -33,130 +48,83 @@ class Tunnel:
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
-
-@dataclass(frozen=True)
-class Machine:
-    """An sshd of our own on ``port``, and the key that it accepts."""
-
-    port: int
-    key: Path
-    home: Path
+    def rss_mb(self) -> float:
+        return 0.0 if self.process is None else float(self.process.memory_info().rss) / 1e6
 
 
-@contextlib.contextmanager
-def targets() -> Iterator[dict[str, int]]:
-    with contextlib.ExitStack() as stack:
-        yield {kind: int(stack.enter_context(running(_module("tunnel_target", kind)))[1]) for kind in KINDS}
+Opener = Callable[[Place], contextlib.AbstractContextManager[Tunnel]]
 
 
-@contextlib.contextmanager
-def machine() -> Iterator[Machine]:
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        home = Path(name)
-        for key in ("host", "client"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / key], check=True)
-        (home / "authorized").write_text((home / "client.pub").read_text())
-        port = free_port()
-        options = {
-            "HostKey": home / "host", "AuthorizedKeysFile": home / "authorized", "PidFile": "none", "UsePAM": "no",
-            "StrictModes": "no", "ListenAddress": "127.0.0.1", "Port": port, "MaxStartups": "1000", "LogLevel": "ERROR",
-            "PermitRootLogin": "prohibit-password",
-        }  # fmt: skip
-        (home / "config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
-        sshd = subprocess.Popen([SSHD, "-D", "-f", home / "config"])
-        stack.callback(_end, sshd)
-        wait_for_port(port)
-        yield Machine(port, home / "client", home)
-
-
-@contextlib.contextmanager
-def delayed(port: int, one_way_ms: float, mb_s: float) -> Iterator[int]:
-    with running(_module("tunnel_delay", str(port), str(one_way_ms), str(mb_s))) as (_, line):
-        yield int(line)
-
-
-@contextlib.contextmanager
-def openssh(name: str, machine: Machine, ssh_port: int, ends: dict[str, int], *more: str) -> Iterator[Tunnel]:
+def openssh(name: str, *more: str) -> Opener:
     """``more``: options, and a command for a session; ``-N`` for none."""
-    ports = {kind: free_port() for kind in ends}
-    leads = [word for kind, port in ports.items() for word in ("-L", f"127.0.0.1:{port}:127.0.0.1:{ends[kind]}")]
+
+    @contextlib.contextmanager
+    def opened(place: Place) -> Iterator[Tunnel]:
+        ports = {kind: free_port() for kind in KINDS}
+        leads = {port: place.ports[kind] for kind, port in ports.items()}
+        process = subprocess.Popen(ssh_command(place, leads, *more), stdin=subprocess.DEVNULL)
+        with ended(process):
+            wait_for_port(ports[KINDS[-1]])  # the last one that it binds; iperf3 minds visitors that say nothing
+            yield Tunnel(name, ports, psutil.Process(process.pid))
+
+    return opened
+
+
+def ssh_command(place: Place, leads: dict[int, int], *more: str) -> list[str]:
     options = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-q"]
-    where = ["-p", str(ssh_port), "-i", str(machine.key), *leads]
     before, command = [word for word in more if word.startswith("-")], [w for w in more if not w.startswith("-")]
-    words = ["ssh", *options, *before, *where, f"{getpass.getuser()}@127.0.0.1", *command]
-    process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
-    try:
-        for port in ports.values():
-            wait_for_port(port)
-        yield Tunnel(name, ports, psutil.Process(process.pid))
-    finally:
-        _end(process)
+    forwards = [word for port, end in leads.items() for word in ("-L", f"127.0.0.1:{port}:{place.address}:{end}")]
+    where = ["-p", str(place.ports["ssh"]), "-i", str(place.key), f"{getpass.getuser()}@{place.address}"]
+    return ["ssh", *options, *before, *forwards, *where, *command]
+
+
+def process(name: str, command: Callable[[Place], list[str]]) -> Opener:
+    """One that prints the local ports of ``KINDS``, and ends with its standard input."""
+
+    @contextlib.contextmanager
+    def opened(place: Place) -> Iterator[Tunnel]:
+        with running([*command(place), *(str(place.ports[kind]) for kind in KINDS)]) as (started, line):
+            ports = dict(zip(KINDS, map(int, line.split()), strict=True))
+            yield Tunnel(name, ports, psutil.Process(started.pid))
+
+    return opened
 
 
 @contextlib.contextmanager
-def ours(machine: Machine, ssh_port: int, ends: dict[str, int]) -> Iterator[Tunnel]:
-    words = [f"ready:{port}" if kind == "http" else str(port) for kind, port in ends.items()]
-    command = _module("tunnel_ours", str(ssh_port), getpass.getuser(), str(machine.key), *words)
-    with running(command) as (process, line):
-        yield Tunnel("ours", dict(zip(ends, map(int, line.split()), strict=True)), psutil.Process(process.pid))
+def direct(place: Place) -> Iterator[Tunnel]:
+    yield Tunnel(DIRECT, place.ports, address=place.address)
 
 
-@contextlib.contextmanager
-def sshtunnel(machine: Machine, ssh_port: int, ends: dict[str, int]) -> Iterator[Tunnel]:
-    code = (
-        "import sys, sshtunnel\n"
-        "port, user, key, *ends = sys.argv[1:]\n"
-        "with sshtunnel.open_tunnel(('127.0.0.1', int(port)), ssh_username=user, ssh_pkey=key,\n"
-        "    ssh_config_file=None, allow_agent=False, host_pkey_directories=[],\n"
-        "    remote_bind_addresses=[('127.0.0.1', int(end)) for end in ends],\n"
-        "    local_bind_addresses=[('127.0.0.1', 0) for end in ends]) as tunnel:\n"
-        "    print(*tunnel.local_bind_ports, flush=True)\n"
-        "    sys.stdin.read()\n"
-    )
-    command = [sys.executable, "-c", code, str(ssh_port), getpass.getuser(), str(machine.key), *map(str, ends.values())]
-    with running(command) as (process, line):
-        yield Tunnel("sshtunnel", dict(zip(ends, map(int, line.split()), strict=True)), psutil.Process(process.pid))
+def _arguments(place: Place) -> tuple[str, ...]:
+    return place.address, str(place.ports["ssh"]), getpass.getuser(), str(place.key)
 
 
-@contextlib.contextmanager
-def running(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """With the first line that it prints."""
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        if process.stdout is None:
-            raise ValueError("it was started with a pipe")
-        yield process, process.stdout.readline()
-    finally:
-        _end(process)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_for_port(port: int) -> None:
-    end = time.monotonic() + 15
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
-        else:
-            return
-
-
-def _module(name: str, *arguments: str) -> list[str]:
-    return [sys.executable, "-m", f"scripts.benchmarks.{name}", *arguments]
-
-
-def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    process.wait(10)
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            stream.close()
+_SSHTUNNEL = """
+import sys, sshtunnel
+address, port, user, key, *ends = sys.argv[1:]
+with sshtunnel.open_tunnel((address, int(port)), ssh_username=user, ssh_pkey=key,
+    ssh_config_file=None, allow_agent=False, host_pkey_directories=[],
+    remote_bind_addresses=[(address, int(end)) for end in ends],
+    local_bind_addresses=[('127.0.0.1', 0) for end in ends]) as tunnel:
+    print(*tunnel.local_bind_ports, flush=True)
+    sys.stdin.read()
+"""
+_ASYNCSSH = """
+import asyncio, sys, asyncssh
+async def main(address, port, user, key, *ends):
+    async with asyncssh.connect(address, int(port), username=user, client_keys=[key], known_hosts=None,
+                                config=None, agent_path=None) as link:
+        opened = [await link.forward_local_port('127.0.0.1', 0, address, int(end)) for end in ends]
+        print(*(listener.get_port() for listener in opened), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+asyncio.run(main(*sys.argv[1:]))
+"""
+ALL: dict[str, Opener] = {
+    OURS: process(OURS, lambda place: module("tunnel_ours", *_arguments(place))),
+    SSH: openssh(SSH, "-N"),
+    SESSION: openssh(SESSION, "sleep 100000"),
+    AES_GCM: openssh(AES_GCM, "-caes128-gcm@openssh.com", "sleep 100000"),
+    SSHTUNNEL: process(SSHTUNNEL, lambda place: [sys.executable, "-c", _SSHTUNNEL, *_arguments(place)]),
+    ASYNCSSH: process(ASYNCSSH, lambda place: [sys.executable, "-c", _ASYNCSSH, *_arguments(place)]),
+    DIRECT: direct,
+}

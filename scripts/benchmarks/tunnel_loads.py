@@ -3,141 +3,163 @@
 from __future__ import annotations
 
 import contextlib
-import selectors
+import json
+import re
+import resource
 import socket
 import statistics
-import struct
-import threading
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
-BUFFER_BYTES = 1 << 20
+from .tunnel_candidates import Tunnel
+
+_UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+_OPENED_WITHIN_S = 20.0
+_ATTEMPTS = 4
 
 
-def download_mb_s(port: int, size: int) -> float:
-    with _connected(port) as connection:
-        start = time.monotonic()
-        connection.sendall(struct.pack(">Q", size))
-        _read(connection, size)
-        return size / 1e6 / (time.monotonic() - start)
+def stream(tunnel: Tunnel, *options: str) -> float:
+    """Megabytes a second of iperf3; ``-R`` for downwards."""
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(RuntimeError):  # its server may still be busy with the end of the one before
+            return _stream(tunnel, *options)
+        time.sleep(0.5)
+    return _stream(tunnel, *options)
 
 
-def upload_mb_s(port: int, size: int) -> float:
-    piece = bytes(BUFFER_BYTES)
-    with _connected(port) as connection:
-        start = time.monotonic()
-        connection.sendall(struct.pack(">Q", size))
-        for _ in range(size // len(piece)):
-            connection.sendall(piece)
-        _read(connection, 1)
-        return size / 1e6 / (time.monotonic() - start)
+def _stream(tunnel: Tunnel, *options: str) -> float:
+    return _mb_s(subprocess.run(_iperf3(tunnel, *options), capture_output=True, check=False).stdout)
 
 
-def gets_ms(port: int, count: int) -> list[float]:
-    """The times of ``count`` requests, each on a new connection, one after the other."""
+def requests(tunnel: Tunnel, at_once: int, seconds: int) -> tuple[float, float]:
+    """wrk: milliseconds of the median GET of 1 KB on a new connection, and how many of them a second."""
+    done = subprocess.run(requests_command(tunnel, at_once, seconds), capture_output=True, text=True, check=True)
+    return read_wrk(done.stdout)
+
+
+def requests_command(tunnel: Tunnel, at_once: int, seconds: int) -> list[str]:
+    where = f"http://{tunnel.address}:{tunnel.ports['http']}/"
+    return ["wrk", "-t1", f"-c{at_once}", f"-d{seconds}s", "--timeout", "20s", "--latency", where]
+
+
+def closing_requests_command(tunnel: Tunnel, at_once: int, seconds: int, *more: str) -> list[str]:
+    where = f"http://{tunnel.address}:{tunnel.ports['http']}/"
+    return ["ab", "-q", f"-c{at_once}", f"-t{seconds}", "-n1000000", "-s20", *more, where]
+
+
+def read_wrk(words: str) -> tuple[float, float]:
+    median = re.search(r"50%\s+([\d.]+)(us|ms|s|m)\b", words)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", words)
+    if median is None or rate is None:
+        raise ValueError(f"wrk says {words!r}")
+    return float(median[1]) * _UNITS_MS[median[2]], float(rate[1])
+
+
+def closing_requests(tunnel: Tunnel, at_once: int, seconds: int) -> tuple[list[float], float]:
+    """ab, which reads each answer until the server has closed: percentiles 0 to 99 in milliseconds, and how many a
+    second."""
+    with tempfile.NamedTemporaryFile("r", suffix=".csv") as found:
+        command = closing_requests_command(tunnel, at_once, seconds, "-e", found.name)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows = [line.split(",") for line in found.read().splitlines()[1:]]
+    rate = re.search(r"Requests per second:\s+([\d.]+)", done.stdout)
+    if rate is None:
+        raise ValueError(f"ab says {done.stdout!r}")
+    return [float(value) for _, value in rows], float(rate[1])
+
+
+def first_bytes_ms(tunnel: Tunnel, count: int) -> list[float]:
+    """From connecting to the first byte of the answer, one after the other."""
     times = []
     for _ in range(count):
         start = time.perf_counter()
-        with _connected(port) as connection:
-            connection.sendall(REQUEST)
+        with _connected(tunnel, "http") as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connection.recv(1)
+            times.append(1000 * (time.perf_counter() - start))
             while connection.recv(1 << 16):
                 pass
-        times.append(1000 * (time.perf_counter() - start))
     return times
 
 
-def gets_a_second(port: int, at_once: int, within_s: float) -> float:
-    """Requests answered, each on a new connection, so many under way at any time."""
-    done = 0
-    start = time.monotonic()
-    with selectors.DefaultSelector() as selector:
-
-        def begin() -> None:
-            connection = socket.socket()
-            connection.setblocking(False)
-            connection.connect_ex(("127.0.0.1", port))
-            selector.register(connection, selectors.EVENT_WRITE)
-
-        for _ in range(at_once):
-            begin()
-        while time.monotonic() - start < within_s:
-            for key, events in selector.select(1.0):
-                connection = key.fileobj
-                if not isinstance(connection, socket.socket):
-                    raise TypeError(key)
-                if events & selectors.EVENT_WRITE:
-                    connection.send(REQUEST)
-                    selector.modify(connection, selectors.EVENT_READ)
-                elif not connection.recv(1 << 16):
-                    selector.unregister(connection)
-                    connection.close()
-                    done += 1
-                    begin()
-        for key in list(selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]  # only sockets are registered
-    return done / (time.monotonic() - start)
+def echoes_ms(tunnel: Tunnel, count: int, within_s: float) -> list[float]:
+    """Round trips of 100 bytes on one connection, as many as there is time for."""
+    with _connected(tunnel, "echo") as connection:
+        _echo(connection)
+        end = time.monotonic() + within_s
+        times: list[float] = []
+        while len(times) < count and time.monotonic() < end:
+            times.append(_echo(connection))
+        return times
 
 
-def echoes_ms(port: int, count: int) -> list[float]:
-    """Round trips of 100 bytes on one connection."""
-    times = []
-    with _connected(port) as connection:
-        for number in range(count + 1):
-            start = time.perf_counter()
-            connection.sendall(bytes(100))
-            _read(connection, 100)
-            if number:
-                times.append(1000 * (time.perf_counter() - start))
-    return times
-
-
-def echoes_beside_a_download(echo: int, pour: int, *, count: int, warm_up_s: float) -> tuple[list[float], float]:
-    """The round trips while another connection downloads at full speed, and that one's MB/s meanwhile."""
-    with downloading(pour) as progress:
-        time.sleep(warm_up_s)
-        before, start = progress[0], time.monotonic()
-        times = echoes_ms(echo, count)
-        return times, (progress[0] - before) / 1e6 / (time.monotonic() - start)
+def echoes_beside_a_download(
+    tunnel: Tunnel, count: int, *, after_s: float, within_s: float
+) -> tuple[list[float], float]:
+    """The round trips while iperf3 downloads at full speed, and its megabytes a second meanwhile."""
+    seconds = f"{within_s:g}"
+    download = subprocess.Popen(
+        _iperf3(tunnel, "-R", "-O", f"{after_s:g}", "-t", seconds), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        time.sleep(after_s + 0.2)
+        times = echoes_ms(tunnel, count, within_s - 0.4)
+        output, _ = download.communicate(timeout=60)
+        return times, _mb_s(output)
+    finally:
+        download.kill()
+        download.wait()
 
 
 @contextlib.contextmanager
-def downloading(port: int) -> Iterator[list[int]]:
-    """How many bytes have come, in a list of one."""
-    progress = [0]
-    connection = _connected(port)
-    connection.sendall(struct.pack(">Q", 1 << 50))
-
-    def read() -> None:
-        buffer = bytearray(BUFFER_BYTES)
+def idle_connections(tunnel: Tunnel, count: int) -> Iterator[tuple[int, float]]:
+    """How many of them were opened, and used once, in reasonable time; in how many seconds."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    start = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        opened = 0
         with contextlib.suppress(OSError):
-            while count := connection.recv_into(buffer):
-                progress[0] += count
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        yield progress
-    finally:
-        connection.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
-        connection.close()
+            while opened < count and time.monotonic() - start < _OPENED_WITHIN_S:
+                _echo(stack.enter_context(_connected(tunnel, "echo")))
+                opened += 1
+        yield opened, time.monotonic() - start
 
 
 def percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
-def _connected(port: int) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+def iperf3_command(tunnel: Tunnel, *options: str) -> list[str]:
+    return ["iperf3", "-c", tunnel.address, "-p", str(tunnel.ports["iperf"]), *options]
+
+
+def _iperf3(tunnel: Tunnel, *options: str) -> list[str]:
+    return [*iperf3_command(tunnel, *options), "-J"]
+
+
+def _mb_s(output: bytes) -> float:
+    found = json.loads(output)
+    if "error" in found:
+        raise RuntimeError(f"iperf3: {found['error']}")
+    return float(found["end"]["sum_received"]["bits_per_second"]) / 8e6
+
+
+def _echo(connection: socket.socket) -> float:
+    start = time.perf_counter()
+    connection.sendall(bytes(100))
+    left = 100
+    while left:
+        count = len(connection.recv(left))
+        if not count:
+            raise ConnectionError("the echo has ended")
+        left -= count
+    return 1000 * (time.perf_counter() - start)
+
+
+def _connected(tunnel: Tunnel, kind: str) -> socket.socket:
+    connection = socket.create_connection((tunnel.address, tunnel.ports[kind]), timeout=_OPENED_WITHIN_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
-
-
-def _read(connection: socket.socket, size: int) -> None:
-    buffer = bytearray(BUFFER_BYTES)
-    while size:
-        count = connection.recv_into(buffer, min(size, BUFFER_BYTES))
-        if not count:
-            raise EOFError(f"{size} bytes are missing")
-        size -= count

@@ -1,4 +1,4 @@
-"""Our tunnel alone, without a keeper: ``python -m … SSH_PORT USER KEY TARGET_PORT …``; prints the local ports.
+"""Our tunnel alone, without a keeper: ``python -m … ADDRESS SSH_PORT USER KEY TARGET_PORT …``; prints the local ports.
 
 As in the keeper, a command has run on the connection before. It ends with its standard input.
 """
@@ -18,6 +18,8 @@ from remote_runtime.tunnel.pump import Lane
 from remote_runtime.waits import Deadline
 from remote_runtime.ways import SessionWay
 
+from .tunnel_machine import KINDS
+
 
 class Ready(SessionWay):
     """A way to a server that does not have to prove itself and for which channels are kept ready none the less."""
@@ -27,10 +29,10 @@ class Ready(SessionWay):
 
 
 def main() -> None:
-    ssh_port, user, key, *targets = sys.argv[1:]
+    address, ssh_port, user, key, *targets = sys.argv[1:]
     with tempfile.TemporaryDirectory() as home:
         session = ssh.connect(
-            Instance("ssh", "bench", address="127.0.0.1", port=int(ssh_port), host_key_name=f"[127.0.0.1]:{ssh_port}"),
+            Instance("ssh", "bench", address=address, port=int(ssh_port), host_key_name=f"[{address}]:{ssh_port}"),
             SshSettings(user=user, identity_file=key, host_key="accept-new"),
             pins=Path(home, "pins"),
             ask=lambda prompt, *, secret, code: "",
@@ -39,11 +41,10 @@ def main() -> None:
             environ={**os.environ, "HOME": home},
         )
         fronts = []
-        for target in targets:
-            port = int(target.removeprefix("ready:"))
-            kind = Ready if target.startswith("ready:") else SessionWay
+        for kind, target in zip(KINDS, targets, strict=True):
             front = Front(ports.bind(None))
-            front.through(kind(session, "127.0.0.1", port), None)
+            way = Ready if kind == "http" else SessionWay
+            front.through(way(session, address, int(target)), None)
             fronts.append(front)
         sys.stdout.write(" ".join(str(front.port) for front in fronts) + "\n")
         sys.stdout.flush()

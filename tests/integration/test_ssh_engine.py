@@ -338,6 +338,28 @@ def test_some_channels_are_open_and_proved_before_anybody_comes(
             wait_for(lambda: b"GET /again HTTP/1.1\r\n\r\n" in ended)
 
 
+def test_channels_that_were_used_are_replaced_whether_one_by_one_or_in_batches(session: Session) -> None:
+    proved: list[socket.socket] = []
+
+    def answer(connection: socket.socket) -> None:
+        proved.append(connection)
+        if connection.recv(100):
+            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def get() -> None:
+        with visit(opened) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert read_all(client).startswith(b"HTTP/1.1 204")
+
+    with leading_to(session, prove_then(answer), token=TOKEN) as opened:
+        wait_for(lambda: len(proved) == lane.FEWEST_READY)
+        get()
+        wait_for(lambda: len(proved) == lane.FEWEST_READY + 1)
+        for _ in range(2 * lane.FEWEST_READY):
+            get()
+        wait_for(lambda: len(proved) > 3 * lane.FEWEST_READY)
+
+
 def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(session: Session) -> None:
     ends: list[socket.socket] = []
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from remote_runtime.ssh.engine import wire
 from remote_runtime.ssh.engine.gcm import LARGEST_PACKET, BadPacket, Opener, Sealer, nonces, padding_for
 from remote_runtime.ssh.engine.inbox import Inbox
+from remote_runtime.ssh.engine.inward import Inward
 from remote_runtime.ssh.engine.outbox import PIECE_BYTES, SLOTS, Outbox, Overflow, Slots
 
 KEY, FIRST = bytes(range(16)), bytes(range(12))
@@ -180,3 +181,27 @@ def test_what_a_peer_does_not_take_is_bounded() -> None:
     with pytest.raises(Overflow):
         sending.put(bytes(1_000_000))
     assert sending.queued <= 16 << 20
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.lists(st.binary(min_size=1, max_size=60_000), min_size=1, max_size=4), max_size=12))
+def test_what_a_slow_reader_gets_is_what_came(turns: list[list[bytes]]) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        ours.setblocking(False)
+        inward, heard, taken = Inward(), b"", 0
+        for pieces in turns:
+            for piece in pieces:
+                inward.take(memoryview(piece))
+            taken += inward.deliver(ours)
+            heard += theirs.recv(10_000)
+        while inward.waiting:
+            taken += inward.deliver(ours)
+            heard += theirs.recv(1 << 20)
+        ours.close()
+        while more := theirs.recv(1 << 20):
+            heard += more
+    sent = b"".join(piece for pieces in turns for piece in pieces)
+    assert heard == sent
+    assert taken == len(sent)
