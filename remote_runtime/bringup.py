@@ -6,18 +6,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from . import health, jupyter, revisit
 from .errors import CloudError, RemoteRuntimeError, SshError
 from .held import Held as Held
 from .held import door as door
-from .machines import Machines
-from .model import ExtraForward, Forward, Health, Instance, Profile, Server, named
-from .protocols import Ask
+from .model import Forward, Health, Instance, Server, named
+from .settings import ExtraForward
+from .story import Story as Story
 from .tunnel import ports
 from .tunnel.front import Front
 from .undo import Undo
@@ -26,35 +24,6 @@ from .ways import leads_to, leads_to_sockets, open_way
 
 log = logging.getLogger(__name__)
 UNDO_S = 120.0
-
-
-class Telling(Protocol):
-    """Where the story is told: a ``step`` begins, a detail of it changes (the call itself), a ``note`` stays."""
-
-    def __call__(self, text: str) -> None: ...
-    def step(self, text: str) -> None: ...
-    def note(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True)
-class Story:
-    """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
-    that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
-    instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
-    too. ``known``: the instance as it was entered last. ``hurried``: a try of many: it does not wait for a machine
-    that boots, nor for the cloud to say why."""
-
-    profile: Profile
-    client_id: str
-    machines: Machines
-    tell: Telling
-    ask: Ask
-    record: Callable[..., None]
-    remembered_port: int | None = None
-    owed: Instance | None = None
-    owed_server: bool = False
-    known: Instance | None = None
-    hurried: bool = False
 
 
 def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Health:

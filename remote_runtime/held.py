@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from . import health
 from .figures import Traffic
 from .machines import Session
-from .model import Connections, ForwardSettings, Instance, Profile, Server
+from .model import Connections, Instance, Profile, Server
 from .revisit import LookUp
+from .settings import ForwardSettings
 from .tunnel import ports
 from .tunnel.disturbance import Disturbances
 from .tunnel.front import Front

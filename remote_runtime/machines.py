@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from . import compute, local, ssh
 from .embedded import Embedded
 from .errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
-from .model import DemoTarget, GceTarget, Instance, LocalTarget, Profile, SshSettings, SshTarget
+from .model import Instance, Profile
 from .protocols import Ask, Run, Tell
+from .settings import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
 from .waits import Deadline
 
 if TYPE_CHECKING:

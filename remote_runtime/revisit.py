@@ -9,8 +9,9 @@ from collections.abc import Callable
 from . import ssh
 from .errors import DeadlinePassed, RemoteRuntimeError, from_code
 from .machines import Machines, Session
-from .model import GceTarget, Instance, Profile
+from .model import Instance, Profile
 from .protocols import Tell
+from .settings import GceTarget
 from .waits import Deadline, wait_until
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ from typing import Protocol
 from . import ssh
 from .errors import HealthError, SshError
 from .machines import Machines, Session
-from .model import Instance, LocalTarget, Profile
+from .model import Instance, Profile
 from .protocols import Tell
+from .settings import LocalTarget
 from .tunnel.identity import Proof, Stream
 from .tunnel.pump import Lane, Way
 from .waits import Deadline

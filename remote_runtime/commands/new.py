@@ -12,9 +12,9 @@ from typing import Literal, Protocol
 
 from .. import compute, profiles, runtimes, ssh
 from ..errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
-from ..model import GceTarget, LocalTarget, SshTarget
 from ..profiles import Draft
 from ..protocols import Tell
+from ..settings import GceTarget, LocalTarget, SshTarget
 from ..waits import Deadline
 
 Kind = Literal["gce", "ssh", "local"]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from .. import desktop, health, runtimes
 from ..errors import DeadlinePassed, MachineError
-from ..model import COLAB_ORIGIN, Runtime
+from ..model import Runtime
+from ..settings import COLAB_ORIGIN
 from ..waits import Deadline, wait_until
 from .status import url as url_of
 from .view import View

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from .. import locks, logs, profiles, runtimes
 from ..errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
-from ..model import ExtraForward, Profile
+from ..model import Profile
 from ..processes import detached
+from ..settings import ExtraForward
 from ..waits import Deadline
 from .view import View
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from ..errors import RemoteRuntimeError
-from ..model import GceTarget, Instance
+from ..model import Instance
 from ..protocols import Tell
+from ..settings import GceTarget
 from ..waits import Deadline
 from . import child, wire
 from .choices import Candidate, Projects

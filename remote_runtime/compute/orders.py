@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..errors import CloudError, RemoteRuntimeError
-from ..model import GceTarget, Instance
+from ..model import Instance
 from ..protocols import Tell
+from ..settings import GceTarget
 from ..waits import Deadline
 from . import diagnosis, host_keys, power, search, settings
 from .api import Api, connect

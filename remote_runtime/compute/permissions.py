@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..model import GceTarget
 from ..protocols import Tell
+from ..settings import GceTarget
 from ..waits import Deadline
 from . import search, settings
 from .api import connect

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import CloudError
-from ..model import GceTarget
+from ..settings import GceTarget
 from .api import Api
 from .failures import NotThere, Refused
 from .seen import status_of, word

@@ -12,7 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import RemoteRuntimeError, from_dict
-from ..model import GceTarget, Instance
+from ..model import Instance
+from ..settings import GceTarget
 from .choices import Candidate, Projects
 
 Json = Mapping[str, Any]

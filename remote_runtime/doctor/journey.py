@@ -11,9 +11,10 @@ from .. import bringup
 from ..bringup import Held, Story
 from ..errors import CloudError, LocalError, from_dict
 from ..machines import Machines
-from ..model import GceTarget, LocalTarget, Profile, Runtime, named
+from ..model import Profile, Runtime, named
 from ..protocols import Ask
 from ..runtimes import Remembered
+from ..settings import GceTarget, LocalTarget
 from ..undo import Undo
 from ..waits import Deadline
 from . import page
@@ -69,7 +70,7 @@ class Journey:
                 self._step("Checking the path as Colab will use it")
                 page.look(self.checkup, held.door(self.profile), deadline)
 
-    # ── how the story is told (``bringup.Telling``) ──
+    # ── how the story is told (``story.Telling``) ──
 
     def __call__(self, text: str) -> None:
         self._said.append(text)

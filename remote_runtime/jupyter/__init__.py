@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from ..endings import Idle
 from ..errors import MachineError
-from ..model import Gpu, JupyterSettings, Secret, Server
+from ..model import Gpu, Secret, Server
 from ..protocols import Run, Tell
+from ..settings import JupyterSettings
 from ..untrusted import clean, clean_line
 from ..waits import Deadline
 from .exchange import ask, invalid

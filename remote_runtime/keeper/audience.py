@@ -39,7 +39,7 @@ class Audience:
         self._answered = threading.Event()
         self.arrived = threading.Event()
 
-    # ── how the story is told (``bringup.Telling``) ──
+    # ── how the story is told (``story.Telling``) ──
 
     def __call__(self, text: str) -> None:
         self.send({"event": "detail", "text": text})

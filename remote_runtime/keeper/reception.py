@@ -11,8 +11,9 @@ from .. import health, profiles
 from ..control import Channel, Message
 from ..errors import Interrupted, RemoteRuntimeError
 from ..figures import Traffic
-from ..model import Connections, ExtraForward, Profile
+from ..model import Connections, Profile
 from ..report import as_document
+from ..settings import ExtraForward
 from ..takedown import Wish
 from ..waits import Deadline
 from .audience import Audience, Member

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..model import ExtraForward, Profile
+from ..model import Profile
+from ..settings import ExtraForward
 from .complaints import Wrong
 from .draft import ASKED, Draft, why_not
 from .keys import PROFILE

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ..model import GceTarget, LocalTarget, SshTarget
+from ..settings import GceTarget, LocalTarget, SshTarget
 from .complaints import Wrong
 from .keys import GCE, IDLE, SSH, SSH_HOST
 from .source import parse

@@ -7,7 +7,8 @@ from typing import Any
 
 from .. import __version__
 from ..endings import Idle, OnDown, Timeouts
-from ..model import (
+from ..model import Profile
+from ..settings import (
     Attach,
     ColabSettings,
     DemoTarget,
@@ -15,7 +16,6 @@ from ..model import (
     GceTarget,
     JupyterSettings,
     LocalTarget,
-    Profile,
     SshSettings,
     SshTarget,
 )

@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..model import ExtraForward
+from ..settings import ExtraForward
 from .complaints import quoted, wrong
 from .shapes import Port, Schema, Text, port_number, scalar
 from .source import kind_of, tag_of

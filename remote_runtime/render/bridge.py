@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..model import COLAB_ORIGIN
+from ..settings import COLAB_ORIGIN
 from ..untrusted import clean_line
 from . import LONGEST, answer, say, table
 

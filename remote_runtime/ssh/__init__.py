@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..model import Instance, SshSettings
+from ..model import Instance
 from ..protocols import Ask, Tell
+from ..settings import SshSettings
 from ..waits import Deadline
 from .config import resolve
 from .hosts import hosts

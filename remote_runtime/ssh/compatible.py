@@ -14,8 +14,9 @@ from typing import Any
 import paramiko
 
 from ..errors import HealthError, SshError
-from ..model import Instance, SshSettings
+from ..model import Instance
 from ..protocols import Tell
+from ..settings import SshSettings
 from ..tunnel.pump import SocketStream
 from ..untrusted import clean_line
 from ..waits import Deadline

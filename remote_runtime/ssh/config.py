@@ -13,7 +13,8 @@ from pathlib import Path
 from shutil import which
 
 from ..errors import SshError
-from ..model import Instance, SshSettings, SshTarget
+from ..model import Instance
+from ..settings import SshSettings, SshTarget
 from .places import home_of
 
 _OPENSSH_S = 5.0

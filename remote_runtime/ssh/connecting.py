@@ -12,8 +12,9 @@ from typing import Any
 import paramiko
 
 from ..errors import DeadlinePassed, HealthError, SshError
-from ..model import Instance, SshSettings, SshTarget
+from ..model import Instance
 from ..protocols import Ask, Tell
+from ..settings import SshSettings, SshTarget
 from ..untrusted import clean_line
 from ..waits import Deadline
 from .config import parse_hop, resolve

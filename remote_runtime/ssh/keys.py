@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import SshError
-from ..model import SshSettings
 from ..protocols import Ask, Tell
+from ..settings import SshSettings
 from .key_files import certificate_of, certified, certify, load_key, parse_public, public_half, read_key_file
 from .key_making import ensure_key_pair
 from .known_hosts import as_line

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from .. import locks
 from ..errors import LocalError, SshError
-from ..model import Instance, SshSettings
+from ..model import Instance
 from ..protocols import Tell
+from ..settings import SshSettings
 from ..waits import Deadline
 from .known_hosts import HostKey, Known, lines_of, merged, parse_keys, read
 from .places import expand

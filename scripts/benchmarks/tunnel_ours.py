@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 
 from remote_runtime import ssh
-from remote_runtime.model import Instance, SshSettings
+from remote_runtime.model import Instance
+from remote_runtime.settings import SshSettings
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
 from remote_runtime.tunnel.pump import Lane

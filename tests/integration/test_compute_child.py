@@ -19,7 +19,8 @@ from remote_runtime.compute import child
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Vm
 from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted
-from remote_runtime.model import GceTarget, Instance
+from remote_runtime.model import Instance
+from remote_runtime.settings import GceTarget
 from remote_runtime.waits import Deadline
 
 TARGET = GceTarget(instance="gpu-box", project="demo")

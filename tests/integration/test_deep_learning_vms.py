@@ -8,7 +8,8 @@ import pytest
 
 from remote_runtime import jupyter
 from remote_runtime.errors import MachineError
-from remote_runtime.model import COLAB_ORIGIN, JupyterSettings, Server
+from remote_runtime.model import Server
+from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
 from tests.support.dl_vm import Environment, Image, asked_of_systemd, deep_learning_vm
 from tests.support.entering import Visitor

@@ -15,7 +15,7 @@ import pytest
 
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, Vm
-from remote_runtime.model import SshSettings
+from remote_runtime.settings import SshSettings
 from remote_runtime.ssh import Keys
 from tests.support import discovery
 

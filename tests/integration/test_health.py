@@ -28,8 +28,9 @@ from remote_runtime.errors import (
     RemoteRuntimeError,
 )
 from remote_runtime.local import LocalSession, search_path
-from remote_runtime.model import COLAB_ORIGIN, Secret
+from remote_runtime.model import Secret
 from remote_runtime.protocols import Outcome
+from remote_runtime.settings import COLAB_ORIGIN
 from remote_runtime.waits import Deadline
 from tests.support.jupyter import JupyterServer, jupyter_server
 from tests.support.page import Page

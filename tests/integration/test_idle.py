@@ -22,7 +22,8 @@ from remote_runtime.demo.values import Vm
 from remote_runtime.endings import Idle
 from remote_runtime.errors import MachineError
 from remote_runtime.jupyter.machine import power
-from remote_runtime.model import COLAB_ORIGIN, JupyterSettings, Server
+from remote_runtime.model import Server
+from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
 from tests.support.local_run import LocalMachine, processes_with
 from tests.support.page import Page

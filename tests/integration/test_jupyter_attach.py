@@ -14,7 +14,8 @@ import pytest
 
 from remote_runtime import health, jupyter
 from remote_runtime.errors import HealthError, MachineError, RemoteRuntimeError
-from remote_runtime.model import COLAB_ORIGIN, Attach, Health, JupyterSettings, Server
+from remote_runtime.model import Health, Server
+from remote_runtime.settings import COLAB_ORIGIN, Attach, JupyterSettings
 from remote_runtime.waits import Deadline
 from tests.support.jupyter import JupyterServer, jupyter_server
 from tests.support.local_run import LocalMachine

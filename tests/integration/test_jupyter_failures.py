@@ -15,7 +15,8 @@ import pytest
 
 from remote_runtime import jupyter
 from remote_runtime.errors import DeadlinePassed, MachineError
-from remote_runtime.model import COLAB_ORIGIN, JupyterSettings, Server
+from remote_runtime.model import Server
+from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline, wait_until
 from tests.support.local_run import LocalMachine, processes_with
 

@@ -12,7 +12,7 @@ from remote_runtime.errors import MachineError
 from remote_runtime.jupyter.machine.answers import Answers, Failure
 from remote_runtime.jupyter.machine.environment import make
 from remote_runtime.jupyter.machine.interpreters import Found
-from remote_runtime.model import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
 from tests.support.local_run import LocalMachine, processes_with
 

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from remote_runtime import jupyter
-from remote_runtime.model import COLAB_ORIGIN, Gpu, JupyterSettings, Server
+from remote_runtime.model import Gpu, Server
+from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline, wait_until
 from tests.support.local_run import LocalMachine, processes_with
 

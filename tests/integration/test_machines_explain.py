@@ -14,8 +14,9 @@ from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Vm
 from remote_runtime.errors import Interrupted, RemoteRuntimeError, SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import GceTarget, Instance, Profile, SshTarget
+from remote_runtime.model import Instance, Profile
 from remote_runtime.runtimes import StateDir
+from remote_runtime.settings import GceTarget, SshTarget
 from remote_runtime.waits import Deadline
 
 ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")

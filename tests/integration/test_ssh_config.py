@@ -13,7 +13,8 @@ import pytest
 
 from remote_runtime import ssh
 from remote_runtime.errors import Interrupted, SshError
-from remote_runtime.model import Instance, SshSettings, SshTarget
+from remote_runtime.model import Instance
+from remote_runtime.settings import SshSettings, SshTarget
 from remote_runtime.waits import Deadline
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd, wait_for

@@ -22,7 +22,8 @@ from paramiko.packet import Packetizer
 from remote_runtime import runtimes
 from remote_runtime.errors import SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import ForwardSettings, Profile, Secret, SshTarget
+from remote_runtime.model import Profile, Secret
+from remote_runtime.settings import ForwardSettings, SshTarget
 from remote_runtime.ssh.engine import lane
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports

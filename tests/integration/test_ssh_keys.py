@@ -23,7 +23,8 @@ from paramiko.server import InteractiveQuery
 
 from remote_runtime import ssh
 from remote_runtime.errors import SshError
-from remote_runtime.model import Instance, SshSettings
+from remote_runtime.model import Instance
+from remote_runtime.settings import SshSettings
 from tests.support.entering import Person, Visitor
 from tests.support.sshd import Sshd, make_key, running_sshd, wait_for
 

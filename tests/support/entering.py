@@ -10,7 +10,8 @@ from typing import Any
 
 from remote_runtime import ssh
 from remote_runtime.errors import SshError
-from remote_runtime.model import Instance, SshSettings
+from remote_runtime.model import Instance
+from remote_runtime.settings import SshSettings
 from remote_runtime.ssh.session import Session
 from remote_runtime.waits import Deadline
 

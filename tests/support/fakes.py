@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from remote_runtime.errors import RemoteRuntimeError
-from remote_runtime.model import Instance, Profile, SshSettings
+from remote_runtime.model import Instance, Profile
 from remote_runtime.protocols import Ask, Outcome, Tell
+from remote_runtime.settings import SshSettings
 from remote_runtime.tunnel.pump import SocketStream
 from remote_runtime.waits import Deadline
 
@@ -45,7 +46,7 @@ class Journal:
 
 
 class Teller:
-    """Where the story is told (``bringup.Telling``)."""
+    """Where the story is told (``story.Telling``)."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

@@ -16,7 +16,8 @@ from remote_runtime import bringup
 from remote_runtime.endings import Timeouts
 from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted, MachineError, RemoteRuntimeError, SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import ExtraForward, ForwardSettings, GceTarget, Instance, Profile
+from remote_runtime.model import Instance, Profile
+from remote_runtime.settings import ExtraForward, ForwardSettings, GceTarget
 from remote_runtime.waits import Deadline
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server

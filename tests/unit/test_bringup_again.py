@@ -14,8 +14,9 @@ from remote_runtime import bringup
 from remote_runtime.endings import Timeouts
 from remote_runtime.errors import CloudError, SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import GceTarget, Instance, Profile
+from remote_runtime.model import Instance, Profile
 from remote_runtime.runtimes import StateDir
+from remote_runtime.settings import GceTarget
 from remote_runtime.waits import Deadline, wait_until
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server

@@ -10,8 +10,9 @@ import pytest
 
 from remote_runtime import jupyter
 from remote_runtime.errors import MachineError
-from remote_runtime.model import COLAB_ORIGIN, JupyterSettings, Server
+from remote_runtime.model import Server
 from remote_runtime.protocols import Outcome
+from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
 
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))

@@ -9,7 +9,8 @@ import pytest
 
 from remote_runtime import profiles
 from remote_runtime.errors import UsageError
-from remote_runtime.model import Attach, ExtraForward, GceTarget, Profile, SshTarget
+from remote_runtime.model import Profile
+from remote_runtime.settings import Attach, ExtraForward, GceTarget, SshTarget
 
 LOCAL = "version: 1\ntarget: {kind: local}\n"
 

@@ -14,9 +14,9 @@ import yaml
 
 from remote_runtime import profiles
 from remote_runtime.errors import UsageError
-from remote_runtime.model import ExtraForward
 from remote_runtime.profiles.blocks import Block, Key, Variants
 from remote_runtime.profiles.keys import PROFILE
+from remote_runtime.settings import ExtraForward
 
 READY = Path(profiles.__file__).parents[2] / "profiles"
 READY_NAMES = sorted(path.stem for path in READY.glob("*.yaml"))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.errors import LocalError, SshError
-from remote_runtime.model import Instance, SshSettings
+from remote_runtime.model import Instance
+from remote_runtime.settings import SshSettings
 from remote_runtime.ssh import forget_pins, show_pins
 from remote_runtime.ssh.known_hosts import HostKey
 from remote_runtime.ssh.pins import HostKeys, add_pin

@@ -12,17 +12,8 @@ from remote_runtime import bringup
 from remote_runtime.endings import OnDown
 from remote_runtime.errors import CloudError, DeadlinePassed, MachineError, SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import (
-    DemoTarget,
-    GceTarget,
-    Instance,
-    LocalTarget,
-    Profile,
-    Runtime,
-    Secret,
-    Server,
-    Target,
-)
+from remote_runtime.model import Instance, Profile, Runtime, Secret, Server
+from remote_runtime.settings import DemoTarget, GceTarget, LocalTarget, Target
 from remote_runtime.takedown import Stopped, Wish, take_down
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front

@@ -1,0 +1,111 @@
+"""What a profile's sections ask for: which machine, how it is entered, which Jupyter, which ports, for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+COLAB_ORIGIN = "https://colab.research.google.com"
+
+
+@dataclass(frozen=True)
+class GceTarget:
+    """A Compute Engine instance, by name or by labels."""
+
+    instance: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    project: str | None = None
+    zone: str | None = None
+    connect: Literal["auto", "external", "internal", "iap"] = "auto"
+    start: bool = True
+    kind: Literal["gce"] = "gce"
+
+
+@dataclass(frozen=True)
+class SshTarget:
+    """Any SSH host: a name of ~/.ssh/config, a host name or an address."""
+
+    host: str
+    port: int | None = None
+    jump: tuple[str, ...] = ()
+    kind: Literal["ssh"] = "ssh"
+
+
+@dataclass(frozen=True)
+class LocalTarget:
+    """This machine, without SSH."""
+
+    kind: Literal["local"] = "local"
+
+
+@dataclass(frozen=True)
+class DemoTarget:
+    """The emulated Compute Engine machine on loopback. Without an ``external_address`` an emulated Identity-Aware Proxy
+    leads to it."""
+
+    external_address: bool = True
+    kind: Literal["demo"] = "demo"
+
+
+Target = GceTarget | SshTarget | LocalTarget | DemoTarget
+
+
+@dataclass(frozen=True)
+class SshSettings:
+    user: str | None = None
+    port: int | None = None
+    identity_file: str | None = None
+    host_key: Literal["verified", "accept-new"] = "verified"
+    key_lifetime_s: float = 86400.0
+    keepalive_s: float = 15.0
+    # What ~/.ssh/config adds, in OpenSSH's meaning; ``ssh.resolve`` fills these in.
+    identity_files: tuple[str, ...] = ()
+    identities_only: bool = False
+    identity_agent: str | None = None
+    proxy_jump: tuple[str, ...] = ()
+    proxy_command: str | None = None
+    known_hosts_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Attach:
+    """A Jupyter server that the user already runs on the machine. ``token_file``: None for what it wrote down."""
+
+    port: int
+    token_file: str | None = None
+
+
+@dataclass(frozen=True)
+class JupyterSettings:
+    python: str = "auto"
+    install: Literal["auto", "never"] = "auto"
+    working_dir: str = "~"
+    port: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    args: tuple[str, ...] = ()
+    attach: Attach | None = None
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExtraForward:
+    """``LOCAL:HOST:REMOTE``; HOST is seen from the machine. With the port 0 it is the path of a unix socket there."""
+
+    local_port: int
+    remote_port: int
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class ForwardSettings:
+    """``local_port``: None (auto), a port, or an inclusive range (first, last)."""
+
+    local_port: int | tuple[int, int] | None = None
+    engine: Literal["auto", "fast", "sshtunnel"] = "auto"
+    extra: tuple[ExtraForward, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColabSettings:
+    origins: tuple[str, ...] = (COLAB_ORIGIN,)

@@ -1,0 +1,40 @@
+"""What the story of `up` is told with: whose it is, with what, and to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from .machines import Machines
+from .model import Instance, Profile
+from .protocols import Ask
+
+
+class Telling(Protocol):
+    """Where the story is told: a ``step`` begins, a detail of it changes (the call itself), a ``note`` stays."""
+
+    def __call__(self, text: str) -> None: ...
+    def step(self, text: str) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Story:
+    """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
+    that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
+    instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
+    too. ``known``: the instance as it was entered last. ``hurried``: a try of many: it does not wait for a machine
+    that boots, nor for the cloud to say why."""
+
+    profile: Profile
+    client_id: str
+    machines: Machines
+    tell: Telling
+    ask: Ask
+    record: Callable[..., None]
+    remembered_port: int | None = None
+    owed: Instance | None = None
+    owed_server: bool = False
+    known: Instance | None = None
+    hurried: bool = False
