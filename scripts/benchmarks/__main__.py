@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("bridge", "tunnel", "up")
+NAMES = ("bridge", "iap", "tunnel", "up")
 
 
 def main() -> int:

@@ -91,6 +91,7 @@ def test_a_running_instance_is_found_with_address_and_host_keys() -> None:
         project_from="the profile",
         zone_from="the profile",
         credentials_from="no credentials",
+        via="external",
     )
     assert ask.started == []
     assert ask.told[0] == (
