@@ -8,8 +8,11 @@ from __future__ import annotations
 import logging
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 
 from . import health, jupyter, revisit
+from .access import AddedKey
+from .admission import Wish
 from .errors import CloudError, RemoteRuntimeError, SshError
 from .held import Held as Held
 from .held import door as door
@@ -41,7 +44,7 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             _enter_where_it_was(story, held, deadline)
             while True:
                 find(story, held, undo, deadline, start=start)
-                enter(story, held, deadline)
+                enter(story, held, deadline, undo)
                 serve(story, held, undo, deadline, person=start)
                 lead(story, held, deadline)
                 seen = _check(story, held, deadline)
@@ -179,7 +182,7 @@ def _looked_up(held: Held, deadline: Deadline) -> Instance | None:
         look_up.close()
 
 
-def enter(story: Story, held: Held, deadline: Deadline) -> None:
+def enter(story: Story, held: Held, deadline: Deadline, undo: Undo) -> None:
     """The connection to the machine that was found. Raises as ``Machines.connect``, with the cause if it is known."""
     if held.is_entered():
         return
@@ -191,7 +194,10 @@ def enter(story: Story, held: Held, deadline: Deadline) -> None:
     profile, machines, tell = story.profile, story.machines, story.tell
     instance = replace(held.instance, started_from=None) if story.hurried else held.instance
     try:
-        session = machines.connect(profile, instance, ask=story.ask, tell=tell, deadline=within)
+        wish = Wish(lambda *news: _let_in(story, held, undo, *news), story.may_add_key, not story.hurried)
+        session = machines.connect(
+            profile, instance, ask=story.ask, tell=tell, deadline=within, added=story.keys, wish=wish
+        )
     except SshError as error:
         if story.hurried:
             raise
@@ -203,6 +209,34 @@ def enter(story: Story, held: Held, deadline: Deadline) -> None:
         story.record(instance=held.instance)
     if held.instance.via == "iap":
         tell.note(f"Through Identity-Aware Proxy: {held.instance.why_via}")
+    if held.instance.access is not None and held.instance.access.two_factor and not story.hurried:
+        again = f"after a lost connection answer it with `remote-runtime up {profile.name}`"
+        tell.note(f"{held.instance.name} asks for a second factor at each login: {again}")
+
+
+def _let_in(story: Story, held: Held, undo: Undo, instance: Instance, keys: tuple[AddedKey, ...]) -> None:
+    """Before our key is written, and when it is: whatever happens then, it is known what to take away."""
+    story.record(keys=keys)
+    new = [key for key in keys if key not in story.keys]
+    if held.instance is None:
+        raise ValueError("the machine is found before a key is put on it")
+    if instance.access == held.instance.access:
+
+        def take_back() -> None:
+            story.machines.withdraw(story.profile, new, tell=story.tell, deadline=Deadline(UNDO_S))
+            story.record(keys=story.keys)
+
+        if new and not story.hurried:  # the next try of many would only have to put it there again
+            undo.add(f"taking our key off {instance.name}", take_back, of="key")
+        return
+    held.instance = replace(held.instance, access=instance.access)
+    story.record(instance=held.instance)
+    if new:
+        until = datetime.fromtimestamp(new[0].until).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+        story.tell.note(
+            f"Our key on {instance.name} is valid until {until}; a lost connection renews it as long as the "
+            "Google credentials are valid"
+        )
 
 
 def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from . import compute, local, ssh
+from . import admission, compute, local, ssh
+from .access import AddedKey
 from .embedded import Embedded
 from .errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
 from .model import Instance, Profile
@@ -82,6 +83,7 @@ class Machines:
         if isinstance(target, DemoTarget):
             self._demo(profile).ensure(tell, deadline, self.environ)
             target = self._demo_target(profile)
+        settings = self.ssh_settings(profile)
         found = compute.find(
             target,
             tell=tell,
@@ -90,28 +92,58 @@ class Machines:
             started=started,
             in_background=in_background,
             may_start="always" if start else "preempted" if revive else "never",
+            known=ssh.known_instances(self.state.pins, self.environ),
+            who=admission.who_wants_in(settings, self.environ),
         )
         if isinstance(profile.target, DemoTarget):
             return replace(found, kind="demo", port=self._demo(profile).facts()["ssh_port"])
         return replace(found, port=profile.ssh.port or found.port)
 
-    def connect(self, profile: Profile, instance: Instance, *, ask: Ask, tell: Tell, deadline: Deadline) -> Session:
-        """Enter it; through IAP, if ``target.connect`` is ``auto`` and its external address does not answer. Raises
-        ``SshError``, and ``CloudError`` ``no-credentials`` on the way through IAP."""
+    def connect(
+        self,
+        profile: Profile,
+        instance: Instance,
+        *,
+        ask: Ask,
+        tell: Tell,
+        deadline: Deadline,
+        added: tuple[AddedKey, ...] = (),
+        wish: admission.Wish | None = None,
+    ) -> Session:
+        """Enter it; through IAP, if ``target.connect`` is ``auto`` and its external address does not answer.
+        ``added``: the keys that we put there before. ``wish``: whether one may be put there now; None: no.
+
+        Raises ``SshError``, and ``CloudError``: ``no-credentials`` on the way through IAP, or for a key that cannot be
+        put there.
+        """
         if isinstance(profile.target, LocalTarget):
             return local.LocalSession(local.search_path(self.environ))
 
         def enter(at: Instance, within: Deadline) -> Session:
+            settings, reach = self.ssh_settings(profile), self.reach(profile, at)
+            if at.access is not None:
+                ring = admission.Keyring(
+                    self.state.pins,
+                    self.keys,
+                    self.environ,
+                    self._cloud_environ(profile),
+                    settings,
+                    profile.ssh.key_lifetime_s,
+                    reach,
+                    added,
+                )
+                looking = wish or admission.Wish(lambda instance, keys: None, may_add=False)
+                return admission.enter(at, ring, looking, ask=ask, tell=tell, deadline=within)
             return ssh.connect(
                 at,
-                self.ssh_settings(profile),
+                settings,
                 pins=self.state.pins,
                 keys=self.keys,
                 ask=ask,
                 tell=tell,
                 deadline=within,
                 environ=self.environ,
-                reach=self.reach(profile, at),
+                reach=reach,
             )
 
         if not _may_go_through_iap(profile, instance):
@@ -124,6 +156,10 @@ class Machines:
             return None
         environ = self._cloud_environ(profile)
         return lambda deadline: compute.open_passage(instance, environ=environ, deadline=deadline)
+
+    def withdraw(self, profile: Profile, added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline) -> None:
+        """Take the keys away that were put there. Raises ``CloudError``, ``DeadlinePassed``."""
+        compute.withdraw(added, tell=tell, deadline=deadline, environ=self._cloud_environ(profile))
 
     def explain(
         self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, tell: Tell, deadline: Deadline
@@ -213,6 +249,7 @@ class Machines:
             **self.environ,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self._demo(profile).facts()["endpoint"],
             "REMOTE_RUNTIME_IAP_URL": self._demo(profile).facts()["iap_url"],
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": self._demo(profile).facts()["os_login_endpoint"],
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         }
 

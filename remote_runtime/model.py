@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from .access import Access, AddedKey
 from .endings import Idle, OnDown, Timeouts
 from .figures import Load, Traffic
 from .settings import ColabSettings, ForwardSettings, JupyterSettings, SshSettings, Target
@@ -60,6 +61,7 @@ class Instance:
     ``started_from``: the status it had when we started or resumed it, None if we did not. ``running_since``: ISO 8601,
     empty where nobody tells. ``project_from``, ``zone_from``, ``credentials_from``: where these were found, in words.
     ``via``: how it is reached, empty where there is one way only; ``why_via``: why so.
+    ``access``: what Compute Engine knows of our keys, None for other machines.
     """
 
     kind: Literal["gce", "ssh", "local", "demo"]
@@ -77,6 +79,7 @@ class Instance:
     project_from: str = ""
     zone_from: str = ""
     credentials_from: str = ""
+    access: Access | None = None
     via: Literal["", "external", "internal", "iap"] = ""
     why_via: str = ""
 
@@ -197,6 +200,7 @@ class Runtime:
     ``profile_text``: the profile as it was used, YAML; `down` needs no other. ``client_id``: what keys our folder on
     the machine, next to the name. ``last_error``: an error's ``as_dict()``. ``last_outage``: ``{"why", "at",
     "lasted_s"}`` of the last time that it did not stand.
+    ``keys``: public keys that we put on the instance, or into OS Login, for `down --purge` to take away.
     ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
     ``idle_s``: for how long nothing was used, as the watchdog on the machine saw it last.
     """
@@ -224,6 +228,7 @@ class Runtime:
     connections: Connections = Connections()
     page_requests: int | None = None
     idle_s: float | None = None
+    keys: tuple[AddedKey, ...] = ()
     last_error: Mapping[str, str] | None = None
     unfinished: bool = True
     tool_version: str = ""

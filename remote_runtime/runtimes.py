@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import locks
+from .access import AddedKey, to_access, to_added
 from .errors import LocalError
 from .figures import GpuLoad, Load, Traffic
 from .model import Connections, Forward, Gpu, IdleGuard, Instance, Runtime, Secret, Server
@@ -110,11 +111,13 @@ def is_alive(state: StateDir, name: str) -> bool:
 @dataclass(frozen=True)
 class Remembered:
     """What outlives `down`: the local port used last, and the id that keys our folder on the machine. ``failure``: how
-    the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601)."""
+    the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601). ``keys``: those of
+    ours that are still there."""
 
     client_id: str
     local_port: int | None = None
     failure: Mapping[str, str] | None = None
+    keys: tuple[AddedKey, ...] = ()
 
 
 def remembered(state: StateDir, name: str) -> Remembered:
@@ -125,7 +128,8 @@ def remembered(state: StateDir, name: str) -> Remembered:
         client_id = document["client_id"]
         if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
             failure = document.get("failure")
-            return Remembered(client_id, port, failure if isinstance(failure, dict) else None)
+            keys = to_added(document.get("keys", ()))
+            return Remembered(client_id, port, failure if isinstance(failure, dict) else None, keys)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # Nothing depends on it: a new id and port serve as well.
         return Remembered(secrets.token_hex(4))
@@ -171,7 +175,8 @@ def _from_document(document: dict[str, Any]) -> Runtime:
     return Runtime(
         **{
             **document,
-            "instance": instance and Instance(**_tuples(instance)),
+            "instance": instance and Instance(**_tuples({**instance, "access": to_access(instance.get("access"))})),
+            "keys": to_added(document.get("keys", ())),
             "server": server and _server(server),
             "forwards": tuple(Forward(**forward) for forward in document["forwards"]),
             "connections": Connections(**document.get("connections", {})),

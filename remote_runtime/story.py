@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from .access import AddedKey
 from .machines import Machines
 from .model import Instance, Profile
 from .protocols import Ask
@@ -25,7 +26,8 @@ class Story:
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
     instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
     too. ``known``: the instance as it was entered last. ``hurried``: a try of many: it does not wait for a machine
-    that boots, nor for the cloud to say why."""
+    that boots, nor for the cloud to say why. ``keys``: those that we put there before. ``may_add_key``: one may be
+    put there now."""
 
     profile: Profile
     client_id: str
@@ -38,3 +40,5 @@ class Story:
     owed_server: bool = False
     known: Instance | None = None
     hurried: bool = False
+    keys: tuple[AddedKey, ...] = ()
+    may_add_key: bool = True

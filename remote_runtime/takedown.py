@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn, TypeVar
 
-from . import jupyter
+from . import admission, jupyter
+from .access import AddedKey, in_one
 from .bringup import Held
 from .errors import RemoteRuntimeError
 from .machines import Machines, Session
@@ -45,7 +46,8 @@ class Wish:
 @dataclass(frozen=True)
 class Stopped:
     """What became of it. ``instance``: its last known status, None when there is none. ``remains``: what could not
-    be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps running was started."""
+    be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps running was started.
+    ``keys``: those of ours that stay where we put them."""
 
     name: str
     tunnel: bool
@@ -54,6 +56,7 @@ class Stopped:
     remains: tuple[str, ...] = ()
     instance_since: str = ""
     attached: bool = False
+    keys: tuple[AddedKey, ...] = ()
 
     @property
     def is_kept_for_us(self) -> bool:
@@ -87,8 +90,10 @@ class _TakeDown:
 
     def run(self) -> Stopped:
         self._remains: dict[str, str] = {}
+        self._keys = self.runtime.keys
         server = self._end_server()
         self.held.close()
+        self._end_keys()
         instance = self._settle_instance()
         if server == "unknown" and instance in OFF:
             server = "gone"
@@ -97,7 +102,7 @@ class _TakeDown:
         remains = tuple(f"{what}: {why}" for what, why in self._remains.items())
         started = self.runtime.instance.running_since if self.runtime.instance and instance == "RUNNING" else ""
         attached = self.runtime.server is not None and self.runtime.server.attached
-        return Stopped(self.runtime.name, True, server, instance, remains, started, attached)
+        return Stopped(self.runtime.name, True, server, instance, remains, started, attached, self._keys)
 
     def _attempt(self, what: str, step: Callable[[], T]) -> T | None:
         """What ``step`` answers; None when it failed, which is kept in words."""
@@ -143,15 +148,39 @@ class _TakeDown:
                 self._remains["our folder stays on the machine"] = f"in use by {', '.join(purged.alive)}"
         return ended
 
+    def _added(self, instance: Instance, keys: tuple[AddedKey, ...]) -> None:
+        self._keys = in_one(self._keys, keys)
+
     def _enter(self) -> Session:
         session, instance = self.held.session, self.runtime.instance
         if instance is None or (session is not None and not session.closed):
             return session or _missing()
         self.tell(f"Connecting to {instance.name} to stop Jupyter")
         self.held.session = self.machines.connect(
-            self.profile, instance, ask=self.ask, tell=self.tell, deadline=Deadline(CONNECT_S)
+            self.profile,
+            instance,
+            ask=self.ask,
+            tell=self.tell,
+            deadline=Deadline(CONNECT_S),
+            added=self._keys,
+            wish=admission.Wish(self._added),
         )
         return self.held.session
+
+    def _end_keys(self) -> None:
+        """A key that was added only to get here goes, too."""
+        goes = self.wish.purge or self.runtime.unfinished
+        ended = self._keys if goes else tuple(key for key in self._keys if key not in self.runtime.keys)
+        if not ended:
+            return
+
+        def withdraw() -> bool:
+            self.tell("Taking our key away")
+            self.machines.withdraw(self.profile, ended, tell=self.tell, deadline=Deadline(STOP_S))
+            return True
+
+        if self._attempt("our key stays where we put it", withdraw):
+            self._keys = tuple(key for key in self._keys if key not in ended)
 
     def _settle_instance(self) -> str | None:
         """The status it ends with; None for a machine that is not a cloud's, or is gone."""

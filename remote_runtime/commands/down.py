@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, Literal
 
 from .. import control, runtimes
@@ -105,6 +106,8 @@ def _without_keeper(
     if runtime is None:
         _end_stray_demo(state, name)
         runtimes.forget(state, name)
+        if wish["purge"]:
+            _take_keys_away(name, state, environ, view)
         return nothing
     stopped = _take_down(runtime, wish, state, environ, view)
     attached = runtime.server is not None and runtime.server.attached
@@ -141,7 +144,21 @@ def _take_down(
         tell=lambda text: view.step(runtime.name, text),
         ask=ask,
     )
+    known = runtimes.remembered(state, runtime.name)
+    runtimes.remember(state, runtime.name, replace(known, keys=stopped.keys))
     return {**as_stopped(stopped), "tunnel": False}
+
+
+def _take_keys_away(name: str, state: runtimes.StateDir, environ: Mapping[str, str], view: View) -> None:
+    """Those that an earlier `down` left. Raises ``CloudError``, ``DeadlinePassed``."""
+    from .. import compute
+
+    known = runtimes.remembered(state, name)
+    if known.keys:
+        view.step(name, "Taking our key away")
+        deadline = Deadline(SILENCE_S)
+        compute.withdraw(known.keys, tell=lambda text: view.detail(name, text), deadline=deadline, environ=environ)
+        runtimes.remember(state, name, replace(known, keys=()))
 
 
 def _end_stray_demo(state: runtimes.StateDir, name: str) -> None:

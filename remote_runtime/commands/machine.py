@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from .. import profiles, runtimes, ssh
+from ..access import AddedKey
+from ..admission import Wish
 from ..errors import LocalError, RemoteRuntimeError, from_code
 from ..machines import Machines, Session
 from ..model import Instance, Profile
@@ -40,7 +43,14 @@ def enter(
     instance = _known(profile, state) or _found(profile, machines, view, deadline)
     view.step(name, f"Connecting to {instance.name}")
     within = deadline.shorter(profile.timeouts.ssh_s)
-    session = machines.connect(profile, instance, ask=ask, tell=tell, deadline=within)
+    known = runtimes.remembered(state, name)
+
+    def added(_: Instance, keys: tuple[AddedKey, ...]) -> None:
+        runtimes.remember(state, name, replace(known, keys=keys))
+
+    session = machines.connect(
+        profile, instance, ask=ask, tell=tell, deadline=within, added=known.keys, wish=Wish(added)
+    )
     view.done(name)
     return session
 

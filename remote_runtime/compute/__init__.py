@@ -11,9 +11,11 @@ traceback when the child has a bug. ``environ`` is the child's environment: Goog
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Literal
 
+from ..access import AddedKey, Admission, Who
 from ..errors import RemoteRuntimeError
 from ..model import Instance
 from ..protocols import Tell
@@ -26,6 +28,7 @@ from .iap import open_passage
 __all__ = [
     "Candidate",
     "Projects",
+    "admit",
     "candidates",
     "change",
     "diagnose",
@@ -35,6 +38,7 @@ __all__ = [
     "projects",
     "put_back",
     "read",
+    "withdraw",
 ]
 
 Action = Literal["start", "resume", "stop", "suspend"]
@@ -49,18 +53,20 @@ def find(
     deadline: Deadline,
     environ: Mapping[str, str],
     started: Callable[[Instance], None],
-    host_keys_within_s: float = 60.0,
+    host_keys_within_s: float = 120.0,
     in_background: bool = False,
     may_start: MayStart = "always",
+    known: Collection[str] = (),
+    who: Who | None = None,
 ) -> Instance:
     """The running instance that ``target`` describes, with its address and the host keys Google knows.
 
     It is started or resumed when it is not running and ``target.start`` allows it. ``started`` is given the instance,
     with ``started_from``, before that is asked for: from then on ``put_back`` knows what to undo.
-    ``host_keys_within_s``: how long to wait for host keys that a machine which just started has not published yet.
+    ``host_keys_within_s``: how long to wait for host keys that a machine which just started has not published yet;
+    names in ``known`` (``compute.<id>``) are not waited for. ``who``: whose ``access`` is looked up.
     ``may_start``, if the profile allows it at all: ``preempted`` starts a Spot VM that Compute Engine took back, and
-    none that a person stopped. ``in_background``: nobody waits for it now, so what else runs here goes
-    first.
+    none that a person stopped. ``in_background``: nobody waits for it now, so what else runs here goes first.
     """
     order = {
         "do": "find",
@@ -68,6 +74,8 @@ def find(
         "host_keys_within_s": host_keys_within_s,
         "in_background": in_background,
         "may_start": may_start,
+        "known": sorted(known),
+        "who": asdict(who) if who else None,
     }
     return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=started))
 
@@ -82,6 +90,43 @@ def read(
     """
     order = {"do": "read", "instance": wire.from_instance(instance), "connect": connect}
     return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ))
+
+
+def admit(
+    instance: Instance,
+    who: Who,
+    key: str,
+    *,
+    lifetime_s: float,
+    former: Sequence[AddedKey],
+    fresh: bool,
+    adding: Callable[[AddedKey], None],
+    tell: Tell,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+) -> Admission:
+    """Lets ``key`` (``TYPE BASE64``) into ``instance`` for ``lifetime_s``: by its metadata, or by OS Login where that
+    is on. ``adding`` is told before anything is written: from then on ``withdraw`` knows what to take away.
+
+    Nothing is written while the key is let in; with ``fresh``, while it is for half of ``lifetime_s`` at least.
+    ``former``: entries of ours that the new one replaces. Raises `key-not-added` among others.
+    """
+    order = {
+        "do": "admit",
+        "instance": wire.from_instance(instance),
+        "who": asdict(who),
+        "key": key,
+        "lifetime_s": lifetime_s,
+        "former": [asdict(each) for each in former],
+        "fresh": fresh,
+    }
+    return wire.to_admission(child.run(order, tell=tell, deadline=deadline, environ=environ, adding=adding))
+
+
+def withdraw(added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:
+    """Takes away what ``admit`` added, and what has expired of the same keys. Everything else there stays."""
+    order = {"do": "withdraw", "added": [asdict(each) for each in added]}
+    child.run(order, tell=tell, deadline=deadline, environ=environ)
 
 
 def change(instance: Instance, action: Action, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:

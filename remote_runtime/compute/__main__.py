@@ -14,8 +14,8 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..access import Who, to_added
 from ..errors import RemoteRuntimeError
-from ..model import Instance
 from ..waits import Deadline
 from . import inventory, orders, permissions, settings, wire
 
@@ -32,7 +32,7 @@ def main() -> None:
     remaining_s = min(within_s, max(0.0, float(order["until"]) - time.time()))
     deadline = _Within(within_s, remaining_s)
     try:
-        answer = {"result": _carry_out(order, deadline, lambda instance: _started(instance, lines))}
+        answer = {"result": _carry_out(order, deadline, lambda news: _recorded(news, lines))}
     except RemoteRuntimeError as exc:
         answer = {"error": exc.as_dict()}
     _say(answer)
@@ -46,14 +46,23 @@ class _Within(Deadline):
         self.within_s = within_s
 
 
-def _carry_out(order: dict[str, Any], deadline: Deadline, started: Callable[[Instance], None]) -> Any:
+def _carry_out(order: dict[str, Any], deadline: Deadline, recorded: Callable[[dict[str, Any]], None]) -> Any:
     environ = _environ()
     given: dict[str, Any] = {"tell": lambda text: _say({"tell": text}), "deadline": deadline, "environ": environ}
     if order["do"] == "find":
-        target, keys_s = wire.to_target(order["target"]), float(order["host_keys_within_s"])
         return asdict(
-            orders.find(target, started=started, host_keys_within_s=keys_s, may_start=order["may_start"], **given)
+            orders.find(
+                wire.to_target(order["target"]),
+                started=lambda instance: recorded({"started": wire.from_instance(instance)}),
+                host_keys_within_s=float(order["host_keys_within_s"]),
+                known=frozenset(order["known"]),
+                may_start=order["may_start"],
+                who=wire.to_who(order["who"]),
+                **given,
+            )
         )
+    if order["do"] == "withdraw":
+        return orders.withdraw(to_added(order["added"]), **given)
     if order["do"] == "projects":
         return asdict(inventory.projects(deadline=deadline, environ=environ))
     if order["do"] == "candidates":
@@ -63,6 +72,18 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, started: Callable[[Ins
     instance = wire.to_instance(order["instance"])
     if order["do"] == "read":
         return asdict(orders.read(instance, connect_by=order["connect"], **given))
+    if order["do"] == "admit":
+        admission = orders.admit(
+            instance,
+            wire.to_who(order["who"]) or Who(),
+            key=order["key"],
+            lifetime_s=float(order["lifetime_s"]),
+            former=to_added(order["former"]),
+            fresh=bool(order["fresh"]),
+            adding=lambda key: recorded({"adding": asdict(key)}),
+            **given,
+        )
+        return asdict(admission)
     if order["do"] == "change":
         return orders.change(instance, order["action"], **given)
     if order["do"] == "diagnose":
@@ -82,9 +103,9 @@ def _environ() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _started(instance: Instance, lines: queue.SimpleQueue[bytes]) -> None:
-    """Returns when the parent has written down that the instance is about to be started."""
-    _say({"started": wire.from_instance(instance)})
+def _recorded(news: dict[str, Any], lines: queue.SimpleQueue[bytes]) -> None:
+    """Returns when the parent has written down what is about to be done."""
+    _say(news)
     lines.get()
 
 

@@ -26,7 +26,7 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 @dataclass
 class Api:
-    """``project``: where it looks, empty until that is settled."""
+    """``project``: where it looks, empty until that is settled. ``project_metadata``: None until it was read."""
 
     endpoint: str
     identity: credentials.Identity
@@ -37,6 +37,7 @@ class Api:
     deadline: Deadline
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     project: str = ""
+    project_metadata: Mapping[str, str] | None = None
     patience_s: float = field(default=PATIENCE_AT_FIRST_S)
 
     def client(self, kind: Callable[..., T]) -> T:

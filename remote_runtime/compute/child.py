@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
+from ..access import AddedKey
 from ..errors import DeadlinePassed, from_dict
 from ..model import Instance
 from ..protocols import Tell
@@ -35,6 +36,7 @@ def run(
     deadline: Deadline,
     environ: Mapping[str, str],
     started: Callable[[Instance], None] | None = None,
+    adding: Callable[[AddedKey], None] | None = None,
 ) -> Any:
     """What the child answers to ``order``. Raises the errors it reports, ``DeadlinePassed``, ``Interrupted``, and
     ``RuntimeError`` with the end of its stderr when it dies without an answer."""
@@ -53,6 +55,9 @@ def run(
                 tell(last_told)
             elif "started" in answer and started is not None:
                 started(wire.to_instance(answer["started"]))
+                _send(stdin, {"recorded": True})
+            elif "adding" in answer and adding is not None:
+                adding(AddedKey(**answer["adding"]))
                 _send(stdin, {"recorded": True})
             elif "error" in answer:
                 raise from_dict(answer["error"])

@@ -42,13 +42,7 @@ def load(environ: Mapping[str, str], endpoint: str) -> Identity:
         nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google-auth types it in part
         return Identity(nobody, renew="Unset CLOUDSDK_AUTH_DISABLE_CREDENTIALS", is_nobody=True)
     if urlsplit(endpoint).scheme != "https" and not settings.on_loopback(endpoint):
-        raise CloudError(
-            "no-credentials",
-            "the credentials are not sent over plain HTTP",
-            f"the Compute Engine API is set to {endpoint}",
-            "Use an https:// address in CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE, or set "
-            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true for an emulator",
-        )
+        raise in_the_clear(endpoint, settings.COMPUTE)
     identity = _of_someone(environ)
     accounts = settings.impersonated(environ)
     if not accounts:
@@ -67,6 +61,15 @@ def _of_someone(environ: Mapping[str, str]) -> Identity:
         source = f"the access token in {clean_line(token_file, 300)}"
         return Identity(_from_token_file(Path(token_file)), renew=RENEW_HINT, source=source)
     return _default(environ)
+
+
+def in_the_clear(endpoint: str, service: settings.Service) -> CloudError:
+    return CloudError(
+        "no-credentials",
+        "the credentials are not sent over plain HTTP",
+        f"the {service.name} is set to {endpoint}",
+        f"Use an https:// address in {service.variable}, or set CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true for an emulator",
+    )
 
 
 def _from_token_file(path: Path) -> Credentials:

@@ -125,6 +125,8 @@ def denied(why: str, doing: str, project: str) -> CloudError:
     """``permission-denied``, with the permission that ``why`` names and a role that has it."""
     found = _PERMISSION.search(why)
     permission = (found.group(1) or found.group(2)) if found else ""
+    if "iam.serviceAccountUser" in why:  # who changes a machine may become its service account
+        permission = "iam.serviceAccounts.actAs"
     what = f"these credentials may not {doing}" + (f": {permission} is missing" if permission else "")
     return CloudError(
         "permission-denied",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
-from ..waits import wait_until
+from ..waits import Deadline, wait_until
 from . import switches
 from .api import Api
 from .failures import NotThere
@@ -21,6 +21,7 @@ SWITCH = "enable-guest-attributes"
 KEYS_LIMIT = 16
 KEY_LIMIT_CHARS = 8192
 LOOK_EVERY_S = 0.5
+TELL_EVERY = 10  # looks
 _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9-]{1,40}(@openssh\.com)?")
 
 
@@ -37,7 +38,7 @@ def published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s:
             return found or ()
         api.tell(f"Waiting for {instance.name} to publish its host keys")
         deadline = api.deadline.shorter(wait_s)
-        return wait_until(lambda: _read(api, instance), deadline, every_s=LOOK_EVERY_S, what="the wait for host keys")
+        return wait_until(lambda: _look(api, instance, deadline), deadline, every_s=LOOK_EVERY_S, what="the wait")
     except DeadlinePassed:
         api.tell(f"{instance.name} has published no host keys yet")
     except CloudError as exc:
@@ -46,6 +47,13 @@ def published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s:
         # Keys may be known from elsewhere.
         api.tell(f"The host keys of {instance.name} cannot be read: {exc.why or exc.what}")
     return ()
+
+
+def _look(api: Api, instance: Instance, deadline: Deadline) -> tuple[str, ...] | None:
+    waited_s = deadline.within_s - deadline.remaining_s()
+    if int(waited_s / LOOK_EVERY_S) % TELL_EVERY == TELL_EVERY - 1:
+        api.tell(f"Waiting for {instance.name} to publish its host keys, {waited_s:.0f} s of {deadline.within_s:.0f} s")
+    return _read(api, instance)
 
 
 def _read(api: Api, instance: Instance) -> tuple[str, ...] | None:
@@ -58,7 +66,9 @@ def _read(api: Api, instance: Instance) -> tuple[str, ...] | None:
     }
     try:
         answer = api.call(api.instances.get_guest_attributes, request, doing=f"read the host keys of {instance.name}")
-    except NotThere:
+    except NotThere as exc:
+        if "guest attribute" not in exc.why.lower():
+            raise
         return None
     lines = [_line(item.key, item.value) for item in answer.query_value.items if item.namespace == "hostkeys"]
     return tuple(line for line in lines if line)[:KEYS_LIMIT] or None

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
+from ..access import AddedKey, Admission, Who
 from ..errors import CloudError, RemoteRuntimeError
 from ..model import Instance
 from ..protocols import Tell
 from ..settings import GceTarget
 from ..waits import Deadline
-from . import diagnosis, host_keys, power, search, settings
+from . import diagnosis, host_keys, letting_in, power, search, settings
 from .api import Api, connect
 from .seen import as_instance, check_connectable, whereabouts
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
 
 
 def find(
@@ -24,6 +30,8 @@ def find(
     started: Callable[[Instance], None],
     host_keys_within_s: float,
     may_start: power.MayStart = "always",
+    known: frozenset[str] = frozenset(),
+    who: Who | None = None,
 ) -> Instance:
     api = connect(environ, tell=tell, deadline=deadline)
     project = settings.project(target.project, environ, lambda: api.identity.project)
@@ -46,16 +54,43 @@ def find(
     instance = replace(as_instance(watch.raw, api.project, target.connect), started_from=started_from)
     if not instance.address and instance.via != "iap":
         raise _no_address(instance, target.connect)
-    # A machine that ran before has published its keys, or never will.
-    keys = host_keys.published(api, instance, watch.raw, wait_s=0.0 if was_running else host_keys_within_s)
+    # A machine that has run for longer has published its keys, or never will.
+    is_late = was_running and not _started_within(watch.raw, host_keys_within_s)
+    wait_s = 0.0 if is_late or instance.host_key_name in known else host_keys_within_s
+    keys = host_keys.published(api, instance, watch.raw, wait_s=wait_s)
+    access = letting_in.look(api, environ, watch.raw, who) if who is not None else None
     found_zone = zone.source if zone is not None and zone.value == instance.zone else "the search in all zones"
     return replace(
         instance,
         host_keys=keys,
+        access=access,
         project_from=project.source,
         zone_from=found_zone,
         credentials_from=api.identity.source,
     )
+
+
+def admit(
+    instance: Instance,
+    who: Who,
+    *,
+    key: str,
+    lifetime_s: float,
+    former: tuple[AddedKey, ...],
+    fresh: bool,
+    adding: Callable[[AddedKey], None],
+    tell: Tell,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+) -> Admission:
+    api = _api_for(instance, tell, deadline, environ)
+    raw = power.same_instance(api, instance)
+    wanted: dict[str, Any] = {"key": key, "lifetime_s": lifetime_s, "former": former, "fresh": fresh, "adding": adding}
+    return letting_in.admit(api, environ, instance, raw, who, **wanted)
+
+
+def withdraw(added: tuple[AddedKey, ...], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:
+    letting_in.withdraw(connect(environ, tell=tell, deadline=deadline), environ, added)
 
 
 def read(
@@ -71,7 +106,8 @@ def read(
         zone_from=instance.zone_from,
         credentials_from=instance.credentials_from,
     )
-    return replace(now, host_keys=host_keys.published(api, now, raw, wait_s=0.0))
+    keys = host_keys.published(api, now, raw, wait_s=0.0)
+    return replace(now, host_keys=keys, access=instance.access)
 
 
 def change(instance: Instance, action: str, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
@@ -101,6 +137,14 @@ def _api_for(instance: Instance, tell: Tell, deadline: Deadline, environ: Mappin
     api = connect(environ, tell=tell, deadline=deadline)
     api.project = instance.project or ""
     return api
+
+
+def _started_within(raw: compute_v1.Instance, seconds: float) -> bool:
+    try:
+        since = datetime.fromisoformat(raw.last_start_timestamp.replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    return (datetime.now(timezone.utc) - since).total_seconds() < seconds
 
 
 def _wanted(target: GceTarget) -> str:

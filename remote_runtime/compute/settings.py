@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ..errors import CloudError
 
-_API_PATH = re.compile(r"/compute/(v1|beta|alpha)/?$")
+_API_PATH = re.compile(r"(/compute)?/(v1|beta|alpha)/?$")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ RESOURCE_MANAGER = Service(
     "https://cloudresourcemanager.googleapis.com",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER",
 )
+OS_LOGIN = Service("OS Login API", "https://oslogin.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN")
 
 IAM_CREDENTIALS = Service(
     "IAM Service Account Credentials API",

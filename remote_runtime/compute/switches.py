@@ -1,8 +1,8 @@
-"""Switches in the metadata: what the instance says, else the project."""
+"""Metadata: switches that the instance sets, else the project."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import CloudError
@@ -14,18 +14,28 @@ if TYPE_CHECKING:
 
 def is_on(api: Api, raw: compute_v1.Instance, key: str) -> bool:
     """Whether ``key`` is true. A project whose metadata may not be read says nothing."""
-    value = _value(raw.metadata.items, key)
-    if value is None:
+    value = items_of(raw.metadata).get(key)
+    return is_true(of_project(api).get(key) if value is None else value)
+
+
+def is_true(value: str | None) -> bool:
+    return (value or "").strip().lower() in ("true", "1", "y", "yes")
+
+
+def items_of(metadata: compute_v1.Metadata) -> Mapping[str, str]:
+    return {item.key: item.value for item in metadata.items}
+
+
+def of_project(api: Api) -> Mapping[str, str]:
+    """The project's metadata, read once; empty if it may not be read. Raises ``CloudError`` ``cloud-unreachable``."""
+    if api.project_metadata is None:
         doing = f"read the metadata of project {api.project}"
         try:
             project = api.call(api.projects.get, {"project": api.project}, doing=doing)
         except CloudError as exc:
             if exc.code == "cloud-unreachable":
                 raise
-            return False
-        value = _value(project.common_instance_metadata.items, key)
-    return (value or "").strip().lower() in ("true", "1", "y", "yes")
-
-
-def _value(items: Iterable[compute_v1.Items], key: str) -> str | None:
-    return next((item.value for item in items if item.key == key), None)
+            api.project_metadata = {}
+        else:
+            api.project_metadata = items_of(project.common_instance_metadata)
+    return api.project_metadata

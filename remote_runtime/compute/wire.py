@@ -1,8 +1,8 @@
 """What goes between the front door and its child process, as JSON objects.
 
-To the child: one line with the order, then ``{"recorded": true}`` for each ``started``.
-From the child, a line each: ``{"tell": TEXT}``, ``{"started": INSTANCE}``, and last ``{"result": ANSWER}`` or
-``{"error": ERROR}``.
+To the child: one line with the order, then ``{"recorded": true}`` for each ``started`` and ``adding``.
+From the child, a line each: ``{"tell": TEXT}``, ``{"started": INSTANCE}``, ``{"adding": KEY}``, and last
+``{"result": ANSWER}`` or ``{"error": ERROR}``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ..access import Admission, Who, to_access, to_added
 from ..errors import RemoteRuntimeError, from_dict
 from ..model import Instance
 from ..settings import GceTarget
@@ -32,7 +33,19 @@ def from_instance(instance: Instance) -> Json:
 
 
 def to_instance(answer: Any) -> Instance:
-    return Instance(**{**answer, "host_keys": tuple(answer["host_keys"])})
+    access = to_access(answer.get("access"))
+    return Instance(**{**answer, "host_keys": tuple(answer["host_keys"]), "access": access})
+
+
+def to_who(order: Any) -> Who | None:
+    return Who(**{**order, "keys": tuple(order["keys"])}) if order else None
+
+
+def to_admission(answer: Any) -> Admission:
+    (access, added) = (to_access(answer["access"]), to_added([answer["added"]] if answer["added"] else []))
+    if access is None:
+        raise ValueError("an admission says who is let in")
+    return Admission(access, added[0] if added else None)
 
 
 def from_errors(errors: Iterable[RemoteRuntimeError]) -> list[Json]:

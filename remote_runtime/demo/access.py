@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from .environment import Account
@@ -12,11 +13,14 @@ if TYPE_CHECKING:
     import asyncssh
 
 
-def door(user: str, client_key: asyncssh.SSHKey, connections: set[asyncssh.SSHServerConnection]) -> asyncssh.SSHServer:
+def door(
+    user: str, authorized: Callable[[], Collection[str]], connections: set[asyncssh.SSHServerConnection]
+) -> asyncssh.SSHServer:
     import asyncssh
 
     class Door(asyncssh.SSHServer):
-        """Who may come in, and where forwards may go. ``connections`` holds those that are open."""
+        """Who may come in, and where forwards may go. ``authorized``: ``TYPE BASE64`` of each key, now.
+        ``connections`` holds those that are open."""
 
         def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
             self._connection = conn
@@ -29,7 +33,8 @@ def door(user: str, client_key: asyncssh.SSHKey, connections: set[asyncssh.SSHSe
             return True
 
         def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-            return username == user and key.public_data == client_key.public_data
+            shown = " ".join(key.export_public_key().decode().split()[:2])
+            return username == user and shown in authorized()
 
         def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
             if not _is_loopback(dest_host):

@@ -72,8 +72,17 @@ def run(path: Path, ended: threading.Event, *, external: bool = True) -> None:
         key_file = directory.path / "key"
         ssh_server = undo.enter_context(_ssh_server(account, key_file))
         undo.callback(processes.end, machine_id)
-        computer = Computer(account, ssh_server)
-        vm = Vm(INSTANCE, PROJECT, ZONE, address="127.0.0.1", external=external, guest=computer)
+        entry = f"{account.user}:{key_file.with_suffix('.pub').read_text().strip()}"
+        vm = Vm(
+            INSTANCE,
+            PROJECT,
+            ZONE,
+            metadata={"enable-guest-attributes": "TRUE", "ssh-keys": entry},
+            address="127.0.0.1",
+            external=external,
+            guest=Computer(account, ssh_server),
+            authorize=ssh_server.authorize,
+        )
         emulator = undo.enter_context(ComputeEmulator([vm], delays=DELAYS, on_shutdown=ended.set))
         metadata = undo.enter_context(MetadataServer(vm))
         account.surroundings["GCE_METADATA_HOST"] = metadata.address
@@ -96,7 +105,7 @@ def _ssh_server(account: Account, key_file: Path) -> Iterator[SshServer]:
     key = asyncssh.generate_private_key("ssh-ed25519", comment="remote-runtime demo")
     write_private(key_file, key.export_private_key())
     write_private(key_file.with_suffix(".pub"), key.export_public_key())
-    ssh_server = SshServer(account, key)
+    ssh_server = SshServer(account)
     ssh_server.start()
     try:
         yield ssh_server
@@ -110,6 +119,7 @@ def _describe(
     return {
         "endpoint": emulator.endpoint,
         "iap_url": relay.url,
+        "os_login_endpoint": emulator.os_login_endpoint,
         "project": PROJECT,
         "zone": ZONE,
         "instance": INSTANCE,

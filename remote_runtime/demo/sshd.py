@@ -8,7 +8,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from . import commands
@@ -31,11 +31,11 @@ class SshServer:
     The port is the same all the time: refused before the first ``open``, reset after ``close``, silent when frozen.
     """
 
-    def __init__(self, account: Account, client_key: asyncssh.SSHKey) -> None:
+    def __init__(self, account: Account) -> None:
         import asyncssh
 
         self._account = account
-        self._client_key = client_key
+        self._authorized: Collection[str] = ()
         self._host_keys = [asyncssh.generate_private_key(kind) for kind in HOST_KEY_TYPES]
         self._listener = socket.socket()
         self._listener.bind(("127.0.0.1", 0))
@@ -62,6 +62,10 @@ class SshServer:
 
     def start(self) -> None:
         self._thread.start()
+
+    def authorize(self, entries: Mapping[str, Sequence[str]]) -> None:
+        """Whom to let in from now on: user → ``TYPE BASE64`` lines. There is but one user."""
+        self._authorized = frozenset(entries.get(self._account.user, ()))
 
     def open(self) -> None:
         self._do(self._open())
@@ -134,7 +138,7 @@ class SshServer:
         with contextlib.suppress(asyncssh.Error, OSError):  # a client that fails to log in or goes away
             connection = await asyncssh.run_server(
                 accepted,
-                server_factory=lambda: door(self._account.user, self._client_key, self._connections),
+                server_factory=lambda: door(self._account.user, lambda: self._authorized, self._connections),
                 server_host_keys=self._host_keys,
                 process_factory=self._serve_session,
                 sftp_factory=lambda channel: sftp(channel, self._account),

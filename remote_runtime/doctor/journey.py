@@ -61,7 +61,7 @@ class Journey:
             stack.callback(undo.run)
             story = self._bind(held, undo)
             self._find(story, held, undo, deadline)
-            self._enter(story, held, deadline)
+            self._enter(story, held, undo, deadline)
             self._serve(story, held, undo, deadline)
             self.checkup.step(["forward"], lambda: self._lead(story, held, deadline))
             if self.checkup.needs:
@@ -159,14 +159,14 @@ class Journey:
             "instance": f"{instance.name}{place} is {instance.status}, at {where}",
         }
 
-    def _enter(self, story: Story, held: Held, deadline: Deadline) -> None:
+    def _enter(self, story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
         if isinstance(self.profile.target, LocalTarget):
-            bringup.enter(story, held, deadline)
+            bringup.enter(story, held, deadline, undo)
             return
         checks = WAY_IN if isinstance(self.profile.target, GceTarget) else WAY_IN[1:]
 
         def enter() -> Mapping[str, str]:
-            bringup.enter(story, held, deadline)
+            bringup.enter(story, held, deadline, undo)
             where = held.instance.where if held.instance else ""
             seen = held.session.seen() if held.session else {}
             return {"firewall": "it lets this computer in", "ssh": f"a server answers at {where}", **seen}
@@ -208,6 +208,7 @@ class Journey:
             ask=self.ask,
             record=lambda **facts: None,
             remembered_port=self.remembered.local_port,
+            may_add_key=False,
         )
 
     def _step(self, text: str) -> None:

@@ -40,6 +40,11 @@ CLOUD = {
         "The account lacks the permission that the message names.",
         "Ask the project's owner for a role that has it, such as `roles/compute.instanceAdmin.v1`.",
     ),
+    "key-not-added": Entry(
+        "our key could not be put on the instance",
+        "Compute Engine or OS Login refuses the write; the reason it gives is in the message.",
+        "Put a key there yourself and name it in `ssh.identity_file`: `gcloud compute ssh INSTANCE` does it.",
+    ),
     "quota-exceeded": Entry(
         "the project's quota does not allow this",
         "The project uses as many CPUs, GPUs or addresses as it may.",

@@ -11,6 +11,7 @@ import sys
 from typing import NoReturn
 
 from .. import __version__, locks, profiles, runtimes, ssh
+from ..access import in_one
 from ..errors import DeadlinePassed, RemoteRuntimeError
 from ..logs import keep_log
 from ..machines import Machines
@@ -81,6 +82,7 @@ def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> in
         instance=left.instance if left else None,
         server=left.server if left else None,
         unfinished=left.unfinished if left else True,
+        keys=in_one(left.keys if left else (), known.keys),
         keeper_pid=os.getpid(),
         since=now(),
         tool_version=__version__,

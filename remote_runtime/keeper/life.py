@@ -118,7 +118,7 @@ class Keeper:
             self.record.update(state="down", why=why, last_error=error.as_dict())
         if not isinstance(error, Interrupted):
             failure = {**error.as_dict(), "at": now()}
-            kept = runtimes.Remembered(runtime.client_id, self.remembered_port, failure)
+            kept = runtimes.Remembered(runtime.client_id, self.remembered_port, failure, runtime.keys)
             runtimes.remember(self.state, runtime.name, kept)
         told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
         self._audience.send({**told, "ends": True, "undone": True})
@@ -131,7 +131,7 @@ class Keeper:
 
     def _ready(self, seen: Health) -> None:
         runtime = self.record.runtime
-        remembered = runtimes.Remembered(runtime.client_id, runtime.local_port)
+        remembered = runtimes.Remembered(runtime.client_id, runtime.local_port, keys=runtime.keys)
         runtimes.remember(self.state, runtime.name, remembered)
         self.remembered_port = runtime.local_port
         since = runtime.since if self._stands else now()
@@ -272,6 +272,10 @@ class Keeper:
             tell=lambda text: order.answer({"event": "step", "text": text}),
             ask=self._ask,
         )
+        runtime = self.record.runtime
+        self.record.update(keys=end.keys)
+        kept = runtimes.Remembered(runtime.client_id, self.remembered_port, keys=end.keys)
+        runtimes.remember(self.state, runtime.name, kept)
         ending.taken_down(end, order, self.record, self._audience)
 
     def _story(self) -> bringup.Story:
@@ -286,6 +290,7 @@ class Keeper:
             owed=self._owed,
             owed_server=self._owed_server,
             known=None if self._owed or self._stands else self.record.runtime.instance,
+            keys=self.record.runtime.keys,
         )
 
     def _ask(self, prompt: str, *, secret: bool, code: str) -> str:

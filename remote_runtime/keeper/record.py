@@ -14,7 +14,7 @@ from ..model import Profile, Runtime
 
 log = logging.getLogger(__name__)
 # What these say must be on the disk before more is done: without them a machine that costs money may be forgotten.
-FACTS = ("instance", "server", "unfinished")
+FACTS = ("instance", "server", "unfinished", "keys")
 
 
 class Record:

@@ -148,7 +148,6 @@ SSH = Block(
         Key("keepalive", Duration(1, 3600), "How often the connection is tested while nothing is sent.", "keepalive_s"),
     ),
     "How to enter the machine.",
-    not_yet={"key_lifetime": _only("1d")},
 )  # fmt: skip
 ATTACH = Block(
     Attach,

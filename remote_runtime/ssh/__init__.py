@@ -19,14 +19,24 @@ from .config import resolve
 from .hosts import hosts
 from .key_files import parse_public
 from .keys import Keys
-from .pins import forget_pins, show_pins
+from .pins import forget_pins, known_instances, show_pins
 from .reach import Reach
 
 if TYPE_CHECKING:
     from .compatible import Tunnel as Tunnel
     from .session import Session as Session
 
-__all__ = ["Keys", "Reach", "connect", "forget_pins", "hosts", "open_sshtunnel", "resolve", "show_pins"]
+__all__ = [
+    "Keys",
+    "Reach",
+    "connect",
+    "forget_pins",
+    "hosts",
+    "known_instances",
+    "open_sshtunnel",
+    "resolve",
+    "show_pins",
+]
 
 
 def connect(

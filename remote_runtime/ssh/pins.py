@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .. import locks
@@ -17,8 +17,9 @@ from ..protocols import Tell
 from ..settings import SshSettings
 from ..waits import Deadline
 from .known_hosts import HostKey, Known, lines_of, merged, parse_keys, read
-from .places import expand
+from .places import expand, home_of
 
+GCLOUDS_HOSTS = Path(".ssh", "google_compute_known_hosts")
 _LOCK_S = 10.0
 _OPENSSH_ORDER = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
@@ -36,7 +37,7 @@ class HostKeys:
         self._vouched = Known("the cloud's guest attributes", tuple(parse_keys(instance.host_keys)))
         self._sources = [self._pinned, self._vouched]
         if instance.kind == "gce":
-            self._sources.append(read(home / ".ssh" / "google_compute_known_hosts", name, "gcloud's known hosts"))
+            self._sources.append(read(home / GCLOUDS_HOSTS, name, "gcloud's known hosts"))
         if instance.kind == "ssh":
             files = settings.known_hosts_files or ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
             self._sources.append(merged([read(expand(file, home), name, file) for file in files]))
@@ -105,6 +106,12 @@ class HostKeys:
 def show_pins(pins: Path, name: str) -> list[tuple[str, str]]:
     """(type, ``SHA256:…``) of each key that we have pinned for ``name``."""
     return [(key.kind, key.fingerprint) for key in read(pins, name, "").keys]
+
+
+def known_instances(pins: Path, environ: Mapping[str, str]) -> set[str]:
+    """The ``compute.<id>`` names whose host keys we or gcloud know."""
+    lines = [*lines_of(pins), *lines_of(home_of(environ) / GCLOUDS_HOSTS)]
+    return {name for line in lines if (name := line.split(" ", 1)[0]).startswith("compute.")}
 
 
 def forget_pins(pins: Path, name: str) -> int:

@@ -6,8 +6,11 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
+from remote_runtime.access import Access, AddedKey
+from remote_runtime.admission import Wish
 from remote_runtime.errors import RemoteRuntimeError
 from remote_runtime.model import Instance, Profile
 from remote_runtime.protocols import Ask, Outcome, Tell
@@ -115,7 +118,7 @@ class Box:
 
 class Cloud:
     """``machines.Machines`` of one instance. ``starts_from``: find starts it from this status. ``reason``: why it
-    cannot be entered."""
+    cannot be entered. ``needs_key``: the key that is put on it at each connection."""
 
     keys: Any = None
 
@@ -126,6 +129,7 @@ class Cloud:
         self.starts_from = starts_from
         self.reason: RemoteRuntimeError | None = None
         self.status = "RUNNING"
+        self.needs_key: AddedKey | None = None
         self.server = {**SERVER, **(server or {})}
         self.connecting = threading.Event()
         self.may_connect = threading.Event()
@@ -154,12 +158,31 @@ class Cloud:
         deadline.check()
         return instance
 
-    def connect(self, profile: Profile, instance: Instance, *, ask: Ask, tell: Tell, deadline: Deadline) -> Box:
+    def connect(
+        self,
+        profile: Profile,
+        instance: Instance,
+        *,
+        ask: Ask,
+        tell: Tell,
+        deadline: Deadline,
+        added: tuple[AddedKey, ...] = (),
+        wish: Wish | None = None,
+    ) -> Box:
         self.connecting.set()
         assert self.may_connect.wait(20), "nobody let the connection happen"
         self._journal.did("connect")
+        if self.needs_key is not None and wish is not None:
+            self._journal.did("add key")
+            wish.news(instance, (*added, self.needs_key))
+            wish.news(
+                replace(instance, access=Access("metadata", "me", (self.needs_key.key,))), (*added, self.needs_key)
+            )
         self.boxes.append(Box(self._journal, self.server))
         return self.boxes[-1]
+
+    def withdraw(self, profile: Profile, added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline) -> None:
+        self._journal.did(f"withdraw {len(added)}")
 
     def explain(
         self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, tell: Tell, deadline: Deadline

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -57,6 +57,7 @@ class Sshd:
         self._moving = threading.Event()
         self._moving.set()
         self._hanging_up = False
+        self._by_hand: list[str] = []
         self._write_files(config)
         self._held = _bound_socket(self.address, 0)
         self.port: int = self._held.getsockname()[1]
@@ -84,8 +85,20 @@ class Sshd:
 
     def authorize(self, public_key: str) -> None:
         """Accept this ``TYPE BASE64`` line too (options may stand before it)."""
+        self._by_hand.append(public_key.strip())
         with (self.directory / "authorized_keys").open("a") as file:
             file.write(public_key.strip() + "\n")
+
+    def authorize_nobody(self) -> None:
+        self._by_hand.clear()
+        self.follow({})
+
+    def follow(self, entries: Mapping[str, Sequence[str]]) -> None:
+        """Accept the keys of ``user`` in ``entries``, and those authorized by hand: what a guest agent does."""
+        lines = [*self._by_hand, *entries.get(self.user, ())]
+        aside = self.directory / "authorized_keys.new"
+        aside.write_text("".join(f"{line}\n" for line in lines))
+        aside.replace(self.directory / "authorized_keys")
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")

@@ -132,7 +132,7 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
         ("ssh: {keepalive: 15}", "\"15\" has no unit; a number with a unit such as 15s, 5m, 2h or 1d"),
         ("ssh: {keepalive: 0s}", "out of range; from 1s to 1h"),
         ("ssh: {keepalive: }", "ssh.keepalive: has no value"),
-        ("ssh: {key_lifetime: 2d}", "not supported by version 0.1; only 1d"),
+        ("ssh: {key_lifetime: 10s}", "key_lifetime"),
         ("ssh: {host_key: false}", "it is a YAML boolean; verified or accept-new"),
         ("ssh: {identity_file: keys/id}", "an absolute path or one that starts with ~"),
         ("ssh: nothing", "ssh: is text, not a mapping"),

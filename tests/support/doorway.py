@@ -1,0 +1,134 @@
+"""A Compute Engine VM that lets in whom its metadata and OS Login let in: the API is the emulator's, sshd is real."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from remote_runtime import ssh
+from remote_runtime.access import AddedKey
+from remote_runtime.admission import Wish
+from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.instance import Instance as EmulatedInstance
+from remote_runtime.demo.os_login import Person as Account
+from remote_runtime.demo.values import Delays, Vm
+from remote_runtime.machines import Machines, Session
+from remote_runtime.model import Instance, Profile
+from remote_runtime.runtimes import open_state
+from remote_runtime.settings import GceTarget, SshSettings
+from remote_runtime.waits import Deadline
+from tests.support.entering import Person
+from tests.support.sshd import Sshd, running_sshd
+
+PROJECT, NAME, ME = "demo", "my-vm", "me@example.com"
+DELAYS = Delays(queue_s=0.0, start_s=0.05, stop_s=0.05, metadata_s=0.0, boot_s=0.0)
+
+
+@dataclass
+class Doorway:
+    """A person at a computer (``home``) and the machine. ``keys``: what was put there, as a keeper records it."""
+
+    home: Path
+    sshd: Sshd
+    emulator: ComputeEmulator
+    environ: dict[str, str]
+    person: Person = field(default_factory=Person)
+    keys: tuple[AddedKey, ...] = ()
+    news: list[tuple[Instance, tuple[AddedKey, ...]]] = field(default_factory=list)
+    ring: ssh.Keys = field(default_factory=ssh.Keys)
+    target: GceTarget = field(default_factory=lambda: GceTarget(instance=NAME, project=PROJECT, connect="external"))
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def vm(self) -> EmulatedInstance:
+        return self.emulator.cloud.instances[0]
+
+    @property
+    def account(self) -> Account:
+        return self.emulator.cloud.os_login.person(ME)
+
+    @property
+    def machines(self) -> Machines:
+        return Machines(open_state(self.environ), self.environ, self.ring)
+
+    @property
+    def profile(self) -> Profile:
+        settings = SshSettings(**{"port": self.sshd.port, **self.settings})
+        return Profile("work", self.home / "work.yaml", self.target, settings)
+
+    def key_file(self, name: str = "google_compute_engine") -> Path:
+        return self.home / ".ssh" / name
+
+    def find(self) -> Instance:
+        return self.machines.find(
+            self.profile, start=True, tell=self.person.tell, deadline=Deadline(60), started=lambda instance: None
+        )
+
+    def enter(self, instance: Instance, *, within_s: float = 60.0, may_add: bool = True, fresh: bool = True) -> Session:
+        def told(instance: Instance, keys: tuple[AddedKey, ...]) -> None:
+            self.news.append((instance, keys))
+            self.keys = keys
+
+        return self.machines.connect(
+            self.profile,
+            instance,
+            ask=self.person.ask,
+            tell=self.person.tell,
+            deadline=Deadline(within_s),
+            added=self.keys,
+            wish=Wish(told, may_add, fresh),
+        )
+
+    def run(self, session: Session, *command: str) -> str:
+        lines: list[str] = []
+        session.run(command, stdin=b"", on_line=lines.append, deadline=Deadline(20))
+        return "\n".join(lines)
+
+    def withdraw(self) -> None:
+        self.machines.withdraw(self.profile, self.keys, tell=self.person.tell, deadline=Deadline(60))
+
+
+@contextlib.contextmanager
+def doorway(
+    folder: Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    project: Mapping[str, str] | None = None,
+    authorize_after_s: float = 0.2,
+    **options: Any,
+) -> Iterator[Doorway]:
+    """A machine that knows no key, and a person who has none."""
+    home = folder / "home"
+    (home / ".ssh").mkdir(parents=True, mode=0o700)
+    with contextlib.ExitStack() as stack:
+        sshd = stack.enter_context(running_sshd(folder / "machine"))
+        sshd.authorize_nobody()
+        vm = Vm(
+            NAME,
+            project=PROJECT,
+            status="RUNNING",
+            metadata={"enable-guest-attributes": "TRUE"} | dict(metadata or {}),
+            address="127.0.0.1",
+            host_keys=dict(line.split() for line in sshd.host_keys),
+            authorize=sshd.follow,
+            authorize_after_s=authorize_after_s,
+            **options,
+        )
+        projects = {PROJECT: dict(project or {})}
+        emulator = stack.enter_context(ComputeEmulator([vm], project_metadata=projects, delays=DELAYS))
+        environ = {
+            "HOME": str(home),
+            "PATH": "/usr/bin:/bin",
+            "REMOTE_RUNTIME_STATE_DIR": str(folder / "state"),
+            "CLOUDSDK_CONFIG": str(home / "gcloud"),
+            "CLOUDSDK_CORE_ACCOUNT": ME,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": emulator.os_login_endpoint,
+            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        }
+        door = Doorway(home, sshd, emulator, environ)
+        stack.callback(door.ring.close)
+        yield door
