@@ -48,7 +48,7 @@ SSH = {
     "no-usable-key": Entry(
         "the machine accepts none of the keys",
         "The login name is wrong, or the machine does not know your key.",
-        "Set `ssh.user` and `ssh.identity_file`; `gcloud compute ssh INSTANCE` puts a key on a VM.",
+        "Set `ssh.user` and `ssh.identity_file`; `remote-runtime up PROFILE` puts a key on a VM that knows none.",
     ),
     "passphrase-needed": Entry(
         "a key is encrypted and nobody is there to unlock it",
