@@ -139,7 +139,7 @@ TARGET = Variants({"gce": GCE, "ssh": SSH_HOST, "local": LOCAL, "demo": DEMO})
 SSH = Block(
     SshSettings,
     (
-        Key("user", USER, "The login name. Default: OS Login's, the metadata key's, that of ~/.ssh/config, the local one."),
+        Key("user", USER, "The login name. Default: OS Login's, the metadata's, ~/.ssh/config's, the local name."),
         Key("port", Port(), "The SSH server's port. Default: that of ~/.ssh/config, else 22."),
         Key("identity_file", PATH_HERE, "A private key. Default: the agent, gcloud's key, then the usual files."),
         Key("host_key", Choice(("verified", "accept-new")), "Accept verified host keys, or also the first one seen."),
