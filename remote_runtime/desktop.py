@@ -41,7 +41,7 @@ def clipboard(environ: Mapping[str, str]) -> tuple[str, ...]:
     if not on_a_desktop:
         raise LocalError("no-clipboard", "This computer has no clipboard", "no desktop runs in this session")
     names = " or ".join(command[0] for command in on_a_desktop)
-    raise LocalError("no-clipboard", "Nothing here puts a text on the clipboard", "", f"install {names}")
+    raise LocalError("no-clipboard", "Nothing here puts a text on the clipboard", "", f"Install {names}")
 
 
 def copy(text: str, environ: Mapping[str, str]) -> None:

@@ -40,7 +40,7 @@ class LookUp:
         wait_until(lambda: self.answer is not None, deadline, every_s=TICK_S, what="finding the machine")
         if isinstance(self.answer, Instance):
             return self.answer
-        raise self.answer or DeadlinePassed("finding the machine took too long")
+        raise self.answer or DeadlinePassed("Finding the machine took too long")
 
     def close(self) -> None:
         self._deadline.called_off.set()

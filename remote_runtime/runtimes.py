@@ -54,7 +54,7 @@ def open_state(environ: Mapping[str, str]) -> StateDir:
             "state-dir-unusable",
             f"The state directory {path} cannot be used",
             str(error),
-            "Set REMOTE_RUNTIME_STATE_DIR to a directory of your own",
+            "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own",
         ) from error
     return StateDir(path)
 

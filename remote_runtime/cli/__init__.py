@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__, render
-from ..errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError
+from ..errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, advised
 from . import bridge, doctor, down, look, machine, opening, profiles, up
 from .pages import InOrder, examples
 
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
 
 
 def _fail(error: RemoteRuntimeError, as_json: bool) -> int:
+    error = advised(error)
     if as_json:
         render.document({"error": error.as_dict()})
     else:
@@ -51,7 +52,7 @@ def _fail(error: RemoteRuntimeError, as_json: bool) -> int:
 
 
 def _confess(log: str, as_json: bool) -> int:
-    error = Bug("bug", "this is a bug of remote-runtime, not of yours", log)
+    error = Bug("bug", "This is a bug of remote-runtime, not of yours", log)
     if as_json:
         return _fail(error, as_json)
     render.bug(log)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from .. import render
-from ..errors import RemoteRuntimeError
+from ..errors import RemoteRuntimeError, advised
 
 if TYPE_CHECKING:
     from ..render.terminal import Terminal
@@ -91,10 +91,13 @@ def carry_out(
     for name, result in results.items():
         if isinstance(result, dict):
             done.append(result)
-        elif isinstance(result, RemoteRuntimeError) and len(jobs) > 1:
-            errors[name] = result
+        elif isinstance(result, RemoteRuntimeError):
+            errors[name] = advised(result, name)
         else:
             raise result
+    if len(jobs) == 1:
+        for error in errors.values():
+            raise error
     return done, errors
 
 

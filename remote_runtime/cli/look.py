@@ -71,7 +71,7 @@ def _on_machines(names: list[str], where: StateDir, quiet: bool, verbose: bool, 
 
 def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
     if as_json or not sys.stdout.isatty():
-        raise UsageError("usage", "--watch draws on a terminal", "", "without it, `remote-runtime status` looks once")
+        raise UsageError("usage", "--watch draws on a terminal", "", "Without it, `remote-runtime status` looks once")
     from ..render.watch import watch
 
     with contextlib.suppress(KeyboardInterrupt):  # leaving is not a failure

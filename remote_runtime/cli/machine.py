@@ -9,6 +9,7 @@ import threading
 import click
 
 from .. import render
+from ..errors import RemoteRuntimeError, advised
 from ..untrusted import clean_line
 from .common import common, state, terminal
 from .complete import profile_names
@@ -39,6 +40,8 @@ def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_j
     job = functools.partial(enter, profile, state=state(), environ=dict(os.environ), view=view, called_off=called_off)
     session = together({profile: job}, view, called_off)[profile]
     view.pause()
+    if isinstance(session, RemoteRuntimeError):
+        raise advised(session, profile)
     if isinstance(session, Exception):
         raise session
     try:

@@ -95,7 +95,7 @@ def drafted(given: Given, environ: Mapping[str, str]) -> Draft:
             "usage",
             "Nobody can be asked here, and the flags do not say which machine",
             "",
-            "give --instance, --host, or --kind local",
+            "Give --instance, --host, or --kind local",
         )
     return _draft(given, given.name or next(_proposals(given, environ)))
 
@@ -131,14 +131,14 @@ def write(draft: Draft, *, force: bool, environ: Mapping[str, str]) -> Path:
                 "usage",
                 f"There is a profile {draft.name} already",
                 f"{other.path} would hide the new one",
-                "give it another name",
+                "Give it another name",
             )
         if not force:
             raise UsageError(
                 "usage",
                 f"There is a profile {draft.name} already",
                 str(other.path),
-                "give it another name; --force writes it anyway",
+                "Give it another name; --force writes it anyway",
             )
     text = draft.text()
     profiles.restore(draft.name, str(path), text)

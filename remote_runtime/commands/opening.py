@@ -47,7 +47,7 @@ def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], vi
             "lab-missing",
             f"The server of {name} has no JupyterLab",
             f"it runs in {runtime.server.interpreter}",
-            f"install jupyterlab in that environment, then `remote-runtime down {name}` and `remote-runtime up {name}`",
+            f"Install jupyterlab in that environment, then `remote-runtime down {name}` and `remote-runtime up {name}`",
         )
     view.step(name, "Waiting for the browser")
     with _redirect(runtime, state) as page:

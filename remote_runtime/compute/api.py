@@ -51,7 +51,7 @@ class Api:
         """
         began, tries = time.monotonic(), 0
         if self.deadline.passed():
-            raise DeadlinePassed(f"the time to {doing} was over after {self.deadline.within_s:.0f} s")
+            raise DeadlinePassed(f"The time to {doing} was over after {self.deadline.within_s:.0f} s")
         while True:
             self.deadline.check()
             timeout_s = max(0.1, min(REQUEST_TIMEOUT_S, self.deadline.remaining_s()))

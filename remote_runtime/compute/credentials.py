@@ -66,7 +66,7 @@ def _of_someone(environ: Mapping[str, str]) -> Identity:
 def in_the_clear(endpoint: str, service: settings.Service) -> CloudError:
     return CloudError(
         "no-credentials",
-        "the credentials are not sent over plain HTTP",
+        "The credentials are not sent over plain HTTP",
         f"the {service.name} is set to {endpoint}",
         f"Use an https:// address in {service.variable}, or set CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true for an emulator",
     )
@@ -89,7 +89,7 @@ def _from_token_file(path: Path) -> Credentials:
 def _unusable_token_file(path: Path, why: str) -> CloudError:
     return CloudError(
         "no-credentials",
-        "the access token cannot be read",
+        "The access token cannot be read",
         f"{path}: {why}",
         RENEW_HINT,
     )
@@ -107,6 +107,6 @@ def _default(environ: Mapping[str, str]) -> Identity:
             credentials, account = found
             return Identity(credentials, renew="Run: gcloud auth login", source=f"gcloud's login of {account}")
         why = clean_line(str(exc), 300) or type(exc).__name__
-        raise CloudError("no-credentials", "no usable Google credentials", why, LOGIN_HINT) from exc
+        raise CloudError("no-credentials", "No usable Google credentials", why, LOGIN_HINT) from exc
     source, renew = identities.describe(credentials)
     return Identity(credentials, project, renew=renew, source=source)

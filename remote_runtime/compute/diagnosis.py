@@ -97,14 +97,14 @@ def _broken(instance: Instance, sign: console.Sign) -> RemoteRuntimeError | None
     says = f'its serial console says "{sign.line}"'
     see = f"See all of it: gcloud compute instances get-serial-port-output {whereabouts(instance)}"
     if sign.state == "panic":
-        return SshError("machine-not-booted", f"the kernel of {instance.name} panicked", says, see)
+        return SshError("machine-not-booted", f"The kernel of {instance.name} panicked", says, see)
     if sign.state == "emergency":
         return SshError("machine-not-booted", f"{instance.name} is in emergency mode", says, see)
     if sign.state == "no-sshd":
-        return SshError("machine-not-booted", f"the SSH server of {instance.name} did not start", says, see)
+        return SshError("machine-not-booted", f"The SSH server of {instance.name} did not start", says, see)
     if sign.state == "disk-full":
         hint = f"Make the disk larger, then restart: gcloud compute disks resize {whereabouts(instance)} --size=SIZE"
-        return MachineError("disk-full", f"the disk of {instance.name} is full", says, hint)
+        return MachineError("disk-full", f"The disk of {instance.name} is full", says, hint)
     return None
 
 
@@ -125,9 +125,9 @@ def _firewall(api: Api, instance: Instance, raw: compute_v1.Instance, connect: s
         return None
     network = word(interface.network.rsplit("/", 1)[-1]) or "default"
     if verdict.only_from:
-        what = f"the firewall lets tcp:{instance.port} in from {', '.join(verdict.only_from[:5])} only"
+        what = f"The firewall lets tcp:{instance.port} in from {', '.join(verdict.only_from[:5])} only"
     else:
-        what = f"the firewall lets no tcp:{instance.port} in from {from_where}"
+        what = f"The firewall lets no tcp:{instance.port} in from {from_where}"
     why = f"{verdict.by} refuses it" if verdict.by else f"no rule of network {network} allows it"
     return CloudError("firewall-blocked", what, why, _opening(api, instance, interface, source))
 
@@ -191,7 +191,7 @@ def _missing(api: Api, instance: Instance, permissions: tuple[str, ...], doing: 
         return None
     return CloudError(
         "permission-denied",
-        f"these credentials may not {doing}: {permissions[0]} is missing",
+        f"These credentials may not {doing}: {permissions[0]} is missing",
         f"Compute Engine says so for {instance.name}",
         f"A project owner can grant it: gcloud compute instances add-iam-policy-binding {whereabouts(instance)} "
         f"--member=user:EMAIL --role={role}",

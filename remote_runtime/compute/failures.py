@@ -76,7 +76,7 @@ def explain(exc: Exception, *, endpoint: str, doing: str, project: str, renew: s
             IMPERSONATE in str(part) or "PERMISSION_DENIED" in str(part) for part in exc.args
         ):
             target = acts_as or "the service account"
-            what = f"these credentials may not act as {target}: {IMPERSONATE} is missing"
+            what = f"These credentials may not act as {target}: {IMPERSONATE} is missing"
             return Failure(CloudError("permission-denied", what, why, renew_acting_as(target)))
         return Failure(CloudError("no-credentials", "Google does not accept the credentials", why, renew))
     if not isinstance(exc, api.GoogleAPICallError):
@@ -93,12 +93,12 @@ def explain(exc: Exception, *, endpoint: str, doing: str, project: str, renew: s
     if status == 404:
         return Failure(NotThere("instance-not-found", f"Compute Engine knows nothing to {doing}", why))
     if "quota" in why.lower():
-        return Failure(CloudError("quota-exceeded", f"no quota left to {doing}", why, quota_hint(project)))
+        return Failure(CloudError("quota-exceeded", f"No quota left to {doing}", why, quota_hint(project)))
     return Failure(Refused("instance-not-startable", f"Compute Engine refuses to {doing}", why))
 
 
 def unreachable(endpoint: str, why: str) -> CloudError:
-    return CloudError("cloud-unreachable", f"the Compute Engine API at {endpoint} does not answer", why)
+    return CloudError("cloud-unreachable", f"The Compute Engine API at {endpoint} does not answer", why)
 
 
 def quota_hint(project: str) -> str:
@@ -115,9 +115,9 @@ def _forbidden(why: str, reasons: set[str], doing: str, project: str) -> CloudEr
     of_project = f"--project={shlex.quote(project)}"
     if reasons.intersection(_DISABLED_REASONS):
         hint = f"Turn the API on: gcloud services enable compute.googleapis.com {of_project}"
-        return CloudError("permission-denied", f"the Compute Engine API is off in project {project}", why, hint)
+        return CloudError("permission-denied", f"The Compute Engine API is off in project {project}", why, hint)
     if any("quota" in reason.lower() for reason in reasons):
-        return CloudError("quota-exceeded", f"no quota left to {doing}", why, quota_hint(project))
+        return CloudError("quota-exceeded", f"No quota left to {doing}", why, quota_hint(project))
     return denied(why, doing, project)
 
 
@@ -127,7 +127,7 @@ def denied(why: str, doing: str, project: str) -> CloudError:
     permission = (found.group(1) or found.group(2)) if found else ""
     if "iam.serviceAccountUser" in why:  # who changes a machine may become its service account
         permission = "iam.serviceAccounts.actAs"
-    what = f"these credentials may not {doing}" + (f": {permission} is missing" if permission else "")
+    what = f"These credentials may not {doing}" + (f": {permission} is missing" if permission else "")
     return CloudError(
         "permission-denied",
         what,

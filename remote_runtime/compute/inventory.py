@@ -32,7 +32,7 @@ def projects(*, environ: Mapping[str, str], deadline: Deadline) -> Projects:
         default = settings.Setting("", "")
     try:
         if identity.is_nobody and endpoint == settings.RESOURCE_MANAGER.default:
-            raise CloudError("no-credentials", "without credentials nobody is asked")
+            raise CloudError("no-credentials", "Without credentials nobody is asked")
         ids, why = _ids(identity, endpoint, deadline.shorter(PROJECTS_S)), ""
     except Interrupted:
         raise
@@ -76,9 +76,9 @@ def _ids(identity: credentials.Identity, endpoint: str, deadline: Deadline) -> t
                 found = answer.json()
             except (RequestException, GoogleAuthError, ValueError) as exc:
                 why = clean_line(str(exc), 300)
-                raise CloudError("cloud-unreachable", "the Resource Manager does not answer", why) from exc
+                raise CloudError("cloud-unreachable", "The Resource Manager does not answer", why) from exc
             if answer.status_code != 200 or not isinstance(found, dict):
-                raise CloudError("permission-denied", "the projects may not be listed", _said(found))
+                raise CloudError("permission-denied", "The projects may not be listed", _said(found))
             ids += [word(each["projectId"]) for each in found.get("projects", ()) if "projectId" in each]
             query["pageToken"] = str(found.get("nextPageToken", ""))
             if not query["pageToken"] or len(ids) >= MOST_PROJECTS:

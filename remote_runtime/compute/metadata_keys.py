@@ -97,7 +97,7 @@ def _rewrite(api: Api, instance: Instance, raw: compute_v1.Instance, change: Cha
         if api.deadline.passed():
             break
         raw = power.same_instance(api, instance)
-    raise DeadlinePassed(f"the time to {doing} was over", "others keep writing its metadata")
+    raise DeadlinePassed(f"The time to {doing} was over", "others keep writing its metadata")
 
 
 def _changed(metadata: compute_v1.Metadata, change: Change) -> compute_v1.Metadata | None:

@@ -51,7 +51,7 @@ def wait_until_done(
     while operation.status != compute_v1.Operation.Status.DONE:
         progress()
         if api.deadline.passed():
-            raise DeadlinePassed(f"the wait to {action} {instance.name} took more than {api.deadline.within_s:.0f} s")
+            raise DeadlinePassed(f"The wait to {action} {instance.name} took more than {api.deadline.within_s:.0f} s")
         asked = time.monotonic()
         operation = _wait(api, action, instance, operation)
         if time.monotonic() - asked < PAUSE_S:
@@ -82,10 +82,10 @@ def _failed(api: Api, action: str, instance: Instance, operation: compute_v1.Ope
     why = f"{code}: {said}" if said else code
     what = f"Compute Engine could not {action} {instance.name}"
     if any(code.startswith(("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT")) for code in codes):
-        return CloudError("instance-not-startable", f"zone {instance.zone} has no room for {instance.name}", why,
+        return CloudError("instance-not-startable", f"Zone {instance.zone} has no room for {instance.name}", why,
                           _other_zones(api, instance, operation))  # fmt: skip
     if any("QUOTA" in code or "LIMIT_EXCEEDED" in code for code in codes):
-        return CloudError("quota-exceeded", f"no quota left to {action} {instance.name}", why, quota_hint(api.project))
+        return CloudError("quota-exceeded", f"No quota left to {action} {instance.name}", why, quota_hint(api.project))
     if any("PERMISSION" in code for code in codes):
         return denied(why, f"{action} {instance.name}", api.project)
     gone = _DISK.search(said)

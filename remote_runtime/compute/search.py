@@ -94,9 +94,9 @@ def _not_found(api: Api, target: GceTarget, zone: Setting | None, exc: NotThere 
     of_project = f"gcloud compute instances list --project={api.project}"
     if not target.instance:
         labels = ", ".join(f"{key}={value}" for key, value in target.labels.items())
-        what = f"no instance with the labels {labels} in {where}"
+        what = f"No instance with the labels {labels} in {where}"
         return CloudError("instance-not-found", what, hint=f"List what is there: {of_project}")
-    what = f"no instance {target.instance} in {where}"
+    what = f"No instance {target.instance} in {where}"
     try:
         others = every(api, "")
     except NotThere as missing:

@@ -60,7 +60,7 @@ def endpoint(environ: Mapping[str, str], of: Service = COMPUTE) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CloudError(
             "cloud-unreachable",
-            f"the address of the {of.name} is not a URL",
+            f"The address of the {of.name} is not a URL",
             f"{of.variable} is {wanted!r}",
             "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",
         )
@@ -87,7 +87,7 @@ def project(wanted: str | None, environ: Mapping[str, str], of_credentials: Call
     if found is None:
         raise CloudError(
             "no-credentials",
-            "no project to look in",
+            "No project to look in",
             "neither the profile, the environment, gcloud's configuration nor the credentials name one",
             "Set `target.project` in the profile, or run: gcloud config set project PROJECT",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..errors import CODES, RemoteRuntimeError
+from ..errors import CODES, RemoteRuntimeError, advised
 from ..model import Finding
 
 # Where an error is told, when the step that raised it has such a check; else its ``MAIN`` one has failed.
@@ -98,9 +98,8 @@ class Checkup:
 
     def fails(self, check: str, error: RemoteRuntimeError) -> None:
         """With the catalogue's cure where the error has no hint of its own."""
-        hint = error.hint or CODES[error.code].cure
-        why = error.why or CODES[error.code].cause
-        self.say(Finding(check, "failed", error.what, why, hint, error.code))
+        told = advised(error, self.name)
+        self.say(Finding(check, "failed", told.what, told.why or CODES[told.code].cause, told.hint, told.code))
 
     def skip(self, *checks: str) -> None:
         for check in checks:

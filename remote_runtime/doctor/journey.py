@@ -128,7 +128,7 @@ class Journey:
             if lacking:
                 raise CloudError(
                     "permission-denied",
-                    f"these credentials lack {', '.join(lacking)}",
+                    f"These credentials lack {', '.join(lacking)}",
                     "`up` or `down` of this profile needs it",
                     "A project owner can grant the role roles/compute.instanceAdmin.v1",
                 )

@@ -59,7 +59,9 @@ def enable(python: str) -> Enabled:
     place = next((place for place in found.places if is_writable(place.site) and is_writable(place.config)), None)
     if place is None:
         where = " nor ".join(str(place.site) for place in found.places)
-        raise MachineError("environment-read-only", f"cannot write into {found.python}'s environment", f"not {where}")
+        raise MachineError(
+            "environment-read-only", f"The environment of {found.python} cannot be written", f"not {where}"
+        )
     with _writing(place.site):
         files = place.config_files(classic=found.classic)
         changed = not is_current(place.package) or not all(says(file, content) for file, content in files.items())
@@ -106,4 +108,4 @@ def _writing(site: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         code = "disk-full" if exc.errno == errno.ENOSPC else "environment-read-only"
-        raise MachineError(code, f"cannot change {site}", exc.strerror or str(exc)) from exc
+        raise MachineError(code, f"{site} cannot be changed", exc.strerror or str(exc)) from exc

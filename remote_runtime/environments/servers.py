@@ -66,7 +66,7 @@ def ask(url: str) -> SeenServer:
     except ValueError:
         host = None
     if not host or parts.scheme != "http":
-        what = "the server's URL cannot be understood"
+        what = "The server's URL cannot be understood"
         raise UsageError("usage", what, "it must look like http://localhost:8888/?token=…")
     base = parts.path if parts.path.endswith("/") else parts.path.rpartition("/")[0] + "/"
     return _ask(_Address(host, port, base, Secret(token)))

@@ -43,6 +43,7 @@ __all__ = [
     "RemoteRuntimeError",
     "SshError",
     "UsageError",
+    "advised",
     "from_code",
     "from_dict",
 ]
@@ -133,7 +134,7 @@ class Interrupted(RemoteRuntimeError):
     exit_code = 130
     codes = INTERRUPTED
 
-    def __init__(self, what: str = "interrupted", why: str = "", hint: str = "", code: str = "interrupted") -> None:
+    def __init__(self, what: str = "Interrupted", why: str = "", hint: str = "", code: str = "interrupted") -> None:
         super().__init__(code, what, why, hint)
 
 
@@ -146,6 +147,16 @@ FAMILY: tuple[type[RemoteRuntimeError], ...] = (
     Interrupted,
 )  # fmt: skip
 CODES: Mapping[str, Entry] = {code: entry for kind in FAMILY for code, entry in kind.codes.items()}
+
+
+def advised(error: RemoteRuntimeError, name: str = "") -> RemoteRuntimeError:
+    """``error`` with the catalogue's cure where it has no hint, and with the runtime's ``name`` in commands."""
+    if not error.hint and not isinstance(error, (Interrupted, Bug)):
+        error.hint = CODES[error.code].cure
+    if name:
+        error.hint = error.hint.replace(" PROFILE", f" {name}")
+        error.why = error.why.replace(" PROFILE", f" {name}")
+    return error
 
 
 def from_code(code: str, what: str, why: str = "", hint: str = "") -> RemoteRuntimeError:

@@ -30,7 +30,7 @@ def token_and_cors(door: Door, origin: str, deadline: Deadline) -> None:
             "jupyter-missing",
             "Jupyter on the machine has no kernel",
             "its list of kernelspecs is empty",
-            "Install ipykernel in that environment, or name another interpreter in jupyter.python",
+            "Install ipykernel in that environment, or name another interpreter in `jupyter.python`",
         )
 
 
@@ -99,4 +99,4 @@ def bridge(door: Door, origin: str, deadline: Deadline) -> None:
 
 
 def _origin_refused(why: str) -> HealthError:
-    return HealthError("origin-refused", "Jupyter refuses pages of Colab", why, "Check colab.origins in the profile")
+    return HealthError("origin-refused", "Jupyter refuses pages of Colab", why, "Check `colab.origins` in the profile")

@@ -186,7 +186,7 @@ def our_bridge() -> Bridge:
     }
     found = re.search(r"^__version__ = ['\"](.+)['\"]", files.get(f"{BRIDGE_PACKAGE}/__init__.py", ""), re.MULTILINE)
     if not found:
-        raise MachineError("bridge-not-loaded", "the bridge is missing from this installation", str(folder))
+        raise MachineError("bridge-not-loaded", "The bridge is missing from this installation", str(folder))
     return Bridge(found.group(1), files)
 
 

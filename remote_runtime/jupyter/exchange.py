@@ -47,8 +47,8 @@ def ask(run: Run, orders: Mapping[str, Any], *, python: str, tell: Tell, deadlin
         return answers.result_of(outcome)
     tried = ", ".join(PYTHONS) if python == "auto" else python
     raise MachineError(
-        "python-missing", "the machine has no usable Python", f"tried {tried}",
-        "install Python 3.8 or newer there, or name it: jupyter.python",
+        "python-missing", "The machine has no usable Python", f"tried {tried}",
+        "Install Python 3.8 or newer there, or name it: `jupyter.python`",
     )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def reported(error: Mapping[str, Any]) -> MachineError:
 
 
 def invalid(why: str) -> MachineError:
-    return MachineError("machine-answer-invalid", "the machine's answer is not what our launcher sends", why)
+    return MachineError("machine-answer-invalid", "The machine's answer is not what our launcher sends", why)
 
 
 def _is_python_2(outcome: Outcome) -> bool:

@@ -51,9 +51,9 @@ def hand_over(orders: "dict[str, object]") -> int:
         found = ".".join(str(part) for part in sys.version_info[:3])
         error = {
             "code": "python-missing",
-            "what": "the machine's Python is too old",
+            "what": "The machine's Python is too old",
             "why": "{} is Python {}; 3.8 or newer is needed, and none was found".format(sys.executable, found),
-            "hint": "install a newer Python there, or name one: jupyter.python",
+            "hint": "Install a newer Python there, or name one: `jupyter.python`",
         }
         sys.stdout.write(str(orders["marker"]) + json.dumps({"error": error}) + "\n")
         return 1

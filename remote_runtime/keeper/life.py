@@ -73,7 +73,7 @@ class Keeper:
         with control.serving(self.state, self.profile.name, reception):
             try:
                 if not self._audience.arrived.wait(ARRIVAL_S):
-                    self._end(Interrupted("nobody waits for this runtime"))
+                    self._end(Interrupted("Nobody waits for this runtime"))
                 elif self._is_the_same_machine() and self._bring_up():
                     self._watch()
             except Exception:

@@ -153,7 +153,7 @@ def _invalid(name: str, path: Path, mistakes: Wrong) -> UsageError:
     count = f"{len(complaints)} mistakes" if len(complaints) > 1 else "a mistake"
     if len(complaints) > _MOST_COMPLAINTS:
         complaints[_MOST_COMPLAINTS:] = [f"{path}: and {len(complaints) - _MOST_COMPLAINTS} more"]
-    hint = f"mend the file, then `remote-runtime profiles check {name}`; `profiles show example` has all keys"
+    hint = f"Mend the file, then `remote-runtime profiles check {name}`; `profiles show example` has all keys"
     return UsageError("profile-invalid", f"{path} has {count}", "\n".join(complaints), hint)
 
 

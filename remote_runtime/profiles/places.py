@@ -65,7 +65,7 @@ def find(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str,
         path = cwd / name_or_path
         # Unlike Path.is_file, this answers False for names that the system refuses and folders closed to us.
         if not os.path.isfile(path):
-            raise _not_found(f"there is no profile {quoted(name_or_path)}", "no such file", name_or_path, environ, cwd)
+            raise _not_found(f"There is no profile {quoted(name_or_path)}", "no such file", name_or_path, environ, cwd)
         _refuse_name(path.stem, f"the file {quoted(name_or_path)}")
         return path.stem, path
     _refuse_name(name_or_path, "the profile")
@@ -75,7 +75,7 @@ def find(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str,
         if os.path.isfile(path):
             return name_or_path, path
     folders = ", ".join(str(place.folder) for place in looked_in)
-    raise _not_found(f"there is no profile {name_or_path}", f"looked in {folders}", name_or_path, environ, cwd)
+    raise _not_found(f"There is no profile {name_or_path}", f"looked in {folders}", name_or_path, environ, cwd)
 
 
 def files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Place, Path]]:

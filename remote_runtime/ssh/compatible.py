@@ -46,7 +46,7 @@ class Tunnel:
         """sshtunnel knows no half-closed connections: ``shutdown_write`` ends both directions, and what the machine has
         not sent by then is lost. Raises ``SshError`` ``ssh-unreachable``, ``HealthError`` ``not-answering``."""
         if self.closed:
-            raise SshError("ssh-unreachable", "the SSH connection of sshtunnel is lost")
+            raise SshError("ssh-unreachable", "The SSH connection of sshtunnel is lost")
         try:
             connection = socket.create_connection(("127.0.0.1", self._forwarder.local_bind_port), timeout=_DIAL_S)
         except OSError as error:

@@ -142,7 +142,7 @@ def _reach(
         return open_socket(instance.address, instance.port, deadline), str
     except NoAnswer as error:
         what = f"Nothing answers at {instance.where}"
-        hint = "check `target.host`" if error.trouble == "unknown host" and instance.kind == "ssh" else ""
+        hint = "Check `target.host`" if error.trouble == "unknown host" and instance.kind == "ssh" else ""
         raise _NotYet(error.trouble, error.why, SshError("ssh-unreachable", what, error.why, hint)) from error
 
 

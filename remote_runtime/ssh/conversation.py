@@ -129,7 +129,7 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
                 if not self._link.active:
                     raise self._link.lost() from None
                 if self._deadline.passed():
-                    raise DeadlinePassed(f"logging in took more than {self._deadline.within_s:.0f} s") from None
+                    raise DeadlinePassed(f"Logging in took more than {self._deadline.within_s:.0f} s") from None
                 continue
             if answer.kind in kinds:
                 return answer

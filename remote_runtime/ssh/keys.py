@@ -210,7 +210,7 @@ def _open_agent(settings: SshSettings, environ: Mapping[str, str]) -> Any:
 def _check_asked_for(candidate: Candidate) -> None:
     if candidate.state == "missing":
         what = f"The key file {candidate.label} cannot be read"
-        raise SshError("no-usable-key", what, hint="set `ssh.identity_file` to an existing key")
+        raise SshError("no-usable-key", what, hint="Set `ssh.identity_file` to an existing key")
     if candidate.state == "unusable":
         what = f"The key file {candidate.label} has a format or a type that is not supported"
         hint = f"`ssh-keygen -p -f {candidate.label}` rewrites it in OpenSSH's format"

@@ -164,7 +164,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             raise self.lost("it takes no more data") from error
 
     def lost(self, why: str = "") -> SshError:
-        return SshError("ssh-unreachable", "the SSH connection is lost", self.why_ended() or why)
+        return SshError("ssh-unreachable", "The SSH connection is lost", self.why_ended() or why)
 
     def why_ended(self) -> str:
         """Empty while it lives."""

@@ -92,7 +92,7 @@ def _reply(answer: Answer, prompt: str, *, secret: bool, ask: Ask) -> str:
 
 def _too_many(user: str, tried: Sequence[str]) -> FewTries:
     why = f"as {user} it refused {', '.join(tried)} and closed the connection before the other keys could be tried"
-    hint = "name the right key in `ssh.identity_file` and set `IdentitiesOnly yes` in ~/.ssh/config"
+    hint = "Name the right key in `ssh.identity_file` and set `IdentitiesOnly yes` in ~/.ssh/config"
     return FewTries("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
 
 
@@ -101,5 +101,5 @@ def _refused(user: str, tried: Sequence[str], answer: Answer) -> SshError:
     if "publickey" not in answer.methods and answer.methods:
         why += f"; it accepts {', '.join(answer.methods)} only, and passwords are not supported"
     return SshError(
-        "no-usable-key", "The machine accepts none of the keys", why, "set `ssh.user` and `ssh.identity_file`"
+        "no-usable-key", "The machine accepts none of the keys", why, "Set `ssh.user` and `ssh.identity_file`"
     )

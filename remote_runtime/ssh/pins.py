@@ -77,9 +77,9 @@ class HostKeys:
             why += "; the cloud's guest attributes name the new key, so it was most likely made anew"
         hint = ""
         if source is self._pinned:
-            hint = "if you know that it was made anew: `remote-runtime host-key forget PROFILE`"
+            hint = "If you know that it was made anew: `remote-runtime host-key forget PROFILE`"
         elif source is not self._vouched:
-            hint = f"if you know that it was made anew: `ssh-keygen -R '{self._instance.host_key_name}'`"
+            hint = f"If you know that it was made anew: `ssh-keygen -R '{self._instance.host_key_name}'`"
             if source.where == "gcloud's known hosts":
                 hint = hint[:-1] + " -f ~/.ssh/google_compute_known_hosts`"
         return SshError("host-key-changed", f"The host key of {self._instance.name} has changed", why, hint)
@@ -88,11 +88,11 @@ class HostKeys:
         why = f"it shows {shown.kind} {shown.fingerprint}, and nothing we trust knows its key"
         if self._instance.kind == "ssh":
             hint = (
-                "compare the fingerprint on the machine and connect once with `ssh`, or set `ssh.host_key: accept-new`"
+                "Compare the fingerprint on the machine and connect once with `ssh`, or set `ssh.host_key: accept-new`"
             )
         else:
             hint = (
-                "set the metadata `enable-guest-attributes=TRUE` and restart the machine, or compare the fingerprint "
+                "Set the metadata `enable-guest-attributes=TRUE` and restart the machine, or compare the fingerprint "
                 f"with `gcloud compute instances get-serial-port-output {self._instance.name}` "
                 "and set `ssh.host_key: accept-new`"
             )

@@ -39,7 +39,7 @@ def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) ->
         "port-in-use",
         f"All local ports from {candidates[0]} to {candidates[-1]} are in use",
         f"{candidates[0]}: {holder(candidates[0])}",
-        "Widen forward.local_port, or use --port N",
+        "Widen `forward.local_port`, or use --port N",
     )
 
 
@@ -138,5 +138,5 @@ def _in_use(port: int, *, denied: bool) -> LocalError:
         "port-in-use",
         f"Local port {port} cannot be used",
         "the system keeps ports below 1024 for root" if denied else f"it is held by {holder(port)}",
-        "Use another one: --port N, or forward.local_port: auto in the profile",
+        "Use another one: --port N, or `forward.local_port: auto` in the profile",
     )

@@ -84,7 +84,7 @@ def test_a_firewall_without_a_rule_for_ssh_leads_to_the_command_that_opens_it() 
     with patient() as ill:
         ill.emulator.cloud.firewalls["demo"] = [rule("demo", "web", "0.0.0.0/0", ports=("443",))]
         cause = ill.cause()
-    assert (cause.code, cause.what) == ("firewall-blocked", "the firewall lets no tcp:22 in from the internet")
+    assert (cause.code, cause.what) == ("firewall-blocked", "The firewall lets no tcp:22 in from the internet")
     assert cause.why == "no rule of network default allows it"
     assert "--network=default --allow=tcp:22 --source-ranges=YOUR_ADDRESS/32" in cause.hint
 
@@ -98,7 +98,7 @@ def test_identity_aware_proxys_range_is_what_counts_on_its_way() -> None:
         assert ill.causes("iap-backend-unreachable", "iap") == []
     assert "Identity-Aware Proxy (35.235.240.0/20)" in through_iap.what
     assert "--source-ranges=35.235.240.0/20" in through_iap.hint
-    assert direct.what == "the firewall lets tcp:22 in from 198.51.100.0/24 only"
+    assert direct.what == "The firewall lets tcp:22 in from 198.51.100.0/24 only"
 
 
 def test_a_rule_that_refuses_is_named() -> None:
@@ -110,10 +110,10 @@ def test_a_rule_that_refuses_is_named() -> None:
 @pytest.mark.parametrize(
     ("boot_log", "code", "what"),
     [
-        (serial_console.PANIC, "machine-not-booted", "the kernel of gpu-box panicked"),
+        (serial_console.PANIC, "machine-not-booted", "The kernel of gpu-box panicked"),
         (serial_console.EMERGENCY, "machine-not-booted", "gpu-box is in emergency mode"),
-        (serial_console.NO_SSHD, "machine-not-booted", "the SSH server of gpu-box did not start"),
-        (serial_console.DISK_FULL, "disk-full", "the disk of gpu-box is full"),
+        (serial_console.NO_SSHD, "machine-not-booted", "The SSH server of gpu-box did not start"),
+        (serial_console.DISK_FULL, "disk-full", "The disk of gpu-box is full"),
         (serial_console.STARTING, "machine-booting", "gpu-box has not finished booting"),
     ],
 )

@@ -179,7 +179,7 @@ def test_a_missing_instance_names_what_is_similar_and_where_we_looked() -> None:
     with caller(Vm("gpu-box-1"), Vm("web")) as ask:
         error = ask.refusal()
     assert error.code == "instance-not-found"
-    assert error.what == "no instance gpu-box in project demo, in any zone"
+    assert error.what == "No instance gpu-box in project demo, in any zone"
     assert error.why == "similar names there: gpu-box-1"
     assert error.hint == (
         "Did you mean gpu-box-1? Set `target.instance: gpu-box-1`, or list what is there: "
@@ -372,7 +372,7 @@ def test_a_closed_port_is_unreachable_within_seconds() -> None:
         began = time.monotonic()
         error = _refusal_at(endpoint, within_s=60.0)
     assert error.code == "cloud-unreachable"
-    assert error.what == f"the Compute Engine API at {endpoint} does not answer"
+    assert error.what == f"The Compute Engine API at {endpoint} does not answer"
     assert error.why == "nothing accepts connections there"
     assert time.monotonic() - began < 10
 

@@ -113,7 +113,7 @@ def test_who_may_not_act_as_it_is_told_which_role_is_missing(tmp_path: Path, iam
         find(emulator, acting(tmp_path, iam, ROBOT), [])
     assert caught.value.code == "permission-denied"
     assert caught.value.what == (
-        f"these credentials may not act as {ROBOT}: iam.serviceAccounts.getAccessToken is missing"
+        f"These credentials may not act as {ROBOT}: iam.serviceAccounts.getAccessToken is missing"
     )
     assert f"add-iam-policy-binding {ROBOT}" in caught.value.hint
     assert "--role=roles/iam.serviceAccountTokenCreator" in caught.value.hint

@@ -43,7 +43,7 @@ def ensure(
 
 
 def test_without_jupyter_and_with_install_never_it_says_where_it_looked(machine: LocalMachine) -> None:
-    with pytest.raises(MachineError, match="no usable Jupyter") as caught:
+    with pytest.raises(MachineError, match="No usable Jupyter") as caught:
         ensure(bare(machine), JupyterSettings(install="never"))
     assert caught.value.code == "jupyter-missing"
     assert f"{BARE_PYTHON}: no jupyter_server" in caught.value.why
@@ -92,7 +92,7 @@ def test_a_port_of_the_profile_that_is_taken_is_named(machine: LocalMachine) -> 
         port = taken.getsockname()[1]
         with pytest.raises(MachineError, match=f"port {port} on the machine") as caught:
             ensure(machine, JupyterSettings(port=port))
-    assert (caught.value.code, caught.value.hint) == ("jupyter-did-not-start", "choose another: jupyter.port")
+    assert (caught.value.code, caught.value.hint) == ("jupyter-did-not-start", "Choose another: `jupyter.port`")
 
 
 def test_a_working_directory_that_is_not_there_is_named(machine: LocalMachine) -> None:

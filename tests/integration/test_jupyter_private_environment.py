@@ -63,4 +63,4 @@ def test_without_venv_virtualenv_and_uv_the_apt_package_is_named(
         make(str(tmp_path / "venv"), Found(str(stripped), "3.12.3"), Answers("", nobody, 60))
     assert caught.value.error["code"] == "jupyter-install-failed"
     assert "no module venv" in caught.value.error["why"]
-    assert caught.value.error["hint"] == "on the machine: sudo apt-get install python3.12-venv"
+    assert caught.value.error["hint"] == "On the machine: `sudo apt-get install python3.12-venv`"

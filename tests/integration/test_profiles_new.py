@@ -121,7 +121,7 @@ def test_projects_that_may_not_be_listed_are_typed_and_their_instances_listed(
     cloud.forbidden_permissions.add("resourcemanager.projects.list")
     with at_a_terminal([*WIZARD, "--kind", "gce"], {**world.environ, "GOOGLE_CLOUD_PROJECT": "vision-lab"}) as person:
         told = answer(person, "Project ID [vision-lab]", "")
-        assert "Your projects cannot be listed: the projects may not be listed: Required" in told
+        assert "Your projects cannot be listed: The projects may not be listed: Required" in told
         assert "idle-box" in answer(person, "Instance (number or name)", "\x03")
         assert person.waits() == 130
 

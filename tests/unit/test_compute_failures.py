@@ -45,7 +45,7 @@ def test_a_name_that_cannot_be_resolved_is_told_in_the_systems_words() -> None:
         exc = requests.exceptions.ConnectionError("Max retries exceeded with url: /compute/v1/")
         exc.__cause__ = cause
     failure = explain(exc)
-    assert failure.error.what == f"the Compute Engine API at {ENDPOINT} does not answer"
+    assert failure.error.what == f"The Compute Engine API at {ENDPOINT} does not answer"
     assert failure.error.why == "Name or service not known"
 
 

@@ -87,10 +87,10 @@ def find(port: int, *, need_description: bool) -> Listener:
 
 def check_address(described: dict[str, Any], port: int) -> None:
     if described.get("secure"):
-        raise Failure("attach-unfit", f"the server on port {port} speaks https", "Colab wants http on this computer",
+        raise Failure("attach-unfit", f"The server on port {port} speaks https", "Colab wants http on this computer",
                       "start it without certfile; SSH encrypts the way to it")  # fmt: skip
     if described.get("base_url") not in ("/", "", None):
-        raise Failure("attach-unfit", f"the server on port {port} has the base_url {described['base_url']}",
+        raise Failure("attach-unfit", f"The server on port {port} has the base_url {described['base_url']}",
                       "Colab asks at / only", "start it without base_url")  # fmt: skip
 
 
@@ -174,7 +174,7 @@ def interpreter_of(pid: int) -> str:
 
 
 def not_found(port: int, why: str, hint: str = "") -> Failure:
-    return Failure("attach-not-found", f"no Jupyter server of yours on port {port} of the machine", why,
+    return Failure("attach-not-found", f"No Jupyter server of yours on port {port} of the machine", why,
                    hint or "start it there, or name its port: jupyter.attach.port")  # fmt: skip
 
 

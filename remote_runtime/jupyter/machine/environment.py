@@ -40,7 +40,7 @@ def ensure(packages: list[str], probed: list[Found], answers: Answers) -> Found:
         found = probe([private_python()], answers)[0]
         if not found.kind:
             shutil.rmtree(directory, ignore_errors=True)
-            raise Failure("jupyter-install-failed", "the private environment for Jupyter does not work", found.lacks())
+            raise Failure("jupyter-install-failed", "The private environment for Jupyter does not work", found.lacks())
     return found
 
 
@@ -77,9 +77,9 @@ def make(directory: str, base: Found, answers: Answers) -> None:
     version = ".".join(str(part) for part in numbers(base.python)[:2])
     raise Failure(
         "jupyter-install-failed",
-        "no private environment can be made on the machine",
+        "No private environment can be made on the machine",
         f"{base.path} has neither venv nor virtualenv, and there is no uv:\n{said[0]}",
-        f"on the machine: sudo apt-get install python{version}-venv",
+        f"On the machine: `sudo apt-get install python{version}-venv`",
     )
 
 
@@ -110,8 +110,8 @@ def watch(command: list[str], answers: Answers, *, tell: bool) -> tuple[int, str
     try:
         while reader.is_alive():
             if answers.remaining_s() == 0.0:
-                raise Failure("jupyter-install-failed", "installing Jupyter took too long", "\n".join(lines),
-                              "give it more time: timeouts.jupyter")  # fmt: skip
+                raise Failure("jupyter-install-failed", "Installing Jupyter took too long", "\n".join(lines),
+                              "Give it more time: `timeouts.jupyter`")  # fmt: skip
             latest = lines[-1].strip() if lines else ""
             if tell and latest != told and latest.startswith(("Collecting", "Downloading", "Installing", "Building")):
                 answers.say("Installing Jupyter: " + latest[:100])
@@ -123,7 +123,7 @@ def watch(command: list[str], answers: Answers, *, tell: bool) -> tuple[int, str
         process.wait()
     output = "\n".join(lines)
     if process.returncode != 0 and os.strerror(errno.ENOSPC) in output:
-        raise Failure("disk-full", "the machine's disk is full", "no space left for " + our_folder())
+        raise Failure("disk-full", "The machine's disk is full", "no space left for " + our_folder())
     return process.returncode, output
 
 

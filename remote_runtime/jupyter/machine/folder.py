@@ -39,7 +39,7 @@ def make_private(directory: str) -> str:
     ours, level = our_folder(), directory
     os.makedirs(directory, mode=0o700, exist_ok=True)
     if os.name != "nt" and os.stat(ours).st_uid != os.geteuid():
-        raise Failure("folder-unusable", "our folder on the machine belongs to another user", ours)
+        raise Failure("folder-unusable", "Our folder on the machine belongs to another user", ours)
     while len(level) >= len(ours):
         os.chmod(level, 0o700)
         level = os.path.dirname(level)
@@ -91,7 +91,7 @@ def locked(path: str, answers: Answers, *, why: str) -> Iterator[None]:
             answers.say(why)
             told = True
         if answers.remaining_s() == 0.0:
-            raise Failure("machine-busy", "another remote-runtime works on this server", why)
+            raise Failure("machine-busy", "Another remote-runtime works on this server", why)
         answers.tick(0.1)
 
 

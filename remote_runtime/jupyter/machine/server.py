@@ -92,7 +92,7 @@ def end(directory: str) -> bool:
         processes.end({running.pid: running.info["birth"]}, GRACE_S)
     left = processes.end(members, 2.0)
     if left:
-        raise Failure("jupyter-did-not-stop", "processes of the server go on", "pids " + ", ".join(map(str, left)))
+        raise Failure("jupyter-did-not-stop", "Processes of the server go on", "pids " + ", ".join(map(str, left)))
     return running is not None
 
 

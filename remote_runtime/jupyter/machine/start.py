@@ -75,8 +75,8 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
 def find_working_dir(wanted: str) -> str:
     path = os.path.realpath(os.path.expanduser(wanted))
     if not os.path.isdir(path):
-        raise Failure("jupyter-did-not-start", "the working directory does not exist on the machine", path,
-                      "make it there, or name another: jupyter.working_dir")  # fmt: skip
+        raise Failure("jupyter-did-not-start", "The working directory does not exist on the machine", path,
+                      "Make it there, or name another: `jupyter.working_dir`")  # fmt: skip
     return path
 
 
@@ -106,10 +106,10 @@ def find_interpreter(wish: Wish, answers: Answers) -> tuple[Found, Found | None]
     seen = "; ".join(f"{each.path}: {each.lacks()}" for each in probed) or "no Python at all"
     if wish.python == "auto":
         raise Failure(
-            "jupyter-missing", "no usable Jupyter on the machine", seen, "allow a private one: jupyter.install"
+            "jupyter-missing", "No usable Jupyter on the machine", seen, "`jupyter.install: auto` allows a private one"
         )
-    raise Failure("jupyter-missing", "no usable Jupyter in the Python that jupyter.python names", seen,
-                  f"on the machine: {probed[0].path} -m pip install jupyter_server ipykernel")  # fmt: skip
+    raise Failure("jupyter-missing", "No usable Jupyter in the Python that jupyter.python names", seen,
+                  f"On the machine: `{probed[0].path} -m pip install jupyter_server ipykernel`")  # fmt: skip
 
 
 def told_of(found: Found, lender: Found | None, packages: list[str]) -> list[str]:
@@ -184,7 +184,7 @@ def reserved_port(wanted: int | None) -> Iterator[int]:
 def place_in_use(place: int | str) -> Failure:
     name = f"port {place}" if isinstance(place, int) else place
     return Failure("jupyter-did-not-start", f"{name} on the machine cannot be used",
-                   "another program has it, or it needs more rights", "choose another: jupyter.port")  # fmt: skip
+                   "another program has it, or it needs more rights", "Choose another: `jupyter.port`")  # fmt: skip
 
 
 def settings(kind: str, place: int | str, token: str, working_dir: str, origins: list[str]) -> dict[str, Any]:
@@ -278,5 +278,5 @@ def close_runtime_files(runtime: str) -> None:
 def did_not_start(what: str, directory: str, said: str) -> Failure:
     space = os.statvfs(directory) if hasattr(os, "statvfs") else None
     if os.strerror(errno.ENOSPC) in said or (space and space.f_bavail == 0):
-        return Failure("disk-full", "the machine's disk is full", "no space left for " + directory)
+        return Failure("disk-full", "The machine's disk is full", "no space left for " + directory)
     return Failure("jupyter-did-not-start", what, said or "it wrote nothing to its log")

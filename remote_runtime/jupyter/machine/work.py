@@ -181,8 +181,8 @@ def _described(running: server.Running, wish: Wish, seen: gpus.Seen, *, started:
 def _explain(exc: OSError) -> Failure:
     path = str(exc.filename or our_folder())
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failure("disk-full", "the machine's disk is full", "no space left for " + path)
-    return Failure("folder-unusable", "our folder on the machine cannot be used", f"{path}: {exc.strerror}")
+        return Failure("disk-full", "The machine's disk is full", "no space left for " + path)
+    return Failure("folder-unusable", "Our folder on the machine cannot be used", f"{path}: {exc.strerror}")
 
 
 def _leave(number: int, frame: object) -> None:
