@@ -15,6 +15,7 @@ from remote_runtime.cli import cli
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 SOURCES = sorted((ROOT / "remote_runtime").rglob("*.py"))
 
 
@@ -36,7 +37,7 @@ def test_every_error_code_is_in_the_catalogue_with_meaning_cause_and_cure() -> N
         assert f"- Cure: {entry.cure}\n" in section
 
 
-def test_every_profile_key_is_in_the_readmes_table() -> None:
+def test_every_profile_key_is_in_the_references_table() -> None:
     shapes = profiles.schema()["properties"]
     names = {
         f"`{section}.{name}`"
@@ -45,7 +46,7 @@ def test_every_profile_key_is_in_the_readmes_table() -> None:
         for name in block.get("properties", ())
     }
     assert len(names) > 30
-    assert not [name for name in names if f"| {name} |" not in README]
+    assert not [name for name in names if f"| {name} |" not in REFERENCE]
 
 
 def test_the_first_commands_of_the_readme_are_the_two_that_ci_runs() -> None:
@@ -57,17 +58,9 @@ def test_the_first_commands_of_the_readme_are_the_two_that_ci_runs() -> None:
     assert all(re.search(rf"\b{command}\b", ci) for command in commands)
 
 
-def test_the_profiles_in_the_readme_can_be_used(tmp_path: Path) -> None:
-    texts = re.findall("```yaml\n(.*?)```", README, re.DOTALL)
-    assert texts
-    for text in texts:
-        (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
-        profiles.load(str(tmp_path / "p.yaml"))
-
-
 def test_every_command_that_is_named_exists() -> None:
     named = re.compile(r"(?:`|^\$? ?)remote-runtime ((?:[a-z][a-z-]* ?)+)", re.MULTILINE)
-    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *SOURCES]:
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *SOURCES]:
         for words in named.findall(path.read_text(encoding="utf-8")):
             command: click.Command | None = cli
             for word in words.split():
@@ -76,11 +69,11 @@ def test_every_command_that_is_named_exists() -> None:
                     assert command is not None, f"{path}: remote-runtime {words}"
 
 
-def test_every_environment_variable_that_is_read_is_in_the_readme() -> None:
+def test_every_environment_variable_that_is_read_is_in_the_reference() -> None:
     name = re.compile(r"\b(?:REMOTE_RUNTIME|CLOUDSDK|GOOGLE)_[A-Z_]*[A-Z]\b")
     asked = [path for path in SOURCES if "demo" not in path.parts]  # it sets variables of its own processes
     read = {found for path in asked for found in name.findall(path.read_text(encoding="utf-8"))}
-    assert not sorted(found for found in read if f"`{found}`" not in README)
+    assert not sorted(found for found in read if f"`{found}`" not in REFERENCE)
 
 
 def test_setup_cfg_lists_the_packages_that_are_on_disk() -> None:

@@ -1,0 +1,82 @@
+"""A terminal of a given size: types, waits for words, and keeps what it shows as an SVG."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
+from rich.text import Text
+
+WITHIN_S = 60.0
+THEMES = {"dark": MONOKAI, "light": DEFAULT_TERMINAL_THEME}
+
+
+class Film:
+    """Commands run in ``environ``, in a tmux server of its own below ``folder``."""
+
+    def __init__(self, folder: Path, environ: Mapping[str, str], *, columns: int, rows: int) -> None:
+        self._columns = columns
+        self._socket = folder / "tmux"
+        shell = ["env", "-i", *(f"{name}={value}" for name, value in environ.items()), "PS1=$ ", "TERM=xterm-256color"]
+        command = shlex.join([*shell, "bash", "--norc", "--noprofile"])
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), command)
+        self._tmux("set", "-g", "status", "off")
+
+    def type(self, keys: str) -> None:
+        """``Enter`` and the like are tmux's names for keys; a line ends with it."""
+        words = keys.removesuffix("\n")
+        if words:
+            self._tmux("send-keys", "-l", words)
+        if keys.endswith("\n"):
+            self._tmux("send-keys", "Enter")
+
+    def wait_for(self, pattern: str, within_s: float = WITHIN_S) -> str:
+        """The screen's text once ``pattern`` is on it. Raises ``TimeoutError`` with the text."""
+        until = time.monotonic() + within_s
+        while True:
+            text = self.text()
+            if re.search(pattern, text, re.MULTILINE):
+                return text
+            if time.monotonic() > until:
+                raise TimeoutError(f"{pattern!r} is not on the screen:\n{text}")
+            time.sleep(0.1)
+
+    def text(self) -> str:
+        return self._tmux("capture-pane", "-p")
+
+    def svg(self, title: str, theme: str) -> str:
+        """The screen without its empty last lines."""
+        shown = self._tmux("capture-pane", "-e", "-p").rstrip("\n")
+        console = Console(record=True, width=self._columns, file=io.StringIO(), force_terminal=True)
+        for line in shown.split("\n"):
+            console.print(Text.from_ansi(line), soft_wrap=True)
+        return console.export_svg(title=title, theme=THEMES[theme], unique_id="shot")
+
+    def close(self) -> None:
+        self._tmux("kill-server")
+
+    def _tmux(self, *words: str) -> str:
+        done = subprocess.run(["tmux", "-S", str(self._socket), *words], capture_output=True, text=True, check=True)
+        return done.stdout
+
+
+def words_in(svg: str) -> str:
+    """The text of a picture, a line of the screen each."""
+    lines: dict[float, list[str]] = {}
+    for y, text in re.findall(r'<text [^>]*?y="([\d.]+)"[^>]*>([^<]*)</text>', svg):
+        lines.setdefault(float(y), []).append(html.unescape(text).replace("\xa0", " "))
+    return "\n".join("".join(parts).rstrip() for _, parts in sorted(lines.items()))
+
+
+def missing(text: str, phrases: Sequence[str]) -> list[str]:
+    """Of ``phrases`` those that are not in ``text``, line ends counting as spaces."""
+    flat = " ".join(text.split())
+    return [phrase for phrase in phrases if " ".join(phrase.split()) not in flat]
