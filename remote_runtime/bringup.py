@@ -271,6 +271,8 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
         )
     for note in server.notes:
         story.tell.note(note)
+    if server.kernelspecs:
+        story.tell("Its kernels: " + ", ".join(f"{each.name} ({each.display_name})" for each in server.kernelspecs))
     held.server = server
     story.record(server=server)
 

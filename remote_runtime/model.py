@@ -106,6 +106,15 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class Kernelspec:
+    """A kernel that the server offers. ``language``: as Jupyter names it, such as ``python``."""
+
+    name: str
+    display_name: str
+    language: str
+
+
+@dataclass(frozen=True)
 class IdleGuard:
     """What watches on the machine for idleness. ``how`` it does what ``idle.do`` says: ``here`` (it ends the server),
     ``service-account``, ``power-off`` or ``none``, with the ``why``. ``verb``: what becomes of the machine, ``stop`` or
@@ -139,6 +148,7 @@ class Server:
     interpreter: str
     notes: tuple[str, ...] = ()
     gpus: tuple[Gpu, ...] = ()
+    kernelspecs: tuple[Kernelspec, ...] = ()
     socket: str | None = None
     idle: IdleGuard | None = None
     attached: bool = False

@@ -46,6 +46,7 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
             "interpreter": server.interpreter,
             "idle": server.idle and {**asdict(server.idle), "idle_s": runtime.idle_s},
             "gpus": [asdict(gpu) for gpu in server.gpus],
+            "kernelspecs": [asdict(each) for each in server.kernelspecs],
         },
         "forwards": [{"local": forward.local, "remote": forward.remote} for forward in runtime.forwards],
         "keeper_pid": runtime.keeper_pid,

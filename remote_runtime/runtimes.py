@@ -17,7 +17,7 @@ from . import locks
 from .access import AddedKey, to_access, to_added
 from .errors import LocalError
 from .figures import GpuLoad, Load, Traffic
-from .model import Connections, Forward, Gpu, IdleGuard, Instance, Runtime, Secret, Server
+from .model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, Runtime, Secret, Server
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
@@ -188,8 +188,10 @@ def _from_document(document: dict[str, Any]) -> Runtime:
 
 def _server(document: dict[str, Any]) -> Server:
     gpus = [Gpu(**gpu) for gpu in document.get("gpus", [])]
+    kernelspecs = [Kernelspec(**each) for each in document.get("kernelspecs", [])]
     idle = IdleGuard(**document["idle"]) if document.get("idle") else None
-    return Server(**_tuples({**document, "token": Secret(document["token"]), "gpus": gpus, "idle": idle}))
+    token = Secret(document["token"])
+    return Server(**_tuples({**document, "token": token, "gpus": gpus, "kernelspecs": kernelspecs, "idle": idle}))
 
 
 def _load(document: dict[str, Any] | None) -> Load | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from ..endings import Idle
 from ..errors import MachineError
-from ..model import Gpu, Secret, Server
+from ..model import Gpu, Kernelspec, Secret, Server
 from ..protocols import Run, Tell
 from ..settings import JupyterSettings
 from ..untrusted import clean, clean_line
@@ -26,6 +26,7 @@ from .idleness import guard_from, wish_of, words
 BRIDGE_PACKAGE = "remote_runtime_bridge"
 LOG_LIMIT = 131_072
 MOST_GPUS = 64
+MOST_KERNELSPECS = 100
 MOST_SERVERS = 100
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -195,12 +196,12 @@ def _server(answer: Mapping[str, Any]) -> Server:
     texts: dict[str, Any] = _texts(answer, _SHAPES)
     match answer:
         case {"pid": int(pid), "started_by_us": bool(started), "notes": list(notes), "needs_restart": list(changed),
-              "gpus": list(gpus)} if 1 < pid < 2**32:  # fmt: skip
+              "gpus": list(gpus), "kernelspecs": list(specs)} if 1 < pid < 2**32:  # fmt: skip
             port, path = _place(answer)
             token = Secret(texts.pop("token"))
             told = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
             return Server(port=port, socket=path, pid=pid, token=token, started_by_us=started, notes=told,
-                          gpus=_gpus(gpus), attached=False, **texts)  # fmt: skip
+                          gpus=_gpus(gpus), kernelspecs=_kernelspecs(specs), attached=False, **texts)  # fmt: skip
     raise invalid("the server's numbers cannot be true")
 
 
@@ -216,12 +217,12 @@ def _place(answer: Mapping[str, Any]) -> tuple[int | None, str | None]:
 def _attached(answer: Mapping[str, Any]) -> Server:
     texts = _texts(answer, _ATTACHED_SHAPES)
     match answer:
-        case {"port": int(port), "pid": int(pid), "notes": list(notes), "gpus": list(gpus)} if (
-            0 < port < 65536 and 1 < pid < 2**32
-        ):
+        case {"port": int(port), "pid": int(pid), "notes": list(notes), "gpus": list(gpus),
+              "kernelspecs": list(specs)} if 0 < port < 65536 and 1 < pid < 2**32:  # fmt: skip
             return Server(
                 port=port, pid=pid, token=Secret(texts["token"]), directory="", started_by_us=False, python="",
-                attached=True, notes=tuple(_lines(notes)), gpus=_gpus(gpus), interpreter=texts["interpreter"],
+                attached=True, notes=tuple(_lines(notes)), gpus=_gpus(gpus), kernelspecs=_kernelspecs(specs),
+                interpreter=texts["interpreter"],
                 jupyter_server=texts["jupyter_server"], bridge=texts["bridge"],
             )  # fmt: skip
     raise invalid("the server's numbers cannot be true")
@@ -242,6 +243,17 @@ def _gpus(told: list[object]) -> tuple[Gpu, ...]:
                 found.append(Gpu(clean_line(name, 100), size, clean_line(driver, 40)))
             case _:
                 raise invalid("a GPU is not described as it should be")
+    return tuple(found)
+
+
+def _kernelspecs(told: list[object]) -> tuple[Kernelspec, ...]:
+    found = []
+    for spec in told[:MOST_KERNELSPECS]:
+        match spec:
+            case {"name": str(name), "display_name": str(shown), "language": str(language)}:
+                found.append(Kernelspec(clean_line(name, 100), clean_line(shown, 100), clean_line(language, 40)))
+            case _:
+                raise invalid("a kernel is not described as it should be")
     return tuple(found)
 
 

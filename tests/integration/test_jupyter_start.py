@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from remote_runtime import jupyter
-from remote_runtime.model import Gpu, Server
+from remote_runtime.model import Gpu, Kernelspec, Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline, wait_until
 from tests.support.local_run import LocalMachine, processes_with
@@ -311,6 +311,16 @@ def test_the_gpus_are_told_and_asked_for_until_they_answer(fresh: LocalMachine) 
     for _ in range(2):
         assert ensure(fresh).gpus == (Gpu("Tesla T4", 15360 << 20, "580.95.05"),)
     assert (scripts / "asked").read_text() == "asked\n"
+
+
+def test_the_servers_kernels_are_told_with_those_installed_meanwhile(fresh: LocalMachine) -> None:
+    first = ensure(fresh)
+    assert [(each.name, each.language) for each in first.kernelspecs] == [("python3", "python")]
+    added = fresh.home / ".local" / "share" / "jupyter" / "kernels" / "ir"
+    added.mkdir(parents=True)
+    (added / "kernel.json").write_text('{"argv": ["R"], "display_name": "R\\n4", "language": "R"}')
+    again = ensure(fresh)
+    assert (again.pid, again.kernelspecs) == (first.pid, (*first.kernelspecs, Kernelspec("ir", "R 4", "R")))
 
 
 def kernels_of(server: Server) -> list[int]:

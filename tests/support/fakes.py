@@ -22,7 +22,7 @@ VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compu
 SERVER: dict[str, object] = {
     "port": 1, "socket": None, "pid": 77, "token": "ab" * 24, "directory": "/srv/work-laptop1", "started_by_us": True,
     "jupyter_server": "2.14.0", "bridge": "0.1.0", "python": "3.12.3", "interpreter": "/usr/bin/python3",
-    "notes": [], "needs_restart": [], "gpus": [],
+    "notes": [], "needs_restart": [], "gpus": [], "kernelspecs": [],
 }  # fmt: skip
 
 

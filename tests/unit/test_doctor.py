@@ -27,6 +27,7 @@ READY: dict[str, Any] = {
     "instance": {"name": "vm", "zone": "z", "project": "p", "status": "RUNNING"},
     "server": {"port": 1, "pid": 77, "jupyter_server": "2", "bridge": "1", "python": "3.12", "interpreter": "/py"},
     "keeper_pid": 5,
+    "forwards": [{"local": 8888, "remote": "127.0.0.1:4242"}],
     "reconnects": 1,
     "rtt_ms": 21.4,
     "connections": {"carried": 0, "empty": 0, "waiting": 0},

@@ -20,7 +20,7 @@ BRIDGE = jupyter.Bridge("0.1.0", {"remote_runtime_bridge/__init__.py": ""})
 GOOD: dict[str, object] = {
     "port": 4242, "socket": None, "pid": 77, "token": "ab" * 24, "directory": "/home/me/servers/work-laptop1",
     "started_by_us": True, "jupyter_server": "2.14.0", "bridge": "0.1.0", "python": "3.12.3",
-    "interpreter": "/opt/conda/bin/python", "notes": [], "needs_restart": [], "gpus": [],
+    "interpreter": "/opt/conda/bin/python", "notes": [], "needs_restart": [], "gpus": [], "kernelspecs": [],
 }  # fmt: skip
 
 
@@ -97,6 +97,8 @@ def test_progress_is_told_without_what_a_terminal_would_obey() -> None:
         {"needs_restart": {}},
         {"gpus": {}},
         {"gpus": [{"name": "Tesla T4", "memory_bytes": -1, "driver": "580"}]},
+        {"kernelspecs": None},
+        {"kernelspecs": [{"name": "python3", "display_name": "Python 3", "language": 3}]},
     ],
 )  # fmt: skip
 def test_a_server_that_is_not_described_as_ours_is_refused(changes: dict[str, object]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from remote_runtime import locks, runtimes
 from remote_runtime.errors import LocalError
-from remote_runtime.model import Forward, Gpu, Instance, Runtime, Secret, Server
+from remote_runtime.model import Forward, Gpu, Instance, Kernelspec, Runtime, Secret, Server
 from remote_runtime.runtimes import Remembered, StateDir, open_state
 from remote_runtime.waits import Deadline
 
@@ -37,6 +37,7 @@ FULL = Runtime(
         "/usr/bin/python3",
         ("n",),
         (Gpu("Tesla T4", 15360 << 20, "580.95"),),
+        (Kernelspec("ir", "R 4", "R"),),
     ),
     forwards=(Forward(8888, "127.0.0.1:4242"), Forward(6006, "127.0.0.1:6006")),
     keeper_pid=7,

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import psutil
 import pytest
 
 from remote_runtime import bringup
@@ -68,10 +69,15 @@ def test_the_ports_are_free_afterwards() -> None:
     scene.held.front = Front(ports.bind(None))
     scene.held.extras = [Front(ports.bind(None), http=False)]
     bound = [front.port for front in scene.held.fronts()]
+    assert set(bound) <= listened_on()
     scene.down()
-    for port in bound:
-        for listener in ports.bind(port):
-            listener.close()
+    assert set(bound).isdisjoint(listened_on())
+
+
+def listened_on() -> set[int]:
+    """The ports of this process: another one may take them as soon as they are free."""
+    connections = psutil.Process().net_connections("tcp")
+    return {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
 
 
 @pytest.mark.parametrize(("wish", "on_down"), [({"keep_server": True}, OnDown()), ({}, OnDown(server="keep"))])

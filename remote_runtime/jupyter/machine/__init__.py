@@ -12,6 +12,7 @@ SOURCES = (
     "interpreters",
     "environment",
     "gpus",
+    "kernelspecs",
     "listeners",
     "runtime_files",
     "attach",

@@ -23,6 +23,7 @@ from .folder import (
     server_directories,
     server_directory,
 )
+from .kernelspecs import kernelspecs
 from .orders import Wish, load_wish
 from .start import start
 
@@ -154,7 +155,8 @@ def _attached(wanted: dict[str, Any], answers: Answers) -> dict[str, Any]:
     found = attach(wanted["port"], wanted["token_file"], answers)
     seen = looking.seen(answers)
     notes = [*found.notes, *([seen.trouble] if seen.trouble else [])]
-    return {"attached": True, **vars(found), "gpus": seen.gpus, "notes": notes}
+    specs = kernelspecs(found.port, found.token)
+    return {"attached": True, **vars(found), "gpus": seen.gpus, "notes": notes, "kernelspecs": specs}
 
 
 def _noted(directory: str, seen: gpus.Seen) -> gpus.Seen:
@@ -172,6 +174,7 @@ def _described(running: server.Running, wish: Wish, seen: gpus.Seen, *, started:
         "started_by_us": started, "jupyter_server": running.info["jupyter_server"],
         "bridge": running.info["bridge"], "python": running.info["python"],
         "interpreter": running.info["interpreter"], "gpus": seen.gpus,
+        "kernelspecs": kernelspecs(running.place, running.token),
         "notes": [*running.info.get("notes", []), *([seen.trouble] if seen.trouble else [])],
         "idle": watchdog.ensure(running.directory, wish.idle, wish.program),
         "needs_restart": [key for key, digest in wish.digests().items() if known.get(key) != digest],
