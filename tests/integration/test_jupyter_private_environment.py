@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +66,28 @@ def test_without_venv_virtualenv_and_uv_the_apt_package_is_named(
     assert caught.value.error["code"] == "jupyter-install-failed"
     assert "no module venv" in caught.value.error["why"]
     assert caught.value.error["hint"] == "On the machine: `sudo apt-get install python3.12-venv`"
+
+
+@pytest.mark.parametrize("tool", ["virtualenv", "uv"])
+def test_without_venv_another_tool_makes_an_environment_that_has_pip(
+    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real tools from the package registry; only the Python is without venv and ensurepip, as Ubuntu's is."""
+    base = tmp_path / "base"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(base)], check=True)
+    install = ["pip", "--python", str(base / "bin" / "python"), "install", "--quiet", tool]
+    subprocess.run([sys.executable, "-m", *install], check=True)
+    stripped = base / "bin" / "stripped"
+    refusal = 'echo "ensurepip is not available"; exit 1'
+    stripped.write_text(f'#!/bin/sh\n[ "$2" != venv ] || {{ {refusal}; }}\nexec "{base}/bin/python" "$@"\n')
+    stripped.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{base}/bin:/usr/bin:/bin")
+    with open(os.devnull, "w") as nobody:
+        make(str(tmp_path / "venv"), Found(str(stripped), "3.12.3"), Answers("", nobody, 60))
+    python = str(tmp_path / "venv" / "bin" / "python")
+    looked = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+    )
+    assert "pip==" in looked.stdout
+    assert f"{tool}==" not in looked.stdout, "an environment of its own"

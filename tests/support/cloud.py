@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from remote_runtime.demo.compute import ComputeEmulator
@@ -38,12 +39,14 @@ def cloud_machine(
     sshd_config: Sequence[str] = (),
     external: bool = True,
     address: str = "127.0.0.1",
+    machine: AbstractContextManager[Sshd] | None = None,
 ) -> Iterator[CloudMachine]:
     """The VM, and a profile for it in ``world``; ``extra``: more lines of the profile; ``sshd_config``: of its
-    SSH server's; ``external``: whether it has an external ``address``. A relay of IAP leads to it in any case."""
+    SSH server's; ``external``: whether it has an external ``address``. A relay of IAP leads to it in any case.
+    ``machine``: another SSH server, with its files inside the world's home."""
     with contextlib.ExitStack() as stack:
         # Inside the world, so that what runs on the machine counts as the world's processes.
-        sshd = stack.enter_context(running_sshd(world.home / "machine", config=sshd_config))
+        sshd = stack.enter_context(machine or running_sshd(world.home / "machine", config=sshd_config))
         keys = dict(line.split() for line in sshd.host_keys)
         vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address=address, external=external, host_keys=keys)
         emulator = stack.enter_context(ComputeEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))
