@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from remote_runtime.compute.iap import open_passage
+from remote_runtime.compute.iap.passage import open_passage
+from remote_runtime.compute.iap.watching import Limits
 from remote_runtime.demo.relay import Relay
 from remote_runtime.demo.relay_values import Fault
 from remote_runtime.waits import Deadline
@@ -39,7 +40,7 @@ Open = Callable[[], "contextlib.AbstractContextManager[socket.socket]"]
 
 def main(arguments: list[str]) -> int:
     options = _options(arguments)
-    with tempfile.TemporaryDirectory() as folder, _relay(Path(folder)) as relay:
+    with tempfile.TemporaryDirectory() as folder, _relay(Path(folder), options.silent) as relay:
         print(machine())  # noqa: T201  # a program's answer
         good = _whole(relay, options)
         if not gcloud.is_there():
@@ -56,6 +57,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--megabytes", type=int, default=100, help="of each measured transfer")
     parser.add_argument("--whole-megabytes", type=int, default=1000, help="of the transfer with faults")
     parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument(
+        "--silent",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="of the relay, before ours takes another connection",
+    )
     return parser.parse_args(arguments)
 
 
@@ -167,14 +175,15 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
 class _Remote:
     """The process of the relay, asked over a pipe."""
 
-    def __init__(self, pipe: Any, url: str) -> None:
+    def __init__(self, pipe: Any, url: str, silent_s: float) -> None:
         self._pipe = pipe
+        self._limits = Limits(silent_s=silent_s, idle_s=2 * silent_s)
         self.url = url
 
     @contextlib.contextmanager
     def ours(self) -> Iterator[socket.socket]:
         environ = {"REMOTE_RUNTIME_IAP_URL": self.url, "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}
-        passage = open_passage(INSTANCE, environ=environ, deadline=Deadline(10))
+        passage = open_passage(INSTANCE, environ=environ, deadline=Deadline(10), limits=self._limits)
         try:
             yield passage.socket
         finally:
@@ -190,7 +199,7 @@ class _Remote:
 
 
 @contextlib.contextmanager
-def _relay(folder: Path) -> Iterator[_Remote]:
+def _relay(folder: Path, silent_s: float) -> Iterator[_Remote]:
     tls_folder = folder / "tls"
     tls_folder.mkdir()
     ours, theirs = multiprocessing.Pipe()
@@ -198,7 +207,7 @@ def _relay(folder: Path) -> Iterator[_Remote]:
     process.start()
     os.environ["SSL_CERT_FILE"] = str(tls_folder / "ca.pem")
     try:
-        yield _Remote(ours, ours.recv())
+        yield _Remote(ours, ours.recv(), silent_s)
     finally:
         process.terminate()
         process.join()
