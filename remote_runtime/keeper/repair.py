@@ -24,6 +24,8 @@ WITHIN_S = 180.0
 RECONNECT_S = 15.0
 LONGEST_PAUSE_S = 30.0
 LOOK_AGAIN_S = 10.0
+# A try without a person is a question to nobody, and to the machine a failed login that may ring a phone.
+NEEDS_A_PERSON = ("two-factor-needed", "passphrase-needed")
 WATCH_S = 0.25
 VERDICTS: dict[str, Verdict] = {
     "stranger-answered": "stranger",
@@ -50,6 +52,7 @@ class Repair:
     revived: InitVar[Callable[[Instance], None]]
     _no_machine: RemoteRuntimeError | None = None
     _disturbed: bool = False
+    _person: RemoteRuntimeError | None = None
 
     def __post_init__(self, revived: Callable[[Instance], None]) -> None:
         self._inquiry = Inquiry(revived)
@@ -84,6 +87,7 @@ class Repair:
         except RemoteRuntimeError as error:
             log.info("attempt %d: %s: %s", attempt, error.code, error)
             self._tell(error)
+            self._person = error if error.code in NEEDS_A_PERSON else None
             if not self.held.is_entered() and (attempt in (1, 2, 4, 8) or attempt % 10 == 0):
                 self._inquiry.begin(story.machines, story.profile, self.held.instance, error)
         except Exception as error:
@@ -117,19 +121,25 @@ class Repair:
             watcher.join()
 
     def _pause(self, attempt: int) -> bool:
-        """Until the next try is due; whether the repair is over."""
+        """Until the next try is due; whether the repair is over. Only an order ends it where a person is needed."""
         until = time.monotonic() + pause_s(attempt)
         if self._no_machine is not None:
             until = min(until, time.monotonic() + LOOK_AGAIN_S)
         self._disturbances.mark()
         while True:
             self._take_news()
-            if self._disturbed or self._is_over:
+            if self._is_over or (self._disturbed and self._person is None):
                 return self._is_over
             left_s = until - time.monotonic()
-            order = self.orders.next(max(0.0, min(TICK_S, left_s)))
+            order = self.orders.next(TICK_S if self._person is not None else max(0.0, min(TICK_S, left_s)))
             if order is not None and self.obey(order):
                 return True
+            if self._person is not None:
+                if self.orders.terminated:
+                    return False
+                if order is not None:
+                    failed(self.record, self._person)  # whatever an `up` failed with: it is still waited for a person
+                continue
             what = self._disturbances.noticed()
             if what:
                 log.info("%s: trying again at once", what)

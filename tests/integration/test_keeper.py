@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,37 @@ def test_ctrl_c_at_a_question_interrupts_and_leaves_nothing(world: World, locked
         assert "Traceback" not in person.shown
     eventually(lambda: not world.running())
     assert not (world.state / "locked.json").exists()
+
+
+def test_a_repair_that_needs_a_person_asks_once_and_waits_for_up(world: World, locked: Sshd) -> None:
+    ssh = world.home / ".ssh"
+    make_key(ssh / "id_ed25519")
+    make_key(ssh / "id_ecdsa", "ecdsa", PASSPHRASE)
+    locked.authorize_nobody()
+    locked.authorize((ssh / "id_ed25519.pub").read_text())
+    target = f"{{kind: ssh, host: 127.0.0.1, port: {locked.port}}}"
+    world.profile("vm", f"version: 1\ntarget: {target}\nssh: {{user: {locked.user}}}\n")
+    url = world.up("vm")
+    locked.authorize_nobody()
+    locked.authorize((ssh / "id_ecdsa.pub").read_text())
+    before = locked.log().count("Connection from")
+
+    locked.cut()
+
+    eventually(lambda: (world.file("vm")["last_error"] or {}).get("code") == "passphrase-needed")
+    asked = locked.log().count("Connection from")
+    assert asked > before
+    watched_until = time.monotonic() + 4.0  # three more tries, were there no person to wait for
+    while time.monotonic() < watched_until:
+        assert locked.log().count("Connection from") == asked, "it asked again without a person"
+        time.sleep(0.1)
+    assert world.file("vm")["state"] == "unreachable"
+    with at_a_terminal([*COMMAND, "up", "vm"], world.environ) as person:
+        person.sees("Passphrase for ")
+        person.types(PASSPHRASE)
+        person.sees(url)
+        assert person.waits() == 0
+    assert world.file("vm")["state"] == "ready"
 
 
 # ── down ──
