@@ -89,10 +89,9 @@ def enter(instance: Instance, ring: Keyring, wish: Wish, *, ask: Ask, tell: Tell
         )
 
     refused: SshError | None = None
-    remaining_s = float("inf") if access.until is None else access.until - time.time()
-    is_over = remaining_s < min(TOO_SHORT_S, ring.lifetime_s / 4)
-    if wish.may_add and wish.fresh and not is_over and remaining_s < ring.lifetime_s / 2:
-        access = _renewed(instance, access, ring, wish, tell, deadline)
+    is_over = _remaining_s(access) < min(TOO_SHORT_S, ring.lifetime_s / 4)
+    if wish.may_add and wish.fresh and not is_over:
+        access = renew(instance, access, ring, wish, tell, deadline)
     if access.user and not is_over:
         try:
             return connect(access, access.keys, deadline, added=False)
@@ -107,8 +106,11 @@ def enter(instance: Instance, ring: Keyring, wish: Wish, *, ask: Ask, tell: Tell
     return connect(admission.access, admission.access.keys, within, added=True)
 
 
-def _renewed(instance: Instance, access: Access, ring: Keyring, wish: Wish, tell: Tell, deadline: Deadline) -> Access:
-    """What lets us in now still does when it cannot be renewed."""
+def renew(instance: Instance, access: Access, ring: Keyring, wish: Wish, tell: Tell, deadline: Deadline) -> Access:
+    """With a key that has lived less than half of its life. ``access`` as it is where it cannot be renewed: what lets
+    us in now still does."""
+    if _remaining_s(access) >= ring.lifetime_s / 2:
+        return access
     try:
         return _admit(instance, ring, wish, tell, deadline, None, fresh=True).access
     except CloudError as error:
@@ -153,6 +155,10 @@ def _admit(
     entered = replace(instance, access=admission.access)
     wish.news(entered, _still_there(ring.added, admission.added))
     return admission
+
+
+def _remaining_s(access: Access) -> float:
+    return float("inf") if access.until is None else access.until - time.time()
 
 
 def _still_there(former: tuple[AddedKey, ...], new: AddedKey | None) -> tuple[AddedKey, ...]:

@@ -107,24 +107,14 @@ def _enter_where_it_was(story: Story, held: Held, deadline: Deadline) -> None:
     if not revisit.is_known(profile, known, machines):
         return
     story.tell.step(f"Connecting to {known.name} where it was last")
-
-    def find_it(within: Deadline) -> Instance:
-        # What has to be started is started by those who wait for it.
-        return machines.find(
-            profile, start=False, in_background=True, tell=_silently, deadline=within, started=lambda instance: None
-        )
-
-    held.look_up = revisit.LookUp(find_it, profile.timeouts.instance_s)
+    wish = Wish(lambda instance, keys: story.record(keys=keys), story.may_add_key)
+    held.look_up = revisit.find_again(machines, profile, known, wish, story.keys)
     session = revisit.enter(machines, profile, known, tell=story.tell, deadline=deadline)
     if session is None:
         return
     held.enter(session, profile.ssh.keepalive_s, known.address)
     held.instance = replace(known, status="RUNNING", started_from=None)
     story.record(instance=held.instance)
-
-
-def _silently(text: str) -> None:
-    log.info("in the background: %s", text)
 
 
 def follow(story: Story, held: Held) -> bool:

@@ -120,30 +120,20 @@ class Machines:
             return local.LocalSession(local.search_path(self.environ))
 
         def enter(at: Instance, within: Deadline) -> Session:
-            settings, reach = self.ssh_settings(profile), self.reach(profile, at)
             if at.access is not None:
-                ring = admission.Keyring(
-                    self.state.pins,
-                    self.keys,
-                    self.environ,
-                    self._cloud_environ(profile),
-                    settings,
-                    profile.ssh.key_lifetime_s,
-                    reach,
-                    added,
-                )
+                ring = self._ring(profile, at, added)
                 looking = wish or admission.Wish(lambda instance, keys: None, may_add=False)
                 return admission.enter(at, ring, looking, ask=ask, tell=tell, deadline=within)
             return ssh.connect(
                 at,
-                settings,
+                self.ssh_settings(profile),
                 pins=self.state.pins,
                 keys=self.keys,
                 ask=ask,
                 tell=tell,
                 deadline=within,
                 environ=self.environ,
-                reach=reach,
+                reach=self.reach(profile, at),
             )
 
         if not _may_go_through_iap(profile, instance):
@@ -156,6 +146,22 @@ class Machines:
             return None
         environ = self._cloud_environ(profile)
         return lambda deadline: compute.open_passage(instance, environ=environ, deadline=deadline)
+
+    def renew(
+        self,
+        profile: Profile,
+        instance: Instance,
+        *,
+        tell: Tell,
+        deadline: Deadline,
+        added: tuple[AddedKey, ...],
+        wish: admission.Wish,
+    ) -> Instance:
+        """With a key of ours that has lived less than half of its life. Raises ``DeadlinePassed``, ``Interrupted``."""
+        if instance.access is None:
+            return instance
+        ring = self._ring(profile, instance, added)
+        return replace(instance, access=admission.renew(instance, instance.access, ring, wish, tell, deadline))
 
     def withdraw(self, profile: Profile, added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline) -> None:
         """Take the keys away that were put there. Raises ``CloudError``, ``DeadlinePassed``."""
@@ -241,6 +247,15 @@ class Machines:
         if instance is not None:
             ssh.forget_pins(self.state.pins, instance.host_key_name)
         self._demo(profile).end(deadline)
+
+    def _ring(self, profile: Profile, at: Instance, added: tuple[AddedKey, ...]) -> admission.Keyring:
+        cloud, settings, lifetime_s = (
+            self._cloud_environ(profile),
+            self.ssh_settings(profile),
+            profile.ssh.key_lifetime_s,
+        )
+        reach = self.reach(profile, at)
+        return admission.Keyring(self.state.pins, self.keys, self.environ, cloud, settings, lifetime_s, reach, added)
 
     def _cloud_environ(self, profile: Profile) -> Mapping[str, str]:
         if not isinstance(profile.target, DemoTarget):

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 
 from . import ssh
+from .access import AddedKey
+from .admission import Wish
 from .errors import DeadlinePassed, RemoteRuntimeError, from_code
 from .machines import Machines, Session
 from .model import Instance, Profile
@@ -57,14 +59,37 @@ class LookUp:
                 log.exception("a bug of ours in the look-up of a machine")
 
 
+def find_again(
+    machines: Machines, profile: Profile, known: Instance, wish: Wish, added: tuple[AddedKey, ...]
+) -> LookUp:
+    """Where ``known`` is now; its key is renewed then if ``wish`` allows it, which nobody waits for either. ``added``:
+    the keys that we put there before."""
+
+    def find_it(within: Deadline) -> Instance:
+        # What has to be started is started by those who wait for it.
+        found = machines.find(
+            profile, start=False, in_background=True, tell=_silently, deadline=within, started=lambda instance: None
+        )
+        if found.id != known.id or not wish.may_add:
+            return found
+        try:
+            return machines.renew(profile, found, tell=_silently, deadline=within, added=added, wish=wish)
+        except RemoteRuntimeError as error:
+            log.info("the key on %s is not renewed: %s: %s", found.name, error.code, error)
+            return found
+
+    return LookUp(find_it, profile.timeouts.instance_s)
+
+
 def is_known(profile: Profile, known: Instance | None, machines: Machines) -> bool:
     """Whether ``known`` can be told from every other machine: a Compute Engine instance whose host key is pinned under
-    its id."""
+    its id. One that asks for a second factor is not tried in vain: each try is a question to a person."""
     return (
         known is not None
         and isinstance(profile.target, GceTarget)
         and known.kind == "gce"
         and bool(known.address and known.id)
+        and not (known.access is not None and known.access.two_factor)
         and bool(ssh.show_pins(machines.state.pins, known.host_key_name))
     )
 
@@ -81,6 +106,10 @@ def enter(machines: Machines, profile: Profile, known: Instance, *, tell: Tell, 
             raise
         log.info("%s is not entered where it was: %s: %s", known.name, error.code, error)
         return None
+
+
+def _silently(text: str) -> None:
+    log.info("in the background: %s", text)
 
 
 def _nobody(prompt: str, *, secret: bool, code: str) -> str:

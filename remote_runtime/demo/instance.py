@@ -91,7 +91,7 @@ class Instance:
             "kind": "compute#networkInterface",
             "network": f"{project_url}global/networks/default",
             "subnetwork": f"{project_url}regions/{region}/subnetworks/default",
-            "networkIP": f"10.128.0.{2 + int(self.id) % 250}",
+            "networkIP": self.vm.internal or f"10.128.0.{2 + int(self.id) % 250}",
             "name": "nic0",
             "fingerprint": "4VwkFvUUNu0=",
             "stackType": "IPV4_IPV6" if self.vm.external_ipv6 else "IPV4_ONLY",

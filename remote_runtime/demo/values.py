@@ -42,6 +42,7 @@ class Vm:
     """An instance as it is when the emulator starts.
 
     ``address``: its external address while it runs; None: an ephemeral one of 203.0.113.0/24, another at each start.
+    ``internal``: its address in its network; None: one of 10.128.0.0/24.
     ``external``: False for an instance without an external IPv4 address. ``external_ipv6``: the address, or empty.
     ``host_keys``: type → base64, for an instance without ``guest``; they reach the guest attributes
     ``host_keys_after_s`` seconds after the boot if ``metadata`` or the project says ``enable-guest-attributes``.
@@ -58,6 +59,7 @@ class Vm:
     labels: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=lambda: {"enable-guest-attributes": "TRUE"})
     address: str | None = None
+    internal: str | None = None
     external: bool = True
     external_ipv6: str = ""
     host_keys: Mapping[str, str] = field(default_factory=dict)

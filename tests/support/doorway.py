@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from remote_runtime import ssh
 from remote_runtime.access import AddedKey
@@ -14,6 +14,8 @@ from remote_runtime.admission import Wish
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.instance import Instance as EmulatedInstance
 from remote_runtime.demo.os_login import Person as Account
+from remote_runtime.demo.relay import Relay
+from remote_runtime.demo.relay_backend import to_instances
 from remote_runtime.demo.values import Delays, Vm
 from remote_runtime.machines import Machines, Session
 from remote_runtime.model import Instance, Profile
@@ -23,6 +25,7 @@ from remote_runtime.waits import Deadline
 from tests.support.entering import Person
 from tests.support.sshd import Sshd, running_sshd
 
+Way = Literal["external", "internal", "iap"]
 PROJECT, NAME, ME = "demo", "my-vm", "me@example.com"
 DELAYS = Delays(queue_s=0.0, start_s=0.05, stop_s=0.05, metadata_s=0.0, boot_s=0.0)
 
@@ -35,11 +38,12 @@ class Doorway:
     sshd: Sshd
     emulator: ComputeEmulator
     environ: dict[str, str]
+    relay: Relay
+    connect: Way = "external"
     person: Person = field(default_factory=Person)
     keys: tuple[AddedKey, ...] = ()
     news: list[tuple[Instance, tuple[AddedKey, ...]]] = field(default_factory=list)
     ring: ssh.Keys = field(default_factory=ssh.Keys)
-    target: GceTarget = field(default_factory=lambda: GceTarget(instance=NAME, project=PROJECT, connect="external"))
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -57,7 +61,8 @@ class Doorway:
     @property
     def profile(self) -> Profile:
         settings = SshSettings(**{"port": self.sshd.port, **self.settings})
-        return Profile("work", self.home / "work.yaml", self.target, settings)
+        target = GceTarget(instance=NAME, project=PROJECT, connect=self.connect)
+        return Profile("work", self.home / "work.yaml", target, settings)
 
     def key_file(self, name: str = "google_compute_engine") -> Path:
         return self.home / ".ssh" / name
@@ -98,9 +103,10 @@ def doorway(
     metadata: Mapping[str, str] | None = None,
     project: Mapping[str, str] | None = None,
     authorize_after_s: float = 0.2,
+    connect: Way = "external",
     **options: Any,
 ) -> Iterator[Doorway]:
-    """A machine that knows no key, and a person who has none."""
+    """A machine that knows no key, and a person who has none. ``connect``: the one way on which it can be reached."""
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     with contextlib.ExitStack() as stack:
@@ -111,7 +117,9 @@ def doorway(
             project=PROJECT,
             status="RUNNING",
             metadata={"enable-guest-attributes": "TRUE"} | dict(metadata or {}),
+            external=connect == "external",
             address="127.0.0.1",
+            internal="127.0.0.1" if connect == "internal" else None,
             host_keys=dict(line.split() for line in sshd.host_keys),
             authorize=sshd.follow,
             authorize_after_s=authorize_after_s,
@@ -119,6 +127,8 @@ def doorway(
         )
         projects = {PROJECT: dict(project or {})}
         emulator = stack.enter_context(ComputeEmulator([vm], project_metadata=projects, delays=DELAYS))
+        relay = Relay(to_instances(emulator.cloud))
+        stack.callback(relay.close)
         environ = {
             "HOME": str(home),
             "PATH": "/usr/bin:/bin",
@@ -128,7 +138,8 @@ def doorway(
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": emulator.os_login_endpoint,
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+            "REMOTE_RUNTIME_IAP_URL": relay.url,
         }
-        door = Doorway(home, sshd, emulator, environ)
+        door = Doorway(home, sshd, emulator, environ, relay, connect)
         stack.callback(door.ring.close)
         yield door
