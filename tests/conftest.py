@@ -36,12 +36,12 @@ def nothing_leaks(own_home: Path) -> Iterator[None]:
     me = psutil.Process()
     children, descriptors = set(me.children(recursive=True)), me.num_fds()
     yield
-    gc.collect()  # clients of Google hold their connections until they are collected
     until = time.monotonic() + SETTLE_S
     while time.monotonic() < until:
         left = [child for child in me.children(recursive=True) if child not in children and _runs(child)]
         if not left and me.num_fds() <= descriptors:
             return
+        gc.collect()  # clients of Google hold their connections until they are collected
         time.sleep(0.05)
     assert not left, f"processes were left: {left}"
     assert me.num_fds() <= descriptors, f"{me.num_fds() - descriptors} file descriptors were left: {me.open_files()}"
