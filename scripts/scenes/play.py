@@ -56,6 +56,8 @@ def play(scene: Scene) -> tuple[str, str]:
             return film.svg(scene.command, scene.theme), text
         finally:
             film.close()
+            while _held:
+                _held.pop().close()
 
 
 @contextlib.contextmanager

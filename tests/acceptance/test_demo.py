@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import stat
 from urllib.parse import urlsplit
 
@@ -51,11 +52,14 @@ def test_a_second_up_gives_the_same_url_at_once_and_keeps_the_kernels(world: Wor
 
 
 def test_the_port_is_remembered_and_the_files_are_private(world: World) -> None:
-    url = world.up("demo")
+    with socket.socket() as probe:  # a port that no other test's `auto` takes meanwhile
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    world.up("demo", "--port", str(port))
     assert stat.S_IMODE(world.state.stat().st_mode) == 0o700
     for path in world.state.iterdir():
         if path.is_file():
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
     world.run("down", "demo")
 
-    assert urlsplit(world.up("demo")).port == urlsplit(url).port
+    assert urlsplit(world.up("demo")).port == port

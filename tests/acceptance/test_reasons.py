@@ -13,7 +13,7 @@ def test_up_names_the_firewall_that_is_in_the_way(world: World) -> None:
         done = world.run("up", "vm", "--json")
         assert done.code == 1
         assert done.error["code"] == "firewall-blocked"
-        assert done.error["what"].startswith(f"Nothing answers at 127.0.0.1:{vm.sshd.port} (connection refused)")
+        assert done.error["what"].startswith(f"Nothing answers at 127.0.0.1:{vm.sshd.port} (connection refused")
         assert f"The firewall lets no tcp:{vm.sshd.port} in from the internet" in done.error["why"]
         assert f"--allow=tcp:{vm.sshd.port}" in done.error["hint"]
 

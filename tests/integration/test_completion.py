@@ -44,7 +44,7 @@ def completed(*words: str) -> list[CompletionItem]:
     )
 
 
-PACKAGED = {"demo", "example", "local"}
+PACKAGED = {"deep-learning-vm", "demo", "demo-iap", "example", "local"}
 TABLE: list[tuple[list[str], set[str]]] = [
     (["up", ""], {"work", "vision", *PACKAGED}),
     (["up", "v"], {"vision"}),

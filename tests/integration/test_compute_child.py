@@ -135,6 +135,7 @@ def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:
     with ComputeEmulator([Vm("gpu-box", status="STAGING")]) as emulator:
         order = (
             '{"do": "find", "target": {"instance": "gpu-box", "project": "demo"}, "host_keys_within_s": 0, '
+            '"known": [], "may_start": true, "who": {}, '
             f'"within_s": 60, "until": {time.time() + 60}}}\n'
         )
         orphan = subprocess.Popen([sys.executable, "-m", "remote_runtime.compute"], stdin=subprocess.PIPE,

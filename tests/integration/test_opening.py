@@ -59,7 +59,7 @@ def test_up_shows_colabs_page_and_copies_the_url_when_it_is_asked_to(world: Worl
     assert desktop.copied()[1] == url
     missing = world.run("open", "here", "--lab", "--json")
     assert (missing.code, missing.error["code"]) == (1, "lab-missing")
-    assert "install jupyterlab" in missing.error["hint"]
+    assert "Install jupyterlab" in missing.error["hint"]
 
 
 def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(world: World, desktop: Desktop) -> None:
@@ -86,7 +86,7 @@ def test_without_a_desktop_the_reason_is_told_before_anything_is_started(world: 
     assert not world.running()
     world.environ["WAYLAND_DISPLAY"] = "wayland-0"
     refused = world.run("up", "here", "--copy", "--json")
-    assert "install wl-copy" in refused.error["hint"]
+    assert "Install wl-copy" in refused.error["hint"]
 
 
 def test_what_fails_afterwards_leaves_the_runtime_up_and_is_told(world: World, desktop: Desktop) -> None:
