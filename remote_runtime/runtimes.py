@@ -98,7 +98,9 @@ def save(state: StateDir, runtime: Runtime) -> None:
 
 def forget(state: StateDir, name: str) -> None:
     """Remove what a runtime leaves, except its locks, its log, its pins and its remembered port."""
-    kinds = ("json", "key") if is_alive(state, name) else ("json", "key", "sock")  # a keeper closes its own socket
+    kinds = (
+        ("json", "key", "html") if is_alive(state, name) else ("json", "key", "html", "sock")
+    )  # a keeper closes its own socket
     for kind in kinds:
         state.of(name, kind).unlink(missing_ok=True)
 

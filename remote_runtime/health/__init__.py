@@ -93,8 +93,10 @@ def use(door: Door, deadline: Deadline) -> Use:
         busy = sum(kernel["state"] == "busy" for kernel in found["kernels"])
         idle_s = (found.get("idle") or {}).get("idle_s")
         idle_s = None if idle_s is None else float(idle_s)
+        if idle_s is not None and not 0 <= idle_s < 2**31:
+            raise ValueError(idle_s)
         return Use(len(found["kernels"]), busy, sum(int(count) for count in counts), idle_s)
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise HealthError(
             "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"
         ) from error

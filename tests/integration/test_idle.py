@@ -21,7 +21,7 @@ from remote_runtime.demo.metadata_server import MetadataServer
 from remote_runtime.demo.values import Vm
 from remote_runtime.endings import Idle
 from remote_runtime.errors import MachineError
-from remote_runtime.jupyter.machine import power
+from remote_runtime.jupyter.machine import power, reboot, watchdog
 from remote_runtime.model import Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
@@ -215,6 +215,58 @@ def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
             assert table.read_text() == "5 4 * * * backup --all\n"
         finally:
             daemon.kill()
+
+
+def test_a_start_that_failed_half_way_leaves_no_line_in_the_crontab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "table").write_text("@reboot x # remote-runtime work-laptop1\n5 4 * * * backup\n")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "crontab").write_text(f'#!/bin/sh\n[ "$1" = -l ] && cat {tmp_path}/table || cat > {tmp_path}/table\n')
+    (programs / "crontab").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    directory = tmp_path / "work-laptop1"
+    directory.mkdir()
+    (directory / watchdog.PROGRAM).touch()  # the disk was full for its orders
+    watchdog.end(str(directory))
+    assert (tmp_path / "table").read_text() == "5 4 * * * backup\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "after"),
+    [
+        (b"# a\x0cb\xe2\x80\xa8c\r\n@reboot x # remote-runtime work\nlast", b"# a\x0cb\xe2\x80\xa8c\r\nlast"),
+        (b"@reboot x # remote-runtime work2\n", b"@reboot x # remote-runtime work2\n"),
+    ],
+)
+@pytest.mark.parametrize("readable", [True, False])
+def test_every_other_byte_of_a_crontab_stays_and_one_that_cannot_be_read_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: bytes, after: bytes, readable: bool
+) -> None:
+    (tmp_path / "table").write_bytes(table)
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    reading = f"cat {tmp_path}/table" if readable else "echo denied >&2; exit 1"
+    (programs / "crontab").write_text(f'#!/bin/sh\ncase "$1" in -l) {reading} ;; *) cat > {tmp_path}/table ;; esac\n')
+    (programs / "crontab").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    reboot.unhook("work")
+    assert (tmp_path / "table").read_bytes() == (after if readable else table)
+
+
+def test_a_busy_kernel_of_another_runtime_keeps_the_machine(machine: LocalMachine, cloud: ComputeEmulator) -> None:
+    other = replace(WANTED, name="other", idle=Idle())
+    page = page_of(ensure(machine, other))
+    kernel = page.start_kernel()
+    ensure(machine, replace(WANTED, idle=Idle(AFTER_S, "stop-instance")))
+    try:
+        page.run(kernel, f"import time; time.sleep({2.5 * AFTER_S})")
+        assert status_of(cloud) == "RUNNING"
+        eventually(lambda: status_of(cloud) == "TERMINATED" or None, within_s=30)
+    finally:
+        jupyter.stop(machine.run, other, deadline=Deadline(40))
 
 
 # ── sessions ──

@@ -17,17 +17,20 @@ def hook(key: str, command: list[str]) -> str:
     line = " ".join(f"'{part}'" for part in command).replace("%", "\\%")
     if not all(part.isprintable() and "'" not in part for part in command):
         return ""
-    has_cron = bool(shutil.which("crontab")) and _runs(*CRONS)
-    if has_cron and _write_crontab([*_others(key), f"@reboot {line} {_mark(key)}"]):
-        return "cron"
+    others = _others(key) if shutil.which("crontab") and _runs(*CRONS) else None
+    if others is not None:
+        if others and not others[-1].endswith(b"\n"):
+            others[-1] += b"\n"
+        if _write_crontab([*others, f"@reboot {line}".encode() + _mark(key) + b"\n"]):
+            return "cron"
     return "systemd" if _enable_unit(key, command) else ""
 
 
 def unhook(key: str) -> None:
     """Whatever ``hook`` did, now or earlier."""
     if shutil.which("crontab"):
-        others = _others(key)
-        if len(others) != len(_crontab()):
+        others, lines = _others(key), _crontab()
+        if others is not None and lines is not None and len(others) != len(lines):
             _write_crontab(others)
     unit = _unit(key)
     if os.path.exists(unit):
@@ -35,28 +38,36 @@ def unhook(key: str) -> None:
         os.unlink(unit)
 
 
-def _mark(key: str) -> str:
-    return f"# remote-runtime {key}"
+def _mark(key: str) -> bytes:
+    return f" # remote-runtime {key}".encode()
 
 
-def _others(key: str) -> list[str]:
-    return [line for line in _crontab() if not line.endswith(_mark(key))]
+def _others(key: str) -> list[bytes] | None:
+    """The lines that are not ours, each with its end; None when the table cannot be read."""
+    lines = _crontab()
+    return None if lines is None else [line for line in lines if not line.rstrip(b"\n").endswith(_mark(key))]
 
 
-def _crontab() -> list[str]:
-    done = subprocess.run(
-        ["crontab", "-l"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20
-    )
-    return done.stdout.decode("utf-8", "surrogateescape").splitlines() if done.returncode == 0 else []
+def _crontab() -> list[bytes] | None:
+    try:
+        done = subprocess.run(["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0:
+        return [] if b"no crontab" in done.stderr else None
+    lines = done.stdout.split(b"\n")
+    return [*(line + b"\n" for line in lines[:-1]), *([lines[-1]] if lines[-1] else [])]
 
 
-def _write_crontab(lines: list[str]) -> bool:
+def _write_crontab(lines: list[bytes]) -> bool:
     if not lines:
         return _quietly("crontab", "-r")
-    text = "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
-    done = subprocess.run(
-        ["crontab", "-"], input=text, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20
-    )
+    try:
+        done = subprocess.run(
+            ["crontab", "-"], input=b"".join(lines), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
     return done.returncode == 0
 
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import processes, proof, server
+from .folder import server_directories
 
 # What our own launcher has on its command line: its sessions are no use of the machine.
 OURS = "sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))"
 FIRST_PERSON, NOBODY = 1000, 65534
 # A Jupyter that does not answer is judged by the processor time that it and its kernels take.
-BUSY_SHARE = 0.02
+BUSY_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,33 +44,38 @@ class Process:
 
 class Looking:
     """Remembers between two looks what processor time was taken. ``sessions``: whether SSH sessions and terminals of
-    the machine count too."""
+    the machine count too; ``everywhere``: so do all servers of ours, for what ends the machine ends them."""
 
-    def __init__(self, directory: str, *, sessions: bool) -> None:
+    def __init__(self, directory: str, *, sessions: bool, everywhere: bool = False) -> None:
         self._directory = directory
         self._sessions = sessions and processes.LINUX
-        self._taken: tuple[float, float] | None = None
+        self._everywhere = everywhere
+        self._taken: dict[str, tuple[float, float]] = {}
 
     def look(self) -> Use:
-        found = [self._jupyter(), *([in_sessions()] if self._sessions else [])]
+        directories = server_directories() if self._everywhere else [self._directory]
+        found = [*map(self._jupyter, directories), *([in_sessions()] if self._sessions else []), Use()]
         in_use = [use for use in found if use.what]
         return in_use[0] if in_use else Use(ago_s=min(use.ago_s for use in found))
 
-    def _jupyter(self) -> Use:
-        running = server.load(self._directory)
+    def _jupyter(self, directory: str) -> Use:
+        running = server.load(directory)
         if running is None:
             return Use()
-        if proof.check(running.place, running.token, timeout_s=5.0) == "ours":
-            self._taken = None
-            return in_jupyter(proof.ask(running.place, running.token, "/api/remote-runtime", timeout_s=10.0))
-        return self._silent(running)
+        works = self._works(directory, running.pid)
+        if proof.check(running.place, running.token, timeout_s=5.0) != "ours":
+            return Use("Jupyter does not answer, and works") if works else Use()
+        status = proof.ask(running.place, running.token, "/api/remote-runtime", timeout_s=10.0)
+        use = in_jupyter(status) if status else Use("Jupyter does not say what it does")
+        # A kernel can call itself idle while a cell runs: a message on its control channel makes it.
+        return use if use.what or not works else Use("a kernel's process works")
 
-    def _silent(self, running: server.Running) -> Use:
-        now, taken = time.monotonic(), _processor_s(running.pid)
-        before, self._taken = self._taken, (now, taken)
-        if before is None or taken - before[1] > BUSY_SHARE * (now - before[0]):
-            return Use("Jupyter does not answer, and works")
-        return Use()
+    def _works(self, directory: str, pid: int) -> bool:
+        """Whether the kernels and what they started took more than a trifle of processor time since the last look."""
+        now, taken = time.monotonic(), _processor_s(pid)
+        before = self._taken.get(directory)
+        self._taken[directory] = (now, taken)
+        return before is not None and taken - before[1] > BUSY_SHARE * (now - before[0])
 
 
 def in_jupyter(status: dict[str, Any]) -> Use:
@@ -92,7 +98,9 @@ def in_sessions() -> Use:
     table = {each.pid: each for each in everyone()}
     home, ago_s = os.path.expanduser("~"), math.inf
     for each in table.values():
-        if each.pid == os.getpid() or not _is_a_persons(each, home):
+        # What sudo runs in a person's terminal is root's, and at work for the person all the same.
+        leader = table.get(each.session, each) if each.tty else each
+        if each.pid == os.getpid() or not (_is_a_persons(each, home) or _is_a_persons(leader, home)):
             continue
         if each.tty and each.pid == each.session:
             ago_s = min(ago_s, _typed_ago_s(each.tty))
@@ -150,7 +158,7 @@ def _typed_ago_s(tty: int) -> float:
 
 def _processor_s(pid: int) -> float:
     ticks = 0
-    for member in processes.family(pid, "\0"):
+    for member in set(processes.family(pid, "\0")) - {pid}:
         fields = processes.stat_of(member)
         ticks += int(fields[11]) + int(fields[12]) if len(fields) > 12 else 0
     return ticks / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)

@@ -74,7 +74,7 @@ def touch(directory: str) -> None:
 def end(directory: str) -> None:
     """End it, and what would start it again."""
     orders = load_json(os.path.join(directory, ORDERS))
-    if not orders:
+    if not orders and not os.path.exists(os.path.join(directory, PROGRAM)):
         return
     reboot.unhook(os.path.basename(directory))
     if _lives(orders):
@@ -82,6 +82,11 @@ def end(directory: str) -> None:
     for name in (ORDERS, IDLE, PROGRAM):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, name))
+
+
+def lives(directory: str) -> bool:
+    """Whether a watchdog is at work there."""
+    return _lives(load_json(os.path.join(directory, ORDERS)))
 
 
 def stopped(directory: str) -> str:
@@ -95,10 +100,14 @@ def main(directory: str, orders: dict[str, Any]) -> int:
         return 0
     rule = Rule(float(orders["after_s"]), str(orders["do"]))
     _note_down(directory, os.getpid())
-    looking = usage.Looking(directory, sessions=bool(orders["sessions"]))
+    everywhere = rule.do != "stop-server"
+    looking = usage.Looking(directory, sessions=bool(orders["sessions"]), everywhere=everywhere)
     used_at = not_before = time.monotonic()
     while load_json(os.path.join(directory, ORDERS)).get("pid") == os.getpid():
-        use = looking.look()
+        try:
+            use = looking.look()
+        except Exception as exc:  # noqa: BLE001  a look that fails must not end the watch, and is no proof of idleness
+            use = usage.Use(f"unknown: {exc!r:.200}")
         now = time.monotonic()
         ago_s = 0.0 if use.what else min(use.ago_s, _touched_ago_s(directory))
         used_at = max(used_at, now - ago_s)
@@ -122,7 +131,10 @@ def _act(directory: str, rule: Rule) -> bool:
         return True
     verb = power.VERBS[rule.do]
     _say(directory, f"{why}: to {verb} the machine")
-    failed = power.carry_out(rule.do)
+    try:
+        failed = power.carry_out(rule.do)
+    except Exception as exc:  # noqa: BLE001  whatever it was, the machine goes on and costs: it is tried again
+        failed = f"{exc!r:.200}"
     if failed:
         _say(directory, f"the machine goes on: {failed}; another try in {_words(AGAIN_S)}")
     return False

@@ -102,10 +102,12 @@ def purge(answers: Answers) -> dict[str, Any]:
     alive = [
         directory
         for directory in server_directories()
-        if server.load(directory) or is_locked(os.path.join(directory, LOCK))
+        if server.load(directory) or watchdog.lives(directory) or is_locked(os.path.join(directory, LOCK))
     ]
     if alive:
         return {"purged": False, "alive": [os.path.basename(directory) for directory in alive]}
+    for directory in server_directories():
+        watchdog.end(directory)
     shutil.rmtree(our_folder(), ignore_errors=True)
     return {"purged": not os.path.exists(our_folder()), "alive": []}
 
