@@ -181,6 +181,18 @@ class Cloud:
         self.boxes.append(Box(self._journal, self.server))
         return self.boxes[-1]
 
+    def renew(
+        self,
+        profile: Profile,
+        instance: Instance,
+        *,
+        tell: Tell,
+        deadline: Deadline,
+        added: tuple[AddedKey, ...],
+        wish: Wish,
+    ) -> Instance:
+        return instance
+
     def withdraw(self, profile: Profile, added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline) -> None:
         self._journal.did(f"withdraw {len(added)}")
 
