@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import socket
 import stat
 from urllib.parse import urlsplit
 
 from tests.support.page import Page
-from tests.support.world import World
+from tests.support.world import World, free_port
 
 LEFT_AFTER_DOWN = {"demo.alive", "demo.busy", "demo.log", "demo.port", "known_hosts", "known_hosts.lock"}
 
@@ -52,9 +51,7 @@ def test_a_second_up_gives_the_same_url_at_once_and_keeps_the_kernels(world: Wor
 
 
 def test_the_port_is_remembered_and_the_files_are_private(world: World) -> None:
-    with socket.socket() as probe:  # a port that no other test's `auto` takes meanwhile
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     world.up("demo", "--port", str(port))
     assert stat.S_IMODE(world.state.stat().st_mode) == 0o700
     for path in world.state.iterdir():

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.cloud import CloudMachine, cloud_machine
 from tests.support.page import Page
-from tests.support.world import World, eventually
+from tests.support.world import World, eventually, free_port
 
 STEPS = ("Finding the machine", "Connecting to my-vm", "Starting Jupyter")
 
@@ -101,7 +101,7 @@ def test_a_keeper_that_is_killed_at_any_step_leaves_what_down_cleans_up(
 def test_a_keeper_that_is_killed_when_ready_is_mended_by_up_with_the_kernels_kept(
     world: World, vm: CloudMachine
 ) -> None:
-    url = world.up("vm")
+    url = world.up("vm", "--port", str(free_port()))
     kernel = Page(url).start_kernel()
     Page(url).run(kernel, "kept = 41")
     world.keeper("vm").kill()

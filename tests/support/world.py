@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -32,6 +33,13 @@ def eventually(probe: Callable[[], T | None], *, within_s: float = 30.0, what: s
             assert answer, f"{what or probe} not within {within_s} s: {answer!r}"
             return answer
         time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A local port that no other test's `auto` takes while nobody listens on it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)
