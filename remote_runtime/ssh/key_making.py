@@ -6,6 +6,7 @@ import contextlib
 import getpass
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 from ..errors import SshError
@@ -38,11 +39,12 @@ def _new_private_key() -> bytes:
 
 def _put(path: Path, content: bytes, mode: int) -> None:
     """Appears whole, and never in the place of another: two runtimes may come up at the same time."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    aside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+        aside.chmod(mode)
         with contextlib.suppress(FileExistsError):
             os.link(aside, path)
     finally:
