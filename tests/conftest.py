@@ -1,21 +1,47 @@
-"""Guards for every test: a HOME of its own, no leaked process, no leaked file descriptor."""
+"""Guards for every test: a network and a HOME of its own, no leaked process, no leaked file descriptor."""
 
 from __future__ import annotations
 
 import gc
 import os
 import shutil
+import signal
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import FrameType
 
 import psutil
 import pytest
 
+from .support import network
 from .support.world import World
 
 SETTLE_S = 10.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    starts_workers = bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+    if not starts_workers:
+        network.leave()
+    _hear(signal.SIGINT, signal.default_int_handler)
+    if sys.platform != "win32":
+        _hear(signal.SIGHUP, signal.SIG_DFL)
+
+
+def _hear(number: signal.Signals, handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    """A job in the background may have been told to ignore it, and what it starts would ignore it too."""
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def its_network(request: pytest.FixtureRequest) -> Iterator[None]:
+    with network.outside() if request.node.get_closest_marker("registry") else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +57,7 @@ def own_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks(own_home: Path) -> Iterator[None]:
+def nothing_leaks(its_network: None, own_home: Path) -> Iterator[None]:
     """Fixtures of a wider scope are set up before this one, so what they hold is not counted."""
     me = psutil.Process()
     children, descriptors = set(me.children(recursive=True)), me.num_fds()

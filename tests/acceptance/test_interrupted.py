@@ -119,7 +119,7 @@ def test_down_after_a_killed_keeper_stops_the_server(world: World, vm: CloudMach
     down = world.run("down", "vm", "--json")
 
     assert down.document["stopped"][0]["server"] == "stopped"
-    assert [process for process in world.processes() if "jupyter" in " ".join(process.cmdline())] == []
+    assert [command for command in world.running() if "jupyter" in command] == []
     assert not (world.state / "vm.json").exists()
 
 
@@ -133,7 +133,7 @@ def test_two_ups_at_once_are_one_piece_of_work(world: World, vm: CloudMachine) -
 
 def nothing_is_left(world: World, vm: CloudMachine) -> None:
     assert eventually(lambda: vm.status in ("TERMINATED", "STOPPING"), what="the instance is put back")
-    eventually(lambda: not world.running(), what=f"no process is left: {world.processes()}")
+    eventually(lambda: not world.running(), what=f"no process is left: {world.running()}")
     assert not (world.state / "vm.json").exists()
     assert not (world.state / "vm.sock").exists()
     servers = vm.sshd.home / ".local/share/remote-runtime/servers"

@@ -25,6 +25,7 @@ import psutil
 import pytest
 
 from remote_runtime.demo.processes import MARKER
+from tests.support.processes import commands_of
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and terminals are POSIX's")
 WITHIN_S = 20.0
@@ -232,7 +233,7 @@ def test_a_shell_has_a_terminal_with_a_size_and_an_exit_status(running: Demo) ->
         channel.sendall(b"stty size\n")
         expect(b"11 55")
         channel.sendall(b"PS1='re''ady> '; sleep 601\n")
-        eventually(lambda: [found for found in running.processes() if found.cmdline()[-1:] == ["601"]], "sleep 601")
+        eventually(lambda: "sleep 601" in commands_of(running.path / "home").values(), "sleep 601")
         channel.sendall(b"\x03")
         expect(b"ready> ")
         channel.sendall(b"exit 5\n")

@@ -11,7 +11,7 @@ from tests.support import gcloud
 from tests.support.iap import authority, relayed
 from tests.support.world import eventually
 
-PIECE_BYTES = 256 << 10
+PIECE_BYTES = 16 << 10
 
 
 def test_gcloud_connects_carries_bytes_and_resumes_through_the_relay(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_gcloud_connects_carries_bytes_and_resumes_through_the_relay(tmp_path: P
     with relayed(tls=tls) as field:
         with gcloud.iap_tunnel(field.relay.url, tmp_path) as port:
             with gcloud.connect(port) as sock:
-                for _ in range(8):
+                for _ in range(64):
                     piece = os.urandom(PIECE_BYTES)  # in turn: gcloud locks itself up when both directions are full
                     sock.sendall(piece)
                     assert receive(sock, len(piece)) == piece

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -25,9 +26,9 @@ from remote_runtime.jupyter.machine import power, reboot, watchdog
 from remote_runtime.model import Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
-from tests.support.local_run import LocalMachine, processes_with
+from tests.support.local_run import LocalMachine
 from tests.support.page import Page
-from tests.support.processes import end_processes_of
+from tests.support.processes import commands_of, end_processes_of
 from tests.support.sshd import Sshd, running_sshd
 from tests.support.world import eventually
 
@@ -41,7 +42,7 @@ def machine(tmp_path: Path) -> Iterator[LocalMachine]:
     machine = LocalMachine(tmp_path / "home")
     yield machine
     jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
-    left = processes_with(str(machine.home))
+    left = commands_of(machine.home)
     end_processes_of(machine.home)
     assert left == {}
 
@@ -121,7 +122,13 @@ def test_down_ends_the_watchdog_and_a_rule_that_has_changed_replaces_it(machine:
 
 
 def watchdogs(machine: LocalMachine) -> list[int]:
-    return [pid for pid, command in processes_with(str(machine.home)).items() if "watch.py" in command]
+    return [pid for pid, command in commands_of(machine.home).items() if "watch.py" in command]
+
+
+def on_watch(server: Server) -> int:
+    """The process that has taken up its orders."""
+    orders = json.loads((Path(server.directory) / watchdog.ORDERS).read_text())
+    return int(orders["pid"])
 
 
 # ── the machine ──
@@ -207,8 +214,8 @@ def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
             os.kill(watchdog, signal.SIGKILL)
             again = subprocess.Popen(["/bin/sh", "-c", f"exec {command}"], env=machine.environ)
             try:
-                eventually(lambda: watchdogs(machine) == [again.pid] or None)
-                assert again.poll() is None
+                eventually(lambda: on_watch(server) == again.pid or None)
+                assert watchdogs(machine) == [again.pid]
                 jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
             finally:
                 again.wait(20)
@@ -329,5 +336,5 @@ def test_a_program_in_a_terminal_is_a_use_and_a_shell_that_waits_is_one_since_it
 def test_what_was_left_behind_by_a_session_that_ended_is_none(box: Sshd) -> None:
     with ssh_to(box, "setsid sleep 600 >/dev/null 2>&1 </dev/null &") as session:
         session.communicate(timeout=20)
-    eventually(lambda: processes_with(str(box.home)) or None)
+    eventually(lambda: commands_of(box.home) or None)
     eventually(lambda: in_sessions(box) == "" or None)

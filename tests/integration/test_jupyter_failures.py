@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,9 @@ from remote_runtime.errors import DeadlinePassed, MachineError
 from remote_runtime.model import Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline, wait_until
-from tests.support.local_run import LocalMachine, processes_with
+from tests.support.local_run import LocalMachine
+from tests.support.mounts import within_mount
+from tests.support.processes import commands_of
 
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 BARE_PYTHON = "/usr/bin/python3"
@@ -29,7 +30,7 @@ PYENV = Path("/root/.pyenv/versions")
 def machine(tmp_path: Path) -> Iterator[LocalMachine]:
     machine = LocalMachine(tmp_path / "home")
     yield machine
-    assert processes_with(str(machine.folder)) == {}
+    assert commands_of(machine.folder) == {}
     assert not (machine.folder / "servers").exists()
     assert not (machine.folder / "bridge").exists()
 
@@ -116,24 +117,17 @@ def test_when_the_client_leaves_the_server_it_wanted_is_ended(machine: LocalMach
             bridge=broken_bridge("import time; time.sleep(600)"),
         )  # fmt: skip
     assert told.is_set()
-    wait_until(
-        lambda: not processes_with(str(machine.folder)), Deadline(20), every_s=0.1, what="the end of the launcher"
-    )
+    wait_until(lambda: not commands_of(machine.folder), Deadline(20), every_s=0.1, what="the end of the launcher")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_is_named(machine: LocalMachine) -> None:
     disk = machine.home / ".local"
     disk.mkdir()
-    if subprocess.call(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], stderr=subprocess.DEVNULL):
-        pytest.skip("this container may not mount a small disk")
-    try:
-        with pytest.raises(MachineError) as caught:
-            ensure(machine)
-        assert caught.value.code == "disk-full"
-        assert "remote-runtime" in caught.value.why
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    machine.within = within_mount(f"-t tmpfs -o size=16k tmpfs {disk}")
+    with pytest.raises(MachineError) as caught:
+        ensure(machine)
+    assert caught.value.code == "disk-full"
+    assert "remote-runtime" in caught.value.why
 
 
 def test_a_home_that_cannot_be_written_is_named(machine: LocalMachine) -> None:

@@ -16,8 +16,10 @@ from remote_runtime.jupyter.machine.environment import make
 from remote_runtime.jupyter.machine.interpreters import Found
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
-from tests.support.local_run import LocalMachine, processes_with
+from tests.support.local_run import LocalMachine
+from tests.support.processes import commands_of
 
+pytestmark = pytest.mark.registry
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 
 
@@ -37,7 +39,7 @@ def test_a_machine_without_jupyter_gets_a_private_one_after_an_interrupted_attem
         assert any(text.startswith("Installing Jupyter: ") for text in told)
     finally:
         assert jupyter.stop(machine.run, WANTED, deadline=Deadline(40)) == "stopped"
-    assert processes_with(str(machine.folder)) == {}
+    assert commands_of(machine.folder) == {}
     assert (machine.folder / "venv").is_dir()
     assert jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(20)) == jupyter.Purged(True)
     assert not machine.folder.exists()

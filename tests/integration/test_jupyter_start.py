@@ -23,7 +23,8 @@ from remote_runtime import jupyter
 from remote_runtime.model import Gpu, Kernelspec, Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline, wait_until
-from tests.support.local_run import LocalMachine, processes_with
+from tests.support.local_run import LocalMachine
+from tests.support.processes import commands_of
 
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 ON_SOCKET = replace(WANTED, socket=True)
@@ -45,7 +46,7 @@ def fresh(tmp_path: Path) -> Iterator[LocalMachine]:
     for name in os.listdir(machine.folder / "servers") if (machine.folder / "servers").exists() else []:
         name, _, client_id = name.rpartition("-")
         stop(machine, replace(WANTED, name=name, client_id=client_id))
-    assert processes_with(str(machine.home)) == {}
+    assert commands_of(machine.home) == {}
 
 
 def ensure(
@@ -105,8 +106,8 @@ def test_the_second_time_the_same_server_is_used_at_once(machine: LocalMachine) 
 def test_the_token_is_in_no_command_line_environment_or_log(machine: LocalMachine) -> None:
     server = ensure(machine)
     api(server, "/api/kernels", method="POST")
-    assert server.pid in processes_with(str(machine.folder))
-    assert processes_with(server.token.reveal()) == {}
+    assert server.pid in commands_of(machine.folder)
+    assert commands_of(server.token.reveal()) == {}
     assert server.token.reveal() not in jupyter.log_tail(machine.run, WANTED, lines=9999, deadline=Deadline(20)).text
 
 
@@ -207,7 +208,7 @@ def test_stop_leaves_no_process_and_no_file_not_even_of_a_stubborn_kernel(fresh:
     os.kill(kernels_of(server)[0], signal.SIGSTOP)
     os.kill(server.pid, signal.SIGKILL)
     assert stop(fresh) == "gone"
-    assert processes_with(str(fresh.folder)) == {}
+    assert commands_of(fresh.folder) == {}
     assert not fresh.folder.exists()
     assert stop(fresh) == "gone"
 
@@ -216,7 +217,7 @@ def test_a_running_server_is_stopped_with_its_kernels(fresh: LocalMachine) -> No
     server = ensure(fresh)
     api(server, "/api/kernels", method="POST")
     assert stop(fresh) == "stopped"
-    assert processes_with(str(fresh.folder)) == {}
+    assert commands_of(fresh.folder) == {}
     assert not fresh.folder.exists()
 
 
@@ -324,7 +325,7 @@ def test_the_servers_kernels_are_told_with_those_installed_meanwhile(fresh: Loca
 
 
 def kernels_of(server: Server) -> list[int]:
-    return sorted(pid for pid, command in processes_with(server.directory).items() if "/kernel-" in command)
+    return sorted(pid for pid, command in commands_of(server.directory).items() if "/kernel-" in command)
 
 
 def free_port() -> int:

@@ -7,7 +7,6 @@ the tests' environment, their frameworks are empty packages.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .mounts import within_mount
 from .sshd import Sshd, running_sshd
 
 SERVERS = ("jupyter_server", "jupyter-server", "notebook", "jupyterlab")
@@ -53,8 +53,7 @@ def deep_learning_vm(directory: Path, image: Image) -> Iterator[Sshd]:
     )
     script(programs / "systemctl", f'echo "$@" >> /opt/programs/asked\necho "{answer}"')
     path = "/opt/programs:/usr/bin:/bin"
-    namespace = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]
-    within = [*namespace, "sh", "-c", f'mount --bind "{opt}" /opt && exec "$@"', "sh"]
+    within = within_mount(f'--bind "{opt}" /opt')
     with running_sshd(directory, config=[f"SetEnv HOME={directory}/home PATH={path}"], within=within) as sshd:
         (sshd.home / ".profile").write_text(f"export PATH='{':'.join(filter(None, [image.login_path, path]))}'\n")
         yield sshd

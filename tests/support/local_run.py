@@ -16,12 +16,14 @@ from remote_runtime.waits import Deadline
 
 
 class LocalMachine:
-    """``run`` executes there. ``path``: the folders on its PATH; ``banner``: what its login files print."""
+    """``run`` executes there. ``path``: the folders on its PATH; ``banner``: what its login files print;
+    ``within``: what its commands are run by."""
 
     def __init__(self, home: Path, *, path: Sequence[str] | None = None, banner: str = "") -> None:
         self.home = home
         self.home.mkdir(exist_ok=True)
         self.banner = banner
+        self.within: list[str] = []
         self.runs = 0
         self.environ = {
             "HOME": str(home),
@@ -41,7 +43,7 @@ class LocalMachine:
         for printed in self.banner.splitlines():
             on_line(printed)
         try:
-            with _process(command, self.environ) as process:
+            with _process([*self.within, *command], self.environ) as process:
                 lines: queue.Queue[str | None] = queue.Queue()
                 _in_thread(_read, process, lines)
                 _in_thread(_feed, process, stdin)
@@ -51,22 +53,6 @@ class LocalMachine:
                 return Outcome(status, process.stderr.read().decode()[-8192:] if process.stderr else "")
         except FileNotFoundError:
             return Outcome(127, "not found")
-
-
-def processes_with(text: str) -> dict[int, str]:
-    """The processes whose command line or environment names ``text``: pid → command line."""
-    found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                environ = (entry / "environ").read_bytes().decode(errors="replace")
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
-            except OSError:
-                continue
-            if (text in command or text in environ) and state != "Z":
-                found[int(entry.name)] = command
-    return found
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Processes that belong to a folder of a test: a person's home, or the home on a machine."""
+"""Processes that belong to a test, found by what their command line or environment names."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from pathlib import Path
 import psutil
 
 
-def processes_of(folder: Path) -> list[psutil.Process]:
-    """All that run with ``folder`` in their environment or command line, detached ones included."""
-    return [process for process in psutil.process_iter() if _names(process, str(folder))]
+def commands_of(mark: Path | str) -> dict[int, str]:
+    """Those that run with ``mark`` (a home, a token) in their command line or environment: pid → command line."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            command = " ".join(process.cmdline())
+            if str(mark) in command or any(str(mark) in value for value in process.environ().values()):
+                found[process.pid] = command
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue  # it ended while it was looked at
+    return found
 
 
 def end_processes_of(folder: Path) -> None:
-    left = processes_of(folder)
-    for process in left:
-        process.kill()
+    left = []
+    for pid in commands_of(folder):
+        try:
+            process = psutil.Process(pid)
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+        left.append(process)
     psutil.wait_procs(left, 5)
-
-
-def _names(process: psutil.Process, mark: str) -> bool:
-    try:
-        if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return any(mark in part for part in [*process.environ().values(), *process.cmdline()])
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False

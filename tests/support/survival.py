@@ -123,7 +123,7 @@ class Survivor:
             lambda: self._settled_files() <= self._files + SLACK_FILES,
             what="the keeper holds no more files than before",
         )
-        servers = [process for process in self.world.processes() if "boot.py" in " ".join(process.cmdline())]
+        servers = [command for command in self.world.running() if "boot.py" in command]
         assert len(servers) == 1, servers
 
 

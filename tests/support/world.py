@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from tests.support.processes import end_processes_of, processes_of
+from tests.support.processes import commands_of, end_processes_of
 
 T = TypeVar("T")
 COMMAND = (sys.executable, "-m", "remote_runtime")
@@ -132,19 +132,9 @@ class World:
     def left_files(self) -> set[str]:
         return {path.name for path in self.state.iterdir()}
 
-    def processes(self) -> list[psutil.Process]:
-        """All processes of this world that run: its home is in their environment or command line."""
-        return processes_of(self.home)
-
     def running(self) -> list[str]:
-        """Their command lines, for a person to read."""
-        found = []
-        for process in self.processes():
-            try:
-                found.append(f"{process.pid} {process.status()} {' '.join(process.cmdline())[:300]}")
-            except psutil.NoSuchProcess:
-                continue
-        return found
+        """The command lines of all processes of this world: its home is in their environment or command line."""
+        return [f"{pid} {command}" for pid, command in commands_of(self.home).items()]
 
     def keeper(self, name: str) -> psutil.Process:
         return psutil.Process(int(self.file(name)["keeper_pid"]))
