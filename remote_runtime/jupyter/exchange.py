@@ -53,8 +53,9 @@ def ask(run: Run, orders: Mapping[str, Any], *, python: str, tell: Tell, deadlin
 
 
 def command(python: str) -> tuple[str, ...]:
-    """Reads the launcher's length, the launcher, and leaves the orders on stdin to it."""
-    return (python, "-c", ENTRY)
+    """Reads the launcher's length, the launcher, and leaves the orders on stdin to it. ``-S``: it needs nothing that is
+    installed there, so what others put into site-packages neither slows it down nor is run."""
+    return (python, "-S", "-c", ENTRY)
 
 
 def document(orders: Mapping[str, Any]) -> bytes:

@@ -1,10 +1,12 @@
 """Sent over the wire and run by whatever Python the machine has; imports nothing of ours.
 
 Reads one JSON document of orders from stdin: ``marker`` (starts every answer line), ``launcher`` (this source),
-``sources`` (the modules of ``machine/``, in the order in which they need each other), and what ``machine/work.py``
-wants. This file keeps to the syntax of Python 3.6, so that an old ``python3`` can still hand over to a newer one.
+``sources`` (the modules of ``machine/``: name and text), and what ``machine/work.py`` wants. This file keeps to the
+syntax of Python 3.6, so that an old ``python3`` can still hand over to a newer one.
 """
 
+import importlib
+import importlib.machinery
 import json
 import os
 import subprocess
@@ -24,24 +26,40 @@ def main() -> int:
     sys.stdout.write("\n")
     if sys.version_info < OLDEST:
         return hand_over(orders)
-    work = load(orders["sources"])["work"]
-    return int(work.run(orders, sys.stdout))
+    return int(load(orders["sources"], "work").run(orders, sys.stdout))
 
 
-def load(sources: "list[list[str]]") -> "dict[str, types.ModuleType]":
-    """The modules of ``machine/``, made in memory: nothing is written for a look at a healthy server."""
+def load(sources: "list[list[str]]", name: str) -> "types.ModuleType":
+    """The module of ``machine/`` with this name, made in memory: nothing is written for a look at a healthy server."""
     package = types.ModuleType(PACKAGE)
     package.__path__ = []  # this makes it a package: relative imports work
     sys.modules[PACKAGE] = package
-    modules = {}
-    for name, source in sources:
-        module = types.ModuleType(PACKAGE + "." + name)
-        module.__package__ = PACKAGE
-        sys.modules[module.__name__] = module
-        setattr(package, name, module)
-        exec(compile(source, "<" + name + ".py>", "exec"), module.__dict__)  # noqa: S102  # our own source, from our client
-        modules[name] = module
-    return modules
+    sys.meta_path.insert(0, Sent(dict(sources)))
+    return importlib.import_module(PACKAGE + "." + name)
+
+
+class Sent:
+    """Finds what was sent, as ``sys.meta_path`` asks for it. Compiling takes most of the time of a look, so each module
+    is compiled when something needs it."""
+
+    def __init__(self, sources: "dict[str, str]") -> None:
+        self.sources = sources
+
+    def find_spec(
+        self, fullname: str, path: object = None, target: object = None
+    ) -> "importlib.machinery.ModuleSpec | None":
+        package, _, name = fullname.rpartition(".")
+        if package != PACKAGE or name not in self.sources:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self)  # type: ignore[arg-type]  # a loader by its methods
+
+    def create_module(self, spec: object) -> None:
+        """An ordinary module will do."""
+
+    def exec_module(self, module: "types.ModuleType") -> None:
+        name = module.__name__.rpartition(".")[2]
+        code = compile(self.sources[name], "<" + name + ".py>", "exec")
+        exec(code, module.__dict__)  # noqa: S102  # our own source, from our client
 
 
 def hand_over(orders: "dict[str, object]") -> int:
@@ -60,7 +78,7 @@ def hand_over(orders: "dict[str, object]") -> int:
     launcher = str(orders["launcher"]).encode("utf-8")
     document = str(len(launcher)).encode() + b"\n" + launcher + json.dumps(orders).encode("utf-8")
     sys.stdout.flush()
-    process = subprocess.Popen([newer, "-c", ENTRY], stdin=subprocess.PIPE)
+    process = subprocess.Popen([newer, "-S", "-c", ENTRY], stdin=subprocess.PIPE)
     process.communicate(document)
     return process.returncode
 

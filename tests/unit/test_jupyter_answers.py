@@ -67,6 +67,7 @@ def test_the_command_is_the_documented_one_and_carries_no_secret() -> None:
     assert machine.commands == [
         (
             "python3",
+            "-S",
             "-c",
             "import sys;sys.path[:]=[p for p in sys.path if p];"
             "exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))",

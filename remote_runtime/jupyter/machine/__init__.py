@@ -1,6 +1,6 @@
 """What the launcher does on the machine: standard library only, Python 3.8 and newer, nothing of ours outside here.
 
-The launcher makes these modules in memory there, in the order of ``SOURCES``; ``boot.py`` is written to a file.
+The launcher makes the modules of ``SOURCES`` in memory there when they are needed; ``boot.py`` is written to a file.
 """
 
 SOURCES = (
@@ -8,6 +8,7 @@ SOURCES = (
     "orders",
     "folder",
     "processes",
+    "question",
     "proof",
     "interpreters",
     "environment",

@@ -6,7 +6,6 @@ theirs, and its token is read from a file that only they can read.
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import re
@@ -14,9 +13,10 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
-from . import processes, proof
+from . import processes, proof, question
 from .answers import Answers, Failure
 from .listeners import Listener, listeners_on
+from .question import NotHttp
 from .runtime_files import description_of
 
 ANSWER_LIMIT = 65536
@@ -150,15 +150,10 @@ def refuse_open(port: int) -> None:
 
 def ask(port: int, path: str) -> tuple[int, bytes]:
     """GET without credentials. Raises ``Failure`` ``attach-not-found``."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WITHIN_S)
     try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read(ANSWER_LIMIT)
-    except (OSError, http.client.HTTPException) as exc:
-        raise not_found(port, f"it does not answer as a Jupyter server does ({type(exc).__name__})") from exc
-    finally:
-        connection.close()
+        return question.ask(port, path, within_s=WITHIN_S, limit=ANSWER_LIMIT)
+    except (OSError, NotHttp) as exc:
+        raise not_found(port, f"it does not answer as a Jupyter server does ({exc})") from exc
 
 
 def interpreter_of(pid: int) -> str:

@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-from . import power, processes, reboot, server, usage
+from . import processes, server
 from .folder import IDLE, LOG, load_json, write_private
 from .orders import Rule
 
@@ -29,7 +29,7 @@ with open(os.path.join(here, "watchdog.json"), encoding="utf-8") as handle:
     orders = json.load(handle)
 names = {"__name__": "remote_runtime_launcher"}
 exec(orders["launcher"], names)
-sys.exit(names["load"](orders["sources"])["watchdog"].main(here, orders))
+sys.exit(names["load"](orders["sources"], "watchdog").main(here, orders))
 """
 
 
@@ -45,6 +45,8 @@ def ensure(directory: str, rule: Rule | None, program: dict[str, Any]) -> dict[s
     wanted = {"after_s": rule.after_s, "do": rule.do, **program}
     if all(known.get(name) == value for name, value in wanted.items()) and _lives(known):
         return dict(known["told"])
+    from . import power, reboot
+
     end(directory)
     way = power.Way("here", "end") if rule.do == "stop-server" else power.find(rule.do)
     command = [sys.executable, os.path.join(directory, PROGRAM)]
@@ -76,6 +78,8 @@ def end(directory: str) -> None:
     orders = load_json(os.path.join(directory, ORDERS))
     if not orders and not os.path.exists(os.path.join(directory, PROGRAM)):
         return
+    from . import reboot
+
     reboot.unhook(os.path.basename(directory))
     if _lives(orders):
         processes.end({int(orders["pid"]): str(orders["birth"])}, 5.0)
@@ -98,6 +102,8 @@ def main(directory: str, orders: dict[str, Any]) -> int:
     """The watchdog's life."""
     if _lives(orders):
         return 0
+    from . import usage
+
     rule = Rule(float(orders["after_s"]), str(orders["do"]))
     _note_down(directory, os.getpid())
     everywhere = rule.do != "stop-server"
@@ -129,6 +135,8 @@ def _act(directory: str, rule: Rule) -> bool:
         server.end(directory)
         _save(directory, {"stopped": why, "at": time.time()})
         return True
+    from . import power
+
     verb = power.VERBS[rule.do]
     _say(directory, f"{why}: to {verb} the machine")
     try:

@@ -1,4 +1,7 @@
-"""Carries out the client's orders: ``ensure``, ``stop``, ``purge``, ``servers``, ``log``."""
+"""Carries out the client's orders: ``ensure``, ``stop``, ``purge``, ``servers``, ``log``.
+
+What a look at a healthy server does not need is imported where it is: each module is compiled at its first import.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from typing import Any, TextIO
 
 from . import gpus, server, watchdog
 from .answers import Answers, Failure, Hung
-from .attach import attach
 from .folder import (
     CONFIG,
     LOCK,
@@ -25,7 +27,6 @@ from .folder import (
 )
 from .kernelspecs import kernelspecs
 from .orders import Wish, load_wish
-from .start import start
 
 WAITING = "Waiting for another remote-runtime that works on this server"
 
@@ -71,6 +72,8 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
             answers.result(_described(running, wish, seen, started=False))
             return
         try:
+            from .start import start
+
             watchdog.end(directory)
             looking = gpus.Looking()
             running = start(directory, wish, answers)
@@ -153,6 +156,8 @@ def _refuse_what_was_idle(directory: str) -> None:
 
 
 def _attached(wanted: dict[str, Any], answers: Answers) -> dict[str, Any]:
+    from .attach import attach
+
     looking = gpus.Looking()
     found = attach(wanted["port"], wanted["token_file"], answers)
     seen = looking.seen(answers)

@@ -1,0 +1,41 @@
+"""What the machine has to compile and import before it can look at a server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from remote_runtime.jupyter.exchange import command, document
+
+FOR_A_START = {"start", "environment", "interpreters", "attach", "listeners", "usage", "power", "reboot"}
+
+
+def modules_after(module: str) -> set[str]:
+    """Everything that a Python has imported which was sent the launcher and loaded ``module`` of it."""
+    length, _, rest = document({}).partition(b"\n")
+    launcher, orders = rest[: int(length)], rest[int(length) :]
+    script = (
+        f"names = {{'__name__': 'launcher'}}\nexec({launcher.decode()!r}, names)\n"
+        f"import json, sys\nnames['load'](json.loads({orders.decode()!r})['sources'], {module!r})\n"
+        "sys.__stdout__.write(json.dumps(sorted(sys.modules)))"
+    )
+    python, *options, _, _ = command(sys.executable)
+    sent = [python, *options, "-"]
+    done = subprocess.run(sent, input=script, capture_output=True, text=True, check=True, timeout=60)
+    return set(json.loads(done.stdout))
+
+
+def test_a_look_compiles_nothing_that_only_a_start_needs() -> None:
+    loaded = {name.partition(".")[2] for name in modules_after("work") if name.startswith("remote_runtime_machine.")}
+    assert {"work", "server", "proof", "kernelspecs", "watchdog"} <= loaded
+    assert not loaded & FOR_A_START
+
+
+def test_a_look_imports_no_slow_library() -> None:
+    assert not modules_after("work") & {"http.client", "urllib.request", "ssl", "email", "site", "asyncio"}
+
+
+def test_what_a_start_needs_is_sent_too() -> None:
+    for name in sorted(FOR_A_START):
+        assert f"remote_runtime_machine.{name}" in modules_after(name)
