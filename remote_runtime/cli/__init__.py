@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
         return _fail(Interrupted(), as_json)
     except KeyboardInterrupt:
         return _fail(Interrupted(), as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f"`{context.command_path} --help` shows what is allowed" if context else "`remote-runtime --help`"

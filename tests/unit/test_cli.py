@@ -55,6 +55,14 @@ def test_wrong_usage_is_told_with_its_code(
     assert told in shown.err
 
 
+@pytest.mark.parametrize("arguments", [[], ["profiles"], ["host-key"]], ids=" ".join)
+def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> None:
+    assert main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith(f"Usage: {' '.join(['remote-runtime', *arguments])} [OPTIONS] COMMAND")
+
+
 @pytest.mark.parametrize("arguments", [wrong for wrong, _ in WRONG_USAGE], ids=" ".join)
 def test_wrong_usage_with_json_is_one_document_on_stdout(
     capsys: pytest.CaptureFixture[str], arguments: Sequence[str]
