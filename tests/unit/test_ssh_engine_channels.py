@@ -267,7 +267,8 @@ class Link:
         self.window = Window(self.pool, self.delay)
         self.now_s = round_trip_s
 
-    def run(self, steps: int) -> None:
+    def run(self, steps: int, *, late_s: float = 0.0) -> None:
+        """``late_s``: how long a busy computer takes to see what has come."""
         for _ in range(steps):
             self.now_s = max(self.round_trip_s, self.window.credit / self.bytes_a_s)
             probing = self.window.probe_due()
@@ -276,6 +277,7 @@ class Link:
                 came = min(self.window.credit, int(self.bytes_a_s * self.now_s / 64))
                 self.window.received(came)
                 self.window.consumed(came)
+            self.clock.now += late_s
             if probing:
                 self.window.probed()
 
@@ -292,6 +294,24 @@ def test_a_window_shrinks_on_a_slow_link() -> None:
     link = Link(0.02, 2e6)
     link.run(200)
     assert link.window.size <= 1 << 19
+
+
+def test_a_busy_computer_does_not_take_the_link_for_full() -> None:
+    link = Link(0.05, 125e6)
+    link.run(200)
+    link.run(8, late_s=0.03)
+    assert link.window.size >= 0.05 * 125e6
+
+
+def test_a_window_follows_a_link_that_becomes_slow_and_fast_again() -> None:
+    link = Link(0.05, 125e6)
+    link.run(200)
+    link.bytes_a_s = 25e6
+    link.run(100)
+    assert link.window.size <= 1.4 * 0.05 * 25e6
+    link.bytes_a_s = 125e6
+    link.run(40)
+    assert link.window.size >= 0.9 * 0.05 * 125e6
 
 
 def test_no_window_outgrows_its_limit_however_long_the_link() -> None:

@@ -2,7 +2,8 @@
 
 A large window keeps a long link full, and a too large one fills the link's queue, where a keystroke then waits behind
 a download. So a window grows only while its reader keeps up and the round trip stays near its minimum, as TCP Vegas
-and LEDBAT (RFC 6817) do, and shrinks when it does not. All windows together are bounded: readers that stall, or a
+and LEDBAT (RFC 6817) do, and shrinks when it does not; never below what the link is known to carry in such a round
+trip, as BBR has it, since a busy computer answers late too. All windows together are bounded: readers that stall, or a
 machine that means us harm, cost no more memory than that.
 """
 
@@ -24,7 +25,10 @@ _LARGEST_STEP_BYTES = 1 << 20
 _PROBE_EVERY_S = 0.01
 _NEAR_FACTOR, _NEAR_S = 1.07, 0.002
 _FAR_FACTOR, _FAR_S = 1.15, 0.004
-_REMEMBERED_S = 300.0
+_DELAY_REMEMBERED_S = 300.0
+_RATE_REMEMBERED_ROUND_TRIPS = 20
+_SHORTEST_S = 1e-6
+_SMALL_STEP = 3  # an eighth
 
 
 class Pool:
@@ -47,22 +51,35 @@ class Pool:
         self.left += size
 
 
+class Recent:
+    """The best, as ``better`` says, of the values of the last one to two periods."""
+
+    def __init__(self, better: Callable[[float, float], float], worst: float) -> None:
+        self.best = worst
+        self._better = better
+        self._worst = self._now = self._before = worst
+        self._since = float("-inf")
+
+    def add(self, value: float, now: float, period_s: float) -> None:
+        if now - self._since > period_s:
+            self._before, self._now, self._since = self._now, self._worst, now
+        self._now = self._better(self._now, value)
+        self.best = self._better(self._now, self._before)
+
+
 class Delay:
-    """The link's round trip: its minimum of the last five to ten minutes, in seconds."""
+    """The link's round trip: ``least_s`` is its minimum of the last five to ten minutes, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._now = self._before = float("inf")
-        self._since = clock()
+        self._least = Recent(min, float("inf"))
 
     @property
     def least_s(self) -> float:
-        return min(self._now, self._before)
+        return self._least.best
 
     def seen(self, round_trip_s: float) -> None:
-        if self.clock() - self._since > _REMEMBERED_S:
-            self._before, self._now, self._since = self._now, float("inf"), self.clock()
-        self._now = min(self._now, round_trip_s)
+        self._least.add(round_trip_s, self.clock(), _DELAY_REMEMBERED_S)
 
     def is_near(self, round_trip_s: float) -> bool:
         """The link's queue is as good as empty."""
@@ -88,7 +105,8 @@ class Window:
         self._received_at_probe = 0
         self._probing = False
         self._has_grown = False
-        self._near_its_size = False
+        self._step = 0
+        self._rate = Recent(max, 0.0)
 
     def received(self, count: int) -> None:
         """Raises ``BadPacket`` when that is more than it may send."""
@@ -126,19 +144,22 @@ class Window:
         if not self._probing:
             raise BadPacket("an answer to a request that was not made")
         self._probing = False
-        round_trip_s = self._delay.clock() - self._probed_at
+        now = self._delay.clock()
+        round_trip_s = now - self._probed_at
         self._delay.seen(round_trip_s)
         came = self._received - self._received_at_probe
+        self._rate.add(came / max(round_trip_s, _SHORTEST_S), now, _RATE_REMEMBERED_ROUND_TRIPS * self._delay.far_s)
         if round_trip_s > self._delay.far_s:
-            self._near_its_size, self._has_grown = True, False
+            self._step, self._has_grown = _SMALL_STEP, False
             # Not at once: a single late answer says little.
-            self._shrink_to(max(int(came * self._delay.far_s / round_trip_s), self.size - (self.size >> 3)))
+            self._shrink_to(max(int(self._rate.best * self._delay.far_s), self.size - (self.size >> 3)))
         elif self._has_grown:
             self._has_grown = False  # this probe left together with the larger window: the next one shows its effect
         elif came * 2 >= self.size and self._delay.is_near(round_trip_s):
             # The window, not the sender, is what limits it.
             self._has_grown = True
-            self._grow(self.size >> 3 if self._near_its_size else self.size)
+            self._grow(self.size >> self._step)
+            self._step = max(0, self._step - 1)
 
     def give_back(self) -> None:
         """The channel is closed."""
