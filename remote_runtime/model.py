@@ -253,10 +253,11 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of doctor. ``code``: the error's, empty where there is none. ``skipped``: ``why`` says what it needs."""
+    """One line of doctor. ``code``: the error's, empty where there is none. ``skipped``: ``why`` says what it needs.
+    ``note``: nothing was checked, and a person should know it."""
 
     check: str
-    verdict: Literal["ok", "warning", "failed", "skipped"]
+    verdict: Literal["ok", "note", "warning", "failed", "skipped"]
     what: str
     why: str = ""
     hint: str = ""

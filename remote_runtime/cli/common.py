@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from .. import render
-from ..errors import RemoteRuntimeError, advised
+from ..errors import LocalError, RemoteRuntimeError, advised
 
 if TYPE_CHECKING:
     from ..render.terminal import Terminal
@@ -68,13 +68,18 @@ def name_of(reference: str) -> str:
     return profiles.name_of(reference)
 
 
-def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> None:
-    """On the clipboard. Raises ``LocalError`` ``no-clipboard``."""
+def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, RemoteRuntimeError]:
+    """On the clipboard; or why it is not (``no-clipboard``), by option. The URL is printed in any case."""
     from .. import desktop
 
-    desktop.copy(text, environ)
+    try:
+        desktop.copy(text, environ)
+    except LocalError as error:
+        hint = f"{error.hint}, or copy the URL above by hand" if error.hint else "Copy the URL above by hand"
+        return {"copy": LocalError(error.code, error.what, error.why, hint)}
     if not quiet:
         render.say("The URL is on the clipboard.")
+    return {}
 
 
 def carry_out(

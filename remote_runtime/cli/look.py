@@ -14,7 +14,7 @@ import click
 
 from .. import render
 from ..errors import UsageError
-from .common import carry_out, common, copied, name_of, state, terminal
+from .common import carry_out, common, copied, name_of, state, terminal, told, worst
 from .complete import live_names, logged_names, runtime_names
 from .pages import examples
 
@@ -83,7 +83,7 @@ def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
 @click.argument("profile", shell_complete=live_names)
 @click.option("--copy", is_flag=True, help="Put it on the clipboard too.")
 @common
-def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
+def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
     """Print the URL of a runtime that is up, again.
 
     It carries the token: who has it can run anything on the machine.
@@ -91,9 +91,13 @@ def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> 
     from ..commands.status import url as look
 
     found = look(name_of(profile), state(), os.environ)
-    if copy:
-        copied(found, os.environ, quiet=quiet or as_json)
-    render.document({"name": name_of(profile), "url": found}) if as_json else render.answer(found)
+    errors = copied(found, os.environ, quiet=quiet or as_json) if copy else {}
+    if as_json:
+        render.document({"name": name_of(profile), "url": found, **told(errors, as_json=True)})
+        return worst(errors)
+    render.answer(found)
+    told(errors, as_json=False)
+    return worst(errors)
 
 
 @click.command(
@@ -109,7 +113,9 @@ def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> 
 def logs(profile: str, server: bool, follow: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
     """The log of the background process, or Jupyter's on the machine."""
     from ..commands.logs import read
+    from ..commands.status import check_name
 
+    check_name(profile, state(), os.environ)
     lines = read(name_of(profile), server=server, follow=follow, state=state(), stop=threading.Event())
     if as_json:
         if follow:

@@ -9,11 +9,13 @@ import threading
 import click
 
 from .. import render
-from ..errors import RemoteRuntimeError, advised
+from ..errors import RemoteRuntimeError, UsageError, advised
 from ..untrusted import clean_line
-from .common import common, state, terminal
+from .common import common, name_of, state, terminal
 from .complete import profile_names
 from .pages import InOrder, examples
+
+LOST = 255  # what OpenSSH's client exits with
 
 
 @click.command(
@@ -28,14 +30,19 @@ from .pages import InOrder, examples
 def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) -> int:
     """A shell on the machine, or one command after `--`.
 
-    With the keys and the verified host key that `up` uses. Exits with the command's own code.
+    With the keys and the verified host key that `up` uses. Exits with the command's own code. With --json the command
+    reads nothing, and what it writes is told when it has ended.
     """
-    from ..commands.machine import enter
+    from ..commands.machine import carry_out, enter
+    from ..commands.status import check_name
     from ..commands.together import together
 
     view = terminal(quiet, verbose, as_json)
     called_off = threading.Event()
     line = " ".join(command) or None  # as OpenSSH's client does: the machine's shell reads it
+    if as_json and line is None:
+        check_name(profile, state(), os.environ)
+        raise UsageError("usage", "--json tells what one command wrote: a shell has no such answer")
 
     job = functools.partial(enter, profile, state=state(), environ=dict(os.environ), view=view, called_off=called_off)
     session = together({profile: job}, view, called_off)[profile]
@@ -45,6 +52,10 @@ def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_j
     if isinstance(session, Exception):
         raise session
     try:
+        if as_json and line is not None:
+            told = carry_out(line, session, called_off)
+            render.document({"name": name_of(profile), **told})
+            return LOST if told["status"] is None else int(told["status"])
         return int(session.shell(line))
     finally:
         session.close()

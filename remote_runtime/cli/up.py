@@ -117,11 +117,11 @@ def _afterwards(
         for runtime in ready[:1]:
             try:
                 if copy:
-                    copied(runtime["url"], os.environ, quiet=quiet)
+                    failed |= copied(runtime["url"], os.environ, quiet=quiet)
                 if show_page:
                     desktop.show(COLAB, os.environ)
             except LocalError as error:
-                failed["afterwards"] = error
+                failed["open"] = error
         return failed
 
     return carry_out

@@ -16,6 +16,8 @@ from ..model import Instance, Profile
 from ..waits import Deadline
 from .view import View
 
+DAY_S = 86400.0
+
 
 def enter(
     reference: str,
@@ -53,6 +55,18 @@ def enter(
     )
     view.done(name)
     return session
+
+
+def carry_out(line: str, session: Session, called_off: threading.Event) -> dict[str, Any]:
+    """``{"status", "stdout", "stderr"}`` of a command that the login's own shell reads; its stdin is empty.
+
+    ``status`` is None if the connection was lost first; ``stderr``: the last 8 KiB. Raises ``RemoteRuntimeError``: over
+    16 MiB, or a day.
+    """
+    lines: list[str] = []
+    in_its_shell = ["sh", "-c", 'exec "${SHELL:-sh}" -c "$0"', line]
+    ended = session.run(in_its_shell, stdin=b"", on_line=lines.append, deadline=Deadline(DAY_S, called_off))
+    return {"status": ended.status, "stdout": "".join(f"{text}\n" for text in lines), "stderr": ended.stderr}
 
 
 def pins(

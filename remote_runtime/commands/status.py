@@ -24,12 +24,13 @@ def status(names: list[str], state: runtimes.StateDir, environ: Mapping[str, str
 
 def check_name(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> None:
     """Raises ``UsageError`` ``profile-not-found`` for a name that was never up here and that no profile has."""
-    if state.of(name, "json").exists() or state.of(name, "alive").exists():
-        return
     from .. import profiles
 
+    reference, name = name, profiles.name_of(name)
+    if state.of(name, "json").exists() or state.of(name, "alive").exists():
+        return
     try:
-        profiles.load(name, environ=environ)
+        profiles.load(reference, environ=environ)
     except UsageError as error:
         if error.code == "profile-not-found":
             raise

@@ -19,8 +19,8 @@ FIREFOX = (
 
 
 def tell(checkup: Checkup) -> None:
-    checkup.holds("chrome", CHROME)
-    checkup.holds("firefox", FIREFOX)
+    checkup.note("chrome", CHROME)
+    checkup.note("firefox", FIREFOX)
     if sys.platform == "darwin":
         why = "it blocks http://localhost on https pages"
         checkup.warn("safari", "Safari may not let the page connect", why, "Use Chrome")

@@ -95,6 +95,10 @@ class Checkup:
     def holds(self, check: str, what: str, why: str = "") -> None:
         self.say(Finding(check, "ok", what, why))
 
+    def note(self, check: str, what: str) -> None:
+        """What cannot be checked from here, and a person should know."""
+        self.say(Finding(check, "note", what))
+
     def warn(self, check: str, what: str, why: str, hint: str, *, code: str = "") -> None:
         self.say(Finding(check, "warning", what, why, hint, code))
 

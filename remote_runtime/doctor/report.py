@@ -21,6 +21,7 @@ from ..runtimes import StateDir, load, names, write_private
 from ..untrusted import clean
 
 LONGEST = 200_000
+SHORTEST_VALUE = 6
 HEAD = (
     "Written by `remote-runtime doctor --report`. Tokens, keys and e-mail addresses are removed. Names of projects, "
     "instances, hosts and users are kept: read it before you post it."
@@ -72,7 +73,8 @@ def compose(
         document = {key: value for key, value in runtime.items() if key != "url"}
         parts.append(_block(f"Runtime {runtime['name']}", json.dumps(document, indent=1).splitlines()))
     parts += [_block(title, lines) for title, lines in logs.items() if lines]
-    return scrubbed("\n\n".join(parts) + "\n", known_secrets(state), environ)
+    secrets = [*known_secrets(state), *_env_values(profile)]
+    return scrubbed("\n\n".join(parts) + "\n", sorted(secrets, key=len, reverse=True), environ)
 
 
 def scrubbed(text: str, secrets: Iterable[str], environ: Mapping[str, str]) -> str:
@@ -97,6 +99,12 @@ def known_secrets(state: StateDir) -> list[str]:
         if runtime is not None and runtime.server is not None:
             found.append(runtime.server.token.reveal())
     return found
+
+
+def _env_values(profile: Profile | None) -> list[str]:
+    """Those that say something: a 1 or an ``on`` is in every log. A program repeats them in what it logs."""
+    values = profile.jupyter.env.values() if profile is not None else ()
+    return [value for value in values if len(value) >= SHORTEST_VALUE]
 
 
 def _shown(profile: Profile) -> dict[str, Any]:

@@ -126,7 +126,7 @@ class Block:
             return Complaint(line_of(node), inside(key, name), self.elsewhere[name], listed(names))
         hint = near_miss(name, names)
         what = "there is no such key" + (f", {hint}" if hint else "")
-        return Complaint(line_of(node), inside(key, name), what, listed(names))
+        return Complaint(line_of(node), inside(key, name), what, f"allowed: {listed(names)}")
 
     def _may_be_empty(self, known: Key) -> bool:
         holds_others = isinstance(known.shape, (Block, Listing, MapOf))
@@ -173,7 +173,7 @@ class Variants:
             hint = near_miss(kind, self.kinds) if isinstance(kind, str) else ""
             shown = quoted(kind) if isinstance(kind, str) else kind_of(kind_node)
             what = f"{shown} is not a kind of target" + (f", {hint}" if hint else "")
-            raise wrong(kind_node, inside(key, "kind"), what, listed(self.kinds))
+            raise wrong(kind_node, inside(key, "kind"), what, f"allowed: {listed(self.kinds)}")
         return self.kinds[kind].read(node, key)
 
     def show(self, value: Any) -> object:

@@ -27,7 +27,11 @@ class Complaint:
     def sentence(self, file: str) -> str:
         """``file:line: key: what is wrong; what is allowed``."""
         where = f"{file}:{self.line}: " + (f"{self.key}: " if self.key else "")
-        return where + self.what + (f"; {self.allowed}" if self.allowed else "")
+        if not self.allowed:
+            return where + self.what
+        if self.what.endswith("?"):
+            return f"{where}{self.what} {self.allowed[0].upper()}{self.allowed[1:]}"
+        return f"{where}{self.what}; {self.allowed}"
 
 
 class Wrong(Exception):

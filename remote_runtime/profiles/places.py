@@ -74,7 +74,7 @@ def find(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str,
         path = place.folder / f"{name_or_path}.yaml"
         if os.path.isfile(path):
             return name_or_path, path
-    folders = ", ".join(str(place.folder) for place in looked_in)
+    folders = ", ".join(dict.fromkeys(str(place.folder) for place in looked_in))
     raise _not_found(f"There is no profile {name_or_path}", f"looked in {folders}", name_or_path, environ, cwd)
 
 
@@ -120,7 +120,7 @@ def _not_found(what: str, why: str, wanted: str, environ: Mapping[str, str], cwd
     names = sorted({path.stem for _, path in files(environ, cwd)})
     close = near_miss(Path(wanted).stem, names)
     hint = "`remote-runtime profiles list` shows all profiles"
-    return UsageError("profile-not-found", what, why, f"{close} {hint}" if close else hint)
+    return UsageError("profile-not-found", what, why, f"{close[:1].upper()}{close[1:]} {hint}" if close else hint)
 
 
 def _config_folder(environ: Mapping[str, str]) -> Path:

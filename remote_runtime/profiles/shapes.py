@@ -82,7 +82,9 @@ class Choice:
         text = scalar(node, key, listed(self.words))
         if text not in self.words or tag_of(node) != "str":
             hint = near_miss(text, self.words) or (f"it is {kind_of(node)}" if tag_of(node) != "str" else "")
-            raise wrong(node, key, f"{quoted(text)} is not allowed" + (f", {hint}" if hint else ""), listed(self.words))
+            what = f"{quoted(text)} is not allowed" + (f", {hint}" if hint else "")
+            allowed = listed(self.words)
+            raise wrong(node, key, what, f"allowed: {allowed}" if hint.endswith("?") else allowed)
         return text
 
     def show(self, value: str) -> object:

@@ -78,6 +78,9 @@ def ready(runtime: Mapping[str, Any]) -> None:
     machine, server = words.machine(runtime) or "the machine", runtime["server"]
     if server:
         say(f"Jupyter runs in {server['interpreter']} (Python {server['python']}).")
+    extra = words.extra_ports(runtime)
+    if extra:
+        say(f"{extra[0].upper()}{extra[1:]}")
     to_paste()
     say(f"A notebook connected to it can run anything on {machine}: connect only notebooks that you trust.")
 

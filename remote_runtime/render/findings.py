@@ -11,7 +11,13 @@ from ..untrusted import clean, clean_line
 from . import LONGEST_REASON, answer, say
 
 WIDTH = 17
-MARKS = {"ok": ("✓", "+", "32"), "warning": ("!", "!", "33"), "failed": ("✗", "x", "1;31"), "skipped": ("·", "-", "2")}
+MARKS = {
+    "ok": ("✓", "+", "32"),
+    "note": ("i", "i", "36"),
+    "warning": ("!", "!", "33"),
+    "failed": ("✗", "x", "1;31"),
+    "skipped": ("·", "-", "2"),
+}
 
 
 def show(finding: Finding, *, quiet: bool, verbose: bool) -> None:

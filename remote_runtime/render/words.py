@@ -86,6 +86,30 @@ def machine_and_gpus(runtime: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [machine(runtime), through, gpu_names(runtime)]))
 
 
+def found_by(runtime: Mapping[str, Any]) -> str:
+    """Which project, zone and credentials were used that the profile does not name, and where they were found."""
+    instance = runtime["instance"] or {}
+    told = [
+        f"{what} {instance.get(key) or ''}".rstrip() + f" from {instance[source]}"
+        for what, key, source in (
+            ("project", "project", "project_from"),
+            ("zone", "zone", "zone_from"),
+            ("credentials", "", "credentials_from"),
+        )
+        if instance.get(source) not in (None, "", "the profile")
+    ]
+    return " · ".join(told)
+
+
+def extra_ports(runtime: Mapping[str, Any]) -> str:
+    """The forwards beside Jupyter's. No token of ours guards them."""
+    extras = runtime["forwards"][1:]
+    if not extras or runtime["state"] == "down":
+        return ""
+    ways = ", ".join(f"http://localhost:{each['local']} → {each['remote']}" for each in extras)
+    return f"also forwarded, without a token (any program on this computer can use it): {ways}"
+
+
 def memory(runtime: Mapping[str, Any]) -> str:
     load = runtime.get("load")
     return of(load["memory_used"], load["memory_total"]) if load and load["memory_total"] else ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import stat
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.page import Page
 from tests.support.world import World, free_port
 
+REFERENCE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text(encoding="utf-8")
 LEFT_AFTER_DOWN = {"demo.alive", "demo.busy", "demo.log", "demo.port", "known_hosts", "known_hosts.lock"}
 
 
@@ -38,6 +40,21 @@ def test_down_leaves_no_process_no_listener_and_only_the_promised_files(world: W
     assert (world.state / "known_hosts").read_text().strip() == ""
     assert world.run("down", "demo", "--json").document["stopped"][0]["server"] == "gone", "down twice is success"
     assert world.run("status", "demo").code == 1
+
+
+def test_every_key_of_the_status_is_in_the_reference(world: World) -> None:
+    world.up("demo", "--port-forward", f"{free_port()}:6006")
+    json_part = REFERENCE.partition("\n## JSON\n")[2].partition("\n## ")[0]
+    documented = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`[^`]+`", json_part))))
+    found = keys_in(world.run("status", "demo", "--json").document)
+    assert {"last_outage", "attached", "kernelspecs", "project_from", "carried", "received"} <= found
+    assert found - documented == set()
+
+
+def keys_in(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return {str(key) for key in value}.union(*map(keys_in, value.values()))
+    return set().union(*map(keys_in, value)) if isinstance(value, list) else set()
 
 
 def test_a_second_up_gives_the_same_url_at_once_and_keeps_the_kernels(world: World) -> None:

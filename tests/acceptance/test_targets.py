@@ -61,7 +61,7 @@ def test_a_server_that_is_kept_is_not_forgotten(world: World) -> None:
 
 def test_a_name_that_nobody_has_is_not_taken_down(world: World) -> None:
     world.profile("training", "version: 1\ntarget: {kind: local}\n")
-    for command in (("down", "trainin"), ("status", "trainin"), ("url", "trainin")):
+    for command in (("down", "trainin"), ("status", "trainin"), ("url", "trainin"), ("logs", "trainin")):
         done = world.run(*command, "--json")
         assert (done.code, done.error["code"]) == (2, "profile-not-found")
         assert "training" in done.error["hint"]
@@ -74,6 +74,11 @@ def test_an_alias_of_the_ssh_config_is_enough(world: World, box: Sshd) -> None:
     assert box.logins() == 1
     done = world.run("ssh", "gpu", "--", "echo $((6 * 7)); exit 3")
     assert (done.code, done.out) == (3, "42\n")
+    told = world.run("ssh", "gpu", "--json", "--", "echo $((6 * 7)); echo bad >&2; exit 3")
+    assert told.code == 3
+    assert told.document == {"schema": 1, "name": "gpu", "status": 3, "stdout": "42\n", "stderr": "bad\n"}
+    shell = world.run("ssh", "gpu", "--json")
+    assert (shell.code, shell.error["code"]) == (2, "usage")
 
 
 def test_a_host_behind_another_is_reached_through_it(world: World, box: Sshd) -> None:

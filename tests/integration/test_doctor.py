@@ -329,7 +329,10 @@ def test_a_report_has_what_an_issue_needs_and_no_token(world: World, box: Sshd, 
     url = world.up("box")
     token = url.rpartition("=")[2]
     with (world.state / "box.log").open("a") as log:
-        log.write(f"a line with {token}, token={token} and mail of jane.doe@example.com\n-----BEGIN OPENSSH PRIVATE")
+        log.write(
+            f"a line with {token}, token={token}, what hunter2 opens and mail of "
+            "jane.doe@example.com\n-----BEGIN OPENSSH PRIVATE"
+        )
         log.write(" KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\nya29.a0AfB_by-CDE-fg\n")
     path = tmp_path / "report.md"
     result = visit(world, "box", report_to=path)

@@ -89,6 +89,27 @@ def test_without_a_desktop_the_reason_is_told_before_anything_is_started(world: 
     assert "Install wl-copy" in refused.error["hint"]
 
 
+def test_where_nothing_can_be_shown_or_copied_the_url_is_printed_with_what_to_do(
+    world: World, desktop: Desktop
+) -> None:
+    url = world.up("here")
+    for variable in ("BROWSER", "DISPLAY"):
+        del world.environ[variable]
+    for command, code, printed, next_ in (
+        (("url", "--copy"), "no-clipboard", url, "by hand"),
+        (("open",), "no-browser", url, "Open https://colab.research.google.com/ in a browser"),
+        (("open", "--copy"), "no-clipboard", url, "Open https://colab.research.google.com/ in a browser"),
+        (("open", "--lab"), "no-browser", url.replace("/?", "/lab?"), "Open the URL above"),
+    ):
+        verb, *options = command
+        done = world.run(verb, "here", *options)
+        assert (done.code, done.out.strip()) == (1, printed)
+        assert f"error[{code}]" in done.err
+        assert next_ in done.err
+        told = world.run(verb, "here", *options, "--json")
+        assert (told.code, told.document["url"], told.error["code"]) == (1, printed, code)
+
+
 def test_what_fails_afterwards_leaves_the_runtime_up_and_is_told(world: World, desktop: Desktop) -> None:
     del world.environ["DISPLAY"]  # else another browser would be tried
     (desktop.folder / "browser").write_text("#!/bin/sh\nexit 1\n")

@@ -196,6 +196,7 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
     assert (seen["runtime stuck"].verdict, seen["runtime stuck"].hint) == ("failed", "`remote-runtime doctor stuck`")
     assert "OpenSSH" in seen["ssh"].what
     assert set(browsers.CHECKS) <= set(seen)
+    assert {seen[check].verdict for check in ("chrome", "firefox")} == {"note"}, "nothing was checked there"
 
 
 def test_a_computer_without_openssh_is_told_what_it_misses(tmp_path: Path) -> None:

@@ -107,7 +107,10 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
     [
         ("version: 2", "version: \"2\" is a newer format than this program knows; upgrade remote-runtime"),
         ("version: '1'", "is not a version"),
-        ("target: {kind: gec}", "target.kind: \"gec\" is not a kind of target, did you mean gce?"),
+        ("target: {kind: gec}", "is not a kind of target, did you mean gce? Allowed: gce, ssh, local or demo"),
+        ("ssh: {host_key: verifid}", "did you mean verified? Allowed: verified or accept-new"),
+        ("jupyter: {pyton: auto}", "there is no such key, did you mean python? Allowed: python, "),
+        ("forward: {xyz: 1}", "there is no such key; allowed: local_port, "),
         ("target: {}", "target.kind: is missing; gce, ssh, local or demo"),
         ("target: {kind: local, host: x}", "target.host: belongs to a target of kind ssh"),
         ("target: {kind: ssh}", "target.host: is missing"),

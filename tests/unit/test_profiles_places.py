@@ -79,7 +79,7 @@ def test_an_unknown_name_is_refused_with_a_near_miss(tmp_path: Path, environ: di
     with pytest.raises(UsageError) as caught:
         profiles.load("my-gup", environ=environ, cwd=tmp_path)
     assert caught.value.code == "profile-not-found"
-    assert "did you mean my-gpu?" in caught.value.hint
+    assert "Did you mean my-gpu?" in caught.value.hint
     assert "remote-runtime profiles list" in caught.value.hint
     assert str(tmp_path / "first") in caught.value.why
 

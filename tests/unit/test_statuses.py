@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from remote_runtime.figures import GpuLoad, Load, Traffic
-from remote_runtime.model import Connections, Instance
+from remote_runtime.model import Connections, Forward, Instance
 from remote_runtime.render import words
 from remote_runtime.render.dashboard import PLAIN_BARS, Dashboard, bars, svg
 from remote_runtime.render.statuses import statuses
@@ -48,6 +48,20 @@ def test_a_wide_terminal_has_everything_in_the_table() -> None:
         "training", "ready", "http://localhost:8888/", "my-dlvm (europe-west4-a), NVIDIA A100-SXM4-40GB",
         "3 h 2 min", "43 % 12/40 GB", "20/85 GB", "2, 1 busy", "44 ms", "3", "12 min 0 s",
     ]  # fmt: skip
+
+
+def test_extra_ports_and_where_names_were_found_are_told_below_the_table() -> None:
+    instance = Instance(
+        "gce", "my-dlvm", zone="us-a1-b", project="lab", project_from="the profile", zone_from="CLOUDSDK_COMPUTE_ZONE",
+        credentials_from="gcloud's login of a@b.c",
+    )  # fmt: skip
+    forwards = (Forward(8888, "127.0.0.1:1"), Forward(6006, "127.0.0.1:6006"))
+    told = statuses([training(instance=instance, forwards=forwards)], 0)
+    assert "zone us-a1-b from CLOUDSDK_COMPUTE_ZONE · credentials from gcloud's login of a@b.c" in told
+    assert "project lab" not in told, "the profile says it"
+    assert "without a token" in told
+    assert "http://localhost:6006 → 127.0.0.1:6006" in told
+    assert "8888 →" not in told
 
 
 @pytest.mark.parametrize("columns", [80, 100, 140])
