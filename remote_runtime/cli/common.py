@@ -29,7 +29,13 @@ def common(command: F) -> F:
     def told(*arguments: Any, **options: Any) -> Any:
         if options["verbose"] and not options["quiet"]:
             _say_where()
-        return command(*arguments, **options)
+        try:
+            return command(*arguments, **options)
+        except RemoteRuntimeError as error:
+            given = options.get("profile") or ()
+            for reference in [given] if isinstance(given, str) else given:
+                _name_by_path(advised(error), reference)
+            raise
 
     options = (
         click.option("-q", "--quiet", is_flag=True, help="Only the answer, and errors."),
@@ -97,13 +103,20 @@ def carry_out(
         if isinstance(result, dict):
             done.append(result)
         elif isinstance(result, RemoteRuntimeError):
-            errors[name] = advised(result, name)
+            errors[name] = _name_by_path(advised(result, name), name)
         else:
             raise result
     if len(jobs) == 1:
         for error in errors.values():
             raise error
     return done, errors
+
+
+def _name_by_path(error: RemoteRuntimeError, reference: str) -> RemoteRuntimeError:
+    from .. import profiles
+
+    error.hint, error.why = profiles.by_path(error.hint, reference), profiles.by_path(error.why, reference)
+    return error
 
 
 def told(errors: Mapping[str, RemoteRuntimeError], *, as_json: bool) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import control, profiles, runtimes, ssh
+from .. import profiles, runtimes, ssh
 from ..doctor import browsers, computer, journey, report, standing
 from ..doctor.checkup import Checkup
 from ..errors import LocalError, RemoteRuntimeError, from_code
@@ -17,12 +16,12 @@ from ..machines import Machines
 from ..model import Finding, Profile, Runtime
 from ..waits import Deadline
 from .logs import read
+from .quietly import quietly
 from .status import look
 from .view import View
 
 CHECKING_S = 120.0  # for what comes after Jupyter
 LOG_LINES = 200
-EXPECT_S = 5.0
 
 
 def doctor(
@@ -43,7 +42,7 @@ def doctor(
     if report_to is not None:
         report.check_place(report_to, force=force)
     name = profiles.name_of(reference) if reference else ""
-    checkup = Checkup(name, found)
+    checkup = Checkup(name, found, lambda text: profiles.by_path(text, reference or ""))
     profile = None
     if reference is None:
         computer.look(checkup, state, environ, [look(state, each) for each in runtimes.names(state)])
@@ -125,26 +124,11 @@ class _Visit:
             used = profiles.restore(name, runtime.profile_path, runtime.profile_text)
             self._view.step(name, "Checking the path as Colab will use it")
             deadline = Deadline(CHECKING_S, self._called_off)
-            standing.look(self._checkup, used, runtime, now, deadline, quietly=self._quietly)
+            standing.look(self._checkup, used, runtime, now, deadline, quietly=quietly(name, self._state))
         else:
             self._tell_what_is_left(runtime, now)
             self._travel(runtime)
         browsers.tell(self._checkup)
-
-    def _quietly(self, port: int, timeout_s: float) -> socket.socket:
-        """The keeper is told which connection is doctor's. Raises ``OSError``."""
-        connection = socket.socket()
-        try:
-            connection.settimeout(timeout_s)
-            connection.bind(("127.0.0.1", 0))
-            with control.connected(self._state, self._profile.name, Deadline(EXPECT_S)) as channel:
-                channel.send({"op": "expect", "port": connection.getsockname()[1]})
-                channel.receive(EXPECT_S)
-            connection.connect(("127.0.0.1", port))
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
     def _known(self) -> Runtime | None:
         try:

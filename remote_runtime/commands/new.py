@@ -206,7 +206,8 @@ def _choose_project(given: Given, person: Person, environ: Mapping[str, str]) ->
         default = seen.default if seen.default in seen.ids or len(seen.ids) > 1 else seen.ids[0]
         project = person.choose("Project", ("PROJECT", "DEFAULT"), rows, default=default, why_not=_is_no("project"))[0]
     else:
-        optional = "Project ID" if seen.default else "Project ID (Enter: gcloud's or the credentials')"
+        found = "gcloud's or the credentials'" if signed_in else "the one that gcloud is configured for"
+        optional = "Project ID" if seen.default else f"Project ID (Enter: {found})"
         project = person.ask(optional, default=seen.default, why_not=_or_nothing("project"))
     return replace(given, project=project or None), signed_in
 
@@ -252,6 +253,8 @@ def _choose_host(given: Given, person: Person, environ: Mapping[str, str]) -> Gi
     else:
         typed = person.ask("Host (a name or an address; USER@HOST)", default="", why_not=why_not)
     user, _, host = typed.rpartition("@")
+    if host not in dict(rows) and not ssh.is_known(host):
+        person.tell(f"This computer finds no host {host}: `up` fails unless ~/.ssh/config or a VPN leads to it")
     return replace(given, host=host, user=given.user or user or None)
 
 

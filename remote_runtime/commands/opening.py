@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from ..errors import DeadlinePassed, MachineError
 from ..model import Runtime
 from ..settings import COLAB_ORIGIN
 from ..waits import Deadline, wait_until
+from .quietly import quietly
 from .status import url as url_of
 from .view import View
 
@@ -41,7 +43,8 @@ def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], vi
         raise ValueError(f"{name} was ready a moment ago")
     server = runtime.server
     mine = server if server.attached else None
-    door = health.Door(runtime.local_port, server.token, (health.NO_PAGE,), attached=mine)
+    connect = functools.partial(quietly(name, state), runtime.local_port)
+    door = health.Door(runtime.local_port, server.token, (health.NO_PAGE,), connect, attached=mine)
     if not health.has_page(door, "/lab", Deadline(LOOK_S)):
         raise MachineError(
             "lab-missing",

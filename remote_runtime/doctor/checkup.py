@@ -75,13 +75,17 @@ class Excuse:
 
 
 class Checkup:
-    """``name``: the runtime's, for the commands in hints. ``found`` is given each finding as it is made."""
+    """``name``: the runtime's, for the commands in hints. ``found`` is given each finding as it is made. ``spoken``:
+    puts what the person typed into commands that name the runtime."""
 
-    def __init__(self, name: str, found: Callable[[Finding], None]) -> None:
+    def __init__(
+        self, name: str, found: Callable[[Finding], None], spoken: Callable[[str], str] = lambda text: text
+    ) -> None:
         self.name = name
         self.findings: list[Finding] = []
         self.needs = ""
         self._found = found
+        self._spoken = spoken
 
     @property
     def ok(self) -> bool:
@@ -153,4 +157,4 @@ class Checkup:
             self.needs = before
 
     def _named(self, text: str) -> str:
-        return text.replace(" PROFILE", f" {self.name}") if self.name else text
+        return self._spoken(text.replace(" PROFILE", f" {self.name}") if self.name else text)

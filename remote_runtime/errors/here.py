@@ -23,7 +23,7 @@ HERE = {
     "busy": Entry(
         "another command is working on this runtime, or its kernels are busy",
         "`up` or `down` of the same runtime is under way, or a cell is running.",
-        "Wait for it; `remote-runtime down PROFILE --force` does not.",
+        "Wait until it is done. `remote-runtime down PROFILE --force` ends it at once; what runs in its cells is lost.",
     ),
     "not-up": Entry(
         "there is no such runtime",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ __all__ = [
     "Found",
     "as_document",
     "as_yaml",
+    "by_path",
     "example_text",
     "extra_forward",
     "find_all",
@@ -83,6 +85,18 @@ def name_of(name_or_path: str) -> str:
     if why:
         raise UsageError("profile-invalid", f"{name!r:.80} is not a name", why)
     return name
+
+
+def by_path(text: str, reference: str) -> str:
+    """``text`` with commands that work for a profile given by its path, whose name alone is not found."""
+    if not is_path(reference):
+        return text
+    name = re.escape(Path(reference).stem)
+    return re.sub(rf"(remote-runtime [a-z-]+(?: show| forget| check)?) {name}(?![\w./-])", _then(reference), text)
+
+
+def _then(reference: str) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"{found[1]} {shlex.quote(reference)}"
 
 
 def find_all(environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None) -> list[Found]:

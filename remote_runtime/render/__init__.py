@@ -30,22 +30,23 @@ def document(content: Mapping[str, Any]) -> None:
 
 def say(text: str) -> None:
     """A line of the story."""
-    _write(sys.stderr, clean(text, LONGEST))
+    _write(sys.stderr, "\n".join(part for line in clean(text, LONGEST).splitlines() for part in folded(line)))
 
 
 def failure(error: RemoteRuntimeError, name: str = "") -> None:
     """What happened, why, and what to do next."""
     _complain(f"[{error.code}]{f' {name}' if name else ''}: {error.what}")
-    why = [part for line in clean(error.why, LONGEST_REASON).splitlines() for part in _folded(line)]
+    why = [part for line in clean(error.why, LONGEST_REASON).splitlines() for part in folded(line, 8)]
     # What is to be done may be a command: whoever copies it must get it in one piece.
     for label, lines in (("why", why), ("next", clean(error.hint, LONGEST_REASON).splitlines())):
         if lines:
             _write(sys.stderr, "\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
 
 
-def _folded(line: str) -> list[str]:
-    """As wide as the terminal; words and paths stay whole, and so does a line that is laid out already."""
-    columns = width() - 8
+def folded(line: str, margin: int = 0) -> list[str]:
+    """As wide as the terminal without a margin; words and paths stay whole, and so does a line that is laid out
+    already."""
+    columns = width() - margin
     if columns < 20 or len(line) <= columns or line.startswith(" "):
         return [line]
     return textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False)
@@ -105,6 +106,8 @@ def stopped(result: Mapping[str, Any]) -> None:
     if result["instance"] == "running":
         runs = f", for {words.ago(result['instance_since'])} so far" if result.get("instance_since") else ""
         told += f"; the instance keeps running{runs}, and costs money (--stop-instance stops it)"
+    elif result["instance"] == "gone":
+        told += "; its machine no longer exists, and costs nothing"
     elif result["instance"]:
         told += f"; the instance is {result['instance']}"
     say(told)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..model import Finding
 from ..untrusted import clean, clean_line
-from . import LONGEST_REASON, answer, say
+from . import LONGEST_REASON, answer, folded, say
 
 WIDTH = 17
 MARKS = {
@@ -29,12 +29,15 @@ def show(finding: Finding, *, quiet: bool, verbose: bool) -> None:
         answer(f"{line}skipped: {clean_line(finding.why, 300)}")
         return
     code = f" [{finding.code}]" if finding.code else ""
-    answer(f"{line}{clean_line(finding.what, 500)}{code}")
+    margin = " " * (WIDTH + 2)
+    what = folded(f"{clean_line(finding.what, 500)}{code}", WIDTH + 2)
+    answer("\n".join([f"{line}{what[0]}", *(f"{margin}{part}" for part in what[1:])]))
     if finding.verdict == "ok" and not verbose:
         return
     for label, text in (("why", finding.why), ("next", finding.hint)):
         lines = clean(text, LONGEST_REASON).splitlines()
-        margin = " " * (WIDTH + 2)
+        if label == "why":  # a command is copied in one piece
+            lines = [part for each in lines for part in folded(each, WIDTH + 8)]
         if lines:
             answer("\n".join([f"{margin}{label + ':':<6}{lines[0]}", *(f"{margin}      {line}" for line in lines[1:])]))
 

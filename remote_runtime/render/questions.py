@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from . import paint, say, table, width
 from .terminal import Terminal
 
 SHOWN_ROWS = 20
+SHOWN_REASON = 120
 NAME = "profiles new"
 
 
@@ -26,7 +28,8 @@ class Questions:
         self._view.note(NAME, text)
 
     def trouble(self, error: RemoteRuntimeError) -> None:
-        self._view.note(NAME, str(error))
+        why = textwrap.shorten(clean_line(error.why, 1000).partition("; ")[0], SHOWN_REASON, placeholder=" …")
+        self._view.note(NAME, f"{error.what}: {why}" if why else error.what)
         if error.hint:
             say(f"  next: {error.hint}")
 
@@ -97,7 +100,6 @@ class Questions:
         try:
             return self.confirm(question, default=True)
         except (EOFError, KeyboardInterrupt):
-            say("")
             return False
 
     def _read(self, question: str, default: str) -> str:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..untrusted import clean, clean_line
-from . import LONGEST, say
+from . import LONGEST, folded, say
 
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+PROGRAMS = ("gcloud", "sshd", "ssh", "paramiko", "sshtunnel", "jupyter")
 PLAIN_SPINNER = "|/-\\"
 UNDOING = "Undoing"
 PLAIN_MARKS = {"ok": "+", "bad": "x", "note": "-"}
@@ -72,7 +73,7 @@ class Terminal:
 
     def note(self, name: str, text: str) -> None:
         with self._lock:
-            self._say(name, text, mark="note")
+            self._say(name, _begun(text), mark="note")
 
     def done(self, name: str) -> None:
         with self._lock:
@@ -172,7 +173,8 @@ class Terminal:
         if self._live is not None:
             from rich.text import Text
 
-            self._live.console.print(Text(clean(text, LONGEST)), soft_wrap=True)
+            for line in clean(text, LONGEST).splitlines():
+                self._live.console.print(Text("\n".join(folded(line))), soft_wrap=True)
         else:
             say(text)
 
@@ -184,7 +186,18 @@ class Terminal:
             return getpass.getpass(prompt)
         sys.stderr.write(prompt)
         sys.stderr.flush()
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+        except KeyboardInterrupt:
+            sys.stderr.write("\n")  # what is said next stands on a line of its own
+            raise
         if not line:
+            sys.stderr.write("\n")
             raise EOFError
         return line.rstrip("\n")
+
+
+def _begun(text: str) -> str:
+    """As a sentence begins, but for names of programs, keys, files and runtimes."""
+    first = text.partition(" ")[0]
+    return text[:1].upper() + text[1:] if first.isalpha() and first not in PROGRAMS else text

@@ -16,7 +16,7 @@ from ..protocols import Ask, Tell
 from ..settings import SshSettings
 from ..waits import Deadline
 from .config import resolve
-from .hosts import hosts
+from .hosts import hosts, is_known
 from .key_files import parse_public
 from .keys import Keys
 from .pins import forget_pins, known_instances, show_pins
@@ -32,6 +32,7 @@ __all__ = [
     "connect",
     "forget_pins",
     "hosts",
+    "is_known",
     "known_instances",
     "open_sshtunnel",
     "resolve",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import shlex
+import socket
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from .places import expand, home_of
 MOST_HOSTS = 500
 MOST_BYTES = 1 << 20
 DEEPEST = 8  # OpenSSH follows 16
+_RESOLVE_S = 3.0
 
 
 def hosts(environ: Mapping[str, str]) -> dict[str, str]:
@@ -49,3 +52,19 @@ def _lines(file: Path, home: Path, depth: int) -> Iterator[tuple[str, list[str]]
                     yield from _lines(Path(each), home, depth - 1)
         else:
             yield keyword, words[1:]
+
+
+def is_known(host: str) -> bool:
+    """False when the system says within a moment that there is no such host; it may take long to find that out."""
+    unknown: list[OSError] = []
+
+    def look() -> None:
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError as error:
+            unknown.append(error)
+
+    looking = threading.Thread(target=look, daemon=True, name="look-up")
+    looking.start()
+    looking.join(_RESOLVE_S)
+    return not unknown

@@ -55,6 +55,7 @@ class Film:
     def svg(self, title: str, theme: str) -> str:
         """The screen without its empty last lines."""
         shown = self._tmux("capture-pane", "-e", "-p").rstrip("\n")
+        shown = re.sub(r"(token=[0-9a-f]{8})[0-9a-f]{40}", r"\1…", shown)  # dead as it is, nobody learns to post one
         console = Console(record=True, width=self._columns, file=io.StringIO(), force_terminal=True)
         for line in shown.split("\n"):
             console.print(Text.from_ansi(line), soft_wrap=True)

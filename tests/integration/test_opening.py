@@ -74,6 +74,7 @@ def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(world: World
     assert page == "this is the lab"
     assert not (world.state / "here.html").exists()
     assert done.out.strip().endswith("/lab")
+    assert world.look("here")["connections"] == {"carried": 1, "empty": 0, "waiting": 0}, "the browser's alone"
     assert token not in done.out + done.err
 
 
@@ -85,7 +86,7 @@ def test_without_a_desktop_the_reason_is_told_before_anything_is_started(world: 
         assert (refused.code, refused.error["code"]) == (1, code)
     assert not world.running()
     world.environ["WAYLAND_DISPLAY"] = "wayland-0"
-    refused = world.run("up", "here", "--copy", "--json")
+    refused = world.run("up", str(world.profiles / "here.yaml"), "--copy", "--json")
     assert "Install wl-copy" in refused.error["hint"]
 
 

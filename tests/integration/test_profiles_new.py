@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_a_long_list_is_narrowed_by_a_part_of_the_name(world: World, cloud: Comp
     assert "10 more of 30" in first
     assert "node-19" not in narrowed
     assert "28  node-27" in narrowed
-    assert "no profile was written" in person.shown
+    assert re.search(r"\nerror.*no profile was written", person.shown, re.DOTALL), "on a line of its own"
     assert written(world) == []
 
 
@@ -103,6 +104,7 @@ def test_without_credentials_the_command_is_told_and_names_can_be_typed(world: W
     with at_a_terminal([*WIZARD, "--kind", "gce"], world.environ) as person:
         told = answer(person, "Project ID", "Wrong Name")
         assert "gcloud auth print-access-token" in told
+        assert "credentials'" not in told, "there are none"
         assert "6 to 30 lower-case letters" in answer(person, "Project ID", "my-project")
         answer(person, "Name of the instance", "my-vm")
         answer(person, "Its zone", "us-central1")
@@ -142,6 +144,14 @@ def test_a_host_is_chosen_from_the_ssh_config(world: World, cloud: ComputeEmulat
         ["2", "far"],
     ]
     assert profiles.load(str(written(world)[-1])).target == SshTarget("gpu")
+
+
+def test_a_host_that_this_computer_does_not_find_is_told(world: World, cloud: ComputeEmulator) -> None:
+    with at_a_terminal([*WIZARD, "--kind", "ssh"], world.environ) as person:
+        answer(person, "Host (a name", "gpu.invalid")
+        assert "finds no host gpu.invalid" in answer(person, "Name of the profile", "")
+        answer(person, "up now?", "n")
+        assert person.waits() == 0
 
 
 def test_a_profile_of_this_name_is_replaced_only_when_that_is_wanted(world: World, cloud: ComputeEmulator) -> None:

@@ -78,6 +78,39 @@ def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> Non
     assert capsys.readouterr().err == "error[busy]: work stays up\n"
 
 
+def test_the_story_and_findings_are_folded_between_words() -> None:
+    code = """
+from remote_runtime import render
+from remote_runtime.model import Finding
+from remote_runtime.render.findings import show
+from remote_runtime.render.terminal import Terminal
+long = "several words of a line that goes on " * 5
+render.say(long)
+for animated in (False, True):
+    view = Terminal(quiet=False, verbose=False, plain=not animated, several=False)
+    view.step("a", "Looking")
+    view.note("a", long)
+    view.pause()
+show(Finding("check", "failed", long, long, "`remote-runtime up " + "x" * 90 + "`", "busy"), quiet=False, verbose=False)
+"""
+    lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
+    told = [line for line in lines if "next:" not in line]
+    assert max(map(len, told)) <= 80
+    words = set(" ".join(told).split())
+    assert words <= {
+        *["several", "words", "of", "a", "line", "that", "goes", "on"],
+        *["·", "x", "✗", "Several", "Looking", "check", "why:", "[busy]"],
+    }
+    assert any(line.endswith("x" * 90 + "`") for line in lines), "a command is copied in one piece"
+
+
+def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) -> None:
+    view = Terminal(quiet=False, verbose=False, plain=True, several=False)
+    for text in ("made /x", "gcloud knows it", "target.zone is y"):
+        view.note("a", text)
+    assert capsys.readouterr().err == "· Made /x\n· gcloud knows it\n· target.zone is y\n"
+
+
 def test_a_long_reason_is_folded_between_words_and_advice_is_not() -> None:
     code = """
 from remote_runtime import render
