@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -45,6 +46,7 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             while True:
                 find(story, held, undo, deadline, start=start)
                 enter(story, held, deadline, undo)
+                threading.Thread(target=health.checks.load, name="load", daemon=True).start()  # while the machine works
                 serve(story, held, undo, deadline, person=start)
                 lead(story, held, deadline)
                 seen = _check(story, held, deadline)

@@ -111,14 +111,14 @@ def _afterwards(
         desktop.clipboard(os.environ)
 
     def carry_out(ready: Sequence[Mapping[str, Any]]) -> dict[str, RemoteRuntimeError]:
-        from ..commands.opening import COLAB
-
         failed: dict[str, RemoteRuntimeError] = {}
         for runtime in ready[:1]:
             try:
                 if copy:
                     failed |= copied(runtime["url"], os.environ, quiet=quiet)
                 if show_page:
+                    from ..commands.opening import COLAB
+
                     desktop.show(COLAB, os.environ)
             except LocalError as error:
                 failed["open"] = error

@@ -98,5 +98,10 @@ def bridge(door: Door, origin: str, deadline: Deadline) -> None:
     )
 
 
+def load() -> None:
+    """Imports what ``bridge`` needs, which takes as long as a check: best while nothing else is to be done."""
+    import websockets.sync.client  # noqa: F401
+
+
 def _origin_refused(why: str) -> HealthError:
     return HealthError("origin-refused", "Jupyter refuses pages of Colab", why, "Check `colab.origins` in the profile")

@@ -197,6 +197,15 @@ def test_quick_commands_load_no_slow_library(arguments: Sequence[str]) -> None:
     assert not loaded & {"google", "paramiko", "sshtunnel", "rich", "requests", "asyncssh", "websockets"}
 
 
+def test_up_loads_nothing_more_before_it_prints_the_url() -> None:
+    script = (
+        "import sys; from remote_runtime.cli.up import _afterwards; _afterwards(False, False, True)([{}])\n"
+        "print([name for name in ('http.client', 'remote_runtime.health') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_closed_pipe_is_no_bug() -> None:
     command = f"{sys.executable} -m remote_runtime profiles check --schema | head -c 1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=True)
