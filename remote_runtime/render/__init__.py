@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from ..untrusted import clean, clean_line
 from . import words
 
 LONGEST = 2000
+COMMAND = re.compile(r"`[^`]*`|(?<=[Rr]un: ).*|\bgcloud .*")
 LONGEST_REASON = 16_000  # all complaints about a profile, the end of a log
 
 
@@ -37,19 +39,21 @@ def failure(error: RemoteRuntimeError, name: str = "") -> None:
     """What happened, why, and what to do next."""
     _complain(f"[{error.code}]{f' {name}' if name else ''}: {error.what}")
     why = [part for line in clean(error.why, LONGEST_REASON).splitlines() for part in folded(line, 8)]
-    # What is to be done may be a command: whoever copies it must get it in one piece.
-    for label, lines in (("why", why), ("next", clean(error.hint, LONGEST_REASON).splitlines())):
+    next_ = [part for line in clean(error.hint, LONGEST_REASON).splitlines() for part in folded(line, 8)]
+    for label, lines in (("why", why), ("next", next_)):
         if lines:
             _write(sys.stderr, "\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
 
 
 def folded(line: str, margin: int = 0) -> list[str]:
-    """As wide as the terminal without a margin; words and paths stay whole, and so does a line that is laid out
-    already."""
+    """As wide as the terminal without a margin. Words and paths stay whole, and so do a line that is laid out already
+    and commands: whoever copies one must get it in one piece."""
     columns = width() - margin
     if columns < 20 or len(line) <= columns or line.startswith(" "):
         return [line]
-    return textwrap.wrap(line, columns, break_long_words=False, break_on_hyphens=False)
+    whole = COMMAND.sub(lambda command: command[0].replace(" ", "\0"), line)
+    parts = textwrap.wrap(whole, columns, break_long_words=False, break_on_hyphens=False)
+    return [part.replace("\0", " ") for part in parts]
 
 
 def bug(log: str) -> None:

@@ -36,8 +36,7 @@ def show(finding: Finding, *, quiet: bool, verbose: bool) -> None:
         return
     for label, text in (("why", finding.why), ("next", finding.hint)):
         lines = clean(text, LONGEST_REASON).splitlines()
-        if label == "why":  # a command is copied in one piece
-            lines = [part for each in lines for part in folded(each, WIDTH + 8)]
+        lines = [part for each in lines for part in folded(each, WIDTH + 8)]
         if lines:
             answer("\n".join([f"{margin}{label + ':':<6}{lines[0]}", *(f"{margin}      {line}" for line in lines[1:])]))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import health
+from remote_runtime.demo.relay_backend import PERMISSION
 from remote_runtime.doctor import page
 from remote_runtime.doctor.checkup import Checkup
 from remote_runtime.model import Finding, Secret
@@ -32,6 +34,7 @@ from tests.support.faults import (
     zone_is_exhausted,
 )
 from tests.support.jupyter import JupyterServer, jupyter_server
+from tests.support.mounts import within_mount
 from tests.support.sshd import Sshd
 from tests.support.world import World, eventually
 
@@ -225,6 +228,25 @@ def test_a_machine_where_up_would_install_jupyter_is_no_failure(world: World, bo
     assert (jupyter.verdict, jupyter.code) == ("warning", "jupyter-missing")
     assert verdicts(result)["bridge"] == "skipped"
     assert not (box.home / ".local/share/remote-runtime/venv").exists()
+
+
+def test_an_iap_that_refuses_is_the_first_failing_line(world: World) -> None:
+    with cloud_machine(world, status="RUNNING", external=False, extra=HURRY) as vm:
+        vm.emulator.forbidden_permissions.add(PERMISSION)
+        result = visit(world, "vm")
+    names(result, "ssh", "iap-refused", "roles/iap.tunnelResourceAccessor")
+
+
+def test_a_full_disk_is_the_first_failing_line(world: World, box: Sshd) -> None:
+    """Of the file system that our folder would be in, on a mount that only this machine's commands see."""
+    (box.home / ".local").mkdir()
+    command = within_mount(f"-t tmpfs -o size=16k tmpfs {box.home / '.local'}")
+    script = box.directory / "within"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(command)} sh -c "$SSH_ORIGINAL_COMMAND"\n')
+    script.chmod(0o755)
+    config = box.directory / "config"
+    config.write_text(f"ForceCommand {script}\n{config.read_text()}")
+    names(visit(world, "box"), "jupyter", "disk-full", "remote-runtime")
 
 
 # ── here ──

@@ -111,19 +111,21 @@ def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().err == "· Made /x\n· gcloud knows it\n· target.zone is y\n"
 
 
-def test_a_long_reason_is_folded_between_words_and_advice_is_not() -> None:
+def test_a_long_reason_is_folded_between_words_and_a_command_is_not() -> None:
     code = """
 from remote_runtime import render
 from remote_runtime.errors import LocalError
 path = "/home/me/" + "folder/" * 12 + "work.yaml"
-render.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", "x" * 100 + " y"))
+ADVICE = "`" + "x " * 50 + "y` does that"
+render.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", ADVICE))
 """
     lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
     assert lines[1:] == [
         "  why:  the file",
         "        /home/me/" + "folder/" * 12 + "work.yaml",
         "        says this and that, and a few words more",
-        "  next: " + "x" * 100 + " y",
+        "  next: `" + "x " * 50 + "y`",
+        "        does that",
     ]
 
 
