@@ -13,7 +13,7 @@ from typing import Literal, NoReturn, TypeVar
 from . import admission, jupyter
 from .access import AddedKey, in_one
 from .bringup import Held
-from .errors import RemoteRuntimeError
+from .errors import LocalError, RemoteRuntimeError
 from .machines import Machines, Session
 from .model import Instance, Profile, Runtime
 from .protocols import Ask, Tell
@@ -35,12 +35,13 @@ ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
 @dataclass(frozen=True)
 class Wish:
     """What `down` was asked for beyond the profile. ``instance``: None leaves it to ``on_down``. ``no_server``: it is
-    known that none of ours is there."""
+    known that none of ours is there. ``force``: kernels that are busy end too."""
 
     keep_server: bool = False
     instance: Literal["stop", "suspend"] | None = None
     purge: bool = False
     no_server: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,11 @@ def take_down(
     *,
     tell: Tell,
     ask: Ask,
+    allow: Callable[[str], bool],
 ) -> Stopped:
-    """Never raises ``RemoteRuntimeError``: what failed is in ``remains``."""
-    return _TakeDown(runtime, profile, held, machines, wish, tell, ask).run()
+    """``allow`` is asked whether what is at work, in words, may end. Raises ``LocalError`` ``busy`` when it may not,
+    and nothing is changed then; whatever else failed is in ``remains``."""
+    return _TakeDown(runtime, profile, held, machines, wish, tell, ask, allow).run()
 
 
 @dataclass
@@ -87,11 +90,16 @@ class _TakeDown:
     wish: Wish
     tell: Tell
     ask: Ask
+    allow: Callable[[str], bool]
 
     def run(self) -> Stopped:
         self._remains: dict[str, str] = {}
         self._keys = self.runtime.keys
-        server = self._end_server()
+        try:
+            server = self._end_server()
+        except LocalError:
+            self._take_away(self._keys_of_this_visit())
+            raise
         self.held.close()
         self._end_keys()
         instance = self._settle_instance()
@@ -109,6 +117,8 @@ class _TakeDown:
         try:
             return step()
         except RemoteRuntimeError as error:
+            if error.code == "busy":
+                raise
             self._remains[what] = str(error)
             return None
         except Exception as error:
@@ -140,7 +150,12 @@ class _TakeDown:
         self.tell("Stopping Jupyter")
         runtime, profile = self.runtime, self.profile
         wanted = jupyter.Wanted(runtime.name, runtime.client_id, profile.jupyter, profile.colab.origins)
-        ended = jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S))
+        try:
+            ended = jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S), spare_busy=not self.wish.force)
+        except LocalError as busy:
+            if not self.allow(busy.why):
+                raise
+            ended = jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S))
         if self.wish.purge:
             self.tell("Removing our folder from the machine")
             purged = jupyter.purge(session.run, profile.jupyter, deadline=Deadline(STOP_S))
@@ -170,7 +185,12 @@ class _TakeDown:
     def _end_keys(self) -> None:
         """A key that was added only to get here goes, too."""
         goes = self.wish.purge or self.runtime.unfinished
-        ended = self._keys if goes else tuple(key for key in self._keys if key not in self.runtime.keys)
+        self._take_away(self._keys if goes else self._keys_of_this_visit())
+
+    def _keys_of_this_visit(self) -> tuple[AddedKey, ...]:
+        return tuple(key for key in self._keys if key not in self.runtime.keys)
+
+    def _take_away(self, ended: tuple[AddedKey, ...]) -> None:
         if not ended:
             return
 

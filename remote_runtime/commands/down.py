@@ -78,7 +78,7 @@ def _through_keeper(
                 if event["event"] == "step":
                     view.step(name, event["text"])
                 elif event["event"] == "busy":
-                    _allow(name, event["kernels"], view)
+                    _allow(name, event["why"], view)
                     channel.send({"op": "go"})
                 elif event["event"] == "stopped":
                     wait_for_end(state, name)
@@ -134,15 +134,20 @@ def _take_down(
         except EOFError as error:
             raise from_code(code, f"An answer is needed: {prompt}", "no terminal is there to ask on") from error
 
+    def allow(why: str) -> bool:
+        _allow(runtime.name, why, view)
+        return True
+
     profile = profiles.restore(runtime.name, runtime.profile_path, runtime.profile_text)
     stopped = takedown.take_down(
         runtime,
         profile,
         bringup.Held(),
         Machines(state, environ, ssh.Keys()),
-        takedown.Wish(wish["keep_server"], wish["instance"], wish["purge"]),
+        takedown.Wish(wish["keep_server"], wish["instance"], wish["purge"], force=wish["force"]),
         tell=lambda text: view.step(runtime.name, text),
         ask=ask,
+        allow=allow,
     )
     known = runtimes.remembered(state, runtime.name)
     runtimes.remember(state, runtime.name, replace(known, keys=stopped.keys))
@@ -168,12 +173,11 @@ def _end_stray_demo(state: runtimes.StateDir, name: str) -> None:
         shutil.rmtree(home, ignore_errors=True)  # the machine removes it at the same time
 
 
-def _allow(name: str, kernels: int, view: View) -> None:
-    question = f"{kernels} kernel{'s are' if kernels > 1 else ' is'} busy on {name}. Take it down anyway?"
+def _allow(name: str, why: str, view: View) -> None:
     if not view.interactive:
-        raise LocalError("busy", f"{name} has busy kernels", f"{kernels} of them", "--force takes it down anyway")
-    if not view.confirm(name, question):
-        raise LocalError("busy", f"{name} stays up", "its kernels are busy")
+        raise LocalError("busy", f"{name} is not taken down", why, "--force takes it down anyway")
+    if not view.confirm(name, f"{why[:1].upper()}{why[1:]} on {name}. Take it down anyway?"):
+        raise LocalError("busy", f"{name} is not taken down", why)
 
 
 def _check(deadline: Deadline, silence: Deadline, name: str) -> None:

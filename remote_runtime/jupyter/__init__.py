@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..endings import Idle
-from ..errors import MachineError
+from ..errors import LocalError, MachineError
 from ..model import Gpu, Kernelspec, Secret, Server
 from ..protocols import Run, Tell
 from ..settings import JupyterSettings
@@ -130,14 +130,21 @@ def _with_note_on_bridge(server: Server, ours: str) -> Server:
     return replace(server, notes=(*server.notes, note))
 
 
-def stop(run: Run, wanted: Wanted, *, deadline: Deadline, tell: Tell | None = None) -> Literal["stopped", "gone"]:
-    """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before."""
-    orders = {"do": "stop", "key": wanted.key}
+def stop(
+    run: Run, wanted: Wanted, *, deadline: Deadline, tell: Tell | None = None, spare_busy: bool = False
+) -> Literal["stopped", "gone"]:
+    """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before.
+
+    ``spare_busy``: raises ``LocalError`` ``busy``, and touches nothing, when kernels are busy or cannot be asked.
+    """
+    orders = {"do": "stop", "key": wanted.key, "spare_busy": spare_busy}
     match ask(run, orders, python=wanted.settings.python, tell=tell or _nothing, deadline=deadline):
         case {"stopped": "stopped"}:
             return "stopped"
         case {"stopped": "gone"}:
             return "gone"
+        case {"stopped": "busy", "why": str(why)} if spare_busy:
+            raise LocalError("busy", "Jupyter is at work", clean_line(why, 200))
     raise invalid("neither stopped nor gone")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import bringup, control, health, profiles, runtimes, takedown
-from ..errors import Interrupted, RemoteRuntimeError
+from ..errors import Interrupted, LocalError, RemoteRuntimeError
 from ..machines import Machines
 from ..model import Health, Instance, Profile, Verdict
 from ..report import as_document
@@ -145,8 +145,8 @@ class Keeper:
         while not self.orders.terminated:
             every_s = min(GLANCE_EVERY_S, self.profile.ssh.keepalive_s)
             order = self.orders.next(TICK_S)
-            if order is not None and order.op == "down":
-                return self._take_down(order)
+            if order is not None and order.op == "down" and self._take_down(order):
+                return None
             if order is not None and order.op == "up":
                 self._up_again(order)
             due = time.monotonic() - glanced_at > every_s or (order is not None and order.op == "look")
@@ -182,9 +182,7 @@ class Keeper:
 
         def obey(order: Order) -> bool:
             nonlocal is_down
-            is_down = order.op == "down"
-            if is_down:
-                self._take_down(order)
+            is_down = order.op == "down" and self._take_down(order)
             return is_down or (order.op == "up" and self._up_again(order))
 
         def is_final(error: RemoteRuntimeError) -> bool:
@@ -262,21 +260,28 @@ class Keeper:
         self.profile = profile
         self.record.update(profile_path=str(profile.path), profile_text=profiles.as_yaml(profile))
 
-    def _take_down(self, order: Order, *, no_server: bool = False) -> None:
-        end = takedown.take_down(
-            self.record.runtime,
-            self.profile,
-            self._held,
-            self.machines,
-            replace(order.wish, no_server=no_server),
-            tell=lambda text: order.answer({"event": "step", "text": text}),
-            ask=self._ask,
-        )
+    def _take_down(self, order: Order, *, no_server: bool = False) -> bool:
+        """False when kernels are busy, and who asked does not want them ended."""
+        try:
+            end = takedown.take_down(
+                self.record.runtime,
+                self.profile,
+                self._held,
+                self.machines,
+                replace(order.wish, no_server=no_server),
+                tell=lambda text: order.answer({"event": "step", "text": text}),
+                ask=self._ask,
+                allow=order.allow,
+            )
+        except LocalError as busy:
+            log.info("it stays: %s", busy)
+            return False
         runtime = self.record.runtime
         self.record.update(keys=end.keys)
         kept = runtimes.Remembered(runtime.client_id, self.remembered_port, keys=end.keys)
         runtimes.remember(self.state, runtime.name, kept)
         ending.taken_down(end, order, self.record, self._audience)
+        return True
 
     def _story(self) -> bringup.Story:
         return bringup.Story(

@@ -14,12 +14,14 @@ from ..model import Profile
 from ..takedown import Wish
 
 log = logging.getLogger(__name__)
+ANSWER_S = 600.0
 
 
 @dataclass(frozen=True)
 class Order:
     """``up``: bring it up again, as this profile says. ``down``: take it down and answer on the channel.
-    ``look``: something looks wrong, check now. ``overrides``: what the command line puts before the profile."""
+    ``look``: something looks wrong, check now. ``overrides``: what the command line puts before the profile.
+    ``said``: what ``allow`` waits for."""
 
     op: Literal["up", "down", "look"]
     wish: Wish = field(default_factory=Wish)
@@ -28,6 +30,15 @@ class Order:
     within_s: float | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    said: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue, compare=False)
+
+    def allow(self, why: str) -> bool:
+        """Whether who gave it says that it may go on, though ``why``. Who has left, or says nothing, does not."""
+        self.answer({"event": "busy", "why": why})
+        try:
+            return self.channel is not None and self.said.get(timeout=ANSWER_S)
+        except queue.Empty:
+            return False
 
     def answer(self, message: Message) -> None:
         """To the command that gave it, if it is still there."""

@@ -60,16 +60,25 @@ class Reception:
             self._attend(channel, message)
 
     def _end(self, channel: Channel, message: Message) -> None:
-        busy = 0 if message["force"] or self._is_attached() else self._busy_kernels()
+        force = bool(message["force"])
+        busy = 0 if force or self._is_attached() else self._busy_kernels()
         if busy:
-            channel.send({"event": "busy", "kernels": busy})
+            why = f"{busy} kernels are busy" if busy > 1 else "a kernel is busy"
+            channel.send({"event": "busy", "why": why})
             while (said := channel.receive(1.0)) is None:
                 pass
             if said.get("op") != "go":
                 return
-        wish = Wish(message["keep_server"], message["instance"], message["purge"])
-        self.orders.put(Order("down", wish, channel), call_off=True)
-        _stay(channel)
+            force = True
+        wish = Wish(message["keep_server"], message["instance"], message["purge"], force=force)
+        order = Order("down", wish, channel)
+        self.orders.put(order, call_off=True)
+        try:
+            while True:
+                if (channel.receive(1.0) or {}).get("op") == "go":
+                    order.said.put(True)
+        except (EOFError, OSError):
+            order.said.put(False)
 
     def _is_attached(self) -> bool:
         """Whether its kernels outlive it anyway."""
@@ -77,6 +86,7 @@ class Reception:
         return server is not None and server.attached
 
     def _busy_kernels(self) -> int:
+        """As far as they can be asked now: where they cannot, the machine is asked before they are ended."""
         if self.record.runtime.state != "ready":
             return 0
         try:

@@ -74,7 +74,11 @@ class Box:
         self.is_fast = True
         self._journal = journal
         self._server = server
+        self.is_busy = False
         self._purged = purged or {"purged": True, "alive": []}
+
+    def _spares(self, orders: dict[str, Any]) -> bool:
+        return self.is_busy and bool(orders.get("spare_busy"))
 
     def seen(self) -> dict[str, str]:
         return {"host-key": "verified: ssh-ed25519 SHA256:abc", "login": "as me"}
@@ -87,7 +91,7 @@ class Box:
         self._journal.did(f"{orders['do']} jupyter")
         results = {
             "ensure": self._server,
-            "stop": {"stopped": "stopped"},
+            "stop": {"stopped": "busy", "why": "a kernel is busy"} if self._spares(orders) else {"stopped": "stopped"},
             "purge": self._purged,
         }
         on_line(orders["marker"] + json.dumps({"result": results[orders["do"]]}))

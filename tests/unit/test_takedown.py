@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -11,7 +12,7 @@ import pytest
 
 from remote_runtime import bringup
 from remote_runtime.endings import OnDown
-from remote_runtime.errors import CloudError, DeadlinePassed, MachineError, SshError
+from remote_runtime.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
 from remote_runtime.machines import Machines
 from remote_runtime.model import Instance, Profile, Runtime, Secret, Server
 from remote_runtime.settings import DemoTarget, GceTarget, LocalTarget, Target
@@ -35,6 +36,7 @@ class Scene:
         self.profile = Profile(
             "work", Path("/work.yaml"), target or GceTarget(instance="my-vm"), on_down=on_down or OnDown()
         )
+        self.allow: Callable[[str], bool] = lambda why: False
         self.held = bringup.Held(session=Box(self.journal, self.cloud.server))
 
     def down(self, **wish: Any) -> Stopped:
@@ -46,6 +48,7 @@ class Scene:
             Wish(**wish),
             tell=Teller(self.journal),
             ask=nobody,
+            allow=self.allow,
         )
 
     @property
@@ -62,6 +65,29 @@ def test_jupyter_is_stopped_before_the_connection_is_closed_and_the_instance_is_
     assert scene.down() == Stopped("work", True, "stopped", "RUNNING")
     assert scene.did == ["stop jupyter", "close session", "release"]
     assert "detail: Stopping Jupyter" in scene.journal.events
+
+
+def test_busy_kernels_are_ended_by_who_may_say_so_only() -> None:
+    scene = Scene()
+    box = cast("Box", scene.held.session)
+    box.is_busy = True
+    asked: list[str] = []
+
+    def no(why: str) -> bool:
+        asked.append(why)
+        return False
+
+    scene.allow = no
+    with pytest.raises(LocalError) as refused:
+        scene.down(purge=True, instance="stop")
+    assert refused.value.code == "busy"
+    assert asked == ["a kernel is busy"]
+    assert scene.did == ["stop jupyter"], "nothing else was touched"
+    assert not box.closed
+    assert scene.down(force=True).server == "stopped"
+    box.closed = False
+    scene.allow = lambda why: True
+    assert scene.down().server == "stopped"
 
 
 def test_the_ports_are_free_afterwards() -> None:

@@ -76,6 +76,18 @@ def find_healthy(directory: str, answers: Answers, within_s: float = ANSWER_WITH
         answers.tick(0.5)
 
 
+def at_work(running: Running) -> str:
+    """What its end would interrupt, in words; empty when no kernel is busy. Who cannot be asked may be at work."""
+    if proof.check(running.place, running.token, timeout_s=5.0) != "ours":
+        return "Jupyter does not answer, and its kernels may be busy"
+    status = proof.ask(running.place, running.token, "/api/remote-runtime", timeout_s=10.0)
+    kernels = status.get("kernels")
+    if not isinstance(kernels, list):
+        return "Jupyter does not say whether its kernels are busy"
+    busy = sum(isinstance(kernel, dict) and kernel.get("state") == "busy" for kernel in kernels)
+    return f"{busy} kernels are busy" if busy > 1 else "a kernel is busy" if busy else ""
+
+
 def end(directory: str) -> bool:
     """End the server there, its kernels, and what a dead server left behind. True if there was a live one.
 

@@ -87,11 +87,16 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
             raise
 
 
-def stop(directory: str, answers: Answers) -> dict[str, Any]:
-    """``stopped``, or ``gone``: it had ended before. In both cases nothing of it is left."""
+def stop(directory: str, answers: Answers, *, spare_busy: bool = False) -> dict[str, Any]:
+    """``stopped``, or ``gone``: it had ended before. In both cases nothing of it is left. ``busy``: it was spared, and
+    ``why``."""
     if not os.path.isdir(directory):
         return {"stopped": "gone"}
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
+        running = server.load(directory) if spare_busy else None
+        why = server.at_work(running) if running else ""
+        if why:
+            return {"stopped": "busy", "why": why}
         answers.say("Stopping Jupyter")
         watchdog.end(directory)
         lived = server.end(directory)
@@ -139,7 +144,7 @@ def _do(orders: dict[str, Any], answers: Answers) -> None:
     if orders["do"] == "ensure":
         ensure(server_directory(orders["key"]), load_wish(orders), answers)
     elif orders["do"] == "stop":
-        answers.result(stop(server_directory(orders["key"]), answers))
+        answers.result(stop(server_directory(orders["key"]), answers, spare_busy=orders["spare_busy"]))
     elif orders["do"] == "purge":
         answers.result(purge(answers))
     elif orders["do"] == "servers":
