@@ -26,6 +26,8 @@ from .wire import Broken, Closed, Wire
 log = logging.getLogger(__name__)
 _READ_BYTES = 64 << 10
 _UNDELIVERED_BYTES = 256 << 10
+_UNDELIVERED_PIECES = 1024
+_MESSAGES_A_TURN = 256
 _LAST_WORDS_S = 2.0
 _TICK_S = 0.1
 _LONGEST_PAUSE_S = 5.0
@@ -62,6 +64,7 @@ class Passage:
         self._undelivered_bytes = 0
         self._near_ended = False
         self._closed = False
+        self._called_off = threading.Event()
         self._thread = threading.Thread(target=self._live, name="iap", daemon=True)
         self._thread.start()
 
@@ -86,6 +89,7 @@ class Passage:
     def close(self) -> None:
         """What was said is sent in the next moments, if it can be."""
         self._closed = True
+        self._called_off.set()
         self._session.abort()
         self.socket.close()
 
@@ -94,7 +98,7 @@ class Passage:
     def _live(self) -> None:
         wire = None
         try:
-            wire = self._session.open(Deadline(self._limits.attempt_s))
+            wire = self._session.open(Deadline(self._limits.attempt_s, self._called_off))
             self._opened.put(None)
         except RemoteRuntimeError as error:
             self._opened.put(error)
@@ -137,7 +141,7 @@ class Passage:
         began, attempt = time.monotonic(), 0
         while True:
             try:
-                wire = self._session.resume(Deadline(self._limits.attempt_s))
+                wire = self._session.resume(Deadline(self._limits.attempt_s, self._called_off))
             except Broken as error:
                 took = time.monotonic() - began
                 log.info("IAP is not back after %.1f s: %s", took, error)
@@ -181,7 +185,7 @@ class Passage:
                 end_by = end_by or now + _LAST_WORDS_S
                 if now > end_by or (self._near_ended and self._ledger.all_sent and not wire.queued):
                     return
-            hungry = self._undelivered_bytes < _UNDELIVERED_BYTES
+            hungry = self._has_room()
             watched.set(wire.sock, read=hungry, write=bool(wire.queued))
             listens = self._ledger.has_room and self._ledger.all_sent and not self._near_ended
             watched.set(self._near, read=listens, write=bool(self._undelivered))
@@ -226,20 +230,30 @@ class Passage:
             self._near_ended = True
 
     def _receive(self, wire: Wire) -> None:
-        while (found := wire.next()) is not None:
+        """A part at a time: a relay that never stops must not keep our side waiting, nor fill the memory."""
+        for _ in range(_MESSAGES_A_TURN):
+            found = wire.next() if self._has_room() else None
+            if found is None:
+                return
             message = parse(found)
             if isinstance(message, Data):
-                self._ledger.received += len(message.content)
-                self._undelivered.append(message.content)
-                self._undelivered_bytes += len(message.content)
-                if self._undelivered_bytes >= _UNDELIVERED_BYTES:
-                    return
+                self._take(message.content, len(found))
             elif isinstance(message, Acknowledged):
                 self._ledger.confirm(message.received)
             elif isinstance(message, Ended):
                 raise Closed(Close(message.code, message.reason))
             elif isinstance(message, Connected | Resumed):
                 raise Malformed(f"{type(message).__name__} in the middle of a connection")
+
+    def _has_room(self) -> bool:
+        return self._undelivered_bytes < _UNDELIVERED_BYTES and len(self._undelivered) < _UNDELIVERED_PIECES
+
+    def _take(self, content: memoryview, kept_bytes: int) -> None:
+        """``kept_bytes``: of the message, which lives as long as ``content`` does."""
+        self._ledger.received += len(content)
+        self._undelivered_bytes += len(content)
+        if content:
+            self._undelivered.append(content if kept_bytes < 2 * len(content) else memoryview(bytes(content)))
 
     def _deliver(self) -> None:
         try:

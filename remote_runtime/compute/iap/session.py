@@ -15,6 +15,7 @@ from .tokens import Tokens
 from .wire import Broken, Closed, Wire
 
 _RENEWALS = 1
+_TICK_S = 0.1
 
 
 class Over(Exception):
@@ -109,11 +110,13 @@ class Session:
 def _first_message(wire: Wire, deadline: Deadline) -> Message:
     with selectors.DefaultSelector() as selector:
         selector.register(wire.sock, selectors.EVENT_READ)
-        while True:
+        while not deadline.passed():
             found = wire.next()
             if found is not None and (message := parse(found)) is not None:
                 if isinstance(message, Ended):
                     raise Closed(Close(message.code, message.reason))
                 return message
-            if found is None and not wire.pending() and not selector.select(deadline.remaining_s()):
-                raise Broken(f"it says nothing within {deadline.within_s:.0f} s")
+            if found is None and not wire.pending():
+                selector.select(min(_TICK_S, deadline.remaining_s()))
+            deadline.check()
+    raise Broken(f"it does not begin within {deadline.within_s:.0f} s")

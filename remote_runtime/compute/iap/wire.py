@@ -16,6 +16,8 @@ from .endings import Close
 
 _READ_BYTES = 64 << 10
 _QUEUED_BYTES = 128 << 10
+# Well above what may be queued of ours: the rest are answers to pings of a relay that reads none of them.
+_MOST_QUEUED_BYTES = 1 << 20
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NO_CODE = 1005  # RFC 6455 7.4.1
 
@@ -82,6 +84,8 @@ class Wire:
         while not self._in:
             if self._close is not None:
                 raise Closed(self._close)
+            if len(self._out) > _MOST_QUEUED_BYTES:
+                raise Broken("the relay asks, and takes no answer")
             if self._protocol.parser_exc is not None:
                 raise Broken(f"it sent what is no WebSocket's: {self._protocol.parser_exc}")
             try:

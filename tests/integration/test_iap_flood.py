@@ -1,0 +1,55 @@
+"""A relay that never stops costs neither the memory nor the end of the connection."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import psutil
+import pytest
+
+from remote_runtime.compute.iap.passage import open_passage
+from remote_runtime.compute.iap.watching import Limits
+from remote_runtime.errors import SshError
+from remote_runtime.waits import Deadline
+from tests.support.flood import CONNECTED, PING, flooding, frame
+from tests.support.iap import INSTANCE
+from tests.support.world import eventually
+
+UNKNOWN, NO_DATA = bytes.fromhex("0063"), bytes.fromhex("0004 00000000")
+ONE_BYTE, PADDED = bytes.fromhex("0004 00000001 61"), bytes.fromhex("0004 00000001 61") + bytes(110)
+ACKNOWLEDGED = bytes.fromhex("0007 0000000000000000")
+GROWS_AT_MOST_BYTES = 48 << 20
+LIMITS = Limits(silent_s=1.0, attempt_s=1.0, resume_s=1.0)
+
+
+@pytest.mark.parametrize("message", [UNKNOWN, UNKNOWN + bytes(100)])
+def test_a_relay_that_does_not_come_to_the_point_is_left(message: bytes) -> None:
+    with flooding(frame(message), frame(message)) as environ, pytest.raises(SshError) as raised:
+        open_passage(INSTANCE, environ=environ, deadline=Deadline(20), limits=LIMITS)
+    assert raised.value.code == "iap-unreachable"
+    eventually(nobody_carries, within_s=10)
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [PING, frame(NO_DATA), frame(ONE_BYTE), frame(PADDED), frame(ACKNOWLEDGED), frame(UNKNOWN)],
+    ids=["ping", "no-data", "one-byte", "padded", "acknowledged", "unknown"],
+)
+def test_a_flood_is_bounded_and_can_be_left(flood: bytes) -> None:
+    me = psutil.Process()
+    with flooding(frame(CONNECTED), flood) as environ:
+        opened = open_passage(INSTANCE, environ=environ, deadline=Deadline(10), limits=LIMITS)
+        before = me.memory_info().rss
+        try:
+            until = time.monotonic() + 1.5
+            while time.monotonic() < until and not opened.why_ended():  # nobody reads what it says
+                assert me.memory_info().rss - before < GROWS_AT_MOST_BYTES
+                time.sleep(0.05)
+        finally:
+            opened.close()
+        eventually(nobody_carries, within_s=10, what="the thread ends")
+
+
+def nobody_carries() -> bool:
+    return all(thread.name != "iap" for thread in threading.enumerate())
