@@ -46,7 +46,7 @@ def admit(
     adding: Callable[[AddedKey], None],
 ) -> Admission:
     """Writes ``key`` where it is missing, or ends before half its ``lifetime_s`` if ``fresh``; ``adding`` is told
-    before. ``former``: what we added earlier."""
+    before. ``former``: what we added earlier. A key that was there before us is not recorded as ours."""
     who = dataclasses.replace(who, keys=(key,))
     access = look(api, environ, raw, who)
     now = time.time()
@@ -57,9 +57,12 @@ def admit(
     place = (instance.name, instance.id or "", instance.zone or "", api.project)
     if access.by == "os-login":
         new = AddedKey("os-login", os_login.email(api, environ), key, until, *place)
-        adding(new)
-        access = dataclasses.replace(os_login.add(api, environ, new, who), two_factor=access.two_factor)
-        return Admission(access, new)
+        theirs = bool(access.keys) and not any(one.by == "os-login" and one.key == key for one in former)
+        if not theirs:
+            adding(new)
+        endless = theirs and access.until is None
+        let_in = os_login.add(api, environ, new, who, endless=endless)
+        return Admission(dataclasses.replace(let_in, two_factor=access.two_factor), None if theirs else new)
     new = AddedKey("metadata", access.user, key, until, *place)
     adding(new)
     metadata_keys.add(api, raw, instance, new, former)

@@ -55,12 +55,12 @@ def email(api: Api, environ: Mapping[str, str]) -> str:
     return email_of(api.identity, environ)
 
 
-def add(api: Api, environ: Mapping[str, str], new: AddedKey, who: Who) -> Access:
-    """Imports the key, or moves the end of one that is there. Raises ``CloudError``."""
+def add(api: Api, environ: Mapping[str, str], new: AddedKey, who: Who, *, endless: bool) -> Access:
+    """Imports the key, or moves the end of one that is there unless ``endless``. Raises ``CloudError``."""
     talk = _talk(api, environ)
     name = _name_of(_profile(talk, api.project), new.key)
-    body = {"expirationTimeUsec": str(new.until * 1_000_000)}
-    if name:
+    body = {} if endless else {"expirationTimeUsec": str(new.until * 1_000_000)}
+    if name and not endless:
         doing = "renew our key in OS Login"
         talk.ask("PATCH", f"/sshPublicKeys/{name}", doing, query={"updateMask": "expirationTimeUsec"}, body=body)
         profile = _profile(talk, api.project)

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from remote_runtime import compute
+from remote_runtime.access import AddedKey, Who
 from remote_runtime.compute import key_entries
 from remote_runtime.demo.os_login import PosixAccount
 from remote_runtime.errors import CloudError, SshError
+from remote_runtime.waits import Deadline
 from tests.support import discovery
 from tests.support.doorway import ME, PROJECT, Doorway, doorway
 from tests.support.sshd import make_key, wait_for
@@ -226,6 +229,32 @@ def test_an_expired_key_in_os_login_is_given_a_new_end(door: Doorway) -> None:
     assert found.access.keys == ()
     door.enter(found).close()
     assert key.expires_usec > time.time() * 1e6
+
+
+def test_a_key_that_was_in_os_login_before_us_gets_no_end_and_is_not_recorded_as_ours(door: Doorway) -> None:
+    make_key(door.key_file())
+    key = public(door.key_file())
+    door.vm.metadata |= {"enable-oslogin": "TRUE"}
+    with door.emulator.cloud.changed:
+        door.emulator.cloud.os_login.import_key(ME, key, None)
+    adding: list[AddedKey] = []
+    admission = compute.admit(
+        door.find(),
+        Who(None, "me", (key,)),
+        key,
+        lifetime_s=86400.0,
+        former=(),
+        fresh=True,
+        adding=adding.append,
+        tell=door.person.tell,
+        deadline=Deadline(60),
+        environ=door.environ,
+    )
+    (account,) = door.account.accounts
+    assert (admission.access.user, admission.access.keys) == (account.username, (key,)), "the account was made"
+    (there,) = door.account.keys.values()
+    assert there.expires_usec is None
+    assert (adding, admission.added) == ([], None), "nothing for `down --purge` to take away"
 
 
 def test_nobody_to_ask_os_login_for_is_said(door: Doorway) -> None:
