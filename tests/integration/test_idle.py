@@ -106,6 +106,26 @@ def test_a_frozen_jupyter_that_does_nothing_is_ended_too(machine: LocalMachine) 
     ends(server, within_s=60.0)
 
 
+def test_a_repair_that_restarts_jupyter_does_not_begin_the_wait_again(machine: LocalMachine) -> None:
+    patient = replace(WANTED, idle=Idle(20.0, "stop-server"))
+    server = ensure(machine, patient)
+    (seen,) = eventually(lambda: [idle_s for idle_s in looked(server) if idle_s])
+    os.kill(server.pid, signal.SIGKILL)
+    ends(server)
+    again = ensure(machine, patient, person=False)
+    assert again.pid != server.pid
+    (first,) = eventually(lambda: looked(again))
+    assert first >= seen
+
+
+def looked(server: Server) -> list[float]:
+    """For how long nothing was used, as the watchdog saw it last; nothing before its first look."""
+    try:
+        return [float(json.loads((Path(server.directory) / "idle.json").read_text())["idle_s"])]
+    except FileNotFoundError:
+        return []
+
+
 def test_down_ends_the_watchdog_and_a_rule_that_has_changed_replaces_it(machine: LocalMachine) -> None:
     never = replace(WANTED, idle=Idle(3600.0, "stop-server"))
     ensure(machine, never)

@@ -33,8 +33,9 @@ sys.exit(names["load"](orders["sources"], "watchdog").main(here, orders))
 """
 
 
-def ensure(directory: str, rule: Rule | None, program: dict[str, Any]) -> dict[str, Any]:
-    """A watchdog with this rule, or none. ``program``: ``launcher`` and ``sources`` of the orders.
+def ensure(directory: str, rule: Rule | None, program: dict[str, Any], idle_s: float = 0.0) -> dict[str, Any]:
+    """A watchdog with this rule, or none. ``program``: ``launcher`` and ``sources`` of the orders. ``idle_s``: how
+    long nothing was used when a new one begins.
 
     Answers ``how`` it will be done, ``why`` not better, and ``reboot``: what starts it again then, or empty.
     """
@@ -54,7 +55,8 @@ def ensure(directory: str, rule: Rule | None, program: dict[str, Any]) -> dict[s
     hooked = reboot.hook(os.path.basename(directory), command) if rule.do != "stop-server" else ""
     told = {"how": way.how, "verb": way.verb, "why": way.why, "reboot": hooked}
     # A server that was started over SSH is on a machine for which sessions count; here they are the user's own.
-    orders = {**wanted, "told": told, "sessions": "SSH_CONNECTION" in os.environ}
+    orders = {**wanted, "told": told, "sessions": "SSH_CONNECTION" in os.environ, "idle_s": idle_s}
+    _touch(directory, ago_s=idle_s)
     write_private(os.path.join(directory, ORDERS), json.dumps(orders))
     with open(os.devnull, "r+b") as null:
         child = subprocess.Popen(command, cwd="/", stdin=null, stdout=null, stderr=null, **_detached())
@@ -69,8 +71,19 @@ def ensure(directory: str, rule: Rule | None, program: dict[str, Any]) -> dict[s
 
 def touch(directory: str) -> None:
     """A person came back: that is a use."""
+    _touch(directory, ago_s=0.0)
+
+
+def _touch(directory: str, *, ago_s: float) -> None:
+    at = time.time() - ago_s
     with contextlib.suppress(OSError):
-        os.utime(os.path.join(directory, PROGRAM))
+        os.utime(os.path.join(directory, PROGRAM), (at, at))
+
+
+def idle_s(directory: str) -> float:
+    """How long nothing was used, as the watchdog at work there saw it last. One that a reboot ended does not count:
+    somebody may have started the machine since."""
+    return float(load_json(os.path.join(directory, IDLE)).get("idle_s") or 0.0) if lives(directory) else 0.0
 
 
 def end(directory: str) -> None:
@@ -108,7 +121,8 @@ def main(directory: str, orders: dict[str, Any]) -> int:
     _note_down(directory, os.getpid())
     everywhere = rule.do != "stop-server"
     looking = usage.Looking(directory, sessions=bool(orders["sessions"]), everywhere=everywhere)
-    used_at = not_before = time.monotonic()
+    not_before = time.monotonic()
+    used_at = not_before - float(orders["idle_s"])
     while load_json(os.path.join(directory, ORDERS)).get("pid") == os.getpid():
         try:
             use = looking.look()
@@ -155,11 +169,12 @@ def _say(directory: str, words: str) -> None:
 
 
 def _note_down(directory: str, pid: int) -> None:
-    """Who watches: only the one that is named goes on. Without orders there is nothing to watch."""
+    """Who watches: only the one that is named goes on, and one that a reboot starts again begins afresh. Without
+    orders there is nothing to watch."""
     path = os.path.join(directory, ORDERS)
     orders = load_json(path)
     if orders:
-        write_private(path, json.dumps({**orders, "pid": pid, "birth": processes.birth(pid)}))
+        write_private(path, json.dumps({**orders, "idle_s": 0.0, "pid": pid, "birth": processes.birth(pid)}))
 
 
 def _save(directory: str, state: dict[str, Any]) -> None:

@@ -74,11 +74,13 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
         try:
             from .start import start
 
+            # A repair is no use: a Jupyter that dies again and again must not keep the machine from being stopped.
+            idle_s = 0.0 if wish.person else watchdog.idle_s(directory)
             watchdog.end(directory)
             looking = gpus.Looking()
             running = start(directory, wish, answers)
             seen = _noted(directory, looking.seen(answers))
-            answers.result(_described(running, wish, seen, started=True))
+            answers.result(_described(running, wish, seen, started=True, idle_s=idle_s))
         except BaseException:
             watchdog.end(directory)
             server.end(directory)
@@ -178,7 +180,9 @@ def _noted(directory: str, seen: gpus.Seen) -> gpus.Seen:
     return seen
 
 
-def _described(running: server.Running, wish: Wish, seen: gpus.Seen, *, started: bool) -> dict[str, Any]:
+def _described(
+    running: server.Running, wish: Wish, seen: gpus.Seen, *, started: bool, idle_s: float = 0.0
+) -> dict[str, Any]:
     known = running.info.get("digests", {})
     return {
         "port": running.info.get("port"), "socket": running.info.get("socket"),
@@ -188,7 +192,7 @@ def _described(running: server.Running, wish: Wish, seen: gpus.Seen, *, started:
         "interpreter": running.info["interpreter"], "gpus": seen.gpus,
         "kernelspecs": kernelspecs(running.place, running.token),
         "notes": [*running.info.get("notes", []), *([seen.trouble] if seen.trouble else [])],
-        "idle": watchdog.ensure(running.directory, wish.idle, wish.program),
+        "idle": watchdog.ensure(running.directory, wish.idle, wish.program, idle_s),
         "needs_restart": [key for key, digest in wish.digests().items() if known.get(key) != digest],
     }  # fmt: skip
 
