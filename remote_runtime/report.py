@@ -70,6 +70,7 @@ def as_stopped(stopped: Stopped) -> dict[str, Any]:
         "server": stopped.server,
         "instance": _word(stopped.instance),
         "remains": list(stopped.remains),
+        **({"notes": list(stopped.notes)} if stopped.notes else {}),
         **({"instance_since": stopped.instance_since} if stopped.instance_since else {}),
     }
 

@@ -14,6 +14,7 @@ from . import admission, jupyter
 from .access import AddedKey, in_one
 from .bringup import Held
 from .errors import LocalError, RemoteRuntimeError
+from .jupyter.idleness import SAID, duration
 from .machines import Machines, Session
 from .model import Instance, Profile, Runtime
 from .protocols import Ask, Tell
@@ -48,7 +49,7 @@ class Wish:
 class Stopped:
     """What became of it. ``instance``: its last known status, None when there is none. ``remains``: what could not
     be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps running was started.
-    ``keys``: those of ours that stay where we put them."""
+    ``keys``: those of ours that stay where we put them. ``notes``: what a person should know about what stays."""
 
     name: str
     tunnel: bool
@@ -58,6 +59,7 @@ class Stopped:
     instance_since: str = ""
     attached: bool = False
     keys: tuple[AddedKey, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def is_kept_for_us(self) -> bool:
@@ -110,7 +112,23 @@ class _TakeDown:
         remains = tuple(f"{what}: {why}" for what, why in self._remains.items())
         started = self.runtime.instance.running_since if self.runtime.instance and instance == "RUNNING" else ""
         attached = self.runtime.server is not None and self.runtime.server.attached
-        return Stopped(self.runtime.name, True, server, instance, remains, started, attached, self._keys)
+        notes = self._idle_watch(instance) if server == "gone" else ()
+        return Stopped(self.runtime.name, True, server, instance, remains, started, attached, self._keys, notes)
+
+    def _idle_watch(self, status: str | None) -> tuple[str, ...]:
+        """It starts again with a machine that is off, and can be taken away only where it can be entered."""
+        instance, server, name = self.runtime.instance, self.runtime.server, self.runtime.name
+        guard = server.idle if server is not None else None
+        if instance is None or instance.kind != "gce" or guard is None or not guard.reboot:
+            return ()
+        if status not in OFF or status == "GONE":
+            return ()
+        after = duration(guard.after_s)
+        return (
+            f"the idle watch is still on the disk of {instance.name}, which is off: started again, it is "
+            f"{SAID[guard.verb]} when nothing was used for {after}. "
+            f"`remote-runtime up {name}` and then `down {name}` takes it away",
+        )
 
     def _attempt(self, what: str, step: Callable[[], T]) -> T | None:
         """What ``step`` answers; None when it failed, which is kept in words."""

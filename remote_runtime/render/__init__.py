@@ -115,6 +115,8 @@ def stopped(result: Mapping[str, Any]) -> None:
     elif result["instance"]:
         told += f"; the instance is {result['instance']}"
     say(told)
+    for note in result.get("notes", ()):
+        say(f"{result['name']}: {note}")
     if result.get("orphans"):
         say(f"{result['name']}: also ended {', '.join(result['orphans'])}")
 

@@ -14,7 +14,8 @@ from remote_runtime import bringup
 from remote_runtime.endings import OnDown
 from remote_runtime.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import Instance, Profile, Runtime, Secret, Server
+from remote_runtime.model import IdleGuard, Instance, Profile, Runtime, Secret, Server
+from remote_runtime.report import as_stopped
 from remote_runtime.settings import DemoTarget, GceTarget, LocalTarget, Target
 from remote_runtime.takedown import Stopped, Wish, take_down
 from remote_runtime.tunnel import ports
@@ -223,6 +224,21 @@ def test_a_folder_that_others_use_stays_and_is_told() -> None:
     assert scene.down(purge=True) == Stopped(
         "work", True, "stopped", "RUNNING", ("our folder stays on the machine: in use by other-laptop2",)
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "reboot", "told"), [("TERMINATED", "cron", 1), ("TERMINATED", "", 0), ("GONE", "cron", 0)]
+)
+def test_an_idle_watch_on_the_disk_of_a_vm_that_is_off_is_told(status: str, reboot: str, told: int) -> None:
+    guard = IdleGuard(7200.0, "stop-instance", "power-off", "stop", "", reboot)
+    scene = Scene(replace(UP, instance=replace(VM, status=status), server=replace(SERVER, idle=guard)))
+    end = scene.down()
+    assert (end.server, end.remains, len(end.notes)) == ("gone", (), told)
+    assert all(
+        "it is stopped when nothing was used for 2h" in note and "`remote-runtime up work`" in note
+        for note in end.notes
+    )
+    assert as_stopped(end).get("notes", []) == list(end.notes)
 
 
 def test_a_runtime_whose_machine_was_never_found_has_nothing_to_end() -> None:
