@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from . import admission, compute, local, ssh
+from . import admission, compute, either_way, local, ssh
 from .access import AddedKey
 from .embedded import Embedded
-from .errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
+from .errors import Interrupted, RemoteRuntimeError, from_code
 from .model import Instance, Profile
 from .protocols import Ask, Run, Tell
 from .settings import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 EXPLAIN_S = 20.0
-EXTERNAL_S = 8.0
-EXTERNAL_BOOT_S = 30.0
 EXPLAINED = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-backend-unreachable")
 
 
@@ -136,9 +134,9 @@ class Machines:
                 reach=self.reach(profile, at),
             )
 
-        if not _may_go_through_iap(profile, instance):
+        if not either_way.is_allowed(profile, instance):
             return enter(instance, deadline)
-        return _enter_either_way(enter, instance, tell, deadline)
+        return either_way.enter(enter, instance, tell, deadline)
 
     def reach(self, profile: Profile, instance: Instance) -> ssh.Reach | None:
         """What connects to its SSH port; None where an ordinary connection does."""
@@ -274,36 +272,6 @@ class Machines:
     def _demo_target(self, profile: Profile) -> GceTarget:
         facts = self._demo(profile).facts()
         return GceTarget(instance=facts["instance"], project=facts["project"], zone=facts["zone"])
-
-
-def _may_go_through_iap(profile: Profile, instance: Instance) -> bool:
-    return isinstance(profile.target, GceTarget) and profile.target.connect == "auto" and instance.via == "external"
-
-
-def _enter_either_way(
-    enter: Callable[[Instance, Deadline], Session], instance: Instance, tell: Tell, deadline: Deadline
-) -> Session:
-    """At its external address, and through IAP if that does not answer in a part of the time.
-
-    Raises what went wrong there, when IAP is not allowed or does not get in either.
-    """
-    first_s = EXTERNAL_BOOT_S if instance.started_from else EXTERNAL_S
-    if deadline.remaining_s() < 1.5 * first_s:
-        return enter(instance, deadline)
-    try:
-        return enter(instance, deadline.shorter(first_s))
-    except SshError as error:
-        if error.code != "ssh-unreachable":
-            raise
-        tell(f"{instance.where} does not answer: trying through Identity-Aware Proxy")
-        other = replace(instance, via="iap", why_via=f"{instance.where} does not answer from here")
-        try:
-            return enter(other, deadline)
-        except (SshError, CloudError) as second:
-            if not second.code.startswith("iap-") and second.code != "no-credentials":
-                raise  # it got through to the machine
-            why = f"{error.why}; through Identity-Aware Proxy: {second.what} ({second.why})"
-            raise SshError(error.code, error.what, why, second.hint or error.hint) from second
 
 
 def _has_external(profile: Profile) -> bool:

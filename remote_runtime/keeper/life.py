@@ -18,6 +18,7 @@ from ..report import as_document
 from ..waits import Deadline
 from . import ending, server_log
 from .audience import Audience
+from .change import make_room
 from .orders import Order, Orders
 from .outage import Outage
 from .reception import Reception
@@ -238,25 +239,9 @@ class Keeper:
         return True
 
     def _adopt(self, profile: Profile) -> None:
-        """A changed profile restarts the tunnel, never the kernels.
-
-        Raises ``LocalError``, and touches nothing then, for another machine and for a local port in use.
-        """
-        if profile.target != self.profile.target:
-            raise another_machine(profile, str(self.profile.path))
-        if profile.forward != self.profile.forward:
-            self._held.check_ports(profile.forward)
-            what = (
-                "Other forwards are"
-                if profile.forward.local_port == self.profile.forward.local_port
-                else "Another local port is"
-            )
-            self._audience.note(f"{what} asked for: the tunnel is opened anew")
+        """Raises ``LocalError``, and changes nothing then."""
+        if make_room(self.profile, profile, self._held, self._audience.note):
             self.remembered_port = self.record.runtime.local_port
-            self._held.close()
-        elif profile.ssh != self.profile.ssh:
-            self._audience.note("The profile's ssh has changed: the connection is made anew")
-            self._held.let_go()
         self.profile = profile
         self.record.update(profile_path=str(profile.path), profile_text=profiles.as_yaml(profile))
 

@@ -21,7 +21,7 @@ from ..tunnel.pump import SocketStream
 from ..untrusted import clean_line
 from ..waits import Deadline
 from .dialing import NoAnswer, open_proxy, open_socket
-from .link import silence_paramiko
+from .quiet import silence_paramiko
 from .reach import Reach
 from .session import Session
 

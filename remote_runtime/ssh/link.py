@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import threading
 import time
@@ -20,6 +19,7 @@ from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel
 from .engine.hook import FastPacketizer
 from .engine.loop import Loop
 from .packets import BoundedPacketizer
+from .quiet import silence_paramiko
 
 _CIPHERS = (
     "aes128-gcm@openssh.com",
@@ -294,12 +294,3 @@ def _shut(sock: Any) -> None:
         return
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
-
-
-def silence_paramiko() -> None:
-    """Without a handler Python prints paramiko's warnings to stderr; its debug log does not belong in ours."""
-    for name in ("paramiko", "sshtunnel.SSHTunnelForwarder"):
-        logger = logging.getLogger(name)
-        logger.propagate = False
-        if not logger.handlers:
-            logger.addHandler(logging.NullHandler())

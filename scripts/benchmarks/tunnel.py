@@ -105,12 +105,26 @@ def _introduce(home: Path, place: Place) -> None:
 def _rounds(
     rows: Rows, place: Place, names: Sequence[str], measure: Callable[[Tunnel], parts.Values], rounds: int
 ) -> None:
+    """A peer that breaks is told, loses that round, and is opened anew for the next."""
     with contextlib.ExitStack() as stack:
-        tunnels = [stack.enter_context(candidates.ALL[name](place)) for name in names]
+        opened = {name: _open(name, place, stack) for name in names}
         for number in range(rounds):
-            for tunnel in tunnels:
-                _progress(f"{measure.__name__}, round {number + 1} of {rounds}: {tunnel.name}")
-                rows.add(tunnel.name, measure(tunnel))
+            for name in names:
+                _progress(f"{measure.__name__}, round {number + 1} of {rounds}: {name}")
+                tunnel, its_own = opened[name]
+                try:
+                    rows.add(name, measure(tunnel))
+                except (OSError, RuntimeError) as error:
+                    if name == candidates.OURS:
+                        raise
+                    _say(f"{name} broke in round {number + 1}: {error}")
+                    its_own.close()
+                    opened[name] = _open(name, place, stack)
+
+
+def _open(name: str, place: Place, stack: contextlib.ExitStack) -> tuple[Tunnel, contextlib.ExitStack]:
+    its_own = stack.enter_context(contextlib.ExitStack())
+    return its_own.enter_context(candidates.ALL[name](place)), its_own
 
 
 def _idle(rows: Rows, place: Place, rounds: int) -> None:

@@ -1,0 +1,45 @@
+"""A VM with an external address that may not answer from here: there first, and through Identity-Aware Proxy else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from .errors import CloudError, SshError
+from .model import Instance, Profile
+from .protocols import Tell
+from .settings import GceTarget
+from .waits import Deadline
+
+EXTERNAL_S = 8.0
+EXTERNAL_BOOT_S = 30.0
+T = TypeVar("T")
+
+
+def is_allowed(profile: Profile, instance: Instance) -> bool:
+    return isinstance(profile.target, GceTarget) and profile.target.connect == "auto" and instance.via == "external"
+
+
+def enter(by: Callable[[Instance, Deadline], T], instance: Instance, tell: Tell, deadline: Deadline) -> T:
+    """At its external address, and through IAP if that does not answer in a part of the time.
+
+    Raises what went wrong there, when IAP is not allowed or does not get in either.
+    """
+    first_s = EXTERNAL_BOOT_S if instance.started_from else EXTERNAL_S
+    if deadline.remaining_s() < 1.5 * first_s:
+        return by(instance, deadline)
+    try:
+        return by(instance, deadline.shorter(first_s))
+    except SshError as error:
+        if error.code != "ssh-unreachable":
+            raise
+        tell(f"{instance.where} does not answer: trying through Identity-Aware Proxy")
+        other = replace(instance, via="iap", why_via=f"{instance.where} does not answer from here")
+        try:
+            return by(other, deadline)
+        except (SshError, CloudError) as second:
+            if not second.code.startswith("iap-") and second.code != "no-credentials":
+                raise  # it got through to the machine
+            why = f"{error.why}; through Identity-Aware Proxy: {second.what} ({second.why})"
+            raise SshError(error.code, error.what, why, second.hint or error.hint) from second
