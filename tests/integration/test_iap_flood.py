@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 
 import psutil
 import pytest
@@ -12,7 +13,7 @@ from remote_runtime.compute.iap.passage import open_passage
 from remote_runtime.compute.iap.watching import Limits
 from remote_runtime.errors import SshError
 from remote_runtime.waits import Deadline
-from tests.support.flood import CONNECTED, PING, flooding, frame
+from tests.support.flood import CONNECTED, PING, Flood, frame
 from tests.support.iap import INSTANCE
 from tests.support.world import eventually
 
@@ -25,8 +26,8 @@ LIMITS = Limits(silent_s=1.0, attempt_s=1.0, resume_s=1.0)
 
 @pytest.mark.parametrize("message", [UNKNOWN, UNKNOWN + bytes(100)])
 def test_a_relay_that_does_not_come_to_the_point_is_left(message: bytes) -> None:
-    with flooding(frame(message), frame(message)) as environ, pytest.raises(SshError) as raised:
-        open_passage(INSTANCE, environ=environ, deadline=Deadline(20), limits=LIMITS)
+    with closing(Flood(frame(message), frame(message))) as relay, pytest.raises(SshError) as raised:
+        open_passage(INSTANCE, environ=relay.environ, deadline=Deadline(20), limits=LIMITS)
     assert raised.value.code == "iap-unreachable"
     eventually(nobody_carries, within_s=10)
 
@@ -38,8 +39,8 @@ def test_a_relay_that_does_not_come_to_the_point_is_left(message: bytes) -> None
 )
 def test_a_flood_is_bounded_and_can_be_left(flood: bytes) -> None:
     me = psutil.Process()
-    with flooding(frame(CONNECTED), flood) as environ:
-        opened = open_passage(INSTANCE, environ=environ, deadline=Deadline(10), limits=LIMITS)
+    with closing(Flood(frame(CONNECTED), flood)) as relay:
+        opened = open_passage(INSTANCE, environ=relay.environ, deadline=Deadline(10), limits=LIMITS)
         before = me.memory_info().rss
         try:
             until = time.monotonic() + 1.5

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from remote_runtime.compute.iap.messages import SUBPROTOCOL
+
+from .listening import Listening
 
 PING = b"\x89\x00"
 CONNECTED = bytes.fromhex("0001 00000003 736964")
@@ -23,32 +23,25 @@ def frame(message: bytes) -> bytes:
     return b"\x82" + bytes([len(message)]) + message
 
 
-@contextmanager
-def flooding(first: bytes, then: bytes) -> Iterator[Mapping[str, str]]:
-    """The environment in which it is Google's relay."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_accept, args=(listener, first, then), daemon=True).start()
-        try:
-            url = f"ws://127.0.0.1:{listener.getsockname()[1]}/v4"
-            yield {"REMOTE_RUNTIME_IAP_URL": url, "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
+class Flood(Listening):
+    """``first`` once, ``then`` without end. ``environ``: where it is Google's relay."""
 
+    def __init__(self, first: bytes, then: bytes) -> None:
+        self._first, self._then = first, then * 2000
+        super().__init__()
 
-def _accept(listener: socket.socket, first: bytes, then: bytes) -> None:
-    with contextlib.suppress(OSError):
-        while True:
-            sock, _ = listener.accept()
-            threading.Thread(target=_flood, args=(sock, first, then * 2000), daemon=True).start()
+    @property
+    def environ(self) -> Mapping[str, str]:
+        url = "ws://{}:{}/v4".format(*self.address)
+        return {"REMOTE_RUNTIME_IAP_URL": url, "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}
 
-
-def _flood(sock: socket.socket, first: bytes, then: bytes) -> None:
-    with contextlib.suppress(OSError), sock:
-        protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
-        while not (events := protocol.events_received()):
-            protocol.receive_data(sock.recv(4096))
-        assert isinstance(events[0], Request)
-        protocol.send_response(protocol.accept(events[0]))
-        sock.sendall(b"".join(protocol.data_to_send()) + first)
-        while True:
-            sock.sendall(then)
+    def serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
+            while not (events := protocol.events_received()):
+                protocol.receive_data(connection.recv(4096))
+            assert isinstance(events[0], Request)
+            protocol.send_response(protocol.accept(events[0]))
+            connection.sendall(b"".join(protocol.data_to_send()) + self._first)
+            while True:
+                connection.sendall(self._then)

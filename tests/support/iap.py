@@ -7,7 +7,6 @@ import datetime
 import ipaddress
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,47 +19,23 @@ from cryptography.x509.oid import NameOID
 from remote_runtime.demo.relay import Relay
 from remote_runtime.model import Instance
 
+from .listening import Listening
+
 ELSEWHERE = "relay.test"  # a name that only the proxy can resolve
 INSTANCE = Instance("gce", "my-vm", zone="europe-west4-a", project="my-project", port=22)
 
 
-class Machine:
-    """A TCP server on loopback: echoes, or (``says``) speaks and hangs up, or only listens. ``heard``: everything that
-    was said to it, when it only listens."""
+class Machine(Listening):
+    """Echoes, or (``says``) speaks and hangs up, or only listens. ``heard``: everything that was said to it, when it
+    only listens."""
 
     def __init__(self, says: bytes | None = None, *, echoes: bool = True) -> None:
         self.echoes = echoes
         self.heard = bytearray()
         self._says = says
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._connections: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        super().__init__()
 
-    @property
-    def address(self) -> tuple[str, int]:
-        host, port = self._listener.getsockname()
-        return host, port
-
-    def close(self) -> None:
-        for sock in [self._listener, *self._connections]:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        for thread in self._threads:
-            thread.join(5)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self._connections.append(connection)
-            self._threads.append(threading.Thread(target=self._serve, args=(connection,), daemon=True))
-            self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
             if self._says is not None:
                 connection.sendall(self._says)
@@ -113,55 +88,30 @@ def authority(directory: Path) -> tuple[ssl.SSLContext, Path]:
     return context, ca_path
 
 
-class Proxy:
+class Proxy(Listening):
     """An HTTP proxy that knows CONNECT. ``asked``: the heads of the requests; ``status``: what it answers."""
 
     def __init__(self, status: str = "200 Connection established") -> None:
         self.asked: list[str] = []
         self._status = status
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._sockets: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+        super().__init__()
 
     @property
     def at(self) -> str:
-        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+        host, port = self.address
+        return f"{host}:{port}"
 
-    def close(self) -> None:
-        for sock in [self._listener, *self._sockets]:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            sock.close()
-        for thread in self._threads:
-            thread.join(5)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            self._sockets.append(client)
-            self._start(self._serve, client)
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            head += client.recv(1)
+            head += connection.recv(1)
         self.asked.append(head.decode())
-        client.sendall(f"HTTP/1.1 {self._status}\r\n\r\n".encode())
+        connection.sendall(f"HTTP/1.1 {self._status}\r\n\r\n".encode())
         if self._status.startswith("200"):
             host, _, port = head.decode().split()[1].rpartition(":")
-            server = socket.create_connection(("127.0.0.1" if host == ELSEWHERE else host, int(port)))
-            self._sockets.append(server)
-            self._start(_copy, server, client)
-            _copy(client, server)
-
-    def _start(self, target: object, *sockets: socket.socket) -> None:
-        thread = threading.Thread(target=target, args=sockets, daemon=True)  # type: ignore[arg-type]  # a function
-        self._threads.append(thread)
-        thread.start()
+            server = self.keep(socket.create_connection(("127.0.0.1" if host == ELSEWHERE else host, int(port))))
+            self.start(_copy, server, connection)
+            _copy(connection, server)
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:
