@@ -14,7 +14,7 @@ from ..model import Profile
 from ..takedown import Wish
 
 log = logging.getLogger(__name__)
-ANSWER_S = 600.0
+ANSWER_S = 120.0
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ class Reception:
             if last and (not self.stands() or self.orders.for_up.is_set()):
                 self.orders.call_off()
             elif member.ties:
-                self.orders.put(Order("down"), call_off=True)
+                # Nobody is left to ask whether busy kernels may end: leaving was the answer.
+                self.orders.put(Order("down", Wish(force=True)), call_off=True)
             else:
                 name = self.record.runtime.name
                 why = f"it is up: `remote-runtime down {name}` takes it down" if last else "others wait for it"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from tests.support.processes import has_ended
 from tests.support.sshd import Sshd, running_sshd
 from tests.support.world import World, eventually
 
@@ -34,7 +35,7 @@ def test_a_server_whose_runtime_is_forgotten_is_found_and_ended_on_request(world
     lost, kept = world.look("work")["server"]["pid"], world.look("play")["server"]["pid"]
     keeper = world.keeper("work")
     keeper.kill()
-    eventually(lambda: not keeper.is_running() or keeper.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: has_ended(keeper))
     for kind in ("json", "port"):
         (world.state / f"work.{kind}").unlink()
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.cloud import CloudMachine, cloud_machine
 from tests.support.page import Page
-from tests.support.processes import commands_of
+from tests.support.processes import commands_of, has_ended
 from tests.support.world import World, eventually
 
 
@@ -145,7 +145,7 @@ def test_a_stranger_on_the_servers_port_is_told_nothing_of_the_token(
     keeper.suspend()
     jupyter = psutil.Process(server["pid"])
     jupyter.kill()
-    eventually(lambda: not jupyter.is_running() or jupyter.status() == psutil.STATUS_ZOMBIE)
+    eventually(lambda: has_ended(jupyter))
     with Stranger(server["port"]) as stranger:
         keeper.resume()
         token = Page(url).token

@@ -211,6 +211,18 @@ def test_without_the_permission_a_real_instance_is_powered_off(
     assert power.find("suspend-instance", str(tmp_path / "none")).how == "none", "another computer is left alone"
 
 
+def test_a_sudo_that_does_not_answer_is_no_way_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sudo").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "poweroff").write_text("#!/bin/sh\n")
+    for name in ("sudo", "poweroff"):
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "product").write_text("Google Compute Engine\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert power.find("stop-instance", str(tmp_path / "product")).how == "none"
+
+
 def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
     machine: LocalMachine, cloud: ComputeEmulator, tmp_path: Path
 ) -> None:

@@ -186,6 +186,20 @@ def test_a_foreground_command_that_is_killed_takes_its_runtime_with_it(world: Wo
     assert not (world.state / "here.json").exists()
 
 
+def test_a_runtime_in_the_foreground_is_taken_down_with_a_busy_kernel_too(world: World) -> None:
+    command, page = foreground(world)
+    kernel, begun = page.start_kernel(), world.home / "begun"
+    code = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(600)"
+    cell = threading.Thread(target=ignoring_the_end, args=(page, kernel, code))
+    cell.start()
+    eventually(begun.exists)
+    command.send_signal(signal.SIGINT)
+    _, err = command.communicate(timeout=60)
+    cell.join(30)
+    assert command.returncode == 0, err
+    assert world.running() == []
+
+
 def test_a_runtime_in_the_foreground_ends_with_down_and_survives_an_up_that_fails(world: World) -> None:
     command, page = foreground(world)
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -23,6 +23,14 @@ def commands_of(mark: Path | str) -> dict[int, str]:
     return found
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it runs no more, waited for by its parent or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def end_processes_of(folder: Path) -> None:
     left = []
     for pid in commands_of(folder):

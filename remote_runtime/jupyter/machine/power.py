@@ -17,7 +17,7 @@ from typing import Any
 
 # Says "Google Compute Engine" on an instance.
 PRODUCT = "/sys/class/dmi/id/product_name"
-METADATA_S, API_S = 3.0, 30.0
+METADATA_S, API_S, SUDO_S = 3.0, 30.0, 5.0
 VERBS = {"stop-instance": "stop", "suspend-instance": "suspend"}
 POWER_OFF = (("systemctl", "poweroff"), ("poweroff",), ("shutdown", "-h", "now"))
 
@@ -93,7 +93,10 @@ def _may_sudo(command: list[str]) -> bool:
         return False
     asked = ["sudo", "-n", "-l", *command]
     quiet: dict[str, Any] = {name: subprocess.DEVNULL for name in ("stdin", "stdout", "stderr")}
-    return subprocess.run(asked, timeout=20, **quiet).returncode == 0
+    try:
+        return subprocess.run(asked, timeout=SUDO_S, **quiet).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def _is_compute_engine(product: str) -> bool:
