@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -59,6 +60,19 @@ def terminal(quiet: bool, verbose: bool, as_json: bool, *, several: bool = False
     from ..render.terminal import Terminal
 
     return Terminal(quiet=quiet or as_json, verbose=verbose, plain=as_json, several=several, passing=passing)
+
+
+def hear_the_end(*others: str) -> None:
+    """SIGTERM, and the ``others`` that this system has, end a command the way Ctrl-C does: what it started is undone.
+    What the caller ignores (nohup) stays ignored."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for name in ("SIGTERM", *others):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
 
 
 def state() -> StateDir:

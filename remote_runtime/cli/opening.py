@@ -8,7 +8,7 @@ import click
 
 from .. import render
 from ..errors import LocalError, RemoteRuntimeError
-from .common import common, copied, name_of, state, terminal, told, worst
+from .common import common, copied, hear_the_end, name_of, state, terminal, told, worst
 from .complete import live_names
 from .pages import examples
 
@@ -23,6 +23,7 @@ def open_(profile: str, lab: bool, copy: bool, quiet: bool, verbose: bool, as_js
     from ..commands.opening import COLAB, open_colab, open_lab
     from ..commands.status import url as url_of
 
+    hear_the_end("SIGHUP")
     name, where, environ = name_of(profile), state(), dict(os.environ)
     view = terminal(quiet, verbose, as_json)
     url = url_of(name, where, environ)

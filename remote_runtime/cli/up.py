@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import click
 
 from .. import render
 from ..errors import LocalError, RemoteRuntimeError, UsageError
-from .common import carry_out, common, copied, state, terminal, told, worst
+from .common import carry_out, common, copied, hear_the_end, state, terminal, told, worst
 from .complete import profile_names
 from .pages import examples
 
@@ -73,7 +72,7 @@ def up(
     several = len(profile) > 1
     view = terminal(quiet, verbose, as_json, several=several)
     called_off = threading.Event()
-    _hear_the_end()
+    hear_the_end()
 
     def show(runtime: Mapping[str, Any]) -> None:
         _show_up([runtime], several, quiet, as_json, afterwards([runtime]))
@@ -142,12 +141,3 @@ def _show_up(
             render.ready(runtime)
         render.answer(f"{runtime['name']}\t{runtime['url']}" if several else runtime["url"])
     told(errors, as_json=False)
-
-
-def _hear_the_end() -> None:
-    """SIGTERM ends a command the way Ctrl-C does: what it started is undone."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 
 import pytest
 
 from tests.support.browser import Desktop, a_desktop
-from tests.support.world import World
+from tests.support.world import World, eventually
 
 # A server extension with JupyterLab's address, and nothing else of it.
 LAB = """
@@ -76,6 +77,22 @@ def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(world: World
     assert done.out.strip().endswith("/lab")
     assert world.look("here")["connections"] == {"carried": 1, "empty": 0, "waiting": 0}, "the browser's alone"
     assert token not in done.out + done.err
+
+
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
+def test_the_private_file_goes_away_when_the_command_is_ended(
+    world: World, desktop: Desktop, sign: signal.Signals
+) -> None:
+    with_a_lab(world)
+    world.up("here")
+    (desktop.folder / "browser").write_text("#!/bin/sh\n")  # it never comes
+    command = world.start("open", "here", "--lab")
+    page = world.state / "here.html"
+    eventually(lambda: page.exists() or None)
+    command.send_signal(sign)
+    command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert not page.exists()
 
 
 def test_without_a_desktop_the_reason_is_told_before_anything_is_started(world: World, desktop: Desktop) -> None:
