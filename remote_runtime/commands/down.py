@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from .view import View
 
 WITHIN_S = 420.0
 REACH_S = 8.0
+PURGE_S = 30.0
 SILENCE_S = 150.0
 FORCE_SILENCE_S = 30.0
 
@@ -47,7 +48,7 @@ def down(
         if runtimes.is_alive(state, name):
             stopped = _through_keeper(name, wish, state, view, deadline)
         if stopped is None:
-            stopped = _without_keeper(name, wish, state, environ, view)
+            stopped = _without_keeper(name, wish, state, environ, view, called_off)
     view.done(name)
     remains = stopped.pop("remains")
     if remains:
@@ -55,7 +56,7 @@ def down(
             "left-behind",
             f"{name} is down here, but not everything could be taken away",
             "; ".join(remains),
-            f"`remote-runtime down {name}` tries again; with --force it is forgotten",
+            f"`remote-runtime down {name}{' --purge' if purge else ''}` tries again; with --force it is forgotten",
         )
     return stopped
 
@@ -94,7 +95,12 @@ def _through_keeper(
 
 
 def _without_keeper(
-    name: str, wish: dict[str, Any], state: runtimes.StateDir, environ: Mapping[str, str], view: View
+    name: str,
+    wish: dict[str, Any],
+    state: runtimes.StateDir,
+    environ: Mapping[str, str],
+    view: View,
+    called_off: threading.Event,
 ) -> dict[str, Any]:
     nothing = {"name": name, "tunnel": False, "server": "gone", "instance": None, "remains": []}
     try:
@@ -107,7 +113,11 @@ def _without_keeper(
         _end_stray_demo(state, name)
         runtimes.forget(state, name)
         if wish["purge"]:
+            remains = _purge(name, state, environ, view, called_off)
             _take_keys_away(name, state, environ, view)
+            for what in remains if wish["force"] else ():
+                view.note(name, f"forgotten: {what}")
+            return {**nothing, "remains": [] if wish["force"] else remains}
         return nothing
     stopped = _take_down(runtime, wish, state, environ, view)
     attached = runtime.server is not None and runtime.server.attached
@@ -152,6 +162,27 @@ def _take_down(
     known = runtimes.remembered(state, runtime.name)
     runtimes.remember(state, runtime.name, replace(known, keys=stopped.keys))
     return {**as_stopped(stopped), "tunnel": False}
+
+
+def _purge(
+    name: str, state: runtimes.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
+) -> list[str]:
+    """Our folder, which an earlier `down` left on the machine of the profile; what stays, in words."""
+    if not state.of(name, "port").exists():
+        return []  # never up from here
+    from .. import jupyter, profiles
+    from . import machine
+
+    try:
+        profile = profiles.load(name, environ=environ)
+        if profile.target.kind == "demo":
+            return []  # it ended with its runtime
+        with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:
+            view.step(name, "Removing our folder from the machine")
+            purged = jupyter.purge(session.run, profile.jupyter, deadline=Deadline(PURGE_S, called_off))
+    except RemoteRuntimeError as error:
+        return [] if error.code == "instance-not-found" else [f"our folder may stay on the machine: {error}"]
+    return [] if purged.done else [f"our folder stays on the machine: in use by {', '.join(purged.alive)}"]
 
 
 def _take_keys_away(name: str, state: runtimes.StateDir, environ: Mapping[str, str], view: View) -> None:

@@ -86,9 +86,12 @@ def test_an_up_that_enters_where_it_was_renews_the_key_and_a_purge_after_a_plain
         assert world.run("down", "vm").code == 0
         assert not (world.state / "vm.json").exists()
         assert expires_in_s(door) > 0, "it is there for the next `up`"
+        folder = door.sshd.home / ".local" / "share" / "remote-runtime"
+        (folder / "venv").mkdir(parents=True)  # as a private environment stays
         done = world.run("down", "vm", "--purge", "--json")
         assert done.code == 0, done.err + done.out
         assert door.vm.metadata == before
+        assert not folder.exists()
 
 
 def expires_in_s(door: Doorway) -> float:
