@@ -13,7 +13,7 @@ from remote_runtime.compute.iap.passage import open_passage
 from remote_runtime.compute.iap.watching import Limits
 from remote_runtime.errors import SshError
 from remote_runtime.waits import Deadline
-from tests.support.flood import CONNECTED, PING, Flood, frame
+from tests.support.flood import CONNECTED, FRAGMENT, NO_MESSAGE, PING, PONG, TEXT, Flood, frame
 from tests.support.iap import INSTANCE
 from tests.support.world import eventually
 
@@ -49,6 +49,20 @@ def test_a_flood_is_bounded_and_can_be_left(flood: bytes) -> None:
                 time.sleep(0.05)
         finally:
             opened.close()
+        eventually(nobody_carries, within_s=10, what="the thread ends")
+
+
+@pytest.mark.parametrize("begun", [b"", frame(CONNECTED)], ids=["before-it-begins", "afterwards"])
+@pytest.mark.parametrize("flood", [PONG, TEXT, FRAGMENT], ids=["pong", "text", "fragment"])
+def test_a_flood_without_any_message_can_be_left(begun: bytes, flood: bytes) -> None:
+    first = begun + (NO_MESSAGE if flood == FRAGMENT else b"")
+    with closing(Flood(first, flood)) as relay:
+        if begun:
+            open_passage(INSTANCE, environ=relay.environ, deadline=Deadline(10), limits=LIMITS).close()
+        else:
+            with pytest.raises(SshError) as raised:
+                open_passage(INSTANCE, environ=relay.environ, deadline=Deadline(20), limits=LIMITS)
+            assert "does not begin within 1 s" in raised.value.why, "by itself, and not because we stopped waiting"
         eventually(nobody_carries, within_s=10, what="the thread ends")
 
 

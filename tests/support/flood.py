@@ -14,7 +14,8 @@ from remote_runtime.compute.iap.messages import SUBPROTOCOL
 
 from .listening import Listening
 
-PING = b"\x89\x00"
+# RFC 6455 5.2. ``NO_MESSAGE`` begins one that ``FRAGMENT`` goes on with and never ends.
+PING, PONG, TEXT, NO_MESSAGE, FRAGMENT = b"\x89\x00", b"\x8a\x00", b"\x81\x01a", b"\x02\x00", b"\x00\x00"
 CONNECTED = bytes.fromhex("0001 00000003 736964")
 
 

@@ -80,26 +80,18 @@ class Wire:
             raise Broken(_in_words(error)) from error
 
     def next(self) -> bytes | None:
-        """The next message; None when no more has come yet. Raises ``Broken``, ``Closed``."""
-        while not self._in:
-            if self._close is not None:
-                raise Closed(self._close)
-            if len(self._out) > _MOST_QUEUED_BYTES:
-                raise Broken("the relay asks, and takes no answer")
-            if self._protocol.parser_exc is not None:
-                raise Broken(f"it sent what is no WebSocket's: {self._protocol.parser_exc}")
-            try:
-                content = self.sock.recv(_READ_BYTES)
-            except _WOULD_BLOCK:
-                return None
-            except OSError as error:
-                raise Broken(_in_words(error)) from error
-            if not content:
-                raise Broken("the relay closed the connection without a word")
-            self.heard_at = time.monotonic()
-            self._protocol.receive_data(content)
-            self._understand()
-        return self._in.popleft()
+        """The next message; None when no more has come yet. Raises ``Broken``, ``Closed``.
+
+        The socket is read once at most: what carries no message (pongs, empty fragments) may come for ever.
+        """
+        if not self._in:
+            self._judge()
+            if self._read():
+                self._understand()
+        if self._in:
+            return self._in.popleft()
+        self._judge()
+        return None
 
     def pending(self) -> bool:
         """Whether there is more to receive that the socket does not show as readable."""
@@ -115,6 +107,29 @@ class Wire:
 
     def drop(self) -> None:
         self.sock.close()
+
+    def _judge(self) -> None:
+        """Whether more can come."""
+        if self._close is not None:
+            raise Closed(self._close)
+        if len(self._out) > _MOST_QUEUED_BYTES:
+            raise Broken("the relay asks, and takes no answer")
+        if self._protocol.parser_exc is not None:
+            raise Broken(f"it sent what is no WebSocket's: {self._protocol.parser_exc}")
+
+    def _read(self) -> bool:
+        """Whether anything came."""
+        try:
+            content = self.sock.recv(_READ_BYTES)
+        except _WOULD_BLOCK:
+            return False
+        except OSError as error:
+            raise Broken(_in_words(error)) from error
+        if not content:
+            raise Broken("the relay closed the connection without a word")
+        self.heard_at = time.monotonic()
+        self._protocol.receive_data(content)
+        return True
 
     def _understand(self) -> None:
         for event in self._protocol.events_received():
