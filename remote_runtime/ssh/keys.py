@@ -138,6 +138,8 @@ class Keys:
         path = expand(name.replace("%d", str(home)).replace("%%", "%"), home)
         text = read_key_file(path)
         blob = public_half(path, text)
+        if blob and not text:
+            text = read_key_file(path)  # whoever makes a pair puts its private half there first
         if text.startswith(("ssh-", "ecdsa-", "sk-")):
             return Candidate(name, parse_public(text), None, "public")
         if not text:
