@@ -176,7 +176,7 @@ class Passage:
             return False
 
     def _pump(self, wire: Wire, watched: Watched) -> None:
-        pulse = Pulse(wire, self._limits)
+        pulse = Pulse(wire, self._limits, lambda: self._ledger.unconfirmed > 0)
         end_by: float | None = None
         while True:
             self._send(wire, pulse)

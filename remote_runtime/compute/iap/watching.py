@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .wire import Broken, Wire
@@ -52,8 +53,10 @@ class Pulse:
     """Whether the relay still answers: it is asked when it is silent, and it owes an answer if something of ours is
     under way, or if it has ever answered such a question."""
 
-    def __init__(self, wire: Wire, limits: Limits) -> None:
+    def __init__(self, wire: Wire, limits: Limits, waits: Callable[[], bool]) -> None:
+        """``waits``: whether bytes of ours are not confirmed; then it is asked sooner, though it may owe nothing."""
         self._wire = wire
+        self._waits = waits
         self._half_s = limits.silent_s / 2
         self._idle_s = limits.idle_s
         self._said_at = 0.0
@@ -90,7 +93,7 @@ class Pulse:
     def _due(self) -> float:
         if self._asked_at is not None:
             return self._asked_at + self._half_s
-        return self._heard_at() + (self._half_s if self._owes() else self._idle_s)
+        return self._heard_at() + (self._half_s if self._owes() or self._waits() else self._idle_s)
 
     def _heard_at(self) -> float:
         return max(self._wire.heard_at, self._quiet_since)
