@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import fnmatch
 import hashlib
 import hmac
@@ -74,7 +73,7 @@ def parse_keys(lines: Iterable[str]) -> list[HostKey]:
             continue
         try:
             raw = base64.b64decode(fields[1], validate=True)
-        except binascii.Error:
+        except ValueError:  # no base64, or no ASCII
             continue
         if raw[4 : 4 + len(fields[0])] == fields[0].encode():
             keys.append(HostKey(fields[0], base64.b64encode(raw).decode()))

@@ -92,6 +92,7 @@ def test_a_key_found_in_the_second_file_is_as_good(tmp_path: Path) -> None:
         "box\n",
         "box ssh-ed25519\n",
         "box ssh-ed25519 %%%%\n",
+        "box ssh-ed25519 \u00e9\u00e9\u00e9\u00e9\n",
         f"box ssh-rsa {ED.data}\n",
         "\x00\xff\n",
     ],
