@@ -56,12 +56,12 @@ def _lines(file: Path, home: Path, depth: int) -> Iterator[tuple[str, list[str]]
 
 def is_known(host: str) -> bool:
     """False when the system says within a moment that there is no such host; it may take long to find that out."""
-    unknown: list[OSError] = []
+    unknown: list[Exception] = []
 
     def look() -> None:
         try:
             socket.getaddrinfo(host, None)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the second: a label that is empty or too long
             unknown.append(error)
 
     looking = threading.Thread(target=look, daemon=True, name="look-up")

@@ -58,3 +58,8 @@ def test_the_hosts_of_an_ssh_config_are_found_through_its_includes(tmp_path: Pat
     (folder / "d" / "a.conf").write_text("Host first\n")
     assert ssh.hosts({"HOME": str(tmp_path)}) == {"first": "", "one": "10.0.0.1", "two": "10.0.0.1"}
     assert ssh.hosts({"HOME": str(tmp_path / "none")}) == {}
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example"])
+def test_a_name_that_no_host_can_have_is_not_known(host: str) -> None:
+    assert not ssh.is_known(host)
