@@ -113,7 +113,7 @@ def renew(instance: Instance, access: Access, ring: Keyring, wish: Wish, tell: T
         return access
     try:
         return _admit(instance, ring, wish, tell, deadline, None, fresh=True).access
-    except CloudError as error:
+    except (CloudError, SshError) as error:
         tell(f"The key on {instance.name} cannot be renewed: {error}")
         return access
 

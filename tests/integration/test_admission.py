@@ -147,6 +147,16 @@ def test_a_key_that_cannot_be_renewed_still_lets_us_in(door: Doorway) -> None:
     assert any("cannot be renewed" in line for line in door.person.told)
 
 
+def test_a_key_whose_file_is_gone_is_not_renewed_and_another_lets_us_in(door: Doorway) -> None:
+    door.enter(door.find()).close()
+    make_key(door.key_file("work"))
+    door.key_file("work").unlink()
+    door.settings |= {"key_lifetime_s": 3 * 86400.0, "identity_file": str(door.key_file("work"))}
+    door.enter(door.find()).close()
+    assert any("cannot be renewed" in line and "private key" in line for line in door.person.told)
+    assert writes(door) == 1
+
+
 @pytest.mark.parametrize(
     ("permission", "account"),
     [("compute.instances.setMetadata", ""), ("iam.serviceAccounts.actAs", "robot@demo.iam.gserviceaccount.com")],
