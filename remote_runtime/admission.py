@@ -31,7 +31,7 @@ TOO_SHORT_S = 30.0
 class Keyring:
     """``keys``: what was unlocked stays so. ``environ``: ours; ``cloud``: what Compute Engine's look-ups are given.
     ``lifetime_s``: how long a key that we add lives. ``reach``: what connects to the machine, None for an ordinary
-    connection. ``added``: the keys that we added before."""
+    connection. ``added``: the keys that we added before. ``answers_within_s``: as ``ssh.connect`` takes it."""
 
     pins: Path
     keys: ssh.Keys
@@ -41,6 +41,7 @@ class Keyring:
     lifetime_s: float
     reach: ssh.Reach | None = None
     added: tuple[AddedKey, ...] = ()
+    answers_within_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def enter(instance: Instance, ring: Keyring, wish: Wish, *, ask: Ask, tell: Tell
             wanted=wanted,
             reach=ring.reach,
             key_just_added=added,
+            answers_within_s=ring.answers_within_s,
         )
 
     refused: SshError | None = None

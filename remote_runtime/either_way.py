@@ -21,23 +21,25 @@ def is_allowed(profile: Profile, instance: Instance) -> bool:
     return isinstance(profile.target, GceTarget) and profile.target.connect == "auto" and instance.via == "external"
 
 
-def enter(by: Callable[[Instance, Deadline], T], instance: Instance, tell: Tell, deadline: Deadline) -> T:
-    """At its external address, and through IAP if that does not answer in a part of the time.
+def enter(by: Callable[[Instance, float | None], T], instance: Instance, tell: Tell, deadline: Deadline) -> T:
+    """At its external address, and through IAP if nothing answers there in a part of the time.
 
-    Raises what went wrong there, when IAP is not allowed or does not get in either.
+    ``by``: is told within how many seconds the instance has to answer, None for all of ``deadline``; once it has
+    answered, entering it may take all of it. Raises what went wrong at the address, when IAP is not allowed or does not
+    get in either.
     """
     first_s = EXTERNAL_BOOT_S if instance.started_from else EXTERNAL_S
     if deadline.remaining_s() < 1.5 * first_s:
-        return by(instance, deadline)
+        return by(instance, None)
     try:
-        return by(instance, deadline.shorter(first_s))
+        return by(instance, first_s)
     except SshError as error:
         if error.code != "ssh-unreachable":
             raise
         tell(f"{instance.where} does not answer: trying through Identity-Aware Proxy")
         other = replace(instance, via="iap", why_via=f"{instance.where} does not answer from here")
         try:
-            return by(other, deadline)
+            return by(other, None)
         except (SshError, CloudError) as second:
             if not second.code.startswith("iap-") and second.code != "no-credentials":
                 raise  # it got through to the machine

@@ -117,11 +117,11 @@ class Machines:
         if isinstance(profile.target, LocalTarget):
             return local.LocalSession(local.search_path(self.environ))
 
-        def enter(at: Instance, within: Deadline) -> Session:
+        def enter(at: Instance, answers_within_s: float | None) -> Session:
             if at.access is not None:
-                ring = self._ring(profile, at, added)
+                ring = replace(self._ring(profile, at, added), answers_within_s=answers_within_s)
                 looking = wish or admission.Wish(lambda instance, keys: None, may_add=False)
-                return admission.enter(at, ring, looking, ask=ask, tell=tell, deadline=within)
+                return admission.enter(at, ring, looking, ask=ask, tell=tell, deadline=deadline)
             return ssh.connect(
                 at,
                 self.ssh_settings(profile),
@@ -129,13 +129,14 @@ class Machines:
                 keys=self.keys,
                 ask=ask,
                 tell=tell,
-                deadline=within,
+                deadline=deadline,
                 environ=self.environ,
                 reach=self.reach(profile, at),
+                answers_within_s=answers_within_s,
             )
 
         if not either_way.is_allowed(profile, instance):
-            return enter(instance, deadline)
+            return enter(instance, None)
         return either_way.enter(enter, instance, tell, deadline)
 
     def reach(self, profile: Profile, instance: Instance) -> ssh.Reach | None:
@@ -258,11 +259,12 @@ class Machines:
     def _cloud_environ(self, profile: Profile) -> Mapping[str, str]:
         if not isinstance(profile.target, DemoTarget):
             return self.environ
+        demo = self._demo(profile).facts()
         return {
             **self.environ,
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self._demo(profile).facts()["endpoint"],
-            "REMOTE_RUNTIME_IAP_URL": self._demo(profile).facts()["iap_url"],
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": self._demo(profile).facts()["os_login_endpoint"],
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": demo["endpoint"],
+            "REMOTE_RUNTIME_IAP_URL": demo["iap_url"],
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": demo["os_login_endpoint"],
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         }
 

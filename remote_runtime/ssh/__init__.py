@@ -53,6 +53,7 @@ def connect(
     wanted: Sequence[str] = (),
     key_just_added: bool = False,
     reach: Reach | None = None,
+    answers_within_s: float | None = None,
 ) -> Session:
     """Enter the machine: one login, its host key verified first.
 
@@ -61,14 +62,17 @@ def connect(
     and a refused connection of others is tried three times. ``wanted``: ``TYPE BASE64`` of the keys that the machine is
     known to accept, which are offered first. ``key_just_added``: only those are offered, again and again until the
     deadline, because the machine learns of them late. ``reach``: connects to its port where an
-    ordinary connection does not.
+    ordinary connection does not. ``answers_within_s``: how long its port may stay silent, None for until the deadline;
+    who has answered may take longer to let us in.
 
     Raises ``SshError`` (every code of it), ``Interrupted``, and what ``reach`` raises.
     """
     with _without_invoke():
         from .connecting import Entry, enter
 
-    entry = Entry(pins, keys or Keys(), ask, tell, environ, tuple(parse_public(line) for line in wanted), reach)
+    known = tuple(parse_public(line) for line in wanted)
+    answer_by = deadline if answers_within_s is None else deadline.shorter(answers_within_s)
+    entry = Entry(pins, keys or Keys(), ask, tell, environ, known, reach, answer_by)
     return enter(instance, settings, entry, deadline, key_just_added=key_just_added)
 
 

@@ -33,6 +33,8 @@ _PAUSE_S = 1.0
 _BRIEF_TRIES = 3
 _BRIEF_PAUSE_S = 0.3
 _DEEPEST_JUMP = 8
+# The troubles of a machine that is there.
+_ANSWERS = ("hung up", "no key")
 _OF_PASSAGES = {"iap-backend-unreachable": "silent", "iap-unreachable": "hung up"}
 # sshd allows six tries a connection (MaxAuthTries), and newer ones shut out who comes back too often.
 _MOST_CONNECTIONS = 4
@@ -41,15 +43,16 @@ _MOST_CONNECTIONS = 4
 @dataclass(frozen=True)
 class Entry:
     """What every connection of one run shares. ``wanted``: public halves of the keys that the machine knows. ``reach``:
-    connects to its port."""
+    connects to its port. ``answer_by``: until then its port may be silent."""
 
     pins: Path
     keys: Keys
     ask: Ask
     tell: Tell
     environ: Mapping[str, str]
-    wanted: tuple[bytes, ...] = ()
-    reach: Reach | None = None
+    wanted: tuple[bytes, ...]
+    reach: Reach | None
+    answer_by: Deadline
 
 
 def enter(
@@ -67,11 +70,14 @@ def enter(
             if problem.trouble == "no key":  # a machine that boots learns late of the keys that are meant for it
                 patient = key_just_added or (patient and bool(entry.wanted))
             brief = problem.trouble in ("refused", "hung up") and tries < _BRIEF_TRIES
-            if deadline.passed() or not (patient or brief):
+            if problem.trouble in _ANSWERS:
+                entry = replace(entry, answer_by=deadline)
+            until = entry.answer_by
+            if until.passed() or not (patient or brief):
                 raise problem.error from problem
             entry.tell(
                 f"Waiting for SSH on {instance.where} ({problem.why}), "
-                f"{time.monotonic() - start:.0f} s of {deadline.within_s:.0f} s"
+                f"{time.monotonic() - start:.0f} s of {until.within_s:.0f} s"
             )
             deadline.pause(_PAUSE_S if patient else _BRIEF_PAUSE_S)
 
@@ -100,6 +106,7 @@ def _attempt_all_keys(
         except FewTries as error:
             if connection == _MOST_CONNECTIONS or len(refused) == before:
                 raise _NotYet("no key", "it accepts only few tries", error) from error
+            entry = replace(entry, answer_by=deadline)
     raise ValueError("there is at least one connection")
 
 
@@ -113,11 +120,11 @@ def _attempt(
     refused: set[tuple[str, bytes]],
 ) -> Session:
     with ExitStack() as undo:
-        sock, why_ended = _reach(instance, settings, entry, deadline, depth, undo)
         host_keys = HostKeys(instance, settings, pins=entry.pins, home=home_of(entry.environ))
+        sock, why_ended = _reach(instance, settings, entry, entry.answer_by, depth, undo)
         link = Link(sock, host_keys.algorithms(), why_ended)
         undo.callback(link.end)
-        _negotiate(link, instance, deadline)
+        _negotiate(link, instance, entry.answer_by)
         shown = HostKey(link.host_key.get_name(), link.host_key.get_base64())
         host_keys.check(shown, entry.tell)
         key = _log_in(link, instance, settings, entry, deadline, candidates, refused)

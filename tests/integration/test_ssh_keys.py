@@ -338,6 +338,13 @@ def test_a_key_added_a_moment_ago_is_tried_until_the_machine_knows_it(server: Ss
     assert any("does not know our key" in line for line in visitor.person.told)
 
 
+def test_a_machine_that_answers_in_time_may_learn_of_our_key_later(server: Sshd, visitor: Visitor) -> None:
+    make_key(visitor.home / "new")
+    path = str(visitor.home / "new")
+    threading.Timer(3.0, lambda: server.authorize((visitor.home / "new.pub").read_text())).start()
+    visitor.enter(identity_file=path, wanted=public(path), key_just_added=True, answers_within_s=2.0).close()
+
+
 def test_a_second_factor_is_asked_for_once_and_answered(visitor: Visitor) -> None:
     with second_factor_server() as port:
         visitor.instance = elsewhere(visitor, port)

@@ -55,7 +55,13 @@ class Visitor:
         self.called_off = threading.Event()
 
     def enter(
-        self, *, within_s: float = 20.0, wanted: Iterable[str] = (), key_just_added: bool = False, **settings: Any
+        self,
+        *,
+        within_s: float = 20.0,
+        wanted: Iterable[str] = (),
+        key_just_added: bool = False,
+        answers_within_s: float | None = None,
+        **settings: Any,
     ) -> Session:
         return ssh.connect(
             self.instance,
@@ -68,4 +74,5 @@ class Visitor:
             keys=self.keys,
             wanted=tuple(wanted),
             key_just_added=key_just_added,
+            answers_within_s=answers_within_s,
         )
