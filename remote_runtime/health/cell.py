@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ..errors import HealthError
 from ..untrusted import clean_line
@@ -25,13 +26,18 @@ LISTEN_S = 0.5
 def run_cell(door: Door, deadline: Deadline) -> float:
     """Start a kernel, run a cell in it, end it. The seconds that took.
 
-    Raises ``HealthError`` ``kernel-did-not-answer``, ``Interrupted``; the kernel is ended then too.
+    Raises ``HealthError`` ``kernel-did-not-answer`` or ``not-answering``, ``Interrupted``; the kernel is ended then
+    too, if Jupyter lets us.
     """
     began = time.monotonic()
-    with ExitStack() as undo:
-        kernel = _start(door, deadline)
-        undo.callback(lambda: ask(door, "DELETE", f"/api/kernels/{kernel}", {}, Deadline(END_S)))
+    kernel = _start(door, deadline)
+    try:
         printed = _run(door, kernel, deadline)
+    except BaseException:
+        with contextlib.suppress(HealthError):  # what came first is what is told
+            _end(door, kernel)
+        raise
+    _end(door, kernel)
     if printed != PRINTS:
         raise _dumb("The kernel does not run a cell", f"`{CODE}` printed {clean_line(printed, 200)!r}")
     return time.monotonic() - began
@@ -47,16 +53,22 @@ def _start(door: Door, deadline: Deadline) -> str:
     raise _dumb("Jupyter does not start a kernel", clean_line(f"it answered {answer.status} {said}", 300))
 
 
+def _end(door: Door, kernel: str) -> None:
+    status = ask(door, "DELETE", f"/api/kernels/{kernel}", {}, Deadline(END_S)).status
+    if status not in (204, 404):  # the second: it has died before
+        raise _dumb("Jupyter does not end the kernel of the check", f"it answered {status}; the kernel is {kernel}")
+
+
 def _run(door: Door, kernel: str, deadline: Deadline) -> str:
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
     from websockets.typing import Origin
 
     limit_s = max(0.1, deadline.remaining_s())
+    token = quote(door.token.reveal(), safe="")
     try:
         with connect(
-            f"ws://localhost:{door.port}/api/kernels/{kernel}/channels"
-            f"?session_id={uuid.uuid4().hex}&token={door.token.reveal()}",
+            f"ws://localhost:{door.port}/api/kernels/{kernel}/channels?session_id={uuid.uuid4().hex}&token={token}",
             sock=door.open(limit_s),
             origin=Origin(door.origins[0]),
             additional_headers=OUR_OWN,
@@ -69,7 +81,7 @@ def _run(door: Door, kernel: str, deadline: Deadline) -> str:
             channels.send(json.dumps(_request(number)))
             return "".join(_printed(channels, number, deadline))
     except (WebSocketException, OSError, ValueError, RecursionError) as error:
-        why = clean_line(str(error), 200).replace(door.token.reveal(), "***")
+        why = clean_line(str(error).replace(token, "***"), 200)  # a token that is cut short would not be found
         raise _dumb("The kernel's connection broke", why) from error
 
 

@@ -97,10 +97,11 @@ def ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadline
             body = response.read(LARGEST_ANSWER + 1)
         if deadline.passed():
             raise TimeoutError
+        if len(body) > LARGEST_ANSWER:
+            what = f"Jupyter's answer is longer than {LARGEST_ANSWER >> 20} MiB"
+            raise HealthError("not-answering", what, f"{method} {path}")
         if response.length:
             raise http.client.IncompleteRead(body, response.length)
-        if len(body) > LARGEST_ANSWER:
-            raise HealthError("not-answering", "Jupyter's answer has no end", f"{method} {path}")
         return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
     except TimeoutError as error:
         raise HealthError(

@@ -27,7 +27,7 @@ def load(door: Door, deadline: Deadline) -> Load:
         total = _bytes(found["memory"]["totalBytes"])
         used = max(0, total - _bytes(found["memory"]["freeBytes"]))
         gpus = tuple(_gpu(each) for each in found["gpus"][:MOST_GPUS])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise HealthError(
             "not-answering", "The bridge does not tell the machine's load", f"it answered {answer.status}"
         ) from error

@@ -100,6 +100,13 @@ def test_a_kernel_that_dies_is_told_and_leaves_nothing() -> None:
     assert caught.value.code == "kernel-did-not-answer"
 
 
+def test_a_token_of_any_characters_runs_a_cell() -> None:
+    server = JupyterServer()
+    server.token = "p&ss=w#rd+ 50%/?"
+    with server:
+        assert health.run_cell(door(server), Deadline(60.0)) > 0.0
+
+
 def test_a_page_of_another_network_is_let_in_too(jupyter: JupyterServer) -> None:
     assert health.checks.preflight(door(jupyter), COLAB_ORIGIN, Deadline(20.0))
 
@@ -277,6 +284,54 @@ def test_an_answer_that_is_not_as_it_should_be_has_its_code(jupyter: JupyterServ
         error = fails(at)
         assert error.code == code, error
         assert jupyter.token not in json.dumps(error.as_dict())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [json_answer(bytes(5 << 20)), b"HTTP/1.1 200 OK\r\n\r\n" + bytes(5 << 20)],
+    ids=["announced", "not announced"],
+)
+def test_a_long_answer_is_told_as_such(jupyter: JupyterServer, answer: bytes) -> None:
+    with relay(jupyter, lambda asked: answer if b"/api/kernelspecs" in asked else None) as at:
+        assert "4 MiB" in fails(at).what
+
+
+def test_a_kernel_that_is_not_ended_is_told(jupyter: JupyterServer) -> None:
+    asked_to_end: list[str] = []
+
+    def refuse(asked: bytes) -> bytes | None:
+        if not asked.startswith(b"DELETE"):
+            return None
+        asked_to_end.append(asked.split(b"?", 1)[0].rsplit(b"/", 1)[1].decode())
+        return json_answer(b"{}", "500 Internal Server Error")
+
+    try:
+        with relay(jupyter, refuse) as at, pytest.raises(HealthError) as caught:
+            health.run_cell(at, Deadline(60.0))
+    finally:
+        for kernel in asked_to_end:
+            Page(jupyter.url).ask("DELETE", f"/api/kernels/{kernel}")
+    assert caught.value.code == "kernel-did-not-answer"
+    assert asked_to_end[0] in caught.value.why
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b'{"memory": {"totalBytes": 1e999, "freeBytes": 0}, "gpus": []}',
+        b'{"memory": {"totalBytes": 8, "freeBytes": 4}, "gpus": [{"name": "a", "gpuUtilization": 0, '
+        b'"memoryUsedBytes": 1, "memoryTotalBytes": Infinity}]}',
+        b'{"memory": [], "gpus": {}}',
+        b"[" * 100_000,
+    ],
+    ids=["memory without end", "a GPU without end", "other shapes", "deep"],
+)
+def test_a_load_that_makes_no_sense_is_told(jupyter: JupyterServer, said: bytes) -> None:
+    answer = json_answer(b")]}'\n" + said)
+    with relay(jupyter, lambda asked: answer if b"/api/colab/resources" in asked else None) as at:
+        with pytest.raises(HealthError) as caught:
+            health.load(at, Deadline(20.0))
+        assert caught.value.code == "not-answering"
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "200 OK"])
