@@ -48,18 +48,25 @@ class Disturbances:
 
 
 def local_network(peer: str) -> frozenset[str]:
-    """The addresses of this computer's interfaces that are up, and those that it would speak from."""
+    """The addresses of this computer's interfaces that are up, and those that it would speak from: these alone where
+    the system does not list the interfaces."""
+    return frozenset(_of_interfaces() | {f"from {source}" for source in _sources(peer)})
+
+
+def _of_interfaces() -> set[str]:
     import psutil
 
-    up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
-    addresses = {
+    try:
+        up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
+        listed = psutil.net_if_addrs()
+    except (OSError, psutil.Error):  # some sandboxes forbid it, and an interface may go meanwhile
+        return set()
+    return {
         address.address
-        for name, listed in psutil.net_if_addrs().items()
-        if name in up
-        for address in listed
+        for name in up
+        for address in listed.get(name, ())
         if address.family in (socket.AF_INET, socket.AF_INET6)
     }
-    return frozenset(addresses | {f"from {source}" for source in _sources(peer)})
 
 
 def _sources(peer: str) -> set[str]:

@@ -6,6 +6,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+import psutil
+import pytest
+
 from remote_runtime.errors import SshError
 from remote_runtime.tunnel.disturbance import TICK_S, Disturbances, local_network
 from remote_runtime.tunnel.pulse import INTERVALS, Pulse
@@ -72,6 +75,18 @@ def test_another_address_is_told_once() -> None:
 def test_this_computers_network_is_the_same_from_one_look_to_the_next() -> None:
     assert local_network("127.0.0.1") == local_network("127.0.0.1")
     assert "127.0.0.1" in local_network("not an address")
+
+
+@pytest.mark.parametrize("function", ["net_if_stats", "net_if_addrs"])
+@pytest.mark.parametrize("error", [PermissionError("forbidden"), psutil.AccessDenied()], ids=["system", "psutil"])
+def test_a_system_that_lists_no_interfaces_still_tells_where_we_speak_from(
+    monkeypatch: pytest.MonkeyPatch, function: str, error: Exception
+) -> None:
+    def refuse() -> None:
+        raise error
+
+    monkeypatch.setattr(psutil, function, refuse)
+    assert "from 127.0.0.1" in local_network("127.0.0.1")
 
 
 def test_a_link_that_says_nothing_is_dead_within_three_intervals() -> None:
