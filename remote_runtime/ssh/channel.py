@@ -46,7 +46,6 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
         self.refusal: tuple[int, str] | None = None
         self.exit_signal: str | None = None
         self.on_window: Callable[[], None] | None = None
-        self.closed_by_server = False
         self._lane = threading.RLock()
         self._unanswered_close: paramiko.Message | None = None
 
@@ -113,7 +112,6 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
             self._answer_close()
 
     def _handle_close(self, m: paramiko.Message) -> None:
-        self.closed_by_server = True
         self._unanswered_close = m
         self._answer_close()
 

@@ -20,7 +20,7 @@ from ..errors import RemoteRuntimeError
 from ..model import Secret
 from ..waits import Deadline
 from .identity import Proof, Stream, prove
-from .pump import Lane, Way, pump, reset
+from .pump import Lane, Way, pump, reset, without_delay
 from .visitors import Address, Visit, Visitors
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Front:
 
     def _start(self, client: socket.socket, came_from: Address) -> None:
         client.setblocking(False)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        without_delay(client)
         visit = self.visitors.visit(came_from)
         self._in_thread(client, visit, lambda: self._serve(client, visit))
 

@@ -173,13 +173,19 @@ def reset(client: socket.socket) -> None:
     client.close()
 
 
+def without_delay(connection: socket.socket) -> None:
+    """Send small pieces at once."""
+    with contextlib.suppress(OSError):  # macOS: EINVAL when the other end has left, which reading will tell
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 class SocketStream:
     """A ``Stream`` over a connected socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         if connection.family in (socket.AF_INET, socket.AF_INET6):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            without_delay(connection)
         self._socket = connection
         self.fileno = connection.fileno
         self.recv = connection.recv

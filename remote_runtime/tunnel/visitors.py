@@ -42,17 +42,20 @@ class Visitors:
     def ourselves(self, timeout_s: float) -> socket.socket:
         """A connection to the port that is not counted. Raises ``OSError``."""
         connection = socket.socket()
+        at: Address | None = None
         try:
             connection.settimeout(timeout_s)
             # Bound before it connects: it is known before it can be accepted.
             connection.bind(("127.0.0.1", 0))
+            at = connection.getsockname()
             with self._lock:
-                self._ours.add(connection.getsockname())
+                self._ours.add(at)
             connection.connect(("127.0.0.1", self._port))
         except BaseException:
-            with self._lock:
-                self._ours.discard(connection.getsockname())
             connection.close()
+            if at is not None:
+                with self._lock:
+                    self._ours.discard(at)
             raise
         return connection
 

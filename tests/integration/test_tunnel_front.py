@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import random
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import pytest
@@ -312,6 +314,35 @@ def test_a_computer_that_starts_no_more_threads_resets_a_client_and_serves_the_n
             client.sendall(b"ping")
             assert client.recv(4) == b"ping"
     assert not opened.alive
+
+
+class Left(socket.socket):
+    """A client that has left before it is taken, as macOS shows it."""
+
+    def setsockopt(self, *wanted: Any) -> None:
+        if wanted[:2] == (socket.IPPROTO_TCP, socket.TCP_NODELAY):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        super().setsockopt(*wanted)
+
+
+class OnMacos(socket.socket):
+    def accept(self) -> tuple[socket.socket, Any]:
+        client, came_from = super().accept()
+        return Left(fileno=client.detach()), came_from
+
+
+def test_a_client_that_has_left_already_does_not_end_the_port() -> None:
+    listeners: list[socket.socket] = [OnMacos(fileno=each.detach()) for each in ports.bind(None)]
+    opened = Front(listeners)
+    try:
+        visit(opened).close()
+        with Target(echo) as target, visit(opened) as client:
+            opened.through(Direct(target), None)
+            client.sendall(b"ping")
+            assert client.recv(4) == b"ping"
+        assert opened.alive
+    finally:
+        opened.close()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")

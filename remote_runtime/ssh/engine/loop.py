@@ -5,6 +5,7 @@ It runs inside paramiko's own thread, whenever that asks for the next message (`
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import time
@@ -237,7 +238,8 @@ class Loop:
                 self._later.append(lambda: self.accept_from(listener, take))
                 return
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with contextlib.suppress(OSError):  # macOS: EINVAL when the client has left, which reading will tell
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             take(sock, came_from[:2])
 
     def _tick(self, now: float) -> None:
