@@ -333,7 +333,17 @@ def test_a_relay_with_an_unknown_certificate_gets_no_token(tmp_path: Path) -> No
         assert field.relay.asked == []
 
 
-@pytest.mark.parametrize("url", ["http://localhost/v4", "ws://relay.example/v4", "wss:///v4", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost/v4",
+        "ws://relay.example/v4",
+        "wss:///v4",
+        "wss://relay.example:port/v4",
+        "wss://[::1/v4",
+        "nonsense",
+    ],
+)
 def test_only_tls_or_this_computer_is_a_relay(field: Field, url: str) -> None:
     error = refused(field, REMOTE_RUNTIME_IAP_URL=url)
     assert error.code == "iap-unreachable"
@@ -374,3 +384,11 @@ def test_a_proxy_that_refuses_is_named(field: Field) -> None:
         assert "socks5" in error.why
     finally:
         proxy.close()
+
+
+@pytest.mark.parametrize("proxy", ["http://me:secret@proxy.test:port", "http://me:secret@[::1:3128"])
+def test_a_proxy_that_is_no_address_is_said_without_its_password(field: Field, proxy: str) -> None:
+    error = refused(field, REMOTE_RUNTIME_IAP_URL=f"wss://{ELSEWHERE}/v4", https_proxy=proxy)
+    assert error.code == "iap-unreachable"
+    assert "HTTPS_PROXY" in error.why
+    assert "secret" not in str(error.as_dict())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -38,11 +39,11 @@ _log.setLevel(logging.WARNING)
 def relay_url(environ: Mapping[str, str]) -> str:
     """Google's, or what ``REMOTE_RUNTIME_IAP_URL`` says. Raises ``SshError`` ``iap-unreachable``."""
     url = environ.get(URL_NAME, "").strip().rstrip("/") or DEFAULT_URL
-    parts = urlsplit(url)
-    if parts.scheme == "wss" and parts.hostname:
-        return url
-    if parts.scheme == "ws" and settings.on_loopback(url):
-        return url
+    with contextlib.suppress(ValueError):  # a port that is no number, a bracket that is not closed
+        parts = urlsplit(url)
+        is_safe = parts.scheme == "wss" or (parts.scheme == "ws" and settings.on_loopback(url))
+        if is_safe and parts.hostname and parts.port != 0:
+            return url
     raise SshError(
         "iap-unreachable",
         "The address of Identity-Aware Proxy's relay cannot be used",

@@ -26,7 +26,11 @@ def proxy_for(relay: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
         or proxy_bypass_environment(at, {"no": words.get("no_proxy", "")})
     ):
         return None
-    parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        _ = parts.port
+    except ValueError as error:
+        raise Broken("HTTPS_PROXY is no address of a proxy; it takes http://HOST:PORT") from error
     if parts.scheme != "http" or not parts.hostname:
         raise Broken(f"HTTPS_PROXY names a proxy of kind {parts.scheme}://, and only http:// can be used")
     return parts
