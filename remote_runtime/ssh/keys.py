@@ -100,9 +100,7 @@ class Keys:
             tell(f"Made the key {name}, which gcloud uses too")
             candidate = self._from_file(name, home)
         _check_asked_for(candidate)
-        if candidate.state == "public" and candidate.blob not in [
-            each.blob for each in self._from_agent(settings, environ)
-        ]:
+        if candidate.state == "public" and not _agent_has(candidate.blob, settings, environ):
             raise SshError("no-usable-key", f"The private key of {name} is missing", "only its public half is there")
         if not candidate.blob:
             raise SshError(
@@ -164,6 +162,12 @@ class Keys:
 def is_gclouds(name: str, home: Path) -> bool:
     """Whether a key file is the one that gcloud makes and shares with us."""
     return expand(name, home) == expand(GCLOUDS_FILE, home)
+
+
+def _agent_has(blob: bytes, settings: SshSettings, environ: Mapping[str, str]) -> bool:
+    """Asked in a conversation of its own: a login that goes on meanwhile signs in another."""
+    with contextlib.closing(Keys()) as others:
+        return blob in [candidate.blob for candidate in others._from_agent(settings, environ)]
 
 
 def _with_certificate(candidate: Candidate) -> list[Candidate]:

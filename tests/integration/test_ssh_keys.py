@@ -281,6 +281,20 @@ def test_a_public_key_file_selects_the_agents_key(
     visitor.keys.close()
 
 
+def test_asking_which_key_to_add_leaves_a_login_under_way_its_agent(
+    server: Sshd, visitor: Visitor, agent: dict[str, str]
+) -> None:
+    path = locked_key(server, visitor.home / "hardware", "")
+    subprocess.run(["ssh-add", "-q", path], env=agent, check=True, capture_output=True)
+    Path(path).unlink()
+    settings = SshSettings(identity_file=path)
+    (candidate,) = [each for each in visitor.keys.candidates(settings, visitor.environ) if each.key]
+    assert (visitor.keys.to_add(settings, visitor.environ, visitor.person.tell),) == public(path)
+    assert candidate.key is not None
+    assert candidate.key.sign_ssh_data(b"what the login signs")
+    visitor.keys.close()
+
+
 def test_a_key_in_a_format_that_is_not_supported_is_named_not_asked_for(server: Sshd, visitor: Visitor) -> None:
     path = visitor.home / "odd"
     make_key(path, "ecdsa")
