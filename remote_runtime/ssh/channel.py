@@ -193,3 +193,22 @@ CHANNEL_HANDLERS = {
     99: LinkChannel._request_success,
     100: LinkChannel._request_failed,
 }
+
+
+def opening(kind: str, number: int, target: tuple[str, int] | None) -> paramiko.Message:
+    """SSH_MSG_CHANNEL_OPEN (RFC 4254 5.1, 7.2). ``target``: where to; with port 0, a unix socket (OpenSSH's PROTOCOL
+    2.4)."""
+    message = paramiko.Message()
+    message.add_byte(bytes([90]))
+    message.add_string(kind)
+    for field in (number, WINDOW_BYTES, PACKET_BYTES):
+        message.add_int(field)
+    if target is not None and target[1] == 0:
+        message.add_string(target[0])
+        message.add_string("")
+        message.add_int(0)
+    elif target is not None:
+        for host, port in (target, ("127.0.0.1", 0)):
+            message.add_string(host)
+            message.add_int(port)
+    return message

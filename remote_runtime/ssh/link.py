@@ -15,7 +15,7 @@ import paramiko
 from ..errors import DeadlinePassed, SshError
 from ..untrusted import clean_line
 from ..waits import Deadline
-from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel
+from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel, opening
 from .engine.hook import FastPacketizer
 from .engine.loop import Loop
 from .packets import BoundedPacketizer
@@ -92,9 +92,6 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
 
         Raises ``SshError`` ``ssh-unreachable`` when the link is dead, ``DeadlinePassed``, ``Interrupted``.
         """
-        message = paramiko.Message()
-        message.add_byte(bytes([90]))  # SSH_MSG_CHANNEL_OPEN, RFC 4254 5.1
-        message.add_string(kind)
         with self.lock:
             number = self._next_channel()
             channel = LinkChannel(number)
@@ -103,17 +100,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             self.channels_seen[number] = True
             channel._set_transport(self)
             channel._set_window(WINDOW_BYTES, PACKET_BYTES)
-        for field in (number, WINDOW_BYTES, PACKET_BYTES):
-            message.add_int(field)
-        if target is not None and target[1] == 0:
-            message.add_string(target[0])
-            message.add_string("")
-            message.add_int(0)
-        elif target is not None:
-            for host, port in (target, ("127.0.0.1", 0)):
-                message.add_string(host)
-                message.add_int(port)
-        self.send_within(message, deadline)
+        self.send_within(opening(kind, number, target), deadline)
         try:
             self._wait(answered, deadline, "opening a channel")
         except BaseException:
