@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -60,12 +59,8 @@ def who_wants_in(settings: SshSettings, environ: Mapping[str, str]) -> Who:
 
     The keys are looked through anew: a login that goes on meanwhile has a conversation of its own with the agent.
     """
-    try:
-        local = getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a uid without a name, as in containers
-        local = ""
     with contextlib.closing(ssh.Keys()) as keys:
-        return Who(settings.user, local, keys.public(settings, environ))
+        return Who(settings.user, ssh.own_name(), keys.public(settings, environ))
 
 
 def enter(instance: Instance, ring: Keyring, wish: Wish, *, ask: Ask, tell: Tell, deadline: Deadline) -> Session:

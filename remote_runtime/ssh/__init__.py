@@ -20,6 +20,7 @@ from .hosts import hosts, is_known
 from .key_files import parse_public
 from .keys import Keys
 from .pins import forget_pins, known_instances, show_pins
+from .places import own_name
 from .reach import Reach
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ __all__ = [
     "is_known",
     "known_instances",
     "open_sshtunnel",
+    "own_name",
     "resolve",
     "show_pins",
 ]
@@ -87,7 +89,7 @@ def _without_invoke() -> Iterator[None]:
         yield
     finally:
         if absent:
-            del sys.modules["invoke"]
+            sys.modules.pop("invoke", None)  # two may enter at once
 
 
 def open_sshtunnel(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import shlex
@@ -15,7 +14,7 @@ from shutil import which
 from ..errors import SshError
 from ..model import Instance
 from ..settings import SshSettings, SshTarget
-from .places import home_of
+from .places import home_of, own_name
 
 _OPENSSH_S = 5.0
 # What would change where we connect to or whom we trust, and the values that mean "not used".
@@ -61,7 +60,7 @@ def resolve(target: SshTarget, settings: SshSettings, *, environ: Mapping[str, s
     known_hosts = [*_words(options, "userknownhostsfile"), *_words(options, "globalknownhostsfile")]
     return instance, replace(
         settings,
-        user=settings.user or _last(options, "user") or getpass.getuser(),
+        user=settings.user or _last(options, "user") or own_name() or None,
         port=port,
         identity_files=tuple(name for name in identities if name != "none"),
         identities_only=settings.identities_only or _last(options, "identitiesonly") in ("yes", "true"),
@@ -89,7 +88,10 @@ def _ask_openssh(host: str, environ: Mapping[str, str]) -> dict[str, tuple[str, 
     """``ssh -G`` resolves Include, Match and all defaults. It looks up the home directory itself, so a HOME that
     differs is told to it. None if it cannot be run; raises ``SshError`` when it complains."""
     arguments = ["ssh", "-G"]
-    home, passwd_home = home_of(environ), Path(os.path.expanduser(f"~{getpass.getuser()}"))
+    home, name = home_of(environ), own_name()
+    if not name:
+        return None  # ssh refuses to run for a uid without a name
+    passwd_home = Path(os.path.expanduser(f"~{name}"))
     if home != passwd_home:
         file = home / ".ssh" / "config"
         arguments += ["-F", str(file) if file.is_file() else "none"]
@@ -121,6 +123,8 @@ def _ask_paramiko(host: str, environ: Mapping[str, str]) -> dict[str, tuple[str,
     file = home_of(environ) / ".ssh" / "config"
     if not file.is_file():
         return {}
+    if not own_name():  # paramiko fills it in
+        raise _unsupported("this computer has no name for you; LOGNAME can tell one", host)
     text = file.read_text(encoding="utf-8", errors="replace")
     for line in text.splitlines():
         words = line.replace("=", " ").split()

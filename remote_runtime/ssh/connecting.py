@@ -24,7 +24,7 @@ from .known_hosts import HostKey
 from .link import Link
 from .login import FewTries, log_in
 from .pins import HostKeys
-from .places import home_of
+from .places import home_of, own_name
 from .reach import Reach
 from .session import Session
 
@@ -235,8 +235,8 @@ def _hung_up(where: str, why: str) -> _NotYet:
 
 
 def _user(settings: SshSettings) -> str:
-    if settings.user is None:
-        import getpass
-
-        return getpass.getuser()
-    return settings.user
+    user = settings.user or own_name()
+    if not user:
+        what = "It is not known as whom to log in"
+        raise SshError("ssh-config-unsupported", what, "this computer has no name for you", "Set `ssh.user`")
+    return user

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import socket
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from ..errors import SshError
 from .key_files import public_half, read_key_file
 from .known_hosts import as_line
+from .places import own_name
 
 
 def ensure_key_pair(path: Path) -> None:
@@ -52,7 +52,5 @@ def _put(path: Path, content: bytes, mode: int) -> None:
 
 
 def _comment() -> str:
-    try:
-        return f"{getpass.getuser()}@{socket.gethostname()}"
-    except (KeyError, OSError, ImportError):  # a uid without a name, as in containers
-        return "remote-runtime"
+    name = own_name()
+    return f"{name}@{socket.gethostname()}" if name else "remote-runtime"

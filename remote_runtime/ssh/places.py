@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,3 +15,11 @@ def home_of(environ: Mapping[str, str]) -> Path:
 def expand(path: str, home: Path) -> Path:
     """``~`` is the HOME of the given environment, which may not be this process's."""
     return home / path[2:] if path.startswith("~/") else Path(path)
+
+
+def own_name() -> str:
+    """As whom this computer knows us; empty for a uid without a name, as in containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import sys
 import threading
 import time
@@ -225,3 +226,27 @@ def test_a_proxy_command_that_hangs_is_called_off_within_two_seconds(visitor: Vi
     with pytest.raises(Interrupted):
         visitor.enter()
     assert time.monotonic() - start < 2
+
+
+@pytest.fixture
+def nameless(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container whose uid no file knows, once its machine runs."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.mark.usefixtures("nameless")
+def test_without_a_name_here_it_is_said_that_the_profile_names_the_user(server: Sshd, visitor: Visitor) -> None:
+    assert resolve(visitor)[1].user is None
+    with pytest.raises(SshError) as caught:
+        visitor.enter(host_key="accept-new", identity_file=str(server.key_path))
+    assert caught.value.code == "ssh-config-unsupported"
+    assert "ssh.user" in caught.value.hint
+    visitor.enter(host_key="accept-new", identity_file=str(server.key_path), user=server.user).close()
+    write_config(visitor, "Host box\n  Port 2222\n")
+    assert "LOGNAME" in refused(visitor).why
