@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 
 import pytest
+from websockets.client import ClientProtocol
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.uri import parse_uri
 
 from remote_runtime.compute.iap.endings import Close
 from remote_runtime.compute.iap.ledger import MOST_UNCONFIRMED_BYTES, Ledger
@@ -21,6 +26,7 @@ from remote_runtime.compute.iap.messages import (
     data,
     parse,
 )
+from remote_runtime.compute.iap.wire import Closed, Wire
 
 
 def test_messages_are_what_gcloud_sends_and_reads() -> None:
@@ -116,3 +122,27 @@ def test_it_takes_no_more_than_its_limit_and_acknowledges_in_time() -> None:
 )
 def test_every_close_code_has_one_meaning(meaning: str, codes: list[int]) -> None:
     assert {Close(code).meaning for code in codes} == {meaning}
+
+
+def test_what_came_before_the_end_is_read_whatever_is_said_meanwhile() -> None:
+    client, server = ClientProtocol(parse_uri("ws://relay.test/v4")), ServerProtocol()
+    client.send_request(client.connect())
+    server.receive_data(b"".join(client.data_to_send()))
+    (request,) = server.events_received()
+    assert isinstance(request, Request)
+    server.send_response(server.accept(request))
+    client.receive_data(b"".join(server.data_to_send()))
+    near, far = socket.socketpair()
+    with near, far:
+        wire = Wire(near, client)
+        server.send_binary(b"one")
+        server.send_binary(b"two")
+        server.send_close(4009)
+        far.sendall(b"".join(server.data_to_send()))
+        assert wire.next() == b"one"
+        wire.put(b"an acknowledgement")
+        wire.ping()
+        assert wire.next() == b"two"
+        with pytest.raises(Closed) as end:
+            wire.next()
+        assert end.value.close.code == 4009

@@ -11,6 +11,7 @@ from collections import deque
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 
 from .endings import Close
 
@@ -60,12 +61,16 @@ class Wire:
         return len(self._out) < _QUEUED_BYTES
 
     def put(self, message: bytes) -> None:
-        self._protocol.send_binary(message)
-        self._collect()
+        """Nothing, once the relay has closed: ``next`` tells that when all that came before it is read."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_binary(message)
+            self._collect()
 
     def ping(self) -> None:
-        self._protocol.send_ping(b"")
-        self._collect()
+        """As ``put``."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"")
+            self._collect()
 
     def flush(self) -> None:
         """As much as the socket takes. Raises ``Broken``."""
