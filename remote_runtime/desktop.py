@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 
 from .errors import LocalError
-from .processes import detached
+from .processes import SAFELY, detached
 
 COPY_S = 5.0
 SHOW_S = 4.0
@@ -27,7 +27,7 @@ CLIPBOARDS = {
     ),
 }
 # webbrowser's own answer: whether it found a browser. Its output, and the browser's, is nobody's.
-_SHOW = "import sys, webbrowser; sys.exit(0 if webbrowser.open(sys.argv[1]) else 1)"
+_SHOW = SAFELY + "import webbrowser; sys.exit(0 if webbrowser.open(sys.argv[1]) else 1)"
 
 
 def clipboard(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -1,10 +1,13 @@
-"""Processes that outlive the command that starts them."""
+"""Processes that we start, some of which outlive the command that does so."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from typing import Any
+
+# How the code of ``python -c`` begins: nothing is imported from the current directory, a stranger's repository perhaps.
+SAFELY = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; "
 
 
 def detached() -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 from ..access import AddedKey
 from ..errors import DeadlinePassed, from_dict
 from ..model import Instance
+from ..processes import SAFELY
 from ..protocols import Tell
 from ..waits import Deadline
 from . import wire
@@ -27,6 +28,7 @@ END_WITHIN_S = 1.0
 # The child gives up this much earlier than we do, so that it can say what it was waiting for.
 MARGIN_S = 1.0
 LISTEN_EVERY_S = 0.1
+RUN = SAFELY + "import runpy; runpy.run_module('remote_runtime.compute', run_name='__main__')"
 
 
 def run(
@@ -69,7 +71,7 @@ def run(
 @contextmanager
 def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "remote_runtime.compute"],
+        [sys.executable, "-c", RUN],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -91,7 +93,6 @@ def _child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         **environ,
         "PYTHONPATH": os.pathsep.join(modules),
-        "PYTHONSAFEPATH": "1",
         # One try at the metadata server (3 s) tells whether this computer is a Google machine; the default are three.
         "GCE_METADATA_DETECT_RETRIES": environ.get("GCE_METADATA_DETECT_RETRIES", "1"),
     }

@@ -173,8 +173,6 @@ def test_a_stranger_repository_in_the_current_directory_is_not_imported(
 ) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('imported from the current directory')")
     monkeypatch.chdir(tmp_path)
-    if sys.version_info < (3, 11):
-        pytest.skip("PYTHONSAFEPATH came with Python 3.11")
     with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator:
         assert find(emulator.endpoint).status == "RUNNING"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
+from remote_runtime.desktop import show
 from tests.support.browser import Desktop, a_desktop
 from tests.support.world import World, eventually
 
@@ -143,3 +145,11 @@ def test_what_is_not_up_cannot_be_opened(world: World, desktop: Desktop) -> None
         refused = world.run("open", "here", *options, "--json")
         assert (refused.code, refused.error["code"]) == (1, "not-up")
     assert not (desktop.folder / "shown").exists()
+
+
+def test_a_page_is_shown_without_what_a_strangers_folder_would_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "webbrowser.py").write_text("raise SystemExit('imported from the current directory')")
+    monkeypatch.chdir(tmp_path)
+    show("http://localhost:1/", {**os.environ, "BROWSER": "true", "DISPLAY": ":0"})
