@@ -63,7 +63,6 @@ class Passage:
         self._undelivered: deque[memoryview] = deque()
         self._undelivered_bytes = 0
         self._near_ended = False
-        self._closed = False
         self._called_off = threading.Event()
         self._thread = threading.Thread(target=self._live, name="iap", daemon=True)
         self._thread.start()
@@ -88,7 +87,6 @@ class Passage:
 
     def close(self) -> None:
         """What was said is sent in the next moments, if it can be."""
-        self._closed = True
         self._called_off.set()
         self._session.abort()
         self.socket.close()
@@ -161,7 +159,7 @@ class Passage:
             selector.register(self._near, selectors.EVENT_READ)
             until = time.monotonic() + seconds
             while (left := until - time.monotonic()) > 0:
-                if self._closed:
+                if self._called_off.is_set():
                     raise Over("closed here")
                 if selector.select(left) and not self._near_says_something():
                     raise Over("closed here")
@@ -181,7 +179,7 @@ class Passage:
         while True:
             self._send(wire, pulse)
             now = time.monotonic()
-            if self._near_ended or self._closed:
+            if self._near_ended or self._called_off.is_set():
                 end_by = end_by or now + _LAST_WORDS_S
                 if now > end_by or (self._near_ended and self._ledger.all_sent and not wire.queued):
                     return
