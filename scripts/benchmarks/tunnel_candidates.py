@@ -56,13 +56,14 @@ Opener = Callable[[Place], contextlib.AbstractContextManager[Tunnel]]
 
 
 def openssh(name: str, *more: str) -> Opener:
-    """``more``: options, and a command for a session; ``-N`` for none."""
+    """``more``: options, and a command for a session that ends with its input; ``-N`` for none."""
 
     @contextlib.contextmanager
     def opened(place: Place) -> Iterator[Tunnel]:
         ports = {kind: free_port() for kind in KINDS}
         leads = {port: place.ports[kind] for kind, port in ports.items()}
-        process = subprocess.Popen(ssh_command(place, leads, *more), stdin=subprocess.DEVNULL)
+        stdin = subprocess.DEVNULL if "-N" in more else subprocess.PIPE
+        process = subprocess.Popen(ssh_command(place, leads, *more), stdin=stdin)
         with ended(process):
             wait_for_port(ports[KINDS[-1]])  # the last one that it binds; iperf3 minds visitors that say nothing
             yield Tunnel(name, ports, psutil.Process(process.pid))
@@ -122,8 +123,8 @@ asyncio.run(main(*sys.argv[1:]))
 ALL: dict[str, Opener] = {
     OURS: process(OURS, lambda place: module("tunnel_ours", *_arguments(place))),
     SSH: openssh(SSH, "-N"),
-    SESSION: openssh(SESSION, "sleep 100000"),
-    AES_GCM: openssh(AES_GCM, "-caes128-gcm@openssh.com", "sleep 100000"),
+    SESSION: openssh(SESSION, "cat"),
+    AES_GCM: openssh(AES_GCM, "-caes128-gcm@openssh.com", "cat"),
     SSHTUNNEL: process(SSHTUNNEL, lambda place: [sys.executable, "-c", _SSHTUNNEL, *_arguments(place)]),
     ASYNCSSH: process(ASYNCSSH, lambda place: [sys.executable, "-c", _ASYNCSSH, *_arguments(place)]),
     DIRECT: direct,
