@@ -108,8 +108,7 @@ async def _nvidia_smi() -> str:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-    except (OSError, NotImplementedError):
-        # No such program, or (Windows with tornado's loop) no subprocesses in asyncio.
+    except (OSError, NotImplementedError):  # no such program; on Windows tornado's loop has no subprocesses
         return ""
     try:
         output, _ = await asyncio.wait_for(process.communicate(), _GPU_LIMIT_S)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
-import threading
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.support.cloud import CloudMachine, cloud_machine
+from tests.support.listening import Listening
 from tests.support.page import Page
 from tests.support.processes import commands_of, has_ended
 from tests.support.world import World, eventually
@@ -166,37 +167,19 @@ def _is_turned_away(page: Page) -> bool:
     return status in (502, 503)
 
 
-class Stranger:
+class Stranger(Listening):
     """Another program of the machine that took Jupyter's port: hears, and answers 200 to everything."""
 
     def __init__(self, port: int) -> None:
         self.heard = b""
-        self._listener = eventually(lambda: _listening(port), what="a killed process's port is free in a moment")
-        self._thread = threading.Thread(target=self._serve, daemon=True)
+        super().__init__(eventually(lambda: _listening(port), what="a killed process's port is free in a moment"))
 
-    def __enter__(self) -> Stranger:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.settimeout(2)
-                try:
-                    self.heard += connection.recv(65536)
-                    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"hmac": "00000"}'[:-1])
-                    self.heard += connection.recv(65536)
-                except OSError:
-                    continue
+    def serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            connection.settimeout(2)
+            self.heard += connection.recv(65536)
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"hmac": "00000"}'[:-1])
+            self.heard += connection.recv(65536)
 
 
 def _listening(port: int) -> socket.socket | None:

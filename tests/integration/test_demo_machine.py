@@ -27,7 +27,6 @@ import pytest
 from remote_runtime.demo.processes import MARKER
 from tests.support.processes import commands_of
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and terminals are POSIX's")
 WITHIN_S = 20.0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import closing
 
 import psutil
 import pytest
@@ -26,7 +25,7 @@ LIMITS = Limits(silent_s=1.0, attempt_s=1.0, resume_s=1.0)
 
 @pytest.mark.parametrize("message", [UNKNOWN, UNKNOWN + bytes(100)])
 def test_a_relay_that_does_not_come_to_the_point_is_left(message: bytes) -> None:
-    with closing(Flood(frame(message), frame(message))) as relay, pytest.raises(SshError) as raised:
+    with Flood(frame(message), frame(message)) as relay, pytest.raises(SshError) as raised:
         open_passage(INSTANCE, environ=relay.environ, deadline=Deadline(20), limits=LIMITS)
     assert raised.value.code == "iap-unreachable"
     eventually(nobody_carries, within_s=10)
@@ -39,7 +38,7 @@ def test_a_relay_that_does_not_come_to_the_point_is_left(message: bytes) -> None
 )
 def test_a_flood_is_bounded_and_can_be_left(flood: bytes) -> None:
     me = psutil.Process()
-    with closing(Flood(frame(CONNECTED), flood)) as relay:
+    with Flood(frame(CONNECTED), flood) as relay:
         opened = open_passage(INSTANCE, environ=relay.environ, deadline=Deadline(10), limits=LIMITS)
         before = me.memory_info().rss
         try:
@@ -56,7 +55,7 @@ def test_a_flood_is_bounded_and_can_be_left(flood: bytes) -> None:
 @pytest.mark.parametrize("flood", [PONG, TEXT, FRAGMENT], ids=["pong", "text", "fragment"])
 def test_a_flood_without_any_message_can_be_left(begun: bytes, flood: bytes) -> None:
     first = begun + (NO_MESSAGE if flood == FRAGMENT else b"")
-    with closing(Flood(first, flood)) as relay:
+    with Flood(first, flood) as relay:
         if begun:
             open_passage(INSTANCE, environ=relay.environ, deadline=Deadline(10), limits=LIMITS).close()
         else:

@@ -345,7 +345,6 @@ def test_a_client_that_has_left_already_does_not_end_the_port() -> None:
         opened.close()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_without_a_free_descriptor_a_client_waits_and_the_processor_rests() -> None:
     with leading_to(echo) as opened, socket.socket() as client:
         client.settimeout(WITHIN_S)
@@ -375,7 +374,6 @@ def no_descriptor_left() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_no_more_connections_are_taken_than_there_are_descriptors_for() -> None:
     import resource
 

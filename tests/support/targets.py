@@ -7,48 +7,28 @@ import hashlib
 import hmac
 import re
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from remote_runtime.model import Secret
+
+from .listening import Listening
 
 TOKEN = Secret("ab" * 24)
 WITHIN_S = 20.0
 Handler = Callable[[socket.socket], None]
 
 
-class Target:
+class Target(Listening):
     """A service of the machine: ``handle`` serves each connection in a thread. ``path``: on this unix socket."""
 
     def __init__(self, handle: Handler, path: Path | None = None) -> None:
-        self.connections = 0
         self._handle = handle
-        self._listener = _listener(path) if path else socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
-        self.address: tuple[str, int] = (str(path), 0) if path else self._listener.getsockname()
+        super().__init__(_listener(path) if path else None)
+        if path:
+            self.address = str(path), 0
 
-    def __enter__(self) -> Target:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(WITHIN_S)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._threads.append(threading.Thread(target=self._serve, args=(connection,)))
-            self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         connection.settimeout(WITHIN_S)
         with connection, contextlib.suppress(OSError):
             self._handle(connection)

@@ -134,7 +134,6 @@ def test_this_computer_needs_no_host_key(capsys: pytest.CaptureFixture[str], tmp
     assert capsys.readouterr().out == "here runs on this computer, which needs no host key.\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows allows no such name")
 def test_a_path_is_shown_without_what_a_terminal_would_obey(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder = tmp_path / "\x1b]0;pwned\x07\x1b[2Jmine\u202e"
     folder.mkdir()

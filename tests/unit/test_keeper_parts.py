@@ -95,7 +95,6 @@ def _interrupt_at(moment: int, orders: Orders) -> None:
         orders.terminate()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_a_keeper_may_have_as_many_connections_open_as_the_machine_allows() -> None:
     code = (
         "import resource as r; h = min(r.getrlimit(r.RLIMIT_NOFILE)[1], 4096); r.setrlimit(r.RLIMIT_NOFILE, (256, h))\n"
