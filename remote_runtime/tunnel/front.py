@@ -52,9 +52,11 @@ class Front:
         self._most = most_connections()
         self._threads: set[threading.Thread] = set()
         self._closing = threading.Event()
+        selector = selectors.DefaultSelector()  # here, where a process without a free descriptor is told so
         for listener in listeners:
             listener.setblocking(False)
-        self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"front-{self.port}")
+            selector.register(listener, selectors.EVENT_READ)
+        self._acceptor = threading.Thread(target=self._accept, args=(selector,), daemon=True, name=f"front-{self.port}")
         self._acceptor.start()
 
     def through(self, way: Way, token: Secret | None) -> None:
@@ -95,10 +97,8 @@ class Front:
         for thread in list(self._threads):
             thread.join(5)
 
-    def _accept(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            for listener in self._listeners:
-                selector.register(listener, selectors.EVENT_READ)
+    def _accept(self, selector: selectors.BaseSelector) -> None:
+        with selector:
             while not self._closing.is_set():
                 if self._is_served():
                     continue
