@@ -68,9 +68,14 @@ def serving(state: StateDir, name: str, handle: Callable[[Channel], None]) -> It
     """Answer connections, each with ``handle`` in a thread of its own, until the block ends.
 
     The caller holds the runtime's ``alive`` lock: whatever is left in the socket's place is stale.
+    Raises ``LocalError`` ``state-dir-unusable``.
     """
     key = secrets.token_bytes(32)
-    write_private(state.of(name, "key"), key)
+    try:
+        write_private(state.of(name, "key"), key)
+    except OSError as error:
+        what = f"The state directory {state.path} cannot be written"
+        raise LocalError("state-dir-unusable", what, str(error)) from error
     with _address(state, name) as address:
         if sys.platform != "win32":
             Path(address).unlink(missing_ok=True)

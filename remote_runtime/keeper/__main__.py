@@ -102,6 +102,9 @@ def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> in
     log.info("keeper %d of %s, remote-runtime %s", os.getpid(), name, __version__)
     try:
         keeper.live()
+    except RemoteRuntimeError as error:
+        log.error("%s: %s", error.code, error)
+        return 1
     except Exception:
         log.exception("a bug of ours")
         return 3

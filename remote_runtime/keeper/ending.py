@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import Interrupted
 from ..report import as_stopped
 from ..takedown import Stopped
@@ -17,8 +19,8 @@ def taken_down(end: Stopped, order: Order, record: Record, audience: Audience) -
         record.update(state="down", why="; ".join(end.remains))
     elif end.is_kept_for_us:
         record.update(state="down", why=KEPT)
-    else:
-        record.forget()
+    elif (error := record.forget()) is not None:
+        end = replace(end, remains=(f"its state file stays: {error}",))
     audience.send({"event": "failed", "error": Interrupted("it was taken down").as_dict(), "remains": []})
     order.answer({"event": "stopped", **as_stopped(end)})
 

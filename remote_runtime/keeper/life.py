@@ -136,8 +136,9 @@ class Keeper:
         runtimes.remember(self.state, runtime.name, remembered)
         self.remembered_port = runtime.local_port
         since = runtime.since if self._stands else now()
+        record = self.record.update if self._stands else self.record.insist
+        record(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None)
         self._stands, self._owed, self._owed_server = True, None, False
-        self.record.update(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None)
         log.info("ready on local port %s", runtime.local_port)
         self._audience.send({"event": "ready", "runtime": as_document(self.record.runtime)})
 
@@ -151,7 +152,7 @@ class Keeper:
             if order is not None and order.op == "up":
                 self._up_again(order)
             due = time.monotonic() - glanced_at > every_s or (order is not None and order.op == "look")
-            bringup.follow(self._story(), self._held)
+            bringup.follow(self._mending(), self._held)
             trouble = self._trouble(look=due)
             if trouble is not None and not self._repair(*trouble):
                 return None
@@ -191,7 +192,7 @@ class Keeper:
             is_down = self._ended_when_idle(error)
             return is_down
 
-        repair = Repair(self._held, self.orders, self.record, self._story, obey, is_final, self._revived)
+        repair = Repair(self._held, self.orders, self.record, self._mending, obey, is_final, self._revived)
         seen = repair.run()
         if seen is not None:
             outage.end(self.record)
@@ -268,6 +269,10 @@ class Keeper:
         ending.taken_down(end, order, self.record, self._audience)
         return True
 
+    def _mending(self) -> bringup.Story:
+        """What stands is known already, so a disk that is full meanwhile is no reason to let it go."""
+        return replace(self._story(), record=self.record.update)
+
     def _story(self) -> bringup.Story:
         return bringup.Story(
             profile=self.profile,
@@ -275,7 +280,7 @@ class Keeper:
             machines=self.machines,
             tell=self._audience,
             ask=self._ask,
-            record=self.record.update,
+            record=self.record.insist,
             remembered_port=self.remembered_port,
             owed=self._owed,
             owed_server=self._owed_server,

@@ -13,7 +13,7 @@ from ..errors import LocalError
 from ..model import Profile, Runtime
 
 log = logging.getLogger(__name__)
-# What these say must be on the disk before more is done: without them a machine that costs money may be forgotten.
+# What these say must be on the disk before `up` does more: without them a machine that costs money may be forgotten.
 FACTS = ("instance", "server", "unfinished", "keys")
 
 
@@ -26,29 +26,42 @@ class Record:
         self.runtime = runtime
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the runtime, here and on the disk; what the disk does not take goes with the next change.
-
-        Raises ``LocalError`` ``state-dir-unusable`` when the disk does not take one of ``FACTS``.
-        """
+        """Change fields of the runtime, here and on the disk; what the disk does not take goes with the next change."""
         with self._lock:
-            self.runtime = replace(self.runtime, **changes)
-            if self._forgotten:
-                return
-            try:
-                runtimes.save(self._state, self.runtime)
-                self._saved = self.runtime
-            except OSError as error:
-                log.warning("the state cannot be saved: %s", error)
-                if any(self._is_news(name) for name in FACTS if name in changes):
-                    raise LocalError(
-                        "state-dir-unusable", f"The state directory {self._state.path} cannot be written", str(error)
-                    ) from error
+            self._change(changes)
 
-    def forget(self) -> None:
-        """Nothing is left: the file goes, and stays away."""
+    def insist(self, **changes: Any) -> None:
+        """As ``update``. Raises ``LocalError`` ``state-dir-unusable`` when the disk does not take one of ``FACTS``."""
+        with self._lock:
+            error = self._change(changes)
+            if error is not None and any(self._is_news(name) for name in FACTS if name in changes):
+                raise LocalError(
+                    "state-dir-unusable", f"The state directory {self._state.path} cannot be written", str(error)
+                ) from error
+
+    def forget(self) -> OSError | None:
+        """Nothing is left: the file goes, and stays away. Returns why it does not go, if so."""
         with self._lock:
             self._forgotten = True
-            runtimes.forget(self._state, self.runtime.name)
+            try:
+                runtimes.forget(self._state, self.runtime.name)
+            except OSError as error:
+                log.warning("the state file cannot be removed: %s", error)
+                return error
+            return None
+
+    def _change(self, changes: dict[str, Any]) -> OSError | None:
+        """Returns why the disk does not take it, if so."""
+        self.runtime = replace(self.runtime, **changes)
+        if self._forgotten:
+            return None
+        try:
+            runtimes.save(self._state, self.runtime)
+        except OSError as error:
+            log.warning("the state cannot be saved: %s", error)
+            return error
+        self._saved = self.runtime
+        return None
 
     def _is_news(self, name: str) -> bool:
         return self._saved is None or getattr(self._saved, name) != getattr(self.runtime, name)

@@ -70,6 +70,19 @@ def test_faults_of_the_machine_and_of_jupyter_end_by_themselves(survivor: Surviv
     assert survivor.world.file("vm")["instance"]["address"] == "127.0.0.2"
 
 
+def test_a_disk_that_is_full_here_does_not_keep_a_machine_from_being_followed(world: World, survivor: Survivor) -> None:
+    no_room = world.state / f"vm.json.{world.keeper('vm').pid}.tmp"
+    no_room.mkdir()
+    survivor.instance.nat_ip = "127.0.0.2"
+    survivor.server.kill()
+    survivor.vm.sshd.move("127.0.0.2")
+    eventually(survivor.works, within_s=60)
+    assert "the state cannot be saved" in world.log("vm")
+    assert world.file("vm")["instance"]["address"] == "127.0.0.1", "no change was written down"
+    no_room.rmdir()
+    eventually(lambda: world.file("vm")["instance"]["address"] == "127.0.0.2" and world.file("vm")["state"] == "ready")
+
+
 def test_a_jupyter_that_does_not_answer_is_told_with_what_to_do(world: World, survivor: Survivor) -> None:
     server, reconnects = survivor.server, world.file("vm")["reconnects"]
     server.suspend()

@@ -91,7 +91,7 @@ class Survivor:
             ended = time.monotonic()
         if noticed_s is None and end is None:
             raise ValueError("what nobody notices has to end")
-        eventually(self._works, within_s=MOST_S, what=f"the URL works after {fault}")
+        eventually(self.works, within_s=MOST_S, what=f"the URL works after {fault}")
         working_s = time.monotonic() - ended
         eventually(lambda: self.world.file("vm")["state"] == "ready", what="the state file tells that it is ready")
         row = Row(fault, noticed_s, working_s, self._is_kept())
@@ -102,7 +102,7 @@ class Survivor:
         now = self.world.file("vm")
         return bool(now["state"] != "ready" or now["last_outage"] != before["last_outage"])
 
-    def _works(self) -> bool:
+    def works(self) -> bool:
         with suppress(OSError):
             return self.page.ask("GET", "/api/kernels", within_s=2 * KEEPALIVE_S)[0] == 200
         return False

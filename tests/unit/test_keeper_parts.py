@@ -9,18 +9,32 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from remote_runtime import runtimes
+from remote_runtime.control import Channel, Message
 from remote_runtime.errors import LocalError
-from remote_runtime.keeper.orders import Orders
+from remote_runtime.keeper import ending
+from remote_runtime.keeper.audience import Audience
+from remote_runtime.keeper.orders import Order, Orders
 from remote_runtime.keeper.record import Record
 from remote_runtime.model import Instance, Runtime
 from remote_runtime.runtimes import StateDir
+from remote_runtime.takedown import Stopped
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
+
+
+class Asked:
+    """The channel of a `down`."""
+
+    def __init__(self) -> None:
+        self.told: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.told.append(message)
 
 
 @pytest.fixture
@@ -47,20 +61,31 @@ def test_a_state_that_cannot_be_saved_is_kept_and_saved_later(record: Record, tm
 
 def test_what_may_cost_money_is_not_done_unless_it_is_written_down(record: Record) -> None:
     with pytest.raises(LocalError, match="cannot be written") as caught:
-        record.update(instance=VM)
+        record.insist(instance=VM)
     assert caught.value.code == "state-dir-unusable"
     assert os.strerror(errno.ENOENT) in caught.value.why
     assert record.runtime.instance == VM
     with pytest.raises(LocalError):
-        record.update(unfinished=False)
+        record.insist(unfinished=False)
 
 
 def test_a_fact_that_is_written_down_already_needs_no_room(record: Record) -> None:
-    record.update(state="ready", unfinished=True)
+    record.insist(state="ready", unfinished=True)
     with pytest.raises(LocalError):
-        record.update(unfinished=False)
+        record.insist(unfinished=False)
     with pytest.raises(LocalError):
-        record.update(unfinished=False)
+        record.insist(unfinished=False)
+
+
+def test_a_state_file_that_cannot_be_removed_is_told(record: Record, tmp_path: Path) -> None:
+    state = StateDir(tmp_path / "state")
+    state.of("work", "json").mkdir(parents=True)
+    asked = Asked()
+    end = Stopped("work", True, "stopped", None)
+    ending.taken_down(end, Order("down", channel=cast("Channel", asked)), record, Audience())
+    (answer,) = asked.told
+    (left,) = answer["remains"]
+    assert left.startswith("its state file stays: ")
 
 
 @pytest.mark.parametrize("moment", range(40))
