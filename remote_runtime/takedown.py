@@ -49,7 +49,7 @@ class Wish:
 class Stopped:
     """What became of it. ``instance``: its last known status, None when there is none. ``remains``: what could not
     be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps running was started.
-    ``keys``: those of ours that stay where we put them. ``notes``: what a person should know about what stays."""
+    ``notes``: what a person should know about what stays."""
 
     name: str
     tunnel: bool
@@ -58,7 +58,6 @@ class Stopped:
     remains: tuple[str, ...] = ()
     instance_since: str = ""
     attached: bool = False
-    keys: tuple[AddedKey, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -77,10 +76,12 @@ def take_down(
     tell: Tell,
     ask: Ask,
     allow: Callable[[str], bool],
+    record: Callable[[tuple[AddedKey, ...]], None],
 ) -> Stopped:
-    """``allow`` is asked whether what is at work, in words, may end. Raises ``LocalError`` ``busy`` when it may not,
-    and nothing is changed then; whatever else failed is in ``remains``."""
-    return _TakeDown(runtime, profile, held, machines, wish, tell, ask, allow).run()
+    """``allow`` is asked whether what is at work, in words, may end. ``record`` is told which keys of ours are there,
+    whenever that changes. Raises ``LocalError`` ``busy`` when what is at work may not end, and nothing is changed then;
+    whatever else failed is in ``remains``."""
+    return _TakeDown(runtime, profile, held, machines, wish, tell, ask, allow, record).run()
 
 
 @dataclass
@@ -93,6 +94,7 @@ class _TakeDown:
     tell: Tell
     ask: Ask
     allow: Callable[[str], bool]
+    record: Callable[[tuple[AddedKey, ...]], None]
 
     def run(self) -> Stopped:
         self._remains: dict[str, str] = {}
@@ -113,7 +115,7 @@ class _TakeDown:
         started = self.runtime.instance.running_since if self.runtime.instance and instance == "RUNNING" else ""
         attached = self.runtime.server is not None and self.runtime.server.attached
         notes = self._idle_watch(instance) if server == "gone" else ()
-        return Stopped(self.runtime.name, True, server, instance, remains, started, attached, self._keys, notes)
+        return Stopped(self.runtime.name, True, server, instance, remains, started, attached, notes)
 
     def _idle_watch(self, status: str | None) -> tuple[str, ...]:
         """It starts again with a machine that is off, and can be taken away only where it can be entered."""
@@ -137,6 +139,7 @@ class _TakeDown:
         except RemoteRuntimeError as error:
             if error.code == "busy":
                 raise
+            log.warning("%s: %s", what, error)
             self._remains[what] = str(error)
             return None
         except Exception as error:
@@ -182,7 +185,11 @@ class _TakeDown:
         return ended
 
     def _added(self, instance: Instance, keys: tuple[AddedKey, ...]) -> None:
-        self._keys = in_one(self._keys, keys)
+        self._keep(in_one(self._keys, keys))
+
+    def _keep(self, keys: tuple[AddedKey, ...]) -> None:
+        self._keys = keys
+        self.record(keys)
 
     def _enter(self) -> Session:
         session, instance = self.held.session, self.runtime.instance
@@ -218,7 +225,7 @@ class _TakeDown:
             return True
 
         if self._attempt("our key stays where we put it", withdraw):
-            self._keys = tuple(key for key in self._keys if key not in ended)
+            self._keep(tuple(key for key in self._keys if key not in ended))
 
     def _settle_instance(self) -> str | None:
         """The status it ends with; None for a machine that is not a cloud's, or is gone."""

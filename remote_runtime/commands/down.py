@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from .. import control, runtimes
+from ..access import in_one
 from ..errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_code
 from ..model import Runtime
 from ..waits import Deadline
@@ -149,8 +150,9 @@ def _take_down(
         return True
 
     profile = profiles.restore(runtime.name, runtime.profile_path, runtime.profile_text)
+    known = runtimes.remembered(state, runtime.name)  # with what an earlier `down` put there and could not take away
     stopped = takedown.take_down(
-        runtime,
+        replace(runtime, keys=in_one(runtime.keys, known.keys)),
         profile,
         bringup.Held(),
         Machines(state, environ, ssh.Keys()),
@@ -158,9 +160,8 @@ def _take_down(
         tell=lambda text: view.step(runtime.name, text),
         ask=ask,
         allow=allow,
+        record=lambda keys: runtimes.remember(state, runtime.name, replace(known, keys=keys)),
     )
-    known = runtimes.remembered(state, runtime.name)
-    runtimes.remember(state, runtime.name, replace(known, keys=stopped.keys))
     return {**as_stopped(stopped), "tunnel": False}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import bringup, control, health, profiles, runtimes, takedown
+from ..access import AddedKey
 from ..errors import Interrupted, LocalError, RemoteRuntimeError
 from ..machines import Machines
 from ..model import Health, Instance, Profile, Verdict
@@ -118,9 +119,7 @@ class Keeper:
             why = "; ".join(error.remains) or "its server may still run on the machine"
             self.record.update(state="down", why=why, last_error=error.as_dict())
         if not isinstance(error, Interrupted):
-            failure = {**error.as_dict(), "at": now()}
-            kept = runtimes.Remembered(runtime.client_id, self.remembered_port, failure, runtime.keys)
-            runtimes.remember(self.state, runtime.name, kept)
+            self.record.remember(self.remembered_port, {**error.as_dict(), "at": now()})
         told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
         self._audience.send({**told, "ends": True, "undone": True})
         downs = [order for order in self.orders.rest() if order.op == "down"]
@@ -132,9 +131,8 @@ class Keeper:
 
     def _ready(self, seen: Health) -> None:
         runtime = self.record.runtime
-        remembered = runtimes.Remembered(runtime.client_id, runtime.local_port, keys=runtime.keys)
-        runtimes.remember(self.state, runtime.name, remembered)
         self.remembered_port = runtime.local_port
+        self.record.remember(self.remembered_port)
         since = runtime.since if self._stands else now()
         record = self.record.update if self._stands else self.record.insist
         record(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None)
@@ -258,16 +256,18 @@ class Keeper:
                 tell=lambda text: order.answer({"event": "step", "text": text}),
                 ask=self._ask,
                 allow=order.allow,
+                record=self._keep_keys,
             )
         except LocalError as busy:
             log.info("it stays: %s", busy)
             return False
-        runtime = self.record.runtime
-        self.record.update(keys=end.keys)
-        kept = runtimes.Remembered(runtime.client_id, self.remembered_port, keys=end.keys)
-        runtimes.remember(self.state, runtime.name, kept)
+        self._keep_keys(self.record.runtime.keys)
         ending.taken_down(end, order, self.record, self._audience)
         return True
+
+    def _keep_keys(self, keys: tuple[AddedKey, ...]) -> None:
+        self.record.update(keys=keys)
+        self.record.remember(self.remembered_port)
 
     def _mending(self) -> bringup.Story:
         """What stands is known already, so a disk that is full meanwhile is no reason to let it go."""

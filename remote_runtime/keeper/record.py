@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +39,13 @@ class Record:
                 raise LocalError(
                     "state-dir-unusable", f"The state directory {self._state.path} cannot be written", str(error)
                 ) from error
+
+    def remember(self, local_port: int | None, failure: Mapping[str, str] | None = None) -> None:
+        """What outlives the runtime."""
+        with self._lock:
+            runtime = self.runtime
+            kept = runtimes.Remembered(runtime.client_id, local_port, failure, runtime.keys)
+            runtimes.remember(self._state, runtime.name, kept)
 
     def forget(self) -> OSError | None:
         """Nothing is left: the file goes, and stays away. Returns why it does not go, if so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,20 @@ def test_a_key_comes_with_up_and_goes_with_purge_after_the_keeper_died(world: Wo
         assert done.code == 0, done.err
         assert door.vm.metadata == before
         assert not (door.sshd.home / ".local" / "share" / "remote-runtime").exists()
+
+
+def test_a_purge_takes_a_key_that_only_an_earlier_down_knew_of(world: World) -> None:
+    with at_home(world) as door:
+        before = dict(door.vm.metadata)
+        world.up("vm")
+        world.keeper("vm").kill()
+        path = world.state / "vm.json"
+        document = json.loads(path.read_text())
+        document["runtime"]["keys"] = []
+        path.write_text(json.dumps(document))
+        done = world.run("down", "vm", "--purge", "--json")
+        assert done.code == 0, done.err + done.out
+        assert door.vm.metadata == before
 
 
 def test_an_up_that_enters_where_it_was_renews_the_key_and_a_purge_after_a_plain_down_takes_it(world: World) -> None:

@@ -130,6 +130,7 @@ class Cloud:
         self, journal: Journal, *, server: dict[str, Any] | None = None, starts_from: str | None = None
     ) -> None:
         self.there = True
+        self.is_busy = False
         self.starts_from = starts_from
         self.reason: RemoteRuntimeError | None = None
         self.status = "RUNNING"
@@ -183,6 +184,7 @@ class Cloud:
                 replace(instance, access=Access("metadata", "me", (self.needs_key.key,))), (*added, self.needs_key)
             )
         self.boxes.append(Box(self._journal, self.server))
+        self.boxes[-1].is_busy = self.is_busy
         return self.boxes[-1]
 
     def renew(

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from remote_runtime import bringup
+from remote_runtime.access import AddedKey
 from remote_runtime.endings import OnDown
 from remote_runtime.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
 from remote_runtime.machines import Machines
@@ -38,6 +39,7 @@ class Scene:
             "work", Path("/work.yaml"), target or GceTarget(instance="my-vm"), on_down=on_down or OnDown()
         )
         self.allow: Callable[[str], bool] = lambda why: False
+        self.keys: list[tuple[AddedKey, ...]] = []
         self.held = bringup.Held(session=Box(self.journal, self.cloud.server))
 
     def down(self, **wish: Any) -> Stopped:
@@ -50,6 +52,7 @@ class Scene:
             tell=Teller(self.journal),
             ask=nobody,
             allow=self.allow,
+            record=self.keys.append,
         )
 
     @property
@@ -89,6 +92,23 @@ def test_busy_kernels_are_ended_by_who_may_say_so_only() -> None:
     box.closed = False
     scene.allow = lambda why: True
     assert scene.down().server == "stopped"
+
+
+def test_a_key_of_a_visit_that_is_refused_is_recorded_until_it_is_away() -> None:
+    new = AddedKey("metadata", "me", "ssh-ed25519 AAAA", 4_000_000_000, "my-vm", "42", "z", "p")
+    scene = Scene()
+    scene.held.session = None
+    scene.cloud.needs_key, scene.cloud.is_busy = new, True
+    scene.journal.fail["withdraw 1"] = CloudError("cloud-unreachable", "nothing answers")
+    with pytest.raises(LocalError):
+        scene.down()
+    assert "withdraw 1" in scene.did
+    assert scene.keys[-1] == (new,)
+    scene.journal.fail.clear()
+    scene.held.session = None
+    with pytest.raises(LocalError):
+        scene.down()
+    assert not scene.keys[-1]
 
 
 def test_the_ports_are_free_afterwards() -> None:
