@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..control import Channel, Message
 from ..waits import Deadline
+from .orders import Order
 from .refusals import unanswered
 
 ANSWER_S = 120.0
@@ -18,11 +19,13 @@ MOST_HISTORY = 500
 @dataclass(eq=False)
 class Member:
     """One attached command. ``interactive``: a person sits there. ``ties``: when it leaves, the runtime goes down.
-    ``wants``: it has not asked to be let go; one that has still hears the end of the story."""
+    ``order``: what it asked for; None for the runtime's first `up` and those who joined it. ``wants``: it has not asked
+    to be let go; one that has still hears the end of the story."""
 
     channel: Channel
     interactive: bool
     ties: bool
+    order: Order | None = None
     wants: bool = True
 
 
@@ -59,6 +62,15 @@ class Audience:
         with self._lock:
             self._history.append(event)
             members = list(self._members)
+        for member in members:
+            self._send_to(member, event)
+
+    def conclude(self, event: Message, order: Order | None) -> None:
+        """Tell how it ended those who wait for this order; others wait for theirs. None: the first `up`."""
+        with self._lock:
+            if order is None:
+                self._history.append(event)
+            members = [member for member in self._members if member.order is order]
         for member in members:
             self._send_to(member, event)
 

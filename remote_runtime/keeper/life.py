@@ -129,7 +129,7 @@ class Keeper:
             self.record.forget()
         ending.nothing_to_take_down(downs, runtime.name)
 
-    def _ready(self, seen: Health) -> None:
+    def _ready(self, seen: Health, order: Order | None = None) -> None:
         runtime = self.record.runtime
         self.remembered_port = runtime.local_port
         self.record.remember(self.remembered_port)
@@ -138,7 +138,7 @@ class Keeper:
         record(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None)
         self._stands, self._owed, self._owed_server = True, None, False
         log.info("ready on local port %s", runtime.local_port)
-        self._audience.send({"event": "ready", "runtime": as_document(self.record.runtime)})
+        self._audience.conclude({"event": "ready", "runtime": as_document(self.record.runtime)}, order)
 
     def _watch(self) -> None:
         glanced_at = time.monotonic()
@@ -213,7 +213,6 @@ class Keeper:
 
     def _up_again(self, order: Order) -> bool:
         """Another `up` of a runtime that stands, or stood: the same story, of which most still holds."""
-        self.orders.for_up.set()
         former = self.profile
         try:
             if order.profile is not None:
@@ -224,14 +223,14 @@ class Keeper:
             if self._held.session is None or self._held.session.closed:
                 self._held.instance = None
             deadline = Deadline(order.within_s or REPAIR_S, self.orders.called_off)
-            self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
+            self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline), order)
         except RemoteRuntimeError as error:
             if self.profile is not former or order.profile is None:  # else what stands was not touched
                 failed(self.record, error)
             if error.code == "port-in-use":
                 self._adopt(former)  # what worked before does so again
             told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
-            self._audience.send({**told, "undone": True})
+            self._audience.conclude({**told, "undone": True}, order)
             return False
         finally:
             self.orders.for_up.clear()

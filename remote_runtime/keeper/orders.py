@@ -50,8 +50,9 @@ class Order:
 
 
 class Orders:
-    """``called_off`` is set while an order waits that work under way must make room for. ``for_up`` is set while the
-    work under way is an `up`'s, so that it can be called off when its last watcher leaves."""
+    """``called_off`` is set while an order waits that work under way must make room for. ``for_up`` is set from when an
+    `up` is next until its work is done (whoever does it clears it): the next `up` waits for that, and it can be called
+    off when its last watcher leaves."""
 
     def __init__(self) -> None:
         self.called_off = threading.Event()
@@ -59,13 +60,15 @@ class Orders:
         self._lock = threading.Lock()
         self.terminated = False
         self._queue: queue.Queue[Order] = queue.Queue()
+        self._downs = 0
         self._end: queue.SimpleQueue[None] = queue.SimpleQueue()
         threading.Thread(target=self._hear_the_end, daemon=True, name="orders-end").start()
 
     def put(self, order: Order, *, call_off: bool) -> None:
         with self._lock:
             self._queue.put(order)
-            if call_off:
+            self._downs += order.op == "down"
+            if call_off and not (order.op == "up" and self.for_up.is_set()):
                 self.called_off.set()
 
     def call_off(self) -> None:
@@ -77,21 +80,28 @@ class Orders:
         self._end.put(None)  # documented as reentrant
 
     def next(self, within_s: float) -> Order | None:
-        """The next order, None if there is none in that time. Work may go on once none is left."""
+        """The next order, None if there is none in that time. Work may go on once none is left that it is called off
+        for."""
         try:
             order = self._queue.get(timeout=0.01 if self.called_off.is_set() else within_s)
         except queue.Empty:
             order = None
         with self._lock:
-            if self._queue.empty() and not self.terminated:
+            is_up = order is not None and order.op == "up"
+            if is_up:
+                self.for_up.set()
+            self._downs -= order is not None and order.op == "down"
+            if not self.terminated and (self._queue.empty() or (is_up and not self._downs)):
                 self.called_off.clear()
         return order
 
     def rest(self) -> list[Order]:
         """All that still wait."""
         waiting = []
-        while not self._queue.empty():
-            waiting.append(self._queue.get())
+        with self._lock:
+            while not self._queue.empty():
+                waiting.append(self._queue.get())
+            self._downs = 0
         return waiting
 
     def _hear_the_end(self) -> None:

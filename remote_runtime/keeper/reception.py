@@ -97,14 +97,15 @@ class Reception:
         return sum(kernel.get("execution_state") == "busy" for kernel in kernels)
 
     def _attend(self, channel: Channel, message: Message) -> None:
-        member = Member(channel, bool(message.get("interactive")), bool(message.get("foreground")))
         again = self.stands()
+        order = self._order_up(channel, message) if again else None
+        member = Member(channel, bool(message.get("interactive")), bool(message.get("foreground")), order)
         if again:
             self.audience.begin()
         self.audience.join(member)
         try:
-            if again:
-                self._order_up(channel, message)
+            if order is not None:
+                self.orders.put(order, call_off=self.record.runtime.state != "ready")
             self._listen(member)
             last = self.audience.renounce(member)
             if last and (not self.stands() or self.orders.for_up.is_set()):
@@ -121,16 +122,15 @@ class Reception:
         finally:
             self.audience.leave(member)
 
-    def _order_up(self, channel: Channel, message: Message) -> None:
-        """What an `up` had overridden stays so, unless this one overrides it anew."""
+    def _order_up(self, channel: Channel, message: Message) -> Order | None:
+        """None when it is refused. What an `up` had overridden stays so, unless this one overrides it anew."""
         overrides = {**self.overrides, **{key: message[key] for key in OVERRIDES if message.get(key)}}
         order = {"within_s": message.get("within_s"), "environ": message.get("environ", {}), "overrides": overrides}
         try:
-            profile = asked_for({**message, **overrides})
-            standing = self.record.runtime.state == "ready"
-            self.orders.put(Order("up", profile=profile, **order), call_off=not standing)
+            return Order("up", profile=asked_for({**message, **overrides}), **order)
         except RemoteRuntimeError as error:
             channel.send({"event": "failed", "error": error.as_dict(), "remains": [], "undone": False})
+            return None
 
     def _listen(self, member: Member) -> None:
         """Until it leaves, or asks to be let go."""

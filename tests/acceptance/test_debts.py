@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from remote_runtime.demo.values import Vm
 from tests.support.cloud import PROJECT, ZONE, CloudMachine, cloud_machine
 from tests.support.page import Page
-from tests.support.world import World, eventually
+from tests.support.world import World, eventually, free_port
 
 SHORT = "timeouts: {instance: 20s, ssh: 15s, jupyter: 30s, ready: 20s}\n"
 
@@ -142,6 +143,41 @@ def test_ctrl_c_of_one_of_two_ups_leaves_the_other_its_work(world: World, vm: Cl
 
     assert "others wait for it" in json.loads(out)["error"]["why"]
     assert Page(url.strip()).ask("GET", "/api/kernels")[0] == 200
+
+
+def wait_for_line(command: subprocess.Popen[str], words: str) -> None:
+    assert command.stderr is not None
+    assert any(words in line for line in command.stderr), "it ended without them"
+
+
+def test_two_ups_of_a_runtime_that_was_lost_both_get_its_url(world: World, vm: CloudMachine) -> None:
+    url = world.up("vm")
+    vm.sshd.refuse()
+    vm.sshd.cut()
+    eventually(lambda: world.file("vm")["state"] == "reconnecting")
+    commands = [world.start("up", "vm") for _ in range(2)]
+    for command in commands:
+        wait_for_line(command, "Connecting to my-vm")
+    vm.sshd.resume()
+    for command in commands:
+        out, err = command.communicate(timeout=60)
+        assert out.strip() == url, err
+
+
+def test_an_up_that_asks_for_more_than_the_one_before_it_waits_for_its_own(world: World, vm: CloudMachine) -> None:
+    world.up("vm")
+    port = free_port()
+    vm.sshd.refuse()
+    vm.sshd.cut()
+    eventually(lambda: world.file("vm")["state"] == "reconnecting")
+    first = world.start("up", "vm")
+    wait_for_line(first, "Connecting to my-vm")
+    second = world.start("up", "vm", "--port", str(port))
+    wait_for_line(second, "Profile vm")
+    vm.sshd.resume()
+    assert first.communicate(timeout=60)[0]
+    out, err = second.communicate(timeout=60)
+    assert f":{port}/" in out, err
 
 
 def test_a_port_given_to_the_first_up_stays_with_the_next_ones(world: World, vm: CloudMachine) -> None:
