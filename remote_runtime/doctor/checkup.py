@@ -41,6 +41,7 @@ PLACES: Mapping[str, str] = {
     "jupyter-did-not-start": "jupyter",
     "disk-full": "jupyter",
     "folder-unusable": "jupyter",
+    "program-missing": "jupyter",
     "machine-busy": "jupyter",
     "attach-not-found": "jupyter",
     "attach-without-token": "jupyter",

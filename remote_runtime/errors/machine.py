@@ -80,6 +80,11 @@ MACHINE = {
         "`~/.local/share/remote-runtime` belongs to somebody else, or the home folder is read-only.",
         "`remote-runtime ssh PROFILE -- ls -ld ~/.local/share/remote-runtime` shows whose it is.",
     ),
+    "program-missing": Entry(
+        "the machine lacks a program that is needed there",
+        "A system other than Linux has no /proc: `lsof` tells there who listens on a port, `ps` which processes live.",
+        "Install the program that the message names on the machine.",
+    ),
     "machine-busy": Entry(
         "another remote-runtime works on this server on the machine",
         "Two commands start or stop the same server at the same time.",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
 from remote_runtime.jupyter.machine.listeners import Listener, from_lsof, from_netstat, listeners_on
+from remote_runtime.jupyter.machine.orders import Bridge, Wish
 
 LSOF = """p501
 u1000
@@ -50,6 +56,25 @@ def test_a_listening_socket_has_its_process_user_and_address(listening: tuple[in
 def test_a_port_that_is_only_bound_or_connected_has_no_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
         assert listeners_on(client.getsockname()[1]) == []
+
+
+def test_a_machine_without_lsof_is_told_so(tmp_path: Path) -> None:
+    """As a Mac without it: no /proc is looked at."""
+    attach = {"port": 8888, "token_file": None}
+    wish = Wish("auto", "never", "~", None, {}, [], [], [], False, Bridge("", "", {}), "", attach=attach)
+    wanted = {name: value for name, value in asdict(wish).items() if name != "program"}
+    orders = {"marker": "", "within_s": 30, "do": "ensure", "key": "work", "wish": wanted}
+    code = (
+        "import json, sys; sys.platform = 'darwin'\n"
+        "from remote_runtime.jupyter.machine import work\n"
+        "work.run(json.loads(sys.stdin.read()), sys.stdout)"
+    )
+    environ = {"HOME": str(tmp_path), "PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(orders), env=environ, capture_output=True, text=True, check=False
+    )
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
+    assert (error["code"], error["what"]) == ("program-missing", "The machine has no lsof"), done.stderr
 
 
 def test_lsof_names_processes_before_their_sockets() -> None:

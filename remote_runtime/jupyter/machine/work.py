@@ -201,6 +201,8 @@ def _explain(exc: OSError) -> Failure:
     path = str(exc.filename or our_folder())
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure("disk-full", "The machine's disk is full", "no space left for " + path)
+    if isinstance(exc, FileNotFoundError) and exc.filename and not os.path.dirname(path):
+        return Failure("program-missing", "The machine has no " + path, "it is not on the PATH there")
     return Failure("folder-unusable", "Our folder on the machine cannot be used", f"{path}: {exc.strerror}")
 
 
