@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from remote_runtime.jupyter.machine import gpus
@@ -30,8 +31,8 @@ def nvidia_smi(folder: Path, body: str) -> None:
 
 
 def seen(within_s: float = 30.0) -> gpus.Seen:
-    with open(os.devnull, "w") as nobody:
-        return gpus.Looking(within_s, folders=()).seen(Answers("", nobody, 60))
+    with open(os.devnull, "w") as nobody, gpus.Looking(within_s, folders=()) as looking:
+        return looking.seen(Answers("", nobody, 60))
 
 
 def test_name_memory_and_driver_of_each_gpu(bin_folder: Path) -> None:
@@ -68,10 +69,22 @@ def test_a_driver_that_fails_is_told_with_its_reason(bin_folder: Path, body: str
 
 
 def test_an_nvidia_smi_that_hangs_is_ended_after_its_limit(bin_folder: Path) -> None:
-    nvidia_smi(bin_folder, f"echo $$ > {bin_folder}/pid\nexec sleep 60")
+    nvidia_smi(bin_folder, "exec sleep 60")
+    before = children()
     assert "did not answer in 1 s" in seen(within_s=1.0).trouble
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((bin_folder / "pid").read_text()), 0)
+    assert children() == before
+
+
+def test_an_nvidia_smi_that_is_given_up_is_ended(bin_folder: Path) -> None:
+    nvidia_smi(bin_folder, "exec sleep 60")
+    before = children()
+    with gpus.Looking(30.0, folders=()):
+        assert len(children() - before) == 1
+    assert children() == before
+
+
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
 
 
 @pytest.mark.parametrize(

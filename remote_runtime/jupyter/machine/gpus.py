@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 from . import processes
 from .answers import Answers
 
-WITHIN_S = 5.0
+WITHIN_S, GONE_S = 5.0, 1.0
 MIB = 1024 * 1024
 MOST = 64
 QUERY = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
@@ -41,7 +42,7 @@ class Seen:
 
 
 class Looking:
-    """nvidia-smi at work: it can take seconds, in which other things are done. Used once, closed by ``seen``."""
+    """nvidia-smi at work: it can take seconds, in which other things are done. Used once; ended with its block."""
 
     def __init__(self, within_s: float = WITHIN_S, folders: Sequence[str] = FOLDERS) -> None:
         search = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
@@ -58,24 +59,31 @@ class Looking:
             except OSError as exc:
                 self._cannot_start = str(exc.strerror)
 
+    def __enter__(self) -> Looking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        if self._process.stdout:
+            self._process.stdout.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel may hold it for good: a GPU that fell off
+            self._process.wait(GONE_S)
+
     def seen(self, answers: Answers) -> Seen:
         """Waits for its end, ``within_s`` after its start at most."""
         if not self._program:
             return Seen([], trouble(NO_DRIVER) if has_nvidia_device() else "")
         if self._process is None:
             return Seen([], trouble("nvidia-smi cannot be started: " + self._cannot_start))
-        with self._process as process:
-            try:
-                while process.poll() is None and time.monotonic() < self._until:
-                    answers.tick(0.02)
-            finally:
-                late = process.poll() is None
-                if late:
-                    process.kill()
-            # What it says fits into a pipe; one that said more was not nvidia-smi, and has been ended as too late.
-            output = "" if late or not process.stdout else process.stdout.read(65536).decode("utf-8", "replace")
-        if late:
+        process = self._process
+        while process.poll() is None and time.monotonic() < self._until:
+            answers.tick(0.02)
+        if process.poll() is None:
             return Seen([], trouble(f"nvidia-smi did not answer in {self._within_s:.0f} s"))
+        # What it says fits into a pipe: one that said more was not nvidia-smi, and did not end.
+        output = process.stdout.read(65536).decode("utf-8", "replace") if process.stdout else ""
         gpus = read(output) if process.returncode == 0 else []
         return Seen(gpus) if gpus else Seen([], trouble("nvidia-smi: " + first_line(output)))
 

@@ -106,7 +106,7 @@ def in_sessions() -> Use:
             ago_s = min(ago_s, _typed_ago_s(each.tty))
         elif each.tty:
             return Use(f"{each.name} runs in a terminal")
-        elif _runs_over_ssh(each, table):
+        elif runs_over_ssh(each, table):
             return Use(f"{each.name} runs over SSH")
     return Use(ago_s=ago_s)
 
@@ -130,9 +130,12 @@ def _is_a_persons(each: Process, home: str) -> bool:
     return FIRST_PERSON <= each.uid != NOBODY
 
 
-def _runs_over_ssh(each: Process, table: dict[int, Process]) -> bool:
-    """Below a live session: what was left behind by one that ended has the system's first process above it."""
-    while True:
+def runs_over_ssh(each: Process, table: dict[int, Process]) -> bool:
+    """Below a live session: what was left behind by one that ended has the system's first process above it.
+
+    The table was not read in one moment, and a pid may have been given anew meanwhile: who is above whom may go round.
+    """
+    for _ in table:
         if OURS in _command_line(each.pid):
             return False
         above = table.get(each.parent)
@@ -144,6 +147,7 @@ def _runs_over_ssh(each: Process, table: dict[int, Process]) -> bool:
         elif "SSH_CONNECTION" not in _environment(above.pid):
             return "SSH_CONNECTION" in _environment(each.pid)
         each = above
+    return False
 
 
 def _typed_ago_s(tty: int) -> float:

@@ -68,7 +68,7 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
             watchdog.touch(directory)
         if running:
             known = running.info.get("gpus")
-            seen = gpus.Seen(known) if known else _noted(directory, gpus.Looking().seen(answers))
+            seen = gpus.Seen(known) if known else _looked(directory, answers)
             answers.result(_described(running, wish, seen, started=False))
             return
         try:
@@ -77,9 +77,9 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
             # A repair is no use: a Jupyter that dies again and again must not keep the machine from being stopped.
             idle_s = 0.0 if wish.person else watchdog.idle_s(directory)
             watchdog.end(directory)
-            looking = gpus.Looking()
-            running = start(directory, wish, answers)
-            seen = _noted(directory, looking.seen(answers))
+            with gpus.Looking() as looking:
+                running = start(directory, wish, answers)
+                seen = _noted(directory, looking.seen(answers))
             answers.result(_described(running, wish, seen, started=True, idle_s=idle_s))
         except BaseException:
             watchdog.end(directory)
@@ -165,12 +165,17 @@ def _refuse_what_was_idle(directory: str) -> None:
 def _attached(wanted: dict[str, Any], answers: Answers) -> dict[str, Any]:
     from .attach import attach
 
-    looking = gpus.Looking()
-    found = attach(wanted["port"], wanted["token_file"], answers)
-    seen = looking.seen(answers)
+    with gpus.Looking() as looking:
+        found = attach(wanted["port"], wanted["token_file"], answers)
+        seen = looking.seen(answers)
     notes = [*found.notes, *([seen.trouble] if seen.trouble else [])]
     specs = kernelspecs(found.port, found.token)
     return {"attached": True, **vars(found), "gpus": seen.gpus, "notes": notes, "kernelspecs": specs}
+
+
+def _looked(directory: str, answers: Answers) -> gpus.Seen:
+    with gpus.Looking() as looking:
+        return _noted(directory, looking.seen(answers))
 
 
 def _noted(directory: str, seen: gpus.Seen) -> gpus.Seen:
