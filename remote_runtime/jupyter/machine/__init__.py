@@ -23,5 +23,6 @@ SOURCES = (
     "reboot",
     "watchdog",
     "start",
+    "stillness",
     "work",
 )

@@ -116,24 +116,23 @@ def main(directory: str, orders: dict[str, Any]) -> int:
     if _lives(orders):
         return 0
     from . import usage
+    from .stillness import Stillness
 
     rule = Rule(float(orders["after_s"]), str(orders["do"]))
     _note_down(directory, os.getpid())
     everywhere = rule.do != "stop-server"
     looking = usage.Looking(directory, sessions=bool(orders["sessions"]), everywhere=everywhere)
     not_before = time.monotonic()
-    used_at = not_before - float(orders["idle_s"])
+    stillness = Stillness(float(orders["idle_s"]), not_before, time.time())
     while load_json(os.path.join(directory, ORDERS)).get("pid") == os.getpid():
         try:
             use = looking.look()
         except Exception as exc:  # noqa: BLE001  a look that fails must not end the watch, and is no proof of idleness
             use = usage.Use(f"unknown: {exc!r:.200}")
-        now = time.monotonic()
         ago_s = 0.0 if use.what else min(use.ago_s, _touched_ago_s(directory))
-        used_at = max(used_at, now - ago_s)
-        left_s = rule.after_s - (now - used_at)
-        _save(directory, {"idle_s": round(now - used_at, 1), "use": use.what, "at": time.time()})
-        if left_s <= 0 and now >= not_before:
+        lasts_s = stillness.lasts_s(ago_s, time.monotonic(), time.time())
+        _save(directory, {"idle_s": round(lasts_s, 1), "use": use.what, "at": time.time()})
+        if lasts_s >= rule.after_s and time.monotonic() >= not_before:
             if _act(directory, rule):
                 return 0
             not_before = time.monotonic() + AGAIN_S
