@@ -147,12 +147,14 @@ def remember(state: StateDir, name: str, what: Remembered) -> None:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace the file atomically; 0600."""
+    """Replace the file atomically; 0600. After a power cut it is the former one or the new one, whole."""
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         aside.replace(path)
     except BaseException:
         aside.unlink(missing_ok=True)

@@ -150,4 +150,6 @@ def _write(pins: Path, lines: Sequence[str]) -> None:
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(line + "\n" for line in lines)
+        file.flush()
+        os.fsync(file.fileno())  # else a power cut may leave an empty file, and every host key unknown
     os.replace(aside, pins)

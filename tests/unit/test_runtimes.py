@@ -56,6 +56,24 @@ def state(tmp_path: Path) -> StateDir:
     return open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path / "state")})
 
 
+def test_a_state_is_on_the_disk_before_it_takes_the_place_of_the_former(
+    state: StateDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: dict[int, str | None] = {}
+    fsync, saved = os.fsync, state.of("work", "json")
+
+    def watched(descriptor: int) -> None:
+        assert os.fstat(descriptor).st_size > 0
+        there = runtimes.load(state, "work")
+        synced[os.fstat(descriptor).st_ino] = there.state if there else None
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    for runtime, former in ((BARE, None), (FULL, BARE.state)):
+        runtimes.save(state, runtime)
+        assert synced[saved.stat().st_ino] == former
+
+
 @pytest.mark.parametrize("runtime", [FULL, BARE], ids=["full", "bare"])
 def test_what_is_saved_is_what_is_loaded(state: StateDir, runtime: Runtime) -> None:
     runtimes.save(state, runtime)
