@@ -256,6 +256,34 @@ def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
             daemon.kill()
 
 
+@pytest.mark.parametrize("before", ["no", "yes"])
+def test_systemd_starts_the_watchdog_again_and_the_user_lingers_afterwards_as_before(
+    machine: LocalMachine, cloud: ComputeEmulator, tmp_path: Path, before: str
+) -> None:
+    lingers = tmp_path / "lingers"
+    lingers.write_text(f"{before}\n")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "systemctl").write_text("#!/bin/sh\n")
+    (programs / "loginctl").write_text(
+        f'#!/bin/sh\ncase "$1" in show-user) read -r is < {lingers}; echo "Linger=$is" ;; '
+        f"enable-linger) echo yes > {lingers} ;; disable-linger) echo no > {lingers} ;; esac\n"
+    )
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    machine.environ["PATH"] = f"{programs}:{Path(sys.executable).parent}"  # no cron here
+    other = replace(WANTED, name="other", idle=Idle(3600.0, "stop-instance"))
+    for wanted in (replace(WANTED, idle=Idle(3600.0, "stop-instance")), other):
+        server = ensure(machine, wanted)
+        assert server.idle is not None
+        assert server.idle.reboot == "systemd"
+    jupyter.stop(machine.run, other, deadline=Deadline(40))
+    assert lingers.read_text() == "yes\n", "one of ours is left"
+    jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
+    assert lingers.read_text() == f"{before}\n"
+    assert not machine.folder.exists()
+
+
 def test_a_start_that_failed_half_way_leaves_no_line_in_the_crontab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import subprocess
 
 from . import processes
-from .folder import write_private
+from .folder import our_folder, write_private
 
 CRONS = ("cron", "crond", "fcron", "cronie")
 
@@ -36,6 +37,8 @@ def unhook(key: str) -> None:
     if os.path.exists(unit):
         _quietly("systemctl", "--user", "disable", os.path.basename(unit))
         os.unlink(unit)
+    if not glob.glob(_unit("*")):
+        stop_lingering()
 
 
 def _mark(key: str) -> bytes:
@@ -75,7 +78,7 @@ def _enable_unit(key: str, command: list[str]) -> bool:
     """A user's units start at the boot only if the user lingers; see loginctl(1)."""
     if not shutil.which("systemctl") or not _quietly("systemctl", "--user", "is-system-running", "--quiet", ok=(0, 1)):
         return False
-    if not _quietly("loginctl", "enable-linger"):
+    if not _linger():
         return False
     unit = _unit(key)
     os.makedirs(os.path.dirname(unit), exist_ok=True)
@@ -90,6 +93,27 @@ def _enable_unit(key: str, command: list[str]) -> bool:
     return _quietly("systemctl", "--user", "enable", os.path.basename(unit))
 
 
+def _linger() -> bool:
+    """Whether the user's units start at the boot now. What was so before is noted down, for ``stop_lingering``."""
+    if _said("loginctl", "show-user", str(os.geteuid()), "--property=Linger").strip() == "Linger=yes":
+        return True
+    write_private(_note(), "")
+    if _quietly("loginctl", "enable-linger"):
+        return True
+    os.unlink(_note())
+    return False
+
+
+def stop_lingering() -> None:
+    """If it was ``hook`` that began it."""
+    if os.path.exists(_note()) and _quietly("loginctl", "disable-linger"):
+        os.unlink(_note())
+
+
+def _note() -> str:
+    return os.path.join(our_folder(), "lingers")
+
+
 def _unit(key: str) -> str:
     return os.path.join(os.path.expanduser("~"), ".config", "systemd", "user", f"remote-runtime-{key}.service")
 
@@ -99,10 +123,19 @@ def _runs(*names: str) -> bool:
 
 
 def _quietly(*command: str, ok: tuple[int, ...] = (0,)) -> bool:
+    done = _run(*command)
+    return done is not None and done.returncode in ok
+
+
+def _said(*command: str) -> str:
+    done = _run(*command)
+    return done.stdout.decode("utf-8", "replace") if done is not None else ""
+
+
+def _run(*command: str) -> subprocess.CompletedProcess[bytes] | None:
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20
+        return subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode in ok
+        return None

@@ -116,8 +116,11 @@ def purge(answers: Answers) -> dict[str, Any]:
     ]
     if alive:
         return {"purged": False, "alive": [os.path.basename(directory) for directory in alive]}
+    from . import reboot
+
     for directory in server_directories():
         watchdog.end(directory)
+    reboot.stop_lingering()
     shutil.rmtree(our_folder(), ignore_errors=True)
     return {"purged": not os.path.exists(our_folder()), "alive": []}
 
