@@ -66,6 +66,14 @@ class Stopped:
         return self.server == "kept" and not self.attached
 
 
+def ends_kernels(runtime: Runtime, profile: Profile, wish: Wish) -> bool:
+    """Whether the kernels end with it, whose work would be lost."""
+    if _action(profile, wish) == "stop":
+        return True
+    attached = runtime.server is not None and runtime.server.attached
+    return not (attached or wish.keep_server or profile.on_down.server == "keep")
+
+
 def take_down(
     runtime: Runtime,
     profile: Profile,
@@ -107,7 +115,7 @@ class _TakeDown:
         self.held.close()
         self._end_keys()
         instance = self._settle_instance()
-        if server == "unknown" and instance in OFF:
+        if server in ("unknown", "kept") and instance in OFF:
             server = "gone"
             self._remains.pop(SERVER_REMAINS, None)
         self._attempt("the demo machine may still run", self._release)
@@ -149,10 +157,10 @@ class _TakeDown:
 
     def _end_server(self) -> ServerEnd:
         instance = self.runtime.instance
-        keep = self.wish.keep_server or self.profile.on_down.server == "keep"
         attached = self.runtime.server is not None and self.runtime.server.attached
         if attached and not self.wish.purge:
             return "kept"  # it is not ours to end
+        keep = not ends_kernels(self.runtime, self.profile, self.wish)
         keep = keep and not (instance is not None and instance.kind == "demo")  # nothing outlives the demo machine
         if keep and self.runtime.server is not None and not self.runtime.unfinished:
             return "kept"
@@ -234,9 +242,7 @@ class _TakeDown:
             return None
         if instance.kind == "demo":
             return "GONE"
-        action = self.wish.instance
-        if action is None and self.profile.on_down.instance != "keep":
-            action = self.profile.on_down.instance
+        action = _action(self.profile, self.wish)
         if action is None and self.runtime.unfinished and instance.started_from is not None:
             self.tell(f"Putting {instance.name} back to {instance.started_from}")
             ended = self._attempt(COSTS.format(instance.name), self._put_back)
@@ -265,6 +271,12 @@ class _TakeDown:
 
     def _release(self) -> None:
         self.machines.release(self.profile, self.runtime.instance, Deadline(STOP_S))
+
+
+def _action(profile: Profile, wish: Wish) -> Literal["stop", "suspend"] | None:
+    """What becomes of the instance. A server that is to be kept by who takes it down goes on."""
+    asked = profile.on_down.instance
+    return wish.instance or (None if wish.keep_server or asked == "keep" else asked)
 
 
 def _missing() -> NoReturn:

@@ -24,7 +24,7 @@ from .pages import examples
 )
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
 @click.option("--all", "everything", is_flag=True, help="All runtimes.")
-@click.option("--keep-server", is_flag=True, help="Leave Jupyter and its kernels running on the machine.")
+@click.option("--keep-server", is_flag=True, help="Leave Jupyter and its kernels running, and the machine with them.")
 @click.option("--stop-instance", is_flag=True, help="Stop the Compute Engine instance too.")
 @click.option("--suspend-instance", is_flag=True, help="Suspend the Compute Engine instance too.")
 @click.option("--force", is_flag=True, help="Even if kernels are busy, or something cannot be taken away.")

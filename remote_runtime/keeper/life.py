@@ -69,6 +69,7 @@ class Keeper:
             expect=self._held.expect,
             read_server_log=lambda offset, lines: server_log.read(self._held, self.record, self.profile, offset, lines),
             stands=lambda: self._stands,
+            ends_kernels=lambda wish: takedown.ends_kernels(self.record.runtime, self.profile, wish),
             overrides=self.overrides,
         )
         self.record.update()
@@ -146,19 +147,18 @@ class Keeper:
             every_s = min(GLANCE_EVERY_S, self.profile.ssh.keepalive_s)
             order = self.orders.next(TICK_S)
             if order is not None and order.op == "down" and self._take_down(order):
-                return None
+                return
             if order is not None and order.op == "up":
                 self._up_again(order)
             due = time.monotonic() - glanced_at > every_s or (order is not None and order.op == "look")
             bringup.follow(self._mending(), self._held)
             trouble = self._trouble(look=due)
             if trouble is not None and not self._repair(*trouble):
-                return None
+                return
             if due or trouble is not None:
                 glanced_at = time.monotonic()
         self.record.update(state="down", why="the background process was told to end; the server may still run")
         self._held.close()
-        return None
 
     def _trouble(self, *, look: bool) -> tuple[Verdict, str] | None:
         trouble = self._watching.trouble()

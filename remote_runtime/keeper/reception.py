@@ -40,6 +40,7 @@ class Reception:
     traffic: Callable[[], Traffic]
     read_server_log: Callable[[int | None, int], tuple[list[str], int]]
     stands: Callable[[], bool]
+    ends_kernels: Callable[[Wish], bool]
     overrides: dict[str, Any]
     sampler: Sampler = field(default_factory=Sampler)
 
@@ -60,8 +61,8 @@ class Reception:
             self._attend(channel, message)
 
     def _end(self, channel: Channel, message: Message) -> None:
-        force = bool(message["force"])
-        busy = 0 if force or self._is_attached() else self._busy_kernels()
+        wish = Wish(message["keep_server"], message["instance"], message["purge"], force=bool(message["force"]))
+        busy = 0 if wish.force or not self.ends_kernels(wish) else self._busy_kernels()
         if busy:
             why = f"{busy} kernels are busy" if busy > 1 else "a kernel is busy"
             channel.send({"event": "busy", "why": why})
@@ -69,8 +70,7 @@ class Reception:
                 pass
             if said.get("op") != "go":
                 return
-            force = True
-        wish = Wish(message["keep_server"], message["instance"], message["purge"], force=force)
+            wish = replace(wish, force=True)
         order = Order("down", wish, channel)
         self.orders.put(order, call_off=True)
         try:
@@ -79,11 +79,6 @@ class Reception:
                     order.said.put(True)
         except (EOFError, OSError):
             order.said.put(False)
-
-    def _is_attached(self) -> bool:
-        """Whether its kernels outlive it anyway."""
-        server = self.record.runtime.server
-        return server is not None and server.attached
 
     def _busy_kernels(self) -> int:
         """As far as they can be asked now: where they cannot, the machine is asked before they are ended."""

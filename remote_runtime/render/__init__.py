@@ -102,7 +102,7 @@ def stopped(result: Mapping[str, Any]) -> None:
     """What became of a runtime, and what keeps running."""
     servers = {
         "stopped": "Jupyter stopped",
-        "kept": "Jupyter keeps running",
+        "kept": "Jupyter is kept" if str(result["instance"]).startswith("suspend") else "Jupyter keeps running",
         "gone": "no Jupyter of ours left",
         "unknown": "Jupyter may still run",
     }

@@ -128,12 +128,7 @@ def test_a_repair_that_needs_a_person_asks_once_and_waits_for_up(world: World, l
 
 
 def test_busy_kernels_keep_a_runtime_up_unless_a_person_or_force_says_otherwise(world: World, here: Page) -> None:
-    kernel = here.start_kernel()
-    begun = world.home / "begun"
-    code = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(600)"
-    cell = threading.Thread(target=ignoring_the_end, args=(here, kernel, code))
-    cell.start()
-    eventually(begun.exists)
+    cell = working(world, here)
     refused = world.run("down", "here", "--json")
     assert refused.code == 1
     assert refused.error["code"] == "busy"
@@ -150,6 +145,26 @@ def test_busy_kernels_keep_a_runtime_up_unless_a_person_or_force_says_otherwise(
         assert person.waits() == 0
     cell.join(30)
     assert world.running() == []
+
+
+def test_busy_kernels_that_go_on_are_no_reason_to_ask(world: World, here: Page) -> None:
+    cell = working(world, here)
+    kept = world.run("down", "here", "--keep-server", "--json")
+    assert kept.code == 0, kept.out
+    assert kept.document["stopped"][0]["server"] == "kept"
+    assert world.run("down", "here").code == 1, "now they would end"
+    assert world.run("down", "here", "--force").code == 0
+    cell.join(30)
+
+
+def working(world: World, page: Page) -> threading.Thread:
+    """A cell that runs until its kernel ends."""
+    kernel, begun = page.start_kernel(), world.home / "begun"
+    code = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(600)"
+    cell = threading.Thread(target=ignoring_the_end, args=(page, kernel, code))
+    cell.start()
+    eventually(begun.exists)
+    return cell
 
 
 def ignoring_the_end(page: Page, kernel: str, code: str) -> None:
@@ -188,11 +203,7 @@ def test_a_foreground_command_that_is_killed_takes_its_runtime_with_it(world: Wo
 
 def test_a_runtime_in_the_foreground_is_taken_down_with_a_busy_kernel_too(world: World) -> None:
     command, page = foreground(world)
-    kernel, begun = page.start_kernel(), world.home / "begun"
-    code = f"import pathlib, time; pathlib.Path({str(begun)!r}).touch(); time.sleep(600)"
-    cell = threading.Thread(target=ignoring_the_end, args=(page, kernel, code))
-    cell.start()
-    eventually(begun.exists)
+    cell = working(world, page)
     command.send_signal(signal.SIGINT)
     _, err = command.communicate(timeout=60)
     cell.join(30)

@@ -189,6 +189,7 @@ def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captu
 STOPPED = [
     (Stopped("work", True, "stopped", None), "work is down: Jupyter stopped"),
     (Stopped("work", True, "kept", "RUNNING"), "Jupyter keeps running; the instance keeps running, and costs money"),
+    (Stopped("work", True, "kept", "SUSPENDED"), "Jupyter is kept; the instance is suspended"),
     (Stopped("work", True, "gone", "TERMINATED"), "no Jupyter of ours left; the instance is stopped"),
     (Stopped("work", False, "unknown", "SUSPENDED"), "Jupyter may still run; the instance is suspended"),
 ]

@@ -134,6 +134,27 @@ def test_a_server_that_shall_be_kept_is_kept(wish: dict[str, bool], on_down: OnD
     assert "stop jupyter" not in scene.did
 
 
+def test_no_server_is_kept_on_an_instance_that_is_stopped() -> None:
+    scene = Scene(on_down=OnDown(server="keep", instance="stop"))
+    cast("Box", scene.held.session).is_busy = True
+    with pytest.raises(LocalError) as busy:
+        scene.down()
+    assert busy.value.code == "busy"
+    assert "stop instance" not in scene.did, "its kernels would end"
+    cast("Box", scene.held.session).is_busy = False
+    assert scene.down() == Stopped("work", True, "stopped", "TERMINATED")
+
+
+def test_a_server_is_kept_on_an_instance_that_is_suspended() -> None:
+    scene = Scene(on_down=OnDown(server="keep", instance="suspend"))
+    assert scene.down() == Stopped("work", True, "kept", "SUSPENDED")
+
+
+def test_a_server_that_is_kept_by_who_takes_it_down_keeps_the_instance() -> None:
+    scene = Scene(on_down=OnDown(instance="stop"))
+    assert scene.down(keep_server=True) == Stopped("work", True, "kept", "RUNNING")
+
+
 def test_a_server_is_not_kept_where_up_never_succeeded() -> None:
     scene = Scene(HALF, on_down=OnDown(server="keep"))
     assert scene.down(keep_server=True).server == "stopped"
