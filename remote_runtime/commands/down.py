@@ -114,8 +114,10 @@ def _without_keeper(
         _end_stray_demo(state, name)
         runtimes.forget(state, name)
         if wish["purge"]:
+            from . import machine
+
             remains = _purge(name, state, environ, view, called_off)
-            _take_keys_away(name, state, environ, view)
+            machine.take_keys_away(name, runtimes.remembered(state, name).keys, state, environ, view)
             for what in remains if wish["force"] else ():
                 view.note(name, f"forgotten: {what}")
             return {**nothing, "remains": [] if wish["force"] else remains}
@@ -184,18 +186,6 @@ def _purge(
     except RemoteRuntimeError as error:
         return [] if error.code == "instance-not-found" else [f"our folder may stay on the machine: {error}"]
     return [] if purged.done else [f"our folder stays on the machine: in use by {', '.join(purged.alive)}"]
-
-
-def _take_keys_away(name: str, state: runtimes.StateDir, environ: Mapping[str, str], view: View) -> None:
-    """Those that an earlier `down` left. Raises ``CloudError``, ``DeadlinePassed``."""
-    from .. import compute
-
-    known = runtimes.remembered(state, name)
-    if known.keys:
-        view.step(name, "Taking our key away")
-        deadline = Deadline(SILENCE_S)
-        compute.withdraw(known.keys, tell=lambda text: view.detail(name, text), deadline=deadline, environ=environ)
-        runtimes.remember(state, name, replace(known, keys=()))
 
 
 def _end_stray_demo(state: runtimes.StateDir, name: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .. import profiles, runtimes, ssh
+from .. import compute, profiles, runtimes, ssh
 from ..access import AddedKey
 from ..admission import Wish
 from ..errors import LocalError, RemoteRuntimeError, from_code
@@ -17,6 +17,7 @@ from ..waits import Deadline
 from .view import View
 
 DAY_S = 86400.0
+KEYS_S = 150.0
 
 
 def enter(
@@ -55,6 +56,18 @@ def enter(
     )
     view.done(name)
     return session
+
+
+def take_keys_away(
+    name: str, keys: tuple[AddedKey, ...], state: runtimes.StateDir, environ: Mapping[str, str], view: View
+) -> None:
+    """Those of the keys that are remembered of this name. Raises ``CloudError``, ``DeadlinePassed``."""
+    if not keys:
+        return
+    view.step(name, "Taking our key away")
+    compute.withdraw(keys, tell=lambda text: view.detail(name, text), deadline=Deadline(KEYS_S), environ=environ)
+    known = runtimes.remembered(state, name)
+    runtimes.remember(state, name, replace(known, keys=tuple(key for key in known.keys if key not in keys)))
 
 
 def carry_out(line: str, session: Session, called_off: threading.Event) -> dict[str, Any]:

@@ -58,8 +58,12 @@ def end_orphans(
     called_off: threading.Event,
 ) -> list[str]:
     """The keys of the servers that were ended. Raises ``LocalError`` ``busy`` when nobody says yes to it: they may be
-    another computer's, with kernels at work."""
+    another computer's, with kernels at work.
+
+    What an `up` from here had put on the machine to get in goes with its server; another computer's ends by itself.
+    """
     profile = profiles.load(name, environ=environ)
+    before = runtimes.remembered(state, name).keys
     with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:
         owners = _owners(state)
         found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(LIST_S, called_off))
@@ -70,6 +74,13 @@ def end_orphans(
             view.step(name, f"Stopping {orphan.key}")
             wanted = jupyter.Wanted(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
             jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S, called_off))
+    of_this_visit = tuple(key for key in runtimes.remembered(state, name).keys if key not in before)
+    machine.take_keys_away(name, of_this_visit, state, environ, view)
+    for orphan in orphans:
+        owner, _, client_id = orphan.key.rpartition("-")
+        known = runtimes.remembered(state, owner)
+        if known.client_id == client_id:
+            machine.take_keys_away(owner, known.keys, state, environ, view)
     view.done(name)
     return [each.key for each in orphans]
 

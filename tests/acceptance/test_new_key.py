@@ -69,6 +69,19 @@ def test_a_key_comes_with_up_and_goes_with_purge_after_the_keeper_died(world: Wo
         assert not (door.sshd.home / ".local" / "share" / "remote-runtime").exists()
 
 
+@pytest.mark.parametrize("more", [(), ("--purge",)])
+def test_the_key_of_a_server_that_was_forgotten_goes_with_it(world: World, more: tuple[str, ...]) -> None:
+    with at_home(world) as door:
+        before = dict(door.vm.metadata)
+        world.up("vm")
+        world.keeper("vm").kill()
+        (world.state / "vm.json").unlink()
+        done = world.run("down", "vm", "--orphans", "--force", "--json", *more)
+        assert done.code == 0, done.err + done.out
+        assert len(done.document["stopped"][0]["orphans"]) == 1
+        assert door.vm.metadata == before
+
+
 def test_a_purge_takes_a_key_that_only_an_earlier_down_knew_of(world: World) -> None:
     with at_home(world) as door:
         before = dict(door.vm.metadata)
