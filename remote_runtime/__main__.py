@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import sys
 
+from . import spawning
+
 
 def main() -> None:
-    from .cli import main as run
+    spawning.begin_early(sys.argv[1:])
+    try:
+        from .cli import main as run
 
-    sys.exit(run())
+        code = run()
+    finally:
+        spawning.end_unused()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import locks, logs, profiles, runtimes
+from .. import locks, logs, profiles, runtimes, spawning
 from ..errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..model import Profile
-from ..processes import detached
 from ..settings import ExtraForward
 from ..waits import Deadline
 from .view import View
@@ -28,6 +25,7 @@ BUSY_S = 30.0
 PASSED_ON = ("SSH_AUTH_SOCK", "CLOUDSDK_", "GOOGLE_")  # what a keeper that lives for days takes over from a new `up`
 END_S = 15.0
 UNDO_S = 420.0
+JOIN_EVERY_S = 0.005
 PATIENCE_S = 60.0  # beyond the profile's own limits: the keeper is the one who ends the story
 
 
@@ -70,9 +68,7 @@ def up(
     }
     with ExitStack() as stack:
         with sole(state, name, deadline, view):
-            child = None
-            if not runtimes.is_alive(state, name):
-                child = _start_keeper(state, name, message, environ)
+            child = _start_keeper(reference, message, environ) if not runtimes.is_alive(state, name) else None
             channel = _join(state, name, child, deadline, stack)
             channel.send(message)
         stack.callback(view.failed, name)
@@ -103,24 +99,10 @@ def sole(state: runtimes.StateDir, name: str, deadline: Deadline, view: View) ->
         yield
 
 
-def _start_keeper(
-    state: runtimes.StateDir, name: str, message: Message, environ: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    log = os.open(state.of(name, "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "remote_runtime.keeper", name],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            cwd=state.path,
-            env=dict(environ),
-            **detached(),
-        )
-    finally:
-        os.close(log)
+def _start_keeper(reference: str, message: Message, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    child = spawning.take(reference) or spawning.begin(reference, environ)
     if child.stdin is not None:
-        with child.stdin:
+        with suppress(BrokenPipeError), child.stdin:  # it has ended, and says why
             child.stdin.write(json.dumps(message).encode() + b"\n")
     return child
 
@@ -137,11 +119,20 @@ def _join(
     limit = deadline.shorter(START_S)
     while True:
         try:
-            return stack.enter_context(control.connected(state, name, limit))
+            channel = stack.enter_context(control.connected(state, name, limit))
+            if child is not None and child.stderr is not None:
+                child.stderr.close()
+            return channel
         except (FileNotFoundError, ConnectionError, EOFError) as error:
             if limit.passed() or (child is not None and child.poll() is not None):
-                raise _died(state, name, "it ended before it answered") from error
-        limit.pause(0.02)
+                raise _died(state, name, _why_ended(child)) from error
+        limit.pause(JOIN_EVERY_S)
+
+
+def _why_ended(child: subprocess.Popen[bytes] | None) -> str:
+    said = b"" if child is None or child.stderr is None or child.poll() is None else child.stderr.read()
+    last = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return f"it ended before it answered: {last}" if last else "it ended before it answered"
 
 
 def _relay(

@@ -1,1 +1,1 @@
-"""The background process of one runtime, started as ``python -m remote_runtime.keeper NAME``."""
+"""The background process of one runtime, begun by ``spawning``."""

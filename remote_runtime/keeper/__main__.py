@@ -1,4 +1,4 @@
-"""Orders come as one JSON line on stdin: ``{"name", "profile", "port", "extra", "within_s"}``."""
+"""The order comes as one JSON line on stdin: ``{"name", "profile", "port", "extra", "within_s"}``. None may come."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__, locks, profiles, runtimes, ssh
@@ -28,12 +29,17 @@ MOST_FILES = 65_536
 
 
 def main() -> int:
-    """Only a keeper that did not get the lock returns."""
-    name = sys.argv[1]
+    """Only a keeper that got no order, or not the lock, returns."""
+    order = sys.stdin.buffer.readline()
+    if not order:
+        return 0
+    message = json.loads(order)
+    name = message["name"]
+    state = runtimes.open_state(os.environ)
+    os.chdir(state.path)
+    _write_to(state.of(name, "log"))
     faulthandler.enable()
     allow_many_files()
-    message = json.loads(sys.stdin.buffer.readline())
-    state = runtimes.open_state(os.environ)
     keep_log(state.of(name, "log"))
     try:
         with locks.held(state.of(name, "alive"), Deadline(2.0)):
@@ -41,6 +47,13 @@ def main() -> int:
     except DeadlinePassed:
         log.info("another keeper already lives for %s", name)
         return 0
+
+
+def _write_to(log: Path) -> None:
+    """What Python itself, or a library, writes goes to the log, too."""
+    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)) as file:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(file.fileno(), stream.fileno())
 
 
 def allow_many_files() -> None:
@@ -119,7 +132,3 @@ def _left_behind(state: runtimes.StateDir, name: str) -> Runtime | None:
     except RemoteRuntimeError as error:
         log.warning("%s", error)
         return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

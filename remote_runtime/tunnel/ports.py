@@ -73,7 +73,7 @@ def holder(port: int) -> str:
 def _named(process: psutil.Process) -> str:
     words = process.cmdline()
     if "remote_runtime.keeper" in words[:-1]:
-        return f"the runtime {words[words.index('remote_runtime.keeper') + 1]}"
+        return f"the runtime {words[-1]}"
     return str(process.name())
 
 

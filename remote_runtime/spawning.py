@@ -1,0 +1,58 @@
+"""The process of a keeper: begun for a profile, and told later what to do.
+
+A command line that says `up PROFILE` begins it before it imports what it needs itself: both import at the same time
+then. Importing this module is cheap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from .processes import SAFELY, detached
+
+RUN = SAFELY + "from remote_runtime.keeper.__main__ import main; sys.exit(main())"
+WITH_A_VALUE = ("--port", "--port-forward", "--timeout")
+
+_begun: dict[str, subprocess.Popen[bytes]] = {}
+
+
+def begin(reference: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """A keeper that waits for its order, one JSON line on its stdin, and ends when none comes. What it says on stderr
+    before is why it ended. ``reference`` is only shown where processes are listed."""
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, "remote_runtime.keeper", reference],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environ,
+        **detached(),
+    )
+
+
+def begin_early(arguments: Sequence[str]) -> None:
+    """One for each profile that this command line is sure to bring up, whatever else it says."""
+    if arguments[:1] != ["up"] or any(word.startswith(WITH_A_VALUE) for word in arguments):
+        return
+    for word in arguments[1:]:
+        if not word.startswith("-") and word not in _begun:
+            with contextlib.suppress(OSError):  # it is begun again when it is needed, and fails with words then
+                _begun[word] = begin(word)
+
+
+def take(reference: str) -> subprocess.Popen[bytes] | None:
+    """The one that was begun early for this profile, if it waits."""
+    return _begun.pop(reference, None)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """One that got no order: it has done nothing yet."""
+    process.kill()
+    process.communicate()
+
+
+def end_unused() -> None:
+    while _begun:
+        end(_begun.popitem()[1])
