@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..errors import CloudError
+from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from ..untrusted import clean_line
 from .api import Api
@@ -54,7 +54,7 @@ def last_stop(api: Api, instance: Instance) -> Stop | None:
     request = {"project": api.project, "zone": instance.zone, "filter": f"targetId = {instance.id}"}
     try:
         operations = api.call(listed, request, doing=f"see what stopped {instance.name}")
-    except CloudError as exc:
+    except (CloudError, DeadlinePassed) as exc:  # that it is stopped is known, and told
         api.tell(f"What stopped {instance.name} cannot be read: {exc.why or exc.what}")
         return None
     stops = [

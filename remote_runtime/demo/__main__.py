@@ -7,6 +7,7 @@ with DIR removed. Exit 1: it could not be started, or died. Exit 4: asyncssh or 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import signal
 import sys
 import threading
@@ -24,6 +25,7 @@ def main(arguments: list[str]) -> int:
         return _complain(f"{' and '.join(missing)} not installed", 4)
     from . import machine
 
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of a client that has left
     ended = threading.Event()
     for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK"):
         if hasattr(signal, name):

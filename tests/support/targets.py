@@ -29,8 +29,8 @@ class Target(Listening):
             self.address = str(path), 0
 
     def serve(self, connection: socket.socket) -> None:
-        connection.settimeout(WITHIN_S)
         with connection, contextlib.suppress(OSError):
+            connection.settimeout(WITHIN_S)
             self._handle(connection)
 
 
