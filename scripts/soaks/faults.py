@@ -17,9 +17,19 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from tests.support import network
 from tests.support.cloud import cloud_machine
+from tests.support.lan import Traveller, lan
 from tests.support.sshd import Sshd, running_sshd
-from tests.support.survival import HEAD, INTERVALS, KEEPALIVE_S, Survivor, faults_of_the_link, faults_of_the_machine
+from tests.support.survival import (
+    HEAD,
+    INTERVALS,
+    KEEPALIVE_S,
+    Survivor,
+    faults_of_the_link,
+    faults_of_the_machine,
+    port_taken_meanwhile,
+)
 from tests.support.targets import Target
 from tests.support.world import World, eventually
 
@@ -38,13 +48,26 @@ def main(arguments: list[str]) -> int:
             tell(str(row))
             if not row.kept:
                 survivor.set_variable()
+        tell(str(port_taken_meanwhile(survivor)))
         memory = world.keeper("vm").memory_info().rss
         tell(f"the keeper after all of it: {memory / 1e6:.0f} MB")
+    in_real_networks()
     if shutil.which("autossh") is None:
         tell("autossh is not installed: no comparison")
         return 0
     compare()
     return 0
+
+
+def in_real_networks() -> None:
+    if not network.leave():
+        tell("no faults of a real network: only root on Linux can make one")
+        return
+    with tempfile.TemporaryDirectory(prefix="rr-") as home, lan(Path(home) / "far") as far:
+        traveller = Traveller(world := World(Path(home)), far)
+        tell(str(traveller.packets_vanish()))
+        tell(str(traveller.another_network()))
+        world.end()
 
 
 def compare() -> None:

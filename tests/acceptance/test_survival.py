@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.cloud import CloudMachine, cloud_machine
-from tests.support.page import Page
 from tests.support.survival import (
     HEAD,
     INTERVALS,
@@ -18,6 +16,7 @@ from tests.support.survival import (
     Survivor,
     faults_of_the_link,
     faults_of_the_machine,
+    port_taken_meanwhile,
 )
 from tests.support.world import World, eventually
 
@@ -98,19 +97,5 @@ def test_a_jupyter_that_does_not_answer_is_told_with_what_to_do(world: World, su
     assert survivor.page.run(survivor.kernel, "print(kept)") == "42"
 
 
-def test_a_port_that_was_taken_while_the_keeper_was_dead_is_replaced_and_told(world: World, survivor: Survivor) -> None:
-    port = world.file("vm")["local_port"]
-    world.keeper("vm").kill()
-    with eventually(lambda: listener_at(port), what="the dead keeper's port is free"):
-        again = world.run("up", "vm")
-    assert again.code == 0, again.err
-    assert f"Local port {port} is in use now" in again.err
-    page = Page(again.out.strip())
-    assert page.run(survivor.kernel, "print(kept)") == "42"
-
-
-def listener_at(port: int) -> socket.socket | None:
-    try:
-        return socket.create_server(("127.0.0.1", port))
-    except OSError:
-        return None
+def test_a_port_that_was_taken_while_the_keeper_was_dead_is_replaced_and_told(survivor: Survivor) -> None:
+    assert told(port_taken_meanwhile(survivor)).kept

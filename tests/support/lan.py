@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support import network
+from tests.support.page import Page
 from tests.support.sshd import Sshd
+from tests.support.survival import KEEPALIVE_S, MOST_S, Row
+from tests.support.world import World, eventually
 
 MACHINE = "10.78.0.2"
 _ROUTER = "10.78.0.1"
+_AWAY_S = 12.0  # the pauses between the keeper's tries have grown then
 
 
 class _There(Sshd):
@@ -55,6 +60,51 @@ class Lan:
     def pass_packets(self) -> None:
         with network.network_of(self._router):
             _ip("route", "delete", "blackhole", f"{MACHINE}/32")
+
+
+class Traveller:
+    """A runtime `far` on the machine of a ``Lan``, with a kernel in which ``kept`` is 42."""
+
+    def __init__(self, world: World, far: Lan) -> None:
+        self._world, self._lan = world, far
+        sshd = far.sshd
+        (world.home / ".ssh").mkdir(mode=0o700)
+        lines = [f"[{MACHINE}]:{sshd.port} {key}\n" for key in sshd.host_keys]
+        (world.home / ".ssh" / "known_hosts").write_text("".join(lines))
+        world.profile(
+            "far",
+            f"version: 1\ntarget: {{kind: ssh, host: {MACHINE}, port: {sshd.port}}}\n"
+            f"ssh: {{user: {sshd.user}, identity_file: {sshd.key_path}, keepalive: {KEEPALIVE_S:.0f}s}}\n",
+        )
+        self._page = Page(world.up("far"))
+        self._kernel = self._page.start_kernel()
+        self._page.run(self._kernel, "kept = 42")
+
+    def packets_vanish(self) -> Row:
+        return self._suffer("packets vanish in the network", self._lan.lose_packets, self._lan.pass_packets)
+
+    def another_network(self) -> Row:
+        return self._suffer("another network, after 12 s", self._lan.leave, self._lan.join, lasts_s=_AWAY_S)
+
+    def _suffer(
+        self, fault: str, begin: Callable[[], object], end: Callable[[], object], *, lasts_s: float = 0.0
+    ) -> Row:
+        began = time.monotonic()
+        begin()
+        eventually(lambda: self._world.file("far")["state"] != "ready", within_s=MOST_S, what=f"{fault} is noticed")
+        noticed_s = time.monotonic() - began
+        time.sleep(max(0.0, began + lasts_s - time.monotonic()))
+        ended = time.monotonic()
+        end()
+        eventually(self._works, within_s=MOST_S, what=f"the URL works after {fault}")
+        working_s = time.monotonic() - ended
+        eventually(lambda: self._world.file("far")["state"] == "ready", what="the state file tells that it is ready")
+        return Row(fault, noticed_s, working_s, self._page.run(self._kernel, "print(kept)") == "42")
+
+    def _works(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self._page.ask("GET", "/api/kernels", within_s=2 * KEEPALIVE_S)[0] == 200
+        return False
 
 
 @contextlib.contextmanager

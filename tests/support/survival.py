@@ -4,6 +4,7 @@ works again."""
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -94,7 +95,7 @@ class Survivor:
         eventually(self.works, within_s=MOST_S, what=f"the URL works after {fault}")
         working_s = time.monotonic() - ended
         eventually(lambda: self.world.file("vm")["state"] == "ready", what="the state file tells that it is ready")
-        row = Row(fault, noticed_s, working_s, self._is_kept())
+        row = Row(fault, noticed_s, working_s, self.is_kept())
         self._check_leaks()
         return row
 
@@ -107,7 +108,7 @@ class Survivor:
             return self.page.ask("GET", "/api/kernels", within_s=2 * KEEPALIVE_S)[0] == 200
         return False
 
-    def _is_kept(self) -> bool:
+    def is_kept(self) -> bool:
         status, kernels = self.page.ask("GET", "/api/kernels")
         assert status == 200
         return self.kernel in [kernel["id"] for kernel in kernels] and (
@@ -160,6 +161,28 @@ def faults_of_the_link(survivor: Survivor) -> list[Callable[[], Row]]:
             "this computer sleeps, the link dies", suspend_while_the_link_goes, wake_up, lasts_s=7.0, noticed=False
         ),
     ]  # fmt: skip
+
+
+def port_taken_meanwhile(survivor: Survivor) -> Row:
+    """While no keeper lived; `up` says so and takes another one."""
+    world = survivor.world
+    port = world.file("vm")["local_port"]
+    world.keeper("vm").kill()
+    with eventually(lambda: _listener_at(port), what="the dead keeper's port is free"):
+        began = time.monotonic()
+        again = world.run("up", "vm")
+        working_s = time.monotonic() - began
+    assert again.code == 0, again.err
+    assert f"Local port {port} is in use now" in again.err
+    survivor.page = Page(again.out.strip())
+    return Row("`up`: its port was taken meanwhile", None, working_s, survivor.is_kept())
+
+
+def _listener_at(port: int) -> socket.socket | None:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
 
 
 def faults_of_the_machine(survivor: Survivor, *, gone_s: float) -> list[Callable[[], Row]]:
