@@ -99,7 +99,9 @@ def bridge(door: Door, origin: str, deadline: Deadline) -> None:
 
 
 def load() -> None:
-    """Imports what ``bridge`` needs, which takes as long as a check: best while nothing else is to be done."""
+    """Imports what the checks need, which takes as long as they do: best while nothing else is to be done."""
+    import http.client  # noqa: F401
+
     import websockets.sync.client  # noqa: F401
 
 

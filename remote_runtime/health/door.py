@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import socket
 import threading
@@ -85,6 +84,8 @@ class Answer:
 
 
 def ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
+    import http.client  # see ``checks.load``
+
     deadline.check()
     connection = http.client.HTTPConnection("localhost", door.port, timeout=max(0.1, deadline.remaining_s()))
     try:

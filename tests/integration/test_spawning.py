@@ -31,8 +31,7 @@ def test_a_keeper_that_is_told_nothing_ends(world: World) -> None:
 
 
 def test_a_keeper_that_cannot_begin_says_why(world: World, tmp_path: Path) -> None:
-    (tmp_path / "http").mkdir()  # which the command itself does not import
-    (tmp_path / "http" / "__init__.py").write_text("raise RuntimeError('a broken installation')\n")
+    (tmp_path / "glob.py").write_text("raise RuntimeError('a broken installation')\n")  # which only the keeper imports
     world.profile("here", HERE)
     world.environ["PYTHONPATH"] = f"{tmp_path}:{world.environ['PYTHONPATH']}"
     done = world.run("up", "here", "--json")
