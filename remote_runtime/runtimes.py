@@ -114,12 +114,13 @@ def is_alive(state: StateDir, name: str) -> bool:
 class Remembered:
     """What outlives `down`: the local port used last, and the id that keys our folder on the machine. ``failure``: how
     the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601). ``keys``: those of
-    ours that are still there."""
+    ours that are still there. ``profile_path``: the file that it was brought up from last."""
 
     client_id: str
     local_port: int | None = None
     failure: Mapping[str, str] | None = None
     keys: tuple[AddedKey, ...] = ()
+    profile_path: str = ""
 
 
 def remembered(state: StateDir, name: str) -> Remembered:
@@ -131,7 +132,8 @@ def remembered(state: StateDir, name: str) -> Remembered:
         if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
             failure = document.get("failure")
             keys = to_added(document.get("keys", ()))
-            return Remembered(client_id, port, failure if isinstance(failure, dict) else None, keys)
+            failure = failure if isinstance(failure, dict) else None
+            return Remembered(client_id, port, failure, keys, str(document.get("profile_path") or ""))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # Nothing depends on it: a new id and port serve as well.
         return Remembered(secrets.token_hex(4))

@@ -35,7 +35,7 @@ def common(command: F) -> F:
         except RemoteRuntimeError as error:
             given = options.get("profile") or ()
             for reference in [given] if isinstance(given, str) else given:
-                _name_by_path(advised(error), reference)
+                _speak(advised(error), reference)
             raise
 
     options = (
@@ -88,6 +88,15 @@ def name_of(reference: str) -> str:
     return profiles.name_of(reference)
 
 
+def spoken(text: str, reference: str) -> str:
+    """``text`` with commands that work for the profile that ``reference`` means, or that the runtime was brought up
+    from."""
+    from .. import runtimes
+    from ..commands import reference as names
+
+    return names.spoken(text, reference, runtimes.StateDir(runtimes.place(os.environ)), os.environ)
+
+
 def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, RemoteRuntimeError]:
     """On the clipboard; or why it is not (``no-clipboard``), by option. The URL is printed in any case."""
     from .. import desktop
@@ -117,7 +126,7 @@ def carry_out(
         if isinstance(result, dict):
             done.append(result)
         elif isinstance(result, RemoteRuntimeError):
-            errors[name] = _name_by_path(advised(result, name), name)
+            errors[name] = _speak(advised(result, name), name)
         else:
             raise result
     if len(jobs) == 1:
@@ -126,10 +135,8 @@ def carry_out(
     return done, errors
 
 
-def _name_by_path(error: RemoteRuntimeError, reference: str) -> RemoteRuntimeError:
-    from .. import profiles
-
-    error.hint, error.why = profiles.by_path(error.hint, reference), profiles.by_path(error.why, reference)
+def _speak(error: RemoteRuntimeError, reference: str) -> RemoteRuntimeError:
+    error.hint, error.why = spoken(error.hint, reference), spoken(error.why, reference)
     return error
 
 

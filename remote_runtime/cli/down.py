@@ -10,7 +10,7 @@ import click
 
 from .. import render
 from ..errors import UsageError
-from .common import carry_out, common, name_of, state, terminal, told, worst
+from .common import carry_out, common, name_of, spoken, state, terminal, told, worst
 from .complete import runtime_names
 from .pages import examples
 
@@ -81,10 +81,18 @@ def down(
         for name in names
     }
     stopped, errors = carry_out(jobs, view, called_off)
+    given = dict(zip(names, profile, strict=False))
     for result in stopped if orphans else ():
         result["orphans"] = end_orphans(
-            result["name"], force=force, state=where, environ=dict(os.environ), view=view, called_off=called_off
+            given.get(result["name"], result["name"]),
+            force=force,
+            state=where,
+            environ=dict(os.environ),
+            view=view,
+            called_off=called_off,
         )
+    for result in stopped:
+        result["notes"] = [spoken(note, given.get(result["name"], result["name"])) for note in result.get("notes", ())]
     if as_json:
         render.document({"stopped": stopped, **told(errors, as_json=True)})
         return worst(errors)

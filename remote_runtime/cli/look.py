@@ -48,7 +48,7 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, quiet: boo
     if watch:
         return _watch(lambda: look(names, where, os.environ), as_json)
     found = look(names, where, os.environ)
-    machines = _on_machines(names, where, quiet, verbose, as_json) if all_machines else None
+    machines = _on_machines(list(profile), where, quiet, verbose, as_json) if all_machines else None
     if as_json:
         render.document({"runtimes": found, **({} if machines is None else {"machines": machines})})
     else:

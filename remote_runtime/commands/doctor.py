@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..model import Finding, Profile, Runtime
 from ..waits import Deadline
 from .logs import read
 from .quietly import quietly
+from .reference import reference_of, spoken
 from .status import look
 from .view import View
 
@@ -42,12 +44,17 @@ def doctor(
     if report_to is not None:
         report.check_place(report_to, force=force)
     name = profiles.name_of(reference) if reference else ""
-    checkup = Checkup(name, found, lambda text: profiles.by_path(text, reference or ""))
+
+    def say(text: str, of: str) -> str:
+        return spoken(text, of, state, environ)
+
+    about = [reference] if reference else runtimes.names(state)
+    checkup = Checkup(name, found, lambda text: functools.reduce(say, about, text))
     profile = None
     if reference is None:
         computer.look(checkup, state, environ, [look(state, each) for each in runtimes.names(state)])
     else:
-        profile = _load(checkup, reference, environ)
+        profile = _load(checkup, reference_of(reference, state, environ), environ)
         if profile is not None:
             _Visit(profile, checkup, state, environ, view, called_off).make()
     view.done(name)

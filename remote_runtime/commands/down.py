@@ -175,9 +175,10 @@ def _purge(
         return []  # never up from here
     from .. import jupyter, profiles
     from . import machine
+    from .reference import reference_of
 
     try:
-        profile = profiles.load(name, environ=environ)
+        profile = profiles.load(reference_of(name, state, environ), environ=environ)
         if profile.target.kind == "demo":
             return []  # it ended with its runtime
         with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:

@@ -14,6 +14,7 @@ from ..errors import LocalError, RemoteRuntimeError, from_code
 from ..machines import Machines, Session
 from ..model import Instance, Profile
 from ..waits import Deadline
+from .reference import reference_of
 from .view import View
 
 DAY_S = 86400.0
@@ -29,7 +30,7 @@ def enter(
     called_off: threading.Event,
 ) -> Session:
     """A connection of its own to the profile's machine. Raises ``RemoteRuntimeError``."""
-    profile = profiles.load(reference, environ=environ)
+    profile = profiles.load(reference_of(reference, state, environ), environ=environ)
     name = profile.name
     machines = Machines(state, environ, ssh.Keys())
     deadline = Deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s, called_off)
@@ -86,7 +87,7 @@ def pins(
     reference: str, *, forget: bool, state: runtimes.StateDir, environ: Mapping[str, str], view: View
 ) -> dict[str, Any]:
     """``{"name", "host", "pins": [{"type", "fingerprint"}], "forgotten": n}``."""
-    profile = profiles.load(reference, environ=environ)
+    profile = profiles.load(reference_of(reference, state, environ), environ=environ)
     host = _host_key_name(profile, state, environ, view)
     shown = ssh.show_pins(state.pins, host)
     forgotten = ssh.forget_pins(state.pins, host) if forget else 0

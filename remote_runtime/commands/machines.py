@@ -12,6 +12,7 @@ from ..errors import LocalError, RemoteRuntimeError
 from ..model import Profile
 from ..waits import Deadline
 from . import machine
+from .reference import reference_of
 from .view import View
 
 LIST_S = 30.0
@@ -34,7 +35,7 @@ def look(
     could not be entered, empty if it could. Starts no machine.
     """
     try:
-        profile = profiles.load(name, environ=environ)
+        profile = profiles.load(reference_of(name, state, environ), environ=environ)
         with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:
             found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(LIST_S, called_off))
     except RemoteRuntimeError as error:
@@ -49,7 +50,7 @@ def look(
 
 
 def end_orphans(
-    name: str,
+    reference: str,
     *,
     force: bool,
     state: runtimes.StateDir,
@@ -62,9 +63,10 @@ def end_orphans(
 
     What an `up` from here had put on the machine to get in goes with its server; another computer's ends by itself.
     """
-    profile = profiles.load(name, environ=environ)
+    profile = profiles.load(reference_of(reference, state, environ), environ=environ)
+    name = profile.name
     before = runtimes.remembered(state, name).keys
-    with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:
+    with closing(machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
         owners = _owners(state)
         found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(LIST_S, called_off))
         orphans = [each for each in found if each.key not in owners]

@@ -19,7 +19,7 @@ def status(names: list[str], state: runtimes.StateDir, environ: Mapping[str, str
     """RUNTIME of each name, of all that there are when none is given. Raises as ``check_name``."""
     for name in names:
         check_name(name, state, environ)
-    return [look(state, name) for name in names or runtimes.names(state)]
+    return [_spoken(look(state, name), state, environ) for name in names or runtimes.names(state)]
 
 
 def check_name(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> None:
@@ -34,6 +34,20 @@ def check_name(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) 
     except UsageError as error:
         if error.code == "profile-not-found":
             raise
+
+
+def _spoken(runtime: dict[str, Any], state: runtimes.StateDir, environ: Mapping[str, str]) -> dict[str, Any]:
+    """With commands that work as they stand."""
+    error = runtime["last_error"] or {}
+    if "remote-runtime" not in runtime["why"] + error.get("why", "") + error.get("hint", ""):
+        return runtime
+    from .reference import spoken
+
+    def say(text: str) -> str:
+        return spoken(text, runtime["name"], state, environ)
+
+    said = {key: say(error[key]) for key in ("why", "hint") if key in error}
+    return {**runtime, "why": say(runtime["why"]), "last_error": {**error, **said} if error else None}
 
 
 def look(state: runtimes.StateDir, name: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def up(
             channel = _join(state, name, child, deadline, stack)
             channel.send(message)
         stack.callback(view.failed, name)
-        runtime = _relay(channel, profile, view, deadline, state)
+        runtime = _relay(channel, profile, reference, view, deadline, state)
         view.done(name)
         if options.foreground:
             on_ready(runtime)
@@ -136,7 +136,7 @@ def _why_ended(child: subprocess.Popen[bytes] | None) -> str:
 
 
 def _relay(
-    channel: Channel, profile: Profile, view: View, deadline: Deadline, state: runtimes.StateDir
+    channel: Channel, profile: Profile, reference: str, view: View, deadline: Deadline, state: runtimes.StateDir
 ) -> dict[str, Any]:
     name, undone = profile.name, Deadline(UNDO_S)
     reason: RemoteRuntimeError | None = None
@@ -146,6 +146,8 @@ def _relay(
                 undone = Deadline(UNDO_S)
                 channel.send({"op": "cancel"})
             event = channel.receive(0.2) or {"event": "silence"}
+            if event["event"] == "note":
+                event = {**event, "text": profiles.by_path(event["text"], reference)}
             _show(event, name, view, channel)
         except (EOFError, OSError) as error:
             raise _died(state, name, "its connection ended; what it had started may still be there") from error

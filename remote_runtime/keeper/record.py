@@ -44,7 +44,7 @@ class Record:
         """What outlives the runtime."""
         with self._lock:
             runtime = self.runtime
-            kept = runtimes.Remembered(runtime.client_id, local_port, failure, runtime.keys)
+            kept = runtimes.Remembered(runtime.client_id, local_port, failure, runtime.keys, runtime.profile_path)
             runtimes.remember(self._state, runtime.name, kept)
 
     def forget(self) -> OSError | None:

@@ -51,8 +51,13 @@ def folded(line: str, margin: int = 0) -> list[str]:
     columns = width() - margin
     if columns < 20 or len(line) <= columns or line.startswith(" "):
         return [line]
+    return wrapped(line, columns)
+
+
+def wrapped(line: str, columns: int, indent: str = "") -> list[str]:
+    """Folded between words; those of a command stay together. ``indent``: of all lines but the first."""
     whole = COMMAND.sub(lambda command: command[0].replace(" ", "\0"), line)
-    parts = textwrap.wrap(whole, columns, break_long_words=False, break_on_hyphens=False)
+    parts = textwrap.wrap(whole, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return [part.replace("\0", " ") for part in parts]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,5 +26,7 @@ def machines(found: Sequence[Mapping[str, Any]]) -> str:
     ]
     for machine in found:
         if any(server["runtime"] is None for server in machine["servers"]):
-            lines.append(f"`remote-runtime down {machine['profile']} --orphans` ends what no runtime here knows")
+            lines.append(
+                f"`remote-runtime down {shlex.quote(machine['profile'])} --orphans` ends what no runtime here knows"
+            )
     return "\n".join(lines) or "No server of ours runs on the profiles' machines."

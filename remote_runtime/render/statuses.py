@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..untrusted import clean, clean_line
-from . import LONGEST, paint, width, words
+from . import LONGEST, paint, width, words, wrapped
 
 # Fit for dark and for light terminals, which yellow is not.
 COLOURS = {"ready": "32", "starting": "35", "reconnecting": "35", "unreachable": "31", "stranger": "31"}
@@ -112,7 +111,4 @@ def _wrapped(text: str, within: int) -> str:
     """Words, commands and paths are never broken."""
     if not within:
         return text
-    return "\n".join(
-        textwrap.fill(line, within, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-        for line in text.splitlines()
-    )
+    return "\n".join(part for line in text.splitlines() for part in wrapped(line, within, "  "))

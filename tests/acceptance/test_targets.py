@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -66,6 +68,32 @@ def test_a_name_that_nobody_has_is_not_taken_down(world: World) -> None:
         assert (done.code, done.error["code"]) == (2, "profile-not-found")
         assert "training" in done.error["hint"]
     assert world.run("down", "training").code == 0
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_a_runtime_that_was_brought_up_by_a_path_is_told_to_do_works(world: World, taken: bool) -> None:
+    path = world.home / "a folder" / "mine.yaml"
+    path.parent.mkdir()
+    path.write_text("version: 1\ntarget: {kind: local}\n")
+    if taken:
+        world.profile("mine", "version: 1\ntarget: {kind: ssh, host: elsewhere.example}\n")
+    url = world.up(str(path))
+    assert world.run("ssh", "mine", "--", "true").code == 0
+    world.keeper("mine").kill()
+
+    (told,) = world.run("status", "mine", "--json").document["runtimes"]
+    shown, checked = world.run("status").out, world.run("doctor", "--json").out
+    up, down = re.findall("`remote-runtime ([^`]*)`", told["why"])
+    assert shlex.split(up) == ["up", str(path)]
+    assert f"`remote-runtime {up}`" in " ".join(shown.split())
+    assert f"`remote-runtime {up}`" in checked
+    assert world.up(*shlex.split(up)[1:]) == url
+    world.keeper("mine").kill()
+    assert world.run(*shlex.split(down)).code == 0
+
+    refused = world.run("url", "mine", "--json").error
+    (again,) = re.findall("`remote-runtime ([^`]*)`", refused["hint"])
+    assert shlex.split(again) == ["up", str(path)], "though it is down"
 
 
 def test_an_alias_of_the_ssh_config_is_enough(world: World, box: Sshd) -> None:

@@ -1,0 +1,36 @@
+"""What commands call a runtime's profile: its name, or the path of its file where the name alone is not found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from .. import profiles, runtimes
+from ..errors import RemoteRuntimeError, UsageError
+from ..profiles.places import find, is_path
+
+
+def reference_of(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
+    """``name``, unless it was brought up last by the path of a file that the name does not mean. A path stays one."""
+    path = "" if is_path(name) else _path_of(name, state)
+    if not path or not os.path.isfile(path):
+        return name
+    try:
+        meant = find(name, environ, Path.cwd())[1]
+    except UsageError:
+        return path
+    return name if os.path.samefile(meant, path) else path
+
+
+def spoken(text: str, name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
+    """``text`` with commands that work as they stand."""
+    return profiles.by_path(text, reference_of(name, state, environ)) if "remote-runtime" in text else text
+
+
+def _path_of(name: str, state: runtimes.StateDir) -> str:
+    try:
+        runtime = runtimes.load(state, name)
+    except RemoteRuntimeError:
+        runtime = None
+    return runtime.profile_path if runtime is not None else runtimes.remembered(state, name).profile_path
