@@ -75,12 +75,20 @@ def width(fallback: int = 0) -> int:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, within: int = 0) -> str:
-    """Columns as wide as their widest cell; the last one is not padded. Lines are cut at ``within``."""
+    """Columns as wide as their widest cell. Those that do not fit ``within`` are below their row instead: two machines
+    may differ in the last letter of their names only."""
     cells = [list(head), *([clean_line(cell, 200) for cell in row] for row in rows)]
-    filled = [column for column in range(len(head)) if any(row[column] for row in cells[1:])] or range(len(head))
-    widths = {column: max(len(row[column]) for row in cells) for column in filled}
-    lines = ["  ".join(f"{row[column]:<{widths[column]}}" for column in filled).rstrip() for row in cells]
-    return "\n".join(f"{line[: within - 1]}…" if within and len(line) > within else line for line in lines)
+    shown = [column for column in range(len(head)) if any(row[column] for row in cells[1:])] or list(range(len(head)))
+    widths = {column: max(len(row[column]) for row in cells) for column in shown}
+    below: list[int] = []
+    while within and len(shown) > 1 and sum(widths[column] + 2 for column in shown) - 2 > within:
+        below.insert(0, shown.pop())
+    lines = []
+    for row in cells:
+        lines.append("  ".join(f"{row[column]:<{widths[column]}}" for column in shown).rstrip())
+        rest = " · ".join(row[column] for column in below if row[column] and row is not cells[0])
+        lines += [f"     {part}" for part in wrapped(rest, max(20, within - 5))]
+    return "\n".join(lines)
 
 
 def ready(runtime: Mapping[str, Any]) -> None:

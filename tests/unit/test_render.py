@@ -204,6 +204,27 @@ def test_what_became_of_a_runtime_is_told_in_words(capsys: Captured, end: Stoppe
     assert "TERMINATED" not in shown.err
 
 
+def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
+    head = ("", "INSTANCE", "ZONE", "STATUS", "LABELS")
+    long = "trainer-of-the-vision-team-with-a-name-of-sixty-three-letters-0"
+    rows = [("1", f"{long}1", "europe-west4-a", "RUNNING", "team=vision, env=production, owner=somebody-with-a-name")]
+    rows += [("2", f"{long}2", "europe-west4-b", "TERMINATED", "")]
+    assert render.table(head, rows, within=80).splitlines() == [
+        "   INSTANCE",
+        f"1  {long}1",
+        "     europe-west4-a · RUNNING · team=vision, env=production,",
+        "     owner=somebody-with-a-name",
+        f"2  {long}2",
+        "     europe-west4-b · TERMINATED",
+    ]
+    short = [(number, name[-8:], *rest[:-1], rest[-1][:11]) for number, name, *rest in rows]
+    assert render.table(head, short, within=80).splitlines() == [
+        "   INSTANCE  ZONE            STATUS      LABELS",
+        "1  tters-01  europe-west4-a  RUNNING     team=vision",
+        "2  tters-02  europe-west4-b  TERMINATED",
+    ]
+
+
 def test_a_document_is_one_ascii_json_on_stdout(capsys: Captured) -> None:
     render.document({"name": "wörk", "why": HOSTILE})
     out, err = capsys.readouterr()
