@@ -45,7 +45,7 @@ def fails(world: World, code: str, *, name: str = "box") -> dict[str, str]:
     assert error["hint"], "there is always something to do next"
     assert "Traceback" not in done.err + done.out
     assert not (world.state / f"{name}.json").exists()
-    eventually(lambda: not world.running(), within_s=5, what="what ran on the machine ends too")
+    eventually(lambda: not world.running(), what="what ran on the machine ends too")
     return error
 
 

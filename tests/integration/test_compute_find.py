@@ -360,7 +360,7 @@ def test_a_busy_api_is_asked_again() -> None:
 def test_an_api_that_stays_busy_is_unreachable_at_the_deadline() -> None:
     with caller(Vm("gpu-box", status="RUNNING")) as ask:
         ask.emulator.fail_requests.extend([RequestFault(503)] * 100)
-        error = ask.refusal(within_s=1.0)
+        error = ask.refusal(within_s=3.0)
     assert error.code == "cloud-unreachable"
     assert "503" in error.why
 
@@ -374,22 +374,22 @@ def test_a_closed_port_is_unreachable_within_seconds() -> None:
     assert error.code == "cloud-unreachable"
     assert error.what == f"The Compute Engine API at {endpoint} does not answer"
     assert error.why == "nothing accepts connections there"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_an_api_that_accepts_and_never_answers_is_unreachable_at_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
-        error = _refusal_at(f"http://127.0.0.1:{silent.getsockname()[1]}", within_s=1.5)
+        error = _refusal_at(f"http://127.0.0.1:{silent.getsockname()[1]}", within_s=3.0)
     assert (error.code, error.why) == ("cloud-unreachable", "there is no answer in time")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 def test_something_else_than_the_api_is_told_so() -> None:
     page = b"<html>Log in to the hotel's network</html>"
     with socket.create_server(("127.0.0.1", 0)) as portal:
         threading.Thread(target=_answer_everything, args=(portal, b"200 OK", page), daemon=True).start()
-        error = _refusal_at(f"http://127.0.0.1:{portal.getsockname()[1]}", within_s=1.0)
+        error = _refusal_at(f"http://127.0.0.1:{portal.getsockname()[1]}", within_s=5.0)
     assert error.code == "cloud-unreachable"
     assert "not the Compute Engine API" in error.why
 
@@ -423,8 +423,8 @@ def test_a_start_that_takes_too_long_says_what_it_waited_for() -> None:
         caller(Vm("gpu-box"), delays=Delays(start_s=30, wait_limit_s=0.5)) as ask,
         pytest.raises(DeadlinePassed) as late,
     ):
-        ask.find(within_s=2.0)
-    assert late.value.what == "gpu-box was not running within 2 s"
+        ask.find(within_s=4.0)
+    assert late.value.what == "gpu-box was not running within 4 s"
     assert late.value.why == "its status is PROVISIONING"
     assert "Starting gpu-box (PROVISIONING)" in ask.told
 

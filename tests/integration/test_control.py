@@ -146,7 +146,7 @@ def test_a_frozen_keeper_is_told_in_time(state: StateDir) -> None:
             ask(state, {"op": "status"}, within_s=0.3)
         assert caught.value.code == "keeper-unresponsive"
         assert "down work --force" in caught.value.hint
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 20.0
         child.send_signal(signal.SIGCONT)
         assert ask(state, {"n": 1}) == {"n": 1}
 
@@ -158,7 +158,7 @@ def test_a_frozen_keeper_is_told_in_time_however_often_it_is_asked(state: StateD
         for _ in range(100):
             with pytest.raises(LocalError, match="does not answer"):
                 ask(state, {"op": "status"}, within_s=0.01)
-        assert time.monotonic() - began < 20.0
+        assert time.monotonic() - began < 60.0
 
 
 def test_asking_a_frozen_keeper_can_be_called_off(state: StateDir) -> None:
@@ -200,7 +200,7 @@ def test_a_client_that_stops_reading_does_not_stop_the_keeper(state: StateDir) -
             began = time.monotonic()
             with pytest.raises(OSError):  # noqa: PT011  # any: the point is that it takes no time again
                 channel.send({"event": "detail", "text": "after"})
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - began < control.SEND_S
             given_up.set()
             raise
 

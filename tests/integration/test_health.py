@@ -15,8 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+import psutil
 import pytest
 
 from remote_runtime import health
@@ -136,7 +136,7 @@ def test_a_frozen_server_is_not_answering_in_time_and_ready_again_later(jupyter:
         began = time.monotonic()
         seen = health.glance(door(jupyter), Deadline(0.5))
         assert (seen.verdict, seen.rtt_ms) == ("unreachable", None)
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 20.0
     finally:
         os.kill(jupyter.pid, signal.SIGCONT)
     assert health.wait_until_ready(door(jupyter), Deadline(20.0)).verdict == "ready"
@@ -153,7 +153,7 @@ def test_a_closed_port_is_not_answering_until_the_deadline() -> None:
     with pytest.raises(HealthError, match=f"local port {port}") as caught:
         health.wait_until_ready(at, Deadline(0.6))
     assert caught.value.code == "not-answering"
-    assert 0.5 < time.monotonic() - began < 5.0
+    assert 0.5 < time.monotonic() - began < 20.0
     assert health.glance(at, Deadline(1.0)).verdict == "unreachable"
 
 
@@ -346,12 +346,12 @@ def test_a_server_that_serves_any_page_is_refused(jupyter: JupyterServer, status
 def test_a_server_that_drips_its_answer_is_bounded(jupyter: JupyterServer) -> None:
     def drip(asked: bytes) -> Iterator[bytes]:
         yield b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
-        yield from [b"x"] * 60
+        yield from [b"x"] * 600
 
     with relay(jupyter, drip) as at:
         began = time.monotonic()
         assert fails(at, within_s=1.0).code == "not-answering"
-        assert time.monotonic() - began < 4.0
+        assert time.monotonic() - began < 20.0
 
 
 @pytest.mark.parametrize(
@@ -428,13 +428,12 @@ def test_errors_without_end_are_cut_and_cleaned(session: LocalSession) -> None:
     assert outcome.stderr.endswith("xend")
 
 
-def test_a_command_that_takes_too_long_is_ended(session: LocalSession, tmp_path: Path) -> None:
-    began = time.monotonic()
+def test_a_command_that_takes_too_long_is_ended(session: LocalSession) -> None:
+    began, before = time.monotonic(), set(psutil.Process().children())
     with pytest.raises(DeadlinePassed, match="took more than"):
-        run(session, "sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 600", within_s=0.5)
-    assert time.monotonic() - began < 10.0
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        run(session, "sleep", "600", within_s=0.5)
+    assert time.monotonic() - began < 20.0
+    assert set(psutil.Process().children()) == before
 
 
 def test_a_command_can_be_called_off(session: LocalSession) -> None:
@@ -451,8 +450,8 @@ def test_a_command_can_be_called_off(session: LocalSession) -> None:
 def test_a_program_that_a_command_leaves_behind_cannot_hold_us_past_the_deadline(session: LocalSession) -> None:
     began = time.monotonic()
     with pytest.raises(DeadlinePassed):
-        run(session, "sh", "-c", "sleep 4 & exit 0", within_s=0.2)
-    assert time.monotonic() - began < 3.5
+        run(session, "sh", "-c", "sleep 30 & exit 0", within_s=0.2)
+    assert time.monotonic() - began < 20.0
 
 
 def test_a_port_here_is_dialled_or_told_as_not_answering(session: LocalSession) -> None:

@@ -140,7 +140,7 @@ def test_a_login_that_hangs_ends_at_the_deadline_or_when_called_off(
     threading.Timer(0.3, visitor.called_off.set).start()
     with pytest.raises(Interrupted):
         open_tunnel(visitor, session, echo)
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 15
 
 
 def test_no_thread_is_left_behind(visitor: Visitor, session: Session, echo: int) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from remote_runtime.demo.os_login import PosixAccount
 from remote_runtime.ssh.known_hosts import parse_keys
@@ -30,20 +32,26 @@ def let_in_by(way: str, door: Doorway) -> Iterator[None]:
     if way != "agent":
         yield
         return
-    socket, path = door.home / "agent", door.home / "in agent"
+    at, path = door.home / "agent", door.home / "in agent"
     make_key(path)
     door.sshd.authorize(path.with_name("in agent.pub").read_text())
-    running = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
-    door.environ["SSH_AUTH_SOCK"] = str(socket)
-    agent = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+    running = subprocess.Popen(["ssh-agent", "-D", "-a", str(at)], stdout=subprocess.DEVNULL)
+    door.environ["SSH_AUTH_SOCK"] = str(at)
+    agent = {**os.environ, "SSH_AUTH_SOCK": str(at)}
     try:
-        wait_for(socket.exists)
+        wait_for(lambda: _listens(at))
         subprocess.run(["ssh-add", "-q", str(path)], env=agent, check=True, capture_output=True)
         yield
     finally:
         door.ring.close()
         running.terminate()
         running.wait(10)
+
+
+def _listens(at: Path) -> bool:
+    """A socket's file is there before anybody listens on it."""
+    with socket.socket(socket.AF_UNIX) as visitor:
+        return visitor.connect_ex(str(at)) == 0
 
 
 def know(door: Doorway, way: str) -> None:
