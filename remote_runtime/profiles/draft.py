@@ -100,7 +100,7 @@ def _line(key: str, value: str, otherwise: str, about: str, *, whole: bool = Fal
     written = (
         f"  {key}: {_scalar(value)}" if value else f"#   {key}: {otherwise}" if whole else f"  # {key}: {otherwise}"
     )
-    return (f"{written:<{_COMMENT_AT}}# {about}" if about else written) + "\n"
+    return (f"{written:<{_COMMENT_AT - 1}} # {about}" if about else written) + "\n"
 
 
 def _scalar(text: str) -> str:

@@ -16,6 +16,11 @@ DRAFTS = [
         "vm", GceTarget("my-vm", project="my-project", zone="us-central1-a"), "me", "stop", "2h", "g2 with 1 nvidia-l4"
     ),
     Draft("vm", GceTarget("my-vm")),
+    *(
+        Draft("vm", GceTarget("v" * length, project="p" * 30, zone="northamerica-northeast1-a"), "me" * 16, about="g2")
+        for length in (*range(26, 31), 63)
+    ),
+    Draft("host", SshTarget("gpu." * 12 + "example"), about="there"),
     *(Draft("host", SshTarget(host)) for host in ("gpu", "on", "10.0.0.1", "1e3", "fe80::1%eth0", "null", "0x10")),
     Draft("host", SshTarget("gpu"), "123"),
     Draft("here", LocalTarget()),
