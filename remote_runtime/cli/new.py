@@ -63,7 +63,7 @@ def new(
             force = force or person.may_replace(draft.name, taken=command.is_taken(draft.name, environ))
         path = command.write(draft, force=force, environ=environ)
     except (KeyboardInterrupt, EOFError) as error:
-        raise Interrupted("interrupted", "no profile was written") from error
+        raise Interrupted("Interrupted: no profile was written") from error
     finally:
         view.pause()
     if person is not None and bring_up is None:

@@ -20,10 +20,12 @@ STOP_S = 60.0
 
 
 def profiles_with_machines(environ: Mapping[str, str]) -> list[str]:
-    """The names of the profiles that can be used, without the demo machines: those end with their runtimes."""
+    """The names of the profiles that can be used and name a machine. The ready ones are there to be copied, and a demo
+    machine ends with its runtime."""
     found = [each for each in profiles.find_all(environ) if each.problem is None and not each.shadowed]
     kinds = {each.name: profiles.load(each.name, environ=environ).target.kind for each in found}
-    return [name for name, kind in kinds.items() if kind != "demo" and name != "example"]
+    ready = [each.name for each in found if each.origin == "packaged"]
+    return [name for name, kind in kinds.items() if kind == "local" or (kind != "demo" and name not in ready)]
 
 
 def look(

@@ -83,10 +83,10 @@ def files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Place, Path]]
     seen: set[Path] = set()
     for place in places(environ, cwd):
         try:
-            inside = sorted(path for path in place.folder.iterdir() if path.suffix == ".yaml" and os.path.isfile(path))
+            inside = [path for path in place.folder.iterdir() if path.suffix == ".yaml" and os.path.isfile(path)]
         except OSError:
             continue  # A folder that is missing or closed to us holds no profiles.
-        for path in inside:
+        for path in sorted(inside, key=lambda path: path.stem):
             if path.resolve() not in seen:
                 seen.add(path.resolve())
                 yield place, path

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..untrusted import clean_line
+from . import LONGEST, folded, width, words
 from . import table as columns
-from . import width, words
 
 ORPHAN = "none here"
 
@@ -21,12 +21,11 @@ def machines(found: Sequence[Mapping[str, Any]]) -> str:
         for server in machine["servers"]
     ]
     lines = [columns(("MACHINE OF", "SERVER", "UP", "RUNTIME"), rows, within=width())] if rows else []
-    lines += [
-        f"{machine['profile']}: not entered: {clean_line(machine['why'], 200)}" for machine in found if machine["why"]
-    ]
+    for machine in found:
+        if machine["why"]:
+            lines += folded(f"{machine['profile']}: not entered: {clean_line(machine['why'], LONGEST)}")
     for machine in found:
         if any(server["runtime"] is None for server in machine["servers"]):
-            lines.append(
-                f"`remote-runtime down {shlex.quote(machine['profile'])} --orphans` ends what no runtime here knows"
-            )
+            ends = f"`remote-runtime down {shlex.quote(machine['profile'])} --orphans`"
+            lines += folded(f"{ends} ends what no runtime here knows")
     return "\n".join(lines) or "No server of ours runs on the profiles' machines."

@@ -30,6 +30,10 @@ class Column:
     label: str = "{}"
 
 
+def _if_up(runtime: Mapping[str, Any], text: str) -> str:
+    return "" if runtime["state"] == "down" else text
+
+
 COLUMNS = (
     Column("NAME", lambda runtime: str(runtime["name"])),
     Column("STATE", lambda runtime: str(runtime["state"])),
@@ -40,8 +44,8 @@ COLUMNS = (
     Column("MEMORY", words.memory, 5, "memory {}"),
     Column("KERNELS", words.kernels, 0),
     Column("RTT", words.round_trip, 1, "round trip {}"),
-    Column("RECONNECTS", lambda runtime: str(runtime["reconnects"]), 6, "{} reconnects"),
-    Column("UP", lambda runtime: "" if runtime["state"] == "down" else words.ago(runtime["since"]), 2, "up {}"),
+    Column("RECONNECTS", lambda runtime: _if_up(runtime, str(runtime["reconnects"])), 6, "{} reconnects"),
+    Column("UP", lambda runtime: _if_up(runtime, words.ago(runtime["since"])), 2, "up {}"),
 )
 
 

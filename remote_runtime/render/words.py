@@ -89,6 +89,8 @@ def machine_and_gpus(runtime: Mapping[str, Any]) -> str:
 def found_by(runtime: Mapping[str, Any]) -> str:
     """Which project, zone and credentials were used that the profile does not name, and where they were found."""
     instance = runtime["instance"] or {}
+    if runtime["target"].get("kind") == "demo":
+        return ""  # all of it is its own
     told = [
         f"{what} {instance.get(key) or ''}".rstrip() + f" from {instance[source]}"
         for what, key, source in (

@@ -64,6 +64,13 @@ def test_extra_ports_and_where_names_were_found_are_told_below_the_table() -> No
     assert "8888 →" not in told
 
 
+def test_a_runtime_that_is_down_has_no_figures_and_a_demo_no_origin_of_its_names() -> None:
+    instance = Instance("demo", "demo-vm", zone="us-a1-b", credentials_from="no credentials")
+    down = statuses([training(state="down", instance=None, server=None, load=None, rtt_ms=None, reconnects=0)], 0)
+    assert "RECONNECTS" not in down
+    assert "from" not in statuses([training(instance=instance, target={"kind": "demo"})], 0)
+
+
 @pytest.mark.parametrize("columns", [80, 100, 140])
 def test_what_does_not_fit_is_told_below_the_table(columns: int) -> None:
     text = statuses([training(), training(name="other", load=None, reconnects=0)], columns)
