@@ -136,8 +136,8 @@ def _show_up(
     if as_json:
         render.document({"runtimes": list(ready), **told(errors, as_json=True)})
         return
+    if ready and not quiet:
+        render.ready(ready)
     for runtime in ready:
-        if not quiet:
-            render.ready(runtime)
         render.answer(f"{runtime['name']}\t{runtime['url']}" if several else runtime["url"])
     told(errors, as_json=False)

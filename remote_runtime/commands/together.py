@@ -17,8 +17,10 @@ class Answering(Protocol):
 def together(
     jobs: Mapping[str, Callable[[], T]], person: Answering, called_off: threading.Event
 ) -> dict[str, T | Exception]:
-    """Each job's result, or what it raised. The first Ctrl-C calls the work off and waits for it to be undone; the
-    second one raises ``KeyboardInterrupt``."""
+    """Each job's result, or what it raised, in the order of the jobs.
+
+    The first Ctrl-C calls the work off and waits for it to be undone; the second one raises ``KeyboardInterrupt``.
+    """
     results: dict[str, T | Exception] = {}
 
     def work(name: str, job: Callable[[], T]) -> None:
@@ -37,4 +39,4 @@ def together(
             if called_off.is_set():
                 raise
             called_off.set()
-    return results
+    return {name: results[name] for name in jobs if name in results}

@@ -91,16 +91,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, within: int = 0
     return "\n".join(lines)
 
 
-def ready(runtime: Mapping[str, Any]) -> None:
-    """What to do with the URL, and what it means."""
-    machine, server = words.machine(runtime) or "the machine", runtime["server"]
-    if server:
-        say(f"Jupyter runs in {server['interpreter']} (Python {server['python']}).")
-    extra = words.extra_ports(runtime)
-    if extra:
-        say(f"{extra[0].upper()}{extra[1:]}")
+def ready(runtimes: Sequence[Mapping[str, Any]]) -> None:
+    """What to do with the URLs, and what they mean."""
+    for runtime in runtimes:
+        name, server = f"{runtime['name']}: " if len(runtimes) > 1 else "", runtime["server"]
+        if server:
+            say(f"{name}Jupyter runs in {server['interpreter']} (Python {server['python']}).")
+        extra = words.extra_ports(runtime)
+        if extra:
+            say(f"{name}{extra[0].upper()}{extra[1:]}")
     to_paste()
-    say(f"A notebook connected to it can run anything on {machine}: connect only notebooks that you trust.")
+    machines = " and ".join(dict.fromkeys(words.machine(runtime) or "the machine" for runtime in runtimes))
+    say(f"A notebook connected to it can run anything on {machines}: connect only notebooks that you trust.")
 
 
 def to_paste() -> None:

@@ -144,10 +144,11 @@ def test_an_extra_forward_leads_to_another_port_of_the_machine(world: World, box
 def test_several_profiles_come_up_together_and_go_down_together(world: World, box: Sshd) -> None:
     for name in ("one", "two"):
         world.profile(name, "version: 1\ntarget: {kind: ssh, host: gpu}\n")
-    done = world.run("up", "one", "two")
+    done = world.run("up", "two", "one")
     assert done.code == 0, done.err
+    assert done.err.count("paste the URL") == 1
     urls = dict(line.split("\t") for line in done.out.splitlines())
-    assert sorted(urls) == ["one", "two"]
+    assert list(urls) == ["two", "one"]
     assert urls["one"] != urls["two"]
     for url in urls.values():
         assert Page(url).ask("GET", "/api/kernelspecs")[0] == 200

@@ -176,7 +176,7 @@ def test_columns_are_aligned_by_their_widest_cell() -> None:
 
 
 def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captured) -> None:
-    render.ready(runtime())
+    render.ready([runtime()])
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "Jupyter runs in /usr/bin/python3 (Python 3.12.3)." in shown.err
@@ -184,6 +184,15 @@ def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captu
     assert "Allow" in shown.err
     assert "can run anything on my-vm" in shown.err
     assert TOKEN not in shown.err
+
+
+def test_several_that_are_ready_are_told_apart_and_what_to_do_with_them_once(capsys: Captured) -> None:
+    render.ready([runtime(), runtime(name="other")])
+    told = capsys.readouterr().err
+    assert "work: Jupyter runs in" in told
+    assert "other: Jupyter runs in" in told
+    assert told.count("Connect to a local runtime") == told.count("can run anything on my-vm") == 1
+    assert "my-vm and" not in told, "it is one machine"
 
 
 STOPPED = [
@@ -251,7 +260,7 @@ def test_a_stream_that_cannot_show_a_character_shows_another(
 def test_hostile_names_are_harmless_in_every_text(capsys: Captured) -> None:
     evil = runtime(name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE))
     render.failure(LocalError("busy", HOSTILE, HOSTILE, HOSTILE), HOSTILE)
-    render.ready(evil)
+    render.ready([evil])
     render.stopped(as_stopped(Stopped(HOSTILE, True, "gone", HOSTILE)))
     render.bug(HOSTILE)
     shown = capsys.readouterr().err + statuses([evil])
