@@ -54,11 +54,12 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
         raise UsageError("usage", "--force is for --report")
     view = terminal(quiet, verbose, as_json, passing=True)
     called_off = threading.Event()
+    told = findings.Findings(quiet=quiet, verbose=verbose)
 
     def show(finding: Finding) -> None:
         view.pause()
         if not as_json:
-            findings.show(finding, quiet=quiet, verbose=verbose)
+            told.show(finding)
 
     job = functools.partial(
         examine,
@@ -73,6 +74,7 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
     )
     result = together({"doctor": job}, view, called_off)["doctor"]
     view.pause()
+    told.flush()
     if isinstance(result, Exception):
         raise result
     if as_json:

@@ -20,25 +20,51 @@ MARKS = {
 }
 
 
-def show(finding: Finding, *, quiet: bool, verbose: bool) -> None:
-    """``quiet``: only what fails. ``verbose``: the reason of what holds, too."""
-    if quiet and finding.verdict != "failed":
-        return
-    line = f"{_mark(finding.verdict)} {clean_line(finding.check, 40):<{WIDTH}}"
-    if finding.verdict == "skipped":
-        answer(f"{line}skipped: {clean_line(finding.why, 300)}")
-        return
-    code = f" [{finding.code}]" if finding.code else ""
-    margin = " " * (WIDTH + 2)
-    what = folded(f"{clean_line(finding.what, 500)}{code}", WIDTH + 2)
-    answer("\n".join([f"{line}{what[0]}", *(f"{margin}{part}" for part in what[1:])]))
+class Findings:
+    """Shown as they come. ``quiet``: only what fails. ``verbose``: the reason of what holds, too."""
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self._quiet, self._verbose = quiet, verbose
+        self._skipped: list[Finding] = []
+
+    def show(self, finding: Finding) -> None:
+        """What is skipped for one reason is one line: a dozen would drive the reason off the screen."""
+        if finding.verdict != "skipped" or any(finding.why != each.why for each in self._skipped):
+            self.flush()
+        if finding.verdict == "skipped":
+            self._skipped.append(finding)
+        elif finding.verdict == "failed" or not self._quiet:
+            _show(finding, verbose=self._verbose)
+
+    def flush(self) -> None:
+        """Show what was skipped last."""
+        skipped, self._skipped = self._skipped, []
+        if not skipped or self._quiet:
+            return
+        why = clean_line(skipped[0].why, 300)
+        if len(skipped) == 1:
+            _tell("skipped", skipped[0].check, f"skipped: {why}")
+        else:
+            _tell("skipped", f"{len(skipped)} checks", f"skipped: {', '.join(each.check for each in skipped)} ({why})")
+
+
+def _show(finding: Finding, *, verbose: bool) -> None:
+    _tell(finding.verdict, finding.check, finding.what + (f" [{finding.code}]" if finding.code else ""))
     if finding.verdict == "ok" and not verbose:
         return
+    margin = " " * (WIDTH + 2)
     for label, text in (("why", finding.why), ("next", finding.hint)):
         lines = clean(text, LONGEST_REASON).splitlines()
         lines = [part for each in lines for part in folded(each, WIDTH + 8)]
         if lines:
             answer("\n".join([f"{margin}{label + ':':<6}{lines[0]}", *(f"{margin}      {line}" for line in lines[1:])]))
+
+
+def _tell(verdict: str, check: str, text: str) -> None:
+    first, *rest = folded(clean_line(text, 600), WIDTH + 2)
+    margin = " " * (WIDTH + 2)
+    line = f"{_mark(verdict)} {clean_line(check, 40):<{WIDTH}}{first}"
+    answer("\n".join([line, *(f"{margin}{part}" for part in rest)]))
 
 
 def sum_up(findings: Sequence[Finding]) -> None:

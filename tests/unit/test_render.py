@@ -18,7 +18,8 @@ import pytest
 
 from remote_runtime import render
 from remote_runtime.errors import LocalError, UsageError
-from remote_runtime.model import Gpu, Instance, Runtime, Secret, Server
+from remote_runtime.model import Finding, Gpu, Instance, Runtime, Secret, Server
+from remote_runtime.render.findings import Findings
 from remote_runtime.render.statuses import statuses
 from remote_runtime.render.terminal import Terminal
 from remote_runtime.report import as_document, as_stopped
@@ -82,7 +83,7 @@ def test_the_story_and_findings_are_folded_between_words() -> None:
     code = """
 from remote_runtime import render
 from remote_runtime.model import Finding
-from remote_runtime.render.findings import show
+from remote_runtime.render.findings import Findings
 from remote_runtime.render.terminal import Terminal
 long = "several words of a line that goes on " * 5
 render.say(long)
@@ -91,7 +92,8 @@ for animated in (False, True):
     view.step("a", "Looking")
     view.note("a", long)
     view.pause()
-show(Finding("check", "failed", long, long, "`remote-runtime up " + "x" * 90 + "`", "busy"), quiet=False, verbose=False)
+failed = Finding("check", "failed", long, long, "`remote-runtime up " + "x" * 90 + "`", "busy")
+Findings(quiet=False, verbose=False).show(failed)
 """
     lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
     told = [line for line in lines if "next:" not in line]
@@ -102,6 +104,23 @@ show(Finding("check", "failed", long, long, "`remote-runtime up " + "x" * 90 + "
         *["·", "x", "✗", "Several", "Looking", "check", "why:", "[busy]"],
     }
     assert any(line.endswith("x" * 90 + "`") for line in lines), "a command is copied in one piece"
+
+
+def test_checks_that_are_skipped_for_one_reason_are_one_line(capsys: Captured) -> None:
+    told = Findings(quiet=False, verbose=False)
+    told.show(Finding("ssh", "failed", "it is silent", "no answer", "", "ssh-unreachable"))
+    for check in ("host-key", "login"):
+        told.show(Finding(check, "skipped", "skipped", "it needs ssh"))
+    told.show(Finding("safari", "skipped", "skipped", "Safari is not on this system"))
+    told.show(Finding("forward", "ok", "it stands"))
+    told.flush()
+    assert capsys.readouterr().out.splitlines() == [
+        "✗ ssh              it is silent [ssh-unreachable]",
+        "                   why:  no answer",
+        "· 2 checks         skipped: host-key, login (it needs ssh)",
+        "· safari           skipped: Safari is not on this system",
+        "✓ forward          it stands",
+    ]
 
 
 def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) -> None:
