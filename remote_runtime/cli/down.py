@@ -92,7 +92,8 @@ def down(
             called_off=called_off,
         )
     for result in stopped:
-        result["notes"] = [spoken(note, given.get(result["name"], result["name"])) for note in result.get("notes", ())]
+        if notes := result.get("notes"):
+            result["notes"] = [spoken(note, given.get(result["name"], result["name"])) for note in notes]
     if as_json:
         render.document({"stopped": stopped, **told(errors, as_json=True)})
         return worst(errors)

@@ -66,12 +66,19 @@ def last_stop(api: Api, instance: Instance) -> Stop | None:
         return None
     last = max(stops, key=_when)
     words = _WORDS[last.operation_type].format(user=clean_line(last.user, 100) or "somebody")
-    when = clean_line(last.end_time or last.insert_time, 40)
-    return Stop(last.operation_type == PREEMPTED, f"{words} at {when}" if when else words)
+    when = _moment(last.end_time) or _moment(last.insert_time)
+    told = f"{words} at {when.astimezone():%Y-%m-%d %H:%M %Z}" if when else words
+    return Stop(last.operation_type == PREEMPTED, told)
 
 
 def _when(operation: compute_v1.Operation) -> float:
+    moment = _moment(operation.insert_time)
+    return moment.timestamp() if moment else 0.0
+
+
+def _moment(text: str) -> datetime | None:
+    """Compute Engine's times are the Pacific's."""
     try:
-        return datetime.fromisoformat(operation.insert_time.replace("Z", "+00:00")).timestamp()
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        return 0.0
+        return None

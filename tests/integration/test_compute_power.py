@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -176,7 +177,7 @@ def test_what_a_person_stopped_is_not_started_by_what_revives(spot: bool) -> Non
             vm.revive()
         assert vm.status == "TERMINATED"
     assert caught.value.code == "instance-stopped"
-    assert caught.value.why.startswith("demo@example.com stopped it at ")
+    assert re.match(r"demo@example.com stopped it at 20\d\d-\d\d-\d\d \d\d:\d\d \S+;", caught.value.why)
     assert "`remote-runtime up` starts it again" in caught.value.hint
 
 
