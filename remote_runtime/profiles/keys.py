@@ -195,7 +195,11 @@ COLAB = Block(
 ON_DOWN = Block(
     OnDown,
     (
-        Key("server", Choice(("stop", "keep")), "What becomes of the Jupyter server."),
+        Key(
+            "server",
+            Choice(("stop", "keep")),
+            "What becomes of the Jupyter server; one on an instance that stops ends.",
+        ),
         Key("instance", Choice(("keep", "stop", "suspend")), "What becomes of the instance."),
     ),
     "What `down` does.",

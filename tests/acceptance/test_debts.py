@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -150,16 +151,27 @@ def wait_for_line(command: subprocess.Popen[str], words: str) -> None:
     assert any(words in line for line in command.stderr), "it ended without them"
 
 
+def at_work(world: World) -> subprocess.Popen[str]:
+    """An `up` of a runtime that was lost, which has called the repair off and looks for the machine itself."""
+    command = world.start("up", "vm")
+    wait_for_line(command, "Finding the machine")
+    return command
+
+
 def test_two_ups_of_a_runtime_that_was_lost_both_get_its_url(world: World, vm: CloudMachine) -> None:
     url = world.up("vm")
     vm.sshd.refuse()
     vm.sshd.cut()
     eventually(lambda: world.file("vm")["state"] == "reconnecting")
-    commands = [world.start("up", "vm") for _ in range(2)]
-    for command in commands:
-        wait_for_line(command, "Connecting to my-vm")
+    first = at_work(world)
+    second = world.start("up", "vm")
+    wait_for_line(second, "Profile vm")
+    watched_until = time.monotonic() + 3.0  # it is heard in a moment, and the first goes on
+    while time.monotonic() < watched_until:
+        assert first.poll() is None, first.communicate()
+        time.sleep(0.1)
     vm.sshd.resume()
-    for command in commands:
+    for command in (first, second):
         out, err = command.communicate(timeout=60)
         assert out.strip() == url, err
 
@@ -170,8 +182,7 @@ def test_an_up_that_asks_for_more_than_the_one_before_it_waits_for_its_own(world
     vm.sshd.refuse()
     vm.sshd.cut()
     eventually(lambda: world.file("vm")["state"] == "reconnecting")
-    first = world.start("up", "vm")
-    wait_for_line(first, "Connecting to my-vm")
+    first = at_work(world)
     second = world.start("up", "vm", "--port", str(port))
     wait_for_line(second, "Profile vm")
     vm.sshd.resume()
