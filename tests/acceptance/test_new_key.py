@@ -80,6 +80,8 @@ def test_the_key_of_a_server_that_was_forgotten_goes_with_it(world: World, more:
         assert done.code == 0, done.err + done.out
         assert len(done.document["stopped"][0]["orphans"]) == 1
         assert door.vm.metadata == before
+        assert world.run("down", "vm", "--orphans", "--force").code == 0
+        assert door.vm.metadata == before, "the key to look for others was put there only to look"
 
 
 def test_a_purge_takes_a_key_that_only_an_earlier_down_knew_of(world: World) -> None:
