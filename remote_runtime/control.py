@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import LocalError
-from .runtimes import StateDir, write_private
+from .runtimes import StateDir, unwritable, write_private
 from .waits import Deadline
 
 Message = dict[str, Any]
@@ -74,8 +74,7 @@ def serving(state: StateDir, name: str, handle: Callable[[Channel], None]) -> It
     try:
         write_private(state.of(name, "key"), key)
     except OSError as error:
-        what = f"The state directory {state.path} cannot be written"
-        raise LocalError("state-dir-unusable", what, str(error)) from error
+        raise unwritable(state, error) from error
     with _address(state, name) as address:
         if sys.platform != "win32":
             Path(address).unlink(missing_ok=True)

@@ -25,7 +25,8 @@ def held(path: Path, deadline: Deadline) -> Iterator[None]:
 def is_held(path: Path, *, at: int = 0) -> bool:
     """Whether a process holds the lock now. ``at``: the byte that it locks, which only Windows tells apart."""
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        # A probe writes nothing, and the disk may be read-only by now; Windows locks what may be written.
+        descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

@@ -21,6 +21,7 @@ from .model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, R
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
+PROBE = 1 << 14  # as much as a state file takes, and a beginning of a log
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,20 @@ def open_state(environ: Mapping[str, str]) -> StateDir:
             "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own",
         ) from error
     return StateDir(path)
+
+
+def check_writable(state: StateDir) -> None:
+    """Raises ``LocalError`` ``state-dir-unusable`` where what a keeper writes would have no room."""
+    probe = state.path / f"probe.{os.getpid()}"
+    try:
+        write_private(probe, bytes(PROBE))
+        probe.unlink()
+    except OSError as error:
+        raise unwritable(state, error) from error
+
+
+def unwritable(state: StateDir, error: OSError) -> LocalError:
+    return LocalError("state-dir-unusable", f"The state directory {state.path} cannot be written", str(error))
 
 
 def place(environ: Mapping[str, str]) -> Path:

@@ -68,7 +68,10 @@ def up(
     }
     with ExitStack() as stack:
         with sole(state, name, deadline, view):
-            child = _start_keeper(reference, message, environ) if not runtimes.is_alive(state, name) else None
+            child = None
+            if not runtimes.is_alive(state, name):
+                runtimes.check_writable(state)
+                child = _start_keeper(reference, message, environ)
             channel = _join(state, name, child, deadline, stack)
             channel.send(message)
         stack.callback(view.failed, name)
@@ -87,7 +90,8 @@ def _patience_s(profile: Profile) -> float:
 
 @contextmanager
 def sole(state: runtimes.StateDir, name: str, deadline: Deadline, view: View) -> Iterator[None]:
-    """While one command starts or ends this runtime, the others wait. Raises ``LocalError`` ``busy``."""
+    """While one command starts or ends this runtime, the others wait. Raises ``LocalError`` ``busy`` or
+    ``state-dir-unusable``."""
     path = state.of(name, "busy")
     if locks.is_held(path):
         view.step(name, f"Waiting for another command that works on {name}")
@@ -96,6 +100,8 @@ def sole(state: runtimes.StateDir, name: str, deadline: Deadline, view: View) ->
             stack.enter_context(locks.held(path, deadline.shorter(BUSY_S)))
         except DeadlinePassed as error:
             raise LocalError("busy", f"Another command works on {name}", f"it did not end in {BUSY_S:.0f} s") from error
+        except OSError as error:
+            raise runtimes.unwritable(state, error) from error
         yield
 
 

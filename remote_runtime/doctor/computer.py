@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import __version__, profiles
 from ..errors import LocalError, UsageError
-from ..runtimes import StateDir
+from ..runtimes import StateDir, check_writable
 from ..tunnel import ports
 from . import browsers, standing
 from .checkup import Checkup
@@ -26,13 +26,22 @@ SSH_S = 5.0
 def look(checkup: Checkup, state: StateDir, environ: Mapping[str, str], up: Sequence[Mapping[str, Any]]) -> None:
     """``up``: RUNTIME of each runtime there is."""
     checkup.holds("version", versions_in_words())
-    checkup.holds("state-folder", f"{state.path} is private and can be written")
+    _state_folder(checkup, state)
     _profiles(checkup, environ)
     _openssh(checkup, environ)
     _loopback(checkup, up)
     for runtime in up:
         _runtime(checkup, runtime)
     browsers.tell(checkup)
+
+
+def _state_folder(checkup: Checkup, state: StateDir) -> None:
+    try:
+        check_writable(state)
+    except LocalError as error:
+        checkup.fails("state-folder", error)
+    else:
+        checkup.holds("state-folder", f"{state.path} is private and can be written")
 
 
 def versions() -> dict[str, str]:

@@ -58,7 +58,7 @@ HERE = {
     "state-dir-unusable": Entry(
         "the state directory cannot be used",
         "It belongs to another user, cannot be written, or the disk is full.",
-        "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own.",
+        "Free space there, or set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own.",
     ),
     "report-not-written": Entry(
         "the report of `doctor` could not be written",

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from .. import runtimes
-from ..errors import LocalError
 from ..model import Profile, Runtime
 
 log = logging.getLogger(__name__)
@@ -36,9 +35,7 @@ class Record:
         with self._lock:
             error = self._change(changes)
             if error is not None and any(self._is_news(name) for name in FACTS if name in changes):
-                raise LocalError(
-                    "state-dir-unusable", f"The state directory {self._state.path} cannot be written", str(error)
-                ) from error
+                raise runtimes.unwritable(self._state, error) from error
 
     def remember(self, local_port: int | None, failure: Mapping[str, str] | None = None) -> None:
         """What outlives the runtime."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,9 +25,10 @@ from tests.support.faults import (
     write_box,
     zone_is_exhausted,
 )
+from tests.support.mounts import within_mount
 from tests.support.page import Page
 from tests.support.sshd import Sshd
-from tests.support.world import Done, World, eventually
+from tests.support.world import COMMAND, Done, World, eventually
 
 
 @pytest.fixture
@@ -192,6 +194,30 @@ def test_a_port_in_use_is_named_with_its_program(world: World, box: Sshd) -> Non
         taken.listen()
         write_box(world, box, HURRY + f"forward: {{local_port: {taken.getsockname()[1]}}}\n")
         assert Path(sys.executable).name[:6] in fails(world, "port-in-use")["why"]
+
+
+@pytest.mark.parametrize(
+    ("befalls", "why"),
+    [('head -c 1m /dev/zero > "$1/fill"', "No space left"), ('mount -o remount,ro "$1"', "Read-only")],
+)
+def test_a_disk_here_that_takes_nothing_is_told(world: World, befalls: str, why: str) -> None:
+    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    disk = world.home / "disk"
+    disk.mkdir()
+    prepare = f'mkdir -m 700 "$1/state"; touch "$1/state/here.alive" "$1/state/here.busy"; {befalls}; shift; exec "$@"'
+    begin = [*within_mount(f"-t tmpfs -o size=64k tmpfs {disk}"), "sh", "-c", prepare, "sh", str(disk)]
+    environ = {**world.environ, "REMOTE_RUNTIME_STATE_DIR": str(disk / "state")}
+    told = [
+        json.loads(
+            subprocess.run([*begin, *COMMAND, *words, "--json"], env=environ, capture_output=True, text=True).stdout
+        )
+        for words in (("up", "here"), ("status", "here"), ("doctor",))
+    ]
+    assert told[0]["error"]["code"] == "state-dir-unusable"
+    assert why in told[0]["error"]["why"]
+    assert told[1]["runtimes"][0]["state"] == "down"
+    (found,) = [each for each in told[2]["findings"] if each["check"] == "state-folder"]
+    assert (found["verdict"], found["code"]) == ("failed", "state-dir-unusable")
 
 
 @pytest.mark.parametrize("content", ['{"schema": 1, "runt', '{"schema": 99, "runtime": {"tool_version": "9.9"}}', ""])
