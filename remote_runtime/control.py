@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .errors import LocalError
 from .runtimes import StateDir, unwritable, write_private
@@ -161,7 +161,7 @@ def _wake(address: str) -> None:
 def _knock(address: str, deadline: Deadline) -> Connection:
     """Raises ``TimeoutError`` when those who wait to be accepted leave no room before the deadline."""
     if sys.platform == "win32":
-        return Client(address)
+        return cast("Connection", Client(address))
     with socket.socket(socket.AF_UNIX) as knocking:
         knocking.setblocking(False)
         while True:

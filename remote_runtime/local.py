@@ -136,6 +136,8 @@ def _hear(
 
 
 def _unix_connection(path: str, within_s: float) -> socket.socket:
+    if sys.platform == "win32":
+        raise OSError("Windows has no unix sockets for Python")
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(within_s)

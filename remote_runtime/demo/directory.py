@@ -65,7 +65,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _check_ours(path: Path) -> None:
-    if os.name == "nt":
+    if sys.platform == "win32":
         return
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):

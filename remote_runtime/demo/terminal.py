@@ -14,6 +14,9 @@ from typing import ClassVar
 
 from .program import CHUNK_BYTES, Program
 
+if sys.platform == "win32":
+    raise ImportError("Windows has no pseudo-terminals")
+
 # A session leader without a terminal takes its stdin as the controlling one, then becomes the program.
 _TAKE_TERMINAL = "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execvp(sys.argv[1],sys.argv[1:])"
 

@@ -67,7 +67,7 @@ def find(port: int, *, need_description: bool) -> Listener:
     found = listeners_on(port)
     if not found:
         raise not_found(port, "nothing listens there")
-    if os.name != "nt" and any(listener.user != os.geteuid() for listener in found):
+    if os.name != "nt" and any(listener.user != processes.own_uid() for listener in found):
         raise not_found(port, "the process that listens there belongs to another user of the machine")
     if len({listener.pid for listener in found}) > 1:
         raise not_found(port, "several processes listen there, on different addresses")
@@ -123,7 +123,7 @@ def token_of(path: str, described: dict[str, Any], port: int) -> str:
 def refuse_shared(status: os.stat_result, path: str) -> None:
     if os.name == "nt":
         return
-    if status.st_uid != os.geteuid():
+    if status.st_uid != processes.own_uid():
         raise without_token("the token file belongs to another user", path, "name one of yours")
     if stat.S_IMODE(status.st_mode) & 0o077:
         raise without_token("others can read the token file", f"{path} has mode {stat.S_IMODE(status.st_mode):o}",

@@ -7,9 +7,11 @@ import errno
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+from . import processes
 from .answers import Answers, Failure
 from .orders import Bridge
 
@@ -38,7 +40,7 @@ def make_private(directory: str) -> str:
     """
     ours, level = our_folder(), directory
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    if os.name != "nt" and os.stat(ours).st_uid != os.geteuid():
+    if os.name != "nt" and os.stat(ours).st_uid != processes.own_uid():
         raise Failure("folder-unusable", "Our folder on the machine belongs to another user", ours)
     while len(level) >= len(ours):
         os.chmod(level, 0o700)
@@ -175,11 +177,11 @@ def _holds(target: str, bridge: Bridge) -> bool:
 
 
 def _take(handle: int) -> bool:
-    if os.name == "nt":
+    if sys.platform == "win32":
         import msvcrt
 
         try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]  # only on Windows
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         except OSError:
             return False
         return True

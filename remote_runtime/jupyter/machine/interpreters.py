@@ -225,7 +225,7 @@ def _behind(script: str) -> str:
 
 
 def _shell() -> str:
-    if os.name == "nt":
+    if sys.platform == "win32":
         return ""
     import pwd
 

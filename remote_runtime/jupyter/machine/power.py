@@ -15,6 +15,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from . import processes
+
 # Says "Google Compute Engine" on an instance.
 PRODUCT = "/sys/class/dmi/id/product_name"
 METADATA_S, API_S, SUDO_S = 3.0, 30.0, 5.0
@@ -84,7 +86,7 @@ def _power_off() -> list[str]:
         program = shutil.which(words[0], path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if program:
             command = [program, *words[1:]]
-            return command if os.geteuid() == 0 else (["sudo", "-n", *command] if _may_sudo(command) else [])
+            return command if processes.own_uid() == 0 else (["sudo", "-n", *command] if _may_sudo(command) else [])
     return []
 
 

@@ -12,6 +12,13 @@ from dataclasses import dataclass
 LINUX = sys.platform.startswith("linux")
 
 
+def own_uid() -> int:
+    """This process's user; 0 is root. -1 where users have no number (Windows)."""
+    if sys.platform == "win32":
+        return -1
+    return os.geteuid()
+
+
 @dataclass(frozen=True)
 class Process:
     pid: int
@@ -89,7 +96,7 @@ def listing() -> list[Process]:
 
 def reap() -> None:
     """Children of this process that ended would otherwise stay as zombies while we wait for them."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:

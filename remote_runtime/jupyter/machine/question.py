@@ -5,6 +5,7 @@ connection; importing http.client would take as long as all the rest of a look a
 from __future__ import annotations
 
 import socket
+import sys
 import time
 
 HEAD_LIMIT = 65536
@@ -38,8 +39,8 @@ def ask(
 
 
 def _connected(place: int | str, within_s: float) -> socket.socket:
-    if isinstance(place, int):
-        return socket.create_connection(("127.0.0.1", place), within_s)
+    if isinstance(place, int) or sys.platform == "win32":
+        return socket.create_connection(("127.0.0.1", int(place)), within_s)
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(within_s)

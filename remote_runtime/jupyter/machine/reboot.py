@@ -95,7 +95,7 @@ def _enable_unit(key: str, command: list[str]) -> bool:
 
 def _linger() -> bool:
     """Whether the user's units start at the boot now. What was so before is noted down, for ``stop_lingering``."""
-    if _said("loginctl", "show-user", str(os.geteuid()), "--property=Linger").strip() == "Linger=yes":
+    if _said("loginctl", "show-user", str(processes.own_uid()), "--property=Linger").strip() == "Linger=yes":
         return True
     write_private(_note(), "")
     if _quietly("loginctl", "enable-linger"):

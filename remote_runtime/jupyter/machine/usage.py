@@ -125,7 +125,7 @@ def everyone() -> Iterator[Process]:
 
 
 def _is_a_persons(each: Process, home: str) -> bool:
-    if each.uid == os.geteuid():
+    if each.uid == processes.own_uid():
         return _environment(each.pid).get("HOME") == home
     return FIRST_PERSON <= each.uid != NOBODY
 
@@ -141,7 +141,7 @@ def runs_over_ssh(each: Process, table: dict[int, Process]) -> bool:
         above = table.get(each.parent)
         if above is None or above.pid == 1 or above.name == "systemd":
             return False
-        if each.uid != os.geteuid():
+        if each.uid != processes.own_uid():
             if above.name.startswith("sshd"):
                 return not each.name.startswith("sshd")
         elif "SSH_CONNECTION" not in _environment(above.pid):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections import deque
 
 _CHUNK_BYTES = 64 << 10
@@ -86,6 +87,6 @@ class Inward:
 
 
 def _send(sock: socket.socket, pieces: list[memoryview]) -> int:
-    if len(pieces) > 1 and hasattr(sock, "sendmsg"):  # Windows has none
+    if len(pieces) > 1 and sys.platform != "win32":
         return sock.sendmsg(pieces)
     return sock.send(pieces[0])

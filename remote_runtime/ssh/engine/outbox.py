@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import sys
 import threading
 
 from .gcm import BLOCK_BYTES, LENGTH_BYTES, TAG_BYTES, Sealer, padding_for
@@ -108,7 +109,7 @@ class Slots:
 
         Raises ``BlockingIOError``, ``OSError``.
         """
-        if pieces == 1 or most <= PIECE_BYTES or not hasattr(sock, "recvmsg_into"):  # Windows has none
+        if pieces == 1 or most <= PIECE_BYTES or sys.platform == "win32":
             return sock.recv_into(self._slots[0], min(most, piece))
         return sock.recvmsg_into(self._slots[: min(pieces, most // PIECE_BYTES)])[0]
 
