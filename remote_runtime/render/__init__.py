@@ -37,7 +37,8 @@ def say(text: str) -> None:
 
 def failure(error: RemoteRuntimeError, name: str = "") -> None:
     """What happened, why, and what to do next."""
-    _complain(f"[{error.code}]{f' {name}' if name else ''}: {error.what}")
+    told = folded(clean_line(f"error[{error.code}]{f' {name}' if name else ''}: {error.what}", LONGEST), indent=" " * 8)
+    _complain("\n".join(told).removeprefix("error"))
     why = [part for line in clean(error.why, LONGEST_REASON).splitlines() for part in folded(line, 8)]
     next_ = [part for line in clean(error.hint, LONGEST_REASON).splitlines() for part in folded(line, 8)]
     for label, lines in (("why", why), ("next", next_)):
@@ -45,13 +46,13 @@ def failure(error: RemoteRuntimeError, name: str = "") -> None:
             _write(sys.stderr, "\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
 
 
-def folded(line: str, margin: int = 0) -> list[str]:
+def folded(line: str, margin: int = 0, indent: str = "") -> list[str]:
     """As wide as the terminal without a margin. Words and paths stay whole, and so do a line that is laid out already
     and commands: whoever copies one must get it in one piece."""
     columns = width() - margin
     if columns < 20 or len(line) <= columns or line.startswith(" "):
         return [line]
-    return wrapped(line, columns)
+    return wrapped(line, columns, indent)
 
 
 def wrapped(line: str, columns: int, indent: str = "") -> list[str]:

@@ -82,11 +82,13 @@ def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> Non
 def test_the_story_and_findings_are_folded_between_words() -> None:
     code = """
 from remote_runtime import render
+from remote_runtime.errors import LocalError
 from remote_runtime.model import Finding
 from remote_runtime.render.findings import Findings
 from remote_runtime.render.terminal import Terminal
 long = "several words of a line that goes on " * 5
 render.say(long)
+render.failure(LocalError("busy", long))
 for animated in (False, True):
     view = Terminal(quiet=False, verbose=False, plain=not animated, several=False)
     view.step("a", "Looking")
@@ -101,7 +103,7 @@ Findings(quiet=False, verbose=False).show(failed)
     words = set(" ".join(told).split())
     assert words <= {
         *["several", "words", "of", "a", "line", "that", "goes", "on"],
-        *["·", "x", "✗", "Several", "Looking", "check", "why:", "[busy]"],
+        *["·", "x", "✗", "Several", "Looking", "check", "why:", "[busy]", "error[busy]:"],
     }
     assert any(line.endswith("x" * 90 + "`") for line in lines), "a command is copied in one piece"
 
