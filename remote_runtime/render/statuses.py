@@ -31,18 +31,19 @@ class Column:
 
 
 def _if_up(runtime: Mapping[str, Any], text: str) -> str:
+    """What was so when somebody looked last is not so any more."""
     return "" if runtime["state"] == "down" else text
 
 
 COLUMNS = (
     Column("NAME", lambda runtime: str(runtime["name"])),
     Column("STATE", lambda runtime: str(runtime["state"])),
-    Column("URL", words.url),
+    Column("URL", lambda runtime: _if_up(runtime, words.url(runtime))),
     Column("MACHINE", words.machine_and_gpus, 3, "{}"),
     Column("VM ON", words.on_for, 4, "VM on for {}"),
-    Column("GPU", words.gpu, 1, "GPU {}"),
-    Column("MEMORY", words.memory, 5, "memory {}"),
-    Column("KERNELS", words.kernels, 0),
+    Column("GPU", lambda runtime: _if_up(runtime, words.gpu(runtime)), 1, "GPU {}"),
+    Column("MEMORY", lambda runtime: _if_up(runtime, words.memory(runtime)), 5, "memory {}"),
+    Column("KERNELS", lambda runtime: _if_up(runtime, words.kernels(runtime)), 0),
     Column("RTT", words.round_trip, 1, "round trip {}"),
     Column("RECONNECTS", lambda runtime: _if_up(runtime, str(runtime["reconnects"])), 6, "{} reconnects"),
     Column("UP", lambda runtime: _if_up(runtime, words.ago(runtime["since"])), 2, "up {}"),
