@@ -66,8 +66,8 @@ def test_extra_ports_and_where_names_were_found_are_told_below_the_table() -> No
 
 def test_a_runtime_that_is_down_has_no_figures_and_a_demo_no_origin_of_its_names() -> None:
     instance = Instance("demo", "demo-vm", zone="us-a1-b", credentials_from="no credentials")
-    down = statuses([training(state="down", instance=None, server=None, rtt_ms=None)], 0)
-    assert down.split() == ["NAME", "STATE", "training", "down"]
+    down = statuses([training(state="down", instance=None, rtt_ms=None)], 0)
+    assert down.splitlines()[0].split() == ["NAME", "STATE", "MACHINE"]
     assert "from" not in statuses([training(instance=instance, target={"kind": "demo"})], 0)
 
 
