@@ -24,6 +24,7 @@ from remote_runtime.settings import GceTarget, SshSettings
 from remote_runtime.waits import Deadline
 from tests.support.entering import Person
 from tests.support.sshd import Sshd, running_sshd
+from tests.support.world import World
 
 Way = Literal["external", "internal", "iap"]
 PROJECT, NAME, ME = "demo", "my-vm", "me@example.com"
@@ -99,6 +100,7 @@ class Doorway:
 @contextlib.contextmanager
 def doorway(
     folder: Path,
+    machine: Sshd | None = None,
     *,
     metadata: Mapping[str, str] | None = None,
     project: Mapping[str, str] | None = None,
@@ -106,11 +108,12 @@ def doorway(
     connect: Way = "external",
     **options: Any,
 ) -> Iterator[Doorway]:
-    """A machine that knows no key, and a person who has none. ``connect``: the one way on which it can be reached."""
+    """A machine that knows no key, and a person who has none. ``machine``: this one, which is there before and after.
+    ``connect``: the one way on which it can be reached."""
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     with contextlib.ExitStack() as stack:
-        sshd = stack.enter_context(running_sshd(folder / "machine"))
+        sshd = machine or stack.enter_context(running_sshd(folder / "machine"))
         sshd.authorize_nobody()
         vm = Vm(
             NAME,
@@ -143,3 +146,12 @@ def doorway(
         door = Doorway(home, sshd, emulator, environ, relay, connect)
         stack.callback(door.ring.close)
         yield door
+
+
+def at_home(world: World, door: Doorway, ssh: str = "") -> None:
+    """``world`` is the computer of the person before the door, with the profile `vm`. ``ssh``: more of its settings."""
+    door.environ["REMOTE_RUNTIME_STATE_DIR"] = str(world.state)
+    world.environ |= {name: value for name, value in door.environ.items() if name != "PATH"}
+    world.environ["CLOUDSDK_CORE_PROJECT"] = PROJECT
+    target = f"{{kind: gce, instance: {NAME}, connect: {door.connect}}}"
+    world.profile("vm", f"version: 1\ntarget: {target}\nssh: {{port: {door.sshd.port}{ssh}}}\n")

@@ -144,6 +144,6 @@ class World:
             if child.poll() is None:
                 child.send_signal(signal.SIGKILL)
             child.communicate()
-        if self.state.exists():
+        if any(self.state.glob("*.json")):
             self.run("down", "--all", "--force")
         end_processes_of(self.home)
