@@ -70,24 +70,27 @@ def log_in(
 
 
 def _second_factor(talk: Conversation, answer: Answer, key: paramiko.PKey, ask: Ask) -> paramiko.PKey:
+    before = ""
     for _ in range(_CODE_TRIES):
         if "keyboard-interactive" not in answer.methods:
             break
         answer = talk.ask_me()
         while answer.kind == "asks":
-            replies = [_reply(answer, prompt, secret=not echo, ask=ask) for prompt, echo in answer.prompts]
+            replies = [_reply(before, answer, prompt, secret=not echo, ask=ask) for prompt, echo in answer.prompts]
+            before = ""
             talk.be_patient()
             answer = talk.reply(replies)
         if answer.kind == "accepted":
             return key
+        before = "Not accepted. "
     methods = ", ".join(answer.methods)
     raise SshError("two-factor-needed", "The machine does not accept the second factor", f"it still wants: {methods}")
 
 
-def _reply(answer: Answer, prompt: str, *, secret: bool, ask: Ask) -> str:
+def _reply(before: str, answer: Answer, prompt: str, *, secret: bool, ask: Ask) -> str:
     text = clean_line(prompt, 200).rstrip(": ") or "Answer"
     told = clean_line(answer.instructions, 500)
-    return ask(f"{told} {text}" if told else text, secret=secret, code="two-factor-needed")
+    return ask(before + (f"{told} {text}" if told else text), secret=secret, code="two-factor-needed")
 
 
 def _too_many(user: str, tried: Sequence[str]) -> FewTries:

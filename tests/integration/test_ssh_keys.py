@@ -5,28 +5,24 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import stat
 import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import paramiko
 import pytest
 from cryptography.hazmat.primitives import serialization
-from paramiko.common import AUTH_FAILED, AUTH_PARTIALLY_SUCCESSFUL, AUTH_SUCCESSFUL
-from paramiko.server import InteractiveQuery
 
 from remote_runtime import ssh
 from remote_runtime.errors import SshError
-from remote_runtime.model import Instance
 from remote_runtime.settings import SshSettings
 from tests.support.entering import Person, Visitor
-from tests.support.sshd import Sshd, make_key, running_sshd, wait_for
+from tests.support.second_factor import CODE, QUESTION, asks_for_a_code
+from tests.support.sshd import Sshd, make_key, running_sshd
 
 
 @pytest.fixture(scope="module")
@@ -359,65 +355,27 @@ def test_a_machine_that_answers_in_time_may_learn_of_our_key_later(server: Sshd,
     visitor.enter(identity_file=path, wanted=public(path), key_just_added=True, answers_within_s=2.0).close()
 
 
-def test_a_second_factor_is_asked_for_once_and_answered(visitor: Visitor) -> None:
-    with second_factor_server() as port:
-        visitor.instance = elsewhere(visitor, port)
-        visitor.person = Person(["123456"])
+def test_a_second_factor_is_asked_for_once_and_answered(tmp_path: Path) -> None:
+    with asks_for_a_code(tmp_path) as server:
+        visitor = Visitor(server, tmp_path / "visitor")
+        visitor.person = Person([CODE])
         visitor.enter().close()
-        assert visitor.person.asked == [("Enter the code Code", False, "two-factor-needed")]
+        assert visitor.person.asked == [(QUESTION, True, "two-factor-needed")]
 
 
-def test_a_second_factor_with_nobody_there_is_refused_by_its_code(visitor: Visitor) -> None:
-    with second_factor_server() as port:
-        visitor.instance = elsewhere(visitor, port)
-        assert refused(visitor).code == "two-factor-needed"
+def test_a_second_factor_with_nobody_there_is_refused_by_its_code(tmp_path: Path) -> None:
+    with asks_for_a_code(tmp_path) as server:
+        assert refused(Visitor(server, tmp_path / "visitor")).code == "two-factor-needed"
 
 
-def elsewhere(visitor: Visitor, port: int) -> Instance:
-    return replace(visitor.instance, port=port, host_key_name=f"[127.0.0.1]:{port}")
-
-
-class second_factor_server:
-    """OpenSSH asks for codes through PAM only, which this machine's users cannot set up; paramiko's server asks."""
-
-    def __enter__(self) -> int:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._transports: list[paramiko.Transport] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-        return int(self._listener.getsockname()[1])
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for transport in self._transports:
-            transport.close()
-            wait_for(lambda ended=transport: not ended.is_alive())  # type: ignore[misc]  # a default binds the loop's value
-
-    def _accept(self) -> None:
-        host_key = paramiko.ECDSAKey.generate()
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            transport = paramiko.Transport(connection)
-            transport.add_server_key(host_key)
-            transport.start_server(server=_TwoFactors(), event=threading.Event())
-            self._transports.append(transport)
-
-
-class _TwoFactors(paramiko.ServerInterface):
-    def get_allowed_auths(self, username: str) -> str:
-        return "publickey,keyboard-interactive"
-
-    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
-        return AUTH_PARTIALLY_SUCCESSFUL
-
-    def check_auth_interactive(self, username: str, submethods: str) -> int | InteractiveQuery:
-        return InteractiveQuery("", "Enter the code", ("Code: ", True))
-
-    def check_auth_interactive_response(self, responses: list[str]) -> int | InteractiveQuery:
-        return AUTH_SUCCESSFUL if responses == ["123456"] else AUTH_FAILED
+def test_a_code_that_is_wrong_again_and_again_ends_the_login(tmp_path: Path) -> None:
+    with asks_for_a_code(tmp_path) as server:
+        visitor = Visitor(server, tmp_path / "visitor")
+        visitor.person = Person(["1", "2", "3", CODE])
+        error = refused(visitor)
+        assert error.code == "two-factor-needed"
+        assert [prompt for prompt, _, _ in visitor.person.asked] == [QUESTION, *[f"Not accepted. {QUESTION}"] * 2]
+        assert "keyboard-interactive" in error.why
 
 
 def test_gclouds_key_is_made_where_it_is_missing_as_openssh_and_gcloud_read_it(visitor: Visitor) -> None:
