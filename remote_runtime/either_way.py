@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from .errors import CloudError, SshError
+from .errors import CloudError, RemoteRuntimeError, SshError
 from .model import Instance, Profile
 from .protocols import Tell
 from .settings import GceTarget
@@ -17,6 +17,15 @@ EXTERNAL_BOOT_S = 30.0
 T = TypeVar("T")
 
 
+class NeitherWay(SshError):
+    """``ssh-unreachable``: what went wrong at the address, and then ``through_iap``."""
+
+    def __init__(self, error: SshError, through_iap: RemoteRuntimeError) -> None:
+        why = f"{error.why}; through Identity-Aware Proxy: {through_iap.what} ({through_iap.why})"
+        super().__init__(error.code, error.what, why, through_iap.hint or error.hint)
+        self.through_iap = through_iap
+
+
 def is_allowed(profile: Profile, instance: Instance) -> bool:
     return isinstance(profile.target, GceTarget) and profile.target.connect == "auto" and instance.via == "external"
 
@@ -25,8 +34,8 @@ def enter(by: Callable[[Instance, float | None], T], instance: Instance, tell: T
     """At its external address, and through IAP if nothing answers there in a part of the time.
 
     ``by``: is told within how many seconds the instance has to answer, None for all of ``deadline``; once it has
-    answered, entering it may take all of it. Raises what went wrong at the address, when IAP is not allowed or does not
-    get in either.
+    answered, entering it may take all of it. Raises ``NeitherWay`` when IAP does not lead there either; else what went
+    wrong on the way that did, or that alone was tried.
     """
     first_s = EXTERNAL_BOOT_S if instance.started_from else EXTERNAL_S
     if deadline.remaining_s() < 1.5 * first_s:
@@ -43,5 +52,4 @@ def enter(by: Callable[[Instance, float | None], T], instance: Instance, tell: T
         except (SshError, CloudError) as second:
             if not second.code.startswith("iap-") and second.code != "no-credentials":
                 raise  # it got through to the machine
-            why = f"{error.why}; through Identity-Aware Proxy: {second.what} ({second.why})"
-            raise SshError(error.code, error.what, why, second.hint or error.hint) from second
+            raise NeitherWay(error, second) from second

@@ -176,11 +176,13 @@ class Machines:
             return error
         tell("Asking Compute Engine why")
         connect = instance.via or "external"
+        through_iap = error.through_iap if isinstance(error, either_way.NeitherWay) else None
         try:
             causes = compute.diagnose(
                 instance,
                 error,
                 connect="iap" if error.code.startswith("iap-") else connect,
+                through_iap=through_iap,
                 tell=tell,
                 deadline=deadline.shorter(EXPLAIN_S),
                 environ=self._cloud_environ(profile),

@@ -146,14 +146,23 @@ def diagnose(
     deadline: Deadline,
     environ: Mapping[str, str],
     connect: Connect = "external",
+    through_iap: RemoteRuntimeError | None = None,
 ) -> tuple[RemoteRuntimeError, ...]:
     """What explains that ``instance`` could not be entered (``error``), the most certain first; empty when Compute
-    Engine shows nothing wrong. ``connect``: the way that was taken.
+    Engine shows nothing wrong. ``connect``: the way that was taken; ``through_iap``: how IAP failed, where it was tried
+    after that.
 
     The causes are values, each with code, what, why and hint: `instance-stopped`, `instance-not-found`,
-    `firewall-blocked`, `machine-booting`, `machine-not-booted`, `disk-full`, `os-login-required`, `permission-denied`.
+    `firewall-blocked`, `machine-booting`, `machine-not-booted`, `disk-full`, `os-login-required`, `permission-denied`;
+    and the code of ``through_iap`` where that way is the one that the firewall leaves open.
     """
-    order = {"do": "diagnose", "instance": wire.from_instance(instance), "code": error.code, "connect": connect}
+    order = {
+        "do": "diagnose",
+        "instance": wire.from_instance(instance),
+        "code": error.code,
+        "connect": connect,
+        "through_iap": wire.from_errors([through_iap] if through_iap else []),
+    }
     return wire.to_errors(child.run(order, tell=tell, deadline=deadline, environ=environ))
 
 

@@ -87,7 +87,9 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, recorded: Callable[[di
     if order["do"] == "change":
         return orders.change(instance, order["action"], **given)
     if order["do"] == "diagnose":
-        return wire.from_errors(orders.diagnose(instance, order["code"], connect_by=order["connect"], **given))
+        through_iap = next(iter(wire.to_errors(order["through_iap"])), None)
+        found = orders.diagnose(instance, order["code"], connect_by=order["connect"], through_iap=through_iap, **given)
+        return wire.from_errors(found)
     if order["do"] == "put-back":
         return orders.put_back(instance, **given)
     raise ValueError(f"unknown order {order['do']!r}")

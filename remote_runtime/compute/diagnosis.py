@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-import shlex
-import socket
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import CloudError, MachineError, RemoteRuntimeError, SshError
 from ..model import Instance
-from . import console, firewall, history, power, switches
+from . import blocked, console, history, power, switches
 from .api import Api
-from .seen import status_of, whereabouts, word
+from .seen import status_of, whereabouts
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -29,8 +26,11 @@ ADD_KEY = "compute.instances.setMetadata"
 KEY_CODES = ("no-usable-key", "passphrase-needed", "two-factor-needed")
 
 
-def causes(api: Api, instance: Instance, *, code: str, connect: str) -> list[RemoteRuntimeError]:
-    """What explains that SSH to ``instance`` failed with ``code``, the most certain first; none when all looks well.
+def causes(
+    api: Api, instance: Instance, *, code: str, connect: str, through_iap: RemoteRuntimeError | None = None
+) -> list[RemoteRuntimeError]:
+    """What explains that SSH to ``instance`` failed with ``code``, and then with ``through_iap``, the most certain
+    first; none when all looks well.
 
     A question that these credentials may not ask is left out. Raises ``CloudError`` ``cloud-unreachable``.
     """
@@ -42,7 +42,11 @@ def causes(api: Api, instance: Instance, *, code: str, connect: str) -> list[Rem
         raise
     if status_of(raw) != "RUNNING":
         return [not_running(api, instance, status_of(raw))]
-    return list(_of_running(api, instance, raw, code, connect))
+
+    def firewall() -> RemoteRuntimeError | None:
+        return blocked.explain(api, instance, raw, code=code, connect=connect, through_iap=through_iap)
+
+    return list(_of_running(api, instance, raw, code, firewall))
 
 
 def not_running(api: Api, instance: Instance, status: str) -> RemoteRuntimeError:
@@ -54,18 +58,20 @@ def not_running(api: Api, instance: Instance, status: str) -> RemoteRuntimeError
 
 
 def _of_running(
-    api: Api, instance: Instance, raw: compute_v1.Instance, code: str, connect: str
+    api: Api,
+    instance: Instance,
+    raw: compute_v1.Instance,
+    code: str,
+    firewall: Callable[[], RemoteRuntimeError | None],
 ) -> Iterator[RemoteRuntimeError]:
     sign = _ask(api, lambda: _console(api, instance)) or console.Sign("unknown")
     if broken := _broken(instance, sign):
         yield broken
-    if code in KEY_CODES:
-        closed = _ask(api, lambda: _login(api, instance, raw))
-    else:
-        closed = _ask(api, lambda: _firewall(api, instance, raw, connect))
-    if closed:
+    closed = _ask(api, (lambda: _login(api, instance, raw)) if code in KEY_CODES else firewall)
+    booting = sign.state == "booting" and _started_lately(raw)
+    if closed and not (booting and closed.code == blocked.NOTHING_THERE):
         yield closed
-    if sign.state == "booting" and _started_lately(raw):
+    if booting:
         yield SshError(
             "machine-booting",
             f"{instance.name} has not finished booting",
@@ -106,63 +112,6 @@ def _broken(instance: Instance, sign: console.Sign) -> RemoteRuntimeError | None
         hint = f"Make the disk larger, then restart: gcloud compute disks resize {whereabouts(instance)} --size=SIZE"
         return MachineError("disk-full", f"The disk of {instance.name} is full", says, hint)
     return None
-
-
-def _firewall(api: Api, instance: Instance, raw: compute_v1.Instance, connect: str) -> CloudError | None:
-    interface = raw.network_interfaces[0]
-    request = {
-        "project": api.project,
-        "zone": instance.zone,
-        "instance": instance.name,
-        "network_interface": interface.name or "nic0",
-    }
-    effective = api.call(
-        api.instances.get_effective_firewalls, request, doing=f"read the firewall rules of {instance.name}"
-    )
-    source, from_where = _source(instance, connect)
-    verdict = firewall.judge(effective, source, instance.port, raw)
-    if verdict.allowed:
-        return None
-    network = word(interface.network.rsplit("/", 1)[-1]) or "default"
-    if verdict.only_from:
-        what = f"The firewall lets tcp:{instance.port} in from {', '.join(verdict.only_from[:5])} only"
-    else:
-        what = f"The firewall lets no tcp:{instance.port} in from {from_where}"
-    why = f"{verdict.by} refuses it" if verdict.by else f"no rule of network {network} allows it"
-    return CloudError("firewall-blocked", what, why, _opening(api, instance, interface, source))
-
-
-def _source(instance: Instance, connect: str) -> tuple[firewall.Network, str]:
-    """Where our connection comes from, as the firewall sees it. Behind NAT we cannot know our public address."""
-    version = 6 if ":" in instance.address else 4
-    if connect == "iap":
-        return firewall.IAP_RANGES[version], f"Identity-Aware Proxy ({firewall.IAP_RANGES[version]})"
-    if connect == "internal" and (ours := _our_address(instance.address)):
-        return ipaddress.ip_network(ours), f"this computer ({ours})"
-    return firewall.ANYWHERE[version], "the internet"
-
-
-def _our_address(towards: str) -> str:
-    """The address that this computer uses towards ``towards``; no packet is sent."""
-    try:
-        with socket.socket(socket.AF_INET6 if ":" in towards else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((towards, 22))
-            return str(probe.getsockname()[0])
-    except OSError:
-        return ""
-
-
-def _opening(api: Api, instance: Instance, interface: compute_v1.NetworkInterface, source: firewall.Network) -> str:
-    parts = interface.network.split("/")
-    network = word(parts[-1]) or "default"
-    # A shared network belongs to another project.
-    owner = word(parts[parts.index("projects") + 1]) if "projects" in parts[:-1] else api.project
-    ranges = "YOUR_ADDRESS/32" if source in firewall.ANYWHERE.values() else str(source)
-    command = (
-        f"gcloud compute firewall-rules create allow-ssh-to-{instance.name} --project={shlex.quote(owner)} "
-        f"--network={shlex.quote(network)} --allow=tcp:{instance.port} --source-ranges={ranges}"
-    )
-    return f"Let it in: {command}"
 
 
 def _login(api: Api, instance: Instance, raw: compute_v1.Instance) -> RemoteRuntimeError | None:

@@ -123,9 +123,17 @@ def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Map
 
 
 def diagnose(
-    instance: Instance, code: str, *, connect_by: str, tell: Tell, deadline: Deadline, environ: Mapping[str, str]
+    instance: Instance,
+    code: str,
+    *,
+    connect_by: str,
+    through_iap: RemoteRuntimeError | None,
+    tell: Tell,
+    deadline: Deadline,
+    environ: Mapping[str, str],
 ) -> list[RemoteRuntimeError]:
-    return diagnosis.causes(_api_for(instance, tell, deadline, environ), instance, code=code, connect=connect_by)
+    api = _api_for(instance, tell, deadline, environ)
+    return diagnosis.causes(api, instance, code=code, connect=connect_by, through_iap=through_iap)
 
 
 def _watch(instance: Instance, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> power.Watch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from remote_runtime.demo.firewalls import rule
 from remote_runtime.demo.relay_backend import PERMISSION
 from remote_runtime.demo.relay_values import Fault
 from tests.support.cloud import NAME, PROJECT, ZONE, cloud_machine
@@ -53,19 +54,18 @@ def test_an_external_address_that_does_not_answer_is_left_for_iap(world: World) 
 
 
 @pytest.mark.parametrize("connect", ["auto", "iap"])
-def test_without_the_permission_the_error_names_it(world: World, connect: str) -> None:
+def test_without_the_permission_the_error_names_it_and_how_to_get_it(world: World, connect: str) -> None:
     with cloud_machine(world, status="RUNNING", external=connect == "auto", address="127.0.0.2") as vm:
         text = (world.profiles / "vm.yaml").read_text()
         target = f"{{kind: gce, project: {PROJECT}, zone: {ZONE}, instance: {NAME}"
         world.profile("vm", text.replace(target, f"{target}, connect: {connect}"))
         vm.emulator.forbidden_permissions.add(PERMISSION)
+        vm.emulator.cloud.firewalls[PROJECT] = [rule(PROJECT, "iap", "35.235.240.0/20", ports=(str(vm.sshd.port),))]
 
         up = world.run("up", "vm", "--json")
 
         assert up.code == 1
-        # No firewall rule of the emulated project lets anybody in to the external address.
-        assert up.error["code"] == ("firewall-blocked" if connect == "auto" else "iap-refused")
-        assert PERMISSION in up.error["what"] + up.error["why"]
-        if connect == "iap":
-            assert "roles/iap.tunnelResourceAccessor" in up.error["hint"]
+        assert up.error["code"] == "iap-refused"
+        assert PERMISSION in up.error["what"]
+        assert "roles/iap.tunnelResourceAccessor" in up.error["hint"]
         assert not (world.state / "vm.json").exists()

@@ -14,8 +14,9 @@ def test_up_names_the_firewall_that_is_in_the_way(world: World) -> None:
         assert done.code == 1
         assert done.error["code"] == "firewall-blocked"
         assert done.error["what"].startswith(f"Nothing answers at 127.0.0.1:{vm.sshd.port} (connection refused")
-        assert f"The firewall lets no tcp:{vm.sshd.port} in from the internet" in done.error["why"]
-        assert f"--allow=tcp:{vm.sshd.port}" in done.error["hint"]
+        neither = "in neither from the internet nor from Identity-Aware Proxy (35.235.240.0/20)"
+        assert f"The firewall lets tcp:{vm.sshd.port} {neither}" in done.error["why"]
+        assert f"--allow=tcp:{vm.sshd.port} --source-ranges=35.235.240.0/20" in done.error["hint"]
 
 
 def test_a_preempted_spot_vm_comes_back_by_itself_and_one_that_was_stopped_by_hand_does_not(world: World) -> None:

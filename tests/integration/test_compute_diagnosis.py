@@ -41,20 +41,30 @@ class Patient:
         return Instance("gce", live.vm.name, "203.0.113.7", id=live.id, zone=live.vm.zone, project="demo")
 
     def causes(
-        self, code: str = "ssh-unreachable", connect: str = "external", **changes: Any
+        self,
+        code: str = "ssh-unreachable",
+        connect: str = "external",
+        through_iap: RemoteRuntimeError | None = None,
+        **changes: Any,
     ) -> list[RemoteRuntimeError]:
         return orders.diagnose(
             replace(self.instance, **changes),
             code,
             connect_by=connect,
+            through_iap=through_iap,
             tell=self.tell,
             deadline=Deadline(20),
             environ=environ(self.emulator),
         )
 
-    def cause(self, code: str = "ssh-unreachable", connect: str = "external") -> RemoteRuntimeError:
+    def cause(
+        self,
+        code: str = "ssh-unreachable",
+        connect: str = "external",
+        through_iap: RemoteRuntimeError | None = None,
+    ) -> RemoteRuntimeError:
         """The first, and only one."""
-        (cause,) = self.causes(code, connect)
+        (cause,) = self.causes(code, connect, through_iap)
         return cause
 
 
@@ -95,10 +105,65 @@ def test_identity_aware_proxys_range_is_what_counts_on_its_way() -> None:
         through_iap = ill.cause("iap-backend-unreachable", "iap")
         direct = ill.cause()
         ill.emulator.cloud.firewalls["demo"] = [rule("demo", "iap", "35.235.240.0/20")]
-        assert ill.causes("iap-backend-unreachable", "iap") == []
+        open_for_iap = ill.cause("iap-backend-unreachable", "iap")
+        assert ill.causes("iap-unreachable", "iap") == []
+    assert open_for_iap.code == "iap-backend-unreachable"
+    assert open_for_iap.why == "so no SSH server listens there"
+    assert "get-serial-port-output gpu-box" in open_for_iap.hint
     assert "Identity-Aware Proxy (35.235.240.0/20)" in through_iap.what
     assert "--source-ranges=35.235.240.0/20" in through_iap.hint
     assert direct.what == "The firewall lets tcp:22 in from 198.51.100.0/24 only"
+
+
+IAP_ONLY = "The firewall lets tcp:22 in from Identity-Aware Proxy (35.235.240.0/20) only"
+NOTHING_THERE = SshError("iap-backend-unreachable", "IAP cannot reach port 22", "the firewall, or no server", "look")
+REFUSED = SshError("iap-refused", "These credentials may not", "4033", "ask for the role")
+
+
+def test_a_firewall_that_lets_only_identity_aware_proxy_in_leads_there() -> None:
+    with patient() as ill:
+        ill.emulator.cloud.firewalls["demo"] = [rule("demo", "iap", "35.235.240.0/20")]
+        for connect in ("external", "internal"):
+            cause = ill.cause(connect=connect)
+            assert cause.code == "firewall-blocked"
+            assert cause.hint == "Set `target.connect: iap`: Identity-Aware Proxy is let in"
+        assert ill.cause().what == IAP_ONLY
+        assert ill.cause().why == "no rule of network default allows others"
+
+
+def test_of_two_ways_the_one_that_the_firewall_leaves_open_is_to_be_mended() -> None:
+    with patient() as ill:
+        ill.emulator.cloud.firewalls["demo"] = [rule("demo", "iap", "35.235.240.0/20")]
+        refused = ill.cause(through_iap=REFUSED)
+        silent = ill.cause(through_iap=NOTHING_THERE)
+    assert (refused.code, refused.what, refused.hint) == ("iap-refused", IAP_ONLY, "ask for the role")
+    assert (silent.code, silent.why) == ("iap-backend-unreachable", "so no SSH server listens there")
+    assert "get-serial-port-output" in silent.hint
+
+
+def test_a_firewall_that_closes_both_ways_is_opened_where_that_is_enough() -> None:
+    with patient() as ill:
+        ill.emulator.cloud.firewalls["demo"] = []
+        refused = ill.cause(through_iap=REFUSED)
+        silent = ill.cause(through_iap=NOTHING_THERE)
+        ill.emulator.cloud.firewalls["demo"] = [rule("demo", "office", "198.51.100.0/24")]
+        assert ill.cause(through_iap=REFUSED).what == "The firewall lets tcp:22 in from 198.51.100.0/24 only"
+    for cause in (refused, silent):
+        assert cause.code == "firewall-blocked"
+        assert "neither from the internet nor from Identity-Aware Proxy (35.235.240.0/20)" in cause.what
+    assert "--source-ranges=YOUR_ADDRESS/32" in refused.hint, "IAP would still refuse"
+    assert "--source-ranges=35.235.240.0/20" in silent.hint, "one range is less than the internet"
+
+
+def test_an_address_that_the_firewall_leaves_open_is_not_explained_by_the_other_way() -> None:
+    with patient() as ill:
+        assert ill.causes(through_iap=REFUSED) == []
+        assert ill.causes(through_iap=NOTHING_THERE) == []
+
+
+def test_a_boot_under_way_explains_more_than_a_port_where_nothing_listens() -> None:
+    with patient(Vm("gpu-box", status="RUNNING", boot_log=serial_console.STARTING)) as ill:
+        assert ill.cause("iap-backend-unreachable", "iap").code == "machine-booting"
 
 
 def test_a_rule_that_refuses_is_named() -> None:
@@ -194,6 +259,7 @@ def test_an_api_that_does_not_answer_is_an_error_of_its_own() -> None:
             ill.instance,
             "ssh-unreachable",
             connect_by="external",
+            through_iap=None,
             tell=ill.tell,
             deadline=Deadline(5),
             environ={**environ(ill.emulator), "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": "http://127.0.0.1:9/"},

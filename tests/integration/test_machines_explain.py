@@ -11,7 +11,9 @@ import pytest
 from remote_runtime import ssh
 from remote_runtime.demo import serial_console
 from remote_runtime.demo.compute import ComputeEmulator
+from remote_runtime.demo.firewalls import rule
 from remote_runtime.demo.values import Vm
+from remote_runtime.either_way import NeitherWay
 from remote_runtime.errors import Interrupted, RemoteRuntimeError, SshError
 from remote_runtime.machines import Machines
 from remote_runtime.model import Instance, Profile
@@ -55,6 +57,16 @@ def test_the_cause_is_told_with_the_error_that_it_explains(tmp_path: Path) -> No
     assert explained.what == "Nothing answers at 203.0.113.7:22 (no answer within 10 s)"
     assert explained.why.startswith('gpu-box is in emergency mode: its serial console says "You are in emergency mode')
     assert "get-serial-port-output gpu-box --zone=us-central1-a --project=demo" in explained.hint
+
+
+def test_after_both_ways_have_failed_it_is_the_one_that_is_open_that_is_told(tmp_path: Path) -> None:
+    second = SshError("iap-refused", "These credentials may not reach it", "4033 not authorized", "ask for the role")
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator:
+        emulator.cloud.firewalls["demo"] = [rule("demo", "iap", "35.235.240.0/20")]
+        explained = Asked(emulator, tmp_path).explain(NeitherWay(ERROR, second))
+    assert (explained.code, explained.hint) == ("iap-refused", "ask for the role")
+    assert explained.what.endswith("Identity-Aware Proxy: These credentials may not reach it (4033 not authorized))")
+    assert explained.why.startswith("The firewall lets tcp:22 in from Identity-Aware Proxy (35.235.240.0/20) only: ")
 
 
 def test_an_error_that_nothing_explains_stays_as_it_is(tmp_path: Path) -> None:

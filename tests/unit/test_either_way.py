@@ -78,9 +78,10 @@ def test_without_time_for_both_the_address_has_all_of_it() -> None:
     ],
 )
 def test_a_closed_way_through_iap_leaves_the_first_error_with_both_reasons(second: RemoteRuntimeError) -> None:
-    with pytest.raises(SshError) as caught:
+    with pytest.raises(either_way.NeitherWay) as caught:
         Ways(external=SILENT, iap=second).go()
     assert caught.value.code == "ssh-unreachable"
+    assert caught.value.through_iap is second
     assert SILENT.why in caught.value.why
     assert second.why in caught.value.why
 
