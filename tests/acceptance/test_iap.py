@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from remote_runtime.demo.firewalls import rule
 from remote_runtime.demo.relay_backend import PERMISSION
 from remote_runtime.demo.relay_values import Fault
 from tests.support.cloud import NAME, PROJECT, ZONE, cloud_machine
+from tests.support.network import swallowing
 from tests.support.page import Page
 from tests.support.world import World, eventually
+
+ELSEWHERE = "127.0.0.2"  # where nothing listens
 
 
 def test_a_vm_without_an_external_address_runs_a_cell_and_survives_the_relay(world: World) -> None:
@@ -39,12 +44,15 @@ def test_a_vm_without_an_external_address_runs_a_cell_and_survives_the_relay(wor
         assert world.look("vm")["instance"]["via"] == "iap"
 
 
-def test_an_external_address_that_does_not_answer_is_left_for_iap(world: World) -> None:
-    # Nothing listens there, as behind a firewall that rejects.
-    with cloud_machine(world, status="RUNNING", address="127.0.0.2") as vm:
+@pytest.mark.parametrize("firewall", ["rejects", "drops"])
+def test_an_external_address_that_does_not_answer_is_left_for_iap(world: World, firewall: str) -> None:
+    with ExitStack() as stack:
+        vm = stack.enter_context(cloud_machine(world, status="RUNNING", address=ELSEWHERE))
+        if firewall == "drops":
+            stack.enter_context(swallowing(ELSEWHERE, vm.sshd.port))
         up = world.run("up", "vm")
         assert up.code == 0, up.err
-        assert f"Through Identity-Aware Proxy: 127.0.0.2:{vm.sshd.port} does not answer from here" in up.err
+        assert f"Through Identity-Aware Proxy: {ELSEWHERE}:{vm.sshd.port} does not answer from here" in up.err
         assert world.look("vm")["instance"]["via"] == "iap"
 
         vm.sshd.cut()
@@ -55,7 +63,7 @@ def test_an_external_address_that_does_not_answer_is_left_for_iap(world: World) 
 
 @pytest.mark.parametrize("connect", ["auto", "iap"])
 def test_without_the_permission_the_error_names_it_and_how_to_get_it(world: World, connect: str) -> None:
-    with cloud_machine(world, status="RUNNING", external=connect == "auto", address="127.0.0.2") as vm:
+    with cloud_machine(world, status="RUNNING", external=connect == "auto", address=ELSEWHERE) as vm:
         text = (world.profiles / "vm.yaml").read_text()
         target = f"{{kind: gce, project: {PROJECT}, zone: {ZONE}, instance: {NAME}"
         world.profile("vm", text.replace(target, f"{target}, connect: {connect}"))

@@ -37,6 +37,14 @@ def leave() -> bool:
 
 
 @contextmanager
+def swallowing(address: str, port: int) -> Iterator[None]:
+    """Nothing comes back from there, as through a firewall that drops: the queue of a listener that takes nobody is
+    full, and the kernel forgets who comes after that."""
+    with socket.create_server((address, port), backlog=0), socket.create_connection((address, port)):
+        yield
+
+
+@contextmanager
 def outside() -> Iterator[None]:
     """Back in the network that was left, for what needs the package registry."""
     if not _outside:
