@@ -18,6 +18,7 @@ from remote_runtime.errors import CloudError, SshError
 from remote_runtime.waits import Deadline
 from tests.support import discovery
 from tests.support.doorway import ME, PROJECT, Doorway, doorway
+from tests.support.iam import running_iam
 from tests.support.sshd import make_key, wait_for
 
 
@@ -200,6 +201,33 @@ def test_os_login_gets_the_key_with_its_end_and_tells_the_login_name(door: Doorw
     assert len(door.account.keys) == 1
     door.withdraw()
     assert door.account.keys == {}
+
+
+def test_a_service_account_that_is_acted_as_gets_the_key_and_its_login_name_is_used(door: Doorway) -> None:
+    robot = door.emulator.cloud.os_login.person("robot@demo.iam.gserviceaccount.com")
+    with door.emulator.cloud.changed:
+        door.vm.metadata["enable-oslogin"] = "TRUE"
+        door.account.accounts.append(PosixAccount("me", PROJECT))
+        robot.accounts.append(PosixAccount(door.sshd.user, PROJECT))
+    (door.home / "token").write_text("ya29.mine")
+    del door.environ["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"]
+    with running_iam() as iam:
+        door.environ |= {
+            "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(door.home / "token"),
+            "CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": robot.email,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS": iam.endpoint,
+        }
+        door.enter(door.find()).close()
+        entered = door.news[-1][0]
+        assert entered.access is not None
+        assert entered.access.user == door.sshd.user
+        assert [key.key for key in robot.keys.values()] == [public(door.key_file())]
+        assert door.account.keys == {}, "who acts as it has no part in it"
+        door.withdraw()
+        assert robot.keys == {}
+    assert {asked.partition("serviceAccounts/")[2] for asked, _, _ in iam.asked} == {
+        f"{robot.email}:generateAccessToken"
+    }
 
 
 def test_os_login_of_the_project_counts_unless_the_instance_says_no(tmp_path: Path) -> None:

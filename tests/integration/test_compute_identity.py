@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,50 +19,17 @@ from remote_runtime.errors import CloudError
 from remote_runtime.model import Instance
 from remote_runtime.settings import GceTarget
 from remote_runtime.waits import Deadline
+from tests.support.iam import Iam, running_iam
 
 IAM_URL = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 ROBOT = "robot@demo.iam.gserviceaccount.com"
 TARGET = GceTarget(instance="gpu-box", project="demo")
 
 
-class Iam:
-    """iamcredentials.googleapis.com, as far as impersonation goes. ``refuses``: as for an account without the role."""
-
-    def __init__(self) -> None:
-        self.refuses = False
-        self.asked: list[tuple[str, str | None, Any]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.asked.append((self.path, self.headers["Authorization"], body))
-                status, answer = outer.answer()
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Says nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def answer(self) -> tuple[int, Any]:
-        if self.refuses:
-            said = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
-            return 403, {"error": {"code": 403, "message": said, "status": "PERMISSION_DENIED"}}
-        return 200, {"accessToken": "ya29.acting", "expireTime": "2099-01-01T00:00:00Z"}
-
-
 @pytest.fixture
 def iam() -> Iterator[Iam]:
-    service = Iam()
-    yield service
-    service.server.shutdown()
-    service.server.server_close()
+    with running_iam() as service:
+        yield service
 
 
 def environ(tmp_path: Path, **more: str) -> dict[str, str]:
@@ -91,7 +56,7 @@ def acting(tmp_path: Path, iam: Iam, accounts: str) -> dict[str, str]:
     return environ(
         tmp_path,
         CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT=accounts,
-        CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS=f"http://127.0.0.1:{iam.server.server_port}/",
+        CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS=iam.endpoint,
     )
 
 
