@@ -134,6 +134,14 @@ def test_an_idle_connection_that_went_silent_is_noticed_and_resumed(field: Field
         assert receive(opened.socket, 5) == b"12345"
 
 
+def test_a_relay_that_answered_before_a_break_has_to_answer_after_it(field: Field) -> None:
+    field.relay.faults += [Fault("rst", 10), Fault("silence", 0)]
+    with passage(field, limits=replace(QUICK, idle_s=0.3)) as opened:
+        opened.socket.sendall(b"12345")
+        assert receive(opened.socket, 5) == b"12345"
+        eventually(lambda: opened.resumed == 2, what="nothing is under way that it owed an answer to")
+
+
 @pytest.mark.parametrize(
     ("close_code", "code", "in_what", "in_hint"),
     [

@@ -63,6 +63,7 @@ class Passage:
         self._undelivered: deque[memoryview] = deque()
         self._undelivered_bytes = 0
         self._near_ended = False
+        self._answers_pings = False
         self._called_off = threading.Event()
         self._thread = threading.Thread(target=self._live, name="iap", daemon=True)
         self._thread.start()
@@ -120,6 +121,7 @@ class Passage:
 
     def _carry(self, wire: Wire) -> bool:
         """Until our side has ended (True), or the connection is gone and the session may be resumed (False)."""
+        wire.answers_pings |= self._answers_pings
         try:
             with selectors.DefaultSelector() as selector:
                 self._pump(wire, Watched(selector))
@@ -131,6 +133,7 @@ class Passage:
             log.info("IAP's relay closed the connection: %s", error)
             self._session.judge(error.close)
         finally:
+            self._answers_pings = wire.answers_pings
             wire.drop()
         return False
 

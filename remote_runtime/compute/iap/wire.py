@@ -37,7 +37,7 @@ class Closed(Exception):
 
 class Wire:
     """``sock`` and ``protocol`` have shaken hands. ``heard_at``: when the last bytes came (monotonic clock).
-    ``answers_pings``: it has answered one, so that it must answer all."""
+    ``answers_pings``: the relay has answered one, here or on an earlier connection, so that it must answer all."""
 
     def __init__(self, sock: socket.socket, protocol: ClientProtocol) -> None:
         sock.setblocking(False)
