@@ -12,7 +12,6 @@ import multiprocessing
 import os
 import random
 import socket
-import statistics
 import struct
 import sys
 import tempfile
@@ -45,7 +44,6 @@ def main(arguments: list[str]) -> int:
         good = _whole(relay, options)
         if not gcloud.is_there():
             print("gcloud is not installed: nothing to compare with")  # noqa: T201
-            return 0 if good else 1
         rows = _compared(relay, Path(folder), options)
     print(table(rows))  # noqa: T201
     return 0 if good and all(row.is_met for row in rows) else 1
@@ -89,8 +87,11 @@ def _compared(relay: _Remote, folder: Path, options: argparse.Namespace) -> list
     down: dict[str, list[float]] = {"ours": [], "gcloud": []}
     up: dict[str, list[float]] = {"ours": [], "gcloud": []}
     gap: dict[str, list[float]] = {"ours": [], "gcloud": []}
-    with gcloud.iap_tunnel(relay.url, folder) as port:
-        ways: dict[str, Open] = {"ours": relay.ours, "gcloud": lambda: gcloud.connect(port)}
+    ways: dict[str, Open] = {"ours": relay.ours}
+    with contextlib.ExitStack() as stack:
+        if gcloud.is_there():
+            port = stack.enter_context(gcloud.iap_tunnel(relay.url, folder))
+            ways["gcloud"] = lambda: gcloud.connect(port)
         for _ in range(options.rounds):
             for who, way in ways.items():
                 relay.plan([])
@@ -104,12 +105,13 @@ def _compared(relay: _Remote, folder: Path, options: argparse.Namespace) -> list
             relay.plan([("fin", 2 * MB)])
             with way() as sock:
                 print(f"{who}, after a clean end of TCP: {_outcome(sock, 4 * MB)}")  # noqa: T201
-    print(f"longest resume gap: ours {max(gap['ours']):.2f} s, gcloud {max(gap['gcloud']):.2f} s")  # noqa: T201
+    longest = ", ".join(f"{who} {max(gap[who]):.2f} s" for who in ways)
+    print(f"longest resume gap: {longest}")  # noqa: T201
     print(f"resume gap of ours at most 0.5 s: {'met' if max(gap['ours']) <= 0.5 else 'MISSED'}")  # noqa: T201
     return [
         Row("down, MB/s", down["ours"], down["gcloud"], 1.5, at_least=True),
         Row("up, MB/s", up["ours"], up["gcloud"], 2.0, at_least=True),
-        Row("resume gap, s", gap["ours"], [statistics.median(gap["gcloud"])], 0.5),
+        Row("resume gap, s", gap["ours"], gap["gcloud"], 0.5),
     ]
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Row:
-    """``ours`` and ``other``: one value a round, in the row's unit. ``goal``: the ratio that ours may reach at most, or
-    (``at_least``) has to. ``upstream``: ours and other as upstream has them, or what it says instead."""
+    """``ours`` and ``other`` (none where there is nothing to compare with): one value a round, in the row's unit.
+    ``goal``: the ratio that ours may reach at most, or (``at_least``) has to. ``upstream``: ours and other as upstream
+    has them, or what it says instead."""
 
     name: str
     ours: Sequence[float]
@@ -28,7 +29,8 @@ class Row:
 
     @property
     def is_met(self) -> bool:
-        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
+        """True also where it cannot be told."""
+        return not self.other or (self.ratio >= self.goal if self.at_least else self.ratio <= self.goal)
 
 
 def ratio(ours: Sequence[float], other: Sequence[float]) -> float:
@@ -64,7 +66,10 @@ def spread(values: Sequence[float]) -> str:
 
 
 def _cells(row: Row) -> list[str]:
-    goal = f"{'≥' if row.at_least else '≤'} {row.goal} {'met' if row.is_met else 'MISSED'}"
+    goal = f"{'≥' if row.at_least else '≤'} {row.goal}"
+    if not row.other:
+        return [row.name, spread(row.ours), "–", "–", goal, "", "", ""]
+    goal += " met" if row.is_met else " MISSED"
     first = [row.name, spread(row.ours), spread(row.other), f"{row.ratio:.2f}", goal]
     if isinstance(row.upstream, str):
         return [*first, row.upstream, "", ""]
