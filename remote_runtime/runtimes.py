@@ -62,7 +62,7 @@ def open_state(environ: Mapping[str, str]) -> StateDir:
 
 def check_writable(state: StateDir) -> None:
     """Raises ``LocalError`` ``state-dir-unusable`` where what a keeper writes would have no room."""
-    probe = state.path / f"probe.{os.getpid()}"
+    probe = state.path / f"probe.{secrets.token_hex(4)}"  # several `up`s of one command look at the same time
     try:
         write_private(probe, bytes(PROBE))
         probe.unlink()

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,13 @@ def test_a_reader_never_sees_half_a_file(state: StateDir) -> None:
         stop.set()
         writer.join()
     assert [path.name for path in state.path.iterdir()] == ["work.json"]
+
+
+def test_several_may_try_at_once_whether_it_can_be_written(state: StateDir) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        for tried in [threads.submit(runtimes.check_writable, state) for _ in range(200)]:
+            tried.result()
+    assert list(state.path.iterdir()) == []
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(state: StateDir) -> None:
