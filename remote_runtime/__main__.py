@@ -13,6 +13,8 @@ def main() -> None:
         from .cli import main as run
 
         code = run()
+    except KeyboardInterrupt:  # before there is a command that hears it
+        code = 130
     finally:
         spawning.end_unused()
     sys.exit(code)

@@ -46,3 +46,11 @@ def test_nothing_is_imported_from_the_directory_where_up_is_said(
     monkeypatch.chdir(tmp_path)
     process = spawning.begin("here", {**world.environ, "PYTHONPATH": ""})
     assert process.communicate(timeout=30)[1] == b""
+
+
+def test_ctrl_c_before_the_command_is_loaded_leaves_no_keeper_and_no_traceback(world: World, tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    world.environ["PYTHONPATH"] = f"{tmp_path}:{world.environ['PYTHONPATH']}"
+    done = world.run("up", "here")
+    assert (done.code, done.out, done.err) == (130, "", "")
+    assert world.running() == []
