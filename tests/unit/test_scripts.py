@@ -51,7 +51,15 @@ def test_what_is_installed_already_is_not_installed_again(clone: Path) -> None:
     for _ in range(2):
         assert run(clone, "install", {}, "demo").returncode == 0
     installs = [line for line in (clone / ".venv" / "pip").read_text().splitlines() if "install" in line]
-    assert installs == ["-m pip install -qq --disable-pip-version-check -e .[demo]"]
+    assert installs == ["-m pip install -qq uv", "-m uv pip install -q --compile-bytecode -e .[demo]"]
+
+
+def test_where_uv_cannot_install_pip_does(clone: Path) -> None:
+    where = clone / ".venv" / "bin"
+    where.mkdir(parents=True)
+    program(where / "python", 'case "$*" in *"uv pip"*) exit 1;; *pip*) echo "$*" >>.venv/pip;; esac')
+    assert run(clone, "install", {}, "demo").returncode == 0
+    assert (clone / ".venv" / "pip").read_text().splitlines()[-1] == "-m pip install -qq -e .[demo]"
 
 
 def run(clone: Path, script: str, programs: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
