@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
+import subprocess
 import time
 from typing import Any, Dict, List, Optional, Set
 
 _GPU_QUERY = "name,memory.used,memory.total,utilization.gpu,utilization.memory"
 _GPU_LIMIT_S = 5.0
+_GONE_S = 1.0
 _GPU_CACHE_S = 3.0
 _MIB = 1024 * 1024
 _GPU_OUTPUT_BYTES = 64 * 1024
@@ -99,21 +102,22 @@ def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
 
 
 async def _nvidia_smi() -> str:
+    """In a thread: on Windows tornado's loop starts no processes."""
+    return await asyncio.get_running_loop().run_in_executor(None, _ask_nvidia_smi)
+
+
+def _ask_nvidia_smi() -> str:
+    command = ["nvidia-smi", f"--query-gpu={_GPU_QUERY}", "--format=csv,noheader,nounits"]
     try:
-        process = await asyncio.create_subprocess_exec(
-            "nvidia-smi",
-            f"--query-gpu={_GPU_QUERY}",
-            "--format=csv,noheader,nounits",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-    except (OSError, NotImplementedError):  # no such program; on Windows tornado's loop has no subprocesses
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError:  # there is none
         return ""
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), _GPU_LIMIT_S)
-    except asyncio.TimeoutError:
+        output, _ = process.communicate(timeout=_GPU_LIMIT_S)
+    except subprocess.TimeoutExpired:
         process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs may hold it for good
+            process.communicate(timeout=_GONE_S)
         return ""
     return output[:_GPU_OUTPUT_BYTES].decode("utf-8", "replace") if process.returncode == 0 else ""
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -206,3 +209,26 @@ def test_nvidia_smis_lines_become_colabs_gpus() -> None:
         },
     ]
     assert resources.gpus_from("Tesla T4, 0, 15360, 0, 0", used)[0]["everUsed"] is True
+
+
+@pytest.mark.parametrize(
+    ("program", "names"),
+    [
+        ("echo 'Tesla T4, 100, 15360, 50, 25'", ["Tesla T4"]),
+        ("echo 'Tesla T4, 100, 15360, 50, 25'; exit 9", []),
+        ("exec sleep 60", []),
+        (None, []),
+    ],
+    ids=["answers", "fails", "hangs", "missing"],
+)
+def test_nvidia_smi_is_asked_and_not_waited_for_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, names: list[str]
+) -> None:
+    if program is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    began = time.monotonic()
+    found = asyncio.run(resources.Resources().read(None))
+    assert [gpu["name"] for gpu in found["gpus"]] == names
+    assert time.monotonic() - began < 30
