@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.faults import know
 from tests.support.page import Page
 from tests.support.person import at_a_terminal
 from tests.support.sshd import Sshd, make_key, running_sshd
@@ -33,9 +34,7 @@ def locked(world: World) -> Iterator[Sshd]:
         key = Path(directory) / "locked"
         make_key(key, passphrase=PASSPHRASE)
         sshd.authorize(key.with_suffix(".pub").read_text())
-        (world.home / ".ssh").mkdir(mode=0o700)
-        lines = [f"[127.0.0.1]:{sshd.port} {line}\n" for line in sshd.host_keys]
-        (world.home / ".ssh" / "known_hosts").write_text("".join(lines))
+        know(world, sshd)
         world.profile(
             "locked",
             f"version: 1\ntarget: {{kind: ssh, host: 127.0.0.1, port: {sshd.port}}}\n"

@@ -19,7 +19,6 @@ HURRY = "timeouts: {instance: 10s, ssh: 4s, jupyter: 20s, ready: 10s}\n"
 def ssh_host(world: World) -> Iterator[Sshd]:
     """An SSH host, and the profile `box` for it."""
     with running_sshd(world.home / "machine") as sshd:
-        (world.home / ".ssh").mkdir(mode=0o700, exist_ok=True)
         know(world, sshd)
         write_box(world, sshd)
         yield sshd
@@ -28,7 +27,9 @@ def ssh_host(world: World) -> Iterator[Sshd]:
 
 
 def know(world: World, sshd: Sshd) -> None:
-    lines = [f"[127.0.0.1]:{sshd.port} {key}\n" for key in sshd.host_keys]
+    """The person at this computer has been there before."""
+    (world.home / ".ssh").mkdir(mode=0o700, exist_ok=True)
+    lines = [f"[{sshd.address}]:{sshd.port} {key}\n" for key in sshd.host_keys]
     (world.home / ".ssh" / "known_hosts").write_text("".join(lines))
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.support import network
+from tests.support.faults import know
 from tests.support.page import Page
 from tests.support.sshd import Sshd
 from tests.support.survival import KEEPALIVE_S, MOST_S, Row
@@ -68,9 +69,7 @@ class Traveller:
     def __init__(self, world: World, far: Lan) -> None:
         self._world, self._lan = world, far
         sshd = far.sshd
-        (world.home / ".ssh").mkdir(mode=0o700)
-        lines = [f"[{MACHINE}]:{sshd.port} {key}\n" for key in sshd.host_keys]
-        (world.home / ".ssh" / "known_hosts").write_text("".join(lines))
+        know(world, sshd)
         world.profile(
             "far",
             f"version: 1\ntarget: {{kind: ssh, host: {MACHINE}, port: {sshd.port}}}\n"
