@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import sys
 
-from . import spawning
-
 
 def main() -> None:
-    spawning.begin_early(sys.argv[1:])
-    try:
-        from .cli import main as run
+    if sys.argv[1:2] != ["up"]:
+        sys.exit(_run())
+    from . import spawning  # which loads what the other commands can do without
 
-        code = run()
-    except KeyboardInterrupt:  # before there is a command that hears it
-        code = 130
+    spawning.begin_early(sys.argv[2:])
+    try:
+        code = _run()
     finally:
         spawning.end_unused()
     sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        from .cli import main as run
+
+        return run()
+    except KeyboardInterrupt:  # before there is a command that hears it
+        return 130
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The process of a keeper: begun for a profile, and told later what to do.
 
 A command line that says `up PROFILE` begins it before it imports what it needs itself: both import at the same time
-then. Importing this module is cheap.
+then.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def begin(reference: str, environ: Mapping[str, str] | None = None) -> subproces
 
 
 def begin_early(arguments: Sequence[str]) -> None:
-    """One for each profile that this command line is sure to bring up, whatever else it says."""
-    if arguments[:1] != ["up"] or any(word.startswith(WITH_A_VALUE) for word in arguments):
+    """One for each profile that an `up` with these arguments is sure to bring up, whatever else they say."""
+    if any(word.startswith(WITH_A_VALUE) for word in arguments):
         return
-    for word in arguments[1:]:
+    for word in arguments:
         if not word.startswith("-") and word not in _begun:
             with contextlib.suppress(OSError):  # it is begun again when it is needed, and fails with words then
                 _begun[word] = begin(word)

@@ -54,3 +54,18 @@ def test_ctrl_c_before_the_command_is_loaded_leaves_no_keeper_and_no_traceback(w
     done = world.run("up", "here")
     assert (done.code, done.out, done.err) == (130, "", "")
     assert world.running() == []
+
+
+def test_a_keeper_is_begun_for_each_profile_that_is_surely_meant() -> None:
+    spawning.begin_early(["here", "-q", "there"])
+    here, there = spawning.take("here"), spawning.take("there")
+    assert here is not None
+    assert there is not None
+    assert spawning.take("here") is None
+    for process in (here, there):
+        spawning.end(process)
+    spawning.begin_early(["--port", "8899", "here"])  # a word may be an option's value
+    assert spawning.take("here") is None
+    spawning.begin_early(["here"])
+    spawning.end_unused()
+    assert spawning.take("here") is None

@@ -194,6 +194,7 @@ def test_quick_commands_load_no_slow_library(arguments: Sequence[str]) -> None:
     loaded = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "click" in loaded
     assert not loaded & {"google", "paramiko", "sshtunnel", "rich", "requests", "asyncssh", "websockets"}
+    assert "subprocess" not in loaded or arguments != ["--help"], "only `up` begins a process at once"
 
 
 def test_up_loads_nothing_more_before_it_prints_the_url() -> None:
