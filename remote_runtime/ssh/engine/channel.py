@@ -118,7 +118,7 @@ class Channel:
     def _opened(self, message: memoryview) -> None:
         if self.peer >= 0:
             raise BadPacket("a channel was opened twice")
-        self.peer, self.room, self.piece = (wire.number(message, at) for at in (5, 9, 13))
+        self.peer, self.room, self.piece = wire.opened(message)
         if self.piece == 0:
             raise BadPacket("a channel that takes no data")
         self.piece = min(self.piece, PIECE_BYTES)

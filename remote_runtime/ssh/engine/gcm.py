@@ -11,10 +11,11 @@ from cryptography.exceptions import InvalidTag
 TAG_BYTES = 16
 LENGTH_BYTES = 4
 BLOCK_BYTES = 16
+AROUND_BYTES = LENGTH_BYTES + TAG_BYTES  # of a packet, what is not padding length, payload or padding
 LARGEST_PACKET = 256 << 10  # OpenSSH's own limit, PACKET_MAX_SIZE
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _U32 = struct.Struct(">I")
-_U64 = struct.Struct(">Q")
+_COUNT = struct.Struct(">4xII")
 
 
 class BadPacket(Exception):
@@ -23,10 +24,12 @@ class BadPacket(Exception):
 
 def nonces(first: bytes) -> Iterator[bytes]:
     """Four fixed bytes and a counter of eight, one step for each packet (RFC 5647 7.1)."""
-    fixed, (count,) = first[:4], _U64.unpack(first[4:])
+    high, low = _COUNT.unpack(first)
     while True:
-        yield fixed + _U64.pack(count)
-        count = (count + 1) & 0xFFFFFFFFFFFFFFFF
+        before = first[:4] + _U32.pack(high)
+        for count in range(low, 1 << 32):
+            yield before + _U32.pack(count)
+        high, low = (high + 1) & 0xFFFFFFFF, 0
 
 
 def padding_for(payload_bytes: int) -> int:
@@ -41,20 +44,21 @@ class Sealer:
 
     def __init__(self, cipher: Any, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._into = getattr(cipher, "encrypt_into", None)  # cryptography ≥ 47
+        self._into = getattr(cipher, "encrypt_into", self._by_copy)  # cryptography ≥ 47
         self._nonces = nonces(first_nonce)
 
-    def seal(self, plain: Any, out: memoryview) -> int:
-        """``plain``: padding length, payload, padding. Writes the packet to the start of ``out``; its length."""
+    def seal(self, plain: Any, box: memoryview, at: int) -> int:
+        """``plain``: padding length, payload, padding. Writes the packet into ``box`` from ``at`` on; where it ends."""
         size = len(plain)
         length = _U32.pack(size)
-        end = LENGTH_BYTES + size + TAG_BYTES
-        out[:LENGTH_BYTES] = length
-        if self._into is not None:
-            self._into(next(self._nonces), plain, length, out[LENGTH_BYTES:end])
-        else:
-            out[LENGTH_BYTES:end] = self._cipher.encrypt(next(self._nonces), plain, length)
+        start = at + LENGTH_BYTES
+        end = start + size + TAG_BYTES
+        box[at:start] = length
+        self._into(next(self._nonces), plain, length, box[start:end])
         return end
+
+    def _by_copy(self, nonce: bytes, plain: Any, length: bytes, out: memoryview) -> None:
+        out[:] = self._cipher.encrypt(nonce, plain, length)
 
 
 class Opener:
@@ -64,31 +68,31 @@ class Opener:
 
     def __init__(self, cipher: Any, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._into = getattr(cipher, "decrypt_into", None)  # cryptography ≥ 47
+        self._into = getattr(cipher, "decrypt_into", self._by_copy)  # cryptography ≥ 47
         self._nonces = nonces(first_nonce)
 
-    def open(self, packet: memoryview, out: memoryview) -> int:
-        """Writes padding length, payload and padding to ``out`` (as long as those are); the payload's length.
+    def open(self, sealed: memoryview, plain: memoryview) -> memoryview:
+        """``sealed``: a packet without its length, which is ``plain``'s. The payload, in ``plain``.
 
         Raises ``BadPacket``.
         """
-        length = packet[:LENGTH_BYTES]
+        size = len(plain)
         try:
-            if self._into is not None:
-                self._into(next(self._nonces), packet[LENGTH_BYTES:], length, out)
-            else:
-                out[:] = self._cipher.decrypt(next(self._nonces), packet[LENGTH_BYTES:], length)
+            self._into(next(self._nonces), sealed, _U32.pack(size), plain)
         except InvalidTag as error:
             raise BadPacket("a packet was changed on its way") from error
-        padding = out[0]
-        if padding < 4 or padding + 2 > len(out):
-            raise BadPacket(f"a packet of {len(out)} bytes claims {padding} bytes of padding")
-        return len(out) - 1 - padding
+        padding = plain[0]
+        if padding < 4 or padding + 2 > size:
+            raise BadPacket(f"a packet of {size} bytes claims {padding} bytes of padding")
+        return plain[1 : size - padding]
+
+    def _by_copy(self, nonce: bytes, sealed: memoryview, length: bytes, out: memoryview) -> None:
+        out[:] = self._cipher.decrypt(nonce, sealed, length)
 
 
-def packet_bytes(raw: memoryview, at: int) -> int:
-    """Of the packet that begins there, its whole length on the wire. Raises ``BadPacket``."""
+def plain_bytes(raw: memoryview, at: int) -> int:
+    """Of the packet that begins there, the length of padding length, payload and padding. Raises ``BadPacket``."""
     size: int = _U32.unpack_from(raw, at)[0]
     if size > LARGEST_PACKET or size < BLOCK_BYTES or size % BLOCK_BYTES:
         raise BadPacket(f"a packet claims to have {size} bytes")
-    return LENGTH_BYTES + size + TAG_BYTES
+    return size

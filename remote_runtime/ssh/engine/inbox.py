@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import socket
 
-from .gcm import LARGEST_PACKET, LENGTH_BYTES, TAG_BYTES, Opener, packet_bytes
+from .gcm import AROUND_BYTES, LARGEST_PACKET, LENGTH_BYTES, Opener, plain_bytes
 
 _RAW_BYTES = 320 << 10  # more than the largest packet; what one turn takes is what a keystroke waits for
 _PLAIN_BYTES = 1 << 20
+_FULL_BYTES = _PLAIN_BYTES - LARGEST_PACKET
 
 
 class Inbox:
-    """``opener`` is replaced when keys are renewed. ``taken_bytes``: opened since then."""
+    """``opener`` is replaced when keys are renewed. ``taken_bytes``: read since then."""
 
     def __init__(self, opener: Opener) -> None:
         self.opener = opener
@@ -39,30 +40,26 @@ class Inbox:
         if count == 0:
             raise EOFError
         self._end += count
+        self.taken_bytes += count
 
     def next(self) -> memoryview | None:
         """The payload of the next packet, None when none is complete, or there is no place. It holds until ``forget``.
 
         Raises ``BadPacket``.
         """
-        start = self._start
-        available = self._end - start
-        if available < LENGTH_BYTES or self.full():
+        start, used = self._start, self._used
+        if self._end - start < LENGTH_BYTES or used > _FULL_BYTES:
             return None
-        total = packet_bytes(self._raw, start)
-        if available < total:
+        size = plain_bytes(self._raw, start)
+        end = start + size + AROUND_BYTES
+        if end > self._end:
             return None
-        end = start + total
-        plain = self._plain[self._used : self._used + total - LENGTH_BYTES - TAG_BYTES]
-        payload = self.opener.open(self._raw[start:end], plain)
-        self._start = end
-        self._used += payload + 1
-        self.taken_bytes += total
-        return plain[1 : 1 + payload]
+        self._start, self._used = end, used + size
+        return self.opener.open(self._raw[start + LENGTH_BYTES : end], self._plain[used : used + size])
 
     def full(self) -> bool:
         """Whether ``forget`` is due before ``next``."""
-        return self._used > _PLAIN_BYTES - LARGEST_PACKET
+        return self._used > _FULL_BYTES
 
     def forget(self) -> None:
         """The views that ``next`` gave are used up."""

@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 
-from .gcm import BLOCK_BYTES, LENGTH_BYTES, TAG_BYTES, Sealer, padding_for
+from .gcm import AROUND_BYTES, BLOCK_BYTES, Sealer, padding_for
 
 PIECE_BYTES = 32 << 10
 SLOTS = 8
@@ -17,7 +17,6 @@ _TAIL_BYTES = BLOCK_BYTES + 4
 STRIDE_BYTES = HEAD_BYTES + PIECE_BYTES + _TAIL_BYTES
 _FIRST_BYTES = 512 << 10
 _MOST_BYTES = 16 << 20
-_LENGTHS = [bytes((length,)) for length in range(256)]
 _DATA_HEAD = struct.Struct(">BBII")
 
 
@@ -26,30 +25,29 @@ class Overflow(Exception):
 
 
 class Outbox:
-    """``queued``: bytes that the socket has not taken yet. ``sealed_bytes``: since the keys were renewed."""
+    """``queued``: bytes that the socket has not taken yet. ``sent_bytes``: since the keys were renewed."""
 
     def __init__(self, sealer: Sealer) -> None:
         self.lock = threading.RLock()
-        self.sealed_bytes = 0
+        self.queued = 0
+        self.sent_bytes = 0
         self._sealer = sealer
-        self._padding = os.urandom(_TAIL_BYTES)  # encrypted anew each time, so no new bytes are needed
+        paddings = [padding_for(payload_bytes) for payload_bytes in range(BLOCK_BYTES)]
+        # The padding is encrypted anew each time, so no new bytes are needed.
+        self._around = [(bytes((padding,)), os.urandom(padding)) for padding in paddings]
         self._buffer = memoryview(bytearray(_FIRST_BYTES))
         self._start = self._end = 0
-
-    @property
-    def queued(self) -> int:
-        return self._end - self._start
 
     def renew(self, sealer: Sealer) -> None:
         """What is put from now on is sealed with it."""
         with self.lock:
             self._sealer = sealer
-            self.sealed_bytes = 0
+            self.sent_bytes = 0
 
     def put(self, payload: bytes) -> None:
         """Raises ``Overflow``."""
-        padding = padding_for(len(payload))
-        self._seal(_LENGTHS[padding] + payload + self._padding[:padding])
+        padding_length, padding = self._around[len(payload) % BLOCK_BYTES]
+        self._seal(padding_length + payload + padding)
 
     def put_data(self, channel: int, slots: memoryview, count: int) -> None:
         """``count`` bytes for the peer's ``channel``, read into ``slots`` (see ``slots_of``). Raises ``Overflow``."""
@@ -65,24 +63,26 @@ class Outbox:
     def flush(self, sock: socket.socket) -> bool:
         """Whether the socket took any of it. Raises ``OSError``."""
         with self.lock:
-            before = self._start
-            while self._start < self._end:
+            before = self.queued
+            while self.queued:
                 try:
-                    self._start += sock.send(self._buffer[self._start : self._end])
+                    sent = sock.send(self._buffer[self._start : self._end])
                 except (BlockingIOError, InterruptedError):
                     break
-            moved = self._start > before
-            if self._start == self._end:
+                self._start += sent
+                self.queued -= sent
+                self.sent_bytes += sent
+            if not self.queued:
                 self._start = self._end = 0
-            return moved
+            return self.queued < before
 
     def _seal(self, plain: bytes | memoryview) -> None:
         with self.lock:
-            total = LENGTH_BYTES + len(plain) + TAG_BYTES
+            total = len(plain) + AROUND_BYTES
             if self._end + total > len(self._buffer):
                 self._make_room(total)
-            self._end += self._sealer.seal(plain, self._buffer[self._end : self._end + total])
-            self.sealed_bytes += total
+            self._end = self._sealer.seal(plain, self._buffer, self._end)
+            self.queued += total
 
     def _make_room(self, total: int) -> None:
         queued = self.queued

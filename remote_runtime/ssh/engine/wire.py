@@ -22,12 +22,13 @@ _PROBE = b"keepalive@openssh.com"
 _U32 = struct.Struct(">I")
 _KIND_CHANNEL = struct.Struct(">BI")
 _ADJUST = struct.Struct(">BII")
+_NUMBERS = struct.Struct(">III")
 
 
 def open_direct(number: int, window: int, piece: int, host: str, port: int) -> bytes:
     """SSH_MSG_CHANNEL_OPEN of a ``direct-tcpip``; with port 0 of a ``direct-streamlocal@openssh.com`` to the unix
     socket whose path is ``host`` (OpenSSH's PROTOCOL, 2.4)."""
-    numbers = struct.pack(">III", number, window, piece)
+    numbers = _NUMBERS.pack(number, window, piece)
     if port == 0:
         return b"\x5a" + _string(b"direct-streamlocal@openssh.com") + numbers + _string(host.encode()) + b"\0" * 8
     origin = _string(b"127.0.0.1") + _U32.pack(0)
@@ -61,10 +62,19 @@ def probe(channel: int) -> bytes:
 
 def number(message: memoryview, at: int) -> int:
     """Raises ``BadPacket``."""
-    if at + 4 > len(message):
-        raise BadPacket(f"message {message[0]} is cut short")
-    value: int = _U32.unpack_from(message, at)[0]
+    try:
+        value: int = _U32.unpack_from(message, at)[0]
+    except struct.error:
+        raise BadPacket(f"message {message[0]} is cut short") from None
     return value
+
+
+def opened(message: memoryview) -> tuple[int, int, int]:
+    """Of an OPEN_CONFIRMATION: the peer's number, its window, and what it takes at once. Raises ``BadPacket``."""
+    try:
+        return _NUMBERS.unpack_from(message, 5)
+    except struct.error:
+        raise BadPacket(f"message {message[0]} is cut short") from None
 
 
 def string(message: memoryview, at: int) -> memoryview:
