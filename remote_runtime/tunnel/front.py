@@ -232,7 +232,7 @@ class _Guest:
         self._front.give_back(sock, self._visit, error, heard=heard)
 
     def ended(self) -> None:
-        if self._front.is_leading():
+        if self._visit.became == "waiting" and self._front.is_leading():
             self._visit.leaves()
         self._visit.end()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from typing import Literal
 
 from ..figures import Traffic
@@ -21,23 +22,23 @@ class Visitors:
         self._port = port
         self._lock = threading.Lock()
         self._ours: set[Address] = set()
-        self._counts = {"carried": 0, "empty": 0, "waiting": 0}
+        self._here: set[Visit] = set()
+        self._counts = {"carried": 0, "empty": 0}
         self._sent = self._received = 0
 
     def counted(self) -> Connections:
         """Without those that came through ``ourselves``."""
         with self._lock:
-            return Connections(**self._counts)
+            counts = Counter(self._counts)
+            counts.update(visit.became for visit in self._here)
+        return Connections(**counts)
 
     def traffic(self) -> Traffic:
         """Of the same visitors."""
         with self._lock:
-            return Traffic(self._sent, self._received)
-
-    def carried(self, sent: int, received: int) -> None:
-        with self._lock:
-            self._sent += sent
-            self._received += received
+            sent = self._sent + sum(visit.sent for visit in self._here)
+            received = self._received + sum(visit.received for visit in self._here)
+        return Traffic(sent, received)
 
     def ourselves(self, timeout_s: float) -> socket.socket:
         """A connection to the port that is not counted. Raises ``OSError``."""
@@ -66,43 +67,44 @@ class Visitors:
 
     def visit(self, came_from: Address) -> Visit:
         """One accepted connection; somebody has to ``end`` it."""
+        visit = Visit(self)
         with self._lock:
-            is_ours = came_from in self._ours
-            self._ours.discard(came_from)
-        return Visit(self, counts=not is_ours)
+            if came_from in self._ours:
+                self._ours.remove(came_from)
+            else:
+                self._here.add(visit)
+        return visit
 
-    def move(self, into: Literal["carried", "empty", "waiting"] | None, *, wait: int) -> None:
+    def end(self, visit: Visit) -> None:
         with self._lock:
-            self._counts["waiting"] += wait
-            if into is not None:
-                self._counts[into] += 1
+            if visit in self._here:
+                self._here.remove(visit)
+                self._sent += visit.sent
+                self._received += visit.received
+                if visit.became != "waiting":
+                    self._counts[visit.became] += 1
 
 
 class Visit:
-    """Waits until its client speaks, leaves, or is sent away."""
+    """Waits until its client speaks, leaves, or is sent away. One thread at a time uses it; others may count it."""
 
-    def __init__(self, visitors: Visitors, *, counts: bool) -> None:
+    def __init__(self, visitors: Visitors) -> None:
+        self.became: Literal["carried", "empty", "waiting"] = "waiting"
+        self.sent = self.received = 0
         self._visitors = visitors
-        self._waits = self._counts = counts
-        if counts:
-            visitors.move(None, wait=1)
 
     def speaks(self) -> None:
-        self._settle("carried")
+        self.became = "carried"
 
     def carries(self, sent: int, received: int) -> None:
         """So many bytes to the machine, and so many back."""
-        if self._counts:
-            self._visitors.carried(sent, received)
+        self.sent += sent
+        self.received += received
 
     def leaves(self) -> None:
         """By itself; without a word if it has not spoken."""
-        self._settle("empty")
+        if self.became == "waiting":
+            self.became = "empty"
 
     def end(self) -> None:
-        self._settle(None)
-
-    def _settle(self, into: Literal["carried", "empty"] | None) -> None:
-        if self._waits:
-            self._waits = False
-            self._visitors.move(into, wait=-1)
+        self._visitors.end(self)
