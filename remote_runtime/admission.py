@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from .errors import CloudError, SshError, from_code
 from .model import Instance
 from .protocols import Ask, Tell
 from .settings import SshSettings
+from .values import dataclass
 from .waits import Deadline
 
 if TYPE_CHECKING:

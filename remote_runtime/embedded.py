@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from . import locks
 from .errors import CloudError
 from .processes import detached, has_ended
 from .protocols import Tell
+from .values import dataclass
 from .waits import Deadline, wait_until
 
 LOCK = "machine.lock"  # in its directory, held while it runs

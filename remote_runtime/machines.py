@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from . import admission, compute, either_way, local, ssh
@@ -14,6 +14,7 @@ from .errors import Interrupted, RemoteRuntimeError, from_code
 from .model import Instance, Profile
 from .protocols import Ask, Run, Tell
 from .settings import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
+from .values import dataclass
 from .waits import Deadline
 
 if TYPE_CHECKING:

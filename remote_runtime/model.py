@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from .access import Access, AddedKey
 from .endings import Idle, OnDown, Timeouts
 from .figures import Load, Traffic
 from .settings import ColabSettings, ForwardSettings, JupyterSettings, SshSettings, Target
+from .values import dataclass
 
 
 class Secret:

@@ -9,7 +9,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from .access import AddedKey, to_access, to_added
 from .errors import LocalError
 from .figures import GpuLoad, Load, Traffic
 from .model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, Runtime, Secret, Server
+from .values import dataclass
 
 log = logging.getLogger(__name__)
 SCHEMA = 1

@@ -6,12 +6,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from . import profiles, runtimes
 from .commands.down import down
 from .commands.up import Options, up
 from .model import Runtime, Secret
+from .values import dataclass
 
 
 @dataclass(frozen=True)

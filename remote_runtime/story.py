@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from .access import AddedKey
 from .machines import Machines
 from .model import Instance, Profile
 from .protocols import Ask
+from .values import dataclass
 
 
 class Telling(Protocol):

@@ -5,9 +5,9 @@ The keeper runs it with what it holds; where no keeper lives, the command runs i
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, NoReturn, TypeVar
 
 from . import admission, jupyter
@@ -18,6 +18,7 @@ from .jupyter.idleness import SAID, duration
 from .machines import Machines, Session
 from .model import Instance, Profile, Runtime
 from .protocols import Ask, Tell
+from .values import dataclass
 from .waits import Deadline
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ def take_down(
     return _TakeDown(runtime, profile, held, machines, wish, tell, ask, allow, record).run()
 
 
-@dataclass
+@dataclasses.dataclass
 class _TakeDown:
     runtime: Runtime
     profile: Profile

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from . import ssh
@@ -14,6 +13,7 @@ from .protocols import Tell
 from .settings import LocalTarget
 from .tunnel.identity import Proof, Stream
 from .tunnel.pump import Lane, Way
+from .values import dataclass
 from .waits import Deadline
 
 DIAL_S = 15.0

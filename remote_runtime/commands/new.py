@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -15,6 +15,7 @@ from ..errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
 from ..profiles import Draft
 from ..protocols import Tell
 from ..settings import GceTarget, LocalTarget, SshTarget
+from ..values import dataclass
 from ..waits import Deadline
 
 Kind = Literal["gce", "ssh", "local"]

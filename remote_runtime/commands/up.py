@@ -7,13 +7,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from .. import locks, logs, profiles, runtimes, spawning
 from ..errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..model import Profile
 from ..settings import ExtraForward
+from ..values import dataclass
 from ..waits import Deadline
 from .view import View
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ipaddress
 import shlex
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import CloudError, RemoteRuntimeError, SshError, from_code
 from ..model import Instance
+from ..values import dataclass
 from . import firewall
 from .api import Api
 from .seen import whereabouts, word

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal
 
 from ..untrusted import clean_line
+from ..values import dataclass
 
 LINE_LIMIT = 200
 _BOOT_BEGINS = re.compile(r"^.*\bLinux version \d", re.MULTILINE)

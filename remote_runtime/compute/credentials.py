@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import CloudError
 from ..untrusted import clean_line
+from ..values import dataclass
 from . import identities, settings
 from .identities import LOGIN_HINT as LOGIN_HINT
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import CloudError
 from ..untrusted import clean_line
+from ..values import dataclass
 from .identities import renew_acting_as
 
 WHY_LIMIT = 400

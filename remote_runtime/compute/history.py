@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from ..untrusted import clean_line
+from ..values import dataclass
 from .api import Api
 
 if TYPE_CHECKING:

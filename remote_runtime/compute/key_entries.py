@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timezone
+
+from ..values import dataclass
 
 KEY = "ssh-keys"
 LEGACY_KEY = "sshKeys"

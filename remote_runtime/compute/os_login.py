@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ..access import Access, AddedKey, Who
 from ..errors import CloudError
 from ..untrusted import clean_line
+from ..values import dataclass
 from . import credentials, settings
 from .account import email_of
 from .api import Api

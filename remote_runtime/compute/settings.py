@@ -7,11 +7,11 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ..errors import CloudError
+from ..values import dataclass
 
 _API_PATH = re.compile(r"(/compute)?/(v1|beta|alpha)/?$")
 

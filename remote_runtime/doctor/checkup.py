@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..errors import CODES, RemoteRuntimeError, advised
 from ..model import Finding
+from ..values import dataclass
 
 # Where an error is told, when the step that raised it has such a check; else its ``MAIN`` one has failed.
 PLACES: Mapping[str, str] = {

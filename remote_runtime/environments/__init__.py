@@ -7,11 +7,11 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from .. import bridge
 from ..errors import MachineError
+from ..values import dataclass
 from .files import is_current, is_writable, put, remove, says, version_in
 from .probe import look
 from .servers import SeenServer, ask, ask_running

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import MachineError
 from ..untrusted import clean_line
+from ..values import dataclass
 
 MODULE = "remote_runtime_bridge"
 _OLDEST_PYTHON = (3, 8)

@@ -9,7 +9,6 @@ import ipaddress
 import json
 import os
 import secrets
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 from ..errors import UsageError
 from ..model import Secret
 from ..untrusted import clean_line
+from ..values import dataclass
 
 _ANSWER_LIMIT_S = 5.0
 _ANSWER_BYTES = 1 << 20

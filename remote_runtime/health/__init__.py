@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import HealthError, Interrupted, RemoteRuntimeError
 from ..model import Health, Verdict
+from ..values import dataclass
 from ..waits import Deadline
 from . import attached, checks
 from .cell import run_cell

@@ -6,10 +6,9 @@ all. One of them is enough.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..errors import HealthError, MachineError
 from ..model import Server
+from ..values import dataclass
 from ..waits import Deadline
 from . import checks
 from .door import Door, ask

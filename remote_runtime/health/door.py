@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from ..model import Secret, Server
 from ..tunnel.identity import prove
 from ..tunnel.pump import SocketStream
 from ..untrusted import clean_line
+from ..values import dataclass
 from ..waits import Deadline
 
 LARGEST_ANSWER = 4 << 20

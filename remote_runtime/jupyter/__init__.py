@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from ..model import Gpu, Kernelspec, Secret, Server
 from ..protocols import Run, Tell
 from ..settings import JupyterSettings
 from ..untrusted import clean, clean_line
+from ..values import dataclass
 from ..waits import Deadline
 from .exchange import ask, invalid
 from .idleness import guard_from, wish_of, words

@@ -6,12 +6,13 @@ import logging
 import queue
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from ..control import Channel, Message
 from ..model import Profile
 from ..takedown import Wish
+from ..values import dataclass
 
 log = logging.getLogger(__name__)
 ANSWER_S = 120.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from .. import health, profiles
@@ -15,6 +15,7 @@ from ..model import Connections, Profile
 from ..report import as_document
 from ..settings import ExtraForward
 from ..takedown import Wish
+from ..values import dataclass
 from ..waits import Deadline
 from .audience import Audience, Member
 from .orders import Order, Orders

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .. import health
 from ..bringup import Held
 from ..errors import HealthError, Interrupted, RemoteRuntimeError
 from ..model import Health, Verdict
+from ..values import dataclass
 from ..waits import Deadline
 
 log = logging.getLogger(__name__)

@@ -10,13 +10,13 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..model import Profile
 from ..settings import ExtraForward
+from ..values import dataclass
 from .complaints import Wrong
 from .draft import ASKED, Draft, why_not
 from .keys import PROFILE

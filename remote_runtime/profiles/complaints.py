@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..untrusted import clean
+from ..values import dataclass
 
 if TYPE_CHECKING:
     from yaml.nodes import Node

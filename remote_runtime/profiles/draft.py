@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ..settings import GceTarget, LocalTarget, SshTarget
+from ..values import dataclass
 from .complaints import Wrong
 from .keys import GCE, IDLE, SSH, SSH_HOST
 from .source import parse

@@ -13,11 +13,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ..errors import UsageError
+from ..values import dataclass
 from .complaints import near_miss, quoted
 
 Origin = Literal["environment", "user", "packaged", "directory"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..values import dataclass
 from .complaints import listed, near_miss, quoted, wrong
 from .source import is_null, kind_of, tag_of
 

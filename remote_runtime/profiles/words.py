@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..settings import ExtraForward
+from ..values import dataclass
 from .complaints import quoted, wrong
 from .shapes import Port, Schema, Text, port_number, scalar
 from .source import kind_of, tag_of

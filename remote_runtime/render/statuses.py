@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..untrusted import clean, clean_line
+from ..values import dataclass
 from . import LONGEST, paint, width, words, wrapped
 
 # Fit for dark and for light terminals, which yellow is not.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..model import Instance
 from ..protocols import Ask, Tell
 from ..settings import SshSettings, SshTarget
 from ..untrusted import clean_line
+from ..values import dataclass
 from ..waits import Deadline
 from .config import parse_hop, resolve
 from .dialing import NoAnswer, open_proxy, open_socket

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 import paramiko
@@ -12,6 +12,7 @@ from paramiko.auth_handler import AuthHandler
 
 from ..errors import DeadlinePassed
 from ..untrusted import clean_line
+from ..values import dataclass
 from ..waits import Deadline
 from .link import Link
 

@@ -6,13 +6,14 @@ import contextlib
 import socket
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import SshError
 from ..protocols import Ask, Tell
 from ..settings import SshSettings
+from ..values import dataclass
 from .key_files import certificate_of, certified, certify, load_key, parse_public, public_half, read_key_file
 from .key_making import ensure_key_pair
 from .known_hosts import as_line

@@ -7,8 +7,9 @@ import fnmatch
 import hashlib
 import hmac
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from ..values import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import Literal
 
 from ...errors import SshError
 from ...model import Instance
 from ...untrusted import clean_line
+from ...values import dataclass
 
 Meaning = Literal["over", "refused", "forgotten", "not yet", "renew", "passing"]
 _MEANINGS: dict[int, Meaning] = {

@@ -6,8 +6,8 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ...values import dataclass
 from .wire import Broken, Wire
 
 
