@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -23,12 +24,13 @@ from .dialing import NoAnswer, open_proxy, open_socket
 from .keys import Candidate, Keys
 from .known_hosts import HostKey
 from .link import Link
-from .login import FewTries, log_in
+from .login import FewTries, is_silent, log_in
 from .pins import HostKeys
 from .places import home_of, own_name
 from .reach import Reach
 from .session import Session
 
+log = logging.getLogger(__name__)
 _GREETING_S = 15.0
 _PAUSE_S = 1.0
 _BRIEF_TRIES = 3
@@ -129,8 +131,40 @@ def _attempt(
         shown = HostKey(link.host_key.get_name(), link.host_key.get_base64())
         host_keys.check(shown, entry.tell)
         key = _log_in(link, instance, settings, entry, deadline, candidates, refused)
-        release = undo.pop_all().close
-        return Session(link, instance, user=_user(settings), host_key=shown, key=key, release=release)
+        is_plain = not (settings.proxy_jump or settings.proxy_command)
+        again = _again(instance, settings, entry, key) if key and is_plain and is_silent(link, key) else None
+        return Session(
+            link,
+            instance,
+            user=_user(settings),
+            host_key=shown,
+            key=key,
+            release=undo.pop_all().close,
+            again=again,
+            keepalive_s=settings.keepalive_s,
+        )
+
+
+def _again(
+    instance: Instance, settings: SshSettings, entry: Entry, key: paramiko.PKey
+) -> Callable[[Deadline], Session]:
+    """The same login once more, with the key that was accepted."""
+    known = Candidate("the key that was accepted", key.asbytes(), key)
+
+    def enter_again(deadline: Deadline) -> Session:
+        quiet = replace(entry, ask=_ask_nobody, tell=lambda text: log.info("%s", text), answer_by=deadline)
+        try:
+            session = _attempt(instance, settings, quiet, deadline, 0, [known], set())
+            session.end_nagle()
+        except _NotYet as problem:
+            raise problem.error from problem
+        return session
+
+    return enter_again
+
+
+def _ask_nobody(prompt: str, *, secret: bool, code: str) -> str:
+    raise SshError(code, "Nobody is asked for a further connection", prompt)
 
 
 def _reach(

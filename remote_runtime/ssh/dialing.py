@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -125,17 +125,16 @@ def _connect(family: int, address: Any, deadline: Deadline) -> socket.socket:
 
 
 def _wait_connected(attempt: socket.socket, deadline: Deadline, start: float) -> None:
-    while True:
-        # On Windows a failed connect is told through the third set only.
-        _, writable, failed = select.select([], [attempt], [attempt], min(_TICK_S, deadline.remaining_s()))
-        deadline.check()
-        if writable or failed:
-            code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                raise OSError(code, os.strerror(code))
-            return
-        if deadline.passed():
-            raise NoAnswer("silent", f"no answer within {time.monotonic() - start:.0f} s")
+    with selectors.DefaultSelector() as selector:
+        selector.register(attempt, selectors.EVENT_WRITE)
+        while not selector.select(min(_TICK_S, deadline.remaining_s())):
+            deadline.check()
+            if deadline.passed():
+                raise NoAnswer("silent", f"no answer within {time.monotonic() - start:.0f} s")
+    deadline.check()
+    code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
 
 
 def _fill_in(command: str, values: dict[str, str]) -> str:

@@ -69,6 +69,12 @@ def log_in(
     raise _refused(user, [each.label for each in candidates if each.id in refused], answer)
 
 
+def is_silent(link: Link, key: paramiko.PKey) -> bool:
+    """Whether the login with ``key`` asked nobody, and another would not either: an agent may want its user's consent,
+    a second factor may ring a telephone."""
+    return not isinstance(key, paramiko.AgentKey) and link.auth_handler.auth_method != "keyboard-interactive"
+
+
 def _second_factor(talk: Conversation, answer: Answer, key: paramiko.PKey, ask: Ask) -> paramiko.PKey:
     before = ""
     for _ in range(_CODE_TRIES):

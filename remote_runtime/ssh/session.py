@@ -21,6 +21,7 @@ from .engine.client import Proof
 from .engine.lane import Lane
 from .known_hosts import HostKey
 from .link import Link
+from .relief import Relief, Side
 from .stream import ChannelStream
 
 _ADMINISTRATIVELY_PROHIBITED = 1  # RFC 4254 5.1
@@ -32,7 +33,7 @@ _TICK_S = 0.1
 class Session:
     """``instance``: the machine as it was reached. ``user``: whom the machine knows us as. ``host_key``: the one that
     was verified. ``key``: the one that was accepted. Closing it ends the connection and everything that was reached
-    through it."""
+    through it. ``again``: logs in once more in the same way, without a question; None where that may need one."""
 
     def __init__(
         self,
@@ -43,6 +44,8 @@ class Session:
         host_key: HostKey,
         key: paramiko.PKey | None,
         release: Callable[[], None],
+        again: Callable[[Deadline], Session] | None,
+        keepalive_s: float,
     ) -> None:
         self.instance = instance
         self.user = user
@@ -51,6 +54,7 @@ class Session:
         self._link = link
         self._release = release
         self._ran = False
+        self._relief = Relief(link.loop, again, keepalive_s) if link.loop and again else None
 
     def __enter__(self) -> Session:
         return self
@@ -81,6 +85,8 @@ class Session:
         }
 
     def close(self, why: str = "closed here") -> None:
+        if self._relief is not None:
+            self._relief.close()
         self._link.end(why)
         self._release()
 
@@ -114,16 +120,34 @@ class Session:
     def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool = True) -> Lane | None:
         """What carries local connections to ``host``:``port`` of the machine (see ``dial``) by itself; None when the
         server offers no AES-GCM. Each is proved first, if ``prove`` is given; some channels are kept ready for the
-        next ones.
+        next ones. When this session carries many, others are opened for those that follow, if ``again`` is given.
 
         Raises ``SshError`` ``ssh-unreachable``.
         """
         if not self.is_fast:
             return None
-        self._end_nagle()
-        return self._lane(host, port, prove=prove, keep_ready=keep_ready)
+        self.end_nagle()
 
-    def _lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool) -> Lane:
+        relief = None
+        if self._relief is not None:
+            relief = Side(self._relief, host, port, prove=prove, keep_ready=keep_ready)
+        return self.own_lane(host, port, prove=prove, keep_ready=keep_ready, relief=relief)
+
+    @property
+    def carried(self) -> int:
+        """How many local connections its lanes carry, about."""
+        return self._link.loop.carried if self._link.loop else 0
+
+    def own_lane(
+        self,
+        host: str,
+        port: int,
+        *,
+        prove: Callable[[], Proof] | None,
+        keep_ready: bool,
+        relief: Side | None = None,
+    ) -> Lane:
+        """As ``lane``, on this connection, which must be fast, and those of ``relief``."""
         loop = self._link.loop
         if loop is None:
             raise ValueError("only a fast session has lanes")
@@ -135,9 +159,10 @@ class Session:
             keep_ready=keep_ready,
             explain=lambda reason, text: _refusal(where, reason, clean_line(text, 200)),
             lost=self._link.lost,
+            relief=relief,
         )
 
-    def _end_nagle(self) -> None:
+    def end_nagle(self) -> None:
         """sshd delays small packets until the connection has run something; every exchange would take 40 ms more."""
         if not self._ran:
             self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=Deadline(_NAGLE_S))
@@ -153,11 +178,11 @@ class Session:
                 raise _refusal(f"{host}:{port}", *channel.refusal)
             return channel
         with contextlib.suppress(RemoteRuntimeError):  # a hop that runs nothing is a slower hop
-            self._end_nagle()
+            self.end_nagle()
         return self._open_socket(host, port, deadline)
 
     def _open_socket(self, host: str, port: int, deadline: Deadline) -> socket.socket:
-        lane = self._lane(host, port, prove=None, keep_ready=False)
+        lane = self.own_lane(host, port, prove=None, keep_ready=False)
         guest = _Hop()
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)

@@ -121,6 +121,13 @@ class Sshd:
             connection.cut()
         return len(live)
 
+    def cut_one(self, number: int) -> None:
+        """Reset one of those that are open, counted from the oldest."""
+        with self._lock:
+            connection = [connection for connection in self._connections if not connection.ended()][number]
+            self._connections.remove(connection)
+        connection.cut()
+
     def end_cleanly(self) -> None:
         """Send all clients the end of the data (FIN), as a server does that is shut down."""
         with self._lock:

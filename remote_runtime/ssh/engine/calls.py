@@ -32,6 +32,9 @@ class Calls:
         self.wake()
         return True
 
+    def __len__(self) -> int:
+        return len(self._calls)
+
     def wake(self) -> None:
         if not self._pressed:
             self._pressed = True

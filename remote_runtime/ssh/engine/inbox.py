@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from .gcm import AROUND_BYTES, LARGEST_PACKET, LENGTH_BYTES, Opener, plain_bytes
+from .memory import untouched
 
 _RAW_BYTES = 320 << 10  # more than the largest packet; what one turn takes is what a keystroke waits for
 _PLAIN_BYTES = 1 << 20
@@ -17,9 +18,9 @@ class Inbox:
     def __init__(self, opener: Opener) -> None:
         self.opener = opener
         self.taken_bytes = 0
-        self._raw = memoryview(bytearray(_RAW_BYTES))
+        self._raw = untouched(_RAW_BYTES)
         self._start = self._end = 0
-        self._plain = memoryview(bytearray(_PLAIN_BYTES))
+        self._plain = untouched(_PLAIN_BYTES)
         self._used = 0
 
     def renew(self, opener: Opener) -> None:

@@ -22,6 +22,9 @@ from .flow import Floor, Flow
 log = logging.getLogger(__name__)
 FEWEST_READY = 6  # as many as a browser opens at once
 MOST_READY = 32
+SWIFT = 32  # connections that last, of one link, before a delay is noticed: sshd looks at each for every packet
+_LASTING_S = 0.2
+_COUNT_EVERY_S = 0.05
 _IDLE_S = 300.0
 _FEWER_AFTER_S = 10.0
 _RETRY_S = 1.0
@@ -34,17 +37,40 @@ _CLOSING_S = 2.0
 class Host(Floor, Protocol):
     """What the loop does for its lanes."""
 
+    @property
+    def lasting(self) -> int: ...
     def crowded(self) -> bool: ...
     def call_soon(self, call: Callable[[], None]) -> bool: ...
     def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None: ...
     def accept_no_more(self, listener: socket.socket) -> None: ...
 
 
+class Relief(Protocol):
+    """Other links to the same machine, for connections that would be too many for one. For the lane's thread."""
+
+    @property
+    def helps(self) -> bool:
+        """Whether there are such links, or may be."""
+
+    def lane(self) -> Lane | None:
+        """To the same port, on a link that has room."""
+
+    def is_near(self) -> bool:
+        """Whether it is worth a moment's wait; from now on one is made ready."""
+
+    def prepare(self) -> None:
+        """See that there is room before it is needed."""
+
+    def end(self) -> None:
+        """Its lanes are not needed any more."""
+
+
 class Lane:
-    """``carry``, ``serve`` and ``close`` are for any thread, everything else is for the loop's.
+    """``carry``, ``take_over``, ``serve`` and ``close`` are for any thread, everything else is for the loop's.
 
     ``explain`` makes an error of a refused channel, ``lost`` of a link that is gone. ``prove``: None where nothing has
-    to be proved. ``keep_ready``: not for servers that speak first, or mind a connection that says nothing.
+    to be proved. ``keep_ready``: not for servers that speak first, or mind a connection that says nothing. ``relief``:
+    who takes connections over when the link serves many.
     """
 
     def __init__(
@@ -57,6 +83,7 @@ class Lane:
         keep_ready: bool,
         explain: Callable[[int, str], RemoteRuntimeError],
         lost: Callable[[], RemoteRuntimeError],
+        relief: Relief | None,
     ) -> None:
         self.host = host
         self.port = port
@@ -67,6 +94,7 @@ class Lane:
         self._chances = _CHANCES if keep_ready else 0
         self._explain = explain
         self._lost = lost
+        self._relief = relief
         self._listeners: list[socket.socket] = []
         self._flows: set[Flow] = set()
         self._ready: deque[Flow] = deque()
@@ -76,13 +104,19 @@ class Lane:
         self._used_at = self._short_at = time.monotonic()
         self._retry_s = _RETRY_S
         self._retry_at = 0.0
-        loop.call_soon(self._refill)
+        self._lasting = 0
+        self._counted_at = 0.0
+        loop.call_soon(self.refill)
 
     def carry(self, sock: socket.socket, guest: Guest) -> None:
         """Lead this connection to the machine. See ``Client``."""
         client = Client(sock, guest, self._chances)
         if not self._loop.call_soon(lambda: self._take(client)):
             client.refuse(self._lost())
+
+    def take_over(self, client: Client) -> bool:
+        """From another lane. False when the link is gone."""
+        return self._loop.call_soon(lambda: self._take(client))
 
     def serve(self, listeners: Sequence[socket.socket], receive: Callable[[Address], Guest]) -> None:
         """Accept connections from these and carry them, until ``closed``. The caller's ``listeners`` stay open."""
@@ -115,15 +149,36 @@ class Lane:
         if self._loop.call_soon(end):
             done.wait(_CLOSING_S)  # so that the ports are free afterwards
 
+    def end_soon(self) -> None:
+        """``close``, without waiting for it."""
+        self.closed = True
+        self._loop.call_soon(self.end)
+
     # ── in the loop's thread
 
     @property
     def is_over(self) -> bool:
         return self.closed and not self._flows
 
+    @property
+    def carried(self) -> int:
+        """How many connections have a channel, or will in a moment."""
+        return len(self._flows) - len(self._ready)
+
+    @property
+    def lasting(self) -> int:
+        """How many of them have it for a while; a moment ago."""
+        now = time.monotonic()
+        if now - self._counted_at > _COUNT_EVERY_S:
+            self._counted_at = now
+            self._lasting = sum(not flow.is_ready and now - flow.since > _LASTING_S for flow in self._flows)
+        return self._lasting
+
     def end(self) -> None:
         self.closed = True
         self._listen_no_more()
+        if self._relief is not None:
+            self._relief.end()
         for client in self._take_all_waiting():
             client.refuse(self._lost())
         for flow in list(self._flows):
@@ -140,7 +195,33 @@ class Lane:
             self._short_at = now
         while len(self._ready) > self._wanted:
             self._ready.popleft().end()
-        self._refill()
+        if self._relief is not None and 4 * self._loop.lasting >= 3 * SWIFT:
+            self._relief.prepare()
+        self.refill()
+
+    def refill(self) -> None:
+        """Open what is needed, as far as it may be open."""
+        if self.closed:
+            return
+        most = self._most_opening()
+        spare = self._wanted - len(self._ready) if time.monotonic() >= self._retry_at else 0
+        needed = min(len(self._waiting) + max(0, spare), most)
+        while len(self._opening) < needed and not self._loop.crowded():
+            flow = Flow(self._loop, self, self._prove() if self._prove else None)
+            self._flows.add(flow)
+            self._opening.add(flow)
+
+    def _most_opening(self) -> int:
+        """Where other links have room, or will soon, this one takes no more than it serves swiftly."""
+        relief = self._relief
+        if relief is None or not relief.helps or self._loop.lasting < SWIFT:
+            return _MOST_OPENING
+        while len(self._waiting) > len(self._opening):
+            lane = relief.lane()
+            if lane is None or not lane.take_over(self._waiting[-1]):
+                return 0 if relief.is_near() else min(_MOST_OPENING, len(self._waiting))
+            self._waiting.pop()
+        return 0
 
     def _take(self, client: Client) -> None:
         if self.closed:
@@ -162,7 +243,7 @@ class Lane:
             self._short_at = self._used_at
             self._wanted = min(MOST_READY, self._wanted * 2)
         self._waiting.append(client)
-        self._refill()
+        self.refill()
 
     def _listen_no_more(self) -> None:
         for listener in self._listeners:
@@ -173,17 +254,7 @@ class Lane:
     def _refill_if_low(self) -> None:
         """Several at once, and else at the next tick: a server that opens one does not answer meanwhile."""
         if self._waiting or 2 * len(self._ready) < self._wanted:
-            self._refill()
-
-    def _refill(self) -> None:
-        if self.closed:
-            return
-        spare = self._wanted - len(self._ready) if time.monotonic() >= self._retry_at else 0
-        needed = min(len(self._waiting) + max(0, spare), _MOST_OPENING)
-        while len(self._opening) < needed and not self._loop.crowded():
-            flow = Flow(self._loop, self, self._prove() if self._prove else None)
-            self._flows.add(flow)
-            self._opening.add(flow)
+            self.refill()
 
     def _take_all_waiting(self) -> list[Client]:
         waiting = list(self._waiting)
@@ -213,12 +284,12 @@ class Lane:
         self._retry_s = min(_LONGEST_RETRY_S, 2 * self._retry_s)
         if self._waiting:
             self._waiting.popleft().refuse(error)
-        self._refill()
+        self.refill()
 
     def on_stale(self, client: Client) -> None:
         """It gets the next channel that is proved from now on, none of those that wait."""
         self._waiting.appendleft(client)
-        self._refill()
+        self.refill()
 
     def on_over(self, flow: Flow) -> None:
         self._flows.discard(flow)

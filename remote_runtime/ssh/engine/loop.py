@@ -21,7 +21,7 @@ from .client import Address, Proof
 from .flow import Flow
 from .gcm import BadPacket
 from .inbox import Inbox
-from .lane import Lane
+from .lane import Lane, Relief
 from .outbox import Outbox, Slots
 from .windows import MOST_CHANNELS, Delay, Pool
 
@@ -86,11 +86,31 @@ class Loop:
         keep_ready: bool,
         explain: Callable[[int, str], RemoteRuntimeError],
         lost: Callable[[], RemoteRuntimeError],
+        relief: Relief | None = None,
     ) -> Lane:
         """See ``Lane``."""
-        lane = Lane(self, host, port, prove=prove, keep_ready=keep_ready, explain=explain, lost=lost)
+        lane = Lane(self, host, port, prove=prove, keep_ready=keep_ready, explain=explain, lost=lost, relief=relief)
         self.call_soon(lambda: self._lanes.append(lane))
         return lane
+
+    @property
+    def carried(self) -> int:
+        """How many connections it carries, or will in a moment; to other threads, about."""
+        return sum(lane.carried for lane in self._lanes) + len(self._calls)
+
+    @property
+    def lasting(self) -> int:
+        """How many of them have been there for a while. In the loop's thread."""
+        return sum(lane.lasting for lane in self._lanes)
+
+    def refill(self) -> None:
+        """There is room elsewhere, or there will be none."""
+
+        def refill() -> None:
+            for lane in self._lanes:
+                lane.refill()
+
+        self.call_soon(refill)
 
     # ── for the hook, in the loop's thread
 

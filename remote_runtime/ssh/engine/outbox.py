@@ -9,6 +9,7 @@ import sys
 import threading
 
 from .gcm import AROUND_BYTES, BLOCK_BYTES, Sealer, padding_for
+from .memory import untouched
 
 PIECE_BYTES = 32 << 10
 SLOTS = 8
@@ -35,7 +36,7 @@ class Outbox:
         paddings = [padding_for(payload_bytes) for payload_bytes in range(BLOCK_BYTES)]
         # The padding is encrypted anew each time, so no new bytes are needed.
         self._around = [(bytes((padding,)), os.urandom(padding)) for padding in paddings]
-        self._buffer = memoryview(bytearray(_FIRST_BYTES))
+        self._buffer = untouched(_FIRST_BYTES)
         self._start = self._end = 0
 
     def renew(self, sealer: Sealer) -> None:
@@ -91,7 +92,7 @@ class Outbox:
         size = len(self._buffer)
         while size < queued + total:
             size *= 2
-        buffer = memoryview(bytearray(size))
+        buffer = untouched(size)
         buffer[:queued] = self._buffer[self._start : self._end]
         self._buffer, self._start, self._end = buffer, 0, queued
 
@@ -100,7 +101,7 @@ class Slots:
     """Where data is read into, so that head and padding of each packet have their place around it."""
 
     def __init__(self) -> None:
-        self.buffer = memoryview(bytearray(SLOTS * STRIDE_BYTES))
+        self.buffer = untouched(SLOTS * STRIDE_BYTES)
         starts = range(HEAD_BYTES, len(self.buffer), STRIDE_BYTES)
         self._slots = [self.buffer[at : at + PIECE_BYTES] for at in starts]
 
