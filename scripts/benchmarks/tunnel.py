@@ -1,8 +1,9 @@
 """``scripts/bench tunnel``: our tunnel beside OpenSSH's, sshtunnel and asyncssh, in alternating rounds of one run.
 
 All lead to the same targets over one sshd, on loopback and over a link with delay (``tunnel_link``), in a network of
-their own. Each candidate is its own process. Prints the medians with their spread as the README has them, each with
-the ratio of ours to it, and then which goals are met.
+their own; then over a link that dies, ours with its keeper beside ssh with autossh. Each candidate is its own process.
+Prints the medians with their spread as the README has them, each with the ratio of ours to it, and then which goals
+are met.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from . import tunnel_link as link
 from . import tunnel_loads as loads
 from . import tunnel_parts as parts
 from .tunnel_candidates import Place, Tunnel
+from .tunnel_dead import travellers
 from .tunnel_machine import agreed_cipher, make_keys
 from .tunnel_process import missing_tools, module, running
 from .tunnel_table import Rows
@@ -32,7 +34,7 @@ from .tunnel_table import Rows
 LOOPBACK = "127.0.0.1"
 FAR_AWAY = tuple(name for name in candidates.ALL if name not in (candidates.DIRECT, candidates.AES_GCM))
 WITH_IDLE = (candidates.OURS, candidates.SSH, candidates.ASYNCSSH)
-PARTS = ("loopback", "idle", "50ms", "100ms")
+PARTS = ("loopback", "idle", "50ms", "100ms", "dead")
 
 
 def main(arguments: list[str]) -> int:
@@ -68,6 +70,8 @@ def main(arguments: list[str]) -> int:
                 with running(module("tunnel_link", str(delay_ms / 2), *machine)) as (_, line):
                     place = Place(link.FAR, json.loads(line), home / "client")
                     _rounds(rows, place, FAR_AWAY, measure, options.rounds)
+    if "dead" in chosen:
+        _dead(rows, options.rounds)
     _say(rows.markdown())
     _say(rows.verdicts(parts.GOALS))
     return 0
@@ -132,6 +136,14 @@ def _idle(rows: Rows, place: Place, rounds: int) -> None:
         for name in WITH_IDLE:
             _progress(f"idle connections, round {number + 1} of {rounds}: {name}")
             rows.add(name, parts.with_idle_connections(name, place))
+
+
+def _dead(rows: Rows, rounds: int) -> None:
+    with travellers() as dying:
+        for number in range(rounds):
+            for name, die in dying.items():
+                _progress(f"a dead link, round {number + 1} of {rounds}: {name}")
+                rows.add(name, die())
 
 
 def _progress(words: str) -> None:

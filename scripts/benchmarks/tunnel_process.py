@@ -15,6 +15,7 @@ TOOLS = {
     "nginx": "nginx-light",
     "iperf3": "iperf3",
     "ab": "apache2-utils",
+    "autossh": "autossh",
     "ssh": "openssh-client",
     "sshd": "openssh-server",
     "unshare": "util-linux",

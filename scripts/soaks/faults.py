@@ -85,7 +85,7 @@ def compare() -> None:
             tempfile.TemporaryDirectory(prefix="rr-") as home,
             running_sshd(Path(home)) as sshd,
             Target(answer) as target,
-            autossh(sshd, target.address[1], Path(home)) as port,
+            autossh(sshd, target.address[1], Path(home)) as (_, port),
         ):
             eventually(partial(works, port), within_s=MOST_S)
             began = time.monotonic()
@@ -104,21 +104,22 @@ def compare() -> None:
 
 
 @contextlib.contextmanager
-def autossh(sshd: Sshd, target: int, home: Path) -> Iterator[int]:
+def autossh(sshd: Sshd, target: int, home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Its process, and the local port that leads to this port of the machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     options = ["ServerAliveInterval=1", f"ServerAliveCountMax={INTERVALS}", "StrictHostKeyChecking=no"]
     options += [f"UserKnownHostsFile={home}/known", "ExitOnForwardFailure=yes", f"IdentityFile={sshd.key_path}"]
-    words = ["autossh", "-M", "0", "-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{target}", "-p", str(sshd.port)]
+    words = ["autossh", "-M", "0", "-N", "-L", f"127.0.0.1:{port}:{sshd.address}:{target}", "-p", str(sshd.port)]
     words += [word for option in options for word in ("-o", option)]
     process = subprocess.Popen(
-        [*words, f"{sshd.user}@127.0.0.1"],
+        [*words, f"{sshd.user}@{sshd.address}"],
         env={**os.environ, "AUTOSSH_GATETIME": "0", "AUTOSSH_POLL": "5"},
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield port
+        yield process, port
     finally:
         process.terminate()
         process.wait(10)
