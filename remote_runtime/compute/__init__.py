@@ -1,8 +1,8 @@
 """Compute Engine: finding an instance, starting, resuming, stopping and suspending it, and why it cannot be entered.
 
-Google's client costs 1 to 2 s and 160 MB to import. The caller never pays that: each function here runs a short child
-process (``python -m remote_runtime.compute``), and this module and ``child`` need the standard library only.
-``open_passage`` is of ``iap`` and works in this process, without that client.
+Google's client costs about 1 s and 110 MB to import (``library``). The caller never pays that: each function here runs
+a short child process (``python -m remote_runtime.compute``), and this module and ``child`` need the standard library
+only. ``open_passage`` is of ``iap`` and works in this process, without that client.
 
 Every other function raises ``CloudError``, ``DeadlinePassed`` or ``Interrupted``, and ``RuntimeError`` with the child's
 traceback when the child has a bug. ``environ`` is the child's environment: Google's own variables are honoured

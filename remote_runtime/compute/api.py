@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import DeadlinePassed
 from ..protocols import Tell
 from ..waits import Deadline
-from . import credentials, failures, settings
+from . import credentials, failures, library, settings
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -84,6 +84,7 @@ def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Ap
     Default Credentials may ask this computer's metadata server who it is."""
     endpoint = settings.endpoint(environ)
     identity = credentials.load(environ, endpoint)
+    library.import_lazily()
     from google.cloud import compute_v1
 
     # Not `start().result()`: google-cloud-compute polls compute.googleapis.com for it, whatever the endpoint is.
