@@ -60,7 +60,7 @@ def test_a_packet_is_what_rfc_5647_says() -> None:
     """Computed with OpenSSL's command line: the length in clear, authenticated; the nonce's counter steps by one."""
     box = bytearray(64)
     plain = b"\x0a" + b"hello" + bytes(10)
-    length = Sealer(AESGCM(KEY), FIRST).seal(plain, memoryview(box), 0)
+    length = Sealer(AESGCM(KEY), FIRST).seal(plain, 16, memoryview(box), 0)
     assert bytes(box[:4]) == struct.pack(">I", 16)
     assert AESGCM(KEY).decrypt(FIRST, bytes(box[4:length]), b"\0\0\0\x10") == plain
     two = nonces(FIRST[:4] + b"\xff" * 8)
@@ -131,7 +131,7 @@ def test_new_keys_hold_from_the_next_packet_on(ends: tuple[socket.socket, socket
 @settings(deadline=None)
 def test_a_packet_with_any_bit_changed_is_refused(at: int, bit: int) -> None:
     box = memoryview(bytearray(300))
-    length = Sealer(AESGCM(KEY), FIRST).seal(bytes((14,)) + bytes(177) + bytes(14), box, 0)
+    length = Sealer(AESGCM(KEY), FIRST).seal(bytes((14,)) + bytes(177) + bytes(14), 192, box, 0)
     changed = bytearray(box[:length])
     changed[at % length] ^= 1 << bit
     ours, theirs = socket.socketpair()
@@ -160,7 +160,7 @@ def test_a_length_that_no_packet_has_is_refused_before_anything_is_kept(
 @pytest.mark.parametrize("padding", [0, 3, 15, 16, 255])
 def test_padding_that_cannot_be_is_refused(ends: tuple[socket.socket, socket.socket], padding: int) -> None:
     box = memoryview(bytearray(64))
-    length = Sealer(AESGCM(KEY), FIRST).seal(bytes((padding,)) + bytes(15), box, 0)
+    length = Sealer(AESGCM(KEY), FIRST).seal(bytes((padding,)) + bytes(15), 16, box, 0)
     ends[0].sendall(box[:length])
     receiving = inbox()
     receiving.fill(ends[1])

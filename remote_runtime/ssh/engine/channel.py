@@ -34,9 +34,9 @@ class User(Protocol):
 
 
 class Channel:
-    """``room``: what the peer takes now; ``piece``: of it in one message. ``ended_there``, ``closed_there``: the peer
-    has said its last byte, its last word. ``closed_here``: nothing more is said. ``number`` is free after
-    ``on_left``."""
+    """``room``: what the peer takes now, 0 unless the channel is open; ``piece``: of it in one message.
+    ``ended_there``, ``closed_there``: the peer has said its last byte, its last word. ``closed_here``: nothing more is
+    said. ``number`` is free after ``on_left``."""
 
     def __init__(self, desk: Desk, user: User, host: str, port: int) -> None:
         self.peer = -1
@@ -58,7 +58,7 @@ class Channel:
     def send(self, content: bytes) -> int:
         """As much of it as there is room for."""
         sent = 0
-        while sent < len(content) and self.room > 0 and self.is_open:
+        while sent < len(content) and self.room > 0:
             piece = content[sent : sent + min(self.room, self.piece)]
             self.room -= len(piece)
             sent += len(piece)
@@ -82,7 +82,7 @@ class Channel:
     def close(self) -> None:
         """Nothing follows our CLOSE; the channel is gone when both ends have closed."""
         if not self.closed_here:
-            self.closed_here = True
+            self.closed_here, self.room = True, 0
             if self.peer >= 0:
                 self._desk.post(wire.close(self.peer))
             if self.closed_there:
@@ -99,10 +99,7 @@ class Channel:
         elif kind == wire.DATA:
             self._take(wire.content(message))
         elif kind == wire.WINDOW_ADJUST:
-            self.room += wire.number(message, 5)
-            if self.room > 0xFFFFFFFF:
-                raise BadPacket("a window larger than the protocol has")
-            self._user.on_room()
+            self._more_room(wire.number(message, 5))
         elif kind == wire.END_OF_DATA:
             self._end()
         elif kind == wire.CLOSE:
@@ -121,9 +118,11 @@ class Channel:
         self.peer, self.room, self.piece = wire.opened(message)
         if self.piece == 0:
             raise BadPacket("a channel that takes no data")
-        self.piece = min(self.piece, PIECE_BYTES)
+        if self.piece > PIECE_BYTES:
+            self.piece = PIECE_BYTES
         self._desk.delay.seen(time.monotonic() - self._asked_at)
         if self.closed_here:
+            self.room = 0
             self._desk.post(wire.close(self.peer))
         else:
             self._user.on_opened()
@@ -138,11 +137,20 @@ class Channel:
         self._leave()
 
     def _take(self, content: memoryview) -> None:
-        self._window.received(len(content))
-        if self.ended_there or len(content) > PIECE_BYTES:
+        count = len(content)
+        self._window.received(count)
+        if self.ended_there or count > PIECE_BYTES:
             raise BadPacket("data after its end" if self.ended_there else "a data message longer than agreed")
         if not self.closed_here:
             self._user.on_data(content)
+
+    def _more_room(self, count: int) -> None:
+        if self.closed_here:
+            return
+        self.room += count
+        if self.room > 0xFFFFFFFF:
+            raise BadPacket("a window larger than the protocol has")
+        self._user.on_room()
 
     def _end(self) -> None:
         if self.ended_there:
@@ -152,7 +160,7 @@ class Channel:
             self._user.on_end()
 
     def _end_all(self) -> None:
-        self.closed_there = True
+        self.closed_there, self.room = True, 0
         if self.closed_here:
             self._leave()
             return

@@ -12,7 +12,7 @@ from ...model import named
 from .channel import Channel, Desk
 from .client import Client, Proof
 from .inward import Inward
-from .outbox import PIECE_BYTES, SLOTS
+from .outbox import PIECE_BYTES, SLOTS, Slots
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _LINGER_S = 5.0
@@ -22,10 +22,10 @@ _OPENING_S = 15.0
 class Floor(Desk, Protocol):
     """What the loop does for its flows."""
 
+    slots: Slots
+
     def may_send(self) -> bool: ...
     def when_it_may(self, flow: Flow) -> None: ...
-    def read(self, sock: socket.socket, most: int, pieces: int, piece: int) -> int: ...
-    def what_was_read(self, count: int) -> bytes: ...
     def post_what_was_read(self, peer: int, count: int) -> None: ...
     def watch(self, flow: Flow, sock: socket.socket, before: int, events: int) -> None: ...
     def mark(self, flow: Flow) -> None: ...
@@ -208,13 +208,13 @@ class Flow:
 
     def _read(self) -> None:
         """Little at a time until the client shows that it has much to say."""
-        client = self.client
-        if client is None or not self._may_read():
+        client, channel, floor = self.client, self._channel, self._floor
+        if client is None or not self._wants_to_read() or not floor.may_send():
             self._update()
             return
-        pieces = self._pieces if self._channel.piece == PIECE_BYTES else 1
+        pieces = self._pieces if channel.piece == PIECE_BYTES else 1
         try:
-            count = self._floor.read(client.sock, self._channel.room, pieces, self._channel.piece)
+            count = floor.slots.read(client.sock, channel.room, pieces, channel.piece)
         except (BlockingIOError, InterruptedError):
             self._update()
             return
@@ -227,9 +227,9 @@ class Flow:
             client.speaks()
             client.guest.carries(count, 0)
             if client.said is not None:
-                client.note(self._floor.what_was_read(count))
-            self._channel.room -= count
-            self._floor.post_what_was_read(self._channel.peer, count)
+                client.note(floor.slots.content(count))
+            channel.room -= count
+            floor.post_what_was_read(channel.peer, count)
             if count < PIECE_BYTES:
                 self._pieces = 1
             elif count >= pieces * PIECE_BYTES:
@@ -259,22 +259,23 @@ class Flow:
 
     # ── both
 
-    def _may_read(self) -> bool:
-        return self._wants_to_read() and self._floor.may_send()
-
     def _wants_to_read(self) -> bool:
-        return not self._ended_here and not self._unsent and self._channel.room > 0 and self._channel.is_open
+        return self._channel.room > 0 and not self._ended_here and not self._unsent
 
     def _update(self) -> None:
         """Watch the client's socket for what can be done with it now."""
-        if self.client is None:
+        client = self.client
+        if client is None:
             return
         events = _WRITE if self._inward.waiting else 0
-        if self._may_read() or self._lingers_until is not None:
+        if self._lingers_until is not None:
             events |= _READ
         elif self._wants_to_read():
-            self._floor.when_it_may(self)
-        self._watch(self.client, events)
+            if self._floor.may_send():
+                events |= _READ
+            else:
+                self._floor.when_it_may(self)
+        self._watch(client, events)
 
     def _watch(self, client: Client, events: int) -> None:
         before = self._watched

@@ -47,9 +47,9 @@ class Sealer:
         self._into = getattr(cipher, "encrypt_into", self._by_copy)  # cryptography ≥ 47
         self._nonces = nonces(first_nonce)
 
-    def seal(self, plain: Any, box: memoryview, at: int) -> int:
-        """``plain``: padding length, payload, padding. Writes the packet into ``box`` from ``at`` on; where it ends."""
-        size = len(plain)
+    def seal(self, plain: Any, size: int, box: memoryview, at: int) -> int:
+        """``plain``: padding length, payload, padding, ``size`` bytes. Writes the packet into ``box`` from ``at`` on;
+        where it ends."""
         length = _U32.pack(size)
         start = at + LENGTH_BYTES
         end = start + size + TAG_BYTES
@@ -71,12 +71,11 @@ class Opener:
         self._into = getattr(cipher, "decrypt_into", self._by_copy)  # cryptography ≥ 47
         self._nonces = nonces(first_nonce)
 
-    def open(self, sealed: memoryview, plain: memoryview) -> memoryview:
-        """``sealed``: a packet without its length, which is ``plain``'s. The payload, in ``plain``.
+    def open(self, sealed: memoryview, plain: memoryview, size: int) -> memoryview:
+        """``sealed``: a packet without its length, which is ``size``, as long as ``plain``. The payload, in ``plain``.
 
         Raises ``BadPacket``.
         """
-        size = len(plain)
         try:
             self._into(next(self._nonces), sealed, _U32.pack(size), plain)
         except InvalidTag as error:
@@ -88,11 +87,3 @@ class Opener:
 
     def _by_copy(self, nonce: bytes, sealed: memoryview, length: bytes, out: memoryview) -> None:
         out[:] = self._cipher.decrypt(nonce, sealed, length)
-
-
-def plain_bytes(raw: memoryview, at: int) -> int:
-    """Of the packet that begins there, the length of padding length, payload and padding. Raises ``BadPacket``."""
-    size: int = _U32.unpack_from(raw, at)[0]
-    if size > LARGEST_PACKET or size < BLOCK_BYTES or size % BLOCK_BYTES:
-        raise BadPacket(f"a packet claims to have {size} bytes")
-    return size

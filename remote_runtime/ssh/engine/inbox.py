@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import struct
 
-from .gcm import AROUND_BYTES, LARGEST_PACKET, LENGTH_BYTES, Opener, plain_bytes
+from .gcm import AROUND_BYTES, BLOCK_BYTES, LARGEST_PACKET, LENGTH_BYTES, BadPacket, Opener
 from .memory import untouched
 
 _RAW_BYTES = 320 << 10  # more than the largest packet; what one turn takes is what a keystroke waits for
 _PLAIN_BYTES = 1 << 20
+_LENGTH = struct.Struct(">I")
 _FULL_BYTES = _PLAIN_BYTES - LARGEST_PACKET
 
 
@@ -51,12 +53,14 @@ class Inbox:
         start, used = self._start, self._used
         if self._end - start < LENGTH_BYTES or used > _FULL_BYTES:
             return None
-        size = plain_bytes(self._raw, start)
+        (size,) = _LENGTH.unpack_from(self._raw, start)
+        if not BLOCK_BYTES <= size <= LARGEST_PACKET or size % BLOCK_BYTES:
+            raise BadPacket(f"a packet claims to have {size} bytes")
         end = start + size + AROUND_BYTES
         if end > self._end:
             return None
         self._start, self._used = end, used + size
-        return self.opener.open(self._raw[start + LENGTH_BYTES : end], self._plain[used : used + size])
+        return self.opener.open(self._raw[start + LENGTH_BYTES : end], self._plain[used : used + size], size)
 
     def full(self) -> bool:
         """Whether ``forget`` is due before ``next``."""

@@ -204,8 +204,11 @@ class Lane:
         if self.closed:
             return
         most = self._most_opening()
-        spare = self._wanted - len(self._ready) if time.monotonic() >= self._retry_at else 0
-        needed = min(len(self._waiting) + max(0, spare), most)
+        needed, spare = len(self._waiting), self._wanted - len(self._ready)
+        if spare > 0 and time.monotonic() >= self._retry_at:
+            needed += spare
+        if needed > most:
+            needed = most
         while len(self._opening) < needed and not self._loop.crowded():
             flow = Flow(self._loop, self, self._prove() if self._prove else None)
             self._flows.add(flow)
@@ -232,7 +235,7 @@ class Lane:
             return
         self._used_at = time.monotonic()
         if self._keeps_ready:
-            self._wanted = max(self._wanted, FEWEST_READY)
+            self._wanted = self._wanted or FEWEST_READY
         while self._ready:
             flow = self._ready.pop()  # the one that waited shortest is the least likely to be given up
             if flow.is_ready:

@@ -5,7 +5,6 @@ It runs inside paramiko's own thread, whenever that asks for the next message (`
 
 from __future__ import annotations
 
-import contextlib
 import selectors
 import socket
 import time
@@ -45,12 +44,12 @@ class Loop:
     def __init__(self, sock: socket.socket, inbox: Inbox, outbox: Outbox, gate: Gate) -> None:
         self.pool = Pool()
         self.delay = Delay()
+        self.slots = Slots()
         self._sock = sock
         self._inbox = inbox
         self._outbox = outbox
         self._gate = gate
         self._held: deque[bytes] = deque()
-        self._slots = Slots()
         self._lanes: list[Lane] = []
         self._channels: dict[int, Channel] = {}
         self._next_number = wire.FIRST_NUMBER
@@ -194,19 +193,13 @@ class Loop:
             self._outbox.put(message)
 
     def may_send(self) -> bool:
-        return self._gate.is_set() and not self._held and self._outbox.queued < _QUEUED_BYTES and not self._over
+        return self._outbox.queued < _QUEUED_BYTES and not self._held and self._gate.is_set() and not self._over
 
     def when_it_may(self, flow: Flow) -> None:
         self._blocked[flow] = None
 
-    def read(self, sock: socket.socket, most: int, pieces: int, piece: int) -> int:
-        return self._slots.read(sock, most, pieces, piece)
-
-    def what_was_read(self, count: int) -> bytes:
-        return self._slots.content(count)
-
     def post_what_was_read(self, peer: int, count: int) -> None:
-        self._outbox.put_data(peer, self._slots.buffer, count)
+        self._outbox.put_data(peer, self.slots.buffer, count)
 
     def mark(self, flow: Flow) -> None:
         self._marked[flow] = None
@@ -258,8 +251,10 @@ class Loop:
                 self._later.append(lambda: self.accept_from(listener, take))
                 return
             sock.setblocking(False)
-            with contextlib.suppress(OSError):  # macOS: EINVAL when the client has left, which reading will tell
+            try:  # noqa: SIM105  # suppress costs three calls, for each connection
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:  # macOS: EINVAL when the client has left, which reading will tell
+                pass
             take(sock, came_from[:2])
 
     def _tick(self, now: float) -> None:

@@ -36,7 +36,8 @@ class Outbox:
         paddings = [padding_for(payload_bytes) for payload_bytes in range(BLOCK_BYTES)]
         # The padding is encrypted anew each time, so no new bytes are needed.
         self._around = [(bytes((padding,)), os.urandom(padding)) for padding in paddings]
-        self._buffer = untouched(_FIRST_BYTES)
+        self._size = _FIRST_BYTES
+        self._buffer = untouched(self._size)
         self._start = self._end = 0
 
     def renew(self, sealer: Sealer) -> None:
@@ -48,16 +49,18 @@ class Outbox:
     def put(self, payload: bytes) -> None:
         """Raises ``Overflow``."""
         padding_length, padding = self._around[len(payload) % BLOCK_BYTES]
-        self._seal(padding_length + payload + padding)
+        plain = padding_length + payload + padding
+        self._seal(plain, len(plain))
 
     def put_data(self, channel: int, slots: memoryview, count: int) -> None:
         """``count`` bytes for the peer's ``channel``, read into ``slots`` (see ``slots_of``). Raises ``Overflow``."""
         at = 0
         while count > 0:
-            piece = min(count, PIECE_BYTES)
+            piece = count if count < PIECE_BYTES else PIECE_BYTES
             padding = padding_for(piece + HEAD_BYTES - 1)
             _DATA_HEAD.pack_into(slots, at, padding, 94, channel, piece)
-            self._seal(slots[at : at + HEAD_BYTES + piece + padding])
+            size = HEAD_BYTES + piece + padding
+            self._seal(slots[at : at + size], size)
             at += STRIDE_BYTES
             count -= piece
 
@@ -77,22 +80,21 @@ class Outbox:
                 self._start = self._end = 0
             return self.queued < before
 
-    def _seal(self, plain: bytes | memoryview) -> None:
+    def _seal(self, plain: bytes | memoryview, size: int) -> None:
+        total = size + AROUND_BYTES
         with self.lock:
-            total = len(plain) + AROUND_BYTES
-            if self._end + total > len(self._buffer):
+            if self._end + total > self._size:
                 self._make_room(total)
-            self._end = self._sealer.seal(plain, self._buffer, self._end)
+            self._end = self._sealer.seal(plain, size, self._buffer, self._end)
             self.queued += total
 
     def _make_room(self, total: int) -> None:
         queued = self.queued
         if queued + total > _MOST_BYTES:
             raise Overflow(f"{queued} bytes wait to be taken")
-        size = len(self._buffer)
-        while size < queued + total:
-            size *= 2
-        buffer = untouched(size)
+        while self._size < queued + total:
+            self._size *= 2
+        buffer = untouched(self._size)
         buffer[:queued] = self._buffer[self._start : self._end]
         self._buffer, self._start, self._end = buffer, 0, queued
 
@@ -111,7 +113,7 @@ class Slots:
         Raises ``BlockingIOError``, ``OSError``.
         """
         if pieces == 1 or most <= PIECE_BYTES or sys.platform == "win32":
-            return sock.recv_into(self._slots[0], min(most, piece))
+            return sock.recv_into(self._slots[0], most if most < piece else piece)
         return sock.recvmsg_into(self._slots[: min(pieces, most // PIECE_BYTES)])[0]
 
     def content(self, count: int) -> bytes:

@@ -9,6 +9,7 @@ machine that means us harm, cost no more memory than that.
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Callable
 
@@ -39,11 +40,12 @@ class Pool:
 
     def first(self) -> int:
         """For a new channel: less when many have some already; a part is kept for those that will need it."""
-        extra = min(FIRST_BYTES - SMALLEST_BYTES, max(0, self.left - _FOR_GROWTH_BYTES) // 8)
-        return SMALLEST_BYTES + self.take(extra)
+        return SMALLEST_BYTES + self.take(FIRST_BYTES - SMALLEST_BYTES, (self.left - _FOR_GROWTH_BYTES) // 8)
 
-    def take(self, wanted: int) -> int:
-        taken = max(0, min(wanted, self.left))
+    def take(self, wanted: int, most: int) -> int:
+        taken = wanted if wanted < most else most
+        if taken <= 0:
+            return 0
         self.left -= taken
         return taken
 
@@ -52,9 +54,9 @@ class Pool:
 
 
 class Recent:
-    """The best, as ``better`` says, of the values of the last one to two periods."""
+    """The best, as ``better`` says of two, of the values of the last one to two periods."""
 
-    def __init__(self, better: Callable[[float, float], float], worst: float) -> None:
+    def __init__(self, better: Callable[[float, float], bool], worst: float) -> None:
         self.best = worst
         self._better = better
         self._worst = self._now = self._before = worst
@@ -62,9 +64,12 @@ class Recent:
 
     def add(self, value: float, now: float, period_s: float) -> None:
         if now - self._since > period_s:
-            self._before, self._now, self._since = self._now, self._worst, now
-        self._now = self._better(self._now, value)
-        self.best = self._better(self._now, self._before)
+            self.best = self._before = self._now
+            self._now, self._since = self._worst, now
+        if self._better(value, self._now):
+            self._now = value
+        if self._better(value, self.best):
+            self.best = value
 
 
 class Delay:
@@ -72,7 +77,7 @@ class Delay:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._least = Recent(min, float("inf"))
+        self._least = Recent(operator.lt, float("inf"))
 
     @property
     def least_s(self) -> float:
@@ -106,7 +111,7 @@ class Window:
         self._probing = False
         self._has_grown = False
         self._step = 0
-        self._rate = Recent(max, 0.0)
+        self._rate = Recent(operator.gt, 0.0)
 
     def received(self, count: int) -> None:
         """Raises ``BadPacket`` when that is more than it may send."""
@@ -167,7 +172,7 @@ class Window:
         self.size, self._debt = SMALLEST_BYTES, 0
 
     def _grow(self, wanted: int) -> None:
-        more = self._pool.take(min(wanted, LARGEST_BYTES - self.size))
+        more = self._pool.take(min(wanted, LARGEST_BYTES - self.size), self._pool.left)
         self.size += more
         self._owed += more
 
