@@ -82,8 +82,7 @@ def test_what_is_sealed_comes_out_in_order_whatever_its_size(payloads: list[byte
         ours.setblocking(False)
         theirs.setblocking(False)
         sending = outbox()
-        for payload in payloads:
-            sending.put(payload)
+        sending.put(payloads)
         assert list(carried(sending, inbox(), (ours, theirs))) == payloads
 
 
@@ -106,16 +105,16 @@ def test_data_goes_out_in_pieces_of_what_the_peer_takes(ends: tuple[socket.socke
 
 def test_a_cryptography_without_buffers_gives_the_same_bytes(ends: tuple[socket.socket, socket.socket]) -> None:
     sending, receiving = Outbox(Sealer(Copying(KEY), FIRST)), Inbox(Opener(Copying(KEY), FIRST))
-    sending.put(b"one")
-    sending.put(b"two" * 1000)
+    sending.put([b"one"])
+    sending.put([b"two" * 1000])
     assert list(carried(sending, receiving, ends)) == [b"one", b"two" * 1000]
 
 
 def test_new_keys_hold_from_the_next_packet_on(ends: tuple[socket.socket, socket.socket]) -> None:
     sending, receiving = outbox(), inbox()
-    sending.put(b"before")
+    sending.put([b"before"])
     sending.renew(Sealer(AESGCM(bytes(32)), bytes(12)))
-    sending.put(b"after")
+    sending.put([b"after"])
     sending.flush(ends[0])
     receiving.fill(ends[1])
     before = receiving.next()
@@ -177,9 +176,9 @@ def test_the_end_of_the_connection_is_told(ends: tuple[socket.socket, socket.soc
 def test_what_a_peer_does_not_take_is_bounded() -> None:
     sending = outbox()
     for _ in range(16):
-        sending.put(bytes(1_000_000))
+        sending.put([bytes(1_000_000)])
     with pytest.raises(Overflow):
-        sending.put(bytes(1_000_000))
+        sending.put([bytes(1_000_000)])
     assert sending.queued <= 16 << 20
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -15,7 +16,7 @@ AROUND_BYTES = LENGTH_BYTES + TAG_BYTES  # of a packet, what is not padding leng
 LARGEST_PACKET = 256 << 10  # OpenSSH's own limit, PACKET_MAX_SIZE
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _U32 = struct.Struct(">I")
-_COUNT = struct.Struct(">4xII")
+_NONCE = struct.Struct(">4sII")
 
 
 class BadPacket(Exception):
@@ -24,12 +25,14 @@ class BadPacket(Exception):
 
 def nonces(first: bytes) -> Iterator[bytes]:
     """Four fixed bytes and a counter of eight, one step for each packet (RFC 5647 7.1)."""
-    high, low = _COUNT.unpack(first)
-    while True:
-        before = first[:4] + _U32.pack(high)
-        for count in range(low, 1 << 32):
-            yield before + _U32.pack(count)
-        high, low = (high + 1) & 0xFFFFFFFF, 0
+
+    def runs() -> Iterator[Iterator[bytes]]:
+        fixed, high, low = _NONCE.unpack(first)
+        while True:  # numbers above 32 bits are slow
+            yield map(_NONCE.pack, repeat(fixed), repeat(high), range(low, 1 << 32))
+            high, low = (high + 1) & 0xFFFFFFFF, 0
+
+    return chain.from_iterable(runs())
 
 
 def padding_for(payload_bytes: int) -> int:

@@ -82,7 +82,7 @@ class FastPacketizer(BoundedPacketizer):
             super().send_message(data)
             return
         try:
-            self._outbox.put(data.asbytes())
+            self._outbox.put([data.asbytes()])
         except Overflow as error:
             raise paramiko.SSHException(f"the link takes no more data: {error}") from error
         if threading.get_ident() != self._thread:  # the loop flushes by itself

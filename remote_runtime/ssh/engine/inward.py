@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections import deque
 
 _CHUNK_BYTES = 64 << 10
 _MOST_PIECES = 64  # of one call, far below every system's limit
@@ -16,7 +15,7 @@ class Inward:
     def __init__(self) -> None:
         self.waiting = 0
         self._fresh: list[memoryview] = []
-        self._kept: deque[bytearray] = deque()
+        self._kept: list[bytearray] = []
         self._offset = 0
 
     def take(self, content: memoryview) -> None:
@@ -33,6 +32,8 @@ class Inward:
         self._fresh.clear()
 
     def drop(self) -> None:
+        if not self.waiting:
+            return
         self._fresh.clear()
         self._kept.clear()
         self.waiting = self._offset = 0
@@ -82,7 +83,7 @@ class Inward:
             self._offset += sent
             if self._offset < len(chunk):
                 raise BlockingIOError
-            self._kept.popleft()
+            del self._kept[0]  # a large chunk each: there are never many
             self._offset = 0
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -49,7 +48,7 @@ class Loop:
         self._inbox = inbox
         self._outbox = outbox
         self._gate = gate
-        self._held: deque[bytes] = deque()
+        self._held: list[bytes] = []
         self._lanes: list[Lane] = []
         self._channels: dict[int, Channel] = {}
         self._next_number = wire.FIRST_NUMBER
@@ -185,20 +184,16 @@ class Loop:
         return self._over or len(self._channels) >= self._most_channels
 
     def post(self, message: bytes) -> None:
-        if self._over:
-            return
-        if self._held or not self._gate.is_set():
-            self._held.append(message)
-        else:
-            self._outbox.put(message)
+        self._held.append(message)
 
     def may_send(self) -> bool:
-        return self._outbox.queued < _QUEUED_BYTES and not self._held and self._gate.is_set() and not self._over
+        return self._outbox.queued < _QUEUED_BYTES and self._gate.is_set() and not self._over
 
     def when_it_may(self, flow: Flow) -> None:
         self._blocked[flow] = None
 
     def post_what_was_read(self, peer: int, count: int) -> None:
+        self._release()
         self._outbox.put_data(peer, self.slots.buffer, count)
 
     def mark(self, flow: Flow) -> None:
@@ -218,7 +213,7 @@ class Loop:
 
     def _send(self) -> None:
         """What waits to be sent, and who waits to send."""
-        if self._held:
+        if self._held and self._gate.is_set():
             self._release()
         if self._outbox.queued and self._outbox.flush(self._sock):
             self._moved_at = time.monotonic()
@@ -232,8 +227,9 @@ class Loop:
             self._selector.modify(self._sock, events, self._move_link)
 
     def _release(self) -> None:
-        while self._held and self._gate.is_set():
-            self._outbox.put(self._held.popleft())
+        if self._held:
+            self._outbox.put(self._held)
+            self._held.clear()
 
     def _move_link(self, events: int) -> None:
         if events & selectors.EVENT_READ:

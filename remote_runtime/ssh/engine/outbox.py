@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Iterable
 
 from .gcm import AROUND_BYTES, BLOCK_BYTES, Sealer, padding_for
 from .memory import untouched
@@ -46,23 +47,26 @@ class Outbox:
             self._sealer = sealer
             self.sent_bytes = 0
 
-    def put(self, payload: bytes) -> None:
+    def put(self, payloads: Iterable[bytes]) -> None:
         """Raises ``Overflow``."""
-        padding_length, padding = self._around[len(payload) % BLOCK_BYTES]
-        plain = padding_length + payload + padding
-        self._seal(plain, len(plain))
+        with self.lock:
+            for payload in payloads:
+                padding_length, padding = self._around[len(payload) % BLOCK_BYTES]
+                plain = padding_length + payload + padding
+                self._seal(plain, len(plain))
 
     def put_data(self, channel: int, slots: memoryview, count: int) -> None:
         """``count`` bytes for the peer's ``channel``, read into ``slots`` (see ``slots_of``). Raises ``Overflow``."""
         at = 0
-        while count > 0:
-            piece = count if count < PIECE_BYTES else PIECE_BYTES
-            padding = padding_for(piece + HEAD_BYTES - 1)
-            _DATA_HEAD.pack_into(slots, at, padding, 94, channel, piece)
-            size = HEAD_BYTES + piece + padding
-            self._seal(slots[at : at + size], size)
-            at += STRIDE_BYTES
-            count -= piece
+        with self.lock:
+            while count > 0:
+                piece = count if count < PIECE_BYTES else PIECE_BYTES
+                padding = padding_for(piece + HEAD_BYTES - 1)
+                _DATA_HEAD.pack_into(slots, at, padding, 94, channel, piece)
+                size = HEAD_BYTES + piece + padding
+                self._seal(slots[at : at + size], size)
+                at += STRIDE_BYTES
+                count -= piece
 
     def flush(self, sock: socket.socket) -> bool:
         """Whether the socket took any of it. Raises ``OSError``."""
@@ -82,11 +86,10 @@ class Outbox:
 
     def _seal(self, plain: bytes | memoryview, size: int) -> None:
         total = size + AROUND_BYTES
-        with self.lock:
-            if self._end + total > self._size:
-                self._make_room(total)
-            self._end = self._sealer.seal(plain, size, self._buffer, self._end)
-            self.queued += total
+        if self._end + total > self._size:
+            self._make_room(total)
+        self._end = self._sealer.seal(plain, size, self._buffer, self._end)
+        self.queued += total
 
     def _make_room(self, total: int) -> None:
         queued = self.queued

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 
 from .gcm import BadPacket
@@ -28,11 +29,8 @@ _NUMBERS = struct.Struct(">III")
 def open_direct(number: int, window: int, piece: int, host: str, port: int) -> bytes:
     """SSH_MSG_CHANNEL_OPEN of a ``direct-tcpip``; with port 0 of a ``direct-streamlocal@openssh.com`` to the unix
     socket whose path is ``host`` (OpenSSH's PROTOCOL, 2.4)."""
-    numbers = _NUMBERS.pack(number, window, piece)
-    if port == 0:
-        return b"\x5a" + _string(b"direct-streamlocal@openssh.com") + numbers + _string(host.encode()) + b"\0" * 8
-    origin = _string(b"127.0.0.1") + _U32.pack(0)
-    return b"\x5a" + _string(b"direct-tcpip") + numbers + _string(host.encode()) + _U32.pack(port) + origin
+    kind, target = _direct(host, port)
+    return kind + _NUMBERS.pack(number, window, piece) + target
 
 
 def adjust(channel: int, more: int) -> bytes:
@@ -98,6 +96,15 @@ def wants_reply(message: memoryview) -> bool:
     if at >= len(message):
         raise BadPacket(f"message {message[0]} is cut short")
     return bool(message[at])
+
+
+@functools.lru_cache
+def _direct(host: str, port: int) -> tuple[bytes, bytes]:
+    """What stands before and after the numbers of an opening."""
+    if port == 0:
+        return b"\x5a" + _string(b"direct-streamlocal@openssh.com"), _string(host.encode()) + b"\0" * 8
+    origin = _string(b"127.0.0.1") + _U32.pack(0)
+    return b"\x5a" + _string(b"direct-tcpip"), _string(host.encode()) + _U32.pack(port) + origin
 
 
 def _string(value: bytes) -> bytes:
