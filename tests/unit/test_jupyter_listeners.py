@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -62,7 +61,8 @@ def test_a_machine_without_lsof_is_told_so(tmp_path: Path) -> None:
     """As a Mac without it: no /proc is looked at."""
     attach = {"port": 8888, "token_file": None}
     wish = Wish("auto", "never", "~", None, {}, [], [], [], False, Bridge("", "", {}), "", attach=attach)
-    wanted = {name: value for name, value in asdict(wish).items() if name != "program"}
+    wanted = {**wish._asdict(), "bridge": wish.bridge._asdict()}
+    del wanted["program"]
     orders = {"marker": "", "within_s": 30, "do": "ensure", "key": "work", "wish": wanted}
     code = (
         "import json, sys; sys.platform = 'darwin'\n"

@@ -9,8 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import processes
 from .answers import Answers
@@ -32,8 +31,7 @@ INSTALLERS = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """``gpus``: each with ``name``, ``memory_bytes`` and ``driver``. ``trouble``: why there are none although there
     should be, for a person."""
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Bridge:
+class Bridge(NamedTuple):
     """The server extension: ``files`` maps paths inside ``bridge/<digest>/`` to their text."""
 
     digest: str
@@ -17,16 +15,14 @@ class Bridge:
     files: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """``do``: ``stop-server``, ``stop-instance`` or ``suspend-instance`` when nothing was used for ``after_s``."""
 
     after_s: float
     do: str
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(NamedTuple):
     """The server that should run. ``port``: None lets us choose; ``socket``: it may be a unix socket instead;
     ``python``: ``auto`` or a path on this machine. ``person``: somebody asked for it, it is not a repair. ``program``:
     what the watchdog is made of. ``attach``: ``port`` and ``token_file`` (None: look for it) of the user's own server,
@@ -45,7 +41,7 @@ class Wish:
     boot: str
     person: bool = True
     idle: Rule | None = None
-    program: dict[str, Any] = field(default_factory=dict)
+    program: dict[str, Any] = {}
     attach: dict[str, Any] | None = None
 
     def digests(self) -> dict[str, str]:

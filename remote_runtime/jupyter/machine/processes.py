@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LINUX = sys.platform.startswith("linux")
 
@@ -19,8 +19,7 @@ def own_uid() -> int:
     return os.geteuid()
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(NamedTuple):
     pid: int
     parent: int
     group: int

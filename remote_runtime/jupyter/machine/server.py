@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import processes, proof
 from .answers import Answers, Failure
@@ -16,8 +15,7 @@ GRACE_S = 10.0
 ANSWER_WITHIN_S = 20.0
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """A live server process of ours. ``info`` is what ``start`` wrote about it; ``token`` proves it."""
 
     directory: str
