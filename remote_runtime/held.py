@@ -71,7 +71,7 @@ class Held:
 
     def enter(self, session: Session, keepalive_s: float, address: str) -> None:
         self.session = session
-        self.pulse = Pulse(session, keepalive_s, Disturbances(address))
+        self.pulse = Pulse(session, keepalive_s, lambda: Disturbances(address))
 
     def is_entered(self) -> bool:
         return self.session is not None and not self.session.closed

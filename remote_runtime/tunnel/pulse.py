@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import RemoteRuntimeError
@@ -26,15 +28,20 @@ DOUBTFUL_S = 3.0
 
 class Pulse:
     """Closes the session when nothing was heard for three intervals, so that everybody on it notices. After a
-    ``disturbance`` it is asked at once, and given little time."""
+    ``disturbance`` it is asked at once, and given little time. ``watch`` begins to look for those, a tick later: what
+    it imports would delay the `up` that has just entered a machine."""
 
-    def __init__(self, session: Pulsing, every_s: float, disturbances: Disturbances) -> None:
+    def __init__(self, session: Pulsing, every_s: float, watch: Callable[[], Disturbances]) -> None:
         self._session = session
         self._every_s = every_s
-        self._disturbances = disturbances
+        self._watch = watch
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="pulse")
         self._thread.start()
+
+    @functools.cached_property
+    def _disturbances(self) -> Disturbances:
+        return self._watch()
 
     def stop(self) -> None:
         self._stop.set()

@@ -92,7 +92,7 @@ def test_a_system_that_lists_no_interfaces_still_tells_where_we_speak_from(
 def test_a_link_that_says_nothing_is_dead_within_three_intervals() -> None:
     link = Link(answers=False)
     began = time.monotonic()
-    Pulse(link, 0.2, Scene().disturbances())
+    Pulse(link, 0.2, Scene().disturbances)
     wait_until(lambda: link.closed, Deadline(20), every_s=0.01, what="the end of the link")
     assert time.monotonic() - began >= 0.2
     assert [round(0.2 + within_s, 3) for within_s in link.asked] == [round(INTERVALS * 0.2, 3)]
@@ -101,7 +101,15 @@ def test_a_link_that_says_nothing_is_dead_within_three_intervals() -> None:
 
 def test_a_link_is_asked_at_once_and_given_little_time_after_sleep() -> None:
     scene, link = Scene(), Link()
-    pulse = Pulse(link, 3600.0, scene.disturbances())
+    begun = threading.Event()
+
+    def watch() -> Disturbances:
+        disturbances = scene.disturbances()
+        begun.set()
+        return disturbances
+
+    pulse = Pulse(link, 3600.0, watch)
+    assert begun.wait(20)
     scene.passes(600, 600)
     assert link.was_asked.wait(20)
     assert link.asked == [3.0]
