@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +13,7 @@ from datetime import datetime
 from . import health, jupyter, revisit
 from .access import AddedKey
 from .admission import Wish
+from .ahead import Ahead
 from .errors import CloudError, RemoteRuntimeError, SshError
 from .held import Held as Held
 from .held import door as door
@@ -46,10 +46,10 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             while True:
                 find(story, held, undo, deadline, start=start)
                 enter(story, held, deadline, undo)
-                threading.Thread(target=health.checks.load, name="load", daemon=True).start()  # while the machine works
-                serve(story, held, undo, deadline, person=start)
+                with Ahead(story, held) as ahead:
+                    serve(story, held, undo, deadline, person=start)
                 lead(story, held, deadline)
-                seen = _check(story, held, deadline)
+                seen = _check(story, held, deadline, ahead.seen())
                 if not follow(story, held):
                     break
             stack.pop_all()
@@ -285,9 +285,9 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
     story.record(forwards=_forwards(front, server, story.profile.forward.extra))
 
 
-def _check(story: Story, held: Held, deadline: Deadline) -> Health:
+def _check(story: Story, held: Held, deadline: Deadline, seen: Health | None) -> Health:
     story.tell.step("Checking the path as Colab will use it")
-    seen = health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
+    seen = seen or health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
     for lack in seen.lacks:
         story.tell.note(lack)
     return seen

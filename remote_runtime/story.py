@@ -7,7 +7,7 @@ from typing import Protocol
 
 from .access import AddedKey
 from .machines import Machines
-from .model import Instance, Profile
+from .model import Instance, Profile, Server
 from .protocols import Ask
 from .values import dataclass
 
@@ -25,9 +25,9 @@ class Story:
     """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
     instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
-    too. ``known``: the instance as it was entered last. ``hurried``: a try of many: it does not wait for a machine
-    that boots, nor for the cloud to say why. ``keys``: those that we put there before. ``may_add_key``: one may be
-    put there now."""
+    too. ``known``: the instance as it was entered last; ``known_server``: the server that was there. ``hurried``: a try
+    of many: it does not wait for a machine that boots, nor for the cloud to say why. ``keys``: those that we put there
+    before. ``may_add_key``: one may be put there now."""
 
     profile: Profile
     client_id: str
@@ -39,6 +39,7 @@ class Story:
     owed: Instance | None = None
     owed_server: bool = False
     known: Instance | None = None
+    known_server: Server | None = None
     hurried: bool = False
     keys: tuple[AddedKey, ...] = ()
     may_add_key: bool = True

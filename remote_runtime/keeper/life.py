@@ -284,6 +284,7 @@ class Keeper:
             owed=self._owed,
             owed_server=self._owed_server,
             known=None if self._owed or self._stands else self.record.runtime.instance,
+            known_server=None if self._owed_server or self._stands else self.record.runtime.server,
             keys=self.record.runtime.keys,
         )
 
