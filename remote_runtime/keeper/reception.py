@@ -94,14 +94,15 @@ class Reception:
 
     def _attend(self, channel: Channel, message: Message) -> None:
         again = self.stands()
-        order = self._order_up(channel, message) if again else None
+        wants_more = any(message.get(key) and message[key] != self.overrides.get(key) for key in OVERRIDES)
+        order = self._order_up(channel, message) if again or wants_more else None
         member = Member(channel, bool(message.get("interactive")), bool(message.get("foreground")), order)
         if again:
             self.audience.begin()
         self.audience.join(member)
         try:
             if order is not None:
-                self.orders.put(order, call_off=self.record.runtime.state != "ready")
+                self.orders.put(order, call_off=again and self.record.runtime.state != "ready")
             self._listen(member)
             last = self.audience.renounce(member)
             if last and (not self.stands() or self.orders.for_up.is_set()):

@@ -1,8 +1,9 @@
-"""`up` again, of a VM that runs with a healthy server: it is entered where it was, whatever the API takes."""
+"""`up` again: a VM that runs with a healthy server is entered where it was, and one `up` joins another."""
 
 from __future__ import annotations
 
 import json
+import socket
 
 from tests.support.cloud import cloud_machine
 from tests.support.page import Page
@@ -33,3 +34,19 @@ def test_up_again_does_not_wait_for_the_api_and_never_talks_to_a_stranger_at_the
         assert stranger.logins() == 0
         assert "host-key-changed" in world.log("vm")
         eventually(lambda: world.file("vm")["instance"]["port"] == vm.sshd.port)
+
+
+def test_an_up_that_joins_another_gets_the_port_that_it_asks_for(world: World) -> None:
+    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    first = world.start("up", "here")
+    eventually((world.state / "here.json").exists, what="a keeper is at work")
+
+    url = world.up("here", "--port", str(port))
+
+    said, _ = first.communicate(timeout=60)
+    assert said.startswith("http://localhost:")
+    assert first.returncode == 0
+    assert f"localhost:{port}/" in url
+    assert world.look("here")["local_port"] == port
