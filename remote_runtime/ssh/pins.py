@@ -70,7 +70,7 @@ class HostKeys:
     def _changed(self, shown: HostKey, source: Known) -> SshError:
         known = next((key for key in source.keys if key.kind == shown.kind), source.keys[0])
         why = (
-            f"it shows {shown.kind} {shown.fingerprint}, but {source.where} has {known.kind} {known.fingerprint}; "
+            f"it shows {shown.kind} {shown.fingerprint}, but by {source.where} its key is {known.kind} {known.fingerprint}; "
             "either the machine was made anew or somebody is in between"
         )
         if source is not self._vouched and shown in self._vouched.keys:
