@@ -19,8 +19,8 @@ MOST_HISTORY = 500
 @dataclass(eq=False)
 class Member:
     """One attached command. ``interactive``: a person sits there. ``ties``: when it leaves, the runtime goes down.
-    ``order``: what it asked for; None for the runtime's first `up` and those who joined it with the same wishes. ``wants``: it has not asked
-    to be let go; one that has still hears the end of the story."""
+    ``order``: what it asked for; None for the runtime's first `up` and those who joined it with the same wishes.
+    ``wants``: it has not asked to be let go; one that has still hears the end of the story."""
 
     channel: Channel
     interactive: bool

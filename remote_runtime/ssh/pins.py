@@ -70,8 +70,8 @@ class HostKeys:
     def _changed(self, shown: HostKey, source: Known) -> SshError:
         known = next((key for key in source.keys if key.kind == shown.kind), source.keys[0])
         why = (
-            f"it shows {shown.kind} {shown.fingerprint}, but by {source.where} its key is {known.kind} {known.fingerprint}; "
-            "either the machine was made anew or somebody is in between"
+            f"it shows {shown.kind} {shown.fingerprint}, but by {source.where} its key is "
+            f"{known.kind} {known.fingerprint}; either the machine was made anew or somebody is in between"
         )
         if source is not self._vouched and shown in self._vouched.keys:
             why += "; the cloud's guest attributes name the new key, so it was most likely made anew"
