@@ -24,7 +24,6 @@ FEWEST_READY = 6  # as many as a browser opens at once
 MOST_READY = 32
 SWIFT = 32  # connections that last, of one link, before a delay is noticed: sshd looks at each for every packet
 _LASTING_S = 0.1
-_COUNT_EVERY_S = 0.02
 _IDLE_S = 300.0
 _FEWER_AFTER_S = 10.0
 _RETRY_S = 1.0
@@ -37,7 +36,6 @@ _CLOSING_S = 2.0
 class Host(Floor, Protocol):
     """What the loop does for its lanes."""
 
-    @property
     def lasting(self) -> int: ...
     def crowded(self) -> bool: ...
     def call_soon(self, call: Callable[[], None]) -> bool: ...
@@ -104,8 +102,6 @@ class Lane:
         self._used_at = self._short_at = time.monotonic()
         self._retry_s = _RETRY_S
         self._retry_at = 0.0
-        self._lasting = 0
-        self._counted_at = 0.0
         loop.call_soon(self.refill)
 
     def carry(self, sock: socket.socket, guest: Guest) -> None:
@@ -165,14 +161,9 @@ class Lane:
         """How many connections have a channel, or will in a moment."""
         return len(self._flows) - len(self._ready)
 
-    @property
-    def lasting(self) -> int:
-        """How many of them have it for a while; a moment ago."""
-        now = time.monotonic()
-        if now - self._counted_at > _COUNT_EVERY_S:
-            self._counted_at = now
-            self._lasting = sum(not flow.is_ready and now - flow.since > _LASTING_S for flow in self._flows)
-        return self._lasting
+    def lasting(self, now: float) -> int:
+        """How many of them have it for a while."""
+        return sum(not flow.is_ready and now - flow.since > _LASTING_S for flow in self._flows)
 
     def end(self) -> None:
         self.closed = True
@@ -195,7 +186,7 @@ class Lane:
             self._short_at = now
         while len(self._ready) > self._wanted:
             self._ready.popleft().end()
-        if self._relief is not None and 4 * self._loop.lasting >= 3 * SWIFT:
+        if self._relief is not None and 4 * self._loop.lasting() >= 3 * SWIFT:
             self._relief.prepare()
         self.refill()
 
@@ -203,12 +194,12 @@ class Lane:
         """Open what is needed, as far as it may be open."""
         if self.closed:
             return
-        most = self._most_opening()
         needed, spare = len(self._waiting), self._wanted - len(self._ready)
         if spare > 0 and time.monotonic() >= self._retry_at:
             needed += spare
-        if needed > most:
-            needed = most
+        if len(self._opening) >= needed:
+            return
+        needed = min(needed, self._most_opening())
         while len(self._opening) < needed and not self._loop.crowded():
             flow = Flow(self._loop, self, self._prove() if self._prove else None)
             self._flows.add(flow)
@@ -217,7 +208,7 @@ class Lane:
     def _most_opening(self) -> int:
         """Where other links have room, or will soon, this one takes no more than it serves swiftly."""
         relief = self._relief
-        if relief is None or not relief.helps or self._loop.lasting < SWIFT:
+        if relief is None or not relief.helps or self._loop.lasting() < SWIFT:
             return _MOST_OPENING
         while len(self._waiting) > len(self._opening):
             lane = relief.lane()

@@ -28,6 +28,7 @@ _TICK_S = 0.5
 _STALL_S = 30.0
 _MOST_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
 _ACCEPTED_AT_ONCE = 64
+_COUNT_EVERY_S = 0.02
 _READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
 
 
@@ -61,6 +62,8 @@ class Loop:
         only_select = isinstance(self._selector, selectors.SelectSelector)
         self._most_channels = _MOST_IN_SELECT if only_select else MOST_CHANNELS
         self._heard = False
+        self._lasting = 0
+        self._counted_at = 0.0
         self._selector.register(self._calls.bell, selectors.EVENT_READ, lambda events: self._calls.answer())
         self._selector.register(sock, selectors.EVENT_READ, self._move_link)
         self._link_events = selectors.EVENT_READ
@@ -96,10 +99,13 @@ class Loop:
         """How many connections it carries, or will in a moment; to other threads, about."""
         return sum(lane.carried for lane in self._lanes) + len(self._calls)
 
-    @property
     def lasting(self) -> int:
-        """How many of them have been there for a while. In the loop's thread."""
-        return sum(lane.lasting for lane in self._lanes)
+        """How many of them have been there for a while; a moment ago. In the loop's thread."""
+        now = time.monotonic()
+        if now - self._counted_at > _COUNT_EVERY_S:
+            self._counted_at = now
+            self._lasting = sum(lane.lasting(now) for lane in self._lanes)
+        return self._lasting
 
     def refill(self) -> None:
         """There is room elsewhere, or there will be none."""
