@@ -177,3 +177,4 @@ class Channel:
         self._window.give_back()
         self._desk.leave(self._number)
         self._user.on_left()
+        del self._user  # who has it too: a circle would stay until the garbage is collected

@@ -72,7 +72,8 @@ class Flow:
         if not client.chances:
             client.said = None
         client.guest.began()
-        self._send_unsent()
+        if self._unsent:
+            self._send_unsent()
         self._read()
 
     def end(self) -> None:
