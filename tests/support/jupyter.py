@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from remote_runtime.jupyter.machine.boot import GRAMMAR
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 BRIDGE = REPOSITORY / "remote_runtime" / "bridge"
 COLAB_ORIGIN = "https://colab.research.google.com"
@@ -154,6 +156,8 @@ class JupyterServer:
     def _environment(self) -> dict[str, str]:
         copies = self.home / "modules"
         copies.mkdir()
+        # As if it were not installed: its grammar takes longer to build than all else that a server does to start.
+        (copies / f"{GRAMMAR}.py").write_text("raise ImportError")
         if self._bridge and self._python != sys.executable:
             shutil.copytree(BRIDGE, copies / "remote_runtime_bridge", ignore=shutil.ignore_patterns("__pycache__"))
         paths = [copies, *self._python_path]

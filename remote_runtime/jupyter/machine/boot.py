@@ -6,10 +6,16 @@ holds ``remote_runtime_bridge``, FILE the JSON configuration with the token.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
+
+# jsonschema imports it for a format that Jupyter's own schemas do not have. It builds a grammar when it is imported:
+# 2 s of computing, three quarters of what it takes a server to start.
+GRAMMAR = "rfc3987_syntax"
 
 
 class Redacted:
@@ -30,6 +36,25 @@ class Redacted:
         return getattr(self._stream, name)
 
 
+def import_when_used(name: str, function: str) -> None:
+    """From here on ``from NAME import FUNCTION`` imports nothing; the first call does, and so does any other name of
+    it. Nothing changes where it is not installed."""
+    if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
+        return
+    stand_in = importlib.util.module_from_spec(spec)
+
+    def find(wanted: str) -> Any:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+        return getattr(importlib.import_module(name), wanted)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return find(function)(*args, **kwargs)
+
+    vars(stand_in).update({"__getattr__": find, function: call})
+    sys.modules[name] = stand_in
+
+
 def main() -> None:
     kind, bridge = sys.argv[1:3]
     del sys.argv[1:3]
@@ -40,6 +65,7 @@ def main() -> None:
     sys.stdout, sys.stderr = streams
     # The first entry is the folder of this file, where nothing may be imported from.
     sys.path[0] = bridge
+    import_when_used(GRAMMAR, "is_valid_syntax")
     if kind == "notebook6":
         from notebook.notebookapp import NotebookApp as App
     else:
