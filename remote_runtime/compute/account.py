@@ -19,7 +19,7 @@ def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
     credentials: Any = identity.credentials
     if getattr(credentials, "service_account_email", "") == "default":
         _refresh(credentials)  # a Google machine's metadata server tells it
-    known = [identity.acts_as, getattr(credentials, "service_account_email", ""), getattr(credentials, "account", "")]
+    known = [getattr(credentials, "service_account_email", ""), getattr(credentials, "account", "")]
     gclouds = settings.account(environ) or ""
     if identity.is_nobody or environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
         known.append(gclouds)
