@@ -132,7 +132,7 @@ class FastPacketizer(BoundedPacketizer):
             payload = inbox.next()
             if payload is None:
                 break
-            self._count = (self._count + 1) & 0xFFFFFFFF
+            self._count += 1
             if not loop.receive(payload):
                 found = self._hand_over(payload)
             elif self._they_renew:
@@ -149,7 +149,7 @@ class FastPacketizer(BoundedPacketizer):
         if kind in (_KEY_EXCHANGE, _NEW_KEYS):
             self._they_renew = kind == _KEY_EXCHANGE
         message = paramiko.Message(bytes(payload[1:]))
-        message.seqno = self._count - 1  # paramiko reads it for its UNIMPLEMENTED
+        message.seqno = (self._count - 1) & 0xFFFFFFFF  # paramiko reads it for its UNIMPLEMENTED
         return kind, message
 
     def _check_keys(self, inbox: Inbox, outbox: Outbox) -> None:

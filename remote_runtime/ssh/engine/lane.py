@@ -18,6 +18,7 @@ from ...errors import RemoteRuntimeError
 from ...model import named
 from .client import Address, Client, Guest, Proof
 from .flow import Floor, Flow
+from .listener import Listener
 
 log = logging.getLogger(__name__)
 FEWEST_READY = 6  # as many as a browser opens at once
@@ -116,7 +117,7 @@ class Lane:
 
     def serve(self, listeners: Sequence[socket.socket], receive: Callable[[Address], Guest]) -> None:
         """Accept connections from these and carry them, until ``closed``. The caller's ``listeners`` stay open."""
-        own = [listener.dup() for listener in listeners]
+        own = [Listener(listener) for listener in listeners]
 
         def take(sock: socket.socket, came_from: Address) -> None:
             self._take(Client(sock, receive(came_from), self._chances))
