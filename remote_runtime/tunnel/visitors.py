@@ -30,14 +30,14 @@ class Visitors:
         """Without those that came through ``ourselves``."""
         with self._lock:
             counts = Counter(self._counts)
-            counts.update(visit.became for visit in self._here)
+            counts.update(visit.became for visit in tuple(self._here))
         return Connections(**counts)
 
     def traffic(self) -> Traffic:
         """Of the same visitors."""
         with self._lock:
-            sent = self._sent + sum(visit.sent for visit in self._here)
-            received = self._received + sum(visit.received for visit in self._here)
+            sent = self._sent + sum(visit.sent for visit in tuple(self._here))
+            received = self._received + sum(visit.received for visit in tuple(self._here))
         return Traffic(sent, received)
 
     def ourselves(self, timeout_s: float) -> socket.socket:
@@ -68,11 +68,10 @@ class Visitors:
     def visit(self, came_from: Address) -> Visit:
         """One accepted connection; somebody has to ``end`` it."""
         visit = Visit(self)
-        with self._lock:
-            if came_from in self._ours:
-                self._ours.remove(came_from)
-            else:
-                self._here.add(visit)
+        if came_from in self._ours:
+            self._ours.discard(came_from)
+        else:
+            self._here.add(visit)  # which needs no lock, other than to sum up
         return visit
 
     def end(self, visit: Visit) -> None:

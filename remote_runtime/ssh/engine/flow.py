@@ -179,7 +179,8 @@ class Flow:
                 self._pass_the_end_on(client)
         except OSError:
             self._dismiss(reset=True)
-        self._update()
+        if self._inward.waiting or self._watched != _READ:  # most often, nothing waits and nothing changes
+            self._update()
 
     def _pass_the_end_on(self, client: Client) -> None:
         # A channel may close without an end of its data before (RFC 4254 5.3); asyncssh does.

@@ -155,7 +155,7 @@ class FastPacketizer(BoundedPacketizer):
     def _check_keys(self, inbox: Inbox, outbox: Outbox) -> None:
         most_bytes = Packetizer.REKEY_BYTES << 5  # 16 GiB; RFC 4344 allows 64 for blocks of 16 bytes
         if not self.need_rekey():
-            if max(inbox.taken_bytes, outbox.sent_bytes) < most_bytes:
+            if inbox.taken_bytes < most_bytes and outbox.sent_bytes < most_bytes:
                 return
             self._trigger_rekey()  # type: ignore[attr-defined]  # paramiko's types leave it out
         if inbox.taken_bytes > most_bytes + _IGNORED_BYTES:

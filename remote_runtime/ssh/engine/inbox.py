@@ -54,7 +54,7 @@ class Inbox:
         if self._end - start < LENGTH_BYTES or used > _FULL_BYTES:
             return None
         (size,) = _LENGTH.unpack_from(self._raw, start)
-        if not BLOCK_BYTES <= size <= LARGEST_PACKET or size % BLOCK_BYTES:
+        if size < BLOCK_BYTES or size > LARGEST_PACKET or size % BLOCK_BYTES:
             raise BadPacket(f"a packet claims to have {size} bytes")
         end = start + size + AROUND_BYTES
         if end > self._end:
