@@ -73,6 +73,7 @@ else:
         def make(cls: type[Any]) -> type[Any]:
             if own := vars(cls).keys() & {*_SHARED, "__post_init__"}:
                 raise TypeError(f"{cls.__qualname__} has its own {', '.join(sorted(own))}")
+            cls.__doc__ = cls.__doc__ or cls.__qualname__  # the standard one would work out a signature to show
             dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
             for name, method in _SHARED.items():
                 setattr(cls, name, method)
