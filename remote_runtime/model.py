@@ -11,7 +11,7 @@ from urllib.parse import quote
 from .access import Access, AddedKey
 from .endings import Idle, OnDown, Timeouts
 from .figures import Load, Traffic
-from .settings import ColabSettings, ForwardSettings, JupyterSettings, SshSettings, Target
+from .settings import ColabSettings, ExtraForward, ForwardSettings, JupyterSettings, SshSettings, Target
 from .values import dataclass
 
 
@@ -50,6 +50,11 @@ class Profile:
     on_down: OnDown = field(default_factory=OnDown)
     idle: Idle = field(default_factory=Idle)
     timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def overridden(self, local_port: int | None, extra: tuple[ExtraForward, ...]) -> Profile:
+        """With what a command line puts before ``forward``: another port, None for the profile's, and more forwards."""
+        forward = replace(self.forward, extra=self.forward.extra + extra)
+        return replace(self, forward=forward if local_port is None else replace(forward, local_port=local_port))
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ _begun: dict[str, subprocess.Popen[bytes]] = {}
 
 
 def begin(reference: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """A keeper that waits for its order, one JSON line on its stdin, and ends when none comes. What it says on stderr
-    before is why it ended. ``reference`` is only shown where processes are listed."""
+    """A keeper that waits for its ``errand`` and ends when it gets none. What it says on stderr before is why it ended.
+    ``reference`` is only shown where processes are listed."""
     return subprocess.Popen(
         [sys.executable, "-c", RUN, "remote_runtime.keeper", reference],
         stdin=subprocess.PIPE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .. import locks, logs, profiles, runtimes, spawning
+from .. import errand, locks, logs, profiles, runtimes, spawning
 from ..errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..model import Profile
 from ..settings import ExtraForward
@@ -72,7 +71,7 @@ def up(
             child = None
             if not runtimes.is_alive(state, name):
                 runtimes.check_writable(state)
-                child = _start_keeper(reference, message, environ)
+                child = _start_keeper(reference, message, profile.overridden(options.port, options.extra), environ)
             channel = _join(state, name, child, deadline, stack)
             channel.send(message)
         stack.callback(view.failed, name)
@@ -106,11 +105,11 @@ def sole(state: runtimes.StateDir, name: str, deadline: Deadline, view: View) ->
         yield
 
 
-def _start_keeper(reference: str, message: Message, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start_keeper(
+    reference: str, message: Message, profile: Profile, environ: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     child = spawning.take(reference) or spawning.begin(reference, environ)
-    if child.stdin is not None:
-        with suppress(BrokenPipeError), child.stdin:  # it has ended, and says why
-            child.stdin.write(json.dumps(message).encode() + b"\n")
+    errand.give(child, errand.Errand(message, profile, profiles.as_yaml(profile)))
     return child
 
 

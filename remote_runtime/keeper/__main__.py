@@ -1,9 +1,8 @@
-"""The order comes as one JSON line on stdin: ``{"name", "profile", "port", "extra", "within_s"}``. None may come."""
+"""The ``errand`` comes on stdin. None may come."""
 
 from __future__ import annotations
 
 import faulthandler
-import json
 import logging
 import os
 import signal
@@ -11,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from .. import __version__, locks, profiles, runtimes, ssh
+from .. import __version__, errand, locks, runtimes, ssh
 from ..access import in_one
 from ..errors import DeadlinePassed, RemoteRuntimeError
 from ..logs import keep_log
@@ -20,7 +19,7 @@ from ..model import Runtime
 from ..waits import Deadline
 from .life import Keeper
 from .orders import Orders
-from .reception import OVERRIDES, asked_for
+from .reception import OVERRIDES
 from .record import Record, now, target_of
 
 log = logging.getLogger(__name__)
@@ -30,11 +29,10 @@ MOST_FILES = 65_536
 
 def main() -> int:
     """Only a keeper that got no order, or not the lock, returns."""
-    order = sys.stdin.buffer.readline()
-    if not order:
+    given = errand.receive(sys.stdin.buffer)
+    if given is None:
         return 0
-    message = json.loads(order)
-    name = message["name"]
+    name = given.profile.name
     state = runtimes.open_state(os.environ)
     os.chdir(state.path)
     _write_to(state.of(name, "log"))
@@ -43,7 +41,7 @@ def main() -> int:
     keep_log(state.of(name, "log"))
     try:
         with locks.held(state.of(name, "alive"), Deadline(2.0)):
-            _end_with_the_lock(_live(state, name, message))
+            _end_with_the_lock(_live(state, name, given))
     except DeadlinePassed:
         log.info("another keeper already lives for %s", name)
         return 0
@@ -78,18 +76,17 @@ def _end_with_the_lock(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> int:
-    orders = Orders()
+def _live(state: runtimes.StateDir, name: str, given: errand.Errand) -> int:
+    profile, message, orders = given.profile, given.message, Orders()
     for end in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, end), lambda *_: orders.terminate())
-    profile = asked_for(message)
     known = runtimes.remembered(state, name)
     runtimes.remember(state, name, known)  # what is put on the machine is found again, whatever comes now
     left = _left_behind(state, name)
     runtime = Runtime(
         name=name,
         profile_path=left.profile_path if left else str(profile.path),
-        profile_text=left.profile_text if left else profiles.as_yaml(profile),
+        profile_text=left.profile_text if left else given.profile_text,
         target=left.target if left else target_of(profile),
         client_id=left.client_id if left else known.client_id,
         instance=left.instance if left else None,
@@ -105,6 +102,7 @@ def _live(state: runtimes.StateDir, name: str, message: dict[str, object]) -> in
     keeper = Keeper(
         state=state,
         profile=profile,
+        profile_text=given.profile_text,
         machines=machines,
         record=Record(state, runtime),
         orders=orders,

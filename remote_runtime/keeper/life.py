@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import bringup, control, health, profiles, runtimes, takedown
+from .. import bringup, control, health, runtimes, takedown
 from ..access import AddedKey
 from ..errors import Interrupted, LocalError, RemoteRuntimeError
 from ..machines import Machines
@@ -23,7 +23,7 @@ from .change import make_room
 from .orders import Order, Orders
 from .outage import Outage
 from .reception import Reception
-from .record import Record, now, target_of
+from .record import Record, now, target_of, text_of
 from .refusals import another_machine
 from .repair import Repair, failed
 from .watch import Watch
@@ -37,10 +37,12 @@ REPAIR_S = 180.0
 
 @dataclass
 class Keeper:
-    """One life. ``within_s``: the deadline of the whole `up`, None for the profile's own limits."""
+    """One life. ``profile_text``: the first profile as YAML. ``within_s``: the deadline of the whole `up`, None for the
+    profile's own limits."""
 
     state: runtimes.StateDir
     profile: Profile
+    profile_text: str
     machines: Machines
     record: Record
     orders: Orders
@@ -89,9 +91,7 @@ class Keeper:
         """What a keeper that died left on another machine is to be taken down with that machine's profile."""
         left, target = self.record.runtime, target_of(self.profile)
         if left.target == target or (left.instance is None and left.server is None):
-            self.record.update(
-                target=target, profile_path=str(self.profile.path), profile_text=profiles.as_yaml(self.profile)
-            )
+            self.record.update(target=target, profile_path=str(self.profile.path), profile_text=self.profile_text)
             return True
         self._held.close()
         error = another_machine(self.profile, left.profile_path)
@@ -241,7 +241,7 @@ class Keeper:
         if make_room(self.profile, profile, self._held, self._audience.note):
             self.remembered_port = self.record.runtime.local_port
         self.profile = profile
-        self.record.update(profile_path=str(profile.path), profile_text=profiles.as_yaml(profile))
+        self.record.update(profile_path=str(profile.path), profile_text=text_of(profile))
 
     def _take_down(self, order: Order, *, no_server: bool = False) -> bool:
         """False when kernels are busy, and who asked does not want them ended."""

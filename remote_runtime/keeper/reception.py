@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Any
 
-from .. import health, profiles
+from .. import health
 from ..control import Channel, Message
 from ..errors import Interrupted, RemoteRuntimeError
 from ..figures import Traffic
@@ -180,12 +180,10 @@ class Reception:
 
 def asked_for(message: dict[str, Any]) -> Profile:
     """The profile that an `up` names, with what its command line overrides. Raises ``UsageError``."""
-    profile = replace(profiles.load(message["profile"]), name=message["name"])
-    forward = profile.forward
-    if message.get("port") is not None:
-        forward = replace(forward, local_port=int(message["port"]))
+    from .. import profiles  # with yaml: the profile of the first `up` came with the errand
+
     extra = tuple(ExtraForward(**each) for each in message.get("extra", ()))
-    return replace(profile, forward=replace(forward, extra=forward.extra + extra))
+    return replace(profiles.load(message["profile"]), name=message["name"]).overridden(message.get("port"), extra)
 
 
 def _stay(channel: Channel) -> None:

@@ -77,6 +77,13 @@ def target_of(profile: Profile) -> dict[str, str]:
     return {key: value for key, value in vars(profile.target).items() if value and isinstance(value, str)}
 
 
+def text_of(profile: Profile) -> str:
+    """The profile as the state file has it."""
+    from .. import profiles  # the text of the first came with the errand
+
+    return profiles.as_yaml(profile)
+
+
 def now() -> str:
     """ISO 8601, UTC, seconds."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

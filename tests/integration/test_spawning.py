@@ -42,7 +42,7 @@ def test_a_keeper_that_cannot_begin_says_why(world: World, tmp_path: Path) -> No
 def test_nothing_is_imported_from_the_directory_where_up_is_said(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "yaml.py").write_text("raise RuntimeError('a stranger')\n")
+    (tmp_path / "glob.py").write_text("raise RuntimeError('a stranger')\n")
     monkeypatch.chdir(tmp_path)
     process = spawning.begin("here", {**world.environ, "PYTHONPATH": ""})
     assert process.communicate(timeout=30)[1] == b""

@@ -1,0 +1,38 @@
+"""What a keeper is begun for, handed to it on its stdin by the command that began it (see ``spawning``)."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import subprocess
+from typing import Any, BinaryIO
+
+from .model import Profile
+from .values import dataclass
+
+
+@dataclass(frozen=True)
+class Errand:
+    """``message``: what the command says to a keeper that lives already. ``profile``: as the command has read it, in
+    ``profile_text`` as YAML, so that the keeper does not have to read it again."""
+
+    message: dict[str, Any]
+    profile: Profile
+    profile_text: str
+
+
+def give(process: subprocess.Popen[bytes], errand: Errand) -> None:
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # it has ended, and says why
+            pickle.dump(errand, process.stdin)
+
+
+def receive(stdin: BinaryIO) -> Errand | None:
+    """In the keeper; None when it gets none."""
+    try:
+        errand = pickle.load(stdin)  # noqa: S301  # from the command that began this process, through its own pipe
+    except EOFError:
+        return None
+    if not isinstance(errand, Errand):
+        raise TypeError(f"{type(errand)} is no errand")
+    return errand
