@@ -17,6 +17,9 @@ from types import FrameType
 import psutil
 import pytest
 
+from remote_runtime.compute import library
+from remote_runtime.jupyter.machine import boot
+
 from .support import network
 from .support.world import World
 
@@ -27,6 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
     starts_workers = bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
     if not starts_workers:
         network.leave()
+    # Each worker collects all tests, and would import these whole for it.
+    library.import_lazily()
+    boot.import_when_used(boot.GRAMMAR, "is_valid_syntax")
     _hear(signal.SIGINT, signal.default_int_handler)
     if sys.platform != "win32":
         _hear(signal.SIGHUP, signal.SIG_DFL)
