@@ -119,7 +119,7 @@ class Flow:
 
     def on_room(self) -> None:
         self._send_unsent()
-        self._update()
+        self.update()
 
     def on_end(self) -> None:
         client = self.client
@@ -180,7 +180,7 @@ class Flow:
         except OSError:
             self._dismiss(reset=True)
         if self._inward.waiting or self._watched != _READ:  # most often, nothing waits and nothing changes
-            self._update()
+            self.update()
 
     def _pass_the_end_on(self, client: Client) -> None:
         # A channel may close without an end of its data before (RFC 4254 5.3); asyncssh does.
@@ -204,21 +204,17 @@ class Flow:
         elif events & _READ:
             self._read()
 
-    def room_again(self) -> None:
-        """The loop may send again."""
-        self._update()
-
     def _read(self) -> None:
         """Little at a time until the client shows that it has much to say."""
         client, channel, floor = self.client, self._channel, self._floor
         if client is None or not self._wants_to_read() or not floor.may_send():
-            self._update()
+            self.update()
             return
         pieces = self._pieces if channel.piece == PIECE_BYTES else 1
         try:
             count = floor.slots.read(client.sock, channel.room, pieces, channel.piece)
         except (BlockingIOError, InterruptedError):
-            self._update()
+            self.update()
             return
         except OSError:
             self._dismiss(reset=True)
@@ -236,7 +232,7 @@ class Flow:
                 self._pieces = 1
             elif count >= pieces * PIECE_BYTES:
                 self._pieces = SLOTS
-        self._update()
+        self.update()
 
     def _end_here(self) -> None:
         self._ended_here = True
@@ -264,8 +260,8 @@ class Flow:
     def _wants_to_read(self) -> bool:
         return self._channel.room > 0 and not self._ended_here and not self._unsent
 
-    def _update(self) -> None:
-        """Watch the client's socket for what can be done with it now."""
+    def update(self) -> None:
+        """Watch the client's socket for what can be done with it now, which may be more than before."""
         client = self.client
         if client is None:
             return

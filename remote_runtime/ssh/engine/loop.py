@@ -226,7 +226,7 @@ class Loop:
         if self._blocked and self.may_send():
             blocked, self._blocked = self._blocked, {}
             for flow in blocked:
-                flow.room_again()
+                flow.update()
         events = _READ_AND_WRITE if self._outbox.queued else selectors.EVENT_READ
         if events != self._link_events:
             self._link_events = events

@@ -43,6 +43,7 @@ class Pool:
         return SMALLEST_BYTES + self.take(FIRST_BYTES - SMALLEST_BYTES, (self.left - _FOR_GROWTH_BYTES) // 8)
 
     def take(self, wanted: int, most: int) -> int:
+        """``most``: not more than what is ``left``."""
         taken = wanted if wanted < most else most
         if taken <= 0:
             return 0
