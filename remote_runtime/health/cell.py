@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
-import uuid
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -68,7 +68,7 @@ def _run(door: Door, kernel: str, deadline: Deadline) -> str:
     token = quote(door.token.reveal(), safe="")
     try:
         with connect(
-            f"ws://localhost:{door.port}/api/kernels/{kernel}/channels?session_id={uuid.uuid4().hex}&token={token}",
+            f"ws://localhost:{door.port}/api/kernels/{kernel}/channels?session_id={secrets.token_hex(16)}&token={token}",
             sock=door.open(limit_s),
             origin=Origin(door.origins[0]),
             additional_headers=OUR_OWN,
@@ -77,7 +77,7 @@ def _run(door: Door, kernel: str, deadline: Deadline) -> str:
             proxy=None,
             max_size=LARGEST_ANSWER,
         ) as channels:
-            number = uuid.uuid4().hex
+            number = secrets.token_hex(16)
             channels.send(json.dumps(_request(number)))
             return "".join(_printed(channels, number, deadline))
     except (WebSocketException, OSError, ValueError, RecursionError) as error:
