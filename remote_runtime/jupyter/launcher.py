@@ -9,7 +9,6 @@ import importlib
 import importlib.machinery
 import json
 import os
-import subprocess
 import sys
 import types
 
@@ -75,6 +74,8 @@ def hand_over(orders: "dict[str, object]") -> int:
         }
         sys.stdout.write(str(orders["marker"]) + json.dumps({"error": error}) + "\n")
         return 1
+    import subprocess
+
     launcher = str(orders["launcher"]).encode("utf-8")
     document = str(len(launcher)).encode() + b"\n" + launcher + json.dumps(orders).encode("utf-8")
     sys.stdout.flush()
@@ -91,6 +92,8 @@ def find_newer() -> "str | None":
     names = ["python3." + str(minor) for minor in range(14, 7, -1)]
     paths = [os.path.join(folder, name) for name in names for folder in folders]
     paths += [os.path.join(prefix, "bin", "python3") for prefix in ["/opt/conda", *conda]]
+    import subprocess
+
     check = "import sys;sys.exit(sys.version_info < {!r})".format(OLDEST)
     for path in paths:
         if os.access(path, os.X_OK) and not os.path.isdir(path):

@@ -6,13 +6,15 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import processes
 from .answers import Answers
+
+if TYPE_CHECKING:
+    import subprocess
 
 WITHIN_S, GONE_S = 5.0, 1.0
 MIB = 1024 * 1024
@@ -50,6 +52,8 @@ class Looking:
         self._process: subprocess.Popen[bytes] | None = None
         self._cannot_start = ""
         if self._program:
+            import subprocess
+
             try:
                 self._process = subprocess.Popen(
                     [self._program, *QUERY], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -63,6 +67,8 @@ class Looking:
     def __exit__(self, *_: object) -> None:
         if self._process is None:
             return
+        import subprocess
+
         self._process.kill()
         if self._process.stdout:
             self._process.stdout.close()

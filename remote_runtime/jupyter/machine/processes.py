@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from typing import NamedTuple
@@ -142,6 +141,8 @@ def _boot_id() -> str:
 
 
 def _ps(*args: str) -> str:
+    import subprocess
+
     done = subprocess.run(
         ["ps", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
     )

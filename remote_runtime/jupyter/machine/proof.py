@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import json
-import secrets
+import os
 from typing import Any
 
 from . import question
@@ -27,7 +27,7 @@ def check(place: int | str, token: str, timeout_s: float) -> str:
 
 def look(place: int | str, token: str, timeout_s: float) -> tuple[str, str]:
     """As ``check``, with the version of the bridge that proved itself, else empty."""
-    nonce = secrets.token_hex(16)
+    nonce = os.urandom(16).hex()
     try:
         status, body = question.ask(place, f"{IDENTITY_PATH}?nonce={nonce}", within_s=timeout_s, limit=ANSWER_LIMIT)
     except NotHttp:

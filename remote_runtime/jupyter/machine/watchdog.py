@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 from typing import Any
@@ -46,6 +45,8 @@ def ensure(directory: str, rule: Rule | None, program: dict[str, Any], idle_s: f
     wanted = {"after_s": rule.after_s, "do": rule.do, **program}
     if all(known.get(name) == value for name, value in wanted.items()) and _lives(known):
         return dict(known["told"])
+    import subprocess
+
     from . import power, reboot
 
     end(directory)
