@@ -146,6 +146,15 @@ def test_ctrl_c_of_one_of_two_ups_leaves_the_other_its_work(world: World, vm: Cl
     assert Page(url.strip()).ask("GET", "/api/kernels")[0] == 200
 
 
+@pytest.fixture
+def patient(world: World) -> Iterator[CloudMachine]:
+    """An `up` waits for its SSH server for longer than these tests freeze it: one that is refused soon gives up."""
+    with cloud_machine(world, extra=SHORT.replace("ssh: 15s", "ssh: 60s")) as machine:
+        path = world.profiles / "vm.yaml"
+        path.write_text(path.read_text().replace("instance: my-vm", "instance: my-vm, connect: external"))
+        yield machine
+
+
 def wait_for_line(command: subprocess.Popen[str], words: str) -> None:
     assert command.stderr is not None
     assert any(words in line for line in command.stderr), "it ended without them"
@@ -158,10 +167,10 @@ def at_work(world: World) -> subprocess.Popen[str]:
     return command
 
 
-def test_two_ups_of_a_runtime_that_was_lost_both_get_its_url(world: World, vm: CloudMachine) -> None:
+def test_two_ups_of_a_runtime_that_was_lost_both_get_its_url(world: World, patient: CloudMachine) -> None:
     url = world.up("vm")
-    vm.sshd.refuse()
-    vm.sshd.cut()
+    patient.sshd.freeze()
+    patient.sshd.cut()
     eventually(lambda: world.file("vm")["state"] == "reconnecting")
     first = at_work(world)
     second = world.start("up", "vm")
@@ -170,22 +179,22 @@ def test_two_ups_of_a_runtime_that_was_lost_both_get_its_url(world: World, vm: C
     while time.monotonic() < watched_until:
         assert first.poll() is None, first.communicate()
         time.sleep(0.1)
-    vm.sshd.resume()
+    patient.sshd.resume()
     for command in (first, second):
         out, err = command.communicate(timeout=60)
         assert out.strip() == url, err
 
 
-def test_an_up_that_asks_for_more_than_the_one_before_it_waits_for_its_own(world: World, vm: CloudMachine) -> None:
+def test_an_up_that_asks_for_more_than_the_one_before_it_waits_for_its_own(world: World, patient: CloudMachine) -> None:
     world.up("vm")
     port = free_port()
-    vm.sshd.refuse()
-    vm.sshd.cut()
+    patient.sshd.freeze()
+    patient.sshd.cut()
     eventually(lambda: world.file("vm")["state"] == "reconnecting")
     first = at_work(world)
     second = world.start("up", "vm", "--port", str(port))
     wait_for_line(second, "Profile vm")
-    vm.sshd.resume()
+    patient.sshd.resume()
     assert first.communicate(timeout=60)[0]
     out, err = second.communicate(timeout=60)
     assert f":{port}/" in out, err
