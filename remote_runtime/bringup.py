@@ -82,7 +82,9 @@ def _owe_instance(story: Story, instance: Instance, undo: Undo) -> None:
             status = "GONE"
         story.record(instance=replace(instance, status=status, started_from=None))
 
-    undo.add(f"putting {instance.name} back to {instance.started_from}", put_back, of=instance.id or instance.name)
+    undo.forget(thing := instance.id or instance.name)
+    if instance.started_from is not None:
+        undo.add(f"putting {instance.name} back to {instance.started_from}", put_back, of=thing)
 
 
 def bind(story: Story, held: Held, undo: Undo) -> None:

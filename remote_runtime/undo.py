@@ -29,6 +29,10 @@ class Undo:
         self._steps = [each for each in self._steps if not of or each[2] != of]
         self._steps.append((what, step, of))
 
+    def forget(self, of: str) -> None:
+        """The thing is not ours to take back."""
+        self._steps = [each for each in self._steps if each[2] != of]
+
     def owe(self, what: str) -> None:
         """Something of an earlier attempt that can be taken back only once the story gets that far (``settle``)."""
         self._owed.append(what)

@@ -93,7 +93,8 @@ def ensure_running(
 ) -> str | None:
     """Returns when it runs: with the status that we started or resumed it from, None if we did neither.
 
-    ``starting`` is given the instance, with ``started_from``, before the request is sent. ``may_start`` ``preempted``:
+    ``starting`` is given the instance, with ``started_from``, before the request is sent, and without it when the
+    request was refused because somebody else has started it meanwhile. ``may_start`` ``preempted``:
     only if Compute Engine took it back; what a person stopped stays so.
     """
     started_from: str | None = None
@@ -114,7 +115,14 @@ def ensure_running(
                 _check_preempted(watch)
             started_from = status
             starting(replace(watch.instance, status=status, started_from=status))
-            _bring_up(watch, "resume" if status == "SUSPENDED" else "start")
+            try:
+                _bring_up(watch, "resume" if status == "SUSPENDED" else "start")
+            except Refused:
+                watch.look()
+                if watch.status not in UP:
+                    raise
+                started_from = None  # somebody else was quicker: it is not ours to put back
+                starting(replace(watch.instance, status=watch.status))
             continue
         watch.pause("running")
     return started_from

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -43,6 +44,10 @@ class Machine:
         target = GceTarget("gpu-box", project="demo", start=start)
         given = {**self._given(15.0), "started": lambda instance: None, "host_keys_within_s": 0.0}
         return orders.find(target, may_start="preempted", **given)  # type: ignore[arg-type]  # see _given
+
+    def find(self, started: Callable[[Instance], None]) -> Instance:
+        given = {**self._given(15.0), "started": started, "host_keys_within_s": 0.0}
+        return orders.find(GceTarget("gpu-box", project="demo"), may_start="always", **given)  # type: ignore[arg-type]  # see _given
 
     @property
     def status(self) -> str:
@@ -156,6 +161,24 @@ def test_an_instance_that_took_the_name_of_ours_is_left_alone() -> None:
 
 
 # ── Spot VMs ──
+
+
+def test_a_start_that_somebody_else_was_quicker_with_is_theirs() -> None:
+    with machine(Vm("gpu-box"), Delays(start_s=1.0)) as vm:
+        told: list[str | None] = []
+        somebody_else = threading.Thread(target=vm.change, args=("start",))
+
+        def started(instance: Instance) -> None:
+            told.append(instance.started_from)
+            if len(told) == 1:
+                somebody_else.start()
+                with vm.emulator.cloud.changed:
+                    assert vm.emulator.cloud.changed.wait_for(lambda: vm.status != "TERMINATED", 10)
+
+        found = vm.find(started)
+        somebody_else.join()
+        assert (found.status, found.started_from) == ("RUNNING", None)
+        assert told == ["TERMINATED", None], "it is not put back by who did not start it"
 
 
 def test_a_preempted_spot_vm_is_started_again() -> None:
