@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
-from . import health, jupyter, revisit
+from . import debts, health, jupyter, revisit
 from .access import AddedKey
 from .admission import Wish
 from .ahead import Ahead
@@ -22,12 +22,11 @@ from .settings import ExtraForward
 from .story import Story as Story
 from .tunnel import ports
 from .tunnel.front import Front
-from .undo import Undo
+from .undo import UNDO_S, Undo
 from .waits import Deadline
 from .ways import leads_to, leads_to_sockets, open_way
 
 log = logging.getLogger(__name__)
-UNDO_S = 120.0
 
 
 def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Health:
@@ -40,7 +39,7 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
         with ExitStack() as stack:
             stack.push(lambda kind, error, trace: None if _is_stuck(error) else held.let_go())
             stack.callback(undo.run)
-            _take_on_debts(story, undo)
+            debts.take_on(story, undo)
             bind(story, held, undo)
             _enter_where_it_was(story, held, deadline)
             while True:
@@ -62,29 +61,6 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
 def _is_stuck(error: BaseException | None) -> bool:
     """Jupyter lives and does not answer: what leads to it serves again when it does."""
     return isinstance(error, RemoteRuntimeError) and error.code == "jupyter-stuck"
-
-
-def _take_on_debts(story: Story, undo: Undo) -> None:
-    if story.owed is not None and story.owed.started_from:
-        _owe_instance(story, story.owed, undo)
-    if story.owed_server:
-        undo.owe("Jupyter of an earlier `up` may still run on the machine")
-
-
-def _owe_instance(story: Story, instance: Instance, undo: Undo) -> None:
-    def put_back() -> None:
-        try:
-            within = Deadline(UNDO_S)
-            status = story.machines.put_back(story.profile, instance, tell=story.tell, deadline=within)
-        except CloudError as error:
-            if error.code != "instance-not-found":
-                raise
-            status = "GONE"
-        story.record(instance=replace(instance, status=status, started_from=None))
-
-    undo.forget(thing := instance.id or instance.name)
-    if instance.started_from is not None:
-        undo.add(f"putting {instance.name} back to {instance.started_from}", put_back, of=thing)
 
 
 def bind(story: Story, held: Held, undo: Undo) -> None:
@@ -151,7 +127,7 @@ def find(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: boo
 
     def started(instance: Instance) -> None:
         story.record(instance=instance)
-        _owe_instance(story, instance, undo)
+        debts.owe_instance(story, instance, undo)
 
     within = deadline.shorter(profile.timeouts.instance_s)
     found = machines.find(profile, start=start, tell=story.tell, deadline=within, started=started)

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from .errors import RemoteRuntimeError
 
 log = logging.getLogger(__name__)
+UNDO_S = 120.0
 
 
 class Undo:
