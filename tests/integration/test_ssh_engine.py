@@ -33,8 +33,9 @@ from remote_runtime.ways import OpenWay, SessionWay, open_way
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor
 from tests.support.hostile import HostileServer, open_confirmation
+from tests.support.leading import leading_to
 from tests.support.sshd import Sshd, running_sshd, wait_for
-from tests.support.targets import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all
+from tests.support.targets import TOKEN, WITHIN_S, Target, echo, prove_then, read_all
 
 RESET = b"\1\0\0\0\0\0\0\0"
 
@@ -50,17 +51,6 @@ def session(server: Sshd, tmp_path: Path) -> Iterator[Session]:
     with Visitor(server, tmp_path / "visitor").enter() as session:
         assert session.is_fast
         yield session
-
-
-@contextlib.contextmanager
-def leading_to(session: Session, handle: Handler, *, token: Secret | None = None) -> Iterator[Front]:
-    with Target(handle) as target:
-        opened = Front(ports.bind(None))
-        try:
-            opened.through(SessionWay(session, *target.address), token)
-            yield opened
-        finally:
-            opened.close()
 
 
 def visit(opened: Front) -> socket.socket:

@@ -15,14 +15,12 @@ import pytest
 
 from remote_runtime.model import Secret
 from remote_runtime.ssh.engine.lane import SWIFT
-from remote_runtime.ssh.session import Session
-from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
-from remote_runtime.ways import SessionWay
 from tests.support.entering import Visitor
+from tests.support.leading import leading_to
 from tests.support.second_factor import CODE, asks_for_a_code
 from tests.support.sshd import Sshd, running_sshd, wait_for
-from tests.support.targets import TOKEN, WITHIN_S, Target, echo, prove_then
+from tests.support.targets import TOKEN, WITHIN_S, echo, prove_then
 
 MANY = 3 * SWIFT
 KEEPALIVE_S = 0.3
@@ -33,17 +31,6 @@ PAUSE_S = 0.5  # from then on they are known to last
 def server(tmp_path: Path) -> Iterator[Sshd]:
     with running_sshd(tmp_path / "sshd") as server:
         yield server
-
-
-@contextlib.contextmanager
-def leading_to_echo(session: Session, token: Secret | None = None) -> Iterator[Front]:
-    with Target(prove_then(echo) if token else echo) as target:
-        front = Front(ports.bind(None))
-        try:
-            front.through(SessionWay(session, *target.address), token)
-            yield front
-        finally:
-            front.close()
 
 
 @contextlib.contextmanager
@@ -74,7 +61,11 @@ def relief_threads() -> list[str]:
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["plain", "proved"])
 def test_many_connections_are_spread_over_several_logins(server: Sshd, tmp_path: Path, token: Secret | None) -> None:
     visitor = Visitor(server, tmp_path / "home")
-    with visitor.enter() as session, leading_to_echo(session, token) as front, many(front) as clients:
+    with (
+        visitor.enter() as session,
+        leading_to(session, prove_then(echo) if token else echo, token=token) as front,
+        many(front) as clients,
+    ):
         assert server.live() > 1
         assert session.carried < MANY
         assert all(echoes(client, number) for number, client in enumerate(clients))
@@ -88,7 +79,7 @@ def test_many_connections_are_spread_over_several_logins(server: Sshd, tmp_path:
 
 
 def test_connections_that_end_soon_need_one_login(server: Sshd, tmp_path: Path) -> None:
-    with Visitor(server, tmp_path / "home").enter() as session, leading_to_echo(session) as front:
+    with Visitor(server, tmp_path / "home").enter() as session, leading_to(session, echo) as front:
         for number in range(MANY):
             with socket.create_connection(("127.0.0.1", front.port), timeout=WITHIN_S) as client:
                 assert echoes(client, number)
@@ -98,7 +89,7 @@ def test_connections_that_end_soon_need_one_login(server: Sshd, tmp_path: Path) 
 
 def test_a_link_that_is_lost_takes_its_own_connections_only(server: Sshd, tmp_path: Path) -> None:
     visitor = Visitor(server, tmp_path / "home")
-    with visitor.enter(keepalive_s=KEEPALIVE_S) as session, leading_to_echo(session) as front:
+    with visitor.enter(keepalive_s=KEEPALIVE_S) as session, leading_to(session, echo) as front:
         with many(front) as clients:
             server.cut_one(1)
             lost = sum(not echoes(client, number) for number, client in enumerate(clients))
@@ -110,7 +101,7 @@ def test_a_link_that_is_lost_takes_its_own_connections_only(server: Sshd, tmp_pa
 
 def test_links_that_nobody_uses_any_more_are_closed(server: Sshd, tmp_path: Path) -> None:
     visitor = Visitor(server, tmp_path / "home")
-    with visitor.enter(keepalive_s=KEEPALIVE_S) as session, leading_to_echo(session) as front:
+    with visitor.enter(keepalive_s=KEEPALIVE_S) as session, leading_to(session, echo) as front:
         with many(front):
             assert server.live() > 1
         wait_for(lambda: server.live() == 1, within_s=30 * KEEPALIVE_S + WITHIN_S)
@@ -120,7 +111,7 @@ def test_links_that_nobody_uses_any_more_are_closed(server: Sshd, tmp_path: Path
 
 
 def test_a_server_that_lets_nobody_in_again_carries_all_of_them_on_one_link(server: Sshd, tmp_path: Path) -> None:
-    with Visitor(server, tmp_path / "home").enter() as session, leading_to_echo(session) as front:
+    with Visitor(server, tmp_path / "home").enter() as session, leading_to(session, echo) as front:
         server.authorize_nobody()
         with many(front) as clients:
             assert server.logins() == 1
@@ -132,7 +123,7 @@ def test_who_entered_with_a_second_factor_is_not_asked_for_another(tmp_path: Pat
     with asks_for_a_code(tmp_path / "sshd") as server:
         visitor = Visitor(server, tmp_path / "home")
         visitor.person.answers = [CODE, CODE]
-        with visitor.enter() as session, leading_to_echo(session) as front, many(front):
+        with visitor.enter() as session, leading_to(session, echo) as front, many(front):
             assert server.live() == 1
         assert server.log().count("Partial publickey") == len(visitor.person.asked) == 1
 
@@ -146,7 +137,7 @@ def test_an_agent_is_asked_for_one_login_only(server: Sshd, tmp_path: Path) -> N
         subprocess.run(["ssh-add", "-q", str(server.key_path)], env=environ, check=True)
         visitor = Visitor(server, tmp_path / "home")
         visitor.environ = {**visitor.environ, "SSH_AUTH_SOCK": str(path)}
-        with visitor.enter(identity_file=None) as session, leading_to_echo(session) as front, many(front):
+        with visitor.enter(identity_file=None) as session, leading_to(session, echo) as front, many(front):
             assert server.live() == 1
         visitor.keys.close()
     finally:
