@@ -155,9 +155,12 @@ def _again(
         quiet = replace(entry, ask=_ask_nobody, tell=lambda text: log.info("%s", text), answer_by=deadline)
         try:
             session = _attempt(instance, settings, quiet, deadline, 0, [known], set())
-            session.end_nagle()
         except _NotYet as problem:
             raise problem.error from problem
+        with ExitStack() as undo:
+            undo.callback(session.close)
+            session.end_nagle()
+            undo.pop_all()
         return session
 
     return enter_again
