@@ -52,6 +52,7 @@ def down(
     from .. import runtimes
     from ..commands.down import down as take_down
     from ..commands.machines import end_orphans
+    from ..commands.reference import file_of
 
     if bool(profile) == everything:
         raise UsageError(
@@ -73,6 +74,7 @@ def down(
             instance="stop" if stop_instance else "suspend" if suspend_instance else None,
             purge=purge,
             force=force,
+            named=not everything,
             state=where,
             environ=dict(os.environ),
             view=view,
@@ -84,7 +86,7 @@ def down(
     given = dict(zip(names, profile, strict=False))
     for result in stopped if orphans else ():
         result["orphans"] = end_orphans(
-            given.get(result["name"], result["name"]),
+            given.get(result["name"]) or file_of(result["name"], where),
             force=force,
             state=where,
             environ=dict(os.environ),

@@ -65,8 +65,9 @@ def _on_machines(names: list[str], where: StateDir, quiet: bool, verbose: bool, 
 
     view, called_off = terminal(quiet, verbose, as_json, several=True), threading.Event()
     look = functools.partial(machines.look, state=where, environ=dict(os.environ), view=view, called_off=called_off)
-    wanted = names or machines.profiles_with_machines(os.environ)
-    return carry_out({name: functools.partial(look, name) for name in wanted}, view, called_off)[0]
+    files, left_out = ({name: name for name in names}, []) if names else machines.profiles_with_machines(os.environ)
+    looked = carry_out({name: functools.partial(look, file) for name, file in files.items()}, view, called_off)[0]
+    return [*looked, *map(machines.not_entered, left_out)]
 
 
 def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:

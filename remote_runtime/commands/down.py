@@ -34,13 +34,15 @@ def down(
     instance: Literal["stop", "suspend"] | None,
     purge: bool,
     force: bool,
+    named: bool = True,
     state: runtimes.StateDir,
     environ: Mapping[str, str],
     view: View,
     called_off: threading.Event,
 ) -> dict[str, Any]:
     """An entry of ``stopped``; a runtime that is not up is down already. Raises ``LocalError`` ``busy`` when kernels
-    are busy and nobody says yes, ``left-behind`` when something could not be taken away."""
+    are busy and nobody says yes, ``left-behind`` when something could not be taken away. ``named``: by the person, who
+    then means what the name means now."""
     wish = {"op": "down", "keep_server": keep_server, "instance": instance, "purge": purge, "force": force}
     check_name(name, state, environ)
     deadline = Deadline(WITHIN_S, called_off)
@@ -49,7 +51,7 @@ def down(
         if runtimes.is_alive(state, name):
             stopped = _through_keeper(name, wish, state, view, deadline)
         if stopped is None:
-            stopped = _without_keeper(name, wish, state, environ, view, called_off)
+            stopped = _without_keeper(name, {**wish, "named": named}, state, environ, view, called_off)
     view.done(name)
     remains = stopped.pop("remains")
     if remains:
@@ -116,7 +118,7 @@ def _without_keeper(
         if wish["purge"]:
             from . import machine
 
-            remains = _purge(name, state, environ, view, called_off)
+            remains = _purge(name, state, environ, view, called_off, named=wish["named"])
             machine.take_keys_away(name, runtimes.remembered(state, name).keys, state, environ, view)
             for what in remains if wish["force"] else ():
                 view.note(name, f"forgotten: {what}")
@@ -168,20 +170,29 @@ def _take_down(
 
 
 def _purge(
-    name: str, state: runtimes.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
+    name: str,
+    state: runtimes.StateDir,
+    environ: Mapping[str, str],
+    view: View,
+    called_off: threading.Event,
+    *,
+    named: bool,
 ) -> list[str]:
     """Our folder, which an earlier `down` left on the machine of the profile; what stays, in words."""
     if not state.of(name, "port").exists():
         return []  # never up from here
     from .. import jupyter, profiles
     from . import machine
-    from .reference import reference_of
+    from .reference import file_of, reference_of
 
     try:
-        profile = profiles.load(reference_of(name, state, environ), environ=environ)
+        reference = reference_of(name, state, environ) if named else file_of(name, state)
+        profile = profiles.load(reference, environ=environ)
         if profile.target.kind == "demo":
             return []  # it ended with its runtime
-        with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:
+        with closing(
+            machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)
+        ) as session:
             view.step(name, "Removing our folder from the machine")
             purged = jupyter.purge(session.run, profile.jupyter, deadline=Deadline(PURGE_S, called_off))
     except RemoteRuntimeError as error:

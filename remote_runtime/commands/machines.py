@@ -19,26 +19,48 @@ LIST_S = 30.0
 STOP_S = 60.0
 
 
-def profiles_with_machines(environ: Mapping[str, str]) -> list[str]:
-    """The names of the profiles that can be used and name a machine. The ready ones are there to be copied, and a demo
-    machine ends with its runtime."""
+def profiles_with_machines(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The files, by name, of the profiles that can be used and name a machine; and the names of those left out.
+
+    The ready ones are there to be copied, and a demo machine ends with its runtime. Left out are those of
+    ``./profiles``: a profile names the program that is run as Python, and who looks in a cloned repository has not
+    chosen its profiles.
+    """
     found = [each for each in profiles.find_all(environ) if each.problem is None and not each.shadowed]
-    kinds = {each.name: profiles.load(each.name, environ=environ).target.kind for each in found}
-    ready = [each.name for each in found if each.origin == "packaged"]
-    return [name for name, kind in kinds.items() if kind == "local" or (kind != "demo" and name not in ready)]
+    files, left_out = {}, []
+    for each in found:
+        kind = profiles.load(str(each.path), environ=environ).target.kind
+        if kind == "demo" or (kind != "local" and each.origin == "packaged"):
+            continue
+        if each.origin == "directory":
+            left_out.append(each.name)
+        else:
+            files[each.name] = str(each.path)
+    return files, left_out
+
+
+def not_entered(name: str) -> dict[str, Any]:
+    """What ``look`` would answer, of a profile that is left out."""
+    why = (
+        f"its profile is in ./profiles, which may be anybody's: `remote-runtime status {name} --all-machines` connects"
+    )
+    return {"profile": name, "servers": [], "why": why}
 
 
 def look(
-    name: str, *, state: runtimes.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
+    reference: str, *, state: runtimes.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
 ) -> dict[str, Any]:
     """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: what runs on the profile's machine.
 
     ``runtime``: the name of the runtime here that the server belongs to, None for an orphan. ``why``: why the machine
     could not be entered, empty if it could. Starts no machine.
     """
+    name = profiles.name_of(reference)
     try:
-        profile = profiles.load(reference_of(name, state, environ), environ=environ)
-        with closing(machine.enter(name, state=state, environ=environ, view=view, called_off=called_off)) as session:
+        profile = profiles.load(reference_of(reference, state, environ), environ=environ)
+        with closing(
+            machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)
+        ) as session:
             found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(LIST_S, called_off))
     except RemoteRuntimeError as error:
         view.done(name)

@@ -23,6 +23,16 @@ def reference_of(name: str, state: runtimes.StateDir, environ: Mapping[str, str]
     return name if os.path.samefile(meant, path) else path
 
 
+def file_of(name: str, state: runtimes.StateDir) -> str:
+    """The file that a runtime was brought up from, for a command that names no profile: whatever else has its name,
+    such as a file in ``./profiles``, was not meant. Raises ``UsageError`` ``profile-not-found`` when none is known."""
+    path = _path_of(name, state)
+    if not path or not os.path.isfile(path):
+        what, why = f"The profile of {name} is gone", path or f"no file is known that {name} was brought up from"
+        raise UsageError("profile-not-found", what, why, f"Name the profile: `remote-runtime down {name}`")
+    return path
+
+
 def spoken(text: str, name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
     """``text`` with commands that work as they stand."""
     return profiles.by_path(text, reference_of(name, state, environ)) if "remote-runtime" in text else text
