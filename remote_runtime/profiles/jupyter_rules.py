@@ -1,12 +1,16 @@
 """What a profile may say to the Jupyter server: arguments and environment variables that cannot open it to others.
 
-An option that this module does not know to be harmless is refused. Facts from traitlets and jupyter_server:
+An option is allowed only if its class and trait are listed here: it takes a number, a switch or a name, and serves no
+file, redirects nobody, runs no code and decides nothing about who may log in. Facts from traitlets and jupyter_server:
 
 - Options are ``--Class.trait=value``, aliases (``--ip``) and flags (``--debug``); argparse also takes unambiguous
   beginnings (``--cert`` for ``--certfile``) and a value as the next argument. So: whole known names, always with ``=``.
 - A trait may be set through the section of any class that its owner inherits from (``--Configurable.ip``), and
-  sections nest (``--ServerApp.IdentityProvider.token``). So: the trait counts, whatever the class; nothing nested.
+  sections nest (``--ServerApp.IdentityProvider.token``). So: the listed classes only, and nothing nested.
 - Positional arguments are files to open, subcommands or values of the option before.
+- The server sends a browser at ``/?token=TOKEN`` on to ``default_url`` with the token (RedirectWithParams). Browsers
+  take ``//host`` and ``/\\host`` for another host; ``/proxy/PORT`` of jupyter-server-proxy is any program of the
+  machine, and ``/files/x.html`` a page whose script reads its own address. So: the pages of applications only.
 """
 
 from __future__ import annotations
@@ -20,36 +24,41 @@ Refusal = tuple[str, str]
 _FLAGS = ("allow-root", "debug", "no-browser")
 _ALIASES = ("log-level",)
 
-# Traits of the server itself, and of applications on top of it, that change nothing about who may enter.
-_APPLICATION_TRAITS = frozenset(
-    (
-        "allow_root", "autoreload", "contents_manager_class", "custom_display_url", "default_url",
-        "extra_static_paths", "extra_template_paths", "iopub_data_rate_limit", "iopub_msg_rate_limit",
-        "kernel_manager_class", "kernel_spec_manager_class", "limit_rate", "log_datefmt", "log_format", "log_level",
-        "max_body_size", "max_buffer_size", "min_open_files_limit", "rate_limit_window",
-        "shutdown_no_activity_timeout", "static_immutable_cache", "terminals_enabled", "user_settings_dir",
-        "websocket_ping_interval", "websocket_ping_timeout", "workspaces_dir",
-    )
+_LIMITS = ("iopub_data_rate_limit", "iopub_msg_rate_limit", "limit_rate", "rate_limit_window")
+_SERVER = (
+    *_LIMITS, "allow_root", "default_url", "log_level", "max_body_size", "max_buffer_size", "min_open_files_limit",
+    "shutdown_no_activity_timeout", "terminals_enabled", "websocket_ping_interval", "websocket_ping_timeout",
 )  # fmt: skip
-
-# Sections that reach the server's own traits: applications, and the classes that they inherit from.
-_APPLICATION = re.compile(r".*(?:App|Application|ExtensionAppJinjaMixin|Configurable|HasTraits|HasDescriptors)")
-# Who may enter, who signs the kernels' messages, and who else runs the kernels.
-_GUARD = re.compile(r"(?i).*(?:identity|auth|login|logout|session|gateway|singleuser|security|connectionfile).*")
-
-# A trait with one of these words could open a port, a lock or a way around one, in whatever class.
-_DANGEROUS_WORDS = frozenset(
-    (
-        "access", "addr", "address", "allowlist", "args", "auth", "authenticate", "authenticated", "authorizer", "bind",
-        "ca", "cert", "certfile", "cli", "cmd", "command", "config", "connection", "cookie", "cookies", "cors",
-        "credential", "credentials", "csrf", "csp", "env", "extension", "extensions", "handler", "handlers", "header",
-        "headers", "host", "hostname", "hostnames", "hosts", "identity", "interface", "ip", "jpserver", "key",
-        "keyfile", "keys", "listen", "login", "logout", "origin", "origins", "passwd", "password", "pat", "port",
-        "ports", "proxy", "pwd", "remote", "root", "secret", "server", "servers", "services", "signature", "sock",
-        "socket", "ssl", "tls", "token", "tokens", "tornado", "transport", "trust", "unauthenticated", "url", "user",
-        "whitelist", "xheaders", "xsrf",
-    )
+_KERNELS = (
+    "allow_tracebacks", "buffer_offline_messages", "cull_busy", "cull_connected", "cull_idle_timeout", "cull_interval",
+    "default_kernel_name", "kernel_info_timeout", "use_pending_kernels",
 )  # fmt: skip
+_KERNEL = ("autorestart", "shutdown_wait_time")
+_RESTARTER = ("restart_limit", "stable_start_time", "time_to_dead")
+_CONTENTS = ("always_delete_dir", "delete_to_trash", "hide_globs", "max_copy_folder_size_mb", "use_atomic_writing")
+# Classes of jupyter_server 1.24 to 2.21, Notebook 6 and 7, JupyterLab, jupyter_client and jupyter-resource-usage.
+ALLOWED_TRAITS = {
+    **dict.fromkeys(("ServerApp", "NotebookApp"), _SERVER),
+    **dict.fromkeys(("LabApp", "JupyterNotebookApp"), ("default_url",)),
+    "ZMQChannelsWebsocketConnection": (*_LIMITS, "websocket_ping_interval", "websocket_ping_timeout"),
+    **dict.fromkeys(("MappingKernelManager", "AsyncMappingKernelManager"), _KERNELS),
+    **dict.fromkeys(("MultiKernelManager", "AsyncMultiKernelManager"), ("default_kernel_name", "use_pending_kernels")),
+    **dict.fromkeys(("KernelManager", "AsyncKernelManager", "ServerKernelManager"), _KERNEL),
+    **dict.fromkeys(("IOLoopKernelManager", "AsyncIOLoopKernelManager"), _KERNEL),
+    **dict.fromkeys(("KernelRestarter", "IOLoopKernelRestarter", "AsyncIOLoopKernelRestarter"), _RESTARTER),
+    "KernelSpecManager": ("allowed_kernelspecs", "ensure_native_kernel", "whitelist"),
+    **dict.fromkeys(("ContentsManager", "AsyncContentsManager"), ("hide_globs",)),
+    **dict.fromkeys(("FileContentsManager", "AsyncFileContentsManager"), _CONTENTS),
+    **dict.fromkeys(("LargeFileManager", "AsyncLargeFileManager"), _CONTENTS),
+    "TerminalManager": ("cull_inactive_timeout", "cull_interval"),
+    "ResourceUseDisplay": (
+        "cpu_limit", "cpu_warning_threshold", "disk_warning_threshold", "mem_limit", "mem_warning_threshold",
+        "track_cpu_percent", "track_disk_usage",
+    ),
+}  # fmt: skip
+_PAGE = re.compile(
+    r"/(?:lab|tree|nbclassic|doc|notebooks|edit|consoles|terminals)(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*/?"
+)
 
 _INSTEAD = {
     "root_dir": "use jupyter.working_dir",
@@ -58,8 +67,18 @@ _INSTEAD = {
     "port": "use jupyter.port",
     "allow_origin": "use colab.origins",
     "allow_origin_pat": "use colab.origins",
+    "extra_static_paths": "it serves files without the token",
+    "static_paths": "it serves files without the token",
+    "extra_template_paths": "templates run code before anyone has logged in",
+    "template_paths": "templates run code before anyone has logged in",
+    "allow_hidden": "it serves hidden files, such as those of ~/.ssh",
+    "custom_display_url": "the server would print its token with that address",
+    "kernel_dirs": "install kernels with `python -m ipykernel install --user`",
 }
-_ALLOWED = "allowed are --debug, --log-level=LEVEL and --Class.trait=value of traits that guard nothing"
+_ALLOWED = (
+    "allowed are --debug, --log-level=LEVEL and the --Class.trait=value that docs/reference.md lists (limits, culling, "
+    "logging); for others use ~/.jupyter/jupyter_config.py on the machine"
+)
 
 # Variables that make programs load other code or read other settings than the server was started with. PATH,
 # LD_LIBRARY_PATH and IPYTHONDIR stay allowed: CUDA and kernels need them, and they set nothing of the server.
@@ -80,14 +99,14 @@ _SECRET_WORDS = re.compile("key|token|secret|pass|pwd|credential|auth|cookie|dsn
 
 def refuse_arg(arg: str) -> Refusal | None:
     """Why ``arg`` may not be given to the server (what is wrong, what is allowed), or None. Never shows its value."""
-    option, equals, _ = arg.partition("=")
+    option, equals, value = arg.partition("=")
     if not option.startswith("-") or option in ("-", "--"):
         return "is not an option (a file to open, or the value of the option before)", "write --Class.trait=value"
     if not option.startswith("--"):
         return f"{quoted(option)} is a short option", "write its long name"
     name = option[2:]
     if "." in name:
-        return _refuse_trait(name, has_value=bool(equals))
+        return _refuse_trait(name, value if equals else None)
     return _refuse_short_name(name, has_value=bool(equals))
 
 
@@ -115,18 +134,17 @@ def _refuse_short_name(name: str, *, has_value: bool) -> Refusal | None:
     return what, _INSTEAD.get(name.lower().replace("-", "_"), _ALLOWED)
 
 
-def _refuse_trait(name: str, *, has_value: bool) -> Refusal | None:
+def _refuse_trait(name: str, value: str | None) -> Refusal | None:
     section, _, trait = name.partition(".")
     shown = quoted("--" + name)
-    if not re.fullmatch("[A-Z][A-Za-z0-9_]*", section) or not re.fullmatch("[a-z][a-z0-9_]*", trait):
-        instead = _INSTEAD.get(trait.lower().replace("-", "_"), "write --Class.trait=value, with one point")
-        return f"{shown} may not be set", instead
-    if _GUARD.fullmatch(section):
-        return f"{shown} may not be set: {section} guards the server", _ALLOWED
-    if _APPLICATION.fullmatch(section):
-        if trait not in _APPLICATION_TRAITS:
-            hint = near_miss(trait, _APPLICATION_TRAITS)
-            return f"{shown} may not be set" + (f", {hint}" if hint else ""), _INSTEAD.get(trait, _ALLOWED)
-    elif trait in _INSTEAD or not _DANGEROUS_WORDS.isdisjoint(trait.split("_")):
-        return f"{shown} may not be set", _INSTEAD.get(trait, _ALLOWED)
-    return None if has_value else (f"{shown} has no value", f"write --{name}=VALUE in one entry")
+    traits = ALLOWED_TRAITS.get(section)
+    if traits is None or trait not in traits:
+        known = traits or () if traits else tuple(ALLOWED_TRAITS)
+        hint = near_miss(trait if traits else section, known)
+        instead = _INSTEAD.get(name.rpartition(".")[2].lower().replace("-", "_"), _ALLOWED)
+        return f"{shown} may not be set" + (f", {hint}" if hint else ""), instead
+    if value is None:
+        return f"{shown} has no value", f"write --{name}=VALUE in one entry"
+    if trait == "default_url" and not _PAGE.fullmatch(value):
+        return f"{shown} is not a page of the server", "the path of a page, such as /lab or /tree"
+    return None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from jupyter_server import serverapp
 from jupyter_server.auth.identity import PasswordIdentityProvider
+from traitlets import Bool, Enum, Float, Int, List, Set, Unicode
+from traitlets.config import Configurable
 
-from remote_runtime.profiles.jupyter_rules import hides_env_value, refuse_arg, refuse_env_name
+from remote_runtime.profiles.jupyter_rules import ALLOWED_TRAITS, hides_env_value, refuse_arg, refuse_env_name
 
 DANGEROUS = (
     "ip", "port", "port_retries", "sock", "sock_mode", "token", "password", "password_required", "allow_origin",
@@ -37,13 +43,83 @@ def test_every_trait_of_the_installed_server_is_either_known_to_be_harmless_or_r
         name for name in serverapp.ServerApp.class_trait_names(config=True) if not refuse_arg(f"--ServerApp.{name}=1")
     }
     assert accepted == {
-        "allow_root", "autoreload", "contents_manager_class", "custom_display_url", "default_url",
-        "extra_static_paths", "extra_template_paths", "iopub_data_rate_limit", "iopub_msg_rate_limit",
-        "kernel_manager_class", "kernel_spec_manager_class", "limit_rate", "log_datefmt", "log_format", "log_level",
-        "max_body_size", "max_buffer_size", "min_open_files_limit", "rate_limit_window",
-        "shutdown_no_activity_timeout", "static_immutable_cache", "terminals_enabled", "websocket_ping_interval",
-        "websocket_ping_timeout",
+        "allow_root", "iopub_data_rate_limit", "iopub_msg_rate_limit", "limit_rate", "log_level", "max_body_size",
+        "max_buffer_size", "min_open_files_limit", "rate_limit_window", "shutdown_no_activity_timeout",
+        "terminals_enabled", "websocket_ping_interval", "websocket_ping_timeout",
     }  # fmt: skip
+
+
+# The types of value that traitlets reads as data: a number, a switch, a name, or a list of these.
+DATA = (Int, Float, Bool, Unicode, List, Set, Enum)
+NAMES = {"default_kernel_name", "hide_globs", "allowed_kernelspecs", "whitelist", "log_level"}
+
+
+def test_only_numbers_switches_and_names_can_be_set_in_any_class_that_a_server_has() -> None:
+    """No class to import, no hook to call, no folder to serve and no address, whatever extension brings the class."""
+    importlib.import_module("jupyter_server_terminals.terminalmanager")
+    importlib.import_module("jupyter_server.services.contents.largefilemanager")
+    importlib.import_module("jupyter_server.services.kernels.connection.channels")
+    seen = 0
+    for kind in classes_below(Configurable):
+        for name, trait in kind.class_traits(config=True).items():
+            if refuse_arg(f"--{kind.__name__}.{name}=1") is None:
+                seen += 1
+                assert isinstance(trait, DATA), (kind, name)
+                assert name in NAMES or not isinstance(trait, (Unicode, List, Set)), (kind, name)
+    assert seen > 50
+
+
+def classes_below(kind: type[Configurable]) -> Iterator[type[Configurable]]:
+    for below in kind.__subclasses__():
+        yield below
+        yield from classes_below(below)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "ServerApp.extra_static_paths", "NotebookApp.extra_static_paths", "ServerApp.extra_template_paths",
+        "LabApp.static_paths", "LabApp.template_paths", "LabApp.templates_dir", "LabApp.workspaces_dir",
+        "LabApp.override_static_url", "JupyterNotebookApp.static_dir", "ServerApp.static_immutable_cache",
+        "NotebookApp.extra_nbextensions_path", "NotebookApp.mathjax_url", "NotebookApp.mathjax_config",
+        "ServerApp.contents_manager_class", "ServerApp.kernel_manager_class", "ServerApp.kernel_spec_manager_class",
+        "ServerApp.custom_display_url", "ServerApp.browser", "ServerApp.nbconvert_csp_sandbox",
+        "ServerApp.jinja_environment_options", "ServerApp.jinja_template_vars", "ServerApp.log_format",
+        "FileContentsManager.allow_hidden", "ContentsManager.allow_hidden", "ContentsManager.pre_save_hook",
+        "FileContentsManager.post_save_hook", "ContentsManager.files_handler_class",
+        "ContentsManager.checkpoints_class", "FileCheckpoints.checkpoint_dir",
+        "KernelSpecManager.kernel_dirs", "KernelSpecManager.kernel_spec_class",
+        "KernelManager.client_class", "KernelManager.client_factory", "KernelManager.restarter_class",
+        "KernelProvisionerFactory.default_provisioner_name", "EventLogger.handlers", "SessionManager.database_filepath",
+        "TerminalsExtensionApp.terminal_manager_class", "NotebookNotary.db_file", "GatewayClient.url", "Whatever.x",
+        "ServerProxy.servers", "YDocExtension.ystore_class", "LoggingConfigurable.log", "Configurable.default_url",
+    ],
+)  # fmt: skip
+def test_what_serves_files_runs_code_or_sends_the_token_elsewhere_is_refused_with_a_way_out(option: str) -> None:
+    refusal = refuse_arg(f"--{option}=/home/me")
+    assert refusal
+    assert refusal[1]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "//evil.example/", "///evil.example", "/\\evil.example", "\\\\evil.example", "/\t/evil.example",
+        "http://evil.example",
+        "https:/evil.example", "javascript:x", "evil.example", "", "/", "/lab//evil.example", "/lab/..//evil",
+        "/%2f/evil",
+        "/lab?next=//evil", "/lab#x", "/lab\n/x", " /lab", "/files/evil.html", "/view/evil.html", "/proxy/8000/",
+        "/lab/../proxy/8000", "/lab/./../files/x.html", "/static/x", "/nbconvert/html/evil.ipynb", "/login", "/@evil",
+    ],
+)  # fmt: skip
+def test_the_servers_first_page_is_one_of_its_own(page: str) -> None:
+    for section in ("ServerApp", "LabApp", "NotebookApp", "JupyterNotebookApp"):
+        assert refuse_arg(f"--{section}.default_url={page}"), section
+
+
+def test_applications_and_notebooks_can_be_the_first_page() -> None:
+    for page in ("/lab", "/tree", "/lab/", "/lab/tree/work/nb-1.ipynb", "/notebooks/nb.ipynb", "/doc"):
+        assert refuse_arg(f"--ServerApp.default_url={page}") is None, page
 
 
 @pytest.mark.parametrize("section", ["IdentityProvider", "PasswordIdentityProvider", "LegacyIdentityProvider", "Other"])
@@ -89,14 +165,23 @@ def test_what_could_open_the_server_is_refused(arg: str) -> None:
     [
         "--debug", "--allow-root", "--no-browser", "--log-level=DEBUG", "--ServerApp.default_url=/lab",
         "--LabApp.default_url=/tree",
-        "--ServerApp.custom_display_url=http://x", "--MappingKernelManager.cull_idle_timeout=3600",
-        "--ServerApp.iopub_data_rate_limit=1e10", "--ContentsManager.allow_hidden=True",
+        "--NotebookApp.iopub_data_rate_limit=1e10", "--MappingKernelManager.cull_idle_timeout=3600",
+        "--ServerApp.iopub_data_rate_limit=1e10", "--AsyncMappingKernelManager.cull_connected=True",
+        "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit=1e10", "--FileContentsManager.delete_to_trash=False",
         "--ServerApp.terminals_enabled=False", "--KernelSpecManager.allowed_kernelspecs={'python3'}",
         "--KernelManager.shutdown_wait_time=10", "--TerminalManager.cull_inactive_timeout=60",
     ],
 )  # fmt: skip
 def test_what_guards_nothing_is_accepted(arg: str) -> None:
     assert refuse_arg(arg) is None
+
+
+def test_the_reference_lists_every_option_that_is_allowed() -> None:
+    reference = (Path(__file__).parents[2] / "docs" / "reference.md").read_text()
+    listed = reference[reference.index("### Options for the server") : reference.index("## JSON")]
+    for section, traits in ALLOWED_TRAITS.items():
+        assert f"`{section}`" in listed
+        assert [trait for trait in traits if f"`{trait}`" not in listed] == []
 
 
 def test_a_setting_with_a_key_of_its_own_names_the_key() -> None:
