@@ -134,6 +134,9 @@ class IdleGuard:
     reboot: str = ""
 
 
+UNKNOWN = "unknown"  # the interpreter of a server of the user's, where the system does not show it
+
+
 @dataclass(frozen=True)
 class Server:
     """A Jupyter server on the machine, listening there on 127.0.0.1:``port`` or the unix socket ``socket``.

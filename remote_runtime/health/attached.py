@@ -6,8 +6,10 @@ all. One of them is enough.
 
 from __future__ import annotations
 
+import shlex
+
 from ..errors import HealthError, MachineError
-from ..model import Server
+from ..model import UNKNOWN, Server
 from ..values import dataclass
 from ..waits import Deadline
 from . import checks
@@ -67,7 +69,8 @@ def lacks(door: Door, deadline: Deadline) -> list[Lack]:
 
 def add_the_bridge(server: Server) -> str:
     """The command, for a person on the machine."""
-    return f"on the machine: `remote-runtime bridge enable --python {server.interpreter}`, then restart it"
+    python = "PATH" if server.interpreter == UNKNOWN else shlex.quote(server.interpreter)
+    return f"on the machine: `remote-runtime bridge enable --python {python}`, then restart it"
 
 
 def _of_origin(door: Door, origin: str, deadline: Deadline) -> list[Lack]:

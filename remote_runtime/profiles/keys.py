@@ -166,7 +166,7 @@ JUPYTER = Block(
         Key("port", Port("auto"), "The server's port on the machine."),
         Key("env", MapOf(Text(check=refuse_env_name), Text(most_characters=32768), hides_env_value),
             "Environment variables of the server and its kernels."),
-        Key("args", Listing(Text(check=refuse_arg)), "Limits, culling and logging of the server; the reference lists them."),
+        Key("args", Listing(Text(check=refuse_arg)), "Limits, culling and logging of the server, as listed below."),
         Key("attach", ATTACH, "Use a Jupyter server that already runs there: {port: …, token_file: …}."),
         Key("packages", Listing(PACKAGE), "More packages for the private environment."),
     ),

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from ..errors import RemoteRuntimeError
+from ..model import UNKNOWN
 from ..untrusted import clean, clean_line
 from . import words
 
@@ -96,8 +97,9 @@ def ready(runtimes: Sequence[Mapping[str, Any]]) -> None:
     """What to do with the URLs, and what they mean."""
     for runtime in runtimes:
         name, server = f"{runtime['name']}: " if len(runtimes) > 1 else "", runtime["server"]
-        if server:
-            say(f"{name}Jupyter runs in {server['interpreter']} (Python {server['python']}).")
+        if server and server["interpreter"] not in ("", UNKNOWN):
+            version = f" (Python {server['python']})" if server["python"] else ""
+            say(f"{name}Jupyter runs in {server['interpreter']}{version}.")
         extra = words.extra_ports(runtime)
         if extra:
             say(f"{name}{extra[0].upper()}{extra[1:]}")

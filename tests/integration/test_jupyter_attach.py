@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,21 +90,50 @@ def test_a_token_file_that_only_the_user_can_read_will_do(
     assert attach(machine, plain.port, written(tmp_path / "token", f"{plain.token}\n")).token.reveal() == plain.token
 
 
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that other users can enter, all the way."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o711)  # noqa: S103  # what is tested
+        yield Path(folder)
+
+
 @pytest.mark.parametrize(
     ("text", "mode", "why"),
     [
         ("t0ken", 0o644, "mode 644"),
         ("t0ken", 0o660, "chmod 600"),
+        ("t0ken", 0o602, "mode 602"),
         ("two words", 0o600, "nothing else"),
         ("", 0o600, ""),
     ],
 )
 def test_a_token_file_that_others_can_read_or_that_holds_none_is_refused(
-    machine: LocalMachine, plain: JupyterServer, tmp_path: Path, text: str, mode: int, why: str
+    machine: LocalMachine, plain: JupyterServer, shared: Path, text: str, mode: int, why: str
 ) -> None:
-    error = refused(machine, plain.port, written(tmp_path / "token", text, mode))
+    error = refused(machine, plain.port, written(shared / "token", text, mode))
     assert error.code == "attach-without-token"
     assert why in f"{error.why} {error.hint}"
+
+
+def test_a_file_that_nobody_else_can_get_at_will_do_whatever_its_mode(
+    machine: LocalMachine, plain: JupyterServer, shared: Path
+) -> None:
+    """As Notebook 6 writes its description under the usual umask, in Jupyter's runtime folder, which is 0700."""
+    (shared / "private" / "deep").mkdir(parents=True)
+    (shared / "private").chmod(0o700)
+    readable = written(shared / "private" / "deep" / "token", plain.token, 0o644)
+    (shared / "link").symlink_to(readable)
+    plain.runtime_file.chmod(0o644)
+    assert attach(machine, plain.port).token.reveal() == plain.token
+    assert attach(machine, plain.port, readable).token.reveal() == plain.token
+    assert attach(machine, plain.port, shared / "link").token.reveal() == plain.token
+    for mode in (0o710, 0o701, 0o755):
+        (shared / "private").chmod(mode)
+        assert refused(machine, plain.port, readable).code == "attach-without-token", oct(mode)
+    (shared / "private").chmod(0o700)
+    os.link(readable, shared / "second name")
+    assert refused(machine, plain.port, readable).code == "attach-without-token"
 
 
 def test_a_token_file_that_is_missing_is_named(machine: LocalMachine, plain: JupyterServer, tmp_path: Path) -> None:

@@ -207,6 +207,18 @@ def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captu
     assert TOKEN not in shown.err
 
 
+def test_what_is_not_known_of_a_server_of_the_users_is_not_told(capsys: Captured) -> None:
+    """An attached one does not say which version of Python it is."""
+    seen = runtime()
+    for interpreter, told in (("/opt/nb/bin/python3", "Jupyter runs in /opt/nb/bin/python3."), ("unknown", "")):
+        render.ready([{**seen, "server": {**seen["server"], "interpreter": interpreter, "python": ""}}])
+        said = capsys.readouterr().err
+        assert told in said
+        assert "unknown" not in said
+        assert "()" not in said
+        assert "Python )" not in said
+
+
 def test_several_that_are_ready_are_told_apart_and_what_to_do_with_them_once(capsys: Captured) -> None:
     render.ready([runtime(), runtime(name="other")])
     told = capsys.readouterr().err

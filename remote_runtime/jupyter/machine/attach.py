@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 from typing import Any
@@ -121,13 +122,31 @@ def token_of(path: str, described: dict[str, Any], port: int) -> str:
 
 
 def refuse_shared(status: os.stat_result, path: str) -> None:
+    """Raises ``Failure`` for a file that another user can read or change: by its mode, or through another name of it,
+    and with no folder of ours above it that lets nobody else pass."""
     if os.name == "nt":
         return
     if status.st_uid != processes.own_uid():
         raise without_token("the token file belongs to another user", path, "name one of yours")
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise without_token("others can read the token file", f"{path} has mode {stat.S_IMODE(status.st_mode):o}",
-                            f"on the machine: chmod 600 {path}")  # fmt: skip
+    if stat.S_IMODE(status.st_mode) & 0o077 and not (status.st_nlink == 1 and is_shut_off(path)):
+        raise without_token(
+            "others can read the token file",
+            f"{path} has mode {stat.S_IMODE(status.st_mode):o}, and all folders above it let others pass",
+            f"on the machine: chmod 600 {shlex.quote(path)}",
+        )
+
+
+def is_shut_off(path: str) -> bool:
+    """Whether a folder of ours above the file lets nobody else pass. What an access control list allows stands in the
+    group's bits, see acl(5)."""
+    folder = os.path.dirname(os.path.realpath(path))
+    while True:
+        status = os.stat(folder)
+        if status.st_uid == processes.own_uid() and not stat.S_IMODE(status.st_mode) & 0o011:
+            return True
+        if os.path.dirname(folder) == folder:
+            return False
+        folder = os.path.dirname(folder)
 
 
 def version_on(port: int) -> str:
