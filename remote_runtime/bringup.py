@@ -45,10 +45,10 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             while True:
                 find(story, held, undo, deadline, start=start)
                 enter(story, held, deadline, undo)
-                with Ahead(story, held) as ahead:
+                with Ahead():
                     serve(story, held, undo, deadline, person=start)
                 lead(story, held, deadline)
-                seen = _check(story, held, deadline, ahead.seen())
+                seen = _check(story, held, deadline)
                 if not follow(story, held):
                     break
             stack.pop_all()
@@ -73,6 +73,7 @@ def bind(story: Story, held: Held, undo: Undo) -> None:
     held.front = Front(ports.bind(wanted.local_port, story.remembered_port))
     for extra in wanted.extra:
         held.extras.append(Front(ports.bind(extra.local_port), http=False))
+    held.exposed = f"another program could listen on local port {story.remembered_port or held.front.port} meanwhile"
     if story.remembered_port != held.front.port and ports.fits(wanted.local_port, story.remembered_port):
         story.tell.note(f"Local port {story.remembered_port} is in use now; this runtime has {held.front.port}")
     story.record(local_port=held.front.port)
@@ -218,7 +219,13 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
     story.tell.step(f"Looking for Jupyter on port {attach.port}" if attach else "Starting Jupyter")
     sockets = held.sockets and leads_to_sockets(profile)
     wanted = jupyter.Wanted(
-        profile.name, story.client_id, profile.jupyter, profile.colab.origins, sockets, profile.idle
+        profile.name,
+        story.client_id,
+        profile.jupyter,
+        profile.colab.origins,
+        sockets,
+        profile.idle,
+        renew=bool(held.exposed),
     )
 
     def stop() -> None:
@@ -243,8 +250,21 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
         story.tell.note(note)
     if server.kernelspecs:
         story.tell("Its kernels: " + ", ".join(f"{each.name} ({each.display_name})" for each in server.kernelspecs))
+    _say_what_was_exposed(story, held, server)
     held.server = server
     story.record(server=server)
+
+
+def _say_what_was_exposed(story: Story, held: Held, server: Server) -> None:
+    """A page goes on to knock at a port that nobody holds, with the token in its URL."""
+    why, held.exposed = held.exposed, ""
+    before = held.server or story.known_server
+    if not why or before is None:
+        return
+    if server.attached:
+        story.tell.note(f"Restart your Jupyter server with a new token if others use this computer: {why}")
+    elif server.token != before.token:
+        story.tell.note(f"The URL is new, its token was replaced: {why}. Paste the new URL into Colab")
 
 
 def lead(story: Story, held: Held, deadline: Deadline) -> None:
@@ -263,9 +283,9 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
     story.record(forwards=_forwards(front, server, story.profile.forward.extra))
 
 
-def _check(story: Story, held: Held, deadline: Deadline, seen: Health | None) -> Health:
+def _check(story: Story, held: Held, deadline: Deadline) -> Health:
     story.tell.step("Checking the path as Colab will use it")
-    seen = seen or health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
+    seen = health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
     for lack in seen.lacks:
         story.tell.note(lack)
     return seen

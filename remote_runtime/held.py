@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 @dataclass
 class Held:
     """The live things of one runtime. They survive repairs, each until it is found dead. ``sockets``: as far as is
-    known, the machine's SSH server leads to unix sockets."""
+    known, the machine's SSH server leads to unix sockets. ``exposed``: why another program of this computer may have
+    been told the server's token, which is then replaced; empty where none can."""
 
     front: Front | None = None
     extras: list[Front] = field(default_factory=list)
@@ -34,6 +35,7 @@ class Held:
     server: Server | None = None
     sockets: bool = True
     look_up: LookUp | None = None
+    exposed: str = ""
 
     def hold(self) -> None:
         """Reset the connections under way, let new ones wait."""

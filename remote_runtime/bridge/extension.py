@@ -18,6 +18,7 @@ from .origins import Origins
 from .redact import RedactingFilter, install
 from .resources import Resources
 from .status import StatusHandler
+from .token import TokenHandler
 from .tunnel import DiagnoseSocket, TunnelSocket
 
 _LOADED = "remote_runtime_bridge"
@@ -46,6 +47,7 @@ def load(server_app: Any) -> None:
             (f"{base}/http_over_websocket/diagnose", _with(DiagnoseSocket, page), socket),
             (f"{base}/api/remote-runtime/identity", IdentityHandler),
             (f"{base}/api/remote-runtime", _with(StatusHandler, api), status),
+            (f"{base}/api/remote-runtime/token", _with(TokenHandler, api), {"server_app": server_app}),
             *((f"{base}/api/colab/{name}", colab, {"answer": answer}) for name, answer in colab_answers.items()),
         ],
     )

@@ -37,6 +37,16 @@ def server_token(settings: Mapping[str, Any]) -> str:
     return str(getattr(provider, "token", "") or settings.get("token") or "")
 
 
+def set_server_token(server_app: Any, token: str) -> None:
+    """From the next request on. The counterpart of ``server_token``, and what the server writes into its own file."""
+    provider = getattr(server_app, "identity_provider", None)
+    if provider is not None:
+        provider.token = token
+    else:
+        server_app.token = token
+    server_app.web_app.settings["token"] = token
+
+
 def made_up_its_token(server_app: Any) -> bool:
     """Whether the token is the server's own invention, which it has to show to the person who started it."""
     provider = getattr(server_app, "identity_provider", None)

@@ -36,7 +36,7 @@ KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 class Wanted:
     """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it.
     ``socket``: it may listen on a unix socket, which no other user of the machine reaches. ``idle``: what the watchdog
-    beside it does when nobody uses it."""
+    beside it does when nobody uses it. ``renew``: another program here may know its token, so it gets a new one."""
 
     name: str
     client_id: str
@@ -44,6 +44,7 @@ class Wanted:
     origins: tuple[str, ...]
     socket: bool = False
     idle: Idle = field(default_factory=Idle)
+    renew: bool = False
 
     @property
     def key(self) -> str:
@@ -109,7 +110,7 @@ def ensure(
         "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
         "packages": list(settings.packages), "origins": list(wanted.origins),
         "socket": wanted.socket and settings.port is None,
-        "person": person, "idle": wish_of(wanted.idle),
+        "person": person, "renew": wanted.renew, "idle": wish_of(wanted.idle),
         "attach": settings.attach and vars(settings.attach),
         "bridge": {"digest": sent.digest, "version": sent.version, "files": dict(sent.files)},
         "boot": (Path(__file__).parent / "machine" / "boot.py").read_text(encoding="utf-8"),

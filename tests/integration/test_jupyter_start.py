@@ -260,10 +260,26 @@ def test_a_socket_serves_the_user_alone_and_a_new_server_keeps_the_token(near: L
     restarted = ensure(near, ON_SOCKET)
     assert restarted.pid != first.pid
     assert restarted.token == first.token
+    renewed = ensure(near, replace(ON_SOCKET, renew=True))
+    assert renewed.pid == restarted.pid
+    assert renewed.token != restarted.token
+    assert ensure(near, ON_SOCKET).token == renewed.token
+    put_back_as_if_the_launcher_had_died(near, restarted, renewed)
+    assert ensure(near, ON_SOCKET).token == renewed.token
+    os.kill(renewed.pid, signal.SIGKILL)
+    restarted = ensure(near, replace(ON_SOCKET, renew=True))
+    assert restarted.token != renewed.token, "another program may know it"
     os.kill(restarted.pid, signal.SIGKILL)
     on_port = ensure(near, WANTED)
     assert on_port.socket is None
     assert on_port.token != first.token, "on a port somebody else could have listened"
+
+
+def put_back_as_if_the_launcher_had_died(machine: LocalMachine, before: Server, now: Server) -> None:
+    """After the server had its new token, and before that was written down."""
+    config = Path(now.directory) / "config.json"
+    config.write_text(config.read_text().replace(now.token.reveal(), before.token.reveal()))
+    (config.parent / "token.new").write_text(now.token.reveal())
 
 
 def test_a_port_is_used_where_the_profile_names_one_or_the_path_has_no_room(fresh: LocalMachine) -> None:

@@ -23,10 +23,16 @@ class Redacted:
 
     def __init__(self, stream: TextIO, token: str) -> None:
         self._stream = stream
-        self._token = token
+        self._tokens = [token]
+
+    def hide(self, token: str) -> None:
+        """Another one, which the server has from now on."""
+        self._tokens.append(token)
 
     def write(self, text: str) -> int:
-        return self._stream.write(text.replace(self._token, "[token]"))
+        for token in self._tokens:
+            text = text.replace(token, "[token]")
+        return self._stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -20,6 +20,7 @@ INFO = "info.json"
 CONFIG = "config.json"
 LOG = "server.log"
 SOCKET = "sock"
+NEXT_TOKEN = "token.new"  # noqa: S105  # a file name, no secret
 IDLE = "idle.json"
 LOCK = "lock"
 

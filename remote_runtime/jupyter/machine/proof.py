@@ -13,6 +13,7 @@ from . import question
 from .question import NotHttp
 
 IDENTITY_PATH = "/api/remote-runtime/identity"
+TOKEN_PATH = "/api/remote-runtime/token"  # noqa: S105  # a path, no secret
 ANSWER_LIMIT = 65536
 ASKED_LIMIT = 4 * 1024 * 1024
 
@@ -56,6 +57,16 @@ def shut_down(place: int | str, token: str, timeout_s: float) -> None:
     """Ask the server to end. Only after ``check`` said ``ours``: this sends the token."""
     with contextlib.suppress(OSError, NotHttp):
         question.ask(place, "/api/shutdown", within_s=timeout_s, limit=ANSWER_LIMIT, token=token, method="POST")
+
+
+def change_token(place: int | str, token: str, new: str, timeout_s: float) -> int:
+    """Give the server a new token; the status of its answer. Only after ``check`` said ``ours``: this sends both.
+
+    Raises ``OSError`` and ``NotHttp``."""
+    content = json.dumps({"token": new}).encode()
+    return question.ask(
+        place, TOKEN_PATH, within_s=timeout_s, limit=ANSWER_LIMIT, token=token, method="POST", content=content
+    )[0]
 
 
 def _said(body: bytes, key: str) -> str:

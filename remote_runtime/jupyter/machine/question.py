@@ -16,16 +16,23 @@ class NotHttp(ValueError):
 
 
 def ask(
-    place: int | str, path: str, *, within_s: float, limit: int, token: str = "", method: str = "GET"
+    place: int | str,
+    path: str,
+    *,
+    within_s: float,
+    limit: int,
+    token: str = "",
+    method: str = "GET",
+    content: bytes = b"",
 ) -> tuple[int, bytes]:
     """The status and at most ``limit`` bytes of the body. ``place``: a port of 127.0.0.1, or the path of a unix socket.
 
     Raises ``OSError`` (``TimeoutError`` after ``within_s`` at the latest) and ``NotHttp``."""
-    lines = [f"{method} {path} HTTP/1.0", "Host: 127.0.0.1", "Content-Length: 0"]
+    lines = [f"{method} {path} HTTP/1.0", "Host: 127.0.0.1", f"Content-Length: {len(content)}"]
     lines += [f"Authorization: token {token}"] if token else []
     until = time.monotonic() + within_s
     with _connected(place, within_s) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
         head, body = _head(connection, until)
         status, length = _read(head)
         while length is None or len(body) < min(length, limit):

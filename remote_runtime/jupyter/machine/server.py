@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import secrets
 import time
 from typing import Any, NamedTuple
 
 from . import processes, proof
 from .answers import Answers, Failure
-from .folder import CONFIG, INFO, LOG, load_json, write_private
+from .folder import CONFIG, INFO, LOG, NEXT_TOKEN, load_json, write_private
 
 GRACE_S = 10.0
 ANSWER_WITHIN_S = 20.0
@@ -41,6 +43,53 @@ def token_in(directory: str) -> str:
     return str(tokens[0]) if tokens else ""
 
 
+def renewed(running: Running) -> Running | None:
+    """The same server with a new token, its kernels untouched; None when its bridge is too old for that.
+
+    The new token is on the disk before the server has it: whoever comes after a crash finds the one that is valid.
+    Raises ``Failure`` ``jupyter-stuck``.
+    """
+    directory, token = running.directory, secrets.token_hex(24)
+    write_private(os.path.join(directory, NEXT_TOKEN), token)
+    try:
+        status = proof.change_token(running.place, running.token, token, ANSWER_WITHIN_S)
+    except (OSError, ValueError) as exc:
+        raise stuck(running, f"it did not take a new token: {exc}") from exc
+    if status == 204:
+        return _with_token(running, token)
+    os.unlink(os.path.join(directory, NEXT_TOKEN))
+    return None
+
+
+def _with_token(running: Running, token: str) -> Running:
+    path = os.path.join(running.directory, CONFIG)
+    config = load_json(path)
+    for section in config.values():
+        if isinstance(section, dict) and section.get("token"):
+            section["token"] = token
+    write_private(path, json.dumps(config))
+    os.unlink(os.path.join(running.directory, NEXT_TOKEN))
+    return running._replace(token=token)
+
+
+def _with_token_of_a_renewal(running: Running) -> Running | None:
+    """The launcher ended between giving the server a new token and writing it down."""
+    with contextlib.suppress(OSError), open(os.path.join(running.directory, NEXT_TOKEN), encoding="ascii") as handle:
+        token = handle.read()
+        if proof.check(running.place, token, timeout_s=3.0) == "ours":
+            return _with_token(running, token)
+    return None
+
+
+def stuck(running: Running, why: str) -> Failure:
+    return Failure(
+        "jupyter-stuck",
+        f"Jupyter runs on the machine (pid {running.pid}) but does not answer",
+        why,
+        "it may come back; to end it with its kernels: remote-runtime down NAME --force, then up",
+    )
+
+
 def note_down(directory: str, facts: dict[str, Any]) -> None:
     """Adds to what ``start`` wrote about the server."""
     path = os.path.join(directory, INFO)
@@ -61,13 +110,10 @@ def find_healthy(directory: str, answers: Answers, within_s: float = ANSWER_WITH
         verdict = proof.check(running.place, running.token, timeout_s=min(3.0, max(0.5, until - time.monotonic())))
         if verdict == "ours":
             return running
+        if verdict == "stranger" and (healthy := _with_token_of_a_renewal(running)):
+            return healthy
         if time.monotonic() >= until or answers.remaining_s() < 1.0:
-            raise Failure(
-                "jupyter-stuck",
-                f"Jupyter runs on the machine (pid {running.pid}) but does not answer",
-                log_end(directory, running.token),
-                "it may come back; to end it with its kernels: remote-runtime down NAME --force, then up",
-            )
+            raise stuck(running, log_end(directory, running.token))
         if not told:
             answers.say("Waiting for the running Jupyter to answer")
             told = True

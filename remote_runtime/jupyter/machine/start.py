@@ -43,7 +43,7 @@ WITHOUT_BRIDGE_S = 3.0
 def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     """A new server in ``directory``, whose lock is held. Raises ``Failure``; then nothing of it is left running."""
     working_dir = find_working_dir(wish.working_dir)
-    former = former_token(directory)
+    former = "" if wish.renew else former_token(directory)
     bridge = prepare(directory, wish, answers)
     found, lender = find_interpreter(wish, answers)
     notes = [*make_content(working_dir), *told_of(found, lender, wish.packages)]

@@ -66,6 +66,8 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
             _refuse_what_was_idle(directory)
         if wish.person:
             watchdog.touch(directory)
+        if running and wish.renew:
+            running = _renewed(running)
         if running:
             known = running.info.get("gpus")
             seen = gpus.Seen(known) if known else _looked(directory, answers)
@@ -174,6 +176,16 @@ def _attached(wanted: dict[str, Any], answers: Answers) -> dict[str, Any]:
     notes = [*found.notes, *([seen.trouble] if seen.trouble else [])]
     specs = kernelspecs(found.port, found.token)
     return {"attached": True, **vars(found), "gpus": seen.gpus, "notes": notes, "kernelspecs": specs}
+
+
+def _renewed(running: server.Running) -> server.Running:
+    """With a new token; where the bridge of an older version cannot do that, with a note."""
+    renewed = server.renewed(running)
+    if renewed:
+        return renewed
+    note = ("the running Jupyter has an older bridge and keeps its token, which another program may know: "
+            "`remote-runtime down` and `up` give a new one")  # fmt: skip
+    return running._replace(info={**running.info, "notes": [*running.info.get("notes", []), note]})
 
 
 def _looked(directory: str, answers: Answers) -> gpus.Seen:

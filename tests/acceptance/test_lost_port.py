@@ -1,0 +1,72 @@
+"""A local port that was another program's for a while: what a page sent there opens nothing any more."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.support.page import Page
+from tests.support.world import World, eventually
+
+
+@pytest.fixture
+def here(world: World) -> Page:
+    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    return Page(world.up("here"))
+
+
+def test_the_token_is_replaced_when_the_port_was_out_of_our_hands_and_the_kernels_stay(
+    world: World, here: Page
+) -> None:
+    kernel = here.start_kernel()
+    here.run(kernel, "kept = 42")
+    world.keeper("here").kill()
+    with stranger_on(port_of(here)) as stranger:
+        up = world.run("up", "here")
+        assert stranger.getsockname()[1] == port_of(here)
+    elsewhere = Page(up.out.strip())
+    assert port_of(elsewhere) != port_of(here)
+    check(here, elsewhere, kernel, up.err, str(port_of(here)))
+
+    world.keeper("here").kill()  # and nobody can be seen on the port this time
+    up = world.run("up", "here")
+    again = Page(up.out.strip())
+    assert port_of(again) == port_of(elsewhere)
+    check(elsewhere, again, kernel, up.err, str(port_of(elsewhere)))
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    up = world.run("up", "here", "--port", str(port))
+    moved = Page(up.out.strip())
+    assert port_of(moved) == port
+    check(again, moved, kernel, up.err, str(port_of(again)))
+
+    unmoved = world.run("up", "here")
+    assert Page(unmoved.out.strip()).token == moved.token, "nobody else could have it"
+    assert "URL is new" not in unmoved.err
+    for page in (here, elsewhere, again, moved):
+        assert page.token not in world.log("here") + world.run("logs", "here", "--server").out
+
+
+def check(before: Page, now: Page, kernel: str, told: str, port: str) -> None:
+    """``told``: by `up`."""
+    former = Page(f"http://localhost:{port_of(now)}/?token={before.token}")
+    assert former.ask("GET", "/api/kernels")[0] == 403
+    assert now.run(kernel, "print(kept)") == "42"
+    assert "URL is new" in told
+    assert f"local port {port}" in told
+
+
+def port_of(page: Page) -> int:
+    return int(page.host.rpartition(":")[2])
+
+
+def stranger_on(port: int) -> socket.socket:
+    def listen() -> socket.socket | None:
+        try:
+            return socket.create_server(("127.0.0.1", port))
+        except OSError:
+            return None
+
+    return eventually(listen, what="the dead keeper's port is free")
