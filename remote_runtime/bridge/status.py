@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from typing import Any, Dict, List
 
 from tornado.web import RequestHandler, authenticated
@@ -69,13 +70,11 @@ def _terminals(manager: Any) -> List[Dict[str, Any]]:
 
 
 def _idle() -> Any:
-    """What the launcher's watchdog, in the folder above, saw last; None without one."""
+    """What the launcher's watchdog saw last, in the folder of the program that runs the server; None without one."""
     try:
-        with open(
-            os.path.join(os.path.dirname(os.environ["JUPYTER_RUNTIME_DIR"]), "idle.json"), encoding="utf-8"
-        ) as handle:
+        with open(os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "idle.json"), encoding="utf-8") as handle:
             return json.load(handle)
-    except (KeyError, OSError, ValueError):
+    except (OSError, ValueError):
         return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("faults", "outage", "bytes")
+NAMES = ("faults", "outage", "bytes", "kernel-ports")
 
 
 def main() -> int:
@@ -13,7 +13,7 @@ def main() -> int:
     if name not in NAMES:
         sys.stderr.write(f"usage: scripts/soak {'|'.join(NAMES)} [--help]\n")
         return 2
-    result = import_module(f".{name}", __package__).main(arguments)
+    result = import_module(f".{name.replace('-', '_')}", __package__).main(arguments)
     return int(result)
 
 

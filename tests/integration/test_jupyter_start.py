@@ -339,7 +339,8 @@ def test_the_servers_kernels_are_told_with_those_installed_meanwhile(fresh: Loca
 
 
 def kernels_of(server: Server) -> list[int]:
-    return sorted(pid for pid, command in commands_of(server.directory).items() if "/kernel-" in command)
+    runtime = os.path.realpath(os.path.join(server.directory, "runtime"))
+    return sorted(pid for pid, command in commands_of(runtime).items() if "/kernel-" in command)
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ SOURCES = (
     "listeners",
     "runtime_files",
     "attach",
+    "runtime_folder",
     "server",
     "usage",
     "power",

@@ -6,9 +6,11 @@ holds ``remote_runtime_bridge``, FILE the JSON configuration with the token.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -61,6 +63,16 @@ def import_when_used(name: str, function: str) -> None:
     sys.modules[name] = stand_in
 
 
+def keep(folder: str) -> None:
+    """While this process lives, systemd-tmpfiles cleans nothing in a folder below /tmp that is locked (tmpfiles.d(5)):
+    a kernel whose socket is gone lives on and cannot be reached."""
+    if sys.platform != "win32":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
 def main() -> None:
     kind, bridge = sys.argv[1:3]
     del sys.argv[1:3]
@@ -69,6 +81,7 @@ def main() -> None:
     token = next(section["token"] for section in sections.values() if section.get("token"))
     streams: Any = [Redacted(stream, token) for stream in (sys.stdout, sys.stderr)]
     sys.stdout, sys.stderr = streams
+    keep(os.environ["JUPYTER_RUNTIME_DIR"])
     # The first entry is the folder of this file, where nothing may be imported from.
     sys.path[0] = bridge
     import_when_used(GRAMMAR, "is_valid_syntax")

@@ -9,7 +9,7 @@ import secrets
 import time
 from typing import Any, NamedTuple
 
-from . import processes, proof
+from . import processes, proof, runtime_folder
 from .answers import Answers, Failure
 from .folder import CONFIG, INFO, LOG, NEXT_TOKEN, load_json, write_private
 
@@ -138,7 +138,7 @@ def end(directory: str) -> bool:
     Raises ``Failure`` if something survives.
     """
     running = load(directory)
-    mark = os.path.join(directory, "runtime", "kernel-")
+    mark = os.path.join(runtime_folder.path_of(directory), "kernel-")
     members = processes.family(running.pid if running else 0, mark)
     if running and os.name == "nt" and proof.check(running.place, running.token, timeout_s=3.0) == "ours":
         proof.shut_down(running.place, running.token, timeout_s=GRACE_S)
@@ -149,6 +149,7 @@ def end(directory: str) -> bool:
     left = processes.end(members, 2.0)
     if left:
         raise Failure("jupyter-did-not-stop", "Processes of the server go on", "pids " + ", ".join(map(str, left)))
+    runtime_folder.remove(directory)
     return running is not None
 
 

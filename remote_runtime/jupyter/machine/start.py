@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from . import environment, interpreters, processes, proof, server
+from . import environment, interpreters, processes, proof, runtime_folder, server
 from .answers import Answers, Failure
 from .folder import (
     CONFIG,
@@ -38,6 +38,7 @@ LONGEST_SOCKET = 100  # bytes of a path: unix(7) has 108, macOS 104
 DATA = "data"
 # Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
 WITHOUT_BRIDGE_S = 3.0
+OPEN_KERNELS = "kernels listen on TCP ports: other users of the machine can read cells and their output"
 
 
 def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
@@ -46,7 +47,12 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     former = "" if wish.renew else former_token(directory)
     bridge = prepare(directory, wish, answers)
     found, lender = find_interpreter(wish, answers)
-    notes = [*make_content(working_dir), *told_of(found, lender, wish.packages)]
+    has_sockets = runtime_folder.make(directory)
+    notes = [
+        *make_content(working_dir),
+        *told_of(found, lender, wish.packages),
+        *([] if has_sockets else [OPEN_KERNELS]),
+    ]
     if lender:
         write_kernel(directory, lender)
     write_private(os.path.join(directory, "boot.py"), wish.boot)
@@ -55,13 +61,15 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
             # Nobody else of the machine can have listened in its place and been told the former one by a page.
             token = former if former and isinstance(place, str) else secrets.token_hex(24)
             config = settings(found.kind, place, token, working_dir, wish.origins)
+            if has_sockets:
+                config["KernelManager"] = {"transport": "ipc"}
             write_private(os.path.join(directory, CONFIG), json.dumps(config))
             answers.say("Starting Jupyter with " + found.path)
             process = spawn(directory, found, bridge, working_dir, wish)
             try:
                 info = record(directory, process.pid, place, found, wish)
                 if wait_until_ours(directory, process, place, token, answers):
-                    close_runtime_files(os.path.join(directory, "runtime"))
+                    close_runtime_files(runtime_folder.path_of(directory))
                     return server.Running(directory, process.pid, place, token, {**info, "notes": notes})
                 if wish.port or attempt == PORT_ATTEMPTS:
                     raise place_in_use(place)
@@ -82,8 +90,8 @@ def find_working_dir(wanted: str) -> str:
 
 def prepare(directory: str, wish: Wish, answers: Answers) -> str:
     """Clears the server's directory and unpacks the bridge, which counts as used from here on. Answers its folder."""
+    runtime_folder.remove(directory)
     empty(directory, keep=LOCK)
-    make_private(os.path.join(directory, "runtime"))
     bridges = make_private(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
     with locked(os.path.join(bridges, LOCK), answers, why="Waiting for another start on the machine"):
         write_private(os.path.join(directory, INFO), json.dumps({"bridge_digest": wish.bridge.digest}))
@@ -127,7 +135,8 @@ def write_kernel(directory: str, lender: Found) -> None:
     kernel = {
         "argv": [lender.path, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": f"Python 3 ({', '.join(lender.frameworks)})", "language": "python",
-        "metadata": {"debugger": True},
+        # A debugger listens on a TCP port, whatever the kernel's transport is.
+        "metadata": {"debugger": False},
     }  # fmt: skip
     folder = make_private(os.path.join(directory, DATA, "kernels", "python3"))
     write_private(os.path.join(folder, "kernel.json"), json.dumps(kernel))
@@ -208,7 +217,7 @@ def settings(kind: str, place: int | str, token: str, working_dir: str, origins:
 
 def spawn(directory: str, found: Found, bridge: str, working_dir: str, wish: Wish) -> subprocess.Popen[bytes]:
     """Detached: its own session, all streams to the log, so that it outlives us and holds no channel open."""
-    env = {**os.environ, "JUPYTER_RUNTIME_DIR": os.path.join(directory, "runtime"), **wish.env}
+    env = {**os.environ, **wish.env, "JUPYTER_RUNTIME_DIR": runtime_folder.path_of(directory)}
     data = os.path.join(directory, DATA)
     if os.path.isdir(data):
         env["JUPYTER_PATH"] = os.pathsep.join(filter(None, [data, env.get("JUPYTER_PATH")]))

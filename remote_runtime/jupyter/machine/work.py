@@ -118,10 +118,11 @@ def purge(answers: Answers) -> dict[str, Any]:
     ]
     if alive:
         return {"purged": False, "alive": [os.path.basename(directory) for directory in alive]}
-    from . import reboot
+    from . import reboot, runtime_folder
 
     for directory in server_directories():
         watchdog.end(directory)
+        runtime_folder.remove(directory)
     reboot.stop_lingering()
     shutil.rmtree(our_folder(), ignore_errors=True)
     return {"purged": not os.path.exists(our_folder()), "alive": []}

@@ -1,0 +1,74 @@
+"""Jupyter's runtime folder, with a path short enough for the unix sockets of its kernels.
+
+A kernel that listens on TCP shows each cell and its output to every user of the machine: a subscriber is asked for no
+key. jupyter_client's other transport, ``ipc``, makes five sockets a kernel, named after its connection file in this
+folder (``kernel-UUID-ipc-N``). A socket's path has at most 107 bytes (unix(7); macOS: 103), so the folder is made where
+paths are short, and ``runtime`` in the server's directory is a link to it. ``$XDG_RUNTIME_DIR`` is no place for it: it
+goes with the user's last login, and servers outlive logins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import stat
+import sys
+
+from . import processes
+from .folder import make_private, our_folder
+
+LINK = "runtime"
+LONGEST_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-99"
+
+
+def make(directory: str) -> bool:
+    """For the server in ``directory``, which has none. False: no kernel can have sockets on this machine, and the
+    folder is an ordinary one."""
+    link = os.path.join(directory, LINK)
+    short = "/tmp"  # noqa: S108  # a new folder of mode 0700 in it
+    for parent in (short, os.environ.get("TMPDIR") or short, our_folder()):
+        path = os.path.join(parent, "remote-runtime-" + secrets.token_hex(4))
+        with contextlib.suppress(OSError):
+            # Fails where something has this name, a link that another user put there included.
+            os.mkdir(path, 0o700)
+            if takes_sockets(path):
+                os.symlink(path, link)
+                return True
+            os.rmdir(path)
+    make_private(link)
+    return False
+
+
+def path_of(directory: str) -> str:
+    """The folder itself, as the kernels' command lines name it."""
+    link = os.path.join(directory, LINK)
+    return os.readlink(link) if os.path.islink(link) else link
+
+
+def remove(directory: str) -> None:
+    """What the link names stays if it is not the user's: after a reboot another user can have put it there."""
+    link = os.path.join(directory, LINK)
+    if os.path.islink(link):
+        path = os.readlink(link)
+        with contextlib.suppress(OSError):
+            found = os.lstat(path)
+            if stat.S_ISDIR(found.st_mode) and found.st_uid == processes.own_uid():
+                shutil.rmtree(path, ignore_errors=True)
+        os.unlink(link)
+
+
+def takes_sockets(path: str) -> bool:
+    """Whether a kernel's socket can be made there: the path's length, the system and the file system decide."""
+    if sys.platform == "win32":
+        return False
+    probe = os.path.join(path, LONGEST_NAME)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(probe)
+        os.unlink(probe)
+    except OSError:
+        return False
+    return True
