@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine import processes, server
+from remote_runtime.jupyter.machine import processes, server, start
 from remote_runtime.jupyter.machine.answers import Answers, Failure
 from remote_runtime.jupyter.machine.folder import INFO
 
@@ -25,3 +25,9 @@ def test_the_wait_for_a_server_that_hangs_counts_the_time_of_each_look(tmp_path:
         with pytest.raises(Failure, match="does not answer"):
             server.find_healthy(str(tmp_path), Answers("rr-test:", io.StringIO(), 60.0), within_s=1.5)
         assert time.monotonic() - began < 15
+
+
+def test_a_server_that_looks_strictly_whether_its_port_is_free_gets_a_chance() -> None:
+    """jupyter_server 2.0 binds it without SO_REUSEADDR first: a port that is held for it would be in use for ever."""
+    with start.reserved_port(None, hold=False) as free, socket.socket() as strict:
+        strict.bind(("127.0.0.1", free))

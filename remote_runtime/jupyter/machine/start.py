@@ -57,7 +57,7 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
         write_kernel(directory, lender)
     write_private(os.path.join(directory, "boot.py"), wish.boot)
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        with reserved(directory, found.kind, wish) as place:
+        with reserved(directory, found.kind, wish, hold=attempt == 1) as place:
             # Nobody else of the machine can have listened in its place and been told the former one by a page.
             token = former if former and isinstance(place, str) else secrets.token_hex(24)
             config = settings(found.kind, place, token, working_dir, wish.origins)
@@ -162,21 +162,22 @@ def former_token(directory: str) -> str:
 
 
 @contextlib.contextmanager
-def reserved(directory: str, kind: str, wish: Wish) -> Iterator[int | str]:
+def reserved(directory: str, kind: str, wish: Wish, *, hold: bool) -> Iterator[int | str]:
     """Where the server will listen: on a socket that no other user reaches, if the client, the server and the system
     know how to, else on a port."""
     path = os.path.join(directory, SOCKET)
     if wish.socket and kind.startswith("server") and os.name != "nt" and len(os.fsencode(path)) <= LONGEST_SOCKET:
         yield path
     else:
-        with reserved_port(wish.port) as port:
+        with reserved_port(wish.port, hold=hold and not wish.port) as port:
             yield port
 
 
 @contextlib.contextmanager
-def reserved_port(wanted: int | None) -> Iterator[int]:
-    """A port for the server. On Linux it stays reserved meanwhile: two sockets with SO_REUSEADDR may share a port as
-    long as only one listens; other systems would refuse the server's own bind, so there it is only looked up."""
+def reserved_port(wanted: int | None, *, hold: bool) -> Iterator[int]:
+    """A port for the server. ``hold``: on Linux it stays reserved meanwhile, since two sockets with SO_REUSEADDR can
+    share a port as long as only one listens. Other systems, and jupyter_server 2.0, which looks whether the port is
+    free without SO_REUSEADDR, would take it for in use."""
     with socket.socket() as reserved:
         if os.name != "nt":
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -185,7 +186,7 @@ def reserved_port(wanted: int | None) -> Iterator[int]:
         except OSError as exc:
             raise place_in_use(wanted or 0) from exc
         port = int(reserved.getsockname()[1])
-        if not processes.LINUX:
+        if not (hold and processes.LINUX):
             reserved.close()
         yield port
 
