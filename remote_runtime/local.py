@@ -70,7 +70,9 @@ class LocalSession:
                 return SocketStream(socket.create_connection((host, port), timeout=within_s))
             return SocketStream(_unix_connection(host, within_s))
         except OSError as error:
-            raise HealthError("not-answering", f"Nothing answers on {named(host, port)}", str(error)) from error
+            raise HealthError(
+                "not-answering", f"Nothing answers on {named(host, port)}", error.strerror or str(error)
+            ) from error
 
     def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool) -> None:
         """A connection on this machine is quick enough."""

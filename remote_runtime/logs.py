@@ -5,18 +5,14 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-import re
 from io import TextIOWrapper
 from pathlib import Path
 
 from .untrusted import clean
+from .untrusted import redacted as redacted
 
 LARGEST = 1 << 20
 KEPT = 2
-# Before the secret: its name, quotes (escaped ones too, of JSON inside JSON), and = or : (also URL-encoded).
-_NAMED = r"(?:token|_xsrf|password|passphrase)[\\'\"]*\s*(?:[=:]|%(?:25)*3d)\s*[\\'\"]*"
-_HEADER = r"authorization[\\'\"]*\s*[=:]\s*[\\'\"]*(?:(?:token|bearer|basic)\s+)?"
-SECRETS = re.compile(rf"(?i)({_HEADER}|{_NAMED}|bearer\s+)[^\s&'\"]+")
 
 
 class _Private(logging.handlers.RotatingFileHandler):
@@ -27,11 +23,6 @@ class _Private(logging.handlers.RotatingFileHandler):
 class _Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
-
-
-def redacted(text: str) -> str:
-    """``text`` with what follows ``token=`` and its like replaced by ``***``."""
-    return SECRETS.sub(r"\1***", text)
 
 
 def last_line(path: Path) -> str:

@@ -55,7 +55,7 @@ def open_state(environ: Mapping[str, str]) -> StateDir:
         raise LocalError(
             "state-dir-unusable",
             f"The state directory {path} cannot be used",
-            str(error),
+            error.strerror or str(error),
             "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own",
         ) from error
     return StateDir(path)
@@ -72,7 +72,9 @@ def check_writable(state: StateDir) -> None:
 
 
 def unwritable(state: StateDir, error: OSError) -> LocalError:
-    return LocalError("state-dir-unusable", f"The state directory {state.path} cannot be written", str(error))
+    return LocalError(
+        "state-dir-unusable", f"The state directory {state.path} cannot be written", error.strerror or str(error)
+    )
 
 
 def place(environ: Mapping[str, str]) -> Path:

@@ -13,7 +13,7 @@ from typing import Literal, NoReturn, TypeVar
 from . import admission, jupyter
 from .access import AddedKey, in_one
 from .bringup import Held
-from .errors import LocalError, RemoteRuntimeError
+from .errors import LocalError, RemoteRuntimeError, unforeseen
 from .jupyter.idleness import SAID, duration
 from .machines import Machines, Session
 from .model import Instance, Profile, Runtime
@@ -153,7 +153,7 @@ class _TakeDown:
             return None
         except Exception as error:
             log.exception("a bug of ours while taking down")
-            self._remains[what] = f"{error!r:.200}"
+            self._remains[what] = unforeseen(error)
             return None
 
     def _end_server(self) -> ServerEnd:

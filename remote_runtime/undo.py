@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from .errors import RemoteRuntimeError
+from .errors import RemoteRuntimeError, unforeseen
 
 log = logging.getLogger(__name__)
 UNDO_S = 120.0
@@ -56,4 +56,4 @@ class Undo:
             self.remains.append(f"{what or 'cleaning up'} failed: {error}")
         except Exception as error:
             log.exception("a bug of ours while undoing")
-            self.remains.append(f"{what or 'cleaning up'} failed: {error!r:.200}")
+            self.remains.append(f"{what or 'cleaning up'} failed: {unforeseen(error)}")

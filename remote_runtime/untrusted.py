@@ -1,4 +1,4 @@
-"""What the machine says, made safe to show: no control characters, no terminal sequences, no endless text."""
+"""What others say, made safe to show: no control characters, no terminal sequences, no endless text, no secrets."""
 
 from __future__ import annotations
 
@@ -32,3 +32,20 @@ def clean(text: str, limit: int) -> str:
 def clean_line(text: str, limit: int) -> str:
     """``clean``, and line feeds and tabs become spaces: for a value that is shown inside a sentence or a table."""
     return " ".join(clean(text, limit).split())
+
+
+# Before the secret: its name, quotes (escaped ones too, of JSON inside JSON), and = or : (also URL-encoded).
+_NAMED = r"(?:token|_xsrf|password|passphrase|client_secret|private_key)[\\'\"]*\s*(?:[=:]|%(?:25)*3d)\s*[\\'\"]*"
+_HEADER = r"authorization[\\'\"]*\s*[=:]\s*[\\'\"]*(?:(?:token|bearer|basic)\s+)?"
+_AFTER_ITS_NAME = re.compile(rf"(?i)({_HEADER}|{_NAMED}|bearer\s+)[^\s&'\"]+")
+# Known by their form: private keys; Google's access tokens, refresh tokens and client secrets; JSON Web Tokens.
+_BY_FORM = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\bya29\.[\w.-]+|\b1//0[\w-]{10,}|\bGOCSPX-[\w-]+|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
+    re.DOTALL,
+)
+
+
+def redacted(text: str) -> str:
+    """``text`` with what follows ``token=`` and its like replaced by ``***``, and keys and tokens known by form too."""
+    return _AFTER_ITS_NAME.sub(r"\1***", _BY_FORM.sub("***", text))

@@ -99,12 +99,19 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, recorded: Callable[[di
 
 def _environ() -> dict[str, str]:
     """This process's environment; a proxy is never asked for what is on this computer (the demo's emulator)."""
-    endpoint = settings.endpoint(os.environ)
-    if settings.on_loopback(endpoint):
+    here = [host for service in settings.SERVICES if (host := _host_here(service))]
+    if here:
         present = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-        host = urlsplit(endpoint).hostname or ""
-        os.environ["no_proxy"] = f"{present},{host}" if present else host
+        os.environ["no_proxy"] = ",".join(dict.fromkeys([*([present] if present else []), *here]))
     return dict(os.environ)
+
+
+def _host_here(service: settings.Service) -> str:
+    try:
+        endpoint = settings.endpoint(os.environ, service)
+    except RemoteRuntimeError:  # told to those who use it
+        return ""
+    return urlsplit(endpoint).hostname or "" if settings.on_loopback(endpoint) else ""
 
 
 def _recorded(news: dict[str, Any], lines: queue.SimpleQueue[bytes]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import CloudError
 from ..untrusted import clean_line
-from . import settings
+from . import settings, sign_in
 from .credentials import Identity
 
 TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"  # noqa: S105  # an address
@@ -18,7 +18,7 @@ def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
     """Raises ``CloudError`` ``no-credentials`` if nobody tells."""
     credentials: Any = identity.credentials
     if getattr(credentials, "service_account_email", "") == "default":
-        _refresh(credentials)  # a Google machine's metadata server tells it
+        _refresh(identity)  # a Google machine's metadata server tells it
     known = [getattr(credentials, "service_account_email", ""), getattr(credentials, "account", "")]
     gclouds = settings.account(environ) or ""
     if identity.is_nobody or environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
@@ -39,25 +39,25 @@ def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
 
 def _asked(credentials: Any) -> str:
     """Google's answer to a token; empty where it says nothing of an email. The token travels in the body."""
-    from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import Request
-    from requests import RequestException, post
+    from requests import post
 
     try:
         if not credentials.valid:
             credentials.refresh(Request())
         answer = post(TOKEN_INFO, data={"access_token": credentials.token}, timeout=WITHIN_S)
         return clean_line(str(answer.json().get("email", "")), 320)
-    except (RequestException, GoogleAuthError, ValueError, AttributeError):
-        return ""  # gcloud's configuration may still tell
+    except Exception:  # noqa: BLE001  of google-auth's exceptions no list is complete; gcloud's configuration may tell
+        return ""
 
 
-def _refresh(credentials: Any) -> None:
-    from google.auth.exceptions import GoogleAuthError
+def _refresh(identity: Identity) -> None:
     from google.auth.transport.requests import Request
 
+    credentials: Any = identity.credentials
     try:
         credentials.refresh(Request())
-    except GoogleAuthError as exc:
-        why = clean_line(str(exc), 300)
-        raise CloudError("no-credentials", "Google does not accept the credentials", why) from exc
+    except Exception as exc:
+        if not sign_in.while_renewing(exc):
+            raise
+        raise sign_in.refused(exc, project="", renew=identity.renew) from None  # its words may have a secret

@@ -44,8 +44,9 @@ class Api:
         """Another of Google's clients, for the same API and as the same caller."""
         return kind(**self.options)
 
-    def call(self, method: Callable[..., T], request: Mapping[str, Any], *, doing: str) -> T:
-        """The answer to one request. Connection trouble, 429 and 5xx are met with more tries until the deadline.
+    def call(self, method: Callable[..., T], request: Mapping[str, Any], *, doing: str, until_ready: bool = True) -> T:
+        """The answer to one request. Connection trouble, 429 and 5xx are met with more tries until the deadline, and
+        ``until_ready`` also the answer that something else is just being done to the resource.
 
         ``doing`` completes "these credentials may not …". Raises ``CloudError``, ``DeadlinePassed``, ``Interrupted``.
         """
@@ -57,7 +58,9 @@ class Api:
             timeout_s = max(0.1, min(REQUEST_TIMEOUT_S, self.deadline.remaining_s()))
             try:
                 answer = method(request=dict(request), retry=None, timeout=timeout_s)
-            except failures.foreign() as exc:
+            except Exception as exc:
+                if not failures.is_foreign(exc):
+                    raise
                 failure = failures.explain(
                     exc,
                     endpoint=self.endpoint,
@@ -67,9 +70,11 @@ class Api:
                     acts_as=self.identity.acts_as,
                 )
                 no_more = failure.passing == "no" or self.deadline.passed()
+                no_more |= isinstance(failure.error, failures.NotReady) and not until_ready
                 impatient = failure.passing == "unreachable" and time.monotonic() - began > self.patience_s
                 if no_more or impatient:
-                    raise failure.error from exc
+                    # Not "from exc": of credentials, its words may have what they are.
+                    raise failure.error from None
                 if tries == 2:
                     self.tell(f"Trying Compute Engine again: {failure.error.why}")
             else:

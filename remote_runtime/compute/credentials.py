@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from ..errors import CloudError
 from ..untrusted import clean_line
 from ..values import dataclass
-from . import identities, settings
+from . import credentials_file, identities, settings, sign_in
 from .identities import LOGIN_HINT as LOGIN_HINT
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 RENEW_HINT = "Write the token anew: gcloud auth print-access-token > FILE, or unset CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"
 TOKEN_LIMIT_CHARS = 16384
+IN_THE_CLEAR = "The credentials are not sent over plain HTTP"
+_TOKEN = re.compile(r"[\w.~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 
 
 @dataclass(frozen=True)
@@ -34,20 +35,24 @@ class Identity:
     acts_as: str = ""
 
 
-def load(environ: Mapping[str, str], endpoint: str) -> Identity:
-    """The credentials for ``endpoint``. Raises ``CloudError`` ``no-credentials``, also when they would have to travel
-    in the clear."""
+def load(environ: Mapping[str, str], endpoint: str, service: settings.Service = settings.COMPUTE) -> Identity:
+    """The credentials for ``endpoint`` of ``service``. Raises ``CloudError`` ``no-credentials``, also when they would
+    have to travel in the clear, there or where they are renewed."""
     from google.auth.credentials import AnonymousCredentials
 
     if environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").strip().lower() in ("true", "1", "yes", "on"):
         nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google-auth types it in part
         return Identity(nobody, renew="Unset CLOUDSDK_AUTH_DISABLE_CREDENTIALS", is_nobody=True)
-    if urlsplit(endpoint).scheme != "https" and not settings.on_loopback(endpoint):
-        raise in_the_clear(endpoint, settings.COMPUTE)
+    check_encrypted(endpoint, service)
     identity = _of_someone(environ)
+    for name, address in identities.renewed_at(identity.credentials):
+        if not settings.may_carry_credentials(address):
+            why = f"`{name}` in the credentials file is not an https:// address"
+            raise CloudError("no-credentials", IN_THE_CLEAR, why, identity.renew)
     accounts = settings.impersonated(environ)
     if not accounts:
         return identity
+    check_encrypted(settings.endpoint(environ, settings.IAM_CREDENTIALS), settings.IAM_CREDENTIALS)
     target = clean_line(accounts[-1], 120)
     return replace(
         identity,
@@ -57,57 +62,61 @@ def load(environ: Mapping[str, str], endpoint: str) -> Identity:
     )
 
 
+def check_encrypted(endpoint: str, service: settings.Service) -> None:
+    """Raises ``CloudError`` ``no-credentials`` where credentials would travel in the clear to ``service``."""
+    if not settings.may_carry_credentials(endpoint):
+        raise CloudError(
+            "no-credentials",
+            IN_THE_CLEAR,
+            f"the {service.name} is set to {endpoint}",
+            f"Use an https:// address in {service.variable}, or set CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true for an "
+            "emulator",
+        )
+
+
 def _of_someone(environ: Mapping[str, str]) -> Identity:
     if token_file := environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
-        source = f"the access token in {clean_line(token_file, 300)}"
-        return Identity(_from_token_file(Path(token_file)), renew=RENEW_HINT, source=source)
+        credentials = _from_token_file(token_file)
+        return Identity(credentials, renew=RENEW_HINT, source=f"the access token in {clean_line(token_file, 300)}")
     return _default(environ)
 
 
-def in_the_clear(endpoint: str, service: settings.Service) -> CloudError:
-    return CloudError(
-        "no-credentials",
-        "The credentials are not sent over plain HTTP",
-        f"the {service.name} is set to {endpoint}",
-        f"Use an https:// address in {service.variable}, or set CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true for an emulator",
-    )
-
-
-def _from_token_file(path: Path) -> Credentials:
+def _from_token_file(named: str) -> Credentials:
     from google.oauth2.credentials import Credentials as TokenCredentials
 
     try:
-        with path.open(encoding="ascii") as file:
+        with open(named, encoding="ascii") as file:
             token = file.read(TOKEN_LIMIT_CHARS).strip()
+    except UnicodeDecodeError:
+        raise _unusable_token_file(named, "it is not an access token") from None  # the exception has the contents
     except (OSError, ValueError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is not an access token"
-        raise _unusable_token_file(path, why) from exc
-    if not token or not token.isprintable():
-        raise _unusable_token_file(path, "it is empty" if not token else "it is not an access token")
+        why = (exc.strerror if isinstance(exc, OSError) else "") or "it cannot be read"
+        raise _unusable_token_file(named, why) from None  # the exception has the variable's value
+    if not _TOKEN.fullmatch(token):
+        raise _unusable_token_file(named, "it is not an access token" if token else "it is empty")
     return TokenCredentials(token=token)  # type: ignore[no-untyped-call]  # google-auth types it in part
 
 
-def _unusable_token_file(path: Path, why: str) -> CloudError:
-    return CloudError(
-        "no-credentials",
-        "The access token cannot be read",
-        f"{path}: {why}",
-        RENEW_HINT,
-    )
+def _unusable_token_file(named: str, why: str) -> CloudError:
+    """The variable may have been set to the token itself."""
+    where = credentials_file.shown(named) or "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE names no file"
+    return CloudError("no-credentials", "The access token cannot be read", f"{where}: {why}", RENEW_HINT)
 
 
 def _default(environ: Mapping[str, str]) -> Identity:
-    """Application Default Credentials, else what `gcloud auth login` left."""
+    """Application Default Credentials, else what `gcloud auth login` left. A file that the environment names is used,
+    or refused."""
     import google.auth
-    from google.auth.exceptions import GoogleAuthError
 
     try:
         credentials, project = google.auth.default(scopes=[identities.SCOPE])
-    except GoogleAuthError as exc:
-        if found := identities.of_gcloud(environ):
+    except Exception as exc:  # noqa: BLE001  what google-auth makes of a file that a person wrote; no list is complete
+        if sign_in.is_exchange(exc):  # some credentials are exchanged for others as they are loaded
+            raise sign_in.refused(exc, project="", renew=LOGIN_HINT) from None
+        if not environ.get(credentials_file.VARIABLE) and (found := identities.of_gcloud(environ)):
             credentials, account = found
             return Identity(credentials, renew="Run: gcloud auth login", source=f"gcloud's login of {account}")
-        why = clean_line(str(exc), 300) or type(exc).__name__
-        raise CloudError("no-credentials", "No usable Google credentials", why, LOGIN_HINT) from exc
+        # Not "from exc": its words may have the contents of the file.
+        raise credentials_file.unusable(environ, type(exc).__name__) from None
     source, renew = identities.describe(credentials)
     return Identity(credentials, project, renew=renew, source=source)

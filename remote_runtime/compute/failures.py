@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 from ..errors import CloudError
-from ..untrusted import clean_line
+from ..untrusted import clean_line, redacted
 from ..values import dataclass
-from .identities import renew_acting_as
+from . import forbidden, settings, sign_in
 
-WHY_LIMIT = 400
-ROLES = {
-    "iam.serviceAccounts.actAs": "roles/iam.serviceAccountUser",
-    "compute.instances.osLogin": "roles/compute.osLogin",
-    "iap.tunnelInstances.accessViaIAP": "roles/iap.tunnelResourceAccessor",
-}
-IMPERSONATE = "iam.serviceAccounts.getAccessToken"
-_PERMISSION = re.compile(
-    r"'?\b([a-z]+(?:\.[A-Za-z]+){2,3})\b'? permission|[Pp]ermission '?([a-z]+(?:\.[A-Za-z]+){2,3})\b"
-)
+if TYPE_CHECKING:
+    import google.api_core.exceptions as api
+
 _BUSY_REASONS = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
-_DISABLED_REASONS = ("accessNotConfigured", "SERVICE_DISABLED")
+_QUOTA = re.compile(
+    r"[Qq]uota '(?P<name>[\w.-]{1,80})' exceeded\.\s+Limit: (?P<limit>[\d.]+)(?: in region (?P<region>[a-z0-9-]+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -41,14 +37,18 @@ class Refused(CloudError):
     """``instance-not-startable`` for one request that Compute Engine finds wrong; a look-up may mean another thing."""
 
 
-def foreign() -> tuple[type[Exception], ...]:
-    """Everything a request through Google's client may raise."""
+class NotReady(Refused):
+    """Another change of the same thing is under way: a little later the request may be right."""
+
+
+def is_foreign(exc: Exception) -> bool:
+    """Whether a request through Google's client raised it, and not we."""
     import google.api_core.exceptions
     import google.auth.exceptions
     import google.protobuf.json_format  # type: ignore[import-untyped]  # protobuf ships no types
     import requests
 
-    return (
+    kinds = (
         google.api_core.exceptions.GoogleAPIError,
         google.auth.exceptions.GoogleAuthError,
         google.protobuf.json_format.Error,
@@ -56,9 +56,19 @@ def foreign() -> tuple[type[Exception], ...]:
         # Google's client on an answer that is JSON but no error object, from a captive portal for example.
         AttributeError,
     )
+    return isinstance(exc, kinds) or sign_in.while_renewing(exc)
 
 
-def explain(exc: Exception, *, endpoint: str, doing: str, project: str, renew: str, acts_as: str = "") -> Failure:
+def explain(
+    exc: Exception,
+    *,
+    endpoint: str,
+    doing: str,
+    project: str,
+    renew: str,
+    acts_as: str = "",
+    api_name: str = settings.COMPUTE.name,
+) -> Failure:
     """What a failed request means. ``doing`` completes "Compute Engine refuses to …", ``renew`` is the hint for refused
     credentials, ``acts_as`` the service account that they act as."""
     import google.api_core.exceptions as api
@@ -66,80 +76,56 @@ def explain(exc: Exception, *, endpoint: str, doing: str, project: str, renew: s
     import requests
 
     if isinstance(exc, requests.exceptions.RequestException):
-        return Failure(unreachable(endpoint, _connection_trouble(exc)), "unreachable")
-    if isinstance(exc, auth.GoogleAuthError):
-        why = clean_line(str(exc.args[0] if exc.args else exc), WHY_LIMIT)
-        if isinstance(exc, auth.TransportError) or exc.retryable:
-            why = _connection_trouble(exc) if isinstance(exc, auth.TransportError) else why
+        return Failure(unreachable(endpoint, _connection_trouble(exc), api_name), "unreachable")
+    if isinstance(exc, auth.GoogleAuthError) or sign_in.while_renewing(exc):
+        if sign_in.is_passing(exc):
+            why = _connection_trouble(exc) if isinstance(exc, auth.TransportError) else sign_in.words(exc)
             return Failure(CloudError("cloud-unreachable", "Google's sign-in does not answer", why), "unreachable")
-        if "impersonated" in why and any(
-            IMPERSONATE in str(part) or "PERMISSION_DENIED" in str(part) for part in exc.args
-        ):
-            target = acts_as or "the service account"
-            what = f"These credentials may not act as {target}: {IMPERSONATE} is missing"
-            return Failure(CloudError("permission-denied", what, why, renew_acting_as(target)))
-        return Failure(CloudError("no-credentials", "Google does not accept the credentials", why, renew))
+        return Failure(sign_in.refused(exc, project=project, renew=renew, acts_as=acts_as))
     if not isinstance(exc, api.GoogleAPICallError):
-        return Failure(unreachable(endpoint, "what answers there is not the Compute Engine API"), "busy")
-    why = said(exc)
+        return Failure(unreachable(endpoint, f"what answers there is not the {api_name}", api_name), "busy")
+    said = _said(exc)
+    why, reasons = said.words, said.reasons
     status = int(exc.code) if exc.code is not None else 0
-    reasons = _reasons(exc)
     if status == 429 or status >= 500 or reasons.intersection(_BUSY_REASONS):
-        return Failure(unreachable(endpoint, f"it answers {status}: {why}"), "busy")
+        return Failure(unreachable(endpoint, f"it answers {status}: {why}", api_name), "busy")
     if status == 401:
         return Failure(CloudError("no-credentials", "Google does not accept the credentials", why, renew))
     if status == 403:
-        return Failure(_forbidden(why, reasons, doing, project))
+        if any("quota" in reason.lower() for reason in reasons):
+            return Failure(quota(why, doing, project))
+        return Failure(forbidden.refusal(said, doing, project, renew) or forbidden.denied(said, doing, project))
     if status == 404:
         return Failure(NotThere("instance-not-found", f"Compute Engine knows nothing to {doing}", why))
     if "quota" in why.lower():
-        return Failure(CloudError("quota-exceeded", f"No quota left to {doing}", why, quota_hint(project)))
+        return Failure(quota(why, doing, project))
+    if "resourceNotReady" in reasons:
+        return Failure(NotReady("instance-not-startable", f"Compute Engine is not ready to {doing}", why), "busy")
     return Failure(Refused("instance-not-startable", f"Compute Engine refuses to {doing}", why))
 
 
-def unreachable(endpoint: str, why: str) -> CloudError:
-    return CloudError("cloud-unreachable", f"The Compute Engine API at {endpoint} does not answer", why)
+def unreachable(endpoint: str, why: str, api_name: str = settings.COMPUTE.name) -> CloudError:
+    return CloudError("cloud-unreachable", f"The {api_name} at {endpoint} does not answer", why)
 
 
-def quota_hint(project: str) -> str:
-    return f"See what is used up: gcloud compute project-info describe --project={shlex.quote(project)}"
-
-
-def said(exc: Exception) -> str:
-    """Google's own words in an API error, without the request they repeat."""
-    text = str(getattr(exc, "message", "") or exc)
-    return clean_line(re.sub(r"^[A-Z]{3,6} https?://\S+: ", "", text, count=1), WHY_LIMIT)
-
-
-def _forbidden(why: str, reasons: set[str], doing: str, project: str) -> CloudError:
+def quota(why: str, doing: str, project: str) -> CloudError:
+    """``quota-exceeded``, with where to see what is used up; a limit of 0 is not used up, but was never asked for."""
+    found = _QUOTA.search(why)
     of_project = f"--project={shlex.quote(project)}"
-    if reasons.intersection(_DISABLED_REASONS):
-        hint = f"Turn the API on: gcloud services enable compute.googleapis.com {of_project}"
-        return CloudError("permission-denied", f"The Compute Engine API is off in project {project}", why, hint)
-    if any("quota" in reason.lower() for reason in reasons):
-        return CloudError("quota-exceeded", f"No quota left to {doing}", why, quota_hint(project))
-    return denied(why, doing, project)
+    if found and float(found["limit"].rstrip(".") or 0) == 0:
+        page = f"https://console.cloud.google.com/iam-admin/quotas?project={quote(project, safe='')}"
+        hint = f"The project has none of {found['name']} yet. Ask for it: {page}"
+    elif found and found["region"]:
+        hint = f"See what is used up: gcloud compute regions describe {found['region']} {of_project}"
+    else:
+        hint = f"See what is used up: gcloud compute project-info describe {of_project}"
+    return CloudError("quota-exceeded", f"No quota left to {doing}", why, hint)
 
 
-def denied(why: str, doing: str, project: str) -> CloudError:
-    """``permission-denied``, with the permission that ``why`` names and a role that has it."""
-    found = _PERMISSION.search(why)
-    permission = (found.group(1) or found.group(2)) if found else ""
-    if "iam.serviceAccountUser" in why:  # who changes a machine may become its service account
-        permission = "iam.serviceAccounts.actAs"
-    what = f"These credentials may not {doing}" + (f": {permission} is missing" if permission else "")
-    return CloudError(
-        "permission-denied",
-        what,
-        why,
-        f"A project owner can grant it: gcloud projects add-iam-policy-binding {shlex.quote(project)} "
-        f"--member=user:EMAIL --role={ROLES.get(permission, 'roles/compute.instanceAdmin.v1')}",
-    )
-
-
-def _reasons(exc: Exception) -> set[str]:
-    errors = [error for error in getattr(exc, "errors", ()) if isinstance(error, dict)]
-    return {str(error.get("reason", "")) for error in errors} | {str(getattr(exc, "reason", "") or "")}
+def _said(exc: api.GoogleAPICallError) -> forbidden.Said:
+    """Google's own words in an API error, without the request they repeat."""
+    text = re.sub(r"^[A-Z]{3,6} https?://\S+: ", "", str(exc.message or exc), count=1)
+    return forbidden.read(text, exc.errors, exc.details)
 
 
 def _connection_trouble(exc: Exception) -> str:
@@ -159,5 +145,5 @@ def _connection_trouble(exc: Exception) -> str:
         if isinstance(link, ConnectionRefusedError):
             return "nothing accepts connections there"
         if isinstance(link, OSError) and link.strerror and not isinstance(link, requests.exceptions.RequestException):
-            return clean_line(link.strerror, WHY_LIMIT)
-    return clean_line(str(exc), WHY_LIMIT)
+            return clean_line(link.strerror, forbidden.WHY_LIMIT)
+    return clean_line(redacted(str(exc)), forbidden.WHY_LIMIT)  # a header that cannot be sent is repeated in it

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,17 @@ def describe(credentials: Credentials) -> tuple[str, str]:
     if email:
         return f"the service account {email} of this machine", LOGIN_HINT
     return "Application Default Credentials", LOGIN_HINT
+
+
+def renewed_at(credentials: Any) -> Iterator[tuple[str, str]]:
+    """Where credentials of a file are sent to be renewed or exchanged: the file's names for it, and the addresses."""
+    for attribute in ("token_uri", "_token_uri", "_token_url", "_service_account_impersonation_url"):
+        if isinstance(address := getattr(credentials, attribute, None), str):
+            yield attribute.lstrip("_"), address
+    if isinstance(address := getattr(credentials, "_iam_endpoint_override", None), str):
+        yield "service_account_impersonation_url", address
+    if (source := getattr(credentials, "_source_credentials", None)) is not None:
+        yield from renewed_at(source)
 
 
 def acting_as(source: Credentials, accounts: Sequence[str], environ: Mapping[str, str]) -> Credentials:
@@ -73,7 +84,7 @@ def of_gcloud(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
             row = database.execute("SELECT value FROM credentials WHERE account_id = ?", (account,)).fetchone()
         found = _from_info(json.loads(row[0])) if row else None
-    except (sqlite3.Error, ValueError, KeyError, TypeError):
+    except Exception:  # noqa: BLE001  what is made of another program's file; no list of its exceptions is complete
         return None
     return (found, clean_line(account, NAME_LIMIT)) if found is not None else None
 

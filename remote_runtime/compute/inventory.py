@@ -9,7 +9,7 @@ from ..errors import CloudError, Interrupted, RemoteRuntimeError
 from ..protocols import Tell
 from ..untrusted import clean_line
 from ..waits import Deadline
-from . import credentials, search, settings
+from . import credentials, failures, search, settings
 from .api import Api, connect
 from .choices import Candidate, Projects
 from .seen import status_of, word
@@ -25,7 +25,7 @@ def projects(*, environ: Mapping[str, str], deadline: Deadline) -> Projects:
     """Asks the Resource Manager (https://cloud.google.com/resource-manager/reference/rest/v1/projects/list), which may
     be off or closed to the credentials: then ``why_none`` says so. Raises ``CloudError`` ``no-credentials``."""
     endpoint = settings.endpoint(environ, settings.RESOURCE_MANAGER)
-    identity = credentials.load(environ, endpoint)
+    identity = credentials.load(environ, endpoint, settings.RESOURCE_MANAGER)
     try:
         default = settings.project(None, environ, lambda: identity.project)
     except CloudError:
@@ -61,9 +61,7 @@ def _last(url: str) -> str:
 
 
 def _ids(identity: credentials.Identity, endpoint: str, deadline: Deadline) -> tuple[str, ...]:
-    from google.auth.exceptions import GoogleAuthError
     from google.auth.transport.requests import AuthorizedSession
-    from requests.exceptions import RequestException
 
     query: dict[str, str] = {"filter": "lifecycleState:ACTIVE", "pageSize": str(MOST_PROJECTS)}
     ids: list[str] = []
@@ -74,9 +72,18 @@ def _ids(identity: credentials.Identity, endpoint: str, deadline: Deadline) -> t
             try:
                 answer = session.get(f"{endpoint}/v1/projects", params=query, timeout=within_s)
                 found = answer.json()
-            except (RequestException, GoogleAuthError, ValueError) as exc:
-                why = clean_line(str(exc), 300)
-                raise CloudError("cloud-unreachable", "The Resource Manager does not answer", why) from exc
+            except Exception as exc:
+                if not failures.is_foreign(exc) and not isinstance(exc, ValueError):
+                    raise
+                raise failures.explain(
+                    exc,
+                    endpoint=endpoint,
+                    doing="list the projects",
+                    project="",
+                    renew=identity.renew,
+                    acts_as=identity.acts_as,
+                    api_name=settings.RESOURCE_MANAGER.name,
+                ).error from None  # its words may have what the credentials are
             if answer.status_code != 200 or not isinstance(found, dict):
                 raise CloudError("permission-denied", "The projects may not be listed", _said(found))
             ids += [word(each["projectId"]) for each in found.get("projects", ()) if "projectId" in each]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from ..untrusted import clean_line
-from . import zones
+from . import forbidden, zones
 from .api import Api
-from .failures import WHY_LIMIT, denied, quota_hint
+from .failures import quota
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -28,7 +28,8 @@ _ZONES = re.compile(r"[a-z]+-[a-z]+\d+-[a-z](?:, ?[a-z]+-[a-z]+\d+-[a-z])*")
 
 
 def begin(api: Api, action: str, instance: Instance) -> compute_v1.Operation:
-    """Asks for ``action``; the same request sent twice, after a lost answer, is carried out once."""
+    """Asks for ``action``; the same request sent twice, after a lost answer, is carried out once. Raises ``NotReady``
+    while something else is being done to the instance."""
     request = {
         "project": api.project,
         "zone": instance.zone,
@@ -36,7 +37,7 @@ def begin(api: Api, action: str, instance: Instance) -> compute_v1.Operation:
         "request_id": str(uuid.uuid4()),
     }
     method: Callable[..., compute_v1.Operation] = getattr(api.instances, _METHODS[action])
-    return api.call(method, request, doing=f"{action} {instance.name}")
+    return api.call(method, request, doing=f"{action} {instance.name}", until_ready=False)
 
 
 def wait_until_done(
@@ -78,16 +79,16 @@ def _failed(api: Api, action: str, instance: Instance, operation: compute_v1.Ope
     errors = list(operation.error.errors)
     codes = [clean_line(error.code, 80) for error in errors]
     code = codes[0] if codes else clean_line(operation.http_error_message, 80)
-    said = clean_line(errors[0].message, WHY_LIMIT) if errors else ""
+    said = clean_line(errors[0].message, forbidden.WHY_LIMIT) if errors else ""
     why = f"{code}: {said}" if said else code
     what = f"Compute Engine could not {action} {instance.name}"
     if any(code.startswith(("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT")) for code in codes):
         return CloudError("instance-not-startable", f"Zone {instance.zone} has no room for {instance.name}", why,
                           _other_zones(api, instance, operation))  # fmt: skip
     if any("QUOTA" in code or "LIMIT_EXCEEDED" in code for code in codes):
-        return CloudError("quota-exceeded", f"No quota left to {action} {instance.name}", why, quota_hint(api.project))
+        return quota(why, f"{action} {instance.name}", api.project)
     if any("PERMISSION" in code for code in codes):
-        return denied(why, f"{action} {instance.name}", api.project)
+        return forbidden.denied(forbidden.read(why), f"{action} {instance.name}", api.project)
     gone = _DISK.search(said)
     if gone and any("NOT_FOUND" in code for code in codes):
         return _without_disk(instance, what, why, gone.group(1))

@@ -9,7 +9,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from ..access import Access, AddedKey, Who
 from ..errors import CloudError
@@ -87,8 +87,8 @@ def withdraw(api: Api, environ: Mapping[str, str], added: AddedKey) -> None:
 
 def _talk(api: Api, environ: Mapping[str, str]) -> Conversation:
     endpoint = settings.endpoint(environ, settings.OS_LOGIN)
-    if not api.identity.is_nobody and urlsplit(endpoint).scheme != "https" and not settings.on_loopback(endpoint):
-        raise credentials.in_the_clear(endpoint, settings.OS_LOGIN)
+    if not api.identity.is_nobody:
+        credentials.check_encrypted(endpoint, settings.OS_LOGIN)
     return Conversation(dataclasses.replace(api, endpoint=endpoint), email_of(api.identity, environ))
 
 

@@ -11,7 +11,7 @@ from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from . import history, operations, search
 from .api import Api
-from .failures import Refused
+from .failures import NotReady, Refused
 from .seen import status_of, whereabouts
 
 if TYPE_CHECKING:
@@ -117,12 +117,14 @@ def ensure_running(
             starting(replace(watch.instance, status=status, started_from=status))
             try:
                 _bring_up(watch, "resume" if status == "SUSPENDED" else "start")
-            except Refused:
+            except Refused as exc:
                 watch.look()
-                if watch.status not in UP:
+                if watch.status not in UP and not isinstance(exc, NotReady):
                     raise
                 started_from = None  # somebody else was quicker: it is not ours to put back
                 starting(replace(watch.instance, status=watch.status))
+                if watch.status not in UP:
+                    watch.pause("running")
             continue
         watch.pause("running")
     return started_from
@@ -157,8 +159,8 @@ def _ask_down(watch: Watch, action: str) -> compute_v1.Operation | None:
     while watch.status in UP:
         try:
             return operations.begin(watch.api, action, watch.instance)
-        except Refused:
-            if watch.status not in COMING_UP:
+        except Refused as exc:
+            if watch.status not in COMING_UP and not isinstance(exc, NotReady):
                 raise
         watch.tell(f"Waiting until {{}} can be told to {action}")
         watch.pause(f"ready to {action}")

@@ -14,6 +14,11 @@ from ..errors import CloudError
 from ..values import dataclass
 
 _API_PATH = re.compile(r"(/compute)?/(v1|beta|alpha)/?$")
+# Nothing that two URL parsers could read in two ways: no user's name, backslash or control character.
+_URL = re.compile(
+    r"(?i)(?P<scheme>[a-z]+)://(?:\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)(?::\d{1,5})?(?:/[\w.~/%:-]*)?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ IAM_CREDENTIALS = Service(
     "https://iamcredentials.googleapis.com",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
 )
+SERVICES = (COMPUTE, RESOURCE_MANAGER, OS_LOGIN, IAM_CREDENTIALS)
 
 
 @dataclass(frozen=True)
@@ -56,15 +62,30 @@ def endpoint(environ: Mapping[str, str], of: Service = COMPUTE) -> str:
     wanted = environ.get(of.variable, "").strip()
     if not wanted:
         return of.default
-    parts = urlsplit(wanted)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_url(wanted, "http", "https"):
         raise CloudError(
             "cloud-unreachable",
             f"The address of the {of.name} is not a URL",
-            f"{of.variable} is {wanted!r}",
+            # One with a user's name may have a password.
+            f"{of.variable} has a user name in it" if "@" in wanted else f"{of.variable} is {wanted!r:.200}",
             "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",
         )
+    parts = urlsplit(wanted)
     return _API_PATH.sub("", f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}").rstrip("/")
+
+
+def is_url(text: str, *schemes: str) -> bool:
+    """Whether it is ``SCHEME://HOST[:PORT][/PATH]`` and can be read in no other way."""
+    found = _URL.fullmatch(text)
+    try:
+        return bool(found and found["scheme"].lower() in schemes and urlsplit(text).port != 0)
+    except ValueError:  # no IPv6 address, or a port above 65535
+        return False
+
+
+def may_carry_credentials(url: str) -> bool:
+    """Only what is encrypted, or stays on this computer."""
+    return urlsplit(url).scheme in ("https", "wss") or on_loopback(url)
 
 
 def on_loopback(url: str) -> bool:

@@ -51,7 +51,7 @@ def write(path: Path, text: str) -> None:
     try:
         write_private(path, text.encode())
     except OSError as error:
-        raise LocalError("report-not-written", f"{path} cannot be written", str(error)) from error
+        raise LocalError("report-not-written", f"{path} cannot be written", error.strerror or str(error)) from error
 
 
 def compose(

@@ -46,6 +46,7 @@ __all__ = [
     "advised",
     "from_code",
     "from_dict",
+    "unforeseen",
 ]
 
 
@@ -157,6 +158,12 @@ def advised(error: RemoteRuntimeError, name: str = "") -> RemoteRuntimeError:
         error.hint = error.hint.replace(" PROFILE", f" {name}")
         error.why = error.why.replace(" PROFILE", f" {name}")
     return error
+
+
+def unforeseen(error: Exception) -> str:
+    """What a person reads of an exception that nothing foresaw. Its own words may have a secret: they are in the log,
+    which hides what it knows for one."""
+    return f"a bug of remote-runtime ({type(error).__name__}); its log has the details"
 
 
 def from_code(code: str, what: str, why: str = "", hint: str = "") -> RemoteRuntimeError:

@@ -37,8 +37,9 @@ CLOUD = {
     ),
     "permission-denied": Entry(
         "these credentials may not do this",
-        "The account lacks the permission that the message names.",
-        "Ask the project's owner for a role that has it, such as `roles/compute.instanceAdmin.v1`.",
+        "The account lacks a permission, or an API, billing, a quota project or a policy of the organization stands in "
+        "the way: the message names what.",
+        "Follow the command in the message; for a permission, ask the project's owner for a role that has it.",
     ),
     "key-not-added": Entry(
         "our key could not be put on the instance",
@@ -47,7 +48,7 @@ CLOUD = {
     ),
     "quota-exceeded": Entry(
         "the project's quota does not allow this",
-        "The project uses as many CPUs, GPUs or addresses as it may.",
+        "The project uses as many CPUs, GPUs or addresses as it may, or was never given any.",
         "Stop what is not needed, or ask for more on the Quotas page of the Google Cloud console.",
     ),
     "firewall-blocked": Entry(

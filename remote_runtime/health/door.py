@@ -62,7 +62,9 @@ def knock(door: Door, deadline: Deadline) -> float:
     try:
         connection = door.open(max(0.1, deadline.remaining_s()))
     except OSError as error:
-        raise HealthError("not-answering", f"Nothing answers on local port {door.port}", str(error)) from error
+        raise HealthError(
+            "not-answering", f"Nothing answers on local port {door.port}", error.strerror or str(error)
+        ) from error
     with contextlib.closing(SocketStream(connection)) as stream:
         prove(stream, door.token, deadline)
     return (time.monotonic() - began) * 1000
@@ -111,10 +113,15 @@ def ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadline
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise HealthError(
-            "not-answering", "The connection to Jupyter broke", clean_line(f"{method} {path}: {error!r}", 200)
+            "not-answering", "The connection to Jupyter broke", clean_line(f"{method} {path}: {_words(error)}", 200)
         ) from error
     finally:
         connection.close()
+
+
+def _words(error: Exception) -> str:
+    """``http.client``'s exceptions repeat what was answered."""
+    return error.strerror or str(error) if isinstance(error, OSError) else type(error).__name__
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, replace
 
 from .. import bringup
-from ..errors import Interrupted, RemoteRuntimeError
+from ..errors import Interrupted, RemoteRuntimeError, unforeseen
 from ..model import Health, Instance, Verdict
 from ..tunnel.disturbance import TICK_S, Disturbances
 from ..waits import Deadline
@@ -92,7 +92,7 @@ class Repair:
                 self._inquiry.begin(story.machines, story.profile, self.held.instance, error)
         except Exception as error:
             log.exception("a bug of ours in a repair; the next attempt may do without it")
-            self.record.update(state="unreachable", why=f"{error!r:.200}")
+            self.record.update(state="unreachable", why=unforeseen(error))
         return None
 
     @contextlib.contextmanager

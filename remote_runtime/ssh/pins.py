@@ -142,7 +142,9 @@ def _locked(pins: Path) -> Iterator[None]:
         with locks.held(pins.with_name(pins.name + ".lock"), Deadline(_LOCK_S)):
             yield
     except OSError as error:
-        raise LocalError("state-dir-unusable", f"The host key pins in {pins} cannot be written", str(error)) from error
+        raise LocalError(
+            "state-dir-unusable", f"The host key pins in {pins} cannot be written", error.strerror or str(error)
+        ) from error
 
 
 def _write(pins: Path, lines: Sequence[str]) -> None:

@@ -253,7 +253,12 @@ def test_a_zone_of_the_environment_is_only_where_the_search_begins() -> None:
             "ZONE_RESOURCE_POOL_EXHAUSTED",
             "a zone of the region that has e2-standard-4: us-central1-b",
         ),
-        ("QUOTA_EXCEEDED", "quota-exceeded", "NVIDIA_L4_GPUS", "gcloud compute project-info describe --project=demo"),
+        (
+            "QUOTA_EXCEEDED",
+            "quota-exceeded",
+            "NVIDIA_L4_GPUS",
+            "gcloud compute regions describe us-central1 --project=demo",
+        ),
         ("RESOURCE_NOT_FOUND", "instance-not-startable", "RESOURCE_NOT_FOUND", ""),
     ],
 )

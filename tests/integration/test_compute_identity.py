@@ -84,6 +84,33 @@ def test_who_may_not_act_as_it_is_told_which_role_is_missing(tmp_path: Path, iam
     assert "--role=roles/iam.serviceAccountTokenCreator" in caught.value.hint
 
 
+def test_who_cannot_act_as_it_for_another_reason_reads_that_reason(tmp_path: Path, iam: Iam) -> None:
+    """The API that lends credentials is off: no role helps, and the project is the one that Google names."""
+    said = "IAM Service Account Credentials API has not been used in project 12345 before or it is disabled."
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "SERVICE_DISABLED",
+        "domain": "googleapis.com",
+        "metadata": {"service": "iamcredentials.googleapis.com", "consumer": "projects/12345"},
+    }
+    iam.says = 403, {"error": {"code": 403, "message": said, "status": "PERMISSION_DENIED", "details": [info]}}
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator, pytest.raises(CloudError) as caught:
+        find(emulator, acting(tmp_path, iam, ROBOT), [])
+    assert caught.value.code == "permission-denied"
+    assert said in caught.value.why
+    assert "gcloud services enable iamcredentials.googleapis.com --project=12345" in caught.value.hint
+    iam.says = 404, {"error": {"code": 404, "message": "Not found; Gaia id not found for email", "status": "NOT_FOUND"}}
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator, pytest.raises(CloudError) as caught:
+        find(emulator, acting(tmp_path, iam, ROBOT), [])
+    assert "Gaia id not found" in caught.value.why
+    assert "role" not in caught.value.hint
+    assert ROBOT in caught.value.hint
+    iam.says = 200, {"accessToken": "ya29.lent", "expireTime": "never"}
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator, pytest.raises(CloudError) as caught:
+        find(emulator, acting(tmp_path, iam, ROBOT), [])
+    assert "ya29" not in str(caught.value.as_dict())
+
+
 def test_gclouds_configuration_names_the_account_to_act_as(tmp_path: Path) -> None:
     folder = tmp_path / "gcloud" / "configurations"
     folder.mkdir(parents=True)

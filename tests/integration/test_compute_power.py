@@ -11,7 +11,7 @@ import pytest
 
 from remote_runtime.compute import orders
 from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Delays, OperationFault, Vm
+from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
 from remote_runtime.errors import CloudError
 from remote_runtime.model import Instance
 from remote_runtime.settings import GceTarget
@@ -105,6 +105,23 @@ def test_an_instance_that_is_suspending_is_resumed_when_it_is_down() -> None:
         vm.emulator.cloud.set_status("gpu-box", "SUSPENDED", after_s=0.3)
         assert vm.change("start") == "RUNNING"
         assert vm.verbs() == ["resume"]
+
+
+def test_an_instance_that_is_not_ready_for_a_start_is_started_when_it_is() -> None:
+    with machine(Vm("gpu-box")) as vm:
+        recorded: list[Instance] = []
+
+        def another_hand(instance: Instance) -> None:
+            if not recorded:
+                vm.emulator.cloud.set_status("gpu-box", "STOPPING")
+                vm.emulator.cloud.set_status("gpu-box", "TERMINATED", after_s=0.3)
+            recorded.append(instance)
+
+        assert vm.find(another_hand).started_from == "TERMINATED"
+        assert vm.verbs() == ["start", "start"]
+        assert [each.started_from for each in recorded] == ["TERMINATED", None, "TERMINATED"]
+        vm.emulator.fail_requests.append(RequestFault(400, "resourceNotReady", "The resource 'x' is not ready"))
+        assert vm.find(recorded.append).status == "RUNNING"
 
 
 def test_a_failed_suspend_is_explained() -> None:

@@ -11,10 +11,12 @@ from typing import Any
 
 
 class Iam:
-    """iamcredentials.googleapis.com, as far as impersonation goes. ``refuses``: as for an account without the role."""
+    """iamcredentials.googleapis.com, as far as impersonation goes. ``refuses``: as for an account without the role.
+    ``says``: another status and answer."""
 
     def __init__(self) -> None:
         self.refuses = False
+        self.says: tuple[int, Any] | None = None
         self.asked: list[tuple[str, str | None, Any]] = []
         outer = self
 
@@ -40,6 +42,8 @@ class Iam:
         return f"http://127.0.0.1:{self.server.server_port}/"
 
     def answer(self) -> tuple[int, Any]:
+        if self.says is not None:
+            return self.says
         if self.refuses:
             said = "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist)."
             return 403, {"error": {"code": 403, "message": said, "status": "PERMISSION_DENIED"}}

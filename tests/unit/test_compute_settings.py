@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from remote_runtime.compute import credentials, settings
+from remote_runtime.access import Who
+from remote_runtime.compute import credentials, inventory, os_login, settings
+from remote_runtime.compute.api import Api, connect
+from remote_runtime.compute.iap.dialing import URL_NAME, relay_url
 from remote_runtime.compute.settings import Setting
-from remote_runtime.errors import CloudError
+from remote_runtime.errors import CloudError, SshError
+from remote_runtime.waits import Deadline
 
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
 
@@ -36,6 +42,45 @@ def test_an_endpoint_override_that_is_no_url_is_refused(override: str) -> None:
         settings.endpoint({OVERRIDE: override})
     assert caught.value.code == "cloud-unreachable"
     assert override in caught.value.why
+
+
+SERVICES = [settings.COMPUTE, settings.OS_LOGIN, settings.RESOURCE_MANAGER, settings.IAM_CREDENTIALS]
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+@pytest.mark.parametrize(
+    "override",
+    [
+        "http://10.254.254.1:80\\@127.0.0.1/",
+        "http://10.254.254.1:80@127.0.0.1/",
+        "http://127.0.0.1@10.254.254.1/",
+        "http://user:SECRET@localhost/",
+        "http://10.254.254.1\t.127.0.0.1/",
+        "http://10.254.254.1\n@127.0.0.1/",
+        "http://127.0.0.1:80\x00.evil/",
+        "http://127.0.0.1%2f@evil/",
+        "http://[::1]evil/",
+        "http://127.0.0.1:99999/",
+        "http://evil#@127.0.0.1/",
+        "http://evil?@127.0.0.1/",
+        "http://ⅼocalhost/",
+    ],
+)
+def test_an_override_that_can_be_read_in_two_ways_is_refused_for_every_api(
+    service: settings.Service, override: str
+) -> None:
+    with pytest.raises(CloudError) as caught:
+        settings.endpoint({service.variable: override}, service)
+    assert caught.value.code == "cloud-unreachable"
+    assert service.variable in caught.value.why
+    assert "SECRET" not in caught.value.why
+
+
+@pytest.mark.parametrize("url", ["ws://10.0.0.1\\@127.0.0.1/v4", "wss://a@b/v4", "ws://10.0.0.1/v4", "https://a/v4"])
+def test_so_is_the_relays(url: str) -> None:
+    with pytest.raises(SshError) as caught:
+        relay_url({URL_NAME: url})
+    assert caught.value.code == "iap-unreachable"
 
 
 def gcloud(folder: Path, *, active: str = "", **configurations: str) -> dict[str, str]:
@@ -123,6 +168,54 @@ def test_a_token_file_is_used_over_https_and_on_loopback(tmp_path: Path, endpoin
     identity = credentials.load({"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token)}, endpoint)
     assert identity.credentials.token == "ya29.secret"
     assert "ya29" not in repr(identity)
+
+
+def test_no_api_gets_credentials_over_plain_http_and_each_refusal_names_its_own_variable(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("ya29.secret")
+    environ = {"CLOUDSDK_AUTH_ACCESS_TOKEN_FILE": str(token), "CLOUDSDK_CORE_ACCOUNT": "me@example.com"}
+    robot = {"CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "robot@demo.iam.gserviceaccount.com"}
+
+    def api(environ: dict[str, str]) -> Api:
+        return connect(environ, tell=lambda _: None, deadline=Deadline(5))
+
+    uses: dict[settings.Service, Callable[[dict[str, str]], object]] = {
+        settings.COMPUTE: api,
+        settings.OS_LOGIN: lambda environ: os_login.look(api(environ), environ, Who()),
+        settings.RESOURCE_MANAGER: lambda environ: inventory.projects(environ=environ, deadline=Deadline(5)),
+        settings.IAM_CREDENTIALS: lambda environ: api({**environ, **robot}),
+    }
+    for service, use in uses.items():
+        with pytest.raises(CloudError) as caught:
+            use({**environ, service.variable: "http://10.254.254.1:8080"})
+        assert caught.value.code == "no-credentials"
+        assert "plain HTTP" in caught.value.what
+        assert service.variable in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"token_url": "http://10.254.254.1/token"},
+        {"service_account_impersonation_url": "http://10.254.254.1/v1/serviceAccounts/a@b.c:generateAccessToken"},
+    ],
+)
+def test_credentials_that_would_be_renewed_over_plain_http_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str]
+) -> None:
+    path = tmp_path / "adc.json"
+    info = {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/x",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "credential_source": {"file": "/none"},
+        "token_url": "https://sts.googleapis.com/v1/token",
+    }
+    path.write_text(json.dumps({**info, **changed}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
+    with pytest.raises(CloudError) as caught:
+        credentials.load({"GOOGLE_APPLICATION_CREDENTIALS": str(path)}, "https://compute.googleapis.com")
+    assert (caught.value.code, "plain HTTP" in caught.value.what) == ("no-credentials", True)
 
 
 def test_disabled_credentials_may_go_anywhere() -> None:

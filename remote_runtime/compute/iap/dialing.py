@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import socket
 import ssl
@@ -39,15 +38,13 @@ _log.setLevel(logging.WARNING)
 def relay_url(environ: Mapping[str, str]) -> str:
     """Google's, or what ``REMOTE_RUNTIME_IAP_URL`` says. Raises ``SshError`` ``iap-unreachable``."""
     url = environ.get(URL_NAME, "").strip().rstrip("/") or DEFAULT_URL
-    with contextlib.suppress(ValueError):  # a port that is no number, a bracket that is not closed
-        parts = urlsplit(url)
-        is_safe = parts.scheme == "wss" or (parts.scheme == "ws" and settings.on_loopback(url))
-        if is_safe and parts.hostname and parts.port != 0:
-            return url
+    if settings.is_url(url, "ws", "wss") and settings.may_carry_credentials(url):
+        return url
+    named = "has a user name in it" if "@" in url else f"is {url!r:.200}"
     raise SshError(
         "iap-unreachable",
         "The address of Identity-Aware Proxy's relay cannot be used",
-        f"{URL_NAME} is {url!r:.200}; it takes wss://HOST/v4, and ws:// only for this computer",
+        f"{URL_NAME} {named}; it takes wss://HOST/v4, and ws:// only for this computer",
         f"Correct {URL_NAME}, or unset it",
     )
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ...errors import CloudError
-from ...untrusted import clean_line
-from .. import credentials
+from .. import credentials, sign_in
 from .wire import Broken
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
+    from requests.adapters import HTTPAdapter
 
 _REQUEST_S = 10.0
 
@@ -29,26 +28,40 @@ class Tokens:
         """None where the environment asks for no credentials. ``renew``: the one before was refused.
 
         Raises ``CloudError`` ``no-credentials``, and ``Broken`` when Google's sign-in does not answer."""
-        import google.auth.exceptions
-
         if renew or self._identity is None or self._identity.credentials.expiry is None:
             self._identity = credentials.load(self._environ, self._url)  # files may say another thing by now
         holder = self._identity.credentials
         try:
             if not holder.valid:
                 _refresh(holder)
-        except google.auth.exceptions.GoogleAuthError as error:
-            why = clean_line(str(error.args[0] if error.args else error), 300)
-            if error.retryable or isinstance(error, google.auth.exceptions.TransportError):
-                raise Broken(f"Google's sign-in does not answer: {why}") from error
-            raise CloudError(
-                "no-credentials", "Google does not accept the credentials", why, self._identity.renew
-            ) from error
+        except Exception as error:
+            if not sign_in.while_renewing(error):
+                raise
+            if sign_in.is_passing(error):
+                raise Broken(f"Google's sign-in does not answer: {sign_in.words(error)}") from None
+            identity = self._identity
+            # Not "from error": its words may have what the credentials are.
+            raise sign_in.refused(error, project="", renew=identity.renew, acts_as=identity.acts_as) from None
         return holder.token
 
 
 def _refresh(holder: Credentials) -> None:
+    import requests
     from google.auth.transport.requests import Request
 
-    request = functools.partial(Request(), timeout=_REQUEST_S)
-    holder.refresh(request)  # type: ignore[no-untyped-call]  # google-auth types it in part
+    with requests.Session() as session:
+        # Plain HTTP is for this computer and its metadata server only (``credentials.load``): never through a proxy.
+        session.mount("http://", direct())
+        request = functools.partial(Request(session), timeout=_REQUEST_S)
+        holder.refresh(request)  # type: ignore[no-untyped-call]  # google-auth types it in part
+
+
+def direct() -> HTTPAdapter:
+    """Sends to where it is told, whatever proxy the environment names."""
+    from requests.adapters import HTTPAdapter
+
+    class Direct(HTTPAdapter):
+        def send(self, request: Any, *args: Any, **options: Any) -> Any:
+            return super().send(request, *args, **{**options, "proxies": {}})
+
+    return Direct()
