@@ -96,11 +96,17 @@ class Session:
         return 1000 * self._link.round_trip_s(within_s)
 
     def run(
-        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes,
+        on_line: Callable[[str], bool | None],
+        deadline: Deadline,
+        reply: Callable[[], bytes | None] | None = None,
     ) -> Outcome:
         """See ``protocols.Run``."""
         self._ran = True
-        return run_command(self._link, command, stdin=stdin, on_line=on_line, deadline=deadline)
+        return run_command(self._link, command, stdin=stdin, on_line=on_line, deadline=deadline, reply=reply)
 
     def dial(self, host: str, port: int, *, within_s: float) -> ChannelStream:
         """A connection from the machine to ``host``:``port`` as it sees them; with port 0, to the unix socket whose
