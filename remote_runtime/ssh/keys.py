@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import sys
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import SshError
 from ..protocols import Ask, Tell
@@ -17,15 +16,29 @@ from ..values import dataclass
 from .key_files import certificate_of, certified, certify, load_key, parse_public, public_half, read_key_file
 from .key_making import ensure_key_pair
 from .known_hosts import as_line
+from .penalties import Penalties
 from .places import expand, home_of
 
 if TYPE_CHECKING:
     import paramiko
 
+log = logging.getLogger(__name__)
 GCLOUDS_FILE = "~/.ssh/google_compute_engine"
 _USUAL_FILES = (GCLOUDS_FILE, "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
-_AGENT_S = 30.0  # an agent may ask its user for consent
 _PASSPHRASE_TRIES = 3
+_SILENT = "does not answer"
+
+
+class AgentWait(NamedTuple):
+    """How long the agent may take to list its keys: ``first_s``; and, if it has not by then, ``then_s`` more, after
+    ``tell`` has said so to a person, who may have to unlock it."""
+
+    first_s: float = 5.0
+    then_s: float = 0.0
+    tell: Tell | None = None
+
+
+IN_BACKGROUND = AgentWait()
 
 
 @dataclass(frozen=True)
@@ -52,14 +65,35 @@ class Candidate:
 
 
 class Keys:
-    """Remembers what was unlocked, so that a reconnect asks nothing; close it to let the agent go."""
+    """Remembers what was unlocked, and which key a machine accepted, so that a reconnect asks nothing; close it to let
+    the agent go.
+
+    ``penalties``: of logins that were in vain. ``agent_trouble``: why the agent's keys are not known; empty where they
+    are, or there is no agent."""
 
     def __init__(self) -> None:
         self._unlocked: dict[Path, paramiko.PKey] = {}
         self._agent: Any = None
+        self._accepted: dict[tuple[str, tuple[object, ...]], Candidate] = {}
+        self.agent_trouble = ""
+        self.penalties = Penalties()
+
+    def accepted(self, candidate: Candidate | None, machine: str, settings: SshSettings) -> None:
+        """``machine``: its host key's name."""
+        if candidate is not None:
+            self._accepted[machine, _asked_for(settings)] = candidate
+
+    def known(self, machine: str, settings: SshSettings) -> list[Candidate]:
+        """The key that was accepted there before, if it is at hand: an agent's may not be any more."""
+        candidate = self._accepted.get((machine, _asked_for(settings)))
+        return [candidate] if candidate is not None and candidate.path is not None else []
 
     def candidates(
-        self, settings: SshSettings, environ: Mapping[str, str], wanted: Collection[bytes] = ()
+        self,
+        settings: SshSettings,
+        environ: Mapping[str, str],
+        wanted: Collection[bytes] = (),
+        wait: AgentWait = IN_BACKGROUND,
     ) -> list[Candidate]:
         """The agent's keys, the profile's file, ~/.ssh/config's, the usual files, each after its certificate; those in
         ``wanted`` (public halves) before all others, and locked ones last, so that nobody is asked for a passphrase
@@ -73,7 +107,7 @@ class Keys:
             _check_asked_for(found[0])
         preferred = [candidate.blob for candidate in found if candidate.label in asked_for]
         files = [candidate for candidate in found if candidate.state in ("ready", "locked")]
-        from_agent = self._from_agent(settings, environ)
+        from_agent = self._from_agent(settings, environ, wait)
         from_agent.sort(key=lambda candidate: candidate.blob not in preferred)
         if settings.identities_only:
             blobs = [candidate.blob for candidate in found]
@@ -148,16 +182,30 @@ class Keys:
             return Candidate(name, blob, None, key, path)
         return Candidate(name, bytes(key.asbytes()), key, "ready", path)
 
-    def _from_agent(self, settings: SshSettings, environ: Mapping[str, str]) -> list[Candidate]:
+    def _from_agent(self, settings: SshSettings, environ: Mapping[str, str], wait: AgentWait) -> list[Candidate]:
         import paramiko
 
+        from .agents import address_of, open_agent
+
         self.close()
-        # A dangling SSH_AUTH_SOCK is common and no reason to fail.
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._agent = _open_agent(settings, environ)
-        if self._agent is None:
+        address = address_of(settings, environ)
+        if not address:
+            self.agent_trouble = ""
             return []
-        return [_of_agent(key) for key in self._agent.get_keys()]
+        was_silent, self.agent_trouble = self.agent_trouble.endswith(_SILENT), ""
+        try:
+            try:
+                self._agent = open_agent(address, wait.first_s)
+            except TimeoutError:
+                if was_silent or wait.tell is None or wait.then_s <= 0:
+                    raise
+                wait.tell(f"The SSH agent at {address} does not answer: it may have to be unlocked")
+                self._agent = open_agent(address, wait.then_s)
+        except TimeoutError:
+            self.agent_trouble = f"the SSH agent at {address} {_SILENT}"
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            log.info("the agent at %s: %r", address, error)  # a dangling SSH_AUTH_SOCK is common
+        return [_of_agent(key) for key in self._agent.get_keys()] if self._agent else []
 
 
 def is_gclouds(name: str, home: Path) -> bool:
@@ -165,10 +213,14 @@ def is_gclouds(name: str, home: Path) -> bool:
     return expand(name, home) == expand(GCLOUDS_FILE, home)
 
 
+def _asked_for(settings: SshSettings) -> tuple[object, ...]:
+    return settings.user, settings.identity_file, settings.identity_files, settings.identities_only
+
+
 def _agent_has(blob: bytes, settings: SshSettings, environ: Mapping[str, str]) -> bool:
     """Asked in a conversation of its own: a login that goes on meanwhile signs in another."""
     with contextlib.closing(Keys()) as others:
-        return blob in [candidate.blob for candidate in others._from_agent(settings, environ)]
+        return blob in [candidate.blob for candidate in others._from_agent(settings, environ, IN_BACKGROUND)]
 
 
 def _with_certificate(candidate: Candidate) -> list[Candidate]:
@@ -187,31 +239,6 @@ def _of_agent(key: paramiko.AgentKey) -> Candidate:
         return Candidate(label, key.asbytes(), key)
     certify(key, key.blob)
     return Candidate(f"{label} (certificate)", b"", key, certificate=key.blob)
-
-
-def _open_agent(settings: SshSettings, environ: Mapping[str, str]) -> Any:
-    import paramiko
-    from paramiko.agent import AgentSSH
-
-    name = settings.identity_agent or "SSH_AUTH_SOCK"
-    if name == "none":
-        return None
-    if sys.platform == "win32":
-        return paramiko.Agent()
-    path = environ.get("SSH_AUTH_SOCK", "") if name == "SSH_AUTH_SOCK" else name
-    path = environ.get(path[1:], "") if path.startswith("$") else path
-    if not path:
-        return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(_AGENT_S)
-        connection.connect(str(expand(path, home_of(environ))))
-        agent: Any = AgentSSH()
-        agent._connect(connection)  # the public class reads this process's environment only
-    except BaseException:
-        connection.close()
-        raise
-    return agent
 
 
 def _check_asked_for(candidate: Candidate) -> None:
