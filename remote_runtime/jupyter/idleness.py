@@ -33,7 +33,11 @@ def words(guard: IdleGuard) -> tuple[str, ...]:
     if guard.how == "here":
         return (f"Jupyter and its kernels are ended {after}",)
     by = "by its own service account" if guard.how == "service-account" else "by powering off"
-    told = [f"the machine is {SAID[guard.verb]} {after}, {by}"]
+    told = [
+        f"the machine is {SAID[guard.verb]} {after}, {by}",
+        "a job in the background counts while it takes processor or GPU time; one that only waits, for the network for "
+        "example, does not count",
+    ]
     if guard.do == "suspend-instance" and guard.verb == "stop":
         told.append(f"it cannot be suspended from inside ({guard.why}): what is in its memory is lost then")
     if not guard.reboot:

@@ -22,7 +22,8 @@ from remote_runtime.demo.metadata_server import MetadataServer
 from remote_runtime.demo.values import Vm
 from remote_runtime.endings import Idle
 from remote_runtime.errors import MachineError
-from remote_runtime.jupyter.machine import power, reboot, watchdog
+from remote_runtime.jupyter.machine import power, processes, reboot, usage, watchdog
+from remote_runtime.jupyter.machine.effort import Effort
 from remote_runtime.model import Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
@@ -347,7 +348,7 @@ def box(tmp_path: Path) -> Iterator[Sshd]:
 
 def in_sessions(box: Sshd) -> str:
     """What the watchdog of the account would see, in words."""
-    code = "from remote_runtime.jupyter.machine import usage; print(usage.in_sessions().what)"
+    code = "from remote_runtime.jupyter.machine import usage; print(usage.in_sessions(usage.everyone()).what)"
     environ = {"HOME": str(box.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -391,6 +392,68 @@ def test_a_program_in_a_terminal_is_a_use_and_a_shell_that_waits_is_one_since_it
         eventually(lambda: in_sessions(box) == "" or None)
         session.stdin.write(b"exit\n")
         session.communicate(timeout=20)
+
+
+def test_a_program_that_took_the_place_of_its_shell_is_a_use(box: Sshd) -> None:
+    with ssh_to(box, terminal=True) as session:
+        assert session.stdin is not None
+        session.stdin.write(b"exec sleep 600\n")
+        session.stdin.flush()
+        assert "runs in a terminal" in eventually(lambda: in_sessions(box) or None)
+        session.kill()
+        session.communicate(timeout=20)
+
+
+def test_a_training_of_tmux_is_a_use_and_its_shells_that_wait_are_none(box: Sshd) -> None:
+    tmux = f"tmux -S {box.home}/tmux"
+    with ssh_to(box, f"{tmux} new-session -d; {tmux} send-keys bash Enter; sleep 1") as session:
+        session.communicate(timeout=20)
+    eventually(lambda: sum("bash" in command for command in commands_of(box.home).values()) >= 2 or None)
+    eventually(lambda: in_sessions(box) == "" or None)
+    with ssh_to(box, f"{tmux} new-session -d 'sleep 600'") as session:
+        session.communicate(timeout=20)
+    assert eventually(lambda: in_sessions(box) or None) == "sleep runs in a terminal"
+
+
+COMPUTE = "import time; end = time.time() + 60\nwhile time.time() < end: pass"
+AS_ROOT = os.geteuid() == 0
+CONTAINER = ["env", "-i", "unshare", "--pid", "--fork", *([] if AS_ROOT else ["--map-root-user"])]
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "seen"),
+    [
+        ([], COMPUTE, "works"),
+        (["env", "JPY_PARENT_PID=4242"], COMPUTE, "works, a kernel's"),
+        (CONTAINER, COMPUTE, "works in a container" if AS_ROOT else "works"),
+        ([], "import time; time.sleep(60)", ""),
+        ([], f"{COMPUTE}\n# {usage.OURS}", ""),
+    ],
+    ids=["nohup", "of a kernel", "in a container", "waits", "ours"],
+)
+def test_a_job_in_the_background_is_a_use_while_it_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str], code: str, seen: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with subprocess.Popen([*before, sys.executable, "-c", code], start_new_session=True) as job:
+        try:
+            effort = Effort()
+            assert effort.working() == set(), "the first look knows of no time between"
+            time.sleep(0.5)  # the time itself is what is measured
+            working = effort.working() & set(processes.family(job.pid, "\0"))
+            said = usage.in_background(usage.everyone(), working).what.partition(" ")[2]
+            assert said + ", a kernel's" * usage.kernels_work(4242, working) == seen
+        finally:
+            os.killpg(job.pid, signal.SIGKILL)
+
+
+def test_a_gpu_that_computes_is_a_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for said, computes in (("0\n87\n", True), ("3\n", False), ("[N/A]\n", False), ("No devices were found\n", False)):
+        program.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+        program.chmod(0o755)
+        assert Effort().gpus_work() is computes
 
 
 def test_what_was_left_behind_by_a_session_that_ended_is_none(box: Sshd) -> None:

@@ -19,6 +19,8 @@ SOURCES = (
     "attach",
     "runtime_folder",
     "server",
+    "effort",
+    "shells",
     "usage",
     "power",
     "reboot",
