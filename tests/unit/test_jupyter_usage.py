@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 
 import pytest
 
-from remote_runtime.jupyter import exchange
+from remote_runtime.jupyter import entry, launcher
 from remote_runtime.jupyter.machine import shells
 from remote_runtime.jupyter.machine.stillness import Stillness
 from remote_runtime.jupyter.machine.usage import OURS, Process, runs_over_ssh
@@ -37,8 +38,11 @@ def test_below_a_session_or_not_even_where_the_table_goes_round(parents: dict[in
     assert runs_over_ssh(table[FIRST + 3], table) is runs
 
 
-def test_the_launcher_is_known_by_its_command_line() -> None:
-    assert OURS in " ".join(exchange.command("python3"))
+@pytest.mark.parametrize(
+    "words", [entry.command("python3", "r"), entry.search(("python3",), "r", "m"), [launcher.ENTRY]]
+)
+def test_the_launcher_is_known_by_its_command_line(words: Sequence[str]) -> None:
+    assert OURS in " ".join(words)
 
 
 @pytest.mark.parametrize(

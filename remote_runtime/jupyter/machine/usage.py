@@ -17,10 +17,10 @@ from typing import Any
 
 from . import processes, proof, server, shells
 from .effort import Effort
-from .folder import server_directories
+from .folder import WATCH, server_directories
 
 # What our own launcher has on its command line: its sessions are no use of the machine.
-OURS = "sys.stdin.buffer.read(int(sys.stdin.buffer.readline()))"
+OURS = "exec(sys.stdin.buffer.read(int("
 FIRST_PERSON, NOBODY = 1000, 65534
 # What looks after a person's processes, or carries their connections, is no work of theirs.
 SERVICES = ("systemd", "(sd-pam)", "sshd", "sshd-session", "dropbear")
@@ -166,9 +166,7 @@ def _is_a_persons(each: Process, home: str) -> bool:
 
 def _is_ours(each: Process, table: dict[int, Process]) -> bool:
     """What our launcher, or another watchdog of ours, does."""
-    from .watchdog import PROGRAM
-
-    marks = [OURS, *(os.path.join(directory, PROGRAM) for directory in server_directories())]
+    marks = [OURS, *(os.path.join(directory, WATCH) for directory in server_directories())]
     return any(mark in _command_line(one.pid) for one in _up(each, table) for mark in marks)
 
 

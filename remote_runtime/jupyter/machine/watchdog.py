@@ -14,10 +14,10 @@ import time
 from typing import Any
 
 from . import processes, server
-from .folder import IDLE, LOG, load_json, write_private
+from .folder import IDLE, LOG, WATCH, load_json, write_private
 from .orders import Rule
 
-ORDERS, PROGRAM = "watchdog.json", "watch.py"
+ORDERS, PROGRAM = "watchdog.json", WATCH
 LONGEST_LOOK_S, AGAIN_S, STARTS_WITHIN_S = 30.0, 300.0, 15.0
 # watch.py: makes the launcher's modules in memory, as the launcher does, and runs this one.
 SOURCE = """\
