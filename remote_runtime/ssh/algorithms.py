@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import paramiko
 
+from ..errors import SshError
+from ..settings import Algorithms
 from ..untrusted import clean_line
 
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
@@ -30,6 +32,28 @@ _LISTS = (
     ("MAC", "server_mac_algo_list", "MACs"),
 )
 _SHOWN = 12
+
+
+def narrow(options: paramiko.SecurityOptions, only: Algorithms) -> None:
+    """``options`` to what we offer, of which ~/.ssh/config may allow less. Raises as ``permitted``."""
+    options.kex = permitted("KexAlgorithms", key_exchanges(options.kex), only.kex)
+    options.ciphers = permitted("Ciphers", (name for name in CIPHERS if name in options.ciphers), only.ciphers)
+    options.digests = permitted("MACs", (name for name in DIGESTS if name in options.digests), only.macs)
+    options.compression = ["none"]
+
+
+def permitted(option: str, names: Iterable[str], allowed: Collection[str]) -> list[str]:
+    """Those of ``names`` that ``option`` allows, in their order; all of them where it allows nothing, being unset.
+
+    Raises ``SshError`` ``ssh-config-unsupported`` where none is left.
+    """
+    known = list(names)
+    kept = [name for name in known if not allowed or name in allowed]
+    if not kept:
+        what = f"{option} of ~/.ssh/config allows no algorithm that is supported"
+        why = f"it allows {_shown(tuple(allowed))}; supported here: {_shown(known)}"
+        raise SshError("ssh-config-unsupported", what, why, f"Add {known[0]} to {option} there")
+    return kept
 
 
 def key_exchanges(known: Sequence[str]) -> list[str]:

@@ -12,15 +12,16 @@ from ..errors import DeadlinePassed, SshError
 from ..model import Instance
 from ..settings import SshSettings
 from ..waits import Deadline
+from .candidates import Candidate
+from .certificates import shown_in
 from .entry import Entry as Entry
 from .entry import NotYet
-from .keys import Candidate
+from .host_keys import HostKeys
 from .known_hosts import HostKey
 from .link import Link
 from .login import FewTries, is_silent, log_in
 from .negotiating import LONGER, hung_up, negotiate
 from .penalties import CONNECTION_S, LOGIN_S
-from .pins import HostKeys
 from .places import home_of
 from .reaching import reach, user_of
 from .session import Session
@@ -103,7 +104,7 @@ def _attempt_all_keys(
     instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, depth: int, *, only_wanted: bool
 ) -> Session:
     def find() -> list[Candidate]:
-        return entry.keys.candidates(settings, entry.environ, entry.wanted, entry.agent_wait())
+        return entry.keys.candidates(settings, entry.environ, entry.wanted, entry.agent_wait(), entry.tell)
 
     known = entry.keys.known(instance.host_key_name, settings)
     candidates: Iterable[Candidate] = _Candidates(known, find)
@@ -145,13 +146,13 @@ def _attempt(
     with ExitStack() as undo:
         host_keys = HostKeys(instance, settings, pins=entry.pins, home=home_of(entry.environ))
         sock, passage = reach(instance, settings, entry, deadline, undo, enter=enter_hop, depth=depth)
-        link = Link(sock, host_keys.algorithms(), passage.why_ended if passage else str)
+        link = Link(sock, host_keys.algorithms(), passage.why_ended if passage else str, settings.only)
         undo.callback(link.end)
         negotiate(link, instance.where, entry, passage)
         penalties.greeted(at, link.remote_version)
         shown = HostKey(link.host_key.get_name(), link.host_key.get_base64())
         try:
-            host_keys.check(shown, entry.tell)
+            host_keys.check(shown, entry.tell, shown_in(link.host_key))
         except SshError:
             penalties.add(at, CONNECTION_S)
             raise

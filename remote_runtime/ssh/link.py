@@ -13,9 +13,10 @@ from typing import Any
 import paramiko
 
 from ..errors import DeadlinePassed, SshError
+from ..settings import Algorithms
 from ..untrusted import clean_line
 from ..waits import Deadline
-from .algorithms import CIPHERS, DIGESTS, KEX_INFO, key_exchanges, without_needless_macs
+from .algorithms import KEX_INFO, narrow, without_needless_macs
 from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel, opening
 from .engine.hook import FastPacketizer
 from .engine.loop import Loop
@@ -24,6 +25,7 @@ from .packets import BoundedPacketizer
 from .quiet import silence_paramiko
 
 _TICK_S = 0.1
+_ANY = Algorithms()
 _Transport: Any = paramiko.Transport
 
 
@@ -38,7 +40,9 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
     _channel_handler_table = CHANNEL_HANDLERS
     _kex_info = KEX_INFO
 
-    def __init__(self, sock: Any, key_types: Sequence[str], why_sock_ended: Callable[[], str] = str) -> None:
+    def __init__(
+        self, sock: Any, key_types: Sequence[str], why_sock_ended: Callable[[], str] = str, only: Algorithms = _ANY
+    ) -> None:
         silence_paramiko()
         super().__init__(
             sock,
@@ -60,11 +64,13 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         self._abandoned: dict[int, LinkChannel] = {}
         self._held_back: list[paramiko.Message] = []
         options = self.get_security_options()
-        options.kex = key_exchanges(options.kex)
-        options.ciphers = [name for name in CIPHERS if name in options.ciphers]
-        options.digests = [name for name in DIGESTS if name in options.digests]
-        options.key_types = [name for name in key_types if name in options.key_types]
-        options.compression = ["none"]
+        narrow(options, only)
+        options.key_types = [name for name in key_types if name in self._key_info]
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """paramiko's own would ask for certificates behind the keys, wanted or not."""
+        return tuple(self._preferred_keys)
 
     def negotiate(self, deadline: Deadline, waiting: Callable[[], None]) -> None:
         """Key exchange; ``waiting`` is called all the while. Raises ``EOFError``, ``OSError`` or

@@ -11,11 +11,15 @@ import paramiko
 from ..errors import SshError
 from ..protocols import Ask
 from ..waits import Deadline
+from .candidates import Candidate
 from .conversation import Answer, Conversation
 from .greeting import Said
-from .keys import Candidate, Keys
+from .key_files import Fault
+from .keys import Keys
 from .link import Link
 from .second_factor import BY_A_PERSON, SecondFactor
+
+_FAULTS_SHOWN = 5
 
 
 class FewTries(SshError):
@@ -78,7 +82,8 @@ def log_in(
         return None
     refused.update(candidate.id for candidate in tried)
     labels = [*before, *(candidate.label for candidate in tried)]
-    raise _refused(user, labels, answer, keys.agent_trouble, link.said)
+    faults = [*(candidate.fault for candidate in tried if candidate.fault), *keys.passed_over]
+    raise _refused(user, labels, answer, faults, link.said)
 
 
 def is_silent(link: Link, key: paramiko.PKey) -> bool:
@@ -93,13 +98,14 @@ def _too_many(user: str, tried: Sequence[str]) -> FewTries:
     return FewTries("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
 
 
-def _refused(user: str, tried: Sequence[str], answer: Answer, agent_trouble: str, said: Said) -> SshError:
+def _refused(user: str, tried: Sequence[str], answer: Answer, faults: Sequence[Fault], said: Said) -> SshError:
+    what = "The machine accepts none of the keys" if tried else "No key can be offered to the machine"
     why = f"as {user} it refused {', '.join(tried)}" if tried else f"there is no key to offer as {user}"
     hint = "Set `ssh.user` and `ssh.identity_file`"
     if "publickey" not in answer.methods and answer.methods:
         why += f"; it accepts {', '.join(answer.methods)} only, and passwords are not supported"
         hint = "Set `PubkeyAuthentication yes` in its sshd_config, and allow `publickey` in its `AuthenticationMethods`"
-    elif agent_trouble:
-        why += f"; {agent_trouble}"
-        hint = "Unlock the agent until `ssh-add -l` lists its keys, or set `ssh.identity_file`"
-    return SshError("no-usable-key", "The machine accepts none of the keys", said.after(why), hint)
+    else:
+        hint = next((fault.hint for fault in faults if fault.hint), hint)
+    why += "".join(f"; {fault.why}" for fault in faults[:_FAULTS_SHOWN] if fault.why not in why)
+    return SshError("no-usable-key", what, said.after(why), hint)
