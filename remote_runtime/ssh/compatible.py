@@ -106,12 +106,12 @@ def _reach(
         undo.callback(passage.close)
         return passage.socket
     if settings.proxy_command:
-        command = open_proxy(settings.proxy_command, instance.address, instance.port, user)
+        command = open_proxy(settings.proxy_command, instance.address, instance.port, user, instance.name)
         undo.callback(command.close)
         sock = command.socket
     else:
         try:
-            sock = open_socket(instance.address, instance.port, deadline)
+            sock = open_socket(instance.address, instance.port, deadline, settings.address_family)
         except NoAnswer as error:
             raise SshError("ssh-unreachable", f"Nothing answers at {instance.where}", error.why) from error
     undo.callback(sock.close)
