@@ -19,6 +19,7 @@ from ..errors import DeadlinePassed, from_dict
 from ..model import Instance
 from ..processes import SAFELY
 from ..protocols import Tell
+from ..spawning import python
 from ..waits import Deadline
 from . import wire
 
@@ -70,8 +71,8 @@ def run(
 
 @contextmanager
 def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN],
+    process = python(
+        ["-c", RUN],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=stderr,
