@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from . import debts, health, jupyter, revisit
 from .access import AddedKey
 from .admission import Wish
 from .ahead import Ahead
-from .errors import CloudError, RemoteRuntimeError, SshError
+from .errors import CloudError, MachineError, RemoteRuntimeError, SshError
 from .held import Held as Held
 from .held import door as door
 from .model import Forward, Health, Instance, Server, named
@@ -27,6 +28,7 @@ from .waits import Deadline
 from .ways import leads_to, leads_to_sockets, open_way
 
 log = logging.getLogger(__name__)
+SERVER = "server"
 
 
 def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Health:
@@ -217,35 +219,54 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
         raise ValueError("there is no session to serve from")
     attach = profile.jupyter.attach
     story.tell.step(f"Looking for Jupyter on port {attach.port}" if attach else "Starting Jupyter")
-    sockets = held.sockets and leads_to_sockets(profile)
+    attempt = secrets.token_hex(8)
     wanted = jupyter.Wanted(
         profile.name,
         story.client_id,
         profile.jupyter,
         profile.colab.origins,
-        sockets,
+        held.sockets and leads_to_sockets(profile),
         profile.idle,
         renew=bool(held.exposed),
+        attempt=attempt,
     )
 
-    def stop() -> None:
-        jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4))
+    def stop(attempt: str = "") -> None:
+        jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4), attempt=attempt)
         story.record(server=None)
+
+    def reaches(place: str | int) -> bool:
+        if not leads_to(session, place):
+            held.sockets = False
+            story.tell.note("Jupyter listens on a port: the SSH server does not lead to unix sockets")
+        return held.sockets
 
     if story.owed_server:
         undo.settle()
-        undo.add("stopping Jupyter", stop)
-    within = deadline.shorter(profile.timeouts.jupyter_s)
-    server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=within, person=person)
-    if server.started_by_us and not story.owed_server:
-        undo.add("stopping Jupyter", stop)
-    if server.started_by_us and server.socket and not leads_to(session, server.socket):
-        held.sockets = False
-        story.tell("Starting Jupyter on a port: the SSH server does not lead to unix sockets")
-        jupyter.stop(session.run, wanted, deadline=within)
+        undo.add("stopping Jupyter", stop, of=SERVER)
+
+    def may_run() -> None:
+        if not story.owed_server:
+            undo.add("stopping Jupyter", lambda: stop(attempt), of=SERVER)
+
+    try:
         server = jupyter.ensure(
-            session.run, replace(wanted, socket=False), tell=story.tell, deadline=within, person=person
+            session.run,
+            wanted,
+            tell=story.tell,
+            deadline=deadline.shorter(profile.timeouts.jupyter_s),
+            person=person,
+            reaches=reaches,
+            began=may_run if person else lambda: None,  # the next try of a repair finds what runs
         )
+    except MachineError as error:
+        if error.code != "machine-answer-invalid" and not story.owed_server:
+            undo.forget(SERVER)  # the machine itself says that it started nothing, or ended it
+        raise
+    if server.started_by_us:
+        may_run()
+    elif not story.owed_server:
+        undo.forget(SERVER)
     for note in server.notes:
         story.tell.note(note)
     if server.kernelspecs:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,7 +37,8 @@ KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 class Wanted:
     """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it.
     ``socket``: it may listen on a unix socket, which no other user of the machine reaches. ``idle``: what the watchdog
-    beside it does when nobody uses it. ``renew``: another program here may know its token, so it gets a new one."""
+    beside it does when nobody uses it. ``renew``: another program here may know its token, so it gets a new one.
+    ``attempt``: what names this start, if it is to be taken back."""
 
     name: str
     client_id: str
@@ -46,6 +47,7 @@ class Wanted:
     socket: bool = False
     idle: Idle = field(default_factory=Idle)
     renew: bool = False
+    attempt: str = ""
 
     @property
     def key(self) -> str:
@@ -95,7 +97,15 @@ class LogPart:
 
 
 def ensure(
-    run: Run, wanted: Wanted, *, tell: Tell, deadline: Deadline, bridge: Bridge | None = None, person: bool = True
+    run: Run,
+    wanted: Wanted,
+    *,
+    tell: Tell,
+    deadline: Deadline,
+    bridge: Bridge | None = None,
+    person: bool = True,
+    reaches: Callable[[str | int], bool] = lambda place: True,
+    began: Callable[[], None] = lambda: None,
 ) -> Server:
     """The runtime's server on the machine: the one that runs there and proves itself, else a new one; or, without a
     live one of ours, the user's own that ``jupyter.attach`` names.
@@ -103,7 +113,9 @@ def ensure(
     ``person``: somebody wants it now. A repair must not start again what the watchdog has ended: it raises
     ``MachineError`` ``stopped-when-idle``.
 
-    Raises ``MachineError``; a start that fails leaves nothing on the machine.
+    ``reaches``: whether the SSH server leads to a unix socket or a port of the machine, asked before Jupyter is
+    started. ``began``: called when the machine is told to start it; from then on it may run, unless the machine says
+    that it does not. Raises ``MachineError``; a start that fails leaves nothing on the machine.
     """
     settings, sent = wanted.settings, bridge or our_bridge()
     wish = {
@@ -111,13 +123,13 @@ def ensure(
         "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
         "packages": list(settings.packages), "origins": list(wanted.origins),
         "socket": wanted.socket and settings.port is None,
-        "person": person, "renew": wanted.renew, "idle": wish_of(wanted.idle),
+        "person": person, "renew": wanted.renew, "attempt": wanted.attempt, "idle": wish_of(wanted.idle),
         "attach": settings.attach and vars(settings.attach),
         "bridge": {"digest": sent.digest, "version": sent.version, "files": dict(sent.files)},
         "boot": (Path(__file__).parent / "machine" / "boot.py").read_text(encoding="utf-8"),
     }  # fmt: skip
     orders = {"do": "ensure", "key": wanted.key, "wish": wish}
-    answer = ask(run, orders, python=settings.python, tell=tell, deadline=deadline)
+    answer = ask(run, orders, python=settings.python, tell=tell, deadline=deadline, reaches=reaches, began=began)
     if settings.attach and answer.get("attached") is True:
         return _with_note_on_bridge(_attached(answer), sent.version)
     server, guard = _server(answer), guard_from(answer.get("idle"), wanted.idle)
@@ -134,13 +146,20 @@ def _with_note_on_bridge(server: Server, ours: str) -> Server:
 
 
 def stop(
-    run: Run, wanted: Wanted, *, deadline: Deadline, tell: Tell | None = None, spare_busy: bool = False
+    run: Run,
+    wanted: Wanted,
+    *,
+    deadline: Deadline,
+    tell: Tell | None = None,
+    spare_busy: bool = False,
+    attempt: str = "",
 ) -> Literal["stopped", "gone"]:
-    """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before.
+    """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before. ``attempt``: only
+    the one that this start of ``ensure`` has made.
 
     ``spare_busy``: raises ``LocalError`` ``busy``, and touches nothing, when kernels are busy or cannot be asked.
     """
-    orders = {"do": "stop", "key": wanted.key, "spare_busy": spare_busy}
+    orders = {"do": "stop", "key": wanted.key, "spare_busy": spare_busy, "attempt": attempt}
     match ask(run, orders, python=wanted.settings.python, tell=tell or _nothing, deadline=deadline):
         case {"stopped": "stopped"}:
             return "stopped"

@@ -21,6 +21,7 @@ from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel, 
 from .engine.hook import FastPacketizer
 from .engine.loop import Loop
 from .greeting import Said, as_text, read_version
+from .key_options import KeyOptions, read_options
 from .packets import BoundedPacketizer
 from .quiet import silence_paramiko
 
@@ -59,6 +60,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         self.why_sock_ended = why_sock_ended
         self._disconnect_text = ""
         self._end_text = ""
+        self.key_options = KeyOptions()
         self._replies: deque[threading.Event] = deque()
         self._replies_lock = threading.Lock()
         self._abandoned: dict[int, LinkChannel] = {}
@@ -281,6 +283,10 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
     def _take_reply(self) -> None:
         with contextlib.suppress(IndexError):
             self._replies.popleft().set()
+
+    def _parse_debug(self, m: paramiko.Message) -> None:
+        m.get_boolean()
+        self.key_options = read_options(as_text(m.get_string())) or self.key_options
 
     def _parse_disconnect(self, m: paramiko.Message) -> None:
         m.get_int()

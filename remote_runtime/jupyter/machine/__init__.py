@@ -25,6 +25,7 @@ SOURCES = (
     "power",
     "reboot",
     "watchdog",
+    "places",
     "start",
     "stillness",
     "work",
