@@ -275,14 +275,10 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             answered.set()
 
     def _parse_request_success(self, m: paramiko.Message) -> None:
-        self._take_reply()
-
-    def _parse_request_failure(self, m: paramiko.Message) -> None:
-        self._take_reply()
-
-    def _take_reply(self) -> None:
         with contextlib.suppress(IndexError):
             self._replies.popleft().set()
+
+    _parse_request_failure = _parse_request_success
 
     def _parse_debug(self, m: paramiko.Message) -> None:
         m.get_boolean()

@@ -116,7 +116,7 @@ def test_where_forwarding_is_forbidden_no_jupyter_is_started(server: Sshd, sessi
             jupyter.ensure(
                 forced.run,
                 wanted,
-                tell=told.append,
+                tell=lambda text: told.append(text),
                 deadline=Deadline(30),
                 reaches=lambda place: leads_to(forced, place),
             )
