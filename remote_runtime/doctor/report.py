@@ -17,8 +17,7 @@ from .. import profiles
 from ..errors import LocalError, RemoteRuntimeError, UsageError
 from ..logs import redacted
 from ..model import Finding, Profile
-from ..own_files import write_private
-from ..runtimes import StateDir, load, names
+from ..runtimes import StateDir, load, names, write_private
 from ..untrusted import clean
 
 LONGEST = 200_000

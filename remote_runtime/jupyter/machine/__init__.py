@@ -25,7 +25,6 @@ SOURCES = (
     "power",
     "reboot",
     "watchdog",
-    "places",
     "start",
     "stillness",
     "work",

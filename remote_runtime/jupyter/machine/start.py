@@ -8,8 +8,10 @@ import json
 import os
 import re
 import secrets
+import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from . import environment, interpreters, processes, proof, runtime_folder, server
@@ -22,7 +24,6 @@ from .folder import (
     PACKAGE,
     SOCKET,
     empty,
-    forget_content,
     load_json,
     locked,
     make_private,
@@ -31,15 +32,12 @@ from .folder import (
 )
 from .interpreters import Found
 from .orders import Wish
-from .places import Places, place_in_use, reserved
 
 PORT_ATTEMPTS = 3
+LONGEST_SOCKET = 100  # bytes of a path: unix(7) has 108, macOS 104
 DATA = "data"
 # Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
 WITHOUT_BRIDGE_S = 3.0
-# It goes on without ever answering then.
-CANNOT_LISTEN = re.compile(r"^\[E .*\bException in callback .*\b_bind", re.MULTILINE)
-LOOK_EVERY_S = 0.5
 OPEN_KERNELS = "kernels listen on TCP ports: other users of the machine can read cells and their output"
 
 
@@ -48,22 +46,18 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     working_dir = find_working_dir(wish.working_dir)
     former = "" if wish.renew else former_token(directory)
     bridge = prepare(directory, wish, answers)
-    with Places(directory, wish, answers) as places:
-        found, lender = find_interpreter(wish, answers)
-        on_socket = places.settle(found.kind)
+    found, lender = find_interpreter(wish, answers)
     has_sockets = runtime_folder.make(directory)
-    content, told = make_content(working_dir)
     notes = [
-        *told,
+        *make_content(working_dir),
         *told_of(found, lender, wish.packages),
-        *places.notes,
         *([] if has_sockets else [OPEN_KERNELS]),
     ]
     if lender:
         write_kernel(directory, lender)
     write_private(os.path.join(directory, "boot.py"), wish.boot)
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        with reserved(os.path.join(directory, SOCKET), wish, on_socket=on_socket, hold=attempt == 1) as place:
+        with reserved(directory, found.kind, wish, hold=attempt == 1) as place:
             # Nobody else of the machine can have listened in its place and been told the former one by a page.
             token = former if former and isinstance(place, str) else secrets.token_hex(24)
             config = settings(found.kind, place, token, working_dir, wish.origins)
@@ -73,7 +67,7 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
             answers.say("Starting Jupyter with " + found.path)
             process = spawn(directory, found, bridge, working_dir, wish)
             try:
-                info = record(directory, process.pid, place, found, wish, content)
+                info = record(directory, process.pid, place, found, wish)
                 if wait_until_ours(directory, process, place, token, answers):
                     close_runtime_files(runtime_folder.path_of(directory))
                     return server.Running(directory, process.pid, place, token, {**info, "notes": notes})
@@ -82,7 +76,6 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
             except BaseException:
                 server.end(directory)
                 process.poll()
-                forget_content(content)
                 raise
     raise AssertionError("the last attempt returns or raises")
 
@@ -101,9 +94,7 @@ def prepare(directory: str, wish: Wish, answers: Answers) -> str:
     empty(directory, keep=LOCK)
     bridges = make_private(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
     with locked(os.path.join(bridges, LOCK), answers, why="Waiting for another start on the machine"):
-        write_private(
-            os.path.join(directory, INFO), json.dumps({"bridge_digest": wish.bridge.digest, "attempt": wish.attempt})
-        )
+        write_private(os.path.join(directory, INFO), json.dumps({"bridge_digest": wish.bridge.digest}))
         return unpack(wish.bridge)
 
 
@@ -151,24 +142,59 @@ def write_kernel(directory: str, lender: Found) -> None:
     write_private(os.path.join(folder, "kernel.json"), json.dumps(kernel))
 
 
-def make_content(working_dir: str) -> tuple[str, list[str]]:
-    """Some features of Colab expect a ``content`` folder in the server's root. Answers its path if it was made, and
-    what to tell about it."""
+def make_content(working_dir: str) -> list[str]:
+    """Some features of Colab expect a ``content`` folder in the server's root. Answers what to tell about it."""
     content = os.path.join(working_dir, "content")
     if os.path.isdir(content):
-        return "", []
+        return []
     try:
         os.mkdir(content)
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return "", [f"{content} could not be made ({exc.strerror}); some of Colab's features want it"]
-    return content, [f"made {content}, which some of Colab's features want"]
+        return [f"{content} could not be made ({exc.strerror}); some of Colab's features want it"]
+    return [f"made {content}, which some of Colab's features want"]
 
 
 def former_token(directory: str) -> str:
     """Of a server that has ended and listened on a unix socket, where a page may go on with it; else empty."""
     return server.token_in(directory) if load_json(os.path.join(directory, INFO)).get("socket") else ""
+
+
+@contextlib.contextmanager
+def reserved(directory: str, kind: str, wish: Wish, *, hold: bool) -> Iterator[int | str]:
+    """Where the server will listen: on a socket that no other user reaches, if the client, the server and the system
+    know how to, else on a port."""
+    path = os.path.join(directory, SOCKET)
+    if wish.socket and kind.startswith("server") and os.name != "nt" and len(os.fsencode(path)) <= LONGEST_SOCKET:
+        yield path
+    else:
+        with reserved_port(wish.port, hold=hold and not wish.port) as port:
+            yield port
+
+
+@contextlib.contextmanager
+def reserved_port(wanted: int | None, *, hold: bool) -> Iterator[int]:
+    """A port for the server. ``hold``: on Linux it stays reserved meanwhile, since two sockets with SO_REUSEADDR can
+    share a port as long as only one listens. Other systems, and jupyter_server 2.0, which looks whether the port is
+    free without SO_REUSEADDR, would take it for in use."""
+    with socket.socket() as reserved:
+        if os.name != "nt":
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            reserved.bind(("127.0.0.1", wanted or 0))
+        except OSError as exc:
+            raise place_in_use(wanted or 0) from exc
+        port = int(reserved.getsockname()[1])
+        if not (hold and processes.LINUX):
+            reserved.close()
+        yield port
+
+
+def place_in_use(place: int | str) -> Failure:
+    name = f"port {place}" if isinstance(place, int) else place
+    return Failure("jupyter-did-not-start", f"{name} on the machine cannot be used",
+                   "another program has it, or it needs more rights", "Choose another: `jupyter.port`")  # fmt: skip
 
 
 def settings(kind: str, place: int | str, token: str, working_dir: str, origins: list[str]) -> dict[str, Any]:
@@ -211,13 +237,12 @@ def spawn(directory: str, found: Found, bridge: str, working_dir: str, wish: Wis
         )
 
 
-def record(directory: str, pid: int, place: int | str, found: Found, wish: Wish, content: str) -> dict[str, Any]:
+def record(directory: str, pid: int, place: int | str, found: Found, wish: Wish) -> dict[str, Any]:
     """Writes down what runs here before it answers: if we are killed now, the next start finds it."""
     info = {
         "pid": pid, "port" if isinstance(place, int) else "socket": place, "birth": processes.birth(pid),
         "python": found.python, "jupyter_server": found.jupyter, "interpreter": found.path,
         "bridge": wish.bridge.version, "bridge_digest": wish.bridge.digest, "digests": wish.digests(),
-        "attempt": wish.attempt, "content": content,
     }  # fmt: skip
     write_private(os.path.join(directory, INFO), json.dumps(info))
     return info
@@ -229,7 +254,6 @@ def wait_until_ours(
     """True when the server proved itself, False when another program has its place. Raises ``Failure``."""
     answers.say("Waiting for Jupyter to answer")
     answering_since = None
-    looked_at = time.monotonic()
     while True:
         if process.poll() is not None:
             said = server.log_end(directory, token)
@@ -245,11 +269,6 @@ def wait_until_ours(
             if time.monotonic() - answering_since > WITHOUT_BRIDGE_S:
                 said = server.log_end(directory, token)
                 raise Failure("bridge-not-loaded", "Jupyter answers, but without the bridge", said)
-        if time.monotonic() - looked_at > LOOK_EVERY_S:
-            looked_at = time.monotonic()
-            said = server.log_end(directory, token)
-            if CANNOT_LISTEN.search(said):
-                raise did_not_start(f"Jupyter cannot listen at {place}", directory, said)
         if answers.remaining_s() == 0.0:
             said = server.log_end(directory, token)
             raise did_not_start("Jupyter did not answer in time", directory, said)
