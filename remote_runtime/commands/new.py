@@ -10,9 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from .. import compute, profiles, ssh
+from .. import compute, profiles, runtimes, ssh
 from ..errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
-from ..own_files import write_private
 from ..profiles import Draft
 from ..protocols import Tell
 from ..settings import GceTarget, LocalTarget, SshTarget
@@ -146,7 +145,7 @@ def write(draft: Draft, *, force: bool, environ: Mapping[str, str]) -> Path:
     profiles.restore(draft.name, str(path), text)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(path, text.encode())
+        runtimes.write_private(path, text.encode())
     except OSError as error:
         raise LocalError("profile-not-written", f"{path} cannot be written", error.strerror or str(error)) from error
     return path

@@ -8,7 +8,7 @@ import sys
 
 from remote_runtime.jupyter.entry import command, document
 
-FOR_A_START = {"start", "environment", "interpreters", "attach", "listeners", "usage", "power", "reboot", "places"}
+FOR_A_START = {"start", "environment", "interpreters", "attach", "listeners", "usage", "power", "reboot"}
 
 
 def modules_after(module: str) -> set[str]:
