@@ -69,7 +69,7 @@ def look(
         server, origins = runtime.server, profile.colab.origins
         mine = server if server.attached else None
         door = health.Door(port, server.token, origins, lambda limit_s: quietly(port, limit_s), mine)
-        page.look(checkup, door, deadline)
+        page.look(checkup, door, deadline, profile.timeouts.ready_s)
     page.audience(checkup, Connections(**now["connections"]), now["page_requests"])
 
 

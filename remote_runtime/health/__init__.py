@@ -50,7 +50,8 @@ def wait_until_ready(door: Door, deadline: Deadline) -> Health:
 
 def check(door: Door, deadline: Deadline) -> Health:
     """The whole path once: proof, token, kernelspecs, CORS, a foreign origin, the bridge's WebSocket."""
-    rtt_ms = knock(door, deadline.shorter(10.0))
+    # Half of the time that is left: what was lost on the way is asked for once more.
+    rtt_ms = knock(door, deadline.shorter(max(10.0, deadline.remaining_s() / 2)))
     if door.attached is not None:
         return Health("ready", rtt_ms=rtt_ms, lacks=attached.check(door, door.attached, deadline))
     for origin in door.origins:

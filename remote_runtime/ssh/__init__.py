@@ -21,7 +21,7 @@ from .key_files import parse_public
 from .keys import Keys
 from .pins import forget_pins, known_instances, show_pins
 from .places import own_name
-from .reach import Reach
+from .reach import NotGreeted, Reach
 
 if TYPE_CHECKING:
     from .compatible import Tunnel as Tunnel
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Keys",
+    "NotGreeted",
     "Reach",
     "connect",
     "forget_pins",

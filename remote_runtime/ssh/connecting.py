@@ -15,7 +15,7 @@ from ..waits import Deadline
 from .candidates import Candidate
 from .certificates import shown_in
 from .entry import Entry as Entry
-from .entry import NotYet
+from .entry import NotYet, Waiting
 from .host_keys import HostKeys
 from .known_hosts import HostKey
 from .link import Link
@@ -176,6 +176,7 @@ def _attempt(
             release=undo.pop_all().close,
             again=again,
             keepalive_s=settings.keepalive_s,
+            within_s=deadline.within_s,
         )
 
 
@@ -214,7 +215,16 @@ def _log_in(
 ) -> Candidate | None:
     user, where = user_of(settings), instance.where
     try:
-        return log_in(link, user, candidates, refused=refused, keys=entry.keys, ask=entry.ask, deadline=deadline)
+        return log_in(
+            link,
+            user,
+            candidates,
+            refused=refused,
+            keys=entry.keys,
+            ask=entry.ask,
+            deadline=deadline,
+            waiting=Waiting(entry.tell, lambda: f"the login at {where}", deadline),
+        )
     except FewTries:
         raise
     except DeadlinePassed as error:

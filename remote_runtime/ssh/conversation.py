@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from typing import Any, Literal
 
@@ -38,12 +38,13 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
     """paramiko's handler signs at once, asks questions in its network thread and waits in ticks of its own; this one
     only queues what the server says, and the caller's thread answers before its deadline."""
 
-    def __init__(self, link: Link, user: str, deadline: Deadline) -> None:
+    def __init__(self, link: Link, user: str, deadline: Deadline, waiting: Callable[[], None]) -> None:
         super().__init__(link)
         self._link = link
         self._user = user
         self._deadline = deadline
         self._within_s = deadline.within_s
+        self._waiting = waiting
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         link.auth_handler = self
 
@@ -140,6 +141,7 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
         """Whatever else the server says, and however much of it: before the deadline."""
         while True:
             self._deadline.check()
+            self._waiting()
             answer = None
             with contextlib.suppress(queue.Empty):
                 answer = self._answers.get(timeout=_TICK_S)

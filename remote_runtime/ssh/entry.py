@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import SshError
@@ -16,6 +17,8 @@ from .reach import Reach
 RECONNECT_S = 15.0
 _AGENT_S = 2.0
 _LOCKED_AGENT_S = 30.0
+_TELL_AFTER_S = 3.0
+_TELL_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,24 @@ class Entry:
         if self.reconnect:
             return AgentWait(min(_AGENT_S, self.answer_by.remaining_s()))
         return AgentWait(_AGENT_S, min(_LOCKED_AGENT_S, self.answer_by.remaining_s() / 2), self.tell)
+
+
+class Waiting:
+    """Called often while something is waited for, it tells so after some seconds, and then every few. ``what``: for
+    what, in words."""
+
+    def __init__(self, tell: Tell, what: Callable[[], str], deadline: Deadline) -> None:
+        self._tell = tell
+        self._what = what
+        self._within_s = deadline.within_s
+        self._began = time.monotonic()
+        self._next = self._began + _TELL_AFTER_S
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _TELL_EVERY_S
+            self._tell(f"Waiting for {self._what()}, {now - self._began:.0f} s of {self._within_s:.0f} s")
 
 
 class NotYet(Exception):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -35,16 +35,17 @@ def log_in(
     keys: Keys,
     ask: Ask,
     deadline: Deadline,
+    waiting: Callable[[], None],
 ) -> Candidate | None:
     """The one that was accepted, with its ``key``; None if the machine wanted none. One login at most.
 
     ``candidates``: taken one after the other, as they are needed. ``refused``: ``id`` of each that this server has
-    refused before, which is not tried again; more are added.
+    refused before, which is not tried again; more are added. ``waiting``: called while the server is waited for.
 
     Raises ``FewTries``, ``SshError`` ``no-usable-key``, ``passphrase-needed``, ``two-factor-needed``,
     ``ssh-unreachable`` (the link died), ``DeadlinePassed``, ``Interrupted``.
     """
-    talk = Conversation(link, user, deadline)
+    talk = Conversation(link, user, deadline, waiting)
     rest = iter(candidates)
     first = next(rest, None)
     answer = talk.begin() if first else talk.try_nothing()

@@ -9,13 +9,11 @@ import paramiko
 from ..errors import SshError
 from ..untrusted import clean_line
 from .algorithms import nothing_in_common
-from .entry import Entry, NotYet
+from .entry import Entry, NotYet, Waiting
 from .link import Link
 from .proxy_command import ProxyCommand
-from .reach import Passage
+from .reach import NotGreeted, Passage
 
-_TELL_AFTER_S = 3.0
-_TELL_EVERY_S = 5.0
 LONGER = "`timeouts.ssh` in the profile gives it longer, for example `3m`"
 _SERVER_LOG = "The log of its SSH server tells more: `sudo journalctl -u ssh` on the machine"
 # What OpenSSH says instead of its version: since 9.8 (PerSourcePenalties), and since 8.5 (MaxStartups).
@@ -29,15 +27,7 @@ def negotiate(link: Link, where: str, entry: Entry, passage: Passage | None) -> 
     """Raises ``NotYet``, ``SshError``, ``Interrupted``. ``passage``: what leads there, if it is no plain socket."""
     deadline = entry.answer_by
     began = time.monotonic()
-    told = [began + _TELL_AFTER_S]
-
-    def waiting() -> None:
-        if time.monotonic() < told[0]:
-            return
-        told[0] = time.monotonic() + _TELL_EVERY_S
-        spent_s = time.monotonic() - began
-        entry.tell(f"Waiting for {where} ({_so_far(link, passage)}), {spent_s:.0f} s of {deadline.within_s:.0f} s")
-
+    waiting = Waiting(entry.tell, lambda: f"{where} ({_so_far(link, passage)})", deadline)
     try:
         link.negotiate(deadline, waiting)
     except (EOFError, OSError, paramiko.SSHException) as error:
@@ -74,7 +64,7 @@ def _out_of_time(link: Link, where: str, passage: Passage | None, waited_s: floa
         why = link.said.after(f"it sends text, and no SSH version in {waited_s:.0f} s")
     else:
         why = f"it accepts connections and says nothing for {waited_s:.0f} s"
-    return NotYet("silent", SshError("ssh-unreachable", f"No SSH server answers at {where}", why, LONGER))
+    return NotYet("silent", NotGreeted("ssh-unreachable", f"No SSH server answers at {where}", why, LONGER))
 
 
 def _failed(link: Link, where: str, passage: Passage | None, error: Exception) -> NotYet | SshError:
