@@ -18,6 +18,7 @@ from .waits import Deadline
 
 DIAL_S = 15.0
 SOCKET_S = 10.0
+LOGIN_S = 60.0
 
 
 class OpenWay(Way, Protocol):
@@ -55,7 +56,7 @@ def open_way(
         remote_port=at[1],
         keys=machines.keys,
         tell=tell,
-        deadline=deadline.shorter(profile.timeouts.ssh_s),
+        deadline=deadline.shorter(LOGIN_S),
         reach=machines.reach(profile, instance),
     )
     return TunnelWay(tunnel, session, at)

@@ -84,7 +84,8 @@ def up(
 
 
 def _patience_s(profile: Profile) -> float:
-    return profile.timeouts.whole_s + PATIENCE_S
+    limits = profile.timeouts
+    return limits.instance_s + limits.ssh_s + limits.jupyter_s + limits.ready_s + PATIENCE_S
 
 
 @contextmanager

@@ -12,7 +12,7 @@ traceback when the child has a bug. ``environ`` is the child's environment: Goog
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Literal
 
 from ..access import AddedKey, Admission, Who
@@ -77,15 +77,7 @@ def find(
         "known": sorted(known),
         "who": asdict(who) if who else None,
     }
-    begun: list[Instance] = []
-
-    def note(instance: Instance) -> None:
-        started(instance)
-        begun.append(instance)
-
-    found = wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=note))
-    # Also where the child that started it was killed, and another one found it running.
-    return replace(found, started_from=begun[-1].started_from) if begun else found
+    return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=started))
 
 
 def read(
@@ -128,15 +120,7 @@ def admit(
         "former": [asdict(each) for each in former],
         "fresh": fresh,
     }
-    begun: list[AddedKey] = []
-
-    def note(key: AddedKey) -> None:
-        adding(key)
-        begun.append(key)
-
-    admission = wire.to_admission(child.run(order, tell=tell, deadline=deadline, environ=environ, adding=note))
-    # Also where the child that added it was killed, and another one found it there.
-    return replace(admission, added=admission.added or (begun[-1] if begun else None))
+    return wire.to_admission(child.run(order, tell=tell, deadline=deadline, environ=environ, adding=adding))
 
 
 def withdraw(added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:

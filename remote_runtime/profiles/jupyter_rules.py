@@ -77,11 +77,12 @@ _INSTEAD = {
 }
 _ALLOWED = (
     "allowed are --debug, --log-level=LEVEL and the --Class.trait=value that docs/reference.md lists (limits, culling, "
-    "logging); for others use ~/.jupyter/jupyter_config.py on the machine"
+    "logging); classes of kernels and contents can be set in ~/.jupyter/jupyter_config.py on the machine"
 )
 
 # Variables that make programs load other code or read other settings than the server was started with. PATH,
 # LD_LIBRARY_PATH and IPYTHONDIR stay allowed: CUDA and kernels need them, and they set nothing of the server.
+# PYTHONPATH is given to the kernels alone, see jupyter/machine/boot.py.
 _REFUSED_ENV = re.compile(
     "(?:JUPYTER|JPY|JUPYTERHUB|JUPYTERLAB|REMOTE_RUNTIME|DYLD)(?:_.*)?"
     "|LD_PRELOAD|LD_AUDIT|GCONV_PATH|OPENSSL_CONF|BASH_ENV|ENV|HOME|USERPROFILE|APPDATA|PROGRAMDATA|XDG_.*"
@@ -90,6 +91,7 @@ _REFUSED_ENV = re.compile(
 )
 _HARMLESS_PYTHON_ENV = frozenset(
     (
+        "PYTHONPATH",
         "PYTHONASYNCIODEBUG", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONIOENCODING",
         "PYTHONMALLOC", "PYTHONTRACEMALLOC", "PYTHONUNBUFFERED", "PYTHONUTF8",
     )

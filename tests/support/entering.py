@@ -61,7 +61,6 @@ class Visitor:
         wanted: Iterable[str] = (),
         key_just_added: bool = False,
         answers_within_s: float | None = None,
-        reconnect: bool = False,
         **settings: Any,
     ) -> Session:
         return ssh.connect(
@@ -76,5 +75,4 @@ class Visitor:
             wanted=tuple(wanted),
             key_just_added=key_just_added,
             answers_within_s=answers_within_s,
-            reconnect=reconnect,
         )

@@ -37,13 +37,7 @@ class LocalMachine:
         return self.home / ".local" / "share" / "remote-runtime"
 
     def run(
-        self,
-        command: Sequence[str],
-        *,
-        stdin: bytes,
-        on_line: Callable[[str], bool | None],
-        deadline: Deadline,
-        reply: Callable[[], bytes | None] | None = None,
+        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
     ) -> Outcome:
         self.runs += 1
         for printed in self.banner.splitlines():
@@ -51,17 +45,10 @@ class LocalMachine:
         try:
             with _process([*self.within, *command], self.environ) as process:
                 lines: queue.Queue[str | None] = queue.Queue()
-                said: queue.Queue[bytes] = queue.Queue()
-                for each in filter(None, [stdin]) if reply else (stdin, b""):
-                    said.put(each)
                 _in_thread(_read, process, lines)
-                _in_thread(_feed, process, said)
+                _in_thread(_feed, process, stdin)
                 while (line := lines.get(timeout=deadline.remaining_s())) is not None:
-                    if on_line(line):
-                        break
-                    if (more := reply() if reply else b"") != b"":
-                        said.put(more or b"")
-                said.put(b"")
+                    on_line(line)
                 status = process.wait(deadline.remaining_s())
                 return Outcome(status, process.stderr.read().decode()[-8192:] if process.stderr else "")
         except FileNotFoundError:
@@ -92,13 +79,10 @@ def _read(process: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> N
         lines.put(None)
 
 
-def _feed(process: subprocess.Popen[bytes], said: queue.Queue[bytes]) -> None:
-    """Until nothing more is said."""
+def _feed(process: subprocess.Popen[bytes], stdin: bytes) -> None:
     if process.stdin:
         try:
-            while data := said.get():
-                process.stdin.write(data)
-                process.stdin.flush()
+            process.stdin.write(stdin)
             process.stdin.close()
         except (OSError, ValueError):
             return  # it ended without reading

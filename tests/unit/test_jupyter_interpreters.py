@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.jupyter.machine.answers import Answers
+from remote_runtime.jupyter.machine.candidates import candidates
 from remote_runtime.jupyter.machine.environment import base_for
-from remote_runtime.jupyter.machine.interpreters import PROBE, Found, candidates, choose, probe
+from remote_runtime.jupyter.machine.interpreters import PROBE, Found, choose, probe
 
 BARE = Found("/usr/bin/python3", "3.12.3", pip=True)
 PLAIN = Found("/opt/plain/bin/python", "3.10.2", jupyter_server="2.14.0", ipykernel="6.29")
@@ -62,7 +63,7 @@ def test_a_jupyter_script_on_the_path_leads_to_its_python(tmp_path: Path, monkey
     (scripts / "jupyter").chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{scripts}:{os.environ['PATH']}")
-    found = candidates()
+    found = candidates(os.environ)
     assert f"{hidden}/python3.11" in found
     assert len({os.path.realpath(os.path.dirname(path)) for path in found}) == len(found)
 
@@ -72,7 +73,7 @@ def test_a_python_that_says_nonsense_or_does_not_run_is_not_usable(tmp_path: Pat
     script.write_text("#!/bin/sh\necho remote-runtime-probe:nonsense\n")
     script.chmod(0o755)
     with open(os.devnull, "w") as nobody:
-        nonsense, missing, real = probe([str(script), "/no/such", sys.executable], Answers("", nobody, 30))
+        nonsense, missing, real = probe([str(script), "/no/such", sys.executable], os.environ, Answers("", nobody, 30))
     assert (nonsense.python, nonsense.kind, missing.kind) == ("", "", "")
     assert nonsense.lacks() == "Python does not run"
     assert real.kind == "server2"

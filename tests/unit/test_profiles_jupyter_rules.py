@@ -200,7 +200,7 @@ def test_a_setting_with_a_key_of_its_own_names_the_key() -> None:
     "name",
     [
         "JUPYTER_TOKEN", "JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "JUPYTER_PREFER_ENV_PATH",
-        "jupyter_token", "JPY_PARENT_PID", "JUPYTERHUB_API_TOKEN", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP",
+        "jupyter_token", "JPY_PARENT_PID", "JUPYTERHUB_API_TOKEN", "PYTHONHOME", "PYTHONSTARTUP",
         "PYTHONUSERBASE", "PYTHONWARNINGS", "PYTHONBREAKPOINT", "PYTHON_ANYTHING_NEW", "LD_PRELOAD", "LD_AUDIT",
         "DYLD_INSERT_LIBRARIES", "GCONV_PATH", "HOME", "XDG_DATA_HOME", "REMOTE_RUNTIME_STATE_DIR", "BASH_ENV", "",
         "A B",
@@ -212,7 +212,7 @@ def test_a_variable_that_changes_the_server_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "WANDB_API_KEY", "PYTHONHASHSEED", "a_1"]
+    "name", ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "WANDB_API_KEY", "PYTHONHASHSEED", "a_1"]
 )
 def test_other_variables_are_accepted(name: str) -> None:
     assert refuse_env_name(name) is None

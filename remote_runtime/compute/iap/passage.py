@@ -38,8 +38,7 @@ def open_passage(
 ) -> Passage:
     """See ``remote_runtime.compute.iap.open_passage``."""
     url = relay_url(environ)
-    first_s = deadline.remaining_s() if limits is None else limits.attempt_s
-    passage = Passage(Session(instance, Dialer(url, environ), Tokens(environ, url)), limits or Limits(), first_s)
+    passage = Passage(Session(instance, Dialer(url, environ), Tokens(environ, url)), limits or Limits())
     try:
         passage.wait_open(deadline)
     except BaseException:
@@ -52,7 +51,7 @@ class Passage:
     """``socket``: a plain one, blocking, for whoever speaks through it; closing or shutting it down ends the passage.
     ``resumed``: how many times the connection to the relay was replaced."""
 
-    def __init__(self, session: Session, limits: Limits, first_s: float) -> None:
+    def __init__(self, session: Session, limits: Limits) -> None:
         self.socket, self._near = socket.socketpair()
         self._near.setblocking(False)
         self.resumed = 0
@@ -60,7 +59,6 @@ class Passage:
         self._session = session
         self._ledger = session.ledger
         self._limits = limits
-        self._first_s = first_s
         self._opened: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._undelivered: deque[memoryview] = deque()
         self._undelivered_bytes = 0
@@ -99,7 +97,7 @@ class Passage:
     def _live(self) -> None:
         wire = None
         try:
-            wire = self._session.open(Deadline(self._first_s, self._called_off))
+            wire = self._session.open(Deadline(self._limits.attempt_s, self._called_off))
             self._opened.put(None)
         except RemoteRuntimeError as error:
             self._opened.put(error)

@@ -11,8 +11,9 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 # jsonschema imports it for a format that Jupyter's own schemas do not have. It builds a grammar when it is imported:
@@ -73,10 +74,128 @@ def keep(folder: str) -> None:
             fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
+# What of jupyter_config.* counts for the server itself: limits, and what its contents and kernels are managed by.
+COUNTED = frozenset(
+    (
+        "contents_manager_class", "iopub_data_rate_limit", "iopub_msg_rate_limit", "kernel_manager_class",
+        "kernel_spec_manager_class", "limit_rate", "log_datefmt", "log_format", "log_level", "max_body_size",
+        "max_buffer_size", "min_open_files_limit", "rate_limit_window", "terminals_enabled", "websocket_ping_interval",
+        "websocket_ping_timeout",
+    )
+)  # fmt: skip
+# Sections that reach the server's own traits, by the classes that it inherits from.
+SERVER = re.compile(r"ServerApp|NotebookApp|Jupyter(?:Async)?App|Application|\w*Configurable|HasTraits|HasDescriptors")
+# Who may log in, who signs the kernels' messages, and who else runs the kernels: our configuration says that.
+GUARDS = re.compile(r"\w*(?:IdentityProvider|Authorizer|Authenticator|LoginHandler)|Session\w*|Gateway\w*")
+# Where kernels listen, and which folder is shown.
+MOVES = frozenset(("ip", "transport", "connection_file", "root_dir")) | {
+    name + "_port" for name in ("shell", "iopub", "stdin", "control", "hb")
+}
+
+
+def ours(application: Any, unused: str) -> Any:
+    """``application`` (a ``JupyterApp``), so that of ``jupyter_config.*`` only what neither guards nor moves the server
+    counts (the rest is named in the file ``unused``), and each kernel finds the programs of its own environment."""
+    from traitlets.config import Application
+
+    class Base(Application):
+        """Between JupyterApp and Application: where the one asks the other to load a file."""
+
+        reads_base = False
+
+        def load_config_file(self, filename: str, path: Any = None) -> None:
+            self.reads_base = filename == "jupyter_config"
+            try:
+                super().load_config_file(filename, path)
+            finally:
+                self.reads_base = False
+
+        def update_config(self, config: Any) -> None:
+            if self.reads_base:
+                left_out = leave_out(config, getattr(self, "cli_config", {}))
+                if left_out:
+                    save(unused, {"traits": left_out, "files": list(self._loaded_config_files)})
+            super().update_config(config)
+
+    class Server(application, Base):  # type: ignore[misc]  # which of them is known when it runs
+        def init_configurables(self) -> None:
+            super().init_configurables()
+            lead_to_environments(self.kernel_spec_manager)
+
+    Server.__name__ = application.__name__  # its section of the configuration
+    return Server
+
+
+def leave_out(config: Any, command_line: Any) -> list[str]:
+    """Takes it out of ``config``, which has the command line's options too, and answers what it was."""
+    left_out = []
+    for section in [name for name, value in config.items() if isinstance(value, dict)]:
+        for trait in set(config[section]) - set(command_line.get(section, ())):
+            server = SERVER.fullmatch(section) and trait not in COUNTED
+            if server or GUARDS.fullmatch(section) or (trait in MOVES and section.endswith(("Manager", "Mixin"))):
+                del config[section][trait]
+                left_out.append(section + "." + trait)
+    return sorted(left_out)
+
+
+def save(path: str, content: Any) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(content, file)
+
+
+def lead_to_environments(specs: Any) -> None:
+    """From here on each kernel of the ``KernelSpecManager`` has the folder of its own Python first on its PATH, as in a
+    shell where its environment is active: ``!pip install`` is to install where the kernel looks."""
+    find = specs.get_kernel_spec
+
+    def get_kernel_spec(name: str) -> Any:
+        spec = find(name)
+        program = spec.argv[0] if spec.argv else ""
+        if re.fullmatch(r"python(?:3(?:\.\d+)?)?", program):
+            program = sys.executable  # as jupyter_client's format_kernel_cmd has it
+        programs = spec.metadata.get("remote_runtime_programs") or os.path.dirname(program)
+        if os.path.isabs(programs):
+            spec.env = {**activated(programs, os.environ), **spec.env}
+        return spec
+
+    specs.get_kernel_spec = get_kernel_spec
+
+
+def activated(programs: str, env: Mapping[str, str]) -> dict[str, str]:
+    """The variables of an environment whose programs are in that folder; ``${PATH}`` is put in by jupyter_client."""
+    prefix = os.path.dirname(programs)
+    found = {"PATH": programs + os.pathsep + "${PATH}"}
+    if os.path.exists(os.path.join(prefix, "pyvenv.cfg")):
+        found["VIRTUAL_ENV"] = prefix
+    elif env.get("VIRTUAL_ENV"):
+        found["VIRTUAL_ENV"] = ""  # of another one; uv takes the empty word for none
+    if os.path.isdir(os.path.join(prefix, "conda-meta")):
+        found["CONDA_PREFIX"] = prefix
+    return found
+
+
+def blamed(exit_: SystemExit) -> str:
+    """Who called ``sys.exit``: the last file of the traceback that is of neither Jupyter, traitlets nor Python."""
+    trace = exit_.__traceback__
+    found = ""
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if name.partition(".")[0] not in OWN_MODULES:
+            found = f"{name} ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return found
+
+
+OWN_MODULES = (
+    "__main__", "jupyter_server", "notebook", "jupyter_core", "traitlets", "tornado", "asyncio", "runpy", "importlib",
+)  # fmt: skip
+
+
 def main() -> None:
     kind, bridge = sys.argv[1:3]
     del sys.argv[1:3]
-    with open(sys.argv[1][len("--config=") :], encoding="utf-8") as handle:
+    path = sys.argv[1][len("--config=") :]
+    with open(path, encoding="utf-8") as handle:
         sections = json.load(handle)
     token = next(section["token"] for section in sections.values() if section.get("token"))
     streams: Any = [Redacted(stream, token) for stream in (sys.stdout, sys.stderr)]
@@ -84,12 +203,24 @@ def main() -> None:
     keep(os.environ["JUPYTER_RUNTIME_DIR"])
     # The first entry is the folder of this file, where nothing may be imported from.
     sys.path[0] = bridge
+    # For kernels, and not for us: a module of the user's must not take the place of one of Jupyter's.
+    modules = os.environ.pop("RR_KERNELS_PYTHONPATH", "")
+    if modules:
+        os.environ["PYTHONPATH"] = modules
     import_when_used(GRAMMAR, "is_valid_syntax")
     if kind == "notebook6":
         from notebook.notebookapp import NotebookApp as App
     else:
         from jupyter_server.serverapp import ServerApp as App
-    App.launch_instance()
+    try:
+        ours(App, os.path.join(os.path.dirname(path), "unused.json")).launch_instance()
+    except SystemExit as exit_:
+        culprit = blamed(exit_)
+        if culprit:
+            sys.stderr.write(f"Jupyter was ended by sys.exit({exit_.code!r}) in {culprit}\n")
+            if not exit_.code:
+                raise SystemExit(1) from exit_
+        raise
 
 
 if __name__ == "__main__":

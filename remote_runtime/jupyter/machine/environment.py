@@ -2,46 +2,75 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping
 
+from . import room
 from .answers import Answers, Failure
+from .candidates import private_python
 from .folder import load_json, locked, our_folder, write_private
-from .interpreters import Found, numbers, private_python, probe
+from .interpreters import Found, numbers, probe
 
 # Written last: an environment without it is one whose making was interrupted.
 COMPLETE = "remote-runtime.json"
 NEEDED = ["jupyter_server", "ipykernel"]
 UNWANTED = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "VIRTUAL_ENV")
+MOST_LINE_BYTES = 4096
+# What pip and uv say when no index answers: their own words, urllib3's, and the system's.
+NO_INDEX = re.compile(
+    r"(?i)connection broken by|Could not fetch URL|Failed to fetch|Max retries exceeded|Cannot connect to proxy"
+    r"|Failed to establish a new connection|name resolution|Name or service not known|Network is unreachable"
+    r"|Connection (?:refused|reset|aborted)|No route to host|connect(?:ion to \S+)? timed? ?out|ReadTimeoutError"
+    r"|ConnectTimeout|dns error|error sending request|CERTIFICATE_VERIFY_FAILED"
+)
+# An index answered, and something else went wrong later.
+INDEX = re.compile(r"from versions: (?!none)|ResolutionImpossible|Failed (?:building|to build)|Requires-Python")
 
 
-def ensure(packages: list[str], probed: list[Found], answers: Answers) -> Found:
-    """The private environment with Jupyter and ``packages``.
+def ensure(
+    packages: list[str], probed: list[Found], env: Mapping[str, str], answers: Answers, broken: str
+) -> tuple[Found, str]:
+    """The private environment with Jupyter and ``packages``, and why it was made again, if it was. ``broken``: why the
+    one that is there is of no use, where that is known.
 
     Raises ``Failure`` ``jupyter-install-failed`` or ``disk-full``.
     """
     directory = os.path.join(our_folder(), "venv")
     with locked(directory + ".lock", answers, why="Waiting for another installation of Jupyter on the machine"):
         done = load_json(os.path.join(directory, COMPLETE)).get("packages")
+        if done is not None:
+            broken = broken or lacks(probe([private_python()], env, answers)[0])
+            if broken:
+                answers.say("Making the private environment for Jupyter again: " + broken.splitlines()[-1])
+                done = None
         if done is None:
             shutil.rmtree(directory, ignore_errors=True)
-            make(directory, base_for(probed), answers)
+            room.refuse_unfit(our_folder())
+            make(directory, base_for(probed), answers, env)
             done = []
         missing = [name for name in NEEDED + packages if name not in done]
         if missing:
-            install(directory, missing, answers)
+            install(directory, missing, answers, env)
             write_private(os.path.join(directory, COMPLETE), json.dumps({"packages": [*done, *missing]}))
-        found = probe([private_python()], answers)[0]
+        found = probe([private_python()], env, answers)[0]
         if not found.kind:
             shutil.rmtree(directory, ignore_errors=True)
-            raise Failure("jupyter-install-failed", "The private environment for Jupyter does not work", found.lacks())
-    return found
+            raise Failure(
+                "jupyter-install-failed", "The private environment for Jupyter does not work", found.lacks(),
+                "Name a Python that has jupyter_server and ipykernel: `jupyter.python`",
+            )  # fmt: skip
+    return found, broken
+
+
+def lacks(found: Found) -> str:
+    return "" if found.kind else found.lacks()
 
 
 def has(packages: list[str]) -> bool:
@@ -60,43 +89,86 @@ def base_for(probed: list[Found]) -> Found:
     return max([*outside, own], key=lambda found: (found.pip, numbers(found.python)))
 
 
-def make(directory: str, base: Found, answers: Answers) -> None:
+def make(directory: str, base: Found, answers: Answers, env: Mapping[str, str] | None = None) -> None:
+    env = os.environ if env is None else env
     answers.say("Making a private environment for Jupyter with Python " + base.python)
     # An environment of its own cannot see the frameworks that its base has, unless it is told to.
     options = ["--system-site-packages"] if base.frameworks else []
-    uv = shutil.which("uv") or shutil.which("uv", path=os.path.expanduser("~/.local/bin:~/.cargo/bin"))
-    attempts = [[base.path, "-m", "venv", *options, directory], [base.path, "-m", "virtualenv", *options, directory]]
-    attempts += [[uv, "venv", "--seed", "--python", base.path, *options, directory]] if uv else []
+    home = os.path.expanduser("~")
+    uv = shutil.which("uv", path=env.get("PATH")) or shutil.which("uv", path=f"{home}/.local/bin:{home}/.cargo/bin")
+    python = os.path.join(directory, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
+    # venv hides what its ensurepip says, so that is run by itself.
+    attempts = [
+        [[base.path, "-m", "venv", "--without-pip", *options, directory], [python, "-m", "ensurepip", "--default-pip"]],
+        [[base.path, "-m", "virtualenv", *options, directory]],
+        [[uv, "venv", "--seed", "--python", base.path, *options, directory]] if uv else [],
+    ]
     said = []
-    for command in attempts:
-        status, output = watch(command, answers, tell=False)
+    for commands in filter(None, attempts):
+        status, output = 0, ""
+        for command in commands:
+            if status == 0:
+                status, output = watch(command, answers, tell=False, env=env)
         if status == 0:
             return
-        said.append(output)
+        said.append(f"{' '.join(command[:3])}: {output}")
+        full = room.full_disk(output)
         shutil.rmtree(directory, ignore_errors=True)
+        if full:
+            raise full
+    raise no_index(said[-1]) if is_cut_off(said[-1]) else no_venv(base, said, uv)
+
+
+def no_venv(base: Found, said: list[str], uv: str | None) -> Failure:
     version = ".".join(str(part) for part in numbers(base.python)[:2])
-    raise Failure(
+    bare = re.search(r"No module named '?\"?(?:venv|ensurepip)|ensurepip is not available|no module venv", said[0])
+    return Failure(
         "jupyter-install-failed",
         "No private environment can be made on the machine",
-        f"{base.path} has neither venv nor virtualenv, and there is no uv:\n{said[0]}",
-        f"On the machine: `sudo apt-get install python{version}-venv`",
-    )
+        f"{base.path} can make none" + ("" if uv else ", and there is no uv") + ":\n" + "\n".join(said),
+        f"On the machine: `sudo apt-get install python{version}-venv`" if bare else
+        "Name a Python that has jupyter_server and ipykernel: `jupyter.python`",
+    )  # fmt: skip
 
 
-def install(directory: str, packages: list[str], answers: Answers) -> None:
+def install(directory: str, packages: list[str], answers: Answers, env: Mapping[str, str]) -> None:
     answers.say("Installing Jupyter into our folder on the machine")
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    status, output = watch([private_python(), "-m", "pip", "install", *options, *packages], answers, tell=True)
+    status, output = watch([private_python(), "-m", "pip", "install", *options, *packages], answers, tell=True, env=env)
     if status != 0:
+        full = room.full_disk(output)
         if not has([]):
             shutil.rmtree(directory, ignore_errors=True)
+        if full:
+            raise full
+        if is_cut_off(output):
+            raise no_index(output)
         raise Failure("jupyter-install-failed", "pip could not install " + ", ".join(packages), output)
 
 
-def watch(command: list[str], answers: Answers, *, tell: bool) -> tuple[int, str]:
-    """Run it to its end. Answers its status and the end of its output; raises ``Failure`` ``disk-full`` or when the
-    client's time is over. The command ends with us."""
-    env = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+def is_cut_off(output: str) -> bool:
+    return bool(NO_INDEX.search(output)) and not INDEX.search(output)
+
+
+def no_index(output: str) -> Failure:
+    """A package index that cannot be reached. pip repeats itself: the first of its lines that says so is enough."""
+    told = [line.strip() for line in output.splitlines() if NO_INDEX.search(line)]
+    nat = "a VM without external address needs Cloud NAT or a mirror (`pip config set global.index-url URL` there)"
+    trust = "let pip there trust the certificate of your proxy or mirror: `pip config set global.cert FILE`"
+    return Failure(
+        "jupyter-install-failed",
+        "The machine reaches no package index, so Jupyter cannot be installed there",
+        told[0][:400],
+        (trust if "CERTIFICATE_VERIFY_FAILED" in output else nat) + ", or a Jupyter that is there: `jupyter.python`",
+    )
+
+
+def watch(command: list[str], answers: Answers, *, tell: bool, env: Mapping[str, str]) -> tuple[int, str]:
+    """Run it to its end. Answers its status and the end of its output; raises ``Failure`` when the client's time is
+    over. The command ends with us."""
+    env = {name: value for name, value in env.items() if name not in UNWANTED}
+    # Of pip: three tries of 15 s say as much as six.
+    env.setdefault("PIP_RETRIES", "2")
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, cwd=os.sep
@@ -110,8 +182,7 @@ def watch(command: list[str], answers: Answers, *, tell: bool) -> tuple[int, str
     try:
         while reader.is_alive():
             if answers.remaining_s() == 0.0:
-                raise Failure("jupyter-install-failed", "Installing Jupyter took too long", "\n".join(lines),
-                              "Give it more time: `timeouts.jupyter`")  # fmt: skip
+                raise too_long("\n".join(lines))
             latest = lines[-1].strip() if lines else ""
             if tell and latest != told and latest.startswith(("Collecting", "Downloading", "Installing", "Building")):
                 answers.say("Installing Jupyter: " + latest[:100])
@@ -121,12 +192,16 @@ def watch(command: list[str], answers: Answers, *, tell: bool) -> tuple[int, str
         if process.poll() is None and reader.is_alive():
             process.kill()
         process.wait()
-    output = "\n".join(lines)
-    if process.returncode != 0 and os.strerror(errno.ENOSPC) in output:
-        raise Failure("disk-full", "The machine's disk is full", "no space left for " + our_folder())
-    return process.returncode, output
+    return process.returncode, "\n".join(lines)
+
+
+def too_long(output: str) -> Failure:
+    if is_cut_off(output):
+        return no_index(output)
+    return Failure("jupyter-install-failed", "Installing Jupyter took too long", output or "pip said nothing",
+                   "Give it more time: `timeouts.jupyter`")  # fmt: skip
 
 
 def _collect(process: subprocess.Popen[bytes], lines: deque[str]) -> None:
-    for line in process.stdout or ():
+    while process.stdout and (line := process.stdout.readline(MOST_LINE_BYTES)):
         lines.append(line.decode("utf-8", "replace").rstrip())

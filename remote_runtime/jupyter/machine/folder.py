@@ -22,7 +22,6 @@ LOG = "server.log"
 SOCKET = "sock"
 NEXT_TOKEN = "token.new"  # noqa: S105  # a file name, no secret
 IDLE = "idle.json"
-WATCH = "watch.py"
 LOCK = "lock"
 
 

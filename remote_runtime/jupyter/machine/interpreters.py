@@ -7,15 +7,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .answers import Answers, Failure
-from .folder import our_folder
+from .candidates import candidates, further, private_python
 
 PROBE_WITHIN_S = 20.0
-MOST_CANDIDATES = 16
 MARK = "remote-runtime-probe:"
 PROBE = """
 import sys
@@ -31,6 +30,7 @@ def there(name):
     spec = util.find_spec(name)
     return spec is not None and spec.origin is not None
 print("remote-runtime-probe:" + json.dumps({
+    "executable": sys.executable or "",
     "python": ".".join(map(str, sys.version_info[:3])),
     "jupyter_server": version("jupyter_server"),
     "notebook": version("notebook"),
@@ -44,10 +44,12 @@ print("remote-runtime-probe:" + json.dumps({
 
 @dataclass(frozen=True)
 class Found:
-    """A Python and what it has. ``path`` is not resolved: a venv's python is a link that must keep its name."""
+    """A Python and what it has. ``path`` is not resolved: a venv's python is a link that must keep its name.
+    ``executable``: what it is when it runs, where ``path`` is a script such as pyenv's."""
 
     path: str
     python: str
+    executable: str = ""
     jupyter_server: str = ""
     notebook: str = ""
     ipykernel: str = ""
@@ -65,6 +67,11 @@ class Found:
         if numbers(self.jupyter_server) >= (1, 24):
             return "server1"
         return "notebook6" if (6, 4) <= numbers(self.notebook) < (7,) else ""
+
+    @property
+    def programs(self) -> str:
+        """The folder of its environment's programs, ``pip`` among them."""
+        return os.path.dirname(self.executable if os.access(self.executable, os.X_OK) else self.path)
 
     @property
     def jupyter(self) -> str:
@@ -90,23 +97,43 @@ def choose(probed: list[Found]) -> Found | None:
     return next((found for found in usable if found.frameworks), usable[0] if usable else None)
 
 
-def look(python: str, answers: Answers) -> list[Found]:
-    """Every candidate, probed, in order of preference; only ``python`` if the profile names one.
+@dataclass(frozen=True)
+class Probed:
+    """``found``: in order of preference, our own environment last. ``aside``: those with frameworks that are only
+    named, because they are not where a login looks and a Jupyter was found there."""
+
+    found: list[Found]
+    aside: list[Found]
+
+
+def look(python: str, env: Mapping[str, str], answers: Answers) -> Probed:
+    """Every candidate, probed; only ``python`` if the profile names one. ``env``: that of a login.
 
     Raises ``Failure`` ``python-missing`` when the named one does not run.
     """
     if python != "auto":
-        path = shutil.which(os.path.expanduser(python)) or os.path.expanduser(python)
-        probed = probe([path], answers)
+        named = os.path.expanduser(python)
+        probed = probe([shutil.which(named, path=env.get("PATH")) or named], env, answers)
         if not probed[0].python:
-            raise Failure("python-missing", path + " does not run", "jupyter.python names it")
-        return probed
-    return probe(candidates(), answers)
+            raise Failure("python-missing", probed[0].path + " does not run", "jupyter.python names it",
+                          "Name one that runs there: `jupyter.python`")  # fmt: skip
+        return Probed(probed, [])
+    first = candidates(env)
+    probed = probe(first, env, answers)
+    ours = [found for found in probed if found.path == private_python()]
+    probed = [found for found in probed if found.path != private_python()]
+    chosen = choose(probed)
+    if chosen and (chosen.frameworks or lender(probed, chosen)):
+        return Probed(probed + ours, [])
+    others = probe(further(env, first), env, answers)
+    if chosen:
+        return Probed(probed + ours, [found for found in others if found.frameworks])
+    return Probed(probed + others + ours, [])
 
 
-def probe(paths: list[str], answers: Answers) -> list[Found]:
+def probe(paths: list[str], env: Mapping[str, str], answers: Answers) -> list[Found]:
     """All at once: the time is that of the slowest one, at most ``PROBE_WITHIN_S``."""
-    running = [(path, _start_probe(path)) for path in paths]
+    running = [(path, _start_probe(path, env)) for path in paths]
     until = time.monotonic() + PROBE_WITHIN_S
     while any(process and process.poll() is None for _, process in running) and time.monotonic() < until:
         answers.tick(0.02)
@@ -121,72 +148,12 @@ def lender(probed: list[Found], chosen: Found) -> Found | None:
     return next((found for found in able if found.frameworks), None)
 
 
-def candidates() -> list[str]:
-    """Paths of Pythons, each environment once, at most ``MOST_CANDIDATES``."""
-    own_path = os.environ.get("PATH", os.defpath)
-    paths: list[str] = []
-    for search in (login_path(), own_path):
-        jupyter = shutil.which("jupyter", path=search)
-        paths += [_behind(jupyter)] if jupyter else []
-        paths += [found for name in ("python3", "python") for found in [shutil.which(name, path=search)] if found]
-    paths += [_behind(part) for part in unit_programs()]
-    home = os.path.expanduser("~")
-    prefixes = ["/opt/conda/envs/jupyterlab4", "/opt/conda/envs/jupyterlab", "/opt/conda"]
-    prefixes += ["/opt/micromamba/envs/jupyterlab"]
-    prefixes += [os.path.join(home, name) for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge")]
-    paths += [os.path.join(prefix, "bin", "python") for prefix in prefixes]
-    paths += [sys.executable, "/usr/bin/python3", private_python()]
-    unique: dict[str, str] = {}
-    for path in paths:
-        if path and os.access(path, os.X_OK) and not os.path.isdir(path):
-            # The folder tells environments apart; the link inside it often leads to one and the same binary.
-            unique.setdefault(os.path.realpath(os.path.dirname(path)), path)
-    return list(unique.values())[:MOST_CANDIDATES]
-
-
-def private_python() -> str:
-    """The python of our own environment, whether it is there or not."""
-    folder = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    return os.path.join(our_folder(), "venv", *folder)
-
-
-def login_path() -> str:
-    """PATH as a login shell sets it: an exec channel often has a shorter one."""
-    shell = _shell()
-    if not shell:
-        return ""
-    try:
-        done = subprocess.run(
-            [shell, "-l", "-c", f"echo {MARK}; printenv PATH; echo {MARK}"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10,
-            start_new_session=True, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    parts = done.stdout.decode("utf-8", "replace").split(MARK)
-    return parts[-2].strip() if len(parts) >= 3 else ""
-
-
-def unit_programs() -> list[str]:
-    """What a Deep Learning VM's own ``jupyter.service`` runs, see systemctl(1): ``{ path=… ; argv[]=… ; …}``."""
-    if not shutil.which("systemctl"):
-        return []
-    try:
-        done = subprocess.run(
-            ["systemctl", "show", "-p", "ExecStart", "--value", "jupyter"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    words = re.split(r"[\s;={}'\"]+", done.stdout.decode("utf-8", "replace"))
-    return [word for word in words if re.match(r"/.*/(jupyter|python)[^/]*$", word)]
-
-
-def _start_probe(path: str) -> subprocess.Popen[bytes] | None:
+def _start_probe(path: str, env: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
     try:
         return subprocess.Popen(
-            [path, "-c", PROBE], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=os.sep
-        )
+            [path, "-c", PROBE], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            cwd=os.sep, env=dict(env),
+        )  # fmt: skip
     except OSError:
         return None
 
@@ -208,29 +175,3 @@ def _read(path: str, process: subprocess.Popen[bytes] | None) -> Found:
             except (ValueError, TypeError, KeyError):
                 break
     return Found(path=path, python="")
-
-
-def _behind(script: str) -> str:
-    """The Python of a script such as ``jupyter``: its first line, or the python next to it."""
-    if os.path.basename(script).startswith("python"):
-        return script
-    try:
-        with open(script, "rb") as handle:
-            head = handle.read(1024).decode("utf-8", "replace")
-    except OSError:
-        return ""
-    # Long paths are written as a shell script: '''exec' "/very/long/path/bin/python" "$0" "$@"
-    matched = re.match(r"#!\s*(/\S*/python[\d.]*)\s", head) or re.search(r"exec' \"?(/[^\"\n]*/python[\d.]*)\"? ", head)
-    return matched.group(1) if matched else os.path.join(os.path.dirname(os.path.realpath(script)), "python")
-
-
-def _shell() -> str:
-    if sys.platform == "win32":
-        return ""
-    import pwd
-
-    try:
-        shell = pwd.getpwuid(os.geteuid()).pw_shell
-    except KeyError:
-        shell = os.environ.get("SHELL", "")
-    return shell if os.access(shell, os.X_OK) and not shell.endswith(("nologin", "false")) else ""

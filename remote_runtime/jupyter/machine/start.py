@@ -12,10 +12,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import environment, interpreters, processes, proof, runtime_folder, server
+from . import imports, kernels, logins, own_settings, processes, proof, runtime_folder, server
 from .answers import Answers, Failure
+from .choice import Broken, Choice, Search
+from .ending import did_not_start, reason
 from .folder import (
     CONFIG,
     INFO,
@@ -30,12 +32,13 @@ from .folder import (
     unpack,
     write_private,
 )
+from .imports import Import
 from .interpreters import Found
 from .orders import Wish
 
 PORT_ATTEMPTS = 3
 LONGEST_SOCKET = 100  # bytes of a path: unix(7) has 108, macOS 104
-DATA = "data"
+KERNELS_PYTHONPATH = "RR_KERNELS_PYTHONPATH"
 # Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
 WITHOUT_BRIDGE_S = 3.0
 OPEN_KERNELS = "kernels listen on TCP ports: other users of the machine can read cells and their output"
@@ -46,31 +49,61 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     working_dir = find_working_dir(wish.working_dir)
     former = "" if wish.renew else former_token(directory)
     bridge = prepare(directory, wish, answers)
-    found, lender = find_interpreter(wish, answers)
-    has_sockets = runtime_folder.make(directory)
-    notes = [
-        *make_content(working_dir),
-        *told_of(found, lender, wish.packages),
-        *([] if has_sockets else [OPEN_KERNELS]),
-    ]
-    if lender:
-        write_kernel(directory, lender)
+    login = logins.look(answers)
     write_private(os.path.join(directory, "boot.py"), wish.boot)
+    notes = [*make_content(working_dir), *([login.trouble] if login.trouble else [])]
+    search = Search(wish, login.env, answers)
+    while True:
+        chosen = search.find()
+        kernels.write(directory, chosen.kernel)
+        has_sockets = runtime_folder.make(directory)
+        env = environment_of(directory, chosen.server, login.env, wish)
+        try:
+            running = launch(Plan(directory, wish, chosen, env, bridge, former, working_dir, has_sockets), answers)
+        except Broken as broken:
+            search.exclude(broken)
+            continue
+        notes += [*chosen.notes, *kernels.overruled(login.env, chosen.kernel)]
+        notes += own_settings.told(directory, chosen.server.kind, login.env)
+        told = [*notes, *([] if has_sockets else [OPEN_KERNELS])]
+        return running._replace(info={**running.info, "notes": told})
+
+
+class Plan(NamedTuple):
+    """``env``: of the server's process; ``bridge``: its folder; ``former``: the token to go on with, or empty."""
+
+    directory: str
+    wish: Wish
+    chosen: Choice
+    env: dict[str, str]
+    bridge: str
+    former: str
+    working_dir: str
+    has_sockets: bool
+
+
+def launch(plan: Plan, answers: Answers) -> server.Running:
+    """Raises ``Broken`` for a Python whose Jupyter or ipykernel cannot be imported, and ``Failure``."""
+    directory, wish, found = plan.directory, plan.wish, plan.chosen.server
     for attempt in range(1, PORT_ATTEMPTS + 1):
         with reserved(directory, found.kind, wish, hold=attempt == 1) as place:
             # Nobody else of the machine can have listened in its place and been told the former one by a page.
-            token = former if former and isinstance(place, str) else secrets.token_hex(24)
-            config = settings(found.kind, place, token, working_dir, wish.origins)
-            if has_sockets:
+            token = plan.former if plan.former and isinstance(place, str) else secrets.token_hex(24)
+            config = settings(found.kind, place, token, plan.working_dir, wish.origins)
+            if plan.has_sockets:
                 config["KernelManager"] = {"transport": "ipc"}
             write_private(os.path.join(directory, CONFIG), json.dumps(config))
             answers.say("Starting Jupyter with " + found.path)
-            process = spawn(directory, found, bridge, working_dir, wish)
+            process = spawn(plan)
             try:
                 info = record(directory, process.pid, place, found, wish)
-                if wait_until_ours(directory, process, place, token, answers):
-                    close_runtime_files(runtime_folder.path_of(directory))
-                    return server.Running(directory, process.pid, place, token, {**info, "notes": notes})
+                with Import(plan.chosen.kernel.path, imports.KERNEL, plan.env) as kernel:
+                    if wait_until_ours(plan, process, place, token, answers):
+                        why = kernel.trouble(answers)
+                        if why:
+                            raise Broken(plan.chosen.kernel.path, why)
+                        close_runtime_files(runtime_folder.path_of(directory))
+                        return server.Running(directory, process.pid, place, token, info)
                 if wish.port or attempt == PORT_ATTEMPTS:
                     raise place_in_use(place)
             except BaseException:
@@ -96,50 +129,6 @@ def prepare(directory: str, wish: Wish, answers: Answers) -> str:
     with locked(os.path.join(bridges, LOCK), answers, why="Waiting for another start on the machine"):
         write_private(os.path.join(directory, INFO), json.dumps({"bridge_digest": wish.bridge.digest}))
         return unpack(wish.bridge)
-
-
-def find_interpreter(wish: Wish, answers: Answers) -> tuple[Found, Found | None]:
-    """The Python that runs Jupyter, and another that should run its kernels, if there is a better one for that.
-
-    Raises ``Failure`` ``jupyter-missing`` when there is none and none may be made.
-    """
-    answers.say("Looking for Jupyter on the machine")
-    probed = interpreters.look(wish.python, answers)
-    found = interpreters.choose(probed)
-    if found and (found.path != interpreters.private_python() or environment.has(wish.packages)):
-        return found, interpreters.lender(probed, found)
-    if wish.python == "auto" and wish.install == "auto":
-        found = environment.ensure(wish.packages, probed, answers)
-        return found, interpreters.lender(probed, found)
-    seen = "; ".join(f"{each.path}: {each.lacks()}" for each in probed) or "no Python at all"
-    if wish.python == "auto":
-        raise Failure(
-            "jupyter-missing", "No usable Jupyter on the machine", seen, "`jupyter.install: auto` allows a private one"
-        )
-    raise Failure("jupyter-missing", "No usable Jupyter in the Python that jupyter.python names", seen,
-                  f"On the machine: `{probed[0].path} -m pip install jupyter_server ipykernel`")  # fmt: skip
-
-
-def told_of(found: Found, lender: Found | None, packages: list[str]) -> list[str]:
-    told = []
-    if lender:
-        told.append(f"the kernel python3 runs {lender.path}, which has {', '.join(lender.frameworks)}; "
-                    f"Jupyter itself runs {found.path}")  # fmt: skip
-    if packages and found.path != interpreters.private_python():
-        told.append(f"jupyter.packages is for a private environment; Jupyter runs {found.path}, which stays as it is")
-    return told
-
-
-def write_kernel(directory: str, lender: Found) -> None:
-    """A kernel of the name that Colab asks for, found by this server only: it comes before the server's own."""
-    kernel = {
-        "argv": [lender.path, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": f"Python 3 ({', '.join(lender.frameworks)})", "language": "python",
-        # A debugger listens on a TCP port, whatever the kernel's transport is.
-        "metadata": {"debugger": False},
-    }  # fmt: skip
-    folder = make_private(os.path.join(directory, DATA, "kernels", "python3"))
-    write_private(os.path.join(folder, "kernel.json"), json.dumps(kernel))
 
 
 def make_content(working_dir: str) -> list[str]:
@@ -216,24 +205,33 @@ def settings(kind: str, place: int | str, token: str, working_dir: str, origins:
     return {"ServerApp": {**common, **app}, **identity}
 
 
-def spawn(directory: str, found: Found, bridge: str, working_dir: str, wish: Wish) -> subprocess.Popen[bytes]:
-    """Detached: its own session, all streams to the log, so that it outlives us and holds no channel open."""
-    env = {**os.environ, **wish.env, "JUPYTER_RUNTIME_DIR": runtime_folder.path_of(directory)}
-    data = os.path.join(directory, DATA)
-    if os.path.isdir(data):
-        env["JUPYTER_PATH"] = os.pathsep.join(filter(None, [data, env.get("JUPYTER_PATH")]))
-    programs, path = os.path.dirname(found.path), env.get("PATH", os.defpath)
+def environment_of(directory: str, found: Found, login: dict[str, str], wish: Wish) -> dict[str, str]:
+    """What the server gets: a login's environment, the profile's above it, ours above all."""
+    env = {**login, **wish.env, "JUPYTER_RUNTIME_DIR": runtime_folder.path_of(directory)}
+    if "PYTHONPATH" in wish.env:
+        # For kernels only: a module of the user's must not take the place of one of Jupyter's. See boot.py.
+        paths = [os.path.expanduser(path) for path in wish.env["PYTHONPATH"].split(os.pathsep) if path]
+        env[KERNELS_PYTHONPATH] = os.pathsep.join([*paths, *filter(None, [login.get("PYTHONPATH")])])
+        del env["PYTHONPATH"]
+        env.update({"PYTHONPATH": login["PYTHONPATH"]} if login.get("PYTHONPATH") else {})
+    programs, path = found.programs, env.get("PATH", os.defpath)
     if programs not in path.split(os.pathsep):
-        # `!pip install` in a notebook must meet the environment that its kernel runs in.
+        # What the server starts itself, such as a terminal; boot.py sets that of each kernel.
         env["PATH"] = programs + os.pathsep + path
+    return kernels.environment(directory, env)
+
+
+def spawn(plan: Plan) -> subprocess.Popen[bytes]:
+    """Detached: its own session, all streams to the log, so that it outlives us and holds no channel open."""
+    directory, found = plan.directory, plan.chosen.server
     config = "--config=" + os.path.join(directory, CONFIG)
-    command = [found.path, os.path.join(directory, "boot.py"), found.kind, bridge, config, *wish.args]
+    command = [found.path, os.path.join(directory, "boot.py"), found.kind, plan.bridge, config, *plan.wish.args]
     detached: dict[str, Any] = {"start_new_session": True}
     if os.name == "nt":
         detached = {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
     with open(os.open(os.path.join(directory, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         return subprocess.Popen(
-            command, cwd=working_dir, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached
+            command, cwd=plan.working_dir, env=plan.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached
         )
 
 
@@ -249,9 +247,10 @@ def record(directory: str, pid: int, place: int | str, found: Found, wish: Wish)
 
 
 def wait_until_ours(
-    directory: str, process: subprocess.Popen[bytes], place: int | str, token: str, answers: Answers
+    plan: Plan, process: subprocess.Popen[bytes], place: int | str, token: str, answers: Answers
 ) -> bool:
-    """True when the server proved itself, False when another program has its place. Raises ``Failure``."""
+    """True when the server proved itself, False when another program has its place. Raises as ``launch``."""
+    directory = plan.directory
     answers.say("Waiting for Jupyter to answer")
     answering_since = None
     while True:
@@ -259,7 +258,7 @@ def wait_until_ours(
             said = server.log_end(directory, token)
             if re.search(r"port \d+ is already in use|Address already in use", said):
                 return False
-            raise did_not_start(f"Jupyter ended (status {process.returncode})", directory, said)
+            raise reason(plan.chosen.server, plan.env, process.returncode, said, answers)
         verdict = proof.check(place, token, timeout_s=5.0)
         if verdict == "ours":
             return True
@@ -271,7 +270,7 @@ def wait_until_ours(
                 raise Failure("bridge-not-loaded", "Jupyter answers, but without the bridge", said)
         if answers.remaining_s() == 0.0:
             said = server.log_end(directory, token)
-            raise did_not_start("Jupyter did not answer in time", directory, said)
+            raise did_not_start("Jupyter did not answer in time", said)
         answers.tick(0.05)
 
 
@@ -283,10 +282,3 @@ def close_runtime_files(runtime: str) -> None:
                 os.unlink(os.path.join(runtime, name))
             else:
                 os.chmod(os.path.join(runtime, name), 0o600)
-
-
-def did_not_start(what: str, directory: str, said: str) -> Failure:
-    space = os.statvfs(directory) if hasattr(os, "statvfs") else None
-    if os.strerror(errno.ENOSPC) in said or (space and space.f_bavail == 0):
-        return Failure("disk-full", "The machine's disk is full", "no space left for " + directory)
-    return Failure("jupyter-did-not-start", what, said or "it wrote nothing to its log")

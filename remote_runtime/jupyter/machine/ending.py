@@ -1,0 +1,30 @@
+"""Why a Jupyter that was started is not there: its disk, its packages, an extension, or what its log says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from . import imports, room
+from .answers import Answers, Failure
+from .choice import Broken
+from .imports import Import
+from .interpreters import Found
+
+
+def reason(found: Found, env: Mapping[str, str], status: int, said: str, answers: Answers) -> Exception:
+    """``Broken`` or ``Failure``, for one that ended before it answered. ``said``: the end of its log."""
+    full = room.full_disk(said)
+    if full:
+        return full
+    with Import(found.path, imports.server_module(found.kind), env) as jupyter:
+        why = jupyter.trouble(answers)
+    if why:
+        return Broken(found.path, why)
+    left = re.search(r"Jupyter was ended by sys\.exit\(.*\) in (\w+)", said)
+    hint = f"On the machine: `{found.path} -m jupyter server extension disable {left.group(1)}`" if left else ""
+    return did_not_start(f"Jupyter ended (status {status})", said, hint)
+
+
+def did_not_start(what: str, said: str, hint: str = "") -> Failure:
+    return room.full_disk(said) or Failure("jupyter-did-not-start", what, said or "it wrote nothing to its log", hint)

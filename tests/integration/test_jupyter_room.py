@@ -1,0 +1,109 @@
+"""Why a private environment cannot be made: no room, no programs there, no package index. Real file systems and pip."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from remote_runtime import jupyter
+from remote_runtime.errors import MachineError
+from remote_runtime.jupyter.machine import environment, room
+from remote_runtime.jupyter.machine.answers import Answers, Failure
+from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.waits import Deadline
+from tests.support.local_run import LocalMachine
+from tests.support.mounts import within_mount
+
+WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "why", "hint"),
+    [
+        ("size=12m", "disk-full", "MB left for", ""),
+        ("size=1g,nr_inodes=900", "disk-full", "inodes left for", ""),
+        ("size=1g,noexec", "jupyter-install-failed", "noexec", "jupyter.python"),
+    ],
+)
+def test_a_home_that_cannot_hold_an_environment_is_named_before_one_is_made(
+    options: str, code: str, why: str, hint: str, tmp_path: Path
+) -> None:
+    machine = LocalMachine(tmp_path / "home", path=["/usr/bin", "/bin"])
+    (machine.home / ".local").mkdir()
+    machine.within = within_mount(f"-t tmpfs -o {options} tmpfs {machine.home}/.local")
+    told: list[str] = []
+    with pytest.raises(MachineError) as caught:
+        jupyter.ensure(machine.run, WANTED, tell=lambda text: told.append(text), deadline=Deadline(60))
+    assert caught.value.code == code
+    assert why in caught.value.why
+    assert hint in caught.value.hint
+    assert not any(line.startswith("Making") for line in told)
+
+
+def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_the_program_says(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from remote_runtime.jupyter.machine import room\n"
+        "os.makedirs(room.our_folder()); open(room.our_folder() + '/fill', 'wb').write(bytes(3 << 20))\n"
+        "failure = room.full_disk('returned non-zero exit status 1')\n"
+        "print(failure.error['code'], failure.error['why'])"
+    )
+    home = tmp_path / "home"
+    home.mkdir()
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [*within_mount(f"-t tmpfs -o size=3500k tmpfs {home}"), sys.executable, "-c", script, root],
+        env={**os.environ, "HOME": str(home)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("disk-full 0 MB left for ")
+    for words in ("No space left on device", "Disk quota exceeded"):
+        failure = room.full_disk(f"OSError: [Errno 28] {words}")
+        assert failure
+        assert failure.error["code"] == "disk-full"
+    assert room.full_disk("ensurepip is not available") is None
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A package index that swallows what it is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_a_machine_without_a_way_to_a_package_index_is_told_so(
+    silent: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused at once, and no answer until the client's time is over."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    python = tmp_path / ".local/share/remote-runtime/venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for index, env, within_s in ((port, {"PIP_RETRIES": "1"}, 30.0), (silent, {"PIP_DEFAULT_TIMEOUT": "1"}, 4.0)):
+        env = {**os.environ, **env, "PIP_INDEX_URL": f"http://127.0.0.1:{index}/simple", "PIP_CONFIG_FILE": os.devnull}
+        with pytest.raises(Failure) as caught:
+            environment.install(str(tmp_path / "venv"), ["no-such-thing"], Answers("", io.StringIO(), within_s), env)
+        error = caught.value.error
+        assert error["code"] == "jupyter-install-failed"
+        assert "package index" in error["what"]
+        assert "onnect" in error["why"]
+        assert "Cloud NAT" in error["hint"]
+        assert "jupyter.python" in error["hint"]
+
+
+def test_an_index_that_answers_is_not_blamed() -> None:
+    retried = "WARNING: Retrying (Retry(total=1)) after connection broken by 'ReadTimeoutError(...)': /simple/numpy/\n"
+    assert environment.is_cut_off(retried + "ERROR: No matching distribution found (from versions: none)")
+    assert not environment.is_cut_off(retried + "ERROR: No matching distribution (from versions: 1.0, 2.0)")
+    assert not environment.is_cut_off(retried + "ERROR: Failed building wheel for numpy")
+    assert not environment.is_cut_off("ERROR: No matching distribution found (from versions: none)")
+    untrusted = environment.no_index("Could not fetch URL https://pypi.org: CERTIFICATE_VERIFY_FAILED")
+    assert "global.cert" in untrusted.error["hint"]
