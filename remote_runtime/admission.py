@@ -31,7 +31,8 @@ TOO_SHORT_S = 30.0
 class Keyring:
     """``keys``: what was unlocked stays so. ``environ``: ours; ``cloud``: what Compute Engine's look-ups are given.
     ``lifetime_s``: how long a key that we add lives. ``reach``: what connects to the machine, None for an ordinary
-    connection. ``added``: the keys that we added before. ``answers_within_s``: as ``ssh.connect`` takes it."""
+    connection. ``added``: the keys that we added before. ``answers_within_s``,
+    ``reconnect``: as ``ssh.connect`` takes them."""
 
     pins: Path
     keys: ssh.Keys
@@ -42,17 +43,25 @@ class Keyring:
     reach: ssh.Reach | None = None
     added: tuple[AddedKey, ...] = ()
     answers_within_s: float | None = None
+    reconnect: bool = False
 
 
 @dataclass(frozen=True)
 class Wish:
     """``may_add``: whether a key may be put on the machine. ``fresh``: whether one of ours that has lived half of its
     life is renewed. ``news``: is told what is about to be added (the instance as it was), and of the instance with its
-    new access."""
+    new access. ``reconnect``, ``answers_within_s``: as ``ssh.connect`` takes them."""
 
     news: Callable[[Instance, tuple[AddedKey, ...]], None]
     may_add: bool = True
     fresh: bool = False
+    reconnect: bool = False
+    answers_within_s: float | None = None
+
+
+def no_wish(answers_within_s: float | None = None) -> Wish:
+    """Nothing is put there."""
+    return Wish(lambda instance, keys: None, may_add=False, answers_within_s=answers_within_s)
 
 
 def who_wants_in(settings: SshSettings, environ: Mapping[str, str]) -> Who:
@@ -70,7 +79,7 @@ def enter(instance: Instance, ring: Keyring, wish: Wish, *, ask: Ask, tell: Tell
     if access is None:
         raise ValueError("this is for instances whose access was looked up")
 
-    def connect(access: Access, wanted: Sequence[str], within: Deadline, *, added: bool) -> Session:
+    def connect(access: Access, wanted: Sequence[str], *, added: bool, keep_trying_s: float | None = None) -> Session:
         return ssh.connect(
             instance,
             replace(ring.settings, user=access.user),
@@ -78,12 +87,14 @@ def enter(instance: Instance, ring: Keyring, wish: Wish, *, ask: Ask, tell: Tell
             keys=ring.keys,
             ask=ask,
             tell=tell,
-            deadline=within,
+            deadline=deadline,
             environ=ring.environ,
             wanted=wanted,
             reach=ring.reach,
             key_just_added=added,
+            keep_trying_s=keep_trying_s,
             answers_within_s=ring.answers_within_s,
+            reconnect=ring.reconnect,
         )
 
     refused: SshError | None = None
@@ -92,7 +103,7 @@ def enter(instance: Instance, ring: Keyring, wish: Wish, *, ask: Ask, tell: Tell
         access = renew(instance, access, ring, wish, tell, deadline)
     if access.user and not is_over:
         try:
-            return connect(access, access.keys, deadline, added=False)
+            return connect(access, access.keys, added=False)
         except SshError as error:
             if error.code != "no-usable-key":
                 raise
@@ -100,8 +111,8 @@ def enter(instance: Instance, ring: Keyring, wish: Wish, *, ask: Ask, tell: Tell
     if not wish.may_add:
         raise _not_added(instance, refused)
     admission = _admit(instance, ring, wish, tell, deadline, refused, fresh=wish.fresh)
-    within = deadline if admission.added else deadline.shorter(UNCHANGED_S)
-    return connect(admission.access, admission.access.keys, within, added=True)
+    keep_trying_s = None if admission.added else UNCHANGED_S
+    return connect(admission.access, admission.access.keys, added=True, keep_trying_s=keep_trying_s)
 
 
 def renew(instance: Instance, access: Access, ring: Keyring, wish: Wish, tell: Tell, deadline: Deadline) -> Access:

@@ -165,7 +165,9 @@ def enter(story: Story, held: Held, deadline: Deadline, undo: Undo) -> None:
     profile, machines, tell = story.profile, story.machines, story.tell
     instance = replace(held.instance, started_from=None) if story.hurried else held.instance
     try:
-        wish = Wish(lambda *news: _let_in(story, held, undo, *news), story.may_add_key, not story.hurried)
+        wish = Wish(
+            lambda *news: _let_in(story, held, undo, *news), story.may_add_key, not story.hurried, story.hurried
+        )
         session = machines.connect(
             profile, instance, ask=story.ask, tell=tell, deadline=within, added=story.keys, wish=wish
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from . import ssh
 from .errors import CloudError, RemoteRuntimeError, SshError
 from .model import Instance, Profile
 from .protocols import Tell
@@ -34,8 +35,8 @@ def enter(by: Callable[[Instance, float | None], T], instance: Instance, tell: T
     """At its external address, and through IAP if nothing answers there in a part of the time.
 
     ``by``: is told within how many seconds the instance has to answer, None for all of ``deadline``; once it has
-    answered, entering it may take all of it. Raises ``NeitherWay`` when IAP does not lead there either; else what went
-    wrong on the way that did, or that alone was tried.
+    answered, entering it may take all of it, and so may a late greeting where IAP does not lead there. Raises
+    ``NeitherWay`` when IAP does not; else what went wrong on the way that did, or that alone was tried.
     """
     first_s = EXTERNAL_BOOT_S if instance.started_from else EXTERNAL_S
     if deadline.remaining_s() < 1.5 * first_s:
@@ -52,4 +53,7 @@ def enter(by: Callable[[Instance, float | None], T], instance: Instance, tell: T
         except (SshError, CloudError) as second:
             if not second.code.startswith("iap-") and second.code != "no-credentials":
                 raise  # it got through to the machine
+            if isinstance(error, ssh.NotGreeted) and not deadline.passed():
+                tell(f"Through Identity-Aware Proxy neither: waiting for {instance.where} to greet")
+                return by(instance, None)
             raise NeitherWay(error, second) from second

@@ -23,7 +23,14 @@ class Idle:
 
 @dataclass(frozen=True)
 class Timeouts:
+    """The only limits of `up`, of a reconnect, and of what else goes the same steps: what waits inside a step has a
+    part of its time, and no shorter one of its own."""
+
     instance_s: float = 300.0
     ssh_s: float = 60.0
     jupyter_s: float = 120.0
     ready_s: float = 30.0
+
+    @property
+    def whole_s(self) -> float:
+        return self.instance_s + self.ssh_s + self.jupyter_s + self.ready_s

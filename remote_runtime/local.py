@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
@@ -25,6 +26,7 @@ MOST_OUTPUT = 16 << 20
 STDERR_KEPT = 8 << 10
 TAKING_BACK_S = 15.0
 PIPES_S = 0.5
+DRAIN_S = 2.0
 
 
 class LocalSession:
@@ -48,7 +50,13 @@ class LocalSession:
         return {}
 
     def run(
-        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes,
+        on_line: Callable[[str], bool | None],
+        deadline: Deadline,
+        reply: Callable[[], bytes | None] | None = None,
     ) -> Outcome:
         """``protocols.Run``. ``python3`` is our own interpreter: it is there whatever the PATH says."""
         command = [sys.executable if command[0] in ("python3", "python") else command[0], *command[1:]]
@@ -62,7 +70,7 @@ class LocalSession:
             )
         except OSError as error:
             return Outcome(127, str(error))
-        return self._converse(child, stdin, on_line, deadline)
+        return self._converse(child, stdin, on_line, deadline, reply)
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
         try:
@@ -94,22 +102,31 @@ class LocalSession:
         self.closed = True
 
     def _converse(
-        self, child: subprocess.Popen[bytes], stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+        self,
+        child: subprocess.Popen[bytes],
+        stdin: bytes,
+        on_line: Callable[[str], bool | None],
+        deadline: Deadline,
+        reply: Callable[[], bytes | None] | None,
     ) -> Outcome:
         if not (child.stdin and child.stdout and child.stderr):
             raise ValueError("the child was started without pipes")
         lines: queue.Queue[bytes | None] = queue.Queue()
+        said: queue.Queue[bytes] = queue.Queue()
+        for data in filter(None, [stdin]) if reply else (stdin, b""):
+            said.put(data)
         errors: list[bytes] = []
         threads = [
-            threading.Thread(target=_feed, args=(child.stdin, stdin), daemon=True),
+            threading.Thread(target=_feed, args=(child.stdin, said), daemon=True),
             threading.Thread(target=_read_lines, args=(child.stdout, lines), daemon=True),
             threading.Thread(target=_read_end, args=(child.stderr, errors), daemon=True),
         ]
         for thread in threads:
             thread.start()
         try:
-            status = _hear(child, lines, on_line, deadline)
+            status = _hear(child, lines, on_line, deadline, lambda: _say(reply, said))
         finally:
+            said.put(b"")
             _end(child)
             # A program that the command left behind may keep its pipes open: their threads end with it, not with us.
             for thread in threads:
@@ -120,21 +137,32 @@ class LocalSession:
 
 
 def _hear(
-    child: subprocess.Popen[bytes], lines: queue.Queue[bytes | None], on_line: Callable[[str], None], deadline: Deadline
+    child: subprocess.Popen[bytes],
+    lines: queue.Queue[bytes | None],
+    on_line: Callable[[str], bool | None],
+    deadline: Deadline,
+    say: Callable[[], None],
 ) -> int | None:
     """Its exit status; None when it does not end."""
     said = 0
-    while (line := _next(lines, deadline)) is not None:
+    while (line := _next(child, lines, deadline, say)) is not None:
         said += len(line)
         if len(line) > LONGEST_LINE or said > MOST_OUTPUT:
             raise MachineError("machine-answer-invalid", "The launcher's answer has no end", f"{said} bytes")
-        on_line(line.decode(errors="replace").rstrip("\r\n"))
+        if on_line(line.decode(errors="replace").rstrip("\r\n")):
+            break
     while child.poll() is None:
         deadline.check()
         if deadline.passed():
             return None
         deadline.pause(0.02)
     return child.returncode
+
+
+def _say(reply: Callable[[], bytes | None] | None, said: queue.Queue[bytes]) -> None:
+    data = reply() if reply else b""
+    if data is None or data:
+        said.put(data or b"")
 
 
 def _unix_connection(path: str, within_s: float) -> socket.socket:
@@ -165,19 +193,30 @@ def _end(child: subprocess.Popen[bytes]) -> None:
             child.kill()
 
 
-def _next(lines: queue.Queue[bytes | None], deadline: Deadline) -> bytes | None:
+def _next(
+    child: subprocess.Popen[bytes], lines: queue.Queue[bytes | None], deadline: Deadline, say: Callable[[], None]
+) -> bytes | None:
+    """None when there are no more, or when it has ended and what it left behind says nothing."""
+    ended_at = None
     while True:
         deadline.check()
+        say()
         try:
             return lines.get(timeout=0.1)
         except queue.Empty:
             if deadline.passed():
                 raise DeadlinePassed(f"A command on this machine took more than {deadline.within_s:.0f} s") from None
+            if child.poll() is not None:
+                ended_at = ended_at or time.monotonic()
+                if time.monotonic() - ended_at > DRAIN_S:
+                    return None
 
 
-def _feed(pipe: IO[bytes], data: bytes) -> None:
+def _feed(pipe: IO[bytes], said: queue.Queue[bytes]) -> None:
     with contextlib.suppress(OSError):  # it ended without reading everything; its exit status says why
-        pipe.write(data)
+        while data := said.get():
+            pipe.write(data)
+            pipe.flush()
     with contextlib.suppress(OSError):
         pipe.close()
 

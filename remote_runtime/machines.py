@@ -118,10 +118,12 @@ class Machines:
         if isinstance(profile.target, LocalTarget):
             return local.LocalSession(local.search_path(self.environ))
 
+        looking = wish or admission.no_wish()
+
         def enter(at: Instance, answers_within_s: float | None) -> Session:
             if at.access is not None:
-                ring = replace(self._ring(profile, at, added), answers_within_s=answers_within_s)
-                looking = wish or admission.Wish(lambda instance, keys: None, may_add=False)
+                ring = self._ring(profile, at, added)
+                ring = replace(ring, answers_within_s=answers_within_s, reconnect=looking.reconnect)
                 return admission.enter(at, ring, looking, ask=ask, tell=tell, deadline=deadline)
             return ssh.connect(
                 at,
@@ -134,10 +136,11 @@ class Machines:
                 environ=self.environ,
                 reach=self.reach(profile, at),
                 answers_within_s=answers_within_s,
+                reconnect=looking.reconnect,
             )
 
-        if not either_way.is_allowed(profile, instance):
-            return enter(instance, None)
+        if looking.answers_within_s is not None or not either_way.is_allowed(profile, instance):
+            return enter(instance, looking.answers_within_s)
         return either_way.enter(enter, instance, tell, deadline)
 
     def reach(self, profile: Profile, instance: Instance) -> ssh.Reach | None:

@@ -124,7 +124,8 @@ class Kernelspec:
 class IdleGuard:
     """What watches on the machine for idleness. ``how`` it does what ``idle.do`` says: ``here`` (it ends the server),
     ``service-account``, ``power-off`` or ``none``, with the ``why``. ``verb``: what becomes of the machine, ``stop`` or
-    ``suspend``. ``reboot``: what starts it again then, ``cron``, ``systemd`` or empty."""
+    ``suspend``. ``reboot``: what starts it again then, ``cron``, ``systemd`` or empty. ``local_ssd``: the machine has
+    one, whose data a stop loses. ``failed``: why the last try did not succeed, empty if none failed."""
 
     after_s: float
     do: str
@@ -132,6 +133,8 @@ class IdleGuard:
     verb: str = ""
     why: str = ""
     reboot: str = ""
+    local_ssd: bool = False
+    failed: str = ""
 
 
 UNKNOWN = "unknown"  # the interpreter of a server of the user's, where the system does not show it

@@ -11,7 +11,8 @@ from .waits import Deadline
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command on the machine ended. ``status`` is its exit status, None if the connection was lost first;
+    """How a command on the machine ended. ``status`` is its exit status, None if the connection was lost first, or
+    nothing more was awaited;
     ``stderr`` is the end of what it wrote there, at most 8 KiB, cleaned of control characters."""
 
     status: int | None
@@ -31,13 +32,22 @@ class Ask(Protocol):
 
 
 class Run(Protocol):
-    """Runs a command on the machine: ``stdin`` is sent and closed, ``on_line`` is given each line of its stdout
-    (decoded, without the line end; a line over 1 MiB or more than 16 MiB in all ends the command with
-    ``MachineError`` ``machine-answer-invalid``).
+    """Runs a command on the machine: ``stdin`` is sent, and closed unless there is ``reply``, which is asked after each
+    line and ten times a second what to send next (None closes it). ``on_line`` is given each line of its stdout
+    (decoded, without the line end; a line over 1 MiB or more than 16 MiB in all ends the command with ``MachineError``
+    ``machine-answer-invalid``); when it answers true, nothing more is awaited.
+
+    A command has ended when its exit status is there: what it left behind in the background may keep its output open.
 
     Raises ``DeadlinePassed`` or ``Interrupted`` (the command is then abandoned, its channel closed) and ``SshError``.
     """
 
     def __call__(
-        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes,
+        on_line: Callable[[str], bool | None],
+        deadline: Deadline,
+        reply: Callable[[], bytes | None] | None = None,
     ) -> Outcome: ...

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from . import ssh
 from .access import AddedKey
-from .admission import Wish
+from .admission import Wish, no_wish
 from .errors import DeadlinePassed, RemoteRuntimeError, from_code
 from .machines import Machines, Session
 from .model import Instance, Profile
@@ -17,7 +17,7 @@ from .settings import GceTarget
 from .waits import Deadline, wait_until
 
 log = logging.getLogger(__name__)
-# Longer than a login over a slow link, shorter than a look-up and a login.
+# For its port and its greeting: longer than over a slow link, shorter than a look-up. The login may take longer.
 ENTER_S = 3.0
 END_S = 3.0
 TICK_S = 0.02
@@ -100,7 +100,8 @@ def enter(machines: Machines, profile: Profile, known: Instance, *, tell: Tell, 
     Nothing is sent to a machine that shows another host key than the pinned one. Raises ``Interrupted``.
     """
     try:
-        return machines.connect(profile, known, ask=_nobody, tell=tell, deadline=deadline.shorter(ENTER_S))
+        within = deadline.shorter(profile.timeouts.ssh_s)
+        return machines.connect(profile, known, ask=_nobody, tell=tell, deadline=within, wish=no_wish(ENTER_S))
     except RemoteRuntimeError as error:
         if error.code == "interrupted":
             raise

@@ -54,6 +54,18 @@ Target = GceTarget | SshTarget | LocalTarget | DemoTarget
 
 
 @dataclass(frozen=True)
+class Algorithms:
+    """Those that ~/.ssh/config allows, by OpenSSH's names; empty where it does not say."""
+
+    host_keys: tuple[str, ...] = ()
+    public_keys: tuple[str, ...] = ()
+    kex: tuple[str, ...] = ()
+    ciphers: tuple[str, ...] = ()
+    macs: tuple[str, ...] = ()
+    rsa_bits: int = 0  # RequiredRSASize
+
+
+@dataclass(frozen=True)
 class SshSettings:
     user: str | None = None
     port: int | None = None
@@ -68,6 +80,10 @@ class SshSettings:
     proxy_jump: tuple[str, ...] = ()
     proxy_command: str | None = None
     known_hosts_files: tuple[str, ...] = ()
+    notes_host_keys: bool = True  # whether ``ssh`` itself would write down a key that it was told to accept
+    certificate_files: tuple[str, ...] = ()
+    address_family: Literal["any", "inet", "inet6"] = "any"
+    only: Algorithms = field(default_factory=Algorithms)
 
 
 @dataclass(frozen=True)

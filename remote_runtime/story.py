@@ -26,8 +26,8 @@ class Story:
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
     instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
     too. ``known``: the instance as it was entered last; ``known_server``: the server that was there. ``hurried``: a try
-    of many: it does not wait for a machine that boots, nor for the cloud to say why. ``keys``: those that we put there
-    before. ``may_add_key``: one may be put there now."""
+    of many: it does not wait for a machine that boots or a port that is silent, nor for the cloud to say why. ``keys``:
+    those that we put there before. ``may_add_key``: one may be put there now."""
 
     profile: Profile
     client_id: str

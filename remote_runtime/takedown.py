@@ -22,7 +22,6 @@ from .values import dataclass
 from .waits import Deadline
 
 log = logging.getLogger(__name__)
-CONNECT_S = 20.0
 STOP_S = 30.0
 INSTANCE_S = 180.0
 
@@ -181,17 +180,20 @@ class _TakeDown:
         runtime, profile = self.runtime, self.profile
         wanted = jupyter.Wanted(runtime.name, runtime.client_id, profile.jupyter, profile.colab.origins)
         try:
-            ended = jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S), spare_busy=not self.wish.force)
+            ended = jupyter.stop(session.run, wanted, deadline=self._for_jupyter(), spare_busy=not self.wish.force)
         except LocalError as busy:
             if not self.allow(busy.why):
                 raise
-            ended = jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S))
+            ended = jupyter.stop(session.run, wanted, deadline=self._for_jupyter())
         if self.wish.purge:
             self.tell("Removing our folder from the machine")
-            purged = jupyter.purge(session.run, profile.jupyter, deadline=Deadline(STOP_S))
+            purged = jupyter.purge(session.run, profile.jupyter, deadline=self._for_jupyter())
             if not purged.done:
                 self._remains["our folder stays on the machine"] = f"in use by {', '.join(purged.alive)}"
         return ended
+
+    def _for_jupyter(self) -> Deadline:
+        return Deadline(max(STOP_S, self.profile.timeouts.jupyter_s))
 
     def _added(self, instance: Instance, keys: tuple[AddedKey, ...]) -> None:
         self._keep(in_one(self._keys, keys))
@@ -210,7 +212,7 @@ class _TakeDown:
             instance,
             ask=self.ask,
             tell=self.tell,
-            deadline=Deadline(CONNECT_S),
+            deadline=Deadline(self.profile.timeouts.ssh_s),
             added=self._keys,
             wish=admission.Wish(self._added),
         )

@@ -18,7 +18,6 @@ from .waits import Deadline
 
 DIAL_S = 15.0
 SOCKET_S = 10.0
-LOGIN_S = 60.0
 
 
 class OpenWay(Way, Protocol):
@@ -56,7 +55,7 @@ def open_way(
         remote_port=at[1],
         keys=machines.keys,
         tell=tell,
-        deadline=deadline.shorter(LOGIN_S),
+        deadline=deadline.shorter(profile.timeouts.ssh_s),
         reach=machines.reach(profile, instance),
     )
     return TunnelWay(tunnel, session, at)

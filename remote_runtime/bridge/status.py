@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import time
 from typing import Any, Dict, List
 
 from tornado.web import RequestHandler, authenticated
@@ -70,11 +71,13 @@ def _terminals(manager: Any) -> List[Dict[str, Any]]:
 
 
 def _idle() -> Any:
-    """What the launcher's watchdog saw last, in the folder of the program that runs the server; None without one."""
+    """What the launcher's watchdog saw last, and ``age_s`` ago, in the folder of the program that runs the server; None
+    without one."""
     try:
         with open(os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "idle.json"), encoding="utf-8") as handle:
-            return json.load(handle)
-    except (OSError, ValueError):
+            seen = json.load(handle)
+        return {**seen, "age_s": max(0.0, time.time() - seen["at"])}
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -130,7 +130,7 @@ class _Visit:
         if runtimes.is_alive(self._state, name) and runtime is not None:
             used = profiles.restore(name, runtime.profile_path, runtime.profile_text)
             self._view.step(name, "Checking the path as Colab will use it")
-            deadline = Deadline(CHECKING_S, self._called_off)
+            deadline = Deadline(used.timeouts.ready_s + CHECKING_S, self._called_off)
             standing.look(self._checkup, used, runtime, now, deadline, quietly=quietly(name, self._state))
         else:
             self._tell_what_is_left(runtime, now)
@@ -170,7 +170,7 @@ class _Visit:
             left=runtime,
             remembered=runtimes.remembered(self._state, profile.name),
         )
-        within_s = limits.instance_s + limits.ssh_s + limits.jupyter_s + CHECKING_S
+        within_s = limits.whole_s + CHECKING_S
         trip.make(Deadline(within_s, self._called_off))
 
     def _ask(self, prompt: str, *, secret: bool, code: str) -> str:

@@ -22,9 +22,9 @@ from .view import View
 
 WITHIN_S = 420.0
 REACH_S = 8.0
-PURGE_S = 30.0
 SILENCE_S = 150.0
 FORCE_SILENCE_S = 30.0
+MARGIN_S = 30.0
 
 
 def down(
@@ -72,13 +72,17 @@ def _through_keeper(
         try:
             channel = stack.enter_context(control.connected(state, name, deadline.shorter(REACH_S)))
             channel.send(wish)
-            silence = Deadline(FORCE_SILENCE_S if wish["force"] else SILENCE_S)
+            silent_s = FORCE_SILENCE_S if wish["force"] else SILENCE_S
+            silence = Deadline(silent_s)
             while True:
                 event = channel.receive(0.5)
                 if event is None:
                     _check(deadline, silence, name)
                     continue
-                silence = Deadline(FORCE_SILENCE_S if wish["force"] else SILENCE_S)
+                if event["event"] == "limits" and not wish["force"]:  # a profile that has longer ones
+                    silent_s = max(silent_s, event["step_s"] + MARGIN_S)
+                    deadline = Deadline(max(deadline.remaining_s(), event["whole_s"]), deadline.called_off)
+                silence = Deadline(silent_s)
                 if event["event"] == "step":
                     view.step(name, event["text"])
                 elif event["event"] == "busy":
@@ -194,7 +198,9 @@ def _purge(
             machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)
         ) as session:
             view.step(name, "Removing our folder from the machine")
-            purged = jupyter.purge(session.run, profile.jupyter, deadline=Deadline(PURGE_S, called_off))
+            purged = jupyter.purge(
+                session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
+            )
     except RemoteRuntimeError as error:
         return [] if error.code == "instance-not-found" else [f"our folder may stay on the machine: {error}"]
     return [] if purged.done else [f"our folder stays on the machine: in use by {', '.join(purged.alive)}"]

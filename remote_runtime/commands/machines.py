@@ -15,9 +15,6 @@ from . import machine
 from .reference import reference_of
 from .view import View
 
-LIST_S = 30.0
-STOP_S = 60.0
-
 
 def profiles_with_machines(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """The files, by name, of the profiles that can be used and name a machine; and the names of those left out.
@@ -61,7 +58,9 @@ def look(
         with closing(
             machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)
         ) as session:
-            found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(LIST_S, called_off))
+            found = jupyter.servers(
+                session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
+            )
     except RemoteRuntimeError as error:
         view.done(name)
         return {"profile": name, "servers": [], "why": str(error)}
@@ -92,14 +91,14 @@ def end_orphans(
     before = runtimes.remembered(state, name).keys
     with closing(machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
         owners = _owners(state)
-        found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(LIST_S, called_off))
+        found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
         orphans = [each for each in found if each.key not in owners]
         if orphans and not force:
             _allow(profile, [f"{each.key} (since {each.since})" for each in orphans], view)
         for orphan in orphans:
             view.step(name, f"Stopping {orphan.key}")
             wanted = jupyter.Wanted(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
-            jupyter.stop(session.run, wanted, deadline=Deadline(STOP_S, called_off))
+            jupyter.stop(session.run, wanted, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
     of_this_visit = tuple(key for key in runtimes.remembered(state, name).keys if key not in before)
     machine.take_keys_away(name, of_this_visit, state, environ, view)
     for orphan in orphans:

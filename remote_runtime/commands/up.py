@@ -84,8 +84,7 @@ def up(
 
 
 def _patience_s(profile: Profile) -> float:
-    limits = profile.timeouts
-    return limits.instance_s + limits.ssh_s + limits.jupyter_s + limits.ready_s + PATIENCE_S
+    return profile.timeouts.whole_s + PATIENCE_S
 
 
 @contextmanager

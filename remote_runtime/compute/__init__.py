@@ -12,7 +12,7 @@ traceback when the child has a bug. ``environ`` is the child's environment: Goog
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Literal
 
 from ..access import AddedKey, Admission, Who
@@ -77,7 +77,15 @@ def find(
         "known": sorted(known),
         "who": asdict(who) if who else None,
     }
-    return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=started))
+    begun: list[Instance] = []
+
+    def note(instance: Instance) -> None:
+        started(instance)
+        begun.append(instance)
+
+    found = wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=note))
+    # Also where the child that started it was killed, and another one found it running.
+    return replace(found, started_from=begun[-1].started_from) if begun else found
 
 
 def read(
@@ -120,7 +128,15 @@ def admit(
         "former": [asdict(each) for each in former],
         "fresh": fresh,
     }
-    return wire.to_admission(child.run(order, tell=tell, deadline=deadline, environ=environ, adding=adding))
+    begun: list[AddedKey] = []
+
+    def note(key: AddedKey) -> None:
+        adding(key)
+        begun.append(key)
+
+    admission = wire.to_admission(child.run(order, tell=tell, deadline=deadline, environ=environ, adding=note))
+    # Also where the child that added it was killed, and another one found it there.
+    return replace(admission, added=admission.added or (begun[-1] if begun else None))
 
 
 def withdraw(added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:

@@ -21,12 +21,14 @@ REQUEST_TIMEOUT_S = 15.0
 # An API that never answered is most likely a wrong address or a computer that is offline; one that did will come back.
 PATIENCE_AT_FIRST_S = 3.0
 PATIENCE_LATER_S = 60.0
+ALLOWS = "`timeouts.instance` in the profile, or `--timeout`, allows more"
 PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass
 class Api:
-    """``project``: where it looks, empty until that is settled. ``project_metadata``: None until it was read."""
+    """``project``: where it looks, empty until that is settled. ``project_metadata``: None until it was read. ``told``:
+    the last news that ``tell`` was given."""
 
     endpoint: str
     identity: credentials.Identity
@@ -39,6 +41,16 @@ class Api:
     project: str = ""
     project_metadata: Mapping[str, str] | None = None
     patience_s: float = field(default=PATIENCE_AT_FIRST_S)
+    told: str = ""
+
+    def __post_init__(self) -> None:
+        tell = self.tell
+
+        def remember(text: str) -> None:
+            self.told = text
+            tell(text)
+
+        self.tell = remember
 
     def client(self, kind: Callable[..., T]) -> T:
         """Another of Google's clients, for the same API and as the same caller."""
@@ -52,7 +64,7 @@ class Api:
         """
         began, tries = time.monotonic(), 0
         if self.deadline.passed():
-            raise DeadlinePassed(f"The time to {doing} was over after {self.deadline.within_s:.0f} s")
+            raise self._too_late(doing)
         while True:
             self.deadline.check()
             timeout_s = max(0.1, min(REQUEST_TIMEOUT_S, self.deadline.remaining_s()))
@@ -61,6 +73,9 @@ class Api:
             except Exception as exc:
                 if not failures.is_foreign(exc):
                     raise
+                is_known = self.patience_s == PATIENCE_LATER_S
+                if is_known and timeout_s < REQUEST_TIMEOUT_S and self.deadline.passed() and failures.is_timeout(exc):
+                    raise self._too_late(doing) from None  # our own time was over, not its
                 failure = failures.explain(
                     exc,
                     endpoint=self.endpoint,
@@ -82,6 +97,10 @@ class Api:
                 return answer
             self.deadline.pause(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
             tries += 1
+
+    def _too_late(self, doing: str) -> DeadlinePassed:
+        what = f"The time to {doing} was over after {self.deadline.within_s:.0f} s"
+        return DeadlinePassed(what, f"last: {self.told}" if self.told else "", ALLOWS)
 
 
 def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Api:

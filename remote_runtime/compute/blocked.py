@@ -125,7 +125,8 @@ def _opening(api: Api, instance: Instance, interface: compute_v1.NetworkInterfac
     parts = interface.network.split("/")
     # A shared network belongs to another project.
     owner = word(parts[parts.index("projects") + 1]) if "projects" in parts[:-1] else api.project
-    ranges = "YOUR_ADDRESS/32" if source in firewall.ANYWHERE.values() else str(source)
+    yours = f"YOUR_ADDRESS/{source.max_prefixlen}"
+    ranges = yours if source in firewall.ANYWHERE.values() else str(source)
     command = (
         f"gcloud compute firewall-rules create allow-ssh-to-{instance.name} --project={shlex.quote(owner)} "
         f"--network={shlex.quote(_network(interface))} --allow=tcp:{instance.port} --source-ranges={ranges}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,10 +17,11 @@ from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from ..access import AddedKey
-from ..errors import DeadlinePassed, from_dict
+from ..errors import CloudError, DeadlinePassed, from_dict
 from ..model import Instance
 from ..processes import SAFELY
 from ..protocols import Tell
+from ..untrusted import redacted
 from ..waits import Deadline
 from . import wire
 
@@ -28,6 +31,9 @@ END_WITHIN_S = 1.0
 # The child gives up this much earlier than we do, so that it can say what it was waiting for.
 MARGIN_S = 1.0
 LISTEN_EVERY_S = 0.1
+# The last is the interpreter's, when it cannot even raise a MemoryError.
+NO_MEMORY = ("MemoryError", "Cannot allocate memory", "failed to map segment", "out of memory", "returned NULL without")
+WINDOWS_CRASHES = 0xC0000000
 RUN = SAFELY + "import runpy; runpy.run_module('remote_runtime.compute', run_name='__main__')"
 
 
@@ -40,8 +46,34 @@ def run(
     started: Callable[[Instance], None] | None = None,
     adding: Callable[[AddedKey], None] | None = None,
 ) -> Any:
-    """What the child answers to ``order``. Raises the errors it reports, ``DeadlinePassed``, ``Interrupted``, and
-    ``RuntimeError`` with the end of its stderr when it dies without an answer."""
+    """What the child answers to ``order``. Raises the errors it reports, ``CloudError`` ``cloud-client-killed`` when it
+    is killed twice, ``DeadlinePassed``, ``Interrupted``, and ``RuntimeError`` with the end of its stderr when it has a
+    bug. What it has recorded before it was killed stays recorded: every order can be given again."""
+    given: dict[str, Any] = {"deadline": deadline, "environ": environ, "started": started, "adding": adding}
+    try:
+        return _once(order, tell=tell, **given)
+    except _Killed as killed:
+        tell(f"The process with Google's client was ended ({killed}); trying once more")
+    try:
+        return _once(order, tell=tell, **given)
+    except _Killed as killed:
+        what = "The process with Google's client was ended before it had an answer, twice"
+        raise CloudError("cloud-client-killed", what, str(killed)) from killed
+
+
+class _Killed(Exception):
+    """The child was ended from outside, or had no memory. Its text says how."""
+
+
+def _once(
+    order: wire.Json,
+    *,
+    tell: Tell,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+    started: Callable[[Instance], None] | None,
+    adding: Callable[[AddedKey], None] | None,
+) -> Any:
     deadline.check()
     remaining_s = deadline.remaining_s()
     until = time.time() + remaining_s - min(MARGIN_S, remaining_s / 4)
@@ -65,21 +97,40 @@ def run(
                 raise from_dict(answer["error"])
             elif "result" in answer:
                 return answer["result"]
-        raise RuntimeError(f"the Compute Engine child process died:\n{_tail(process, stderr)}")
+        raise _death(process, stderr)
+
+
+def _death(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> Exception:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_WITHIN_S)  # before it is ended by us
+    said = _tail(process, stderr)
+    status = process.returncode
+    if status < 0:
+        number = -status
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        out_of_memory = "; the system does that when its memory is used up" if name == "SIGKILL" else ""
+        return _Killed(f"it was ended by {name}{out_of_memory}")
+    if status >= WINDOWS_CRASHES or any(words in said for words in NO_MEMORY):
+        return _Killed("it had not enough memory" if status < WINDOWS_CRASHES else f"it ended with {status:#x}")
+    return RuntimeError(f"the Compute Engine child process died:\n{said}\n(exit status {status})")
 
 
 @contextmanager
 def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        env=_child_environ(environ),
-        # Ctrl-C is for us; we then end the child, which must not die with a traceback of its own.
-        start_new_session=os.name == "posix",
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-    )
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=_child_environ(environ),
+            # Ctrl-C is for us; we then end the child, which must not die with a traceback of its own.
+            start_new_session=os.name == "posix",
+            creationflags=flags,
+        )
+    except OSError as error:  # no memory, or as many processes as there may be
+        raise _Killed(f"it could not be started: {error.strerror or error}") from error
     try:
         yield process
     finally:
@@ -134,8 +185,7 @@ def _tail(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> str:
     _end(process)
     stderr.seek(0, os.SEEK_END)
     stderr.seek(max(0, stderr.tell() - STDERR_TAIL_BYTES))
-    text = stderr.read().decode("utf-8", "replace").strip()
-    return f"{text}\n(exit status {process.returncode})"
+    return redacted(stderr.read().decode("utf-8", "replace").strip())
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -59,6 +59,12 @@ def is_foreign(exc: Exception) -> bool:
     return isinstance(exc, kinds) or sign_in.while_renewing(exc)
 
 
+def is_timeout(exc: Exception) -> bool:
+    import requests
+
+    return any(isinstance(link, requests.exceptions.Timeout) for link in _chain(exc))
+
+
 def explain(
     exc: Exception,
     *,
@@ -132,12 +138,8 @@ def _connection_trouble(exc: Exception) -> str:
     """The innermost cause in plain words: the libraries wrap a refused connection five times."""
     import requests
 
-    cause: BaseException = exc
-    chain = [cause]
-    while (inner := cause.__cause__ or cause.__context__) is not None and inner not in chain:
-        chain.append(inner)
-        cause = inner
-    if any(isinstance(link, requests.exceptions.Timeout) for link in chain):
+    chain = _chain(exc)
+    if is_timeout(exc):
         return "there is no answer in time"
     if any(isinstance(link, requests.exceptions.ProxyError) for link in chain):
         return "the proxy set in the environment cannot be used"
@@ -147,3 +149,11 @@ def _connection_trouble(exc: Exception) -> str:
         if isinstance(link, OSError) and link.strerror and not isinstance(link, requests.exceptions.RequestException):
             return clean_line(link.strerror, forbidden.WHY_LIMIT)
     return clean_line(redacted(str(exc)), forbidden.WHY_LIMIT)  # a header that cannot be sent is repeated in it
+
+
+def _chain(exc: BaseException) -> list[BaseException]:
+    """It, and what it comes from."""
+    chain = [exc]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
+        chain.append(inner)
+    return chain

@@ -45,7 +45,10 @@ def candidates(project: str, *, tell: Tell, environ: Mapping[str, str], deadline
     """The project's instances by name, 2000 at most. Raises ``CloudError``."""
     api: Api = connect(environ, tell=tell, deadline=deadline)
     api.project = project
-    return [_candidate(raw) for raw in search.every(api, "")]
+    listing = search.every(api, "")
+    if listing.missed:
+        tell(f"Instances in {', '.join(listing.missed)} are not listed: Compute Engine does not answer there")
+    return [_candidate(raw) for raw in listing.instances]
 
 
 def _candidate(raw: compute_v1.Instance) -> Candidate:

@@ -7,14 +7,15 @@ import shlex
 import time
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from ..untrusted import clean_line
 from . import forbidden, zones
-from .api import Api
+from .api import ALLOWS, Api
 from .failures import quota
+from .seen import NAME, has_local_ssd
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -27,15 +28,20 @@ _DISK = re.compile(r"/disks/([a-z][-a-z0-9]{0,62})'? was not found")
 _ZONES = re.compile(r"[a-z]+-[a-z]+\d+-[a-z](?:, ?[a-z]+-[a-z]+\d+-[a-z])*")
 
 
-def begin(api: Api, action: str, instance: Instance) -> compute_v1.Operation:
+def begin(api: Api, action: str, instance: Instance, raw: compute_v1.Instance) -> compute_v1.Operation:
     """Asks for ``action``; the same request sent twice, after a lost answer, is carried out once. Raises ``NotReady``
-    while something else is being done to the instance."""
-    request = {
+    while something else is being done to the instance.
+
+    A stop has to say that the data of a Local SSD is lost, which no stopped instance keeps; a suspend, that it is not.
+    """
+    request: dict[str, Any] = {
         "project": api.project,
         "zone": instance.zone,
         "instance": instance.name,
         "request_id": str(uuid.uuid4()),
     }
+    if action in ("stop", "suspend") and has_local_ssd(raw):
+        request["discard_local_ssd"] = action == "stop"
     method: Callable[..., compute_v1.Operation] = getattr(api.instances, _METHODS[action])
     return api.call(method, request, doing=f"{action} {instance.name}", until_ready=False)
 
@@ -52,7 +58,8 @@ def wait_until_done(
     while operation.status != compute_v1.Operation.Status.DONE:
         progress()
         if api.deadline.passed():
-            raise DeadlinePassed(f"The wait to {action} {instance.name} took more than {api.deadline.within_s:.0f} s")
+            what = f"The wait to {action} {instance.name} took more than {api.deadline.within_s:.0f} s"
+            raise DeadlinePassed(what, f"last: {api.told}" if api.told else "", ALLOWS)
         asked = time.monotonic()
         operation = _wait(api, action, instance, operation)
         if time.monotonic() - asked < PAUSE_S:
@@ -71,6 +78,9 @@ def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Opera
         except requests.exceptions.ReadTimeout:
             return operation
 
+    if not NAME.fullmatch(operation.name):
+        what = f"What answers at {api.endpoint} is not the Compute Engine API"
+        raise CloudError("cloud-unreachable", what, f"it names an operation {clean_line(operation.name, 63)!r}")
     request = {"project": api.project, "zone": instance.zone, "operation": operation.name}
     return api.call(hold, request, doing=f"see how the wait to {action} {instance.name} goes")
 

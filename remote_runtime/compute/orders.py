@@ -15,7 +15,7 @@ from ..settings import GceTarget
 from ..waits import Deadline
 from . import diagnosis, host_keys, letting_in, power, search, settings
 from .api import Api, connect
-from .seen import as_instance, check_connectable, whereabouts
+from .seen import as_instance, check_connectable, has_local_ssd, whereabouts
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -40,7 +40,7 @@ def find(
     where = f"project {project.value} (from {project.source})" + (
         f", zone {zone.value} (from {zone.source})" if zone else ", in any zone"
     )
-    tell(f"Looking for {_wanted(target)} in {where}, with {api.identity.source}")
+    api.tell(f"Looking for {_wanted(target)} in {where}, with {api.identity.source}")
     raw = search.find_one(api, target, zone)
     check_connectable(raw, target.connect)
     watch = power.Watch(api, as_instance(raw, api.project, target.connect), raw)
@@ -59,6 +59,8 @@ def find(
     wait_s = 0.0 if is_late or instance.host_key_name in known else host_keys_within_s
     keys = host_keys.published(api, instance, watch.raw, wait_s=wait_s)
     access = letting_in.look(api, environ, watch.raw, who) if who is not None else None
+    if has_local_ssd(watch.raw):
+        tell(f"{instance.name} has a Local SSD: what is on it is lost when the instance is stopped")
     found_zone = zone.source if zone is not None and zone.value == instance.zone else "the search in all zones"
     return replace(
         instance,

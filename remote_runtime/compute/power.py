@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from . import history, operations, search
-from .api import Api
+from .api import ALLOWS, Api
 from .failures import NotReady, Refused
 from .seen import status_of, whereabouts
 
@@ -40,12 +40,13 @@ _WORDS = {
 class Watch:
     """Looks at one instance, and says how it is doing: at each new status, and every ``TELL_EVERY_S``.
 
-    ``raw`` and ``status`` are what the last look showed.
+    ``raw`` and ``status`` are what the last look showed. ``goal`` completes "it was not … within 300 s".
     """
 
     api: Api
     instance: Instance
     raw: compute_v1.Instance
+    goal: str = "running"
     began: float = field(default_factory=time.monotonic)
     _told: tuple[str, float] = ("", 0.0)
 
@@ -54,8 +55,12 @@ class Watch:
         return status_of(self.raw)
 
     def look(self) -> None:
-        """Raises ``CloudError`` ``instance-not-found`` when it was deleted, or another has its name now."""
-        self.raw = same_instance(self.api, self.instance)
+        """Raises ``CloudError`` ``instance-not-found`` when it was deleted, or another has its name now, and
+        ``DeadlinePassed`` with the status that was seen last."""
+        try:
+            self.raw = same_instance(self.api, self.instance)
+        except DeadlinePassed as exc:
+            raise self.too_late() from exc
 
     def tell(self, words: str) -> None:
         """``words`` is a format with the instance's name: ``Waiting for {} to stop``."""
@@ -67,16 +72,19 @@ class Watch:
         waited = f", {now - self.began:.0f} s" if now - self.began >= 1 else ""
         self.api.tell(f"{words.format(self.instance.name)} ({self.status}){waited}")
 
-    def pause(self, goal: str) -> None:
-        """A moment, and another look. ``goal`` completes "it was not … within 300 s"."""
+    def pause(self) -> None:
+        """A moment, and another look."""
         if self.api.deadline.passed():
-            raise self.too_late(goal)
+            raise self.too_late()
         self.api.deadline.pause(LOOK_EVERY_S)
         self.look()
 
-    def too_late(self, goal: str) -> DeadlinePassed:
-        what = f"{self.instance.name} was not {goal} within {self.api.deadline.within_s:.0f} s"
-        return DeadlinePassed(what, f"its status is {self.status}", "`timeouts.instance` in the profile allows more")
+    def too_late(self) -> DeadlinePassed:
+        within_s = self.api.deadline.within_s
+        what = f"{self.instance.name} was not {self.goal} within {within_s:.{0 if within_s >= 1 else 1}f} s"
+        allowed = f"{ALLOWS}, or see" if self.goal == "running" else "See"
+        hint = f"{allowed} how it does: gcloud compute instances describe {whereabouts(self.instance)}"
+        return DeadlinePassed(what, f"its status is {self.status}", hint)
 
 
 def same_instance(api: Api, instance: Instance) -> compute_v1.Instance:
@@ -124,9 +132,9 @@ def ensure_running(
                 started_from = None  # somebody else was quicker: it is not ours to put back
                 starting(replace(watch.instance, status=watch.status))
                 if watch.status not in UP:
-                    watch.pause("running")
+                    watch.pause()
             continue
-        watch.pause("running")
+        watch.pause()
     return started_from
 
 
@@ -135,11 +143,12 @@ def bring_down(watch: Watch, action: str, *, wait: bool) -> str:
 
     ``wait``: until it is down, or the deadline passes on the way; else only until it is on the way.
     """
+    watch.goal = "down"
     try:
         _bring_down(watch, action, wait=wait)
-    except DeadlinePassed:
+    except DeadlinePassed as exc:
         if watch.status not in GOING_DOWN:
-            raise
+            raise watch.too_late() from exc
     return watch.status
 
 
@@ -150,7 +159,7 @@ def _bring_down(watch: Watch, action: str, *, wait: bool) -> None:
     watch.look()
     while watch.status in UP or (wait and watch.status in GOING_DOWN):
         watch.tell(_WORDS[action])
-        watch.pause("down")
+        watch.pause()
 
 
 def _ask_down(watch: Watch, action: str) -> compute_v1.Operation | None:
@@ -158,22 +167,23 @@ def _ask_down(watch: Watch, action: str) -> compute_v1.Operation | None:
     watch.look()
     while watch.status in UP:
         try:
-            return operations.begin(watch.api, action, watch.instance)
+            return operations.begin(watch.api, action, watch.instance, watch.raw)
         except Refused as exc:
             if watch.status not in COMING_UP and not isinstance(exc, NotReady):
                 raise
         watch.tell(f"Waiting until {{}} can be told to {action}")
-        watch.pause(f"ready to {action}")
+        watch.goal = f"ready to {action}"
+        watch.pause()
     return None
 
 
 def put_back(watch: Watch) -> str:
     """Undoes a start or resume. The request may have been sent without anyone having seen its answer: a machine that
     still looks down is looked at until that would show."""
-    started_from = watch.instance.started_from
+    started_from, watch.goal = watch.instance.started_from, "seen to start"
     settled = time.monotonic() + SETTLE_S
     while watch.status == started_from and time.monotonic() < settled:
-        watch.pause("seen to start")
+        watch.pause()
     if started_from is None or watch.status in DOWN | GOING_DOWN:
         return watch.status
     status = bring_down(watch, "suspend" if started_from == "SUSPENDED" else "stop", wait=False)
@@ -184,11 +194,11 @@ def put_back(watch: Watch) -> str:
 def _bring_up(watch: Watch, action: str) -> None:
     watch.tell(_WORDS[action])
     try:
-        operation = operations.begin(watch.api, action, watch.instance)
+        operation = operations.begin(watch.api, action, watch.instance, watch.raw)
         operations.wait_until_done(watch.api, action, watch.instance, operation, lambda: _going(watch, action))
         watch.look()
     except DeadlinePassed as exc:
-        raise watch.too_late("running") from exc
+        raise watch.too_late() from exc
 
 
 def _going(watch: Watch, action: str) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import CloudError
 from ..settings import GceTarget
+from ..values import dataclass
 from .api import Api
 from .failures import NotThere, Refused
-from .seen import status_of, word
+from .seen import check_names, missed_in, status_of, word
 from .settings import Setting
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ PAGE_SIZE = 500
 # Near misses are looked for among this many instances, and at most this many that fit are listed.
 INSTANCES_LIMIT = 2000
 SHOWN_LIMIT = 10
+
+
+@dataclass(frozen=True)
+class Listing:
+    """``missed``: zones that did not answer, so that their instances are not among these."""
+
+    instances: tuple[compute_v1.Instance, ...]
+    missed: tuple[str, ...] = ()
 
 
 def find_one(api: Api, target: GceTarget, zone: Setting | None) -> compute_v1.Instance:
@@ -38,20 +46,29 @@ def find_one(api: Api, target: GceTarget, zone: Setting | None) -> compute_v1.In
         except NotThere as exc:
             if strict:
                 raise _not_found(api, target, zone, exc) from exc
-    found = [raw for raw in every(api, _filter(target)) if _fits(raw, target)]
+    listing = every(api, _filter(target))
+    found, missed = [raw for raw in listing.instances if _fits(raw, target)], listing.missed
     if strict and zone is not None:
         found = [raw for raw in found if _zone(raw) == zone.value]
+        missed = tuple(each for each in missed if each == zone.value)
     if len(found) > 1:
         raise _ambiguous(target, found)
+    if not found and missed:
+        raise _not_looked(target, missed)
     if not found:
         raise _not_found(api, target, zone if strict else None, None)
+    check_names(found[0], api.endpoint)
+    if missed:
+        api.tell(f"Not looked for in {', '.join(missed)}: Compute Engine does not answer there")
     return found[0]
 
 
 def get(api: Api, name: str, zone: str) -> compute_v1.Instance:
     """Raises ``NotThere`` when the zone has no such instance."""
     request = {"project": api.project, "zone": zone, "instance": name}
-    return _look(api, api.instances.get, request, doing=f"read the instance {name}")
+    raw = _look(api, api.instances.get, request, doing=f"read the instance {name}")
+    check_names(raw, api.endpoint)
+    return raw
 
 
 def _filter(target: GceTarget) -> str:
@@ -68,15 +85,22 @@ def _fits(raw: compute_v1.Instance, target: GceTarget) -> bool:
     return all(raw.labels.get(key) == value for key, value in target.labels.items())
 
 
-def every(api: Api, expression: str) -> Sequence[compute_v1.Instance]:
+def every(api: Api, expression: str) -> Listing:
     """The project's instances that fit the filter ``expression``, all if it is empty, by name and zone."""
 
-    def every_page(*, request: dict[str, Any], retry: None, timeout: float) -> list[compute_v1.Instance]:
-        zones = api.instances.aggregated_list(request=request, retry=retry, timeout=timeout)
-        instances = itertools.chain.from_iterable(scope.instances for _, scope in zones)
-        return sorted(itertools.islice(instances, INSTANCES_LIMIT), key=lambda raw: (raw.name, raw.zone))
+    def every_page(*, request: dict[str, Any], retry: None, timeout: float) -> Listing:
+        instances: list[compute_v1.Instance] = []
+        missed: set[str] = set()
+        for page in api.instances.aggregated_list(request=request, retry=retry, timeout=timeout).pages:
+            missed |= missed_in(page)
+            for _, scope in sorted(page.items.items()):
+                instances += scope.instances
+            if len(instances) >= INSTANCES_LIMIT:
+                break
+        instances.sort(key=lambda raw: (raw.name, raw.zone))
+        return Listing(tuple(instances[:INSTANCES_LIMIT]), tuple(sorted(missed)))
 
-    listing: Callable[..., list[compute_v1.Instance]] = every_page
+    listing: Callable[..., Listing] = every_page
     request = {"project": api.project, "max_results": PAGE_SIZE} | ({"filter": expression} if expression else {})
     return _look(api, listing, request, doing=f"list the instances of project {api.project}")
 
@@ -87,6 +111,16 @@ def _look(api: Api, method: Callable[..., T], request: dict[str, Any], *, doing:
         return api.call(method, request, doing=doing)
     except Refused as exc:
         raise NotThere("instance-not-found", exc.what, exc.why) from exc
+
+
+def _not_looked(target: GceTarget, missed: Sequence[str]) -> CloudError:
+    wanted = f"instance {target.instance}" if target.instance else "instance with the profile's labels"
+    return CloudError(
+        "cloud-unreachable",
+        f"Compute Engine does not answer for {', '.join(missed)}",
+        f"there is no {wanted} in the zones that answered",
+        "Try again later. See which zones are up: https://status.cloud.google.com",
+    )
 
 
 def _not_found(api: Api, target: GceTarget, zone: Setting | None, exc: NotThere | None) -> CloudError:
@@ -102,16 +136,17 @@ def _not_found(api: Api, target: GceTarget, zone: Setting | None, exc: NotThere 
     except NotThere as missing:
         # The project itself is unknown.
         return CloudError("instance-not-found", what, missing.why, "See which projects there are: gcloud projects list")
-    elsewhere = [_zone(raw) for raw in others if raw.name == target.instance]
+    elsewhere = [_zone(raw) for raw in others.instances if raw.name == target.instance]
     if elsewhere:
         why = f"it is in {' and '.join(elsewhere)}"
         return CloudError("instance-not-found", what, why, f"Set `target.zone: {elsewhere[0]}`, or leave the zone out")
-    similar = difflib.get_close_matches(target.instance, {word(raw.name) for raw in others}, n=3, cutoff=0.5)
+    similar = difflib.get_close_matches(target.instance, {word(raw.name) for raw in others.instances}, n=3, cutoff=0.5)
     if similar:
         why = f"similar names there: {', '.join(similar)}"
         hint = f"Did you mean {similar[0]}? Set `target.instance: {similar[0]}`, or list what is there: {of_project}"
         return CloudError("instance-not-found", what, why, hint)
-    why = exc.why if exc and not others else f"the project has {len(others) or 'no'} instances"
+    count, unseen = len(others.instances), f"; {', '.join(others.missed)} did not answer" if others.missed else ""
+    why = exc.why if exc and not count else f"the project has {count or 'no'} instances{unseen}"
     return CloudError("instance-not-found", what, why, f"List what is there: {of_project}")
 
 

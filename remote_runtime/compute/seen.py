@@ -6,7 +6,7 @@ import datetime
 import ipaddress
 import re
 import shlex
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import CloudError
 from ..model import Instance
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 WORD_LIMIT = 63
 _ASKED_FOR = "the profile says so"
 _NO_EXTERNAL = "it has no external address"
+COMPLETE = ("", "NO_RESULTS_ON_PAGE")  # codes of warnings: those of a scope that was looked at
+NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _STATUS = re.compile(r"[A-Z_]{1,40}")
 
 
@@ -49,6 +51,29 @@ def _way(raw: compute_v1.Instance, connect: str) -> Literal["external", "interna
 def _has_external(raw: compute_v1.Instance) -> bool:
     """A stopped instance keeps the access configuration of its external address; the address itself is given back."""
     return any(each.access_configs or each.ipv6_access_configs for each in raw.network_interfaces)
+
+
+def check_names(raw: compute_v1.Instance, endpoint: str) -> None:
+    """Its name, zone and id go into our next requests. Raises ``CloudError`` ``cloud-unreachable`` for what cannot be
+    Compute Engine's."""
+    if not (NAME.fullmatch(raw.name) and NAME.fullmatch(raw.zone.rsplit("/", 1)[-1]) and raw.id):
+        why = f"it names an instance {word(raw.name)!r} in zone {word(raw.zone)!r}"
+        raise CloudError("cloud-unreachable", f"What answers at {endpoint} is not the Compute Engine API", why)
+
+
+def has_local_ssd(raw: compute_v1.Instance) -> bool:
+    return any(disk.type_ == "SCRATCH" for disk in raw.disks)
+
+
+def missed_in(page: Any) -> set[str]:
+    """The zones of which a page of an aggregated list says that it could not look there."""
+    missed = {word(url.rsplit("/", 1)[-1]) for url in page.unreachables}
+    missed |= {
+        word(name.rsplit("/", 1)[-1]) for name, scope in page.items.items() if scope.warning.code not in COMPLETE
+    }
+    if page.warning.code not in COMPLETE and not missed:
+        missed.add("some zones")
+    return missed
 
 
 def status_of(raw: compute_v1.Instance) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import CloudError
+from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from . import search
 from .api import Api
-from .seen import word
+from .seen import missed_in, word
 
 SHOWN_LIMIT = 10
 
@@ -27,7 +27,7 @@ def worth_trying(api: Api, instance: Instance) -> tuple[str, list[str]]:
             gpu = _last(accelerator.accelerator_type)
             zones &= _offering(api, api.client(compute_v1.AcceleratorTypesClient), "accelerator_types", gpu)
             kind = f"{kind} with {gpu}"
-    except CloudError as exc:
+    except (CloudError, DeadlinePassed) as exc:  # that it does not start is known, and told
         api.tell(f"Other zones cannot be read: {exc.what}")
         return "", []
     region = (instance.zone or "").rpartition("-")[0]
@@ -36,13 +36,21 @@ def worth_trying(api: Api, instance: Instance) -> tuple[str, list[str]]:
 
 
 def _offering(api: Api, client: Any, what: str, name: str) -> set[str]:
-    def listed(*, request: dict[str, Any], retry: None, timeout: float) -> set[str]:
-        scopes = client.aggregated_list(request=request, retry=retry, timeout=timeout)
-        return {_last(scope) for scope, found in scopes if any(each.name == name for each in getattr(found, what))}
+    def listed(*, request: dict[str, Any], retry: None, timeout: float) -> tuple[set[str], set[str]]:
+        offering, missed = set(), set()
+        for page in client.aggregated_list(request=request, retry=retry, timeout=timeout).pages:
+            missed |= missed_in(page)
+            for scope, found in page.items.items():
+                if any(each.name == name for each in getattr(found, what)):
+                    offering.add(_last(scope))
+        return offering, missed
 
-    method: Callable[..., set[str]] = listed
+    method: Callable[..., tuple[set[str], set[str]]] = listed
     request = {"project": api.project, "filter": f'name = "{name}"'}
-    return api.call(method, request, doing=f"see which zones have {name}")
+    offering, missed = api.call(method, request, doing=f"see which zones have {name}")
+    if missed:
+        raise CloudError("cloud-unreachable", f"Compute Engine does not answer for {', '.join(sorted(missed))}")
+    return offering
 
 
 def _last(url: str) -> str:

@@ -49,6 +49,8 @@ def answer(cloud: Cloud, method: Method, call: Call) -> Json:
         raise forbidden(method.permission, resource)
     if call.project not in cloud.projects():
         raise not_found(f"projects/{call.project}")
+    if call.zone in cloud.unreachable_zones:
+        raise ApiError(503, "backendError", f"The zone 'zones/{call.zone}' cannot be reached.")
     if call.zone and call.zone not in zones_of(cloud, call.project):
         raise invalid(f"Invalid value for field 'zone': '{call.zone}'. Unknown zone.")
     if method.id == "instances.setMetadata" and "iam.serviceAccounts.actAs" in cloud.forbidden_permissions:

@@ -80,3 +80,14 @@ def nothing_in(zone: str) -> Json:
             "data": [{"key": "scope", "value": f"zones/{zone}"}],
         }
     }
+
+
+def not_reached(zone: str) -> Json:
+    """A scope of an aggregated list whose zone does not answer."""
+    return {
+        "warning": {
+            "code": "UNREACHABLE",
+            "message": f"The zone 'zones/{zone}' cannot be reached.",
+            "data": [{"key": "scope", "value": f"zones/{zone}"}],
+        }
+    }

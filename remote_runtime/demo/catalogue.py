@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from . import filters
-from .call import Call, nothing_in, page, zones_of
+from .call import Call, not_reached, nothing_in, page, zones_of
 from .cloud import Cloud
 from .operations import BASE
 from .values import ACCELERATOR_TYPES, MACHINE_TYPES, Json
@@ -54,6 +54,8 @@ def _by_zone(cloud: Cloud, call: Call, what: str, offers: Mapping[str, Sequence[
         ]
         found = [each for each in offered if test(each)]
         scopes[f"zones/{zone}"] = {f"{what}s": found} if found else nothing_in(zone)
+        if zone in cloud.unreachable_zones:
+            scopes[f"zones/{zone}"] = not_reached(zone)
     return {"kind": f"compute#{what}AggregatedList", "id": call.path, "items": scopes, "selfLink": f"{BASE}{call.path}"}
 
 

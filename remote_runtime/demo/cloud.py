@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from .answers import not_found, stale_fingerprint
+from .answers import ApiError, not_found, stale_fingerprint
 from .background import Background
 from .firewalls import default_rules
 from .guest_agent import authorized
@@ -13,7 +13,7 @@ from .instance import Instance, metadata_as_json, metadata_fingerprint
 from .operations import Operation, timestamp
 from .os_login import OsLogin
 from .power import CHANGES, Power
-from .values import Delays, Json, OperationFault, Vm
+from .values import Delays, Json, OperationFault, RequestFault, Vm
 
 PROJECT_ID = "4503599627370497123"
 AGENT_LOOKS_EVERY_S = 30.0
@@ -23,9 +23,10 @@ _USER = "demo@example.com"
 class Cloud:
     """Everything is guarded by ``changed``, which is notified at each change. ``close`` ends all work in progress.
 
-    ``fail_next``: verb → what its next operation ends with. ``meddle_metadata``: how many of the next ``setMetadata``
-    find that another writer was quicker. ``firewalls``: project → rules of its network; ``firewall_policies``: of all
-    projects. ``forbidden_permissions``: what the caller may not do.
+    ``fail_next``: verb → what its next operation ends with. ``refusals``: verb → how its requests are refused.
+    ``meddle_metadata``: how many of the next ``setMetadata`` find that another writer was quicker. ``firewalls``:
+    project → rules of its network; ``firewall_policies``: of all projects. ``forbidden_permissions``: what the caller
+    may not do. ``unreachable_zones``: zones that do not answer.
     """
 
     def __init__(self, vms: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays) -> None:
@@ -34,8 +35,10 @@ class Cloud:
         self.delays = delays
         self.project_metadata = {project: dict(items) for project, items in project_metadata.items()}
         self.fail_next: dict[str, OperationFault] = {}
+        self.refusals: dict[str, RequestFault] = {}
         self.meddle_metadata = 0
         self.forbidden_permissions: set[str] = set()
+        self.unreachable_zones: set[str] = set()
         self.firewalls: dict[str, list[Json]] = {}
         self.firewall_policies: list[Json] = []
         self.os_login = OsLogin()
@@ -79,6 +82,8 @@ class Cloud:
         """Begins what ``verb`` of ``CHANGES`` asks for. Raises ``ApiError`` if the instance's status forbids it."""
         change = CHANGES[verb]
         with self.changed:
+            if refusal := self.refusals.get(verb):
+                raise ApiError(refusal.status, refusal.reason, refusal.message)
             change.check(instance)
             operation = self._new_operation(verb, instance)
             fault = self.fail_next.pop(verb, None)

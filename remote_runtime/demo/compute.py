@@ -32,11 +32,13 @@ class ComputeEmulator:
       operation (``QUOTA_EXCEEDED``, or any code with ``message``; verbs: start stop suspend resume reset setMetadata).
     - ``forbidden_permissions.add("compute.instances.start")``: 403 for what needs it.
     - ``fail_requests.append(RequestFault(503))``: the next request, whatever it asks, is answered so.
+    - ``cloud.refusals["stop"] = RequestFault(400, "invalid", "…")``: so is each stop, until that is taken away.
     - ``latency_s = 0.5``: every answer comes so much later.
     - ``cloud.set_status("gpu-box", "TERMINATED", after_s=0.2)``: another hand changes it; any of Google's statuses.
     - ``cloud.preempt("gpu-box")``: Compute Engine takes a Spot VM (``Vm(spot=True)``) back.
     - ``cloud.firewalls["demo"]``, ``cloud.firewall_policies``: the rules, in Google's JSON (``firewalls.rule``).
     - ``Vm(boot_log=serial_console.PANIC)``: a boot that goes wrong.
+    - ``Vm(local_ssds=1)``: stop and suspend want ``discardLocalSsd``. ``cloud.unreachable_zones.add("us-east1-b")``.
     - ``cloud.meddle_metadata = 2``: the next two setMetadata lose the race to another writer (412).
     - ``Vm(host_keys_after_s=…)``, ``Vm(metadata={})``: guest attributes late, or off.
     - ``Vm(authorize=…, authorize_after_s=…)``: whom the machine lets in, told late.

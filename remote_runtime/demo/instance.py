@@ -63,7 +63,7 @@ class Instance:
             "zone": zone_url,
             "canIpForward": False,
             "networkInterfaces": [self._network_interface(project_url)],
-            "disks": [_boot_disk(zone_url, vm.name)],
+            "disks": [_boot_disk(zone_url, vm.name), *(_local_ssd(number) for number in range(vm.local_ssds))],
             "metadata": metadata_as_json(self.metadata, self.metadata_fingerprint()),
             "selfLink": BASE + self.resource,
             "scheduling": _scheduling(spot=vm.spot),
@@ -148,6 +148,20 @@ def _boot_disk(zone_url: str, name: str) -> Json:
         "autoDelete": True,
         "interface": "SCSI",
         "diskSizeGb": "100",
+    }
+
+
+def _local_ssd(number: int) -> Json:
+    return {
+        "kind": "compute#attachedDisk",
+        "type": "SCRATCH",
+        "mode": "READ_WRITE",
+        "deviceName": f"local-ssd-{number}",
+        "index": 1 + number,
+        "boot": False,
+        "autoDelete": True,
+        "interface": "NVME",
+        "diskSizeGb": "375",
     }
 
 

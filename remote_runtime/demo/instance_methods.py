@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from . import filters
-from .answers import ApiError, guest_attribute_not_found
-from .call import Call, metadata_in, nothing_in, page, zones_of
+from .answers import ApiError, guest_attribute_not_found, invalid
+from .call import Call, metadata_in, not_reached, nothing_in, page, zones_of
 from .cloud import Cloud
 from .instance import Instance
 from .operations import BASE
@@ -29,6 +29,10 @@ def list_(cloud: Cloud, call: Call) -> Json:
 def aggregated_list(cloud: Cloud, call: Call) -> Json:
     found = page(call, "compute#instanceAggregatedList", _filtered(cloud, call))
     scopes: Json = {f"zones/{zone}": nothing_in(zone) for zone in zones_of(cloud, call.project)}
+    unreached = sorted(cloud.unreachable_zones & {scope.removeprefix("zones/") for scope in scopes})
+    scopes |= {f"zones/{zone}": not_reached(zone) for zone in unreached}
+    if unreached:
+        found["unreachables"] = [f"{BASE}projects/{call.project}/zones/{zone}" for zone in unreached]
     for instance in found.pop("items", []):
         scope = "zones/" + instance["zone"].rpartition("/")[2]
         scopes[scope].pop("warning", None)
@@ -37,8 +41,16 @@ def aggregated_list(cloud: Cloud, call: Call) -> Json:
 
 
 def change(cloud: Cloud, call: Call) -> Json:
+    verb = call.path.rpartition("/")[2]
     with cloud.changed:
-        return cloud.change(call.path.rpartition("/")[2], _instance(cloud, call)).as_json()
+        instance = _instance(cloud, call)
+        runs = instance.status == "RUNNING"
+        if verb in ("stop", "suspend") and runs and instance.vm.local_ssds and "discardLocalSsd" not in call.query:
+            raise invalid(
+                "VM has a Local SSD attached but an undefined value for `discard-local-ssd`. If using gcloud, please "
+                "add `--discard-local-ssd=false` or `--discard-local-ssd=true` to your command."
+            )
+        return cloud.change(verb, instance).as_json()
 
 
 def set_metadata(cloud: Cloud, call: Call) -> Json:
@@ -111,5 +123,6 @@ def test_iam_permissions(cloud: Cloud, call: Call) -> Json:
 def _filtered(cloud: Cloud, call: Call) -> list[Json]:
     test = filters.parse(call.query.get("filter", ""))
     with cloud.changed:
-        resources = [found.as_json() for found in cloud.instances if found.vm.project == call.project]
+        reached = [found for found in cloud.instances if found.vm.zone not in cloud.unreachable_zones]
+        resources = [found.as_json() for found in reached if found.vm.project == call.project]
     return [resource for resource in resources if test(resource)]

@@ -20,7 +20,20 @@ class MetadataServer:
 
     def __init__(self, vm: Vm) -> None:
         token = {"access_token": "demo-token", "expires_in": 3599, "token_type": "Bearer"}
+        boot = {
+            "deviceName": vm.name,
+            "index": 0,
+            "interface": "SCSI",
+            "mode": "READ_WRITE",
+            "type": "PERSISTENT-BALANCED",
+        }
+        ssds = [
+            {"deviceName": f"local-ssd-{number}", "index": 1 + number, "interface": "NVME", "mode": "READ_WRITE"}
+            | {"type": "LOCAL-SSD"}
+            for number in range(vm.local_ssds)
+        ]
         answers = {
+            "instance/disks/?recursive=true": json.dumps([boot, *ssds]),
             "instance/name": vm.name,
             "instance/zone": f"projects/1/zones/{vm.zone}",
             "project/project-id": vm.project,

@@ -47,7 +47,8 @@ class Vm:
     ``host_keys``: type → base64, for an instance without ``guest``; they reach the guest attributes
     ``host_keys_after_s`` seconds after the boot if ``metadata`` or the project says ``enable-guest-attributes``.
     ``boot_log``: what each boot writes to the serial port (``serial_console``), a format with ``name``.
-    ``accelerator``: the type of a GPU that is attached, or empty.
+    ``accelerator``: the type of a GPU that is attached, or empty. ``local_ssds``: how many Local SSDs are attached, for
+    which ``stop`` and ``suspend`` have to say what becomes of their data.
     ``authorize``: is told whom its metadata and OS Login let in (user → ``TYPE BASE64`` lines), when it runs and
     whenever that changes, ``authorize_after_s`` seconds later.
     """
@@ -68,6 +69,7 @@ class Vm:
     spot: bool = False
     machine_type: str = "e2-standard-4"
     accelerator: str = ""
+    local_ssds: int = 0
     boot_log: str = ""
     guest: Guest | None = None
     authorize: Callable[[Mapping[str, Sequence[str]]], None] | None = None

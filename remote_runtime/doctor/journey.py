@@ -68,7 +68,7 @@ class Journey:
                 self.checkup.skip(*page.CHECKS)
             else:
                 self._step("Checking the path as Colab will use it")
-                page.look(self.checkup, held.door(self.profile), deadline)
+                page.look(self.checkup, held.door(self.profile), deadline, self.profile.timeouts.ready_s)
 
     # ── how the story is told (``story.Telling``) ──
 

@@ -57,6 +57,11 @@ def look(
         mended = f", mended {again} time{'' if again == 1 else 's'}" if again else ""
         checkup.holds("keeper", f"the background process lives (pid {now['keeper_pid']}){mended}")
     _facts(checkup, now, trouble(now))
+    idle = (now["server"] or {}).get("idle") or {}
+    if idle.get("failed"):
+        what = "what the profile's idle says could not be done"
+        hint = "" if idle["do"] == "stop-server" else "`remote-runtime down PROFILE --stop-instance` stops the VM"
+        checkup.warn("idle", what, idle["failed"], hint)
     if checkup.needs or runtime.server is None or runtime.local_port is None:
         checkup.skip(*(check for check in page.CHECKS if check != checkup.needs))
     else:
@@ -64,7 +69,7 @@ def look(
         server, origins = runtime.server, profile.colab.origins
         mine = server if server.attached else None
         door = health.Door(port, server.token, origins, lambda limit_s: quietly(port, limit_s), mine)
-        page.look(checkup, door, deadline)
+        page.look(checkup, door, deadline, profile.timeouts.ready_s)
     page.audience(checkup, Connections(**now["connections"]), now["page_requests"])
 
 

@@ -61,6 +61,11 @@ CLOUD = {
         "This computer is offline, a proxy stands between, or an endpoint override names a wrong address.",
         "Check the network, `HTTPS_PROXY` and `CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE`.",
     ),
+    "cloud-client-killed": Entry(
+        "the process with Google's client was ended before it had an answer",
+        "This computer's memory is used up, so the system ended it; or a limit of memory or processes (`ulimit`) did.",
+        "Free memory (Google's client needs 200 MB for a moment), then run the command again.",
+    ),
     "demo-failed": Entry(
         "the demo machine could not be started",
         "The packages of the `demo` extra are missing, or its process was ended.",

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import HealthError, Interrupted, RemoteRuntimeError
 from ..model import Health, Verdict
+from ..untrusted import clean_line
 from ..values import dataclass
 from ..waits import Deadline
 from . import attached, checks
@@ -30,6 +31,7 @@ __all__ = [
     "wait_until_ready",
 ]
 
+WATCHDOG_LOOKS_S = 300.0
 NO_PAGE = "none"  # the census's word for requests without an origin: a browser's way to a page of the server's own
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
@@ -48,7 +50,8 @@ def wait_until_ready(door: Door, deadline: Deadline) -> Health:
 
 def check(door: Door, deadline: Deadline) -> Health:
     """The whole path once: proof, token, kernelspecs, CORS, a foreign origin, the bridge's WebSocket."""
-    rtt_ms = knock(door, deadline.shorter(10.0))
+    # Half of the time that is left: what was lost on the way is asked for once more.
+    rtt_ms = knock(door, deadline.shorter(max(10.0, deadline.remaining_s() / 2)))
     if door.attached is not None:
         return Health("ready", rtt_ms=rtt_ms, lacks=attached.check(door, door.attached, deadline))
     for origin in door.origins:
@@ -72,12 +75,14 @@ def glance(door: Door, deadline: Deadline) -> Health:
 @dataclass(frozen=True)
 class Use:
     """What the bridge counts. ``page_requests``: requests of the door's origins since the server started, None without
-    the bridge; ``idle_s``: for how long nothing was used, None where no watchdog looks."""
+    the bridge; ``idle_s``: for how long nothing was used, None where no watchdog looks; ``idle_failed``: why it could
+    not do what it is for, empty as long as it could."""
 
     kernels: int
     busy: int
     page_requests: int | None
     idle_s: float | None = None
+    idle_failed: str = ""
 
 
 def use(door: Door, deadline: Deadline) -> Use:
@@ -91,15 +96,24 @@ def use(door: Door, deadline: Deadline) -> Use:
     try:
         counts = [found["requests"].get(origin, 0) for origin in door.origins]
         busy = sum(kernel["state"] == "busy" for kernel in found["kernels"])
-        idle_s = (found.get("idle") or {}).get("idle_s")
+        idle = found.get("idle") or {}
+        idle_s = idle.get("idle_s")
         idle_s = None if idle_s is None else float(idle_s)
         if idle_s is not None and not 0 <= idle_s < 2**31:
             raise ValueError(idle_s)
-        return Use(len(found["kernels"]), busy, sum(int(count) for count in counts), idle_s)
+        return Use(len(found["kernels"]), busy, sum(int(count) for count in counts), idle_s, _idle_failed(idle))
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise HealthError(
             "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"
         ) from error
+
+
+def _idle_failed(idle: Mapping[str, Any]) -> str:
+    """A watchdog that does not look cannot act; its own looks are half a minute apart at most."""
+    age_s = float(idle.get("age_s") or 0.0)
+    if age_s > WATCHDOG_LOOKS_S:
+        return f"its idle watchdog has not looked for {round(age_s / 60)} minutes"
+    return clean_line(str(idle.get("failed") or ""), 400)
 
 
 def has_page(door: Door, path: str, deadline: Deadline) -> bool:

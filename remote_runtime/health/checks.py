@@ -70,7 +70,7 @@ def bridge(door: Door, origin: str, deadline: Deadline) -> None:
     from websockets.typing import Origin
 
     uri = f"ws://localhost:{door.port}/http_over_websocket/diagnose?min_version=0.0.7"
-    limit_s = max(0.1, deadline.shorter(10.0).remaining_s())
+    limit_s = max(0.1, deadline.remaining_s())
     why = ""
     try:
         connection = door.open(limit_s)
@@ -88,6 +88,9 @@ def bridge(door: Door, origin: str, deadline: Deadline) -> None:
             answer = json.loads(page.recv(timeout=limit_s))
             if isinstance(answer, dict) and answer.get("message_id") == "knock":
                 return
+    except TimeoutError as error:
+        what, why = "The bridge does not answer on its WebSocket", f"nothing came within {limit_s:.0f} s"
+        raise HealthError("not-answering", what, why) from error
     except (WebSocketException, OSError, ValueError, RecursionError) as error:
         why = clean_line(str(error), 200)
     raise MachineError(

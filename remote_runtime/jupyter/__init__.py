@@ -29,6 +29,7 @@ LOG_LIMIT = 131_072
 MOST_GPUS = 64
 MOST_KERNELSPECS = 100
 MOST_SERVERS = 100
+SHOWN_PATH = 200
 KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -218,7 +219,7 @@ def _place(answer: Mapping[str, Any]) -> tuple[int | None, str | None]:
     match answer:
         case {"port": int(port), "socket": None} if 0 < port < 65536:
             return port, None
-        case {"port": None, "socket": str(path)} if re.fullmatch(_PATH, path) and path.startswith("/"):
+        case {"port": None, "socket": str(path)} if re.fullmatch(_SOCKET, path):
             return None, path
     raise invalid("where the server listens cannot be true")
 
@@ -238,10 +239,11 @@ def _attached(answer: Mapping[str, Any]) -> Server:
 
 
 def _texts(answer: Mapping[str, Any], shapes: Mapping[str, str]) -> dict[str, str]:
+    """A path that is only shown is cut where nobody reads on."""
     texts = {key: str(answer.get(key)) for key, shape in shapes.items() if re.fullmatch(shape, str(answer.get(key)))}
     if len(texts) != len(shapes):
         raise invalid("the server is not described as it should be")
-    return texts
+    return {**texts, "interpreter": clean_line(texts["interpreter"], SHOWN_PATH)}
 
 
 def _gpus(told: list[object]) -> tuple[Gpu, ...]:
@@ -273,6 +275,7 @@ def _lines(told: list[object]) -> list[str]:
 _RESTART = "{} has changed; the running server keeps the old value until `down` and `up`"
 _VERSION = r"[A-Za-z0-9.+!_ -]{1,60}"
 _PATH = r"[^\x00-\x1f\x7f-\x9f]{1,4096}"
+_SOCKET = r"/[^\x00-\x1f\x7f-\x9f]{1,106}"  # unix(7): 108 bytes with the zero at its end
 _SHAPES = {
     "token": r"[0-9a-f]{48}", "directory": _PATH, "interpreter": _PATH,
     "jupyter_server": _VERSION, "bridge": _VERSION, "python": _VERSION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..endings import Idle
@@ -14,12 +15,14 @@ HOWS = ("here", "service-account", "power-off", "none")
 SAID = {"stop": "stopped", "suspend": "suspended", "end": "ended"}
 
 
-def guard_from(answer: object, idle: Idle) -> IdleGuard | None:
+def guard_from(answer: Any, idle: Idle) -> IdleGuard | None:
     """Raises ``MachineError`` ``machine-answer-invalid``."""
     match answer:
         case {"how": str(how), "verb": str(verb), "why": str(why), "reboot": str(reboot)} if idle.after_s is not None:
             if how in HOWS and verb in SAID and reboot in ("", "cron", "systemd"):
-                return IdleGuard(idle.after_s, idle.do, how, verb, clean_line(why, 300), reboot)
+                guard = IdleGuard(idle.after_s, idle.do, how, verb, clean_line(why, 300), reboot)
+                failed = clean_line(str(answer.get("failed") or ""), 400)
+                return replace(guard, local_ssd=answer.get("local_ssd") is True, failed=failed)
     if answer:
         raise invalid("its watchdog is not described as it should be")
     return None
@@ -33,7 +36,15 @@ def words(guard: IdleGuard) -> tuple[str, ...]:
     if guard.how == "here":
         return (f"Jupyter and its kernels are ended {after}",)
     by = "by its own service account" if guard.how == "service-account" else "by powering off"
-    told = [f"the machine is {SAID[guard.verb]} {after}, {by}"]
+    told = [
+        f"the machine is {SAID[guard.verb]} {after}, {by}",
+        "a job in the background counts while it takes processor or GPU time; one that only waits, for the network for "
+        "example, does not count",
+    ]
+    if guard.local_ssd and guard.verb == "stop":
+        told.append("what is on its Local SSD is lost then")
+    if guard.failed:
+        told.append(f"the last time that failed: {guard.failed}")
     if guard.do == "suspend-instance" and guard.verb == "stop":
         told.append(f"it cannot be suspended from inside ({guard.why}): what is in its memory is lost then")
     if not guard.reboot:

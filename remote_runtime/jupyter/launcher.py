@@ -1,6 +1,6 @@
 """Sent over the wire and run by whatever Python the machine has; imports nothing of ours.
 
-Reads one JSON document of orders from stdin: ``marker`` (starts every answer line), ``launcher`` (this source),
+Reads one line of orders from stdin, a JSON document: ``marker`` (starts every answer line), ``launcher`` (this source),
 ``sources`` (the modules of ``machine/``: name and text), and what ``machine/work.py`` wants. This file keeps to the
 syntax of Python 3.6, so that an old ``python3`` can still hand over to a newer one.
 """
@@ -10,7 +10,12 @@ import importlib.machinery
 import json
 import os
 import sys
+import threading
 import types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import typing
 
 OLDEST = (3, 8)
 PACKAGE = "remote_runtime_machine"
@@ -20,7 +25,7 @@ ENTRY = (
 
 
 def main() -> int:
-    orders = json.loads(sys.stdin.buffer.read().decode("utf-8"))
+    orders = json.loads(sys.stdin.buffer.readline().decode("utf-8"))
     # A login file may have printed something without a line end.
     sys.stdout.write("\n")
     if sys.version_info < OLDEST:
@@ -77,11 +82,23 @@ def hand_over(orders: "dict[str, object]") -> int:
     import subprocess
 
     launcher = str(orders["launcher"]).encode("utf-8")
-    document = str(len(launcher)).encode() + b"\n" + launcher + json.dumps(orders).encode("utf-8")
+    document = str(len(launcher)).encode() + b"\n" + launcher + json.dumps(orders).encode("utf-8") + b"\n"
     sys.stdout.flush()
-    process = subprocess.Popen([newer, "-S", "-c", ENTRY], stdin=subprocess.PIPE)
-    process.communicate(document)
-    return process.returncode
+    process = subprocess.Popen([newer, "-E", "-S", "-c", ENTRY], stdin=subprocess.PIPE)
+    threading.Thread(target=pass_on, args=(document, process.stdin), daemon=True).start()
+    return process.wait()
+
+
+def pass_on(document: bytes, pipe: "typing.IO[bytes]") -> None:
+    """The orders, and then what the client still says. It holds no lock that the end of this process waits for."""
+    try:
+        while document:
+            pipe.write(document)
+            pipe.flush()
+            document = os.read(0, 4096)
+        pipe.close()
+    except OSError:
+        pass  # it ended without hearing all of it
 
 
 def find_newer() -> "str | None":
@@ -99,7 +116,7 @@ def find_newer() -> "str | None":
         if os.access(path, os.X_OK) and not os.path.isdir(path):
             try:
                 answer = subprocess.call(
-                    [path, "-c", check], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                    [path, "-E", "-c", check], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL, timeout=10,
                 )  # fmt: skip
             except (OSError, subprocess.TimeoutExpired):

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 ARRIVAL_S = 15.0
 TICK_S = 0.5
 GLANCE_EVERY_S = 15.0
-REPAIR_S = 180.0
 
 
 @dataclass
@@ -100,10 +99,8 @@ class Keeper:
         return False
 
     def _bring_up(self) -> bool:
-        limits = self.profile.timeouts
-        budget_s = self.within_s or limits.instance_s + limits.ssh_s + limits.jupyter_s + limits.ready_s
         try:
-            deadline = Deadline(budget_s, self.orders.called_off)
+            deadline = Deadline(self.within_s or self.profile.timeouts.whole_s, self.orders.called_off)
             self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
             self._end(error)
@@ -222,7 +219,7 @@ class Keeper:
                 self.machines = replace(self.machines, environ={**self.machines.environ, **order.environ})
             if self._held.session is None or self._held.session.closed:
                 self._held.instance = None
-            deadline = Deadline(order.within_s or REPAIR_S, self.orders.called_off)
+            deadline = Deadline(order.within_s or self.profile.timeouts.whole_s, self.orders.called_off)
             self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline), order)
         except RemoteRuntimeError as error:
             if self.profile is not former or order.profile is None:  # else what stands was not touched
@@ -245,6 +242,9 @@ class Keeper:
 
     def _take_down(self, order: Order, *, no_server: bool = False) -> bool:
         """False when kernels are busy, and who asked does not want them ended."""
+        limits = self.profile.timeouts
+        step_s = max(limits.ssh_s, limits.jupyter_s)
+        order.answer({"event": "limits", "step_s": step_s, "whole_s": limits.whole_s + takedown.INSTANCE_S})
         try:
             end = takedown.take_down(
                 self.record.runtime,

@@ -176,6 +176,9 @@ class Reception:
             page_requests=page_requests,
             idle_s=use.idle_s,
         )
+        server = self.record.runtime.server
+        if server is not None and server.idle is not None and server.idle.failed != use.idle_failed:
+            self.record.update(server=replace(server, idle=replace(server.idle, failed=use.idle_failed)))
 
 
 def asked_for(message: dict[str, Any]) -> Profile:

@@ -20,8 +20,6 @@ from .orders import Order, Orders
 from .record import Record
 
 log = logging.getLogger(__name__)
-WITHIN_S = 180.0
-RECONNECT_S = 15.0
 LONGEST_PAUSE_S = 30.0
 LOOK_AGAIN_S = 10.0
 # A try without a person is a question to nobody, and to the machine a failed login that may ring a phone.
@@ -75,13 +73,14 @@ class Repair:
             self._inquiry.end()
 
     def _try(self, attempt: int) -> Health | None:
-        story = hurried(self.story())
+        story = replace(self.story(), hurried=True)
         try:
             if self._no_machine is not None:
                 self._inquiry.begin(story.machines, story.profile, self.held.instance, self._no_machine)
                 raise self._no_machine
             with self._called_off_for_news() as called_off:
-                return bringup.ensure(story, self.held, start=False, deadline=Deadline(WITHIN_S, called_off))
+                deadline = Deadline(story.profile.timeouts.whole_s, called_off)
+                return bringup.ensure(story, self.held, start=False, deadline=deadline)
         except Interrupted as error:
             log.info("attempt %d: %s", attempt, error)
         except RemoteRuntimeError as error:
@@ -166,13 +165,6 @@ class Repair:
         self._is_over = self.is_final(error)
         if not self._is_over:
             failed(self.record, error)
-
-
-def hurried(story: bringup.Story) -> bringup.Story:
-    """The last known address is tried often, not long."""
-    profile = story.profile
-    limits = replace(profile.timeouts, ssh_s=min(RECONNECT_S, profile.timeouts.ssh_s))
-    return replace(story, profile=replace(profile, timeouts=limits), hurried=True)
 
 
 def failed(record: Record, error: RemoteRuntimeError) -> None:

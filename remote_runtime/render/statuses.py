@@ -100,7 +100,8 @@ def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int])
         if index not in shown and row[index] not in ("", "0")
     ]
     notes = [" · ".join(left_out)] if left_out else []
-    notes += filter(None, (words.found_by(runtime), words.extra_ports(runtime), runtime["why"]))
+    told = (words.found_by(runtime), words.extra_ports(runtime), words.idle_failed(runtime), runtime["why"])
+    notes += filter(None, told)
     notes += [SILENT_BROWSER] if browser_is_silent(runtime) else []
     return [f"{clean_line(runtime['name'], 200)}: {clean(note, LONGEST)}" for note in notes]
 

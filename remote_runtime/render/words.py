@@ -112,6 +112,22 @@ def extra_ports(runtime: Mapping[str, Any]) -> str:
     return f"also forwarded, without a token (any program on this computer can use it): {ways}"
 
 
+def idle_failed(runtime: Mapping[str, Any]) -> str:
+    """A promise of `up` that was not kept."""
+    idle = (runtime["server"] or {}).get("idle") or {}
+    if not idle.get("failed") or runtime["state"] == "down":
+        return ""
+    if idle["do"] == "stop-server":
+        return f"idle, but Jupyter could not be stopped: {idle['failed']}"
+    verb = "suspended" if idle["verb"] == "suspend" else "stopped"
+    stop = f". Stop it: remote-runtime down {runtime['name']} --stop-instance" if _is_cloud(runtime) else ""
+    return f"the VM could not be {verb} when idle, and it keeps running: {idle['failed']}{stop}"
+
+
+def _is_cloud(runtime: Mapping[str, Any]) -> bool:
+    return bool(runtime["target"].get("kind") == "gce")
+
+
 def memory(runtime: Mapping[str, Any]) -> str:
     load = runtime.get("load")
     return of(load["memory_used"], load["memory_total"]) if load and load["memory_total"] else ""

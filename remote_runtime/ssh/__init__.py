@@ -21,7 +21,7 @@ from .key_files import parse_public
 from .keys import Keys
 from .pins import forget_pins, known_instances, show_pins
 from .places import own_name
-from .reach import Reach
+from .reach import NotGreeted, Reach
 
 if TYPE_CHECKING:
     from .compatible import Tunnel as Tunnel
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Keys",
+    "NotGreeted",
     "Reach",
     "connect",
     "forget_pins",
@@ -56,6 +57,8 @@ def connect(
     key_just_added: bool = False,
     reach: Reach | None = None,
     answers_within_s: float | None = None,
+    keep_trying_s: float | None = None,
+    reconnect: bool = False,
 ) -> Session:
     """Enter the machine: one login, its host key verified first.
 
@@ -63,9 +66,10 @@ def connect(
     without a question. A machine that we started (``started_from``) is waited for until the deadline; ``ssh-refused``
     and a refused connection of others is tried three times. ``wanted``: ``TYPE BASE64`` of the keys that the machine is
     known to accept, which are offered first. ``key_just_added``: only those are offered, again and again until the
-    deadline, because the machine learns of them late. ``reach``: connects to its port where an
-    ordinary connection does not. ``answers_within_s``: how long its port may stay silent, None for until the deadline;
-    who has answered may take longer to let us in.
+    deadline, because the machine learns of them late; ``keep_trying_s``: no new try later than that. ``reach``:
+    connects to its port where an ordinary connection does not. ``answers_within_s``: how long its port may stay
+    silent, None for until the deadline; who has answered may take longer to let us in. ``reconnect``: one try of many,
+    at which nobody waits: neither a silent port nor a silent agent is waited for to the deadline.
 
     Raises ``SshError`` (every code of it), ``Interrupted``, and what ``reach`` raises.
     """
@@ -74,8 +78,8 @@ def connect(
 
     known = tuple(parse_public(line) for line in wanted)
     answer_by = deadline if answers_within_s is None else deadline.shorter(answers_within_s)
-    entry = Entry(pins, keys or Keys(), ask, tell, environ, known, reach, answer_by)
-    return enter(instance, settings, entry, deadline, key_just_added=key_just_added)
+    entry = Entry(pins, keys or Keys(), ask, tell, environ, known, reach, answer_by, reconnect)
+    return enter(instance, settings, entry, deadline, key_just_added=key_just_added, keep_trying_s=keep_trying_s)
 
 
 @contextlib.contextmanager

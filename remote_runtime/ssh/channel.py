@@ -164,8 +164,13 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
             self.on_window()
 
 
+def has_ended(channel: LinkChannel) -> bool:
+    """Whether the server has told how the command ended. Programs that it left behind may keep the channel open."""
+    return channel.exit_status != -1 or channel.exit_signal is not None
+
+
 def exit_status(channel: LinkChannel) -> int | None:
-    """Of a closed channel: the exit status, 128 + N after signal N, None if the server told neither."""
+    """Of a command that has ended: the exit status, 128 + N after signal N, None if the server told neither."""
     if channel.exit_status != -1:
         return int(channel.exit_status)
     if channel.exit_signal is not None:

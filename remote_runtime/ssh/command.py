@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Sequence
 
 from ..errors import DeadlinePassed, MachineError, SshError
 from ..protocols import Outcome
 from ..untrusted import clean
 from ..waits import Deadline
-from .channel import LinkChannel, close_quietly, exit_status
+from .channel import LinkChannel, close_quietly, exit_status, has_ended
 from .link import Link
 
 _LARGEST_LINE = 1 << 20
@@ -17,10 +18,17 @@ _LARGEST_OUTPUT = 16 << 20
 _STDERR_KEPT = 8 << 10
 _PIECE = 1 << 15
 _TICK_S = 0.1
+_DRAIN_S = 2.0  # an exit status may overtake the last output
 
 
 def run_command(
-    link: Link, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+    link: Link,
+    command: Sequence[str],
+    *,
+    stdin: bytes,
+    on_line: Callable[[str], bool | None],
+    deadline: Deadline,
+    reply: Callable[[], bytes | None] | None = None,
 ) -> Outcome:
     """See ``protocols.Run``. The machine's shell gets the words of ``command`` quoted."""
     with link.patience.until(deadline):
@@ -30,24 +38,34 @@ def run_command(
                 raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1])
             if not link.request(channel, "exec", shlex.join(command), deadline=deadline):
                 raise SshError("ssh-refused", "The machine's SSH server does not run commands")
-            return _converse(channel, stdin, _Lines(on_line), deadline, command[0])
+            return _converse(channel, stdin, _Lines(on_line), deadline, command[0], reply)
         finally:
             close_quietly(channel)
 
 
-def _converse(channel: LinkChannel, stdin: bytes, lines: _Lines, deadline: Deadline, name: str) -> Outcome:
-    """Until the command has ended and all it wrote has been read."""
+def _converse(
+    channel: LinkChannel,
+    stdin: bytes,
+    lines: _Lines,
+    deadline: Deadline,
+    name: str,
+    reply: Callable[[], bytes | None] | None,
+) -> Outcome:
+    """Until the command has ended and all it wrote has been read, or nothing more is awaited."""
     channel.settimeout(0.0)
     complaints = b""
     unsent = memoryview(stdin)
     sending = True
-    while True:
+    heard_at = time.monotonic()
+    while not lines.enough:
         channel.activity.clear()
         ended = bool(channel.closed)
         busy = False
         if sending and not ended:
-            unsent, moved = _send_some(channel, unsent)
-            sending = bool(unsent) or not _shut_write(channel)
+            said = reply() if reply and not unsent else b""
+            unsent, moved = _send_some(channel, unsent or memoryview(said or b""))
+            ends = not unsent and (reply is None or said is None)
+            sending = not (ends and _shut_write(channel))
             busy |= moved
         if channel.recv_ready():
             lines.feed(channel.recv(_PIECE))
@@ -55,10 +73,12 @@ def _converse(channel: LinkChannel, stdin: bytes, lines: _Lines, deadline: Deadl
         if channel.recv_stderr_ready():
             complaints = (complaints + channel.recv_stderr(_PIECE))[-_STDERR_KEPT:]
             busy = True
-        if ended and not busy:
+        heard_at = time.monotonic() if busy else heard_at
+        if not busy and (ended or (has_ended(channel) and time.monotonic() - heard_at > _DRAIN_S)):
             break
         deadline.check()
         if deadline.passed():
+            lines.end()
             raise DeadlinePassed(f"{name} on the machine took more than {deadline.within_s:.0f} s")
         if not busy:
             channel.activity.wait(_TICK_S)
@@ -87,9 +107,10 @@ def _shut_write(channel: LinkChannel) -> bool:
 
 
 class _Lines:
-    """Cuts output into lines, bounded as ``protocols.Run`` promises."""
+    """Cuts output into lines, bounded as ``protocols.Run`` promises. ``enough``: no more is awaited."""
 
-    def __init__(self, on_line: Callable[[str], None]) -> None:
+    def __init__(self, on_line: Callable[[str], bool | None]) -> None:
+        self.enough = False
         self._on_line = on_line
         self._rest = b""
         self._total = 0
@@ -100,12 +121,13 @@ class _Lines:
         if self._total > _LARGEST_OUTPUT or any(len(line) > _LARGEST_LINE for line in (*lines, self._rest)):
             raise MachineError("machine-answer-invalid", "The machine's answer is endless", "a command was ended")
         for line in lines:
-            self._say(line)
+            if not self.enough:
+                self._say(line)
 
     def end(self) -> None:
-        if self._rest:
+        if self._rest and not self.enough:
             self._say(self._rest)
             self._rest = b""
 
     def _say(self, line: bytes) -> None:
-        self._on_line(line.decode("utf-8", "replace").removesuffix("\r"))
+        self.enough = bool(self._on_line(line.decode("utf-8", "replace").removesuffix("\r"))) or self.enough

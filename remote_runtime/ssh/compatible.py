@@ -9,7 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
 import paramiko
 
@@ -20,7 +20,9 @@ from ..settings import SshSettings
 from ..tunnel.pump import SocketStream
 from ..untrusted import clean_line
 from ..waits import Deadline
+from .algorithms import key_exchanges
 from .dialing import NoAnswer, open_proxy, open_socket
+from .greeting import Said, read_version
 from .quiet import silence_paramiko
 from .reach import Reach
 from .session import Session
@@ -83,7 +85,7 @@ def open_tunnel(
     where = f"{remote_host}:{remote_port} on the machine"
     with ExitStack() as undo:
         sock = _reach(instance, settings, session.user, deadline, undo, reach)
-        forwarder = _forwarder(instance, settings, session, sock, (remote_host, remote_port))
+        forwarder = _forwarder(instance, settings, session, sock, (remote_host, remote_port), deadline)
         undo.callback(_stop, forwarder)
         with _cut_off(sock, deadline):
             try:
@@ -104,8 +106,9 @@ def _reach(
         undo.callback(passage.close)
         return passage.socket
     if settings.proxy_command:
-        sock, end = open_proxy(settings.proxy_command, instance.address, instance.port, user)
-        undo.callback(end)
+        command = open_proxy(settings.proxy_command, instance.address, instance.port, user)
+        undo.callback(command.close)
+        sock = command.socket
     else:
         try:
             sock = open_socket(instance.address, instance.port, deadline)
@@ -116,12 +119,28 @@ def _reach(
 
 
 def _forwarder(
-    instance: Instance, settings: SshSettings, session: Session, sock: socket.socket, target: tuple[str, int]
+    instance: Instance,
+    settings: SshSettings,
+    session: Session,
+    sock: socket.socket,
+    target: tuple[str, int],
+    deadline: Deadline,
 ) -> Any:
-    """Its defaults are an unchecked host key, all interfaces, the agent and ~/.ssh: every one is set here."""
+    """Its defaults are an unchecked host key, all interfaces, the agent, ~/.ssh, and 15 s for a greeting: every one is
+    set here."""
     import sshtunnel
 
-    forwarder = sshtunnel.SSHTunnelForwarder(
+    class Forwarder(sshtunnel.SSHTunnelForwarder):  # type: ignore[misc]  # it has no types
+        def _get_transport(self) -> paramiko.Transport:
+            transport: Any = super()._get_transport()
+            options = transport.get_security_options()
+            options.kex = [name for name in key_exchanges(options.kex) if name in options.kex]
+            within_s = deadline.remaining_s()
+            transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = within_s
+            transport._check_banner = lambda: read_version(transport, Said())
+            return cast(paramiko.Transport, transport)
+
+    forwarder = Forwarder(
         (instance.address, instance.port),
         ssh_username=session.user,
         ssh_host_key=paramiko.PKey.from_type_string(session.host_key.kind, base64.b64decode(session.host_key.data)),

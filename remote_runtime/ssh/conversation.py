@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from typing import Any, Literal
 
@@ -14,11 +15,12 @@ from ..errors import DeadlinePassed
 from ..untrusted import clean_line
 from ..values import dataclass
 from ..waits import Deadline
+from .agents import limit_signing
+from .greeting import as_text
 from .link import Link
 
 _TICK_S = 0.1
 _ANSWERS_KEPT = 100
-_AFTER_A_QUESTION_S = 15.0
 _AuthHandler: Any = AuthHandler
 
 
@@ -36,11 +38,13 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
     """paramiko's handler signs at once, asks questions in its network thread and waits in ticks of its own; this one
     only queues what the server says, and the caller's thread answers before its deadline."""
 
-    def __init__(self, link: Link, user: str, deadline: Deadline) -> None:
+    def __init__(self, link: Link, user: str, deadline: Deadline, waiting: Callable[[], None]) -> None:
         super().__init__(link)
         self._link = link
         self._user = user
         self._deadline = deadline
+        self._within_s = deadline.within_s
+        self._waiting = waiting
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         link.auth_handler = self
 
@@ -58,22 +62,23 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
         self._say(self._asking_for("none"))
         return self._next("accepted", "refused", "more")
 
-    def would_accept(self, blob: bytes) -> bool:
+    def would_accept(self, blob: bytes) -> Answer:
         """Whether a signature by this key is worth a question (RFC 4252 7)."""
         kind = paramiko.Message(blob).get_text()
         try:
             algorithm = self._finalize_pubkey_algorithm(kind)
         except paramiko.SSHException:
-            return False
+            return Answer("refused", ("publickey",))
         message = self._asking_for("publickey")
         message.add_boolean(False)
         message.add_string(algorithm)
         message.add_string(blob)
         self._say(message)
-        return self._next("would accept", "refused").kind == "would accept"
+        return self._next("would accept", "refused")
 
     def offer(self, key: paramiko.PKey) -> Answer:
         kind, bits = self._get_key_type_and_bits(key)
+        limit_signing(key, self._deadline.remaining_s())
         try:
             algorithm = self._finalize_pubkey_algorithm(kind)
             signature = key.sign_ssh_data(
@@ -106,10 +111,21 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
         self._say(message)
         return self._next("accepted", "refused", "more", "asks")
 
-    def be_patient(self) -> None:
-        """A person may have taken long to answer; the rest still needs a moment."""
-        if self._deadline.remaining_s() < _AFTER_A_QUESTION_S:
-            self._deadline = Deadline(_AFTER_A_QUESTION_S, self._deadline.called_off)
+    def give_password(self, password: str) -> Answer:
+        """``asks``: the server wants another password first (RFC 4252 8)."""
+        message = self._asking_for("password")
+        message.add_boolean(False)
+        message.add_string(password)
+        self.auth_method = "password"
+        self._say(message)
+        return self._next("accepted", "refused", "more", "asks")
+
+    @contextlib.contextmanager
+    def a_person_is_asked(self) -> Iterator[None]:
+        """However long that takes: the server still has what was left of its time before."""
+        left_s = self._deadline.remaining_s()
+        yield
+        self._deadline = Deadline(left_s, self._deadline.called_off)
 
     def _asking_for(self, method: str) -> paramiko.Message:
         message = paramiko.Message()
@@ -122,18 +138,19 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
         self._link.send_within(message, self._deadline)
 
     def _next(self, *kinds: str) -> Answer:
+        """Whatever else the server says, and however much of it: before the deadline."""
         while True:
-            try:
+            self._deadline.check()
+            self._waiting()
+            answer = None
+            with contextlib.suppress(queue.Empty):
                 answer = self._answers.get(timeout=_TICK_S)
-            except queue.Empty:
-                self._deadline.check()
-                if not self._link.active:
-                    raise self._link.lost() from None
-                if self._deadline.passed():
-                    raise DeadlinePassed(f"Logging in took more than {self._deadline.within_s:.0f} s") from None
-                continue
-            if answer.kind in kinds:
+            if answer is not None and answer.kind in kinds:
                 return answer
+            if answer is None and not self._link.active:
+                raise self._link.lost()
+            if self._deadline.passed():
+                raise DeadlinePassed(f"Logging in took more than {self._within_s:.0f} s")
 
     # paramiko's thread calls what follows.
 
@@ -154,16 +171,20 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
         self._keep(Answer("accepted"))
 
     def _greeted(self, m: paramiko.Message) -> None:
-        """The banner: nothing to act on, and nothing that we repeat."""
+        """The banner (RFC 4252 5.4): why it lets nobody in, for example."""
+        self._link.said.add(m.get_string())
 
     def _continued(self, m: paramiko.Message) -> None:
+        if self.auth_method == "password":  # SSH_MSG_USERAUTH_PASSWD_CHANGEREQ has the same number
+            self._keep(Answer("asks", instructions=as_text(m.get_string())))
+            return
         if self.auth_method != "keyboard-interactive":
             self._keep(Answer("would accept"))  # SSH_MSG_USERAUTH_PK_OK has the same number
             return
-        m.get_text()
-        instructions = m.get_text()
-        m.get_text()
-        prompts = tuple((m.get_text(), m.get_boolean()) for _ in range(min(m.get_int(), 16)))
+        m.get_string()
+        instructions = as_text(m.get_string())
+        m.get_string()
+        prompts = tuple((as_text(m.get_string()), m.get_boolean()) for _ in range(min(m.get_int(), 16)))
         self._keep(Answer("asks", instructions=instructions, prompts=prompts))
 
     def _keep(self, answer: Answer) -> None:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import queue
 import selectors
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, Literal
 
 from ..errors import SshError
 from ..waits import Deadline
+from .proxy_command import ProxyCommand
 
 _ATTEMPT_S = 10.0
 _TICK_S = 0.1
-_PROXY_END_S = 1.0
 
 Trouble = Literal["refused", "silent", "unreachable", "unknown host"]
 
@@ -37,45 +33,24 @@ class NoAnswer(Exception):
 def open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
     """Connected, without Nagle's delay. Raises ``NoAnswer`` for the last address tried, or ``Interrupted``."""
     trouble = NoAnswer("unknown host", "the name has no address")
-    for family, address in _addresses(host, port, deadline):
+    addresses = _addresses(host, port, deadline)
+    for number, (family, address) in enumerate(addresses, 1):
         try:
-            return _connect(family, address, deadline.shorter(_ATTEMPT_S))
+            return _connect(family, address, deadline if number == len(addresses) else deadline.shorter(_ATTEMPT_S))
         except NoAnswer as error:
             trouble = error
     raise trouble
 
 
-def open_proxy(command: str, host: str, port: int, user: str) -> tuple[socket.socket, Callable[[], None]]:
-    """A socket whose other end is the standard input and output of ``command``, and what ends that process.
+def open_proxy(command: str, host: str, port: int, user: str) -> ProxyCommand:
+    """``command``, begun; its ``socket`` leads to its standard input and output.
 
     ``%h``, ``%n``, ``%p``, ``%r`` and ``%%`` are replaced as ssh_config(5) says. Raises ``SshError``.
     """
     if sys.platform == "win32":
         raise SshError("ssh-config-unsupported", "ProxyCommand is not supported on Windows", command)
     words = ["/bin/sh", "-c", "exec " + _fill_in(command, {"h": host, "n": host, "p": str(port), "r": user})]
-    ours, theirs = socket.socketpair()
-    with theirs:
-        try:
-            process = subprocess.Popen(
-                words,
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            raise SshError("ssh-unreachable", "The ProxyCommand of ~/.ssh/config cannot be run", str(error)) from error
-
-    def end() -> None:
-        try:
-            process.wait(_PROXY_END_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-    return ours, end
+    return ProxyCommand(words)
 
 
 def _addresses(host: str, port: int, deadline: Deadline) -> list[tuple[int, Any]]:

@@ -3,63 +3,87 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import sys
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import SshError
 from ..protocols import Ask, Tell
 from ..settings import SshSettings
-from ..values import dataclass
-from .key_files import certificate_of, certified, certify, load_key, parse_public, public_half, read_key_file
+from .agents import address_of, open_agent
+from .candidates import Candidate, of_agent, with_certificate
+from .key_files import (
+    Fault,
+    certified,
+    key_kind,
+    load_key,
+    others_can_read,
+    parse_public,
+    public_half,
+    read_certificate,
+    read_key_file,
+    rsa_bits,
+)
 from .key_making import ensure_key_pair
 from .known_hosts import as_line
+from .penalties import Penalties
 from .places import expand, home_of
 
 if TYPE_CHECKING:
     import paramiko
 
+log = logging.getLogger(__name__)
 GCLOUDS_FILE = "~/.ssh/google_compute_engine"
 _USUAL_FILES = (GCLOUDS_FILE, "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
-_AGENT_S = 30.0  # an agent may ask its user for consent
 _PASSPHRASE_TRIES = 3
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A key worth offering. ``blob``: its public half, empty if unknown. ``key``: None unless it is ``ready``.
+class AgentWait(NamedTuple):
+    """How long the agent may take to list its keys: ``first_s``; and, if it has not by then, ``then_s`` more, after
+    ``tell`` has said so to a person, who may have to unlock it."""
 
-    ``public``: only its public half is there, which tells which of the agent's keys is meant. ``unusable``: of a kind
-    or in a format that paramiko does not know. ``certificate``: what is shown instead of the public half, if any."""
+    first_s: float = 5.0
+    then_s: float = 0.0
+    tell: Tell | None = None
 
-    label: str
-    blob: bytes
-    key: paramiko.PKey | None
-    state: Literal["ready", "locked", "public", "unusable", "missing"] = "ready"
-    path: Path | None = None
-    certificate: bytes = b""
 
-    @property
-    def id(self) -> tuple[str, bytes]:
-        return self.label, self.shown
-
-    @property
-    def shown(self) -> bytes:
-        return self.certificate or self.blob
+IN_BACKGROUND = AgentWait()
 
 
 class Keys:
-    """Remembers what was unlocked, so that a reconnect asks nothing; close it to let the agent go."""
+    """Remembers what was unlocked, and which key a machine accepted, so that a reconnect asks nothing; close it to let
+    the agent go.
+
+    ``penalties``: of logins that were in vain. ``passed_over``: what could not be offered the last time, and why."""
 
     def __init__(self) -> None:
         self._unlocked: dict[Path, paramiko.PKey] = {}
         self._agent: Any = None
+        self._agent_held: list[str] = []
+        self._agent_is_silent = False
+        self._warned: set[Path] = set()
+        self.passed_over: list[Fault] = []
+        self._accepted: dict[tuple[str, tuple[object, ...]], Candidate] = {}
+        self.penalties = Penalties()
+
+    def accepted(self, candidate: Candidate | None, machine: str, settings: SshSettings) -> None:
+        """``machine``: its host key's name."""
+        if candidate is not None:
+            self._accepted[machine, _asked_for(settings)] = candidate
+
+    def known(self, machine: str, settings: SshSettings) -> list[Candidate]:
+        """The key that was accepted there before, if it is at hand: an agent's may not be any more."""
+        candidate = self._accepted.get((machine, _asked_for(settings)))
+        return [candidate] if candidate is not None and candidate.path is not None else []
 
     def candidates(
-        self, settings: SshSettings, environ: Mapping[str, str], wanted: Collection[bytes] = ()
+        self,
+        settings: SshSettings,
+        environ: Mapping[str, str],
+        wanted: Collection[bytes] = (),
+        wait: AgentWait = IN_BACKGROUND,
+        tell: Tell = lambda text: None,
     ) -> list[Candidate]:
         """The agent's keys, the profile's file, ~/.ssh/config's, the usual files, each after its certificate; those in
         ``wanted`` (public halves) before all others, and locked ones last, so that nobody is asked for a passphrase
@@ -73,16 +97,21 @@ class Keys:
             _check_asked_for(found[0])
         preferred = [candidate.blob for candidate in found if candidate.label in asked_for]
         files = [candidate for candidate in found if candidate.state in ("ready", "locked")]
-        from_agent = self._from_agent(settings, environ)
+        self._warn(files, tell)
+        self.passed_over = []
+        from_agent = self._from_agent(settings, environ, wait)
+        self._pass_over(found, asked_for, [candidate.blob for candidate in from_agent])
         from_agent.sort(key=lambda candidate: candidate.blob not in preferred)
         if settings.identities_only:
             blobs = [candidate.blob for candidate in found]
             from_agent = [candidate for candidate in from_agent if candidate.blob in blobs]
         known = {candidate.shown for candidate in from_agent}
-        files = [each for file in files for each in _with_certificate(file) if not each.blob or each.shown not in known]
-        return sorted(
-            [*from_agent, *files], key=lambda candidate: (candidate.state == "locked", candidate.blob not in wanted)
-        )
+        signed = self._certificates(settings, home)
+        found = [each for key in from_agent for each in with_certificate(key, signed)]
+        of_files = [each for file in files for each in with_certificate(file, signed)]
+        found += [each for each in of_files if not each.blob or each.shown not in known]
+        allowed = [candidate for candidate in found if self._is_allowed(candidate, settings)]
+        return sorted(allowed, key=lambda candidate: (candidate.state == "locked", candidate.blob not in wanted))
 
     def public(self, settings: SshSettings, environ: Mapping[str, str]) -> tuple[str, ...]:
         """``TYPE BASE64`` of each key that would be offered. Raises as ``candidates`` does."""
@@ -122,7 +151,9 @@ class Keys:
         prompt = f"Passphrase for {candidate.label}"
         for _ in range(_PASSPHRASE_TRIES):
             key = load_key(candidate.path, ask(prompt, secret=True, code="passphrase-needed"))
-            if not isinstance(key, str):
+            if isinstance(key, Fault):
+                raise SshError("no-usable-key", f"The key file {candidate.label} cannot be used", key.why, key.hint)
+            if key != "locked":
                 self._unlocked[candidate.path] = key
                 return certified(key, candidate.certificate) if candidate.certificate else key
             prompt = f"That is not the passphrase. Passphrase for {candidate.label}"
@@ -134,30 +165,92 @@ class Keys:
             agent._close()
 
     def _from_file(self, name: str, home: Path) -> Candidate:
-        path = expand(name.replace("%d", str(home)).replace("%%", "%"), home)
+        path = expand(name, home)
         text = read_key_file(path)
         blob = public_half(path, text)
         if blob and not text:
             text = read_key_file(path)  # whoever makes a pair puts its private half there first
         if text.startswith(("ssh-", "ecdsa-", "sk-")):
             return Candidate(name, parse_public(text), None, "public")
-        if not text:
+        if not text and not path.exists():
             return Candidate(name, blob, None, "public" if blob else "missing")
         key = self._unlocked.get(path) or load_key(path, None)
-        if isinstance(key, str):
-            return Candidate(name, blob, None, key, path)
+        if isinstance(key, Fault):
+            return Candidate(name, blob, None, "unusable", path, fault=key)
+        if key == "locked":
+            return Candidate(name, blob, None, "locked", path)
         return Candidate(name, bytes(key.asbytes()), key, "ready", path)
 
-    def _from_agent(self, settings: SshSettings, environ: Mapping[str, str]) -> list[Candidate]:
+    def _from_agent(self, settings: SshSettings, environ: Mapping[str, str], wait: AgentWait) -> list[Candidate]:
         import paramiko
 
         self.close()
-        # A dangling SSH_AUTH_SOCK is common and no reason to fail.
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-            self._agent = _open_agent(settings, environ)
+        address = address_of(settings, environ)
+        if not address:
+            self._agent_is_silent = False
+            return []
+        was_silent, self._agent_is_silent = self._agent_is_silent, False
+        try:
+            try:
+                self._agent = open_agent(address, wait.first_s)
+            except TimeoutError:
+                if was_silent or wait.tell is None or wait.then_s <= 0:
+                    raise
+                wait.tell(f"The SSH agent at {address} does not answer: it may have to be unlocked")
+                self._agent = open_agent(address, wait.then_s)
+        except TimeoutError:
+            self._agent_is_silent = True
+            hint = "Unlock the agent until `ssh-add -l` lists its keys, or set `ssh.identity_file`"
+            self.passed_over.append(Fault(f"the SSH agent at {address} does not answer", hint))
+        except (OSError, EOFError, paramiko.SSHException) as error:  # a dangling SSH_AUTH_SOCK is common
+            log.info("the agent at %s: %r", address, error)
+            held = f"; it held {', '.join(self._agent_held[:3])}" if self._agent_held else ""
+            hint = "`ssh-add -l` shows what your agent holds"
+            self.passed_over.append(Fault(f"the SSH agent at {address} is gone{held}", hint))
         if self._agent is None:
             return []
-        return [_of_agent(key) for key in self._agent.get_keys()]
+        found = [of_agent(key) for key in self._agent.get_keys()]
+        self._agent_held = [candidate.label for candidate in found]
+        return found
+
+    def _certificates(self, settings: SshSettings, home: Path) -> list[tuple[str, bytes]] | None:
+        """Those of CertificateFile, which count instead of the ones beside the keys; None where none is named."""
+        if not settings.certificate_files:
+            return None
+        found = [(name, read_certificate(expand(name, home))) for name in settings.certificate_files]
+        self.passed_over += [Fault(f"{name}: it is no file with a certificate") for name, blob in found if not blob]
+        return [(name, blob) for name, blob in found if blob]
+
+    def _pass_over(self, found: Sequence[Candidate], asked_for: Collection[str], in_agent: Collection[bytes]) -> None:
+        for each in found:
+            if each.blob and each.blob in in_agent:
+                continue
+            if each.fault:
+                self.passed_over.append(Fault(f"{each.label}: {each.fault.why}", each.fault.hint))
+            elif each.label in asked_for and each.state == "missing":
+                self.passed_over.append(Fault(f"{each.label}: there is no such file"))
+            elif each.label in asked_for and each.state == "public":
+                why = f"{each.label}: only its public half is there, and no agent holds the private one"
+                self.passed_over.append(Fault(why, "`ssh-add -l` shows what your agent holds"))
+
+    def _is_allowed(self, candidate: Candidate, settings: SshSettings) -> bool:
+        """By the options of ~/.ssh/config that narrow which keys are offered."""
+        kind, only = key_kind(candidate.shown), settings.only
+        names = [kind.replace("ssh-rsa", name) for name in ("rsa-sha2-512", "rsa-sha2-256")]
+        why = ""
+        if candidate.shown and only.public_keys and not set(names) & set(only.public_keys):
+            why = f"PubkeyAcceptedAlgorithms of ~/.ssh/config does not have {kind}"
+        elif candidate.blob and 0 < (bits := rsa_bits(candidate.blob)) < only.rsa_bits:
+            why = f"it has {bits} bits, and RequiredRSASize of ~/.ssh/config asks for {only.rsa_bits}"
+        if why:
+            self.passed_over.append(Fault(f"{candidate.label}: {why}"))
+        return not why
+
+    def _warn(self, files: Sequence[Candidate], tell: Tell) -> None:
+        for each in files:
+            if each.path and each.path not in self._warned and others_can_read(each.path):
+                self._warned.add(each.path)
+                tell(f"Other users of this computer can read the key {each.label}: `chmod 600 {each.path}`")
 
 
 def is_gclouds(name: str, home: Path) -> bool:
@@ -165,60 +258,21 @@ def is_gclouds(name: str, home: Path) -> bool:
     return expand(name, home) == expand(GCLOUDS_FILE, home)
 
 
+def _asked_for(settings: SshSettings) -> tuple[object, ...]:
+    files = settings.identity_file, settings.identity_files, settings.certificate_files
+    return settings.user, files, settings.identities_only, settings.only
+
+
 def _agent_has(blob: bytes, settings: SshSettings, environ: Mapping[str, str]) -> bool:
     """Asked in a conversation of its own: a login that goes on meanwhile signs in another."""
     with contextlib.closing(Keys()) as others:
-        return blob in [candidate.blob for candidate in others._from_agent(settings, environ)]
-
-
-def _with_certificate(candidate: Candidate) -> list[Candidate]:
-    """A machine may accept the certificate or the key alone; an expired certificate must not hide the key."""
-    certificate = certificate_of(candidate.path) if candidate.path else b""
-    if not certificate:
-        return [candidate]
-    key = certified(candidate.key, certificate) if candidate.key else None
-    label = f"the certificate of {candidate.label}"
-    return [replace(candidate, label=label, key=key, certificate=certificate), candidate]
-
-
-def _of_agent(key: paramiko.AgentKey) -> Candidate:
-    label = f"agent key {key.comment or key.get_name()}"
-    if not key.get_name().endswith("-cert-v01@openssh.com"):
-        return Candidate(label, key.asbytes(), key)
-    certify(key, key.blob)
-    return Candidate(f"{label} (certificate)", b"", key, certificate=key.blob)
-
-
-def _open_agent(settings: SshSettings, environ: Mapping[str, str]) -> Any:
-    import paramiko
-    from paramiko.agent import AgentSSH
-
-    name = settings.identity_agent or "SSH_AUTH_SOCK"
-    if name == "none":
-        return None
-    if sys.platform == "win32":
-        return paramiko.Agent()
-    path = environ.get("SSH_AUTH_SOCK", "") if name == "SSH_AUTH_SOCK" else name
-    path = environ.get(path[1:], "") if path.startswith("$") else path
-    if not path:
-        return None
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(_AGENT_S)
-        connection.connect(str(expand(path, home_of(environ))))
-        agent: Any = AgentSSH()
-        agent._connect(connection)  # the public class reads this process's environment only
-    except BaseException:
-        connection.close()
-        raise
-    return agent
+        return blob in [candidate.blob for candidate in others._from_agent(settings, environ, IN_BACKGROUND)]
 
 
 def _check_asked_for(candidate: Candidate) -> None:
+    what = f"The key file {candidate.label} cannot be used"
     if candidate.state == "missing":
-        what = f"The key file {candidate.label} cannot be read"
-        raise SshError("no-usable-key", what, hint="Set `ssh.identity_file` to an existing key")
-    if candidate.state == "unusable":
-        what = f"The key file {candidate.label} has a format or a type that is not supported"
-        hint = f"`ssh-keygen -p -f {candidate.label}` rewrites it in OpenSSH's format"
-        raise SshError("no-usable-key", what, "only ED25519, ECDSA and RSA keys are", hint)
+        hint = "Set `ssh.identity_file` to an existing key"
+        raise SshError("no-usable-key", what, "there is no such file", hint)
+    if candidate.fault and candidate.state == "unusable":
+        raise SshError("no-usable-key", what, candidate.fault.why, candidate.fault.hint)

@@ -27,43 +27,57 @@ class HostKey:
 
 
 @dataclass(frozen=True)
+class HostsFile:
+    """``where``: its name for the person. ``entries``: (marker, names, key). ``trouble``: why it could not be read,
+    empty for a file that is missing."""
+
+    where: str
+    entries: tuple[tuple[str, str, HostKey], ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
 class Known:
-    """What one source says of a name. ``where``: shown to the person."""
+    """What one source says of a name. ``where``: for the person. ``authorities``: keys whose certificates count."""
 
     where: str
     keys: tuple[HostKey, ...] = ()
     revoked: tuple[HostKey, ...] = ()
+    authorities: tuple[HostKey, ...] = ()
 
 
-def read(path: Path, name: str, where: str) -> Known:
-    keys: list[HostKey] = []
-    revoked: list[HostKey] = []
-    for line in lines_of(path):
-        marker, _, rest = line.partition(" ") if line.startswith("@") else ("", "", line)
-        names, *fields = rest.split()
-        if not _matches(names, name):
-            continue
-        # A @cert-authority vouches for certificates, which we do not ask a machine for.
-        target = {"": keys, "@revoked": revoked}.get(marker)
-        if target is not None:
-            target.extend(parse_keys([" ".join(fields)]))
-    return Known(where, tuple(keys), tuple(revoked))
+def load(path: Path, where: str) -> HostsFile:
+    try:
+        lines = lines_of(path)
+    except OSError as error:
+        return HostsFile(where, trouble=(error.strerror or str(error)).lower())
+    return HostsFile(where, tuple(entry for line in lines for entry in _entry(line)))
 
 
-def merged(sources: Sequence[Known]) -> Known:
-    """The user's files count as one, as OpenSSH sees them."""
-    keys = tuple(key for source in sources for key in source.keys)
-    revoked = tuple(key for source in sources for key in source.revoked)
-    where = " and ".join(source.where for source in sources if source.keys or source.revoked)
-    return Known(where, keys, revoked)
+def look_up(files: Sequence[HostsFile], name: str) -> Known:
+    """What ``files`` together say of ``name``: OpenSSH takes the user's files as one."""
+    found: dict[str, list[HostKey]] = {"": [], "@revoked": [], "@cert-authority": []}
+    where: dict[str, None] = {}
+    for file in files:
+        for marker, names, key in file.entries:
+            if marker in found and _matches(names, name):
+                found[marker].append(key)
+                where[file.where] = None
+    return Known(" and ".join(where), tuple(found[""]), tuple(found["@revoked"]), tuple(found["@cert-authority"]))
+
+
+def known_name(host: str, port: int) -> str:
+    """As known_hosts writes it: ``host``, or ``[host]:port`` where the port is not 22."""
+    return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def lines_of(path: Path) -> list[str]:
+    """Those that may be entries; none of a file that is missing. Raises ``OSError``."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    lines = (line.strip() for line in text.splitlines())
+    lines = (line.strip() for line in text.split("\n"))  # other characters end no line for OpenSSH
     return [line for line in lines if len(line.split()) >= 3 and not line.startswith("#")]
 
 
@@ -87,6 +101,13 @@ def as_line(blob: bytes) -> str:
     return f"{blob[4 : 4 + size].decode('ascii', 'replace')} {base64.b64encode(blob).decode()}"
 
 
+def _entry(line: str) -> list[tuple[str, str, HostKey]]:
+    """Any blanks divide the fields. None for a line that OpenSSH would pass over."""
+    fields = line.split()
+    marker = fields.pop(0) if fields[0].startswith("@") else ""
+    return [(marker, fields[0], key) for key in parse_keys([" ".join(fields[1:3])])]
+
+
 def _matches(names: str, name: str) -> bool:
     """The comma-separated patterns or the hashed name of an entry; a negated match wins."""
     if names.startswith("|1|"):
@@ -98,7 +119,7 @@ def _matches(names: str, name: str) -> bool:
     found = False
     for pattern in names.lower().split(","):
         negated = pattern.startswith("!")
-        if fnmatch.fnmatchcase(name.lower(), _literal_brackets(pattern.lstrip("!"))):
+        if fnmatch.fnmatchcase(name.lower(), _literal_brackets(pattern[1:] if negated else pattern)):
             if negated:
                 return False
             found = True

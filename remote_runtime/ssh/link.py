@@ -7,42 +7,42 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import paramiko
 
 from ..errors import DeadlinePassed, SshError
+from ..settings import Algorithms
 from ..untrusted import clean_line
 from ..waits import Deadline
+from .algorithms import KEX_INFO, narrow, without_needless_macs
 from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel, opening
 from .engine.hook import FastPacketizer
 from .engine.loop import Loop
+from .greeting import Said, as_text, read_version
 from .packets import BoundedPacketizer
 from .quiet import silence_paramiko
 
-_CIPHERS = (
-    "aes128-gcm@openssh.com",
-    "aes256-gcm@openssh.com",
-    "aes128-ctr",
-    "aes192-ctr",
-    "aes256-ctr",
-)
-_DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 _TICK_S = 0.1
+_ANY = Algorithms()
 _Transport: Any = paramiko.Transport
 
 
 class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
     """``sock`` (a socket or a ``LinkChannel``) is connected and belongs to the link from now on. ``key_types``: the
     host key algorithms to ask for, best first. ``why_sock_ended``: if that is known. ``end`` closes it; nothing of
-    paramiko reaches stderr."""
+    paramiko reaches stderr. ``said``: the server's words for a person. ``offered``: its algorithms, by paramiko's names
+    of the lists."""
 
     active: bool
     packetizer: BoundedPacketizer
     _channel_handler_table = CHANNEL_HANDLERS
+    _kex_info = KEX_INFO
 
-    def __init__(self, sock: Any, key_types: Sequence[str], why_sock_ended: Callable[[], str] = str) -> None:
+    def __init__(
+        self, sock: Any, key_types: Sequence[str], why_sock_ended: Callable[[], str] = str, only: Algorithms = _ANY
+    ) -> None:
         silence_paramiko()
         super().__init__(
             sock,
@@ -54,7 +54,9 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             self.packetizer.gate = self.clear_to_send
         self.packetizer.stalled = self._stalled
         self.patience = self.packetizer.patience
-        self._why_sock_ended = why_sock_ended
+        self.said = Said()
+        self.offered: Mapping[str, Any] = {}
+        self.why_sock_ended = why_sock_ended
         self._disconnect_text = ""
         self._end_text = ""
         self._replies: deque[threading.Event] = deque()
@@ -62,14 +64,17 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         self._abandoned: dict[int, LinkChannel] = {}
         self._held_back: list[paramiko.Message] = []
         options = self.get_security_options()
-        options.ciphers = [name for name in _CIPHERS if name in options.ciphers]
-        options.digests = [name for name in _DIGESTS if name in options.digests]
-        options.key_types = [name for name in key_types if name in options.key_types]
-        options.compression = ["none"]
+        narrow(options, only)
+        options.key_types = [name for name in key_types if name in self._key_info]
 
-    def negotiate(self, deadline: Deadline) -> None:
-        """Key exchange. Raises ``EOFError``, ``OSError`` or ``paramiko.SSHException``; ``TimeoutError`` when the
-        server says nothing until the deadline; ``Interrupted``."""
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """paramiko's own would ask for certificates behind the keys, wanted or not."""
+        return tuple(self._preferred_keys)
+
+    def negotiate(self, deadline: Deadline, waiting: Callable[[], None]) -> None:
+        """Key exchange; ``waiting`` is called all the while. Raises ``EOFError``, ``OSError`` or
+        ``paramiko.SSHException``; ``TimeoutError`` when it is not done at the deadline; ``Interrupted``."""
         self.banner_timeout = self.handshake_timeout = deadline.remaining_s()
         done = threading.Event()
         self.start_client(event=done)
@@ -78,7 +83,8 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             if not self.active:
                 break
             if deadline.passed():
-                raise TimeoutError("the server does not greet")
+                raise TimeoutError("no key exchange in time")
+            waiting()
         if not self.active or not self.initial_kex_done:
             raise self.saved_exception or EOFError("the connection was closed")
 
@@ -160,7 +166,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         error = self.saved_exception
         if self._end_text or self._disconnect_text:
             return self._end_text or self._disconnect_text
-        if why := self._why_sock_ended():
+        if why := self.why_sock_ended():
             return why
         if error is None or isinstance(error, EOFError):
             return "the server closed the connection"
@@ -202,6 +208,14 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         finally:
             if isinstance(self.packetizer, FastPacketizer):
                 self.packetizer.end()
+
+    def _check_banner(self) -> None:
+        read_version(self, self.said)
+
+    def _really_parse_kex_init(self, m: paramiko.Message, ignore_first_byte: bool = False) -> dict[str, Any]:
+        parsed: dict[str, Any] = super()._really_parse_kex_init(m, ignore_first_byte)
+        self.offered = {name: list(value) for name, value in parsed.items() if isinstance(value, list)}
+        return without_needless_macs(parsed)
 
     def _activate_outbound(self) -> None:
         if isinstance(self.packetizer, FastPacketizer):
@@ -248,7 +262,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             abandoned.close()
 
     def _parse_channel_open_failure(self, m: paramiko.Message) -> None:
-        number, reason, text = m.get_int(), m.get_int(), m.get_text()
+        number, reason, text = m.get_int(), m.get_int(), as_text(m.get_string())
         with self.lock:
             channel = self._channels.get(number)
             answered = self.channel_events.pop(number, None)
@@ -270,7 +284,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
 
     def _parse_disconnect(self, m: paramiko.Message) -> None:
         m.get_int()
-        text = clean_line(m.get_text(), 200)
+        text = clean_line(as_text(m.get_string()), 200)
         self._disconnect_text = f"the server disconnected: {text}" if text else "the server disconnected"
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import paramiko
 
 from ..errors import SshError
 from ..protocols import Ask
-from ..untrusted import clean_line
 from ..waits import Deadline
+from .candidates import Candidate
 from .conversation import Answer, Conversation
-from .keys import Candidate, Keys
+from .greeting import Said
+from .key_files import Fault
+from .keys import Keys
 from .link import Link
+from .second_factor import BY_A_PERSON, SecondFactor
 
-_CODE_TRIES = 3
+_FAULTS_SHOWN = 5
 
 
 class FewTries(SshError):
@@ -24,79 +29,68 @@ class FewTries(SshError):
 def log_in(
     link: Link,
     user: str,
-    candidates: Sequence[Candidate],
+    candidates: Iterable[Candidate],
     *,
     refused: set[tuple[str, bytes]],
     keys: Keys,
     ask: Ask,
     deadline: Deadline,
-) -> paramiko.PKey | None:
-    """The key that was accepted, None if the machine wanted none. One login at most.
+    waiting: Callable[[], None],
+) -> Candidate | None:
+    """The one that was accepted, with its ``key``; None if the machine wanted none. One login at most.
 
-    ``refused``: ``id`` of each that this server has refused before, which is not tried again; more are added.
+    ``candidates``: taken one after the other, as they are needed. ``refused``: ``id`` of each that this server has
+    refused before, which is not tried again; more are added. ``waiting``: called while the server is waited for.
 
     Raises ``FewTries``, ``SshError`` ``no-usable-key``, ``passphrase-needed``, ``two-factor-needed``,
     ``ssh-unreachable`` (the link died), ``DeadlinePassed``, ``Interrupted``.
     """
-    talk = Conversation(link, user, deadline)
-    answer = talk.begin() if candidates else talk.try_nothing()
-    left = [candidate for candidate in candidates if candidate.id not in refused]
-    tried: list[tuple[str, bytes]] = []
+    talk = Conversation(link, user, deadline, waiting)
+    rest = iter(candidates)
+    first = next(rest, None)
+    answer = talk.begin() if first else talk.try_nothing()
+    tried: list[Candidate] = []
+    before: list[str] = []
     try:
-        for candidate in left:
+        for candidate in chain([first] if first else [], rest):
             if answer.kind == "accepted" or "publickey" not in answer.methods:
                 break
-            tried.append(candidate.id)
-            if candidate.key is None and candidate.shown and not talk.would_accept(candidate.shown):
+            if candidate.id in refused:
+                before.append(candidate.label)
                 continue
-            key = candidate.key or keys.unlock(candidate, ask)
-            talk.be_patient()
+            tried.append(candidate)
+            if candidate.key is None and candidate.shown:
+                seen = talk.would_accept(candidate.shown)
+                if seen.kind != "would accept":
+                    answer = seen
+                    continue
+            with talk.a_person_is_asked():
+                key = candidate.key or keys.unlock(candidate, ask)
             answer = talk.offer(key)
             if answer.kind == "accepted":
-                return key
+                return replace(candidate, key=key)
             if answer.kind == "more" and (
                 "keyboard-interactive" in answer.methods or "publickey" not in answer.methods
             ):
-                return _second_factor(talk, answer, key, ask)
+                SecondFactor(talk, ask, user).give(answer)
+                return replace(candidate, key=key)
     except SshError as error:
         if error.code == "ssh-unreachable" and "too many authentication failures" in error.why.lower():
-            refused.update(tried)
+            refused.update(candidate.id for candidate in tried)
             raise _too_many(user, [label for label, _ in sorted(refused)]) from error
         raise
     if answer.kind == "accepted":
         return None
-    refused.update(tried)
-    raise _refused(user, [each.label for each in candidates if each.id in refused], answer)
+    refused.update(candidate.id for candidate in tried)
+    labels = [*before, *(candidate.label for candidate in tried)]
+    faults = [*(candidate.fault for candidate in tried if candidate.fault), *keys.passed_over]
+    raise _refused(user, labels, answer, faults, link.said)
 
 
 def is_silent(link: Link, key: paramiko.PKey) -> bool:
     """Whether the login with ``key`` asked nobody, and another would not either: an agent may want its user's consent,
     a second factor may ring a telephone."""
-    return not isinstance(key, paramiko.AgentKey) and link.auth_handler.auth_method != "keyboard-interactive"
-
-
-def _second_factor(talk: Conversation, answer: Answer, key: paramiko.PKey, ask: Ask) -> paramiko.PKey:
-    before = ""
-    for _ in range(_CODE_TRIES):
-        if "keyboard-interactive" not in answer.methods:
-            break
-        answer = talk.ask_me()
-        while answer.kind == "asks":
-            replies = [_reply(before, answer, prompt, secret=not echo, ask=ask) for prompt, echo in answer.prompts]
-            before = ""
-            talk.be_patient()
-            answer = talk.reply(replies)
-        if answer.kind == "accepted":
-            return key
-        before = "Not accepted. "
-    methods = ", ".join(answer.methods)
-    raise SshError("two-factor-needed", "The machine does not accept the second factor", f"it still wants: {methods}")
-
-
-def _reply(before: str, answer: Answer, prompt: str, *, secret: bool, ask: Ask) -> str:
-    text = clean_line(prompt, 200).rstrip(": ") or "Answer"
-    told = clean_line(answer.instructions, 500)
-    return ask(before + (f"{told} {text}" if told else text), secret=secret, code="two-factor-needed")
+    return not isinstance(key, paramiko.AgentKey) and link.auth_handler.auth_method not in BY_A_PERSON
 
 
 def _too_many(user: str, tried: Sequence[str]) -> FewTries:
@@ -105,10 +99,14 @@ def _too_many(user: str, tried: Sequence[str]) -> FewTries:
     return FewTries("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
 
 
-def _refused(user: str, tried: Sequence[str], answer: Answer) -> SshError:
+def _refused(user: str, tried: Sequence[str], answer: Answer, faults: Sequence[Fault], said: Said) -> SshError:
+    what = "The machine accepts none of the keys" if tried else "No key can be offered to the machine"
     why = f"as {user} it refused {', '.join(tried)}" if tried else f"there is no key to offer as {user}"
+    hint = "Set `ssh.user` and `ssh.identity_file`"
     if "publickey" not in answer.methods and answer.methods:
         why += f"; it accepts {', '.join(answer.methods)} only, and passwords are not supported"
-    return SshError(
-        "no-usable-key", "The machine accepts none of the keys", why, "Set `ssh.user` and `ssh.identity_file`"
-    )
+        hint = "Set `PubkeyAuthentication yes` in its sshd_config, and allow `publickey` in its `AuthenticationMethods`"
+    else:
+        hint = next((fault.hint for fault in faults if fault.hint), hint)
+    why += "".join(f"; {fault.why}" for fault in faults[:_FAULTS_SHOWN] if fault.why not in why)
+    return SshError("no-usable-key", what, said.after(why), hint)

@@ -6,7 +6,12 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
+from ..errors import SshError
 from ..waits import Deadline
+
+
+class NotGreeted(SshError):
+    """``ssh-unreachable``: a port that accepts connections, and no SSH server that has spoken there yet."""
 
 
 class Passage(Protocol):

@@ -21,7 +21,6 @@ from .engine.loop import Loop
 
 log = logging.getLogger(__name__)
 MOST_LINKS = 32
-_LOGIN_S = 15.0
 _WORTH_WAITING_S = 1.0
 _UNUSED_CHECKS = 20
 _ENDING_S = 2.0
@@ -41,13 +40,15 @@ class Session(Protocol):
 
 class Relief:
     """The other links of the session whose loop is ``first``. ``enter`` logs in once more and asks nobody; where it
-    fails once it is not tried again (``helps``). ``every_s``: how often each link is asked whether it lives."""
+    fails once it is not tried again (``helps``). ``every_s``: how often each link is asked whether it lives.
+    ``login_s``: for one more login."""
 
-    def __init__(self, first: Loop, enter: Callable[[Deadline], Session], every_s: float) -> None:
+    def __init__(self, first: Loop, enter: Callable[[Deadline], Session], every_s: float, login_s: float) -> None:
         self.sessions: tuple[Session, ...] = ()
         self._first = first
         self._enter = enter
         self._every_s = every_s
+        self._login_s = login_s
         self._used_at: dict[Session, float] = {}
         self._wanted = threading.Event()
         self._wanted_since = 0.0
@@ -96,7 +97,7 @@ class Relief:
     def _open(self) -> None:
         began = time.monotonic()
         try:
-            session = self._enter(Deadline(_LOGIN_S, self._closing))
+            session = self._enter(Deadline(self._login_s, self._closing))
         except RemoteRuntimeError as error:
             log.info("no further connection: %s", error)
             self.helps = False

@@ -26,14 +26,15 @@ from .stream import ChannelStream
 
 _ADMINISTRATIVELY_PROHIBITED = 1  # RFC 4254 5.1
 _CONNECT_FAILED = 2
-_NAGLE_S = 15.0
+_LEAST_S = 15.0
 _TICK_S = 0.1
 
 
 class Session:
     """``instance``: the machine as it was reached. ``user``: whom the machine knows us as. ``host_key``: the one that
     was verified. ``key``: the one that was accepted. Closing it ends the connection and everything that was reached
-    through it. ``again``: logs in once more in the same way, without a question; None where that may need one."""
+    through it. ``again``: logs in once more in the same way, without a question; None where that may need one.
+    ``within_s``: what the login was given, and a further login or a shell is given too."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Session:
         release: Callable[[], None],
         again: Callable[[Deadline], Session] | None,
         keepalive_s: float,
+        within_s: float,
     ) -> None:
         self.instance = instance
         self.user = user
@@ -54,7 +56,8 @@ class Session:
         self._link = link
         self._release = release
         self._ran = False
-        self._relief = Relief(link.loop, again, keepalive_s) if link.loop and again else None
+        self._within_s = max(_LEAST_S, within_s)
+        self._relief = Relief(link.loop, again, keepalive_s, self._within_s) if link.loop and again else None
 
     def __enter__(self) -> Session:
         return self
@@ -96,11 +99,17 @@ class Session:
         return 1000 * self._link.round_trip_s(within_s)
 
     def run(
-        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes,
+        on_line: Callable[[str], bool | None],
+        deadline: Deadline,
+        reply: Callable[[], bytes | None] | None = None,
     ) -> Outcome:
         """See ``protocols.Run``."""
         self._ran = True
-        return run_command(self._link, command, stdin=stdin, on_line=on_line, deadline=deadline)
+        return run_command(self._link, command, stdin=stdin, on_line=on_line, deadline=deadline, reply=reply)
 
     def dial(self, host: str, port: int, *, within_s: float) -> ChannelStream:
         """A connection from the machine to ``host``:``port`` as it sees them; with port 0, to the unix socket whose
@@ -162,10 +171,10 @@ class Session:
             relief=relief,
         )
 
-    def end_nagle(self) -> None:
+    def end_nagle(self, deadline: Deadline | None = None) -> None:
         """sshd delays small packets until the connection has run something; every exchange would take 40 ms more."""
         if not self._ran:
-            self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=Deadline(_NAGLE_S))
+            self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=deadline or Deadline(self._within_s))
 
     def open_hop(self, host: str, port: int, deadline: Deadline) -> socket.socket | LinkChannel:
         """A connection for the next hop: a socket where this session is fast, else a channel.
@@ -178,7 +187,7 @@ class Session:
                 raise _refusal(f"{host}:{port}", *channel.refusal)
             return channel
         with contextlib.suppress(RemoteRuntimeError):  # a hop that runs nothing is a slower hop
-            self.end_nagle()
+            self.end_nagle(deadline.shorter(deadline.remaining_s() / 2))
         return self._open_socket(host, port, deadline)
 
     def _open_socket(self, host: str, port: int, deadline: Deadline) -> socket.socket:
@@ -203,7 +212,7 @@ class Session:
         """
         from .shell import run_shell
 
-        return run_shell(self._link, command)
+        return run_shell(self._link, command, Deadline(self._within_s))
 
 
 class _Hop:

@@ -16,16 +16,14 @@ from . import terminal
 from .channel import LinkChannel, close_quietly, exit_status
 from .link import Link
 
-_OPEN_S = 30.0
 _KEEPALIVE_S = 15.0
 _PIECE = 1 << 15
 _LOST = 255
 _BROKEN_PIPE = 141
 
 
-def run_shell(link: Link, command: str | None) -> int:
-    """See ``Session.shell``."""
-    deadline = Deadline(_OPEN_S)
+def run_shell(link: Link, command: str | None, deadline: Deadline) -> int:
+    """See ``Session.shell``. ``deadline``: for its beginning."""
     interactive = command is None and os.isatty(terminal.STDIN)
     channel = link.open("session", deadline)
     if channel.refusal is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 from remote_runtime import compute
 from remote_runtime.compute import child
 from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Vm
+from remote_runtime.demo.values import Delays, Vm
 from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted
 from remote_runtime.model import Instance
 from remote_runtime.settings import GceTarget
@@ -129,6 +130,69 @@ def test_nothing_is_started_when_the_record_of_it_cannot_be_kept() -> None:
                          started=full_disk)  # fmt: skip
         assert "compute.instances.start" not in [exchange.method_id for exchange in emulator.exchanges]
         assert emulator.cloud.instances[0].status == "TERMINATED"
+
+
+def killed_once_started(vm: Vm, deaths: int) -> tuple[Told, list[Instance], Instance | CloudError]:
+    """``compute.find`` while the system ends the child as soon as the instance starts, ``deaths`` times."""
+    told, started, killed = Told(), list[Instance](), list[int]()
+
+    def tell(text: str) -> None:
+        told(text)
+        if len(killed) < deaths and ("(PROVISIONING)" in text or "(STAGING)" in text):
+            (child_pid,) = (
+                int(pid)
+                for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+                if "remote_runtime.compute" in Path(f"/proc/{pid}/cmdline").read_text()
+            )
+            killed.append(child_pid)
+            os.kill(child_pid, signal.SIGKILL)
+
+    with ComputeEmulator([vm], delays=Delays(start_s=8.0)) as emulator:
+        try:
+            found: Instance | CloudError = compute.find(
+                TARGET, tell=tell, deadline=Deadline(60), environ=environ(emulator.endpoint),
+                started=started.append, host_keys_within_s=0.0,
+            )  # fmt: skip
+        except CloudError as error:
+            found = error
+        assert [each.method_id for each in emulator.exchanges].count("compute.instances.start") == 1
+    return told, started, found
+
+
+def test_a_child_that_is_killed_is_tried_once_more_and_what_it_started_is_still_ours() -> None:
+    told, started, found = killed_once_started(Vm("gpu-box"), deaths=1)
+    assert isinstance(found, Instance)
+    assert [each.started_from for each in started] == ["TERMINATED"]
+    assert (found.status, found.started_from) == ("RUNNING", "TERMINATED")
+    assert any("SIGKILL" in text and "once more" in text for text in told)
+
+
+def test_a_child_that_is_killed_twice_has_a_code_of_its_own() -> None:
+    _, started, error = killed_once_started(Vm("gpu-box"), deaths=2)
+    assert isinstance(error, CloudError)
+    assert error.code == "cloud-client-killed"
+    assert "memory" in error.why
+    assert [each.started_from for each in started] == ["TERMINATED"], "it can be put back"
+
+
+WITH_LITTLE_MEMORY = """
+import os, resource, sys
+from remote_runtime import compute
+from remote_runtime.errors import CloudError
+from remote_runtime.settings import GceTarget
+from remote_runtime.waits import Deadline
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]) << 20,) * 2)
+try:
+    compute.find(GceTarget("x", project="p"), tell=print, deadline=Deadline(60), environ=os.environ, started=print)
+except CloudError as error:
+    print(error.code)
+"""
+
+
+def test_a_child_without_memory_is_no_bug() -> None:
+    done = subprocess.run([sys.executable, "-c", WITH_LITTLE_MEMORY, "60"], capture_output=True, text=True, check=False,
+                          timeout=100, env=environ("http://127.0.0.1:9"))  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["cloud-client-killed"], done.stderr
 
 
 def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:

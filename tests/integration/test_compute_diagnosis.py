@@ -265,3 +265,11 @@ def test_an_api_that_does_not_answer_is_an_error_of_its_own() -> None:
             environ={**environ(ill.emulator), "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": "http://127.0.0.1:9/"},
         )
     assert caught.value.code == "cloud-unreachable"
+
+
+def test_the_range_of_an_ipv6_address_is_as_long_as_one() -> None:
+    with patient(Vm("gpu-box", status="RUNNING", external=False, external_ipv6="2600:1900::7")) as ill:
+        ill.emulator.cloud.firewalls["demo"] = [rule("demo", "web", "::/0", ports=("443",))]
+        (cause,) = ill.causes(address="2600:1900::7")
+    assert cause.code == "firewall-blocked"
+    assert "--source-ranges=YOUR_ADDRESS/128" in cause.hint

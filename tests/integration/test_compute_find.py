@@ -14,7 +14,7 @@ from typing import Literal
 
 import pytest
 
-from remote_runtime.compute import orders
+from remote_runtime.compute import inventory, orders
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
 from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted
@@ -571,3 +571,43 @@ def test_escape_codes_and_endless_text_of_the_api_do_not_reach_the_terminal() ->
     for text in (*error.as_dict().values(), *refused.as_dict().values()):
         assert "\x1b" not in text
         assert len(text) < 1000
+
+
+# ── zones that do not answer ──
+
+
+def test_an_instance_that_could_not_be_looked_for_is_not_said_to_be_missing() -> None:
+    away = Vm("gpu-box", zone="us-east1-b", labels={"team": "vision"})
+    with caller(away, Vm("other", zone="us-central1-a")) as ask:
+        ask.emulator.cloud.unreachable_zones.add("us-east1-b")
+        for target in (TARGET, GceTarget(labels={"team": "vision"}, project="demo")):
+            error = ask.refusal(target)
+            assert error.code == "cloud-unreachable"
+            assert "us-east1-b" in error.what
+        known = environ(ask.emulator.endpoint)
+        listed = inventory.candidates("demo", tell=ask.tell, deadline=Deadline(9), environ=known)
+        assert [each.name for each in listed] == ["other"]
+        assert "us-east1-b" in ask.told[-1]
+        # A zone that the profile names, and that answered, has it or not.
+        assert ask.refusal(replace(TARGET, zone="us-central1-a")).code == "instance-not-found"
+        found = ask.find(replace(TARGET, instance="other"))
+        assert found.zone == "us-central1-a"
+        assert any("us-east1-b" in text for text in ask.told)
+
+
+def test_zones_worth_trying_are_not_said_to_be_all_where_some_did_not_answer() -> None:
+    with caller(Vm("gpu-box", machine_type="g2-standard-8", zone="us-central1-b")) as ask:
+        ask.emulator.cloud.fail_next["start"] = OperationFault("ZONE_RESOURCE_POOL_EXHAUSTED")
+        ask.emulator.cloud.unreachable_zones.add("us-central1-a")
+        error = ask.refusal()
+    assert error.code == "instance-not-startable"
+    assert "no other zone" not in error.hint
+
+
+@pytest.mark.parametrize("name", ["gpu/box", "gpu-box\x1b[2J", "..", "", "Gpu", "a" * 64])
+def test_an_api_that_names_what_cannot_be_an_instance_is_no_bug_of_ours(name: str) -> None:
+    with caller(Vm(name, status="RUNNING", labels={"team": "vision"})) as ask:
+        error = ask.refusal(GceTarget(labels={"team": "vision"}, project="demo"))
+    assert error.code == "cloud-unreachable"
+    assert "not the Compute Engine API" in error.what
+    assert "\x1b" not in error.why

@@ -12,10 +12,11 @@ import pytest
 from remote_runtime.compute import orders
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
-from remote_runtime.errors import CloudError
+from remote_runtime.errors import CloudError, DeadlinePassed
 from remote_runtime.model import Instance
 from remote_runtime.settings import GceTarget
 from remote_runtime.waits import Deadline
+from tests.support import discovery
 
 
 class Machine:
@@ -45,8 +46,8 @@ class Machine:
         given = {**self._given(15.0), "started": lambda instance: None, "host_keys_within_s": 0.0}
         return orders.find(target, may_start="preempted", **given)  # type: ignore[arg-type]  # see _given
 
-    def find(self, started: Callable[[Instance], None]) -> Instance:
-        given = {**self._given(15.0), "started": started, "host_keys_within_s": 0.0}
+    def find(self, started: Callable[[Instance], None], within_s: float = 15.0) -> Instance:
+        given = {**self._given(within_s), "started": started, "host_keys_within_s": 0.0}
         return orders.find(GceTarget("gpu-box", project="demo"), may_start="always", **given)  # type: ignore[arg-type]  # see _given
 
     @property
@@ -92,6 +93,55 @@ def test_a_change_ends_in_the_wanted_status_and_already_so_is_success(
     with machine(Vm("gpu-box", status=before)) as vm:
         assert vm.change(action) == after
         assert (vm.status, vm.verbs()) == (after, verbs)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> None:
+    """Google's client is imported, which takes seconds."""
+    with machine(Vm("gpu-box", status="RUNNING")) as vm:
+        vm.read(vm.as_found())
+
+
+@pytest.mark.usefixtures("loaded")
+@pytest.mark.parametrize(
+    ("status", "slow"),
+    [("STOPPING", False), ("PENDING_STOP", True), ("SUSPENDING", True), ("REPAIRING", False), ("PENDING", True)],
+)
+def test_an_instance_that_stays_on_its_way_is_told_with_its_status_and_the_limit(status: str, slow: bool) -> None:
+    """``slow``: the time is over while an answer is waited for, not between two looks."""
+    with machine(Vm("gpu-box", status=status)) as vm:
+        vm.emulator.latency_s = 0.25 if slow else 0.0
+        with pytest.raises(DeadlinePassed) as caught:
+            vm.find(lambda _: None, within_s=1.6)
+        assert caught.value.what == "gpu-box was not running within 2 s"
+        assert status in caught.value.why
+        assert "`timeouts.instance`" in caught.value.hint
+        assert "instances describe gpu-box" in caught.value.hint
+
+
+@pytest.mark.usefixtures("loaded")
+def test_a_stop_that_gets_nowhere_is_told_with_the_status_too() -> None:
+    with machine(Vm("gpu-box", status="REPAIRING")) as vm:
+        with pytest.raises(DeadlinePassed) as caught:
+            vm.change("stop", within_s=0.9)
+        assert "REPAIRING" in caught.value.why
+        assert "timeouts.instance" not in caught.value.hint, "that is for up"
+
+
+@pytest.mark.parametrize(("action", "discarded"), [("stop", "true"), ("suspend", "false")])
+def test_what_becomes_of_a_local_ssd_is_said_with_the_request_and_at_up(action: str, discarded: str) -> None:
+    with machine(Vm("gpu-box", status="RUNNING", local_ssds=2)) as vm:
+        vm.find(lambda _: None)
+        assert any("Local SSD: what is on it is lost" in text for text in vm.told)
+        assert vm.change(action) in ("TERMINATED", "SUSPENDED")
+        (asked,) = [each for each in vm.emulator.exchanges if each.method_id.endswith(f".{action}")]
+        assert (asked.status, asked.query["discardLocalSsd"]) == (200, discarded)
+        assert discovery.complaints(asked) == []
+    with machine(Vm("gpu-box", status="RUNNING")) as vm:
+        vm.find(lambda _: None)
+        vm.change(action)
+        assert not any("Local SSD" in text for text in vm.told)
+        assert not any("discardLocalSsd" in each.query for each in vm.emulator.exchanges)
 
 
 def test_a_slow_stop_answers_that_it_is_under_way_at_the_deadline() -> None:

@@ -32,7 +32,8 @@ Gcloud = Callable[..., str]
 def emulator() -> Iterator[ComputeEmulator]:
     vm = Vm("demo-vm", labels={"team": "vision"}, host_keys=KEYS)
     spot = Vm("spot-vm", spot=True, status="RUNNING")
-    with ComputeEmulator([vm, spot], delays=QUICK) as emulator:
+    ssd = Vm("ssd-vm", zone="europe-west4-a", local_ssds=1, status="RUNNING")
+    with ComputeEmulator([vm, spot, ssd], delays=QUICK) as emulator:
         yield emulator
     assert [found for exchange in emulator.exchanges for found in discovery.complaints(exchange)] == []
 
@@ -51,10 +52,10 @@ def gcloud(emulator: ComputeEmulator, tmp_path: Path) -> Gcloud:
         "CLOUDSDK_CORE_PROJECT": "demo",
     }
 
-    def run(*words: str) -> str:
+    def run(*words: str, warnings: bool = False) -> str:
         done = subprocess.run(["gcloud", *words], env=environment, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
-        return done.stdout
+        return done.stderr if warnings else done.stdout
 
     return run
 
@@ -83,6 +84,18 @@ def test_the_real_gcloud_lists_starts_and_reads_guest_attributes(emulator: Compu
     assert "login:" in log
     gcloud("compute", "instances", "stop", "demo-vm", f"--zone={ZONE}")
     assert instance.status == "TERMINATED"
+
+
+def test_the_real_gcloud_is_asked_what_becomes_of_a_local_ssd_and_told_of_a_zone_that_does_not_answer(
+    emulator: ComputeEmulator, gcloud: Gcloud
+) -> None:
+    where = "--zone=europe-west4-a"
+    with pytest.raises(AssertionError, match="discard-local-ssd"):
+        gcloud("compute", "instances", "stop", "ssd-vm", where)
+    gcloud("compute", "instances", "stop", "ssd-vm", where, "--discard-local-ssd=true")
+    assert emulator.cloud.instances[2].status == "TERMINATED"
+    emulator.cloud.unreachable_zones.add("europe-west4-a")
+    assert "europe-west4-a" in gcloud("compute", "instances", "list", warnings=True)
 
 
 def test_the_real_gcloud_sees_firewalls_regions_and_a_preemption(emulator: ComputeEmulator, gcloud: Gcloud) -> None:

@@ -16,16 +16,18 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
-from remote_runtime import jupyter
+from remote_runtime import health, jupyter
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.metadata_server import MetadataServer
-from remote_runtime.demo.values import Vm
+from remote_runtime.demo.values import RequestFault, Vm
 from remote_runtime.endings import Idle
 from remote_runtime.errors import MachineError
-from remote_runtime.jupyter.machine import power, reboot, watchdog
+from remote_runtime.jupyter.machine import power, processes, reboot, usage, watchdog
+from remote_runtime.jupyter.machine.effort import Effort
 from remote_runtime.model import Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
+from tests.support import discovery
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page
 from tests.support.processes import commands_of, end_processes_of
@@ -156,8 +158,9 @@ def on_watch(server: Server) -> int:
 
 @pytest.fixture
 def cloud(machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComputeEmulator]:
-    """The machine is the instance ``gpu-box`` of an emulated cloud, and may do what its service account may."""
-    vm = Vm("gpu-box", status="RUNNING")
+    """The machine is the instance ``gpu-box`` of an emulated cloud, and may do what its service account may. It has a
+    Local SSD, so a request has to say what becomes of its data."""
+    vm = Vm("gpu-box", status="RUNNING", local_ssds=1)
     with ComputeEmulator([vm]) as emulator, MetadataServer(vm) as metadata:
         surroundings = {
             "GCE_METADATA_HOST": metadata.address,
@@ -178,9 +181,44 @@ def test_an_instance_stops_itself_although_jupyter_died(
     machine: LocalMachine, cloud: ComputeEmulator, do: str, becomes: str
 ) -> None:
     server = ensure(machine, replace(WANTED, idle=Idle(AFTER_S, do)))  # type: ignore[arg-type]  # one of its words
-    assert "by its own service account" in "\n".join(server.notes)
+    told = "\n".join(server.notes)
+    assert "by its own service account" in told
+    assert ("what is on its Local SSD is lost" in told) == (do == "stop-instance")
     os.kill(server.pid, signal.SIGKILL)
     eventually(lambda: status_of(cloud) == becomes or None, within_s=30)
+    assert [found for exchange in cloud.exchanges for found in discovery.complaints(exchange)] == []
+
+
+REFUSED = RequestFault(400, "invalid", "Instance\ncannot be stopped: \x1b[31m policy keep-awake")
+
+
+def test_a_stop_that_is_refused_is_told_in_googles_words_until_it_is_used_again(
+    machine: LocalMachine, cloud: ComputeEmulator
+) -> None:
+    cloud.cloud.refusals["stop"] = REFUSED
+    wanted = replace(WANTED, idle=Idle(AFTER_S, "stop-instance"))
+    server = ensure(machine, wanted)
+    assert server.idle is not None
+    assert (server.idle.how, server.idle.failed) == ("service-account", "")
+    page = page_of(server)
+
+    def told() -> str:
+        return str(page.ask("GET", "/api/remote-runtime")[1]["idle"].get("failed") or "")
+
+    words = "Compute Engine refused: Instance cannot be stopped: "
+    assert words in eventually(lambda: told() or None)
+    assert "policy keep-awake" in told()
+    door = health.Door(server.port or 0, server.token, (COLAB_ORIGIN,))
+    assert words in health.use(door, Deadline(10)).idle_failed
+    assert "\x1b" not in health.use(door, Deadline(10)).idle_failed
+    again = ensure(machine, wanted)
+    assert again.idle is not None
+    assert words in again.idle.failed
+    assert words in "\n".join(again.notes)
+    assert words in log_of(machine)
+    page.start_kernel()
+    eventually(lambda: told() == "" or None)
+    assert status_of(cloud) == "RUNNING"
 
 
 def test_what_cannot_be_done_is_told_at_up(machine: LocalMachine, cloud: ComputeEmulator) -> None:
@@ -209,6 +247,38 @@ def test_without_the_permission_a_real_instance_is_powered_off(
     assert power.carry_out("suspend-instance", str(tmp_path / "product")) == ""
     assert (tmp_path / "said").read_text() == "poweroff\n"
     assert power.find("suspend-instance", str(tmp_path / "none")).how == "none", "another computer is left alone"
+
+    def stop(**known: bool) -> str:
+        (tmp_path / "said").unlink(missing_ok=True)
+        return power.carry_out("stop-instance", str(tmp_path / "product"), **known)
+
+    # The service account may stop it, and is refused; or it is accepted, and nothing happens.
+    cloud.cloud.refusals["stop"] = REFUSED
+    assert stop() == ""
+    assert (tmp_path / "said").read_text() == "poweroff\n"
+    (programs / "sudo").write_text("#!/bin/sh\nexit 1\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "policy keep-awake" in stop()
+    assert not (tmp_path / "said").exists()
+    assert "accepted to stop it, and it goes on" in stop(accepted=True)
+    # What is in its memory would be lost.
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    cloud.forbidden_permissions.clear()
+    cloud.cloud.refusals["suspend"] = REFUSED
+    assert "policy keep-awake" in power.carry_out("suspend-instance", str(tmp_path / "product"))
+    assert not (tmp_path / "said").exists()
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["http://10.254.254.1/compute/v1/", "http://10.254.254.1\\@127.0.0.1/", "http://127.0.0.1@10.254.254.1/"],
+)
+def test_the_machines_own_token_does_not_travel_in_the_clear(
+    cloud: ComputeEmulator, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", endpoint)
+    assert "is no https:// address" in power.find("stop-instance").why
+    assert cloud.exchanges == []
 
 
 def test_a_sudo_that_does_not_answer_is_no_way_and_no_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -347,7 +417,7 @@ def box(tmp_path: Path) -> Iterator[Sshd]:
 
 def in_sessions(box: Sshd) -> str:
     """What the watchdog of the account would see, in words."""
-    code = "from remote_runtime.jupyter.machine import usage; print(usage.in_sessions().what)"
+    code = "from remote_runtime.jupyter.machine import usage; print(usage.in_sessions(usage.everyone()).what)"
     environ = {"HOME": str(box.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -391,6 +461,68 @@ def test_a_program_in_a_terminal_is_a_use_and_a_shell_that_waits_is_one_since_it
         eventually(lambda: in_sessions(box) == "" or None)
         session.stdin.write(b"exit\n")
         session.communicate(timeout=20)
+
+
+def test_a_program_that_took_the_place_of_its_shell_is_a_use(box: Sshd) -> None:
+    with ssh_to(box, terminal=True) as session:
+        assert session.stdin is not None
+        session.stdin.write(b"exec sleep 600\n")
+        session.stdin.flush()
+        assert "runs in a terminal" in eventually(lambda: in_sessions(box) or None)
+        session.kill()
+        session.communicate(timeout=20)
+
+
+def test_a_training_of_tmux_is_a_use_and_its_shells_that_wait_are_none(box: Sshd) -> None:
+    tmux = f"tmux -S {box.home}/tmux"
+    with ssh_to(box, f"{tmux} new-session -d; {tmux} send-keys bash Enter; sleep 1") as session:
+        session.communicate(timeout=20)
+    eventually(lambda: sum("bash" in command for command in commands_of(box.home).values()) >= 2 or None)
+    eventually(lambda: in_sessions(box) == "" or None)
+    with ssh_to(box, f"{tmux} new-session -d 'sleep 600'") as session:
+        session.communicate(timeout=20)
+    assert eventually(lambda: in_sessions(box) or None) == "sleep runs in a terminal"
+
+
+COMPUTE = "import time; end = time.time() + 60\nwhile time.time() < end: pass"
+AS_ROOT = os.geteuid() == 0
+CONTAINER = ["env", "-i", "unshare", "--pid", "--fork", *([] if AS_ROOT else ["--map-root-user"])]
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "seen"),
+    [
+        ([], COMPUTE, "works"),
+        (["env", "JPY_PARENT_PID=4242"], COMPUTE, "works, a kernel's"),
+        (CONTAINER, COMPUTE, "works in a container" if AS_ROOT else "works"),
+        ([], "import time; time.sleep(60)", ""),
+        ([], f"{COMPUTE}\n# {usage.OURS}", ""),
+    ],
+    ids=["nohup", "of a kernel", "in a container", "waits", "ours"],
+)
+def test_a_job_in_the_background_is_a_use_while_it_computes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str], code: str, seen: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with subprocess.Popen([*before, sys.executable, "-c", code], start_new_session=True) as job:
+        try:
+            effort = Effort()
+            assert effort.working() == set(), "the first look knows of no time between"
+            time.sleep(0.5)  # the time itself is what is measured
+            working = effort.working() & set(processes.family(job.pid, "\0"))
+            said = usage.in_background(usage.everyone(), working).what.partition(" ")[2]
+            assert said + ", a kernel's" * usage.kernels_work(4242, working) == seen
+        finally:
+            os.killpg(job.pid, signal.SIGKILL)
+
+
+def test_a_gpu_that_computes_is_a_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for said, computes in (("0\n87\n", True), ("3\n", False), ("[N/A]\n", False), ("No devices were found\n", False)):
+        program.write_text(f"#!/bin/sh\nprintf '{said}'\n")
+        program.chmod(0o755)
+        assert Effort().gpus_work() is computes
 
 
 def test_what_was_left_behind_by_a_session_that_ended_is_none(box: Sshd) -> None:

@@ -107,7 +107,8 @@ def test_a_port_of_the_profile_that_is_taken_is_named(machine: LocalMachine) -> 
         port = taken.getsockname()[1]
         with pytest.raises(MachineError, match=f"port {port} on the machine") as caught:
             ensure(machine, JupyterSettings(port=port))
-    assert (caught.value.code, caught.value.hint) == ("jupyter-did-not-start", "Choose another: `jupyter.port`")
+    assert caught.value.code == "jupyter-did-not-start"
+    assert "`jupyter.port`" in caught.value.hint
 
 
 def test_a_working_directory_that_is_not_there_is_named(machine: LocalMachine) -> None:

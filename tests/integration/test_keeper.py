@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -256,6 +257,26 @@ def test_logs_of_both_ends_are_told_and_followed_without_the_token(world: World,
     assert followed.returncode == 130
     assert "Traceback" not in err
     assert here.token not in own.out + theirs.out + rest + err + world.log("here")
+
+
+def test_an_idle_watch_that_cannot_do_what_it_promised_is_told_by_status(world: World) -> None:
+    world.profile("idle", "version: 1\ntarget: {kind: local}\nidle: {after: 1h, do: stop-server}\n")
+    world.up("idle")
+    directory = Path(world.file("idle")["server"]["directory"])
+    watch = int(json.loads((directory / "watchdog.json").read_text())["pid"])
+    os.kill(watch, signal.SIGSTOP)  # it looks no more, as one that died
+
+    def says(**seen: object) -> str:
+        (directory / "idle.json").write_text(json.dumps({"idle_s": 1.0, "at": time.time(), **seen}))
+        runtime = world.look("idle")
+        assert runtime["state"] == "ready"
+        return str(runtime["server"]["idle"]["failed"])
+
+    assert says() == ""
+    assert says(failed="no room") == "no room"
+    assert "no room" in world.run("status").out
+    assert "has not looked for 60 minutes" in says(at=time.time() - 3600)
+    assert says() == ""
 
 
 # ── frozen ends ──

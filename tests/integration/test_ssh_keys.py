@@ -15,7 +15,6 @@ from typing import Any
 
 import paramiko
 import pytest
-from cryptography.hazmat.primitives import serialization
 
 from remote_runtime import ssh
 from remote_runtime.errors import SshError
@@ -289,23 +288,6 @@ def test_asking_which_key_to_add_leaves_a_login_under_way_its_agent(
     assert candidate.key is not None
     assert candidate.key.sign_ssh_data(b"what the login signs")
     visitor.keys.close()
-
-
-def test_a_key_in_a_format_that_is_not_supported_is_named_not_asked_for(server: Sshd, visitor: Visitor) -> None:
-    path = visitor.home / "odd"
-    make_key(path, "ecdsa")
-    server.authorize(path.with_suffix(".pub").read_text())
-    private = serialization.load_ssh_private_key(path.read_bytes(), None)
-    path.write_bytes(
-        private.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
-        )
-    )
-    visitor.person = Person(["x"])
-    error = refused(visitor, identity_file=str(path))
-    assert error.code == "no-usable-key"
-    assert "ssh-keygen -p" in error.hint
-    assert not visitor.person.asked
 
 
 def test_a_dead_agent_is_no_reason_to_fail(visitor: Visitor) -> None:

@@ -61,6 +61,7 @@ class Visitor:
         wanted: Iterable[str] = (),
         key_just_added: bool = False,
         answers_within_s: float | None = None,
+        reconnect: bool = False,
         **settings: Any,
     ) -> Session:
         return ssh.connect(
@@ -75,4 +76,5 @@ class Visitor:
             wanted=tuple(wanted),
             key_just_added=key_just_added,
             answers_within_s=answers_within_s,
+            reconnect=reconnect,
         )

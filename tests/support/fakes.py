@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -64,6 +65,16 @@ class Teller:
         self._journal.events.append(f"note: {text}")
 
 
+def orders_of(
+    command: Sequence[str], on_line: Callable[[str], bool | None], reply: Callable[[], bytes | None] | None
+) -> dict[str, Any]:
+    """What the client tells a Python that has answered its question."""
+    (ready,) = re.findall(r"rr-ready-\w+", " ".join(command))
+    on_line(ready)
+    length, _, rest = ((reply and reply()) or b"").partition(b"\n")
+    return dict(json.loads(rest[int(length) :]))
+
+
 class Box:
     """An entered machine whose launcher answers ``server`` (and ``purged``), and whose ports are this computer's."""
 
@@ -84,10 +95,15 @@ class Box:
         return {"host-key": "verified: ssh-ed25519 SHA256:abc", "login": "as me"}
 
     def run(
-        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes,
+        on_line: Callable[[str], bool | None],
+        deadline: Deadline,
+        reply: Callable[[], bytes | None] | None = None,
     ) -> Outcome:
-        length, _, rest = stdin.partition(b"\n")
-        orders = json.loads(rest[int(length) :])
+        orders = orders_of(command, on_line, reply)
         self._journal.did(f"{orders['do']} jupyter")
         results = {
             "ensure": self._server,

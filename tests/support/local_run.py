@@ -37,7 +37,13 @@ class LocalMachine:
         return self.home / ".local" / "share" / "remote-runtime"
 
     def run(
-        self, command: Sequence[str], *, stdin: bytes, on_line: Callable[[str], None], deadline: Deadline
+        self,
+        command: Sequence[str],
+        *,
+        stdin: bytes,
+        on_line: Callable[[str], bool | None],
+        deadline: Deadline,
+        reply: Callable[[], bytes | None] | None = None,
     ) -> Outcome:
         self.runs += 1
         for printed in self.banner.splitlines():
@@ -45,10 +51,17 @@ class LocalMachine:
         try:
             with _process([*self.within, *command], self.environ) as process:
                 lines: queue.Queue[str | None] = queue.Queue()
+                said: queue.Queue[bytes] = queue.Queue()
+                for each in filter(None, [stdin]) if reply else (stdin, b""):
+                    said.put(each)
                 _in_thread(_read, process, lines)
-                _in_thread(_feed, process, stdin)
+                _in_thread(_feed, process, said)
                 while (line := lines.get(timeout=deadline.remaining_s())) is not None:
-                    on_line(line)
+                    if on_line(line):
+                        break
+                    if (more := reply() if reply else b"") != b"":
+                        said.put(more or b"")
+                said.put(b"")
                 status = process.wait(deadline.remaining_s())
                 return Outcome(status, process.stderr.read().decode()[-8192:] if process.stderr else "")
         except FileNotFoundError:
@@ -79,10 +92,13 @@ def _read(process: subprocess.Popen[bytes], lines: queue.Queue[str | None]) -> N
         lines.put(None)
 
 
-def _feed(process: subprocess.Popen[bytes], stdin: bytes) -> None:
+def _feed(process: subprocess.Popen[bytes], said: queue.Queue[bytes]) -> None:
+    """Until nothing more is said."""
     if process.stdin:
         try:
-            process.stdin.write(stdin)
+            while data := said.get():
+                process.stdin.write(data)
+                process.stdin.flush()
             process.stdin.close()
         except (OSError, ValueError):
             return  # it ended without reading

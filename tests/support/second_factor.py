@@ -13,17 +13,13 @@ from .sshd import Sshd, running_sshd
 CODE = "271828"
 WORDS = "Enter the code of your phone."
 QUESTION = f"{WORDS} Password"
-CONFIG = (
-    "UsePAM yes",
-    "KbdInteractiveAuthentication yes",
-    "AuthenticationMethods publickey,keyboard-interactive",
-    "PermitRootLogin yes",  # the other values allow root no keyboard-interactive
-)
+KEYWORDS = {"keyboard-interactive": "KbdInteractiveAuthentication", "password": "PasswordAuthentication"}
 
 
 @contextmanager
-def asks_for_a_code(directory: Path) -> Iterator[Sshd]:
-    """``CODE`` is the right one. PAM's rules are the server's own; all other programs see those of the computer."""
+def asks_for_a_code(directory: Path, by: str = "keyboard-interactive") -> Iterator[Sshd]:
+    """``CODE`` is the right one, ``by`` the method (RFC 4252) after the key. PAM's rules are the server's own; all
+    other programs see those of the computer."""
     directory.mkdir(exist_ok=True)
     rules, words, judge = directory / "rules", directory / "words", directory / "judge"
     words.write_text(f"{WORDS}\n")
@@ -36,5 +32,11 @@ def asks_for_a_code(directory: Path) -> Iterator[Sshd]:
         "session required pam_permit.so\n"
     )
     within = within_mount(f'--bind "{rules}" /etc/pam.d/sshd')
-    with running_sshd(directory, config=CONFIG, within=within) as sshd:
+    config = [
+        "UsePAM yes",
+        f"{KEYWORDS[by]} yes",
+        f"AuthenticationMethods publickey,{by}",
+        "PermitRootLogin yes",  # the other values allow root neither of them
+    ]
+    with running_sshd(directory, config=config, within=within) as sshd:
         yield sshd

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from remote_runtime.jupyter.exchange import command, document
+from remote_runtime.jupyter.entry import command, document
 
 FOR_A_START = {
     "start", "environment", "interpreters", "candidates", "choice", "logins", "kernels", "imports", "room",
@@ -23,7 +23,7 @@ def modules_after(module: str) -> set[str]:
         f"import json, sys\nnames['load'](json.loads({orders.decode()!r})['sources'], {module!r})\n"
         "sys.__stdout__.write(json.dumps(sorted(sys.modules)))"
     )
-    python, *options, _, _ = command(sys.executable)
+    python, *options, _, _ = command(sys.executable, "ready")
     sent = [python, *options, "-"]
     done = subprocess.run(sent, input=script, capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(done.stdout))

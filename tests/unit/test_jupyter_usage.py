@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 
 import pytest
 
+from remote_runtime.jupyter import entry, launcher
+from remote_runtime.jupyter.machine import shells
 from remote_runtime.jupyter.machine.stillness import Stillness
-from remote_runtime.jupyter.machine.usage import Process, runs_over_ssh
+from remote_runtime.jupyter.machine.usage import OURS, Process, runs_over_ssh
 
 SOMEBODY = os.geteuid() + 1
 # Above the highest pid that Linux gives, so that nothing is found in /proc.
@@ -33,6 +36,43 @@ def test_below_a_session_or_not_even_where_the_table_goes_round(parents: dict[in
     names = {1: "sshd", 2: "bash", 3: "train"}
     table = {FIRST + number: process(number, parent, names[number]) for number, parent in parents.items()}
     assert runs_over_ssh(table[FIRST + 3], table) is runs
+
+
+@pytest.mark.parametrize(
+    "words", [entry.command("python3", "r"), entry.search(("python3",), "r", "m"), [launcher.ENTRY]]
+)
+def test_the_launcher_is_known_by_its_command_line(words: Sequence[str]) -> None:
+    assert OURS in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("bash", "-bash"), ("bash", "bash"), ("bash", "/bin/bash --init-file /x/shellIntegration-bash.sh"),
+        ("bash", "bash --rcfile /tmp/rc -i"), ("sh", "sh -i"), ("sh", "/bin/sh -o vi"), ("zsh", "/usr/bin/zsh -il"),
+        ("fish", "fish -C conda"), ("tcsh", "-csh"), ("xonsh", "/usr/bin/python3 /usr/local/bin/xonsh"),
+        ("busybox", "busybox ash"), ("tmux: client", "tmux attach"), ("sudo", "sudo -i"),
+    ],
+)  # fmt: skip
+def test_a_shell_that_reads_commands_waits(name: str, line: str) -> None:
+    assert shells.waits(name, [*line.split(), ""], has_children=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("python3", "python3 train.py"), ("bash", "bash train.sh"), ("bash", "/bin/bash -lc train"),
+        ("bash", "bash -C train.sh"), ("zsh", "zsh -ic train"), ("fish", "fish -C conda train.fish"),
+        ("train.sh", "/bin/bash ./train.sh"), ("xonsh", "/usr/bin/python3 /usr/local/bin/xonsh train.xsh"),
+        ("busybox", "busybox sh train.sh"), ("tmuxinator", "tmuxinator"), ("vim", "vim"),
+    ],
+)  # fmt: skip
+def test_a_shell_that_was_given_something_to_do_is_at_work(name: str, line: str) -> None:
+    assert not shells.waits(name, [*line.split(), ""], has_children=True)
+
+
+def test_a_wrapper_of_which_no_child_is_seen_is_at_work() -> None:
+    assert not shells.waits("sudo", ["sudo", "train"], has_children=False)
 
 
 NIGHT_S = 10 * 3600.0

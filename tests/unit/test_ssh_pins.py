@@ -10,11 +10,13 @@ import pytest
 
 from remote_runtime.errors import LocalError, SshError
 from remote_runtime.model import Instance
-from remote_runtime.settings import SshSettings
+from remote_runtime.settings import Algorithms, SshSettings
 from remote_runtime.ssh import forget_pins, show_pins
-from remote_runtime.ssh.known_hosts import HostKey
-from remote_runtime.ssh.pins import HostKeys, add_pin
+from remote_runtime.ssh.host_keys import HostKeys
+from remote_runtime.ssh.known_hosts import HostKey, parse_keys
+from remote_runtime.ssh.pins import add_pin
 from remote_runtime.ssh.places import expand
+from tests.support.sshd import make_key
 
 
 def make(kind: str, seed: int) -> HostKey:
@@ -111,6 +113,16 @@ def test_known_types_are_asked_for_first(tmp_path: Path) -> None:
     assert known(tmp_path, line("box", ECDSA)).algorithms()[0] == "ecdsa-sha2-nistp256"
     assert known(tmp_path, "").algorithms()[0] == "ssh-ed25519"
     assert "ssh-rsa" not in known(tmp_path, line("box", RSA)).algorithms()
+
+
+def test_a_short_rsa_key_is_refused_where_the_configuration_says_so(tmp_path: Path) -> None:
+    make_key(tmp_path / "host", "rsa")
+    (key,) = parse_keys([(tmp_path / "host.pub").read_text()])
+    (tmp_path / "hosts").write_text(f"box {key.kind} {key.data}\n")
+    for bits, expected in ((3072, "trusted"), (3073, "host-key-unknown")):
+        settings = SshSettings(known_hosts_files=(str(tmp_path / "hosts"),), only=Algorithms(rsa_bits=bits))
+        instance = Instance("ssh", "box", host_key_name="box")
+        assert verdict(HostKeys(instance, settings, pins=tmp_path / "pins", home=tmp_path), key) == expected
 
 
 def test_fingerprints_are_those_of_openssh() -> None:

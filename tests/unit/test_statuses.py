@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 from rich.console import Console
 
 from remote_runtime.figures import GpuLoad, Load, Traffic
-from remote_runtime.model import Connections, Forward, Instance
+from remote_runtime.model import Connections, Forward, IdleGuard, Instance, Secret, Server
 from remote_runtime.render import words
 from remote_runtime.render.dashboard import PLAIN_BARS, Dashboard, bars, svg
 from remote_runtime.render.statuses import statuses
 from tests.unit.test_render import HOSTILE, TOKEN, on_a_terminal, runtime, safe
 
 GB = 1 << 30
+SERVER = Server(4242, 77, Secret("ab" * 24), "/srv", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3")
 A100 = GpuLoad("NVIDIA A100-SXM4-40GB", 12 * GB, 40 * GB, 0.43)
 
 
@@ -62,6 +64,20 @@ def test_extra_ports_and_where_names_were_found_are_told_below_the_table() -> No
     assert "without a token" in told
     assert "http://localhost:6006 → 127.0.0.1:6006" in told
     assert "8888 →" not in told
+
+
+@pytest.mark.parametrize(("kind", "stop"), [("gce", True), ("ssh", False)])
+def test_an_idle_action_that_failed_is_told_below_the_table(kind: str, stop: bool) -> None:
+    guard = IdleGuard(3600.0, "stop-instance", "service-account", "stop", failed="Compute Engine refused: policy")
+    facts: dict[str, Any] = {"server": replace(SERVER, idle=guard), "target": {"kind": kind}}
+    told = statuses([training(**facts)], 0)
+    assert "Compute Engine refused: policy" in told
+    assert "keeps running" in told
+    assert ("remote-runtime down training --stop-instance" in told) == stop
+    assert training(**facts)["server"]["idle"]["failed"] == "Compute Engine refused: policy"
+    assert "refused" not in statuses([training(**facts, state="down")], 0)
+    whole = replace(guard, failed="")
+    assert "keeps running" not in statuses([training(**{**facts, "server": replace(SERVER, idle=whole)})], 0)
 
 
 def test_a_runtime_that_is_down_has_no_figures_and_a_demo_no_origin_of_its_names() -> None:

@@ -118,11 +118,13 @@ class Dialer:
     def _connect(self, host: str, port: int, deadline: Deadline) -> socket.socket:
         """Every address in turn: one that swallows packets must not take the time of the others."""
         trouble: OSError = OSError(f"{host} has no address")
-        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        for number, (family, _, _, _, address) in enumerate(addresses, 1):
+            left_s = _left(deadline)
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
                 self._keep(sock)
-                sock.settimeout(min(_ADDRESS_S, _left(deadline)))
+                sock.settimeout(left_s if number == len(addresses) else min(_ADDRESS_S, left_s))
                 sock.connect(address)
             except OSError as error:
                 sock.close()

@@ -38,7 +38,8 @@ def open_passage(
 ) -> Passage:
     """See ``remote_runtime.compute.iap.open_passage``."""
     url = relay_url(environ)
-    passage = Passage(Session(instance, Dialer(url, environ), Tokens(environ, url)), limits or Limits())
+    first_s = deadline.remaining_s() if limits is None else limits.attempt_s
+    passage = Passage(Session(instance, Dialer(url, environ), Tokens(environ, url)), limits or Limits(), first_s)
     try:
         passage.wait_open(deadline)
     except BaseException:
@@ -51,7 +52,7 @@ class Passage:
     """``socket``: a plain one, blocking, for whoever speaks through it; closing or shutting it down ends the passage.
     ``resumed``: how many times the connection to the relay was replaced."""
 
-    def __init__(self, session: Session, limits: Limits) -> None:
+    def __init__(self, session: Session, limits: Limits, first_s: float) -> None:
         self.socket, self._near = socket.socketpair()
         self._near.setblocking(False)
         self.resumed = 0
@@ -59,6 +60,7 @@ class Passage:
         self._session = session
         self._ledger = session.ledger
         self._limits = limits
+        self._first_s = first_s
         self._opened: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._undelivered: deque[memoryview] = deque()
         self._undelivered_bytes = 0
@@ -97,7 +99,7 @@ class Passage:
     def _live(self) -> None:
         wire = None
         try:
-            wire = self._session.open(Deadline(self._limits.attempt_s, self._called_off))
+            wire = self._session.open(Deadline(self._first_s, self._called_off))
             self._opened.put(None)
         except RemoteRuntimeError as error:
             self._opened.put(error)

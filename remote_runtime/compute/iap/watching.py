@@ -15,8 +15,8 @@ from .wire import Broken, Wire
 class Limits:
     """``silent_s``: how long nothing may be heard while something of ours waits for an answer; after half of it the
     relay is asked. ``idle_s``: how long nothing may be heard before it is asked although nothing waits. ``attempt_s``:
-    for one connection. ``resume_s``: for all attempts to resume. ``acknowledge_after_s``: what few bytes have come are
-    acknowledged when nothing happened for so long."""
+    for one connection that resumes it. ``resume_s``: for all attempts to resume. ``acknowledge_after_s``: what few
+    bytes have come are acknowledged when nothing happened for so long."""
 
     silent_s: float = 10.0
     idle_s: float = 20.0

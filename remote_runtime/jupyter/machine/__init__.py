@@ -27,6 +27,8 @@ SOURCES = (
     "attach",
     "runtime_folder",
     "server",
+    "effort",
+    "shells",
     "usage",
     "power",
     "reboot",

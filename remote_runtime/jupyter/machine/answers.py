@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import time
 from typing import Any, TextIO
 
 TICK_S = 1.0
+YES = b"yes\n"
+NO = b"no\n"
 
 
 class Failure(Exception):
@@ -42,6 +46,19 @@ class Answers:
         if time.monotonic() - self._last_word > TICK_S:
             self._send({"tick": round(self.remaining_s(), 1)})
         time.sleep(max(0.0, min(seconds, self.remaining_s())))
+
+    def ask_reach(self, place: int | str) -> None:
+        """Ask the client whether the SSH server leads to ``place``, a port of 127.0.0.1 or a unix socket."""
+        self._send({"reach": place})
+
+    def heard(self, within_s: float) -> bool | None:
+        """Its answer; None when none came in that time."""
+        try:
+            ready, _, _ = select.select([0], [], [], within_s)
+            said = os.read(0, 64) if ready else b""
+        except (OSError, ValueError):
+            return None
+        return {YES: True, NO: False}.get(said)
 
     def result(self, result: dict[str, Any]) -> None:
         self._send({"result": result})

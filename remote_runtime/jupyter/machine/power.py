@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
@@ -22,16 +24,23 @@ PRODUCT = "/sys/class/dmi/id/product_name"
 METADATA_S, API_S, SUDO_S = 3.0, 30.0, 5.0
 VERBS = {"stop-instance": "stop", "suspend-instance": "suspend"}
 POWER_OFF = (("systemctl", "poweroff"), ("poweroff",), ("shutdown", "-h", "now"))
+COMPUTE = "https://compute.googleapis.com/compute/v1/"
+OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
+# Nothing that two URL parsers could read in two ways; plain HTTP is for this machine only.
+_ENDPOINT = re.compile(
+    r"(?:https://[A-Za-z0-9.-]+|http://(?:127\.0\.0\.1|localhost|\[::1\]))(?::\d{1,5})?(?:/[\w.~/-]*)?"
+)
 
 
 @dataclass(frozen=True)
 class Way:
     """``how``: ``service-account``, ``power-off``, or ``none``. ``verb``: what becomes of the instance, ``stop`` or
-    ``suspend``. ``why``: what was missing for more."""
+    ``suspend``. ``why``: what was missing for more. ``local_ssd``: it has one, whose data a stop loses."""
 
     how: str
     verb: str
     why: str = ""
+    local_ssd: bool = False
 
 
 def find(do: str, product: str = PRODUCT) -> Way:
@@ -42,29 +51,54 @@ def find(do: str, product: str = PRODUCT) -> Way:
     """
     verb = VERBS[do]
     hardware = _is_compute_engine(product)
-    why = _lacks_permission(verb) if hardware or os.environ.get("GCE_METADATA_HOST") else "this is no instance"
+    is_instance = hardware or bool(os.environ.get("GCE_METADATA_HOST"))
+    why = _lacks_permission(verb) if is_instance else "this is no instance"
+    local_ssd = is_instance and _has_local_ssd()
     if not why:
-        return Way("service-account", verb)
+        return Way("service-account", verb, local_ssd=local_ssd)
     if hardware and _power_off():
-        return Way("power-off", "stop", why)
-    return Way("none", verb, f"{why}, and this account may not power it off")
+        return Way("power-off", "stop", why, local_ssd)
+    return Way("none", verb, f"{why}, and this account may not power it off", local_ssd)
 
 
-def carry_out(do: str, product: str = PRODUCT) -> str:
-    """Empty when the end has begun, else why it has not."""
+def carry_out(do: str, product: str = PRODUCT, *, accepted: bool = False) -> str:
+    """Empty when the end has begun, else why it has not. ``accepted``: Compute Engine took the request before, and
+    the machine goes on.
+
+    Where Compute Engine refuses a stop, the machine powers itself off if it may. It does not where a suspend is
+    refused: what is in its memory would be lost, and nobody was told so.
+    """
     way = find(do, product)
     if way.how == "none":
         return way.why
-    if way.how == "service-account":
-        try:
-            _call(f"{_instance()}/{way.verb}", {})
-        except (OSError, ValueError) as exc:
-            return f"Compute Engine refused: {exc}"
-        return ""
+    if way.how == "power-off":
+        return _powered_off() or ("it was told to power off, and goes on" if accepted else "")
+    refused = f"Compute Engine accepted to {way.verb} it, and it goes on" if accepted else _asked(way)
+    if refused and way.verb == "stop" and _is_compute_engine(product) and _power_off():
+        failed = _powered_off()
+        return f"{refused}; powering off: {failed}" if failed else ""
+    return refused
+
+
+def _asked(way: Way) -> str:
+    """A stopped instance keeps no Local SSD's data, and the request has to say so; a suspended one does."""
+    query = {"discardLocalSsd": "true" if way.verb == "stop" else "false"} if way.local_ssd else {}
+    try:
+        _call(f"{_instance()}/{way.verb}", None, query)
+    except urllib.error.HTTPError as exc:
+        return f"Compute Engine refused: {_said(exc)}"
+    except (OSError, ValueError) as exc:
+        return f"Compute Engine cannot be asked from the instance: {_reason(exc)}"
+    return ""
+
+
+def _powered_off() -> str:
+    command = _power_off()
     done = subprocess.run(
-        _power_off(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
     )
-    return "" if done.returncode == 0 else done.stdout.decode("utf-8", "replace").strip()[:300]
+    said = done.stdout.decode("utf-8", "replace").strip()[:300]
+    return "" if done.returncode == 0 else said or f"{' '.join(command)} ended with status {done.returncode}"
 
 
 def _lacks_permission(verb: str) -> str:
@@ -72,13 +106,37 @@ def _lacks_permission(verb: str) -> str:
     try:
         granted = _call(f"{_instance()}/testIamPermissions", {"permissions": [wanted]})
     except urllib.error.HTTPError as exc:
-        lacks = "has no service account" if exc.code == 404 else f"has a service account without access ({exc.code})"
-        return "the instance " + lacks
+        if exc.code == 404:
+            return "the instance has no service account"
+        return f"the instance has a service account without access: {_said(exc)}"
     except (OSError, ValueError) as exc:
-        return f"Compute Engine cannot be asked from the instance ({exc})"
+        return f"Compute Engine cannot be asked from the instance ({_reason(exc)})"
     if wanted in granted.get("permissions", []):
         return ""
     return f"the instance's service account lacks {wanted}"
+
+
+def _has_local_ssd() -> bool:
+    """As the metadata server lists the disks; none where it does not tell."""
+    try:
+        disks = json.loads(_metadata("instance/disks/?recursive=true"))
+        return any("LOCAL-SSD" in str(disk.get("type")).upper() for disk in disks)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
+
+
+def _said(exc: urllib.error.HTTPError) -> str:
+    """Google's words in the answer, or its status."""
+    try:
+        said = str(json.loads(exc.read(65536).decode("utf-8", "replace"))["error"]["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        said = ""
+    return " ".join(said.split())[:300] or f"it answered {exc.code}"
+
+
+def _reason(exc: Exception) -> str:
+    cause = exc.reason if isinstance(exc, urllib.error.URLError) else exc
+    return str(getattr(cause, "strerror", None) or cause)[:200]
 
 
 def _power_off() -> list[str]:
@@ -123,11 +181,28 @@ def _metadata(path: str) -> str:
         return str(answer.read(65536).decode("utf-8"))
 
 
-def _call(path: str, body: dict[str, Any]) -> dict[str, Any]:
-    token = json.loads(_metadata("instance/service-accounts/default/token"))["access_token"]
-    root = os.environ.get("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE") or "https://compute.googleapis.com/compute/v1/"
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """The token is for the address that was asked."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _call(path: str, body: dict[str, Any] | None, query: dict[str, str] | None = None) -> dict[str, Any]:
+    """Raises ``OSError``, of which ``HTTPError`` is one, and ``ValueError``."""
+    root = os.environ.get(OVERRIDE) or COMPUTE
+    if not _ENDPOINT.fullmatch(root):
+        raise ValueError(f"{OVERRIDE} is no https:// address")
+    try:
+        token = json.loads(_metadata("instance/service-accounts/default/token"))["access_token"]
+    except (KeyError, TypeError):
+        raise ValueError("the metadata server gives no access token") from None
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    asked = urllib.request.Request(root + path, json.dumps(body).encode(), headers, method="POST")  # noqa: S310  # as above
-    with urllib.request.urlopen(asked, timeout=API_S) as response:  # noqa: S310  # the endpoint is Google's or the user's
+    url = root + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+    content = b"" if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(url, content, headers, method="POST")  # noqa: S310  # as checked
+    # What stays on this machine goes through no proxy.
+    proxies = [urllib.request.ProxyHandler({})] if root.startswith("http:") else []
+    with urllib.request.build_opener(_Stay, *proxies).open(asked, timeout=API_S) as response:
         answer = json.loads(response.read(1048576).decode("utf-8"))
     return answer if isinstance(answer, dict) else {}

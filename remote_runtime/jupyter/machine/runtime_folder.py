@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import socket
 import stat
@@ -27,10 +26,12 @@ LONGEST_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-99"
 def make(directory: str) -> bool:
     """For the server in ``directory``, which has none. False: no kernel can have sockets on this machine, and the
     folder is an ordinary one."""
+    from secrets import token_hex  # imports random, which a mere look does without
+
     link = os.path.join(directory, LINK)
     short = "/tmp"  # noqa: S108  # a new folder of mode 0700 in it
     for parent in (short, os.environ.get("TMPDIR") or short, our_folder()):
-        path = os.path.join(parent, "remote-runtime-" + secrets.token_hex(4))
+        path = os.path.join(parent, "remote-runtime-" + token_hex(4))
         with contextlib.suppress(OSError):
             # Fails where something has this name, a link that another user put there included.
             os.mkdir(path, 0o700)

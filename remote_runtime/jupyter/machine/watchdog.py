@@ -14,10 +14,11 @@ import time
 from typing import Any
 
 from . import processes, server
-from .folder import IDLE, LOG, load_json, write_private
+from .answers import Failure
+from .folder import IDLE, LOG, WATCH, load_json, write_private
 from .orders import Rule
 
-ORDERS, PROGRAM = "watchdog.json", "watch.py"
+ORDERS, PROGRAM = "watchdog.json", WATCH
 LONGEST_LOOK_S, AGAIN_S, STARTS_WITHIN_S = 30.0, 300.0, 15.0
 # watch.py: makes the launcher's modules in memory, as the launcher does, and runs this one.
 SOURCE = """\
@@ -44,7 +45,7 @@ def ensure(directory: str, rule: Rule | None, program: dict[str, Any], idle_s: f
     known = load_json(os.path.join(directory, ORDERS))
     wanted = {"after_s": rule.after_s, "do": rule.do, **program}
     if all(known.get(name) == value for name, value in wanted.items()) and _lives(known):
-        return dict(known["told"])
+        return {**known["told"], "failed": failed(directory)}
     import subprocess
 
     from . import power, reboot
@@ -54,7 +55,7 @@ def ensure(directory: str, rule: Rule | None, program: dict[str, Any], idle_s: f
     command = [sys.executable, os.path.join(directory, PROGRAM)]
     write_private(os.path.join(directory, PROGRAM), SOURCE)
     hooked = reboot.hook(os.path.basename(directory), command) if rule.do != "stop-server" else ""
-    told = {"how": way.how, "verb": way.verb, "why": way.why, "reboot": hooked}
+    told = {"how": way.how, "verb": way.verb, "why": way.why, "reboot": hooked, "local_ssd": way.local_ssd}
     # A server that was started over SSH is on a machine for which sessions count; here they are the user's own.
     orders = {**wanted, "told": told, "sessions": "SSH_CONNECTION" in os.environ, "idle_s": idle_s}
     _touch(directory, ago_s=idle_s)
@@ -112,6 +113,11 @@ def stopped(directory: str) -> str:
     return str(load_json(os.path.join(directory, IDLE)).get("stopped") or "")
 
 
+def failed(directory: str) -> str:
+    """Why what the rule says could not be done at the last try; empty if it was not tried, or is used again."""
+    return str(load_json(os.path.join(directory, IDLE)).get("failed") or "")
+
+
 def main(directory: str, orders: dict[str, Any]) -> int:
     """The watchdog's life."""
     if _lives(orders):
@@ -125,41 +131,61 @@ def main(directory: str, orders: dict[str, Any]) -> int:
     looking = usage.Looking(directory, sessions=bool(orders["sessions"]), everywhere=everywhere)
     not_before = time.monotonic()
     stillness = Stillness(float(orders["idle_s"]), not_before, time.time())
+    trouble: str | None = None  # of the last try, empty if it was accepted; None before the first
     while load_json(os.path.join(directory, ORDERS)).get("pid") == os.getpid():
         try:
             use = looking.look()
         except Exception as exc:  # noqa: BLE001  a look that fails must not end the watch, and is no proof of idleness
-            use = usage.Use(f"unknown: {exc!r:.200}")
+            use = usage.Use(f"unknown: {_kind(exc)}")
         ago_s = 0.0 if use.what else min(use.ago_s, _touched_ago_s(directory))
         lasts_s = stillness.lasts_s(ago_s, time.monotonic(), time.time())
-        _save(directory, {"idle_s": round(lasts_s, 1), "use": use.what, "at": time.time()})
+        trouble = None if lasts_s < rule.after_s else trouble
+        seen = {"idle_s": round(lasts_s, 1), "use": use.what, "at": time.time()}
+        _save(directory, {**seen, "failed": trouble or ""})
         if lasts_s >= rule.after_s and time.monotonic() >= not_before:
-            if _act(directory, rule):
+            trouble = _act(directory, rule, accepted=trouble == "")
+            if trouble is None:
                 return 0
+            _save(directory, {**seen, "failed": trouble})
             not_before = time.monotonic() + AGAIN_S
         time.sleep(max(0.5, min(LONGEST_LOOK_S, rule.after_s / 4)))
     return 0
 
 
-def _act(directory: str, rule: Rule) -> bool:
-    """Whether the watch is over."""
+def _act(directory: str, rule: Rule, *, accepted: bool) -> str | None:
+    """None when the watch is over, else why the machine goes on, empty while it is not known to. ``accepted``: the
+    last try seemed to succeed."""
     why = f"nothing was used for {_words(rule.after_s)}"
     if rule.do == "stop-server":
-        _say(directory, f"{why}: ending the server and its kernels")
-        server.end(directory)
-        _save(directory, {"stopped": why, "at": time.time()})
-        return True
+        return _end_server(directory, why)
     from . import power
 
     verb = power.VERBS[rule.do]
     _say(directory, f"{why}: to {verb} the machine")
     try:
-        failed = power.carry_out(rule.do)
+        trouble = power.carry_out(rule.do, accepted=accepted)
     except Exception as exc:  # noqa: BLE001  whatever it was, the machine goes on and costs: it is tried again
-        failed = f"{exc!r:.200}"
-    if failed:
-        _say(directory, f"the machine goes on: {failed}; another try in {_words(AGAIN_S)}")
-    return False
+        trouble = _kind(exc)
+    if trouble:
+        _say(directory, f"the machine goes on: {trouble}; another try in {_words(AGAIN_S)}")
+    return trouble
+
+
+def _end_server(directory: str, why: str) -> str | None:
+    _say(directory, f"{why}: ending the server and its kernels")
+    try:
+        server.end(directory)
+    except Exception as exc:  # noqa: BLE001  whatever it was, the server goes on: it is tried again
+        _say(directory, f"the server goes on: {_kind(exc)}; another try in {_words(AGAIN_S)}")
+        return _kind(exc)
+    _save(directory, {"stopped": why, "at": time.time()})
+    return None
+
+
+def _kind(exc: Exception) -> str:
+    """Its words, where they are ours or the system's; others may have a secret."""
+    words = str(exc) if isinstance(exc, Failure) else getattr(exc, "strerror", None)
+    return str(words or type(exc).__name__)[:200]
 
 
 def _say(directory: str, words: str) -> None:

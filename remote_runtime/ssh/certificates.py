@@ -1,0 +1,79 @@
+"""OpenSSH's certificates (PROTOCOL.certkeys of OpenSSH): who signed one, for which key, and whether it is good."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from ..untrusted import clean_line
+from .known_hosts import HostKey, as_line
+
+if TYPE_CHECKING:
+    import paramiko
+
+
+class Certificate:
+    """``blob``: as a server shows it, its key proven by the key exchange, or as a file beside a key has it.
+    ``authority``: who signed it, None if it cannot be read."""
+
+    def __init__(self, blob: bytes) -> None:
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+
+        self.authority: HostKey | None = None
+        self._key = self._trouble = ""
+        try:
+            parsed = serialization.load_ssh_public_identity(as_line(blob).encode())
+            if not isinstance(parsed, serialization.SSHCertificate):
+                raise ValueError("it is a plain key")
+            openssh = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+            self._key = parsed.public_key().public_bytes(*openssh).decode()
+            signer = parsed.signature_key().public_bytes(*openssh).decode()
+        except (ValueError, UnsupportedAlgorithm) as error:
+            self._trouble = f"cannot be read: {clean_line(str(error), 200)}"
+            return
+        self._parsed = parsed
+        self.authority = HostKey(*signer.split()[:2])
+
+    def is_for(self, key: bytes) -> bool:
+        """Whether it certifies this public key."""
+        return bool(key) and self._key == as_line(key)
+
+    def untimely(self, now: float) -> str:
+        """Why it is not valid at ``now`` (seconds since 1970); empty if it is."""
+        if self._trouble:
+            return self._trouble
+        if now < self._parsed.valid_after:
+            return f"is not valid before {_date(self._parsed.valid_after)}"
+        if now >= self._parsed.valid_before:
+            return f"expired on {_date(self._parsed.valid_before)}"
+        return ""
+
+    def fault(self, host: str, now: float) -> str:
+        """Why a host's is not good for ``host`` (a name without its port) at ``now``; empty if it is."""
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.serialization import SSHCertificateType
+
+        if untimely := self.untimely(now):
+            return untimely
+        if self._parsed.type is not SSHCertificateType.HOST:
+            return "is a user's certificate"
+        if self._parsed.critical_options:
+            return "has critical options that are not known"
+        names = [name.decode("utf-8", "replace") for name in self._parsed.valid_principals]
+        if names and host.lower() not in names:
+            return f"is for {clean_line(', '.join(names), 200)}, not for {host}"
+        try:
+            self._parsed.verify_cert_signature()
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
+            return f"has a signature that cannot be verified: {clean_line(str(error), 200) or 'it is wrong'}"
+        return ""
+
+
+def shown_in(key: paramiko.PKey) -> bytes:
+    """The certificate that a server showed its key in, empty where that was the plain key."""
+    return bytes(key.public_blob.key_blob) if key.public_blob else b""
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(min(seconds, 253402300799), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,82 @@
+"""The program that a ProxyCommand names: its input and output are the connection, and its stderr says why it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Sequence
+
+from ..errors import SshError
+from ..untrusted import clean_line
+
+_END_S = 1.0
+_KEPT = 4096
+_LINES_SHOWN = 3
+_NOT_RUN = {126: "it cannot be run", 127: "there is no such program"}
+
+
+class ProxyCommand:
+    """A ``reach.Passage``. Raises ``SshError`` ``ssh-unreachable`` when it cannot be begun."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    words,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self.socket.close()
+                what = "The ProxyCommand of ~/.ssh/config cannot be run"
+                raise SshError("ssh-unreachable", what, str(error), "Correct `ProxyCommand` there") from error
+        self._said = b""
+        self._grace_s = _END_S
+        self._reader = threading.Thread(target=self._read, name="ProxyCommand", daemon=True)
+        self._reader.start()
+
+    @property
+    def cannot_run(self) -> bool:
+        """Whether its shell says that there is no such program: it is the same the next time."""
+        return self._process.poll() in _NOT_RUN
+
+    def says(self) -> str:
+        """The last lines of its stderr."""
+        lines = self._said.decode("utf-8", "replace").splitlines()
+        return " / ".join([line for line in (clean_line(each, 200) for each in lines) if line][-_LINES_SHOWN:])
+
+    def why_ended(self) -> str:
+        grace_s, self._grace_s = self._grace_s, 0.0  # its output ends a moment before it does
+        try:
+            status = self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            return ""
+        self._reader.join(grace_s)  # others may hold its stderr open
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        said = self.says() or _NOT_RUN.get(status, "")
+        return f"the ProxyCommand {how}: {said}" if said else f"the ProxyCommand {how} and said nothing"
+
+    def close(self) -> None:
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._reader.join(_END_S)
+
+    def _read(self) -> None:
+        """All of it, so that it never waits for us; the end is kept."""
+        with contextlib.suppress(OSError, ValueError):
+            stderr = self._process.stderr
+            while stderr is not None and (piece := os.read(stderr.fileno(), 1 << 12)):
+                self._said = (self._said + piece)[-_KEPT:]
+        if self._process.stderr is not None:
+            self._process.stderr.close()

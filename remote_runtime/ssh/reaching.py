@@ -1,0 +1,114 @@
+"""The socket to a machine's SSH port: an ordinary connection, a ProxyCommand, a passage, or through jump hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+from ..errors import DeadlinePassed, HealthError, SshError
+from ..model import Instance
+from ..settings import SshSettings, SshTarget
+from ..waits import Deadline
+from .config import parse_hop, resolve
+from .dialing import NoAnswer, open_proxy, open_socket
+from .entry import Entry, NotYet
+from .places import own_name
+from .reach import Passage
+from .session import Session
+
+_DEEPEST_JUMP = 8
+_OF_PASSAGES = {"iap-backend-unreachable": "silent", "iap-unreachable": "hung up"}
+Enter = Callable[[Instance, SshSettings, Entry, Deadline], Session]
+
+
+def reach(
+    instance: Instance,
+    settings: SshSettings,
+    entry: Entry,
+    deadline: Deadline,
+    undo: ExitStack,
+    *,
+    enter: Enter,
+    depth: int,
+) -> tuple[Any, Passage | None]:
+    """A socket, and what it leads through if that has something to say. ``enter``: enters a jump host. Raises
+    ``NotYet``, ``SshError``, ``Interrupted``."""
+    passage: Passage
+    if entry.reach is not None:
+        try:
+            passage = entry.reach(entry.answer_by)
+        except SshError as error:
+            trouble = _OF_PASSAGES.get(error.code)
+            if trouble is None:
+                raise
+            raise NotYet(trouble, error) from error
+    elif settings.proxy_jump:
+        if depth >= _DEEPEST_JUMP:
+            why = " → ".join(settings.proxy_jump)
+            hint = "Correct `ProxyJump` in ~/.ssh/config, or `target.jump`"
+            raise SshError("ssh-config-unsupported", "The jump hosts lead to each other", why, hint)
+        return _through(instance, settings, entry, deadline, undo, enter), None
+    elif settings.proxy_command:
+        passage = open_proxy(settings.proxy_command, instance.address, instance.port, user_of(settings))
+    else:
+        return _connected(instance, entry), None
+    undo.callback(passage.close)
+    return passage.socket, passage
+
+
+def user_of(settings: SshSettings) -> str:
+    user = settings.user or own_name()
+    if not user:
+        what = "It is not known as whom to log in"
+        raise SshError("ssh-config-unsupported", what, "this computer has no name for you", "Set `ssh.user`")
+    return user
+
+
+def _connected(instance: Instance, entry: Entry) -> Any:
+    try:
+        return open_socket(instance.address, instance.port, entry.connect_by())
+    except NoAnswer as error:
+        what = f"Nothing answers at {instance.where}"
+        hint = "Check `target.host`" if error.trouble == "unknown host" and instance.kind == "ssh" else ""
+        raise NotYet(error.trouble, SshError("ssh-unreachable", what, error.why, hint)) from error
+
+
+def _through(
+    instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, undo: ExitStack, enter: Enter
+) -> Any:
+    """A channel from the last jump host; each is verified and logged in to like any other machine."""
+    *before, last = settings.proxy_jump
+    user, host, port = parse_hop(last)
+    wanted = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
+    hop, hop_settings = resolve(SshTarget(host, port, tuple(before)), wanted, environ=entry.environ)
+    try:
+        session = enter(hop, hop_settings, replace(entry, wanted=(), reach=None), deadline)
+    except SshError as error:
+        raise _at_the_hop(last, host, error) from error
+    undo.callback(session.close)
+    try:
+        return session.open_hop(instance.address, instance.port, deadline)
+    except (HealthError, SshError, DeadlinePassed) as error:
+        why = f"the jump host {last} cannot reach it: {error.why or error.what}"
+        what = f"Nothing answers at {instance.address}:{instance.port}"
+        raise NotYet("refused", SshError("ssh-unreachable", what, why)) from error
+
+
+def _at_the_hop(hop: str, host: str, error: SshError) -> SshError:
+    """Its own words name the jump host already if it is on the way to another one."""
+    if isinstance(error, _HopError):
+        return error
+    hint = error.hint
+    if error.code == "no-usable-key":
+        hint = f"Name the user in the jump host, `[user@]{host}`, or `User` and `IdentityFile` under `Host {host}` in "
+        hint += "~/.ssh/config"
+    elif "`target." in hint or "`ssh." in hint:
+        hint = f"Check `target.jump` in the profile, or `Host {host}` in ~/.ssh/config"
+    what = f"On the way, at the jump host {hop}: {error.what}"
+    return _HopError(error.code, what, error.why, hint)
+
+
+class _HopError(SshError):
+    """Of a jump host."""

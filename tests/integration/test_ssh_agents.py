@@ -1,0 +1,96 @@
+"""Agents that do not answer: a real ssh-agent, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from remote_runtime.errors import SshError
+from tests.support.entering import Visitor
+from tests.support.sshd import Sshd, running_sshd
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with running_sshd(tmp_path_factory.mktemp("machine")) as server:
+        yield server
+
+
+class Agent:
+    """``address``: its socket. It has the key at ``key``."""
+
+    def __init__(self, address: Path, key: Path) -> None:
+        self.address = address
+        said = subprocess.run(
+            ["ssh-agent", "-s", "-a", str(address)], check=True, capture_output=True, text=True
+        ).stdout
+        self.pid = int(re.search(r"SSH_AGENT_PID=(\d+)", said)[1])  # type: ignore[index]  # ssh-agent always says it
+        environ = {**os.environ, "SSH_AUTH_SOCK": str(address)}
+        subprocess.run(["ssh-add", "-q", str(key)], check=True, env=environ)
+
+    def stop(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def visitor(server: Sshd, tmp_path: Path) -> Visitor:
+    return Visitor(server, tmp_path / "visitor")
+
+
+@pytest.fixture
+def agent(server: Sshd, visitor: Visitor, tmp_path: Path) -> Iterator[Agent]:
+    agent = Agent(tmp_path / "agent", server.key_path)
+    visitor.environ = {**visitor.environ, "SSH_AUTH_SOCK": str(agent.address)}
+    yield agent
+    visitor.keys.close()
+    with contextlib.suppress(ProcessLookupError):
+        agent.go_on()
+        os.kill(agent.pid, signal.SIGTERM)
+
+
+def test_the_key_that_was_accepted_is_offered_again_without_asking_the_agent(visitor: Visitor, agent: Agent) -> None:
+    """It is a file, and the agent has another one."""
+    agent.stop()
+    with pytest.raises(SshError):
+        visitor.enter(identity_file=None, within_s=5, reconnect=True).close()
+    visitor.enter(within_s=20, reconnect=True).close()
+    start = time.monotonic()
+    visitor.enter(within_s=1.5).close()
+    assert time.monotonic() - start < 1.5
+
+
+def test_a_silent_agent_does_not_hide_the_key_file(visitor: Visitor, agent: Agent) -> None:
+    """The agent's copy of it was accepted; then the agent is locked."""
+    visitor.enter().close()
+    agent.stop()
+    start = time.monotonic()
+    visitor.enter(reconnect=True).close()
+    assert time.monotonic() - start < 8
+
+
+def test_an_agent_that_has_the_only_key_and_is_silent_is_named(visitor: Visitor, agent: Agent) -> None:
+    agent.stop()
+    with pytest.raises(SshError) as caught:
+        visitor.enter(identity_file=None, within_s=5).close()
+    assert caught.value.code == "no-usable-key"
+    assert f"{agent.address} does not answer" in caught.value.why
+    assert "ssh-add -l" in caught.value.hint
+    assert any("does not answer" in line for line in visitor.person.told), "a person may unlock it"
+
+
+def test_an_agent_that_is_unlocked_in_time_is_used(visitor: Visitor, agent: Agent) -> None:
+    agent.stop()
+    threading.Timer(3.0, agent.go_on).start()
+    visitor.enter(identity_file=None, within_s=30).close()
