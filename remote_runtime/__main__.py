@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from .processes import leave_no_core
+
 
 def main() -> None:
+    leave_no_core()
     if sys.argv[1:2] != ["up"]:
         sys.exit(_run())
     from . import spawning  # which loads what the other commands can do without

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
-from . import debts, health, jupyter, revisit
+from . import debts, health, revisit
 from .access import AddedKey
 from .admission import Wish
 from .ahead import Ahead
@@ -18,13 +18,14 @@ from .errors import CloudError, RemoteRuntimeError, SshError
 from .held import Held as Held
 from .held import door as door
 from .model import Forward, Health, Instance, Server, named
+from .serving import serve as serve
 from .settings import ExtraForward
 from .story import Story as Story
 from .tunnel import ports
 from .tunnel.front import Front
 from .undo import UNDO_S, Undo
 from .waits import Deadline
-from .ways import leads_to, leads_to_sockets, open_way
+from .ways import open_way
 
 log = logging.getLogger(__name__)
 
@@ -210,63 +211,6 @@ def _let_in(story: Story, held: Held, undo: Undo, instance: Instance, keys: tupl
             f"Our key on {instance.name} is valid until {until}; a lost connection renews it as long as the "
             "Google credentials are valid"
         )
-
-
-def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True) -> None:
-    """Jupyter on the machine. Raises as ``jupyter.ensure``."""
-    session, profile = held.session, story.profile
-    if session is None:
-        raise ValueError("there is no session to serve from")
-    attach = profile.jupyter.attach
-    story.tell.step(f"Looking for Jupyter on port {attach.port}" if attach else "Starting Jupyter")
-    sockets = held.sockets and leads_to_sockets(profile)
-    wanted = jupyter.Wanted(
-        profile.name,
-        story.client_id,
-        profile.jupyter,
-        profile.colab.origins,
-        sockets,
-        profile.idle,
-        renew=bool(held.exposed),
-    )
-
-    def stop() -> None:
-        jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4))
-        story.record(server=None)
-
-    if story.owed_server:
-        undo.settle()
-        undo.add("stopping Jupyter", stop)
-    within = deadline.shorter(profile.timeouts.jupyter_s)
-    server = jupyter.ensure(session.run, wanted, tell=story.tell, deadline=within, person=person)
-    if server.started_by_us and not story.owed_server:
-        undo.add("stopping Jupyter", stop)
-    if server.started_by_us and server.socket and not leads_to(session, server.socket):
-        held.sockets = False
-        story.tell("Starting Jupyter on a port: the SSH server does not lead to unix sockets")
-        jupyter.stop(session.run, wanted, deadline=within)
-        server = jupyter.ensure(
-            session.run, replace(wanted, socket=False), tell=story.tell, deadline=within, person=person
-        )
-    for note in server.notes:
-        story.tell.note(note)
-    if server.kernelspecs:
-        story.tell("Its kernels: " + ", ".join(f"{each.name} ({each.display_name})" for each in server.kernelspecs))
-    _say_what_was_exposed(story, held, server)
-    held.server = server
-    story.record(server=server)
-
-
-def _say_what_was_exposed(story: Story, held: Held, server: Server) -> None:
-    """A page goes on to knock at a port that nobody holds, with the token in its URL."""
-    why, held.exposed = held.exposed, ""
-    before = held.server or story.known_server
-    if not why or before is None:
-        return
-    if server.attached:
-        story.tell.note(f"Restart your Jupyter server with a new token if others use this computer: {why}")
-    elif server.token != before.token:
-        story.tell.note(f"The URL is new, its token was replaced: {why}. Paste the new URL into Colab")
 
 
 def lead(story: Story, held: Held, deadline: Deadline) -> None:

@@ -14,21 +14,21 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from pathlib import Path
 from typing import Any, cast
 
 from .errors import LocalError
-from .runtimes import StateDir, unwritable, write_private
+from .own_files import read_own, socket_path, write_private
+from .runtimes import StateDir, unwritable, without_sockets
 from .waits import Deadline
 
 Message = dict[str, Any]
 LARGEST_MESSAGE = 4 << 20
 HANDSHAKE_S = 10.0
 SEND_S = 3.0  # a command that reads nothing for so long is stopped; it must not stop the keeper too
-UNIX_PATH_LIMIT = 100  # bytes; 104 on macOS, 108 on Linux, with the final NUL
 
 
 class Channel:
@@ -78,7 +78,10 @@ def serving(state: StateDir, name: str, handle: Callable[[Channel], None]) -> It
     with _address(state, name) as address:
         if sys.platform != "win32":
             Path(address).unlink(missing_ok=True)
-        listener = Listener(address, backlog=64)
+        try:
+            listener = Listener(address, backlog=64)
+        except OSError as error:
+            raise without_sockets(state, error) from error
         stop = threading.Event()
         acceptor = threading.Thread(target=_accept, args=(listener, key, handle, stop), daemon=True, name="control")
         acceptor.start()
@@ -99,7 +102,7 @@ def connected(state: StateDir, name: str, deadline: Deadline) -> Iterator[Channe
     Raises ``ConnectionError`` or ``FileNotFoundError`` when no keeper listens (yet), and ``LocalError``
     ``keeper-unresponsive`` when one does but does not answer before the deadline.
     """
-    key = state.of(name, "key").read_bytes()
+    key = read_own(state.of(name, "key"))
     try:
         with _address(state, name) as address:
             connection = _knock(address, deadline)
@@ -215,19 +218,14 @@ def _address(state: StateDir, name: str) -> Iterator[str]:
         digest = hashlib.sha256(str(state.path).lower().encode()).hexdigest()[:12]
         yield rf"\\.\pipe\remote-runtime-{digest}-{name}"
         return
-    path = state.of(name, "sock")
-    if len(os.fsencode(path)) <= UNIX_PATH_LIMIT:
-        yield str(path)
-    elif Path("/proc/self/fd").is_dir():
-        directory = os.open(state.path, os.O_RDONLY)
+    with ExitStack() as stack:
         try:
-            yield f"/proc/self/fd/{directory}/{path.name}"
-        finally:
-            os.close(directory)
-    else:
-        raise LocalError(
-            "state-dir-unusable",
-            f"The path of the state directory is too long: {state.path}",
-            f"a socket's path has at most {UNIX_PATH_LIMIT} bytes",
-            "Set REMOTE_RUNTIME_STATE_DIR to a shorter path",
-        )
+            address = stack.enter_context(socket_path(state.of(name, "sock")))
+        except OSError as error:
+            raise LocalError(
+                "state-dir-unusable",
+                f"The path of the state directory is too long: {state.path}",
+                error.strerror or str(error),
+                "Set REMOTE_RUNTIME_STATE_DIR to a shorter path",
+            ) from error
+        yield address

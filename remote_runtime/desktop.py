@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from .errors import LocalError
 from .processes import SAFELY, detached
+from .spawning import python
 
 COPY_S = 5.0
 SHOW_S = 4.0
@@ -80,8 +81,8 @@ def show(url: str, environ: Mapping[str, str]) -> None:
     """Show a page whose address is no secret. Raises ``LocalError`` ``no-browser``."""
     check_browser(environ)
     nothing = subprocess.DEVNULL
-    child = subprocess.Popen(
-        [sys.executable, "-c", _SHOW, url],
+    child = python(
+        ["-c", _SHOW, url],
         stdin=nothing,
         stdout=nothing,
         stderr=nothing,

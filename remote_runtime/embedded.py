@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from . import locks
 from .errors import CloudError
 from .processes import detached, has_ended
 from .protocols import Tell
+from .spawning import python
 from .values import dataclass
 from .waits import Deadline, wait_until
 
@@ -95,9 +95,9 @@ class Embedded:
         return self.lives()
 
     def _start(self, stderr: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "remote_runtime.demo", str(self.home)]
-        return subprocess.Popen(
-            [*command, *([] if self.external_address else ["--no-external-address"])],
+        more = [] if self.external_address else ["--no-external-address"]
+        return python(
+            ["-m", "remote_runtime.demo", str(self.home), *more],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

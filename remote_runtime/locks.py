@@ -8,32 +8,50 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .errors import LocalError
+from .own_files import open_own
 from .waits import Deadline, wait_until
 
 
 @contextmanager
 def held(path: Path, deadline: Deadline) -> Iterator[None]:
-    """Hold the lock. Raises ``DeadlinePassed`` when somebody else holds it all that time, or ``Interrupted``."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    """Hold the lock. Raises ``DeadlinePassed`` when somebody else holds it all that time, ``Interrupted``, ``OSError``
+    when the file cannot be made, or ``LocalError`` ``state-dir-unusable`` where files cannot be locked."""
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     try:
-        wait_until(lambda: _lock(descriptor), deadline, every_s=0.05, what=f"waiting for the lock {path.name}")
+        wait_until(lambda: _taken(path, descriptor), deadline, every_s=0.05, what=f"waiting for the lock {path.name}")
         yield
     finally:
         os.close(descriptor)
 
 
 def is_held(path: Path, *, at: int = 0) -> bool:
-    """Whether a process holds the lock now. ``at``: the byte that it locks, which only Windows tells apart."""
+    """Whether a process holds the lock now. ``at``: the byte that it locks, which only Windows tells apart.
+
+    Raises ``LocalError`` ``state-dir-unusable`` when that cannot be known.
+    """
     try:
         # A probe writes nothing, and the disk may be read-only by now; Windows locks what may be written.
-        descriptor = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+        descriptor = open_own(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except FileNotFoundError:
         return False
+    except OSError as error:
+        what, why = f"Can't open the lock {path}", error.strerror or str(error)
+        raise LocalError("state-dir-unusable", what, why) from error
     try:
         os.lseek(descriptor, at, os.SEEK_SET)
-        return not _lock(descriptor, shared=True)
+        return not _taken(path, descriptor, shared=True)
     finally:
         os.close(descriptor)
+
+
+def _taken(path: Path, descriptor: int, *, shared: bool = False) -> bool:
+    try:
+        return _lock(descriptor, shared=shared)
+    except OSError as error:  # a network share without locks
+        what, why = f"Files in {path.parent} can't be locked", error.strerror or str(error)
+        hint = "Set `REMOTE_RUNTIME_STATE_DIR` to a directory on a local disk"
+        raise LocalError("state-dir-unusable", what, why, hint) from error
 
 
 if sys.platform == "win32":

@@ -8,6 +8,7 @@ import os
 from io import TextIOWrapper
 from pathlib import Path
 
+from .own_files import open_own
 from .untrusted import clean
 from .untrusted import redacted as redacted
 
@@ -17,12 +18,22 @@ KEPT = 2
 
 class _Private(logging.handlers.RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, "a", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600))
+        return open(self.baseFilename, "a", encoding="utf-8", opener=open_log)
 
 
 class _Redacting(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return redacted(super().format(record))
+
+
+def open_log(path: str | Path, flags: int) -> int:
+    """To append to a file of ours; another name of a file elsewhere gives way to a new one. Raises ``OSError``."""
+    descriptor = open_own(path, flags | os.O_CREAT)
+    if os.fstat(descriptor).st_nlink > 1:
+        os.close(descriptor)
+        os.unlink(path)
+        descriptor = open_own(path, flags | os.O_CREAT)
+    return descriptor
 
 
 def last_line(path: Path) -> str:
@@ -33,7 +44,7 @@ def last_line(path: Path) -> str:
 def tail(path: Path, lines: int) -> list[str]:
     """The last lines of the log, without secrets; none when there is no log."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
             skipped = max(0, path.stat().st_size - 512 * lines)
             file.seek(skipped)
             if skipped:
@@ -46,7 +57,7 @@ def tail(path: Path, lines: int) -> list[str]:
 
 def append_private(path: Path, text: str) -> None:
     """Add to the end of a file that only its owner may read."""
-    with open(path, "a", encoding="utf-8", opener=lambda at, flags: os.open(at, flags, 0o600)) as file:
+    with open(path, "a", encoding="utf-8", opener=open_log) as file:
         file.write(text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import Any
 
@@ -13,8 +12,19 @@ SAFELY = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; "
 def detached() -> dict[str, Any]:
     """Arguments for ``Popen``: a session of its own, away from this terminal and its signals."""
     if sys.platform == "win32":
+        import subprocess
+
         return {"creationflags": subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
+
+
+def leave_no_core() -> None:
+    """A crash writes nothing of this process's memory to the disk: tokens and unlocked keys are there. What it starts
+    may allow itself cores again."""
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def has_ended(pid: int) -> bool:

@@ -12,11 +12,12 @@ from .waits import Deadline
 @dataclass(frozen=True)
 class Outcome:
     """How a command on the machine ended. ``status`` is its exit status, None if the connection was lost first, or
-    nothing more was awaited;
+    nothing more was awaited; ``forced``: where the server says that a command is forced on this login, if it does;
     ``stderr`` is the end of what it wrote there, at most 8 KiB, cleaned of control characters."""
 
     status: int | None
     stderr: str = ""
+    forced: str = ""
 
 
 class Tell(Protocol):

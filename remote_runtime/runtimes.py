@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import secrets
-import stat
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -18,6 +18,7 @@ from .access import AddedKey, to_access, to_added
 from .errors import LocalError
 from .figures import GpuLoad, Load, Traffic
 from .model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, Runtime, Secret, Server
+from .own_files import read_own, socket_path, take, write_private
 from .values import dataclass
 
 log = logging.getLogger(__name__)
@@ -44,20 +45,13 @@ def open_state(environ: Mapping[str, str]) -> StateDir:
     """Make the directory (0700) if it is missing. Raises ``LocalError`` ``state-dir-unusable``."""
     path = place(environ)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-        if sys.platform != "win32":
-            if status.st_uid != os.geteuid():
-                raise PermissionError(f"it belongs to user id {status.st_uid}")
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                path.chmod(0o700)
+        take(path)
     except OSError as error:
-        raise LocalError(
-            "state-dir-unusable",
-            f"The state directory {path} cannot be used",
-            error.strerror or str(error),
-            "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own",
-        ) from error
+        at = Path(os.fsdecode(error.filename or path))
+        why, hint = f"{at}: {error.strerror or error}", "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own"
+        if at.parent == path:
+            hint = f"If you don't need it: `rm {shlex.quote(str(at))}`. Or set `REMOTE_RUNTIME_STATE_DIR`"
+        raise LocalError("state-dir-unusable", f"The state directory {path} cannot be used", why, hint) from error
     return StateDir(path)
 
 
@@ -69,12 +63,26 @@ def check_writable(state: StateDir) -> None:
         probe.unlink()
     except OSError as error:
         raise unwritable(state, error) from error
+    if sys.platform != "win32":
+        import socket
+
+        try:
+            with socket_path(probe) as address, socket.socket(socket.AF_UNIX) as made:
+                made.bind(address)
+            probe.unlink()
+        except OSError as error:
+            raise without_sockets(state, error) from error
 
 
 def unwritable(state: StateDir, error: OSError) -> LocalError:
     return LocalError(
         "state-dir-unusable", f"The state directory {state.path} cannot be written", error.strerror or str(error)
     )
+
+
+def without_sockets(state: StateDir, error: OSError) -> LocalError:
+    what, why = f"The state directory {state.path} can't hold Unix sockets", error.strerror or str(error)
+    return LocalError("state-dir-unusable", what, why, "Set `REMOTE_RUNTIME_STATE_DIR` to a directory on a local disk")
 
 
 def place(environ: Mapping[str, str]) -> Path:
@@ -91,7 +99,7 @@ def load(state: StateDir, name: str) -> Runtime | None:
     """What the keeper last wrote. Raises ``LocalError`` ``state-unreadable``."""
     path = state.of(name, "json")
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_own(path))
         if document["schema"] > SCHEMA:
             raise ValueError(f"it was written by remote-runtime {document['runtime']['tool_version']}, which is newer")
         return _from_document(document["runtime"])
@@ -144,7 +152,7 @@ class Remembered:
 def remembered(state: StateDir, name: str) -> Remembered:
     """What is remembered of this name; a new client id when there is nothing readable."""
     try:
-        document = json.loads(state.of(name, "port").read_bytes())
+        document = json.loads(read_own(state.of(name, "port")))
         port = document["local_port"]
         client_id = document["client_id"]
         if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
@@ -164,21 +172,6 @@ def remember(state: StateDir, name: str, what: Remembered) -> None:
         write_private(state.of(name, "port"), json.dumps(asdict(what)).encode())
     except OSError as error:
         log.warning("what is to be remembered of %s could not be kept: %s", name, error)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace the file atomically; 0600. After a power cut it is the former one or the new one, whole."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def _default_dir() -> Path:

@@ -10,7 +10,9 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+from .errors import LocalError
 from .processes import SAFELY, detached
 
 RUN = SAFELY + "from remote_runtime.keeper.__main__ import main; sys.exit(main())"
@@ -22,8 +24,8 @@ _begun: dict[str, subprocess.Popen[bytes]] = {}
 def begin(reference: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """A keeper that waits for its ``errand`` and ends when it gets none. What it says on stderr before is why it ended.
     ``reference`` is only shown where processes are listed."""
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, "remote_runtime.keeper", reference],
+    return python(
+        ["-c", RUN, "remote_runtime.keeper", reference],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -32,13 +34,25 @@ def begin(reference: str, environ: Mapping[str, str] | None = None) -> subproces
     )
 
 
+def python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """This Python, as ``Popen`` starts it. Raises ``LocalError`` ``python-gone``: it may have been replaced by now."""
+    try:
+        return subprocess.Popen([sys.executable, *arguments], **options)
+    except OSError as error:
+        raise LocalError(
+            "python-gone",
+            "Can't start another process of remote-runtime",
+            f"{sys.executable or 'its Python'}: {error.strerror or error}",
+        ) from error
+
+
 def begin_early(arguments: Sequence[str]) -> None:
     """One for each profile that an `up` with these arguments is sure to bring up, whatever else they say."""
     if any(word.startswith(WITH_A_VALUE) for word in arguments):
         return
     for word in arguments:
         if not word.startswith("-") and word not in _begun:
-            with contextlib.suppress(OSError):  # it is begun again when it is needed, and fails with words then
+            with contextlib.suppress(LocalError):  # it is begun again when it is needed, and fails with words then
                 _begun[word] = begin(word)
 
 

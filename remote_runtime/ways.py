@@ -73,13 +73,16 @@ def leads_to_sockets(profile: Profile) -> bool:
     return profile.forward.engine != "sshtunnel" or isinstance(profile.target, LocalTarget)
 
 
-def leads_to(session: Session, path: str) -> bool:
-    """Whether a server that has just answered there is reached. OpenSSH's words for "forbidden" and "not there" are
-    the same, so it is asked when it must be there. Raises ``SshError`` ``ssh-unreachable``."""
+def leads_to(session: Session, place: str | int) -> bool:
+    """Whether a unix socket, or a port, at which something listens on the machine is reached. OpenSSH's words for
+    "forbidden" and "not there" are the same, so it is asked when it must be there. False for a socket only.
+
+    Raises ``HealthError``, ``SshError``: a port that is not reached; the connection is lost."""
     try:
-        session.dial(path, 0, within_s=SOCKET_S).close()
+        at = (place, 0) if isinstance(place, str) else ("127.0.0.1", place)
+        session.dial(*at, within_s=SOCKET_S).close()
     except (HealthError, SshError) as error:
-        if error.code == "ssh-unreachable":
+        if error.code == "ssh-unreachable" or isinstance(place, int):
             raise
         return False
     return True

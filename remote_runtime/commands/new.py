@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from .. import compute, profiles, runtimes, ssh
+from .. import compute, profiles, ssh
 from ..errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
+from ..own_files import write_private
 from ..profiles import Draft
 from ..protocols import Tell
 from ..settings import GceTarget, LocalTarget, SshTarget
@@ -145,7 +146,7 @@ def write(draft: Draft, *, force: bool, environ: Mapping[str, str]) -> Path:
     profiles.restore(draft.name, str(path), text)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        runtimes.write_private(path, text.encode())
+        write_private(path, text.encode())
     except OSError as error:
         raise LocalError("profile-not-written", f"{path} cannot be written", error.strerror or str(error)) from error
     return path

@@ -11,6 +11,7 @@ from pathlib import Path
 from .. import desktop, health, runtimes
 from ..errors import DeadlinePassed, MachineError
 from ..model import Runtime
+from ..own_files import write_private
 from ..settings import COLAB_ORIGIN
 from ..waits import Deadline, wait_until
 from .quietly import quietly
@@ -102,7 +103,7 @@ def _redirect(runtime: Runtime, state: runtimes.StateDir) -> Iterator[Path]:
         f'<p>JupyterLab is <a href="{target}">here</a>.</p>\n'
     )
     page = state.of(runtime.name, "html")
-    runtimes.write_private(page, text.encode())
+    write_private(page, text.encode())
     try:
         yield page
     finally:

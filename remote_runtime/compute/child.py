@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import queue
@@ -17,10 +18,11 @@ from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from ..access import AddedKey
-from ..errors import CloudError, DeadlinePassed, from_dict
+from ..errors import CloudError, DeadlinePassed, LocalError, from_dict
 from ..model import Instance
 from ..processes import SAFELY
 from ..protocols import Tell
+from ..spawning import python
 from ..untrusted import redacted
 from ..waits import Deadline
 from . import wire
@@ -119,8 +121,8 @@ def _death(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> Exception:
 def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN],
+        process = python(
+            ["-c", RUN],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -129,8 +131,11 @@ def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subproce
             start_new_session=os.name == "posix",
             creationflags=flags,
         )
-    except OSError as error:  # no memory, or as many processes as there may be
-        raise _Killed(f"it could not be started: {error.strerror or error}") from error
+    except LocalError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOMEM, errno.EAGAIN):
+            raise _Killed(f"it could not be started: {cause.strerror or cause}") from error
+        raise
     try:
         yield process
     finally:

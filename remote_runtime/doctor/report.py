@@ -17,7 +17,8 @@ from .. import profiles
 from ..errors import LocalError, RemoteRuntimeError, UsageError
 from ..logs import redacted
 from ..model import Finding, Profile
-from ..runtimes import StateDir, load, names, write_private
+from ..own_files import write_private
+from ..runtimes import StateDir, load, names
 from ..untrusted import clean
 
 LONGEST = 200_000

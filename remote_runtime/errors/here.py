@@ -15,6 +15,12 @@ HERE = {
         "It was killed, the computer restarted, or it met a bug.",
         "`remote-runtime up PROFILE` starts it again; `remote-runtime logs PROFILE` shows its last words.",
     ),
+    "python-gone": Entry(
+        "the Python that runs remote-runtime cannot be started",
+        "Its environment was replaced or removed while the command ran, or belongs to another user.",
+        "Install remote-runtime again: `pipx reinstall remote-runtime`, `uv tool install --reinstall remote-runtime`, "
+        "or pip in a new environment.",
+    ),
     "keeper-unresponsive": Entry(
         "the background process does not answer",
         "It is stopped, or the computer is very busy.",
@@ -57,7 +63,7 @@ HERE = {
     ),
     "state-dir-unusable": Entry(
         "the state directory cannot be used",
-        "It belongs to another user, cannot be written, or the disk is full.",
+        "It, or a file in it, is another user's; it can't be written; or its disk is full, or has no locks or sockets.",
         "Free space there, or set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own.",
     ),
     "report-not-written": Entry(

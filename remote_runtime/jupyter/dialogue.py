@@ -135,6 +135,9 @@ class Dialogue:
         printed = "; ".join(filter(None, [self.said(), _end_of(outcome.stderr)]))
         ended = f"the login ended with exit status {outcome.status}"
         why = f"{ended}; it printed: {printed}" if printed else f"{ended}, and printed nothing"
+        if outcome.forced:
+            why, hint = f"{outcome.forced} forces a command on this key; {why}", "Set another key: `ssh.identity_file`"
+            return SshError("ssh-refused", "The machine runs another command", why, hint)
         if self.obeyed():
             what = "The login files of the machine start another program, which waits for input"
             return SshError("ssh-refused", what, why, ONLY_INTERACTIVE)

@@ -29,12 +29,14 @@ def ask(
     tell: Tell,
     deadline: Deadline,
     reaches: Callable[[str | int], bool] | None = None,
+    began: Callable[[], None] = lambda: None,
     patience_s: float = PATIENCE_S,
 ) -> dict[str, Any]:
     """The launcher's result for ``orders``, still to be checked by who asked.
 
     ``python``: ``auto``, or a path on the machine. ``reaches``: whether the SSH server leads to a unix socket or port
-    of the machine, for a launcher that asks. ``patience_s``: see ``Dialogue``.
+    of the machine, for a launcher that asks. ``began``: called when the orders are sent. ``patience_s``: see
+    ``Dialogue``.
 
     Raises ``MachineError``: what the launcher reports, ``python-missing``, or ``machine-answer-invalid``; ``SshError``
     ``ssh-refused`` where the login runs no command, and ``ssh-unreachable``.
@@ -43,6 +45,7 @@ def ask(
     marker += ":"
 
     def program() -> bytes:
+        began()
         within_s = max(1.0, deadline.remaining_s() - MARGIN_S)
         return document({**orders, "marker": marker, "within_s": within_s})
 

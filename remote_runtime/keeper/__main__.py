@@ -13,9 +13,10 @@ from typing import NoReturn
 from .. import __version__, errand, locks, runtimes, ssh
 from ..access import in_one
 from ..errors import DeadlinePassed, RemoteRuntimeError
-from ..logs import keep_log
+from ..logs import keep_log, open_log
 from ..machines import Machines
 from ..model import Runtime
+from ..processes import leave_no_core
 from ..waits import Deadline
 from .life import Keeper
 from .orders import Orders
@@ -29,6 +30,7 @@ MOST_FILES = 65_536
 
 def main() -> int:
     """Only a keeper that got no order, or not the lock, returns."""
+    leave_no_core()
     given = errand.receive(sys.stdin.buffer)
     if given is None:
         return 0
@@ -49,7 +51,7 @@ def main() -> int:
 
 def _write_to(log: Path) -> None:
     """What Python itself, or a library, writes goes to the log, too."""
-    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)) as file:
+    with os.fdopen(open_log(log, os.O_WRONLY | os.O_APPEND)) as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
 

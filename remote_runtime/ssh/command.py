@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ..errors import DeadlinePassed, MachineError, SshError
 from ..protocols import Outcome
@@ -38,7 +39,9 @@ def run_command(
                 raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1])
             if not link.request(channel, "exec", shlex.join(command), deadline=deadline):
                 raise SshError("ssh-refused", "The machine's SSH server does not run commands")
-            return _converse(channel, stdin, _Lines(on_line), deadline, command[0], reply)
+            outcome = _converse(channel, stdin, _Lines(on_line), deadline, command[0], reply)
+            options = link.key_options
+            return replace(outcome, forced=options.place if options.forces_command else "")
         finally:
             close_quietly(channel)
 

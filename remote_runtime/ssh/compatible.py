@@ -23,6 +23,7 @@ from ..waits import Deadline
 from .algorithms import key_exchanges
 from .dialing import NoAnswer, open_proxy, open_socket
 from .greeting import Said, read_version
+from .known_hosts import HostKey
 from .quiet import silence_paramiko
 from .reach import Reach
 from .session import Session
@@ -92,10 +93,24 @@ def open_tunnel(
                 forwarder.start()
             except Exception as error:  # sshtunnel raises its own kinds, paramiko's and OSError
                 deadline.check()
+                _check_host_key(forwarder.login, session, instance)
                 why = clean_line(str(error), 300) or "no answer in time"
                 what = f"sshtunnel cannot connect to {instance.where}"
                 raise SshError("ssh-refused", what, why) from error
         return Tunnel(forwarder, where, undo.pop_all().close)
+
+
+def _check_host_key(login: paramiko.Transport | None, session: Session, instance: Instance) -> None:
+    """sshtunnel compares it, and does not say that this is what failed. Raises ``SshError`` ``host-key-changed``."""
+    shown = login.host_key if login is not None else None
+    if shown is None:
+        return
+    now, known = HostKey(shown.get_name(), shown.get_base64()), session.host_key
+    if now != known:
+        why = (
+            f"sshtunnel's login was shown {now.kind} {now.fingerprint}, the one before {known.kind} {known.fingerprint}"
+        )
+        raise SshError("host-key-changed", f"The host key of {instance.name} has changed", why)
 
 
 def _reach(
@@ -106,12 +121,12 @@ def _reach(
         undo.callback(passage.close)
         return passage.socket
     if settings.proxy_command:
-        command = open_proxy(settings.proxy_command, instance.address, instance.port, user)
+        command = open_proxy(settings.proxy_command, instance.address, instance.port, user, instance.name)
         undo.callback(command.close)
         sock = command.socket
     else:
         try:
-            sock = open_socket(instance.address, instance.port, deadline)
+            sock = open_socket(instance.address, instance.port, deadline, settings.address_family)
         except NoAnswer as error:
             raise SshError("ssh-unreachable", f"Nothing answers at {instance.where}", error.why) from error
     undo.callback(sock.close)
@@ -131,6 +146,8 @@ def _forwarder(
     import sshtunnel
 
     class Forwarder(sshtunnel.SSHTunnelForwarder):  # type: ignore[misc]  # it has no types
+        login: paramiko.Transport | None = None
+
         def _get_transport(self) -> paramiko.Transport:
             transport: Any = super()._get_transport()
             options = transport.get_security_options()
@@ -138,7 +155,8 @@ def _forwarder(
             within_s = deadline.remaining_s()
             transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = within_s
             transport._check_banner = lambda: read_version(transport, Said())
-            return cast(paramiko.Transport, transport)
+            self.login = cast(paramiko.Transport, transport)
+            return self.login
 
     forwarder = Forwarder(
         (instance.address, instance.port),

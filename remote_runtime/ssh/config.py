@@ -48,7 +48,7 @@ def resolve(target: SshTarget, settings: SshSettings, *, environ: Mapping[str, s
     jump = target.jump or _split_jump(_last(options, "proxyjump"))
     command = None if jump else _last(options, "proxycommand")
     tokens = Tokens(target.host, address, port, user, alias, "", home_of(environ), environ)
-    jump = jump if target.jump else tuple(tokens.in_jump(hop) for hop in jump)
+    jump = jump if target.jump else tuple(tokens.in_jump(_plain(hop)) for hop in jump)
     tokens = replace(tokens, jump=parse_hop(jump[-1])[1] if jump else "")
     identities = options.get("identityfile", ())
     if len(identities) > 2 and all(_DEFAULT_IDENTITY.fullmatch(name) for name in identities):
@@ -85,6 +85,15 @@ def parse_hop(text: str) -> tuple[str | None, str, int | None]:
         raise _no_host(f"ProxyJump {text}")
     user = unquote(match["user"]) if is_uri and match["user"] else match["user"]
     return user, match["host"].strip("[]"), int(match["port"]) if match["port"] else None
+
+
+def _plain(hop: str) -> str:
+    """Not as a URI, whose %40 is no token."""
+    if not hop.startswith("ssh://"):
+        return hop
+    user, host, port = parse_hop(hop)
+    host = f"[{host}]" if ":" in host else host
+    return (f"{user}@" if user else "") + host + (f":{port}" if port else "")
 
 
 def _check(options: Mapping[str, Sequence[str]], host: str) -> None:

@@ -82,10 +82,13 @@ class _Reading:
         if keyword in _WHOLE_LINE:
             return keyword, rest, [rest]
         words = []
-        for found in _WORD.finditer(rest):
-            if found[0].startswith("#"):
-                break
+        left = rest
+        while left and not left.startswith("#"):
+            found = _WORD.match(left)
+            if found is None:
+                raise _refused(f"{where}: {keyword} has a quotation that does not end", self._host)
             words.append(_QUOTED.sub(lambda quoted: quoted[1] or "", found[0]))
+            left = left[found.end() :].lstrip()
         if not words:
             raise _refused(f"{where}: {keyword} has no value", self._host)
         return keyword, rest, words

@@ -1,7 +1,9 @@
-"""A connected socket to the machine's SSH port: every address in turn, or through the user's ProxyCommand."""
+"""A connected socket to the machine's SSH port: the address that answers first, or the user's ProxyCommand."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import queue
 import selectors
@@ -9,57 +11,169 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
+from itertools import zip_longest
 from typing import Any, Literal
 
 from ..errors import SshError
 from ..waits import Deadline
 from .proxy_command import ProxyCommand
 
-_ATTEMPT_S = 10.0
+_STAGGER_S = 0.25
 _TICK_S = 0.1
+_MOST_SHOWN = 3
+_UNDER_WAY = (0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0))
+_FAMILIES = {"any": socket.AF_UNSPEC, "inet": socket.AF_INET, "inet6": socket.AF_INET6}
+_Address = tuple[int, Any]
 
+Family = Literal["any", "inet", "inet6"]
 Trouble = Literal["refused", "silent", "unreachable", "unknown host"]
 
 
 class NoAnswer(Exception):
     """No connection: ``why`` in words. Stays inside this package."""
 
-    def __init__(self, trouble: Trouble, why: str) -> None:
+    def __init__(self, trouble: Trouble, why: str, address: str = "") -> None:
         super().__init__(why)
         self.trouble = trouble
         self.why = why
+        self.address = address
 
 
-def open_socket(host: str, port: int, deadline: Deadline) -> socket.socket:
-    """Connected, without Nagle's delay. Raises ``NoAnswer`` for the last address tried, or ``Interrupted``."""
-    trouble = NoAnswer("unknown host", "the name has no address")
-    addresses = _addresses(host, port, deadline)
-    for number, (family, address) in enumerate(addresses, 1):
-        try:
-            return _connect(family, address, deadline if number == len(addresses) else deadline.shorter(_ATTEMPT_S))
-        except NoAnswer as error:
-            trouble = error
-    raise trouble
+class Reached:
+    """Which address of a name answered last: a reconnect tries it first."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, int], _Address] = {}
+
+    def note(self, host: str, port: int, address: _Address) -> None:
+        self._last[host, port] = address
+
+    def first(self, host: str, port: int, addresses: list[_Address]) -> list[_Address]:
+        return sorted(addresses, key=lambda address: address != self._last.get((host, port)))
 
 
-def open_proxy(command: str, host: str, port: int, user: str) -> ProxyCommand:
-    """``command``, begun; its ``socket`` leads to its standard input and output.
+def open_socket(
+    host: str, port: int, deadline: Deadline, family: Family = "any", reached: Reached | None = None
+) -> socket.socket:
+    """Connected, without Nagle's delay: to the first of its addresses that answers. Those are tried in parallel, each a
+    moment after the one before it, the families in turn (RFC 8305); ``reached``: what answered before goes first.
+
+    Raises ``NoAnswer``, or ``Interrupted``.
+    """
+    reached = reached or Reached()
+    addresses = reached.first(host, port, _in_turn(_addresses(host, port, _FAMILIES[family], deadline)))
+    with Race(addresses) as race:
+        won, address = race.run(deadline)
+    reached.note(host, port, address)
+    with contextlib.suppress(OSError):
+        won.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return won
+
+
+def open_proxy(command: str, host: str, port: int, user: str, name: str) -> ProxyCommand:
+    """``command``, begun; its ``socket`` leads to its standard input and output. ``name``: ``host`` as it was typed.
 
     ``%h``, ``%n``, ``%p``, ``%r`` and ``%%`` are replaced as ssh_config(5) says. Raises ``SshError``.
     """
     if sys.platform == "win32":
         raise SshError("ssh-config-unsupported", "ProxyCommand is not supported on Windows", command)
-    words = ["/bin/sh", "-c", "exec " + _fill_in(command, {"h": host, "n": host, "p": str(port), "r": user})]
+    words = ["/bin/sh", "-c", "exec " + _fill_in(command, {"h": host, "n": name, "p": str(port), "r": user})]
     return ProxyCommand(words)
 
 
-def _addresses(host: str, port: int, deadline: Deadline) -> list[tuple[int, Any]]:
+class Race:
+    """Connections that are being made to ``addresses``; the ones that have not won are closed at the end."""
+
+    def __init__(self, addresses: list[_Address]) -> None:
+        self._rest = deque(addresses)
+        self._selector = selectors.DefaultSelector()
+        self._failed: list[NoAnswer] = []
+        self._start = self._next_at = time.monotonic()
+
+    def __enter__(self) -> Race:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for key in list(self._selector.get_map().values()):
+            self._end(key.fileobj)
+        self._selector.close()
+
+    def run(self, deadline: Deadline) -> tuple[socket.socket, _Address]:
+        while True:
+            running = self._selector.get_map()
+            if self._rest and (not running or time.monotonic() >= self._next_at):
+                self._begin(self._rest.popleft())
+                continue
+            if not running:
+                raise self._why()
+            wait_s = min(_TICK_S, deadline.remaining_s())
+            if self._rest:
+                wait_s = min(wait_s, max(0.0, self._next_at - time.monotonic()))
+            for key, _ in self._selector.select(wait_s):
+                code = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # type: ignore[union-attr]  # a socket
+                if code == 0:
+                    self._selector.unregister(key.fileobj)
+                    return key.fileobj, key.data  # type: ignore[return-value]  # as above
+                self._end(key.fileobj)
+                self._fail(key.data, code)
+            deadline.check()
+            if deadline.passed():
+                if not self._selector.get_map() and not self._rest:
+                    raise self._why()
+                raise NoAnswer("silent", f"no answer within {time.monotonic() - self._start:.0f} s")
+
+    def _begin(self, address: _Address) -> None:
+        self._next_at = time.monotonic() + _STAGGER_S
+        try:
+            attempt = socket.socket(address[0], socket.SOCK_STREAM)
+        except OSError as error:  # this computer does not have the family, or no descriptor is left
+            self._fail(address, error.errno or 0)
+            return
+        attempt.setblocking(False)
+        code = attempt.connect_ex(address[1])
+        if code in _UNDER_WAY:
+            self._selector.register(attempt, selectors.EVENT_WRITE, address)
+        else:
+            attempt.close()
+            self._fail(address, code)
+
+    def _fail(self, address: _Address, code: int) -> None:
+        """The next one need not wait then."""
+        self._next_at = time.monotonic()
+        why = os.strerror(code).lower() if code else "no connection"
+        self._failed.append(NoAnswer("refused" if code == errno.ECONNREFUSED else "unreachable", why, address[1][0]))
+
+    def _end(self, attempt: Any) -> None:
+        self._selector.unregister(attempt)
+        attempt.close()
+
+    def _why(self) -> NoAnswer:
+        """A refusal tells more than a network that leads nowhere."""
+        if not self._failed:
+            return NoAnswer("unknown host", "the name has no address")
+        best = next((each for each in self._failed if each.trouble == "refused"), self._failed[0])
+        others = [f"{each.why} at {each.address}" for each in self._failed if each.why != best.why]
+        return NoAnswer(best.trouble, "; ".join([best.why, *others[:_MOST_SHOWN]]))
+
+
+def _in_turn(addresses: list[_Address]) -> list[_Address]:
+    """In the resolver's order (RFC 6724), with the families in turn."""
+    if not addresses:
+        return []
+    first = [address for address in addresses if address[0] == addresses[0][0]]
+    others = [address for address in addresses if address[0] != addresses[0][0]]
+    mixed = [address for pair in zip_longest(first, others) for address in pair]
+    return [address for address in mixed if address is not None]
+
+
+def _addresses(host: str, port: int, family: int, deadline: Deadline) -> list[_Address]:
     """The resolver cannot be interrupted, so it runs in a thread that may be left behind."""
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def look_up() -> None:
         try:
-            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            answers.put(socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             answers.put(error)
 
@@ -73,43 +187,9 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[tuple[int, Any]
                 raise NoAnswer("unknown host", "the look-up of its name does not end") from None
             continue
         if isinstance(found, Exception):
-            raise NoAnswer("unknown host", f"its name cannot be resolved ({found})") from found
-        return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-
-
-def _connect(family: int, address: Any, deadline: Deadline) -> socket.socket:
-    start = time.monotonic()
-    attempt = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        attempt.setblocking(False)
-        try:
-            attempt.connect(address)
-        except BlockingIOError:
-            _wait_connected(attempt, deadline, start)
-        attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except ConnectionRefusedError as error:
-        attempt.close()
-        raise NoAnswer("refused", "connection refused") from error
-    except OSError as error:
-        attempt.close()
-        raise NoAnswer("unreachable", (error.strerror or str(error)).lower()) from error
-    except BaseException:
-        attempt.close()
-        raise
-    return attempt
-
-
-def _wait_connected(attempt: socket.socket, deadline: Deadline, start: float) -> None:
-    with selectors.DefaultSelector() as selector:
-        selector.register(attempt, selectors.EVENT_WRITE)
-        while not selector.select(min(_TICK_S, deadline.remaining_s())):
-            deadline.check()
-            if deadline.passed():
-                raise NoAnswer("silent", f"no answer within {time.monotonic() - start:.0f} s")
-    deadline.check()
-    code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, os.strerror(code))
+            only = "" if family == socket.AF_UNSPEC else " for the AddressFamily of ~/.ssh/config"
+            raise NoAnswer("unknown host", f"its name cannot be resolved{only} ({found})") from found
+        return list(dict.fromkeys((kind, address) for kind, _, _, _, address in found))
 
 
 def _fill_in(command: str, values: dict[str, str]) -> str:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import SshError
 from ..protocols import Ask, Tell
 from ..settings import SshSettings
-from .agents import address_of, open_agent
 from .candidates import Candidate, of_agent, with_certificate
+from .dialing import Reached
 from .key_files import (
     Fault,
     certified,
@@ -55,7 +55,8 @@ class Keys:
     """Remembers what was unlocked, and which key a machine accepted, so that a reconnect asks nothing; close it to let
     the agent go.
 
-    ``penalties``: of logins that were in vain. ``passed_over``: what could not be offered the last time, and why."""
+    ``penalties``: of logins that were in vain. ``reached``: the addresses that answered. ``passed_over``: what could
+    not be offered the last time, and why."""
 
     def __init__(self) -> None:
         self._unlocked: dict[Path, paramiko.PKey] = {}
@@ -66,6 +67,7 @@ class Keys:
         self.passed_over: list[Fault] = []
         self._accepted: dict[tuple[str, tuple[object, ...]], Candidate] = {}
         self.penalties = Penalties()
+        self.reached = Reached()
 
     def accepted(self, candidate: Candidate | None, machine: str, settings: SshSettings) -> None:
         """``machine``: its host key's name."""
@@ -183,6 +185,8 @@ class Keys:
 
     def _from_agent(self, settings: SshSettings, environ: Mapping[str, str], wait: AgentWait) -> list[Candidate]:
         import paramiko
+
+        from .agents import address_of, open_agent
 
         self.close()
         address = address_of(settings, environ)

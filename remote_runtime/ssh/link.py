@@ -21,6 +21,7 @@ from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel, 
 from .engine.hook import FastPacketizer
 from .engine.loop import Loop
 from .greeting import Said, as_text, read_version
+from .key_options import KeyOptions, read_options
 from .packets import BoundedPacketizer
 from .quiet import silence_paramiko
 
@@ -59,6 +60,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         self.why_sock_ended = why_sock_ended
         self._disconnect_text = ""
         self._end_text = ""
+        self.key_options = KeyOptions()
         self._replies: deque[threading.Event] = deque()
         self._replies_lock = threading.Lock()
         self._abandoned: dict[int, LinkChannel] = {}
@@ -273,14 +275,14 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             answered.set()
 
     def _parse_request_success(self, m: paramiko.Message) -> None:
-        self._take_reply()
-
-    def _parse_request_failure(self, m: paramiko.Message) -> None:
-        self._take_reply()
-
-    def _take_reply(self) -> None:
         with contextlib.suppress(IndexError):
             self._replies.popleft().set()
+
+    _parse_request_failure = _parse_request_success
+
+    def _parse_debug(self, m: paramiko.Message) -> None:
+        m.get_boolean()
+        self.key_options = read_options(as_text(m.get_string())) or self.key_options
 
     def _parse_disconnect(self, m: paramiko.Message) -> None:
         m.get_int()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .. import locks
 from ..errors import LocalError
+from ..own_files import write_private
 from ..waits import Deadline
 from .known_hosts import HostKey, HostsFile, lines_of, load, look_up
 from .places import home_of
@@ -71,10 +71,4 @@ def _locked(pins: Path) -> Iterator[None]:
 
 
 def _write(pins: Path, lines: Sequence[str]) -> None:
-    aside = pins.with_name(f"{pins.name}.{os.getpid()}.new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())  # else a power cut may leave an empty file, and every host key unknown
-    os.replace(aside, pins)
+    write_private(pins, "".join(f"{line}\n" for line in lines).encode())

@@ -51,9 +51,9 @@ def reach(
             raise SshError("ssh-config-unsupported", "The jump hosts lead to each other", why, hint)
         return _through(instance, settings, entry, deadline, undo, enter), None
     elif settings.proxy_command:
-        passage = open_proxy(settings.proxy_command, instance.address, instance.port, user_of(settings))
+        passage = open_proxy(settings.proxy_command, instance.address, instance.port, user_of(settings), instance.name)
     else:
-        return _connected(instance, entry), None
+        return _connected(instance, settings, entry), None
     undo.callback(passage.close)
     return passage.socket, passage
 
@@ -66,9 +66,10 @@ def user_of(settings: SshSettings) -> str:
     return user
 
 
-def _connected(instance: Instance, entry: Entry) -> Any:
+def _connected(instance: Instance, settings: SshSettings, entry: Entry) -> Any:
     try:
-        return open_socket(instance.address, instance.port, entry.connect_by())
+        within, family = entry.connect_by(), settings.address_family
+        return open_socket(instance.address, instance.port, within, family, entry.keys.reached)
     except NoAnswer as error:
         what = f"Nothing answers at {instance.where}"
         hint = "Check `target.host`" if error.trouble == "unknown host" and instance.kind == "ssh" else ""

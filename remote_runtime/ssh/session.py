@@ -19,6 +19,7 @@ from .channel import LinkChannel
 from .command import run_command
 from .engine.client import Proof
 from .engine.lane import Lane
+from .key_options import KeyOptions
 from .known_hosts import HostKey
 from .link import Link
 from .relief import Relief, Side
@@ -124,7 +125,7 @@ class Session:
             raise HealthError("not-answering", f"{where} does not answer", f"nothing within {within_s:g} s") from error
         if channel.refusal is None:
             return ChannelStream(channel)
-        raise _refusal(where, *channel.refusal)
+        raise _refusal(where, *channel.refusal, self._link.key_options)
 
     def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool = True) -> Lane | None:
         """What carries local connections to ``host``:``port`` of the machine (see ``dial``) by itself; None when the
@@ -166,7 +167,7 @@ class Session:
             port,
             prove=prove,
             keep_ready=keep_ready,
-            explain=lambda reason, text: _refusal(where, reason, clean_line(text, 200)),
+            explain=lambda reason, text: _refusal(where, reason, clean_line(text, 200), self._link.key_options),
             lost=self._link.lost,
             relief=relief,
         )
@@ -184,7 +185,7 @@ class Session:
         if not self.is_fast:
             channel = self._link.open("direct-tcpip", deadline, (host, port))
             if channel.refusal is not None:
-                raise _refusal(f"{host}:{port}", *channel.refusal)
+                raise _refusal(f"{host}:{port}", *channel.refusal, self._link.key_options)
             return channel
         with contextlib.suppress(RemoteRuntimeError):  # a hop that runs nothing is a slower hop
             self.end_nagle(deadline.shorter(deadline.remaining_s() / 2))
@@ -248,10 +249,23 @@ def _kind(port: int) -> str:
     return "direct-tcpip" if port else "direct-streamlocal@openssh.com"
 
 
-def _refusal(where: str, reason: int, text: str) -> RemoteRuntimeError:
+def _refusal(where: str, reason: int, text: str, options: KeyOptions) -> RemoteRuntimeError:
     if reason == _CONNECT_FAILED:
         why = text[:1].lower() + text[1:] or "the connection failed"
         return HealthError("not-answering", f"{where} does not answer", why)
+    hint = ""
     if reason == _ADMINISTRATIVELY_PROHIBITED:
-        text = "its configuration forbids forwarding (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen)"
-    return SshError("ssh-refused", f"The machine's SSH server does not connect to {where}", text)
+        text, hint = _prohibition(options)
+    return SshError("ssh-refused", f"The machine's SSH server does not connect to {where}", text, hint)
+
+
+def _prohibition(options: KeyOptions) -> tuple[str, str]:
+    """Why, and what to do."""
+    if options.forbids_forwarding:
+        why = f"{options.place} forbids forwarding for this key (restrict, no-port-forwarding)"
+        return why, "Add `port-forwarding` to the options there, or set another key: `ssh.identity_file`"
+    if options.limits_places:
+        why = f"{options.place} lets this key connect to the places of its permitopen only"
+        return why, "Name a port that it allows: `jupyter.port`; or set another key: `ssh.identity_file`"
+    why = "its configuration forbids forwarding (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen)"
+    return why, "Its sshd_config must say `AllowTcpForwarding yes`"

@@ -107,7 +107,9 @@ def vm_without_sockets(world: World) -> Iterator[CloudMachine]:
 def test_jupyter_listens_on_a_port_where_the_ssh_server_leads_to_no_sockets(
     world: World, vm_without_sockets: CloudMachine
 ) -> None:
-    page = Page(world.up("vm"))
+    done = world.run("up", "vm", "-v")
+    assert done.err.count("Starting Jupyter with") == 1, "it is known before Jupyter is started"
+    page = Page(done.out.strip())
     assert page.ask("GET", "/api/kernels") == (200, [])
     server = world.look("vm")["server"]
     assert (server["socket"], type(server["port"])) == (None, int)

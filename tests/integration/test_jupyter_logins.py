@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from remote_runtime import jupyter
 from remote_runtime.errors import RemoteRuntimeError
 from remote_runtime.jupyter import entry, exchange
+from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.ssh.session import Session
 from remote_runtime.waits import Deadline
+from remote_runtime.ways import leads_to
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd
 
@@ -85,6 +88,43 @@ def test_a_login_that_runs_no_command_is_told_with_its_words(
     error = refused(session)
     assert (error.code, said in error.why) == ("ssh-refused", True), error.why
     assert "remote-runtime ssh PROFILE" in error.hint
+
+
+def test_a_forced_command_is_told_with_its_place(server: Sshd, session: Session, tmp_path: Path) -> None:
+    key = server.key_path.with_suffix(".pub").read_text()
+    server.authorize_nobody()
+    server.authorize(f'command="echo only backups here" {key}')
+    try:
+        with Visitor(server, tmp_path / "forced").enter() as forced:
+            error = refused(forced)
+    finally:
+        server.authorize_nobody()
+        server.authorize(key)
+    assert error.code == "ssh-refused"
+    assert f"{server.directory}/authorized_keys:1" in error.why
+    assert "only backups here" in error.why
+
+
+def test_where_forwarding_is_forbidden_no_jupyter_is_started(server: Sshd, session: Session, tmp_path: Path) -> None:
+    key = server.key_path.with_suffix(".pub").read_text()
+    server.authorize_nobody()
+    server.authorize(f"restrict {key}")
+    wanted = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), socket=True)
+    told: list[str] = []
+    try:
+        with Visitor(server, tmp_path / "forced").enter() as forced, pytest.raises(RemoteRuntimeError) as caught:
+            jupyter.ensure(
+                forced.run,
+                wanted,
+                tell=lambda text: told.append(text),
+                deadline=Deadline(30),
+                reaches=lambda place: leads_to(forced, place),
+            )
+    finally:
+        server.authorize_nobody()
+        server.authorize(key)
+    assert (caught.value.code, "authorized_keys:1" in caught.value.why) == ("ssh-refused", True)
+    assert not any("Starting Jupyter" in each for each in told)
 
 
 def test_a_menu_that_goes_on_asking_is_told_with_its_words(server: Sshd, session: Session) -> None:

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 from remote_runtime import jupyter
+from remote_runtime.errors import MachineError
 from remote_runtime.model import Gpu, Kernelspec, Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline, wait_until
@@ -212,11 +214,16 @@ def test_stop_leaves_no_process_and_no_file_not_even_of_a_stubborn_kernel(fresh:
 
 
 def test_a_running_server_is_stopped_with_its_kernels(fresh: LocalMachine) -> None:
-    server = ensure(fresh)
+    """A start that is taken back takes its own server along, and the folder that it made; another's is left alone."""
+    server = ensure(fresh, replace(WANTED, attempt="this"))
     api(server, "/api/kernels", method="POST")
-    assert stop(fresh) == "stopped"
+    within = Deadline(40)
+    assert jupyter.stop(fresh.run, WANTED, deadline=within, attempt="another") == "gone"
+    assert isinstance(api(server, "/api/kernels"), list), "it was not touched"
+    assert jupyter.stop(fresh.run, WANTED, deadline=within, attempt="this") == "stopped"
     assert commands_of(fresh.folder) == {}
     assert not fresh.folder.exists()
+    assert not (fresh.home / "content").exists()
 
 
 def test_several_origins_are_allowed_and_others_are_not(fresh: LocalMachine) -> None:
@@ -246,6 +253,26 @@ def near() -> Iterator[LocalMachine]:
         machine = LocalMachine(Path(home))
         yield machine
         stop(machine, ON_SOCKET)
+
+
+NO_SOCKETS = """
+import tornado.netutil
+def refuse(*args, **kwargs):
+    raise PermissionError(1, "Operation not permitted")
+tornado.netutil.bind_unix_socket = refuse
+"""
+
+
+def test_a_jupyter_that_cannot_listen_on_its_socket_is_not_waited_for(near: LocalMachine, tmp_path: Path) -> None:
+    """It goes on and says so in its log only. What it did on the machine is taken back."""
+    began = time.monotonic()
+    (tmp_path / "sitecustomize.py").write_text(NO_SOCKETS)
+    with pytest.raises(MachineError, match="cannot listen") as caught:
+        ensure(near, replace(ON_SOCKET, settings=JupyterSettings(env={"PYTHONPATH": str(tmp_path)})))
+    assert caught.value.code == "jupyter-did-not-start"
+    assert "Operation not permitted" in caught.value.why
+    assert time.monotonic() - began < 40
+    assert os.listdir(near.home) == [".local"], "the folder for Colab, too"
 
 
 def test_a_socket_serves_the_user_alone_and_a_new_server_keeps_the_token(near: LocalMachine) -> None:

@@ -353,6 +353,23 @@ def test_a_server_that_forbids_forwarding_says_so(tmp_path: Path, echo: int) -> 
         assert "AllowTcpForwarding" in caught.value.why
 
 
+@pytest.mark.parametrize("option", ["restrict", "no-port-forwarding", 'permitopen="127.0.0.1:1"'])
+def test_a_key_that_forbids_forwarding_is_told_with_its_line(tmp_path: Path, echo: int, option: str) -> None:
+    with running_sshd(tmp_path) as server:
+        allow_only(server, option)
+        with Visitor(server, tmp_path / "visitor").enter() as session, pytest.raises(SshError) as caught:
+            session.dial("127.0.0.1", echo, within_s=10)
+    assert caught.value.code == "ssh-refused"
+    assert f"{server.directory}/authorized_keys:1" in caught.value.why
+    assert "sshd_config" not in str(caught.value) + caught.value.hint
+
+
+def allow_only(server: Sshd, option: str) -> None:
+    key = server.key_path.with_suffix(".pub").read_text()
+    server.authorize_nobody()
+    server.authorize(f"{option} {key}")
+
+
 def test_a_connection_whose_link_dies_is_reset_not_ended(tmp_path: Path, echo: int) -> None:
     with running_sshd(tmp_path) as server, Visitor(server, tmp_path / "visitor").enter() as session:
         stream = session.dial("127.0.0.1", echo, within_s=5)

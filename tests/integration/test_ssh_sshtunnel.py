@@ -116,8 +116,10 @@ def test_it_listens_on_loopback_only(visitor: Visitor, session: Session, echo: i
 
 def test_another_host_key_is_refused(server: Sshd, visitor: Visitor, session: Session, echo: int) -> None:
     server.rotate_host_keys()
-    with pytest.raises(SshError):
+    with pytest.raises(SshError) as caught:
         open_tunnel(visitor, session, echo)
+    assert caught.value.code == "host-key-changed"
+    assert session.host_key.fingerprint in caught.value.why
     assert server.logins() == 1
 
 

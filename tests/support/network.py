@@ -40,7 +40,8 @@ def leave() -> bool:
 def swallowing(address: str, port: int) -> Iterator[None]:
     """Nothing comes back from there, as through a firewall that drops: the queue of a listener that takes nobody is
     full, and the kernel forgets who comes after that."""
-    with socket.create_server((address, port), backlog=0), socket.create_connection((address, port)):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=0), socket.create_connection((address, port)):
         yield
 
 

@@ -235,8 +235,11 @@ UNDONE = [
         ["step: Undoing: putting my-vm back to TERMINATED", "put back to TERMINATED", "record instance"],
     ),
     (
-        "ensure jupyter",
+        "ensure jupyter",  # what the launcher was told to start may run
         [
+            "step: Undoing: stopping Jupyter",
+            "stop jupyter",
+            "record server",
             "step: Undoing: putting my-vm back to TERMINATED",
             "put back to TERMINATED",
             "record instance",

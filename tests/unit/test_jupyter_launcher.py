@@ -10,7 +10,7 @@ from remote_runtime.jupyter.entry import command, document
 
 FOR_A_START = {
     "start", "environment", "interpreters", "candidates", "choice", "logins", "kernels", "imports", "room",
-    "own_settings", "ending", "attach", "listeners", "usage", "power", "reboot",
+    "own_settings", "ending", "attach", "listeners", "usage", "power", "reboot", "places",
 }  # fmt: skip
 
 

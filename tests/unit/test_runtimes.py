@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import locks, runtimes
+from remote_runtime import locks, own_files, runtimes
 from remote_runtime.errors import LocalError
 from remote_runtime.model import Forward, Gpu, Instance, Kernelspec, Runtime, Secret, Server
 from remote_runtime.runtimes import Remembered, StateDir, open_state
@@ -153,7 +153,7 @@ def test_several_may_try_at_once_whether_it_can_be_written(state: StateDir) -> N
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(state: StateDir) -> None:
     runtimes.save(state, FULL)
     with pytest.raises(TypeError):
-        runtimes.write_private(state.of("work", "json"), "not bytes")  # type: ignore[arg-type]  # to make it fail
+        own_files.write_private(state.of("work", "json"), "not bytes")  # type: ignore[arg-type]  # to make it fail
     assert runtimes.load(state, "work") == FULL
     assert [path.name for path in state.path.iterdir()] == ["work.json"]
 

@@ -33,6 +33,7 @@ SOURCES = (
     "power",
     "reboot",
     "watchdog",
+    "places",
     "start",
     "stillness",
     "work",

@@ -138,6 +138,13 @@ def empty(directory: str, *, keep: str) -> None:
             os.unlink(path)
 
 
+def forget_content(path: str) -> None:
+    """The ``content`` folder that a start made and that nothing was put into."""
+    if path:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
 def remove_server(directory: str) -> None:
     """Its lock is held; an open lock file cannot be removed on Windows, ``remove_unused`` does it there."""
     shutil.rmtree(directory, ignore_errors=True)

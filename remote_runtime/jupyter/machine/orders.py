@@ -26,7 +26,8 @@ class Wish(NamedTuple):
     """The server that should run. ``port``: None lets us choose; ``socket``: it may be a unix socket instead;
     ``python``: ``auto`` or a path on this machine. ``person``: somebody asked for it, it is not a repair. ``program``:
     what the watchdog is made of. ``renew``: another program may know the token by now. ``attach``: ``port`` and
-    ``token_file`` (None: look for it) of the user's own server, None to start ours."""
+    ``token_file`` (None: look for it) of the user's own server, None to start ours. ``attempt``: which of the client's
+    starts this is, so that it takes back no other."""
 
     python: str
     install: str
@@ -41,6 +42,7 @@ class Wish(NamedTuple):
     boot: str
     person: bool = True
     renew: bool = False
+    attempt: str = ""
     idle: Rule | None = None
     program: dict[str, Any] = {}
     attach: dict[str, Any] | None = None

@@ -8,10 +8,8 @@ import json
 import os
 import re
 import secrets
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from . import imports, kernels, logins, own_settings, processes, proof, runtime_folder, server
@@ -26,6 +24,7 @@ from .folder import (
     PACKAGE,
     SOCKET,
     empty,
+    forget_content,
     load_json,
     locked,
     make_private,
@@ -35,12 +34,15 @@ from .folder import (
 from .imports import Import
 from .interpreters import Found
 from .orders import Wish
+from .places import Places, can_use_sockets, place_in_use, reserved
 
 PORT_ATTEMPTS = 3
-LONGEST_SOCKET = 100  # bytes of a path: unix(7) has 108, macOS 104
 KERNELS_PYTHONPATH = "RR_KERNELS_PYTHONPATH"
 # Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
 WITHOUT_BRIDGE_S = 3.0
+# It goes on without ever answering then.
+CANNOT_LISTEN = re.compile(r"^\[E .*\bException in callback .*\b_bind", re.MULTILINE)
+LOOK_EVERY_S = 0.5
 OPEN_KERNELS = "kernels listen on TCP ports: other users of the machine can read cells and their output"
 
 
@@ -49,28 +51,39 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     working_dir = find_working_dir(wish.working_dir)
     former = "" if wish.renew else former_token(directory)
     bridge = prepare(directory, wish, answers)
-    login = logins.look(answers)
-    write_private(os.path.join(directory, "boot.py"), wish.boot)
-    notes = [*make_content(working_dir), *([login.trouble] if login.trouble else [])]
-    search = Search(wish, login.env, answers)
-    while True:
+    with Places(directory, wish, answers) as places:
+        login = logins.look(answers)
+        write_private(os.path.join(directory, "boot.py"), wish.boot)
+        search = Search(wish, login.env, answers)
         chosen = search.find()
-        kernels.write(directory, chosen.kernel)
-        has_sockets = runtime_folder.make(directory)
-        env = environment_of(directory, chosen.server, login.env, wish)
-        try:
-            running = launch(Plan(directory, wish, chosen, env, bridge, former, working_dir, has_sockets), answers)
-        except Broken as broken:
-            search.exclude(broken)
-            continue
-        notes += [*chosen.notes, *kernels.overruled(login.env, chosen.kernel)]
-        notes += own_settings.told(directory, chosen.server.kind, login.env)
-        told = [*notes, *([] if has_sockets else [OPEN_KERNELS])]
-        return running._replace(info={**running.info, "notes": told})
+        on_socket = places.settle(chosen.server.kind)
+    content, notes = make_content(working_dir)
+    notes += [*([login.trouble] if login.trouble else []), *places.notes]
+    try:
+        while True:
+            kernels.write(directory, chosen.kernel)
+            has_sockets = runtime_folder.make(directory)
+            env = environment_of(directory, chosen.server, login.env, wish)
+            on_socket = on_socket and can_use_sockets(chosen.server.kind)
+            plan = Plan(directory, wish, chosen, env, bridge, former, working_dir, has_sockets, on_socket, content)
+            try:
+                running = launch(plan, answers)
+                break
+            except Broken as broken:
+                search.exclude(broken)
+                chosen = search.find()
+    except BaseException:
+        forget_content(content)
+        raise
+    notes += [*chosen.notes, *kernels.overruled(login.env, chosen.kernel)]
+    notes += own_settings.told(directory, chosen.server.kind, login.env)
+    told = [*notes, *([] if has_sockets else [OPEN_KERNELS])]
+    return running._replace(info={**running.info, "notes": told})
 
 
 class Plan(NamedTuple):
-    """``env``: of the server's process; ``bridge``: its folder; ``former``: the token to go on with, or empty."""
+    """``env``: of the server's process; ``bridge``: its folder; ``former``: the token to go on with, or empty.
+    ``content``: the folder that was made, or empty."""
 
     directory: str
     wish: Wish
@@ -80,13 +93,15 @@ class Plan(NamedTuple):
     former: str
     working_dir: str
     has_sockets: bool
+    on_socket: bool
+    content: str
 
 
 def launch(plan: Plan, answers: Answers) -> server.Running:
     """Raises ``Broken`` for a Python whose Jupyter or ipykernel cannot be imported, and ``Failure``."""
     directory, wish, found = plan.directory, plan.wish, plan.chosen.server
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        with reserved(directory, found.kind, wish, hold=attempt == 1) as place:
+        with reserved(os.path.join(directory, SOCKET), wish, on_socket=plan.on_socket, hold=attempt == 1) as place:
             # Nobody else of the machine can have listened in its place and been told the former one by a page.
             token = plan.former if plan.former and isinstance(place, str) else secrets.token_hex(24)
             config = settings(found.kind, place, token, plan.working_dir, wish.origins)
@@ -96,7 +111,7 @@ def launch(plan: Plan, answers: Answers) -> server.Running:
             answers.say("Starting Jupyter with " + found.path)
             process = spawn(plan)
             try:
-                info = record(directory, process.pid, place, found, wish)
+                info = record(plan, process.pid, place)
                 with Import(plan.chosen.kernel.path, imports.KERNEL, plan.env) as kernel:
                     if wait_until_ours(plan, process, place, token, answers):
                         why = kernel.trouble(answers)
@@ -127,63 +142,30 @@ def prepare(directory: str, wish: Wish, answers: Answers) -> str:
     empty(directory, keep=LOCK)
     bridges = make_private(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
     with locked(os.path.join(bridges, LOCK), answers, why="Waiting for another start on the machine"):
-        write_private(os.path.join(directory, INFO), json.dumps({"bridge_digest": wish.bridge.digest}))
+        write_private(
+            os.path.join(directory, INFO), json.dumps({"bridge_digest": wish.bridge.digest, "attempt": wish.attempt})
+        )
         return unpack(wish.bridge)
 
 
-def make_content(working_dir: str) -> list[str]:
-    """Some features of Colab expect a ``content`` folder in the server's root. Answers what to tell about it."""
+def make_content(working_dir: str) -> tuple[str, list[str]]:
+    """Some features of Colab expect a ``content`` folder in the server's root. Answers its path if it was made, and
+    what to tell about it."""
     content = os.path.join(working_dir, "content")
     if os.path.isdir(content):
-        return []
+        return "", []
     try:
         os.mkdir(content)
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return [f"{content} could not be made ({exc.strerror}); some of Colab's features want it"]
-    return [f"made {content}, which some of Colab's features want"]
+        return "", [f"{content} could not be made ({exc.strerror}); some of Colab's features want it"]
+    return content, [f"made {content}, which some of Colab's features want"]
 
 
 def former_token(directory: str) -> str:
     """Of a server that has ended and listened on a unix socket, where a page may go on with it; else empty."""
     return server.token_in(directory) if load_json(os.path.join(directory, INFO)).get("socket") else ""
-
-
-@contextlib.contextmanager
-def reserved(directory: str, kind: str, wish: Wish, *, hold: bool) -> Iterator[int | str]:
-    """Where the server will listen: on a socket that no other user reaches, if the client, the server and the system
-    know how to, else on a port."""
-    path = os.path.join(directory, SOCKET)
-    if wish.socket and kind.startswith("server") and os.name != "nt" and len(os.fsencode(path)) <= LONGEST_SOCKET:
-        yield path
-    else:
-        with reserved_port(wish.port, hold=hold and not wish.port) as port:
-            yield port
-
-
-@contextlib.contextmanager
-def reserved_port(wanted: int | None, *, hold: bool) -> Iterator[int]:
-    """A port for the server. ``hold``: on Linux it stays reserved meanwhile, since two sockets with SO_REUSEADDR can
-    share a port as long as only one listens. Other systems, and jupyter_server 2.0, which looks whether the port is
-    free without SO_REUSEADDR, would take it for in use."""
-    with socket.socket() as reserved:
-        if os.name != "nt":
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            reserved.bind(("127.0.0.1", wanted or 0))
-        except OSError as exc:
-            raise place_in_use(wanted or 0) from exc
-        port = int(reserved.getsockname()[1])
-        if not (hold and processes.LINUX):
-            reserved.close()
-        yield port
-
-
-def place_in_use(place: int | str) -> Failure:
-    name = f"port {place}" if isinstance(place, int) else place
-    return Failure("jupyter-did-not-start", f"{name} on the machine cannot be used",
-                   "another program has it, or it needs more rights", "Choose another: `jupyter.port`")  # fmt: skip
 
 
 def settings(kind: str, place: int | str, token: str, working_dir: str, origins: list[str]) -> dict[str, Any]:
@@ -235,12 +217,14 @@ def spawn(plan: Plan) -> subprocess.Popen[bytes]:
         )
 
 
-def record(directory: str, pid: int, place: int | str, found: Found, wish: Wish) -> dict[str, Any]:
+def record(plan: Plan, pid: int, place: int | str) -> dict[str, Any]:
     """Writes down what runs here before it answers: if we are killed now, the next start finds it."""
+    directory, wish, found = plan.directory, plan.wish, plan.chosen.server
     info = {
         "pid": pid, "port" if isinstance(place, int) else "socket": place, "birth": processes.birth(pid),
         "python": found.python, "jupyter_server": found.jupyter, "interpreter": found.path,
         "bridge": wish.bridge.version, "bridge_digest": wish.bridge.digest, "digests": wish.digests(),
+        "attempt": wish.attempt, "content": plan.content,
     }  # fmt: skip
     write_private(os.path.join(directory, INFO), json.dumps(info))
     return info
@@ -253,6 +237,7 @@ def wait_until_ours(
     directory = plan.directory
     answers.say("Waiting for Jupyter to answer")
     answering_since = None
+    looked_at = time.monotonic()
     while True:
         if process.poll() is not None:
             said = server.log_end(directory, token)
@@ -268,6 +253,11 @@ def wait_until_ours(
             if time.monotonic() - answering_since > WITHOUT_BRIDGE_S:
                 said = server.log_end(directory, token)
                 raise Failure("bridge-not-loaded", "Jupyter answers, but without the bridge", said)
+        if time.monotonic() - looked_at > LOOK_EVERY_S:
+            looked_at = time.monotonic()
+            said = server.log_end(directory, token)
+            if CANNOT_LISTEN.search(said):
+                raise did_not_start(f"Jupyter cannot listen at {place}", said)
         if answers.remaining_s() == 0.0:
             said = server.log_end(directory, token)
             raise did_not_start("Jupyter did not answer in time", said)

@@ -16,8 +16,11 @@ from . import gpus, server, watchdog
 from .answers import Answers, Failure, Hung
 from .folder import (
     CONFIG,
+    INFO,
     LOCK,
+    forget_content,
     is_locked,
+    load_json,
     locked,
     our_folder,
     remove_server,
@@ -91,12 +94,15 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
             raise
 
 
-def stop(directory: str, answers: Answers, *, spare_busy: bool = False) -> dict[str, Any]:
+def stop(directory: str, answers: Answers, *, spare_busy: bool = False, attempt: str = "") -> dict[str, Any]:
     """``stopped``, or ``gone``: it had ended before. In both cases nothing of it is left. ``busy``: it was spared, and
-    ``why``."""
+    ``why``. ``attempt``: only what this one started, with the folder that it made; another's is ``gone``, too."""
     if not os.path.isdir(directory):
         return {"stopped": "gone"}
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
+        known = load_json(os.path.join(directory, INFO))
+        if attempt and known.get("attempt") != attempt:
+            return {"stopped": "gone"}
         running = server.load(directory) if spare_busy else None
         why = server.at_work(running) if running else ""
         if why:
@@ -105,6 +111,8 @@ def stop(directory: str, answers: Answers, *, spare_busy: bool = False) -> dict[
         watchdog.end(directory)
         lived = server.end(directory)
         remove_server(directory)
+        if attempt:
+            forget_content(str(known.get("content") or ""))
     remove_unused(answers)
     return {"stopped": "stopped" if lived else "gone"}
 
@@ -152,7 +160,8 @@ def _do(orders: dict[str, Any], answers: Answers) -> None:
     if orders["do"] == "ensure":
         ensure(server_directory(orders["key"]), load_wish(orders), answers)
     elif orders["do"] == "stop":
-        answers.result(stop(server_directory(orders["key"]), answers, spare_busy=orders["spare_busy"]))
+        spares = {"spare_busy": orders["spare_busy"], "attempt": orders.get("attempt", "")}
+        answers.result(stop(server_directory(orders["key"]), answers, **spares))
     elif orders["do"] == "purge":
         answers.result(purge(answers))
     elif orders["do"] == "servers":

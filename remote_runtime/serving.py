@@ -1,0 +1,93 @@
+"""The step of `up` that makes Jupyter run on the machine; what was told to start is owed from then on."""
+
+from __future__ import annotations
+
+import secrets
+
+from . import jupyter
+from .errors import MachineError
+from .held import Held
+from .model import Server
+from .story import Story
+from .undo import UNDO_S, Undo
+from .waits import Deadline
+from .ways import leads_to, leads_to_sockets
+
+SERVER = "server"
+
+
+def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True) -> None:
+    """Jupyter on the machine. Raises as ``jupyter.ensure``."""
+    session, profile = held.session, story.profile
+    if session is None:
+        raise ValueError("there is no session to serve from")
+    attach = profile.jupyter.attach
+    story.tell.step(f"Looking for Jupyter on port {attach.port}" if attach else "Starting Jupyter")
+    attempt = secrets.token_hex(8)
+    wanted = jupyter.Wanted(
+        profile.name,
+        story.client_id,
+        profile.jupyter,
+        profile.colab.origins,
+        held.sockets and leads_to_sockets(profile),
+        profile.idle,
+        renew=bool(held.exposed),
+        attempt=attempt,
+    )
+
+    def stop(attempt: str = "") -> None:
+        jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4), attempt=attempt)
+        story.record(server=None)
+
+    def reaches(place: str | int) -> bool:
+        is_reached = leads_to(session, place)
+        if not is_reached:
+            held.sockets = False
+            story.tell.note("Jupyter listens on a port: the SSH server does not lead to unix sockets")
+        return is_reached
+
+    if story.owed_server:
+        undo.settle()
+        undo.add("stopping Jupyter", stop, of=SERVER)
+
+    def may_run() -> None:
+        if not story.owed_server:
+            undo.add("stopping Jupyter", lambda: stop(attempt), of=SERVER)
+
+    try:
+        server = jupyter.ensure(
+            session.run,
+            wanted,
+            tell=story.tell,
+            deadline=deadline.shorter(profile.timeouts.jupyter_s),
+            person=person,
+            reaches=reaches,
+            began=may_run if person else lambda: None,  # the next try of a repair finds what runs
+        )
+    except MachineError as error:
+        if error.code != "machine-answer-invalid" and not story.owed_server:
+            undo.forget(SERVER)  # the machine itself says that it started nothing, or ended it
+        raise
+    if server.started_by_us:
+        may_run()
+    elif not story.owed_server:
+        undo.forget(SERVER)
+    for note in server.notes:
+        story.tell.note(note)
+    if server.kernelspecs:
+        story.tell("Its kernels: " + ", ".join(f"{each.name} ({each.display_name})" for each in server.kernelspecs))
+    _say_what_was_exposed(story, held, server)
+    held.server = server
+    story.record(server=server)
+
+
+def _say_what_was_exposed(story: Story, held: Held, server: Server) -> None:
+    """A page goes on to knock at a port that nobody holds, with the token in its URL."""
+    why, held.exposed = held.exposed, ""
+    before = held.server or story.known_server
+    if not why or before is None:
+        return
+    if server.attached:
+        story.tell.note(f"Restart your Jupyter server with a new token if others use this computer: {why}")
+    elif server.token != before.token:
+        story.tell.note(f"The URL is new, its token was replaced: {why}. Paste the new URL into Colab")
