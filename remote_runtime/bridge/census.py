@@ -17,13 +17,16 @@ _ORIGIN_CHARACTERS = 100
 class Census:
     def __init__(self) -> None:
         self.requests: Dict[str, int] = {}
+        self.refused: Dict[str, int] = {}
         self._sockets: MutableSet[WebSocketHandler] = WeakSet()
 
-    def count_request(self, origin: Optional[str]) -> None:
+    def count_request(self, origin: Optional[str], *, is_allowed: bool = False) -> None:
+        """The server's own pages are counted by their names whatever others have invented before them."""
         name = _name(origin)
-        if name not in self.requests and len(self.requests) >= _ORIGINS_KEPT:
-            name = "other"
-        self.requests[name] = self.requests.get(name, 0) + 1
+        _count(self.requests, name, most=2 * _ORIGINS_KEPT if is_allowed or origin is None else _ORIGINS_KEPT)
+
+    def count_refused(self, page: str) -> None:
+        _count(self.refused, _name(page), most=_ORIGINS_KEPT)
 
     def add_socket(self, socket: WebSocketHandler) -> None:
         self._sockets.add(socket)
@@ -37,6 +40,12 @@ class Census:
                 name = _name(origin_of(socket.request.headers))
                 counts[name] = counts.get(name, 0) + 1
         return counts
+
+
+def _count(counts: Dict[str, int], name: str, *, most: int) -> None:
+    if name not in counts and len(counts) >= most:
+        name = "other"
+    counts[name] = counts.get(name, 0) + 1
 
 
 def _name(origin: Optional[str]) -> str:

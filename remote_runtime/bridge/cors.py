@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Type
+from typing import Mapping, Type
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform, RequestHandler
 
-from .origins import Origins, origin_of
+from .origins import Origins, origin_of, page_of
 from .stack import open_to_unauthenticated
 
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
@@ -35,39 +35,29 @@ class Preflight(RequestHandler):
             self.set_header("Access-Control-Allow-Private-Network", "true")
 
 
-class Refused(RequestHandler):
-    """403 for a page of a foreign origin, whatever it knows; 404 for a socket that leads nowhere."""
-
-    def initialize(self, status: int) -> None:
-        self._status = status
-
-    def check_xsrf_cookie(self) -> None:
-        """It is refused anyway."""
-
-    async def prepare(self) -> None:
-        self.set_status(self._status)
-        self.finish({"message": "Forbidden" if self._status == 403 else "Not Found"})
-
-
 def cors_transform(origins: Origins) -> Type[OutputTransform]:
     """A transform for the application: tornado applies it to every answer, errors and redirects included."""
 
     class CorsTransform(OutputTransform):
         def __init__(self, request: HTTPServerRequest) -> None:
-            self._origin = origin_of(request.headers)
-            self._host = request.headers.get("Host", "")
+            self._request = request.headers
 
         def transform_first_chunk(
             self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
         ) -> "tuple[int, HTTPHeaders, bytes]":
             if status_code != 101:
-                _set_headers(headers, origins, self._origin, self._host)
+                set_headers(headers, origins, self._request)
+                # Browsers without Sec-Fetch-Site keep by this what a page of another site includes from it.
+                policy = "cross-origin" if origins.allows(page_of(self._request)) else "same-site"
+                headers["Cross-Origin-Resource-Policy"] = policy
             return status_code, headers, chunk
 
     return CorsTransform
 
 
-def _set_headers(headers: HTTPHeaders, origins: Origins, origin: "str | None", host: str) -> None:
+def set_headers(headers: HTTPHeaders, origins: Origins, request: Mapping[str, str]) -> None:
+    """On an answer's ``headers``, by those of its ``request``."""
+    origin, host = origin_of(request), request.get("Host", "")
     varies = headers.get("Vary", "")
     if "origin" not in [name.strip().lower() for name in varies.split(",")]:
         headers["Vary"] = f"{varies}, Origin" if varies else "Origin"

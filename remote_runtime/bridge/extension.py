@@ -52,7 +52,7 @@ def load(server_app: Any) -> None:
         ],
     )
     application.add_transform(cors_transform(origins))
-    stand_in_front(application, origins, census, f"{base}/http_over_websocket/")
+    stand_in_front(application, origins, census, f"{base}/http_over_websocket/", page)
     watch_opened_sockets(settings, census)
     server_app.log.info("remote-runtime bridge %s for %s", __version__, ", ".join(origins.listed()))
 

@@ -2,50 +2,78 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+from typing import Any, Optional, Type
 
-from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import AnyMatches, Router, Rule
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
+from . import stack
 from .census import Census
-from .cors import Preflight, Refused
+from .cors import Preflight, set_headers
 from .credentials import WrongAuthUrl
-from .origins import Origins, origin_of
+from .origins import Origins, origin_of, page_of
 from .proxied import find_target
+from .refusal import OnlyIfKnown, Refusal, is_large, stream_of
 
 # The keeper's checks say what a page would say, and are none.
 _OUR_OWN = "X-Remote-Runtime"
-_HARMLESS_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def stand_in_front(application: Application, origins: Origins, census: Census, prefix: str) -> None:
-    """Every request passes here before any other handler, whichever extensions were loaded earlier."""
-    application.default_router.rules.insert(0, Rule(AnyMatches(), _Front(application, origins, census, prefix)))
+def stand_in_front(
+    application: Application, origins: Origins, census: Census, prefix: str, page: Type[RequestHandler]
+) -> None:
+    """Every request passes here before any other handler, whichever extensions were loaded earlier. ``page``: the
+    server's own class, which knows who asks."""
+    application.default_router.rules.insert(0, Rule(AnyMatches(), _Front(application, origins, census, prefix, page)))
 
 
 class _Front(Router):
-    def __init__(self, application: Application, origins: Origins, census: Census, prefix: str) -> None:
+    def __init__(
+        self, application: Application, origins: Origins, census: Census, prefix: str, page: Type[RequestHandler]
+    ) -> None:
         self._application = application
         self._origins = origins
         self._census = census
         self._prefix = prefix
+        self._page = page
+        self._known: Optional[HTTPServerRequest] = None
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Optional[HTTPMessageDelegate]:
         """None lets the request pass on to the rules behind this one."""
-        caller = getattr(request.connection, "context", None)
-        origin = origin_of(request.headers)
+        if request is self._known:
+            return None
+        origin, page = origin_of(request.headers), page_of(request.headers)
+        is_refused = self._origins.is_foreign(page, request.headers.get("Host", ""))
         if _OUR_OWN not in request.headers:
-            self._census.count_request(getattr(caller, "origin", None) or origin)
-        is_upgrade = "websocket" in request.headers.get("Upgrade", "").lower()
-        matters = is_upgrade or request.method not in _HARMLESS_METHODS
-        if matters and self._origins.is_foreign(origin, request.headers.get("Host", "")):
+            caller = getattr(request.connection, "context", None)
+            self._count(getattr(caller, "origin", None) or origin, page if is_refused else None)
+        if is_refused:
             return self._refuse(request, 403)
         if request.method == "OPTIONS" and self._origins.allows(origin):
             return self._application.get_handler_delegate(request, Preflight)
+        is_upgrade = "websocket" in request.headers.get("Upgrade", "").lower()
         if is_upgrade and request.path.startswith(self._prefix + "proxied_ws/"):
             return self._hand_over(request)
+        if stream_of(request) is not None and is_large(request.headers):
+            return OnlyIfKnown(
+                lambda: stack.is_known(self._page, self._application, request),
+                lambda: self._behind(request),
+                lambda: self._refuse(request, 403),
+            )
         return None
+
+    def _count(self, origin: Optional[str], refused: Optional[str]) -> None:
+        self._census.count_request(origin, is_allowed=self._origins.allows(origin))
+        if refused is not None:
+            self._census.count_refused(refused)
+
+    def _behind(self, request: HTTPServerRequest) -> HTTPMessageDelegate:
+        self._known = request
+        try:
+            return self._application.find_handler(request)
+        finally:
+            self._known = None
 
     def _hand_over(self, request: HTTPServerRequest) -> HTTPMessageDelegate:
         try:
@@ -54,5 +82,6 @@ class _Front(Router):
             return self._refuse(request, 403)
 
     def _refuse(self, request: HTTPServerRequest, status: int) -> HTTPMessageDelegate:
-        arguments: Dict[str, Any] = {"status": status}
-        return self._application.get_handler_delegate(request, Refused, arguments)
+        headers = HTTPHeaders()
+        set_headers(headers, self._origins, request.headers)
+        return Refusal(request, status, headers)

@@ -1,19 +1,21 @@
-"""Which web pages may use this server: the origins it was started for, and pages served from this computer itself."""
+"""Which web pages may use this server: the origins it was started for, and its own pages."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, List, Mapping, Optional
+from typing import Any, Iterable, List, Mapping, Optional
 from urllib.parse import urlsplit
 
 COLAB_ORIGIN = "https://colab.research.google.com"
+COLAB_ORIGINS = (COLAB_ORIGIN, "https://colab.google.com")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origins:
     """Judges ``Origin`` headers by the server's own ``allow_origin`` and ``allow_origin_pat``, read at each question.
 
-    A wildcard or nothing at all means Colab's origin only: a token in a URL must not be usable from any page.
+    A wildcard or nothing at all means Colab's origins only: a token in a URL must not be usable from any page.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -25,7 +27,7 @@ class Origins:
         if exact:
             return [exact]
         pattern = self._pattern()
-        return [f"/{pattern}/"] if pattern else [COLAB_ORIGIN]
+        return [f"/{pattern}/"] if pattern else list(COLAB_ORIGINS)
 
     def allows(self, origin: Optional[str]) -> bool:
         """Whether this is one of the pages that the server was started for."""
@@ -37,16 +39,17 @@ class Origins:
         pattern = self._pattern()
         if pattern:
             return re.fullmatch(pattern, origin) is not None
-        return origin == COLAB_ORIGIN
+        return origin in COLAB_ORIGINS
 
-    def is_foreign(self, origin: Optional[str], host: str) -> bool:
-        """Whether a request is from a page that is neither allowed, nor of this computer, nor of this server.
+    def is_foreign(self, page: Optional[str], host: str) -> bool:
+        """Whether a request is from a page that is neither allowed nor of this server.
 
-        ``host``: the request's Host header; whether that name is acceptable is checked by the server's handlers.
+        ``page``: from ``page_of``; ``host``: the request's Host header; whether that name is acceptable is checked by
+        the server's handlers. Another port of this computer is another server, whoever runs it.
         """
-        if origin is None or self.allows(origin):
+        if page is None or self.allows(page):
             return False
-        return not _is_loopback(origin) and not _is_same(origin, host)
+        return not _is_same(page, host) and not _is_same_port_of_loopback(page, host)
 
     def _exact(self) -> str:
         configured = str(self._settings.get("allow_origin") or "")
@@ -63,15 +66,50 @@ def origin_of(headers: Mapping[str, str]) -> Optional[str]:
     return origin if origin is not None else headers.get("Sec-Websocket-Origin")
 
 
-def _is_loopback(origin: str) -> bool:
+def page_of(headers: Mapping[str, str]) -> Optional[str]:
+    """The origin of the page that a request comes from, None when no page of another site can be behind it.
+
+    A script, a style or an image that a page of another site includes has no Origin; browsers say so in Sec-Fetch-Site
+    (W3C, Fetch Metadata), and the page's origin in Referer unless it hides it: it is ``null`` then. What a person
+    opens, by a link on whatever page, is let in.
+    """
+    origin = origin_of(headers)
+    if origin is not None or headers.get("Sec-Fetch-Site") not in ("cross-site", "same-site"):
+        return origin
+    if headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document":
+        return None
+    referer = urlsplit(headers.get("Referer", ""))
+    return f"{referer.scheme}://{referer.netloc}" if referer.netloc else "null"
+
+
+def is_local_name(host: str, names: Iterable[str]) -> bool:
+    """Whether a Host header names this computer: a loopback address, ``localhost``, one of the server's ``names``."""
     try:
-        parts = urlsplit(origin)
-        host = parts.hostname or ""
-        if parts.scheme not in ("http", "https") or f"{parts.scheme}://{parts.netloc}" != origin or "@" in origin:
-            return False
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
+    return name in names or _is_loopback(name)
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_same_port_of_loopback(page: str, host: str) -> bool:
+    """The server's own page, opened by another name of this computer."""
+    try:
+        parts, asked = urlsplit(page), urlsplit(f"//{host}")
+        name = parts.hostname or ""
+        if not host or parts.scheme not in _DEFAULT_PORTS or f"{parts.scheme}://{parts.netloc}" != page or "@" in page:
+            return False
+        if (parts.port or _DEFAULT_PORTS[parts.scheme]) != (asked.port or _DEFAULT_PORTS[parts.scheme]):
+            return False
+    except ValueError:
+        return False
+    return _is_loopback(name)
 
 
 def _is_same(origin: str, host: str) -> bool:

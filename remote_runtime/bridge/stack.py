@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any, Dict, Mapping, Type
 
-from tornado.web import RequestHandler
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, HTTPError, RequestHandler
 
 
 def handler_bases(server_app: Any) -> "tuple[Type[RequestHandler], Type[RequestHandler]]":
@@ -58,6 +59,17 @@ def open_to_unauthenticated(method: Any) -> Any:
     # Written as an attribute the name would be mangled inside a class.
     setattr(method, "__allow_unauthenticated", True)
     return method
+
+
+async def is_known(page: Type[RequestHandler], application: Application, request: HTTPServerRequest) -> bool:
+    """Whether the server's own code knows who asks, by any credentials that it takes. ``page``: its class for pages."""
+    handler: Any = page(application, request)
+    provider = application.settings.get("identity_provider")
+    try:
+        user = await settled(provider.get_user(handler)) if provider else handler.get_current_user()
+    except HTTPError:
+        return False
+    return bool(user)
 
 
 async def settled(value: Any) -> Any:

@@ -38,6 +38,7 @@ class StatusHandler(RequestHandler):
             "terminals": _terminals(self.settings.get("terminal_manager")),
             "idle": _idle(),
             "requests": dict(self._census.requests),
+            "refused": dict(self._census.refused),
             "sockets": self._census.sockets(),
         }
         self.set_header("Cache-Control", "no-store")

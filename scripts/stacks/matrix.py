@@ -18,7 +18,7 @@ from pathlib import Path
 from . import venvs
 
 RUN_LIMIT_S = 600.0
-NAMES = ("limits", "pages", "proxied_ws", "secrets", "tunnel", "upstream")
+NAMES = ("bodies", "limits", "pages", "proxied_ws", "secrets", "tunnel", "upstream")
 TESTS = tuple(f"tests/integration/test_bridge_{name}.py" for name in NAMES)
 SHOWN = ("jupyter_server", "notebook", "jupyterlab", "tornado")
 # On old Pythons pip searches for hours unless it is told these.

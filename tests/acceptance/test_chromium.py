@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from remote_runtime.settings import COLAB_ORIGINS
 from tests.support.chromium import Chromium, Tab, running_chromium
 from tests.support.colab_page import serving_page
 from tests.support.page import COLAB, Page
 from tests.support.sshd import Sshd, running_sshd
 from tests.support.world import World, eventually
 
-OURS = "http://localhost"
 EVIL = "https://evil.example"
 # Chromium 145 split the first into the second and one for the local network, and asks for both on pages' behalf.
 PERMISSIONS = ("local-network-access", "loopback-network")
@@ -46,7 +46,7 @@ def box(world: World) -> Iterator[Sshd]:
 @pytest.fixture
 def chromium() -> Iterator[Chromium]:
     """It finds Colab and a page of somebody else at a public address; no permission is given yet."""
-    hosts = [origin.removeprefix("https://") for origin in (COLAB, EVIL)]
+    hosts = [origin.removeprefix("https://") for origin in (*COLAB_ORIGINS, EVIL)]
     with ExitStack() as stack:
         port = stack.enter_context(serving_page(*hosts))
         rules = ",".join(f"MAP {host} 127.0.0.1:{port}" for host in hosts)
@@ -69,16 +69,16 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(kept)
 
 
-@pytest.mark.parametrize("transport", ["bridge", "direct"])
+@pytest.mark.parametrize(("transport", "colab"), [("bridge", COLAB), ("direct", "https://colab.google.com")])
 def test_colabs_page_runs_cells_and_moves_files_through_the_ssh_tunnel(
-    world: World, box: Sshd, chromium: Chromium, screenshots: Path, transport: str
+    world: World, box: Sshd, chromium: Chromium, screenshots: Path, transport: str, colab: str
 ) -> None:
     url = world.up("gpu")
     ready = world.look("gpu")
     assert (ready["connections"], ready["page_requests"]) == (NOTHING, 0), "the keeper's own checks are no visitors"
-    chromium.permit(COLAB, PERMISSIONS, "granted")
+    chromium.permit(colab, PERMISSIONS, "granted")
 
-    tab = chromium.open(COLAB + "/")
+    tab = chromium.open(colab + "/")
     found = connect(tab, url, transport)
     tab.screenshot(screenshots / f"{transport}.png")
 
@@ -127,6 +127,8 @@ def test_a_page_of_another_origin_gets_nothing_though_it_knows_the_url(
 ) -> None:
     world.profile("here", f"version: 1\ntarget: {{kind: local}}\njupyter: {{working_dir: {world.home}/work}}\n")
     (world.home / "work").mkdir()
+    (world.home / "work" / "secret.js").write_text("stolen = 'api key 42';")
+    (world.home / "work" / "secret.css").write_text("p { color: red; }")
     url = world.up("here")
     page = Page(url)
     kernel = page.start_kernel()
@@ -144,11 +146,15 @@ def test_a_page_of_another_origin_gets_nothing_though_it_knows_the_url(
         "Start a kernel": refused,
         "Start a kernel unseen": unseen,
         "Restart a kernel unseen": unseen,
+        "Read unseen": unseen,
+        "Include a script": "Error: it was not loaded",
+        "Include a style": "Error: it was not loaded",
         "Write a file": refused,
         "Kernel's channels": closed,
         "Bridge": closed,
         "Bridged channels": closed,
     }
+    assert tab.evaluate("typeof stolen") == "undefined"
     assert EVIL in origins_heard(url), "the browser let it out: it was the server that refused"
     assert [each["id"] for each in page.ask("GET", "/api/kernels")[1]] == [each["id"] for each in kernels]
     assert page.run(kernel, "print(kept)") == "42", "the kernel was not restarted"
@@ -175,9 +181,10 @@ def silent(world: World) -> int:
 
 def origins_heard(url: str) -> set[str]:
     """Whose requests the server has seen, by the bridge's count."""
-    status, document = Page(url, origin=OURS).ask("GET", "/api/remote-runtime")
+    ours = url.partition("/?")[0]
+    status, document = Page(url, origin=ours).ask("GET", "/api/remote-runtime")
     assert status == 200, document
-    return set(document["requests"]) - {OURS}
+    return set(document["requests"]) - {ours}
 
 
 def sha256(path: Path) -> str:

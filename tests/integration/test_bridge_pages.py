@@ -15,7 +15,14 @@ from tests.support.jupyter import COLAB_ORIGIN, JupyterServer
 
 EVIL = "https://evil.example"
 NONCE = "00112233445566778899aabbccddeeff"
-FOREIGN = [EVIL, "null", "https://colab.research.google.com.evil.example", "http://colab.research.google.com", ""]
+FOREIGN = [
+    EVIL,
+    "null",
+    "http://localhost:1234",
+    "https://colab.research.google.com.evil.example",
+    "http://colab.research.google.com",
+    "",
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +63,25 @@ def test_the_private_network_header_is_sent_only_when_asked_for(server: JupyterS
 def test_a_foreign_page_may_read_nothing(server: JupyterServer, origin: str) -> None:
     for method, path in (("OPTIONS", "/api"), ("GET", f"/api/kernelspecs?token={server.token}"), ("GET", "/nowhere")):
         answer = http_request(server, method, path, origin=origin)
+        assert answer.status == 403
         assert "access-control-allow-origin" not in answer.headers
         assert "access-control-allow-private-network" not in answer.headers
+
+
+@pytest.mark.parametrize("destination", ["script", "style", "image", "iframe"])
+def test_a_foreign_page_may_include_nothing_though_it_has_the_token(server: JupyterServer, destination: str) -> None:
+    """What Chromium sends for a script, a style, an image and a frame of another site: no Origin."""
+    mode = "navigate" if destination == "iframe" else "no-cors"
+    sent = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": destination}
+    path = f"/api/kernelspecs?token={server.token}"
+    for referer, status in ((None, 403), (f"{EVIL}/", 403), (f"{COLAB_ORIGIN}/", 200)):
+        headers = {**sent, **({"Referer": referer} if referer else {})}
+        answer = http_request(server, "GET", path, headers=headers)
+        assert answer.status == status
+        assert answer.headers.get("cross-origin-resource-policy") == ("cross-origin" if status == 200 else None)
+    link = {**sent, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Referer": f"{EVIL}/"}
+    opened = http_request(server, "GET", path, headers=link)
+    assert (opened.status, opened.headers["cross-origin-resource-policy"]) == (200, "same-site")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
@@ -70,7 +94,7 @@ def test_a_foreign_page_may_change_nothing_though_it_has_the_token(
 
 
 def test_colabs_page_and_scripts_may_change_things(server: JupyterServer) -> None:
-    for number, origin in enumerate((COLAB_ORIGIN, "http://localhost:1234", None)):
+    for number, origin in enumerate((COLAB_ORIGIN, f"http://localhost:{server.port}", None)):
         path = f"/api/contents/{number}.txt?token={server.token}"
         body = b'{"type":"file","format":"text","content":""}'
         assert http_request(server, "PUT", path, origin=origin, body=body).status == 201
@@ -165,7 +189,9 @@ def test_status_tells_versions_origins_kernels_and_requests_by_origin(server: Ju
     before = http_request(server, "GET", "/api/remote-runtime", token=server.token).json()
     with open_page(server) as page:
         page.request("GET", "/api")
-    http_request(server, "GET", "/api", origin="http://localhost:7")
+    mine = f"http://localhost:{server.port}"
+    http_request(server, "GET", "/api", origin=mine)
+    http_request(server, "GET", "/api", origin="https://refused.example")
     found = http_request(server, "GET", "/api/remote-runtime", token=server.token).json()
     http_request(server, "DELETE", f"/api/kernels/{kernel}", token=server.token)
     assert found["bridge"] == "0.1.0"
@@ -177,7 +203,8 @@ def test_status_tells_versions_origins_kernels_and_requests_by_origin(server: Ju
     assert (entry["id"], entry["name"]) == (kernel, "python3")
     # The socket itself, and the request that it carried.
     assert found["requests"][COLAB_ORIGIN] == before["requests"].get(COLAB_ORIGIN, 0) + 2
-    assert found["requests"]["http://localhost:7"] == before["requests"].get("http://localhost:7", 0) + 1
+    assert found["requests"][mine] == before["requests"].get(mine, 0) + 1
+    assert found["refused"]["https://refused.example"] == 1
 
 
 def test_identity_is_proved_without_the_token_and_the_connection_goes_on(server: JupyterServer) -> None:
@@ -198,6 +225,30 @@ def test_identity_is_proved_without_the_token_and_the_connection_goes_on(server:
 @pytest.mark.parametrize("nonce", ["", "0" * 31, "0" * 129, "g" * 32, "0" * 32 + "%0A"])
 def test_a_nonce_that_is_not_32_to_128_hex_characters_is_refused(server: JupyterServer, nonce: str) -> None:
     assert http_request(server, "GET", f"/api/remote-runtime/identity?nonce={nonce}").status == 400
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8888", "", "192.0.2.1", "localhost.evil.example", "[::2]"]
+)
+def test_no_proof_is_given_to_a_page_that_reached_us_by_another_name(server: JupyterServer, host: str) -> None:
+    path = f"/api/remote-runtime/identity?nonce={NONCE}"
+    answer = http_request(server, "GET", path, headers={"Host": host})
+    assert (answer.status, b"hmac" in answer.body) == (403, False)
+    for own in ("localhost:8888", "127.0.0.1", "[::1]:1"):
+        assert http_request(server, "GET", path, headers={"Host": own}).status == 200
+
+
+def test_a_proof_can_cover_where_the_connection_arrived(server: JupyterServer) -> None:
+    answer = http_request(server, "GET", f"/api/remote-runtime/identity?nonce={NONCE}&at=x")
+    message = f"remote-runtime-identity:{NONCE}@127.0.0.1:{server.port}".encode()
+    assert answer.json()["hmac"] == hmac.new(server.token.encode(), message, hashlib.sha256).hexdigest()
+
+
+def test_a_token_that_could_be_guessed_from_a_proof_is_not_proved() -> None:
+    token = "lab2024"
+    with odd_server(extra_config={"ServerApp": {"token": token}, "IdentityProvider": {"token": token}}) as server:
+        answer = http_request(server, "GET", f"/api/remote-runtime/identity?nonce={NONCE}")
+        assert (answer.status, b"hmac" in answer.body) == (404, False)
 
 
 def test_a_server_without_a_token_has_no_identity_and_still_refuses_foreign_pages() -> None:

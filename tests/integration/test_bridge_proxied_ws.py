@@ -218,7 +218,9 @@ def test_a_kernels_socket_without_the_token_is_refused(server: JupyterServer) ->
 
 
 @pytest.mark.parametrize("path", ["/odd/ws", f"{PROXIED}/odd/ws", "/http_over_websocket", "/api/events/subscribe"])
-@pytest.mark.parametrize("origin", [EVIL, "null", f"{COLAB_ORIGIN}.evil.example", "http://localhost.evil.example"])
+@pytest.mark.parametrize(
+    "origin", [EVIL, "null", f"{COLAB_ORIGIN}.evil.example", "http://localhost.evil.example", "http://localhost:1"]
+)
 def test_a_foreign_origin_is_refused_on_every_websocket_though_it_has_the_token(
     server: JupyterServer, path: str, origin: str
 ) -> None:
@@ -226,10 +228,10 @@ def test_a_foreign_origin_is_refused_on_every_websocket_though_it_has_the_token(
 
 
 @pytest.mark.parametrize(
-    "origin", [None, COLAB_ORIGIN, "http://localhost:8888", "http://127.0.0.1:1", "http://[::1]:9"]
+    "origin", [None, COLAB_ORIGIN, "http://localhost:{port}", "http://127.0.0.1:{port}", "http://[::1]:{port}"]
 )
-def test_pages_of_this_computer_and_scripts_are_let_in(server: JupyterServer, origin: str | None) -> None:
-    with open_socket(server, "/odd/ws", origin=origin) as opened:
+def test_the_servers_own_pages_and_scripts_are_let_in(server: JupyterServer, origin: str | None) -> None:
+    with open_socket(server, "/odd/ws", origin=origin and origin.format(port=server.port)) as opened:
         opened.recv(timeout=LIMIT_S)
 
 

@@ -21,16 +21,17 @@ from tornado.websocket import WebSocketHandler
 
 from remote_runtime.bridge import connection, credentials, inprocess, wire
 from remote_runtime.bridge.census import Census
-from remote_runtime.bridge.cors import Refused, cors_transform
+from remote_runtime.bridge.cors import cors_transform
 from remote_runtime.bridge.front import stand_in_front
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins
+from remote_runtime.bridge.refusal import Refusal
 
 PREFIX = "/http_over_websocket/"
 LIMIT_S = 5.0
 CALLER = inprocess.Caller("localhost:8888", "127.0.0.1", "http", "agent", "token secret", COLAB_ORIGIN)
 HANDED_ON = {"Host", "Accept", "User-Agent", "Authorization", "Content-Length", "Content-Type"}
 # Whatever of these an origin has may be this computer or this server; anything else is a stranger's page.
-MAY_BE_NEAR = re.compile(r"localhost|127\.|\[|https://colab\.research\.google\.com", re.IGNORECASE)
+MAY_BE_NEAR = re.compile(r"localhost|127\.|\[|https://colab(\.research)?\.google\.com", re.IGNORECASE)
 
 
 class Echo(RequestHandler):
@@ -46,7 +47,7 @@ class Socket(WebSocketHandler):
 
 def application() -> Application:
     made = Application([("/ws", Socket), (f"{PREFIX[:-1]}.*", Socket), (".*", Echo)], log_function=lambda _: None)
-    stand_in_front(made, Origins({}), Census(), PREFIX)
+    stand_in_front(made, Origins({}), Census(), PREFIX, RequestHandler)
     return made
 
 
@@ -82,8 +83,8 @@ def check_head(data: bytes) -> None:
     is_proxied = is_upgrade and request.path.startswith(PREFIX + "proxied_ws/")
     found: Any = application().find_handler(request)
     if origin is not None and not MAY_BE_NEAR.search(origin) and request.host.lower() not in origin.lower():
-        assert not (is_upgrade or request.method not in ("GET", "HEAD", "OPTIONS")) or found.handler_class is Refused
-    if is_proxied and found.handler_class is not Refused:
+        assert isinstance(found, Refusal)
+    if is_proxied and not isinstance(found, Refusal):
         assert issubclass(found.handler_class, WebSocketHandler)
         assert not request.path.startswith(PREFIX)
         assert credentials.AUTH_URL not in request.query_arguments

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from remote_runtime.bridge import credentials, redact, resources
 from remote_runtime.bridge.census import Census
-from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins
+from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins, page_of
 
 HOST = {"Host": "localhost:8888"}
 TOKEN = "0123456789abcdef"
@@ -39,6 +39,8 @@ def test_importing_the_package_imports_neither_tornado_nor_jupyter() -> None:
     ("settings", "origin"),
     [
         ({}, COLAB_ORIGIN),
+        ({}, "https://colab.google.com"),
+        ({"allow_origin": "*"}, "https://colab.google.com"),
         ({"allow_origin": "*"}, COLAB_ORIGIN),
         ({"allow_origin": "https://a.example"}, "https://a.example"),
         ({"allow_origin": "https://a.example/"}, "https://a.example"),
@@ -51,10 +53,37 @@ def test_listed_origins_are_allowed(settings: dict[str, Any], origin: str) -> No
     assert not origins.is_foreign(origin, "localhost")
 
 
-@pytest.mark.parametrize("origin", ["http://localhost", "https://localhost:1", "http://127.8.9.1:80", "http://[::1]:5"])
-def test_this_computers_pages_are_not_foreign_and_not_listed(origin: str) -> None:
-    assert not Origins({}).is_foreign(origin, "localhost:8888")
+@pytest.mark.parametrize("host", ["localhost:8888", "127.0.0.1:8888", "[::1]:8888", "rr-x.localhost:8888"])
+@pytest.mark.parametrize("origin", ["http://localhost:8888", "https://127.8.9.1:8888", "http://[::1]:8888"])
+def test_the_servers_own_pages_are_not_foreign_and_not_listed(origin: str, host: str) -> None:
+    assert not Origins({}).is_foreign(origin, host)
     assert not Origins({}).allows(origin)
+
+
+@pytest.mark.parametrize("origin", ["http://localhost", "https://localhost:1", "http://127.8.9.1:80", "http://[::1]:5"])
+def test_another_port_of_this_computer_is_foreign(origin: str) -> None:
+    assert Origins({}).is_foreign(origin, "localhost:8888")
+    assert Origins({}).is_foreign(origin, "")
+
+
+@pytest.mark.parametrize(
+    ("headers", "page"),
+    [
+        ({}, None),
+        ({"Sec-Fetch-Site": "none"}, None),
+        ({"Sec-Fetch-Site": "same-origin", "Referer": "http://localhost:8888/lab"}, None),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}, None),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}, "null"),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"}, "null"),
+        ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "style"}, "null"),
+        ({"Sec-Fetch-Site": "same-site", "Referer": "http://localhost:3000/x"}, "http://localhost:3000"),
+        ({"Sec-Fetch-Site": "cross-site", "Referer": f"{COLAB_ORIGIN}/drive/1"}, COLAB_ORIGIN),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"}, "https://evil.example"),
+        ({"Sec-Websocket-Origin": "https://evil.example"}, "https://evil.example"),
+    ],
+)
+def test_the_page_behind_a_request_is_known_by_what_browsers_say(headers: dict[str, str], page: str | None) -> None:
+    assert page_of(headers) == page
 
 
 @pytest.mark.parametrize(
@@ -181,10 +210,21 @@ def test_the_count_of_requests_keeps_a_bounded_number_of_origins() -> None:
     census = Census()
     for number in range(40):
         census.count_request(f"https://{number}.example/" + "x" * 500)
-    census.count_request(None)
     assert len(census.requests) == 33
-    assert census.requests["other"] == 9
+    assert census.requests["other"] == 8
     assert max(len(name) for name in census.requests) == 100
+
+
+def test_the_servers_own_pages_are_counted_by_name_whatever_others_have_invented() -> None:
+    census = Census()
+    for number in range(40):
+        census.count_request(f"https://{number}.example")
+        census.count_refused(f"https://{number}.example")
+    for _ in range(5):
+        census.count_request(COLAB_ORIGIN, is_allowed=True)
+        census.count_request(None)
+    assert (census.requests[COLAB_ORIGIN], census.requests["none"], census.requests["other"]) == (5, 5, 8)
+    assert len(census.refused) == 33
 
 
 def test_nvidia_smis_lines_become_colabs_gpus() -> None:

@@ -114,6 +114,12 @@ async function trespass(url, kernel) {
       const { type, status } = await fetch(at(`/api/kernels/${kernel}/restart`), plain);
       return { nothing: `${type} ${status}` };
     },
+    "Read unseen": async () => {
+      const { type, status } = await fetch(at("/files/secret.js"), { mode: "no-cors" });
+      return { nothing: `${type} ${status}` };
+    },
+    "Include a script": () => included("script", { src: at("/files/secret.js") }),
+    "Include a style": () => included("link", { rel: "stylesheet", href: at("/files/secret.css") }),
     "Write a file": () => direct.request("PUT", "/api/contents/evil.txt", '{"type":"file","format":"text","content":""}'),
     "Kernel's channels": () => direct.socket(`/api/kernels/${kernel}/channels`),
     "Bridge": () => bridge.open(),
@@ -134,6 +140,15 @@ async function trespass(url, kernel) {
   const served = Object.values(got).filter((answer) => answer === "SERVED").length;
   verdict(served === 0, served === 0 ? "Refused: nothing was served" : `${served} of these were served`);
   return got;
+}
+
+function included(name, attributes) {
+  const element = Object.assign(document.createElement(name), attributes);
+  return new Promise((resolve, reject) => {
+    element.onload = () => resolve("loaded");
+    element.onerror = () => reject(new Error("it was not loaded"));
+    document.head.append(element);
+  });
 }
 
 async function attach(use) {

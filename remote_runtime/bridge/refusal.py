@@ -1,0 +1,107 @@
+"""Refuses a request at its headers, and reads a large body only from who is known to the server.
+
+tornado keeps a whole body in memory before it asks the handler: who has no token could fill it with one request.
+"""
+
+from __future__ import annotations
+
+import json
+from http.client import responses
+from typing import Any, Awaitable, Callable, Mapping, Optional
+
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.log import access_log
+
+from . import linger
+
+UNKNOWN_BODY_BYTES = 64 * 1024
+
+
+class Refusal(HTTPMessageDelegate):
+    """Answers with a status and no more. A request that has a body ends its connection, without reading the body."""
+
+    def __init__(self, request: HTTPServerRequest, status: int, headers: HTTPHeaders) -> None:
+        self._request = request
+        self._status = status
+        self._headers = headers
+
+    def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Optional[Awaitable[None]]:
+        return self._end_connection() if stream_of(self._request) is not None and has_body(headers) else None
+
+    def data_received(self, chunk: bytes) -> None:
+        """Nothing of it matters."""
+
+    def finish(self) -> None:
+        self._answer()
+        self._connection.finish()
+
+    def on_connection_close(self) -> None:
+        """Nothing was begun."""
+
+    @property
+    def _connection(self) -> Any:
+        return self._request.connection
+
+    async def _end_connection(self) -> None:
+        self._headers["Connection"] = "close"
+        held = linger.hold(stream_of(self._request))
+        await self._answer()
+        self._connection.finish()
+        if held is not None:
+            linger.let_go(held)
+
+    def _answer(self) -> Any:
+        request = self._request
+        access_log.warning("%d %s %s (%s)", self._status, request.method, request.path, request.remote_ip)
+        body = json.dumps({"message": responses[self._status]}).encode()
+        self._headers["Content-Type"] = "application/json"
+        self._headers["Content-Length"] = str(len(body))
+        start_line = ResponseStartLine("HTTP/1.1", self._status, responses[self._status])
+        return self._connection.write_headers(start_line, self._headers, b"" if request.method == "HEAD" else body)
+
+
+class OnlyIfKnown(HTTPMessageDelegate):
+    """Goes on with ``known()`` for who ``is_known``, with ``unknown()`` for who is not: before any of the body."""
+
+    def __init__(
+        self,
+        is_known: Callable[[], Awaitable[bool]],
+        known: Callable[[], HTTPMessageDelegate],
+        unknown: Callable[[], HTTPMessageDelegate],
+    ) -> None:
+        self._is_known = is_known
+        self._known = known
+        self._unknown = unknown
+        self._chosen: Optional[HTTPMessageDelegate] = None
+
+    async def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
+        self._chosen = self._known() if await self._is_known() else self._unknown()
+        waited = self._chosen.headers_received(start_line, headers)
+        if waited is not None:
+            await waited
+
+    def data_received(self, chunk: bytes) -> Optional[Awaitable[None]]:
+        return self._chosen.data_received(chunk) if self._chosen is not None else None
+
+    def finish(self) -> None:
+        if self._chosen is not None:
+            self._chosen.finish()
+
+    def on_connection_close(self) -> None:
+        if self._chosen is not None:
+            self._chosen.on_connection_close()
+
+
+def has_body(headers: Mapping[str, str]) -> bool:
+    return "Transfer-Encoding" in headers or headers.get("Content-Length", "0") != "0"
+
+
+def is_large(headers: Mapping[str, str]) -> bool:
+    """Whether a body is longer than who is unknown may send, or of a length that is not told."""
+    length = headers.get("Content-Length", "0")
+    return "Transfer-Encoding" in headers or not length.isdigit() or int(length) > UNKNOWN_BODY_BYTES
+
+
+def stream_of(request: HTTPServerRequest) -> Any:
+    """The connection's, None for a request that a WebSocket carries: its body is bounded by the WebSocket's."""
+    return getattr(request.connection, "stream", None)
