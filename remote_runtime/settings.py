@@ -9,6 +9,8 @@ from typing import Literal
 from .values import dataclass
 
 COLAB_ORIGIN = "https://colab.research.google.com"
+# Google serves the same page at both.
+COLAB_ORIGINS = (COLAB_ORIGIN, "https://colab.google.com")
 
 
 @dataclass(frozen=True)
@@ -126,4 +128,4 @@ class ForwardSettings:
 
 @dataclass(frozen=True)
 class ColabSettings:
-    origins: tuple[str, ...] = (COLAB_ORIGIN,)
+    origins: tuple[str, ...] = COLAB_ORIGINS

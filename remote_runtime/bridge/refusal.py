@@ -5,11 +5,13 @@ tornado keeps a whole body in memory before it asks the handler: who has no toke
 
 from __future__ import annotations
 
+import contextlib
 import json
 from http.client import responses
 from typing import Any, Awaitable, Callable, Mapping, Optional
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, ResponseStartLine
+from tornado.iostream import StreamClosedError
 from tornado.log import access_log
 
 from . import linger
@@ -45,8 +47,9 @@ class Refusal(HTTPMessageDelegate):
     async def _end_connection(self) -> None:
         self._headers["Connection"] = "close"
         held = linger.hold(stream_of(self._request))
-        await self._answer()
-        self._connection.finish()
+        with contextlib.suppress(StreamClosedError):  # the client has left
+            await self._answer()
+            self._connection.finish()
         if held is not None:
             linger.let_go(held)
 

@@ -65,10 +65,20 @@ def look(checkup: Checkup, door: health.Door, deadline: Deadline, ready_s: float
     checkup.step(["kernel"], runs, essential=False)
 
 
-def audience(checkup: Checkup, connections: Connections, page_requests: int | None) -> None:
-    """Whether a page of Colab was ever heard, as the keeper and the bridge have counted it."""
+def audience(
+    checkup: Checkup, connections: Connections, page_requests: int | None, refused: tuple[str, ...] = ()
+) -> None:
+    """Whether a page of Colab was ever heard, as the keeper and the bridge have counted it. ``refused``: origins."""
     silent = connections.empty + connections.waiting
-    if page_requests:
+    if refused and not page_requests:
+        checkup.warn(
+            "colab",
+            f"a page of {refused[0]} was refused",
+            f"`colab.origins` does not list {', '.join(refused)}",
+            "If that is where you opened Colab, add it to `colab.origins` in the profile; then `remote-runtime down "
+            "PROFILE` and `remote-runtime up PROFILE`",
+        )
+    elif page_requests:
         requests = "a request" if page_requests == 1 else f"{page_requests} requests"
         checkup.holds("colab", f"{requests} of Colab's page arrived")
     elif page_requests is None:

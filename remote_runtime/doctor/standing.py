@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import health
-from ..errors import RemoteRuntimeError, from_code, from_dict
+from ..errors import HealthError, RemoteRuntimeError, from_code, from_dict
 from ..model import Connections, Profile, Runtime
 from ..waits import Deadline
 from . import page
@@ -62,6 +62,7 @@ def look(
         what = "what the profile's idle says could not be done"
         hint = "" if idle["do"] == "stop-server" else "`remote-runtime down PROFILE --stop-instance` stops the VM"
         checkup.warn("idle", what, idle["failed"], hint)
+    refused: tuple[str, ...] = ()
     if checkup.needs or runtime.server is None or runtime.local_port is None:
         checkup.skip(*(check for check in page.CHECKS if check != checkup.needs))
     else:
@@ -70,7 +71,16 @@ def look(
         mine = server if server.attached else None
         door = health.Door(port, server.token, origins, lambda limit_s: quietly(port, limit_s), mine)
         page.look(checkup, door, deadline, profile.timeouts.ready_s)
-    page.audience(checkup, Connections(**now["connections"]), now["page_requests"])
+        refused = _refused(door, deadline)
+    page.audience(checkup, Connections(**now["connections"]), now["page_requests"], refused)
+
+
+def _refused(door: health.Door, deadline: Deadline) -> tuple[str, ...]:
+    """Origins of pages that the server refused; none where the checks before have told what fails."""
+    try:
+        return health.use(door, deadline.shorter(page.ANSWER_S)).refused
+    except HealthError:
+        return ()
 
 
 def trouble(now: Mapping[str, Any]) -> RemoteRuntimeError | None:

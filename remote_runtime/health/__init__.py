@@ -33,6 +33,7 @@ __all__ = [
 
 WATCHDOG_LOOKS_S = 300.0
 NO_PAGE = "none"  # the census's word for requests without an origin: a browser's way to a page of the server's own
+_MOST_NAMED = 3
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
 
@@ -54,10 +55,11 @@ def check(door: Door, deadline: Deadline) -> Health:
     rtt_ms = knock(door, deadline.shorter(max(10.0, deadline.remaining_s() / 2)))
     if door.attached is not None:
         return Health("ready", rtt_ms=rtt_ms, lacks=attached.check(door, door.attached, deadline))
-    for origin in door.origins:
-        checks.token_and_cors(door, origin, deadline)
+    first, *others = door.origins
+    checks.token_and_cors(door, first, deadline)
+    checks.bridge(door, first, deadline)
+    for origin in (first, *others):
         checks.preflight(door, origin, deadline)
-        checks.bridge(door, origin, deadline)
     checks.foreign_origin(door, deadline)
     return Health("ready", rtt_ms=rtt_ms)
 
@@ -76,13 +78,15 @@ def glance(door: Door, deadline: Deadline) -> Health:
 class Use:
     """What the bridge counts. ``page_requests``: requests of the door's origins since the server started, None without
     the bridge; ``idle_s``: for how long nothing was used, None where no watchdog looks; ``idle_failed``: why it could
-    not do what it is for, empty as long as it could."""
+    not do what it is for, empty as long as it could; ``refused``: origins of pages that it refused, most requests
+    first."""
 
     kernels: int
     busy: int
     page_requests: int | None
     idle_s: float | None = None
     idle_failed: str = ""
+    refused: tuple[str, ...] = ()
 
 
 def use(door: Door, deadline: Deadline) -> Use:
@@ -101,7 +105,8 @@ def use(door: Door, deadline: Deadline) -> Use:
         idle_s = None if idle_s is None else float(idle_s)
         if idle_s is not None and not 0 <= idle_s < 2**31:
             raise ValueError(idle_s)
-        return Use(len(found["kernels"]), busy, sum(int(count) for count in counts), idle_s, _idle_failed(idle))
+        pages = sum(int(count) for count in counts)
+        return Use(len(found["kernels"]), busy, pages, idle_s, _idle_failed(idle), _refused(found))
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise HealthError(
             "not-answering", "The bridge does not tell who uses the server", f"it answered {answer.status}"
@@ -114,6 +119,12 @@ def _idle_failed(idle: Mapping[str, Any]) -> str:
     if age_s > WATCHDOG_LOOKS_S:
         return f"its idle watchdog has not looked for {round(age_s / 60)} minutes"
     return clean_line(str(idle.get("failed") or ""), 400)
+
+
+def _refused(found: dict[str, Any]) -> tuple[str, ...]:
+    counts = found.get("refused") or {}  # a bridge of an older version does not count them
+    often = sorted(counts, key=lambda page: -int(counts[page]))
+    return tuple(clean_line(page, 100) for page in often[:_MOST_NAMED])
 
 
 def has_page(door: Door, path: str, deadline: Deadline) -> bool:

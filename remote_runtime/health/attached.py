@@ -7,6 +7,7 @@ all. One of them is enough.
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 
 from ..errors import HealthError, MachineError
 from ..model import UNKNOWN, Server
@@ -53,9 +54,11 @@ def check(door: Door, server: Server, deadline: Deadline) -> tuple[str, ...]:
 
 def lacks(door: Door, deadline: Deadline) -> list[Lack]:
     """What its settings lack for Colab's direct way. Raises ``HealthError`` ``token-refused`` or ``not-answering``."""
-    found: list[Lack] = []
-    for origin in door.origins:
-        found += _of_origin(door, origin, deadline)
+    of_each = [_of_origin(door, origin, deadline) for origin in door.origins]
+    found = list(dict.fromkeys(lack for lacks in of_each for lack in lacks))
+    if not all(any(lack.stops for lack in lacks) for lacks in of_each):
+        # Colab has several addresses: a server that serves one of them can be used.
+        found = [replace(lack, stops=False) for lack in found]
     try:
         checks.foreign_origin(door, deadline)
     except HealthError as error:
@@ -75,12 +78,15 @@ def add_the_bridge(server: Server) -> str:
 
 def _of_origin(door: Door, origin: str, deadline: Deadline) -> list[Lack]:
     answer = ask(door, "GET", "/api/kernelspecs", {"Origin": origin}, deadline)
-    if answer.status in (401, 403):
+    is_refused = answer.status in (401, 403)
+    if is_refused and checks.refuses_token(door, deadline):
         why = f"GET /api/kernelspecs answered {answer.status}"
         raise HealthError("token-refused", "Your server refuses the token", why, "Check jupyter.attach.token_file")
-    if answer.status != 200:
+    if answer.status != 200 and not is_refused:
         raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {answer.status}")
     allow = f"c.ServerApp.allow_origin = '{origin}'"
+    if len(door.origins) > 1:
+        allow = f"c.ServerApp.allow_origin_pat = {_pattern(door.origins)!r}, without allow_origin"
     if not answer.allows(origin):
         anyone = answer.headers.get("access-control-allow-origin") == "*"
         what = (
@@ -107,14 +113,20 @@ def _of_origin(door: Door, origin: str, deadline: Deadline) -> list[Lack]:
     return found
 
 
+def _pattern(origins: tuple[str, ...]) -> str:
+    """Jupyter matches it at the beginning of an origin only, so the end is in it."""
+    return "(?:{})$".format("|".join(origin.replace(".", "[.]") for origin in origins))
+
+
 def _is_bridged(door: Door, deadline: Deadline) -> bool:
     """Ours only: upstream's works through no forwarded port but one of the same number."""
-    if not door.is_proved:
-        return False
+    return door.is_proved and any(_is_bridged_for(door, origin, deadline) for origin in door.origins)
+
+
+def _is_bridged_for(door: Door, origin: str, deadline: Deadline) -> bool:
     try:
-        for origin in door.origins:
-            checks.token_and_cors(door, origin, deadline)
-            checks.bridge(door, origin, deadline)
+        checks.token_and_cors(door, origin, deadline)
+        checks.bridge(door, origin, deadline)
     except (HealthError, MachineError) as error:
         if error.code not in ("origin-refused", "bridge-not-loaded"):
             raise

@@ -17,9 +17,11 @@ def token_and_cors(door: Door, origin: str, deadline: Deadline) -> None:
     """The token opens the list of kernels, and a page of ``origin`` may read it."""
     answer = ask(door, "GET", "/api/kernelspecs", {"Origin": origin}, deadline)
     if answer.status in (401, 403):
-        raise HealthError(
-            "token-refused", "Jupyter refuses the token", f"GET /api/kernelspecs answered {answer.status}"
-        )
+        if refuses_token(door, deadline):
+            raise HealthError(
+                "token-refused", "Jupyter refuses the token", f"GET /api/kernelspecs answered {answer.status}"
+            )
+        raise _origin_refused(f"a request of {origin} was answered with {answer.status}")
     if answer.status != 200:
         raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {answer.status}")
     if not answer.allows(origin):
@@ -32,6 +34,11 @@ def token_and_cors(door: Door, origin: str, deadline: Deadline) -> None:
             "its list of kernelspecs is empty",
             "Install ipykernel in that environment, or name another interpreter in `jupyter.python`",
         )
+
+
+def refuses_token(door: Door, deadline: Deadline) -> bool:
+    """Whether it is the token that is refused: who asks is no page here."""
+    return ask(door, "GET", "/api/kernelspecs", {}, deadline).status in (401, 403)
 
 
 def preflight(door: Door, origin: str, deadline: Deadline) -> bool:

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..settings import COLAB_ORIGIN
 from ..untrusted import clean_line
 from . import LONGEST, answer, say, table
 
-RECIPE = (
-    f"jupyter server --ServerApp.allow_origin={COLAB_ORIGIN} --ServerApp.allow_credentials=True "
-    "--ServerApp.port=8899 --ServerApp.port_retries=0"
-)
+RECIPE = "jupyter server --ServerApp.allow_credentials=True --ServerApp.port=8899 --ServerApp.port_retries=0"
 
 
 def enabled(seen: Mapping[str, Any], *, quiet: bool) -> None:

@@ -87,6 +87,9 @@ def test_a_server_that_is_not_for_colab_gives_no_url_and_leaves_nothing(world: W
         profile(world, server.port)
         done = world.run("up", "mine", "--json")
         assert (done.code, done.error["code"]) == (1, "attach-unfit")
-        assert "c.ServerApp.allow_origin = 'https://colab.research.google.com'" in done.error["why"]
+        assert (
+            "c.ServerApp.allow_origin_pat = '(?:https://colab[.]research[.]google[.]com|https://colab[.]google[.]com)$'"
+            in done.error["why"]
+        )
         assert psutil.Process(server.pid).is_running()
     assert world.run("status", "--json").document["runtimes"] == []

@@ -29,7 +29,7 @@ def test_enabling_says_what_was_put_where_and_how_to_start_a_server(capsys: Capt
     bridge.enabled({**DONE, "changed": True}, quiet=False)
     shown = capsys.readouterr()
     assert shown.out == "The bridge 0.1.0 is enabled for /env/bin/python\n  /env/bridge\n  /env/a.json\n"
-    assert "jupyter server --ServerApp.allow_origin=https://colab.research.google.com " in shown.err
+    assert "jupyter server --ServerApp.allow_credentials=True " in shown.err
     bridge.enabled({**DONE, "changed": False}, quiet=True)
     assert capsys.readouterr().out.startswith("The bridge 0.1.0 was enabled already")
 
