@@ -71,14 +71,14 @@ def look(
         mine = server if server.attached else None
         door = health.Door(port, server.token, origins, lambda limit_s: quietly(port, limit_s), mine)
         page.look(checkup, door, deadline, profile.timeouts.ready_s)
-        refused = _refused(door, deadline)
+        refused = _refused(door, deadline.shorter(profile.timeouts.ready_s))
     page.audience(checkup, Connections(**now["connections"]), now["page_requests"], refused)
 
 
 def _refused(door: health.Door, deadline: Deadline) -> tuple[str, ...]:
     """Origins of pages that the server refused; none where the checks before have told what fails."""
     try:
-        return health.use(door, deadline.shorter(page.ANSWER_S)).refused
+        return health.use(door, deadline).refused
     except HealthError:
         return ()
 

@@ -127,6 +127,12 @@ def test_an_origin_that_the_server_does_not_know_is_refused(jupyter: JupyterServ
     assert "colab.origins" in error.hint
 
 
+def test_the_origins_of_pages_that_were_refused_are_known(jupyter: JupyterServer) -> None:
+    for origin in ("https://once.example", "https://often.example", "https://often.example"):
+        assert Page(jupyter.url, origin=origin).ask("GET", "/api/kernels")[0] == 403
+    assert health.use(door(jupyter), Deadline(20.0)).refused[:2] == ("https://often.example", "https://once.example")
+
+
 def test_a_server_without_the_bridge_cannot_prove_itself() -> None:
     with jupyter_server(bridge=False) as server:
         assert fails(door(server)).code == "stranger-answered"

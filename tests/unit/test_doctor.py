@@ -178,6 +178,17 @@ def test_a_browser_that_may_not_speak_is_told_from_one_that_never_came(
     assert told[0].hint or verdict != "warning"
 
 
+def test_an_origin_that_was_refused_is_named_until_colabs_page_arrives() -> None:
+    checkup, told = new()
+    refused = ("https://colab.other.example", "https://evil.example")
+    page.audience(checkup, Connections(carried=2), 0, refused)
+    assert (told[0].check, told[0].verdict, refused[0] in told[0].what) == ("colab", "warning", True)
+    assert "colab.origins" in told[0].hint
+    checkup, told = new()
+    page.audience(checkup, Connections(carried=2), 3, refused)
+    assert told[0].verdict == "ok"
+
+
 # ── this computer ──
 
 
