@@ -78,7 +78,8 @@ class Machines:
         if isinstance(target, LocalTarget):
             return Instance("local", "this machine")
         if isinstance(target, SshTarget):
-            return ssh.resolve(target, profile.ssh, environ=self.environ)[0]
+            within = deadline.shorter(profile.timeouts.ssh_s)
+            return ssh.resolve(target, profile.ssh, environ=self.environ, deadline=within)[0]
         if isinstance(target, DemoTarget):
             self._demo(profile).ensure(tell, deadline, self.environ)
             target = self._demo_target(profile)
@@ -127,7 +128,7 @@ class Machines:
                 return admission.enter(at, ring, looking, ask=ask, tell=tell, deadline=deadline)
             return ssh.connect(
                 at,
-                self.ssh_settings(profile),
+                self.ssh_settings(profile, deadline),
                 pins=self.state.pins,
                 keys=self.keys,
                 ask=ask,
@@ -211,10 +212,11 @@ class Machines:
         environ = self._cloud_environ(profile)
         return compute.missing_permissions(profile.target, wanted, tell=tell, deadline=deadline, environ=environ)
 
-    def ssh_settings(self, profile: Profile) -> SshSettings:
-        """What the profile says, completed by ~/.ssh/config or by the demo machine."""
+    def ssh_settings(self, profile: Profile, deadline: Deadline | None = None) -> SshSettings:
+        """What the profile says, completed by ~/.ssh/config or by the demo machine. Raises ``SshError``."""
         if isinstance(profile.target, SshTarget):
-            return ssh.resolve(profile.target, profile.ssh, environ=self.environ)[1]
+            within = deadline or Deadline(profile.timeouts.ssh_s)
+            return ssh.resolve(profile.target, profile.ssh, environ=self.environ, deadline=within)[1]
         if isinstance(profile.target, DemoTarget):
             demo = self._demo(profile).facts()
             return replace(profile.ssh, user=demo["user"], identity_file=demo["identity_file"], identities_only=True)

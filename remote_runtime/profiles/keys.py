@@ -26,6 +26,7 @@ from .shapes import Choice, Duration, Home, Port, Switch, Text, Version
 from .words import (
     HOST,
     INSTANCE,
+    JUMP,
     LABEL_KEY,
     LABEL_VALUE,
     ORIGIN,
@@ -117,7 +118,7 @@ SSH_HOST = Block(
         _kind("ssh"),
         Key("host", HOST, "A host name, an address, or a Host of ~/.ssh/config.", required=True),
         Key("port", Port(), "Its SSH port. Default: that of ~/.ssh/config, else 22."),
-        Key("jump", Listing(HOST, most=8), "Hosts to go through, first to last."),
+        Key("jump", Listing(JUMP, most=8), "Hosts to go through, first to last, each `[user@]host[:port]`."),
     ),
     "Any SSH host.",
     (),

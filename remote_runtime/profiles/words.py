@@ -63,6 +63,25 @@ HOST = Text(
     "a host name, an address, or a Host of ~/.ssh/config", "[A-Za-z0-9_.:][A-Za-z0-9_.:%+-]{0,254}", _refuse_host
 )
 USER = Text("a login name on the machine", r"[A-Za-z0-9_.][A-Za-z0-9_.@+\\-]{0,127}\$?")
+
+
+def _refuse_jump(text: str) -> tuple[str, str] | None:
+    port = re.search(":([0-9]+)$", text)
+    if "://" in text:
+        return f"{quoted(text)} is a URL", _JUMPS
+    if text.count(":") > 1 and "[" not in text:
+        return f"{quoted(text)} has an IPv6 address without brackets", f"[{text}]"
+    if port and port_number(port[1]) is None:
+        return f"{port[1]} is no port", "a number from 1 to 65535"
+    return None
+
+
+_JUMPS = "[user@]host[:port], the host as in target.host, an IPv6 address in brackets"
+JUMP = Text(
+    _JUMPS,
+    rf"(?:{USER.pattern}@)?(?:[A-Za-z0-9_.][A-Za-z0-9_.%+-]{{0,254}}|\[[0-9A-Za-z:.%_-]+\])(?::[0-9]{{1,5}})?",
+    _refuse_jump,
+)
 PATH_HERE = Text("an absolute path or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*")
 PATH_THERE = Text("an absolute path on the machine or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*")
 PYTHON = Text(

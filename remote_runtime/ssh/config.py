@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from ..errors import SshError
 from ..model import Instance
 from ..settings import Algorithms, SshSettings, SshTarget
+from ..waits import Deadline
 from . import config_file, openssh
 from .known_hosts import known_name
 from .options import REFUSED
@@ -20,20 +21,26 @@ from .places import home_of, own_name
 from .tokens import Tokens
 
 _DEFAULT_IDENTITY = re.compile(r"~/\.ssh/id_(rsa|dsa|ecdsa|ecdsa_sk|ed25519|ed25519_sk|xmss|mldsa\w*)")
+_MATCH_S = 60.0
 _HOP = re.compile(r"(?:(?P<user>.+)@)?(?P<host>\[[^\]]+\]|[^:\[\]@]+)(?::(?P<port>\d+))?")
 _FAMILIES: Mapping[str, Literal["any", "inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
 
 
-def resolve(target: SshTarget, settings: SshSettings, *, environ: Mapping[str, str]) -> tuple[Instance, SshSettings]:
-    """Where ``target`` is and how to enter it. What ``target`` and ``settings`` say wins over the file.
+def resolve(
+    target: SshTarget, settings: SshSettings, *, environ: Mapping[str, str], deadline: Deadline | None = None
+) -> tuple[Instance, SshSettings]:
+    """Where ``target`` is and how to enter it. What ``target`` and ``settings`` say wins over the file. ``deadline``:
+    for the programs that the file may name; a minute else.
 
-    Raises ``SshError`` ``ssh-config-unsupported``, naming the option.
+    Raises ``SshError`` ``ssh-config-unsupported``, naming the option; ``Interrupted``.
     """
     if not target.host or target.host.startswith("-") or any(c.isspace() or not c.isprintable() for c in target.host):
         raise _no_host(f"{target.host!r} is not a host name")
     has_openssh = which("ssh", path=environ.get("PATH")) is not None
     port = target.port or settings.port
-    options = openssh.ask(target.host, settings.user, port, environ) if has_openssh else None
+    options = (
+        openssh.ask(target.host, settings.user, port, environ, deadline or Deadline(_MATCH_S)) if has_openssh else None
+    )
     expanded = options is not None
     if options is None:
         options = config_file.read(target.host, settings.user, environ)

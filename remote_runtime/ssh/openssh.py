@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
+import re
+import shlex
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import SshError
+from ..untrusted import clean_line
+from ..waits import Deadline
 from .config_file import SYSTEM
 from .places import expand, home_of, own_name
 
-_OPENSSH_S = 5.0
+_TICK_S = 0.1
 
 
-def ask(host: str, user: str | None, port: int | None, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]] | None:
+def ask(
+    host: str, user: str | None, port: int | None, environ: Mapping[str, str], deadline: Deadline
+) -> dict[str, tuple[str, ...]] | None:
     """Include, Match and all defaults resolved. ``ssh`` looks up the home directory itself, so a HOME that differs is
-    told to it. None if it cannot be run; raises ``SshError`` ``ssh-config-unsupported`` when it complains."""
+    told to it. None if it cannot be run; raises ``SshError`` ``ssh-config-unsupported`` when it complains or does not
+    end, and ``Interrupted``."""
     home, name = home_of(environ), own_name()
     if not name:
         return None  # ssh refuses to run for a uid without a name
@@ -27,23 +37,18 @@ def ask(host: str, user: str | None, port: int | None, environ: Mapping[str, str
     with _files(home, passwd_home) as files:
         words = ["ssh", "-G", *files, *(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
         try:
-            done = subprocess.run(
-                [*words, "--", host],
-                env=dict(environ),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_OPENSSH_S,
-            )
+            status, output, complaint = _run([*words, "--", host], environ, deadline)
+        except TimeoutError as error:
+            why = f"`ssh -G {host}` took more than {deadline.within_s:.0f} s, for example for a `Match exec`"
+            hint = "`timeouts.ssh` in the profile gives it longer"
+            what = f"OpenSSH does not finish reading its configuration for {host}"
+            raise SshError("ssh-config-unsupported", what, why, hint) from error
         except OSError:
             return None
-        except subprocess.TimeoutExpired as error:
-            raise _complaint(f"`ssh -G {host}` took more than {_OPENSSH_S:.0f} s", host) from error
-    if done.returncode != 0:
-        raise _complaint("; ".join(done.stderr.strip().splitlines()[:3]) or "`ssh -G` failed", host)
+    if status != 0:
+        raise _complaint(complaint, host)
     options: dict[str, tuple[str, ...]] = {}
-    for line in done.stdout.split("\n"):
+    for line in output.split("\n"):
         key, _, value = line.partition(" ")
         if home != passwd_home and key.lower().endswith(("file", "agent")):
             value = f" {value}".replace(f" {passwd_home}/.ssh/", " ~/.ssh/")[1:]
@@ -76,5 +81,49 @@ def _files(home: Path, passwd_home: Path) -> Iterator[list[str]]:
         yield ["-F", str(file)]
 
 
-def _complaint(why: str, host: str) -> SshError:
-    return SshError("ssh-config-unsupported", f"OpenSSH does not accept its configuration for {host}", why)
+def _run(words: list[str], environ: Mapping[str, str], deadline: Deadline) -> tuple[int, str, str]:
+    """Its status, stdout and stderr. Raises ``OSError``, ``TimeoutError``, ``Interrupted``."""
+    process = subprocess.Popen(
+        words,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    with process:
+        try:
+            while True:
+                try:
+                    output, complaint = process.communicate(timeout=_TICK_S)
+                except subprocess.TimeoutExpired:
+                    deadline.check()
+                    if deadline.passed():
+                        raise TimeoutError from None
+                else:
+                    return process.returncode, output, complaint
+        except BaseException:
+            _kill(process)
+            raise
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """With what a ``Match exec`` has begun."""
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _complaint(said: str, host: str) -> SshError:
+    why = "; ".join(clean_line(line, 300) for line in said.strip().splitlines()[:3]) or "`ssh -G` failed"
+    hint = f"Correct the line that it names: `ssh -G {host}` says the same"
+    if found := re.search("Bad owner or permissions on (.+)", said):
+        file = found[1].strip()
+        hint = f"`chmod 600 {shlex.quote(file)}`, and the file must be yours"
+    elif found := re.search("Bad configuration option: (\\S+)", said):
+        hint = f"Remove the line, or put `IgnoreUnknown {clean_line(found[1], 60)}` before it"
+    return SshError("ssh-config-unsupported", f"OpenSSH does not accept its configuration for {host}", why, hint)

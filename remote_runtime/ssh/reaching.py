@@ -83,7 +83,7 @@ def _through(
     *before, last = settings.proxy_jump
     user, host, port = parse_hop(last)
     wanted = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
-    hop, hop_settings = resolve(SshTarget(host, port, tuple(before)), wanted, environ=entry.environ)
+    hop, hop_settings = resolve(SshTarget(host, port, tuple(before)), wanted, environ=entry.environ, deadline=deadline)
     try:
         session = enter(hop, hop_settings, replace(entry, wanted=(), reach=None), deadline)
     except SshError as error:
@@ -102,12 +102,11 @@ def _at_the_hop(hop: str, host: str, error: SshError) -> SshError:
     if isinstance(error, _HopError):
         return error
     hint = error.hint
-    if error.code == "no-usable-key":
-        hint = f"Name the user in the jump host, `[user@]{host}`, or `User` and `IdentityFile` under `Host {host}` in "
-        hint += "~/.ssh/config"
-    elif "`target." in hint or "`ssh." in hint:
-        hint = f"Check `target.jump` in the profile, or `Host {host}` in ~/.ssh/config"
-    what = f"On the way, at the jump host {hop}: {error.what}"
+    if "`ssh." in hint or "`target." in hint:  # these are the machine's
+        hint = f"Set `User` and `IdentityFile` under `Host {host}` in ~/.ssh/config, or `target.jump: [USER@{host}]`"
+        if error.code != "no-usable-key":
+            hint = f"Check `target.jump` in the profile, and `Host {host}` in ~/.ssh/config"
+    what = f"At the jump host {hop}: {error.what}"
     return _HopError(error.code, what, error.why, hint)
 
 

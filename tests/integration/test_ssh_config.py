@@ -6,7 +6,7 @@ import pwd
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,3 +253,44 @@ def test_without_a_name_here_it_is_said_that_the_profile_names_the_user(server: 
     assert resolve(visitor)[0].port == 2222
     write_config(visitor, "Match localuser me\n  Port 2222\n")
     assert "localuser" in refused(visitor).why
+
+
+def test_a_match_that_takes_long_has_the_time_of_the_profile(visitor: Visitor) -> None:
+    """Tests for a VPN do; five seconds were all that it had."""
+    write_config(visitor, 'Match host box exec "sleep 5.5; true"\n  Port 2222\n')
+    assert resolve(visitor)[0].port == 2222
+
+
+@pytest.mark.parametrize("how", ["deadline", "called off"])
+def test_a_match_that_does_not_end_is_ended(visitor: Visitor, tmp_path: Path, how: str) -> None:
+    pid = tmp_path / "pid"
+    write_config(visitor, f'Match host box exec "echo $$ > {pid}; exec sleep 60"\n  Port 2222\n')
+    called_off = threading.Event()
+    deadline = Deadline(1.0 if how == "deadline" else 30.0, called_off)
+    threading.Timer(0.5, called_off.set if how == "called off" else lambda: None).start()
+    with pytest.raises(Interrupted if how == "called off" else SshError) as caught:
+        ssh.resolve(SshTarget("box"), visitor.settings, environ=visitor.environ, deadline=deadline)
+    if isinstance(caught.value, SshError):
+        assert "took more than 1 s" in caught.value.why
+        assert "timeouts.ssh" in caught.value.hint
+    wait_for(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+@pytest.mark.parametrize(
+    ("prepare", "why", "hint"),
+    [
+        (lambda file: file.chmod(0o666), "Bad owner or permissions", "chmod 600 "),
+        (lambda file: file.write_text("Host box\n  UseKeychain yes\n"), "usekeychain", "IgnoreUnknown usekeychain"),
+        (lambda file: file.write_text("Host box\n  Port many\n"), "line 2", "ssh -G box"),
+    ],
+)
+def test_what_openssh_complains_of_is_told_with_what_helps(
+    visitor: Visitor, prepare: Callable[[Path], object], why: str, hint: str
+) -> None:
+    write_config(visitor, "Host box\n  Port 2222\n")
+    prepare(visitor.home / ".ssh" / "config")
+    error = refused(visitor)
+    assert why in error.why
+    assert hint in error.hint
+    assert "not supported" not in error.what
+    assert "doctor" not in error.hint
