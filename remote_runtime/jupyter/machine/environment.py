@@ -20,7 +20,8 @@ from .interpreters import Found, numbers, probe
 
 # Written last: an environment without it is one whose making was interrupted.
 COMPLETE = "remote-runtime.json"
-NEEDED = ["jupyter_server", "ipykernel"]
+# The major versions that are tested: what comes after them may be anything.
+NEEDED = ["jupyter_server>=1.24,<3", "ipykernel>=6,<8", "tornado>=6.1,<7"]
 UNWANTED = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "VIRTUAL_ENV")
 MOST_LINE_BYTES = 4096
 # What pip and uv say when no index answers: their own words, urllib3's, and the system's.
@@ -57,7 +58,7 @@ def ensure(
             done = []
         missing = [name for name in NEEDED + packages if name not in done]
         if missing:
-            install(directory, missing, answers, env)
+            install(directory, NEEDED + packages, answers, env)  # all of them, so that pip keeps to their bounds
             write_private(os.path.join(directory, COMPLETE), json.dumps({"packages": [*done, *missing]}))
         found = probe([private_python()], env, answers)[0]
         if not found.kind:
