@@ -20,7 +20,7 @@ from ..settings import SshSettings
 from ..tunnel.pump import SocketStream
 from ..untrusted import clean_line
 from ..waits import Deadline
-from .algorithms import key_exchanges
+from .algorithms import KEX_INFO, narrow
 from .dialing import NoAnswer, open_proxy, open_socket
 from .greeting import Said, read_version
 from .known_hosts import HostKey
@@ -150,8 +150,8 @@ def _forwarder(
 
         def _get_transport(self) -> paramiko.Transport:
             transport: Any = super()._get_transport()
-            options = transport.get_security_options()
-            options.kex = [name for name in key_exchanges(options.kex) if name in options.kex]
+            transport._kex_info = KEX_INFO
+            narrow(transport.get_security_options(), settings.only)
             within_s = deadline.remaining_s()
             transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = within_s
             transport._check_banner = lambda: read_version(transport, Said())

@@ -15,6 +15,7 @@ import pytest
 
 from remote_runtime import ssh
 from remote_runtime.errors import Interrupted, RemoteRuntimeError, SshError
+from remote_runtime.settings import Algorithms
 from remote_runtime.ssh.compatible import Tunnel
 from remote_runtime.ssh.session import Session
 from remote_runtime.waits import Deadline
@@ -63,6 +64,21 @@ def echo() -> Iterator[int]:
     yield listener.getsockname()[1]
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
+
+
+def test_its_login_uses_what_the_configuration_allows_and_nothing_weaker(tmp_path: Path, echo: int) -> None:
+    with running_sshd(
+        tmp_path, config=["Ciphers aes128-ctr,aes256-cbc,3des-cbc", "MACs hmac-md5,hmac-sha2-256"]
+    ) as server:
+        visitor = Visitor(server, tmp_path / "visitor")
+        with visitor.enter() as session:
+            with contextlib.closing(open_tunnel(visitor, session, echo)) as tunnel:
+                transport = tunnel._forwarder._transport
+                assert (transport.local_cipher, transport.local_mac) == ("aes128-ctr", "hmac-sha2-256")
+            visitor.settings = replace(visitor.settings, only=Algorithms(ciphers=("aes256-ctr",)))
+            with pytest.raises(SshError) as caught:
+                open_tunnel(visitor, session, echo)
+            assert caught.value.code == "ssh-refused"
 
 
 def open_tunnel(visitor: Visitor, session: Session, port: int, within_s: float = 20.0) -> Tunnel:
