@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
-from . import debts, health, revisit
+from . import debts, health
 from .access import AddedKey
 from .admission import Wish
 from .ahead import Ahead
-from .errors import CloudError, RemoteRuntimeError, SshError
+from .errors import Interrupted, RemoteRuntimeError, SshError
+from .finding import enter_where_it_was
+from .finding import find as find
+from .finding import follow as follow
 from .held import Held as Held
 from .held import door as door
 from .model import Forward, Health, Instance, Server, named
@@ -28,6 +32,7 @@ from .waits import Deadline
 from .ways import open_way
 
 log = logging.getLogger(__name__)
+MOST_TRIES = 4  # of an `up`, while the connection is lost again and again
 
 
 def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Health:
@@ -42,14 +47,26 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             stack.callback(undo.run)
             debts.take_on(story, undo)
             bind(story, held, undo)
-            _enter_where_it_was(story, held, deadline)
+            enter_where_it_was(story, held, deadline)
+            tries, attempt = MOST_TRIES if start else 1, secrets.token_hex(8)
             while True:
                 find(story, held, undo, deadline, start=start)
                 enter(story, held, deadline, undo)
-                with Ahead():
-                    serve(story, held, undo, deadline, person=start)
-                lead(story, held, deadline)
-                seen = _check(story, held, deadline)
+                tries -= 1
+                try:
+                    with Ahead():
+                        serve(story, held, undo, deadline, person=start, attempt=attempt)
+                    lead(story, held, deadline)
+                    seen = _check(story, held, deadline)
+                except RemoteRuntimeError as error:
+                    lost = _lost(held, error)
+                    if lost is None:
+                        raise
+                    if tries == 0 or deadline.passed():
+                        raise lost from error
+                    log.info("%s; once more", lost)
+                    held.let_go()
+                    continue
                 if not follow(story, held):
                     break
             stack.pop_all()
@@ -57,6 +74,14 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
     except RemoteRuntimeError as error:
         error.remains = tuple(undo.remains)
         raise
+
+
+def _lost(held: Held, error: RemoteRuntimeError) -> SshError | None:
+    """What it is called when ``error`` comes of a link that dropped meanwhile; None when it does not."""
+    session, instance = held.session, held.instance
+    if isinstance(error, Interrupted) or session is None or not session.closed or instance is None:
+        return None
+    return SshError("ssh-unreachable", f"The connection to {instance.name} was lost", session.why_closed)
 
 
 def _is_stuck(error: BaseException | None) -> bool:
@@ -78,80 +103,6 @@ def bind(story: Story, held: Held, undo: Undo) -> None:
     if story.remembered_port != held.front.port and ports.fits(wanted.local_port, story.remembered_port):
         story.tell.note(f"Local port {story.remembered_port} is in use now; this runtime has {held.front.port}")
     story.record(local_port=held.front.port)
-
-
-def _enter_where_it_was(story: Story, held: Held, deadline: Deadline) -> None:
-    """The last known machine, if it is still there. The look-up that tells whether the profile still means it takes a
-    second or two, and goes on meanwhile."""
-    profile, machines, known = story.profile, story.machines, story.known
-    if held.instance is not None or held.is_entered() or known is None:
-        return
-    if not revisit.is_known(profile, known, machines):
-        return
-    story.tell.step(f"Connecting to {known.name} where it was last")
-    wish = Wish(lambda instance, keys: story.record(keys=keys), story.may_add_key)
-    held.look_up = revisit.find_again(machines, profile, known, wish, story.keys)
-    session = revisit.enter(machines, profile, known, tell=story.tell, deadline=deadline)
-    if session is None:
-        return
-    held.enter(session, profile.ssh.keepalive_s, known.address)
-    held.instance = replace(known, status="RUNNING", started_from=None)
-    story.record(instance=held.instance)
-
-
-def follow(story: Story, held: Held) -> bool:
-    """Goes by what the look-up says, if it has an answer: whether the link was dropped, because another instance is
-    meant now."""
-    now = held.news()
-    if now is None or held.instance is None:
-        return False
-    is_another = now.id != held.instance.id
-    held.instance = now = now.reached_like(held.instance)
-    story.record(instance=now)
-    if is_another:
-        story.tell.note(f"{now.name} is another instance now (id {now.id})")
-        held.let_go()
-    return is_another
-
-
-def find(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: bool) -> None:
-    """The machine, running. Raises as ``Machines.find``."""
-    if held.instance is not None or held.is_entered():
-        return
-    profile, machines = story.profile, story.machines
-    story.tell.step("Finding the machine")
-    if held.look_up is not None and (found := _looked_up(held, deadline)):
-        held.instance = found
-        story.record(instance=found)
-        return
-    if not machines.is_there(profile):
-        undo.add("", lambda: machines.release(profile, held.instance, Deadline(UNDO_S)))
-
-    def started(instance: Instance) -> None:
-        story.record(instance=instance)
-        debts.owe_instance(story, instance, undo)
-
-    within = deadline.shorter(profile.timeouts.instance_s)
-    found = machines.find(profile, start=start, tell=story.tell, deadline=within, started=started)
-    if story.owed is not None and story.owed.id == found.id and found.started_from is None:
-        found = replace(found, started_from=story.owed.started_from)
-    held.instance = found
-    story.record(instance=found)
-
-
-def _looked_up(held: Held, deadline: Deadline) -> Instance | None:
-    """What the look-up under way finds; None when it has to be done anew, for example because the machine is to be
-    started."""
-    look_up, held.look_up = held.look_up, None
-    if look_up is None:
-        return None
-    try:
-        return look_up.wait(deadline)
-    except CloudError as error:
-        log.info("the first look-up: %s: %s", error.code, error)
-        return None
-    finally:
-        look_up.close()
 
 
 def enter(story: Story, held: Held, deadline: Deadline, undo: Undo) -> None:
@@ -231,7 +182,8 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
 
 def _check(story: Story, held: Held, deadline: Deadline) -> Health:
     story.tell.step("Checking the path as Colab will use it")
-    seen = health.wait_until_ready(held.door(story.profile), deadline.shorter(story.profile.timeouts.ready_s))
+    within = deadline.shorter(story.profile.timeouts.ready_s)
+    seen = health.wait_until_ready(held.door(story.profile), within, is_lost=lambda: not held.is_entered())
     for lack in seen.lacks:
         story.tell.note(lack)
     return seen

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class Held:
     """The live things of one runtime. They survive repairs, each until it is found dead. ``sockets``: as far as is
     known, the machine's SSH server leads to unix sockets. ``exposed``: why another program of this computer may have
-    been told the server's token, which is then replaced; empty where none can."""
+    been told the server's token, which is then replaced; empty where none can. ``entered``: how often a machine was.
+    """
 
     front: Front | None = None
     extras: list[Front] = field(default_factory=list)
@@ -36,6 +37,7 @@ class Held:
     sockets: bool = True
     look_up: LookUp | None = None
     exposed: str = ""
+    entered: int = 0
 
     def hold(self) -> None:
         """Reset the connections under way, let new ones wait."""
@@ -73,6 +75,7 @@ class Held:
 
     def enter(self, session: Session, keepalive_s: float, address: str) -> None:
         self.session = session
+        self.entered += 1
         self.pulse = Pulse(session, keepalive_s, lambda: Disturbances(address))
 
     def is_entered(self) -> bool:

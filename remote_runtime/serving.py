@@ -16,14 +16,17 @@ from .ways import leads_to, leads_to_sockets
 SERVER = "server"
 
 
-def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True) -> None:
-    """Jupyter on the machine. Raises as ``jupyter.ensure``."""
+def serve(
+    story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True, attempt: str | None = None
+) -> None:
+    """Jupyter on the machine. Raises as ``jupyter.ensure``. ``attempt``: the same one where a lost connection is
+    entered again, after which a server that this `up` has started is found running."""
     session, profile = held.session, story.profile
     if session is None:
         raise ValueError("there is no session to serve from")
     attach = profile.jupyter.attach
     story.tell.step(f"Looking for Jupyter on port {attach.port}" if attach else "Starting Jupyter")
-    attempt = secrets.token_hex(8)
+    attempt = attempt or secrets.token_hex(8)
     wanted = jupyter.Wanted(
         profile.name,
         story.client_id,
@@ -36,7 +39,8 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
     )
 
     def stop(attempt: str = "") -> None:
-        jupyter.stop(session.run, wanted, deadline=Deadline(UNDO_S / 4), attempt=attempt)
+        entered = held.session or session  # it may have been lost and entered again
+        jupyter.stop(entered.run, wanted, deadline=Deadline(UNDO_S / 4), attempt=attempt)
         story.record(server=None)
 
     def reaches(place: str | int) -> bool:
@@ -70,8 +74,6 @@ def serve(story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: b
         raise
     if server.started_by_us:
         may_run()
-    elif not story.owed_server:
-        undo.forget(SERVER)
     for note in server.notes:
         story.tell.note(note)
     if server.kernelspecs:

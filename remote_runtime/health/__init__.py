@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import HealthError, Interrupted, RemoteRuntimeError
@@ -37,14 +37,14 @@ _MOST_NAMED = 3
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
 
-def wait_until_ready(door: Door, deadline: Deadline) -> Health:
-    """Check until everything holds. Raises the last ``HealthError``, or ``MachineError``: ``bridge-not-loaded``, or for
-    an attached server ``attach-unfit``."""
+def wait_until_ready(door: Door, deadline: Deadline, *, is_lost: Callable[[], bool] = lambda: False) -> Health:
+    """Check until everything holds, or the link to the machine ``is_lost``. Raises the last ``HealthError``, or
+    ``MachineError``: ``bridge-not-loaded``, or for an attached server ``attach-unfit``."""
     while True:
         try:
             return check(door, deadline)
         except HealthError as error:
-            if error.code != "not-answering" or deadline.passed():
+            if error.code != "not-answering" or deadline.passed() or is_lost():
                 raise
         deadline.pause(0.25)
 

@@ -21,6 +21,7 @@ from .record import Record
 
 log = logging.getLogger(__name__)
 LONGEST_PAUSE_S = 30.0
+MOST_SLIPS = 10  # connections that were lost before the check was over: the server lets us in, so it is tried soon
 LOOK_AGAIN_S = 10.0
 # A try without a person is a question to nobody, and to the machine a failed login that may ring a phone.
 NEEDS_A_PERSON = ("two-factor-needed", "passphrase-needed")
@@ -59,11 +60,14 @@ class Repair:
     def run(self) -> Health | None:
         """The health when it stands again; None when an order ended the repair, or the keeper is to end."""
         self._disturbances = Disturbances(self.held.instance.address if self.held.instance else "")
-        attempt = 0
+        attempt = slips = 0
         try:
             while not self.orders.terminated:
                 attempt += 1
+                entered = self.held.entered
                 seen = self._try(attempt)
+                if self.held.entered > entered and slips < MOST_SLIPS:
+                    attempt, slips = 1, slips + 1
                 if seen is not None or self._is_over or self._pause(attempt):
                     return seen
                 if self._disturbed:

@@ -151,7 +151,7 @@ class Front:
 
     def _serve(self, client: socket.socket, visit: Visit) -> None:
         try:
-            way, token, lane, generation = self._wait_for_way()
+            way, token, lane, generation = self._wait_for_way(WAITING_S if visit.waits else 0.0)
             if lane is not None:
                 lane.carry(client, _Guest(self, visit))
                 return
@@ -191,8 +191,8 @@ class Front:
         else:
             self._in_thread(client, visit, lambda: self._serve(client, visit))
 
-    def _wait_for_way(self) -> tuple[Way, Secret | None, Lane | None, int]:
-        until = time.monotonic() + WAITING_S
+    def _wait_for_way(self, within_s: float) -> tuple[Way, Secret | None, Lane | None, int]:
+        until = time.monotonic() + within_s
         with self._changed:
             self._waiting += 1
             try:

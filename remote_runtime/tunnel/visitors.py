@@ -21,7 +21,7 @@ class Visitors:
     def __init__(self, port: int) -> None:
         self._port = port
         self._lock = threading.Lock()
-        self._ours: set[Address] = set()
+        self._ours: dict[Address, bool] = {}  # whether it waits while there is no way to the machine
         self._here: set[Visit] = set()
         self._counts = {"carried": 0, "empty": 0}
         self._sent = self._received = 0
@@ -41,7 +41,8 @@ class Visitors:
         return Traffic(sent, received)
 
     def ourselves(self, timeout_s: float) -> socket.socket:
-        """A connection to the port that is not counted. Raises ``OSError``."""
+        """A connection to the port that is not counted, and that does not wait for a way to the machine: whoever opens
+        it may be the one who has to restore the way. Raises ``OSError``."""
         connection = socket.socket()
         at: Address | None = None
         try:
@@ -50,26 +51,26 @@ class Visitors:
             connection.bind(("127.0.0.1", 0))
             at = connection.getsockname()
             with self._lock:
-                self._ours.add(at)
+                self._ours[at] = False
             connection.connect(("127.0.0.1", self._port))
         except BaseException:
             connection.close()
             if at is not None:
                 with self._lock:
-                    self._ours.discard(at)
+                    self._ours.pop(at, None)
             raise
         return connection
 
     def expect(self, port: int) -> None:
         """A connection that is about to come from this port here is not counted."""
         with self._lock:
-            self._ours.add(("127.0.0.1", port))
+            self._ours["127.0.0.1", port] = True
 
     def visit(self, came_from: Address) -> Visit:
         """One accepted connection; somebody has to ``end`` it."""
         visit = Visit(self)
         if came_from in self._ours:
-            self._ours.discard(came_from)
+            visit.waits = self._ours.pop(came_from)
         else:
             self._here.add(visit)  # which needs no lock, other than to sum up
         return visit
@@ -85,11 +86,13 @@ class Visitors:
 
 
 class Visit:
-    """Waits until its client speaks, leaves, or is sent away. One thread at a time uses it; others may count it."""
+    """Waits until its client speaks, leaves, or is sent away. One thread at a time uses it; others may count it.
+    ``waits``: it may wait while there is no way to the machine."""
 
     def __init__(self, visitors: Visitors) -> None:
         self.became: Literal["carried", "empty", "waiting"] = "waiting"
         self.sent = self.received = 0
+        self.waits = True
         self._visitors = visitors
 
     def speaks(self) -> None:

@@ -1,0 +1,98 @@
+"""A link that drops while `up`, or a repair, checks the path: nothing waits for what only they can restore."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from remote_runtime import bringup
+from remote_runtime.endings import Timeouts
+from remote_runtime.errors import SshError
+from remote_runtime.machines import Machines
+from remote_runtime.model import Profile
+from remote_runtime.settings import GceTarget
+from remote_runtime.waits import Deadline
+from tests.support.fakes import Cloud, Journal, Teller
+from tests.support.jupyter import JupyterServer, jupyter_server
+
+READY_S = 30.0
+PROFILE = Profile("work", Path("/work.yaml"), GceTarget(instance="my-vm"), timeouts=Timeouts(ready_s=READY_S))
+CHECKING = "Checking the path as Colab will use it"
+
+
+@pytest.fixture(scope="module")
+def jupyter() -> Iterator[JupyterServer]:
+    with jupyter_server() as server:
+        yield server
+
+
+@pytest.fixture
+def held() -> Iterator[bringup.Held]:
+    live = bringup.Held()
+    yield live
+    live.close()
+
+
+class Attentive(Teller):
+    """``then`` happens when the path is about to be checked."""
+
+    def __init__(self, journal: Journal, then: Callable[[], None]) -> None:
+        super().__init__(journal)
+        self._then = then
+
+    def step(self, text: str) -> None:
+        super().step(text)
+        if text == CHECKING:
+            self._then()
+
+
+def story(cloud: Cloud, journal: Journal, then: Callable[[], None]) -> bringup.Story:
+    return bringup.Story(
+        profile=PROFILE,
+        client_id="laptop1",
+        machines=cast("Machines", cloud),
+        tell=Attentive(journal, then),
+        ask=cast("Any", None),
+        record=journal.record,
+    )
+
+
+def drops(cloud: Cloud, times: int) -> Callable[[], None]:
+    def drop() -> None:
+        if len(cloud.boxes) <= times:
+            cloud.boxes[-1].closed = True
+            cloud.boxes[-1].why_closed = "the cable was pulled"
+
+    return drop
+
+
+def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(
+    held: bringup.Held, jupyter: JupyterServer
+) -> None:
+    journal = Journal()
+    cloud = Cloud(journal, server={"port": jupyter.port, "token": jupyter.token})
+    began = time.monotonic()
+
+    seen = bringup.ensure(story(cloud, journal, drops(cloud, 2)), held, start=True, deadline=Deadline(60.0))
+
+    assert seen.verdict == "ready"
+    assert journal.events.count("connect") == 3
+    assert "stop jupyter" not in journal.events
+    held.let_go()
+    with pytest.raises(SshError) as raised:
+        bringup.ensure(story(cloud, journal, drops(cloud, 9)), held, start=False, deadline=Deadline(60.0))
+    assert (raised.value.code, raised.value.why) == ("ssh-unreachable", "the cable was pulled")
+    assert time.monotonic() - began < READY_S, "nobody waited for the front, which waited for us"
+
+
+def test_an_up_whose_link_drops_each_time_gives_up_and_undoes(held: bringup.Held, jupyter: JupyterServer) -> None:
+    journal = Journal()
+    cloud = Cloud(journal, server={"port": jupyter.port, "token": jupyter.token})
+    with pytest.raises(SshError, match="was lost"):
+        bringup.ensure(story(cloud, journal, drops(cloud, 99)), held, start=True, deadline=Deadline(60.0))
+    assert journal.events.count("connect") == bringup.MOST_TRIES
+    assert "step: Undoing: stopping Jupyter" in journal.events
