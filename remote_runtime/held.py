@@ -44,6 +44,11 @@ class Held:
         for front in self.fronts():
             front.hold()
 
+    def pause(self) -> None:
+        """Let new connections wait; those under way stay."""
+        for front in self.fronts():
+            front.pause()
+
     def let_go(self) -> None:
         """Drop the link; ports stay bound and hold new connections."""
         look_up, self.look_up = self.look_up, None

@@ -84,6 +84,13 @@ def audience(
     elif page_requests is None:
         checkup.needs = checkup.needs or "answer"
         checkup.skip("colab")
+    elif connections.tls:
+        checkup.warn(
+            "colab",
+            "a browser opened the local port with https://",
+            "the port speaks http, and SSH encrypts the rest of the way",
+            "Open http://, not https://: `remote-runtime url PROFILE` prints the URL",
+        )
     elif silent:
         times = "once" if silent == 1 else f"{silent} times"
         checkup.warn(

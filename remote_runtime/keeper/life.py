@@ -174,7 +174,7 @@ class Keeper:
         self.record.update(state=verdict, why=why)
         outage = Outage(self._held, why)
         if not self._watching.reaches_jupyter():
-            self._held.hold()
+            self._held.pause()
         is_down = False
 
         def obey(order: Order) -> bool:

@@ -19,6 +19,14 @@ SILENT_BROWSER = (
 )
 
 
+HTTPS = "a browser used https:// on the local port: open http://, not https://"
+NO_FILES = (
+    "{} connections were closed because the background process can open too few files: raise the limit "
+    "(`ulimit -n 1024`), then `down` and `up`"
+)
+CROWDED = "{} connections to the local port were closed: too many were open that sent nothing"
+
+
 @dataclass(frozen=True)
 class Column:
     """``rank``: the highest leaves first when there is no room, 0 never. ``label``: what stands before the value then,
@@ -103,7 +111,16 @@ def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int])
     told = (words.found_by(runtime), words.extra_ports(runtime), words.idle_failed(runtime), runtime["why"])
     notes += filter(None, told)
     notes += [SILENT_BROWSER] if browser_is_silent(runtime) else []
+    notes += _turned_away(runtime)
     return [f"{clean_line(runtime['name'], 200)}: {clean(note, LONGEST)}" for note in notes]
+
+
+def _turned_away(runtime: Mapping[str, Any]) -> list[str]:
+    """Which connections the local port did not serve, and why."""
+    came = runtime["connections"] if runtime["state"] != "down" else {}
+    told = [HTTPS] if came.get("tls") else []
+    told += [NO_FILES.format(came["without_a_file"])] if came.get("without_a_file") else []
+    return told + ([CROWDED.format(came["sent_away"])] if came.get("sent_away") else [])
 
 
 def browser_is_silent(runtime: Mapping[str, Any]) -> bool:

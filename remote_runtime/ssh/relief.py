@@ -160,9 +160,9 @@ class Side:
                 return self._lane(session)
         return None
 
-    def end(self) -> None:
+    def end(self, *, reset: bool) -> None:
         for lane in self._lanes.values():
-            lane.end_soon()
+            lane.end_soon(reset=reset)
 
     def _lane(self, session: Session) -> Lane:
         lane = self._lanes.get(session)

@@ -231,8 +231,12 @@ class _Hop:
     def began(self) -> None:
         self._answers.put(True)
 
-    def speaks(self) -> None:
+    def begins(self, word: bytes) -> bool:
         """What it says is the next hop's."""
+        return True
+
+    def crowded_out(self, *, files: bool) -> None:
+        """It comes alone."""
 
     def carries(self, sent: int, received: int) -> None:
         """The next hop counts it."""

@@ -6,12 +6,10 @@ number and time; those under way are reset.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import selectors
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +17,11 @@ from collections.abc import Callable
 from ..errors import RemoteRuntimeError
 from ..model import Secret
 from ..waits import Deadline
+from .files import is_among_the_last, most_files
 from .identity import Proof, Stream, prove
-from .pump import Lane, Way, pump, reset, without_delay
+from .pump import Lane, Way, pump, refuse, reset, without_delay
+from .seldom import Seldom
+from .silent import MOST_SILENT, Silent
 from .visitors import Address, Visit, Visitors
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ FILES_EACH = 3  # of a connection: its client, its way to the machine, what wait
 OTHER_FILES = 64
 NO_FILES_S = 0.2
 MOST_WAITING = 256
+NO_FILES = "this process may not open more files"
+CROWDED = "too many others are there"
 WAITING_S = 30.0
 DIAL_S = 15.0
 
@@ -40,18 +43,21 @@ class Front:
         self.port: int = listeners[0].getsockname()[1]
         self.failure: RemoteRuntimeError | None = None
         self.on_failure: Callable[[RemoteRuntimeError], None] = lambda error: None
-        self.visitors = Visitors(self.port)
+        self.visitors = Visitors(self.port, http=http)
         self._http = http
         self._listeners = listeners
         self._way: Way | None = None
         self._token: Secret | None = None
         self._lane: Lane | None = None
+        self._resting: list[Lane] = []
+        self._seldom = Seldom(log)
         self._changed = threading.Condition()
         self._generation = 0
         self._waiting = 0
-        self._most = most_connections()
-        self._threads: set[threading.Thread] = set()
         self._closing = threading.Event()
+        self._most = most_connections()
+        self._silent = Silent(min(MOST_SILENT, self._most // 2), self._closing.is_set)
+        self._threads: set[threading.Thread] = set()
         selector = selectors.DefaultSelector()  # here, where a process without a free descriptor is told so
         for listener in listeners:
             listener.setblocking(False)
@@ -75,11 +81,22 @@ class Front:
     def hold(self) -> None:
         """There is no way now: reset what is under way, let new connections wait."""
         with self._changed:
-            lane, self._way, self._lane = self._lane, None, None
+            lanes, self._way, self._lane, self._resting = [*self._resting, self._lane], None, None, []
             self._generation += 1
             self._changed.notify_all()
+        for lane in lanes:
+            if lane is not None:
+                lane.close()
+
+    def pause(self) -> None:
+        """Let new connections wait; those under way stay as they are."""
+        with self._changed:
+            lane, self._way, self._lane = self._lane, None, None
+            if lane is not None:
+                self._resting.append(lane)
+            self._changed.notify_all()
         if lane is not None:
-            lane.close()
+            lane.rest()
 
     @property
     def alive(self) -> bool:
@@ -108,7 +125,7 @@ class Front:
                     except OSError as error:
                         # A lane may have been quicker, or the client has left between select and accept.
                         if error.errno in (errno.EMFILE, errno.ENFILE):
-                            log.warning("a connection must wait: %s", error)
+                            self._seldom("a connection must wait", error, level=logging.WARNING)
                             self._closing.wait(NO_FILES_S)
                     else:
                         self._start(client, came_from[:2])
@@ -125,7 +142,10 @@ class Front:
         client.setblocking(False)
         without_delay(client)
         visit = self.visitors.visit(came_from)
-        self._in_thread(client, visit, lambda: self._serve(client, visit))
+        if is_among_the_last(client.fileno()):
+            self._send_away(client, visit, NO_FILES, files=True)
+        else:
+            self._in_thread(client, visit, lambda: self._attend(client, visit))
 
     def _in_thread(self, client: socket.socket, visit: Visit, work: Callable[[], None]) -> None:
         """Where there is no room for another thread, the client is sent away."""
@@ -144,10 +164,31 @@ class Front:
                 raise RuntimeError(f"{self._most} connections are served")
             thread.start()
         except RuntimeError as error:  # or the computer starts no more threads
-            log.warning("a connection is sent away: %s", error)
             self._threads.discard(thread)
-            reset(client)
-            visit.end()
+            self._send_away(client, visit, error, files=False)
+
+    def _send_away(self, client: socket.socket, visit: Visit, why: object, *, files: bool) -> None:
+        self.crowded_out(visit, why, files=files)
+        reset(client)
+        visit.end()
+
+    def crowded_out(self, visit: Visit, why: object, *, files: bool) -> None:
+        """It is sent away."""
+        visit.is_sent_away(files=files)
+        self._seldom("a connection is sent away", why, level=logging.WARNING)
+
+    def _attend(self, client: socket.socket, visit: Visit) -> None:
+        """Serve it; one to Jupyter when it speaks."""
+        oldest = self._silent.enter(client, visit)
+        if oldest is not None:
+            self.crowded_out(oldest, CROWDED, files=False)
+        said = self._silent.first_words(client) if self._token is not None else b""
+        if self._token is None or (said and visit.begins(said[:1])):
+            self._serve(client, visit)
+            return
+        visit.leaves()
+        client.close()
+        visit.end()
 
     def _serve(self, client: socket.socket, visit: Visit) -> None:
         try:
@@ -163,13 +204,13 @@ class Front:
             self.fail(error)
             refuse(client, error, http=self._http)
         except OSError as error:
-            log.info("a connection ended: %s", error)
+            self._seldom("a connection ended", error)
             reset(client)
         client.close()
         visit.end()
 
     def fail(self, error: RemoteRuntimeError) -> None:
-        log.info("a connection could not be led to the machine: %s", error)
+        self._seldom("a connection could not be led to the machine", error)
         self.failure = error
         self.on_failure(error)
 
@@ -222,11 +263,14 @@ class _Guest:
     def __init__(self, front: Front, visit: Visit) -> None:
         self._front = front
         self._visit = visit
-        self.speaks = visit.speaks
+        self.begins = visit.begins
         self.carries = visit.carries
 
     def began(self) -> None:
         """It is served."""
+
+    def crowded_out(self, *, files: bool) -> None:
+        self._front.crowded_out(self._visit, NO_FILES if files else CROWDED, files=files)
 
     def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None:
         self._front.give_back(sock, self._visit, error, heard=heard)
@@ -239,30 +283,5 @@ class _Guest:
 
 def most_connections() -> int:
     """As many as this process may have files open for."""
-    if sys.platform == "win32":
-        return MOST_CONNECTIONS
-    import resource
-
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return MOST_CONNECTIONS
-    return min(MOST_CONNECTIONS, max(1, (soft - OTHER_FILES) // FILES_EACH))
-
-
-def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
-    """Tell a browser why there is no answer; reset what is not HTTP."""
-    if not http:
-        reset(client)
-        return
-    body = "\n".join([error.what, error.why.replace("\n", " "), error.hint]).encode()
-    head = (
-        f"HTTP/1.1 502 {error.code}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    )
-    with contextlib.suppress(OSError):  # a browser that left needs no answer
-        client.settimeout(2.0)
-        client.sendall(head.encode() + body)
-        client.shutdown(socket.SHUT_WR)
-        until = time.monotonic() + 1.0
-        while time.monotonic() < until and client.recv(65536):
-            pass
+    most = most_files()
+    return MOST_CONNECTIONS if most is None else min(MOST_CONNECTIONS, max(1, (most - OTHER_FILES) // FILES_EACH))

@@ -50,7 +50,7 @@ class Proof:
         """Whether it has proved itself; the connection is then ready for a request.
 
         Raises ``HealthError`` ``stranger-answered``, and what our own local end says when it cannot lead there
-        (``front.refuse``).
+        (``pump.refuse``).
         """
         self._seen += data
         answer = _parse(self._seen)

@@ -34,7 +34,7 @@ class Way(Protocol):
 class Visit(Protocol):
     """Who is told of a client's bytes."""
 
-    def speaks(self) -> None: ...
+    def begins(self, word: bytes) -> bool: ...
     def carries(self, sent: int, received: int) -> None: ...
 
 
@@ -42,11 +42,14 @@ class Guest(Protocol):
     """Who brought a connection to a lane. Called in another thread, which it must not hold up; ``refused`` or
     ``ended`` once, as the last."""
 
+    def crowded_out(self, *, files: bool) -> None:
+        """There is no room for it, or no file; it is reset."""
+
     def began(self) -> None:
         """It has a channel of its own now."""
 
-    def speaks(self) -> None:
-        """The client's first bytes have come."""
+    def begins(self, word: bytes) -> bool:
+        """The client's first byte. False: it is not to be served, and is closed."""
 
     def carries(self, sent: int, received: int) -> None:
         """So many bytes were taken from the client, and so many given to it."""
@@ -69,6 +72,9 @@ class Lane(Protocol):
     def serve(self, listeners: Sequence[socket.socket], receive: Callable[[Address], Guest]) -> None:
         """``carry`` whatever they accept, until ``closed``; ``receive`` is told where it came from."""
 
+    def rest(self) -> None:
+        """Carry on what it carries, accept nothing more."""
+
     def close(self) -> None:
         """Reset what it carries, accept nothing more."""
 
@@ -80,10 +86,15 @@ def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[
     other end.
     """
 
+    silent = True
+
     def hear(size: int) -> bytes:
+        nonlocal silent
         said = client.recv(size)
+        if said and silent and not visit.begins(said[:1]):
+            raise ConnectionError("it does not speak http")
         if said:
-            visit.speaks()
+            silent = False
             visit.carries(len(said), 0)
         return said
 
@@ -164,6 +175,25 @@ def _watch(selector: selectors.BaseSelector, end: socket.socket | Stream, events
         selector.unregister(end)
     elif known is not None and known.events != events:
         selector.modify(end, events)
+
+
+def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
+    """Tell a browser why there is no answer; reset what is not HTTP."""
+    if not http:
+        reset(client)
+        return
+    body = "\n".join([error.what, error.why.replace("\n", " "), error.hint]).encode()
+    head = (
+        f"HTTP/1.1 502 {error.code}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with contextlib.suppress(OSError):  # a browser that left needs no answer
+        client.settimeout(2.0)
+        client.sendall(head.encode() + body)
+        client.shutdown(socket.SHUT_WR)
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until and client.recv(65536):
+            pass
 
 
 def reset(client: socket.socket) -> None:

@@ -15,15 +15,19 @@ from ..figures import Traffic
 from ..model import Connections
 
 Address = tuple[str, int]
+TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: what https begins with
 
 
 class Visitors:
-    def __init__(self, port: int) -> None:
+    """``http``: the port speaks that, and not TLS."""
+
+    def __init__(self, port: int, *, http: bool = True) -> None:
+        self.http = http
         self._port = port
         self._lock = threading.Lock()
         self._ours: dict[Address, bool] = {}  # whether it waits while there is no way to the machine
         self._here: set[Visit] = set()
-        self._counts = {"carried": 0, "empty": 0}
+        self._counts = {"carried": 0, "empty": 0, "tls": 0, "sent_away": 0, "without_a_file": 0}
         self._sent = self._received = 0
 
     def counted(self) -> Connections:
@@ -90,13 +94,25 @@ class Visit:
     ``waits``: it may wait while there is no way to the machine."""
 
     def __init__(self, visitors: Visitors) -> None:
-        self.became: Literal["carried", "empty", "waiting"] = "waiting"
+        self.became: Literal["carried", "empty", "waiting", "tls", "sent_away", "without_a_file"] = "waiting"
         self.sent = self.received = 0
         self.waits = True
         self._visitors = visitors
 
     def speaks(self) -> None:
         self.became = "carried"
+
+    def begins(self, word: bytes) -> bool:
+        """With this byte. False, and it is not served, where that is TLS to a port that speaks http."""
+        if self._visitors.http and word == TLS_HANDSHAKE:
+            self.became = "tls"
+            return False
+        self.speaks()
+        return True
+
+    def is_sent_away(self, *, files: bool) -> None:
+        """There is no room for it; ``files``: too few may be open."""
+        self.became = "without_a_file" if files else "sent_away"
 
     def carries(self, sent: int, received: int) -> None:
         """So many bytes to the machine, and so many back."""

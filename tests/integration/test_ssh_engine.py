@@ -504,6 +504,7 @@ def test_a_server_that_never_answers_an_open_is_given_up_in_time(
         with entered(server, tmp_path / "visitor") as session:
             opened.through(SessionWay(session, "127.0.0.1", 1), TOKEN)
             with visit(opened) as client:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert read_all(client).startswith(b"HTTP/1.1 502 not-answering")
     finally:
         opened.close()

@@ -56,8 +56,12 @@ class Page:
 
     def run(self, kernel: str, code: str) -> str:
         """What the cell prints, over the direct transport."""
-        with self._connect(f"/api/kernels/{kernel}/channels?token={self.token}") as channels:
-            return _execute(channels, code)
+        with self.channels(kernel) as channels:
+            return execute(channels, code)
+
+    def channels(self, kernel: str) -> ClientConnection:
+        """The kernel's WebSocket, for more than one ``execute``."""
+        return self._connect(f"/api/kernels/{kernel}/channels?token={self.token}")
 
     def begin(self, kernel: str, code: str) -> None:
         """Run the cell, and do not wait for it."""
@@ -68,7 +72,7 @@ class Page:
         """What the cell prints, over the bridge's ``proxied_ws``."""
         path = f"/http_over_websocket/proxied_ws/api/kernels/{kernel}/channels?{self._bridge_query()}"
         with self._connect(path) as channels:
-            return _execute(channels, code)
+            return execute(channels, code)
 
     def ask_bridged(self, method: str, path: str) -> dict[str, Any]:
         """The first message of the bridge's answer."""
@@ -83,7 +87,8 @@ class Page:
         return connect(f"ws://{self.host}{path}", origin=Origin(self.origin), open_timeout=WITHIN_S, proxy=None)
 
 
-def _execute(channels: ClientConnection, code: str) -> str:
+def execute(channels: ClientConnection, code: str) -> str:
+    """What the cell prints."""
     number = _begin(channels, code)
     printed = ""
     while True:

@@ -163,6 +163,7 @@ def looked(now: dict[str, Any]) -> list[Finding]:
         (Connections(carried=1), 1, "ok", "a request of Colab's page arrived"),
         (Connections(), 0, "warning", "no connection came at all"),
         (Connections(empty=1), 0, "warning", "permission was denied, or it is still asking"),
+        (Connections(tls=1, empty=1), 0, "warning", "speaks http"),
         (Connections(carried=2, waiting=1), 0, "warning", "permission was denied, or it is still asking"),
         (Connections(carried=2), 0, "warning", "no page that it may serve"),
         (Connections(), None, "skipped", "it needs answer"),

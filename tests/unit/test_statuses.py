@@ -131,6 +131,17 @@ def test_a_silent_browser_is_told_unless_others_speak(carried: int, empty: int, 
     assert ("allow" in statuses([came], 200)) == told
 
 
+def test_connections_that_were_not_served_are_told_with_their_cause() -> None:
+    came = training(connections=Connections(carried=9, tls=1, sent_away=3, without_a_file=4))
+    told = " ".join(statuses([came], 0).split())
+    assert "open http://, not https://" in told
+    assert "4 connections" in told
+    assert "ulimit -n" in told
+    assert "3 connections" in told
+    assert "https" not in statuses([training(connections=Connections(carried=9))], 0)
+    assert "https" not in statuses([{**came, "state": "down"}], 0)
+
+
 def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
     code = "from tests.unit.test_statuses import *\nprint(statuses([training(), training(state='unreachable')]))"
     shown = on_a_terminal(code, COLUMNS="80")

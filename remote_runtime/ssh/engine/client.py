@@ -31,8 +31,9 @@ class Guest(Protocol):
     """Who brought the connection; told in the loop's thread, which it must not hold up. See ``tunnel.pump.Guest``."""
 
     def began(self) -> None: ...
-    def speaks(self) -> None: ...
+    def begins(self, word: bytes) -> bool: ...
     def carries(self, sent: int, received: int) -> None: ...
+    def crowded_out(self, *, files: bool) -> None: ...
     def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None: ...
     def ended(self) -> None: ...
 
@@ -49,10 +50,10 @@ class Client:
     has_spoken: bool = False
     said: bytes | None = field(default=b"", repr=False)
 
-    def speaks(self) -> None:
-        if not self.has_spoken:
-            self.has_spoken = True
-            self.guest.speaks()
+    def begins(self, word: bytes) -> bool:
+        """With this byte; False where it is not to be served."""
+        self.has_spoken = self.guest.begins(word)
+        return self.has_spoken
 
     def note(self, content: bytes) -> None:
         """Remember what it says while nothing was answered, if it may be said again."""
@@ -68,6 +69,11 @@ class Client:
         with contextlib.suppress(OSError):  # it may be gone already, which is a reset too
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
+
+    def give_up(self) -> None:
+        """Whoever serves it sees that it has left."""
+        with contextlib.suppress(OSError):  # it has
+            self.sock.shutdown(socket.SHUT_RDWR)
 
     def refuse(self, error: RemoteRuntimeError) -> None:
         """Give it back, unless it was answered; what it has said nobody can hear again."""

@@ -221,8 +221,10 @@ class Flow:
             return
         if count == 0:
             self._end_here()
+        elif not (client.has_spoken or client.begins(floor.slots.content(1))):
+            self._dismiss()
+            return
         else:
-            client.speaks()
             client.guest.carries(count, 0)
             if client.said is not None:
                 client.note(floor.slots.content(count))

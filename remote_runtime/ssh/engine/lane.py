@@ -12,13 +12,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from ...errors import RemoteRuntimeError
 from ...model import named
+from ...tunnel.files import is_among_the_last
+from ...tunnel.seldom import Seldom
 from .client import Address, Client, Guest, Proof
-from .flow import Floor, Flow
+from .flow import Flow
 from .listener import Listener
+from .neighbours import Host, Relief
+from .silent import Quiet, Silent
 
 log = logging.getLogger(__name__)
 FEWEST_READY = 6  # as many as a browser opens at once
@@ -34,38 +37,8 @@ _CHANCES = 2
 _CLOSING_S = 2.0
 
 
-class Host(Floor, Protocol):
-    """What the loop does for its lanes."""
-
-    def lasting(self) -> int: ...
-    def crowded(self) -> bool: ...
-    def call_soon(self, call: Callable[[], None]) -> bool: ...
-    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None: ...
-    def accept_no_more(self, listener: socket.socket) -> None: ...
-
-
-class Relief(Protocol):
-    """Other links to the same machine, for connections that would be too many for one. For the lane's thread."""
-
-    @property
-    def helps(self) -> bool:
-        """Whether there are such links, or may be."""
-
-    def lane(self) -> Lane | None:
-        """To the same port, on a link that has room."""
-
-    def is_near(self) -> bool:
-        """Whether it is worth a moment's wait; from now on one is made ready."""
-
-    def prepare(self) -> None:
-        """See that there is room before it is needed."""
-
-    def end(self) -> None:
-        """Its lanes are not needed any more."""
-
-
 class Lane:
-    """``carry``, ``take_over``, ``serve`` and ``close`` are for any thread, everything else is for the loop's.
+    """``carry``, ``take_over``, ``serve``, ``rest``, ``close`` are for any thread, everything else is for the loop's.
 
     ``explain`` makes an error of a refused channel, ``lost`` of a link that is gone. ``prove``: None where nothing has
     to be proved. ``keep_ready``: not for servers that speak first, or mind a connection that says nothing. ``relief``:
@@ -97,12 +70,15 @@ class Lane:
         self._listeners: list[socket.socket] = []
         self._flows: set[Flow] = set()
         self._ready: deque[Flow] = deque()
+        self._silent = Silent(loop, self._admit)
+        self._quiet = Quiet(2 * loop.most_silent())
         self._waiting: deque[Client] = deque()
         self._opening: set[Flow] = set()
         self._wanted = FEWEST_READY if keep_ready else 0
         self._used_at = self._short_at = time.monotonic()
         self._retry_s = _RETRY_S
         self._retry_at = 0.0
+        self._seldom = Seldom(log)
         loop.call_soon(self.refill)
 
     def carry(self, sock: socket.socket, guest: Guest) -> None:
@@ -113,14 +89,19 @@ class Lane:
 
     def take_over(self, client: Client) -> bool:
         """From another lane. False when the link is gone."""
-        return self._loop.call_soon(lambda: self._take(client))
+        return self._loop.call_soon(lambda: self._admit(client))
 
     def serve(self, listeners: Sequence[socket.socket], receive: Callable[[Address], Guest]) -> None:
         """Accept connections from these and carry them, until ``closed``. The caller's ``listeners`` stay open."""
         own = [Listener(listener) for listener in listeners]
 
         def take(sock: socket.socket, came_from: Address) -> None:
-            self._take(Client(sock, receive(came_from), self._chances))
+            client = Client(sock, receive(came_from), self._chances)
+            if is_among_the_last(sock.fileno()):
+                client.guest.crowded_out(files=True)
+                client.reset()
+            else:
+                self._take(client)
 
         def listen() -> None:
             for listener in own:
@@ -146,10 +127,14 @@ class Lane:
         if self._loop.call_soon(end):
             done.wait(_CLOSING_S)  # so that the ports are free afterwards
 
-    def end_soon(self) -> None:
-        """``close``, without waiting for it."""
+    def end_soon(self, *, reset: bool) -> None:
+        """``close``, without waiting for it; without ``reset``, as ``rest``."""
         self.closed = True
-        self._loop.call_soon(self.end)
+        self._loop.call_soon(lambda: self.end(reset=reset))
+
+    def rest(self) -> None:
+        """Carry on what is carried, and nothing more."""
+        self.end_soon(reset=False)
 
     # ── in the loop's thread
 
@@ -166,15 +151,17 @@ class Lane:
         """How many of them have it for a while."""
         return sum(not flow.is_ready and now - flow.since > _LASTING_S for flow in self._flows)
 
-    def end(self) -> None:
+    def end(self, *, reset: bool = True) -> None:
         self.closed = True
         self._listen_no_more()
         if self._relief is not None:
-            self._relief.end()
+            self._relief.end(reset=reset)
+        self._silent.end()
         for client in self._take_all_waiting():
             client.refuse(self._lost())
         for flow in list(self._flows):
-            flow.end()
+            if reset or flow.client is None:
+                flow.end()
 
     def tick(self, now: float) -> None:
         """About once a second."""
@@ -219,10 +206,18 @@ class Lane:
         return 0
 
     def _take(self, client: Client) -> None:
+        if self._prove is not None and not self.closed:
+            self._silent.add(client)
+            return
+        self._admit(client)
+        self._quiet.add(client)
+
+    def _admit(self, client: Client) -> None:
         if self.closed:
             client.refuse(self._lost())
             return
         if self._loop.crowded():
+            client.guest.crowded_out(files=False)
             client.reset()
             return
         self._used_at = time.monotonic()
@@ -274,7 +269,7 @@ class Lane:
     def on_failed(self, flow: Flow, error: RemoteRuntimeError) -> None:
         """Whoever has waited longest is told; without anybody waiting, new ones are opened ever more rarely."""
         self._opening.discard(flow)
-        log.info("no connection to %s: %s", named(self.host, self.port), error)
+        self._seldom(f"no connection to {named(self.host, self.port)}", error)
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(_LONGEST_RETRY_S, 2 * self._retry_s)
         if self._waiting:
@@ -283,6 +278,9 @@ class Lane:
 
     def on_stale(self, client: Client) -> None:
         """It gets the next channel that is proved from now on, none of those that wait."""
+        if self.closed:
+            client.refuse(self._lost())
+            return
         self._waiting.appendleft(client)
         self.refill()
 

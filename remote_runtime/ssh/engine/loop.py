@@ -19,7 +19,8 @@ from .client import Address, Proof
 from .flow import Flow
 from .gcm import BadPacket
 from .inbox import Inbox
-from .lane import Lane, Relief
+from .lane import Lane
+from .neighbours import Relief
 from .outbox import Outbox, Slots
 from .windows import MOST_CHANNELS, Delay, Pool
 
@@ -27,6 +28,7 @@ _QUEUED_BYTES = 256 << 10
 _TICK_S = 0.5
 _STALL_S = 30.0
 _MOST_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
+_MOST_SILENT, _MOST_SILENT_IN_SELECT = 512, 80
 _ACCEPTED_AT_ONCE = 64
 _COUNT_EVERY_S = 0.02
 _READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
@@ -61,6 +63,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         only_select = isinstance(self._selector, selectors.SelectSelector)
         self._most_channels = _MOST_IN_SELECT if only_select else MOST_CHANNELS
+        self._most_silent = _MOST_SILENT_IN_SELECT if only_select else _MOST_SILENT
         self._heard = False
         self._lasting = 0
         self._counted_at = 0.0
@@ -184,6 +187,18 @@ class Loop:
     def accept_no_more(self, listener: socket.socket) -> None:
         if not self._over and listener in self._selector.get_map():
             self._selector.unregister(listener)
+
+    def most_silent(self) -> int:
+        """How many connections that say nothing a lane keeps."""
+        return self._most_silent
+
+    def watch_readable(self, sock: socket.socket, call: Callable[[int], None]) -> None:
+        if not self._over:
+            self._selector.register(sock, selectors.EVENT_READ, call)
+
+    def forget(self, sock: socket.socket) -> None:
+        if not self._over:
+            self._selector.unregister(sock)
 
     def crowded(self) -> bool:
         """So many channels only are sure of a window, or of their place in select(2)."""
