@@ -55,7 +55,8 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
                 tries -= 1
                 try:
                     with Ahead():
-                        serve(story, held, undo, deadline, person=start, attempt=attempt)
+                        again = tries < MOST_TRIES - 1
+                        serve(story, held, undo, deadline, person=start, attempt=attempt, again=again)
                     lead(story, held, deadline)
                     seen = _check(story, held, deadline)
                 except RemoteRuntimeError as error:

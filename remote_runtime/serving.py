@@ -17,10 +17,17 @@ SERVER = "server"
 
 
 def serve(
-    story: Story, held: Held, undo: Undo, deadline: Deadline, *, person: bool = True, attempt: str | None = None
+    story: Story,
+    held: Held,
+    undo: Undo,
+    deadline: Deadline,
+    *,
+    person: bool = True,
+    attempt: str = "",
+    again: bool = False,
 ) -> None:
-    """Jupyter on the machine. Raises as ``jupyter.ensure``. ``attempt``: the same one where a lost connection is
-    entered again, after which a server that this `up` has started is found running."""
+    """Jupyter on the machine. Raises as ``jupyter.ensure``. ``again``: the connection was lost meanwhile, so a server
+    that is found running may be one that the same ``attempt`` has started."""
     session, profile = held.session, story.profile
     if session is None:
         raise ValueError("there is no session to serve from")
@@ -74,6 +81,8 @@ def serve(
         raise
     if server.started_by_us:
         may_run()
+    elif not story.owed_server and not again:
+        undo.forget(SERVER)
     for note in server.notes:
         story.tell.note(note)
     if server.kernelspecs:
