@@ -67,20 +67,30 @@ def up(
         "environ": {key: value for key, value in environ.items() if key.startswith(PASSED_ON)},
     }
     with ExitStack() as stack:
-        with sole(state, name, deadline, view):
-            child = None
-            if not runtimes.is_alive(state, name):
-                runtimes.check_writable(state)
-                child = _start_keeper(reference, message, profile.overridden(options.port, options.extra), environ)
-            channel = _join(state, name, child, deadline, stack)
-            channel.send(message)
         stack.callback(view.failed, name)
-        runtime = _relay(channel, profile, reference, view, deadline, state)
+        while True:
+            with suppress(_EndedBefore):
+                with sole(state, name, deadline, view):
+                    child = None
+                    if not runtimes.is_alive(state, name):
+                        runtimes.check_writable(state)
+                        wanted = profile.overridden(options.port, options.extra)
+                        child = _start_keeper(reference, message, wanted, environ)
+                    channel = _join(state, name, child, deadline, stack)
+                    channel.send(message)
+                runtime = _relay(channel, child, profile, reference, view, deadline, state)
+                break
+            view.step(name, "Waiting for an `up` that was interrupted to be undone")
+            wait_for_end(state, name, UNDO_S, called_off)
         view.done(name)
         if options.foreground:
             on_ready(runtime)
             _stay(channel, name, view, called_off, state)
         return runtime
+
+
+class _EndedBefore(Exception):
+    """The keeper that was joined had nobody left to work for, and was at its end already."""
 
 
 def _patience_s(profile: Profile) -> float:
@@ -129,6 +139,8 @@ def _join(
                 child.stderr.close()
             return channel
         except (FileNotFoundError, ConnectionError, EOFError) as error:
+            if child is None and not runtimes.is_alive(state, name):
+                raise _EndedBefore from error
             if limit.passed() or (child is not None and child.poll() is not None):
                 raise _died(state, name, _why_ended(child)) from error
         limit.pause(JOIN_EVERY_S)
@@ -141,8 +153,15 @@ def _why_ended(child: subprocess.Popen[bytes] | None) -> str:
 
 
 def _relay(
-    channel: Channel, profile: Profile, reference: str, view: View, deadline: Deadline, state: runtimes.StateDir
+    channel: Channel,
+    child: subprocess.Popen[bytes] | None,
+    profile: Profile,
+    reference: str,
+    view: View,
+    deadline: Deadline,
+    state: runtimes.StateDir,
 ) -> dict[str, Any]:
+    """``child``: the keeper, if this command began it."""
     name, undone = profile.name, Deadline(UNDO_S)
     reason: RemoteRuntimeError | None = None
     while True:
@@ -155,10 +174,14 @@ def _relay(
                 event = {**event, "text": profiles.by_path(event["text"], reference)}
             _show(event, name, view, channel)
         except (EOFError, OSError) as error:
+            if reason is None and (child is None or child.poll() == 0):
+                raise _EndedBefore from error
             raise _died(state, name, "its connection ended; what it had started may still be there") from error
         if event["event"] == "ready" and reason is None:
             return dict(event["runtime"])
         if event["event"] == "failed":
+            if event.get("abandoned") and reason is None:
+                raise _EndedBefore
             if event.get("ends"):
                 wait_for_end(state, name)
             raise _failure(event, reason, name)
@@ -177,11 +200,13 @@ def _called_off(deadline: Deadline, name: str) -> RemoteRuntimeError | None:
     return None
 
 
-def wait_for_end(state: runtimes.StateDir, name: str, within_s: float = END_S) -> None:
+def wait_for_end(
+    state: runtimes.StateDir, name: str, within_s: float = END_S, called_off: threading.Event | None = None
+) -> None:
     """A keeper that has said goodbye, or broke off, is gone in a moment: wait until its lock is free."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(locks.held(state.of(name, "alive"), Deadline(within_s)))
+            stack.enter_context(locks.held(state.of(name, "alive"), Deadline(within_s, called_off)))
         except DeadlinePassed as error:
             raise _does_not_end(name) from error
 

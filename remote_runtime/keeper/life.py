@@ -118,9 +118,10 @@ class Keeper:
             self.record.update(state="down", why=why, last_error=error.as_dict())
         if not isinstance(error, Interrupted):
             self.record.remember(self.remembered_port, {**error.as_dict(), "at": now()})
-        told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
-        self._audience.send({**told, "ends": True, "undone": True})
         downs = [order for order in self.orders.rest() if order.op == "down"]
+        abandoned = isinstance(error, Interrupted) and not downs and not self.orders.terminated
+        told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
+        self._audience.send({**told, "ends": True, "undone": True, "abandoned": abandoned})
         if downs and (left or runtime.instance is not None):
             self._take_down(downs[0], no_server=not left)
         elif not left:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -108,8 +109,9 @@ def test_a_keeper_that_is_killed_when_ready_is_mended_by_up_with_the_kernels_kep
 
     told = eventually(lambda: (told := world.look("vm"))["state"] == "down" and told)
     assert "ended unexpectedly" in told["why"]
-    assert world.up("vm") == url
-    assert Page(url).run(kernel, "print(kept + 1)") == "42"
+    again = Page(world.up("vm"))
+    assert again.host == Page(url).host
+    assert again.run(kernel, "print(kept + 1)") == "42"
 
 
 def test_down_after_a_killed_keeper_stops_the_server(world: World, vm: CloudMachine) -> None:
@@ -121,6 +123,24 @@ def test_down_after_a_killed_keeper_stops_the_server(world: World, vm: CloudMach
     assert down.document["stopped"][0]["server"] == "stopped"
     assert [command for command in world.running() if "jupyter" in command] == []
     assert not (world.state / "vm.json").exists()
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGHUP])
+def test_an_up_right_after_one_that_was_killed_begins_anew(
+    world: World, vm: CloudMachine, sign: signal.Signals
+) -> None:
+    let_go = hold(vm, "Connecting to my-vm")
+    first = world.start("up", "vm")
+    read_until(first, "Connecting to my-vm")
+    vm.emulator.latency_s = 1.0  # so that it is being undone for a while
+    os.killpg(first.pid, sign)
+    let_go()
+    threading.Timer(3.0, lambda: setattr(vm.emulator, "latency_s", 0.0)).start()
+    again = world.run("up", "vm")
+    assert again.code == 0, again.err
+    assert "interrupted" in again.err, "it is told what is waited for"
+    assert Page(again.out.strip()).ask("GET", "/api/kernels")[0] == 200
+    assert vm.status == "RUNNING"
 
 
 def test_two_ups_at_once_are_one_piece_of_work(world: World, vm: CloudMachine) -> None:
