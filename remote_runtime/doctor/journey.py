@@ -172,6 +172,10 @@ class Journey:
             return {"firewall": "it lets this computer in", "ssh": f"a server answers at {where}", **seen}
 
         self.checkup.step(checks, enter)
+        if held.session is not None and (what := held.session.seen().get("agent")):
+            why = "its keys were not offered, and each login waits for it"
+            hint = "Unlock it until `ssh-add -l` lists its keys, or set `IdentityAgent none` in ~/.ssh/config"
+            self.checkup.warn("agent", what, why, hint)
 
     def _serve(self, story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
         def serve() -> Mapping[str, str]:

@@ -8,12 +8,14 @@ SSH = {
     "ssh-unreachable": Entry(
         "nothing answers at the machine's SSH port",
         "The machine is off or still booting, its address has changed, or a firewall drops the connection.",
-        "`remote-runtime doctor PROFILE` looks for the reason.",
+        "Check that it is on, and its address in `remote-runtime profiles show PROFILE`; `ssh -v` shows how far a "
+        "connection gets.",
     ),
     "ssh-refused": Entry(
         "the machine's SSH server refuses the connection or the command",
-        "Too many connections at once, a login shell that ends at once, or a server that forbids forwarding.",
-        "`remote-runtime ssh PROFILE` shows what it says; its sshd_config must say `AllowTcpForwarding yes`.",
+        "Too many connections at once, a login shell that ends at once, a server that forbids forwarding, or one that "
+        "has no algorithm in common with this end.",
+        "The log of its SSH server says why: `sudo journalctl -u ssh` on the machine.",
     ),
     "machine-booting": Entry(
         "the machine is not up yet",
@@ -68,7 +70,8 @@ SSH = {
     "iap-backend-unreachable": Entry(
         "Identity-Aware Proxy cannot reach the machine",
         "No firewall rule lets 35.235.240.0/20 in to the SSH port, or the SSH server is not up yet.",
-        "`remote-runtime doctor PROFILE` looks for the reason.",
+        "Let IAP in: `gcloud compute firewall-rules create allow-ssh-from-iap --source-ranges=35.235.240.0/20 "
+        "--allow=tcp:22`.",
     ),
     "iap-unreachable": Entry(
         "Identity-Aware Proxy itself does not answer",

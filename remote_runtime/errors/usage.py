@@ -33,7 +33,7 @@ DEADLINE = {
     "deadline-passed": Entry(
         "a wait was longer than its limit",
         "The step took longer than `timeouts` in the profile or `--timeout` allow.",
-        "`remote-runtime doctor PROFILE` looks for the reason; `--timeout SECONDS` or `timeouts` give more time.",
+        "`timeouts` in the profile, or `--timeout SECONDS`, give it more time.",
     ),
 }
 INTERRUPTED = {

@@ -96,7 +96,7 @@ def open_tunnel(
                 _check_host_key(forwarder.login, session, instance)
                 why = clean_line(str(error), 300) or "no answer in time"
                 what = f"sshtunnel cannot connect to {instance.where}"
-                raise SshError("ssh-refused", what, why) from error
+                raise SshError("ssh-refused", what, why, "`forward.engine: auto` needs no login of its own") from error
         return Tunnel(forwarder, where, undo.pop_all().close)
 
 

@@ -177,6 +177,7 @@ def _attempt(
             again=again,
             keepalive_s=settings.keepalive_s,
             within_s=deadline.within_s,
+            silent_agent=entry.keys.silent_agent,
         )
 
 

@@ -16,7 +16,7 @@ from .reach import Reach
 # A try to reconnect is one of many: a port that is silent, and an agent, are asked again by the next one.
 RECONNECT_S = 15.0
 _AGENT_S = 2.0
-_LOCKED_AGENT_S = 30.0
+_LOCKED_AGENT_S = 15.0
 _TELL_AFTER_S = 3.0
 _TELL_EVERY_S = 5.0
 

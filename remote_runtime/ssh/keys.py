@@ -55,14 +55,14 @@ class Keys:
     """Remembers what was unlocked, and which key a machine accepted, so that a reconnect asks nothing; close it to let
     the agent go.
 
-    ``penalties``: of logins that were in vain. ``reached``: the addresses that answered. ``passed_over``: what could
-    not be offered the last time, and why."""
+    ``penalties``: of logins that were in vain. ``reached``: the addresses that answered. ``silent_agent``: its address,
+    if it did not answer the last time. ``passed_over``: what could not be offered the last time, and why."""
 
     def __init__(self) -> None:
         self._unlocked: dict[Path, paramiko.PKey] = {}
         self._agent: Any = None
         self._agent_held: list[str] = []
-        self._agent_is_silent = False
+        self.silent_agent = ""
         self._warned: set[Path] = set()
         self.passed_over: list[Fault] = []
         self._accepted: dict[tuple[str, tuple[object, ...]], Candidate] = {}
@@ -101,6 +101,8 @@ class Keys:
         files = [candidate for candidate in found if candidate.state in ("ready", "locked")]
         self._warn(files, tell)
         self.passed_over = []
+        if any(file.state == "ready" for file in files):
+            wait = wait._replace(then_s=0.0)  # there is something else to offer meanwhile
         from_agent = self._from_agent(settings, environ, wait)
         self._pass_over(found, asked_for, [candidate.blob for candidate in from_agent])
         from_agent.sort(key=lambda candidate: candidate.blob not in preferred)
@@ -191,19 +193,22 @@ class Keys:
         self.close()
         address = address_of(settings, environ)
         if not address:
-            self._agent_is_silent = False
+            self.silent_agent = ""
             return []
-        was_silent, self._agent_is_silent = self._agent_is_silent, False
+        was_silent, self.silent_agent = self.silent_agent, ""
         try:
             try:
                 self._agent = open_agent(address, wait.first_s)
             except TimeoutError:
-                if was_silent or wait.tell is None or wait.then_s <= 0:
+                if was_silent or wait.tell is None:
+                    raise
+                if wait.then_s <= 0:
+                    wait.tell(f"The SSH agent at {address} does not answer: its keys are not offered")
                     raise
                 wait.tell(f"The SSH agent at {address} does not answer: it may have to be unlocked")
                 self._agent = open_agent(address, wait.then_s)
         except TimeoutError:
-            self._agent_is_silent = True
+            self.silent_agent = address
             hint = "Unlock the agent until `ssh-add -l` lists its keys, or set `ssh.identity_file`"
             self.passed_over.append(Fault(f"the SSH agent at {address} does not answer", hint))
         except (OSError, EOFError, paramiko.SSHException) as error:  # a dangling SSH_AUTH_SOCK is common

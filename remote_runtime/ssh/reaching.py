@@ -19,6 +19,12 @@ from .reach import Passage
 from .session import Session
 
 _DEEPEST_JUMP = 8
+_HINTS = {
+    "unknown host": "Check `target.host`",
+    "refused": "Start the SSH server there, or set its port: `target.port`",
+    "silent": "Check that it is on, and that your network, VPN and its firewall lead there",
+    "unreachable": "Check your network and VPN, and `target.host`",
+}
 _OF_PASSAGES = {"iap-backend-unreachable": "silent", "iap-unreachable": "hung up"}
 Enter = Callable[[Instance, SshSettings, Entry, Deadline], Session]
 
@@ -72,7 +78,7 @@ def _connected(instance: Instance, settings: SshSettings, entry: Entry) -> Any:
         return open_socket(instance.address, instance.port, within, family, entry.keys.reached)
     except NoAnswer as error:
         what = f"Nothing answers at {instance.where}"
-        hint = "Check `target.host`" if error.trouble == "unknown host" and instance.kind == "ssh" else ""
+        hint = _HINTS[error.trouble] if instance.kind == "ssh" else ""  # Compute Engine knows more of its own
         raise NotYet(error.trouble, SshError("ssh-unreachable", what, error.why, hint)) from error
 
 
@@ -94,7 +100,8 @@ def _through(
     except (HealthError, SshError, DeadlinePassed) as error:
         why = f"the jump host {last} cannot reach it: {error.why or error.what}"
         what = f"Nothing answers at {instance.address}:{instance.port}"
-        raise NotYet("refused", SshError("ssh-unreachable", what, why)) from error
+        hint = f"Check `target.host` and `target.port`, as {last} sees them"
+        raise NotYet("refused", SshError("ssh-unreachable", what, why, hint)) from error
 
 
 def _at_the_hop(hop: str, host: str, error: SshError) -> SshError:

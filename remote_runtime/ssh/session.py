@@ -49,6 +49,7 @@ class Session:
         again: Callable[[Deadline], Session] | None,
         keepalive_s: float,
         within_s: float,
+        silent_agent: str = "",
     ) -> None:
         self.instance = instance
         self.user = user
@@ -56,6 +57,7 @@ class Session:
         self.key = key
         self._link = link
         self._release = release
+        self._silent_agent = silent_agent
         self._ran = False
         self._within_s = max(_LEAST_S, within_s)
         self._relief = Relief(link.loop, again, keepalive_s, self._within_s) if link.loop and again else None
@@ -81,12 +83,15 @@ class Session:
         return self._link.loop is not None
 
     def seen(self) -> dict[str, str]:
-        """Which host key was verified and whom the machine let in, in words."""
+        """Which host key was verified and whom the machine let in, in words; ``agent``: of one that did not answer."""
         with_key = f", with the key {self.key.get_name()} {self.key.fingerprint}" if self.key else ", without a key"
-        return {
+        seen = {
             "host-key": f"verified: {self.host_key.kind} {self.host_key.fingerprint}",
             "login": f"as {self.user}{with_key}",
         }
+        if self._silent_agent:
+            seen["agent"] = f"the SSH agent at {self._silent_agent} does not answer"
+        return seen
 
     def close(self, why: str = "closed here") -> None:
         if self._relief is not None:

@@ -14,7 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from remote_runtime import profiles
+from remote_runtime.doctor.checkup import Checkup
+from remote_runtime.doctor.journey import Journey
 from remote_runtime.errors import SshError
+from remote_runtime.machines import Machines
+from remote_runtime.model import Finding
+from remote_runtime.runtimes import Remembered, StateDir
+from remote_runtime.waits import Deadline
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd
 
@@ -78,6 +85,36 @@ def test_a_silent_agent_does_not_hide_the_key_file(visitor: Visitor, agent: Agen
     start = time.monotonic()
     visitor.enter(reconnect=True).close()
     assert time.monotonic() - start < 8
+
+
+def test_doctor_names_an_agent_that_does_not_answer_although_the_login_succeeds(
+    visitor: Visitor, agent: Agent, tmp_path: Path
+) -> None:
+    agent.stop()
+    told: list[Finding] = []
+    file = tmp_path / "box.yaml"
+    file.write_text(
+        f"version: 1\ntarget: {{kind: ssh, host: 127.0.0.1, port: {visitor.instance.port}}}\n"
+        f"ssh: {{user: {visitor.settings.user}, identity_file: {visitor.settings.identity_file}, "
+        "host_key: accept-new}\n"
+        "jupyter: {python: /none}\n"
+    )
+    state = StateDir(tmp_path / "state")
+    state.path.mkdir(mode=0o700)
+    Journey(
+        profile=profiles.load(str(file), environ=visitor.environ),
+        machines=Machines(state, visitor.environ, visitor.keys),
+        checkup=Checkup("box", told.append),
+        ask=visitor.person.ask,
+        show=visitor.person.tell,
+        remembered=Remembered(""),
+    ).make(Deadline(30))
+    verdicts = {finding.check: finding for finding in told}
+    assert verdicts["login"].verdict == "ok"
+    assert verdicts["agent"].verdict == "warning"
+    assert f"{agent.address} does not answer" in verdicts["agent"].what
+    assert "ssh-add -l" in verdicts["agent"].hint
+    assert not [finding for finding in told if "remote-runtime doctor" in finding.hint]
 
 
 def test_an_agent_that_has_the_only_key_and_is_silent_is_named(visitor: Visitor, agent: Agent) -> None:

@@ -46,6 +46,22 @@ def lines(findings: list[Finding]) -> list[str]:
     return [f"{finding.check} {finding.verdict}" for finding in findings]
 
 
+# ── the hints ──
+
+
+NO_FINDINGS = ("bug", "report-not-written")  # the second is of doctor's own option
+
+
+@pytest.mark.parametrize("code", [code for code in CODES if code not in NO_FINDINGS])
+def test_no_hint_of_doctor_is_doctor(code: str) -> None:
+    """And the general cure of a code with many causes names none of them."""
+    checkup, told = new()
+    checkup.fails("ssh", from_code(code, "it failed"))
+    assert "remote-runtime doctor" not in told[0].hint
+    if code == "ssh-refused":
+        assert "sshd_config" not in told[0].hint
+
+
 # ── the order of the lines ──
 
 
