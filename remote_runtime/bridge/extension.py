@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from typing import Any, Type, TypeVar
 
 from tornado.web import RequestHandler
@@ -63,8 +64,16 @@ def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:
 
 
 def _hide_tokens(server_app: Any) -> None:
-    redacting = RedactingFilter(
-        lambda: stack.server_token(server_app.web_app.settings), lambda: stack.made_up_its_token(server_app)
-    )
+    found = weakref.ref(server_app)
+
+    def token() -> str:
+        server = found()
+        return "" if server is None else stack.server_token(server.web_app.settings)
+
+    def shows_banner() -> bool:
+        server = found()
+        return server is not None and stack.made_up_its_token(server)
+
+    redacting = RedactingFilter(token, shows_banner)
     loggers = [server_app.log, logging.getLogger(), *(logging.getLogger(name) for name in _LOGGERS)]
-    install([logger for logger in loggers if isinstance(logger, logging.Logger)], redacting)
+    install([logger for logger in loggers if isinstance(logger, logging.Logger)], redacting, server_app)

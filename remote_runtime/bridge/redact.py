@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import traceback
+import weakref
 from typing import Any, Callable, Iterable, List, Set
 from urllib.parse import quote, quote_plus
 
@@ -63,8 +64,9 @@ def redact(text: str, token: str) -> str:
     return text
 
 
-def install(loggers: Iterable[logging.Logger], redacting: logging.Filter) -> None:
-    """Put the filter on the loggers and on every handler that their records can reach.
+def install(loggers: Iterable[logging.Logger], redacting: logging.Filter, owner: object) -> None:
+    """Put the filter on the loggers and on every handler that their records can reach, as long as ``owner`` exists: a
+    process can have one server after another, and its loggers stay.
 
     Filters of a logger do not see its children's records; those of a handler see everything it prints.
     """
@@ -75,6 +77,12 @@ def install(loggers: Iterable[logging.Logger], redacting: logging.Filter) -> Non
         places.add(logging.lastResort)
     for place in places:
         place.addFilter(redacting)
+    weakref.finalize(owner, _remove, places, redacting).atexit = False
+
+
+def _remove(places: Set[Any], redacting: logging.Filter) -> None:
+    for place in places:
+        place.removeFilter(redacting)
 
 
 def _handlers(logger: logging.Logger) -> List[logging.Handler]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 import socket
 from typing import Any, Awaitable, Optional, Set, Union
 
@@ -97,6 +98,7 @@ class TunnelSocket(BridgeSocket):
             user_agent=self.request.headers.get("User-Agent", ""),
             authorization=self._authorization,
             origin=origin_of(self.request.headers),
+            xsrf=secrets.token_hex(16) if self.is_authenticated else "",
         )
         super().open()
 

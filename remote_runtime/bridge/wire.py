@@ -158,7 +158,7 @@ def _parse_message_id(contents: Dict[str, Any]) -> Optional[MessageId]:
 def _parse_method(method: Any, message_id: MessageId) -> str:
     if not isinstance(method, str) or _METHOD.fullmatch(method) is None:
         raise BadRequest("The request body must contain a method that is an HTTP method", message_id)
-    return method
+    return method.upper()
 
 
 def _parse_path(path: Any, message_id: MessageId) -> str:

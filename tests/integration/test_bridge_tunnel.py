@@ -171,6 +171,22 @@ def test_writing_requests_need_no_xsrf_cookie_over_the_bridge(page: Page) -> Non
     assert page.request("GET", "/api/contents/old.txt").status == 404
 
 
+def test_a_handler_that_checks_xsrf_by_itself_is_satisfied_for_who_has_the_token(
+    page: Page, server: JupyterServer
+) -> None:
+    for body in ("{}", None):
+        asked = {} if body is None else {"body": body}
+        answer = page.request("POST", "/odd/checked?a=1", **asked)
+        assert (answer.status, answer.json()) == (200, {"query": True, "uri": "/odd/checked?a=1"})
+    for auth_url in (None, f"{server.base}/?token=wrong"):
+        with open_page(server, auth_url=auth_url) as stranger:
+            assert stranger.request("POST", "/odd/checked", body="{}").status == 403
+
+
+def test_a_method_in_small_letters_is_the_same_method(page: Page) -> None:
+    assert page.request("post", "/odd/echo", body="x").json()["method"] == "POST"
+
+
 def test_writing_requests_without_a_token_still_meet_the_xsrf_check(server: JupyterServer) -> None:
     assert http_request(server, "POST", "/api/contents", body=b"{}").status == 403
 

@@ -31,6 +31,14 @@ class Echo(Page):
         self.finish(json.dumps({**seen, "body": self.request.body.decode("latin1")}))
 
 
+class Checked(RequestHandler):
+    """POST passes tornado's own XSRF check, as in an extension that knows nothing of Jupyter's tokens."""
+
+    def post(self) -> None:
+        cookie = self.get_cookie("_xsrf")
+        self.finish({"query": self.get_query_argument("_xsrf") == cookie, "uri": self.request.uri})
+
+
 class Twice(Page):
     def get(self) -> None:
         self.add_header("X-Twice", "one")
@@ -182,6 +190,7 @@ _jupyter_server_extension_paths = _jupyter_server_extension_points
 def _load_jupyter_server_extension(server_app: Any) -> None:
     pages = {
         "echo": Echo,
+        "checked": Checked,
         "twice": Twice,
         "raises": Raises,
         "cannot-be-made": CannotBeMade,
