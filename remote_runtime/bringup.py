@@ -175,7 +175,7 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
         held.way = open_way(
             story.profile, story.machines, held.instance, session, server.at, tell=story.tell.note, deadline=deadline
         )
-    front.through(held.way, server.token if server.proves_itself else None)
+    front.through(held.way, server.token if server.proves_itself else None, server.proof_at)
     for extra, at in zip(held.extras, story.profile.forward.extra, strict=True):
         extra.through(held.way.to(at.host, at.remote_port), None)
     story.record(forwards=_forwards(front, server, story.profile.forward.extra))

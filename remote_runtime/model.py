@@ -175,6 +175,12 @@ class Server:
         """Whether it can show that it knows the token, without being told it: the bridge does that."""
         return bool(self.bridge)
 
+    @property
+    def proof_at(self) -> str:
+        """Where its proof must say that it listens; empty for a server of ours, whose token no other place knows. The
+        user's own can come up on another port with the same token, and somebody else on this one."""
+        return f"127.0.0.1:{self.port}" if self.attached else ""
+
 
 def named(host: str, port: int) -> str:
     """A place on the machine, for a person: ``host:port``, or the path of a unix socket where the port is 0."""

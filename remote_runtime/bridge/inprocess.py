@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http.cookies import SimpleCookie
 from typing import Awaitable, Optional
 
 from tornado import httputil
@@ -40,7 +41,7 @@ def dispatch(
     request = httputil.HTTPServerRequest(connection=connection, start_line=start_line, headers=headers)
     if caller.xsrf and asked.method not in _READING:
         # Where handlers look for it: a cookie and the query. The query's text stays as the page wrote it.
-        request.cookies[application.settings.get("xsrf_cookie_name", "_xsrf")] = caller.xsrf
+        request.cookies.update(SimpleCookie({application.settings.get("xsrf_cookie_name", "_xsrf"): caller.xsrf}))
         for arguments in (request.arguments, request.query_arguments):
             arguments["_xsrf"] = [caller.xsrf.encode()]
     delegate = application.find_handler(request)

@@ -16,6 +16,8 @@ from ..waits import Deadline
 from . import checks
 from .door import Door, ask
 
+# What the bridge proves, see its ``identity``.
+SHORTEST_TOKEN = 16
 NO_CREDENTIALS = "its answers carry no Access-Control-Allow-Credentials"
 
 
@@ -44,7 +46,12 @@ def check(door: Door, server: Server, deadline: Deadline) -> tuple[str, ...]:
             f"{add_the_bridge(server)}; or make these settings and restart it",
         )
     told = [f"Your server on port {server.port}: {lack}" for lack in found]
-    if not bridged:
+    if len(server.token.reveal()) < SHORTEST_TOKEN:
+        told.append(
+            f"Your server on port {server.port} has a token of fewer than {SHORTEST_TOKEN} characters, which can be "
+            "guessed, so its bridge does not prove it: set a longer token and restart it"
+        )
+    elif not bridged:
         told.append(
             f"Your server on port {server.port} has no bridge, so it cannot prove who it is and an older page of Colab "
             f"cannot use it: {add_the_bridge(server)}"

@@ -66,7 +66,7 @@ def knock(door: Door, deadline: Deadline) -> float:
             "not-answering", f"Nothing answers on local port {door.port}", error.strerror or str(error)
         ) from error
     with contextlib.closing(SocketStream(connection)) as stream:
-        prove(stream, door.token, deadline)
+        prove(stream, door.token, deadline, door.attached.proof_at if door.attached else "")
     return (time.monotonic() - began) * 1000
 
 

@@ -48,6 +48,7 @@ class Front:
         self._listeners = listeners
         self._way: Way | None = None
         self._token: Secret | None = None
+        self._at = ""
         self._lane: Lane | None = None
         self._resting: list[Lane] = []
         self._seldom = Seldom(log)
@@ -65,13 +66,15 @@ class Front:
         self._acceptor = threading.Thread(target=self._accept, args=(selector,), daemon=True, name=f"front-{self.port}")
         self._acceptor.start()
 
-    def through(self, way: Way, token: Secret | None) -> None:
-        """Lead connections this way from now on, those that wait first. Raises ``RemoteRuntimeError``."""
-        same = self._way is way and self._token == token and self._lane is not None and not self._lane.closed
-        lane = self._lane if same else way.lane((lambda: Proof(token)) if token is not None else None)
+    def through(self, way: Way, token: Secret | None, at: str = "") -> None:
+        """Lead connections this way from now on, those that wait first. ``token``, ``at``: what the other end must
+        prove (``Proof``). Raises ``RemoteRuntimeError``."""
+        asked_before = self._way is way and (self._token, self._at) == (token, at)
+        same = asked_before and self._lane is not None and not self._lane.closed
+        lane = self._lane if same else way.lane((lambda: Proof(token, at)) if token is not None else None)
         with self._changed:
             before, self._lane = self._lane, lane
-            self._way, self._token, self.failure = way, token, None
+            self._way, self._token, self._at, self.failure = way, token, at, None
             self._changed.notify_all()
         if before is not None and before is not lane:
             before.close()
@@ -250,7 +253,7 @@ class Front:
         stream = way.dial()
         if token is not None:
             try:
-                prove(stream, token, Deadline(DIAL_S))
+                prove(stream, token, Deadline(DIAL_S), self._at)
             except BaseException:
                 stream.close()
                 raise

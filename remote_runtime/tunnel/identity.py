@@ -1,8 +1,9 @@
 """Whoever listens proves that it knows our token before anything else is said to it.
 
 The bridge answers ``GET /api/remote-runtime/identity?nonce=N`` without authentication with
-``{"hmac": HMAC-SHA256(token, "remote-runtime-identity:" + N)}``. The connection stays open (HTTP/1.1): what is sent
-on it afterwards reaches the process that has proved itself, and no other.
+``{"hmac": HMAC-SHA256(token, "remote-runtime-identity:" + N)}``; with ``at`` in the query the message goes on with
+``@`` and the address and port where the connection arrived. The connection stays open (HTTP/1.1): what is sent on it
+afterwards reaches the process that has proved itself, and no other.
 """
 
 from __future__ import annotations
@@ -37,12 +38,15 @@ class Stream(Protocol):
 
 class Proof:
     """Whether the other end of one connection knows the token, without the connection: say ``request``, feed the
-    answer."""
+    answer. ``at``: where on the machine it must listen itself, ``ADDRESS:PORT``: then the answer of a server elsewhere,
+    passed on by who listens there, proves nothing."""
 
-    def __init__(self, token: Secret) -> None:
+    def __init__(self, token: Secret, at: str = "") -> None:
         nonce = secrets.token_hex(32)
-        self.request = f"GET /api/remote-runtime/identity?nonce={nonce} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-        key, words = token.reveal().encode(), b"remote-runtime-identity:" + nonce.encode()
+        path = f"/api/remote-runtime/identity?nonce={nonce}" + (f"&at={at}" if at else "")
+        self.request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        key = token.reveal().encode()
+        words = f"remote-runtime-identity:{nonce}{'@' if at else ''}{at}".encode()
         self._expected = hmac.new(key, words, hashlib.sha256).hexdigest().encode()
         self._seen = b""
 
@@ -74,12 +78,12 @@ class Proof:
         return HealthError("not-answering", "Jupyter closed the connection", why)
 
 
-def prove(stream: Stream, token: Secret, deadline: Deadline) -> None:
+def prove(stream: Stream, token: Secret, deadline: Deadline, at: str = "") -> None:
     """Returns when the other end has proved itself; ``stream`` is then ready for a request.
 
     Raises what ``Proof.feed`` raises, and ``HealthError`` ``not-answering`` when nothing came before the deadline.
     """
-    proof = Proof(token)
+    proof = Proof(token, at)
     _send_all(stream, proof.request, deadline)
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)

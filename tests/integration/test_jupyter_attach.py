@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,28 @@ def test_the_bridge_alone_is_enough_and_then_it_proves_itself(machine: LocalMach
     server = attach(machine, bridged.port)
     assert server.proves_itself
     assert check(server).lacks == ()
+
+
+def test_a_proof_covers_the_port_that_the_server_had_when_it_was_found(
+    machine: LocalMachine, bridged: JupyterServer
+) -> None:
+    """It ended, another user listens there now, and passes the question on to where it came up again."""
+    server = attach(machine, bridged.port)
+    before = replace(server, port=bridged.port + 1)
+    door = health.Door(bridged.port, server.token, (COLAB_ORIGIN,), attached=before)
+    with pytest.raises(HealthError) as caught:
+        health.knock(door, Deadline(20))
+    assert caught.value.code == "stranger-answered"
+    assert health.knock(replace(door, attached=server), Deadline(20)) > 0
+
+
+def test_a_token_that_can_be_guessed_is_not_proved_and_said_to_be_short(machine: LocalMachine) -> None:
+    config = {"ServerApp": {"token": "lab2024"}, "IdentityProvider": {"token": "lab2024"}}
+    with jupyter_server(extra_config=config) as guessable:
+        server = attach(machine, guessable.port)
+        assert not server.proves_itself
+        (told,) = [lack for lack in check(server).lacks if "16 characters" in lack]
+        assert "longer" in told
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,16 @@ def test_each_connection_is_proved_anew() -> None:
         assert opened.failure is None, "a way that works again is no failure"
 
 
+def test_a_proof_that_another_server_gave_is_refused() -> None:
+    """Whoever listens in an attached server's place can pass the question on to it, wherever it listens now."""
+    with front() as opened, Target(prove_then(echo, at="127.0.0.1:9999")) as elsewhere:
+        for at, first in (("127.0.0.1:8888", b"HTTP"), ("127.0.0.1:9999", b"ping")):
+            opened.through(Direct(elsewhere), TOKEN, at)
+            with visit(opened) as client:
+                client.sendall(b"ping")
+                assert client.recv(4) == first
+
+
 # ── while there is no way ──
 
 

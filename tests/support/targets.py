@@ -50,8 +50,8 @@ def echo(connection: socket.socket) -> None:
         connection.sendall(data)
 
 
-def prove_then(handle: Handler, token: Secret = TOKEN) -> Handler:
-    """A server that answers the question who it is first, as our bridge does."""
+def prove_then(handle: Handler, token: Secret = TOKEN, at: str = "") -> Handler:
+    """A server that answers the question who it is first, as our bridge does. ``at``: where it says that it listens."""
 
     def serve(connection: socket.socket) -> None:
         asked = b""
@@ -61,7 +61,8 @@ def prove_then(handle: Handler, token: Secret = TOKEN) -> Handler:
                 return
             asked += more
         nonce = re.findall(rb"nonce=([0-9a-f]+)", asked)[0]
-        proof = hmac.new(token.reveal().encode(), b"remote-runtime-identity:" + nonce, hashlib.sha256).hexdigest()
+        message = b"remote-runtime-identity:" + nonce + (f"@{at}".encode() if b"&at=" in asked else b"")
+        proof = hmac.new(token.reveal().encode(), message, hashlib.sha256).hexdigest()
         body = f'{{"hmac": "{proof}"}}'
         connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
         handle(connection)

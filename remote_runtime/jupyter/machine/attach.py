@@ -53,7 +53,7 @@ def attach(port: int, token_file: str | None, answers: Answers) -> Attached:
     token = read_token(token_file) if token_file else token_of(path, described, port)
     version = version_on(port)
     refuse_open(port)
-    bridge = proof.look(port, token, WITHIN_S)[1]
+    bridge = proof.look(port, token, WITHIN_S, f"127.0.0.1:{port}")[1]
     if find(port, need_description=False) != listener:
         raise not_found(port, "another process has taken its port at this moment")
     notes = []

@@ -26,18 +26,21 @@ def check(place: int | str, token: str, timeout_s: float) -> str:
     return look(place, token, timeout_s)[0]
 
 
-def look(place: int | str, token: str, timeout_s: float) -> tuple[str, str]:
-    """As ``check``, with the version of the bridge that proved itself, else empty."""
+def look(place: int | str, token: str, timeout_s: float, at: str = "") -> tuple[str, str]:
+    """As ``check``, with the version of the bridge that proved itself, else empty. ``at``: ``ADDRESS:PORT`` where it
+    must say that it listens."""
     nonce = os.urandom(16).hex()
+    asked = f"{IDENTITY_PATH}?nonce={nonce}" + (f"&at={at}" if at else "")
     try:
-        status, body = question.ask(place, f"{IDENTITY_PATH}?nonce={nonce}", within_s=timeout_s, limit=ANSWER_LIMIT)
+        status, body = question.ask(place, asked, within_s=timeout_s, limit=ANSWER_LIMIT)
     except NotHttp:
         return "stranger", ""
     except OSError:
         return "silent", ""
     if status != 200:
         return "no-bridge", ""
-    expected = hmac.new(token.encode(), b"remote-runtime-identity:" + nonce.encode(), hashlib.sha256).hexdigest()
+    message = f"remote-runtime-identity:{nonce}" + (f"@{at}" if at else "")
+    expected = hmac.new(token.encode(), message.encode(), hashlib.sha256).hexdigest()
     if not hmac.compare_digest(_said(body, "hmac").encode(), expected.encode()):
         return "stranger", ""
     return "ours", _said(body, "bridge")
