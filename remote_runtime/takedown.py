@@ -148,7 +148,8 @@ class _TakeDown:
             if error.code == "busy":
                 raise
             log.warning("%s: %s", what, error)
-            self._remains[what] = str(error)
+            # Its own next step: another try of `down` may never change it.
+            self._remains[what] = f"{error}. {error.hint}" if error.hint else str(error)
             return None
         except Exception as error:
             log.exception("a bug of ours while taking down")

@@ -83,6 +83,7 @@ class Api:
                     project=self.project,
                     renew=self.identity.renew,
                     acts_as=self.identity.acts_as,
+                    set_quota_project=self.identity.set_quota_project,
                 )
                 no_more = failure.passing == "no" or self.deadline.passed()
                 no_more |= isinstance(failure.error, failures.NotReady) and not until_ready

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 RENEW_HINT = "Write the token anew: gcloud auth print-access-token > FILE, or unset CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"
 TOKEN_LIMIT_CHARS = 16384
+QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
 IN_THE_CLEAR = "The credentials are not sent over plain HTTP"
 _TOKEN = re.compile(r"[\w.~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 
@@ -25,11 +26,13 @@ _TOKEN = re.compile(r"[\w.~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 @dataclass(frozen=True)
 class Identity:
     """``project``: the one the credentials belong to, if they say so. ``renew``: what to do when they are refused.
-    ``source``: whose they are, in words. ``acts_as``: the service account that they act as, if gcloud is told so."""
+    ``set_quota_project``: what lets requests count for another project, whose name follows. ``source``: whose they are,
+    in words. ``acts_as``: the service account that they act as, if gcloud is told so."""
 
     credentials: Credentials
     project: str | None = None
     renew: str = LOGIN_HINT
+    set_quota_project: str = "gcloud auth application-default set-quota-project "
     is_nobody: bool = False
     source: str = "no credentials"
     acts_as: str = ""
@@ -119,4 +122,9 @@ def _default(environ: Mapping[str, str]) -> Identity:
         # Not "from exc": its words may have the contents of the file.
         raise credentials_file.unusable(environ, type(exc).__name__) from None
     source, renew = identities.describe(credentials)
+    named = bool(environ.get(credentials_file.VARIABLE))
+    if named and LOGIN_HINT in renew:  # what a login writes is not looked at while the variable is set
+        renew = renew.replace("Run: ", f"Unset {credentials_file.VARIABLE}, then run: ")
+    if named or environ.get(QUOTA_PROJECT):
+        return Identity(credentials, project, renew=renew, source=source, set_quota_project=f"set {QUOTA_PROJECT}=")
     return Identity(credentials, project, renew=renew, source=source)

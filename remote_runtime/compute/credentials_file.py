@@ -71,6 +71,8 @@ def _of_value(named: str) -> str:
         return "has quotation marks in it"
     if named != named.strip():
         return "begins or ends with a blank"
+    if os.path.isfile(os.path.expandvars(os.path.expanduser(named))):
+        return "has a ~ or a variable in it, which only a shell replaces"
     return "" if shown(named) else "does not name a file that exists"
 
 

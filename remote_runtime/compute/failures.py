@@ -73,10 +73,11 @@ def explain(
     project: str,
     renew: str,
     acts_as: str = "",
+    set_quota_project: str = "",
     api_name: str = settings.COMPUTE.name,
 ) -> Failure:
     """What a failed request means. ``doing`` completes "Compute Engine refuses to …", ``renew`` is the hint for refused
-    credentials, ``acts_as`` the service account that they act as."""
+    credentials, ``acts_as`` the service account that they act as, ``set_quota_project`` as an ``Identity`` has it."""
     import google.api_core.exceptions as api
     import google.auth.exceptions as auth
     import requests
@@ -100,7 +101,9 @@ def explain(
     if status == 403:
         if any("quota" in reason.lower() for reason in reasons):
             return Failure(quota(why, doing, project))
-        return Failure(forbidden.refusal(said, doing, project, renew) or forbidden.denied(said, doing, project))
+        return Failure(
+            forbidden.refusal(said, doing, project, renew, set_quota_project) or forbidden.denied(said, doing, project)
+        )
     if status == 404:
         return Failure(NotThere("instance-not-found", f"Compute Engine knows nothing to {doing}", why))
     if "quota" in why.lower():

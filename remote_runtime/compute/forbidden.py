@@ -70,16 +70,17 @@ def read(message: str, errors: Iterable[Any] = (), details: Iterable[Any] = ()) 
     )
 
 
-def refusal(said: Said, doing: str, project: str, renew: str = "") -> CloudError | None:
+def refusal(said: Said, doing: str, project: str, renew: str, set_quota_project: str = "") -> CloudError | None:
     """What it means where its cause is not a role that is missing: an API that is off, a quota project, billing, a
-    policy, a scope; None where it names none of them. ``renew``: the hint for the credentials."""
+    policy, a scope; None where it names none of them. ``renew``: the hint for the credentials; ``set_quota_project``:
+    the command for their quota project."""
     consumer = said.consumer or project
     of_consumer = f"--project={shlex.quote(consumer)}"
     cannot = f"Google does not let these credentials {doing}"
     words, reasons = said.words, said.reasons
     if "USER_PROJECT_DENIED" in reasons:
         what = f"{cannot}: the quota project {consumer} may not be used"
-        return CloudError("permission-denied", what, words, _quota_project(consumer, project))
+        return CloudError("permission-denied", what, words, _quota_project(consumer, project, set_quota_project))
     if reasons & {"SERVICE_DISABLED", "accessNotConfigured"}:
         service = said.service or "compute.googleapis.com"
         what = f"The API {service} is off in project {consumer}"
@@ -98,7 +99,7 @@ def refusal(said: Said, doing: str, project: str, renew: str = "") -> CloudError
         return CloudError("permission-denied", what, words, f"See its state: gcloud projects describe {consumer}")
     if "ACCESS_TOKEN_SCOPE_INSUFFICIENT" in reasons or "insufficient authentication scopes" in words:
         what = f"{cannot}: they lack the scope cloud-platform"
-        return CloudError("permission-denied", what, words, renew or "Sign in with the scope cloud-platform")
+        return CloudError("permission-denied", what, words, renew)
     return None
 
 
@@ -120,14 +121,14 @@ def _grant(said: Said, project: str) -> str:
     return f"Google names no permission; show this message to the owner of project {owner}"
 
 
-def _quota_project(consumer: str, project: str) -> str:
+def _quota_project(consumer: str, project: str, set_it: str) -> str:
     binding = (
         f"gcloud projects add-iam-policy-binding {shlex.quote(consumer)} --member=user:EMAIL "
         "--role=roles/serviceusage.serviceUsageConsumer"
     )
-    if consumer == project:
+    if consumer == project or not set_it:
         return f"A project owner can grant it: {binding}"
-    use = f"gcloud auth application-default set-quota-project {shlex.quote(project)}"
+    use = f"{set_it}{shlex.quote(project)}"
     return f"Let requests count for {project}: {use}. Or an owner of {consumer} lets them count there: {binding}"
 
 

@@ -85,6 +85,7 @@ def _ids(identity: credentials.Identity, endpoint: str, deadline: Deadline) -> t
                     project="",
                     renew=identity.renew,
                     acts_as=identity.acts_as,
+                    set_quota_project=identity.set_quota_project,
                     api_name=settings.RESOURCE_MANAGER.name,
                 ).error from None  # its words may have what the credentials are
             if answer.status_code != 200 or not isinstance(found, dict):

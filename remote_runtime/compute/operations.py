@@ -14,7 +14,7 @@ from ..model import Instance
 from ..untrusted import clean_line
 from . import forbidden, zones
 from .api import ALLOWS, Api
-from .failures import quota
+from .failures import NotReady, quota
 from .seen import NAME, has_local_ssd
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def _failed(api: Api, action: str, instance: Instance, operation: compute_v1.Ope
                           _other_zones(api, instance, operation))  # fmt: skip
     if any("QUOTA" in code or "LIMIT_EXCEEDED" in code for code in codes):
         return quota(why, f"{action} {instance.name}", api.project)
+    if any(code == "RESOURCE_NOT_READY" for code in codes):
+        return NotReady("instance-not-startable", what, why)
     if any("PERMISSION" in code for code in codes):
         return forbidden.denied(forbidden.read(why), f"{action} {instance.name}", api.project)
     gone = _DISK.search(said)

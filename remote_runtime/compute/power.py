@@ -12,7 +12,7 @@ from ..model import Instance
 from . import history, operations, search
 from .api import ALLOWS, Api
 from .failures import NotReady, Refused
-from .seen import status_of, whereabouts
+from .seen import has_local_ssd, status_of, whereabouts
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -40,13 +40,15 @@ _WORDS = {
 class Watch:
     """Looks at one instance, and says how it is doing: at each new status, and every ``TELL_EVERY_S``.
 
-    ``raw`` and ``status`` are what the last look showed. ``goal`` completes "it was not … within 300 s".
+    ``raw`` and ``status`` are what the last look showed. ``goal`` completes "it was not … within 300 s";
+    ``refused``: why the last request was not possible yet.
     """
 
     api: Api
     instance: Instance
     raw: compute_v1.Instance
     goal: str = "running"
+    refused: str = ""
     began: float = field(default_factory=time.monotonic)
     _told: tuple[str, float] = ("", 0.0)
 
@@ -84,7 +86,8 @@ class Watch:
         what = f"{self.instance.name} was not {self.goal} within {within_s:.{0 if within_s >= 1 else 1}f} s"
         allowed = f"{ALLOWS}, or see" if self.goal == "running" else "See"
         hint = f"{allowed} how it does: gcloud compute instances describe {whereabouts(self.instance)}"
-        return DeadlinePassed(what, f"its status is {self.status}", hint)
+        why = f"its status is {self.status}" + (f"; Compute Engine says: {self.refused}" if self.refused else "")
+        return DeadlinePassed(what, why, hint)
 
 
 def same_instance(api: Api, instance: Instance) -> compute_v1.Instance:
@@ -129,6 +132,7 @@ def ensure_running(
                 watch.look()
                 if watch.status not in UP and not isinstance(exc, NotReady):
                     raise
+                watch.refused = exc.why
                 started_from = None  # somebody else was quicker: it is not ours to put back
                 starting(replace(watch.instance, status=watch.status))
                 if watch.status not in UP:
@@ -170,7 +174,11 @@ def _ask_down(watch: Watch, action: str) -> compute_v1.Operation | None:
             return operations.begin(watch.api, action, watch.instance, watch.raw)
         except Refused as exc:
             if watch.status not in COMING_UP and not isinstance(exc, NotReady):
+                if action == "suspend" and has_local_ssd(watch.raw):
+                    discard = f"gcloud compute instances suspend {whereabouts(watch.instance)} --discard-local-ssd=true"
+                    exc.hint = f"What is on its Local SSD was to be kept. To lose it: {discard}"
                 raise
+            watch.refused = exc.why
         watch.tell(f"Waiting until {{}} can be told to {action}")
         watch.goal = f"ready to {action}"
         watch.pause()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,8 @@ def test_a_file_that_cannot_be_used_is_told_by_its_fault(
         (REFRESH, "does not name a file"),
         ('"{}/key.json"', "quotation marks"),
         ("{}/key.json ", "blank"),
+        ("$HOME/key.json", "only a shell replaces"),
+        ("~/key.json", "only a shell replaces"),
         ("{}/missing.json", "/missing.json, and does not exist"),
         ("{}", "cannot be read: Is a directory"),
     ],
@@ -111,10 +114,35 @@ def test_a_variable_that_names_no_file_is_named_itself(
     no_others: Path, monkeypatch: pytest.MonkeyPatch, value: str, why: str
 ) -> None:
     (no_others / "key.json").write_text(json.dumps(USER))
+    monkeypatch.setenv("HOME", str(no_others))
     error = refusal(monkeypatch, **{VARIABLE: value.replace("{}", str(no_others))})
     assert why in error.why
     assert VARIABLE in error.why
     assert VARIABLE in error.hint
+
+
+def test_what_is_to_be_done_fits_what_was_set(no_others: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login writes a file that is not looked at while the variable is set, and so does a quota project."""
+    path = no_others / "application_default_credentials.json"
+    path.write_text(json.dumps(USER))
+    own = credentials.load({}, HTTPS)
+    assert own.renew == credentials.LOGIN_HINT
+    assert own.set_quota_project.startswith("gcloud auth application-default")
+    path = path.rename(no_others / "key.json")
+    monkeypatch.setenv(VARIABLE, str(path))
+    named = credentials.load({VARIABLE: str(path)}, HTTPS)
+    assert named.renew.startswith(f"Unset {VARIABLE}, then")
+    assert named.set_quota_project == "set GOOGLE_CLOUD_QUOTA_PROJECT="
+    # Nobody else's credentials are taken instead of those that were named.
+    with sqlite3.connect(no_others / "credentials.db") as database:
+        database.execute("CREATE TABLE credentials (account_id TEXT PRIMARY KEY, value BLOB)")
+        database.execute("INSERT INTO credentials VALUES (?, ?)", ("me@example.com", json.dumps(USER)))
+    database.close()
+    monkeypatch.setenv("CLOUDSDK_CORE_ACCOUNT", "me@example.com")
+    gcloud = {"CLOUDSDK_CONFIG": str(no_others), "CLOUDSDK_CORE_ACCOUNT": "me@example.com"}
+    refusal(monkeypatch, **gcloud, **{VARIABLE: str(no_others / "missing.json")})
+    monkeypatch.delenv(VARIABLE)
+    assert credentials.load(gcloud, HTTPS).source == "gcloud's login of me@example.com"
 
 
 def test_a_token_in_the_variable_for_its_file_is_not_repeated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from remote_runtime.compute import orders
+from remote_runtime.compute.api import connect
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
 from remote_runtime.errors import CloudError, DeadlinePassed
@@ -17,6 +18,12 @@ from remote_runtime.model import Instance
 from remote_runtime.settings import GceTarget
 from remote_runtime.waits import Deadline
 from tests.support import discovery
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    """Google's client is imported, which takes seconds of no test's deadline."""
+    connect({"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}, tell=lambda _: None, deadline=Deadline(1))
 
 
 class Machine:
@@ -95,14 +102,6 @@ def test_a_change_ends_in_the_wanted_status_and_already_so_is_success(
         assert (vm.status, vm.verbs()) == (after, verbs)
 
 
-@pytest.fixture(scope="module")
-def loaded() -> None:
-    """Google's client is imported, which takes seconds."""
-    with machine(Vm("gpu-box", status="RUNNING")) as vm:
-        vm.read(vm.as_found())
-
-
-@pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize(
     ("status", "slow"),
     [("STOPPING", False), ("PENDING_STOP", True), ("SUSPENDING", True), ("REPAIRING", False), ("PENDING", True)],
@@ -119,7 +118,6 @@ def test_an_instance_that_stays_on_its_way_is_told_with_its_status_and_the_limit
         assert "instances describe gpu-box" in caught.value.hint
 
 
-@pytest.mark.usefixtures("loaded")
 def test_a_stop_that_gets_nowhere_is_told_with_the_status_too() -> None:
     with machine(Vm("gpu-box", status="REPAIRING")) as vm:
         with pytest.raises(DeadlinePassed) as caught:
@@ -172,6 +170,28 @@ def test_an_instance_that_is_not_ready_for_a_start_is_started_when_it_is() -> No
         assert [each.started_from for each in recorded] == ["TERMINATED", None, "TERMINATED"]
         vm.emulator.fail_requests.append(RequestFault(400, "resourceNotReady", "The resource 'x' is not ready"))
         assert vm.find(recorded.append).status == "RUNNING"
+        vm.change("stop")
+        vm.emulator.cloud.fail_next["start"] = OperationFault("RESOURCE_NOT_READY", "The resource 'x' is not ready")
+        assert vm.find(recorded.append).status == "RUNNING"
+
+
+def test_an_instance_that_never_gets_ready_is_told_in_googles_words() -> None:
+    with machine(Vm("gpu-box")) as vm:
+        vm.emulator.cloud.refusals["start"] = RequestFault(400, "resourceNotReady", "The resource 'x' is not ready")
+        with pytest.raises(DeadlinePassed) as caught:
+            vm.find(lambda _: None, within_s=1.6)
+    assert "TERMINATED" in caught.value.why
+    assert "'x' is not ready" in caught.value.why
+
+
+def test_a_suspend_that_could_not_keep_a_local_ssd_names_the_command_that_loses_it() -> None:
+    with machine(Vm("gpu-box", status="RUNNING", local_ssds=1)) as vm:
+        vm.emulator.cloud.refusals["suspend"] = RequestFault(400, "invalid", "Local SSD data cannot be preserved.")
+        with pytest.raises(CloudError) as caught:
+            vm.change("suspend")
+    assert "cannot be preserved" in caught.value.why
+    assert "gcloud compute instances suspend gpu-box" in caught.value.hint
+    assert "--discard-local-ssd=true" in caught.value.hint
 
 
 def test_a_failed_suspend_is_explained() -> None:

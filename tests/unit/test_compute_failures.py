@@ -18,7 +18,14 @@ ENDPOINT = "https://compute.googleapis.com"
 
 def explain(exc: Exception) -> failures.Failure:
     assert failures.is_foreign(exc)
-    return failures.explain(exc, endpoint=ENDPOINT, doing="read gpu-box", project="demo", renew=LOGIN_HINT)
+    return failures.explain(
+        exc,
+        endpoint=ENDPOINT,
+        doing="read gpu-box",
+        project="demo",
+        renew=LOGIN_HINT,
+        set_quota_project="gcloud auth application-default set-quota-project ",
+    )
 
 
 def test_credentials_that_google_does_not_renew_lead_to_the_login_command() -> None:
