@@ -141,9 +141,10 @@ def test_a_jump_host_is_the_one_that_openssh_takes(here: Here, value: str) -> No
         assert ",".join(before) == given.get("-J", "")
 
 
-def test_a_proxy_command_is_given_what_openssh_gives_it(here: Here) -> None:
+def test_a_proxy_command_is_given_what_openssh_gives_it(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHERE", here.environ["WHERE"])
     told = here.home / "told"
-    line = f"ProxyCommand echo %n %h %p %r %% '${{WHERE}}' $((1+1)) > {told}"
+    line = f"ProxyCommand sh -c \"echo %n %h %p %r %% '${{WHERE}}' $((1+1)) > {told}\""  # ssh ends what closes stdout
     here.write(f"Host box\n  HostName 10.255.255.1\n  Port 2201\n  User them\n  {line}\n")
     here.openssh_says()
     wait_for(lambda: told.read_text().endswith("\n"))
