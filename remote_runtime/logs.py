@@ -52,7 +52,8 @@ def tail(path: Path, lines: int) -> list[str]:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []
-    return [clean(redacted(line), 2000) for line in text.splitlines()[-lines:]]
+    # A key takes several lines, and is known by its first one.
+    return [clean(line, 2000) for line in redacted(text).splitlines()[-lines:]]
 
 
 def append_private(path: Path, text: str) -> None:
