@@ -52,6 +52,7 @@ PLACES: Mapping[str, str] = {
     "jupyter-stuck": "answer",
     "stranger-answered": "answer",
     "token-refused": "token",
+    "token-not-required": "token",
     "origin-refused": "cors",
 }
 MAIN = ("instance", "ssh", "jupyter")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .. import health
+from ..errors import HealthError
 from ..health import attached, checks
 from ..model import Connections
 from ..waits import Deadline
@@ -32,6 +33,8 @@ def look(checkup: Checkup, door: health.Door, deadline: Deadline, ready_s: float
         for each in door.origins:
             checks.token_and_cors(door, each, within)
             checks.preflight(door, each, within)
+        checks.may_start_kernels(door, origin, within)
+        checks.needs_the_token(door, within)
         checks.foreign_origin(door, within)
         return {"token": "it opens the list of kernels", "cors": f"pages of {pages} may call it, others may not"}
 
@@ -41,7 +44,13 @@ def look(checkup: Checkup, door: health.Door, deadline: Deadline, ready_s: float
         return {"websocket": "the bridge answers a page"}
 
     def runs() -> Mapping[str, str]:
-        took_s = health.run_cell(door, deadline.shorter(max(KERNEL_S, ready_s)))
+        try:
+            took_s = health.run_cell(door, deadline.shorter(max(KERNEL_S, ready_s)))
+        except HealthError as error:
+            known = [note for note in (door.attached.notes if door.attached else ()) if note.startswith("no cell can")]
+            if not known:
+                raise
+            raise HealthError(error.code, error.what, "; ".join(known), error.hint) from error
         return {"kernel": f"a new kernel ran a cell within {took_s:.1f} s, and is gone again"}
 
     checkup.step(["answer"], answers)

@@ -15,6 +15,11 @@ PATH = {
         "The server was started with another token than the one that is known here.",
         "`remote-runtime down PROFILE`, then `remote-runtime up PROFILE`.",
     ),
+    "token-not-required": Entry(
+        "Jupyter lets everybody in, without a token",
+        "Something that the server loads on the machine (an identity provider, an extension) replaces its login.",
+        "Remove it there; `remote-runtime logs PROFILE --server` shows what the server loaded.",
+    ),
     "stranger-answered": Entry(
         "something answers that is not our server",
         "Jupyter ended and another program of the machine took its port. It was told no token.",

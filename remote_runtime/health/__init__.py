@@ -60,6 +60,8 @@ def check(door: Door, deadline: Deadline) -> Health:
     checks.bridge(door, first, deadline)
     for origin in (first, *others):
         checks.preflight(door, origin, deadline)
+    checks.may_start_kernels(door, first, deadline)
+    checks.needs_the_token(door, deadline)
     checks.foreign_origin(door, deadline)
     return Health("ready", rtt_ms=rtt_ms)
 

@@ -34,7 +34,8 @@ class Lack:
 
 
 def check(door: Door, server: Server, deadline: Deadline) -> tuple[str, ...]:
-    """What it could do better, in words. Raises ``HealthError`` ``token-refused`` or ``not-answering``, and
+    """What it could do better, in words. Raises ``HealthError`` ``token-refused``,
+    ``token-not-required`` or ``not-answering``, and
     ``MachineError`` ``attach-unfit`` when no transport works."""
     found = lacks(door, deadline)
     bridged = _is_bridged(door, deadline)
@@ -61,6 +62,7 @@ def check(door: Door, server: Server, deadline: Deadline) -> tuple[str, ...]:
 
 def lacks(door: Door, deadline: Deadline) -> list[Lack]:
     """What its settings lack for Colab's direct way. Raises ``HealthError`` ``token-refused`` or ``not-answering``."""
+    checks.needs_the_token(door, deadline)
     of_each = [_of_origin(door, origin, deadline) for origin in door.origins]
     found = list(dict.fromkeys(lack for lacks in of_each for lack in lacks))
     if not all(any(lack.stops for lack in lacks) for lacks in of_each):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import replace
 
 from ..errors import HealthError, MachineError
+from ..model import Secret
 from ..untrusted import clean_line
 from ..waits import Deadline
 from .door import LARGEST_ANSWER, OUR_OWN, Door, ask
@@ -39,6 +41,31 @@ def token_and_cors(door: Door, origin: str, deadline: Deadline) -> None:
 def refuses_token(door: Door, deadline: Deadline) -> bool:
     """Whether it is the token that is refused: who asks is no page here."""
     return ask(door, "GET", "/api/kernelspecs", {}, deadline).status in (401, 403)
+
+
+def needs_the_token(door: Door, deadline: Deadline) -> None:
+    """Without it nothing is had, whatever the server loads to find out who asks."""
+    answer = ask(replace(door, token=Secret("")), "GET", "/api/kernels", {}, deadline)
+    if answer.status not in (401, 403):
+        raise HealthError(
+            "token-not-required",
+            "Jupyter lets everybody in",
+            f"GET /api/kernels without a token was answered with {answer.status}, not 403",
+            "`remote-runtime logs PROFILE --server` shows what the server loaded",
+        )
+
+
+def may_start_kernels(door: Door, origin: str, deadline: Deadline) -> None:
+    """The token also allows what changes something. A session of nothing cannot be made: 400 after the server has let
+    the request in."""
+    answer = ask(door, "POST", "/api/sessions", {"Origin": origin}, deadline)
+    if answer.status in (401, 403):
+        raise HealthError(
+            "token-refused",
+            "Jupyter starts no kernel for the token",
+            f"POST /api/sessions answered {answer.status}, though the token may read",
+            "`remote-runtime logs PROFILE --server` shows what the server loaded",
+        )
 
 
 def preflight(door: Door, origin: str, deadline: Deadline) -> bool:

@@ -55,6 +55,32 @@ def fails(at: health.Door, within_s: float = 10.0) -> RemoteRuntimeError:
     return caught.value
 
 
+@pytest.fixture(scope="module")
+def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """As an identity provider of the user's can make it."""
+    modules = tmp_path_factory.mktemp("modules")
+    (modules / "everybody.py").write_text(
+        "from jupyter_server.auth import IdentityProvider, User\n"
+        "class Everybody(IdentityProvider):\n"
+        "    def get_user(self, handler): return User('everybody')\n"
+    )
+    config = {"ServerApp": {"identity_provider_class": "everybody.Everybody"}}
+    with jupyter_server(extra_config=config, python_path=(modules,)) as server:
+        yield server
+
+
+def test_a_server_that_lets_everybody_in_is_not_ready_and_starts_no_kernel_for_the_token(
+    open_to_all: JupyterServer,
+) -> None:
+    with pytest.raises(HealthError) as caught:
+        health.checks.needs_the_token(door(open_to_all), Deadline(10))
+    assert (caught.value.code, "answered with 200" in caught.value.why) == ("token-not-required", True)
+    with pytest.raises(HealthError) as caught:
+        health.checks.may_start_kernels(door(open_to_all), COLAB_ORIGIN, Deadline(10))
+    assert (caught.value.code, "POST" in caught.value.why) == ("token-refused", True)
+    assert fails(door(open_to_all)).code in ("token-not-required", "token-refused")
+
+
 # ── a real server ──
 
 

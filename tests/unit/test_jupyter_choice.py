@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine import environment
+from remote_runtime.jupyter.machine import environment, kernelspecs
 from remote_runtime.jupyter.machine.answers import Answers, Failure
 from remote_runtime.jupyter.machine.candidates import candidates, further
 from remote_runtime.jupyter.machine.choice import Broken, Search
@@ -138,6 +138,20 @@ def test_a_kernel_of_the_users_that_names_another_python_is_told(home: Path) -> 
         assert all(told in note and str(spec) in note and python.path in note for note in notes)
     spec.write_text("not JSON")
     assert overruled({"HOME": str(home)}, python) == []
+
+
+def test_a_default_kernel_whose_program_is_gone_is_named_with_its_file(home: Path) -> None:
+    """``described`` is a part of what Jupyter's ``GET /api/kernelspecs`` answers."""
+    spec = home / "data" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    for program, told in ((sys.executable, False), ("python3", False), ("/opt/gone/bin/python", True)):
+        described = {"argv": [program, "-m", "ipykernel_launcher"], "display_name": "Python 3", "language": "python"}
+        spec.write_text(json.dumps(described))
+        specs = [kernelspecs.read("python3", {"name": "python3", "spec": described})]
+        notes = kernelspecs.trouble(specs, {"JUPYTER_PATH": str(home / "data")})
+        assert bool(notes) == told
+        assert all(str(spec) in note and program in note and "ipykernel install" in note for note in notes)
+    assert kernelspecs.trouble([kernelspecs.read("ir", None)], {}) == []
 
 
 def fake_python(prefix: Path, **changes: object) -> Path:

@@ -28,7 +28,7 @@ from .folder import (
     server_directories,
     server_directory,
 )
-from .kernelspecs import kernelspecs
+from .kernelspecs import kernelspecs, trouble
 from .orders import Wish, load_wish
 
 WAITING = "Waiting for another remote-runtime that works on this server"
@@ -179,12 +179,13 @@ def _refuse_what_was_idle(directory: str) -> None:
 
 def _attached(wanted: dict[str, Any], answers: Answers) -> dict[str, Any]:
     from .attach import attach
+    from .runtime_files import environment_of
 
     with gpus.Looking() as looking:
         found = attach(wanted["port"], wanted["token_file"], answers)
         seen = looking.seen(answers)
-    notes = [*found.notes, *([seen.trouble] if seen.trouble else [])]
     specs = kernelspecs(found.port, found.token)
+    notes = [*found.notes, *([seen.trouble] if seen.trouble else []), *trouble(specs, environment_of(found.pid))]
     return {"attached": True, **vars(found), "gpus": seen.gpus, "notes": notes, "kernelspecs": specs}
 
 
@@ -214,14 +215,19 @@ def _described(
     running: server.Running, wish: Wish, seen: gpus.Seen, *, started: bool, idle_s: float = 0.0
 ) -> dict[str, Any]:
     known = running.info.get("digests", {})
+    specs = kernelspecs(running.place, running.token)
     return {
         "port": running.info.get("port"), "socket": running.info.get("socket"),
         "pid": running.pid, "token": running.token, "directory": running.directory,
         "started_by_us": started, "jupyter_server": running.info["jupyter_server"],
         "bridge": running.info["bridge"], "python": running.info["python"],
         "interpreter": running.info["interpreter"], "gpus": seen.gpus,
-        "kernelspecs": kernelspecs(running.place, running.token),
-        "notes": [*running.info.get("notes", []), *([seen.trouble] if seen.trouble else [])],
+        "kernelspecs": specs,
+        "notes": [
+            *running.info.get("notes", []),
+            *([seen.trouble] if seen.trouble else []),
+            *trouble(specs, {"JUPYTER_PATH": os.path.join(running.directory, "data")}),
+        ],
         "idle": watchdog.ensure(running.directory, wish.idle, wish.program, idle_s),
         "needs_restart": [key for key, digest in wish.digests().items() if known.get(key) != digest],
     }  # fmt: skip
