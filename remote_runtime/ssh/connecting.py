@@ -125,9 +125,9 @@ def _attempt_all_keys(
 
 def _wait_for_penalties(instance: Instance, entry: Entry, deadline: Deadline) -> None:
     pause_s = entry.keys.penalties.pause_s((instance.address, instance.port))
-    if pause_s > 0:
-        entry.tell(f"Waiting {pause_s:.0f} s: {instance.where} shuts out who logs in too often in vain")
-        deadline.pause(pause_s)
+    if pause_s >= 1:
+        entry.tell(f"Waiting {pause_s:.0f} s: {instance.where} refuses addresses with many failed logins")
+    deadline.pause(pause_s)
 
 
 def _attempt(

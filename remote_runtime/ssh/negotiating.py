@@ -50,9 +50,10 @@ def _so_far(link: Link, passage: Passage | None) -> str:
 def _out_of_time(link: Link, where: str, passage: Passage | None, waited_s: float) -> NotYet:
     if link.remote_version:
         version = clean_line(link.remote_version, 80)
+        how_far = "the key exchange began and got no further" if link.offered else "nothing of the key exchange arrived"
         why = (
-            f"the server greets ({version}), and nothing of the key exchange arrived in {waited_s:.0f} s: "
-            "large packets get lost on the way, as with the MTU of a VPN"
+            f"the server greets ({version}), and {how_far} in {waited_s:.0f} s: large packets get lost on the way, as "
+            "with the MTU of a VPN"
         )
         hint = "Give the VPN's network interface a smaller MTU: `sudo ip link set dev INTERFACE mtu 1280` on Linux"
         return NotYet("silent", SshError("ssh-unreachable", f"No key exchange with {where}", why, hint))

@@ -5,7 +5,18 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-NAMES = ("faults", "outage", "bytes", "kernel-ports", "idle-ways", "bodies", "cuts", "killed-ups", "strangers")
+NAMES = (
+    "faults",
+    "outage",
+    "bytes",
+    "kernel-ports",
+    "idle-ways",
+    "bodies",
+    "cuts",
+    "killed-ups",
+    "strangers",
+    "patience",
+)
 
 
 def main() -> int:

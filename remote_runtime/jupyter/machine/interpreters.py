@@ -132,9 +132,11 @@ def look(python: str, env: Mapping[str, str], answers: Answers) -> Probed:
 
 
 def probe(paths: list[str], env: Mapping[str, str], answers: Answers) -> list[Found]:
-    """All at once: the time is that of the slowest one, at most ``PROBE_WITHIN_S``."""
+    """All at once: the time is that of the slowest one, at most ``PROBE_WITHIN_S``. A single one, which the profile
+    names, may be slow: half of the time that is left is its."""
     running = [(path, _start_probe(path, env)) for path in paths]
-    until = time.monotonic() + PROBE_WITHIN_S
+    patience_s = max(PROBE_WITHIN_S, answers.remaining_s() / 2) if len(paths) == 1 else PROBE_WITHIN_S
+    until = time.monotonic() + patience_s
     while any(process and process.poll() is None for _, process in running) and time.monotonic() < until:
         answers.tick(0.02)
     return [_read(path, process) for path, process in running]
