@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 class Held:
     """The live things of one runtime. They survive repairs, each until it is found dead. ``sockets``: as far as is
     known, the machine's SSH server leads to unix sockets. ``exposed``: why another program of this computer may have
-    been told the server's token, which is then replaced; empty where none can. ``entered``: how often a machine was.
-    """
+    been told the server's token, which is then replaced; empty where none can. ``entered``: how often a machine was,
+    ``served``: of these, the last one when Jupyter was found. ``restarted``: why Jupyter had to be started again, told
+    once."""
 
     front: Front | None = None
     extras: list[Front] = field(default_factory=list)
@@ -38,6 +39,8 @@ class Held:
     look_up: LookUp | None = None
     exposed: str = ""
     entered: int = 0
+    served: int = 0
+    restarted: str = ""
 
     def hold(self) -> None:
         """Reset the connections under way, let new ones wait."""

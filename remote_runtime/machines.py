@@ -144,6 +144,10 @@ class Machines:
             return enter(instance, looking.answers_within_s)
         return either_way.enter(enter, instance, tell, deadline)
 
+    def settle(self) -> None:
+        """The machines that were reached last are the right ones: of several addresses, theirs is tried first."""
+        self.keys.reached.settle()
+
     def reach(self, profile: Profile, instance: Instance) -> ssh.Reach | None:
         """What connects to its SSH port; None where an ordinary connection does."""
         if instance.via != "iap":

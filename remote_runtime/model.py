@@ -147,6 +147,8 @@ class Server:
     ``directory``: its own folder on the machine (``~/.local/share/remote-runtime/servers/<name>-<client id>``).
     ``jupyter_server``, ``bridge``, ``python``: versions. ``notes``: what a person should know about this start.
     ``attached``: the user runs it; it has no directory of ours, and its bridge is empty where it has none.
+    ``former``: one that had ended unasked was there before this one was started, and the machine was ``restarted``
+    meanwhile, was the ``same`` all the time, or that is ``unknown``.
     """
 
     port: int | None
@@ -164,6 +166,7 @@ class Server:
     socket: str | None = None
     idle: IdleGuard | None = None
     attached: bool = False
+    former: str = ""
 
     @property
     def at(self) -> tuple[str, int]:
@@ -232,7 +235,7 @@ class Runtime:
     keeper started. ``unfinished``: the first `up` has not succeeded, so taking it down also puts the instance back.
     ``profile_text``: the profile as it was used, YAML; `down` needs no other. ``client_id``: what keys our folder on
     the machine, next to the name. ``last_error``: an error's ``as_dict()``. ``last_outage``: ``{"why", "at",
-    "lasted_s"}`` of the last time that it did not stand.
+    "lasted_s"}`` of the last time that it did not stand, with ``restarted``: why Jupyter was started again, if it was.
     ``keys``: public keys that we put on the instance, or into OS Login, for `down --purge` to take away.
     ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
     ``idle_s``: for how long nothing was used, as the watchdog on the machine saw it last.

@@ -71,6 +71,7 @@ def as_stopped(stopped: Stopped) -> dict[str, Any]:
         "instance": _word(stopped.instance),
         "remains": list(stopped.remains),
         **({"notes": list(stopped.notes)} if stopped.notes else {}),
+        **({"elsewhere": True} if stopped.elsewhere else {}),
         **({"instance_since": stopped.instance_since} if stopped.instance_since else {}),
     }
 

@@ -166,6 +166,11 @@ def remembered(state: StateDir, name: str) -> Remembered:
     return Remembered(secrets.token_hex(4))
 
 
+def part_with_server(state: StateDir, name: str) -> None:
+    """The next `up` has another folder on the machine: the server in this one is given up, and may go on."""
+    remember(state, name, replace(remembered(state, name), client_id=secrets.token_hex(4)))
+
+
 def remember(state: StateDir, name: str, what: Remembered) -> None:
     """A convenience of the next `up`: a disk that is full only makes it forgetful."""
     try:

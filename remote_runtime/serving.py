@@ -88,8 +88,30 @@ def serve(
     if server.kernelspecs:
         story.tell("Its kernels: " + ", ".join(f"{each.name} ({each.display_name})" for each in server.kernelspecs))
     _say_what_was_exposed(story, held, server)
-    held.server = server
+    _say_what_was_lost(story, held, server)
+    story.machines.settle()
+    held.server, held.served = server, held.entered
     story.record(server=server)
+
+
+def _say_what_was_lost(story: Story, held: Held, server: Server) -> None:
+    """A server that had to be started again, and why as far as the machine knows."""
+    before = held.server or story.known_server
+    if before is None or before.attached or server.attached or not server.started_by_us:
+        return
+    if server.pid == before.pid and not server.former:
+        return
+    held.restarted = "Jupyter was started again and its kernels are new"
+    if server.former == "restarted":
+        held.restarted += ": the machine was restarted"
+    elif server.former == "same" and held.entered > held.served:
+        held.restarted += (
+            ": it ended with the connection while the machine kept running, so the machine probably ends what a login "
+            "leaves (KillUserProcesses in logind.conf). Run `loginctl enable-linger` there"
+        )
+    elif server.former == "same":
+        held.restarted += ": it had ended while the machine kept running"
+    story.tell.note(held.restarted)
 
 
 def _say_what_was_exposed(story: Story, held: Held, server: Server) -> None:

@@ -49,7 +49,8 @@ class Wish:
 class Stopped:
     """What became of it. ``instance``: its last known status, None when there is none. ``remains``: what could not
     be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps running was started.
-    ``notes``: what a person should know about what stays."""
+    ``notes``: what a person should know about what stays. ``elsewhere``: its Jupyter runs on another machine than the
+    login reached."""
 
     name: str
     tunnel: bool
@@ -59,6 +60,7 @@ class Stopped:
     instance_since: str = ""
     attached: bool = False
     notes: tuple[str, ...] = ()
+    elsewhere: bool = False
 
     @property
     def is_kept_for_us(self) -> bool:
@@ -106,6 +108,7 @@ class _TakeDown:
 
     def run(self) -> Stopped:
         self._remains: dict[str, str] = {}
+        self._elsewhere = False
         self._keys = self.runtime.keys
         try:
             server = self._end_server()
@@ -123,7 +126,7 @@ class _TakeDown:
         started = self.runtime.instance.running_since if self.runtime.instance and instance == "RUNNING" else ""
         attached = self.runtime.server is not None and self.runtime.server.attached
         notes = self._idle_watch(instance) if server == "gone" else ()
-        return Stopped(self.runtime.name, True, server, instance, remains, started, attached, notes)
+        return Stopped(self.runtime.name, True, server, instance, remains, started, attached, notes, self._elsewhere)
 
     def _idle_watch(self, status: str | None) -> tuple[str, ...]:
         """It starts again with a machine that is off, and can be taken away only where it can be entered."""
@@ -148,6 +151,7 @@ class _TakeDown:
             if error.code == "busy":
                 raise
             log.warning("%s: %s", what, error)
+            self._elsewhere = self._elsewhere or error.code == "another-machine"
             # Its own next step: another try of `down` may never change it.
             self._remains[what] = f"{error}. {error.hint}" if error.hint else str(error)
             return None

@@ -54,6 +54,7 @@ def down(
             stopped = _without_keeper(name, {**wish, "named": named}, state, environ, view, called_off)
     view.done(name)
     remains = stopped.pop("remains")
+    stopped.pop("elsewhere", None)
     if remains:
         raise LocalError(
             "left-behind",
@@ -137,6 +138,8 @@ def _without_keeper(
             view.note(name, f"forgotten: {what}")
         runtimes.forget(state, name)
         stopped["remains"] = []
+        if stopped.get("elsewhere"):
+            runtimes.part_with_server(state, name)
     return stopped
 
 

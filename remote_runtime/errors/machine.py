@@ -85,6 +85,12 @@ MACHINE = {
         "A system other than Linux has no /proc: `lsof` tells there who listens on a port, `ps` which processes live.",
         "Install the program that the message names on the machine.",
     ),
+    "another-machine": Entry(
+        "the login reached another machine than the one that Jupyter runs on",
+        "Several machines answer under one name and share a home folder, as the login nodes of a cluster do.",
+        "Set `target.host` to the machine that the message names. `remote-runtime down PROFILE --force` gives that "
+        "Jupyter up, which keeps running there.",
+    ),
     "machine-busy": Entry(
         "another remote-runtime works on this server on the machine",
         "Two commands start or stop the same server at the same time.",

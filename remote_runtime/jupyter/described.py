@@ -35,7 +35,9 @@ def started(answer: Mapping[str, Any]) -> Server:
             port, path = _place(answer)
             token = Secret(texts.pop("token"))
             told = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
+            former = answer.get("former")
             return Server(port=port, socket=path, pid=pid, token=token, started_by_us=started, notes=told,
+                          former=former if former in ("same", "restarted", "unknown") else "",
                           gpus=_gpus(gpus), kernelspecs=_kernelspecs(specs), attached=False, **texts)  # fmt: skip
     raise invalid("the server's numbers cannot be true")
 

@@ -26,7 +26,11 @@ class Outage:
         lasted_s = round(max(0.0, time.time() - self._began), 1)
         anew = self._before != _kept_by(self._held)
         reconnects = record.runtime.reconnects + anew
-        record.update(reconnects=reconnects, last_outage={"why": self._why, "at": self._at, "lasted_s": lasted_s})
+        restarted, self._held.restarted = self._held.restarted, ""
+        told: dict[str, str | float] = {"why": self._why, "at": self._at, "lasted_s": lasted_s}
+        record.update(reconnects=reconnects, last_outage={**told, **({"restarted": restarted} if restarted else {})})
+        if restarted:
+            log.warning("%s", restarted)
         log.info("it stands again after %s s (%s)", lasted_s, self._why)
 
 

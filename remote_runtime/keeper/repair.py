@@ -34,6 +34,7 @@ VERDICTS: dict[str, Verdict] = {
     "not-answering": "reconnecting",
     "deadline-passed": "reconnecting",
     "machine-booting": "reconnecting",
+    "another-machine": "reconnecting",
 }
 
 

@@ -112,6 +112,10 @@ def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int])
     notes += filter(None, told)
     notes += [SILENT_BROWSER] if browser_is_silent(runtime) else []
     notes += _turned_away(runtime)
+    outage = runtime["last_outage"] or {}
+    notes += (
+        [f"after an outage {words.ago(outage['at'])} ago: {outage['restarted']}"] if outage.get("restarted") else []
+    )
     return [f"{clean_line(runtime['name'], 200)}: {clean(note, LONGEST)}" for note in notes]
 
 

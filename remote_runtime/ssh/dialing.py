@@ -41,16 +41,22 @@ class NoAnswer(Exception):
 
 
 class Reached:
-    """Which address of a name answered last: a reconnect tries it first."""
+    """Which address of a name answered last: a reconnect tries it first. Once ``settle`` was called, the one that had
+    answered then: another one may be another machine's."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, int], _Address] = {}
+        self._settled: dict[tuple[str, int], _Address] = {}
 
     def note(self, host: str, port: int, address: _Address) -> None:
         self._last[host, port] = address
 
     def first(self, host: str, port: int, addresses: list[_Address]) -> list[_Address]:
-        return sorted(addresses, key=lambda address: address != self._last.get((host, port)))
+        known = self._settled.get((host, port)) or self._last.get((host, port))
+        return sorted(addresses, key=lambda address: address != known)
+
+    def settle(self) -> None:
+        self._settled.update(self._last)
 
 
 def open_socket(

@@ -14,13 +14,19 @@ from remote_runtime.endings import Timeouts
 from remote_runtime.errors import SshError
 from remote_runtime.machines import Machines
 from remote_runtime.model import Profile
-from remote_runtime.settings import GceTarget
+from remote_runtime.settings import COLAB_ORIGIN, ColabSettings, GceTarget
 from remote_runtime.waits import Deadline
 from tests.support.fakes import Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
 
 READY_S = 30.0
-PROFILE = Profile("work", Path("/work.yaml"), GceTarget(instance="my-vm"), timeouts=Timeouts(ready_s=READY_S))
+PROFILE = Profile(
+    "work",
+    Path("/work.yaml"),
+    GceTarget(instance="my-vm"),
+    colab=ColabSettings((COLAB_ORIGIN,)),
+    timeouts=Timeouts(ready_s=READY_S),
+)
 CHECKING = "Checking the path as Colab will use it"
 
 

@@ -215,6 +215,9 @@ class Cloud:
     ) -> Instance:
         return instance
 
+    def settle(self) -> None:
+        """It has one address."""
+
     def withdraw(self, profile: Profile, added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline) -> None:
         self._journal.did(f"withdraw {len(added)}")
 

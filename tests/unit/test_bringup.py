@@ -17,12 +17,18 @@ from remote_runtime.endings import Timeouts
 from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted, MachineError, RemoteRuntimeError, SshError
 from remote_runtime.machines import Machines
 from remote_runtime.model import Instance, Profile
-from remote_runtime.settings import ExtraForward, ForwardSettings, GceTarget
+from remote_runtime.settings import COLAB_ORIGIN, ColabSettings, ExtraForward, ForwardSettings, GceTarget
 from remote_runtime.waits import Deadline
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
 
-PROFILE = Profile("work", Path("/work.yaml"), GceTarget(instance="my-vm"), timeouts=Timeouts(ready_s=20.0))
+PROFILE = Profile(
+    "work",
+    Path("/work.yaml"),
+    GceTarget(instance="my-vm"),
+    colab=ColabSettings((COLAB_ORIGIN,)),
+    timeouts=Timeouts(ready_s=20.0),
+)
 NO_SERVER = replace(PROFILE, timeouts=Timeouts(ready_s=0.2))
 
 

@@ -16,12 +16,18 @@ from remote_runtime.errors import CloudError, SshError
 from remote_runtime.machines import Machines
 from remote_runtime.model import Instance, Profile
 from remote_runtime.runtimes import StateDir
-from remote_runtime.settings import GceTarget
+from remote_runtime.settings import COLAB_ORIGIN, ColabSettings, GceTarget
 from remote_runtime.waits import Deadline, wait_until
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
 
-PROFILE = Profile("work", Path("/work.yaml"), GceTarget(instance="my-vm"), timeouts=Timeouts(ready_s=20.0))
+PROFILE = Profile(
+    "work",
+    Path("/work.yaml"),
+    GceTarget(instance="my-vm"),
+    colab=ColabSettings((COLAB_ORIGIN,)),
+    timeouts=Timeouts(ready_s=20.0),
+)
 PIN = f"{VM.host_key_name} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 

@@ -8,6 +8,7 @@ SOURCES = (
     "orders",
     "folder",
     "processes",
+    "host",
     "question",
     "proof",
     "logins",

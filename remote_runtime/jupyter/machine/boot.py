@@ -13,12 +13,15 @@ import json
 import os
 import re
 import sys
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
 # jsonschema imports it for a format that Jupyter's own schemas do not have. It builds a grammar when it is imported:
 # 2 s of computing, three quarters of what it takes a server to start.
 GRAMMAR = "rfc3987_syntax"
+ALIVE_EVERY_S = 20.0
 
 
 class Redacted:
@@ -72,6 +75,20 @@ def keep(folder: str) -> None:
 
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def say_alive(path: str) -> None:
+    """While this process lives, the time of this file is lately: other machines that share the folder see it."""
+
+    def run() -> None:
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+        while True:
+            with contextlib.suppress(OSError):  # the folder may be gone, or its disk
+                os.utime(path)
+            time.sleep(ALIVE_EVERY_S)
+
+    threading.Thread(target=run, daemon=True, name="say-alive").start()
 
 
 # What of jupyter_config.* counts for the server itself: limits, and what its contents and kernels are managed by.
@@ -201,6 +218,7 @@ def main() -> None:
     streams: Any = [Redacted(stream, token) for stream in (sys.stdout, sys.stderr)]
     sys.stdout, sys.stderr = streams
     keep(os.environ["JUPYTER_RUNTIME_DIR"])
+    say_alive(os.path.join(os.path.dirname(path), "alive"))
     # The first entry is the folder of this file, where nothing may be imported from.
     sys.path[0] = bridge
     # For kernels, and not for us: a module of the user's must not take the place of one of Jupyter's.

@@ -22,6 +22,7 @@ LOG = "server.log"
 SOCKET = "sock"
 NEXT_TOKEN = "token.new"  # noqa: S105  # a file name, no secret
 IDLE = "idle.json"
+ALIVE = "alive"
 WATCH = "watch.py"
 LOCK = "lock"
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any, NamedTuple
 
-from . import imports, kernels, logins, own_settings, processes, proof, runtime_folder, server
+from . import host, imports, kernels, logins, own_settings, processes, proof, runtime_folder, server
 from .answers import Answers, Failure
 from .choice import Broken, Choice, Search
 from .ending import did_not_start, reason
@@ -224,7 +224,7 @@ def record(plan: Plan, pid: int, place: int | str) -> dict[str, Any]:
         "pid": pid, "port" if isinstance(place, int) else "socket": place, "birth": processes.birth(pid),
         "python": found.python, "jupyter_server": found.jupyter, "interpreter": found.path,
         "bridge": wish.bridge.version, "bridge_digest": wish.bridge.digest, "digests": wish.digests(),
-        "attempt": wish.attempt, "content": plan.content,
+        "attempt": wish.attempt, "content": plan.content, "host": host.note(),
     }  # fmt: skip
     write_private(os.path.join(directory, INFO), json.dumps(info))
     return info

@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from . import gpus, server, watchdog
+from . import gpus, host, server, watchdog
 from .answers import Answers, Failure, Hung
 from .folder import (
     CONFIG,
@@ -59,11 +59,13 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
 
     A server of ours that lives is kept, though the profile may name one to attach to by now.
     """
+    host.refuse_elsewhere(directory)
     if wish.attach and not server.load(directory):
         stop(directory, answers)
         answers.result(_attached(wish.attach, answers))
         return
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
+        host.refuse_elsewhere(directory)  # another machine may have held the lock
         running = server.find_healthy(directory, answers)
         if running is None and not wish.person:
             _refuse_what_was_idle(directory)
@@ -80,12 +82,13 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
             from .start import start
 
             # A repair is no use: a Jupyter that dies again and again must not keep the machine from being stopped.
+            former = _ended(directory)
             idle_s = 0.0 if wish.person else watchdog.idle_s(directory)
             watchdog.end(directory)
             with gpus.Looking() as looking:
                 running = start(directory, wish, answers)
                 seen = _noted(directory, looking.seen(answers))
-            answers.result(_described(running, wish, seen, started=True, idle_s=idle_s))
+            answers.result({**_described(running, wish, seen, started=True, idle_s=idle_s), "former": former})
         except BaseException:
             watchdog.end(directory)
             server.end(directory)
@@ -103,6 +106,7 @@ def stop(directory: str, answers: Answers, *, spare_busy: bool = False, attempt:
         known = load_json(os.path.join(directory, INFO))
         if attempt and known.get("attempt") != attempt:
             return {"stopped": "gone"}
+        host.refuse_elsewhere(directory)
         running = server.load(directory) if spare_busy else None
         why = server.at_work(running) if running else ""
         if why:
@@ -124,8 +128,13 @@ def purge(answers: Answers) -> dict[str, Any]:
         for directory in server_directories()
         if server.load(directory) or watchdog.lives(directory) or is_locked(os.path.join(directory, LOCK))
     ]
-    if alive:
-        return {"purged": False, "alive": [os.path.basename(directory) for directory in alive]}
+    named = [os.path.basename(directory) for directory in alive]
+    for directory in server_directories():
+        other = host.elsewhere(directory)
+        if other:
+            named.append(f"{os.path.basename(directory)} on {other}")
+    if named:
+        return {"purged": False, "alive": named}
     from . import reboot, runtime_folder
 
     for directory in server_directories():
@@ -168,6 +177,13 @@ def _do(orders: dict[str, Any], answers: Answers) -> None:
         answers.result({"servers": servers()})
     else:
         answers.result(log(server_directory(orders["key"]), orders["offset"], orders["limit"]))
+
+
+def _ended(directory: str) -> str:
+    """What became of the machine since the server was started that ended unasked: ``same``, ``restarted``,
+    ``unknown``; empty where there was none."""
+    info = load_json(os.path.join(directory, INFO))
+    return (host.since_then(info) or "unknown") if info.get("pid") else ""
 
 
 def _refuse_what_was_idle(directory: str) -> None:
