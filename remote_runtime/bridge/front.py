@@ -13,6 +13,7 @@ from .census import Census
 from .cors import Preflight, set_headers
 from .credentials import WrongAuthUrl
 from .origins import Origins, origin_of, page_of
+from .own_name import location
 from .proxied import find_target
 from .refusal import OnlyIfKnown, Refusal, is_large, stream_of
 
@@ -55,6 +56,10 @@ class _Front(Router):
         is_upgrade = "websocket" in request.headers.get("Upgrade", "").lower()
         if is_upgrade and request.path.startswith(self._prefix + "proxied_ws/"):
             return self._hand_over(request)
+        elsewhere = location(request, self._application.settings.get("local_hostnames", ()))
+        if elsewhere is not None:
+            headers = {"Location": elsewhere, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+            return Refusal(request, 302, HTTPHeaders(headers))
         if stream_of(request) is not None and is_large(request.headers):
             return OnlyIfKnown(
                 lambda: stack.is_known(self._page, self._application, request),

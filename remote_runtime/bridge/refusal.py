@@ -55,7 +55,8 @@ class Refusal(HTTPMessageDelegate):
 
     def _answer(self) -> Any:
         request = self._request
-        access_log.warning("%d %s %s (%s)", self._status, request.method, request.path, request.remote_ip)
+        log = access_log.warning if self._status >= 400 else access_log.info
+        log("%d %s %s (%s)", self._status, request.method, request.path, request.remote_ip)
         body = json.dumps({"message": responses[self._status]}).encode()
         self._headers["Content-Type"] = "application/json"
         self._headers["Content-Length"] = str(len(body))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import html
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from .. import desktop, health, runtimes
 from ..errors import DeadlinePassed, MachineError
+from ..jupyter.page_host import page_host
 from ..model import Runtime
 from ..own_files import write_private
 from ..settings import COLAB_ORIGIN
@@ -53,13 +55,17 @@ def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], vi
             f"it runs in {runtime.server.interpreter}",
             f"Install jupyterlab in that environment, then `remote-runtime down {name}` and `remote-runtime up {name}`",
         )
+    own = page_host(name)
+    # A server of the user's own, or one that was started by an older version, does not know the name.
+    is_known = mine is None and health.has_page(door, "/lab", Deadline(LOOK_S), host=own)
+    hosts = [own, "localhost"] if is_known else ["localhost"]
     view.step(name, "Waiting for the browser")
-    with _redirect(runtime, state) as page:
+    with _redirect(runtime, hosts, state) as page:
         before = _visits(door, name)
         desktop.show(page.as_uri(), environ)
         _wait_for_a_visit(door, before, page)
     view.done(name)
-    return _address(runtime)
+    return _address(runtime, hosts[0])
 
 
 def _visits(door: health.Door, name: str) -> int:
@@ -93,13 +99,22 @@ def _wait_for_a_visit(door: health.Door, before: int, page: Path) -> None:
 
 
 @contextmanager
-def _redirect(runtime: Runtime, state: runtimes.StateDir) -> Iterator[Path]:
-    """A page that leads on to JupyterLab with the token, 0600, while the block lasts."""
+def _redirect(runtime: Runtime, hosts: list[str], state: runtimes.StateDir) -> Iterator[Path]:
+    """A page that leads on to JupyterLab with the token, 0600, while the block lasts.
+
+    To the first of ``hosts`` that the browser finds: Safari before 26 finds no names below ``localhost``.
+    """
     token = "" if runtime.server is None else runtime.server.token.reveal()
-    target = html.escape(f"{_address(runtime)}?token={token}", quote=True)
+    first, last = (f"{_address(runtime, host)}?token={token}" for host in (hosts[0], hosts[-1]))
+    target = html.escape(last, quote=True)
+    script = (
+        f"const go = (to) => location.replace(to); fetch({_quoted(_address(runtime, hosts[0]))}, {{mode: 'no-cors'}})"
+        f".then(() => go({_quoted(first)}), () => go({_quoted(last)}));"
+    )
     text = (
-        '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer">'
-        f'<meta http-equiv="refresh" content="0;url={target}"><title>JupyterLab</title>'
+        '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><title>JupyterLab</title>'
+        f"<script>{script}</script>"
+        f'<noscript><meta http-equiv="refresh" content="0;url={target}"></noscript>'
         f'<p>JupyterLab is <a href="{target}">here</a>.</p>\n'
     )
     page = state.of(runtime.name, "html")
@@ -110,5 +125,10 @@ def _redirect(runtime: Runtime, state: runtimes.StateDir) -> Iterator[Path]:
         page.unlink(missing_ok=True)
 
 
-def _address(runtime: Runtime) -> str:
-    return f"http://localhost:{runtime.local_port}/lab"
+def _quoted(text: str) -> str:
+    """As a string of JavaScript inside a page."""
+    return json.dumps(text).replace("<", "\\u003c")
+
+
+def _address(runtime: Runtime, host: str) -> str:
+    return f"http://{host}:{runtime.local_port}/lab"

@@ -129,10 +129,10 @@ def _refused(found: dict[str, Any]) -> tuple[str, ...]:
     return tuple(clean_line(page, 100) for page in often[:_MOST_NAMED])
 
 
-def has_page(door: Door, path: str, deadline: Deadline) -> bool:
-    """Whether the server has a page there. Raises ``HealthError``."""
+def has_page(door: Door, path: str, deadline: Deadline, *, host: str = "localhost") -> bool:
+    """Whether the server has a page there, for a browser that knows it as ``host``. Raises ``HealthError``."""
     knock(door, deadline)
-    return ask(door, "GET", path, {}, deadline).status == 200
+    return ask(door, "GET", path, {"Host": f"{host}:{door.port}"}, deadline).status == 200
 
 
 def kernels(door: Door, deadline: Deadline) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from ..waits import Deadline
 from . import described
 from .exchange import ask, invalid
 from .idleness import guard_from, wish_of, words
+from .page_host import page_host
 
 BRIDGE_PACKAGE = "remote_runtime_bridge"
 LOG_LIMIT = 131_072
@@ -120,6 +121,7 @@ def ensure(
         "python": settings.python, "install": settings.install, "working_dir": settings.working_dir,
         "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
         "packages": list(settings.packages), "origins": list(wanted.origins),
+        "hostnames": ["localhost", page_host(wanted.name)],
         "socket": wanted.socket and settings.port is None,
         "person": person, "renew": wanted.renew, "attempt": wanted.attempt, "idle": wish_of(wanted.idle),
         "attach": settings.attach and vars(settings.attach),

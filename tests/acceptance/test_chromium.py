@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,10 +14,12 @@ from typing import Any
 import pytest
 
 from remote_runtime.settings import COLAB_ORIGINS
+from tests.support.browser import a_desktop, with_a_lab
 from tests.support.chromium import Chromium, Tab, running_chromium
 from tests.support.colab_page import serving_page
 from tests.support.page import COLAB, Page
 from tests.support.sshd import Sshd, running_sshd
+from tests.support.targets import Target
 from tests.support.world import World, eventually
 
 EVIL = "https://evil.example"
@@ -159,6 +162,52 @@ def test_a_page_of_another_origin_gets_nothing_though_it_knows_the_url(
     assert [each["id"] for each in page.ask("GET", "/api/kernels")[1]] == [each["id"] for each in kernels]
     assert page.run(kernel, "print(kept)") == "42", "the kernel was not restarted"
     assert page.ask("GET", "/api/contents")[1]["content"] == files
+
+
+def test_the_login_cookie_of_jupyterlab_reaches_no_other_port_and_ends_with_the_browser(
+    world: World, tmp_path: Path
+) -> None:
+    """By the page that `open --lab` makes. A cookie of localhost is heard by whatever port of it is visited then."""
+    with_a_lab(world)
+    desktop = a_desktop(world.home / "desktop")
+    world.environ |= desktop.environ
+    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    url = world.up("here")
+    with running_chromium() as chromium, Target(answer_with_what_was_heard) as stranger:
+        (desktop.folder / "browser").write_text(f"#!/bin/sh\ncp ${{1#file://}} {tmp_path}/lab.html\n")
+        command = world.start("open", "here", "--lab")
+        eventually(lambda: (tmp_path / "lab.html").exists() or None, what="the page")
+        redirect = chromium.command("Target.createTarget", {"url": (tmp_path / "lab.html").as_uri()})["targetId"]
+        out, err = command.communicate(timeout=60)
+        assert command.returncode == 0, err
+        lab = out.strip()
+        assert lab.startswith("http://rr-here.localhost:")
+        eventually(lambda: urls_of(chromium)[redirect].startswith(lab) or None, what="JupyterLab")
+
+        by_hand = chromium.command("Target.createTarget", {"url": url.replace("/?", "/lab?")})["targetId"]
+        eventually(lambda: urls_of(chromium)[by_hand].startswith(lab) or None, what="JupyterLab, with the URL of up")
+
+        asks = "fetch('/api/kernelspecs').then((answer) => answer.status)"
+        assert chromium.open(lab).evaluate(asks) == 200, "it is logged in there"
+        cookies = chromium.command("Storage.getCookies")["cookies"]
+        (login,) = [cookie for cookie in cookies if cookie["name"].startswith("username-")]
+        assert (login["domain"], login["session"], login["httpOnly"]) == ("rr-here.localhost", True, True)
+        assert all(cookie["session"] for cookie in cookies)
+
+        heard = chromium.open(f"http://localhost:{stranger.address[1]}/").evaluate("document.body.innerText")
+        assert "GET / HTTP/1.1" in heard
+        assert "cookie" not in heard.lower()
+    assert Page(url).token not in lab
+
+
+def answer_with_what_was_heard(connection: socket.socket) -> None:
+    heard = connection.recv(65536)
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: {len(heard)}\r\n\r\n"
+    connection.sendall(head.encode() + heard)
+
+
+def urls_of(chromium: Chromium) -> dict[str, str]:
+    return {each["targetId"]: each["url"] for each in chromium.command("Target.getTargets")["targetInfos"]}
 
 
 def connect(tab: Tab, url: str, transport: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -10,25 +9,8 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.desktop import show
-from tests.support.browser import Desktop, a_desktop
+from tests.support.browser import Desktop, a_desktop, with_a_lab
 from tests.support.world import World, eventually
-
-# A server extension with JupyterLab's address, and nothing else of it.
-LAB = """
-from jupyter_server.base.handlers import JupyterHandler
-from tornado.web import authenticated
-
-class Lab(JupyterHandler):
-    @authenticated
-    def get(self):
-        self.finish("this is the lab")
-
-def _jupyter_server_extension_points():
-    return [{"module": "a_lab"}]
-
-def _load_jupyter_server_extension(app):
-    app.web_app.add_handlers(".*$", [("/lab", Lab)])
-"""
 
 
 @pytest.fixture
@@ -38,14 +20,6 @@ def desktop(world: World) -> Desktop:
     world.environ["PATH"] = os.pathsep.join([str(made.folder), world.environ["PATH"]])
     world.profile("here", "version: 1\ntarget: {kind: local}\n")
     return made
-
-
-def with_a_lab(world: World) -> None:
-    (world.home / "a_lab.py").write_text(LAB)
-    (world.home / ".jupyter").mkdir()
-    config = {"ServerApp": {"jpserver_extensions": {"a_lab": True}}}
-    (world.home / ".jupyter" / "jupyter_server_config.json").write_text(json.dumps(config))
-    world.environ["PYTHONPATH"] = os.pathsep.join([str(world.home), world.environ["PYTHONPATH"]])
 
 
 def test_up_shows_colabs_page_and_copies_the_url_when_it_is_asked_to(world: World, desktop: Desktop) -> None:
@@ -76,8 +50,9 @@ def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(world: World
     assert mode == "0o600"
     assert page == "this is the lab"
     assert not (world.state / "here.html").exists()
-    assert done.out.strip().endswith("/lab")
-    assert world.look("here")["connections"] == {"carried": 1, "empty": 0, "waiting": 0}, "the browser's alone"
+    assert done.out.strip() == f"http://rr-here.localhost:{world.look('here')['local_port']}/lab"
+    counted = world.look("here")["connections"]
+    assert [counted[each] for each in ("carried", "empty", "waiting")] == [1, 0, 0], "the browser's alone"
     assert token not in done.out + done.err
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from .world import World
 
 _BROWSER = """#!{python}
 import os, re, stat, sys, urllib.request
@@ -20,6 +24,23 @@ open({notes!r}, "w").write("\\n".join(notes))
 _CLIPBOARD = """#!{python}
 import sys
 open({notes!r}, "w").write(sys.argv[1:].__repr__() + "\\n" + sys.stdin.read())
+"""
+
+# A server extension with JupyterLab's address, and nothing else of it.
+LAB = """
+from jupyter_server.base.handlers import JupyterHandler
+from tornado.web import authenticated
+
+class Lab(JupyterHandler):
+    @authenticated
+    def get(self):
+        self.finish("this is the lab")
+
+def _jupyter_server_extension_points():
+    return [{"module": "a_lab"}]
+
+def _load_jupyter_server_extension(app):
+    app.web_app.add_handlers(".*$", [("/lab", Lab)])
 """
 
 
@@ -48,3 +69,11 @@ def a_desktop(folder: Path) -> Desktop:
         program.write_text(text.format(python=sys.executable, notes=str(folder / notes)))
         program.chmod(0o755)
     return Desktop(folder)
+
+
+def with_a_lab(world: World) -> None:
+    (world.home / "a_lab.py").write_text(LAB)
+    (world.home / ".jupyter").mkdir()
+    config = {"ServerApp": {"jpserver_extensions": {"a_lab": True}}}
+    (world.home / ".jupyter" / "jupyter_server_config.json").write_text(json.dumps(config))
+    world.environ["PYTHONPATH"] = os.pathsep.join([str(world.home), world.environ["PYTHONPATH"]])

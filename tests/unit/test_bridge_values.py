@@ -14,10 +14,12 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from remote_runtime.bridge import credentials, redact, resources
 from remote_runtime.bridge.census import Census
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins, page_of
+from remote_runtime.bridge.own_name import location
 
 HOST = {"Host": "localhost:8888"}
 TOKEN = "0123456789abcdef"
@@ -113,6 +115,34 @@ def test_everything_else_is_foreign(origin: str) -> None:
 @given(st.text())
 def test_judging_an_origin_never_fails(origin: str) -> None:
     assert Origins({}).is_foreign(origin, "localhost:8888") in (True, False)
+
+
+CHROME = {"User-Agent": "Mozilla/5.0 Chrome/147.0", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "changed", "expected"),
+    [
+        ("/lab?token=T", {}, "http://rr-x.localhost:8888/lab?token=T"),
+        ("/?a=1&token=T", {"Host": "127.0.0.1:8888"}, "http://rr-x.localhost:8888/?a=1&token=T"),
+        ("//evil.example/?token=T", {"Host": "[::1]:8888"}, "http://rr-x.localhost:8888//evil.example/?token=T"),
+        ("/lab", {}, None),
+        ("/lab?token=T", {"Host": "rr-x.localhost:8888"}, None),
+        ("/lab?token=T", {"Host": "evil.example:8888"}, None),
+        ("/lab?token=T", {"Host": "localhost"}, None),
+        ("/lab?token=T", {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}, None),
+        ("/lab?token=T", {"User-Agent": "Mozilla/5.0 Version/18.0 Safari/605.1.15"}, None),
+        ("/lab?token=T", {"User-Agent": ""}, None),
+    ],
+)
+def test_a_page_that_is_opened_with_the_token_is_led_to_the_servers_own_name(
+    uri: str, changed: dict[str, str], expected: str | None
+) -> None:
+    headers = HTTPHeaders({"Host": "localhost:8888", **CHROME, **changed})
+    start_line = RequestStartLine("GET", uri, "HTTP/1.1")
+    request = HTTPServerRequest(start_line=start_line, headers=headers, connection=HTTPConnection())
+    assert location(request, ["localhost", "rr-x.localhost"]) == expected
+    assert location(request, ["localhost"]) is None
 
 
 def test_the_token_is_the_auth_urls() -> None:

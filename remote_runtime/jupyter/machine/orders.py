@@ -46,6 +46,7 @@ class Wish(NamedTuple):
     idle: Rule | None = None
     program: dict[str, Any] = {}
     attach: dict[str, Any] | None = None
+    hostnames: list[str] = ["localhost"]
 
     def digests(self) -> dict[str, str]:
         """A fingerprint for each profile key that a running server cannot take over. ``env`` may hold secrets."""

@@ -104,7 +104,7 @@ def launch(plan: Plan, answers: Answers) -> server.Running:
         with reserved(os.path.join(directory, SOCKET), wish, on_socket=plan.on_socket, hold=attempt == 1) as place:
             # Nobody else of the machine can have listened in its place and been told the former one by a page.
             token = plan.former if plan.former and isinstance(place, str) else secrets.token_hex(24)
-            config = settings(found.kind, place, token, plan.working_dir, wish.origins)
+            config = settings(found.kind, place, token, plan.working_dir, wish)
             if plan.has_sockets:
                 config["KernelManager"] = {"transport": "ipc"}
             write_private(os.path.join(directory, CONFIG), json.dumps(config))
@@ -168,22 +168,25 @@ def former_token(directory: str) -> str:
     return server.token_in(directory) if load_json(os.path.join(directory, INFO)).get("socket") else ""
 
 
-def settings(kind: str, place: int | str, token: str, working_dir: str, origins: list[str]) -> dict[str, Any]:
+def settings(kind: str, place: int | str, token: str, working_dir: str, wish: Wish) -> dict[str, Any]:
     """Jupyter's configuration, by section. Only ``kind`` decides the names; all three servers behave alike."""
+    origins, session_only = wish.origins, {"expires_days": None}
     listens = {"port": place} if isinstance(place, int) else {"sock": place, "sock_mode": "0600"}
     common: dict[str, Any] = {
         "ip": "127.0.0.1", **listens, "port_retries": 0, "open_browser": False,
         "allow_credentials": True, "allow_remote_access": False, "allow_root": True, "quit_button": False,
         "shutdown_no_activity_timeout": 0, "allow_origin": origins[0] if len(origins) == 1 else "",
         "allow_origin_pat": "^(?:{})$".format("|".join(map(re.escape, origins))) if len(origins) > 1 else "",
+        "local_hostnames": wish.hostnames, "tornado_settings": {"xsrf_cookie_kwargs": {"path": "/", **session_only}},
     }  # fmt: skip
     if kind == "notebook6":
         app = {"notebook_dir": working_dir, "nbserver_extensions": {PACKAGE: True}, "token": token, "password": ""}
-        return {"NotebookApp": {**common, **app}}
+        return {"NotebookApp": {**common, **app, "cookie_options": session_only}}
     app = {"root_dir": working_dir, "jpserver_extensions": {PACKAGE: True}}
     if kind == "server1":
-        return {"ServerApp": {**common, **app, "token": token, "password": ""}}
-    identity = {"IdentityProvider": {"token": token}, "PasswordIdentityProvider": {"hashed_password": ""}}
+        return {"ServerApp": {**common, **app, "cookie_options": session_only, "token": token, "password": ""}}
+    identity = {"IdentityProvider": {"token": token, "cookie_options": session_only},
+                "PasswordIdentityProvider": {"hashed_password": ""}}  # fmt: skip
     return {"ServerApp": {**common, **app}, **identity}
 
 
