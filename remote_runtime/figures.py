@@ -7,12 +7,12 @@ from .values import dataclass
 
 @dataclass(frozen=True)
 class GpuLoad:
-    """Bytes; ``busy`` from 0 to 1."""
+    """Bytes; ``busy`` from 0 to 1. None for what the GPU does not tell: in MIG mode, or without memory of its own."""
 
     name: str
-    memory_used: int
-    memory_total: int
-    busy: float
+    memory_used: int | None
+    memory_total: int | None
+    busy: float | None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import shutil
 import subprocess
+import threading
 import time
 from typing import Any, Dict, List, Optional, Set
 
@@ -79,22 +80,25 @@ def kernel_memory(kernel_manager: Any) -> List[Dict[str, Any]]:
 
 
 def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
-    """The GPUs in nvidia-smi's csv (no header, no units). ``used`` remembers which were ever seen at work."""
+    """The GPUs in nvidia-smi's csv (no header, no units). ``used`` remembers which were ever seen at work.
+
+    None for what a GPU does not tell: in MIG mode its utilisation, and its memory where it shares the machine's."""
     gpus = []
     for index, line in enumerate(output.splitlines()):
         fields = [field.strip() for field in line.rsplit(",", 4)]
         if len(fields) != 5:
             continue
-        name, memory_used, memory_total, gpu, memory_busy = fields
-        if _number(gpu) > 0 or _number(memory_used) > 0:
+        memory_used, memory_total = (_times(_told(field), _MIB) for field in fields[1:3])
+        gpu, memory_busy = (_times(_told(field), 1 / 100) for field in fields[3:])
+        if gpu or memory_used:
             used.add(index)
         gpus.append(
             {
-                "name": name,
-                "memoryUsedBytes": int(_number(memory_used) * _MIB),
-                "memoryTotalBytes": int(_number(memory_total) * _MIB),
-                "gpuUtilization": _number(gpu) / 100,
-                "memoryUtilization": _number(memory_busy) / 100,
+                "name": fields[0],
+                "memoryUsedBytes": memory_used,
+                "memoryTotalBytes": memory_total,
+                "gpuUtilization": gpu,
+                "memoryUtilization": memory_busy,
                 "everUsed": index in used,
             }
         )
@@ -112,14 +116,24 @@ def _ask_nvidia_smi() -> str:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError:  # there is none
         return ""
-    try:
-        output, _ = process.communicate(timeout=_GPU_LIMIT_S)
-    except subprocess.TimeoutExpired:
+    output = bytearray()
+
+    def read() -> None:
+        if process.stdout:
+            output.extend(process.stdout.read(_GPU_OUTPUT_BYTES + 1))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(_GPU_LIMIT_S)
+    is_whole = not reader.is_alive() and len(output) <= _GPU_OUTPUT_BYTES
+    if not is_whole:
         process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs may hold it for good
-            process.communicate(timeout=_GONE_S)
-        return ""
-    return output[:_GPU_OUTPUT_BYTES].decode("utf-8", "replace") if process.returncode == 0 else ""
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs may hold it for good
+        process.wait(_GONE_S)
+        reader.join(_GONE_S)
+    if process.stdout and not reader.is_alive():
+        process.stdout.close()
+    return bytes(output).decode("utf-8", "replace") if is_whole and process.returncode == 0 else ""
 
 
 def _memory_from_proc() -> Dict[str, int]:
@@ -178,8 +192,18 @@ def _resident_bytes_from_proc(pid: int) -> Optional[int]:
 
 
 def _number(text: str) -> float:
-    """nvidia-smi says ``[N/A]`` for what a GPU cannot tell."""
+    return _told(text) or 0.0
+
+
+def _told(text: str) -> Optional[float]:
+    """None for ``[N/A]``, ``[Not Supported]`` and the like."""
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        return 0.0
+        return None
+    return number if 0 <= number < 2**40 else None
+
+
+def _times(number: Optional[float], unit: float) -> Any:
+    """A whole number of bytes, or a share."""
+    return None if number is None else int(number * unit) if unit >= 1 else number * unit

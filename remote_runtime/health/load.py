@@ -35,12 +35,12 @@ def load(door: Door, deadline: Deadline) -> Load:
 
 
 def _gpu(found: Any) -> GpuLoad:
-    busy = float(found["gpuUtilization"])
+    busy, used, total = (found[key] for key in ("gpuUtilization", "memoryUsedBytes", "memoryTotalBytes"))
     return GpuLoad(
         clean_line(str(found["name"]), 60),
-        _bytes(found["memoryUsedBytes"]),
-        _bytes(found["memoryTotalBytes"]),
-        min(1.0, busy) if busy > 0 else 0.0,
+        None if used is None else _bytes(used),
+        _bytes(total) or None if total is not None else None,
+        None if busy is None else min(1.0, busy) if float(busy) > 0 else 0.0,
     )
 
 

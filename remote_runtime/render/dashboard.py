@@ -64,9 +64,9 @@ class Dashboard:
             history.add("sent", sent)
             load = runtime["load"] if is_ready else None
             gpus = load["gpus"] if load else ()
-            history.add("gpu", sum(each["busy"] for each in gpus) / len(gpus) if gpus else None)
-            history.add("gpu memory", _share(gpus, "memory_used", "memory_total"))
-            history.add("memory", _share([load] if load else [], "memory_used", "memory_total"))
+            history.add("gpu", words.mean_busy(gpus))
+            history.add("gpu memory", _share(gpus))
+            history.add("memory", _share([load] if load else []))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
@@ -119,9 +119,8 @@ class Dashboard:
             yield self._graph(name, "" if now is None else speed(words.size(now)), rates, None)
         if gpus:
             busy = history.last("gpu", count)
-            yield self._graph("GPU", words.percent(sum(each["busy"] for each in gpus) / len(gpus)), busy, 1.0)
-            used, total = (sum(each[key] for each in gpus) for key in ("memory_used", "memory_total"))
-            yield self._graph("GPU memory", words.of(used, total), history.last("gpu memory", count), 1.0)
+            yield self._graph("GPU", words.gpu_share(gpus), busy, 1.0)
+            yield self._graph("GPU memory", words.gpu_memory(gpus), history.last("gpu memory", count), 1.0)
         if load:
             yield self._graph("memory", words.memory(runtime), history.last("memory", count), 1.0)
 
@@ -182,6 +181,6 @@ def _facts(runtime: Mapping[str, Any]) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _share(holders: Sequence[Mapping[str, Any]], used: str, total: str) -> float | None:
-    every = sum(holder[total] for holder in holders)
-    return sum(holder[used] for holder in holders) / every if every else None
+def _share(holders: Sequence[Mapping[str, Any]]) -> float | None:
+    told = words.memory_told(holders)
+    return sum(used for used, _ in told) / sum(total for _, total in told) if told else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+UNTOLD = "–"
 SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
@@ -69,9 +70,30 @@ def gpu(runtime: Mapping[str, Any]) -> str:
     gpus = (runtime.get("load") or {}).get("gpus", ())
     if not gpus:
         return ""
-    share = percent(sum(each["busy"] for each in gpus) / len(gpus))
-    memory = of(sum(each["memory_used"] for each in gpus), sum(each["memory_total"] for each in gpus))
-    return f"{f'{len(gpus)}× ' if len(gpus) > 1 else ''}{share} {memory}"
+    return f"{f'{len(gpus)}× ' if len(gpus) > 1 else ''}{gpu_share(gpus)} {gpu_memory(gpus)}"
+
+
+def gpu_share(gpus: Sequence[Mapping[str, Any]]) -> str:
+    """Of those that tell how busy they are."""
+    busy = mean_busy(gpus)
+    return UNTOLD if busy is None else percent(busy)
+
+
+def gpu_memory(gpus: Sequence[Mapping[str, Any]]) -> str:
+    """Of those that have some and tell of it."""
+    told = memory_told(gpus)
+    return of(sum(used for used, _ in told), sum(total for _, total in told)) if told else UNTOLD
+
+
+def mean_busy(gpus: Sequence[Mapping[str, Any]]) -> float | None:
+    busy = [each["busy"] for each in gpus if each["busy"] is not None]
+    return sum(busy) / len(busy) if busy else None
+
+
+def memory_told(holders: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """Used and all memory, of the holders that tell of both."""
+    pairs = [(each["memory_used"], each["memory_total"]) for each in holders]
+    return [(used, total) for used, total in pairs if used is not None and total]
 
 
 def gpu_names(runtime: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from remote_runtime.errors import (
     MachineError,
     RemoteRuntimeError,
 )
+from remote_runtime.figures import GpuLoad
 from remote_runtime.local import LocalSession, search_path
 from remote_runtime.model import Secret
 from remote_runtime.protocols import Outcome
@@ -347,6 +348,14 @@ def test_a_kernel_that_is_not_ended_is_told(jupyter: JupyterServer) -> None:
             Page(jupyter.url).ask("DELETE", f"/api/kernels/{kernel}")
     assert caught.value.code == "kernel-did-not-answer"
     assert asked_to_end[0] in caught.value.why
+
+
+def test_what_a_gpu_does_not_tell_is_none(jupyter: JupyterServer) -> None:
+    gpu = {"name": "MIG", "gpuUtilization": None, "memoryUsedBytes": None, "memoryTotalBytes": 0}
+    told = {"memory": {"totalBytes": 8, "freeBytes": 4}, "gpus": [gpu]}
+    answer = json_answer(b")]}'\n" + json.dumps(told).encode())
+    with relay(jupyter, lambda asked: answer if b"/api/colab/resources" in asked else None) as at:
+        assert health.load(at, Deadline(20.0)).gpus == (GpuLoad("MIG", None, None, None),)
 
 
 @pytest.mark.parametrize(

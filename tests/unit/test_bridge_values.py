@@ -274,11 +274,20 @@ def test_nvidia_smis_lines_become_colabs_gpus() -> None:
             "memoryUsedBytes": 0,
             "memoryTotalBytes": 40960 * 1024**2,
             "gpuUtilization": 0.0,
-            "memoryUtilization": 0.0,
+            "memoryUtilization": None,
             "everUsed": False,
         },
     ]
     assert resources.gpus_from("Tesla T4, 0, 15360, 0, 0", used)[0]["everUsed"] is True
+
+
+@pytest.mark.parametrize("untold", ["[N/A]", "[Not Supported]", "[Unknown Error]", "", "nan", "-1", "inf"])
+def test_what_a_gpu_does_not_tell_is_null(untold: str) -> None:
+    """In MIG mode it has no utilisation; one that shares the machine's memory has none of its own."""
+    mig, sharing = resources.gpus_from(f"A100, 9011, 40960, {untold}, {untold}\nGB10, {untold}, {untold}, 87, 0", set())
+    assert (mig["gpuUtilization"], mig["memoryUtilization"], mig["memoryUsedBytes"]) == (None, None, 9011 << 20)
+    assert (sharing["memoryUsedBytes"], sharing["memoryTotalBytes"], sharing["gpuUtilization"]) == (None, None, 0.87)
+    assert (mig["everUsed"], sharing["everUsed"]) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -287,9 +296,10 @@ def test_nvidia_smis_lines_become_colabs_gpus() -> None:
         ("echo 'Tesla T4, 100, 15360, 50, 25'", ["Tesla T4"]),
         ("echo 'Tesla T4, 100, 15360, 50, 25'; exit 9", []),
         ("exec sleep 60", []),
+        ("head -c 20000000 /dev/zero; echo; echo 'Tesla T4, 1, 2, 3, 4'; : > \"${0%/*}/read-to-its-end\"", []),
         (None, []),
     ],
-    ids=["answers", "fails", "hangs", "missing"],
+    ids=["answers", "fails", "hangs", "goes on", "missing"],
 )
 def test_nvidia_smi_is_asked_and_not_waited_for_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str | None, names: list[str]
@@ -301,4 +311,5 @@ def test_nvidia_smi_is_asked_and_not_waited_for_without_end(
     began = time.monotonic()
     found = asyncio.run(resources.Resources().read(None))
     assert [gpu["name"] for gpu in found["gpus"]] == names
+    assert not (tmp_path / "read-to-its-end").exists()
     assert time.monotonic() - began < 30

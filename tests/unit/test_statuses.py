@@ -119,6 +119,16 @@ def test_several_gpus_are_one_figure_and_no_gpu_is_no_column() -> None:
     assert "GPU" not in statuses([training(load=Load(1, 2))], 200)
 
 
+def test_what_a_gpu_does_not_tell_is_a_dash_and_no_zero() -> None:
+    """In MIG mode it has no utilisation; one that shares the machine's memory has none of its own."""
+    mig = GpuLoad("NVIDIA A100", 9 * GB, 40 * GB, None)
+    sharing = GpuLoad("NVIDIA GB10", None, None, 0.87)
+    for gpus, told in (((mig,), "– 9/40 GB"), ((sharing,), "87 % –"), ((mig, sharing), "2× 87 % 9/40 GB")):
+        seen = training(load=Load(1, 2, gpus))
+        assert told in statuses([seen], 200)
+        assert not any("0/0" in line for line in drawn([seen]))
+
+
 def test_a_vm_that_is_stopped_is_said_to_be() -> None:
     assert "is terminated" in statuses(
         [training(instance=Instance("gce", "x", status="TERMINATED"), state="down")], 200
