@@ -49,7 +49,7 @@ SSH = {
     ),
     "no-usable-key": Entry(
         "the machine accepts none of the keys",
-        "The login name is wrong, or the machine does not know your key.",
+        "The login name is wrong, the machine does not know your key, or no key here can be used.",
         "Set `ssh.user` and `ssh.identity_file`; `remote-runtime up PROFILE` puts a key on a VM that knows none.",
     ),
     "passphrase-needed": Entry(

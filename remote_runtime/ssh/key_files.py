@@ -10,6 +10,7 @@ import os
 import shlex
 import stat
 import struct
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -218,6 +219,7 @@ def _openssh_head(text: str) -> tuple[str, str, bytes]:
 
 def _mode(path: Path) -> int:
     """Of a file of ours; 0 where that says nothing: OpenSSH looks at no others. Raises ``OSError``."""
+    if sys.platform == "win32":
+        return 0
     found = path.stat()
-    is_ours = os.name == "posix" and found.st_uid == os.getuid()
-    return stat.S_IMODE(found.st_mode) if is_ours else 0
+    return stat.S_IMODE(found.st_mode) if found.st_uid == os.getuid() else 0

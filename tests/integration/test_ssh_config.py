@@ -134,8 +134,11 @@ def test_a_jump_host_is_verified_and_entered_before_the_machine(server: Sshd, ba
     write_config(
         visitor,
         f"Host box\n  HostName 127.0.0.1\n  Port {server.port}\n  ProxyJump gate\n  IdentityFile {server.key_path}\n"
-        f"Host gate\n  HostName 127.0.0.1\n  Port {bastion.port}\n  IdentityFile {bastion.key_path}\n",
+        f"Host gate\n  HostName 127.0.0.1\n  Port {bastion.port}\n  IdentityFile ~/keys-of-%n/%p\n",
     )
+    of_the_gate = visitor.home / "keys-of-gate" / str(bastion.port)
+    of_the_gate.parent.mkdir()
+    of_the_gate.symlink_to(bastion.key_path)
     visitor.instance, visitor.settings = resolve(visitor)
     hosts.write_text(f"[127.0.0.1]:{server.port} {server.host_keys[0]}\n")
     with pytest.raises(SshError) as caught:
