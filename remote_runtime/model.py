@@ -238,7 +238,8 @@ class Runtime:
     "lasted_s"}`` of the last time that it did not stand, with ``restarted``: why Jupyter was started again, if it was.
     ``keys``: public keys that we put on the instance, or into OS Login, for `down --purge` to take away.
     ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
-    ``idle_s``: for how long nothing was used, as the watchdog on the machine saw it last.
+    ``idle_s``: for how long nothing was used, as the watchdog on the machine saw it last. ``seen``: ISO 8601, when the
+    machine was last seen, where it is not seen now. ``folder``: our folder may be on the machine.
     """
 
     name: str
@@ -264,6 +265,8 @@ class Runtime:
     connections: Connections = Connections()
     page_requests: int | None = None
     idle_s: float | None = None
+    seen: str = ""
+    folder: bool = False
     keys: tuple[AddedKey, ...] = ()
     last_error: Mapping[str, str] | None = None
     unfinished: bool = True

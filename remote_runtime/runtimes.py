@@ -139,14 +139,15 @@ def is_alive(state: StateDir, name: str) -> bool:
 @dataclass(frozen=True)
 class Remembered:
     """What outlives `down`: the local port used last, and the id that keys our folder on the machine. ``failure``: how
-    the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601). ``keys``: those of
-    ours that are still there. ``profile_path``: the file that it was brought up from last."""
+    the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601). ``keys``: those of ours that are still there.
+    ``profile_path``: the file that it was brought up from last. ``folder``: our folder may be on the machine."""
 
     client_id: str
     local_port: int | None = None
     failure: Mapping[str, str] | None = None
     keys: tuple[AddedKey, ...] = ()
     profile_path: str = ""
+    folder: bool = False
 
 
 def remembered(state: StateDir, name: str) -> Remembered:
@@ -159,7 +160,8 @@ def remembered(state: StateDir, name: str) -> Remembered:
             failure = document.get("failure")
             keys = to_added(document.get("keys", ()))
             failure = failure if isinstance(failure, dict) else None
-            return Remembered(client_id, port, failure, keys, str(document.get("profile_path") or ""))
+            path, folder = str(document.get("profile_path") or ""), document.get("folder") is not False
+            return Remembered(client_id, port, failure, keys, path, folder)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # Nothing depends on it: a new id and port serve as well.
         return Remembered(secrets.token_hex(4))

@@ -33,7 +33,6 @@ def serve(
         raise ValueError("there is no session to serve from")
     attach = profile.jupyter.attach
     story.tell.step(f"Looking for Jupyter on port {attach.port}" if attach else "Starting Jupyter")
-    attempt = attempt or secrets.token_hex(8)
     wanted = jupyter.Wanted(
         profile.name,
         story.client_id,
@@ -42,13 +41,18 @@ def serve(
         held.sockets and leads_to_sockets(profile),
         profile.idle,
         renew=bool(held.exposed),
-        attempt=attempt,
+        attempt=attempt or secrets.token_hex(8),
     )
 
-    def stop(attempt: str = "") -> None:
+    def stop() -> None:
         entered = held.session or session  # it may have been lost and entered again
-        jupyter.stop(entered.run, wanted, deadline=Deadline(UNDO_S / 4), attempt=attempt)
+        jupyter.stop(entered.run, wanted, deadline=Deadline(UNDO_S / 4))
         story.record(server=None)
+
+    def take_back() -> None:
+        entered = held.session or session
+        left = jupyter.take_back(entered.run, wanted, deadline=Deadline(UNDO_S / 4))
+        story.record(server=None, folder=left)
 
     def reaches(place: str | int) -> bool:
         is_reached = leads_to(session, place)
@@ -62,8 +66,9 @@ def serve(
         undo.add("stopping Jupyter", stop, of=SERVER)
 
     def may_run() -> None:
-        if not story.owed_server:
-            undo.add("stopping Jupyter", lambda: stop(attempt), of=SERVER)
+        story.record(folder=True)
+        if person and not story.owed_server:  # the next try of a repair finds what runs
+            undo.add("stopping Jupyter", take_back, of=SERVER)
 
     try:
         server = jupyter.ensure(
@@ -73,14 +78,14 @@ def serve(
             deadline=deadline.shorter(profile.timeouts.jupyter_s),
             person=person,
             reaches=reaches,
-            began=may_run if person else lambda: None,  # the next try of a repair finds what runs
+            began=may_run,
         )
     except MachineError as error:
         if error.code != "machine-answer-invalid" and not story.owed_server:
             undo.forget(SERVER)  # the machine itself says that it started nothing, or ended it
         raise
-    if server.started_by_us:
-        may_run()
+    if server.started_by_us and not story.owed_server:
+        undo.add("stopping Jupyter", take_back, of=SERVER)
     elif not story.owed_server and not again:
         undo.forget(SERVER)
     for note in server.notes:

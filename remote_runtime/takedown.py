@@ -5,6 +5,7 @@ The keeper runs it with what it holds; where no keeper lives, the command runs i
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from .jupyter.idleness import SAID, duration
 from .machines import Machines, Session
 from .model import Instance, Profile, Runtime
 from .protocols import Ask, Tell
+from .stopped import ServerEnd
+from .stopped import Stopped as Stopped
 from .values import dataclass
 from .waits import Deadline
 
@@ -26,11 +29,12 @@ STOP_S = 30.0
 INSTANCE_S = 180.0
 
 OFF = ("TERMINATED", "STOPPED", "STOPPING", "GONE")
+UNKNOWN = "UNKNOWN"
+PING_S = 10.0
 SERVER_REMAINS = "Jupyter may still run"
 COSTS = "{} may still run and cost money"
 
 T = TypeVar("T")
-ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -43,29 +47,6 @@ class Wish:
     purge: bool = False
     no_server: bool = False
     force: bool = False
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """What became of it. ``instance``: its last known status, None when there is none. ``remains``: what could not
-    be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps running was started.
-    ``notes``: what a person should know about what stays. ``elsewhere``: its Jupyter runs on another machine than the
-    login reached."""
-
-    name: str
-    tunnel: bool
-    server: ServerEnd
-    instance: str | None
-    remains: tuple[str, ...] = ()
-    instance_since: str = ""
-    attached: bool = False
-    notes: tuple[str, ...] = ()
-    elsewhere: bool = False
-
-    @property
-    def is_kept_for_us(self) -> bool:
-        """Whether a server of ours goes on, which a later `down` should find."""
-        return self.server == "kept" and not self.attached
 
 
 def ends_kernels(runtime: Runtime, profile: Profile, wish: Wish) -> bool:
@@ -108,8 +89,11 @@ class _TakeDown:
 
     def run(self) -> Stopped:
         self._remains: dict[str, str] = {}
+        self._notes: list[str] = []
         self._elsewhere = False
         self._keys = self.runtime.keys
+        self._is_reached = False
+        self._seen: str | None = None
         try:
             server = self._end_server()
         except LocalError:
@@ -125,8 +109,11 @@ class _TakeDown:
         remains = tuple(f"{what}: {why}" for what, why in self._remains.items())
         started = self.runtime.instance.running_since if self.runtime.instance and instance == "RUNNING" else ""
         attached = self.runtime.server is not None and self.runtime.server.attached
-        notes = self._idle_watch(instance) if server == "gone" else ()
-        return Stopped(self.runtime.name, True, server, instance, remains, started, attached, notes, self._elsewhere)
+        notes = (*self._notes, *(self._idle_watch(instance) if server == "gone" else ()))
+        checked = server != "kept" or (self._is_reached and self.runtime.state in ("ready", "starting"))
+        return Stopped(
+            self.runtime.name, True, server, instance, remains, started, attached, notes, self._elsewhere, checked
+        )
 
     def _idle_watch(self, status: str | None) -> tuple[str, ...]:
         """It starts again with a machine that is off, and can be taken away only where it can be entered."""
@@ -138,7 +125,7 @@ class _TakeDown:
             return ()
         after = duration(guard.after_s)
         return (
-            f"the idle watch is still on the disk of {instance.name}, which is off: started again, it is "
+            f"the idle watch was left on the disk of {instance.name}, which is off: started again, it is "
             f"{SAID[guard.verb]} when nothing was used for {after}. "
             f"`remote-runtime up {name}` and then `down {name}` takes it away",
         )
@@ -164,20 +151,30 @@ class _TakeDown:
         instance = self.runtime.instance
         attached = self.runtime.server is not None and self.runtime.server.attached
         if attached and not self.wish.purge:
+            self._reach()
             return "kept"  # it is not ours to end
         keep = not ends_kernels(self.runtime, self.profile, self.wish)
         keep = keep and not (instance is not None and instance.kind == "demo")  # nothing outlives the demo machine
         if keep and self.runtime.server is not None and not self.runtime.unfinished:
+            self._reach()
             return "kept"
-        if (
-            self.wish.no_server
-            or instance is None
-            or instance.status in OFF
-            or not self.machines.is_there(self.profile)
-        ):
+        if not self.machines.is_there(self.profile):
+            return "gone"
+        if self.wish.no_server or instance is None:
+            return "unknown"  # nobody looks: this `up` has left nothing there
+        if instance.status in OFF and self._status_now() in OFF:
             return "gone"
         ended = self._attempt(SERVER_REMAINS, self._stop_server) or "unknown"
         return "kept" if attached else ended
+
+    def _reach(self) -> bool:
+        """Whether the machine answers on the connection that is there."""
+        session = self.held.session
+        if session is not None and not session.closed:
+            with contextlib.suppress(RemoteRuntimeError):
+                session.check(PING_S)
+                self._is_reached = True
+        return self._is_reached
 
     def _stop_server(self) -> ServerEnd:
         session = self._enter()
@@ -209,7 +206,7 @@ class _TakeDown:
 
     def _enter(self) -> Session:
         session, instance = self.held.session, self.runtime.instance
-        if instance is None or (session is not None and not session.closed):
+        if instance is None or (session is not None and self._reach()):
             return session or _missing()
         self.tell(f"Connecting to {instance.name} to stop Jupyter")
         self.held.session = self.machines.connect(
@@ -221,6 +218,7 @@ class _TakeDown:
             added=self._keys,
             wish=admission.Wish(self._added),
         )
+        self._is_reached = True
         return self.held.session
 
     def _end_keys(self) -> None:
@@ -244,7 +242,7 @@ class _TakeDown:
             self._keep(tuple(key for key in self._keys if key not in ended))
 
     def _settle_instance(self) -> str | None:
-        """The status it ends with; None for a machine that is not a cloud's, or is gone."""
+        """The status it ends with, as it was seen now; None for a machine that is not a cloud's."""
         instance = self.runtime.instance
         if instance is None or instance.kind not in ("gce", "demo"):
             return None
@@ -255,12 +253,11 @@ class _TakeDown:
             self.tell(f"Putting {instance.name} back to {instance.started_from}")
             ended = self._attempt(COSTS.format(instance.name), self._put_back)
         elif action is None:
-            # Its status was last known when it was found: ask again only if it could not be entered since.
-            return self._status_now() if SERVER_REMAINS in self._remains else instance.status
+            return self._status_now()
         else:
             self.tell(f"{'Stopping' if action == 'stop' else 'Suspending'} {instance.name}")
             ended = self._attempt(COSTS.format(instance.name), lambda: self._change(instance, action))
-        return ended or instance.status
+        return ended or self._status_now()
 
     def _put_back(self) -> str:
         instance = self.runtime.instance or _missing()
@@ -270,12 +267,20 @@ class _TakeDown:
         within = Deadline(INSTANCE_S)
         return self.machines.change(self.profile, instance, action, tell=self.tell, deadline=within)
 
-    def _status_now(self) -> str | None:
-        instance = self.runtime.instance or _missing()
-        try:
-            return self.machines.read(self.profile, instance, tell=self.tell, deadline=Deadline(STOP_S)).status
-        except RemoteRuntimeError as error:
-            return "GONE" if error.code == "instance-not-found" else instance.status
+    def _status_now(self) -> str:
+        """A machine that was reached runs; of another the cloud is asked, once."""
+        if self._is_reached:
+            return "RUNNING"
+        if self._seen is None:
+            instance = self.runtime.instance or _missing()
+            try:
+                within = Deadline(STOP_S)
+                self._seen = self.machines.read(self.profile, instance, tell=self.tell, deadline=within).status
+            except RemoteRuntimeError as error:
+                self._seen = "GONE" if error.code == "instance-not-found" else UNKNOWN
+                if self._seen == UNKNOWN:
+                    self._notes.append(f"whether {instance.name} runs, and costs money, is not known: {error}")
+        return self._seen
 
     def _release(self) -> None:
         self.machines.release(self.profile, self.runtime.instance, Deadline(STOP_S))

@@ -150,7 +150,7 @@ class _Visit:
         if runtime.state == "down":
             self._checkup.warn(
                 "keeper",
-                f"{runtime.name} is down, and something of it is left",
+                f"{runtime.name} is down, and something of it may be left",
                 now["why"],
                 "`remote-runtime up PROFILE` takes it over, `remote-runtime down PROFILE` clears it",
             )

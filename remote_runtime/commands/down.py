@@ -55,6 +55,8 @@ def down(
     view.done(name)
     remains = stopped.pop("remains")
     stopped.pop("elsewhere", None)
+    if purge and not remains:
+        runtimes.remember(state, name, replace(runtimes.remembered(state, name), folder=False))
     if remains:
         raise LocalError(
             "left-behind",
@@ -110,7 +112,7 @@ def _without_keeper(
     view: View,
     called_off: threading.Event,
 ) -> dict[str, Any]:
-    nothing = {"name": name, "tunnel": False, "server": "gone", "instance": None, "remains": []}
+    nothing = {"name": name, "tunnel": False, "server": "unknown", "instance": None, "remains": []}
     try:
         runtime = runtimes.load(state, name)
     except LocalError:
@@ -120,6 +122,8 @@ def _without_keeper(
     if runtime is None:
         _end_stray_demo(state, name)
         runtimes.forget(state, name)
+        if _is_demo(name, state, environ):
+            nothing["server"] = "gone"  # a demo machine is a process of this computer
         if wish["purge"]:
             from . import machine
 
@@ -186,8 +190,8 @@ def _purge(
     named: bool,
 ) -> list[str]:
     """Our folder, which an earlier `down` left on the machine of the profile; what stays, in words."""
-    if not state.of(name, "port").exists():
-        return []  # never up from here
+    if not (state.of(name, "port").exists() and runtimes.remembered(state, name).folder):
+        return []  # never up from here, or all that was put there was taken back
     from .. import jupyter, profiles
     from . import machine
     from .reference import file_of, reference_of
@@ -207,6 +211,16 @@ def _purge(
     except RemoteRuntimeError as error:
         return [] if error.code == "instance-not-found" else [f"our folder may stay on the machine: {error}"]
     return [] if purged.done else [f"our folder stays on the machine: in use by {', '.join(purged.alive)}"]
+
+
+def _is_demo(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> bool:
+    from .. import profiles
+    from .reference import reference_of
+
+    try:
+        return profiles.load(reference_of(name, state, environ), environ=environ).target.kind == "demo"
+    except RemoteRuntimeError:
+        return False
 
 
 def _end_stray_demo(state: runtimes.StateDir, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 from .. import control, runtimes
@@ -63,7 +64,17 @@ def look(state: runtimes.StateDir, name: str) -> dict[str, Any]:
     known = _known(state, name)
     if alive:
         return as_document(replace(known, state="starting", why="its background process is starting"))
-    return as_document(replace(known, state="down", why=_why_down(known), rtt_ms=None))
+    seen = known.seen or _written_at(state, name)
+    return as_document(replace(known, state="down", why=_why_down(known), rtt_ms=None, seen=seen))
+
+
+def _written_at(state: runtimes.StateDir, name: str) -> str:
+    """ISO 8601; empty where there is no file. A keeper that ended without a word wrote it last when it saw news."""
+    try:
+        moment = state.of(name, "json").stat().st_mtime
+    except OSError:
+        return ""
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="seconds")
 
 
 def url(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -56,6 +57,12 @@ PLACES: Mapping[str, str] = {
     "origin-refused": "cors",
 }
 MAIN = ("instance", "ssh", "jupyter")
+# A login that runs no command is found out by the one who asks for Python.
+ELSEWHERE: Mapping[str, str] = {"ssh-refused": "interpreter"}
+# Nothing of the machine has answered: what lies before it was not seen.
+SILENT = ("ssh-unreachable", "iap-backend-unreachable", "iap-unreachable", "iap-refused")
+# Advice to run doctor, for who does.
+_DOCTOR = re.compile(r"`?remote-runtime doctor\b(?! --report| \S+ --report)[^`;.]*`?[^;.]*(?:[;.]\s*|$)")
 # What holds when a later check of the same step is the one that fails.
 HOLDS: Mapping[str, str] = {
     "credentials": "accepted",
@@ -112,7 +119,8 @@ class Checkup:
     def fails(self, check: str, error: RemoteRuntimeError) -> None:
         """With the catalogue's cure where the error has no hint of its own."""
         told = advised(error, self.name)
-        self.say(Finding(check, "failed", told.what, told.why or CODES[told.code].cause, told.hint, told.code))
+        hint = _DOCTOR.sub("", told.hint) or (CODES[told.code].cure if told.hint else "")
+        self.say(Finding(check, "failed", told.what, told.why or CODES[told.code].cause, hint, told.code))
 
     def skip(self, *checks: str) -> None:
         for check in checks:
@@ -145,12 +153,15 @@ class Checkup:
     def _stopped(
         self, checks: Sequence[str], error: RemoteRuntimeError, *, essential: bool, excuse: Excuse | None
     ) -> None:
-        place = PLACES.get(error.code, "")
-        if place not in checks:
-            place = next((check for check in checks if check in MAIN), checks[0])
+        place = next((at for at in (PLACES.get(error.code), ELSEWHERE.get(error.code)) if at in checks), None)
+        is_known = place is not None and error.code not in SILENT
+        place = place or next((check for check in checks if check in MAIN), checks[0])
         at, before, self.needs = checks.index(place), self.needs, place
         for check in checks[:at]:
-            self.holds(check, HOLDS.get(check, "good"))
+            if is_known:
+                self.holds(check, HOLDS.get(check, "good"))
+            else:
+                self.say(Finding(check, "skipped", "not looked at", "what failed does not show it"))
         if excuse is not None and excuse.code == error.code:
             self.warn(place, error.what, f"{error.why}; {excuse.because}", excuse.hint, code=error.code)
         else:

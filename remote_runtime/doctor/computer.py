@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, profiles
-from ..errors import LocalError, UsageError
+from ..errors import LocalError, UsageError, advised
 from ..runtimes import StateDir, check_writable
 from ..tunnel import ports
 from . import browsers, standing
@@ -133,9 +133,9 @@ def _runtime(checkup: Checkup, now: Mapping[str, Any]) -> None:
     elif now["state"] == "down" or error is None:
         checkup.warn(
             check,
-            "it is down, and something of it is left",
+            "it is down, and something of it may be left",
             now["why"],
             f"`remote-runtime up {name}` brings it up, `remote-runtime down {name}` clears it",
         )
     else:
-        checkup.fails(check, error.__class__(error.code, error.what, error.why, f"`remote-runtime doctor {name}`"))
+        checkup.fails(check, advised(error, name))

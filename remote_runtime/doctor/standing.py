@@ -102,6 +102,8 @@ def _facts(checkup: Checkup, now: Mapping[str, Any], error: RemoteRuntimeError |
         elif error is not None and check == place:
             checkup.fails(place, error)
             checkup.needs = place
+        elif error is not None:  # what comes before it was not looked at again
+            checkup.holds(check, seen[check] if check == "instance" else f"{seen[check]}, when it was last seen")
         else:
             checkup.holds(check, seen[check])
     if error is not None and place in page.CHECKS:

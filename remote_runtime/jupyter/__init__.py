@@ -152,14 +152,12 @@ def stop(
     deadline: Deadline,
     tell: Tell | None = None,
     spare_busy: bool = False,
-    attempt: str = "",
 ) -> Literal["stopped", "gone"]:
-    """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before. ``attempt``: only
-    the one that this start of ``ensure`` has made.
+    """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before.
 
     ``spare_busy``: raises ``LocalError`` ``busy``, and touches nothing, when kernels are busy or cannot be asked.
     """
-    orders = {"do": "stop", "key": wanted.key, "spare_busy": spare_busy, "attempt": attempt}
+    orders = {"do": "stop", "key": wanted.key, "spare_busy": spare_busy}
     match ask(run, orders, python=wanted.settings.python, tell=tell or _nothing, deadline=deadline):
         case {"stopped": "stopped"}:
             return "stopped"
@@ -167,6 +165,15 @@ def stop(
             return "gone"
         case {"stopped": "busy", "why": str(why)} if spare_busy:
             raise LocalError("busy", "Jupyter is at work", clean_line(why, 200))
+    raise invalid("neither stopped nor gone")
+
+
+def take_back(run: Run, wanted: Wanted, *, deadline: Deadline) -> bool:
+    """As ``stop``, only what the start ``wanted.attempt`` has made. Whether our folder is still on the machine."""
+    orders = {"do": "stop", "key": wanted.key, "spare_busy": False, "attempt": wanted.attempt}
+    match ask(run, orders, python=wanted.settings.python, tell=_nothing, deadline=deadline):
+        case {"stopped": "stopped" | "gone"} as answer:
+            return answer.get("folder") is not False
     raise invalid("neither stopped nor gone")
 
 

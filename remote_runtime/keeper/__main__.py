@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -83,7 +84,8 @@ def _live(state: runtimes.StateDir, name: str, given: errand.Errand) -> int:
     for end in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, end), lambda *_: orders.terminate())
     known = runtimes.remembered(state, name)
-    runtimes.remember(state, name, known)  # what is put on the machine is found again, whatever comes now
+    # What is put on the machine is found again, whatever comes now.
+    runtimes.remember(state, name, replace(known, folder=True))
     left = _left_behind(state, name)
     runtime = Runtime(
         name=name,
@@ -95,6 +97,7 @@ def _live(state: runtimes.StateDir, name: str, given: errand.Errand) -> int:
         server=left.server if left else None,
         unfinished=left.unfinished if left else True,
         keys=in_one(left.keys if left else (), known.keys),
+        folder=known.folder,
         keeper_pid=os.getpid(),
         since=now(),
         tool_version=__version__,

@@ -9,16 +9,16 @@ from ..report import as_stopped
 from ..takedown import Stopped
 from .audience import Audience
 from .orders import Order
-from .record import Record
+from .record import Record, now
 
-KEPT = "Jupyter keeps running on the machine: `up` takes it over again, `down` ends it"
+KEPT = "Jupyter was left running on the machine: `up` takes it over again, `down` ends it"
 
 
 def taken_down(end: Stopped, order: Order, record: Record, audience: Audience) -> None:
     if end.remains:
-        record.update(state="down", why="; ".join(end.remains))
+        record.update(state="down", why="; ".join(end.remains), seen=now())
     elif end.is_kept_for_us:
-        record.update(state="down", why=KEPT)
+        record.update(state="down", why=KEPT, seen=now())
     elif (error := record.forget()) is not None:
         end = replace(end, remains=(f"its state file stays: {error}",))
     audience.send({"event": "failed", "error": Interrupted("it was taken down").as_dict(), "remains": []})
@@ -28,4 +28,4 @@ def taken_down(end: Stopped, order: Order, record: Record, audience: Audience) -
 def nothing_to_take_down(orders: list[Order], name: str) -> None:
     """Those asked for `down` while it did not come up."""
     for order in orders:
-        order.answer({"event": "stopped", **as_stopped(Stopped(name, True, "gone", None))})
+        order.answer({"event": "stopped", **as_stopped(Stopped(name, True, "unknown", None))})

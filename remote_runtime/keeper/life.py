@@ -116,8 +116,8 @@ class Keeper:
         if left:
             why = "; ".join(error.remains) or "its server may still run on the machine"
             self.record.update(state="down", why=why, last_error=error.as_dict())
-        if not isinstance(error, Interrupted):
-            self.record.remember(self.remembered_port, {**error.as_dict(), "at": now()})
+        failure = None if isinstance(error, Interrupted) else {**error.as_dict(), "at": now()}
+        self.record.remember(self.remembered_port, failure or runtimes.remembered(self.state, runtime.name).failure)
         downs = [order for order in self.orders.rest() if order.op == "down"]
         abandoned = isinstance(error, Interrupted) and not downs and not self.orders.terminated
         told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
@@ -134,7 +134,7 @@ class Keeper:
         self.record.remember(self.remembered_port)
         since = runtime.since if self._stands else now()
         record = self.record.update if self._stands else self.record.insist
-        record(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None)
+        record(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None, seen="")
         self._stands, self._owed, self._owed_server = True, None, False
         log.info("ready on local port %s", runtime.local_port)
         self._audience.conclude({"event": "ready", "runtime": as_document(self.record.runtime)}, order)
@@ -172,7 +172,7 @@ class Keeper:
     def _repair(self, verdict: Verdict, why: str) -> bool:
         """Until it stands again. Returns False when it was taken down instead."""
         log.warning("%s: %s", verdict, why)
-        self.record.update(state=verdict, why=why)
+        self.record.update(state=verdict, why=why, seen=now())
         outage = Outage(self._held, why)
         if not self._watching.reaches_jupyter():
             self._held.pause()

@@ -41,7 +41,9 @@ class Record:
         """What outlives the runtime."""
         with self._lock:
             runtime = self.runtime
-            kept = runtimes.Remembered(runtime.client_id, local_port, failure, runtime.keys, runtime.profile_path)
+            kept = runtimes.Remembered(
+                runtime.client_id, local_port, failure, runtime.keys, runtime.profile_path, runtime.folder
+            )
             runtimes.remember(self._state, runtime.name, kept)
 
     def forget(self) -> OSError | None:

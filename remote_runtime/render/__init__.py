@@ -122,12 +122,16 @@ def stopped(result: Mapping[str, Any]) -> None:
         "stopped": "Jupyter stopped",
         "kept": "Jupyter is kept" if str(result["instance"]).startswith("suspend") else "Jupyter keeps running",
         "gone": "no Jupyter of ours left",
-        "unknown": "Jupyter may still run",
+        "unknown": f"its machine was not looked at (`remote-runtime status {result['name']} --all-machines` does)",
     }
-    told = f"{result['name']} is down: {servers[result['server']]}"
+    kept_unseen = result["server"] == "kept" and not result.get("server_checked", True)
+    server = "Jupyter was not stopped, and not checked" if kept_unseen else servers[result["server"]]
+    told = f"{result['name']} is down: {server}"
     if result["instance"] == "running":
         runs = f", for {words.ago(result['instance_since'])} so far" if result.get("instance_since") else ""
         told += f"; the instance keeps running{runs}, and costs money (--stop-instance stops it)"
+    elif result["instance"] == "unknown":
+        told += "; the instance could not be checked"
     elif result["instance"] == "gone":
         told += "; its machine no longer exists, and costs nothing"
     elif result["instance"]:

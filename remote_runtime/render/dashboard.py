@@ -167,7 +167,8 @@ def is_plain() -> bool:
 
 
 def _facts(runtime: Mapping[str, Any]) -> list[str]:
-    on_for, kernels = words.on_for(runtime), words.kernels(runtime)
+    is_seen = runtime["state"] == "ready"
+    on_for, kernels = (words.on_for(runtime), words.kernels(runtime)) if is_seen else ("", "")
     reconnects = runtime["reconnects"]
     facts = [
         words.machine(runtime),

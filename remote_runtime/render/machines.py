@@ -28,4 +28,6 @@ def machines(found: Sequence[Mapping[str, Any]]) -> str:
         if any(server["runtime"] is None for server in machine["servers"]):
             ends = f"`remote-runtime down {shlex.quote(machine['profile'])} --orphans`"
             lines += folded(f"{ends} ends what no runtime here knows")
+    if not found:
+        return "No machine was looked at: no profile names one."
     return "\n".join(lines) or "No server of ours runs on the profiles' machines."

@@ -43,16 +43,21 @@ def _if_up(runtime: Mapping[str, Any], text: str) -> str:
     return "" if runtime["state"] == "down" else text
 
 
+def _if_seen(runtime: Mapping[str, Any], text: str) -> str:
+    """What is known of the machine while it is seen."""
+    return text if runtime["state"] == "ready" else ""
+
+
 COLUMNS = (
     Column("NAME", lambda runtime: str(runtime["name"])),
     Column("STATE", lambda runtime: str(runtime["state"])),
     Column("URL", lambda runtime: _if_up(runtime, words.url(runtime))),
     Column("MACHINE", words.machine_and_gpus, 3, "{}"),
-    Column("VM ON", words.on_for, 4, "VM on for {}"),
-    Column("GPU", lambda runtime: _if_up(runtime, words.gpu(runtime)), 1, "GPU {}"),
-    Column("MEMORY", lambda runtime: _if_up(runtime, words.memory(runtime)), 5, "memory {}"),
-    Column("KERNELS", lambda runtime: _if_up(runtime, words.kernels(runtime)), 0),
-    Column("RTT", words.round_trip, 1, "round trip {}"),
+    Column("VM ON", lambda runtime: _if_seen(runtime, words.on_for(runtime)), 4, "VM on for {}"),
+    Column("GPU", lambda runtime: _if_seen(runtime, words.gpu(runtime)), 1, "GPU {}"),
+    Column("MEMORY", lambda runtime: _if_seen(runtime, words.memory(runtime)), 5, "memory {}"),
+    Column("KERNELS", lambda runtime: _if_seen(runtime, words.kernels(runtime)), 0),
+    Column("RTT", lambda runtime: _if_seen(runtime, words.round_trip(runtime)), 1, "round trip {}"),
     Column("RECONNECTS", lambda runtime: _if_up(runtime, str(runtime["reconnects"])), 6, "{} reconnects"),
     Column("UP", lambda runtime: _if_up(runtime, words.ago(runtime["since"])), 2, "up {}"),
 )
@@ -108,7 +113,8 @@ def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int])
         if index not in shown and row[index] not in ("", "0")
     ]
     notes = [" · ".join(left_out)] if left_out else []
-    told = (words.found_by(runtime), words.extra_ports(runtime), words.idle_failed(runtime), runtime["why"])
+    told = (words.found_by(runtime), words.extra_ports(runtime), words.idle_failed(runtime), words.last_seen(runtime),
+            runtime["why"])  # fmt: skip
     notes += filter(None, told)
     notes += [SILENT_BROWSER] if browser_is_silent(runtime) else []
     notes += _turned_away(runtime)

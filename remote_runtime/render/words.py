@@ -38,6 +38,17 @@ def machine(runtime: Mapping[str, Any]) -> str:
     return f"{instance['name']} ({instance['zone']})" if instance["zone"] else str(instance["name"])
 
 
+def last_seen(runtime: Mapping[str, Any]) -> str:
+    """Of a machine that is not seen now: how it was then."""
+    instance, moment = runtime["instance"], runtime.get("as_of")
+    if runtime["state"] in ("ready", "starting") or not moment or not (instance or runtime["server"]):
+        return ""
+    before = f"last seen {ago(moment)} ago"
+    if not instance or runtime["target"].get("kind") not in ("gce", "demo"):
+        return f"the machine was {before}"
+    return f"{instance['name']} was {instance['status'].lower()} when {before}"
+
+
 def on_for(runtime: Mapping[str, Any]) -> str:
     """How long a cloud's machine runs, and costs; else its status."""
     instance = runtime["instance"]
@@ -137,7 +148,7 @@ def extra_ports(runtime: Mapping[str, Any]) -> str:
 def idle_failed(runtime: Mapping[str, Any]) -> str:
     """A promise of `up` that was not kept."""
     idle = (runtime["server"] or {}).get("idle") or {}
-    if not idle.get("failed") or runtime["state"] == "down":
+    if not idle.get("failed") or runtime["state"] != "ready":
         return ""
     if idle["do"] == "stop-server":
         return f"idle, but Jupyter could not be stopped: {idle['failed']}"

@@ -127,6 +127,16 @@ def test_where_forwarding_is_forbidden_no_jupyter_is_started(server: Sshd, sessi
     assert not any("Starting Jupyter" in each for each in told)
 
 
+def test_a_home_that_is_not_there_is_told_as_that(server: Sshd, session: Session) -> None:
+    (server.home / ".bashrc").write_text("export HOME=/nowhere/me\n")
+    wanted = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+    with pytest.raises(RemoteRuntimeError) as caught:
+        jupyter.ensure(session.run, wanted, tell=lambda text: None, deadline=Deadline(30))
+    assert (caught.value.code, caught.value.why) == ("folder-unusable", "/nowhere/me")
+    assert "home" in caught.value.what
+    assert not Path("/nowhere").exists()
+
+
 def test_a_menu_that_goes_on_asking_is_told_with_its_words(server: Sshd, session: Session) -> None:
     (server.home / ".bashrc").write_text('while sleep 0.1; do printf "1) train 2) quit: "; read X; done\n')
     error = refused(session, within_s=2.0)

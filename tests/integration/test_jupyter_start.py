@@ -218,9 +218,9 @@ def test_a_running_server_is_stopped_with_its_kernels(fresh: LocalMachine) -> No
     server = ensure(fresh, replace(WANTED, attempt="this"))
     api(server, "/api/kernels", method="POST")
     within = Deadline(40)
-    assert jupyter.stop(fresh.run, WANTED, deadline=within, attempt="another") == "gone"
+    assert jupyter.take_back(fresh.run, replace(WANTED, attempt="another"), deadline=within), "the folder is there"
     assert isinstance(api(server, "/api/kernels"), list), "it was not touched"
-    assert jupyter.stop(fresh.run, WANTED, deadline=within, attempt="this") == "stopped"
+    assert not jupyter.take_back(fresh.run, replace(WANTED, attempt="this"), deadline=within)
     assert commands_of(fresh.folder) == {}
     assert not fresh.folder.exists()
     assert not (fresh.home / "content").exists()
@@ -267,8 +267,9 @@ def test_a_jupyter_that_cannot_listen_on_its_socket_is_not_waited_for(near: Loca
     """It goes on and says so in its log only. What it did on the machine is taken back."""
     began = time.monotonic()
     (tmp_path / "sitecustomize.py").write_text(NO_SOCKETS)
+    near.environ["PYTHONPATH"] = str(tmp_path)
     with pytest.raises(MachineError, match="cannot listen") as caught:
-        ensure(near, replace(ON_SOCKET, settings=JupyterSettings(env={"PYTHONPATH": str(tmp_path)})))
+        ensure(near, ON_SOCKET)
     assert caught.value.code == "jupyter-did-not-start"
     assert "Operation not permitted" in caught.value.why
     assert time.monotonic() - began < 40

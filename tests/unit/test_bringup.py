@@ -103,6 +103,7 @@ def test_the_story_is_told_and_recorded_in_its_order(
         "step: Connecting to my-vm",
         "connect",
         "step: Starting Jupyter",
+        "record folder",
         "ensure jupyter",
         "record server",
         "step: Opening the tunnel",
@@ -245,7 +246,7 @@ UNDONE = [
         [
             "step: Undoing: stopping Jupyter",
             "stop jupyter",
-            "record server",
+            "record server folder",
             "step: Undoing: putting my-vm back to TERMINATED",
             "put back to TERMINATED",
             "record instance",
@@ -278,7 +279,7 @@ def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
     assert journal.since("step: Checking the path as Colab will use it") == [
         "step: Undoing: stopping Jupyter",
         "stop jupyter",
-        "record server",
+        "record server folder",
         "step: Undoing: putting my-vm back to SUSPENDED",
         "put back to SUSPENDED",
         "record instance",

@@ -233,7 +233,11 @@ STOPPED = [
     (Stopped("work", True, "kept", "RUNNING"), "Jupyter keeps running; the instance keeps running, and costs money"),
     (Stopped("work", True, "kept", "SUSPENDED"), "Jupyter is kept; the instance is suspended"),
     (Stopped("work", True, "gone", "TERMINATED"), "no Jupyter of ours left; the instance is stopped"),
-    (Stopped("work", False, "unknown", "SUSPENDED"), "Jupyter may still run; the instance is suspended"),
+    (Stopped("work", False, "unknown", "SUSPENDED"), "was not looked at (`remote-runtime status work --all-machines`"),
+    (
+        Stopped("work", True, "kept", "UNKNOWN", checked=False),
+        "not stopped, and not checked; the instance could not be",
+    ),
 ]
 
 

@@ -130,9 +130,17 @@ def test_what_a_gpu_does_not_tell_is_a_dash_and_no_zero() -> None:
 
 
 def test_a_vm_that_is_stopped_is_said_to_be() -> None:
-    assert "is terminated" in statuses(
-        [training(instance=Instance("gce", "x", status="TERMINATED"), state="down")], 200
+    told = statuses(
+        [training(instance=Instance("gce", "x", status="TERMINATED"), state="down", seen="2026-01-01T00:00:00+00:00")],
+        200,
     )
+    assert "x was terminated when last seen" in told, "it is not looked at now"
+
+
+def test_what_is_not_seen_now_is_told_as_it_was() -> None:
+    told = statuses([training(state="reconnecting", seen="2026-01-01T00:00:00+00:00")], 200)
+    assert "was running when last seen" in told
+    assert not {"GPU", "MEMORY", "KERNELS", "RTT", "ON"} & set(told.split("\n")[0].split())
 
 
 @pytest.mark.parametrize(("carried", "empty", "waiting", "told"), [(0, 0, 1, True), (1, 2, 0, True), (5, 1, 1, False)])

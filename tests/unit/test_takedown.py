@@ -273,6 +273,7 @@ def test_a_folder_that_others_use_stays_and_is_told() -> None:
 def test_an_idle_watch_on_the_disk_of_a_vm_that_is_off_is_told(status: str, reboot: str, told: int) -> None:
     guard = IdleGuard(7200.0, "stop-instance", "power-off", "stop", "", reboot)
     scene = Scene(replace(UP, instance=replace(VM, status=status), server=replace(SERVER, idle=guard)))
+    scene.cloud.status = status
     end = scene.down()
     assert (end.server, end.remains, len(end.notes)) == ("gone", (), told)
     assert all(
@@ -285,8 +286,25 @@ def test_an_idle_watch_on_the_disk_of_a_vm_that_is_off_is_told(status: str, rebo
 def test_a_runtime_whose_machine_was_never_found_has_nothing_to_end() -> None:
     scene = Scene(replace(UP, instance=None, server=None, unfinished=True))
     scene.held.session = None
-    assert scene.down(instance="stop") == Stopped("work", True, "gone", None)
+    assert scene.down(instance="stop") == Stopped("work", True, "unknown", None), "nobody has looked"
     assert scene.did == ["release"]
+
+
+def test_a_machine_that_was_off_once_is_looked_at_again() -> None:
+    scene = Scene(replace(UP, instance=replace(VM, status="TERMINATED")))
+    scene.held.session = None
+    assert scene.down() == Stopped("work", True, "stopped", "RUNNING")
+    assert scene.did[:3] == ["read instance", "connect", "stop jupyter"]
+
+
+def test_nothing_is_said_of_an_instance_that_could_not_be_looked_at() -> None:
+    scene = Scene(on_down=OnDown(server="keep"))
+    scene.held.session = None
+    scene.journal.fail["read instance"] = CloudError("cloud-unreachable", "nothing answers")
+    end = scene.down()
+    assert (end.server, end.checked, end.instance) == ("kept", False, "UNKNOWN")
+    assert "nothing answers" in end.notes[0]
+    assert as_stopped(end)["server_checked"] is False
 
 
 @pytest.mark.parametrize("kind", ["ssh", "local"])

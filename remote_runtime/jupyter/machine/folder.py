@@ -39,9 +39,12 @@ def server_directory(key: str) -> str:
 def make_private(directory: str) -> str:
     """Our folder and what is below it down to ``directory``, each mode 0700.
 
-    Raises ``Failure`` when our folder belongs to somebody else.
+    Raises ``Failure`` when our folder belongs to somebody else, or there is no home folder to make it in.
     """
-    ours, level = our_folder(), directory
+    ours, level, home = our_folder(), directory, os.path.expanduser("~")
+    if not os.path.isdir(home):
+        raise Failure("folder-unusable", "The home folder does not exist on the machine", home,
+                      "Let an administrator make it there, or use another login: `ssh.user`")  # fmt: skip
     os.makedirs(directory, mode=0o700, exist_ok=True)
     if os.name != "nt" and os.stat(ours).st_uid != processes.own_uid():
         raise Failure("folder-unusable", "Our folder on the machine belongs to another user", ours)

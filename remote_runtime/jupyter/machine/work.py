@@ -170,7 +170,8 @@ def _do(orders: dict[str, Any], answers: Answers) -> None:
         ensure(server_directory(orders["key"]), load_wish(orders), answers)
     elif orders["do"] == "stop":
         spares = {"spare_busy": orders["spare_busy"], "attempt": orders.get("attempt", "")}
-        answers.result(stop(server_directory(orders["key"]), answers, **spares))
+        ended = stop(server_directory(orders["key"]), answers, **spares)
+        answers.result({**ended, "folder": os.path.isdir(our_folder())})
     elif orders["do"] == "purge":
         answers.result(purge(answers))
     elif orders["do"] == "servers":
