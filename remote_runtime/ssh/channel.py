@@ -6,6 +6,7 @@ This module, ``link`` and ``packets`` are the only ones that lean on undocumente
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
 
     ``activity`` is set whenever something happened; ``refusal`` is (reason number, text) if the server refused to
     open it; ``exit_signal`` the name of the signal that ended the remote command; ``on_window`` is called (in
-    paramiko's thread) when more may be sent.
+    paramiko's thread) when more may be sent; ``closed_there``: the server has closed it, while the link goes on.
     """
 
     def __init__(self, number: int) -> None:
@@ -46,6 +47,7 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
         self.refusal: tuple[int, str] | None = None
         self.exit_signal: str | None = None
         self.on_window: Callable[[], None] | None = None
+        self.closed_there = False
         self._lane = threading.RLock()
         self._unanswered_close: paramiko.Message | None = None
 
@@ -65,7 +67,8 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
             data = bytes(buffer.read(nbytes, self.timeout))
         except PipeTimeout as error:
             raise TimeoutError from error
-        with self._lane_held():
+        # What was read counts, also when nothing more can be asked for: the next call tells that the link is gone.
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException), self._lane_held():
             more = self._check_add_window(len(data))
             if more > 0:
                 message = paramiko.Message()
@@ -112,6 +115,7 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
             self._answer_close()
 
     def _handle_close(self, m: paramiko.Message) -> None:
+        self.closed_there = True  # before whoever reads finds the end of what came
         self._unanswered_close = m
         self._answer_close()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import selectors
+import socket
 
 import paramiko
 
@@ -13,18 +15,27 @@ class ChannelStream:
     """One forwarded connection, used by one thread; nothing blocks on the other end.
 
     ``recv`` and ``send`` raise ``BlockingIOError`` when there is nothing to do now and ``ConnectionResetError`` when
-    the link, or the connection behind it, broke. ``on_room`` is called from another thread when more can be sent.
+    the link, or the connection behind it, broke. A server that closes the channel has said all that it had to say, with
+    an end of its data before (RFC 4254 5.3) or without.
     """
 
     def __init__(self, channel: LinkChannel) -> None:
         channel.settimeout(0.0)
         self._channel = channel
+        self._bell: tuple[socket.socket, socket.socket] | None = None
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._channel.closed)
 
     def fileno(self) -> int:
         return int(self._channel.fileno())
 
-    def on_room(self, call: Callable[[], None] | None) -> None:
-        self._channel.on_window = call
+    def room(self) -> tuple[int, int]:
+        """After ``send`` has raised ``BlockingIOError``: readable when there is room again."""
+        if self._bell is None:
+            raise ValueError("nothing was refused")
+        return self._bell[0].fileno(), selectors.EVENT_READ
 
     def recv(self, size: int) -> bytes:
         try:
@@ -33,14 +44,19 @@ class ChannelStream:
             raise BlockingIOError from None
         except (EOFError, paramiko.SSHException) as error:
             raise ConnectionResetError(self._why()) from error
-        if not data and not self._channel.eof_received:
+        if not data and not (self._channel.eof_received or self._channel.closed_there):
             raise ConnectionResetError(self._why())
         return data
 
     def send(self, data: bytes) -> int:
+        if self._bell is not None:
+            self._drain()  # whatever grants room from here on rings again
         try:
             taken = self._channel.send(data[:PACKET_BYTES])
         except TimeoutError:
+            if self._bell is None:
+                self._listen_for_room()
+                return self.send(data)  # room may have come before that
             raise BlockingIOError from None
         except (EOFError, paramiko.SSHException, OSError) as error:
             raise ConnectionResetError(self._why()) from error
@@ -57,6 +73,24 @@ class ChannelStream:
     def close(self) -> None:
         self._channel.on_window = None
         close_quietly(self._channel)
+        for end in self._bell or ():
+            end.close()
+
+    def _listen_for_room(self) -> None:
+        reading, ringing = self._bell = socket.socketpair()
+        reading.setblocking(False)
+        ringing.setblocking(False)
+
+        def ring() -> None:
+            with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
+                ringing.send(b"\0")
+
+        self._channel.on_window = ring
+
+    def _drain(self) -> None:
+        if self._bell is not None:
+            with contextlib.suppress(BlockingIOError):
+                self._bell[0].recv(4096)
 
     def _why(self) -> str:
         return self._channel.link.why_ended() or "the other end closed the connection"

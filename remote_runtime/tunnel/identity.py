@@ -27,11 +27,17 @@ LOCAL_CODES = {*SshError.codes, *HealthError.codes, *DeadlinePassed.codes}
 
 class Stream(Protocol):
     """One connection to the machine, used by one thread. ``recv`` and ``send`` never block: they raise
-    ``BlockingIOError`` when there is nothing to read or no room; ``fileno`` is readable when ``recv`` has an answer."""
+    ``BlockingIOError`` when there is nothing to read or no room; ``fileno`` is readable when ``recv`` has an answer,
+    and ``room``, a descriptor with its event of ``selectors``, is ready when ``send`` may have room again."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the other end takes nothing more, as far as is known."""
 
     def fileno(self) -> int: ...
     def recv(self, size: int) -> bytes: ...
     def send(self, data: bytes) -> int: ...
+    def room(self) -> tuple[int, int]: ...
     def shutdown_write(self) -> None: ...
     def close(self) -> None: ...
 
@@ -111,7 +117,10 @@ def _send_all(stream: Stream, data: bytes, deadline: Deadline) -> None:
         except BlockingIOError:
             if deadline.passed():
                 raise _silent() from None
-            deadline.pause(0.01)
+            deadline.check()
+            with selectors.DefaultSelector() as selector:
+                selector.register(*stream.room())
+                selector.select(min(0.5, deadline.remaining_s()))
         except OSError as error:
             raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
 

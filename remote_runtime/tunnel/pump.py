@@ -6,6 +6,7 @@ import contextlib
 import selectors
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -15,6 +16,10 @@ from .identity import Proof, Stream
 from .visitors import Address
 
 PIECE = 256 << 10
+LOOK_S = 0.5  # whether it was called off
+LINGER_S = 5.0
+TAKEN_S = 2.0
+SO_NWRITE = 0x1024  # macOS
 
 
 class Way(Protocol):
@@ -83,8 +88,23 @@ def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[
     """Move bytes both ways until both ends are done, each half closed as it ends.
 
     ``visit`` is told what the client says and hears. A reset of the client, or a link that dies, resets the
-    other end.
+    other end, after what had come from it. A far side that takes nothing more may still have said something.
     """
+    refused_at = 0.0
+
+    def say(content: bytes) -> int:
+        nonlocal refused_at
+        try:
+            return stream.send(content)
+        except BlockingIOError:
+            raise
+        except OSError:  # read what the client says, away: a socket with unread input would be reset at its end
+            refused_at = refused_at or time.monotonic()
+            return len(content)
+
+    def end() -> None:
+        with contextlib.suppress(OSError):
+            stream.shutdown_write()
 
     silent = True
 
@@ -103,9 +123,8 @@ def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[
         visit.carries(0, count)
         return count
 
-    outward, inward = _Half(hear, stream.send, stream.shutdown_write), _Half(
-        stream.recv, tell, lambda: client.shutdown(socket.SHUT_WR)
-    )  # fmt: skip
+    outward = _Half(hear, say, end)
+    inward = _Half(stream.recv, tell, lambda: client.shutdown(socket.SHUT_WR))
     try:
         with selectors.DefaultSelector() as selector:
             while not (outward.done and inward.done):
@@ -115,8 +134,13 @@ def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[
                 inward.move()
                 if inward.ended and way.closed:
                     raise ConnectionError("the link to the machine was lost")
+                if inward.done and not refused_at and stream.closed:
+                    refused_at = time.monotonic()
+                if inward.done and refused_at and time.monotonic() - refused_at > LINGER_S:
+                    break
                 _wait(selector, client, stream, outward, inward)
     except OSError:
+        wait_until_taken(client)
         reset(client)
     finally:
         stream.close()
@@ -152,29 +176,47 @@ class _Half:
 def _wait(
     selector: selectors.BaseSelector, client: socket.socket, stream: Stream, outward: _Half, inward: _Half
 ) -> None:
-    events_client = 0
+    wanted: dict[int, int] = {}
     if not outward.pending and not outward.ended:
-        events_client |= selectors.EVENT_READ
+        wanted[client.fileno()] = selectors.EVENT_READ
     if inward.pending:
-        events_client |= selectors.EVENT_WRITE
-    _watch(selector, client, events_client)
-    _watch(selector, stream, selectors.EVENT_READ if not inward.pending and not inward.ended else 0)
-    # A stream has no event for "there is room again": look again soon.
-    limit = 0.005 if outward.pending else 0.5
-    if selector.get_map():
-        selector.select(limit)
+        wanted[client.fileno()] = wanted.get(client.fileno(), 0) | selectors.EVENT_WRITE
+    elif not inward.ended:
+        wanted[stream.fileno()] = selectors.EVENT_READ
+    if outward.pending:
+        descriptor, event = stream.room()
+        wanted[descriptor] = wanted.get(descriptor, 0) | event
+    known = selector.get_map()
+    for descriptor in [key.fd for key in known.values()]:
+        if descriptor not in wanted:
+            selector.unregister(descriptor)
+    for descriptor, events in wanted.items():
+        if descriptor not in known:
+            selector.register(descriptor, events)
+        elif known[descriptor].events != events:
+            selector.modify(descriptor, events)
+    if wanted:
+        selector.select(LOOK_S)
     elif not (outward.done and inward.done):
-        time.sleep(limit)
+        time.sleep(LOOK_S)
 
 
-def _watch(selector: selectors.BaseSelector, end: socket.socket | Stream, events: int) -> None:
-    known = selector.get_map().get(end)
-    if known is None and events:
-        selector.register(end, events)
-    elif known is not None and not events:
-        selector.unregister(end)
-    elif known is not None and known.events != events:
-        selector.modify(end, events)
+def wait_until_taken(client: socket.socket) -> None:
+    """A moment for what was sent last: a reset throws away what the other end has not got yet."""
+    until = time.monotonic() + TAKEN_S
+    with contextlib.suppress(OSError, ValueError):  # it has left
+        while untaken(client) and time.monotonic() < until:
+            time.sleep(0.005)
+
+
+def untaken(client: socket.socket) -> int:
+    """How many bytes the other end has not confirmed; 0 where the system does not say. Raises ``OSError``."""
+    if sys.platform == "linux":
+        import fcntl
+        import termios
+
+        return int.from_bytes(fcntl.ioctl(client.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return client.getsockopt(socket.SOL_SOCKET, SO_NWRITE) if sys.platform == "darwin" else 0
 
 
 def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
@@ -212,6 +254,8 @@ def without_delay(connection: socket.socket) -> None:
 class SocketStream:
     """A ``Stream`` over a connected socket."""
 
+    closed = False  # a socket tells that when it is written to
+
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         if connection.family in (socket.AF_INET, socket.AF_INET6):
@@ -221,6 +265,9 @@ class SocketStream:
         self.recv = connection.recv
         self.send = connection.send
         self.close = connection.close
+
+    def room(self) -> tuple[int, int]:
+        return self.fileno(), selectors.EVENT_WRITE
 
     def shutdown_write(self) -> None:
         with contextlib.suppress(OSError):  # the other end closed both halves first

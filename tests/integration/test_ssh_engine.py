@@ -460,11 +460,9 @@ HOSTILE = {
     "data for a channel that was never opened": b"\x5e\x01\x00\xff\xff\0\0\0\1x",
     "more data than the window": b"\x5e" + NUMBER + struct.pack(">I", 32768) + bytes(32768),
     "a data message that claims more than it has": b"\x5e" + NUMBER + b"\x7f\xff\xff\xffx",
-    "a data message longer than agreed": b"\x5e" + NUMBER + struct.pack(">I", 40000) + bytes(40000),
     "a message that ends in its number": b"\x5d\1",
     "a second confirmation": b"\x5b" + NUMBER + bytes(11) + b"\1",
-    "a kind of message that nobody knows": b"\xc8nonsense",
-    "extended data": b"\x5f" + NUMBER + b"\0\0\0\1\0\0\0\1x",
+    "more extended data than the window": b"\x5f" + NUMBER + b"\0\0\0\1\0\0\x75\x30" + bytes(30000),
 }
 
 
@@ -489,6 +487,40 @@ def test_what_a_server_may_not_say_ends_the_link_with_a_reason(tmp_path: Path, p
             wait_for(lambda: session.closed)
             assert session.why_closed
             assert session.why_closed != "the server closed the connection"
+    finally:
+        opened.close()
+        server.stop()
+
+
+def test_what_comes_late_or_is_unknown_does_not_end_the_link(tmp_path: Path) -> None:
+    """A server that answers a probe after its own CLOSE, as npm's ssh2 and paramiko do, and says what nobody knows."""
+
+    def answer(server: HostileServer, kind: int, asked: bytes) -> None:
+        if kind == 90:
+            number, accepted = open_confirmation(asked)
+            server.say(accepted)
+            to = struct.pack(">I", number)
+            server.say(b"\x5e" + to + struct.pack(">I", 5) + b"hello")
+            for words in (
+                b"\xc8nonsense",
+                b"\x61" + to,
+                b"\x64" + to,
+                b"\x5d" + to + b"\0\0\0\5",
+                b"\x60" + to,
+                b"\x61" + to,
+            ):
+                server.say(words)
+
+    server = HostileServer(tmp_path / "server", answer)
+    opened = Front(ports.bind(None))
+    try:
+        with entered(server, tmp_path / "visitor") as session:
+            opened.through(SessionWay(session, "127.0.0.1", 1), None)
+            for _ in range(20):
+                with visit(opened) as client:
+                    assert read_all(client) == b"hello"
+            assert not session.closed, session.why_closed
+            assert session.run(["true"], stdin=b"", on_line=print, deadline=Deadline(10)).status == 0
     finally:
         opened.close()
         server.stop()

@@ -7,6 +7,7 @@ import hmac
 import itertools
 import json
 import re
+import selectors
 import socket
 import threading
 import time
@@ -39,6 +40,10 @@ class Peer:
         self._near, self._far = socket.socketpair()
         self._near.setblocking(False)
         self.fileno = self._near.fileno
+        self.closed = False
+
+    def room(self) -> tuple[int, int]:
+        return self.fileno(), selectors.EVENT_WRITE
 
     def send(self, data: bytes) -> int:
         self.heard += data

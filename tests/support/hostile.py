@@ -23,7 +23,7 @@ class HostileServer:
 
     address = "127.0.0.1"
 
-    def __init__(self, directory: Path, answer: Answer) -> None:
+    def __init__(self, directory: Path, answer: Answer, *, ciphers: tuple[str, ...] = ()) -> None:
         directory.mkdir(exist_ok=True)
         self.user = getpass.getuser()
         self.key_path = directory / "client_key"
@@ -31,6 +31,7 @@ class HostileServer:
             make_key(directory / name)
         self._host_key = paramiko.Ed25519Key.from_private_key_file(str(directory / "host_key"))
         self._answer = answer
+        self._ciphers = ciphers
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.said: list[int] = []
@@ -43,6 +44,11 @@ class HostileServer:
         message = paramiko.Message()
         message.add_bytes(payload)
         self._transports[-1]._send_message(message)
+
+    def die(self) -> None:
+        """After what was said, without a word. What the client still says is read: else its system would be told to
+        forget what was said."""
+        self._transports[-1].sock.shutdown(socket.SHUT_WR)
 
     def stop(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -60,6 +66,7 @@ class HostileServer:
                 return
             transport: Any = paramiko.Transport(sock)
             transport._handler_table.update({kind: self._taking(kind) for kind in range(90, 101)})
+            transport._preferred_ciphers = self._ciphers or transport._preferred_ciphers
             transport.add_server_key(self._host_key)
             self._transports.append(transport)
             transport.start_server(event=threading.Event(), server=_Everybody())

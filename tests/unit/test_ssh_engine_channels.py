@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from remote_runtime.ssh.engine import wire
 from remote_runtime.ssh.engine.channel import Channel
 from remote_runtime.ssh.engine.gcm import BadPacket
+from remote_runtime.ssh.engine.late import MOST_CHANNELS as MOST_CLOSED
+from remote_runtime.ssh.engine.late import MOST_MESSAGES, Late
 from remote_runtime.ssh.engine.windows import (
     FIRST_BYTES,
     LARGEST_BYTES,
@@ -37,7 +39,7 @@ class Desk:
     def enter(self, channel: Channel) -> int:
         return NUMBER
 
-    def leave(self, number: int) -> None:
+    def leave(self, number: int, credit: int) -> None:
         self.free.append(number)
 
     def post(self, message: bytes) -> None:
@@ -177,13 +179,12 @@ def test_what_is_sent_keeps_to_the_peers_window_and_piece(steps: list[bytes | in
         (wire.DATA, b"\0\0\0\5abc"),
         (wire.DATA, b"\0\0\0\2abc"),
         (wire.DATA, b"\xff\xff\xff\xffabc"),
-        (wire.DATA, data(bytes(32769))),
-        (wire.EXTENDED_DATA, b"\0\0\0\1" + data(b"x")),
+        (wire.DATA, data(bytes(FIRST_BYTES + 1))),
+        (wire.EXTENDED_DATA, b"\0\0\0\1" + data(bytes(FIRST_BYTES + 1))),
         (wire.WINDOW_ADJUST, b"\0\0"),
         (wire.WINDOW_ADJUST, b"\xff\xff\xff\xff"),
         (wire.REQUEST, b"\0\0\0\x09x"),
         (wire.REQUEST, data(b"x")),
-        (wire.REQUEST_FAILURE, b""),
     ],
     ids=lambda value: repr(value)[:24],
 )
@@ -193,12 +194,57 @@ def test_what_a_server_may_not_say_ends_the_connection(kind: int, rest: bytes) -
         hear(channel, kind, rest)
 
 
-@pytest.mark.parametrize("kind", [wire.DATA, wire.END_OF_DATA])
-def test_nothing_comes_after_the_end_of_the_data(kind: int) -> None:
-    channel, _, _ = opened()
+def test_what_other_clients_ignore_is_ignored() -> None:
+    channel, _, user = opened()
+    hear(channel, wire.DATA, data(bytes(40_000)))  # longer than agreed
+    hear(channel, wire.EXTENDED_DATA, b"\0\0\0\1" + data(b"x"))
+    hear(channel, wire.REQUEST_FAILURE)  # an answer that nobody has asked for
     hear(channel, wire.END_OF_DATA)
+    hear(channel, wire.END_OF_DATA)
+    hear(channel, wire.DATA, data(b"after its end"))
+    assert user.told == ["opened", bytes(40_000), "end"]
     with pytest.raises(BadPacket):
-        hear(channel, kind, data(b"x") if kind == wire.DATA else b"")
+        hear(channel, wire.DATA, data(bytes(FIRST_BYTES - 40_000)))
+
+
+# ── after their end ──
+
+LATE = [
+    (wire.WINDOW_ADJUST, struct.pack(">I", 5)), (wire.DATA, data(bytes(1000))), (wire.END_OF_DATA, b""),
+    (wire.EXTENDED_DATA, b"\0\0\0\1" + data(bytes(1000))), (wire.CLOSE, b""),
+    (wire.REQUEST, data(b"exit-status") + bytes(5)), (wire.REQUEST_SUCCESS, b""), (wire.REQUEST_FAILURE, b""),
+]  # fmt: skip
+
+
+def late(kind: int, rest: bytes = b"", *, number: int = NUMBER) -> memoryview:
+    return memoryview(bytes((kind,)) + struct.pack(">I", number) + rest)
+
+
+@pytest.mark.parametrize(("kind", "rest"), LATE, ids=[str(kind) for kind, _ in LATE])
+def test_what_was_under_way_when_a_channel_was_closed_is_ignored_and_no_more(kind: int, rest: bytes) -> None:
+    gone = Late()
+    gone.closed(NUMBER, credit=1000)
+    gone.ignore(NUMBER, late(kind, rest))
+    with pytest.raises(BadPacket):
+        [gone.ignore(NUMBER, late(kind, rest)) for _ in range(MOST_MESSAGES)]  # type: ignore[func-returns-value]  # none
+
+
+@pytest.mark.parametrize("kind", [wire.OPEN_CONFIRMATION, wire.OPEN_FAILURE])
+def test_a_closed_channel_is_not_opened_again(kind: int) -> None:
+    gone = Late()
+    gone.closed(NUMBER, credit=1000)
+    with pytest.raises(BadPacket):
+        gone.ignore(NUMBER, late(kind, bytes(12)))
+
+
+def test_a_channel_that_never_was_or_is_long_gone_is_not_ignored() -> None:
+    gone = Late()
+    for number in range(NUMBER, NUMBER + MOST_CLOSED + 1):
+        gone.closed(number, credit=1000)
+    gone.ignore(NUMBER + MOST_CLOSED, late(wire.CLOSE))
+    for number in (NUMBER, NUMBER + MOST_CLOSED + 1):
+        with pytest.raises(BadPacket):
+            gone.ignore(number, late(wire.CLOSE))
 
 
 @pytest.mark.parametrize("kind", range(wire.OPEN_CONFIRMATION, wire.REQUEST_FAILURE + 1))

@@ -13,6 +13,7 @@ from .channel import Channel, Desk
 from .client import Client, Proof
 from .inward import Inward
 from .outbox import PIECE_BYTES, SLOTS, Slots
+from .tail import part
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _LINGER_S = 5.0
@@ -77,9 +78,13 @@ class Flow:
         self._read()
 
     def end(self) -> None:
-        """Nobody needs it any more: reset the client, close the channel."""
+        """The link is lost, or it is not needed any more: reset the client after what had come, close the channel."""
         self.is_ready = False
-        self._dismiss(reset=True)
+        client, self.client = self.client, None
+        if client is not None:
+            self._watch(client, 0)
+            part(client, self._inward.rest(), whole=self._channel.ended_there or self._channel.closed_there)
+        self._dismiss()
 
     def check(self, now: float) -> None:
         """Whether what has a limit in time is over it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import struct
 import sys
 import threading
 from typing import Any
@@ -27,7 +28,7 @@ from .outbox import Outbox, Overflow
 _IGNORED_BYTES = 1 << 30
 _QUEUED_BYTES = 256 << 10
 _TICK_S = 0.1
-_KEY_EXCHANGE, _NEW_KEYS = 20, 21
+_UNIMPLEMENTED, _KEY_EXCHANGE, _NEW_KEYS = 3, 20, 21
 _NOT_SENT_BYTES = 256 << 10
 _TCP_NOTSENT_LOWAT = {"linux": 25, "darwin": 0x201}
 
@@ -134,7 +135,10 @@ class FastPacketizer(BoundedPacketizer):
                 break
             self._count += 1
             if not loop.receive(payload):
-                found = self._hand_over(payload)
+                if payload[0] in MSG_NAMES:
+                    found = self._hand_over(payload)
+                else:
+                    self._not_implemented()
             elif self._they_renew:
                 raise BadPacket("a message of a channel in the middle of a key exchange")
         full = inbox.full()
@@ -144,13 +148,16 @@ class FastPacketizer(BoundedPacketizer):
 
     def _hand_over(self, payload: memoryview) -> tuple[int, paramiko.Message]:
         kind = payload[0]
-        if kind not in MSG_NAMES:
-            raise BadPacket(f"a message of unknown kind {kind}")
         if kind in (_KEY_EXCHANGE, _NEW_KEYS):
             self._they_renew = kind == _KEY_EXCHANGE
         message = paramiko.Message(bytes(payload[1:]))
         message.seqno = (self._count - 1) & 0xFFFFFFFF  # paramiko reads it for its UNIMPLEMENTED
         return kind, message
+
+    def _not_implemented(self) -> None:
+        """What every unknown message is answered with (RFC 4253 11.4)."""
+        if self._outbox is not None and not self._they_renew:
+            self._outbox.put([struct.pack(">BI", _UNIMPLEMENTED, (self._count - 1) & 0xFFFFFFFF)])
 
     def _check_keys(self, inbox: Inbox, outbox: Outbox) -> None:
         most_bytes = Packetizer.REKEY_BYTES << 5  # 16 GiB; RFC 4344 allows 64 for blocks of 16 bytes

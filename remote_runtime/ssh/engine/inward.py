@@ -31,6 +31,11 @@ class Inward:
             self._kept[-1] += view
         self._fresh.clear()
 
+    def rest(self) -> bytes:
+        """All that waits, copied."""
+        self.keep()
+        return b"".join(self._kept)[self._offset :]
+
     def drop(self) -> None:
         if not self.waiting:
             return

@@ -20,6 +20,7 @@ from .flow import Flow
 from .gcm import BadPacket
 from .inbox import Inbox
 from .lane import Lane
+from .late import Late
 from .neighbours import Relief
 from .outbox import Outbox, Slots
 from .windows import MOST_CHANNELS, Delay, Pool
@@ -54,6 +55,7 @@ class Loop:
         self._held: list[bytes] = []
         self._lanes: list[Lane] = []
         self._channels: dict[int, Channel] = {}
+        self._late = Late()
         self._next_number = wire.FIRST_NUMBER
         self._marked: dict[Flow, None] = {}
         self._blocked: dict[Flow, None] = {}
@@ -65,6 +67,7 @@ class Loop:
         self._most_channels = _MOST_IN_SELECT if only_select else MOST_CHANNELS
         self._most_silent = _MOST_SILENT_IN_SELECT if only_select else _MOST_SILENT
         self._heard = False
+        self._broken: OSError | None = None
         self._lasting = 0
         self._counted_at = 0.0
         self._selector.register(self._calls.bell, selectors.EVENT_READ, lambda events: self._calls.answer())
@@ -133,6 +136,8 @@ class Loop:
         now = time.monotonic()
         if self._heard:
             self.heard_at = now
+        elif self._broken is not None:
+            raise self._broken
         if now - self._ticked_at >= _TICK_S:
             self._tick(now)
         return self._heard
@@ -147,7 +152,8 @@ class Loop:
         if channel is None:
             if number < wire.FIRST_NUMBER:
                 return False
-            raise BadPacket(f"message {kind} for a channel that is not open")
+            self._late.ignore(number, message)
+            return True
         channel.receive(kind, message)
         return True
 
@@ -177,8 +183,9 @@ class Loop:
         self._channels[number] = channel
         return number
 
-    def leave(self, number: int) -> None:
+    def leave(self, number: int, credit: int) -> None:
         del self._channels[number]
+        self._late.closed(number, credit)
 
     def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
         if not self._over and listener.fileno() >= 0:
@@ -236,13 +243,17 @@ class Loop:
         """What waits to be sent, and who waits to send."""
         if self._held and self._gate.is_set():
             self._release()
-        if self._outbox.queued and self._outbox.flush(self._sock):
-            self._moved_at = time.monotonic()
+        if self._outbox.queued and self._broken is None:
+            try:
+                if self._outbox.flush(self._sock):
+                    self._moved_at = time.monotonic()
+            except OSError as error:  # what the link still has for us is read first
+                self._broken = error
         if self._blocked and self.may_send():
             blocked, self._blocked = self._blocked, {}
             for flow in blocked:
                 flow.update()
-        events = _READ_AND_WRITE if self._outbox.queued else selectors.EVENT_READ
+        events = _READ_AND_WRITE if self._outbox.queued and self._broken is None else selectors.EVENT_READ
         if events != self._link_events:
             self._link_events = events
             self._selector.modify(self._sock, events, self._move_link)

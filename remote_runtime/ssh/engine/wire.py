@@ -90,6 +90,11 @@ def content(message: memoryview) -> memoryview:
     return message[9:]
 
 
+def size(message: memoryview) -> int:
+    """How much of the window a DATA or EXTENDED_DATA message takes."""
+    return max(0, len(message) - (9 if message[0] == DATA else 13))
+
+
 def wants_reply(message: memoryview) -> bool:
     """Of a channel request. Raises ``BadPacket``."""
     at = 9 + len(string(message, 5))
