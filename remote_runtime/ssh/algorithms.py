@@ -34,12 +34,15 @@ _LISTS = (
 _SHOWN = 12
 
 
-def narrow(options: paramiko.SecurityOptions, only: Algorithms) -> None:
-    """``options`` to what we offer, of which ~/.ssh/config may allow less. Raises as ``permitted``."""
+def narrow(transport: Any, only: Algorithms) -> None:
+    """paramiko's ``transport`` to what we offer, of which ~/.ssh/config may allow less. Raises as ``permitted``."""
+    options = transport.get_security_options()
     options.kex = permitted("KexAlgorithms", key_exchanges(options.kex), only.kex)
     options.ciphers = permitted("Ciphers", (name for name in CIPHERS if name in options.ciphers), only.ciphers)
     options.digests = permitted("MACs", (name for name in DIGESTS if name in options.digests), only.macs)
     options.compression = ["none"]
+    signing = transport._preferred_pubkeys
+    transport._preferred_pubkeys = tuple(name for name in signing if not only.public_keys or name in only.public_keys)
 
 
 def permitted(option: str, names: Iterable[str], allowed: Collection[str]) -> list[str]:

@@ -151,7 +151,7 @@ def _forwarder(
         def _get_transport(self) -> paramiko.Transport:
             transport: Any = super()._get_transport()
             transport._kex_info = KEX_INFO
-            narrow(transport.get_security_options(), settings.only)
+            narrow(transport, settings.only)
             within_s = deadline.remaining_s()
             transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = within_s
             transport._check_banner = lambda: read_version(transport, Said())

@@ -145,8 +145,13 @@ def _attempt(
     penalties, at = entry.keys.penalties, (instance.address, instance.port)
     with ExitStack() as undo:
         host_keys = HostKeys(instance, settings, pins=entry.pins, home=home_of(entry.environ))
+        key_types = host_keys.algorithms()
         sock, passage = reach(instance, settings, entry, deadline, undo, enter=enter_hop, depth=depth)
-        link = Link(sock, host_keys.algorithms(), passage.why_ended if passage else str, settings.only)
+        try:
+            link = Link(sock, key_types, passage.why_ended if passage else str, settings.only)
+        except SshError:  # nothing of ours is allowed by ~/.ssh/config
+            sock.close()
+            raise
         undo.callback(link.end)
         negotiate(link, instance.where, entry, passage)
         penalties.greeted(at, link.remote_version)

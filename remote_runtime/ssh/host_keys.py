@@ -47,7 +47,8 @@ class HostKeys:
         has_port = instance.port != 22 and name == known_name(instance.address, instance.port)
         self._bare = look_up(self._users, instance.address.lower()) if has_port else Known("")
         names = dict.fromkeys([name, instance.address.lower(), known_name(instance.address, instance.port)])
-        self._revoked = [look_up([file], each) for file in (ours, gclouds, *users) for each in names]
+        revoking = [file.only("@revoked") for file in (ours, gclouds, *users)]
+        self._revoked = [look_up([file], each) for file in revoking for each in names]
         self._authorities = {*self._sources[-1].authorities, *self._bare.authorities}
 
     def algorithms(self) -> list[str]:

@@ -35,6 +35,10 @@ class HostsFile:
     entries: tuple[tuple[str, str, HostKey], ...] = ()
     trouble: str = ""
 
+    def only(self, marker: str) -> HostsFile:
+        """Its entries with this marker."""
+        return HostsFile(self.where, tuple(entry for entry in self.entries if entry[0] == marker), self.trouble)
+
 
 @dataclass(frozen=True)
 class Known:

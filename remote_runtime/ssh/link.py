@@ -65,9 +65,8 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         self._replies_lock = threading.Lock()
         self._abandoned: dict[int, LinkChannel] = {}
         self._held_back: list[paramiko.Message] = []
-        options = self.get_security_options()
-        narrow(options, only)
-        options.key_types = [name for name in key_types if name in self._key_info]
+        narrow(self, only)
+        self._preferred_keys = tuple(name for name in key_types if name in self._key_info)
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:

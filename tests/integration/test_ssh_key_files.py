@@ -288,4 +288,7 @@ def test_keys_that_the_configuration_does_not_allow_are_not_offered(server: Sshd
     error = refused(visitor, identity_file=str(path), only=Algorithms(rsa_bits=3072))
     assert "2048 bits" in error.why
     assert "publickey" not in server.log()[before:]
-    visitor.enter(identity_file=str(path), only=Algorithms(public_keys=("rsa-sha2-256",), rsa_bits=2048)).close()
+    with visitor.enter(
+        identity_file=str(path), only=Algorithms(public_keys=("rsa-sha2-256",), rsa_bits=2048)
+    ) as session:
+        assert session._link._agreed_pubkey_algorithm == "rsa-sha2-256"

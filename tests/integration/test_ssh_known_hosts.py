@@ -137,6 +137,26 @@ def test_the_same_known_hosts_means_the_same_as_to_openssh(
     assert openssh_trusts(visitor) is (error is None)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("KexAlgorithms", "sntrup761x25519-sha512@openssh.com"),
+        ("Ciphers", "chacha20-poly1305@openssh.com"),
+        ("HostKeyAlgorithms", "sk-ssh-ed25519@openssh.com"),
+    ],
+)
+def test_a_list_without_anything_that_is_supported_is_refused_by_name(
+    place: Place, visitor: Visitor, option: str, value: str
+) -> None:
+    prepare(visitor, place, "127.0.0.1 {KEY}", f"{option} {value}")
+    error = ours(visitor)
+    assert error is not None
+    assert error.code == "ssh-config-unsupported"
+    assert option in error.what
+    assert value in error.why
+    assert option in error.hint
+
+
 def test_what_is_revoked_for_the_bare_name_or_with_mixed_blanks_is_revoked_here(place: Place, visitor: Visitor) -> None:
     """OpenSSH passes over both: the mistake of a person must not make a stolen key good."""
     for line in ("@revoked 127.0.0.1 {KEY}", "@revoked \t* {KEY}"):
