@@ -33,7 +33,6 @@ END_WITHIN_S = 1.0
 # The child gives up this much earlier than we do, so that it can say what it was waiting for.
 MARGIN_S = 1.0
 LISTEN_EVERY_S = 0.1
-LIMITS = "`timeouts.instance` in the profile, or `--timeout`, allows more"
 # The last is the interpreter's, when it cannot even raise a MemoryError.
 NO_MEMORY = ("MemoryError", "Cannot allocate memory", "failed to map segment", "out of memory", "returned NULL without")
 WINDOWS_CRASHES = 0xC0000000
@@ -86,8 +85,7 @@ def _once(
         _send(stdin, {**order, "until": until, "within_s": deadline.within_s})
         for answer in _answers(stdout, deadline):
             if answer is None:
-                hint = LIMITS if order["do"] == "find" else ""
-                raise DeadlinePassed(f"Compute Engine took more than {deadline.within_s:g} s", last_told, hint)
+                raise DeadlinePassed(f"Compute Engine took more than {deadline.within_s:g} s", last_told)
             if "tell" in answer:
                 last_told = answer["tell"]
                 tell(last_told)

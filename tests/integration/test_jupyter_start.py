@@ -21,6 +21,7 @@ import pytest
 
 from remote_runtime import jupyter
 from remote_runtime.errors import MachineError
+from remote_runtime.jupyter.machine import runtime_folder
 from remote_runtime.model import Gpu, Kernelspec, Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline, wait_until
@@ -367,7 +368,7 @@ def test_the_servers_kernels_are_told_with_those_installed_meanwhile(fresh: Loca
 
 
 def kernels_of(server: Server) -> list[int]:
-    runtime = os.path.realpath(os.path.join(server.directory, "runtime"))
+    runtime = runtime_folder.path_of(server.directory)
     return sorted(pid for pid, command in commands_of(runtime).items() if "/kernel-" in command)
 
 

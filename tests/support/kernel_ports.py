@@ -11,6 +11,7 @@ from pathlib import Path
 from websockets.sync.client import connect
 
 from remote_runtime import jupyter
+from remote_runtime.jupyter.machine import runtime_folder
 from remote_runtime.model import Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
@@ -30,7 +31,7 @@ class RunningKernel:
 
     @property
     def runtime_folder(self) -> Path:
-        return (Path(self._server.directory) / "runtime").resolve()
+        return Path(runtime_folder.path_of(self._server.directory))
 
     def run_secrets(self) -> None:
         assert self._run(CODE) == SECRETS[1]

@@ -22,9 +22,12 @@ def test_the_folder_is_private_takes_sockets_and_goes_with_the_server(directory:
     folder = Path(runtime_folder.path_of(str(directory)))
     assert (folder.stat().st_mode & 0o777, list(folder.iterdir())) == (0o700, [])
     (folder / "kernel-1.json").touch()
+    runtime_folder.make(str(directory))
+    again = Path(runtime_folder.path_of(str(directory)))
+    assert (folder.exists(), again.is_dir()) == (False, True)
     runtime_folder.remove(str(directory))
     runtime_folder.remove(str(directory))
-    assert (folder.exists(), list(directory.iterdir())) == (False, [])
+    assert (again.exists(), list(directory.iterdir())) == (False, [])
 
 
 def test_a_path_that_is_too_long_for_a_kernels_socket_is_noticed(directory: Path) -> None:

@@ -3,8 +3,8 @@
 A kernel that listens on TCP shows each cell and its output to every user of the machine: a subscriber is asked for no
 key. jupyter_client's other transport, ``ipc``, makes five sockets a kernel, named after its connection file in this
 folder (``kernel-UUID-ipc-N``). A socket's path has at most 107 bytes (unix(7); macOS: 103), so the folder is made where
-paths are short, and ``runtime`` in the server's directory is a link to it. ``$XDG_RUNTIME_DIR`` is no place for it: it
-goes with the user's last login, and servers outlive logins.
+paths are short, and a file in the server's directory names it (a link would need a file system that has links).
+``$XDG_RUNTIME_DIR`` is no place for it: it goes with the user's last login, and servers outlive logins.
 """
 
 from __future__ import annotations
@@ -17,48 +17,49 @@ import stat
 import sys
 
 from . import processes
-from .folder import make_private, our_folder
+from .folder import make_private, our_folder, write_private
 
-LINK = "runtime"
+NOTE = "runtime-folder"
+PREFIX = "remote-runtime-"
 LONGEST_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-99"
 
 
 def make(directory: str) -> bool:
-    """For the server in ``directory``, which has none. False: no kernel can have sockets on this machine, and the
-    folder is an ordinary one."""
-    from secrets import token_hex  # imports random, which a mere look does without
-
-    link = os.path.join(directory, LINK)
+    """For the server in ``directory``, in place of a former one. False: no kernel can have sockets on this machine, and
+    the folder is an ordinary one."""
+    remove(directory)
     short = "/tmp"  # noqa: S108  # a new folder of mode 0700 in it
     for parent in (short, os.environ.get("TMPDIR") or short, our_folder()):
-        path = os.path.join(parent, "remote-runtime-" + token_hex(4))
+        path = os.path.join(parent, PREFIX + os.urandom(4).hex())
         with contextlib.suppress(OSError):
             # Fails where something has this name, a link that another user put there included.
             os.mkdir(path, 0o700)
             if takes_sockets(path):
-                os.symlink(path, link)
+                write_private(os.path.join(directory, NOTE), path)
                 return True
             os.rmdir(path)
-    make_private(link)
+    make_private(path_of(directory))
     return False
 
 
 def path_of(directory: str) -> str:
-    """The folder itself, as the kernels' command lines name it."""
-    link = os.path.join(directory, LINK)
-    return os.readlink(link) if os.path.islink(link) else link
+    try:
+        with open(os.path.join(directory, NOTE), encoding="utf-8") as handle:
+            return handle.read()
+    except OSError:
+        return os.path.join(directory, "runtime")
 
 
 def remove(directory: str) -> None:
-    """What the link names stays if it is not the user's: after a reboot another user can have put it there."""
-    link = os.path.join(directory, LINK)
-    if os.path.islink(link):
-        path = os.readlink(link)
-        with contextlib.suppress(OSError):
-            found = os.lstat(path)
-            if stat.S_ISDIR(found.st_mode) and found.st_uid == processes.own_uid():
-                shutil.rmtree(path, ignore_errors=True)
-        os.unlink(link)
+    """A folder of that name stays if it is not the user's: after a reboot another user can have put it there."""
+    path = path_of(directory)
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == processes.own_uid()
+        if is_ours and os.path.basename(path).startswith(PREFIX):
+            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, NOTE))
 
 
 def takes_sockets(path: str) -> bool:
