@@ -7,6 +7,7 @@ import contextlib
 import copy
 import io
 import os
+import re
 import shlex
 import stat
 import struct
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 
 _LARGEST_KEY_FILE = 1 << 20
 _OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
-# Of keys that are encrypted in OpenSSH's format; cryptography, and paramiko with it, knows no others.
-_CIPHERS = ("none", "aes256-ctr", "aes256-cbc", "aes256-gcm@openssh.com")
+# Of keys that are encrypted in OpenSSH's format, and in the older one (RFC 1421); cryptography knows no others.
+_CIPHERS = (
+    *("", "none", "aes256-ctr", "aes256-cbc", "aes256-gcm@openssh.com"),
+    *("DES-EDE3-CBC", "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"),
+)
+_DEK_INFO = re.compile(r"^DEK-Info: *([^,\s]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,10 @@ def load_key(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["loc
     except _Unsupported as error:
         return Fault(f"its type {error} is not supported: only ED25519, ECDSA and RSA keys are", _NEW_KEY)
     except Exception as error:  # noqa: BLE001  # cryptography raises many kinds for damaged data
-        return "locked" if locked else Fault(f"it is damaged: {clean_line(str(error), 200)}")
+        why = clean_line(str(error), 200)
+        if locked and "unknown" in why.lower():  # PKCS#8 has its cipher behind much ASN.1
+            return _encrypted_otherwise(path, f"({why.rstrip('.')})")
+        return "locked" if locked else Fault(f"it is damaged: {why}")
 
 
 def others_can_read(path: Path) -> bool:
@@ -153,17 +161,21 @@ def _fault_of(path: Path, text: str) -> Fault | None:
     if not text.startswith("-----BEGIN ") or "PRIVATE KEY-----" not in text.split("\n")[0]:
         return Fault("it holds no private key")
     cipher, kdf, public = _openssh_head(text)
+    if found := _DEK_INFO.search(text):
+        cipher = found[1]
     kind = key_kind(public)
     if kind.startswith("sk-"):
         return Fault(
             f"its private half is on a FIDO token ({kind})", f"`ssh-add {name}` puts it in an agent, which is used"
         )
-    if cipher and (cipher not in _CIPHERS or kdf not in ("none", "bcrypt")):
-        return Fault(
-            f"it is encrypted with {clean_line(cipher, 60)}, which is not supported",
-            f"`ssh-keygen -p -Z aes256-ctr -f {name}`",
-        )
+    if kdf not in ("", "none", "bcrypt") or cipher not in _CIPHERS:
+        return _encrypted_otherwise(path, f"with {clean_line(cipher, 60)}")
     return None
+
+
+def _encrypted_otherwise(path: Path, how: str) -> Fault:
+    why = f"it is encrypted {how}, which is not supported"
+    return Fault(why, f"`ssh-keygen -p -Z aes256-ctr -f {shlex.quote(str(path))}`")
 
 
 def _is_locked(text: str) -> bool:

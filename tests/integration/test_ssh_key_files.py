@@ -109,6 +109,24 @@ def test_a_cipher_that_is_not_supported_is_named_before_any_question(visitor: Vi
     assert "refused" in refused(visitor, identity_file=str(path)).why
 
 
+def test_another_cipher_of_other_programs_is_no_wrong_passphrase(visitor: Visitor) -> None:
+    older, newer = visitor.home / "older", visitor.home / "newer"
+    keygen("-t", "ecdsa", "-m", "PEM", "-N", SECRET, "-f", str(older))
+    older.write_text(older.read_text().replace("AES-128-CBC", "CAMELLIA-128-CBC"))
+    best = form.BestAvailableEncryption(SECRET.encode())
+    der = KINDS["ed25519"]().private_bytes(form.Encoding.DER, form.PrivateFormat.PKCS8, best)
+    aes_cbc, aes_ofb = (bytes.fromhex(f"60864801650304012{last}") for last in "ab")
+    assert aes_cbc in der
+    text = base64.encodebytes(der.replace(aes_cbc, aes_ofb)).decode()
+    write(newer, f"-----BEGIN ENCRYPTED PRIVATE KEY-----\n{text}-----END ENCRYPTED PRIVATE KEY-----\n".encode())
+    for path, asked in ((older, 0), (newer, 1)):
+        visitor.person = Person([SECRET] * 3)
+        error = refused(visitor, identity_file=str(path))
+        assert len(visitor.person.asked) == asked
+        assert "encrypted" in error.why
+        assert "ssh-keygen -p -Z" in error.hint
+
+
 def pem(key: Any, container: Any) -> bytes:
     content: bytes = key.private_bytes(form.Encoding.PEM, container, form.NoEncryption())
     return content
