@@ -60,7 +60,9 @@ def look(state: runtimes.StateDir, name: str) -> dict[str, Any]:
         except (FileNotFoundError, ConnectionError, EOFError):
             alive = runtimes.is_alive(state, name)  # it may just start, or just end
         except LocalError as error:
-            return as_document(replace(_known(state, name), state="unreachable", why=str(error)))
+            known = _known(state, name)
+            seen = known.seen or _written_at(state, name)
+            return as_document(replace(known, state="unreachable", why=str(error), seen=seen))
     known = _known(state, name)
     if alive:
         return as_document(replace(known, state="starting", why="its background process is starting"))

@@ -169,7 +169,9 @@ class Journey:
             bringup.enter(story, held, deadline, undo)
             where = held.instance.where if held.instance else ""
             seen = held.session.seen() if held.session else {}
-            return {"firewall": "it lets this computer in", "ssh": f"a server answers at {where}", **seen}
+            through_iap = held.instance is not None and held.instance.via == "iap"
+            let_in = "it lets Identity-Aware Proxy in" if through_iap else "it lets this computer in"
+            return {"firewall": let_in, "ssh": f"a server answers at {where}", **seen}
 
         self.checkup.step(checks, enter)
         if held.session is not None and (what := held.session.seen().get("agent")):
