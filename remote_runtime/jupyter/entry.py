@@ -12,7 +12,7 @@ from .machine import SOURCES
 PYTHON = "python3"
 PYTHONS = (
     PYTHON,
-    *(f"python3.{minor}" for minor in range(14, 7, -1)),
+    *(f"python3.{minor}" for minor in range(15, 7, -1)),
     "python",
     "/usr/bin/python3",
     "/opt/conda/bin/python3",

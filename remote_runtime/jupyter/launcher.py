@@ -106,7 +106,7 @@ def find_newer() -> "str | None":
     home = os.path.expanduser("~")
     conda = [os.path.join(home, name) for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge")]
     folders = [*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/local/bin", "/usr/bin", "/opt/conda/bin"]
-    names = ["python3." + str(minor) for minor in range(14, 7, -1)]
+    names = ["python3." + str(minor) for minor in range(15, 7, -1)]
     paths = [os.path.join(folder, name) for name in names for folder in folders]
     paths += [os.path.join(prefix, "bin", "python3") for prefix in ["/opt/conda", *conda]]
     import subprocess

@@ -42,6 +42,8 @@ ROWS = (
     Row("server-2.0-late", "3.10", ("jupyter_server==2.0.7", *OLD, "jupyter_client==8.6.3", "tornado==6.3.3")),
     Row("server-2.14", "3.12", ("jupyter_server==2.14.2", *OLD, "jupyter_client==8.6.3", "tornado==6.4.2")),
     Row("server-newest", "3.13", ("jupyter_server", "ipykernel", "tornado==6.6.*")),
+    Row("python-3.14", "3.14", ("jupyter_server", "ipykernel", "tornado==6.6.*")),
+    Row("python-3.15", "3.15", ("jupyter_server", "ipykernel", "tornado==6.6.*")),
     Row("notebook-6.4", "3.10", ("notebook==6.4.12", *CLASSIC, "tornado==6.4.2"), classic=True, in_ci=True),
     Row("notebook-6.5", "3.11", ("notebook==6.5.7", *CLASSIC, "tornado==6.5.*"), classic=True),
     Row("notebook-7", "3.12", ("notebook==7.*", "ipykernel", "tornado==6.5.*")),

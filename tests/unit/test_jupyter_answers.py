@@ -163,7 +163,7 @@ def test_other_pythons_are_tried_in_one_more_command_when_python3_does_not_answe
     machine = Machine(result(), without=("python3",))
     ensure(machine)
     assert [command[0] for command in machine.commands] == ["python3", "/bin/sh"]
-    assert {"python3", "python3.8", "python3.14", "/opt/conda/bin/python3"} <= set(machine.commands[1])
+    assert {"python3", "python3.8", "python3.15", "/opt/conda/bin/python3"} <= set(machine.commands[1])
 
 
 def test_a_name_that_leaves_the_folder_never_reaches_the_machine() -> None:
