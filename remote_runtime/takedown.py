@@ -195,7 +195,7 @@ class _TakeDown:
         return ended
 
     def _for_jupyter(self) -> Deadline:
-        return Deadline(max(STOP_S, self.profile.timeouts.jupyter_s))
+        return Deadline(STOP_S if self.wish.force else max(STOP_S, self.profile.timeouts.jupyter_s))
 
     def _added(self, instance: Instance, keys: tuple[AddedKey, ...]) -> None:
         self._keep(in_one(self._keys, keys))
@@ -216,7 +216,7 @@ class _TakeDown:
             tell=self.tell,
             deadline=Deadline(self.profile.timeouts.ssh_s),
             added=self._keys,
-            wish=admission.Wish(self._added),
+            wish=admission.Wish(self._added, reconnect=True),
         )
         self._is_reached = True
         return self.held.session

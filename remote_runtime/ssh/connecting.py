@@ -68,7 +68,7 @@ def enter(
                 entry = replace(entry, answer_by=deadline)
             until = entry.answer_by
             if until.passed() or give_up.passed() or not (patient or brief):
-                cut_short = problem.trouble == "silent" and had_s < _TOO_SHORT_S
+                cut_short = problem.trouble == "too soon" or (problem.trouble == "silent" and had_s < _TOO_SHORT_S)
                 raise (before if before is not None and cut_short else problem).error from problem
             before = problem
             entry.tell(
@@ -111,20 +111,26 @@ def _attempt_all_keys(
     if only_wanted:
         candidates = [candidate for candidate in find() if candidate.blob in entry.wanted]
     refused: set[tuple[str, bytes]] = set()
+    few: FewTries | None = None
     for connection in range(1, _MOST_CONNECTIONS + 1):
         before = len(refused)
-        _wait_for_penalties(instance, entry, deadline)
+        _wait_for_penalties(instance, entry, deadline, few)
         try:
             return _attempt(instance, settings, entry, deadline, depth, candidates, refused)
         except FewTries as error:
             if connection == _MOST_CONNECTIONS or len(refused) == before or deadline.passed():
                 raise NotYet("no key", error, "it accepts only few tries") from error
-            entry = replace(entry, answer_by=deadline)
+            entry, few = replace(entry, answer_by=deadline), error
     raise ValueError("there is at least one connection")
 
 
-def _wait_for_penalties(instance: Instance, entry: Entry, deadline: Deadline) -> None:
+def _wait_for_penalties(instance: Instance, entry: Entry, deadline: Deadline, few: FewTries | None) -> None:
+    """Raises ``NotYet`` when there is no time left for that: with what was ``few``, if a try was made."""
     pause_s = entry.keys.penalties.pause_s((instance.address, instance.port))
+    if pause_s > 0 and pause_s >= deadline.remaining_s():
+        what = f"The next login at {instance.where} has to wait"
+        why = f"it refuses addresses with many failed logins (PerSourcePenalties): {pause_s:.0f} s more"
+        raise NotYet("too soon", few or SshError("ssh-refused", what, why, LONGER))
     if pause_s >= 1:
         entry.tell(f"Waiting {pause_s:.0f} s: {instance.where} refuses addresses with many failed logins")
     deadline.pause(pause_s)

@@ -10,11 +10,9 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from remote_runtime import ssh
 from remote_runtime.errors import SshError
 from tests.support.entering import Visitor
 from tests.support.login_server import LoginServer, login_server
-from tests.support.sshd import make_key
 
 LOGIN_S, MOST_S = 5.0, 15.0
 REFUSAL = b"Not allowed at this time\r\n"
@@ -110,12 +108,21 @@ def test_a_server_that_goes_on_refusing_is_told_in_its_words(strict: Strict, vis
     assert strict.refusals <= 2
 
 
-def test_many_keys_on_many_connections_do_not_shut_us_out(strict: Strict, visitor: Visitor) -> None:
-    """Each connection is one failed login; what one run has cost is known to the next."""
-    make_key(visitor.home / "other")
-    for _ in range(2):
+def test_what_one_run_has_cost_is_known_to_the_next_and_no_login_is_made_too_soon(
+    strict: Strict, visitor: Visitor
+) -> None:
+    for within_s in (10, 10, 1):
         with pytest.raises(SshError) as caught:
-            visitor.enter(within_s=10).close()
-        assert caught.value.code == "no-usable-key"
-    assert visitor.keys.penalties.pause_s(("127.0.0.1", visitor.instance.port)) > 0
-    assert ssh.Keys().penalties.pause_s(("127.0.0.1", visitor.instance.port)) == 0
+            visitor.enter(within_s=within_s).close()
+    assert (strict.tries, strict.refusals) == (2, 0)
+    assert caught.value.code == "ssh-refused"
+    assert "PerSourcePenalties" in caught.value.why
+    assert "timeouts.ssh" in caught.value.hint
+
+
+def test_a_key_that_the_server_does_not_learn_in_time_is_what_is_told(strict: Strict, visitor: Visitor) -> None:
+    line = " ".join(Path(f"{visitor.settings.identity_file}.pub").read_text().split()[:2])
+    with pytest.raises(SshError) as caught:
+        visitor.enter(within_s=3, wanted=[line], key_just_added=True).close()
+    assert caught.value.code == "no-usable-key"
+    assert strict.refusals == 0
