@@ -25,7 +25,8 @@ from .values import dataclass
 from .waits import Deadline
 
 log = logging.getLogger(__name__)
-STOP_S = 30.0
+# The least: what the profile gives may be short, and what is not reached is left behind.
+CONNECT_S, STOP_S = 20.0, 30.0
 INSTANCE_S = 180.0
 
 OFF = ("TERMINATED", "STOPPED", "STOPPING", "GONE")
@@ -214,7 +215,7 @@ class _TakeDown:
             instance,
             ask=self.ask,
             tell=self.tell,
-            deadline=Deadline(self.profile.timeouts.ssh_s),
+            deadline=Deadline(max(CONNECT_S, self.profile.timeouts.ssh_s)),
             added=self._keys,
             wish=admission.Wish(self._added, reconnect=True),
         )
