@@ -51,6 +51,12 @@ class _Front(Router):
             self._count(getattr(caller, "origin", None) or origin, page if is_refused else None)
         if is_refused:
             return self._refuse(request, 403)
+        if stream_of(request) is not None and is_large(request.headers):
+            return OnlyIfKnown(
+                lambda: stack.is_known(self._page, self._application, request),
+                lambda: self._behind(request),
+                lambda: self._refuse(request, 403),
+            )
         if request.method == "OPTIONS" and self._origins.allows(origin):
             return self._application.get_handler_delegate(request, Preflight)
         is_upgrade = "websocket" in request.headers.get("Upgrade", "").lower()
@@ -60,12 +66,6 @@ class _Front(Router):
         if elsewhere is not None:
             headers = {"Location": elsewhere, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
             return Refusal(request, 302, HTTPHeaders(headers))
-        if stream_of(request) is not None and is_large(request.headers):
-            return OnlyIfKnown(
-                lambda: stack.is_known(self._page, self._application, request),
-                lambda: self._behind(request),
-                lambda: self._refuse(request, 403),
-            )
         return None
 
     def _count(self, origin: Optional[str], refused: Optional[str]) -> None:

@@ -38,7 +38,14 @@ def test_the_body_of_who_is_unknown_is_refused_before_it_is_read(
     server: JupyterServer, headers: dict[str, str]
 ) -> None:
     before = psutil.Process(server.pid).memory_info().rss
-    paths = ("POST /api/contents/x", "PUT /odd/echo?token=wrong", "GET /api", "POST /http_over_websocket", "POST /no")
+    paths = (
+        "POST /api/contents/x",
+        "PUT /odd/echo?token=wrong",
+        "GET /api",
+        "OPTIONS /api",
+        "POST /http_over_websocket",
+        "POST /no",
+    )
     with contextlib.ExitStack() as stack:
         floods = [stack.enter_context(Flood(server.port, path, headers)) for path in paths]
         for flood in floods:
