@@ -17,12 +17,14 @@ MACHINE = {
     ),
     "jupyter-install-failed": Entry(
         "the private environment for Jupyter could not be made",
-        "The machine cannot reach the package index, or its Python cannot make environments.",
-        "The message has pip's last words; on Debian and Ubuntu `apt-get install python3-venv` may be all.",
+        "The machine cannot reach a package index, its Python cannot make environments, or its home folder is mounted "
+        "noexec.",
+        "The message has pip's last words. `jupyter.python` names a Python that has Jupyter; a VM without external "
+        "address needs Cloud NAT.",
     ),
     "jupyter-did-not-start": Entry(
         "the Jupyter server died or did not answer in time",
-        "An option in `jupyter.args` is wrong, the port on the machine is taken, or an extension fails.",
+        "An option in `jupyter.args` is wrong, the port is taken, an extension fails, or a package cannot be imported.",
         "The end of the server's log is in the message; mend what it names.",
     ),
     "lab-missing": Entry(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import sys
 import sysconfig
 import zipfile
@@ -92,6 +93,8 @@ def test_cells_have_what_a_terminal_of_the_users_has_and_the_environment_that_up
     (home / ".jupyter").mkdir()
     (home / ".jupyter" / "jupyter_config.py").write_text(SETTINGS)
     (home / ".jupyter" / "jupyter_server_config.py").write_text("# c.ServerApp.ip = ''\nc.ServerApp.ip = '0.0.0.0'\n")
+    passes_on = {"ServerApp": {"jpserver_extensions": {"jupyter_server_terminals": True}}}
+    (home / ".jupyter" / "jupyter_server_config.json").write_text(json.dumps(passes_on))
     (home / "src").mkdir()
     (home / "src" / "jinja2.py").write_text("raise ImportError('a module of the user has this name')")
 
@@ -109,8 +112,9 @@ def test_cells_have_what_a_terminal_of_the_users_has_and_the_environment_that_up
     assert str(home / "src") in said["path"]
     notes = "\n".join(server.notes)
     assert f"{kernels}/python3/kernel.json names /opt/conda/envs/gone/bin/python, which is not there" in notes
-    assert "ServerApp.base_url" in notes
-    assert "Everybody" not in notes
+    assert "jupyter_config.py: this server does not use what would guard or move it" in notes
+    unused = json.loads((Path(server.directory) / "unused.json").read_text())["traits"]
+    assert unused == sorted(re.findall(r"^c\.(\w+\.\w+) = (?!12345)", SETTINGS, re.MULTILINE))
     assert "jupyter_server_config.py is not read" in notes
     assert "jupyter.args" in notes
 

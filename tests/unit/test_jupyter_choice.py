@@ -151,7 +151,8 @@ def test_a_default_kernel_whose_program_is_gone_is_named_with_its_file(home: Pat
         notes = kernelspecs.trouble(specs, {"JUPYTER_PATH": str(home / "data")})
         assert bool(notes) == told
         assert all(str(spec) in note and program in note and "ipykernel install" in note for note in notes)
-    assert kernelspecs.trouble([kernelspecs.read("ir", None)], {}) == []
+    assert kernelspecs.trouble([], {}) == []
+    assert "offers no kernel python3, only ir" in kernelspecs.trouble([kernelspecs.read("ir", None)], {})[0]
 
 
 def fake_python(prefix: Path, **changes: object) -> Path:

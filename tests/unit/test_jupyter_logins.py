@@ -27,6 +27,7 @@ FILES = {
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TERM", raising=False)  # as in an exec channel
     return tmp_path
 
 
@@ -81,6 +82,22 @@ def test_login_files_that_print_without_end_are_read_no_further(home: Path, monk
         "while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done\n"
     )
     assert "A" not in look("/bin/bash", monkeypatch, within_s=2.0).env
+
+
+def test_on_a_terminal_of_this_computer_its_own_environment_comes_first(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user may have activated an environment there; a login file begins with a PATH of its own."""
+    (home / ".bash_profile").write_text("export PATH=/from/login:/usr/bin HF_HOME=/from/login\n")
+    monkeypatch.setenv("PATH", "/activated/bin:/usr/bin")
+    monkeypatch.setenv("HF_HOME", "/from/terminal")
+    for term, path, value in (
+        ("xterm-256color", "/activated/bin:/usr/bin:/from/login", "/from/terminal"),
+        ("", "/from/login:/usr/bin:/activated/bin", "/from/login"),
+    ):
+        monkeypatch.setenv("TERM", term) if term else monkeypatch.delenv("TERM", raising=False)
+        env = look("/bin/bash", monkeypatch).env
+        assert (env["PATH"], env["HF_HOME"], env.get("TERM", "")) == (path, value, term)
 
 
 def test_what_would_change_the_server_itself_is_left_out_wherever_it_comes_from(

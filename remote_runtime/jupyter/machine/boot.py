@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any, TextIO
 
 # jsonschema imports it for a format that Jupyter's own schemas do not have. It builds a grammar when it is imported:
@@ -91,6 +92,7 @@ def say_alive(path: str) -> None:
     threading.Thread(target=run, daemon=True, name="say-alive").start()
 
 
+BASE = "jupyter_config"  # the file of all Jupyter applications, without its ending
 # What of jupyter_config.* counts for the server itself: limits, and what its contents and kernels are managed by.
 COUNTED = frozenset(
     (
@@ -111,27 +113,37 @@ MOVES = frozenset(("ip", "transport", "connection_file", "root_dir")) | {
 
 
 def ours(application: Any, unused: str) -> Any:
-    """``application`` (a ``JupyterApp``), so that of ``jupyter_config.*`` only what neither guards nor moves the server
-    counts (the rest is named in the file ``unused``), and each kernel finds the programs of its own environment."""
+    """``application`` (a ``JupyterApp``), so that of the user's settings only what neither guards nor moves the server
+    counts (the rest is named in the file ``unused``), and each kernel finds the programs of its own environment.
+
+    They come in two ways: JupyterApp reads ``jupyter_config.*``, and each extension passes on what it has read, that
+    file once more and its own (``ExtensionApp._link_jupyter_server_extension``)."""
     from traitlets.config import Application
 
     class Base(Application):
         """Between JupyterApp and Application: where the one asks the other to load a file."""
 
-        reads_base = False
+        left_out: set[str] = set()
+        reading = ""
+        own: Any = None  # the configuration when our own file has been read: what comes later is the user's
 
         def load_config_file(self, filename: str, path: Any = None) -> None:
-            self.reads_base = filename == "jupyter_config"
-            try:
-                super().load_config_file(filename, path)
-            finally:
-                self.reads_base = False
+            self.reading = filename
+            super().load_config_file(filename, path)
+            self.reading = ""
+            if filename != BASE:
+                # A copy: notebook_shim takes sections out of the configuration that it is given.
+                self.own = deepcopy(self.config)
 
         def update_config(self, config: Any) -> None:
-            if self.reads_base:
-                left_out = leave_out(config, getattr(self, "cli_config", {}))
-                if left_out:
-                    save(unused, {"traits": left_out, "files": list(self._loaded_config_files)})
+            if self.own is not None or self.reading == BASE:
+                config = deepcopy(config)
+                own = getattr(self, "cli_config", {}) if self.own is None else self.own
+                left_out = leave_out(config, own)
+                if not left_out <= self.left_out:
+                    self.left_out = self.left_out | left_out
+                    files = [path for path in self._loaded_config_files if BASE + "." in path]
+                    save(unused, {"traits": sorted(self.left_out), "files": files})
             super().update_config(config)
 
     class Server(application, Base):  # type: ignore[misc]  # which of them is known when it runs
@@ -143,16 +155,19 @@ def ours(application: Any, unused: str) -> Any:
     return Server
 
 
-def leave_out(config: Any, command_line: Any) -> list[str]:
-    """Takes it out of ``config``, which has the command line's options too, and answers what it was."""
-    left_out = []
+def leave_out(config: Any, own: Any) -> set[str]:
+    """Takes it out of ``config`` but for what is the same in ``own``, and answers what it was."""
+    left_out = set()
     for section in [name for name, value in config.items() if isinstance(value, dict)]:
-        for trait in set(config[section]) - set(command_line.get(section, ())):
+        for trait, value in list(config[section].items()):
             server = SERVER.fullmatch(section) and trait not in COUNTED
-            if server or GUARDS.fullmatch(section) or (trait in MOVES and section.endswith(("Manager", "Mixin"))):
+            protected = (
+                server or GUARDS.fullmatch(section) or (trait in MOVES and section.endswith(("Manager", "Mixin")))
+            )
+            if protected and not (section in own and trait in own[section] and own[section][trait] == value):
                 del config[section][trait]
-                left_out.append(section + "." + trait)
-    return sorted(left_out)
+                left_out.add(section + "." + trait)
+    return left_out
 
 
 def save(path: str, content: Any) -> None:

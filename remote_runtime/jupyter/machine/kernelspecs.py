@@ -26,8 +26,12 @@ def kernelspecs(place: int | str, token: str) -> list[dict[str, str]]:
 
 
 def trouble(specs: list[dict[str, str]], env: Mapping[str, str]) -> list[str]:
-    """What to tell when the program of the kernel that Colab asks for is not there: no cell can run. ``env``: the
-    server's, which says where it looks for kernels."""
+    """What to tell when the kernel that Colab asks for is not offered, or its program is not there: no cell can run.
+    ``env``: the server's, which says where it looks for kernels."""
+    if specs and DEFAULT not in [spec["name"] for spec in specs]:
+        offered = ", ".join(spec["name"] for spec in specs[:5])
+        return [f"no cell of a Python notebook can run: the server offers no kernel {DEFAULT}, only {offered}; "
+                "KernelSpecManager.allowed_kernelspecs or kernel_spec_manager_class may hide it"]  # fmt: skip
     gone = [spec["program"] for spec in specs if spec["name"] == DEFAULT and is_gone(spec["program"])]
     if not gone:
         return []

@@ -53,13 +53,21 @@ def look(answers: Answers) -> Login:
     for command in commands(shell):
         found, slow = ask(command, shell, until, answers)
         if found:
-            kept = {name: own[name] for name in ("HOME", *OF_THE_SHELL) if name in own}
-            rest = {name: value for name, value in found.items() if name not in OF_THE_SHELL}
-            return Login(clean({**rest, **kept}))
+            return Login(merged(clean(found), own))
         if slow:
             break
     why = "did not end in time" if slow else "did not run a command"
     return Login(own, f"the login files of {shell} {why}, so what they set is missing in kernels")
+
+
+def merged(login: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """The one of a login, or our own where it is a terminal's already, as for a target of kind ``local``: the user may
+    have activated an environment there. The PATH has the folders of both."""
+    first, second = (own, login) if own.get("TERM", "dumb") != "dumb" else (login, own)
+    found = {name: value for name, value in first.items() if name not in OF_THE_SHELL}
+    kept = {name: own[name] for name in ("HOME", *OF_THE_SHELL) if name in own}
+    folders = [folder for env in (first, second) for folder in env.get("PATH", "").split(os.pathsep) if folder]
+    return {**found, **kept, "PATH": os.pathsep.join(dict.fromkeys(folders)) or os.defpath}
 
 
 def commands(shell: str) -> list[list[str]]:

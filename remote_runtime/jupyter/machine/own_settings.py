@@ -16,6 +16,7 @@ from .folder import load_json
 
 UNUSED = "unused.json"
 MOST_BYTES = 1 << 20
+MOST_NAMES = 5
 
 
 def told(directory: str, kind: str, env: Mapping[str, str]) -> list[str]:
@@ -29,8 +30,9 @@ def unused(directory: str) -> list[str]:
     names, files = seen.get("traits"), seen.get("files")
     if not isinstance(names, list) or not isinstance(files, list) or not names:
         return []
-    shown = ", ".join(map(str, names[:8])) + (" …" if len(names) > 8 else "")
-    return [f"this server does not use {shown} of {', '.join(map(str, files))}: it would guard or move the server"]
+    shown = ", ".join(map(str, names[:MOST_NAMES])) + (" …" if len(names) > MOST_NAMES else "")
+    where = ", ".join(map(str, files)) or "your Jupyter settings"
+    return [f"{where}: this server does not use what would guard or move it, {shown}"]
 
 
 def unread(kind: str, env: Mapping[str, str]) -> list[str]:
