@@ -16,6 +16,7 @@ import pytest
 
 from remote_runtime import jupyter
 from remote_runtime.errors import MachineError
+from remote_runtime.jupyter.machine.environment import NEEDED
 from remote_runtime.model import Server
 from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.waits import Deadline
@@ -144,7 +145,7 @@ def test_our_own_environment_is_made_again_in_the_same_up_when_it_is_broken(mach
     machine.environ.update(wheels(machine.home / "wheels"))
     venv = machine.folder / "venv"
     make(Environment(str(venv)), machine.home)
-    (venv / "remote-runtime.json").write_text(json.dumps({"packages": ["jupyter_server", "ipykernel"]}))
+    (venv / "remote-runtime.json").write_text(json.dumps({"packages": NEEDED}))
     breaks(venv / "bin" / "python", "jinja2")
     told: list[str] = []
     server = ensure(machine, told=told)
@@ -174,7 +175,7 @@ def test_an_extension_that_ends_the_server_is_named(machine: LocalMachine) -> No
 def wheels(folder: Path) -> dict[str, str]:
     """A package index without a network: what it has leads to the packages of the tests' own environment."""
     folder.mkdir()
-    for name in ("jupyter_server", "ipykernel"):
+    for name in (re.split("[<>]", needed)[0] for needed in NEEDED):
         version = importlib.metadata.version(name)
         about = f"{name}-{version}.dist-info"
         with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:

@@ -71,7 +71,7 @@ class Search:
     def _ensure(self, sound: list[Found]) -> Found:
         ours = private_python()
         broken = self._broken.pop(ours, "")
-        self._made = self._made or bool(broken) or not environment.has([])
+        self._made = self._made or bool(broken) or environment.installed() is None
         found, why = environment.ensure(self._wish.packages, sound, self._env, self._answers, broken)
         self._made_again_because = self._made_again_because or why
         if self._probed:

@@ -45,7 +45,7 @@ def ensure(
     """
     directory = os.path.join(our_folder(), "venv")
     with locked(directory + ".lock", answers, why="Waiting for another installation of Jupyter on the machine"):
-        done = load_json(os.path.join(directory, COMPLETE)).get("packages")
+        done = installed()
         if done is not None:
             broken = broken or lacks(probe([private_python()], env, answers)[0])
             if broken:
@@ -76,8 +76,13 @@ def lacks(found: Found) -> str:
 
 def has(packages: list[str]) -> bool:
     """Whether the private environment is complete and has them all."""
-    done = load_json(os.path.join(our_folder(), "venv", COMPLETE)).get("packages", [])
-    return set(NEEDED + packages) <= set(done)
+    return set(NEEDED + packages) <= set(installed() or ())
+
+
+def installed() -> list[str] | None:
+    """What the private environment was told to have; None where there is none."""
+    done = load_json(os.path.join(our_folder(), "venv", COMPLETE)).get("packages")
+    return done if isinstance(done, list) else None
 
 
 def base_for(probed: list[Found]) -> Found:
@@ -138,7 +143,7 @@ def install(directory: str, packages: list[str], answers: Answers, env: Mapping[
     status, output = watch([private_python(), "-m", "pip", "install", *options, *packages], answers, tell=True, env=env)
     if status != 0:
         full = room.full_disk(output)
-        if not has([]):
+        if installed() is None:
             shutil.rmtree(directory, ignore_errors=True)
         if full:
             raise full
