@@ -18,9 +18,10 @@ NAME = "python3"
 DATA = "data"
 
 
-def write(directory: str, python: Found) -> None:
-    """In the server's own folder, which comes first on the path of this server alone."""
-    name = f"Python 3 ({', '.join(python.frameworks) or 'ipykernel'})"
+def write(directory: str, python: Found, *, lent: bool) -> None:
+    """In the server's own folder, which comes first on the path of this server alone. ``lent``: it is not the server's
+    own Python."""
+    name = f"Python 3 ({', '.join(python.frameworks) if lent else 'ipykernel'})"
     kernel = {
         "argv": [python.path, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": name, "language": "python",

@@ -61,7 +61,7 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     notes += [*([login.trouble] if login.trouble else []), *places.notes]
     try:
         while True:
-            kernels.write(directory, chosen.kernel)
+            kernels.write(directory, chosen.kernel, lent=chosen.kernel != chosen.server)
             has_sockets = runtime_folder.make(directory)
             env = environment_of(directory, chosen.server, login.env, wish)
             on_socket = on_socket and can_use_sockets(chosen.server.kind)
