@@ -64,6 +64,7 @@ class Algorithms:
     kex: tuple[str, ...] = ()
     ciphers: tuple[str, ...] = ()
     macs: tuple[str, ...] = ()
+    ca_signatures: tuple[str, ...] = ()
     rsa_bits: int = 0  # RequiredRSASize
 
 

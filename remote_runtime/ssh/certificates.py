@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class Certificate:
         except (ValueError, UnsupportedAlgorithm) as error:
             self._trouble = f"cannot be read: {clean_line(str(error), 200)}"
             return
-        self._parsed = parsed
+        self._blob, self._parsed = blob, parsed
         self.authority = HostKey(*signer.split()[:2])
 
     def is_for(self, key: bytes) -> bool:
@@ -49,8 +50,9 @@ class Certificate:
             return f"expired on {_date(self._parsed.valid_before)}"
         return ""
 
-    def fault(self, host: str, now: float) -> str:
-        """Why a host's is not good for ``host`` (a name without its port) at ``now``; empty if it is."""
+    def fault(self, host: str, now: float, signatures: Collection[str] = ()) -> str:
+        """Why a host's is not good for ``host`` (a name without its port) at ``now``; empty if it is. ``signatures``:
+        the algorithms that ~/.ssh/config allows, if it names any."""
         from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import SSHCertificateType
 
@@ -63,6 +65,8 @@ class Certificate:
         names = [name.decode("utf-8", "replace") for name in self._parsed.valid_principals]
         if names and host.lower() not in names:
             return f"is for {clean_line(', '.join(names), 200)}, not for {host}"
+        if signatures and (algorithm := _signed_by(self._blob)) not in signatures:
+            return f"is signed by {algorithm}, which CASignatureAlgorithms of ~/.ssh/config does not have"
         try:
             self._parsed.verify_cert_signature()
         except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
@@ -73,6 +77,20 @@ class Certificate:
 def shown_in(key: paramiko.PKey) -> bytes:
     """The certificate that a server showed its key in, empty where that was the plain key."""
     return bytes(key.public_blob.key_blob) if key.public_blob else b""
+
+
+def _signed_by(blob: bytes) -> str:
+    """The algorithm of its signature, which is its last field and begins with that."""
+    place, fields = 0, []
+    key_fields = 1 if as_line(blob).startswith("ssh-ed25519") else 2
+    # Type, nonce, key; serial, kind; id, principals; two dates; options, extensions, reserved, authority, signature.
+    for skipped in (*[0] * (2 + key_fields), 12, 0, 16, 0, 0, 0, 0):
+        place += skipped
+        size = int.from_bytes(blob[place : place + 4], "big")
+        fields.append(blob[place + 4 : place + 4 + size])
+        place += 4 + size
+    size = int.from_bytes(fields[-1][:4], "big")
+    return fields[-1][4 : 4 + size].decode("ascii", "replace")
 
 
 def _date(seconds: int) -> str:

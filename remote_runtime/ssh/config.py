@@ -149,6 +149,7 @@ def _only(options: Mapping[str, Sequence[str]]) -> Algorithms:
         kex=allowed("kexalgorithms"),
         ciphers=allowed("ciphers"),
         macs=allowed("macs"),
+        ca_signatures=allowed("casignaturealgorithms"),
         rsa_bits=int(_last(options, "requiredrsasize") or 0),
     )
 

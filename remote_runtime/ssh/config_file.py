@@ -19,7 +19,15 @@ _WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\["'\\ ]|[^\s"'])
 _QUOTED = re.compile(r"""\\(["'\\ ])|["']""")
 _SEVERAL = ("identityfile", "certificatefile")
 _WHOLE_LINE = ("proxycommand", "remotecommand", "localcommand", "knownhostscommand")
-_LISTS = {"hostkeyalgorithms", "pubkeyacceptedalgorithms", "kexalgorithms", "ciphers", "macs"}
+_VALUES = {
+    "port": r"\d{1,5}",
+    "requiredrsasize": r"\d{1,6}",
+    "addressfamily": "any|inet6?",
+    "identitiesonly": "yes|no|true|false",
+    "pubkeyauthentication": "yes|no|true|false|unbound|host-bound",
+    "stricthostkeychecking": "yes|no|true|false|ask|off|accept-new",
+}
+_LISTS = {"hostkeyalgorithms", "pubkeyacceptedalgorithms", "kexalgorithms", "ciphers", "macs", "casignaturealgorithms"}
 
 
 def read(host: str, user: str | None, environ: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -94,7 +102,9 @@ class _Reading:
         return keyword, rest, words
 
     def _keep(self, keyword: str, rest: str, words: list[str], where: str) -> None:
-        if keyword == "port" and not (words[0].isascii() and words[0].isdigit() and 0 < int(words[0]) < 65536):
+        if keyword in _VALUES and not re.fullmatch(_VALUES[keyword], words[0], re.ASCII | re.IGNORECASE):
+            raise _refused(f"{where}: {words[0]} is no value of {keyword}", self._host)
+        if keyword == "port" and not 0 < int(words[0]) < 65536:
             raise _refused(f"{where}: {words[0]} is no port", self._host)
         if keyword in _LISTS:
             if words[0][0] == "-":

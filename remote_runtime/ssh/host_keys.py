@@ -78,7 +78,11 @@ class HostKeys:
                 raise self._unverified("is revoked", f"{source.where} marks {_words(shown)} as revoked")
         if signed and signed.authority in self._authorities:
             name = self._instance.host_key_name
-            fault = signed.fault(self._instance.address if self._is_by_address() else name, time.time())
+            fault = signed.fault(
+                self._instance.address if self._is_by_address() else name,
+                time.time(),
+                self._settings.only.ca_signatures,
+            )
             if fault:
                 raise self._unverified("is not certified", f"its certificate by {_words(signed.authority)} {fault}")
             return

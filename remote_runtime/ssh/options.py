@@ -14,7 +14,8 @@ HONOURED: Mapping[str, str] = {
     "CertificateFile IdentitiesOnly IdentityAgent IdentityFile": "with tokens and variables",
     "GlobalKnownHostsFile UserKnownHostsFile HostKeyAlias": "`@cert-authority` and `@revoked` too",
     "ProxyCommand ProxyJump": "`target.jump` goes first",
-    "Ciphers HostKeyAlgorithms KexAlgorithms MACs PubkeyAcceptedAlgorithms": "they narrow what is used",
+    "CASignatureAlgorithms Ciphers HostKeyAlgorithms KexAlgorithms MACs PubkeyAcceptedAlgorithms": "they narrow"
+    " what is used",
     "RequiredRSASize": "for host keys and for yours",
 }
 NOT_USED: Mapping[str, str] = {
@@ -23,7 +24,6 @@ NOT_USED: Mapping[str, str] = {
     "CheckHostIP NoHostAuthenticationForLocalhost StrictHostKeyChecking VerifyHostKeyDNS": "host keys are always"
     " verified by known_hosts; `ssh.host_key: accept-new` in the profile accepts new ones",
     "FingerprintHash HashKnownHosts UpdateHostKeys VisualHostKey": "your known_hosts is never written",
-    "CASignatureAlgorithms": "SHA-1 is never accepted",
     "BatchMode ChallengeResponseAuthentication EnableSSHKeysign GSSAPIAuthentication GSSAPIClientIdentity"
     " GSSAPIDelegateCredentials GSSAPIKexAlgorithms GSSAPIKeyExchange GSSAPIRenewalForcesRekey GSSAPIServerIdentity"
     " GSSAPITrustDns HostbasedAcceptedAlgorithms HostbasedAuthentication KbdInteractiveAuthentication"

@@ -217,6 +217,17 @@ def test_a_host_certificate_counts_where_openssh_counts_it(
         assert not visitor.pins.exists()
 
 
+def test_an_authoritys_signature_has_to_be_one_that_the_configuration_allows(place: Place, visitor: Visitor) -> None:
+    make_key(place.folder / "rsa-authority", "rsa")
+    place.words["RSA_CA"] = place.public("rsa-authority")
+    place.certify("-t", "rsa-sha2-256", *GOOD, by="rsa-authority")
+    for allowed, trusted in (("rsa-sha2-256", True), ("rsa-sha2-512,ssh-ed25519", False)):
+        prepare(visitor, place, "@cert-authority * {RSA_CA}", f"CASignatureAlgorithms {allowed}")
+        error = ours(visitor)
+        assert (error is None) is openssh_trusts(visitor) is trusted
+        assert error is None or "rsa-sha2-256" in error.why
+
+
 def test_a_certificate_by_the_alias_and_a_forged_one(place: Place, visitor: Visitor) -> None:
     place.certify(*GOOD)
     prepare(visitor, place, "@cert-authority other {CA}", "HostKeyAlias other")
