@@ -14,6 +14,9 @@ from .figures import Load, Traffic
 from .settings import ColabSettings, ExtraForward, ForwardSettings, JupyterSettings, SshSettings, Target
 from .values import dataclass
 
+# Characters. The bridge proves no shorter token: it could be guessed from the proof.
+SHORTEST_TOKEN = 16
+
 
 class Secret:
     """A string that does not show itself: its repr and str are ``***``; ``reveal()`` is the only way out."""

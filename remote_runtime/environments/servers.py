@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ..errors import UsageError
-from ..model import Secret
+from ..model import SHORTEST_TOKEN, Secret
 from ..untrusted import clean_line
 from ..values import dataclass
 
@@ -136,13 +136,20 @@ def _converse(address: _Address) -> tuple[bool, dict[str, Any]]:
         connection.connect()
         # A connection made anew could lead to somebody else than the one who proved himself.
         connection.auto_open = 0
-        status, proved = _get(connection, f"{address.base}api/remote-runtime/identity?nonce={nonce}", {})
+        # Where it must say that it listens: somebody else on its port could pass the question on.
+        host, port = connection.sock.getpeername()[:2]
+        asked = f"{address.base}api/remote-runtime/identity?nonce={nonce}&at={host}:{port}"
+        status, proved = _get(connection, asked, {})
         if status == 200 and not token:
             return True, {"bridge": proved.get("bridge")}
+        if token and status == 404 and len(token) < SHORTEST_TOKEN:
+            raise _CannotAsk(f"a token of fewer than {SHORTEST_TOKEN} characters is not proved, so it is not sent")
         if token and status != 200:
             return False, {}
-        if token and not _is_proof(proved.get("hmac"), token, nonce):
-            raise _CannotAsk("what answers there does not know the server's token")
+        if token and not _is_proof(proved.get("hmac"), token, f"{nonce}@{host}:{port}"):
+            raise _CannotAsk(
+                "what answers there does not know the server's token, or passes on another server's answer"
+            )
         headers = {"Authorization": f"token {token}"} if token else {}
         status, described = _get(connection, f"{address.base}api/remote-runtime", headers)
         return status == 200, described if status == 200 else {}
@@ -165,8 +172,8 @@ def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, s
     return answer.status, found if isinstance(found, dict) else {}
 
 
-def _is_proof(shown: Any, token: str, nonce: str) -> bool:
-    proof = hmac.new(token.encode(), _PURPOSE + nonce.encode(), hashlib.sha256).hexdigest()
+def _is_proof(shown: Any, token: str, message: str) -> bool:
+    proof = hmac.new(token.encode(), _PURPOSE + message.encode(), hashlib.sha256).hexdigest()
     return isinstance(shown, str) and hmac.compare_digest(shown.encode("utf-8", "replace"), proof.encode())
 
 

@@ -10,14 +10,12 @@ import shlex
 from dataclasses import replace
 
 from ..errors import HealthError, MachineError
-from ..model import UNKNOWN, Server
+from ..model import SHORTEST_TOKEN, UNKNOWN, Server
 from ..values import dataclass
 from ..waits import Deadline
 from . import checks
 from .door import Door, ask
 
-# What the bridge proves, see its ``identity``.
-SHORTEST_TOKEN = 16
 NO_CREDENTIALS = "its answers carry no Access-Control-Allow-Credentials"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import sys
 import sysconfig
 import threading
@@ -19,6 +20,7 @@ from remote_runtime import environments
 from remote_runtime.errors import MachineError, UsageError
 from tests.support.bridge import http_request, open_page
 from tests.support.jupyter import COLAB_ORIGIN, JupyterServer
+from tests.support.targets import Target
 
 TOKEN = "a-token-that-nobody-else-may-see"
 
@@ -166,6 +168,25 @@ def test_a_stranger_on_a_servers_port_gets_no_byte_of_its_token(
     assert "does not know the server's token" in seen.why
     assert len(Stranger.seen) == 1
     assert TOKEN not in Stranger.seen[0]
+
+
+def test_who_passes_the_question_on_to_the_server_gets_no_byte_of_its_token() -> None:
+    heard: list[bytes] = []
+
+    def pass_on(connection: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", server.port)) as onward:
+            while asked := connection.recv(65536):
+                heard.append(asked)
+                onward.sendall(asked)
+                connection.sendall(onward.recv(65536))
+
+    with JupyterServer() as server, Target(pass_on) as relay:
+        for port, loaded in ((server.port, True), (relay.address[1], None)):
+            url = f"http://127.0.0.1:{port}/?token={server.token}"
+            (seen,) = environments.status(sys.executable, url).servers
+            assert seen.loaded is loaded, seen.why
+        assert heard
+        assert server.token.encode() not in b"".join(heard)
 
 
 def test_a_server_elsewhere_is_not_asked_and_a_url_that_is_none_is_refused() -> None:

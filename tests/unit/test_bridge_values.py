@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from remote_runtime.bridge import credentials, redact, resources
+from remote_runtime.bridge import credentials, identity, redact, resources
 from remote_runtime.bridge.census import Census
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins, page_of
 from remote_runtime.bridge.own_name import location
+from remote_runtime.model import SHORTEST_TOKEN
 
 HOST = {"Host": "localhost:8888"}
 TOKEN = "0123456789abcdef"
@@ -313,3 +314,7 @@ def test_nvidia_smi_is_asked_and_not_waited_for_without_end(
     assert [gpu["name"] for gpu in found["gpus"]] == names
     assert not (tmp_path / "read-to-its-end").exists()
     assert time.monotonic() - began < 30
+
+
+def test_both_sides_know_how_short_a_token_can_be() -> None:
+    assert identity.SHORTEST_TOKEN == SHORTEST_TOKEN
