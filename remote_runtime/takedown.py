@@ -217,7 +217,7 @@ class _TakeDown:
             tell=self.tell,
             deadline=Deadline(max(CONNECT_S, self.profile.timeouts.ssh_s)),
             added=self._keys,
-            wish=admission.Wish(self._added, reconnect=True),
+            wish=admission.Wish(self._added),
         )
         self._is_reached = True
         return self.held.session
