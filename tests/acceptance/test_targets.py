@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import socket
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support.page import Page
 from tests.support.sshd import Sshd, running_sshd
-from tests.support.world import World
+from tests.support.world import World, free_port
 
 
 @pytest.fixture
@@ -192,3 +193,16 @@ def test_a_changed_local_port_moves_the_tunnel_and_keeps_the_kernels(world: Worl
     assert after.host == f"localhost:{port}"
     assert after.token != before.token, "a page that still knocks at the former port tells it whoever listens there"
     assert after.run(kernel, "print(kept)") == "42"
+
+
+def test_a_purge_visits_no_machine_that_nothing_was_left_on(world: World) -> None:
+    where = f"target: {{kind: ssh, host: 127.0.0.1, port: {free_port()}}}\nssh: {{user: me}}\ntimeouts: {{ssh: 1s}}\n"
+    world.profile("box", "version: 1\n" + where)
+    world.state.mkdir(mode=0o700)
+    remembered: dict[str, object] = {"client_id": "abc", "local_port": None, "keys": [], "folder": False}
+    (world.state / "box.port").write_text(json.dumps(remembered))
+    done = world.run("down", "box", "--purge", "--json")
+    assert (done.code, done.document["stopped"][0]["server"]) == (0, "unknown"), done.out
+    assert "was not looked at" in world.run("down", "box").err
+    (world.state / "box.port").write_text(json.dumps({**remembered, "folder": True}))
+    assert world.run("down", "box", "--purge", "--json").error["code"] == "left-behind"
