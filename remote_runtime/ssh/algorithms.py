@@ -32,6 +32,9 @@ _LISTS = (
     ("MAC", "server_mac_algo_list", "MACs"),
 )
 _SHOWN = 12
+_OTHER_SERVER = (
+    "Let its SSH server offer such a {}, or run OpenSSH's server there: `sudo apt-get install openssh-server`"
+)
 
 
 def narrow(transport: Any, only: Algorithms) -> None:
@@ -77,8 +80,9 @@ def without_needless_macs(offered: dict[str, Any]) -> dict[str, Any]:
     return offered
 
 
-def nothing_in_common(offered: Mapping[str, Any], options: paramiko.SecurityOptions) -> tuple[str, str]:
-    """Why there is no connection, and the line of sshd_config that makes one possible; empty if all is in common."""
+def nothing_in_common(offered: Mapping[str, Any], options: paramiko.SecurityOptions, version: str) -> tuple[str, str]:
+    """Why there is no connection, and the line of sshd_config that makes one possible; empty if all is in common.
+    ``version``: the server's, which need not be OpenSSH's."""
     ours = {
         "KexAlgorithms": options.kex,
         "HostKeyAlgorithms": options.key_types,
@@ -89,7 +93,8 @@ def nothing_in_common(offered: Mapping[str, Any], options: paramiko.SecurityOpti
         theirs, known = offered.get(name, ()), ours[keyword]
         if not set(theirs) & set(known):
             why = f"no {word} in common: it offers {_shown(theirs)}; supported here: {_shown(known)}"
-            return why, _remedy(keyword, known, theirs)
+            remedy = _remedy(keyword, known, theirs) if "OpenSSH" in version else _OTHER_SERVER.format(word)
+            return why, remedy
     return "", ""
 
 

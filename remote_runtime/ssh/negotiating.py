@@ -71,7 +71,9 @@ def _out_of_time(link: Link, where: str, passage: Passage | None, waited_s: floa
 def _failed(link: Link, where: str, passage: Passage | None, error: Exception) -> NotYet | SshError:
     if not link.remote_version:
         return _not_greeted(link, where, passage, error)
-    why, hint = nothing_in_common(link.offered, link.get_security_options()) if link.offered else ("", "")
+    why, hint = ("", "")
+    if link.offered:
+        why, hint = nothing_in_common(link.offered, link.get_security_options(), link.remote_version)
     if why:
         return SshError("ssh-refused", f"The SSH server at {where} has no algorithm in common with this end", why, hint)
     if ended := link.why_sock_ended():

@@ -81,7 +81,7 @@ def visitor(server: LoginServer, tmp_path: Path) -> Visitor:
 
 def test_a_key_that_is_learned_late_is_waited_for_without_being_shut_out(strict: Strict, visitor: Visitor) -> None:
     wanted = (visitor.settings.identity_file or "") + ".pub"
-    threading.Timer(6.0, strict.knows.set).start()
+    threading.Timer(3.0, strict.knows.set).start()
     line = " ".join(Path(wanted).read_text().split()[:2])
     visitor.enter(within_s=40, wanted=[line], key_just_added=True).close()
     assert strict.refusals == 0

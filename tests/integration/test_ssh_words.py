@@ -16,6 +16,7 @@ from remote_runtime.errors import SshError
 from remote_runtime.ssh.link import Link
 from tests.support.doorman import Doorman, Visit, doorman
 from tests.support.entering import Visitor
+from tests.support.login_server import login_server
 from tests.support.mounts import within_mount
 from tests.support.sshd import Sshd, make_key, running_sshd
 
@@ -173,6 +174,15 @@ def test_a_server_with_no_common_algorithm_is_told_which_line_helps(
     lines = [f"{config[0]},{more}", *config[1:]]
     with running_sshd(tmp_path / "mended", config=lines) as sshd:
         Visitor(sshd, tmp_path / "visitor").enter().close()
+
+
+def test_a_server_without_sshd_config_is_not_told_of_its_lines(visitor: Visitor, tmp_path: Path) -> None:
+    with login_server(tmp_path / "other", paramiko.ServerInterface, ciphers=("aes128-cbc",)) as there:
+        visitor.instance = replace(visitor.instance, port=there.port)
+        error = refused(visitor)
+        assert error.code == "ssh-refused"
+        assert "it offers aes128-cbc" in error.why
+        assert "sshd_config" not in error.hint
 
 
 @pytest.mark.parametrize("line", ["KexAlgorithms curve25519-sha256", "MACs umac-128-etm@openssh.com"])

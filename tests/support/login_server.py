@@ -6,7 +6,7 @@ import contextlib
 import getpass
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from .sshd import make_key
 
 class LoginServer:
     """``version``: of its software, such as ``OpenSSH_9.9``. ``refuses``: is asked at each connection for text that is
-    said in place of a greeting."""
+    said in place of a greeting.
+    ``ciphers``: all that it offers, if any are given."""
 
     address = "127.0.0.1"
 
@@ -27,6 +28,7 @@ class LoginServer:
         judge: Callable[[], paramiko.ServerInterface],
         version: str = "",
         refuses: Callable[[], bytes] = bytes,
+        ciphers: Sequence[str] = (),
     ) -> None:
         directory.mkdir(exist_ok=True)
         self.user = getpass.getuser()
@@ -37,6 +39,7 @@ class LoginServer:
         self._judge = judge
         self._version = version
         self._refuses = refuses
+        self._ciphers = ciphers
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._transports: list[Any] = []
@@ -65,6 +68,8 @@ class LoginServer:
             transport: Any = paramiko.Transport(sock)
             if self._version:
                 transport.local_version = f"SSH-2.0-{self._version}"
+            if self._ciphers:
+                transport.get_security_options().ciphers = self._ciphers
             transport.add_server_key(self._host_key)
             self._transports.append(transport)
             transport.start_server(event=threading.Event(), server=self._judge())
@@ -76,8 +81,9 @@ def login_server(
     judge: Callable[[], paramiko.ServerInterface],
     version: str = "",
     refuses: Callable[[], bytes] = bytes,
+    ciphers: Sequence[str] = (),
 ) -> Iterator[LoginServer]:
-    server = LoginServer(directory, judge, version, refuses)
+    server = LoginServer(directory, judge, version, refuses, ciphers)
     try:
         yield server
     finally:
