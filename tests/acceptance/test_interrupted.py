@@ -61,6 +61,7 @@ def test_ctrl_c_undoes_everything_and_says_so(world: World, vm: CloudMachine, st
     assert command.returncode == 130
     assert json.loads(out)["error"]["code"] == "interrupted"
     nothing_is_left(world, vm)
+    assert world.run("down", "vm", "--purge").code == 0, "nothing was put on a machine that is stopped"
 
 
 def test_a_closed_terminal_undoes_everything(world: World, vm: CloudMachine) -> None:
