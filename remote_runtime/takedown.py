@@ -195,6 +195,9 @@ class _TakeDown:
                 self._remains["our folder stays on the machine"] = f"in use by {', '.join(purged.alive)}"
         return ended
 
+    def _for_instance(self) -> Deadline:
+        return Deadline(max(INSTANCE_S, self.profile.timeouts.instance_s))
+
     def _for_jupyter(self) -> Deadline:
         return Deadline(STOP_S if self.wish.force else max(STOP_S, self.profile.timeouts.jupyter_s))
 
@@ -262,10 +265,10 @@ class _TakeDown:
 
     def _put_back(self) -> str:
         instance = self.runtime.instance or _missing()
-        return self.machines.put_back(self.profile, instance, tell=self.tell, deadline=Deadline(INSTANCE_S))
+        return self.machines.put_back(self.profile, instance, tell=self.tell, deadline=self._for_instance())
 
     def _change(self, instance: Instance, action: Literal["stop", "suspend"]) -> str:
-        within = Deadline(INSTANCE_S)
+        within = self._for_instance()
         return self.machines.change(self.profile, instance, action, tell=self.tell, deadline=within)
 
     def _status_now(self) -> str:

@@ -244,8 +244,8 @@ class Keeper:
     def _take_down(self, order: Order, *, no_server: bool = False) -> bool:
         """False when kernels are busy, and who asked does not want them ended."""
         limits = self.profile.timeouts
-        step_s = max(limits.ssh_s, limits.jupyter_s)
-        order.answer({"event": "limits", "step_s": step_s, "whole_s": limits.whole_s + takedown.INSTANCE_S})
+        step_s = max(limits.ssh_s, limits.jupyter_s)  # an instance tells how it gets on
+        order.answer({"event": "limits", "step_s": step_s, "whole_s": 2 * limits.whole_s})
         try:
             end = takedown.take_down(
                 self.record.runtime,
