@@ -109,6 +109,7 @@ def test_a_port_of_the_profile_that_is_taken_is_named(machine: LocalMachine) -> 
             ensure(machine, JupyterSettings(port=port))
     assert caught.value.code == "jupyter-did-not-start"
     assert "`jupyter.port`" in caught.value.hint
+    assert caught.value.why == "another program has it"
 
 
 def test_a_working_directory_that_is_not_there_is_named(machine: LocalMachine) -> None:

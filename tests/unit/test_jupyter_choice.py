@@ -42,11 +42,12 @@ def answers(within_s: float = 30.0) -> Answers:
 def test_one_that_the_profile_names_is_not_replaced_and_the_command_that_repairs_it_is_named(home: Path) -> None:
     search = Search(wish(python=sys.executable), os.environ, answers())
     assert search.find().server.path == sys.executable
-    search.exclude(Broken(sys.executable, WHY))
+    search.exclude(Broken(sys.executable, "ipykernel", WHY))
     with pytest.raises(Failure) as caught:
         search.find()
     error = caught.value.error
     assert (error["code"], error["why"]) == ("jupyter-did-not-start", WHY)
+    assert error["what"].startswith("ipykernel cannot be imported")
     assert f"{sys.executable} -m pip install" in error["hint"]
 
 
@@ -54,7 +55,7 @@ def test_when_all_are_broken_and_none_may_be_made_each_is_named_with_its_reason(
     env = {"PATH": str(Path(sys.executable).parent)}
     search = Search(wish(install="never"), env, answers())
     first = search.find().server.path
-    search.exclude(Broken(first, WHY))
+    search.exclude(Broken(first, "Jupyter", WHY))
     with pytest.raises(Failure) as caught:
         search.find()
     error = caught.value.error

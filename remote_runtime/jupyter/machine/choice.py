@@ -13,11 +13,13 @@ from .orders import Wish
 
 
 class Broken(Exception):
-    """A Python whose Jupyter or ipykernel cannot be imported, whatever its metadata says. ``why``: its last words."""
+    """A Python in which ``package``, Jupyter's server or ipykernel, cannot be imported, whatever its metadata says.
+    ``why``: its last words."""
 
-    def __init__(self, python: str, why: str) -> None:
+    def __init__(self, python: str, package: str, why: str) -> None:
         super().__init__(python)
         self.python = python
+        self.package = package
         self.why = why
 
 
@@ -39,6 +41,7 @@ class Search:
         self._answers = answers
         self._probed: Probed | None = None
         self._broken: dict[str, str] = {}
+        self._named_lacks = ""
         self._made = False
         self._made_again_because = ""
 
@@ -67,6 +70,7 @@ class Search:
             )  # fmt: skip
         self._answers.say(f"{broken.python} cannot be used: {last_line(broken.why)}")
         self._broken[broken.python] = broken.why
+        self._named_lacks = broken.package
 
     def _ensure(self, sound: list[Found]) -> Found:
         ours = private_python()
@@ -87,7 +91,8 @@ class Search:
         named = probed[0].path
         if named in self._broken:
             return Failure(
-                "jupyter-did-not-start", f"Jupyter cannot be imported in {named}, which jupyter.python names",
+                "jupyter-did-not-start",
+                f"{self._named_lacks} cannot be imported in {named}, which jupyter.python names",
                 self._broken[named],
                 f"On the machine: `{named} -m pip install --upgrade --force-reinstall jupyter_server ipykernel`",
             )  # fmt: skip

@@ -20,7 +20,7 @@ def reason(found: Found, env: Mapping[str, str], status: int, said: str, answers
     with Import(found.path, imports.server_module(found.kind), env) as jupyter:
         why = jupyter.trouble(answers)
     if why:
-        return Broken(found.path, why)
+        return Broken(found.path, "Jupyter", why)
     left = re.search(r"Jupyter was ended by sys\.exit\(.*\) in (\w+)", said)
     hint = f"On the machine: `{found.path} -m jupyter server extension disable {left.group(1)}`" if left else ""
     return did_not_start(f"Jupyter ended (status {status})", said, hint)

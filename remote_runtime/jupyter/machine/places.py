@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -82,7 +83,7 @@ class Places:
             self._listener.bind(("127.0.0.1", self._wish.port or 0))
         except OSError as exc:
             self._close()
-            raise place_in_use(self._wish.port or 0) from exc
+            raise place_in_use(self._wish.port or 0, exc) from exc
         self._ask(int(self._listener.getsockname()[1]))
 
     def _ask(self, place: int | str) -> None:
@@ -134,14 +135,16 @@ def reserved_port(wanted: int | None, *, hold: bool) -> Iterator[int]:
         try:
             reserved.bind(("127.0.0.1", wanted or 0))
         except OSError as exc:
-            raise place_in_use(wanted or 0) from exc
+            raise place_in_use(wanted or 0, exc) from exc
         port = int(reserved.getsockname()[1])
         if not (hold and processes.LINUX):
             reserved.close()
         yield port
 
 
-def place_in_use(place: int | str) -> Failure:
+def place_in_use(place: int | str, refused: OSError | None = None) -> Failure:
     name = f"port {place}" if isinstance(place, int) else place
-    return Failure("jupyter-did-not-start", f"{name} on the machine cannot be used",
-                   "another program has it, or it needs more rights", "Choose another: `jupyter.port`")  # fmt: skip
+    other = refused is None or refused.errno == errno.EADDRINUSE
+    why = "another program has it" if other else f"the system refuses it: {refused.strerror if refused else ''}"
+    return Failure("jupyter-did-not-start", f"{name} on the machine cannot be used", why,
+                   "Choose another: `jupyter.port`")  # fmt: skip

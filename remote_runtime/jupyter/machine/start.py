@@ -116,7 +116,7 @@ def launch(plan: Plan, answers: Answers) -> server.Running:
                     if wait_until_ours(plan, process, place, token, answers):
                         why = kernel.trouble(answers)
                         if why:
-                            raise Broken(plan.chosen.kernel.path, why)
+                            raise Broken(plan.chosen.kernel.path, "ipykernel", why)
                         close_runtime_files(runtime_folder.path_of(directory))
                         return server.Running(directory, process.pid, place, token, info)
                 if wish.port or attempt == PORT_ATTEMPTS:
