@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -67,10 +68,17 @@ class ProxyCommand:
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self._kill()
             self._process.wait()
         self._reader.join(_END_S)
+
+    def _kill(self) -> None:
+        """With what it has started, where the system knows process groups."""
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _read(self) -> None:
         """All of it, so that it never waits for us; the end is kept."""

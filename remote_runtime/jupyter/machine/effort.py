@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ class Effort:
     def working(self) -> set[int]:
         """The pids of those that took more than a trifle of processor time since the last look, with the time of their
         children that have ended since. None at the first look."""
+        if sys.platform == "win32":
+            return set()
         now, before = time.monotonic(), self._taken
         between_s, self._at = now - self._at, now
         found, self._taken = set(), {}
