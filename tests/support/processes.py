@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import psutil
@@ -32,6 +33,9 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 def end_processes_of(folder: Path) -> None:
+    """And removes what the servers among them had outside of it."""
+    for note in folder.rglob("servers/*/runtime-folder"):
+        shutil.rmtree(note.read_text(), ignore_errors=True)
     left = []
     for pid in commands_of(folder):
         try:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from remote_runtime.jupyter.machine import runtime_folder
+from tests.support.jupyter import REPOSITORY
+from tests.support.mounts import within_mount
 
 
 @pytest.fixture
@@ -53,3 +58,20 @@ def test_what_another_user_put_in_its_place_meanwhile_stays(directory: Path) -> 
     assert [path.name for path in folder.iterdir()] == ["theirs"]
     (folder / "theirs").unlink()
     folder.rmdir()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts of its own are Linux's")
+def test_where_no_folder_takes_sockets_the_kernels_have_none_and_nothing_is_left() -> None:
+    """/tmp can only be read, and the home's path is too long."""
+    code = "import sys; from remote_runtime.jupyter.machine import runtime_folder as r; print(r.make(sys.argv[1]))"
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
+        home = Path(place, "h" * 120)
+        server = home / ".local" / "share" / "remote-runtime" / "servers" / "work-laptop1"
+        server.mkdir(parents=True)
+        command = [*within_mount("-t tmpfs -o ro tmpfs /tmp"), sys.executable, "-c", code, str(server)]
+        environ = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(command, env=environ, cwd=place, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout == "False\n"
+        assert [path.name for path in server.iterdir()] == ["runtime"]
+        assert runtime_folder.path_of(str(server)) == str(server / "runtime")
+        assert list(home.rglob("remote-runtime-*")) == []

@@ -28,16 +28,18 @@ def make(directory: str) -> bool:
     """For the server in ``directory``, in place of a former one. False: no kernel can have sockets on this machine, and
     the folder is an ordinary one."""
     remove(directory)
-    short = "/tmp"  # noqa: S108  # a new folder of mode 0700 in it
+    short, note = "/tmp", os.path.join(directory, NOTE)  # noqa: S108  # a new folder of mode 0700 in it
     for parent in (short, os.environ.get("TMPDIR") or short, our_folder()):
         path = os.path.join(parent, PREFIX + os.urandom(4).hex())
+        # Before it is made: whoever ends us now leaves nothing that nobody knows of.
+        write_private(note, path)
         with contextlib.suppress(OSError):
             # Fails where something has this name, a link that another user put there included.
             os.mkdir(path, 0o700)
             if takes_sockets(path):
-                write_private(os.path.join(directory, NOTE), path)
                 return True
             os.rmdir(path)
+    os.unlink(note)
     make_private(path_of(directory))
     return False
 
