@@ -12,6 +12,7 @@ import pytest
 
 from remote_runtime.jupyter.machine import logins
 from remote_runtime.jupyter.machine.answers import Answers
+from tests.support.processes import commands_of
 
 # What sets it in a login, and what only where the shell is interactive.
 FILES = {
@@ -66,7 +67,7 @@ def test_login_files_that_go_elsewhere_or_hold_the_output_open_cost_nothing(
     assert time.monotonic() - began < 6
 
 
-@pytest.mark.parametrize(("text", "words"), [("sleep 60", "did not end in time"), ("exit", "did not run a command")])
+@pytest.mark.parametrize(("text", "words"), [("sleep 61", "did not end in time"), ("exit", "did not run a command")])
 def test_login_files_that_never_end_are_left_and_named(
     text: str, words: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +76,7 @@ def test_login_files_that_never_end_are_left_and_named(
     assert words in found.trouble
     assert "A" not in found.env
     assert found.env["HOME"] == str(home)
+    assert commands_of(home) == {}
 
 
 def test_login_files_that_print_without_end_are_read_no_further(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
