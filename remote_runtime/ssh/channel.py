@@ -15,6 +15,9 @@ from typing import Any, Protocol
 
 import paramiko
 from paramiko.buffered_pipe import PipeTimeout
+from paramiko.pipe import make_or_pipe
+
+from .bell import Bell
 
 WINDOW_BYTES = 2 << 20
 PACKET_BYTES = 1 << 15
@@ -55,6 +58,16 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
     def link(self) -> Carrier:
         transport: Carrier = self.transport
         return transport
+
+    def fileno(self) -> int:
+        with self.lock:
+            bell: Any = self._pipe  # type: ignore[has-type]  # paramiko's types leave it out
+            if bell is None:
+                self._pipe = bell = Bell()
+                stdout, stderr = make_or_pipe(bell)
+                self.in_buffer.set_event(stdout)
+                self.in_stderr_buffer.set_event(stderr)
+            return int(bell.fileno())
 
     def recv(self, nbytes: int) -> bytes:
         return self._read(self.in_buffer, nbytes)

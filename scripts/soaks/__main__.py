@@ -16,6 +16,7 @@ NAMES = (
     "killed-ups",
     "strangers",
     "patience",
+    "servers",
 )
 
 

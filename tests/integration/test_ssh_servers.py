@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import struct
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from remote_runtime.ssh.channel import LinkChannel
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
@@ -30,6 +32,7 @@ from tests.support.targets import WITHIN_S, Target
 
 GCM, CTR = "aes128-gcm@openssh.com", "aes128-ctr"
 SERVERS: dict[str, Callable[[Path], Any]] = {
+    "OpenSSH, no AES-GCM": lambda folder: running_sshd(folder, config=[f"Ciphers {CTR}"]),
     "paramiko": lambda folder: running_paramiko(folder, cipher=GCM),
     "paramiko, no AES-GCM": lambda folder: running_paramiko(folder, cipher=CTR),
     "paramiko, no AES-GCM, CLOSE without EOF": lambda folder: running_paramiko(folder, cipher=CTR, end_of_data=False),
@@ -45,6 +48,22 @@ def test_connections_end_as_they_are_ended_and_the_link_goes_on(
     with running(tmp_path / "server") as server, Visitor(server, tmp_path / "visitor").enter() as session:
         assert wrong_endings(session, rounds=4, size=300_000) == []
         assert session.check(5.0) >= 0
+
+
+def test_what_wakes_a_reader_may_be_closed_before_it_is_rung() -> None:
+    channel = LinkChannel(1)
+    bells = [channel.fileno()]
+    bell = channel._pipe
+    bell.close()
+    reading, writing = os.pipe()  # which get the numbers that are free now
+    try:
+        bell.set_forever()
+        bell.close()
+        assert os.write(writing, b"x") == 1
+        assert os.read(reading, 10) == b"x", bells
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 @pytest.fixture

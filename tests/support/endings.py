@@ -6,6 +6,7 @@ import hashlib
 import random
 import socket
 import threading
+from collections.abc import Sequence
 
 from remote_runtime.ssh.session import Session
 
@@ -16,7 +17,9 @@ RESET = b"\1\0\0\0\0\0\0\0"
 MANNERS = ("closing", "half-closing", "client resets", "target resets")
 
 
-def wrong_endings(session: Session, *, rounds: int, size: int, seed: int = 7) -> list[str]:
+def wrong_endings(
+    session: Session, *, rounds: int, size: int, seed: int = 7, manners: Sequence[str] = MANNERS
+) -> list[str]:
     """Each manner that often, six connections at a time; in words, what did not come as it should."""
     content = random.Random(seed).randbytes(size)  # noqa: S311  # data to compare, not a secret
     wrong: list[str] = []
@@ -54,7 +57,7 @@ def wrong_endings(session: Session, *, rounds: int, size: int, seed: int = 7) ->
 
     def life(port: int, number: int) -> None:
         for turn in range(rounds):
-            manner = MANNERS[(number + turn) % len(MANNERS)]
+            manner = manners[(number + turn) % len(manners)]
             try:
                 once(port, manner)
             except OSError as error:
