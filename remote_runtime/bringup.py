@@ -93,6 +93,9 @@ def _is_stuck(error: BaseException | None) -> bool:
 def bind(story: Story, held: Held, undo: Undo) -> None:
     """The local ports. Raises ``LocalError`` ``port-in-use``."""
     if held.front is not None and held.listens():
+        held.complete()
+        if held.front.taken:
+            story.tell.note(f"The URL has 127.0.0.1, as localhost may be another program: {held.front.taken}")
         return
     held.close()
     wanted = story.profile.forward
@@ -178,7 +181,8 @@ def lead(story: Story, held: Held, deadline: Deadline) -> None:
     front.through(held.way, server.token if server.proves_itself else None, server.proof_at)
     for extra, at in zip(held.extras, story.profile.forward.extra, strict=True):
         extra.through(held.way.to(at.host, at.remote_port), None)
-    story.record(forwards=_forwards(front, server, story.profile.forward.extra))
+    forwards = _forwards(front, server, story.profile.forward.extra)
+    story.record(forwards=forwards, local_host="127.0.0.1" if front.taken else "localhost")
 
 
 def _check(story: Story, held: Held, deadline: Deadline) -> Health:

@@ -42,6 +42,20 @@ class Held:
     served: int = 0
     restarted: str = ""
 
+    def complete(self) -> bool:
+        """Listen on [::1] too, if this computer has it by now. Whether another program was found there: a page that
+        asks for localhost has told it the token."""
+        for front in self.fronts():
+            before = front.taken
+            front.complete()
+            if front.taken and not before:
+                log.warning("[::1]:%d: %s", front.port, front.taken)
+                if front is self.front:
+                    self.exposed = f"browsers try [::1]:{front.port} first, and {front.taken}"
+                    self.hold()
+                    return True
+        return False
+
     def hold(self) -> None:
         """Reset the connections under way, let new ones wait."""
         for front in self.fronts():

@@ -239,6 +239,7 @@ class Runtime:
     ``profile_text``: the profile as it was used, YAML; `down` needs no other. ``client_id``: what keys our folder on
     the machine, next to the name. ``last_error``: an error's ``as_dict()``. ``last_outage``: ``{"why", "at",
     "lasted_s"}`` of the last time that it did not stand, with ``restarted``: why Jupyter was started again, if it was.
+    ``local_host``: ``127.0.0.1`` where another program listens on [::1].
     ``keys``: public keys that we put on the instance, or into OS Login, for `down --purge` to take away.
     ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
     ``idle_s``: for how long nothing was used, as the watchdog on the machine saw it last. ``seen``: ISO 8601, when the
@@ -253,6 +254,7 @@ class Runtime:
     state: Verdict = "starting"
     why: str = ""
     local_port: int | None = None
+    local_host: str = "localhost"
     instance: Instance | None = None
     server: Server | None = None
     forwards: tuple[Forward, ...] = ()
@@ -280,7 +282,7 @@ class Runtime:
         """What is pasted into Colab, token included; None while there is no server or no port."""
         if self.server is None or self.local_port is None:
             return None
-        return Secret(f"http://localhost:{self.local_port}/?token={quote(self.server.token.reveal(), safe='')}")
+        return Secret(f"http://{self.local_host}:{self.local_port}/?token={quote(self.server.token.reveal(), safe='')}")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .model import Connections
+
 if TYPE_CHECKING:
     from .model import Runtime
     from .takedown import Stopped
@@ -19,6 +21,7 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
         "why": runtime.why,
         "url": runtime.url.reveal() if runtime.url and runtime.state != "down" else None,
         "local_port": runtime.local_port,
+        "local_host": runtime.local_host,
         "target": dict(runtime.target),
         "instance": instance
         and {
@@ -57,10 +60,15 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
         "rtt_ms": runtime.rtt_ms and round(runtime.rtt_ms, 1),
         "load": runtime.load and asdict(runtime.load),
         "traffic": asdict(runtime.traffic),
-        "connections": asdict(runtime.connections),
+        "connections": _connections(runtime.connections),
         "page_requests": runtime.page_requests,
         "last_error": runtime.last_error and dict(runtime.last_error),
     }
+
+
+def _connections(came: Connections) -> dict[str, int]:
+    """What was not served stands there only if there was any."""
+    return {name: count for name, count in asdict(came).items() if count or name in ("carried", "empty", "waiting")}
 
 
 def as_stopped(stopped: Stopped) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], vi
     # A server of the user's own, or one that was started by an older version, does not know the name.
     is_known = mine is None and health.has_page(door, "/lab", Deadline(LOOK_S), host=own)
     hosts = [own, "localhost"] if is_known else ["localhost"]
+    if runtime.local_host != "localhost":
+        hosts = [runtime.local_host]  # the names lead to another program
     view.step(name, "Waiting for the browser")
     with _redirect(runtime, hosts, state) as page:
         before = _visits(door, name)

@@ -127,7 +127,7 @@ def _runtime(checkup: Checkup, now: Mapping[str, Any]) -> None:
     check = f"runtime {name}"
     error = standing.trouble(now)
     if now["state"] == "ready":
-        checkup.holds(check, f"ready at http://localhost:{now['local_port']}/")
+        checkup.holds(check, f"ready at http://{now.get('local_host', 'localhost')}:{now['local_port']}/")
     elif now["state"] == "starting":
         checkup.holds(check, "it is being brought up")
     elif now["state"] == "down" or error is None:

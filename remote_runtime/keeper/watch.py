@@ -19,7 +19,7 @@ LEAST_GLANCE_S, MOST_GLANCE_S = 2.0, 10.0
 
 @dataclass(frozen=True)
 class Watch:
-    """Nothing here changes a thing."""
+    """Nothing here changes a thing, but that a port is bound on [::1] as soon as this computer has it."""
 
     held: Held
     called_off: threading.Event
@@ -34,6 +34,8 @@ class Watch:
             return "reconnecting", "the tunnel ended"
         if not self.held.listens():
             return "reconnecting", "nobody listens on the local port any more"
+        if self.held.complete():
+            return "reconnecting", self.held.exposed
         return None
 
     def reaches_jupyter(self) -> bool:

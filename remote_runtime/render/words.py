@@ -61,7 +61,7 @@ def on_for(runtime: Mapping[str, Any]) -> str:
 
 def url(runtime: Mapping[str, Any]) -> str:
     """Without the token."""
-    return f"http://localhost:{runtime['local_port']}/" if runtime["local_port"] else ""
+    return f"http://{runtime.get('local_host', 'localhost')}:{runtime['local_port']}/" if runtime["local_port"] else ""
 
 
 def kernels(runtime: Mapping[str, Any]) -> str:

@@ -14,10 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..errors import RemoteRuntimeError
+from ..errors import LocalError, RemoteRuntimeError
 from ..model import Secret
 from ..waits import Deadline
+from . import ports
 from .files import is_among_the_last, most_files
+from .guest import CROWDED, NO_FILES, LaneGuest
 from .identity import Proof, Stream, prove
 from .pump import Lane, Way, pump, refuse, reset, without_delay
 from .seldom import Seldom
@@ -30,8 +32,6 @@ FILES_EACH = 3  # of a connection: its client, its way to the machine, what wait
 OTHER_FILES = 64
 NO_FILES_S = 0.2
 MOST_WAITING = 256
-NO_FILES = "this process may not open more files"
-CROWDED = "too many others are there"
 WAITING_S = 30.0
 DIAL_S = 15.0
 
@@ -59,12 +59,38 @@ class Front:
         self._most = most_connections()
         self._silent = Silent(min(MOST_SILENT, self._most // 2), self._closing.is_set)
         self._threads: set[threading.Thread] = set()
-        selector = selectors.DefaultSelector()  # here, where a process without a free descriptor is told so
+        self.taken = ""
+        self._selector = selectors.DefaultSelector()  # here, where a process without a free descriptor is told so
         for listener in listeners:
-            listener.setblocking(False)
-            selector.register(listener, selectors.EVENT_READ)
-        self._acceptor = threading.Thread(target=self._accept, args=(selector,), daemon=True, name=f"front-{self.port}")
+            self._watch(listener)
+        self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"front-{self.port}")
         self._acceptor.start()
+
+    def _watch(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ)
+
+    def complete(self) -> None:
+        """Listen on [::1] too, once this computer has it: browsers try it first. ``taken``: who was quicker there."""
+        if any(listener.family == socket.AF_INET6 for listener in self._listeners):
+            return
+        try:
+            listener = ports.bind_ipv6(self.port)
+        except LocalError as error:
+            self.taken = error.why
+            return
+        self.taken = ""
+        if listener is None:
+            return
+        self._watch(listener)
+        with self._changed:
+            self._listeners.append(listener)
+            lane = self._lane
+        if lane is not None:
+            self._serve_from([listener], lane)
+
+    def _serve_from(self, listeners: list[socket.socket], lane: Lane) -> None:
+        lane.serve(listeners, lambda came_from: LaneGuest(self, self.visitors.visit(came_from)))
 
     def through(self, way: Way, token: Secret | None, at: str = "") -> None:
         """Lead connections this way from now on, those that wait first. ``token``, ``at``: what the other end must
@@ -79,7 +105,7 @@ class Front:
         if before is not None and before is not lane:
             before.close()
         if lane is not None and lane is not before:
-            lane.serve(self._listeners, lambda came_from: _Guest(self, self.visitors.visit(came_from)))
+            self._serve_from(self._listeners, lane)
 
     def hold(self) -> None:
         """There is no way now: reset what is under way, let new connections wait."""
@@ -117,8 +143,8 @@ class Front:
         for thread in list(self._threads):
             thread.join(5)
 
-    def _accept(self, selector: selectors.BaseSelector) -> None:
-        with selector:
+    def _accept(self) -> None:
+        with self._selector as selector:
             while not self._closing.is_set():
                 if self._is_served():
                     continue
@@ -197,7 +223,7 @@ class Front:
         try:
             way, token, lane, generation = self._wait_for_way(WAITING_S if visit.waits else 0.0)
             if lane is not None:
-                lane.carry(client, _Guest(self, visit))
+                lane.carry(client, LaneGuest(self, visit))
                 return
             stream = self._dial(way, token)
             pump(client, stream, way, lambda: self._generation != generation, visit)
@@ -258,30 +284,6 @@ class Front:
                 stream.close()
                 raise
         return stream
-
-
-class _Guest:
-    """A connection of the front's that a lane carries."""
-
-    def __init__(self, front: Front, visit: Visit) -> None:
-        self._front = front
-        self._visit = visit
-        self.begins = visit.begins
-        self.carries = visit.carries
-
-    def began(self) -> None:
-        """It is served."""
-
-    def crowded_out(self, *, files: bool) -> None:
-        self._front.crowded_out(self._visit, NO_FILES if files else CROWDED, files=files)
-
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None:
-        self._front.give_back(sock, self._visit, error, heard=heard)
-
-    def ended(self) -> None:
-        if self._visit.became == "waiting" and self._front.is_leading():
-            self._visit.leaves()
-        self._visit.end()
 
 
 def most_connections() -> int:

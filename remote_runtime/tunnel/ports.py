@@ -105,21 +105,42 @@ def _bind_both(port: int) -> list[socket.socket]:
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             if family == socket.AF_INET6 and not _has_ipv6():
                 continue
-            listener = socket.socket(family)
-            listeners.append(listener)
-            if sys.platform == "win32":
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-            else:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind((address, port))
-            listener.listen(MOST_PENDING)
+            listeners.append(_bind_one(family, address, port))
     except BaseException:
         for listener in listeners:
             listener.close()
         raise
     return listeners
+
+
+def bind_ipv6(port: int) -> socket.socket | None:
+    """A listening socket on ``[::1]``, where ``bind`` had none to give; None while this computer still has no IPv6.
+
+    Raises ``LocalError`` ``port-in-use``: another program was quicker.
+    """
+    if not _has_ipv6():
+        return None
+    try:
+        return _bind_one(socket.AF_INET6, "::1", port)
+    except OSError as error:
+        raise _in_use(port, denied=error.errno != errno.EADDRINUSE) from error
+
+
+def _bind_one(family: int, address: str, port: int) -> socket.socket:
+    listener = socket.socket(family)
+    try:
+        if sys.platform == "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((address, port))
+        listener.listen(MOST_PENDING)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _has_ipv6() -> bool:

@@ -45,6 +45,12 @@ def swallowing(address: str, port: int) -> Iterator[None]:
         yield
 
 
+def switch_ipv6(*, on: bool) -> None:
+    """Whether this network's loopback has ::1, as with a VPN that takes IPv6 away while it lasts."""
+    with open("/proc/sys/net/ipv6/conf/lo/disable_ipv6", "w", encoding="ascii") as switch:
+        switch.write("0" if on else "1")
+
+
 @contextmanager
 def outside() -> Iterator[None]:
     """Back in the network that was left, for what needs the package registry."""

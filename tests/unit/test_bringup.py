@@ -107,7 +107,7 @@ def test_the_story_is_told_and_recorded_in_its_order(
         "ensure jupyter",
         "record server",
         "step: Opening the tunnel",
-        "record forwards",
+        "record forwards local_host",
         "step: Checking the path as Colab will use it",
     ]
     assert held.front is not None
