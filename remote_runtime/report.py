@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .model import Connections
-
 if TYPE_CHECKING:
-    from .model import Runtime
+    from .model import Connections, Runtime
     from .takedown import Stopped
 
 
