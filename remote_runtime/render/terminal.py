@@ -44,7 +44,7 @@ class Terminal:
         self._lines: dict[str, _Line] = {}
         self._told: set[str] = set()
         self._lock = threading.RLock()
-        self._questions: queue.Queue[tuple[str, bool, queue.Queue[str | None]]] = queue.Queue()
+        self._questions: queue.SimpleQueue[tuple[str, bool, queue.SimpleQueue[str | None]]] = queue.SimpleQueue()
         self._live: Any = None
         encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
         self._marks = MARKS if "utf" in encoding else PLAIN_MARKS
@@ -90,7 +90,7 @@ class Terminal:
         """From a worker's thread; the main thread asks. Raises ``EOFError`` when nobody can answer."""
         if not self.interactive:
             raise EOFError
-        reply: queue.Queue[str | None] = queue.Queue()
+        reply: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._questions.put((f"{name}: {clean_line(prompt, 300)} ", secret, reply))
         text = reply.get()
         if text is None:
