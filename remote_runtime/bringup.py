@@ -25,7 +25,7 @@ from .model import Forward, Health, Instance, Server, named
 from .serving import serve as serve
 from .settings import ExtraForward
 from .story import Story as Story
-from .tunnel import ports
+from .tunnel import files, ports
 from .tunnel.front import Front
 from .undo import UNDO_S, Undo
 from .waits import Deadline
@@ -59,7 +59,11 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
                         serve(story, held, undo, deadline, person=start, attempt=attempt, again=again)
                     lead(story, held, deadline)
                     seen = _check(story, held, deadline)
+                    if start:
+                        files.check_room()
                 except RemoteRuntimeError as error:
+                    if error.code != "too-many-files" and (cause := files.lack(error)) is not None:
+                        raise cause from error
                     lost = _lost(held, error)
                     if lost is None:
                         raise
@@ -73,7 +77,10 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             stack.pop_all()
             return seen
     except RemoteRuntimeError as error:
-        error.remains = tuple(undo.remains)
+        cause = files.is_told(error)
+        (cause or error).remains = tuple(undo.remains)
+        if cause is not None:
+            raise cause from error
         raise
 
 

@@ -41,8 +41,16 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
     except BrokenPipeError:
         sys.stdout = None  # nobody reads it any more, and Python would complain at exit
         return 1
-    except Exception:  # noqa: BLE001  # the last boundary: what arrives here is a bug of ours
+    except Exception as error:  # noqa: BLE001  # the last boundary: what arrives here is a bug of ours
+        if (cause := _of_open_files(error)) is not None:
+            return _fail(cause, as_json)
         return _confess(_keep_traceback(), as_json)
+
+
+def _of_open_files(error: Exception) -> RemoteRuntimeError | None:
+    from ..tunnel.files import is_told
+
+    return is_told(error)
 
 
 def _fail(error: RemoteRuntimeError, as_json: bool) -> int:

@@ -46,6 +46,11 @@ HERE = {
         "The disk was full while it was written, or a newer remote-runtime wrote it.",
         "`remote-runtime down PROFILE --force` ends its processes here and removes the file.",
     ),
+    "too-many-files": Entry(
+        "this computer lets the process open too few files",
+        "The limit of the shell that started it is low (`ulimit -n`), or many programs have many files open.",
+        "`ulimit -n 1024`, then `remote-runtime up PROFILE` in the same shell.",
+    ),
     "no-browser": Entry(
         "no page can be shown on this computer",
         "No desktop runs in this session, as in one over SSH, or there is no browser.",

@@ -106,6 +106,7 @@ def bridge(door: Door, origin: str, deadline: Deadline) -> None:
     uri = f"ws://localhost:{door.port}/http_over_websocket/diagnose?min_version=0.0.7"
     limit_s = max(0.1, deadline.remaining_s())
     why = ""
+    cause: Exception | None = None
     try:
         connection = door.open(limit_s)
         with connect(
@@ -126,13 +127,13 @@ def bridge(door: Door, origin: str, deadline: Deadline) -> None:
         what, why = "The bridge does not answer on its WebSocket", f"nothing came within {limit_s:.0f} s"
         raise HealthError("not-answering", what, why) from error
     except (WebSocketException, OSError, ValueError, RecursionError) as error:
-        why = clean_line(str(error), 200)
+        why, cause = clean_line(str(error), 200), error
     raise MachineError(
         "bridge-not-loaded",
         "The bridge does not answer on its WebSocket",
         why or "its answer is not a bridge's",
         "`remote-runtime logs PROFILE --server` shows why it was not loaded",
-    )
+    ) from cause
 
 
 def load() -> None:

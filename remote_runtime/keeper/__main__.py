@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +19,7 @@ from ..logs import keep_log, open_log
 from ..machines import Machines
 from ..model import Runtime
 from ..processes import leave_no_core
+from ..tunnel import files
 from ..waits import Deadline
 from .life import Keeper
 from .orders import Orders
@@ -40,6 +42,7 @@ def main() -> int:
     os.chdir(state.path)
     _write_to(state.of(name, "log"))
     faulthandler.enable()
+    threading.excepthook = _hear_of_a_thread
     allow_many_files()
     keep_log(state.of(name, "log"))
     try:
@@ -48,6 +51,14 @@ def main() -> int:
     except DeadlinePassed:
         log.info("another keeper already lives for %s", name)
         return 0
+
+
+def _hear_of_a_thread(args: threading.ExceptHookArgs) -> None:
+    """That no file can be opened is no bug, in a thread of a library neither."""
+    if args.exc_value is not None and files.is_told(args.exc_value) is not None:
+        log.warning("a thread ended: %s", args.exc_value)
+    else:
+        threading.__excepthook__(args)
 
 
 def _write_to(log: Path) -> None:
@@ -121,7 +132,10 @@ def _live(state: runtimes.StateDir, name: str, given: errand.Errand) -> int:
     except RemoteRuntimeError as error:
         log.error("%s: %s", error.code, error)
         return 1
-    except Exception:
+    except Exception as error:
+        if (cause := files.is_told(error)) is not None:
+            log.error("%s: %s", cause.code, cause)
+            return 1
         log.exception("a bug of ours")
         return 3
     log.info("the keeper ends")

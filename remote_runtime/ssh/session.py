@@ -224,6 +224,8 @@ class Session:
 class _Hop:
     """The guest of a lane that waits for its channel."""
 
+    is_ours = True
+
     def __init__(self) -> None:
         self._answers: queue.SimpleQueue[RemoteRuntimeError | Literal[True]] = queue.SimpleQueue()
 

@@ -171,7 +171,7 @@ class Front:
         client.setblocking(False)
         without_delay(client)
         visit = self.visitors.visit(came_from)
-        if is_among_the_last(client.fileno()):
+        if is_among_the_last(client.fileno()) and not visit.is_ours:
             self._send_away(client, visit, NO_FILES, files=True)
         else:
             self._in_thread(client, visit, lambda: self._attend(client, visit))
@@ -186,7 +186,7 @@ class Front:
                 self._threads.discard(thread)
 
         thread = threading.Thread(target=run, daemon=True, name=f"front-{self.port}-conn")
-        crowded = len(self._threads) >= self._most
+        crowded = len(self._threads) >= self._most and not visit.is_ours
         self._threads.add(thread)
         try:
             if crowded:
@@ -194,7 +194,7 @@ class Front:
             thread.start()
         except RuntimeError as error:  # or the computer starts no more threads
             self._threads.discard(thread)
-            self._send_away(client, visit, error, files=False)
+            self._send_away(client, visit, error, files=self._most < MOST_CONNECTIONS)
 
     def _send_away(self, client: socket.socket, visit: Visit, why: object, *, files: bool) -> None:
         self.crowded_out(visit, why, files=files)
@@ -289,4 +289,6 @@ class Front:
 def most_connections() -> int:
     """As many as this process may have files open for."""
     most = most_files()
-    return MOST_CONNECTIONS if most is None else min(MOST_CONNECTIONS, max(1, (most - OTHER_FILES) // FILES_EACH))
+    if most is None:
+        return MOST_CONNECTIONS
+    return min(MOST_CONNECTIONS, max(1, (most - min(OTHER_FILES, most // 2)) // FILES_EACH))

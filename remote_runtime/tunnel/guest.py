@@ -26,6 +26,7 @@ class LaneGuest:
     def __init__(self, front: Owner, visit: Visit) -> None:
         self._front = front
         self._visit = visit
+        self.is_ours = visit.is_ours
         self.begins = visit.begins
         self.carries = visit.carries
 

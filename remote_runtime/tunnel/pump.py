@@ -45,7 +45,9 @@ class Visit(Protocol):
 
 class Guest(Protocol):
     """Who brought a connection to a lane. Called in another thread, which it must not hold up; ``refused`` or
-    ``ended`` once, as the last."""
+    ``ended`` once, as the last. ``is_ours``: there is always room for it."""
+
+    is_ours: bool
 
     def crowded_out(self, *, files: bool) -> None:
         """There is no room for it, or no file; it is reset."""

@@ -74,7 +74,7 @@ class Visitors:
         """One accepted connection; somebody has to ``end`` it."""
         visit = Visit(self)
         if came_from in self._ours:
-            visit.waits = self._ours.pop(came_from)
+            visit.is_ours, visit.waits = True, self._ours.pop(came_from)
         else:
             self._here.add(visit)  # which needs no lock, other than to sum up
         return visit
@@ -91,12 +91,13 @@ class Visitors:
 
 class Visit:
     """Waits until its client speaks, leaves, or is sent away. One thread at a time uses it; others may count it.
-    ``waits``: it may wait while there is no way to the machine."""
+    ``waits``: it may wait while there is no way to the machine. ``is_ours``: it is a check of this program's."""
 
     def __init__(self, visitors: Visitors) -> None:
         self.became: Literal["carried", "empty", "waiting", "tls", "sent_away", "without_a_file"] = "waiting"
         self.sent = self.received = 0
         self.waits = True
+        self.is_ours = False
         self._visitors = visitors
 
     def speaks(self) -> None:

@@ -97,7 +97,7 @@ class Lane:
 
         def take(sock: socket.socket, came_from: Address) -> None:
             client = Client(sock, receive(came_from), self._chances)
-            if is_among_the_last(sock.fileno()):
+            if is_among_the_last(sock.fileno()) and not client.guest.is_ours:
                 client.guest.crowded_out(files=True)
                 client.reset()
             else:
