@@ -21,14 +21,13 @@ REQUEST_TIMEOUT_S = 15.0
 # An API that never answered is most likely a wrong address or a computer that is offline; one that did will come back.
 PATIENCE_AT_FIRST_S = 3.0
 PATIENCE_LATER_S = 60.0
-ALLOWS = "`timeouts.instance` in the profile, or `--timeout`, allows more"
 PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass
 class Api:
     """``project``: where it looks, empty until that is settled. ``project_metadata``: None until it was read. ``told``:
-    the last news that ``tell`` was given."""
+    the last news that ``tell`` was given. ``allows``: what sets the deadline, as a hint; empty where nobody can."""
 
     endpoint: str
     identity: credentials.Identity
@@ -42,6 +41,7 @@ class Api:
     project_metadata: Mapping[str, str] | None = None
     patience_s: float = field(default=PATIENCE_AT_FIRST_S)
     told: str = ""
+    allows: str = ""
 
     def __post_init__(self) -> None:
         tell = self.tell
@@ -101,7 +101,7 @@ class Api:
 
     def _too_late(self, doing: str) -> DeadlinePassed:
         what = f"The time to {doing} was over after {self.deadline.within_s:.0f} s"
-        return DeadlinePassed(what, f"last: {self.told}" if self.told else "", ALLOWS)
+        return DeadlinePassed(what, f"last: {self.told}" if self.told else "", self.allows)
 
 
 def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Api:

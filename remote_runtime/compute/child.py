@@ -33,6 +33,7 @@ END_WITHIN_S = 1.0
 # The child gives up this much earlier than we do, so that it can say what it was waiting for.
 MARGIN_S = 1.0
 LISTEN_EVERY_S = 0.1
+LIMITS = "`timeouts.instance` in the profile, or `--timeout`, allows more"
 # The last is the interpreter's, when it cannot even raise a MemoryError.
 NO_MEMORY = ("MemoryError", "Cannot allocate memory", "failed to map segment", "out of memory", "returned NULL without")
 WINDOWS_CRASHES = 0xC0000000
@@ -85,7 +86,8 @@ def _once(
         _send(stdin, {**order, "until": until, "within_s": deadline.within_s})
         for answer in _answers(stdout, deadline):
             if answer is None:
-                raise DeadlinePassed(f"Compute Engine took more than {deadline.within_s:g} s", last_told)
+                hint = LIMITS if order["do"] == "find" else ""
+                raise DeadlinePassed(f"Compute Engine took more than {deadline.within_s:g} s", last_told, hint)
             if "tell" in answer:
                 last_told = answer["tell"]
                 tell(last_told)

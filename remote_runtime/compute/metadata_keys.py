@@ -15,7 +15,7 @@ from ..access import Access, AddedKey, Who
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from . import key_entries, operations, power, switches
-from .api import ALLOWS, Api
+from .api import Api
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -97,7 +97,7 @@ def _rewrite(api: Api, instance: Instance, raw: compute_v1.Instance, change: Cha
         if api.deadline.passed():
             break
         raw = power.same_instance(api, instance)
-    raise DeadlinePassed(f"The time to {doing} was over", "others keep writing its metadata", ALLOWS)
+    raise DeadlinePassed(f"The time to {doing} was over", "others keep writing its metadata", api.allows)
 
 
 def _changed(metadata: compute_v1.Metadata, change: Change) -> compute_v1.Metadata | None:

@@ -13,7 +13,7 @@ from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from ..untrusted import clean_line
 from . import forbidden, zones
-from .api import ALLOWS, Api
+from .api import Api
 from .failures import NotReady, quota
 from .seen import NAME, has_local_ssd
 
@@ -59,7 +59,7 @@ def wait_until_done(
         progress()
         if api.deadline.passed():
             what = f"The wait to {action} {instance.name} took more than {api.deadline.within_s:.0f} s"
-            raise DeadlinePassed(what, f"last: {api.told}" if api.told else "", ALLOWS)
+            raise DeadlinePassed(what, f"last: {api.told}" if api.told else "", api.allows)
         asked = time.monotonic()
         operation = _wait(api, action, instance, operation)
         if time.monotonic() - asked < PAUSE_S:

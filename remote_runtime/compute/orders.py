@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 
+ALLOWS = "`timeouts.instance` in the profile, or `--timeout`, allows more"
+
+
 def find(
     target: GceTarget,
     *,
@@ -34,6 +37,7 @@ def find(
     who: Who | None = None,
 ) -> Instance:
     api = connect(environ, tell=tell, deadline=deadline)
+    api.allows = ALLOWS
     project = settings.project(target.project, environ, lambda: api.identity.project)
     zone = settings.zone(target.zone, environ)
     api.project = project.value

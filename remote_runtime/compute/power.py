@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from ..errors import CloudError, DeadlinePassed
 from ..model import Instance
 from . import history, operations, search
-from .api import ALLOWS, Api
+from .api import Api
 from .failures import NotReady, Refused
 from .seen import has_local_ssd, status_of, whereabouts
 
@@ -84,7 +84,7 @@ class Watch:
     def too_late(self) -> DeadlinePassed:
         within_s = self.api.deadline.within_s
         what = f"{self.instance.name} was not {self.goal} within {within_s:.{0 if within_s >= 1 else 1}f} s"
-        allowed = f"{ALLOWS}, or see" if self.goal == "running" else "See"
+        allowed = f"{self.api.allows}, or see" if self.api.allows else "See"
         hint = f"{allowed} how it does: gcloud compute instances describe {whereabouts(self.instance)}"
         why = f"its status is {self.status}" + (f"; Compute Engine says: {self.refused}" if self.refused else "")
         return DeadlinePassed(what, why, hint)

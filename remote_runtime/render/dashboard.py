@@ -103,7 +103,8 @@ class Dashboard:
             head.append(f"  {part}" if part else "")
         yield head
         yield Text(clean_line(" · ".join(_facts(runtime)), LONGEST), no_wrap=True, overflow="ellipsis")
-        for trouble in filter(None, [runtime["why"], SILENT_BROWSER if browser_is_silent(runtime) else ""]):
+        silent = SILENT_BROWSER if browser_is_silent(runtime) else ""
+        for trouble in filter(None, [runtime["why"], words.idle_failed(runtime), silent]):
             yield Text(clean_line(trouble, LONGEST), style="bold")
         yield from self._graphs(runtime, columns)
 

@@ -74,6 +74,7 @@ def test_an_idle_action_that_failed_is_told_below_the_table(kind: str, stop: boo
     assert "Compute Engine refused: policy" in told
     assert "keeps running" in told
     assert ("remote-runtime down training --stop-instance" in told) == stop
+    assert "Compute Engine refused: policy" in "".join(drawn([training(**facts)], columns=400))
     assert training(**facts)["server"]["idle"]["failed"] == "Compute Engine refused: policy"
     assert "refused" not in statuses([training(**facts, state="down")], 0)
     whole = replace(guard, failed="")
