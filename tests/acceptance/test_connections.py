@@ -53,5 +53,4 @@ def test_a_page_that_was_heard_once_is_not_taken_for_a_silent_browser_when_jupyt
 def connections(world: World) -> tuple[int, int, int]:
     """Carried, empty, waiting."""
     found = world.look("here")["connections"]
-    assert sorted(found) == ["carried", "empty", "waiting"]
     return found["carried"], found["empty"], found["waiting"]
