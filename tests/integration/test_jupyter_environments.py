@@ -120,6 +120,21 @@ def test_cells_have_what_a_terminal_of_the_users_has_and_the_environment_that_up
     assert "jupyter.args" in notes
 
 
+def test_the_kernel_that_colab_asks_for_is_the_python_that_up_names(machine: LocalMachine) -> None:
+    """A kernel.json of the user's has its name: of another environment that lives, then of one that is gone."""
+    other = environment(machine, "other", server=False)
+    spec = machine.home / ".local/share/jupyter/kernels/python3/kernel.json"
+    spec.parent.mkdir(parents=True)
+    described = {"display_name": "Python 3", "language": "python"}
+    arguments = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec.write_text(json.dumps({**described, "argv": [str(other), *arguments]}))
+    server = ensure(machine)
+    assert any(f"{spec} names {other}" in note for note in server.notes)
+    for program in (str(other), "/opt/gone/bin/python"):
+        spec.write_text(json.dumps({**described, "argv": [program, *arguments]}))
+        assert cell(server, "import sys; print(sys.executable)") == server.interpreter
+
+
 def test_an_environment_whose_metadata_is_all_that_is_left_is_passed_over_with_its_reason(
     machine: LocalMachine,
 ) -> None:

@@ -48,19 +48,26 @@ def test_a_home_that_cannot_hold_an_environment_is_named_before_one_is_made(
 
 
 def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_the_program_says(tmp_path: Path) -> None:
-    script = (
-        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from remote_runtime.jupyter.machine import room\n"
-        "os.makedirs(room.our_folder()); open(room.our_folder() + '/fill', 'wb').write(bytes(3 << 20))\n"
-        "failure = room.full_disk('returned non-zero exit status 1')\n"
-        "print(failure.error['code'], failure.error['why'])"
-    )
     home = tmp_path / "home"
     home.mkdir()
-    root = str(Path(__file__).parents[2])
+    python = tmp_path / "python3"
+    python.write_text('#!/bin/sh\nhead -c 9000000 /dev/zero > ~/fill 2>/dev/null\necho "ensurepip failed"; exit 1\n')
+    python.chmod(0o755)
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from remote_runtime.jupyter.machine import answers, environment, interpreters\n"
+        "base = interpreters.Found(sys.argv[2], '3.12.3')\n"
+        "os.makedirs(environment.our_folder())\n"
+        "said = answers.Answers('', open(os.devnull, 'w'), 30)\n"
+        "try: environment.make(environment.our_folder() + '/venv', base, said)\n"
+        "except answers.Failure as failure: print(failure.error['code'], failure.error['why'])"
+    )
     done = subprocess.run(
-        [*within_mount(f"-t tmpfs -o size=3500k tmpfs {home}"), sys.executable, "-c", script, root],
-        env={**os.environ, "HOME": str(home)}, capture_output=True, text=True, check=True,
+        [
+            *within_mount(f"-t tmpfs -o size=3500k tmpfs {home}"),
+            sys.executable, "-c", script, str(Path(__file__).parents[2]), str(python),
+        ],
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.startswith("disk-full 0 MB left for ")
     for words in ("No space left on device", "Disk quota exceeded"):
