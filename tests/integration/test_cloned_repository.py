@@ -56,7 +56,7 @@ def test_taking_all_down_takes_no_file_of_the_repository_for_the_one_it_was_brou
     repository: SimpleNamespace, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
     state = runtimes.open_state({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
-    runtimes.remember(state, "gpu", runtimes.Remembered("abcd", profile_path="/gone/profiles/gpu.yaml"))
+    runtimes.remember(state, "gpu", runtimes.Remembered("abcd", profile_path="/gone/profiles/gpu.yaml", folder=True))
     state.of("gpu", "json").write_text("{")  # a state file that a crash has damaged
 
     assert main(["down", "--all", "--force", *more]) in (0, 2)
