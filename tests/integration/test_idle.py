@@ -237,7 +237,8 @@ def test_without_the_permission_a_real_instance_is_powered_off(
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "systemctl").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/said\n')
-    (programs / "sudo").write_text('#!/bin/sh\nshift\n[ "$1" = -l ] || exec "$@"\n')
+    listed = "User me may run the following commands on vm:\n    (ALL : ALL) NOPASSWD: ALL"
+    (programs / "sudo").write_text(f'#!/bin/sh\nshift\n[ "$1" = -l ] || exec "$@"\necho "{listed}"\n')
     for program in programs.iterdir():
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")

@@ -149,14 +149,42 @@ def _power_off() -> list[str]:
 
 
 def _may_sudo(command: list[str]) -> bool:
+    """Whether sudo runs it and asks for no password. ``sudo -l CMD`` alone says yes, too, for one that asks for one."""
+    return bool(_listed(command)) and asks_for_no_password(_listed([]), command)
+
+
+def _listed(command: list[str]) -> str:
+    """What ``sudo -l`` prints; empty where it refuses, or is not there."""
     if not shutil.which("sudo"):
-        return False
-    asked = ["sudo", "-n", "-l", *command]
-    quiet: dict[str, Any] = {name: subprocess.DEVNULL for name in ("stdin", "stdout", "stderr")}
+        return ""
+    asked, environ = ["sudo", "-n", "-l", *command], {**os.environ, "LC_ALL": "C"}
+    silent = subprocess.DEVNULL
     try:
-        return subprocess.run(asked, timeout=SUDO_S, **quiet).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+        done = subprocess.run(
+            asked, env=environ, timeout=SUDO_S, stdin=silent, stdout=subprocess.PIPE, stderr=silent, check=True
+        )
+        return done.stdout.decode("utf-8", "replace")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def asks_for_no_password(listing: str, command: list[str]) -> bool:
+    """By what ``sudo -l`` lists. sudoers(5): the last entry that matches counts, and a tag holds for the entries that
+    follow it in its rule. A pattern is not taken for a match."""
+    free = False
+    for rule in listing.partition("may run the following commands")[2].splitlines()[1:]:
+        run_as, _, entries = rule.strip().partition(") ")
+        if not {"root", "ALL"} & set(re.split(r"[(\s,:]+", run_as)):
+            continue
+        tagged_free = False
+        for entry in entries.split(", "):
+            words = entry.split()
+            while words and words[0].endswith(":"):
+                tag = words.pop(0)
+                tagged_free = tag == "NOPASSWD:" if "PASSWD" in tag else tagged_free
+            if words in (["ALL"], command[:1], command):
+                free = tagged_free
+    return free
 
 
 def _is_compute_engine(product: str) -> bool:
