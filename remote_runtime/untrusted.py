@@ -44,8 +44,10 @@ _BY_FORM = re.compile(
     r"|\bya29\.[\w.-]+|\b1//0[\w-]{10,}|\bGOCSPX-[\w-]+|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
     re.DOTALL,
 )
+_IN_ADDRESS = re.compile(r"(?i)(\bhttps?://|://[^\s/@:'\"]{1,256}:)[^\s/@'\"]{1,512}@")
 
 
 def redacted(text: str) -> str:
-    """``text`` with what follows ``token=`` and its like replaced by ``***``, and keys and tokens known by form too."""
-    return _AFTER_ITS_NAME.sub(r"\1***", _BY_FORM.sub("***", text))
+    """``text`` with what follows ``token=`` and its like replaced by ``***``, and keys and tokens known by form, and
+    what stands before the ``@`` of an address."""
+    return _IN_ADDRESS.sub(r"\1***@", _AFTER_ITS_NAME.sub(r"\1***", _BY_FORM.sub("***", text)))

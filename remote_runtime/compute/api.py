@@ -114,12 +114,17 @@ def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Ap
 
     # Not `start().result()`: google-cloud-compute polls compute.googleapis.com for it, whatever the endpoint is.
     options: dict[str, Any] = {"credentials": identity.credentials, "client_options": {"api_endpoint": endpoint}}
+    try:
+        instances = compute_v1.InstancesClient(**options)
+        operations, projects = compute_v1.ZoneOperationsClient(**options), compute_v1.ProjectsClient(**options)
+    except Exception as exc:  # noqa: BLE001  what Google's library makes of its own variables and of files they name
+        raise failures.unusable_client(exc) from None
     return Api(
         endpoint=endpoint,
         identity=identity,
-        instances=compute_v1.InstancesClient(**options),
-        operations=compute_v1.ZoneOperationsClient(**options),
-        projects=compute_v1.ProjectsClient(**options),
+        instances=instances,
+        operations=operations,
+        projects=projects,
         tell=tell,
         deadline=deadline,
         options=options,

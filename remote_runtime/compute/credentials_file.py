@@ -40,16 +40,18 @@ def unusable(environ: Mapping[str, str], kind: str) -> CloudError:
         hint = f"Set {VARIABLE} to the path of a credentials file, or unset it and run: {_LOGIN}"
         return _error(f"{VARIABLE} {f'is {where}, and ' if where else ''}{why}", hint)
     path = settings.gcloud_folder(environ) / "application_default_credentials.json"
-    if path.is_file():
+    if os.path.lexists(path):
         return _error(f"{path} {trouble(path) or _unknown(kind)}", LOGIN_HINT)
-    return _error(f"{VARIABLE} is not set, and {path} does not exist", LOGIN_HINT)
+    where = shown(str(path)) or f"{path.name} in the folder of CLOUDSDK_CONFIG"
+    return _error(f"{VARIABLE} is not set, and {where} does not exist", LOGIN_HINT)
 
 
 def shown(path: str) -> str:
     """``path`` where it is the path of a file and can be nothing else; empty for what may be a secret."""
-    is_path = path.isprintable() and "{" not in path and len(path) <= PATH_LIMIT and redacted(path) == path
+    is_path = path.isprintable() and not set("{@") & set(path) and len(path) <= PATH_LIMIT and redacted(path) == path
     folder = os.path.dirname(path)
-    is_known = os.path.exists(path) or bool(folder and os.path.isdir(folder)) or path.endswith(".json")
+    # A token may begin with a slash.
+    is_known = os.path.exists(path) or bool(folder.strip("/") and os.path.isdir(folder)) or path.endswith(".json")
     return path if is_path and is_known else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import TYPE_CHECKING, Literal
@@ -11,10 +12,17 @@ from ..errors import CloudError
 from ..untrusted import clean_line, redacted
 from ..values import dataclass
 from . import forbidden, settings, sign_in
+from .sending import chain, unsent
 
 if TYPE_CHECKING:
     import google.api_core.exceptions as api
 
+CLIENT_VARIABLES = (
+    "GOOGLE_API_USE_MTLS_ENDPOINT",
+    "GOOGLE_API_USE_CLIENT_CERTIFICATE",
+    "GOOGLE_API_CERTIFICATE_CONFIG",
+    "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
+)
 _BUSY_REASONS = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
 _QUOTA = re.compile(
     r"[Qq]uota '(?P<name>[\w.-]{1,80})' exceeded\.\s+Limit: (?P<limit>[\d.]+)(?: in region (?P<region>[a-z0-9-]+))?"
@@ -56,13 +64,13 @@ def is_foreign(exc: Exception) -> bool:
         # Google's client on an answer that is JSON but no error object, from a captive portal for example.
         AttributeError,
     )
-    return isinstance(exc, kinds) or sign_in.while_renewing(exc)
+    return isinstance(exc, kinds) or sign_in.while_renewing(exc) or unsent(exc) is not None
 
 
 def is_timeout(exc: Exception) -> bool:
     import requests
 
-    return any(isinstance(link, requests.exceptions.Timeout) for link in _chain(exc))
+    return any(isinstance(link, requests.exceptions.Timeout) for link in chain(exc))
 
 
 def explain(
@@ -82,6 +90,8 @@ def explain(
     import google.auth.exceptions as auth
     import requests
 
+    if error := unsent(exc):
+        return Failure(error)
     if isinstance(exc, requests.exceptions.RequestException):
         return Failure(unreachable(endpoint, _connection_trouble(exc), api_name), "unreachable")
     if isinstance(exc, auth.GoogleAuthError) or sign_in.while_renewing(exc):
@@ -113,6 +123,14 @@ def explain(
     return Failure(Refused("instance-not-startable", f"Compute Engine refuses to {doing}", why))
 
 
+def unusable_client(exc: Exception) -> CloudError:
+    """Why Google's client could not be made of what its own variables say."""
+    variables = [name for name in CLIENT_VARIABLES if os.environ.get(name) is not None]
+    hint = f"Mend or unset {' and '.join(variables)}" if variables else ""
+    why = f"{' or '.join(variables) or 'the environment'} has a value that it refuses ({type(exc).__name__})"
+    return CloudError("cloud-unreachable", "Google's client cannot be set up", why, hint)
+
+
 def unreachable(endpoint: str, why: str, api_name: str = settings.COMPUTE.name) -> CloudError:
     return CloudError("cloud-unreachable", f"The {api_name} at {endpoint} does not answer", why)
 
@@ -141,22 +159,14 @@ def _connection_trouble(exc: Exception) -> str:
     """The innermost cause in plain words: the libraries wrap a refused connection five times."""
     import requests
 
-    chain = _chain(exc)
+    links = chain(exc)
     if is_timeout(exc):
         return "there is no answer in time"
-    if any(isinstance(link, requests.exceptions.ProxyError) for link in chain):
+    if any(isinstance(link, requests.exceptions.ProxyError) for link in links):
         return "the proxy set in the environment cannot be used"
-    for link in chain:
+    for link in links:
         if isinstance(link, ConnectionRefusedError):
             return "nothing accepts connections there"
         if isinstance(link, OSError) and link.strerror and not isinstance(link, requests.exceptions.RequestException):
             return clean_line(link.strerror, forbidden.WHY_LIMIT)
     return clean_line(redacted(str(exc)), forbidden.WHY_LIMIT)  # a header that cannot be sent is repeated in it
-
-
-def _chain(exc: BaseException) -> list[BaseException]:
-    """It, and what it comes from."""
-    chain = [exc]
-    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None and inner not in chain:
-        chain.append(inner)
-    return chain

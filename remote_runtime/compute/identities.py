@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -78,7 +79,7 @@ def of_gcloud(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
 
     account = settings.account(environ)
     path = settings.gcloud_folder(environ) / "credentials.db"
-    if account is None or not path.is_file():
+    if account is None or not os.path.isfile(path):
         return None
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:

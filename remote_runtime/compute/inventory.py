@@ -90,10 +90,15 @@ def _ids(identity: credentials.Identity, endpoint: str, deadline: Deadline) -> t
                 ).error from None  # its words may have what the credentials are
             if answer.status_code != 200 or not isinstance(found, dict):
                 raise CloudError("permission-denied", "The projects may not be listed", _said(found))
-            ids += [word(each["projectId"]) for each in found.get("projects", ()) if "projectId" in each]
+            ids += ids_in(found.get("projects"))
             query["pageToken"] = str(found.get("nextPageToken", ""))
             if not query["pageToken"] or len(ids) >= MOST_PROJECTS:
                 return tuple(sorted(ids)[:MOST_PROJECTS])
+
+
+def ids_in(listed: Any) -> list[str]:
+    each_id = [each.get("projectId") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    return [word(each) for each in each_id if isinstance(each, str)]
 
 
 def _said(answer: Any) -> str:

@@ -8,11 +8,13 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import CloudError
 from ..values import dataclass
 
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._:-]{0,98}[a-z0-9])?", re.ASCII)
 _API_PATH = re.compile(r"(/compute)?/(v1|beta|alpha)/?$")
 # Nothing that two URL parsers could read in two ways: no user's name, backslash or control character.
 _URL = re.compile(
@@ -66,8 +68,8 @@ def endpoint(environ: Mapping[str, str], of: Service = COMPUTE) -> str:
         raise CloudError(
             "cloud-unreachable",
             f"The address of the {of.name} is not a URL",
-            # One with a user's name may have a password.
-            f"{of.variable} has a user name in it" if "@" in wanted else f"{of.variable} is {wanted!r:.200}",
+            # Its value is not shown: it may have a password or a key in it, or be one.
+            f"{of.variable} {'has a user name in it' if '@' in wanted else 'is not SCHEME://HOST[:PORT][/PATH]'}",
             "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",
         )
     parts = urlsplit(wanted)
@@ -112,16 +114,17 @@ def project(wanted: str | None, environ: Mapping[str, str], of_credentials: Call
             "neither the profile, the environment, gcloud's configuration nor the credentials name one",
             "Set `target.project` in the profile, or run: gcloud config set project PROJECT",
         )
-    return found
+    return _checked(found, "project ID", "`target.project`", "gcloud config set project PROJECT")
 
 
 def zone(wanted: str | None, environ: Mapping[str, str]) -> Setting | None:
-    """The zone to look in first; None: all of them."""
-    return (
+    """The zone to look in first; None: all of them. Raises ``CloudError`` ``no-credentials`` for what is none."""
+    found = (
         _given(wanted, "the profile")
         or _given(environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE")
         or _given(_gcloud(environ, "compute", "zone"), "gcloud's configuration")
     )
+    return found and _checked(found, "zone", "`target.zone`", "gcloud config set compute/zone ZONE")
 
 
 def account(environ: Mapping[str, str]) -> str | None:
@@ -138,8 +141,19 @@ def impersonated(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in (wanted or "").split(",") if name.strip())
 
 
-def _given(value: str | None, source: str) -> Setting | None:
-    return Setting(value.strip(), source) if value and value.strip() else None
+def _given(value: Any, source: str) -> Setting | None:
+    return Setting(value.strip(), source) if isinstance(value, str) and value.strip() else None
+
+
+def _checked(found: Setting, what: str, key: str, command: str) -> Setting:
+    """``found``, if it can be part of a request. It is not shown: what is set by mistake may be a secret."""
+    if _NAME.fullmatch(found.value):
+        return found
+    is_variable = found.source.isupper()
+    hint = f"Set {found.source} to a {what}, or unset it" if is_variable else f"Set {key} in the profile"
+    if found.source == "gcloud's configuration":
+        hint += f", or run: {command}"
+    raise CloudError("no-credentials", f"No usable {what}", f"{found.source} has a value that is not a {what}", hint)
 
 
 def _gcloud(environ: Mapping[str, str], section: str, key: str) -> str | None:
@@ -159,11 +173,11 @@ def gcloud_folder(environ: Mapping[str, str]) -> Path:
         return Path(environ["CLOUDSDK_CONFIG"])
     if os.name == "nt":
         return Path(environ.get("APPDATA", "C:/")) / "gcloud"
-    return Path(environ.get("HOME") or "~").expanduser() / ".config" / "gcloud"
+    return Path(os.path.expanduser(environ.get("HOME") or "~")) / ".config" / "gcloud"
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text("utf-8", "replace")
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL, from a file in UTF-16
         return ""

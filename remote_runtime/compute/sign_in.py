@@ -12,6 +12,7 @@ from ..errors import CloudError
 from ..untrusted import clean_line, redacted
 from . import forbidden
 from .identities import renew_acting_as
+from .sending import unsent
 
 IMPERSONATE = "iam.serviceAccounts.getAccessToken"
 # The words of a program that makes credentials may be the credentials (google.auth.pluggable).
@@ -44,7 +45,8 @@ def is_passing(exc: Exception) -> bool:
     """Whether the same may work later: there was no answer, or one that asks for another try."""
     import google.auth.exceptions as auth
 
-    return isinstance(exc, auth.TransportError) or (isinstance(exc, auth.GoogleAuthError) and bool(exc.retryable))
+    is_known = isinstance(exc, auth.TransportError) or (isinstance(exc, auth.GoogleAuthError) and bool(exc.retryable))
+    return is_known and unsent(exc) is None
 
 
 def is_exchange(exc: Exception) -> bool:
@@ -56,6 +58,8 @@ def is_exchange(exc: Exception) -> bool:
 
 def refused(exc: Exception, *, project: str, renew: str, acts_as: str = "") -> CloudError:
     """Why credentials cannot be used. ``acts_as``: the service account that they were to act as."""
+    if error := unsent(exc):
+        return error
     said = words(exc)
     if is_passing(exc):
         return CloudError("cloud-unreachable", "Google's sign-in does not answer", said)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..untrusted import clean
+from ..untrusted import clean, redacted
 from ..values import dataclass
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
 _SHOWN_CHARACTERS = 60
+_PASSWORD = re.compile(r":[^\s/@]+@")  # USER:PASSWORD@HOST
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """``text`` as it can be shown: in quotes, on one line, shortened."""
-    return '"' + clean(text, _SHOWN_CHARACTERS).replace("\n", " ").replace("\t", " ") + '"'
+    """``text`` as it can be shown: in quotes, on one line, shortened, without passwords."""
+    return (
+        '"'
+        + clean(_PASSWORD.sub(":***@", redacted(text)), _SHOWN_CHARACTERS).replace("\n", " ").replace("\t", " ")
+        + '"'
+    )
 
 
 def listed(words: Iterable[str]) -> str:

@@ -115,7 +115,8 @@ def refuse_arg(arg: str) -> Refusal | None:
 def refuse_env_name(name: str) -> Refusal | None:
     """Why a variable of this name may not be set for the server, or None."""
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,127}", name):
-        return f"{quoted(name)} is not a name of an environment variable", "letters, digits and _"
+        allowed = "letters, digits and _; write NAME: VALUE" if "=" in name else "letters, digits and _"
+        return "is not a name of an environment variable", allowed
     if _REFUSED_ENV.fullmatch(name) and name not in _HARMLESS_PYTHON_ENV:
         return f"{name} may not be set: it can change what the server loads or whom it lets in", "any other name"
     return None

@@ -28,12 +28,14 @@ class Shape(Protocol):
 @dataclass(frozen=True)
 class Text:
     """Text that matches ``pattern`` as a whole. ``allowed`` says so in words. ``check`` answers with a complaint
-    (what is wrong, what is allowed) or None. The value is shown in complaints only where a pattern is."""
+    (what is wrong, what is allowed) or None. The value is shown in complaints only where a pattern is, and not where
+    a secret is written by mistake (``is_shown``)."""
 
     allowed: str = "text"
     pattern: str = ""
     check: Callable[[str], tuple[str, str] | None] | None = None
     most_characters: int = 4096
+    is_shown: bool = True
 
     def read(self, node: Node, key: str) -> str:
         text = scalar(node, key, self.allowed)
@@ -47,7 +49,7 @@ class Text:
         if complaint:
             raise wrong(node, key, *complaint)
         if self.pattern and not re.fullmatch(self.pattern, text):
-            raise wrong(node, key, f"{quoted(text)} does not fit", self.allowed)
+            raise wrong(node, key, f"{quoted(text) if self.is_shown else 'the value'} does not fit", self.allowed)
         return text
 
     def show(self, value: str) -> object:

@@ -5,6 +5,7 @@ Limits, so that a hostile file costs little: 1 MiB, 10 000 nodes (counted as oft
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ def parse(text: str) -> Node:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         line = mark.line + 1 if mark else 1
-        raise Wrong([Complaint(line, "", "this is not YAML: " + _in_one_line(exc.problem or exc.context))]) from exc
+        raise Wrong([Complaint(line, "", "this is not YAML: " + _problem(exc.problem or exc.context))]) from None
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
         raise Wrong([Complaint(line, "", "this is not YAML: a control character", "remove it")]) from exc
@@ -72,8 +73,15 @@ def pairs(mapping: MappingNode, key: str) -> tuple[dict[str, tuple[Node, Node]],
 
 def inside(key: str, name: str) -> str:
     """The dotted key of ``name`` in ``key``; safe to show."""
-    shown = name if name.replace("_", "").isalnum() and name.isascii() and len(name) < 60 else quoted(name)
+    shown = (
+        name if name.replace("_", "").isalnum() and name.isascii() and len(name) < 60 else quoted(_before_value(name))
+    )
     return f"{key}.{shown}" if key else shown
+
+
+def _before_value(name: str) -> str:
+    """NAME=VALUE in the place of a name: the value may be a secret."""
+    return name.partition("=")[0] + "=…" if "=" in name else name
 
 
 def tag_of(node: Node) -> str:
@@ -97,7 +105,7 @@ def kind_of(node: Node) -> str:
         "map": "a mapping",
         "timestamp": "a YAML date",
     }
-    return words.get(tag_of(node)) or f"something tagged {quoted(str(node.tag))}"
+    return words.get(tag_of(node)) or "a value with a tag (text that begins with ! needs quotes)"
 
 
 def _refuse_too_many_nodes(root: Node) -> None:
@@ -121,5 +129,8 @@ def _expanded_size(node: Node, sizes: dict[int, int]) -> int:
     return sizes[id(node)]
 
 
-def _in_one_line(text: str | None) -> str:
-    return clean(" ".join((text or "it cannot be parsed").split()), 200)
+def _problem(text: str | None) -> str:
+    """PyYAML's words without names of aliases, anchors and tags: a password may begin with ``*``, ``&`` or ``!``."""
+    words = re.sub(r"'(?![<\\]).{2,}'", "a name", " ".join((text or "it cannot be parsed").split()))
+    hint = "; text that begins with *, & or ! needs quotes" if "a name" in words else ""
+    return clean(words, 200) + hint

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import unicodedata
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..settings import ExtraForward
@@ -82,8 +83,9 @@ JUMP = Text(
     rf"(?:{USER.pattern}@)?(?:[A-Za-z0-9_.][A-Za-z0-9_.%+-]{{0,254}}|\[[0-9A-Za-z:.%_-]+\])(?::[0-9]{{1,5}})?",
     _refuse_jump,
 )
-PATH_HERE = Text("an absolute path or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*")
+KEY_FILE = Text("an absolute path or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*", is_shown=False)
 PATH_THERE = Text("an absolute path on the machine or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*")
+TOKEN_FILE = replace(PATH_THERE, is_shown=False)
 PYTHON = Text(
     "auto, or the interpreter's path on the machine, absolute or starting with ~", rf"auto|{PATH_THERE.pattern}"
 )

@@ -142,6 +142,17 @@ def test_a_token_file_that_is_missing_is_named(machine: LocalMachine, plain: Jup
     assert (error.code, str(tmp_path / "none") in error.why) == ("attach-without-token", True)
 
 
+def test_a_token_in_the_place_of_the_file_is_not_shown_and_a_pipe_is_not_waited_for(
+    machine: LocalMachine, plain: JupyterServer, tmp_path: Path
+) -> None:
+    error = refused(machine, plain.port, Path("/sEcReT+t0ken"))
+    assert error.code == "attach-without-token"
+    assert "sEcReT" not in " ".join(error.as_dict().values())
+    os.mkfifo(tmp_path / "pipe")
+    error = refused(machine, plain.port, tmp_path / "pipe")
+    assert (error.code, str(tmp_path / "pipe") in error.why) == ("attach-without-token", True)
+
+
 def test_a_server_without_a_token_is_never_forwarded(machine: LocalMachine, tmp_path: Path) -> None:
     """As the Deep Learning VMs' own one is; a token that the user names does not make it safe."""
     with jupyter_server(

@@ -77,7 +77,7 @@ def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
         ("[" * 5000, "1: the values are nested too deeply"),
         (b"version: 1\nssh: {user: \xff}\n", "2: these bytes are not UTF-8"),
         (b"#" * (1 << 20) + b"#", "1: the file is larger than 1 MiB"),
-        ("version: 1\ntarget: !!python/object:os.system {kind: local}\n", "2: target: is something tagged"),
+        ("version: 1\ntarget: !!python/object:os.system {kind: local}\n", "2: target: is a value with a tag"),
         ("version: 1\ntarget: &a {kind: local, b: *a}\n", "1: an alias contains itself"),
     ],
 )
@@ -279,3 +279,35 @@ def test_a_small_profile_loads_within_30_ms_once_yaml_is_imported(tmp_path: Path
         profiles.load(str(tmp_path / "p.yaml"))
         durations_s.append(time.perf_counter() - started)
     assert min(durations_s) < 0.030
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "jupyter: {attach: {port: 8888, token_file: hunter2}}",
+        "jupyter: {attach: {port: 8888, token_file: 'http://localhost:8888/?token=hunter2'}}",
+        "ssh: {identity_file: hunter2}",
+        "ssh: {user: 'me:hunter2@host'}",
+        "colab: {origins: ['https://me:hunter2@colab.research.google.com']}",
+        "jupyter: {env: {'HF_TOKEN=hunter2': 1}}",
+        "jupyter: {env: {HF_TOKEN: *hunter2}}",
+        "jupyter: {env: {HF_TOKEN: !hunter2}}",
+        "jupyter: {env: {HF_TOKEN: !hunter2!x}}",
+        "jupyter: {env: {A: &hunter2 a, B: &hunter2 b}}",
+    ],
+)
+def test_a_secret_in_the_wrong_place_is_not_shown(lines: str, tmp_path: Path) -> None:
+    said = complaints_of(tmp_path, "version: 1\ntarget: {kind: ssh, host: box}\n" + lines)
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("host", ["ssh://me:hunter2@box", "me:hunter2@box"])
+def test_a_password_in_the_host_is_not_shown(host: str, tmp_path: Path) -> None:
+    assert "hunter2" not in complaints_of(tmp_path, f"version: 1\ntarget: {{kind: ssh, host: '{host}'}}\n")
+
+
+def complaints_of(folder: Path, text: str) -> str:
+    (folder / "p.yaml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        profiles.load(str(folder / "p.yaml"))
+    return " ".join(caught.value.as_dict().values())

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
 
 from .. import settings
+from ..sending import is_proxy
 from .wire import Broken
 
 _ANSWER_LIMIT_BYTES = 16384
@@ -28,10 +29,12 @@ def proxy_for(relay: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
         return None
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        _ = parts.port
-    except ValueError as error:
-        raise Broken("HTTPS_PROXY is no address of a proxy; it takes http://HOST:PORT") from error
-    if parts.scheme != "http" or not parts.hostname:
+        is_address = is_proxy(proxy) or parts.scheme.startswith("socks")
+    except ValueError:  # its words have a part of the address
+        is_address = False
+    if not is_address:
+        raise Broken("HTTPS_PROXY is no address of a proxy; it takes http://HOST:PORT")
+    if parts.scheme != "http":
         raise Broken(f"HTTPS_PROXY names a proxy of kind {parts.scheme}://, and only http:// can be used")
     return parts
 

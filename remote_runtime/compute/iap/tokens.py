@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import credentials, sign_in
+from ..sending import unsent
 from .wire import Broken
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Tokens:
         except Exception as error:
             if not sign_in.while_renewing(error):
                 raise
+            if unsendable := unsent(error):
+                raise unsendable from None
             if sign_in.is_passing(error):
                 raise Broken(f"Google's sign-in does not answer: {sign_in.words(error)}") from None
             identity = self._identity

@@ -98,12 +98,19 @@ def check_address(described: dict[str, Any], port: int) -> None:
 def read_token(token_file: str) -> str:
     """The one word in the file. Raises ``Failure`` ``attach-without-token`` for a file that others can read."""
     path = os.path.expanduser(token_file)
+    folder = os.path.dirname(path)
+    is_path = folder != os.path.dirname(folder) and os.path.isdir(folder)  # else it may be the token itself
+    named = path if is_path or os.path.isfile(path) else "jupyter.attach.token_file"
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a named pipe waits for who writes into it
+            raise without_token(
+                "the token file is not a regular file", named, "name another: jupyter.attach.token_file"
+            )
         with open(path, "rb") as handle:
             refuse_shared(os.fstat(handle.fileno()), path)
             text = handle.read(4096).decode("utf-8", "replace").strip()
     except OSError as exc:
-        raise without_token("the token file cannot be read", f"{path}: {exc.strerror}",
+        raise without_token("the token file cannot be read", f"{named}: {exc.strerror}",
                             "name another: jupyter.attach.token_file") from exc  # fmt: skip
     if not re.fullmatch(r"[!-~]{1,512}", text):
         raise without_token("the token file does not hold a token", f"{path} must hold the token and nothing else",

@@ -31,6 +31,7 @@ NO_INDEX = re.compile(
     r"|Connection (?:refused|reset|aborted)|No route to host|connect(?:ion to \S+)? timed? ?out|ReadTimeoutError"
     r"|ConnectTimeout|dns error|error sending request|CERTIFICATE_VERIFY_FAILED"
 )
+IN_ADDRESS = re.compile(r"//[^\s/@]+@")
 # An index answered, and something else went wrong later.
 INDEX = re.compile(r"from versions: (?!none)|ResolutionImpossible|Failed (?:building|to build)|Requires-Python")
 
@@ -140,7 +141,12 @@ def no_venv(base: Found, said: list[str], uv: str | None) -> Failure:
 def install(directory: str, packages: list[str], answers: Answers, env: Mapping[str, str]) -> None:
     answers.say("Installing Jupyter into our folder on the machine")
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    status, output = watch([private_python(), "-m", "pip", "install", *options, *packages], answers, tell=True, env=env)
+    asked = os.path.join(directory, "requirements.txt")  # an address may have a password, and all see arguments
+    write_private(asked, "\n".join(packages) + "\n")
+    status, output = watch(
+        [private_python(), "-m", "pip", "install", *options, "-r", asked], answers, tell=True, env=env
+    )
+    output = IN_ADDRESS.sub("//***@", output)
     if status != 0:
         full = room.full_disk(output)
         if installed() is None:
@@ -149,7 +155,9 @@ def install(directory: str, packages: list[str], answers: Answers, env: Mapping[
             raise full
         if is_cut_off(output):
             raise no_index(output)
-        raise Failure("jupyter-install-failed", "pip could not install " + ", ".join(packages), output)
+        raise Failure(
+            "jupyter-install-failed", "pip could not install " + IN_ADDRESS.sub("//***@", ", ".join(packages)), output
+        )
 
 
 def is_cut_off(output: str) -> bool:
