@@ -12,6 +12,7 @@ from ..errors import DeadlinePassed, MachineError, RemoteRuntimeError, SshError
 from ..protocols import Outcome, Tell
 from ..untrusted import clean, clean_line
 from ..waits import Deadline
+from .entry import DEAF
 from .machine.answers import NO, YES
 
 ANSWERS_LIMIT = 20_000
@@ -23,13 +24,19 @@ MOST_WORDS = 5
 NUDGE = b"exit\n"
 OBEYED_S = 2.0
 CHECK_THE_LOGIN = "`remote-runtime ssh PROFILE -- true` must end at once and print nothing"
+LEAVE_THE_STREAMS = "In the login files there, redirect (`exec >FILE`) only if interactive: `[[ $- == *i* ]] && exec …`"
 ONLY_INTERACTIVE = "In the login files there, start another shell only if interactive: `[[ $- == *i* ]] && exec SHELL`"
+
+
+class GivenUp(Exception):
+    """Python did not answer, nor did the end of the input end what is there instead."""
 
 
 class Dialogue:
     """One command of the machine's, as ``protocols.Run`` wants it: ``take`` hears its lines, ``reply`` says what to
     send. Until its line ``ready`` has come nothing is sent but, after ``patience_s``, a line that ends a shell, and
     after half as long again the end of the input. ``is_late``: Python answered after that, and can hear nothing more.
+    After twice ``patience_s`` ``reply`` raises ``GivenUp``, unless commands are run.
 
     ``mark``: a line that shows that commands are run at all. ``program``: made when it is sent. ``reaches``: whether
     the SSH server leads to a place of the machine.
@@ -54,6 +61,7 @@ class Dialogue:
         self._reaches = reaches
         now = time.monotonic()
         self._nudges: list[tuple[float, bytes | None]] = [(now + patience_s, NUDGE), (now + 1.5 * patience_s, None)]
+        self._gives_up_at = now + 2 * patience_s
         self._due: list[bytes] = []
         self._count = 0
         self._last_said = ""
@@ -84,6 +92,8 @@ class Dialogue:
             self._nudged_at = time.monotonic()
             self._tell("Waiting for the login files of the machine")
             return self._nudges.pop(0)[1]
+        if not (self.began or self.runs) and time.monotonic() > self._gives_up_at:
+            raise GivenUp
         return self._due.pop(0) if self._due else b""
 
     def _take_answer(self, text: str) -> None:
@@ -92,7 +102,8 @@ class Dialogue:
         if self._count > ANSWERS_LIMIT or self._result is not None or self._error is not None:
             raise invalid("it goes on answering")
         try:
-            answer = json.loads(text)
+            # JSON can name halves of characters, which nothing can be sent or shown in: paths that are not UTF-8 do.
+            answer = json.loads(json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
             raise invalid("an answer is not JSON") from None
         match answer:
@@ -113,26 +124,33 @@ class Dialogue:
     def result_of(self, outcome: Outcome) -> dict[str, Any]:
         if self._error is not None:
             raise reported(self._error)
+        if outcome.status == DEAF:
+            raise _misled("take the input of commands for themselves", self.said())
         if self._result is None:
             ended = "the connection was lost" if outcome.status is None else f"exit status {outcome.status}"
             raise invalid(f"no result ({ended}) {clean(outcome.stderr, 2000)}".strip())
         return self._result
 
-    def took_too_long(self, deadline: Deadline) -> RemoteRuntimeError:
+    def took_too_long(self, deadline: Deadline, stderr: str) -> RemoteRuntimeError:
         """With what was heard last."""
         after = f"more than {deadline.within_s:.0f} s"
         if self.began:
             why = f"the last that it told was: {self._last_said}" if self._last_said else "it had told nothing yet"
             return DeadlinePassed(f"Python on the machine took {after}", why)
-        if self.words:
-            why = f"after {deadline.within_s:.0f} s the login still waits; it printed: {self.said()}"
+        if self.runs:
+            names = "; ".join(reasons(stderr, self._mark)) or "nothing was found yet"
+            return DeadlinePassed(f"Looking for a Python on the machine took {after}", names)
+        if printed := self._printed(stderr):
+            why = f"after {deadline.within_s:.0f} s the login has not ended; it printed: {printed}"
             return SshError("ssh-refused", "The machine does not run commands", why, CHECK_THE_LOGIN)
         why = "its login files, or a command that is forced on this login, have not ended and print nothing"
         return DeadlinePassed(f"The login on the machine took {after}", why, CHECK_THE_LOGIN)
 
     def not_run(self, outcome: Outcome) -> SshError:
         """No command of ours is run in this login."""
-        printed = "; ".join(filter(None, [self.said(), _end_of(outcome.stderr)]))
+        printed = self._printed(outcome.stderr)
+        if outcome.status == DEAF:
+            return _misled("redirect what commands print", printed)
         ended = f"the login ended with exit status {outcome.status}"
         why = f"{ended}; it printed: {printed}" if printed else f"{ended}, and printed nothing"
         if outcome.forced:
@@ -147,8 +165,21 @@ class Dialogue:
         """Whether the command has ended just now because of the line that ends a shell."""
         return self._nudged_at is not None and time.monotonic() - self._nudged_at < OBEYED_S
 
+    def endless(self) -> SshError:
+        """More was printed than is read, and none of it was Python's."""
+        what = "The login files of the machine print without end"
+        return SshError("ssh-refused", what, f"they printed: {self.said()}" if self.words else "", CHECK_THE_LOGIN)
+
     def said(self) -> str:
         return " / ".join(self.words)
+
+    def _printed(self, stderr: str) -> str:
+        lines = [
+            line for line in stderr.splitlines() if line.strip() and not line.startswith((self._mark, self._ready))
+        ]
+        return "; ".join(
+            filter(None, [self.said(), " / ".join(clean_line(line, SAY_LIMIT) for line in lines[-MOST_WORDS:])])
+        )
 
 
 def reasons(stderr: str, mark: str) -> list[str]:
@@ -180,5 +211,7 @@ def invalid(why: str) -> MachineError:
     return MachineError("machine-answer-invalid", "The machine's answer is not what our launcher sends", why)
 
 
-def _end_of(stderr: str) -> str:
-    return " / ".join(clean_line(line, SAY_LIMIT) for line in stderr.splitlines()[-MOST_WORDS:] if line.strip())
+def _misled(how: str, printed: str) -> SshError:
+    """Python runs, and the login files stand between it and us."""
+    why = f"Python runs there, and nothing gets through to it{f'; printed was: {printed}' if printed else ''}"
+    return SshError("ssh-refused", f"The login files of the machine {how}", why, LEAVE_THE_STREAMS)

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import DeadlinePassed, MachineError, SshError
 from ..protocols import Outcome, Run, Tell
 from ..waits import Deadline
-from .dialogue import Dialogue, reasons
+from .dialogue import Dialogue, GivenUp, reasons
 from .dialogue import invalid as invalid
 from .entry import PYTHON, PYTHONS, command, document, search
 
@@ -57,11 +57,19 @@ def ask(
         try:
             outcome = run(words, stdin=b"", on_line=talk.take, reply=talk.reply, deadline=deadline)
         except DeadlinePassed as error:
-            raise talk.took_too_long(deadline) from error
+            raise talk.took_too_long(deadline, error.why) from error
+        except MachineError as error:
+            if talk.began:
+                raise
+            raise (GivenUp() if words[0] == direct else talk.endless()) from error
         return converse(words, math.inf) if talk.is_late else (talk, outcome)
 
     for words in (command(direct, ready), search(pythons, ready, mark)):
-        talk, outcome = converse(words, patience_s)
+        try:
+            talk, outcome = converse(words, patience_s)
+        except GivenUp:  # a Python that hangs or prints without end, or a login that does
+            patience_s = math.inf
+            continue
         if talk.began:
             return talk.result_of(outcome)
         if outcome.status is None:

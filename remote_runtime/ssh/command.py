@@ -36,7 +36,8 @@ def run_command(
         channel = link.open("session", deadline)
         try:
             if channel.refusal is not None:
-                raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1])
+                hint = "In the sshd_config of an OpenSSH server, `MaxSessions` says how many it opens"
+                raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1], hint)
             if not link.request(channel, "exec", shlex.join(command), deadline=deadline):
                 raise SshError("ssh-refused", "The machine's SSH server does not run commands")
             outcome = _converse(channel, stdin, _Lines(on_line), deadline, command[0], reply)
@@ -64,8 +65,8 @@ def _converse(
         channel.activity.clear()
         ended = bool(channel.closed)
         busy = False
+        said = reply() if reply and not unsent and not ended else b""
         if sending and not ended:
-            said = reply() if reply and not unsent else b""
             unsent, moved = _send_some(channel, unsent or memoryview(said or b""))
             ends = not unsent and (reply is None or said is None)
             sending = not (ends and _shut_write(channel))
@@ -82,10 +83,18 @@ def _converse(
         deadline.check()
         if deadline.passed():
             lines.end()
-            raise DeadlinePassed(f"{name} on the machine took more than {deadline.within_s:.0f} s")
+            why = clean(complaints.decode("utf-8", "replace"), _STDERR_KEPT)
+            raise DeadlinePassed(f"{name} on the machine took more than {deadline.within_s:.0f} s", why)
         if not busy:
             channel.activity.wait(_TICK_S)
     lines.end()
+    # A server counts a session until it has seen its command end (OpenSSH's MaxSessions).
+    wait = Deadline(_DRAIN_S)
+    while lines.enough and not (channel.closed or has_ended(channel) or wait.passed()):
+        deadline.check()
+        channel.activity.clear()
+        if not (channel.closed or has_ended(channel)):
+            channel.activity.wait(_TICK_S)
     return Outcome(exit_status(channel), clean(complaints.decode("utf-8", "replace"), _STDERR_KEPT))
 
 

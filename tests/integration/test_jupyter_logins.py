@@ -3,6 +3,7 @@ behind; Pythons that fail; accounts that run no commands."""
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from remote_runtime.ssh.session import Session
 from remote_runtime.waits import Deadline
 from remote_runtime.ways import leads_to
 from tests.support.entering import Visitor
+from tests.support.processes import end_processes_of
 from tests.support.sshd import Sshd, running_sshd
 
 GONE = {"stopped": "gone", "folder": False}
@@ -135,6 +137,35 @@ def test_a_home_that_is_not_there_is_told_as_that(server: Sshd, session: Session
     assert not Path("/nowhere").exists()
 
 
+@pytest.mark.parametrize("name", ["a\nb", "h\udcf4me"])
+def test_a_home_whose_name_is_no_text_is_refused_before_anything_is_made(
+    server: Sshd, session: Session, tmp_path: Path, name: str
+) -> None:
+    odd = tmp_path / name
+    odd.mkdir()
+    (server.home / ".bashrc").write_bytes(b"export HOME='" + os.fsencode(odd) + b"'\n")
+    wanted = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), socket=True)
+    with pytest.raises(RemoteRuntimeError) as caught:
+        jupyter.ensure(
+            session.run,
+            wanted,
+            tell=lambda text: None,
+            deadline=Deadline(30),
+            reaches=lambda place: leads_to(session, place),
+        )
+    assert (caught.value.code, "UTF-8" in caught.value.what) == ("folder-unusable", True)
+    assert not list(odd.iterdir())
+
+
+def test_one_session_at_a_time_is_enough(tmp_path: Path) -> None:
+    with (
+        running_sshd(tmp_path / "machine", config=["MaxSessions 1"]) as server,
+        Visitor(server, tmp_path / "visitor").enter() as session,
+    ):
+        (server.home / ".bashrc").write_text("trap 'sleep 0.2' EXIT\n")
+        assert [ask(session), ask(session)] == [GONE, GONE]
+
+
 def test_a_menu_that_goes_on_asking_is_told_with_its_words(server: Sshd, session: Session) -> None:
     (server.home / ".bashrc").write_text('while sleep 0.1; do printf "1) train 2) quit: "; read X; done\n')
     error = refused(session, within_s=2.0)
@@ -145,6 +176,35 @@ def test_silence_is_no_refusal(server: Sshd, session: Session) -> None:
     (server.home / ".bashrc").write_text("exec 2>/dev/null; exec sleep 60\n")
     error = refused(session, within_s=2.0)
     assert (error.code, "login" in str(error)) == ("deadline-passed", True)
+
+
+@pytest.mark.parametrize(
+    ("login", "stands_between"),
+    [
+        ("exec </dev/null", "input"),
+        ("exec 0<&-", "input"),
+        ("exec >&-", "print"),
+        ("exec >log 2>&1", "print"),
+    ],
+)
+def test_a_login_that_redirects_is_told_as_that(
+    server: Sshd, session: Session, login: str, stands_between: str
+) -> None:
+    (server.home / ".bashrc").write_text(login + "\n")
+    error = refused(session)
+    assert (error.code, stands_between in error.what, "redirect" in error.hint) == ("ssh-refused", True, True), error
+    assert not any(ours in str(error) for ours in ("Traceback", "rr-"))
+
+
+@pytest.mark.parametrize(
+    ("login", "said"), [("head -c 2000000 /dev/zero", "without end"), ("select X in train quit; do :; done", "train")]
+)
+def test_a_login_that_prints_and_never_ends_is_told_with_its_words(
+    server: Sshd, session: Session, login: str, said: str
+) -> None:
+    (server.home / ".bashrc").write_text(login + "\n")
+    error = refused(session, within_s=3.0)
+    assert (error.code, said in str(error)) == ("ssh-refused", True), error
 
 
 @pytest.mark.parametrize("kept", ["sleep 60 &", "sleep 60 >/dev/null &", "sleep 60 2>/dev/null &"])
@@ -159,7 +219,13 @@ def test_a_program_that_login_files_leave_behind_is_not_waited_for(server: Sshd,
 
 
 @pytest.mark.parametrize(
-    "fails", ["echo 'xcode-select: note: No developer tools were found' >&2; exit 1", "exec cat", "exit 0"]
+    "fails",
+    [
+        "echo 'xcode-select: note: No developer tools were found' >&2; exit 1",
+        "exec cat",
+        "exit 0",
+        "exec sleep 30",
+    ],
 )
 def test_a_python3_that_fails_is_passed_over(server: Sshd, session: Session, fails: str) -> None:
     stub(server, fails)
@@ -184,7 +250,7 @@ def test_the_path_of_a_login_shell_counts_whatever_shell_it_is(tmp_path: Path, s
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "python3.11").symlink_to(sys.executable)
     path = f"{tmp_path}/tools:/usr/bin:/bin"
-    (tmp_path / ".bash_profile").write_text(f"echo hello; PATH={path}\n")
+    (tmp_path / ".bash_profile").write_text(f"echo hello; PATH={path}; sleep 50 &\n")
     (tmp_path / ".bash_logout").write_text("echo bye\n")
     (tmp_path / ".login").write_text(f"setenv PATH {path}\n")
     (tmp_path / ".config" / "fish").mkdir(parents=True)
@@ -193,7 +259,10 @@ def test_the_path_of_a_login_shell_counts_whatever_shell_it_is(tmp_path: Path, s
     )
     environ = {"HOME": str(tmp_path), "SHELL": shell, "PATH": str(tmp_path)}
     line = shlex.join(entry.search(("python3", "python3.11"), "ready", "tried"))
-    done = subprocess.run([shell, "-c", line], env=environ, input=b"exit\n0\n", capture_output=True, timeout=20)
+    try:
+        done = subprocess.run([shell, "-c", line], env=environ, input=b"exit\n0\n", capture_output=True, timeout=20)
+    finally:
+        end_processes_of(tmp_path)  # what .bash_profile leaves behind is not waited for
     assert (done.stdout.split(), done.returncode) == ([b"tried", b"ready"], 0), done.stderr
 
 

@@ -39,12 +39,16 @@ def server_directory(key: str) -> str:
 def make_private(directory: str) -> str:
     """Our folder and what is below it down to ``directory``, each mode 0700.
 
-    Raises ``Failure`` when our folder belongs to somebody else, or there is no home folder to make it in.
+    Raises ``Failure`` when our folder belongs to somebody else, or there is no home folder to make it in,
+    or one whose name cannot be told.
     """
     ours, level, home = our_folder(), directory, os.path.expanduser("~")
     if not os.path.isdir(home):
         raise Failure("folder-unusable", "The home folder does not exist on the machine", home,
                       "Let an administrator make it there, or use another login: `ssh.user`")  # fmt: skip
+    if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in home):
+        raise Failure("folder-unusable", "The name of the home folder on the machine is no text in UTF-8", repr(home),
+                      "Use another login: `ssh.user`")  # fmt: skip
     os.makedirs(directory, mode=0o700, exist_ok=True)
     if os.name != "nt" and os.stat(ours).st_uid != processes.own_uid():
         raise Failure("folder-unusable", "Our folder on the machine belongs to another user", ours)
