@@ -26,11 +26,13 @@ _AuthHandler: Any = AuthHandler
 
 @dataclass(frozen=True)
 class Answer:
-    """``refused`` and ``more`` (accepted, but not enough) name the ``methods`` that may go on."""
+    """``refused`` and ``more`` (accepted, but not enough) name the ``methods`` that may go on. ``unsigned``: why the
+    key was not offered."""
 
     kind: Literal["begun", "accepted", "refused", "more", "asks", "would accept"]
     methods: tuple[str, ...] = ()
     instructions: str = ""
+    unsigned: str = ""
     prompts: tuple[tuple[str, bool], ...] = field(default=(), repr=False)
 
 
@@ -84,8 +86,10 @@ class Conversation(_AuthHandler):  # type: ignore[misc]  # paramiko's types leav
             signature = key.sign_ssh_data(
                 self._get_session_blob(key, "ssh-connection", self._user, algorithm), algorithm
             )
-        except (paramiko.SSHException, OSError):  # an agent that declines, a key type that the server does not know
-            return Answer("refused", ("publickey",))
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            # An agent that declines or has gone, a key type that the server does not know.
+            why = clean_line(str(error), 200) or type(error).__name__
+            return Answer("refused", ("publickey",), unsigned=why)
         message = self._asking_for("publickey")
         message.add_boolean(True)
         message.add_string(algorithm)

@@ -28,7 +28,7 @@ from .key_files import (
 from .key_making import ensure_key_pair
 from .known_hosts import as_line
 from .penalties import Penalties
-from .places import expand, home_of
+from .places import exists, expand, home_of
 
 if TYPE_CHECKING:
     import paramiko
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 GCLOUDS_FILE = "~/.ssh/google_compute_engine"
 _USUAL_FILES = (GCLOUDS_FILE, "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 _PASSPHRASE_TRIES = 3
+_LOOK_AT_AGENT = "`ssh-add -l` shows what your agent holds; it may have to be unlocked"
 
 
 class AgentWait(NamedTuple):
@@ -109,11 +110,10 @@ class Keys:
         if settings.identities_only:
             blobs = [candidate.blob for candidate in found]
             from_agent = [candidate for candidate in from_agent if candidate.blob in blobs]
-        known = {candidate.shown for candidate in from_agent}
         signed = self._certificates(settings, home)
         found = [each for key in from_agent for each in with_certificate(key, signed)]
         of_files = [each for file in files for each in with_certificate(file, signed)]
-        found += [each for each in of_files if not each.blob or each.shown not in known]
+        found += of_files  # also what the agent has, which may not sign
         allowed = [candidate for candidate in found if self._is_allowed(candidate, settings)]
         return sorted(allowed, key=lambda candidate: (candidate.state == "locked", candidate.blob not in wanted))
 
@@ -176,7 +176,7 @@ class Keys:
             text = read_key_file(path)  # whoever makes a pair puts its private half there first
         if text.startswith(("ssh-", "ecdsa-", "sk-")):
             return Candidate(name, parse_public(text), None, "public")
-        if not text and not path.exists():
+        if not text and not exists(path):
             return Candidate(name, blob, None, "public" if blob else "missing")
         key = self._unlocked.get(path) or load_key(path, None)
         if isinstance(key, Fault):
@@ -211,7 +211,9 @@ class Keys:
             self.silent_agent = address
             hint = "Unlock the agent until `ssh-add -l` lists its keys, or set `ssh.identity_file`"
             self.passed_over.append(Fault(f"the SSH agent at {address} does not answer", hint))
-        except (OSError, EOFError, paramiko.SSHException) as error:  # a dangling SSH_AUTH_SOCK is common
+        except paramiko.SSHException as error:
+            self.passed_over.append(Fault(f"the SSH agent at {address}: {error}", _LOOK_AT_AGENT))
+        except (OSError, EOFError) as error:  # a dangling SSH_AUTH_SOCK is common
             log.info("the agent at %s: %r", address, error)
             held = f"; it held {', '.join(self._agent_held[:3])}" if self._agent_held else ""
             hint = "`ssh-add -l` shows what your agent holds"
@@ -219,6 +221,8 @@ class Keys:
         if self._agent is None:
             return []
         found = [of_agent(key) for key in self._agent.get_keys()]
+        if not found:
+            self.passed_over.append(Fault(f"the SSH agent at {address} offers no key", _LOOK_AT_AGENT))
         self._agent_held = [candidate.label for candidate in found]
         return found
 

@@ -20,6 +20,7 @@ from .link import Link
 from .second_factor import BY_A_PERSON, SecondFactor
 
 _FAULTS_SHOWN = 5
+_LABELS_SHOWN = 12
 
 
 class FewTries(SshError):
@@ -51,6 +52,7 @@ def log_in(
     answer = talk.begin() if first else talk.try_nothing()
     tried: list[Candidate] = []
     before: list[str] = []
+    unsigned: list[Fault] = []
     try:
         for candidate in chain([first] if first else [], rest):
             if answer.kind == "accepted" or "publickey" not in answer.methods:
@@ -58,6 +60,8 @@ def log_in(
             if candidate.id in refused:
                 before.append(candidate.label)
                 continue
+            if candidate.shown and candidate.shown in [each.shown for each in tried]:
+                continue  # a file's, which the agent has too
             tried.append(candidate)
             if candidate.key is None and candidate.shown:
                 seen = talk.would_accept(candidate.shown)
@@ -67,6 +71,10 @@ def log_in(
             with talk.a_person_is_asked():
                 key = candidate.key or keys.unlock(candidate, ask)
             answer = talk.offer(key)
+            if answer.unsigned:
+                tried.remove(candidate)
+                unsigned.append(Fault(f"{candidate.label}: nothing can be signed with it: {answer.unsigned}"))
+                continue
             if answer.kind == "accepted":
                 return replace(candidate, key=key)
             if answer.kind == "more" and (
@@ -83,7 +91,7 @@ def log_in(
         return None
     refused.update(candidate.id for candidate in tried)
     labels = [*before, *(candidate.label for candidate in tried)]
-    faults = [*(candidate.fault for candidate in tried if candidate.fault), *keys.passed_over]
+    faults = [*unsigned, *(candidate.fault for candidate in tried if candidate.fault), *keys.passed_over]
     raise _refused(user, labels, answer, faults, link.said)
 
 
@@ -94,14 +102,14 @@ def is_silent(link: Link, key: paramiko.PKey) -> bool:
 
 
 def _too_many(user: str, tried: Sequence[str]) -> FewTries:
-    why = f"as {user} it refused {', '.join(tried)} and closed the connection before the other keys could be tried"
+    why = f"as {user} it refused {_listed(tried)} and closed the connection before the other keys could be tried"
     hint = "Name the right key in `ssh.identity_file` and set `IdentitiesOnly yes` in ~/.ssh/config"
     return FewTries("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
 
 
 def _refused(user: str, tried: Sequence[str], answer: Answer, faults: Sequence[Fault], said: Said) -> SshError:
     what = "The machine accepts none of the keys" if tried else "No key can be offered to the machine"
-    why = f"as {user} it refused {', '.join(tried)}" if tried else f"there is no key to offer as {user}"
+    why = f"as {user} it refused {_listed(tried)}" if tried else f"there is no key to offer as {user}"
     hint = "Set `ssh.user` and `ssh.identity_file`"
     if "publickey" not in answer.methods and answer.methods:
         why += f"; it accepts {', '.join(answer.methods)} only, and passwords are not supported"
@@ -110,3 +118,8 @@ def _refused(user: str, tried: Sequence[str], answer: Answer, faults: Sequence[F
         hint = next((fault.hint for fault in faults if fault.hint), hint)
     why += "".join(f"; {fault.why}" for fault in faults[:_FAULTS_SHOWN] if fault.why not in why)
     return SshError("no-usable-key", what, said.after(why), hint)
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - _LABELS_SHOWN
+    return ", ".join([*labels[:_LABELS_SHOWN], *([f"{more} more"] if more > 0 else [])])

@@ -19,7 +19,7 @@ from ..errors import SshError
 from ..untrusted import clean_line
 from ..waits import Deadline
 from .config_file import SYSTEM
-from .places import expand, home_of, own_name
+from .places import exists, expand, home_of, own_name
 
 _TICK_S = 0.1
 
@@ -62,7 +62,7 @@ def paths(value: str, home: Path) -> list[str]:
     found = []
     while words:
         ends = range(len(words), 0, -1)
-        end = next((end for end in ends if expand(" ".join(words[:end]), home).exists()), 1)
+        end = next((end for end in ends if exists(expand(" ".join(words[:end]), home))), 1)
         found.append(" ".join(words[:end]))
         words = words[end:]
     return [path for path in found if path]

@@ -17,6 +17,14 @@ def expand(path: str, home: Path) -> Path:
     return home / path[2:] if path.startswith("~/") else Path(path)
 
 
+def exists(path: Path) -> bool:
+    """False too where that cannot be known: a folder that is closed to us, a name that is too long."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def own_name() -> str:
     """As whom this computer knows us; empty for a uid without a name, as in containers."""
     try:

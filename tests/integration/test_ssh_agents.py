@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -131,3 +133,92 @@ def test_an_agent_that_is_unlocked_in_time_is_used(visitor: Visitor, agent: Agen
     agent.stop()
     threading.Timer(3.0, agent.go_on).start()
     visitor.enter(identity_file=None, within_s=30).close()
+
+
+def field(text: bytes) -> bytes:
+    return len(text).to_bytes(4, "big") + text
+
+
+class FalseAgent:
+    """Says ``list``, whatever is asked first, and ``signature`` then; with ``drips``, a byte from time to time."""
+
+    def __init__(self, address: Path, *, list: bytes, signature: bytes = b"", drips: bool = False) -> None:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(address))
+        self._listener.listen()
+        self._answers = [list, signature]
+        self._drips = drips
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._say, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _say(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            for answer in self._answers:
+                client.recv(1 << 16)
+                client.sendall(answer)
+            while self._drips:
+                time.sleep(0.1)
+                client.sendall(b"x")
+
+    def leave(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+
+COUNT = (1).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (field(b"\5"), "refuses"),
+        (field(b"\x0c\xff\xff\xff\xff"), "no key"),
+        (b"\xff\xff\xff\xf0", "not what agents say"),
+        (field(b""), "not what agents say"),
+        (field(b"\x0c" + COUNT + field(field(b"ssh-ed25519")) + field(b"short")), "no key"),
+        (field(b"\x0c" + COUNT + field(field(b"\xff\xfe")) + field(b"no text")), "no key"),
+    ],
+)
+def test_an_answer_that_no_agent_gives_is_named_and_does_no_harm(
+    server: Sshd, visitor: Visitor, tmp_path: Path, said: bytes, told: str
+) -> None:
+    agent = FalseAgent(tmp_path / "false", list=said)
+    visitor.environ = {**visitor.environ, "SSH_AUTH_SOCK": str(tmp_path / "false")}
+    with pytest.raises(SshError) as caught:
+        visitor.enter(identity_file=None).close()
+    assert caught.value.code == "no-usable-key"
+    assert told in caught.value.why
+    assert "ssh-add -l" in caught.value.hint
+    visitor.enter().close()
+    visitor.keys.close()
+    agent.leave()
+
+
+def test_an_agent_that_drips_does_not_get_more_time(visitor: Visitor, tmp_path: Path) -> None:
+    agent = FalseAgent(tmp_path / "false", list=b"\0\0\x10\0\x0c", drips=True)
+    visitor.environ = {**visitor.environ, "SSH_AUTH_SOCK": str(tmp_path / "false")}
+    visitor.enter(reconnect=True, within_s=30).close()
+    assert visitor.keys.silent_agent
+    visitor.keys.close()
+    agent.leave()
+
+
+def test_the_file_is_used_where_the_agent_does_not_sign(server: Sshd, visitor: Visitor, tmp_path: Path) -> None:
+    """And where there is no file, the agent is the one that is named, not the machine. Comments need not be text."""
+    words = server.key_path.with_suffix(".pub").read_text().split()
+    keys = field(b"\x0c" + COUNT + field(base64.b64decode(words[1])) + field(b"caf\xe9\x1b[31m"))
+    agent = FalseAgent(tmp_path / "false", list=keys, signature=field(b"\5"))
+    visitor.environ = {**visitor.environ, "SSH_AUTH_SOCK": str(tmp_path / "false")}
+    with pytest.raises(SshError) as caught:
+        visitor.enter(identity_file=None).close()
+    assert "agent key caf\u00e9: nothing can be signed" in caught.value.why
+    assert "refused" not in caught.value.why
+    assert "\x1b" not in caught.value.why
+    visitor.enter().close()
+    visitor.keys.close()
+    agent.leave()
