@@ -28,6 +28,8 @@ _CIPHERS = (
     *("", "none", "aes256-ctr", "aes256-cbc", "aes256-gcm@openssh.com"),
     *("DES-EDE3-CBC", "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"),
 )
+# OpenSSH's client looks for one among other blocks and text, where it is not in the format above.
+_BLOCK = re.compile(r"^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----.*?^-----END \1?PRIVATE KEY-----", re.MULTILINE | re.DOTALL)
 _DEK_INFO = re.compile(r"^DEK-Info: *([^,\s]+)", re.MULTILINE)
 
 
@@ -142,7 +144,9 @@ def _private_text(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise OSError("it is no file")
     with path.open("rb") as file:
-        return file.read(_LARGEST_KEY_FILE).decode("ascii", "replace").strip()
+        text = file.read(_LARGEST_KEY_FILE).decode("ascii", "replace").strip()
+    block = None if text.startswith(("-----BEGIN OPENSSH", "PuTTY-User-Key-File")) else _BLOCK.search(text)
+    return block[0] if block else text
 
 
 def _fault_of(path: Path, text: str) -> Fault | None:
@@ -156,6 +160,9 @@ def _fault_of(path: Path, text: str) -> Fault | None:
             f"`puttygen {name} -O private-openssh -o {shlex.quote(str(path.with_suffix('.openssh')))}`, and name that"
         )
         return Fault("it is in PuTTY's format", hint)
+    if text.startswith("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY"):
+        hint = f"`puttygen {name} -O private-openssh -o {shlex.quote(f'{path}.openssh')}`, and name that"
+        return Fault("it is in the format of ssh.com", hint)
     if not text:
         return Fault("it is empty")
     if not text.startswith("-----BEGIN ") or "PRIVATE KEY-----" not in text.split("\n")[0]:

@@ -310,3 +310,26 @@ def test_keys_that_the_configuration_does_not_allow_are_not_offered(server: Sshd
         identity_file=str(path), only=Algorithms(public_keys=("rsa-sha2-256",), rsa_bits=2048)
     ) as session:
         assert session._link._agreed_pubkey_algorithm == "rsa-sha2-256"
+
+
+def test_a_key_among_other_blocks_is_found_as_openssh_finds_it(server: Sshd, visitor: Visitor) -> None:
+    """What openssl writes before it: parameters of a curve, a certificate, attributes of a bag, its own words."""
+    key = KINDS["ec256"]()
+    server.authorize(key.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH).decode())
+    pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.TraditionalOpenSSL, form.NoEncryption())
+    before = b"Bag Attributes\n-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    path = visitor.home / "k.pem"
+    write(path, before + pem)
+    subprocess.run(["ssh-keygen", "-y", "-f", str(path)], check=True, capture_output=True)
+    visitor.enter(identity_file=str(path)).close()
+
+
+def test_the_format_of_ssh_com_and_a_name_that_is_too_long_are_told(visitor: Visitor) -> None:
+    path = visitor.home / "k"
+    write(path, b"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\nAAAA\n---- END SSH2 ENCRYPTED PRIVATE KEY ----\n")
+    for name, why in ((path, "ssh.com"), (path.with_name("a" * 300), "no such file")):
+        with pytest.raises(SshError) as caught:
+            visitor.enter(identity_file=str(name)).close()
+        assert caught.value.code == "no-usable-key"
+        assert why in caught.value.why
+        assert caught.value.hint
