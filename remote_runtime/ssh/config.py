@@ -45,7 +45,7 @@ def resolve(
     if options is None:
         options = config_file.read(target.host, settings.user, environ)
     _check(options, target.host)
-    address = _last(options, "hostname") or target.host
+    address = _last(options, "hostname") or target.host.lower()
     port = port or int(_last(options, "port") or 22)
     alias = (_last(options, "hostkeyalias") or "").lower()
     user = settings.user or _last(options, "user") or own_name()
@@ -160,7 +160,7 @@ def _last(options: Mapping[str, Sequence[str]], name: str) -> str | None:
 
 
 def _split_jump(value: str | None) -> tuple[str, ...]:
-    return () if value in (None, "", "none") else tuple(str(value).split(","))
+    return () if (value or "none").lower() == "none" else tuple(str(value).split(","))
 
 
 def _no_host(why: str) -> SshError:

@@ -17,8 +17,13 @@ SYSTEM = Path("/etc/ssh/ssh_config")
 _DEEPEST = 16
 _WORD = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\["'\\ ]|[^\s"'])+""")
 _QUOTED = re.compile(r"""\\(["'\\ ])|["']""")
+_BLANKS = " \t\r\n\f"
 _SEVERAL = ("identityfile", "certificatefile")
 _WHOLE_LINE = ("proxycommand", "remotecommand", "localcommand", "knownhostscommand")
+_ONE_WORD = {
+    *("hostname", "user", "port", "hostkeyalias", "proxyjump", "addressfamily", "identitiesonly", "identityagent"),
+    *("identityfile", "certificatefile", "stricthostkeychecking", "requiredrsasize", "pubkeyauthentication"),
+}
 _VALUES = {
     "port": r"\d{1,5}",
     "requiredrsasize": r"\d{1,6}",
@@ -55,8 +60,9 @@ class _Reading:
     def _read(self, file: Path, folder: Path, *, active: bool, depth: int) -> None:
         """``folder``: where its Include lines begin."""
         try:
-            lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-        except (FileNotFoundError, NotADirectoryError):
+            with file.open(encoding="utf-8", errors="replace", newline="") as opened:
+                lines = opened.read().split("\n")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return
         except OSError as error:
             raise _refused(f"{file} cannot be read: {error.strerror}", self._host) from error
@@ -78,7 +84,9 @@ class _Reading:
                 self._keep(keyword, rest, words, where)
 
     def _split(self, line: str, where: str) -> tuple[str, str, list[str]]:
-        text = line.strip()
+        text = line.strip(_BLANKS)
+        if "\0" in text:
+            raise _refused(f"{where} holds a NUL", self._host)
         if not text or text.startswith("#"):
             return "", "", []
         keyword, rest = re.fullmatch(r"\"?([^\s=\"]*)\"?\s*=?\s*(.*)", text).groups()  # type: ignore[union-attr]  # it fits all
@@ -104,6 +112,8 @@ class _Reading:
     def _keep(self, keyword: str, rest: str, words: list[str], where: str) -> None:
         if keyword in _VALUES and not re.fullmatch(_VALUES[keyword], words[0], re.ASCII | re.IGNORECASE):
             raise _refused(f"{where}: {words[0]} is no value of {keyword}", self._host)
+        if not words[0] or (len(words) > 1 and keyword in _ONE_WORD):
+            raise _refused(f"{where}: {keyword} takes one value", self._host)
         if keyword == "port" and not 0 < int(words[0]) < 65536:
             raise _refused(f"{where}: {words[0]} is no port", self._host)
         if keyword in _LISTS:
@@ -117,7 +127,12 @@ class _Reading:
         if keyword.endswith("knownhostsfile"):
             self._found.setdefault(keyword, tuple(words))
         elif keyword in _SEVERAL:
-            self._found[keyword] = (*self._found.get(keyword, ()), value)
+            if value not in self._found.get(keyword, ()):
+                self._found[keyword] = (*self._found.get(keyword, ()), value)
+        elif keyword == "proxycommand" and self._found.get("proxyjump", ("none",))[0].lower() != "none":
+            return  # the first of the two counts
+        elif keyword == "proxyjump" and "proxycommand" in self._found:
+            return
         else:
             self._found.setdefault(keyword, (value,))
 
@@ -127,6 +142,9 @@ class _Reading:
     def _matches(self, words: list[str], where: str) -> bool:
         """All criteria must hold. What is not known is refused only where the others leave it to decide."""
         undecided = ""
+        later = any(word.lower().removeprefix("!") in ("canonical", "final") for word in words)
+        if len(words) > 1 and any(word.lower().removeprefix("!") == "all" for word in words) and not later:
+            raise _refused(f"{where}: Match all cannot be combined with others", self._host)
         rest: Iterator[str] = iter(words)
         for word in rest:
             criterion = word.lower().removeprefix("!")
@@ -135,6 +153,8 @@ class _Reading:
                 holds = True
             elif criterion in ("host", "originalhost") or (criterion in ("user", "localuser") and own_name()):
                 holds = _fits(self._of(criterion), next(rest, "").split(","))
+                if later and criterion in ("host", "user"):
+                    continue  # they may be others by then
             else:
                 undecided = undecided or criterion
                 if criterion not in ("canonical", "final"):

@@ -13,7 +13,6 @@ from .places import expand, home_of
 
 MOST_HOSTS = 500
 MOST_BYTES = 1 << 20
-DEEPEST = 8  # OpenSSH follows 16
 _RESOLVE_S = 3.0
 
 
@@ -22,7 +21,7 @@ def hosts(environ: Mapping[str, str]) -> dict[str, str]:
     home = home_of(environ)
     found: dict[str, str] = {}
     names: list[str] = []
-    for keyword, words in _lines(home / ".ssh" / "config", home, DEEPEST):
+    for keyword, words in _lines(home / ".ssh" / "config", home, set()):
         if keyword in ("host", "match"):
             names = [word for word in words if not set(word) & set("*?!")] if keyword == "host" else []
             for name in names[: MOST_HOSTS - len(found)]:
@@ -32,7 +31,11 @@ def hosts(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _lines(file: Path, home: Path, depth: int) -> Iterator[tuple[str, list[str]]]:
+def _lines(file: Path, home: Path, seen: set[Path]) -> Iterator[tuple[str, list[str]]]:
+    """Each file once, since files may include each other."""
+    if file in seen:
+        return
+    seen.add(file)
     try:
         with file.open("rb") as opened:
             text = opened.read(MOST_BYTES).decode("utf-8", "replace")
@@ -46,10 +49,10 @@ def _lines(file: Path, home: Path, depth: int) -> Iterator[tuple[str, list[str]]
         if not words:
             continue
         keyword = words[0].lower()
-        if keyword == "include" and depth:
+        if keyword == "include":
             for pattern in words[1:]:
                 for each in sorted(glob.glob(str(home / ".ssh" / expand(pattern, home)))):
-                    yield from _lines(Path(each), home, depth - 1)
+                    yield from _lines(Path(each), home, seen)
         else:
             yield keyword, words[1:]
 

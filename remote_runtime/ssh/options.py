@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from ..values import dataclass
@@ -86,8 +87,9 @@ def names(groups: Mapping[str, str]) -> set[str]:
     return {name.lower() for group in groups for name in group.split()}
 
 
-def known() -> set[str]:
-    return names(HONOURED) | names(NOT_USED) | {name.lower() for name in REFUSED}
+@functools.lru_cache
+def known() -> frozenset[str]:
+    return frozenset(names(HONOURED) | names(NOT_USED)) | {name.lower() for name in REFUSED}
 
 
 def table() -> str:

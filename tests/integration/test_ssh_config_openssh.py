@@ -181,6 +181,10 @@ def test_a_proxy_command_is_given_what_openssh_gives_it(here: Here, monkeypatch:
         'Host box\n  RequiredRSASize 3000\n  SendEnv X Y\n  LocalForward 1 a:2\n  UserKnownHostsFile /a "/b"\n',
         "IgnoreUnknown use*,x\nHost box\n  UseKeychain yes\n  X y\n  Port 13\n",
         "Host box\n  StrictHostKeyChecking yes\n  GlobalKnownHostsFile none\n",
+        "Host box\n  ProxyCommand nc %h %p\n  ProxyJump gate\n",
+        "Host box\n  ProxyCommand none\n  ProxyJump gate\n",
+        "Host box\n  ProxyJump None\nHost *\n  ProxyJump gate\n",
+        "Host box\n  IdentityFile /a\n  IdentityFile /a\n  Include .\n",
         "  # a comment\n\n\nHost\tbox\n\tIdentityAgent none\n\tPort 14",
     ],
 )
@@ -228,6 +232,12 @@ def test_without_openssh_the_same_is_read(here: Here, text: str) -> None:
         ("Ciphers -aes256-ctr\n", "ciphers"),
         ("Include ~/.ssh/config\n", "include"),
         ('User "a\n', "user"),
+        ("Match final host 10.0.0.1\nHost box\n  HostName 10.0.0.1\n", "final"),
+        ("Match all host box\n", "all"),
+        ("IdentityFile a b\n", "identityfile"),
+        ('HostName ""\n', "hostname"),
+        ("Port 22\0\n", "nul"),
+        ("\u00a0Port 22\n", "not known"),
     ],
 )
 def test_without_openssh_nothing_is_guessed(here: Here, text: str, named: str) -> None:
@@ -321,3 +331,18 @@ def test_options_that_narrow_are_honoured_and_others_are_of_no_use(here: Here) -
     assert (only.ciphers, only.macs, only.kex) == (("aes256-ctr",), ("hmac-sha2-256",), ("curve25519-sha256",))
     assert (only.host_keys, only.public_keys) == (("ssh-ed25519",), ("ssh-ed25519",))
     assert settings.address_family == "inet"
+
+
+def test_a_name_in_capitals_is_the_host_that_openssh_takes(here: Here) -> None:
+    here.write("Host box\n  Port 4\n")
+    theirs, ours = (here.resolve("BOX", path)[0] for path in (OPENSSH, OURS))
+    assert (ours.address, ours.port) == (theirs.address, theirs.port) == ("box", 22)
+
+
+def test_files_that_include_each_other_are_read_once_to_find_names(tmp_path: Path) -> None:
+    folder = tmp_path / ".ssh" / "all"
+    folder.mkdir(parents=True)
+    (tmp_path / ".ssh" / "config").write_text("Include all/*\n")
+    for number in range(12):
+        (folder / str(number)).write_text(f"Include all/*\nHost h{number}\n")
+    assert len(ssh.hosts({"HOME": str(tmp_path)})) == 12
