@@ -20,7 +20,7 @@ from .host_keys import HostKeys
 from .known_hosts import HostKey
 from .link import Link
 from .login import FewTries, is_silent, log_in
-from .negotiating import LONGER, hung_up, negotiate
+from .negotiating import LONGER, ended_on_the_way, hung_up, negotiate
 from .penalties import CONNECTION_S, LOGIN_S
 from .places import home_of
 from .reaching import reach, user_of
@@ -245,6 +245,9 @@ def _log_in(
     except SshError as error:
         if error.code == "no-usable-key":
             raise NotYet("no key", error, "it does not know our key") from error
+        if ended := link.why_sock_ended():
+            is_command = settings.proxy_command is not None and not settings.proxy_jump
+            raise ended_on_the_way(where, "during the login", ended, is_command=is_command) from error
         if error.code == "ssh-unreachable":
             raise hung_up(where, link.said.after(error.why)) from error
         raise

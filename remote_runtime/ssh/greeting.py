@@ -7,33 +7,43 @@ from typing import Any
 
 import paramiko
 
-from ..untrusted import clean_line
+from ..untrusted import clean, clean_line, redacted
 
 # As OpenSSH's client has them; what is kept of it is much less.
 _MOST_LINES = 1024
 _LONGEST_LINE = 8192
-_LINES_KEPT = 3
-_LINE_KEPT = 200
+_KEPT = 16 << 10
+_LINES_SHOWN = 3
+_LINE_SHOWN = 200
 
 
 class Said:
-    """The first lines of what a server says to a person: before its version, and in banners of its login. ``str`` is
-    fit to be shown, and empty where it said nothing."""
+    """What a server says to a person: before its version, and in banners of its login. ``str`` is fit to be shown: the
+    last lines, since a reason comes after the banner that everybody gets; empty where it said nothing. ``first``: the
+    first line."""
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
+        self.first = ""
+        self._text = ""
 
     def add(self, text: bytes) -> None:
-        for line in as_text(text[:_LONGEST_LINE]).splitlines():
-            if len(self._lines) < _LINES_KEPT and (clean := clean_line(line, _LINE_KEPT)):
-                self._lines.append(clean)
+        said = as_text(text[:_KEPT])
+        self.first = self.first or clean_line(redacted(said.strip().split("\n")[0]), _LINE_SHOWN)
+        self._text = f"{self._text}{said}\n"[-_KEPT:]
 
     def __str__(self) -> str:
-        return " / ".join(self._lines)
+        return last_lines(self._text)
 
     def after(self, why: str) -> str:
         """``why``, and the server's own words for it."""
-        return f"{why}; it says: {self}" if self._lines else why
+        said = str(self)
+        return f"{why}; it says: {said}" if said else why
+
+
+def last_lines(text: str) -> str:
+    """Those with words in them, without secrets, fit to be shown."""
+    lines = (clean_line(line, _LINE_SHOWN) for line in clean(redacted(text), _KEPT).splitlines())
+    return " / ".join([line for line in lines if any(map(str.isalnum, line))][-_LINES_SHOWN:])
 
 
 def as_text(said: bytes) -> str:
@@ -55,11 +65,12 @@ def read_version(transport: Any, said: Said) -> None:
     for _ in range(_MOST_LINES):
         while b"\n" not in rest:
             if len(rest) > _LONGEST_LINE:
+                said.add(rest[:_LINE_SHOWN])
                 raise paramiko.SSHException("it sends a line without an end")
             try:
                 rest += packetizer._read_timeout(max(0.0, end - time.monotonic()))
             except (EOFError, OSError):
-                said.add(rest)  # half a line, which may be all that it says
+                said.add(rest[:_LONGEST_LINE])  # half a line, which may be all that it says
                 raise
         line, rest = rest.split(b"\n", 1)
         if line.startswith(b"SSH-"):

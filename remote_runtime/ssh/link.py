@@ -14,7 +14,7 @@ import paramiko
 
 from ..errors import DeadlinePassed, SshError
 from ..settings import Algorithms
-from ..untrusted import clean_line
+from ..untrusted import clean_line, redacted
 from ..waits import Deadline
 from .algorithms import KEX_INFO, narrow, without_needless_macs
 from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel, opening
@@ -34,7 +34,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
     """``sock`` (a socket or a ``LinkChannel``) is connected and belongs to the link from now on. ``key_types``: the
     host key algorithms to ask for, best first. ``why_sock_ended``: if that is known. ``end`` closes it; nothing of
     paramiko reaches stderr. ``said``: the server's words for a person. ``offered``: its algorithms, by paramiko's names
-    of the lists."""
+    of the lists. ``greeted_at``: when its version came. ``disconnect_text``: why it disconnected, if it said so."""
 
     active: bool
     packetizer: BoundedPacketizer
@@ -58,7 +58,8 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         self.said = Said()
         self.offered: Mapping[str, Any] = {}
         self.why_sock_ended = why_sock_ended
-        self._disconnect_text = ""
+        self.disconnect_text = ""
+        self.greeted_at = 0.0
         self._end_text = ""
         self.key_options = KeyOptions()
         self._replies: deque[threading.Event] = deque()
@@ -165,8 +166,8 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
         if self.active:
             return ""
         error = self.saved_exception
-        if self._end_text or self._disconnect_text:
-            return self._end_text or self._disconnect_text
+        if self._end_text or self.disconnect_text:
+            return self._end_text or self.disconnect_text
         if why := self.why_sock_ended():
             return why
         if error is None or isinstance(error, EOFError):
@@ -212,6 +213,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
 
     def _check_banner(self) -> None:
         read_version(self, self.said)
+        self.greeted_at = time.monotonic()
 
     def _really_parse_kex_init(self, m: paramiko.Message, ignore_first_byte: bool = False) -> dict[str, Any]:
         parsed: dict[str, Any] = super()._really_parse_kex_init(m, ignore_first_byte)
@@ -270,7 +272,7 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
             self._channels.delete(number)
         self._abandoned.pop(number, None)
         if channel is not None and answered is not None:
-            channel.refusal = (reason, clean_line(text, 200))
+            channel.refusal = (reason, clean_line(redacted(text), 200))
             answered.set()
 
     def _parse_request_success(self, m: paramiko.Message) -> None:
@@ -285,8 +287,8 @@ class Link(_Transport):  # type: ignore[misc]  # paramiko's types leave out the 
 
     def _parse_disconnect(self, m: paramiko.Message) -> None:
         m.get_int()
-        text = clean_line(as_text(m.get_string()), 200)
-        self._disconnect_text = f"the server disconnected: {text}" if text else "the server disconnected"
+        text = clean_line(redacted(as_text(m.get_string())), 200)
+        self.disconnect_text = f"the server disconnected: {text}" if text else "the server disconnected"
 
 
 def _shut(sock: Any) -> None:

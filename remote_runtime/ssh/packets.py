@@ -61,6 +61,8 @@ class BoundedPacketizer(Packetizer):
                     raise EOFError from None
                 continue
             except OSError as error:
+                if bytes(out[:4]) == b"SSH-":
+                    return  # our version: who has hung up before it may have said why, which is still to be read
                 raise EOFError from error
             if sent <= 0:
                 raise EOFError

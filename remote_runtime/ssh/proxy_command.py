@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import selectors
 import signal
 import socket
 import subprocess
@@ -12,11 +13,11 @@ import threading
 from collections.abc import Sequence
 
 from ..errors import SshError
-from ..untrusted import clean_line
+from .greeting import last_lines
 
 _END_S = 1.0
-_KEPT = 4096
-_LINES_SHOWN = 3
+_KEPT = 16 << 10
+_TICK_S = 0.2
 _NOT_RUN = {126: "it cannot be run", 127: "there is no such program"}
 
 
@@ -39,6 +40,7 @@ class ProxyCommand:
                 what = "The ProxyCommand of ~/.ssh/config cannot be run"
                 raise SshError("ssh-unreachable", what, str(error), "Correct `ProxyCommand` there") from error
         self._said = b""
+        self._closed = False
         self._grace_s = _END_S
         self._reader = threading.Thread(target=self._read, name="ProxyCommand", daemon=True)
         self._reader.start()
@@ -50,8 +52,7 @@ class ProxyCommand:
 
     def says(self) -> str:
         """The last lines of its stderr."""
-        lines = self._said.decode("utf-8", "replace").splitlines()
-        return " / ".join([line for line in (clean_line(each, 200) for each in lines) if line][-_LINES_SHOWN:])
+        return last_lines(self._said.decode("utf-8", "replace"))
 
     def why_ended(self) -> str:
         grace_s, self._grace_s = self._grace_s, 0.0  # its output ends a moment before it does
@@ -62,7 +63,7 @@ class ProxyCommand:
         self._reader.join(grace_s)  # others may hold its stderr open
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
         said = self.says() or _NOT_RUN.get(status, "")
-        return f"the ProxyCommand {how}: {said}" if said else f"the ProxyCommand {how} and said nothing"
+        return f"the ProxyCommand {how}: {said}" if said else f"the ProxyCommand {how}"
 
     def close(self) -> None:
         try:
@@ -70,6 +71,7 @@ class ProxyCommand:
         except subprocess.TimeoutExpired:
             self._kill()
             self._process.wait()
+        self._closed = True
         self._reader.join(_END_S)
 
     def _kill(self) -> None:
@@ -81,10 +83,20 @@ class ProxyCommand:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def _read(self) -> None:
-        """All of it, so that it never waits for us; the end is kept."""
-        with contextlib.suppress(OSError, ValueError):
-            stderr = self._process.stderr
-            while stderr is not None and (piece := os.read(stderr.fileno(), 1 << 12)):
-                self._said = (self._said + piece)[-_KEPT:]
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        """All of it, so that it never waits for us; the end is kept. What it leaves running may hold it open for ever,
+        as a master of `ControlPersist` does."""
+        stderr = self._process.stderr
+        if stderr is None:
+            return
+        with stderr, selectors.DefaultSelector() as selector, contextlib.suppress(OSError, ValueError):
+            selector.register(stderr, selectors.EVENT_READ)
+            left = _KEPT >> 12
+            while left > 0:
+                left -= self._closed
+                if selector.select(_TICK_S):
+                    piece = os.read(stderr.fileno(), 1 << 12)
+                    if not piece:
+                        break
+                    self._said = (self._said + piece)[-_KEPT:]
+                elif self._closed:
+                    break

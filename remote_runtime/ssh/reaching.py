@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +20,9 @@ from .reach import Passage
 from .session import Session
 
 _DEEPEST_JUMP = 8
+# The end of a connection through a jump host may be known before that of the connection to it.
+_NEWS_S = 0.3
+_TICK_S = 0.05
 _HINTS = {
     "unknown host": "Check `target.host`",
     "refused": "Start the SSH server there, or set its port: `target.port`",
@@ -55,7 +59,7 @@ def reach(
             why = " → ".join(settings.proxy_jump)
             hint = "Correct `ProxyJump` in ~/.ssh/config, or `target.jump`"
             raise SshError("ssh-config-unsupported", "The jump hosts lead to each other", why, hint)
-        return _through(instance, settings, entry, deadline, undo, enter), None
+        passage = _through(instance, settings, entry, deadline, undo, enter)
     elif settings.proxy_command:
         passage = open_proxy(settings.proxy_command, instance.address, instance.port, user_of(settings), instance.name)
     else:
@@ -84,7 +88,7 @@ def _connected(instance: Instance, settings: SshSettings, entry: Entry) -> Any:
 
 def _through(
     instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, undo: ExitStack, enter: Enter
-) -> Any:
+) -> Passage:
     """A channel from the last jump host; each is verified and logged in to like any other machine."""
     *before, last = settings.proxy_jump
     user, host, port = parse_hop(last)
@@ -96,12 +100,31 @@ def _through(
         raise _at_the_hop(last, host, error) from error
     undo.callback(session.close)
     try:
-        return session.open_hop(instance.address, instance.port, deadline)
+        return _Jump(session, last, session.open_hop(instance.address, instance.port, deadline))
     except (HealthError, SshError, DeadlinePassed) as error:
         why = f"the jump host {last} cannot reach it: {error.why or error.what}"
         what = f"Nothing answers at {instance.address}:{instance.port}"
         hint = f"Check `target.host` and `target.port`, as {last} sees them"
         raise NotYet("refused", SshError("ssh-unreachable", what, why, hint)) from error
+
+
+class _Jump:
+    """``socket``: a connection that the jump host ``name`` makes for us."""
+
+    def __init__(self, session: Session, name: str, connection: Any) -> None:
+        self.socket = connection
+        self._session = session
+        self._name = name
+
+    def why_ended(self) -> str:
+        end = time.monotonic() + _NEWS_S
+        while not self._session.closed and time.monotonic() < end:
+            time.sleep(_TICK_S)
+        why = self._session.why_closed
+        return f"the connection to the jump host {self._name} ended: {why}" if why else ""
+
+    def close(self) -> None:
+        """What it leads through is closed after it."""
 
 
 def _at_the_hop(hop: str, host: str, error: SshError) -> SshError:

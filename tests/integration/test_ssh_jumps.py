@@ -10,9 +10,9 @@ import pytest
 from remote_runtime import profiles, ssh
 from remote_runtime.errors import SshError, UsageError
 from remote_runtime.settings import SshSettings, SshTarget
-from tests.support.doorman import doorman
+from tests.support.doorman import Visit, doorman
 from tests.support.entering import Visitor
-from tests.support.sshd import Sshd, make_key, running_sshd
+from tests.support.sshd import Sshd, make_key, running_sshd, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +132,26 @@ def test_a_jump_host_that_takes_few_tries_does_not_have_the_machine_tried_again(
         through(visitor, server, (f"127.0.0.1:{there.port}", "127.0.0.1:9"), key=server.key_path)
     assert f"jump host 127.0.0.1:{there.port}" in caught.value.what
     assert "no jobs here" in caught.value.why
+
+
+def test_a_jump_host_that_goes_is_not_the_machine_that_hangs_up(server: Sshd, bastion: Sshd, visitor: Visitor) -> None:
+    """In the key exchange with the machine, and after it."""
+    bastion.authorize(server.key_path.with_suffix(".pub").read_text())
+    entry = f"{bastion.user}@127.0.0.1:{bastion.port}"
+
+    def cut(visit: Visit) -> None:
+        bastion.cut()
+
+    wanted = SshSettings(user=server.user, host_key="accept-new", identity_file=str(server.key_path))
+    with doorman(cut) as there:
+        target = SshTarget("127.0.0.1", port=there.port, jump=(entry,))
+        visitor.instance, visitor.settings = ssh.resolve(target, wanted, environ=visitor.environ)
+        with pytest.raises(SshError) as caught:
+            visitor.enter(within_s=10).close()
+    assert f"jump host {entry}" in caught.value.why
+    target = SshTarget("127.0.0.1", port=server.port, jump=(entry,))
+    visitor.instance, visitor.settings = ssh.resolve(target, wanted, environ=visitor.environ)
+    with visitor.enter(within_s=10) as session:
+        bastion.cut()
+        wait_for(lambda: session.closed)
+        assert f"jump host {entry}" in session.why_closed

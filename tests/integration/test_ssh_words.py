@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,7 +110,7 @@ def test_a_banner_is_told_when_no_key_is_accepted(tmp_path: Path) -> None:
     [
         (b"Too many users: come back at 6\r\n", "come back at 6"),
         (b"Zugang f\xfcr niemand", "Zugang für niemand"),
-        (b"first\r\n\r\n\x1b[31msecond\r\nthird\r\nfourth\r\n", "first / second / third"),
+        (b"first\r\n\r\n\x1b[31msecond\r\nthird\r\nfourth\r\n", "second / third / fourth"),
         (b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n", "HTTP/1.1 400 Bad Request"),
         (b"SSH-1.5-ancient\r\n", "SSH-1.5-ancient"),
     ],
@@ -203,3 +204,62 @@ def test_no_key_exchange_with_sha_1_is_offered_by_any_paramiko(monkeypatch: pyte
         offered = Link(ours, ["ssh-ed25519"]).get_security_options().kex
         assert "curve25519-sha256@libssh.org" in offered
         assert not [name for name in offered if "sha1" in name]
+
+
+def test_the_reason_after_a_long_banner_is_told_and_no_secret_in_it(visitor: Visitor) -> None:
+    banner = b"*" * 60 + b"\n* AUTHORIZED USE ONLY *\n* monitored *\n* all of it *\n" + b"*" * 60 + b"\n"
+    secret = b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAAbody\n-----END OPENSSH PRIVATE KEY-----\n"
+    with doorman(lambda visit: visit.says(banner + secret + b"No job on this node, token=abcdef12\n")) as there:
+        error = refused(at(visitor, there))
+    assert "No job on this node" in error.why
+    assert "AAAAbody" not in error.why
+    assert "abcdef12" not in error.why
+    told = "\n".join(visitor.person.told)
+    assert "No job on this node" in told
+    assert "abcdef12" not in told
+
+
+def test_a_disconnect_in_the_key_exchange_is_told(visitor: Visitor) -> None:
+    def disconnect(visit: Visit) -> None:
+        text = b"closed for maintenance"
+        body = b"\1\0\0\0\2" + len(text).to_bytes(4, "big") + text + b"\0\0\0\0"
+        padding = 8 + -(len(body) + 5 + 8) % 8
+        visit.says(b"SSH-2.0-x\r\n" + (len(body) + padding + 1).to_bytes(4, "big") + bytes([padding]) + body)
+        visit.says(bytes(padding))
+        visit.client.recv(1 << 16)
+
+    with doorman(disconnect) as there:
+        assert "closed for maintenance" in refused(at(visitor, there)).why
+
+
+def test_what_a_proxy_command_says_on_its_output_is_told(visitor: Visitor) -> None:
+    error = refused(visitor, proxy_command="sh -c 'echo quota exceeded; exit 4'")
+    assert "status 4" in error.why
+    assert "quota exceeded" in error.why
+    error = refused(visitor, proxy_command="sh -c 'echo SSH-2.0-x; sleep 0.1; echo token: abcdef12 is bad >&2; exit 1'")
+    assert error.code == "ssh-unreachable"
+    assert "is bad" in error.why
+    assert "abcdef12" not in error.why
+    assert "ProxyCommand" in error.hint
+
+
+def test_a_proxy_command_that_leaves_a_program_behind_leaves_nothing_of_ours(visitor: Visitor) -> None:
+    """As `ControlPersist` does. Its own end is told, though what it left holds the connection open."""
+    with pytest.raises(SshError) as caught:
+        visitor.enter(within_s=1.5, proxy_command="sh -c 'sleep 6 & echo gone >&2; exit 3'").close()
+    assert "status 3: gone" in caught.value.why
+    assert not [thread for thread in threading.enumerate() if thread.name == "ProxyCommand"]
+
+
+def test_who_greets_late_is_not_said_to_have_been_silent_since(visitor: Visitor) -> None:
+    def late(visit: Visit) -> None:
+        time.sleep(0.8)
+        visit.says(b"SSH-2.0-x\r\n")
+        while visit.client.recv(1 << 16):
+            pass
+
+    with doorman(late) as there, pytest.raises(SshError) as caught:
+        at(visitor, there).enter(within_s=1.0).close()
+    assert "in the 0." in caught.value.why
+    assert "timeouts.ssh" in caught.value.hint
+    assert "MTU" not in caught.value.hint
