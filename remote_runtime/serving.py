@@ -7,6 +7,7 @@ import secrets
 from . import jupyter
 from .errors import MachineError
 from .held import Held
+from .jupyter.dialogue import NotRun
 from .model import Server
 from .story import Story
 from .undo import UNDO_S, Undo
@@ -80,6 +81,10 @@ def serve(
             reaches=reaches,
             began=may_run,
         )
+    except NotRun:
+        if not (again or story.owed_server):
+            undo.forget(SERVER)  # what was sent reached nobody
+        raise
     except MachineError as error:
         if error.code != "machine-answer-invalid" and not story.owed_server:
             undo.forget(SERVER)  # the machine itself says that it started nothing, or ended it

@@ -28,6 +28,10 @@ LEAVE_THE_STREAMS = "In the login files there, redirect (`exec >FILE`) only if i
 ONLY_INTERACTIVE = "In the login files there, start another shell only if interactive: `[[ $- == *i* ]] && exec SHELL`"
 
 
+class NotRun(SshError):
+    """``ssh-refused``: the login ran none of what was sent."""
+
+
 class GivenUp(Exception):
     """Python did not answer, nor did the end of the input end what is there instead."""
 
@@ -124,7 +128,7 @@ class Dialogue:
     def result_of(self, outcome: Outcome) -> dict[str, Any]:
         if self._error is not None:
             raise reported(self._error)
-        if outcome.status == DEAF:
+        if outcome.status == DEAF and not self._count:
             raise _misled("take the input of commands for themselves", self.said())
         if self._result is None:
             ended = "the connection was lost" if outcome.status is None else f"exit status {outcome.status}"
@@ -211,7 +215,7 @@ def invalid(why: str) -> MachineError:
     return MachineError("machine-answer-invalid", "The machine's answer is not what our launcher sends", why)
 
 
-def _misled(how: str, printed: str) -> SshError:
+def _misled(how: str, printed: str) -> NotRun:
     """Python runs, and the login files stand between it and us."""
     why = f"Python runs there, and nothing gets through to it{f'; printed was: {printed}' if printed else ''}"
-    return SshError("ssh-refused", f"The login files of the machine {how}", why, LEAVE_THE_STREAMS)
+    return NotRun("ssh-refused", f"The login files of the machine {how}", why, LEAVE_THE_STREAMS)

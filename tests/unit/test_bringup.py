@@ -15,6 +15,7 @@ import pytest
 from remote_runtime import bringup
 from remote_runtime.endings import Timeouts
 from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted, MachineError, RemoteRuntimeError, SshError
+from remote_runtime.jupyter.dialogue import NotRun
 from remote_runtime.machines import Machines
 from remote_runtime.model import Instance, Profile
 from remote_runtime.settings import COLAB_ORIGIN, ColabSettings, ExtraForward, ForwardSettings, GceTarget
@@ -267,6 +268,14 @@ def test_what_was_done_before_a_step_that_fails_is_taken_back(
     assert held.fronts() == []
     assert held.session is None
     port_is_free(journal)
+
+
+def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: Journal, held: bringup.Held) -> None:
+    journal.fail["ensure jupyter"] = NotRun("ssh-refused", "The login files take the input")
+    error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
+    assert (error.code, error.remains) == ("ssh-refused", ())
+    assert "stop jupyter" not in journal.since("ensure jupyter")
+    assert "put back to TERMINATED" in journal.since("ensure jupyter")
 
 
 def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
