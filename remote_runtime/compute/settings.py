@@ -86,8 +86,11 @@ def is_url(text: str, *schemes: str) -> bool:
 
 
 def may_carry_credentials(url: str) -> bool:
-    """Only what is encrypted, or stays on this computer."""
-    return urlsplit(url).scheme in ("https", "wss") or on_loopback(url)
+    """Only what is encrypted, or stays on this computer, and no address that cannot be read."""
+    try:
+        return urlsplit(url).scheme in ("https", "wss") or on_loopback(url)
+    except ValueError:
+        return False
 
 
 def on_loopback(url: str) -> bool:

@@ -16,6 +16,7 @@ from .sending import unsent
 
 IMPERSONATE = "iam.serviceAccounts.getAccessToken"
 # The words of a program that makes credentials may be the credentials (google.auth.pluggable).
+_FILE = re.compile(r"^File '.*'(?= was not found)", re.DOTALL)  # its path may be the token (google.auth.identity_pool)
 _PROGRAM = re.compile(r"(Executable exited with non-zero return code -?\d+).*", re.DOTALL)
 
 
@@ -35,7 +36,8 @@ def words(exc: Exception) -> str:
 
     if isinstance(exc, google.auth.exceptions.GoogleAuthError):
         said = str(exc.args[0]) if exc.args and isinstance(exc.args[0], (str, Exception)) else type(exc).__name__
-        return clean_line(redacted(_PROGRAM.sub(r"\1", said)), forbidden.WHY_LIMIT)
+        said = _FILE.sub("The file with the token", _PROGRAM.sub(r"\1", said))
+        return clean_line(redacted(said), forbidden.WHY_LIMIT)
     if isinstance(exc, OSError) and exc.errno:
         return os.strerror(exc.errno)
     return f"google-auth cannot use them ({type(exc).__name__})"

@@ -139,3 +139,15 @@ def test_gclouds_folder_can_be_anything(folder: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("listed", [5, None, {"a": 1}, [5], [{"projectId": 5}], [{"projectId": "fits-well"}]])
 def test_a_list_of_projects_can_be_anything(listed: object) -> None:
     assert inventory.ids_in(listed) in ([], ["fits-well"])
+
+
+@pytest.mark.parametrize(("token_url", "file"), [(f"http://[::1{SECRET}", "/none"), ("https://127.0.0.1:9/t", SECRET)])
+def test_a_file_of_an_external_account_can_name_anything(
+    token_url: str, file: str, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    info = {"type": "external_account", "audience": "//iam.googleapis.com/a", "token_url": token_url}
+    more = {"subject_token_type": "urn:ietf:params:oauth:token-type:jwt", "credential_source": {"file": file}}
+    (tmp_path / "adc.json").write_text(json.dumps({**info, **more}))
+    environ.pop("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE")
+    error = refusal(environ, monkeypatch, GOOGLE_APPLICATION_CREDENTIALS=str(tmp_path / "adc.json"))
+    assert error.code == "no-credentials"
