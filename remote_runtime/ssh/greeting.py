@@ -20,10 +20,11 @@ _LINE_SHOWN = 200
 class Said:
     """What a server says to a person: before its version, and in banners of its login. ``str`` is fit to be shown: the
     last lines, since a reason comes after the banner that everybody gets; empty where it said nothing. ``first``: the
-    first line."""
+    first line. ``half``: of a line that has not ended yet."""
 
     def __init__(self) -> None:
         self.first = ""
+        self.half = b""
         self._text = ""
 
     def add(self, text: bytes) -> None:
@@ -32,7 +33,7 @@ class Said:
         self._text = f"{self._text}{said}\n"[-_KEPT:]
 
     def __str__(self) -> str:
-        return last_lines(self._text)
+        return last_lines(self._text + as_text(self.half))
 
     def after(self, why: str) -> str:
         """``why``, and the server's own words for it."""
@@ -65,14 +66,13 @@ def read_version(transport: Any, said: Said) -> None:
     for _ in range(_MOST_LINES):
         while b"\n" not in rest:
             if len(rest) > _LONGEST_LINE:
-                said.add(rest[:_LINE_SHOWN])
                 raise paramiko.SSHException("it sends a line without an end")
             try:
                 rest += packetizer._read_timeout(max(0.0, end - time.monotonic()))
-            except (EOFError, OSError):
-                said.add(rest[:_LONGEST_LINE])  # half a line, which may be all that it says
-                raise
+            finally:
+                said.half = rest[:_LONGEST_LINE]  # which may be all that it says
         line, rest = rest.split(b"\n", 1)
+        said.half = b""
         if line.startswith(b"SSH-"):
             packetizer._Packetizer__remainder = rest
             transport.remote_version = _version(line.removesuffix(b"\r"))

@@ -105,6 +105,8 @@ def _through(
         why = f"the jump host {last} cannot reach it: {error.why or error.what}"
         what = f"Nothing answers at {instance.address}:{instance.port}"
         hint = f"Check `target.host` and `target.port`, as {last} sees them"
+        if isinstance(error, SshError) and error.hint:  # it does not forward at all
+            what, hint = f"The jump host {last} forwards no connection to the machine", f"At {last}: {error.hint}"
         raise NotYet("refused", SshError("ssh-unreachable", what, why, hint)) from error
 
 

@@ -155,3 +155,16 @@ def test_a_jump_host_that_goes_is_not_the_machine_that_hangs_up(server: Sshd, ba
         bastion.cut()
         wait_for(lambda: session.closed)
         assert f"jump host {entry}" in session.why_closed
+
+
+def test_a_jump_host_that_forwards_nothing_is_what_has_to_be_changed(
+    server: Sshd, visitor: Visitor, tmp_path: Path
+) -> None:
+    with running_sshd(tmp_path / "closed", config=["AllowTcpForwarding no"]) as gate:
+        gate.authorize(server.key_path.with_suffix(".pub").read_text())
+        entry = f"{gate.user}@127.0.0.1:{gate.port}"
+        with pytest.raises(SshError) as caught:
+            through(visitor, server, (entry,), key=server.key_path)
+    assert f"jump host {entry}" in caught.value.what
+    assert "AllowTcpForwarding" in caught.value.hint
+    assert "target.host" not in caught.value.hint

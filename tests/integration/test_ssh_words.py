@@ -263,3 +263,17 @@ def test_who_greets_late_is_not_said_to_have_been_silent_since(visitor: Visitor)
     assert "in the 0." in caught.value.why
     assert "timeouts.ssh" in caught.value.hint
     assert "MTU" not in caught.value.hint
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-Ope", b"Please hold the line, token=abcdef12 "])
+def test_half_a_line_is_not_called_silence(visitor: Visitor, said: bytes) -> None:
+    def stall(visit: Visit) -> None:
+        visit.says(said)
+        while visit.client.recv(1 << 16):
+            pass
+
+    with doorman(stall) as there, pytest.raises(SshError) as caught:
+        at(visitor, there).enter(within_s=0.5).close()
+    assert said[:11].decode() in caught.value.why
+    assert "nothing" not in caught.value.why
+    assert "abcdef12" not in caught.value.why
