@@ -15,7 +15,7 @@ from . import admission, jupyter
 from .access import AddedKey, in_one
 from .bringup import Held
 from .errors import LocalError, RemoteRuntimeError, unforeseen
-from .jupyter.idleness import SAID, duration
+from .jupyter.idleness import left_on_disk
 from .machines import Machines, Session
 from .model import Instance, Profile, Runtime
 from .protocols import Ask, Tell
@@ -23,6 +23,7 @@ from .stopped import ServerEnd
 from .stopped import Stopped as Stopped
 from .values import dataclass
 from .waits import Deadline
+from .ways import answers
 
 log = logging.getLogger(__name__)
 # The least: what the profile gives may be short, and what is not reached is left behind.
@@ -94,6 +95,7 @@ class _TakeDown:
         self._elsewhere = False
         self._keys = self.runtime.keys
         self._is_reached = False
+        self._is_served = False
         self._seen: str | None = None
         try:
             server = self._end_server()
@@ -110,25 +112,10 @@ class _TakeDown:
         remains = tuple(f"{what}: {why}" for what, why in self._remains.items())
         started = self.runtime.instance.running_since if self.runtime.instance and instance == "RUNNING" else ""
         attached = self.runtime.server is not None and self.runtime.server.attached
-        notes = (*self._notes, *(self._idle_watch(instance) if server == "gone" else ()))
-        checked = server != "kept" or (self._is_reached and self.runtime.state in ("ready", "starting"))
+        notes = (*self._notes, *(left_on_disk(self.runtime) if server == "gone" and instance in OFF[:-1] else ()))
+        checked = server != "kept" or (self._is_served and self.runtime.state in ("ready", "starting"))
         return Stopped(
             self.runtime.name, True, server, instance, remains, started, attached, notes, self._elsewhere, checked
-        )
-
-    def _idle_watch(self, status: str | None) -> tuple[str, ...]:
-        """It starts again with a machine that is off, and can be taken away only where it can be entered."""
-        instance, server, name = self.runtime.instance, self.runtime.server, self.runtime.name
-        guard = server.idle if server is not None else None
-        if instance is None or instance.kind != "gce" or guard is None or not guard.reboot:
-            return ()
-        if status not in OFF or status == "GONE":
-            return ()
-        after = duration(guard.after_s)
-        return (
-            f"the idle watch was left on the disk of {instance.name}, which is off: started again, it is "
-            f"{SAID[guard.verb]} when nothing was used for {after}. "
-            f"`remote-runtime up {name}` and then `down {name}` takes it away",
         )
 
     def _attempt(self, what: str, step: Callable[[], T]) -> T | None:
@@ -152,12 +139,12 @@ class _TakeDown:
         instance = self.runtime.instance
         attached = self.runtime.server is not None and self.runtime.server.attached
         if attached and not self.wish.purge:
-            self._reach()
+            self._look_at_server()
             return "kept"  # it is not ours to end
         keep = not ends_kernels(self.runtime, self.profile, self.wish)
         keep = keep and not (instance is not None and instance.kind == "demo")  # nothing outlives the demo machine
         if keep and self.runtime.server is not None and not self.runtime.unfinished:
-            self._reach()
+            self._look_at_server()
             return "kept"
         if not self.machines.is_there(self.profile):
             return "gone"
@@ -176,6 +163,12 @@ class _TakeDown:
                 session.check(PING_S)
                 self._is_reached = True
         return self._is_reached
+
+    def _look_at_server(self) -> None:
+        session, server = self.held.session, self.runtime.server
+        if session is not None and server is not None and self._reach():
+            self._is_served = answers(session, server, within_s=PING_S)
+            self._notes += [] if self._is_served else ["Jupyter did not answer on the machine just now"]
 
     def _stop_server(self) -> ServerEnd:
         session = self._enter()

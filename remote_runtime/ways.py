@@ -8,7 +8,7 @@ from typing import Protocol
 from . import ssh
 from .errors import HealthError, SshError
 from .machines import Machines, Session
-from .model import Instance, Profile
+from .model import Instance, Profile, Server
 from .protocols import Tell
 from .settings import LocalTarget
 from .tunnel.identity import Proof, Stream
@@ -71,6 +71,16 @@ def _without_lanes(profile: Profile, tell: Tell) -> None:
 def leads_to_sockets(profile: Profile) -> bool:
     """Whether ``open_way`` can lead to a unix socket."""
     return profile.forward.engine != "sshtunnel" or isinstance(profile.target, LocalTarget)
+
+
+def answers(session: Session, server: Server, *, within_s: float) -> bool:
+    """Whether something listens where Jupyter did, and is reached."""
+    try:
+        place = (server.socket, 0) if server.socket else ("127.0.0.1", server.port or 0)
+        session.dial(*place, within_s=within_s).close()
+    except (HealthError, SshError):
+        return False
+    return True
 
 
 def leads_to(session: Session, place: str | int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..endings import Idle
-from ..model import IdleGuard
+from ..model import IdleGuard, Runtime
 from ..untrusted import clean_line
 from .exchange import invalid
 
@@ -65,3 +65,18 @@ def duration(seconds: float) -> str:
 def wish_of(idle: Idle) -> Mapping[str, Any] | None:
     """As the launcher's orders carry it."""
     return None if idle.after_s is None else {"after_s": idle.after_s, "do": idle.do}
+
+
+def left_on_disk(runtime: Runtime) -> tuple[str, ...]:
+    """What a person is told of the idle watch on a machine that is off: it starts again with the machine, and can be
+    taken away only where that can be entered."""
+    instance, server, name = runtime.instance, runtime.server, runtime.name
+    guard = server.idle if server is not None else None
+    if instance is None or instance.kind != "gce" or guard is None or not guard.reboot:
+        return ()
+    after = duration(guard.after_s)
+    return (
+        f"the idle watch was left on the disk of {instance.name}, which is off: started again, it is "
+        f"{SAID[guard.verb]} when nothing was used for {after}. "
+        f"`remote-runtime up {name}` and then `down {name}` takes it away",
+    )

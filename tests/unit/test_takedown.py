@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,10 @@ from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
 from tests.support.fakes import VM, Box, Cloud, Journal, Teller
 
-SERVER = Server(4242, 77, Secret("ab" * 24), "/srv/work", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3")
+LISTENS = socket.create_server(("127.0.0.1", 0))
+SERVER = Server(
+    LISTENS.getsockname()[1], 77, Secret("ab" * 24), "/srv/work", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3"
+)
 UP = Runtime("work", "/work.yaml", {"kind": "gce"}, "laptop1", "ready", instance=VM, server=SERVER, unfinished=False)
 HALF = replace(UP, instance=replace(VM, started_from="TERMINATED"), unfinished=True)
 
@@ -143,6 +147,12 @@ def test_no_server_is_kept_on_an_instance_that_is_stopped() -> None:
     assert "stop instance" not in scene.did, "its kernels would end"
     cast("Box", scene.held.session).is_busy = False
     assert scene.down() == Stopped("work", True, "stopped", "TERMINATED")
+
+
+def test_of_a_server_that_is_kept_and_has_ended_nothing_is_claimed() -> None:
+    end = Scene(replace(UP, server=replace(SERVER, port=1))).down(keep_server=True)
+    assert (end.server, end.checked) == ("kept", False)
+    assert any("did not answer" in note for note in end.notes)
 
 
 def test_a_server_is_kept_on_an_instance_that_is_suspended() -> None:
