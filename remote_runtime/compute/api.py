@@ -110,6 +110,7 @@ def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Ap
     endpoint = settings.endpoint(environ)
     identity = credentials.load(environ, endpoint)
     library.import_lazily()
+    from google.auth.exceptions import GoogleAuthError
     from google.cloud import compute_v1
 
     # Not `start().result()`: google-cloud-compute polls compute.googleapis.com for it, whatever the endpoint is.
@@ -117,7 +118,7 @@ def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Ap
     try:
         instances = compute_v1.InstancesClient(**options)
         operations, projects = compute_v1.ZoneOperationsClient(**options), compute_v1.ProjectsClient(**options)
-    except Exception as exc:  # noqa: BLE001  what Google's library makes of its own variables and of files they name
+    except (GoogleAuthError, ValueError) as exc:  # of Google's own variables and of files they name
         raise failures.unusable_client(exc) from None
     return Api(
         endpoint=endpoint,
