@@ -42,7 +42,7 @@ _SEARCH = (
     "4>&2 </dev/null >/dev/null 2>/dev/null & k=$!; wait $p; s=$?; kill $k 2>/dev/null; return $s; }; "
     'try() { for p do case $p in "~/"*) p=$HOME/${p#*/};; esac; q=$(command -v "$p") || continue; echo "$m $q" >&2; '
     f'within 5 "$q" -E -S -c "$c" 3</dev/null >/dev/null; [ $s = {_WORKS} ] && exec "$q" -E -S -c "$e"; '
-    'echo "exit status $s" >&2; done; }; '
+    '[ $s = 0 ] && echo "it does not answer as Python does" >&2 || echo "exit status $s" >&2; done; }; '
     'try "$@"; '
     's="printf %s: $m; printenv PATH; echo $m"; '
     'l=$(within 20 "$SHELL" -l -c "$s" 3</dev/null 2>/dev/null | command -p sed "/^$m\\$/q;999q"); '

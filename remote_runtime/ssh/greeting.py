@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import paramiko
-
 from ..untrusted import clean, clean_line, redacted
 
 # As OpenSSH's client has them; what is kept of it is much less.
@@ -61,12 +59,14 @@ def read_version(transport: Any, said: Said) -> None:
 
     Raises ``EOFError``, ``OSError`` (``TimeoutError`` after that time) or ``paramiko.SSHException``.
     """
+    from paramiko import SSHException  # what only cleans words, as `down` does, is quick without it
+
     packetizer, end = transport.packetizer, time.monotonic() + transport.banner_timeout
     rest = b""
     for _ in range(_MOST_LINES):
         while b"\n" not in rest:
             if len(rest) > _LONGEST_LINE:
-                raise paramiko.SSHException("it sends a line without an end")
+                raise SSHException("it sends a line without an end")
             try:
                 rest += packetizer._read_timeout(max(0.0, end - time.monotonic()))
             finally:
@@ -78,14 +78,16 @@ def read_version(transport: Any, said: Said) -> None:
             transport.remote_version = _version(line.removesuffix(b"\r"))
             return
         said.add(line)
-    raise paramiko.SSHException("it sends lines without an end")
+    raise SSHException("it sends lines without an end")
 
 
 def _version(line: bytes) -> str:
+    from paramiko import SSHException
+
     try:
         version = line.decode("utf-8")  # its bytes are a part of what the host key signs
     except UnicodeDecodeError:
-        raise paramiko.SSHException("its version is not text") from None
+        raise SSHException("its version is not text") from None
     if not version.startswith(("SSH-2.0-", "SSH-1.99-")):
-        raise paramiko.SSHException(f"it speaks {clean_line(version, 80)}, which is not SSH 2")
+        raise SSHException(f"it speaks {clean_line(version, 80)}, which is not SSH 2")
     return version

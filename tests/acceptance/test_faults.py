@@ -149,7 +149,7 @@ def test_a_hostile_machine_that_says_megabytes_is_cut_short(world: World, box: S
     evil.write_text("#!/bin/sh\ncat >/dev/null &\nhead -c 40000000 /dev/zero | tr '\\0' x\n")
     evil.chmod(0o755)
     write_box(world, box, HURRY + f"jupyter: {{python: {evil}}}\n")
-    assert len(json.dumps(fails(world, "machine-answer-invalid"))) < 4000
+    assert len(json.dumps(fails(world, "python-missing"))) < 4000
 
 
 def test_escape_codes_of_the_machine_never_reach_the_terminal(world: World, box: Sshd) -> None:

@@ -201,7 +201,7 @@ def options_unknown(world: World, box: Sshd) -> None:
         (changed_host_key, "host-key", "host-key-changed", "SHA256:"),
         (wrong_key, "login", "no-usable-key", "ssh.identity_file"),
         (no_python, "interpreter", "python-missing", "/nowhere/python3"),
-        (says_megabytes, "interpreter", "machine-answer-invalid", ""),
+        (says_megabytes, "interpreter", "python-missing", "as Python does"),
         (no_jupyter, "jupyter", "jupyter-missing", "/usr/bin/python3"),
         (jupyter_dies, "jupyter", "jupyter-did-not-start", "iopub_data_rate_limit"),
         (folder_taken, "jupyter", "folder-unusable", ".local"),

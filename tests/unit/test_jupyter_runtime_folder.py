@@ -68,7 +68,13 @@ def test_where_no_folder_takes_sockets_the_kernels_have_none_and_nothing_is_left
         home = Path(place, "h" * 120)
         server = home / ".local" / "share" / "remote-runtime" / "servers" / "work-laptop1"
         server.mkdir(parents=True)
-        command = [*within_mount("-t tmpfs -o ro tmpfs /tmp"), sys.executable, "-c", code, str(server)]
+        command = [
+            *within_mount("--bind /tmp /tmp && mount -o remount,ro,bind /tmp"),
+            sys.executable,
+            "-c",
+            code,
+            str(server),
+        ]
         environ = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
         done = subprocess.run(command, env=environ, cwd=place, capture_output=True, text=True, check=True, timeout=60)
         assert done.stdout == "False\n"

@@ -146,6 +146,7 @@ def install(directory: str, packages: list[str], answers: Answers, env: Mapping[
     status, output = watch(
         [private_python(), "-m", "pip", "install", *options, "-r", asked], answers, tell=True, env=env
     )
+    os.unlink(asked)
     output = IN_ADDRESS.sub("//***@", output)
     if status != 0:
         full = room.full_disk(output)
