@@ -19,6 +19,7 @@ _LARGEST_OUTPUT = 16 << 20
 _STDERR_KEPT = 8 << 10
 _PIECE = 1 << 15
 _TICK_S = 0.1
+_REFUSED_S = 3.0
 _DRAIN_S = 2.0  # an exit status may overtake the last output
 
 
@@ -33,11 +34,8 @@ def run_command(
 ) -> Outcome:
     """See ``protocols.Run``. The machine's shell gets the words of ``command`` quoted."""
     with link.patience.until(deadline):
-        channel = link.open("session", deadline)
+        channel = _open(link, deadline)
         try:
-            if channel.refusal is not None:
-                hint = "In the sshd_config of an OpenSSH server, `MaxSessions` says how many it opens"
-                raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1], hint)
             if not link.request(channel, "exec", shlex.join(command), deadline=deadline):
                 raise SshError("ssh-refused", "The machine's SSH server does not run commands")
             outcome = _converse(channel, stdin, _Lines(on_line), deadline, command[0], reply)
@@ -45,6 +43,20 @@ def run_command(
             return replace(outcome, forced=options.place if options.forces_command else "")
         finally:
             close_quietly(channel)
+
+
+def _open(link: Link, deadline: Deadline) -> LinkChannel:
+    """A session. One that has just ended counts until the server has seen its command end (OpenSSH's MaxSessions)."""
+    brief = deadline.shorter(_REFUSED_S)
+    while True:
+        channel = link.open("session", deadline)
+        if channel.refusal is None:
+            return channel
+        close_quietly(channel)
+        if brief.passed():
+            hint = "In the sshd_config of an OpenSSH server, `MaxSessions` says how many it opens"
+            raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1], hint)
+        deadline.pause(_TICK_S)
 
 
 def _converse(
