@@ -19,6 +19,7 @@ def test_up_gives_one_url_line_and_whoever_knows_only_that_runs_a_cell_both_ways
 
     assert done.code == 0, done.err
     assert re.fullmatch(r"http://localhost:\d+/\?token=[0-9a-f]{48}\n", done.out)
+    assert "settings" not in done.err, "there are none of the user's, and none to tell of"
     page = Page(done.out.strip())
     kernel = page.start_kernel()
     assert page.run(kernel, "print(6*7)") == "42"

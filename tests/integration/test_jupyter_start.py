@@ -311,12 +311,15 @@ def put_back_as_if_the_launcher_had_died(machine: LocalMachine, before: Server, 
     (config.parent / "token.new").write_text(now.token.reveal())
 
 
-def test_a_port_is_used_where_the_profile_names_one_or_the_path_has_no_room(fresh: LocalMachine) -> None:
+def test_a_long_path_moves_the_socket_and_a_port_is_used_where_the_profile_names_one(fresh: LocalMachine) -> None:
     fresh.home = fresh.home / ("long" * 20)
     fresh.home.mkdir()
     fresh.environ["HOME"] = str(fresh.home)
-    assert ensure(fresh, ON_SOCKET).socket is None
+    on_socket = ensure(fresh, ON_SOCKET)
+    folder = Path(on_socket.socket or "").parent
+    assert folder.stat().st_mode & 0o777 == 0o700
     stop(fresh)
+    assert not folder.exists()
     port = free_port()
     server = ensure(fresh, replace(ON_SOCKET, settings=JupyterSettings(port=port)))
     assert (server.port, server.socket) == (port, None)

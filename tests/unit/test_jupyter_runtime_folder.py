@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.jupyter.machine import runtime_folder
+from remote_runtime.jupyter.machine.places import socket_of
 from tests.support.jupyter import REPOSITORY
 from tests.support.mounts import within_mount
 
@@ -58,6 +59,19 @@ def test_what_another_user_put_in_its_place_meanwhile_stays(directory: Path) -> 
     assert [path.name for path in folder.iterdir()] == ["theirs"]
     (folder / "theirs").unlink()
     folder.rmdir()
+
+
+def test_a_server_whose_folder_has_a_long_path_listens_beside_its_kernels(tmp_path: Path) -> None:
+    long = tmp_path / ("h" * 100)
+    long.mkdir()
+    assert runtime_folder.make(str(long))
+    folder = Path(runtime_folder.path_of(str(long)))
+    try:
+        assert socket_of(str(long)) == str(folder / "sock")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert socket_of("/home/me/server") == "/home/me/server/sock"
+    finally:
+        runtime_folder.remove(str(long))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts of its own are Linux's")

@@ -140,6 +140,8 @@ def ours(application: Any, unused: str) -> Any:
                 config = deepcopy(config)
                 own = getattr(self, "cli_config", {}) if self.own is None else self.own
                 left_out = leave_out(config, own)
+                if self.reading != BASE:  # an extension passes on which extensions there are: nobody has set that
+                    left_out = {name for name in left_out if not name.endswith("server_extensions")}
                 if not left_out <= self.left_out:
                     self.left_out = self.left_out | left_out
                     files = [path for path in self._loaded_config_files if BASE + "." in path]

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Iterator
 
-from . import processes
+from . import processes, runtime_folder
 from .answers import Answers, Failure
 from .folder import SOCKET
 from .orders import Wish
@@ -22,7 +22,7 @@ class Places:
     answer comes while the interpreters are looked at. ``notes``: what a person should know."""
 
     def __init__(self, directory: str, wish: Wish, answers: Answers) -> None:
-        self._path = os.path.join(directory, SOCKET)
+        self._path = socket_of(directory)
         self._wish = wish
         self._answers = answers
         self._listener: socket.socket | None = None
@@ -107,6 +107,13 @@ class Places:
             listener.close()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
+
+
+def socket_of(directory: str) -> str:
+    """In the server's directory, or, where its path is too long for a socket, in the folder of its kernels' sockets."""
+    path = os.path.join(directory, SOCKET)
+    is_short = len(os.fsencode(path)) <= LONGEST_SOCKET
+    return path if is_short else os.path.join(runtime_folder.path_of(directory), SOCKET)
 
 
 def can_use_sockets(kind: str) -> bool:

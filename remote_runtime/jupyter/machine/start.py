@@ -22,7 +22,6 @@ from .folder import (
     LOCK,
     LOG,
     PACKAGE,
-    SOCKET,
     empty,
     forget_content,
     load_json,
@@ -34,7 +33,7 @@ from .folder import (
 from .imports import Import
 from .interpreters import Found
 from .orders import Wish
-from .places import Places, can_use_sockets, place_in_use, reserved
+from .places import Places, can_use_sockets, place_in_use, reserved, socket_of
 
 PORT_ATTEMPTS = 3
 KERNELS_PYTHONPATH = "RR_KERNELS_PYTHONPATH"
@@ -51,18 +50,18 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
     working_dir = find_working_dir(wish.working_dir)
     former = "" if wish.renew else former_token(directory)
     bridge = prepare(directory, wish, answers)
-    with Places(directory, wish, answers) as places:
-        login = logins.look(answers)
-        write_private(os.path.join(directory, "boot.py"), wish.boot)
-        search = Search(wish, login.env, answers)
-        chosen = search.find()
-        on_socket = places.settle(chosen.server.kind)
-    content, notes = make_content(working_dir)
-    notes += [*([login.trouble] if login.trouble else []), *places.notes]
+    content, has_sockets = "", runtime_folder.make(directory)
     try:
+        with Places(directory, wish, answers) as places:
+            login = logins.look(answers)
+            write_private(os.path.join(directory, "boot.py"), wish.boot)
+            search = Search(wish, login.env, answers)
+            chosen = search.find()
+            on_socket = places.settle(chosen.server.kind)
+        content, notes = make_content(working_dir)
+        notes += [*([login.trouble] if login.trouble else []), *places.notes]
         while True:
             kernels.write(directory, chosen.kernel, lent=chosen.kernel != chosen.server)
-            has_sockets = runtime_folder.make(directory)
             env = environment_of(directory, chosen.server, login.env, wish)
             on_socket = on_socket and can_use_sockets(chosen.server.kind)
             plan = Plan(directory, wish, chosen, env, bridge, former, working_dir, has_sockets, on_socket, content)
@@ -72,8 +71,10 @@ def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
             except Broken as broken:
                 search.exclude(broken)
                 chosen = search.find()
+                has_sockets = runtime_folder.make(directory)
     except BaseException:
         forget_content(content)
+        runtime_folder.remove(directory)
         raise
     notes += [*chosen.notes, *kernels.overruled(login.env, chosen.kernel)]
     notes += own_settings.told(directory, chosen.server.kind, login.env)
@@ -101,7 +102,7 @@ def launch(plan: Plan, answers: Answers) -> server.Running:
     """Raises ``Broken`` for a Python whose Jupyter or ipykernel cannot be imported, and ``Failure``."""
     directory, wish, found = plan.directory, plan.wish, plan.chosen.server
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        with reserved(os.path.join(directory, SOCKET), wish, on_socket=plan.on_socket, hold=attempt == 1) as place:
+        with reserved(socket_of(directory), wish, on_socket=plan.on_socket, hold=attempt == 1) as place:
             # Nobody else of the machine can have listened in its place and been told the former one by a page.
             token = plan.former if plan.former and isinstance(place, str) else secrets.token_hex(24)
             config = settings(found.kind, place, token, plan.working_dir, wish)
