@@ -104,7 +104,8 @@ def stop(directory: str, answers: Answers, *, spare_busy: bool = False, attempt:
         return {"stopped": "gone"}
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
         known = load_json(os.path.join(directory, INFO))
-        if attempt and known.get("attempt") != attempt:
+        is_new = os.listdir(directory) == [LOCK]  # a start that ended meanwhile took the folder away, and we made it
+        if attempt and known.get("attempt") != attempt and not is_new:
             return {"stopped": "gone"}
         host.refuse_elsewhere(directory)
         running = server.load(directory) if spare_busy else None
