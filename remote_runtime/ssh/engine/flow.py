@@ -146,8 +146,6 @@ class Flow:
         self._left = True
         self._over()
 
-    # ── who listens there
-
     def _prove(self, proof: Proof, content: bytes) -> None:
         try:
             proved = proof.feed(content)
@@ -261,8 +259,6 @@ class Flow:
     def _send_unsent(self) -> None:
         if self._unsent:
             self._unsent = self._unsent[self._channel.send(self._unsent) :]
-
-    # ── both
 
     def _wants_to_read(self) -> bool:
         return self._channel.room > 0 and not self._ended_here and not self._unsent
