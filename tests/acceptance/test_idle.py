@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import urllib.request
 
+import pytest
+
 from tests.support.world import World, eventually
 
-# The shortest time that a profile may say, and what the watchdog and the stop take.
-WITHIN_S = 150.0
+# The shortest time that a profile may say, twice: another test's container that works is a use of this machine, too.
+WITHIN_S = 240.0
 
 
+@pytest.mark.timeout(300)
 def test_a_machine_that_nobody_uses_stops_itself_with_the_keeper_killed_and_the_client_gone(world: World) -> None:
     world.profile("lonely", "version: 1\ntarget: {kind: demo}\nidle: {after: 1m, do: stop-instance}\n")
     done = world.run("up", "lonely")
