@@ -118,7 +118,7 @@ def test_the_servers_first_page_is_one_of_its_own(page: str) -> None:
 
 
 def test_applications_and_notebooks_can_be_the_first_page() -> None:
-    for page in ("/lab", "/tree", "/lab/", "/lab/tree/work/nb-1.ipynb", "/notebooks/nb.ipynb", "/doc"):
+    for page in ("/lab", "/tree", "/lab/", "/lab/tree/notes/nb-1.ipynb", "/notebooks/nb.ipynb", "/doc"):
         assert refuse_arg(f"--ServerApp.default_url={page}") is None, page
 
 

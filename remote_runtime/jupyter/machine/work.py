@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from typing import Any, TextIO
 
 from . import gpus, host, server, watchdog
@@ -31,6 +32,7 @@ from .folder import (
 from .kernelspecs import kernelspecs, trouble
 from .orders import Wish, load_wish
 
+BEGINS_S = 1.0
 WAITING = "Waiting for another remote-runtime that works on this server"
 
 
@@ -100,8 +102,11 @@ def ensure(directory: str, wish: Wish, answers: Answers) -> None:
 def stop(directory: str, answers: Answers, *, spare_busy: bool = False, attempt: str = "") -> dict[str, Any]:
     """``stopped``, or ``gone``: it had ended before. In both cases nothing of it is left. ``busy``: it was spared, and
     ``why``. ``attempt``: only what this one started, with the folder that it made; another's is ``gone``, too."""
-    if not os.path.isdir(directory):
-        return {"stopped": "gone"}
+    until = time.monotonic() + (BEGINS_S if attempt else 0.0)
+    while not os.path.isdir(directory):  # a start that was sent a moment ago may not have come that far
+        if time.monotonic() >= until:
+            return {"stopped": "gone"}
+        time.sleep(0.05)
     with locked(os.path.join(directory, LOCK), answers, why=WAITING):
         known = load_json(os.path.join(directory, INFO))
         is_new = os.listdir(directory) == [LOCK]  # a start that ended meanwhile took the folder away, and we made it
