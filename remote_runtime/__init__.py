@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._version import __version__
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from .script import Opened
 
 __all__ = ["__version__", "open"]
-__version__ = "0.1.0"
 
 
 def open(

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import click
 
-from .. import __version__, render
+from .. import render
+from .._version import __version__
 from ..errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, advised
 from . import bridge, doctor, down, look, machine, opening, profiles, up
 from .pages import InOrder, examples

@@ -47,7 +47,8 @@ def common(command: F) -> F:
 
 
 def _say_where() -> None:
-    from .. import __version__, runtimes
+    from .. import runtimes
+    from .._version import __version__
     from ..profiles.places import places
 
     render.say(f"remote-runtime {__version__}, Python {platform.python_version()}")

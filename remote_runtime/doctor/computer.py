@@ -12,7 +12,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, profiles
+from .. import profiles
+from .._version import __version__
 from ..errors import LocalError, UsageError, advised
 from ..runtimes import StateDir, check_writable
 from ..tunnel import ports

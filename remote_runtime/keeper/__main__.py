@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from .. import __version__, errand, locks, runtimes, ssh
+from .. import errand, locks, runtimes, ssh
+from .._version import __version__
 from ..access import in_one
 from ..errors import DeadlinePassed, RemoteRuntimeError
 from ..logs import keep_log, open_log

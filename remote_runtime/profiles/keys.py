@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .. import __version__
+from .._version import __version__
 from ..endings import Idle, OnDown, Timeouts
 from ..model import Profile
 from ..settings import (

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
-from ... import __version__
+from ..._version import __version__
 from ...errors import SshError
 from ...waits import Deadline
 from .. import settings
