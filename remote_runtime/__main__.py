@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .processes import leave_no_core
+from .core.subprocesses import leave_no_core
 
 
 def main() -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import compute, ssh
-from .access import Access, AddedKey, Admission, Who
-from .errors import CloudError, SshError, from_code
-from .model import Instance
-from .protocols import Ask, Tell
-from .settings import SshSettings
-from .values import dataclass
-from .waits import Deadline
+from .core.access import Access, AddedKey, Admission, Who
+from .core.callbacks import Ask, Tell
+from .core.deadline import Deadline
+from .core.errors import CloudError, SshError, from_code
+from .core.frozen import dataclass
+from .core.model import Instance
+from .core.profile import SshSettings
 
 if TYPE_CHECKING:
     from .ssh import Session

@@ -12,23 +12,23 @@ from dataclasses import replace
 from datetime import datetime
 
 from . import debts, health
-from .access import AddedKey
 from .admission import Wish
 from .ahead import Ahead
-from .errors import Interrupted, RemoteRuntimeError, SshError
+from .core.access import AddedKey
+from .core.deadline import Deadline
+from .core.errors import Interrupted, RemoteRuntimeError, SshError
+from .core.model import Forward, Health, Instance, Server, named
+from .core.profile import ExtraForward
 from .finding import enter_where_it_was
 from .finding import find as find
 from .finding import follow as follow
 from .held import Held as Held
 from .held import door as door
-from .model import Forward, Health, Instance, Server, named
 from .serving import serve as serve
-from .settings import ExtraForward
 from .story import Story as Story
 from .tunnel import files, ports
 from .tunnel.front import Front
 from .undo import UNDO_S, Undo
-from .waits import Deadline
 from .ways import open_way
 
 log = logging.getLogger(__name__)

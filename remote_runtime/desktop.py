@@ -11,8 +11,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from .errors import LocalError
-from .processes import SAFELY, detached
+from .core.errors import LocalError
+from .core.subprocesses import SAFELY, detached
 from .spawning import python
 
 COPY_S = 5.0

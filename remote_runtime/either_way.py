@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from . import ssh
-from .errors import CloudError, RemoteRuntimeError, SshError
-from .model import Instance, Profile
-from .protocols import Tell
-from .settings import GceTarget
-from .waits import Deadline
+from .core.callbacks import Tell
+from .core.deadline import Deadline
+from .core.errors import CloudError, RemoteRuntimeError, SshError
+from .core.model import Instance, Profile
+from .core.profile import GceTarget
 
 EXTERNAL_S = 8.0
 EXTERNAL_BOOT_S = 30.0

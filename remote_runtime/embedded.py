@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import locks
-from .errors import CloudError
-from .processes import detached, has_ended
-from .protocols import Tell
+from .core import file_lock
+from .core.callbacks import Tell
+from .core.deadline import Deadline, wait_until
+from .core.errors import CloudError
+from .core.frozen import dataclass
+from .core.subprocesses import detached, has_ended
 from .spawning import python
-from .values import dataclass
-from .waits import Deadline, wait_until
 
 LOCK = "machine.lock"  # in its directory, held while it runs
 LOCK_AT = 2**20
@@ -35,7 +35,7 @@ class Embedded:
 
     def lives(self) -> bool:
         """Whether it runs; what a killed one left behind does not count, nor that its pid is another process's now."""
-        return locks.is_held(self.home / LOCK, at=LOCK_AT)
+        return file_lock.is_held(self.home / LOCK, at=LOCK_AT)
 
     def facts(self) -> dict[str, Any]:
         """``endpoint``, ``iap_url``, ``project``, ``zone``, ``instance``, ``ssh_port``, ``user``, ``identity_file``,

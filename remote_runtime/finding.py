@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from . import debts, revisit
 from .admission import Wish
-from .errors import CloudError
+from .core.deadline import Deadline
+from .core.errors import CloudError
+from .core.model import Instance
 from .held import Held
-from .model import Instance
 from .story import Story
 from .undo import UNDO_S, Undo
-from .waits import Deadline
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,11 @@ import logging
 from dataclasses import dataclass, field
 
 from . import health
-from .figures import Traffic
+from .core.metrics import Traffic
+from .core.model import Connections, Instance, Profile, Server
+from .core.profile import ForwardSettings
 from .machines import Session
-from .model import Connections, Instance, Profile, Server
 from .revisit import LookUp
-from .settings import ForwardSettings
 from .tunnel import ports
 from .tunnel.disturbance import Disturbances
 from .tunnel.front import Front

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from .errors import DeadlinePassed, HealthError, MachineError
-from .model import named
-from .protocols import Outcome
+from .core.callbacks import Outcome
+from .core.deadline import Deadline
+from .core.errors import DeadlinePassed, HealthError, MachineError
+from .core.model import named
+from .core.sanitize import clean
 from .tunnel.identity import Proof
 from .tunnel.pump import SocketStream
-from .untrusted import clean
-from .waits import Deadline
 
 LONGEST_LINE = 1 << 20
 MOST_OUTPUT = 16 << 20

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from . import admission, compute, either_way, local, ssh
-from .access import AddedKey
+from .core.access import AddedKey
+from .core.callbacks import Ask, Run, Tell
+from .core.deadline import Deadline
+from .core.errors import Interrupted, RemoteRuntimeError, from_code
+from .core.frozen import dataclass
+from .core.model import Instance, Profile
+from .core.profile import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
 from .embedded import Embedded
-from .errors import Interrupted, RemoteRuntimeError, from_code
-from .model import Instance, Profile
-from .protocols import Ask, Run, Tell
-from .settings import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
-from .values import dataclass
-from .waits import Deadline
 
 if TYPE_CHECKING:
     from .runtimes import StateDir

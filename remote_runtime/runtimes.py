@@ -13,13 +13,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from . import locks
-from .access import AddedKey, to_access, to_added
-from .errors import LocalError
-from .figures import GpuLoad, Load, Traffic
-from .model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, Runtime, Secret, Server
-from .own_files import read_own, socket_path, take, write_private
-from .values import dataclass
+from .core import file_lock
+from .core.access import AddedKey, to_access, to_added
+from .core.errors import LocalError
+from .core.frozen import dataclass
+from .core.metrics import GpuLoad, Load, Traffic
+from .core.model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, Runtime, Secret, Server
+from .core.private_file import read_own, socket_path, take, write_private
 
 log = logging.getLogger(__name__)
 SCHEMA = 1
@@ -133,7 +133,7 @@ def forget(state: StateDir, name: str) -> None:
 
 def is_alive(state: StateDir, name: str) -> bool:
     """Whether a keeper lives for this name."""
-    return locks.is_held(state.of(name, "alive"))
+    return file_lock.is_held(state.of(name, "alive"))
 
 
 @dataclass(frozen=True)

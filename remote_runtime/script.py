@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from . import profiles, runtimes
 from .commands.down import down
 from .commands.up import Options, up
-from .model import Runtime, Secret
-from .values import dataclass
+from .core.frozen import dataclass
+from .core.model import Runtime, Secret
 
 
 @dataclass(frozen=True)

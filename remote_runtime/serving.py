@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 
 from . import jupyter
-from .errors import MachineError
+from .core.deadline import Deadline
+from .core.errors import MachineError
+from .core.model import Server
 from .held import Held
 from .jupyter.dialogue import NotRun
-from .model import Server
 from .story import Story
 from .undo import UNDO_S, Undo
-from .waits import Deadline
 from .ways import leads_to, leads_to_sockets
 
 SERVER = "server"

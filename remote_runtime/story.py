@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from .access import AddedKey
+from .core.access import AddedKey
+from .core.callbacks import Ask
+from .core.frozen import dataclass
+from .core.model import Instance, Profile, Server
 from .machines import Machines
-from .model import Instance, Profile, Server
-from .protocols import Ask
-from .values import dataclass
 
 
 class Telling(Protocol):

@@ -12,17 +12,16 @@ from collections.abc import Callable
 from typing import Literal, NoReturn, TypeVar
 
 from . import admission, jupyter
-from .access import AddedKey, in_one
 from .bringup import Held
-from .errors import LocalError, RemoteRuntimeError, unforeseen
+from .core.access import AddedKey, in_one
+from .core.callbacks import Ask, Tell
+from .core.deadline import Deadline
+from .core.errors import LocalError, RemoteRuntimeError, unforeseen
+from .core.frozen import dataclass
+from .core.model import Instance, Profile, Runtime
+from .core.stopped import ServerEnd, Stopped
 from .jupyter.idleness import left_on_disk
 from .machines import Machines, Session
-from .model import Instance, Profile, Runtime
-from .protocols import Ask, Tell
-from .stopped import ServerEnd
-from .stopped import Stopped as Stopped
-from .values import dataclass
-from .waits import Deadline
 from .ways import answers
 
 log = logging.getLogger(__name__)

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Protocol
 
 from . import ssh
-from .errors import HealthError, SshError
+from .core.callbacks import Tell
+from .core.deadline import Deadline
+from .core.errors import HealthError, SshError
+from .core.frozen import dataclass
+from .core.model import Instance, Profile, Server
+from .core.profile import LocalTarget
 from .machines import Machines, Session
-from .model import Instance, Profile, Server
-from .protocols import Tell
-from .settings import LocalTarget
 from .tunnel.identity import Proof, Stream
 from .tunnel.pump import Lane, Way
-from .values import dataclass
-from .waits import Deadline
 
 DIAL_S = 15.0
 SOCKET_S = 10.0

@@ -11,7 +11,7 @@ import click
 
 from .. import render
 from .._version import __version__
-from ..errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, advised
+from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, advised
 from . import bridge, doctor, down, look, machine, opening, profiles, up
 from .pages import InOrder, examples
 

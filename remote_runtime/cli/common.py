@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from .. import render
-from ..errors import LocalError, RemoteRuntimeError, advised
+from ..core.errors import LocalError, RemoteRuntimeError, advised
 
 if TYPE_CHECKING:
     from ..render.terminal import Terminal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
-from ..errors import RemoteRuntimeError
+from ..core.errors import RemoteRuntimeError
 
 if TYPE_CHECKING:
     from ..runtimes import StateDir

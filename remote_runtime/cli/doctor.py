@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import render
-from ..errors import UsageError
+from ..core.errors import UsageError
 from .common import common, state, terminal
 from .complete import profile_names
 from .pages import examples
 
 if TYPE_CHECKING:
-    from ..model import Finding
+    from ..core.model import Finding
 
 
 @click.command(

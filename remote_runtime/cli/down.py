@@ -9,7 +9,7 @@ import threading
 import click
 
 from .. import render
-from ..errors import UsageError
+from ..core.errors import UsageError
 from .common import carry_out, common, name_of, spoken, state, terminal, told, worst
 from .complete import runtime_names
 from .pages import examples

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import render
-from ..errors import UsageError
+from ..core.errors import UsageError
 from .common import carry_out, common, copied, name_of, state, terminal, told, worst
 from .complete import live_names, logged_names, runtime_names
 from .pages import examples

@@ -9,8 +9,8 @@ import threading
 import click
 
 from .. import render
-from ..errors import RemoteRuntimeError, UsageError, advised
-from ..untrusted import clean_line
+from ..core.errors import RemoteRuntimeError, UsageError, advised
+from ..core.sanitize import clean_line
 from .common import common, name_of, state, terminal
 from .complete import profile_names
 from .pages import InOrder, examples

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .. import render
-from ..errors import Interrupted
+from ..core.errors import Interrupted
 from .common import common, terminal
 from .pages import examples
 

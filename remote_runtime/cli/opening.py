@@ -7,7 +7,7 @@ import os
 import click
 
 from .. import render
-from ..errors import LocalError, RemoteRuntimeError
+from ..core.errors import LocalError, RemoteRuntimeError
 from .common import common, copied, hear_the_end, name_of, state, terminal, told, worst
 from .complete import live_names
 from .pages import examples

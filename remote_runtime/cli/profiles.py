@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from .. import render
-from ..errors import UsageError
+from ..core.errors import UsageError
+from ..core.sanitize import clean, clean_line
 from ..render import words
-from ..untrusted import clean, clean_line
 from .common import common, told, worst
 from .complete import profile_names
 from .new import new

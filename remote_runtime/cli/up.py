@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from .. import render
-from ..errors import LocalError, RemoteRuntimeError, UsageError
+from ..core.errors import LocalError, RemoteRuntimeError, UsageError
 from .common import carry_out, common, copied, hear_the_end, state, terminal, told, worst
 from .complete import profile_names
 from .pages import examples

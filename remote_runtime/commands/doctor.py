@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import profiles, runtimes, ssh
+from ..core.deadline import Deadline
+from ..core.errors import LocalError, RemoteRuntimeError, from_code
+from ..core.model import Finding, Profile, Runtime
 from ..doctor import browsers, computer, journey, report, standing
 from ..doctor.checkup import Checkup
-from ..errors import LocalError, RemoteRuntimeError, from_code
 from ..logs import tail
 from ..machines import Machines
-from ..model import Finding, Profile, Runtime
-from ..waits import Deadline
 from .logs import read
 from .quietly import quietly
 from .reference import reference_of, spoken

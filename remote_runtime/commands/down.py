@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from .. import control, runtimes
-from ..access import in_one
-from ..errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_code
-from ..model import Runtime
-from ..waits import Deadline
+from ..core.access import in_one
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_code
+from ..core.model import Runtime
 from .status import check_name
 from .up import sole, wait_for_end
 from .view import View
@@ -151,8 +151,8 @@ def _take_down(
     runtime: Runtime, wish: dict[str, Any], state: runtimes.StateDir, environ: Mapping[str, str], view: View
 ) -> dict[str, Any]:
     from .. import bringup, profiles, ssh, takedown
+    from ..core.documents import as_stopped
     from ..machines import Machines
-    from ..report import as_stopped
 
     def ask(prompt: str, *, secret: bool, code: str) -> str:
         try:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .. import control, logs, runtimes
-from ..errors import LocalError, from_dict
-from ..untrusted import clean
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import LocalError, from_dict
+from ..core.sanitize import clean
 
 LINES = 100
 EVERY_S = 1.0

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from .. import compute, profiles, runtimes, ssh
-from ..access import AddedKey
 from ..admission import Wish
-from ..errors import LocalError, RemoteRuntimeError, from_code
+from ..core.access import AddedKey
+from ..core.deadline import Deadline
+from ..core.errors import LocalError, RemoteRuntimeError, from_code
+from ..core.model import Instance, Profile
 from ..machines import Machines, Session
-from ..model import Instance, Profile
-from ..waits import Deadline
 from .reference import reference_of
 from .view import View
 

@@ -8,9 +8,9 @@ from contextlib import closing
 from typing import Any
 
 from .. import jupyter, profiles, runtimes
-from ..errors import LocalError, RemoteRuntimeError
-from ..model import Profile
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import LocalError, RemoteRuntimeError
+from ..core.model import Profile
 from . import machine
 from .reference import reference_of
 from .view import View

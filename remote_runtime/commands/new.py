@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from .. import compute, profiles, ssh
-from ..errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
-from ..own_files import write_private
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
+from ..core.frozen import dataclass
+from ..core.private_file import write_private
+from ..core.profile import GceTarget, LocalTarget, SshTarget
 from ..profiles import Draft
-from ..protocols import Tell
-from ..settings import GceTarget, LocalTarget, SshTarget
-from ..values import dataclass
-from ..waits import Deadline
 
 Kind = Literal["gce", "ssh", "local"]
 OnDown = Literal["keep", "stop", "suspend"]

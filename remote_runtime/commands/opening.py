@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .. import desktop, health, runtimes
-from ..errors import DeadlinePassed, MachineError
+from ..core.deadline import Deadline, wait_until
+from ..core.errors import DeadlinePassed, MachineError
+from ..core.model import Runtime
+from ..core.private_file import write_private
+from ..core.profile import COLAB_ORIGIN
 from ..jupyter.page_host import page_host
-from ..model import Runtime
-from ..own_files import write_private
-from ..settings import COLAB_ORIGIN
-from ..waits import Deadline, wait_until
 from .quietly import quietly
 from .status import url as url_of
 from .view import View

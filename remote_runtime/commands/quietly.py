@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 
 from .. import control, runtimes
-from ..waits import Deadline
+from ..core.deadline import Deadline
 
 EXPECT_S = 5.0
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import profiles, runtimes
-from ..errors import RemoteRuntimeError, UsageError
+from ..core.errors import RemoteRuntimeError, UsageError
 from ..profiles.places import find, is_path
 
 

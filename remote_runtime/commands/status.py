@@ -8,10 +8,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .. import control, runtimes
-from ..errors import LocalError, RemoteRuntimeError, UsageError
-from ..model import Runtime
-from ..report import as_document
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.documents import as_document
+from ..core.errors import LocalError, RemoteRuntimeError, UsageError
+from ..core.model import Runtime
 
 ANSWER_S = 8.0
 

@@ -9,12 +9,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .. import errand, locks, logs, profiles, runtimes, spawning
-from ..errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
-from ..model import Profile
-from ..settings import ExtraForward
-from ..values import dataclass
-from ..waits import Deadline
+from .. import errand, logs, profiles, runtimes, spawning
+from ..core import file_lock
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
+from ..core.frozen import dataclass
+from ..core.model import Profile
+from ..core.profile import ExtraForward
 from .view import View
 
 if TYPE_CHECKING:
@@ -102,11 +103,11 @@ def sole(state: runtimes.StateDir, name: str, deadline: Deadline, view: View) ->
     """While one command starts or ends this runtime, the others wait. Raises ``LocalError`` ``busy`` or
     ``state-dir-unusable``."""
     path = state.of(name, "busy")
-    if locks.is_held(path):
+    if file_lock.is_held(path):
         view.step(name, f"Waiting for another command that works on {name}")
     with ExitStack() as stack:
         try:
-            stack.enter_context(locks.held(path, deadline.shorter(BUSY_S)))
+            stack.enter_context(file_lock.held(path, deadline.shorter(BUSY_S)))
         except DeadlinePassed as error:
             raise LocalError("busy", f"Another command works on {name}", f"it did not end in {BUSY_S:.0f} s") from error
         except OSError as error:
@@ -206,7 +207,7 @@ def wait_for_end(
     """A keeper that has said goodbye, or broke off, is gone in a moment: wait until its lock is free."""
     with ExitStack() as stack:
         try:
-            stack.enter_context(locks.held(state.of(name, "alive"), Deadline(within_s, called_off)))
+            stack.enter_context(file_lock.held(state.of(name, "alive"), Deadline(within_s, called_off)))
         except DeadlinePassed as error:
             raise _does_not_end(name) from error
 

@@ -15,12 +15,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Literal
 
-from ..access import AddedKey, Admission, Who
-from ..errors import RemoteRuntimeError
-from ..model import Instance
-from ..protocols import Tell
-from ..settings import GceTarget
-from ..waits import Deadline
+from ..core.access import AddedKey, Admission, Who
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import RemoteRuntimeError
+from ..core.model import Instance
+from ..core.profile import GceTarget
 from . import child, wire
 from .choices import Candidate, Projects
 from .iap import open_passage

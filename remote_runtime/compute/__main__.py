@@ -15,9 +15,9 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..access import Who, to_added
-from ..errors import RemoteRuntimeError
-from ..waits import Deadline
+from ..core.access import Who, to_added
+from ..core.deadline import Deadline
+from ..core.errors import RemoteRuntimeError
 from . import inventory, orders, permissions, settings, wire
 
 BACKGROUND_NICENESS = 10

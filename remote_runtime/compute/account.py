@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import CloudError
-from ..untrusted import clean_line
+from ..core.errors import CloudError
+from ..core.sanitize import clean_line
 from . import settings, sign_in
 from .credentials import Identity
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import DeadlinePassed
-from ..protocols import Tell
-from ..waits import Deadline
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed
 from . import credentials, failures, library, settings
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import shlex
 import socket
 from typing import TYPE_CHECKING
 
-from ..errors import CloudError, RemoteRuntimeError, SshError, from_code
-from ..model import Instance
-from ..values import dataclass
+from ..core.errors import CloudError, RemoteRuntimeError, SshError, from_code
+from ..core.frozen import dataclass
+from ..core.model import Instance
 from . import firewall
 from .api import Api
 from .seen import whereabouts, word

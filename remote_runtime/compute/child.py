@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from ..access import AddedKey
-from ..errors import CloudError, DeadlinePassed, LocalError, from_dict
-from ..model import Instance
-from ..processes import SAFELY
-from ..protocols import Tell
+from ..core.access import AddedKey
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import CloudError, DeadlinePassed, LocalError, from_dict
+from ..core.model import Instance
+from ..core.sanitize import redacted
+from ..core.subprocesses import SAFELY
 from ..spawning import python
-from ..untrusted import redacted
-from ..waits import Deadline
 from . import wire
 
 ANSWER_LIMIT_BYTES = 1 << 20

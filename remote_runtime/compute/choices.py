@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 
 
 @dataclass(frozen=True)

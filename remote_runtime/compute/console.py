@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from ..untrusted import clean_line
-from ..values import dataclass
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line
 
 LINE_LIMIT = 200
 _BOOT_BEGINS = re.compile(r"^.*\bLinux version \d", re.MULTILINE)

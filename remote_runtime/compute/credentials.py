@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..errors import CloudError
-from ..untrusted import clean_line
-from ..values import dataclass
+from ..core.errors import CloudError
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line
 from . import credentials_file, identities, settings, sign_in
 from .identities import LOGIN_HINT as LOGIN_HINT
 

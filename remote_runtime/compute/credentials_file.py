@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import CloudError
-from ..untrusted import redacted
+from ..core.errors import CloudError
+from ..core.sanitize import redacted
 from . import settings
 from .identities import LOGIN_HINT
 

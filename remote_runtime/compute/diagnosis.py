@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, TypeVar
 
-from ..errors import CloudError, MachineError, RemoteRuntimeError, SshError
-from ..model import Instance
+from ..core.errors import CloudError, MachineError, RemoteRuntimeError, SshError
+from ..core.model import Instance
 from . import blocked, console, history, power, switches
 from .api import Api
 from .seen import status_of, whereabouts

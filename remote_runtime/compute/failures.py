@@ -8,9 +8,9 @@ import shlex
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
-from ..errors import CloudError
-from ..untrusted import clean_line, redacted
-from ..values import dataclass
+from ..core.errors import CloudError
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line, redacted
 from . import forbidden, settings, sign_in
 from .sending import chain, unsent
 

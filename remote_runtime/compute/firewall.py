@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 from .seen import word
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..errors import CloudError
-from ..untrusted import clean_line, redacted
-from ..values import dataclass
+from ..core.errors import CloudError
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line, redacted
 
 WHY_LIMIT = 400
 ACT_AS = "iam.serviceAccounts.actAs"

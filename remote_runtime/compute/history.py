@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..errors import CloudError, DeadlinePassed
-from ..model import Instance
-from ..untrusted import clean_line
-from ..values import dataclass
+from ..core.errors import CloudError, DeadlinePassed
+from ..core.frozen import dataclass
+from ..core.model import Instance
+from ..core.sanitize import clean_line
 from .api import Api
 
 if TYPE_CHECKING:

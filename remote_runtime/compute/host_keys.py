@@ -7,9 +7,9 @@ import binascii
 import re
 from typing import TYPE_CHECKING
 
-from ..errors import CloudError, DeadlinePassed
-from ..model import Instance
-from ..waits import Deadline, wait_until
+from ..core.deadline import Deadline, wait_until
+from ..core.errors import CloudError, DeadlinePassed
+from ..core.model import Instance
 from . import switches
 from .api import Api
 from .failures import NotThere

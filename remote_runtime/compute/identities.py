@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from ..untrusted import clean_line
+from ..core.sanitize import clean_line
 from . import settings
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CloudError, Interrupted, RemoteRuntimeError
-from ..protocols import Tell
-from ..untrusted import clean_line
-from ..waits import Deadline
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import CloudError, Interrupted, RemoteRuntimeError
+from ..core.sanitize import clean_line
 from . import credentials, failures, search, settings
 from .api import Api, connect
 from .choices import Candidate, Projects

@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection
 from datetime import datetime, timezone
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 
 KEY = "ssh-keys"
 LEGACY_KEY = "sshKeys"

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ..access import Access, AddedKey, Admission, Who
-from ..errors import CloudError
-from ..model import Instance
+from ..core.access import Access, AddedKey, Admission, Who
+from ..core.errors import CloudError
+from ..core.model import Instance
 from . import metadata_keys, os_login, switches
 from .account import email_of
 from .api import Api

@@ -11,9 +11,9 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..access import Access, AddedKey, Who
-from ..errors import CloudError, DeadlinePassed
-from ..model import Instance
+from ..core.access import Access, AddedKey, Who
+from ..core.errors import CloudError, DeadlinePassed
+from ..core.model import Instance
 from . import key_entries, operations, power, switches
 from .api import Api
 

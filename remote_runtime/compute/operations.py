@@ -9,9 +9,9 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CloudError, DeadlinePassed
-from ..model import Instance
-from ..untrusted import clean_line
+from ..core.errors import CloudError, DeadlinePassed
+from ..core.model import Instance
+from ..core.sanitize import clean_line
 from . import forbidden, zones
 from .api import Api
 from .failures import NotReady, quota

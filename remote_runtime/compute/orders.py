@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from ..access import AddedKey, Admission, Who
-from ..errors import CloudError, RemoteRuntimeError
-from ..model import Instance
-from ..protocols import Tell
-from ..settings import GceTarget
-from ..waits import Deadline
+from ..core.access import AddedKey, Admission, Who
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import CloudError, RemoteRuntimeError
+from ..core.model import Instance
+from ..core.profile import GceTarget
 from . import diagnosis, host_keys, letting_in, power, search, settings
 from .api import Api, connect
 from .seen import as_instance, check_connectable, has_local_ssd, whereabouts

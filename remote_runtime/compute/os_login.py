@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ..access import Access, AddedKey, Who
-from ..errors import CloudError
-from ..untrusted import clean_line
-from ..values import dataclass
+from ..core.access import Access, AddedKey, Who
+from ..core.errors import CloudError
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line
 from . import credentials, settings
 from .account import email_of
 from .api import Api

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..protocols import Tell
-from ..settings import GceTarget
-from ..waits import Deadline
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.profile import GceTarget
 from . import search, settings
 from .api import connect
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from ..errors import CloudError, DeadlinePassed
-from ..model import Instance
+from ..core.errors import CloudError, DeadlinePassed
+from ..core.model import Instance
 from . import history, operations, search
 from .api import Api
 from .failures import NotReady, Refused

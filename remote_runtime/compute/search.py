@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import CloudError
-from ..settings import GceTarget
-from ..values import dataclass
+from ..core.errors import CloudError
+from ..core.frozen import dataclass
+from ..core.profile import GceTarget
 from .api import Api
 from .failures import NotThere, Refused
 from .seen import check_names, missed_in, status_of, word

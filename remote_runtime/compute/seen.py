@@ -8,9 +8,9 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import CloudError
-from ..model import Instance
-from ..untrusted import clean_line
+from ..core.errors import CloudError
+from ..core.model import Instance
+from ..core.sanitize import clean_line
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1

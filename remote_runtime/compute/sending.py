@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ..errors import CloudError
+from ..core.errors import CloudError
 
 PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
 BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import CloudError
-from ..values import dataclass
+from ..core.errors import CloudError
+from ..core.frozen import dataclass
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._:-]{0,98}[a-z0-9])?", re.ASCII)
 _API_PATH = re.compile(r"(/compute)?/(v1|beta|alpha)/?$")

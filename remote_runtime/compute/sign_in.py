@@ -8,8 +8,8 @@ import re
 import traceback
 from typing import Any
 
-from ..errors import CloudError
-from ..untrusted import clean_line, redacted
+from ..core.errors import CloudError
+from ..core.sanitize import clean_line, redacted
 from . import forbidden
 from .identities import renew_acting_as
 from .sending import unsent

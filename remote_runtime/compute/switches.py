@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..errors import CloudError
+from ..core.errors import CloudError
 from .api import Api
 
 if TYPE_CHECKING:

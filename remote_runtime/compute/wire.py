@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..access import Admission, Who, to_access, to_added
-from ..errors import RemoteRuntimeError, from_dict
-from ..model import Instance
-from ..settings import GceTarget
+from ..core.access import Admission, Who, to_access, to_added
+from ..core.errors import RemoteRuntimeError, from_dict
+from ..core.model import Instance
+from ..core.profile import GceTarget
 from .choices import Candidate, Projects
 
 Json = Mapping[str, Any]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import CloudError, DeadlinePassed
-from ..model import Instance
+from ..core.errors import CloudError, DeadlinePassed
+from ..core.model import Instance
 from . import search
 from .api import Api
 from .seen import missed_in, word

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from ..model import Finding
+from ..core.model import Finding
 from .checkup import Checkup
 
 CHECKS = ("chrome", "firefox", "safari")

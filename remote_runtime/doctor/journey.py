@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 
 from .. import bringup
 from ..bringup import Held, Story
-from ..errors import CloudError, LocalError, from_dict
+from ..core.callbacks import Ask
+from ..core.deadline import Deadline
+from ..core.errors import CloudError, LocalError, from_dict
+from ..core.model import Profile, Runtime, named
+from ..core.profile import GceTarget, LocalTarget
 from ..machines import Machines
-from ..model import Profile, Runtime, named
-from ..protocols import Ask
 from ..runtimes import Remembered
-from ..settings import GceTarget, LocalTarget
 from ..undo import Undo
-from ..waits import Deadline
 from . import page
 from .checkup import Checkup, Excuse
 

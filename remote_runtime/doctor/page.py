@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .. import health
-from ..errors import HealthError
+from ..core.deadline import Deadline
+from ..core.errors import HealthError
+from ..core.model import Connections
 from ..health import attached, checks
-from ..model import Connections
-from ..waits import Deadline
 from .checkup import Checkup
 
 CHECKS = ("answer", "token", "cors", "private-network", "websocket", "kernel")

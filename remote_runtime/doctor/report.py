@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import profiles
-from ..errors import LocalError, RemoteRuntimeError, UsageError
+from ..core.errors import LocalError, RemoteRuntimeError, UsageError
+from ..core.model import Finding, Profile
+from ..core.private_file import write_private
+from ..core.sanitize import clean
 from ..logs import redacted
-from ..model import Finding, Profile
-from ..own_files import write_private
 from ..runtimes import StateDir, load, names
-from ..untrusted import clean
 
 LONGEST = 200_000
 SHORTEST_VALUE = 6

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import health
-from ..errors import HealthError, RemoteRuntimeError, from_code, from_dict
-from ..model import Connections, Profile, Runtime
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import HealthError, RemoteRuntimeError, from_code, from_dict
+from ..core.model import Connections, Profile, Runtime
 from . import page
 from .checkup import PLACES, Checkup
 

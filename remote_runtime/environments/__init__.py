@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .. import bridge
-from ..errors import MachineError
-from ..values import dataclass
+from ..core.errors import MachineError
+from ..core.frozen import dataclass
 from .files import is_current, is_writable, put, remove, says, version_in
 from .probe import look
 from .servers import SeenServer, ask, ask_running

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import bridge
-from ..untrusted import clean_line
+from ..core.sanitize import clean_line
 from .probe import MODULE, Place
 
 _MANIFEST = "installed.json"

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from ..errors import MachineError
-from ..untrusted import clean_line
-from ..values import dataclass
+from ..core.errors import MachineError
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line
 
 MODULE = "remote_runtime_bridge"
 _OLDEST_PYTHON = (3, 8)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ..errors import UsageError
-from ..model import SHORTEST_TOKEN, Secret
-from ..untrusted import clean_line
-from ..values import dataclass
+from ..core.errors import UsageError
+from ..core.frozen import dataclass
+from ..core.model import SHORTEST_TOKEN, Secret
+from ..core.sanitize import clean_line
 
 _ANSWER_LIMIT_S = 5.0
 _ANSWER_BYTES = 1 << 20

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import HealthError, Interrupted, RemoteRuntimeError
-from ..model import Health, Verdict
-from ..untrusted import clean_line
-from ..values import dataclass
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import HealthError, Interrupted, RemoteRuntimeError
+from ..core.frozen import dataclass
+from ..core.model import Health, Verdict
+from ..core.sanitize import clean_line
 from . import attached, checks
 from .cell import run_cell
 from .door import Door, ask, knock

@@ -9,10 +9,10 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 
-from ..errors import HealthError, MachineError
-from ..model import SHORTEST_TOKEN, UNKNOWN, Server
-from ..values import dataclass
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import HealthError, MachineError
+from ..core.frozen import dataclass
+from ..core.model import SHORTEST_TOKEN, UNKNOWN, Server
 from . import checks
 from .door import Door, ask
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..errors import HealthError
-from ..untrusted import clean_line
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import HealthError
+from ..core.sanitize import clean_line
 from .door import LARGEST_ANSWER, OUR_OWN, Door, ask
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import json
 import secrets
 from dataclasses import replace
 
-from ..errors import HealthError, MachineError
-from ..model import Secret
-from ..untrusted import clean_line
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import HealthError, MachineError
+from ..core.model import Secret
+from ..core.sanitize import clean_line
 from .door import LARGEST_ANSWER, OUR_OWN, Door, ask
 
 FOREIGN_ORIGIN = "https://not-colab.example"

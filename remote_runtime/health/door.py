@@ -12,13 +12,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import HealthError
-from ..model import Secret, Server
+from ..core.deadline import Deadline
+from ..core.errors import HealthError
+from ..core.frozen import dataclass
+from ..core.model import Secret, Server
+from ..core.sanitize import clean_line
 from ..tunnel.identity import prove
 from ..tunnel.pump import SocketStream
-from ..untrusted import clean_line
-from ..values import dataclass
-from ..waits import Deadline
 
 LARGEST_ANSWER = 4 << 20
 # What the bridge does not count as a page's.

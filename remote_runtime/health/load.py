@@ -6,10 +6,10 @@ import datetime
 import json
 from typing import Any
 
-from ..errors import HealthError
-from ..figures import GpuLoad, Load
-from ..untrusted import clean_line
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import HealthError
+from ..core.metrics import GpuLoad, Load
+from ..core.sanitize import clean_line
 from .door import Door, ask, knock
 
 PATH = "/api/colab/resources"

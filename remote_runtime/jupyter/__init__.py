@@ -13,14 +13,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from ..endings import Idle
-from ..errors import LocalError, MachineError
-from ..model import Server
-from ..protocols import Run, Tell
-from ..settings import JupyterSettings
-from ..untrusted import clean, clean_line
-from ..values import dataclass
-from ..waits import Deadline
+from ..core.callbacks import Run, Tell
+from ..core.deadline import Deadline
+from ..core.endings import Idle
+from ..core.errors import LocalError, MachineError
+from ..core.frozen import dataclass
+from ..core.model import Server
+from ..core.profile import JupyterSettings
+from ..core.sanitize import clean, clean_line
 from . import described
 from .exchange import ask, invalid
 from .idleness import guard_from, wish_of, words

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..model import Gpu, Kernelspec, Secret, Server
-from ..untrusted import clean_line
+from ..core.model import Gpu, Kernelspec, Secret, Server
+from ..core.sanitize import clean_line
 from .exchange import invalid
 
 MOST_GPUS = 64

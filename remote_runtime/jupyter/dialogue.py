@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import DeadlinePassed, MachineError, RemoteRuntimeError, SshError
-from ..protocols import Outcome, Tell
-from ..untrusted import clean, clean_line
-from ..waits import Deadline
+from ..core.callbacks import Outcome, Tell
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, MachineError, RemoteRuntimeError, SshError
+from ..core.sanitize import clean, clean_line
 from .entry import DEAF
 from .machine.answers import NO, YES
 

@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import DeadlinePassed, MachineError, SshError
-from ..protocols import Outcome, Run, Tell
-from ..waits import Deadline
+from ..core.callbacks import Outcome, Run, Tell
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, MachineError, SshError
 from .dialogue import Dialogue, GivenUp, reasons
 from .dialogue import invalid as invalid
 from .entry import PYTHON, PYTHONS, command, document, search

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..endings import Idle
-from ..model import IdleGuard, Runtime
-from ..untrusted import clean_line
+from ..core.endings import Idle
+from ..core.model import IdleGuard, Runtime
+from ..core.sanitize import clean_line
 from .exchange import invalid
 
 HOWS = ("here", "service-account", "power-off", "none")

@@ -12,16 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from .. import errand, locks, runtimes, ssh
+from .. import errand, runtimes, ssh
 from .._version import __version__
-from ..access import in_one
-from ..errors import DeadlinePassed, RemoteRuntimeError
+from ..core import file_lock
+from ..core.access import in_one
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, RemoteRuntimeError
+from ..core.model import Runtime
+from ..core.subprocesses import leave_no_core
 from ..logs import keep_log, open_log
 from ..machines import Machines
-from ..model import Runtime
-from ..processes import leave_no_core
 from ..tunnel import files
-from ..waits import Deadline
 from .life import Keeper
 from .orders import Orders
 from .reception import OVERRIDES
@@ -47,7 +48,7 @@ def main() -> int:
     allow_many_files()
     keep_log(state.of(name, "log"))
     try:
-        with locks.held(state.of(name, "alive"), Deadline(2.0)):
+        with file_lock.held(state.of(name, "alive"), Deadline(2.0)):
             _end_with_the_lock(_live(state, name, given))
     except DeadlinePassed:
         log.info("another keeper already lives for %s", name)

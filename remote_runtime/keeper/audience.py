@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from ..control import Channel, Message
-from ..waits import Deadline
+from ..core.deadline import Deadline
 from .orders import Order
 from .refusals import unanswered
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..bringup import Held
-from ..model import Profile
+from ..core.model import Profile
 from .refusals import another_machine
 
 

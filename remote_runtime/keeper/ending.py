@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..errors import Interrupted
-from ..report import as_stopped
-from ..takedown import Stopped
+from ..core.documents import as_stopped
+from ..core.errors import Interrupted
+from ..core.stopped import Stopped
 from .audience import Audience
 from .orders import Order
 from .record import Record, now

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .. import bringup, control, health, runtimes, takedown
-from ..access import AddedKey
-from ..errors import Interrupted, LocalError, RemoteRuntimeError
+from ..core.access import AddedKey
+from ..core.deadline import Deadline
+from ..core.documents import as_document
+from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
+from ..core.model import Health, Instance, Profile, Verdict
 from ..machines import Machines
-from ..model import Health, Instance, Profile, Verdict
-from ..report import as_document
-from ..waits import Deadline
 from . import ending, server_log
 from .audience import Audience
 from .change import make_room

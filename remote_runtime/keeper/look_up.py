@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from ..errors import RemoteRuntimeError
+from ..core.deadline import Deadline
+from ..core.errors import RemoteRuntimeError
+from ..core.model import Instance, Profile
 from ..machines import Machines
-from ..model import Instance, Profile
 from ..revisit import LookUp
-from ..waits import Deadline
 
 log = logging.getLogger(__name__)
 # These make another try vain.

@@ -10,9 +10,9 @@ from dataclasses import field
 from typing import Any, Literal
 
 from ..control import Channel, Message
-from ..model import Profile
+from ..core.frozen import dataclass
+from ..core.model import Profile
 from ..takedown import Wish
-from ..values import dataclass
 
 log = logging.getLogger(__name__)
 ANSWER_S = 120.0

@@ -9,14 +9,14 @@ from typing import Any
 
 from .. import health
 from ..control import Channel, Message
-from ..errors import Interrupted, RemoteRuntimeError
-from ..figures import Traffic
-from ..model import Connections, Profile
-from ..report import as_document
-from ..settings import ExtraForward
+from ..core.deadline import Deadline
+from ..core.documents import as_document
+from ..core.errors import Interrupted, RemoteRuntimeError
+from ..core.frozen import dataclass
+from ..core.metrics import Traffic
+from ..core.model import Connections, Profile
+from ..core.profile import ExtraForward
 from ..takedown import Wish
-from ..values import dataclass
-from ..waits import Deadline
 from .audience import Audience, Member
 from .orders import Order, Orders
 from .record import Record

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from .. import runtimes
-from ..model import Profile, Runtime
+from ..core.model import Profile, Runtime
 
 log = logging.getLogger(__name__)
 # What these say must be on the disk before `up` does more: without them a machine that costs money may be forgotten.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..errors import LocalError, RemoteRuntimeError, from_code
-from ..model import Profile
+from ..core.errors import LocalError, RemoteRuntimeError, from_code
+from ..core.model import Profile
 
 
 def another_machine(profile: Profile, former: str) -> LocalError:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, replace
 
 from .. import bringup
-from ..errors import Interrupted, RemoteRuntimeError, unforeseen
-from ..model import Health, Instance, Verdict
+from ..core.deadline import Deadline
+from ..core.errors import Interrupted, RemoteRuntimeError, unforeseen
+from ..core.model import Health, Instance, Verdict
 from ..tunnel.disturbance import TICK_S, Disturbances
-from ..waits import Deadline
 from .look_up import NO_MACHINE, Inquiry, is_the_same
 from .orders import Order, Orders
 from .record import Record

@@ -7,9 +7,9 @@ import threading
 import time
 
 from .. import health
-from ..errors import RemoteRuntimeError
-from ..figures import Load
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import RemoteRuntimeError
+from ..core.metrics import Load
 
 log = logging.getLogger(__name__)
 FRESH_S = 1.5

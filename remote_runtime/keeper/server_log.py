@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from .. import jupyter
 from ..bringup import Held
-from ..errors import LocalError, UsageError
+from ..core.deadline import Deadline
+from ..core.errors import LocalError, UsageError
+from ..core.model import Profile
 from ..logs import redacted
-from ..model import Profile
-from ..waits import Deadline
 from .record import Record
 
 WITHIN_S = 15.0

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from .. import health
 from ..bringup import Held
-from ..errors import HealthError, Interrupted, RemoteRuntimeError
-from ..model import Health, Verdict
-from ..values import dataclass
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import HealthError, Interrupted, RemoteRuntimeError
+from ..core.frozen import dataclass
+from ..core.model import Health, Verdict
 
 log = logging.getLogger(__name__)
 LEAST_GLANCE_S, MOST_GLANCE_S = 2.0, 10.0

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
-from ..model import Profile
-from ..settings import ExtraForward
-from ..values import dataclass
+from ..core.errors import UsageError
+from ..core.frozen import dataclass
+from ..core.model import Profile
+from ..core.profile import ExtraForward
 from .complaints import Wrong
 from .draft import ASKED, Draft, why_not
 from .keys import PROFILE

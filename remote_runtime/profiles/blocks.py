@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 from .complaints import Complaint, Wrong, line_of, listed, near_miss, nearest, quoted, wrong
 from .lists import Listing, MapOf
 from .shapes import Schema, Shape, Text, mapping_of

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..untrusted import clean, redacted
-from ..values import dataclass
+from ..core.frozen import dataclass
+from ..core.sanitize import clean, redacted
 
 if TYPE_CHECKING:
     from yaml.nodes import Node

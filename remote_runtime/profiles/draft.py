@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Literal
 
-from ..settings import GceTarget, LocalTarget, SshTarget
-from ..values import dataclass
+from ..core.frozen import dataclass
+from ..core.profile import GceTarget, LocalTarget, SshTarget
 from .complaints import Wrong
 from .keys import GCE, IDLE, SSH, SSH_HOST
 from .source import parse

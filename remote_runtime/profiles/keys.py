@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .._version import __version__
-from ..endings import Idle, OnDown, Timeouts
-from ..model import Profile
-from ..settings import (
+from ..core.endings import Idle, OnDown, Timeouts
+from ..core.model import Profile
+from ..core.profile import (
     Attach,
     ColabSettings,
     DemoTarget,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 from .complaints import Complaint, Wrong, wrong
 from .shapes import Schema, Shape, Text, mapping_of
 from .source import inside, kind_of, pairs, tag_of

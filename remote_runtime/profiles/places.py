@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from ..errors import UsageError
-from ..values import dataclass
+from ..core.errors import UsageError
+from ..core.frozen import dataclass
 from .complaints import near_miss, quoted
 
 Origin = Literal["environment", "user", "packaged", "directory"]

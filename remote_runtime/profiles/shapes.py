@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 from .complaints import listed, near_miss, quoted, wrong
 from .source import is_null, kind_of, tag_of
 

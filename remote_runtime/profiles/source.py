@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..untrusted import clean
+from ..core.sanitize import clean
 from .complaints import Complaint, Wrong, quoted, wrong
 
 if TYPE_CHECKING:

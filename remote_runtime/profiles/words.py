@@ -8,8 +8,8 @@ import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..settings import ExtraForward
-from ..values import dataclass
+from ..core.frozen import dataclass
+from ..core.profile import ExtraForward
 from .complaints import quoted, wrong
 from .shapes import Port, Schema, Text, port_number, scalar
 from .source import kind_of, tag_of

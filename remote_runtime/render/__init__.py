@@ -11,9 +11,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from ..errors import RemoteRuntimeError
-from ..model import UNKNOWN
-from ..untrusted import clean, clean_line
+from ..core.errors import RemoteRuntimeError
+from ..core.model import UNKNOWN
+from ..core.sanitize import clean, clean_line
 from . import words
 
 LONGEST = 2000

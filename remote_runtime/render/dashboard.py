@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..untrusted import clean_line
+from ..core.sanitize import clean_line
 from . import LONGEST, words
 from .statuses import COLOURS, NOTHING, SILENT_BROWSER, browser_is_silent
 

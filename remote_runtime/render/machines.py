@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..untrusted import clean_line
+from ..core.sanitize import clean_line
 from . import LONGEST, folded, width, words
 from . import table as columns
 

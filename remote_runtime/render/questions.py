@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..errors import RemoteRuntimeError
-from ..protocols import Tell
-from ..untrusted import clean_line
+from ..core.callbacks import Tell
+from ..core.errors import RemoteRuntimeError
+from ..core.sanitize import clean_line
 from . import paint, say, table, width
 from .terminal import Terminal
 

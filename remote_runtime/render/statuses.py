@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..untrusted import clean, clean_line
-from ..values import dataclass
+from ..core.frozen import dataclass
+from ..core.sanitize import clean, clean_line
 from . import LONGEST, paint, width, words, wrapped
 
 # Fit for dark and for light terminals, which yellow is not.

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..model import Instance
-from ..protocols import Ask, Tell
-from ..settings import SshSettings
-from ..waits import Deadline
+from ..core.callbacks import Ask, Tell
+from ..core.deadline import Deadline
+from ..core.model import Instance
+from ..core.profile import SshSettings
 from .config import resolve
 from .hosts import hosts, is_known
 from .key_files import parse_public

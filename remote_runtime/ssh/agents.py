@@ -12,8 +12,8 @@ from typing import Any
 import paramiko
 from paramiko.agent import AgentKey, AgentSSH
 
-from ..settings import SshSettings
-from ..untrusted import clean_line
+from ..core.profile import SshSettings
+from ..core.sanitize import clean_line
 from .greeting import as_text
 from .places import expand, home_of
 

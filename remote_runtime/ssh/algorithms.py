@@ -7,9 +7,9 @@ from typing import Any
 
 import paramiko
 
-from ..errors import SshError
-from ..settings import Algorithms
-from ..untrusted import clean_line
+from ..core.errors import SshError
+from ..core.profile import Algorithms
+from ..core.sanitize import clean_line
 
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 AUTHENTICATED = CIPHERS[:2]

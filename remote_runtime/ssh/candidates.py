@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 from .certificates import Certificate
 from .key_files import Fault, certificate_of, certified, certify
 

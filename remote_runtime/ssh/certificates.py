@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from ..untrusted import clean_line
+from ..core.sanitize import clean_line
 from .known_hosts import HostKey, as_line
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..errors import DeadlinePassed, MachineError, SshError
-from ..protocols import Outcome
-from ..untrusted import clean
-from ..waits import Deadline
+from ..core.callbacks import Outcome
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, MachineError, SshError
+from ..core.sanitize import clean
 from .channel import LinkChannel, close_quietly, exit_status, has_ended
 from .link import Link
 

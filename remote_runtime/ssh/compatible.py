@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import paramiko
 
-from ..errors import HealthError, SshError
-from ..model import Instance
-from ..protocols import Tell
-from ..settings import SshSettings
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import HealthError, SshError
+from ..core.model import Instance
+from ..core.profile import SshSettings
+from ..core.sanitize import clean_line
 from ..tunnel.pump import SocketStream
-from ..untrusted import clean_line
-from ..waits import Deadline
 from .algorithms import KEX_INFO, narrow
 from .dialing import NoAnswer, open_proxy, open_socket
 from .greeting import Said, read_version

@@ -10,10 +10,10 @@ from shutil import which
 from typing import Literal
 from urllib.parse import unquote
 
-from ..errors import SshError
-from ..model import Instance
-from ..settings import Algorithms, SshSettings, SshTarget
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import SshError
+from ..core.model import Instance
+from ..core.profile import Algorithms, SshSettings, SshTarget
 from . import config_file, openssh
 from .known_hosts import known_name
 from .options import REFUSED

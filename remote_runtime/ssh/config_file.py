@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..errors import SshError
+from ..core.errors import SshError
 from .options import known
 from .places import expand, home_of, own_name
 from .tokens import host_name

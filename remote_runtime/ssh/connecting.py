@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from ..errors import DeadlinePassed, SshError
-from ..model import Instance
-from ..settings import SshSettings
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, SshError
+from ..core.model import Instance
+from ..core.profile import SshSettings
 from .candidates import Candidate
 from .certificates import shown_in
 from .entry import Entry as Entry

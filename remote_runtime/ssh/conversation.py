@@ -11,10 +11,10 @@ from typing import Any, Literal
 import paramiko
 from paramiko.auth_handler import AuthHandler
 
-from ..errors import DeadlinePassed
-from ..untrusted import clean_line
-from ..values import dataclass
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line
 from .agents import limit_signing
 from .greeting import as_text
 from .link import Link

@@ -15,8 +15,8 @@ from collections import deque
 from itertools import zip_longest
 from typing import Any, Literal
 
-from ..errors import SshError
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import SshError
 from .proxy_command import ProxyCommand
 
 _STAGGER_S = 0.25

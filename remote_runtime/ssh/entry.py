@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import SshError
-from ..protocols import Ask, Tell
-from ..values import dataclass
-from ..waits import Deadline
+from ..core.callbacks import Ask, Tell
+from ..core.deadline import Deadline
+from ..core.errors import SshError
+from ..core.frozen import dataclass
 from .keys import AgentWait, Keys
 from .reach import Reach
 

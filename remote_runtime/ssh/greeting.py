@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ..untrusted import clean, clean_line, redacted
+from ..core.sanitize import clean, clean_line, redacted
 
 # As OpenSSH's client has them; what is kept of it is much less.
 _MOST_LINES = 1024

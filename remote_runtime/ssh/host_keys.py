@@ -7,10 +7,10 @@ import shlex
 import time
 from pathlib import Path
 
-from ..errors import SshError
-from ..model import Instance
-from ..protocols import Tell
-from ..settings import SshSettings
+from ..core.callbacks import Tell
+from ..core.errors import SshError
+from ..core.model import Instance
+from ..core.profile import SshSettings
 from .algorithms import permitted
 from .certificates import Certificate
 from .key_files import rsa_bits

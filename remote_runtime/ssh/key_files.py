@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..untrusted import clean_line
-from ..values import dataclass
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line
 
 if TYPE_CHECKING:
     import paramiko

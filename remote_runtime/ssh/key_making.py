@@ -8,7 +8,7 @@ import socket
 import tempfile
 from pathlib import Path
 
-from ..errors import SshError
+from ..core.errors import SshError
 from .key_files import public_half, read_key_file
 from .known_hosts import as_line
 from .places import own_name

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from ..untrusted import clean_line
-from ..values import dataclass
+from ..core.frozen import dataclass
+from ..core.sanitize import clean_line
 
 _SAID = re.compile(r"(.+:\d+): key options:([a-z0-9 -]*)")
 

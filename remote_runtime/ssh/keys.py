@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import SshError
-from ..protocols import Ask, Tell
-from ..settings import SshSettings
+from ..core.callbacks import Ask, Tell
+from ..core.errors import SshError
+from ..core.profile import SshSettings
 from .candidates import Candidate, of_agent, with_certificate
 from .dialing import Reached
 from .key_files import (

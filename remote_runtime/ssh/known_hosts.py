@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 
 
 @dataclass(frozen=True)

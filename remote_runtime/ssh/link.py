@@ -12,10 +12,10 @@ from typing import Any
 
 import paramiko
 
-from ..errors import DeadlinePassed, SshError
-from ..settings import Algorithms
-from ..untrusted import clean_line, redacted
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, SshError
+from ..core.profile import Algorithms
+from ..core.sanitize import clean_line, redacted
 from .algorithms import KEX_INFO, narrow, without_needless_macs
 from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, LinkChannel, opening
 from .engine.hook import FastPacketizer

@@ -8,9 +8,9 @@ from itertools import chain
 
 import paramiko
 
-from ..errors import SshError
-from ..protocols import Ask
-from ..waits import Deadline
+from ..core.callbacks import Ask
+from ..core.deadline import Deadline
+from ..core.errors import SshError
 from .candidates import Candidate
 from .conversation import Answer, Conversation
 from .greeting import Said

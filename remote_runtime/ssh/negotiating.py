@@ -6,8 +6,8 @@ import time
 
 import paramiko
 
-from ..errors import SshError
-from ..untrusted import clean_line
+from ..core.errors import SshError
+from ..core.sanitize import clean_line
 from .algorithms import nothing_in_common
 from .entry import Entry, NotYet, Waiting
 from .link import Link

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import SshError
-from ..untrusted import clean_line
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import SshError
+from ..core.sanitize import clean_line
 from .config_file import SYSTEM
 from .places import exists, expand, home_of, own_name
 

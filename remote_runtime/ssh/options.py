@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
-from ..values import dataclass
+from ..core.frozen import dataclass
 
 HONOURED: Mapping[str, str] = {
     "Host Match Include Tag IgnoreUnknown CanonicalDomains CanonicalizeFallbackLocal CanonicalizeHostname"

@@ -11,7 +11,7 @@ from typing import Any
 import paramiko
 from paramiko.packet import Packetizer
 
-from ..waits import Deadline
+from ..core.deadline import Deadline
 
 _STALL_S = 30.0
 

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .. import locks
-from ..errors import LocalError
-from ..own_files import write_private
-from ..waits import Deadline
+from ..core import file_lock
+from ..core.deadline import Deadline
+from ..core.errors import LocalError
+from ..core.private_file import write_private
 from .known_hosts import HostKey, HostsFile, lines_of, load, look_up
 from .places import home_of
 
@@ -62,7 +62,7 @@ def add_pin(pins: Path, name: str, key: HostKey) -> None:
 def _locked(pins: Path) -> Iterator[None]:
     try:
         pins.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locks.held(pins.with_name(pins.name + ".lock"), Deadline(_LOCK_S)):
+        with file_lock.held(pins.with_name(pins.name + ".lock"), Deadline(_LOCK_S)):
             yield
     except OSError as error:
         raise LocalError(

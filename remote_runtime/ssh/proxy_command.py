@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
-from ..errors import SshError
+from ..core.errors import SshError
 from .greeting import last_lines
 
 _END_S = 1.0

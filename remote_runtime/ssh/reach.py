@@ -6,8 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from ..errors import SshError
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import SshError
 
 
 class NotGreeted(SshError):

@@ -8,10 +8,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from ..errors import DeadlinePassed, HealthError, SshError
-from ..model import Instance
-from ..settings import SshSettings, SshTarget
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, HealthError, SshError
+from ..core.model import Instance
+from ..core.profile import SshSettings, SshTarget
 from .config import parse_hop, resolve
 from .dialing import NoAnswer, open_proxy, open_socket
 from .entry import Entry, NotYet

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ..errors import RemoteRuntimeError
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import RemoteRuntimeError
 from .engine.client import Proof
 from .engine.lane import SWIFT, Lane
 from .engine.loop import Loop

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import SshError
-from ..protocols import Ask
-from ..untrusted import clean_line
+from ..core.callbacks import Ask
+from ..core.errors import SshError
+from ..core.sanitize import clean_line
 from .conversation import Answer, Conversation
 
 BY_A_PERSON = ("keyboard-interactive", "password")

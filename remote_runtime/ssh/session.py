@@ -10,11 +10,11 @@ from typing import Literal
 
 import paramiko
 
-from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
-from ..model import Instance, named
-from ..protocols import Outcome
-from ..untrusted import clean_line
-from ..waits import Deadline, wait_until
+from ..core.callbacks import Outcome
+from ..core.deadline import Deadline, wait_until
+from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
+from ..core.model import Instance, named
+from ..core.sanitize import clean_line
 from .channel import LinkChannel
 from .command import run_command
 from .engine.client import Proof

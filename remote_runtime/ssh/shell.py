@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from ..errors import SshError
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import SshError
 from . import terminal
 from .channel import LinkChannel, close_quietly, exit_status
 from .link import Link

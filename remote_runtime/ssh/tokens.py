@@ -9,8 +9,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import SshError
-from ..values import dataclass
+from ..core.errors import SshError
+from ..core.frozen import dataclass
 from .places import own_name
 
 _PARTS = re.compile(r"%(?P<sign>.?)|\$\{(?P<variable>[^}]*)\}?", re.DOTALL)

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from ..errors import LocalError
+from ..core.errors import LocalError
 
 MOST_CAUSES = 20
 FEWEST = 12  # what a check of the whole path opens at once, and a little more

@@ -14,9 +14,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from ..errors import LocalError, RemoteRuntimeError
-from ..model import Secret
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import LocalError, RemoteRuntimeError
+from ..core.model import Secret
 from . import ports
 from .files import is_among_the_last, most_files
 from .guest import CROWDED, NO_FILES, LaneGuest

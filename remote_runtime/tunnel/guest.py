@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
-from ..errors import RemoteRuntimeError
+from ..core.errors import RemoteRuntimeError
 from .visitors import Visit
 
 NO_FILES = "this process may not open more files"

@@ -15,10 +15,10 @@ import secrets
 import selectors
 from typing import Protocol
 
-from ..errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError, from_code
-from ..model import Secret
-from ..untrusted import clean
-from ..waits import Deadline
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError, from_code
+from ..core.model import Secret
+from ..core.sanitize import clean
 
 LARGEST_ANSWER = 16 << 10
 # What our own local end may answer: no stranger can make us believe that we were interrupted.

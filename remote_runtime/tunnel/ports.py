@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..errors import LocalError
+from ..core.errors import LocalError
 
 if TYPE_CHECKING:
     import psutil

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from ..errors import RemoteRuntimeError
+from ..core.errors import RemoteRuntimeError
 from .disturbance import TICK_S, Disturbances
 
 

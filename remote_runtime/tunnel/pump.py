@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from ..errors import RemoteRuntimeError
+from ..core.errors import RemoteRuntimeError
 from .identity import Proof, Stream
 from .visitors import Address
 

@@ -11,8 +11,8 @@ import threading
 from collections import Counter
 from typing import Literal
 
-from ..figures import Traffic
-from ..model import Connections
+from ..core.metrics import Traffic
+from ..core.model import Connections
 
 Address = tuple[str, int]
 TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: what https begins with

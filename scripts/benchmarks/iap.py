@@ -23,9 +23,9 @@ from typing import Any
 
 from remote_runtime.compute.iap.passage import open_passage
 from remote_runtime.compute.iap.watching import Limits
+from remote_runtime.core.deadline import Deadline
 from remote_runtime.demo.relay import Relay
 from remote_runtime.demo.relay_values import Fault
-from remote_runtime.waits import Deadline
 from tests.support import gcloud
 from tests.support.iap import INSTANCE, authority
 

@@ -11,12 +11,12 @@ import tempfile
 from pathlib import Path
 
 from remote_runtime import ssh
-from remote_runtime.model import Instance
-from remote_runtime.settings import SshSettings
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import SshSettings
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
 from remote_runtime.tunnel.pump import Lane
-from remote_runtime.waits import Deadline
 from remote_runtime.ways import SessionWay
 
 from .tunnel_machine import KINDS

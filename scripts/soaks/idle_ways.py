@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remote_runtime import jupyter
-from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.waits import Deadline
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page
 from tests.support.processes import commands_of, end_processes_of

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from remote_runtime.settings import JupyterSettings
+from remote_runtime.core.profile import JupyterSettings
 from scripts.stacks import matrix, venvs
 from tests.support import network
 from tests.support.eavesdropper import eavesdropper

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.settings import COLAB_ORIGINS
+from remote_runtime.core.profile import COLAB_ORIGINS
 from tests.support.browser import a_desktop, with_a_lab
 from tests.support.chromium import Chromium, Tab, running_chromium
 from tests.support.colab_page import serving_page

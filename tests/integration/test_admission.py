@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import compute
-from remote_runtime.access import AddedKey, Who
 from remote_runtime.compute import key_entries
+from remote_runtime.core.access import AddedKey, Who
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError, SshError
 from remote_runtime.demo.os_login import PosixAccount
-from remote_runtime.errors import CloudError, SshError
-from remote_runtime.waits import Deadline
 from tests.support import discovery
 from tests.support.doorway import ME, PROJECT, Doorway, doorway
 from tests.support.iam import running_iam

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import environments
-from remote_runtime.errors import MachineError, UsageError
+from remote_runtime.core.errors import MachineError, UsageError
 from tests.support.bridge import http_request, open_page
 from tests.support.jupyter import COLAB_ORIGIN, JupyterServer
 from tests.support.targets import Target

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from remote_runtime.waits import Deadline, wait_until
+from remote_runtime.core.deadline import Deadline, wait_until
 from tests.support.bridge import Page, http_request, odd_server, open_page
 from tests.support.jupyter import JupyterServer
 

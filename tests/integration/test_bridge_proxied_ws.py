@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.protocol import State
 from websockets.sync.client import ClientConnection
 
-from remote_runtime.waits import Deadline, wait_until
+from remote_runtime.core.deadline import Deadline, wait_until
 from tests.support.bridge import (
     LIMIT_S,
     as_binary,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from click.shell_completion import CompletionItem, ShellComplete
 
-from remote_runtime import locks
 from remote_runtime.cli import cli
-from remote_runtime.waits import Deadline
+from remote_runtime.core import file_lock
+from remote_runtime.core.deadline import Deadline
 from tests.support.person import at_a_terminal
 
 PROGRAM = Path(sys.executable).parent / "remote-runtime"
@@ -34,7 +34,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("REMOTE_RUNTIME_STATE_DIR", str(state))
     monkeypatch.setenv("REMOTE_RUNTIME_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-    with locks.held(state / "work.alive", Deadline(5.0)):
+    with file_lock.held(state / "work.alive", Deadline(5.0)):
         yield tmp_path
 
 

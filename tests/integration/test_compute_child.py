@@ -17,12 +17,12 @@ import pytest
 
 from remote_runtime import compute
 from remote_runtime.compute import child
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, Vm
-from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted
-from remote_runtime.model import Instance
-from remote_runtime.settings import GceTarget
-from remote_runtime.waits import Deadline
 
 TARGET = GceTarget(instance="gpu-box", project="demo")
 
@@ -178,9 +178,9 @@ def test_a_child_that_is_killed_twice_has_a_code_of_its_own() -> None:
 WITH_LITTLE_MEMORY = """
 import os, resource, sys
 from remote_runtime import compute
-from remote_runtime.errors import CloudError
-from remote_runtime.settings import GceTarget
-from remote_runtime.waits import Deadline
+from remote_runtime.core.errors import CloudError
+from remote_runtime.core.profile import GceTarget
+from remote_runtime.core.deadline import Deadline
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]) << 20,) * 2)
 try:
     compute.find(GceTarget("x", project="p"), tell=print, deadline=Deadline(60), environ=os.environ, started=print)

@@ -12,7 +12,7 @@ import pytest
 
 from remote_runtime.compute import credentials
 from remote_runtime.compute.iap.tokens import Tokens
-from remote_runtime.errors import CloudError
+from remote_runtime.core.errors import CloudError
 from remote_runtime.logs import redacted
 from tests.support.world import World
 

@@ -12,13 +12,13 @@ import pytest
 
 from remote_runtime import compute
 from remote_runtime.compute import orders
+from remote_runtime.core.deadline import Deadline, wait_until
+from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
+from remote_runtime.core.model import Instance
 from remote_runtime.demo import serial_console
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.firewalls import rule
 from remote_runtime.demo.values import Delays, Vm
-from remote_runtime.errors import CloudError, RemoteRuntimeError, SshError
-from remote_runtime.model import Instance
-from remote_runtime.waits import Deadline, wait_until
 from tests.support import discovery
 
 OS_LOGIN = {"enable-oslogin": "TRUE"}

@@ -12,9 +12,9 @@ from remote_runtime.compute import credentials, inventory, orders, settings
 from remote_runtime.compute.iap.proxy import proxy_for
 from remote_runtime.compute.iap.tokens import Tokens
 from remote_runtime.compute.iap.wire import Broken
-from remote_runtime.errors import CloudError
-from remote_runtime.settings import GceTarget
-from remote_runtime.waits import Deadline
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError
+from remote_runtime.core.profile import GceTarget
 
 SECRET = "vErYsEcReT"
 API = "https://127.0.0.1:9"

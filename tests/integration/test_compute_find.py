@@ -15,12 +15,12 @@ from typing import Literal
 import pytest
 
 from remote_runtime.compute import inventory, orders
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
-from remote_runtime.errors import CloudError, DeadlinePassed, Interrupted
-from remote_runtime.model import Instance
-from remote_runtime.settings import GceTarget
-from remote_runtime.waits import Deadline
 from tests.support import discovery
 
 ED25519 = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()

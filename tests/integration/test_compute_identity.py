@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from remote_runtime.compute import credentials, orders
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Vm
-from remote_runtime.errors import CloudError
-from remote_runtime.model import Instance
-from remote_runtime.settings import GceTarget
-from remote_runtime.waits import Deadline
 from tests.support.iam import Iam, running_iam
 
 IAM_URL = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"

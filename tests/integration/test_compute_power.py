@@ -11,12 +11,12 @@ import pytest
 
 from remote_runtime.compute import orders
 from remote_runtime.compute.api import connect
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError, DeadlinePassed
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
-from remote_runtime.errors import CloudError, DeadlinePassed
-from remote_runtime.model import Instance
-from remote_runtime.settings import GceTarget
-from remote_runtime.waits import Deadline
 from tests.support import discovery
 
 

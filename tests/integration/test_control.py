@@ -19,9 +19,9 @@ import pytest
 
 from remote_runtime import control
 from remote_runtime.control import Channel
-from remote_runtime.errors import Interrupted, LocalError
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import Interrupted, LocalError
 from remote_runtime.runtimes import StateDir
-from remote_runtime.waits import Deadline
 from tests.support.sshd import wait_for
 
 KEEPER = """

@@ -21,19 +21,13 @@ import psutil
 import pytest
 
 from remote_runtime import health
-from remote_runtime.errors import (
-    DeadlinePassed,
-    HealthError,
-    Interrupted,
-    MachineError,
-    RemoteRuntimeError,
-)
-from remote_runtime.figures import GpuLoad
+from remote_runtime.core.callbacks import Outcome
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import DeadlinePassed, HealthError, Interrupted, MachineError, RemoteRuntimeError
+from remote_runtime.core.metrics import GpuLoad
+from remote_runtime.core.model import Secret
+from remote_runtime.core.profile import COLAB_ORIGIN
 from remote_runtime.local import LocalSession, search_path
-from remote_runtime.model import Secret
-from remote_runtime.protocols import Outcome
-from remote_runtime.settings import COLAB_ORIGIN
-from remote_runtime.waits import Deadline
 from tests.support.jupyter import JupyterServer, jupyter_server
 from tests.support.page import Page
 from tests.support.processes import end_processes_of

@@ -10,8 +10,8 @@ import pytest
 
 from remote_runtime.compute.iap.passage import open_passage
 from remote_runtime.compute.iap.watching import Limits
-from remote_runtime.errors import SshError
-from remote_runtime.waits import Deadline
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import SshError
 from tests.support.flood import CONNECTED, FRAGMENT, NO_MESSAGE, PING, PONG, TEXT, Flood, frame
 from tests.support.iap import INSTANCE
 from tests.support.world import eventually

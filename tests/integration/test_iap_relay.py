@@ -17,9 +17,9 @@ import pytest
 
 from remote_runtime.compute.iap.passage import Passage, open_passage
 from remote_runtime.compute.iap.watching import Limits
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
 from remote_runtime.demo.relay_values import Fault, Kind
-from remote_runtime.errors import CloudError, RemoteRuntimeError, SshError
-from remote_runtime.waits import Deadline
 from tests.support.iap import ELSEWHERE, INSTANCE, Field, Proxy, authority, relayed
 from tests.support.world import eventually
 

@@ -17,16 +17,16 @@ import pytest
 from websockets.sync.client import connect
 
 from remote_runtime import health, jupyter
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.endings import Idle
+from remote_runtime.core.errors import MachineError
+from remote_runtime.core.model import Server
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.metadata_server import MetadataServer
 from remote_runtime.demo.values import RequestFault, Vm
-from remote_runtime.endings import Idle
-from remote_runtime.errors import MachineError
 from remote_runtime.jupyter.machine import power, processes, reboot, usage, watchdog
 from remote_runtime.jupyter.machine.effort import Effort
-from remote_runtime.model import Server
-from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.waits import Deadline
 from tests.support import discovery
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page

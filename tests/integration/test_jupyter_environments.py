@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import jupyter
-from remote_runtime.errors import MachineError
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import MachineError
+from remote_runtime.core.model import Server
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter.machine.environment import NEEDED
-from remote_runtime.model import Server
-from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.waits import Deadline
 from tests.support.dl_vm import Environment, make, script
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page

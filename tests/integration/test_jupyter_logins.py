@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import jupyter
-from remote_runtime.errors import RemoteRuntimeError
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import RemoteRuntimeError
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import entry, exchange
-from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.ssh.session import Session
-from remote_runtime.waits import Deadline
 from remote_runtime.ways import leads_to
 from tests.support.entering import Visitor
 from tests.support.processes import end_processes_of

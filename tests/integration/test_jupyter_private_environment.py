@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import jupyter
-from remote_runtime.errors import MachineError
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import MachineError
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter.machine.answers import Answers, Failure
 from remote_runtime.jupyter.machine.environment import make
 from remote_runtime.jupyter.machine.interpreters import Found
-from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.waits import Deadline
 from tests.support.local_run import LocalMachine
 from tests.support.processes import commands_of
 

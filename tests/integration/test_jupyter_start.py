@@ -20,11 +20,11 @@ from typing import Any
 import pytest
 
 from remote_runtime import jupyter
-from remote_runtime.errors import MachineError
+from remote_runtime.core.deadline import Deadline, wait_until
+from remote_runtime.core.errors import MachineError
+from remote_runtime.core.model import Gpu, Kernelspec, Server
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter.machine import runtime_folder
-from remote_runtime.model import Gpu, Kernelspec, Server
-from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.waits import Deadline, wait_until
 from tests.support.local_run import LocalMachine
 from tests.support.processes import commands_of
 

@@ -10,12 +10,12 @@ from typing import Any, cast
 import pytest
 
 from remote_runtime import bringup
-from remote_runtime.endings import Timeouts
-from remote_runtime.errors import SshError
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.endings import Timeouts
+from remote_runtime.core.errors import SshError
+from remote_runtime.core.model import Profile
+from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
 from remote_runtime.machines import Machines
-from remote_runtime.model import Profile
-from remote_runtime.settings import COLAB_ORIGIN, ColabSettings, GceTarget
-from remote_runtime.waits import Deadline
 from tests.support.fakes import Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
 

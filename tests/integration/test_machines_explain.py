@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import ssh
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import Interrupted, RemoteRuntimeError, SshError
+from remote_runtime.core.model import Instance, Profile
+from remote_runtime.core.profile import GceTarget, SshTarget
 from remote_runtime.demo import serial_console
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.firewalls import rule
 from remote_runtime.demo.values import Vm
 from remote_runtime.either_way import NeitherWay
-from remote_runtime.errors import Interrupted, RemoteRuntimeError, SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import Instance, Profile
 from remote_runtime.runtimes import StateDir
-from remote_runtime.settings import GceTarget, SshTarget
-from remote_runtime.waits import Deadline
 
 ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")
 PROFILE = Profile("vm", Path("vm.yaml"), GceTarget("gpu-box", project="demo"))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles
+from remote_runtime.core.profile import GceTarget, LocalTarget, SshTarget
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.values import Vm
-from remote_runtime.settings import GceTarget, LocalTarget, SshTarget
 from tests.support.person import Person, at_a_terminal
 from tests.support.world import COMMAND, World
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 import remote_runtime
-from remote_runtime.errors import LocalError, RemoteRuntimeError
+from remote_runtime.core.errors import LocalError, RemoteRuntimeError
 from tests.support.page import Page
 from tests.support.world import World
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.model import Secret
+from remote_runtime.core.model import Secret
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.files import KEPT

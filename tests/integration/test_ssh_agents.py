@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import SshError
+from remote_runtime.core.model import Finding
 from remote_runtime.doctor.checkup import Checkup
 from remote_runtime.doctor.journey import Journey
-from remote_runtime.errors import SshError
 from remote_runtime.machines import Machines
-from remote_runtime.model import Finding
 from remote_runtime.runtimes import Remembered, StateDir
-from remote_runtime.waits import Deadline
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import ssh
-from remote_runtime.errors import Interrupted, SshError
-from remote_runtime.model import Instance
-from remote_runtime.settings import SshSettings, SshTarget
-from remote_runtime.waits import Deadline
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import Interrupted, SshError
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import SshSettings, SshTarget
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd, wait_for
 

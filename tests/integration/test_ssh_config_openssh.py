@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import ssh
-from remote_runtime.errors import SshError
-from remote_runtime.model import Instance
-from remote_runtime.settings import SshSettings, SshTarget
+from remote_runtime.core.errors import SshError
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import SshSettings, SshTarget
 from remote_runtime.ssh import openssh, options
 from remote_runtime.ssh.config import parse_hop
 from remote_runtime.ssh.dialing import open_proxy
@@ -250,7 +250,7 @@ def test_without_openssh_nothing_is_guessed(here: Here, text: str, named: str) -
 AT = """
 import json, sys
 from remote_runtime import ssh
-from remote_runtime.settings import SshSettings, SshTarget
+from remote_runtime.core.profile import SshSettings, SshTarget
 for path in sys.argv[2:]:
     environ = {"HOME": sys.argv[1], "PATH": path}
     found = [ssh.resolve(SshTarget(host), SshSettings(), environ=environ)[0] for host in ("only-there", "box")]

@@ -20,15 +20,15 @@ import pytest
 from paramiko.packet import Packetizer
 
 from remote_runtime import runtimes
-from remote_runtime.errors import SshError
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import SshError
+from remote_runtime.core.model import Profile, Secret
+from remote_runtime.core.profile import ForwardSettings, SshTarget
 from remote_runtime.machines import Machines
-from remote_runtime.model import Profile, Secret
-from remote_runtime.settings import ForwardSettings, SshTarget
 from remote_runtime.ssh.engine import lane
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
-from remote_runtime.waits import Deadline
 from remote_runtime.ways import OpenWay, SessionWay, open_way
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor

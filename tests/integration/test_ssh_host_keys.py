@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import ssh
-from remote_runtime.errors import SshError
+from remote_runtime.core.errors import SshError
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, make_key, running_sshd
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles, ssh
-from remote_runtime.errors import SshError, UsageError
-from remote_runtime.settings import SshSettings, SshTarget
+from remote_runtime.core.errors import SshError, UsageError
+from remote_runtime.core.profile import SshSettings, SshTarget
 from tests.support.doorman import Visit, doorman
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, make_key, running_sshd, wait_for

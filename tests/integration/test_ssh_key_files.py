@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 
-from remote_runtime.errors import SshError
-from remote_runtime.settings import Algorithms
+from remote_runtime.core.errors import SshError
+from remote_runtime.core.profile import Algorithms
 from tests.support.entering import Person, Visitor
 from tests.support.sshd import Sshd, make_key, running_sshd
 

@@ -17,8 +17,8 @@ import paramiko
 import pytest
 
 from remote_runtime import ssh
-from remote_runtime.errors import SshError
-from remote_runtime.settings import SshSettings
+from remote_runtime.core.errors import SshError
+from remote_runtime.core.profile import SshSettings
 from tests.support.entering import Person, Visitor
 from tests.support.second_factor import CODE, QUESTION, asks_for_a_code
 from tests.support.sshd import Sshd, make_key, running_sshd

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import ssh
-from remote_runtime.errors import LocalError, SshError
-from remote_runtime.settings import SshSettings, SshTarget
+from remote_runtime.core.errors import LocalError, SshError
+from remote_runtime.core.profile import SshSettings, SshTarget
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, make_key, running_sshd
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from remote_runtime.errors import SshError
+from remote_runtime.core.errors import SshError
 from tests.support.entering import Visitor
 from tests.support.login_server import LoginServer, login_server
 

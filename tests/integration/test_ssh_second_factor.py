@@ -10,7 +10,7 @@ import paramiko
 import pytest
 from paramiko.server import InteractiveQuery
 
-from remote_runtime.errors import SshError
+from remote_runtime.core.errors import SshError
 from tests.support.entering import Person, Visitor
 from tests.support.login_server import login_server
 from tests.support.second_factor import CODE, asks_for_a_code

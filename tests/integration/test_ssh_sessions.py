@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from paramiko.packet import Packetizer
 
-from remote_runtime.errors import DeadlinePassed, HealthError, Interrupted, MachineError, SshError
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import DeadlinePassed, HealthError, Interrupted, MachineError, SshError
 from remote_runtime.ssh.session import Session
 from remote_runtime.ssh.stream import ChannelStream
-from remote_runtime.waits import Deadline
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd, wait_for
 

@@ -28,8 +28,8 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from remote_runtime import ssh
-from remote_runtime.model import Instance, SshSettings
-from remote_runtime.waits import Deadline
+from remote_runtime.core.model import Instance, SshSettings
+from remote_runtime.core.deadline import Deadline
 about = json.loads(sys.argv[1])
 def ask(prompt, *, secret, code):
     raise AssertionError(prompt)

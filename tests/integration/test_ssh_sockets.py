@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.errors import HealthError, SshError
+from remote_runtime.core.errors import HealthError, SshError
 from remote_runtime.local import LocalSession
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front

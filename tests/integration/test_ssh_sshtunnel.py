@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import ssh
-from remote_runtime.errors import Interrupted, RemoteRuntimeError, SshError
-from remote_runtime.settings import Algorithms
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import Interrupted, RemoteRuntimeError, SshError
+from remote_runtime.core.profile import Algorithms
 from remote_runtime.ssh.compatible import Tunnel
 from remote_runtime.ssh.session import Session
-from remote_runtime.waits import Deadline
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd, wait_for
 

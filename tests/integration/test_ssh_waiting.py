@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.errors import Interrupted, SshError
+from remote_runtime.core.errors import Interrupted, SshError
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd
 

@@ -13,7 +13,7 @@ from typing import Any
 import paramiko
 import pytest
 
-from remote_runtime.errors import SshError
+from remote_runtime.core.errors import SshError
 from remote_runtime.ssh.link import Link
 from tests.support.doorman import Doorman, Visit, doorman
 from tests.support.entering import Visitor

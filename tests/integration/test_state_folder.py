@@ -20,7 +20,7 @@ import pytest
 
 from remote_runtime import logs, runtimes, spawning
 from remote_runtime.cli import main
-from remote_runtime.errors import LocalError
+from remote_runtime.core.errors import LocalError
 from tests.support.world import eventually
 
 HERE = "version: 1\ntarget: {kind: local}\n"

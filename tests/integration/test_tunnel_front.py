@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
-from remote_runtime.errors import HealthError, LocalError, RemoteRuntimeError, SshError
-from remote_runtime.model import Secret
+from remote_runtime.core.errors import HealthError, LocalError, RemoteRuntimeError, SshError
+from remote_runtime.core.model import Secret
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front, most_connections
 from remote_runtime.tunnel.pump import SocketStream

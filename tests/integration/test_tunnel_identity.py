@@ -18,10 +18,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from remote_runtime.errors import CODES, HealthError, Interrupted, RemoteRuntimeError
-from remote_runtime.model import Secret
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CODES, HealthError, Interrupted, RemoteRuntimeError
+from remote_runtime.core.model import Secret
 from remote_runtime.tunnel.identity import prove
-from remote_runtime.waits import Deadline
 
 TOKEN = Secret("ab" * 24)
 LIMIT_S = 0.05

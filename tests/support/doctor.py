@@ -8,7 +8,7 @@ from typing import Any
 
 from remote_runtime import runtimes
 from remote_runtime.commands.doctor import doctor
-from remote_runtime.model import Finding
+from remote_runtime.core.model import Finding
 
 from .world import World
 

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from remote_runtime import ssh
-from remote_runtime.access import AddedKey
 from remote_runtime.admission import Wish
+from remote_runtime.core.access import AddedKey
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.model import Instance, Profile
+from remote_runtime.core.profile import GceTarget, SshSettings
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.instance import Instance as EmulatedInstance
 from remote_runtime.demo.os_login import Person as Account
@@ -18,10 +21,7 @@ from remote_runtime.demo.relay import Relay
 from remote_runtime.demo.relay_backend import to_instances
 from remote_runtime.demo.values import Delays, Vm
 from remote_runtime.machines import Machines, Session
-from remote_runtime.model import Instance, Profile
 from remote_runtime.runtimes import open_state
-from remote_runtime.settings import GceTarget, SshSettings
-from remote_runtime.waits import Deadline
 from tests.support.entering import Person
 from tests.support.sshd import Sshd, running_sshd
 from tests.support.world import World

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from remote_runtime import ssh
-from remote_runtime.errors import SshError
-from remote_runtime.model import Instance
-from remote_runtime.settings import SshSettings
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import SshError
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import SshSettings
 from remote_runtime.ssh.session import Session
-from remote_runtime.waits import Deadline
 
 from .sshd import Sshd
 

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from remote_runtime.access import Access, AddedKey
 from remote_runtime.admission import Wish
-from remote_runtime.errors import RemoteRuntimeError
-from remote_runtime.model import Instance, Profile
-from remote_runtime.protocols import Ask, Outcome, Tell
-from remote_runtime.settings import SshSettings
+from remote_runtime.core.access import Access, AddedKey
+from remote_runtime.core.callbacks import Ask, Outcome, Tell
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import RemoteRuntimeError
+from remote_runtime.core.model import Instance, Profile
+from remote_runtime.core.profile import SshSettings
 from remote_runtime.tunnel.pump import SocketStream
-from remote_runtime.waits import Deadline
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
 SERVER: dict[str, object] = {
@@ -114,7 +114,7 @@ class Box:
         return Outcome(0)
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
-        from remote_runtime.errors import SshError
+        from remote_runtime.core.errors import SshError
 
         try:
             return SocketStream(socket.create_connection((host, port), timeout=within_s))

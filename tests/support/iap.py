@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from remote_runtime.core.model import Instance
 from remote_runtime.demo.relay import Relay
-from remote_runtime.model import Instance
 
 from .listening import Listening
 

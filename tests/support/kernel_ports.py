@@ -11,10 +11,10 @@ from pathlib import Path
 from websockets.sync.client import connect
 
 from remote_runtime import jupyter
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.model import Server
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter.machine import runtime_folder
-from remote_runtime.model import Server
-from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.waits import Deadline
 
 from .bridge import LIMIT_S, run_cell
 from .local_run import LocalMachine

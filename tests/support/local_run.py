@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from remote_runtime.protocols import Outcome
-from remote_runtime.waits import Deadline
+from remote_runtime.core.callbacks import Outcome
+from remote_runtime.core.deadline import Deadline
 
 
 class LocalMachine:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from remote_runtime.model import Secret
+from remote_runtime.core.model import Secret
 
 from .listening import Listening
 

@@ -20,7 +20,7 @@ from remote_runtime.bridge import credentials, identity, redact, resources
 from remote_runtime.bridge.census import Census
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins, page_of
 from remote_runtime.bridge.own_name import location
-from remote_runtime.model import SHORTEST_TOKEN
+from remote_runtime.core.model import SHORTEST_TOKEN
 
 HOST = {"Host": "localhost:8888"}
 TOKEN = "0123456789abcdef"

@@ -11,13 +11,13 @@ from typing import Any, cast
 import pytest
 
 from remote_runtime import bringup
-from remote_runtime.endings import Timeouts
-from remote_runtime.errors import CloudError, SshError
+from remote_runtime.core.deadline import Deadline, wait_until
+from remote_runtime.core.endings import Timeouts
+from remote_runtime.core.errors import CloudError, SshError
+from remote_runtime.core.model import Instance, Profile
+from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
 from remote_runtime.machines import Machines
-from remote_runtime.model import Instance, Profile
 from remote_runtime.runtimes import StateDir
-from remote_runtime.settings import COLAB_ORIGIN, ColabSettings, GceTarget
-from remote_runtime.waits import Deadline, wait_until
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
 

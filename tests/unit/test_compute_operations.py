@@ -7,9 +7,9 @@ from google.cloud import compute_v1
 
 from remote_runtime.compute import operations
 from remote_runtime.compute.api import Api, connect
-from remote_runtime.errors import CloudError
-from remote_runtime.model import Instance
-from remote_runtime.waits import Deadline
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError
+from remote_runtime.core.model import Instance
 
 GPU_BOX = Instance(kind="gce", name="gpu-box", zone="us-central1-a", project="demo")
 

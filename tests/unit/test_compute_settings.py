@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.access import Who
 from remote_runtime.compute import credentials, inventory, os_login, settings
 from remote_runtime.compute.api import Api, connect
 from remote_runtime.compute.iap.dialing import URL_NAME, relay_url
 from remote_runtime.compute.settings import Setting
-from remote_runtime.errors import CloudError, SshError
-from remote_runtime.waits import Deadline
+from remote_runtime.core.access import Who
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError, SshError
 
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CODES, CloudError, LocalError, SshError, UsageError, from_code
+from remote_runtime.core.model import Connections, Finding, Profile, Runtime
+from remote_runtime.core.profile import SshTarget
 from remote_runtime.doctor import browsers, computer, page, report, standing
 from remote_runtime.doctor.checkup import Checkup, Excuse
-from remote_runtime.errors import CODES, CloudError, LocalError, SshError, UsageError, from_code
-from remote_runtime.model import Connections, Finding, Profile, Runtime
 from remote_runtime.runtimes import StateDir
-from remote_runtime.settings import SshTarget
-from remote_runtime.waits import Deadline
 
 READY: dict[str, Any] = {
     "name": "work",

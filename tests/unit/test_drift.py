@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
-from remote_runtime import errors, profiles
+from remote_runtime import profiles
 from remote_runtime.cli import cli
+from remote_runtime.core import errors
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from remote_runtime import either_way
-from remote_runtime.errors import CloudError, DeadlinePassed, RemoteRuntimeError, SshError
-from remote_runtime.model import Instance
-from remote_runtime.waits import Deadline
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import CloudError, DeadlinePassed, RemoteRuntimeError, SshError
+from remote_runtime.core.model import Instance
 
 VM = Instance("gce", "my-vm", address="192.0.2.7", via="external")
 SILENT = SshError("ssh-unreachable", "Nothing answers at 192.0.2.7", "no answer within 8 s")

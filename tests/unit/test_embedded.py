@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import locks
+from remote_runtime.core import file_lock
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import DeadlinePassed
 from remote_runtime.embedded import LOCK, Embedded
-from remote_runtime.errors import DeadlinePassed
-from remote_runtime.waits import Deadline
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_what_a_demo_machine_left_is_removed_whoever_has_its_pid_now(left: Embed
 
 
 def test_a_held_lock_is_a_demo_machine_whose_folder_stays(left: Embedded) -> None:
-    with locks.held(left.home / LOCK, Deadline(5)):
+    with file_lock.held(left.home / LOCK, Deadline(5)):
         assert left.lives()
         (left.home / "machine.json").unlink()  # as while it starts
         assert left.lives()
@@ -48,7 +48,7 @@ def test_one_that_is_just_ending_is_waited_for(left: Embedded) -> None:
     ended = threading.Event()
 
     def end_slowly() -> None:
-        with locks.held(left.home / LOCK, Deadline(5)):
+        with file_lock.held(left.home / LOCK, Deadline(5)):
             (left.home / "machine.json").unlink()
             ended.wait(5)
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from remote_runtime import errors
-from remote_runtime.errors import CODES, FAMILY, LocalError, RemoteRuntimeError, from_code, from_dict
+from remote_runtime.core import errors
+from remote_runtime.core.errors import CODES, FAMILY, LocalError, RemoteRuntimeError, from_code, from_dict
 
 EXIT_CODES = {"UsageError": 2, "Bug": 3, "Interrupted": 130}
 

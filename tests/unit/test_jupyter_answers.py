@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from remote_runtime import jupyter
-from remote_runtime.errors import MachineError
-from remote_runtime.model import Server
-from remote_runtime.protocols import Outcome
-from remote_runtime.settings import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.waits import Deadline
+from remote_runtime.core.callbacks import Outcome
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import MachineError
+from remote_runtime.core.model import Server
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from tests.support.fakes import orders_of
 
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))

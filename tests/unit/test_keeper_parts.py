@@ -15,14 +15,14 @@ import pytest
 
 from remote_runtime import runtimes
 from remote_runtime.control import Channel, Message
-from remote_runtime.errors import LocalError
+from remote_runtime.core.errors import LocalError
+from remote_runtime.core.model import Instance, Runtime
+from remote_runtime.core.stopped import Stopped
 from remote_runtime.keeper import ending
 from remote_runtime.keeper.audience import Audience
 from remote_runtime.keeper.orders import Order, Orders
 from remote_runtime.keeper.record import Record
-from remote_runtime.model import Instance, Runtime
 from remote_runtime.runtimes import StateDir
-from remote_runtime.takedown import Stopped
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
 

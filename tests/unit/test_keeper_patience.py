@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, cast
 
 from remote_runtime import bringup
-from remote_runtime.endings import Timeouts
-from remote_runtime.errors import SshError
+from remote_runtime.core.endings import Timeouts
+from remote_runtime.core.errors import SshError
+from remote_runtime.core.model import Profile, Runtime
+from remote_runtime.core.profile import GceTarget
 from remote_runtime.keeper.orders import Orders
 from remote_runtime.keeper.record import Record
 from remote_runtime.keeper.repair import Repair
 from remote_runtime.machines import Machines
-from remote_runtime.model import Profile, Runtime
 from remote_runtime.runtimes import StateDir
-from remote_runtime.settings import GceTarget
 from tests.support.fakes import VM, Cloud, Journal, Teller
 
 LIMITS = Timeouts(instance_s=400.0, ssh_s=240.0)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles
-from remote_runtime.errors import UsageError
-from remote_runtime.model import Profile
-from remote_runtime.settings import Attach, ExtraForward, GceTarget, SshTarget
+from remote_runtime.core.errors import UsageError
+from remote_runtime.core.model import Profile
+from remote_runtime.core.profile import Attach, ExtraForward, GceTarget, SshTarget
 
 LOCAL = "version: 1\ntarget: {kind: local}\n"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles, ssh
+from remote_runtime.core.profile import GceTarget, LocalTarget, SshTarget
 from remote_runtime.profiles import Draft
-from remote_runtime.settings import GceTarget, LocalTarget, SshTarget
 
 DRAFTS = [
     Draft(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles
-from remote_runtime.errors import UsageError
+from remote_runtime.core.errors import UsageError
 
 LOCAL = "version: 1\ntarget: {kind: local}\n"
 

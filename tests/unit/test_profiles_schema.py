@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from remote_runtime import profiles
-from remote_runtime.errors import UsageError
+from remote_runtime.core.errors import UsageError
+from remote_runtime.core.profile import ExtraForward
 from remote_runtime.profiles.blocks import Block, Key, Variants
 from remote_runtime.profiles.keys import PROFILE
-from remote_runtime.settings import ExtraForward
 
 READY = Path(profiles.__file__).parents[2] / "profiles"
 READY_NAMES = sorted(path.stem for path in READY.glob("*.yaml"))

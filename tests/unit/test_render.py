@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from remote_runtime import render
-from remote_runtime.errors import LocalError, UsageError
-from remote_runtime.model import Finding, Gpu, Instance, Runtime, Secret, Server
+from remote_runtime.core.documents import as_document, as_stopped
+from remote_runtime.core.errors import LocalError, UsageError
+from remote_runtime.core.model import Finding, Gpu, Instance, Runtime, Secret, Server
+from remote_runtime.core.stopped import Stopped
 from remote_runtime.render.findings import Findings
 from remote_runtime.render.statuses import statuses
 from remote_runtime.render.terminal import Terminal
-from remote_runtime.report import as_document, as_stopped
-from remote_runtime.takedown import Stopped
 
 TOKEN = "ab" * 24
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]evil[/bold red]\r\u202eexe\x9b31m"
@@ -82,8 +82,8 @@ def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> Non
 def test_the_story_and_findings_are_folded_between_words() -> None:
     code = """
 from remote_runtime import render
-from remote_runtime.errors import LocalError
-from remote_runtime.model import Finding
+from remote_runtime.core.errors import LocalError
+from remote_runtime.core.model import Finding
 from remote_runtime.render.findings import Findings
 from remote_runtime.render.terminal import Terminal
 long = "several words of a line that goes on " * 5
@@ -135,7 +135,7 @@ def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) ->
 def test_a_long_reason_is_folded_between_words_and_a_command_is_not() -> None:
     code = """
 from remote_runtime import render
-from remote_runtime.errors import LocalError
+from remote_runtime.core.errors import LocalError
 path = "/home/me/" + "folder/" * 12 + "work.yaml"
 ADVICE = "`" + "x " * 50 + "y` does that"
 render.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", ADVICE))
@@ -326,7 +326,7 @@ def tell_hostile(view: Terminal) -> None:
 ON_A_TERMINAL = """
 import time
 from remote_runtime import render
-from remote_runtime.errors import LocalError
+from remote_runtime.core.errors import LocalError
 from remote_runtime.render.terminal import Terminal
 from tests.unit.test_render import HOSTILE, tell_hostile
 tell_hostile(Terminal(quiet=False, verbose=True, plain=False, several=True))

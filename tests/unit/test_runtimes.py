@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import locks, own_files, runtimes
-from remote_runtime.errors import LocalError
-from remote_runtime.model import Forward, Gpu, Instance, Kernelspec, Runtime, Secret, Server
+from remote_runtime import runtimes
+from remote_runtime.core import file_lock, private_file
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import LocalError
+from remote_runtime.core.model import Forward, Gpu, Instance, Kernelspec, Runtime, Secret, Server
 from remote_runtime.runtimes import Remembered, StateDir, open_state
-from remote_runtime.waits import Deadline
 
 TOKEN = "ab" * 24
 FULL = Runtime(
@@ -153,7 +154,7 @@ def test_several_may_try_at_once_whether_it_can_be_written(state: StateDir) -> N
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(state: StateDir) -> None:
     runtimes.save(state, FULL)
     with pytest.raises(TypeError):
-        own_files.write_private(state.of("work", "json"), "not bytes")  # type: ignore[arg-type]  # to make it fail
+        private_file.write_private(state.of("work", "json"), "not bytes")  # type: ignore[arg-type]  # to make it fail
     assert runtimes.load(state, "work") == FULL
     assert [path.name for path in state.path.iterdir()] == ["work.json"]
 
@@ -220,7 +221,7 @@ def test_forgetting_keeps_locks_log_pins_and_port(state: StateDir) -> None:
 
 def test_a_keeper_that_still_lives_keeps_its_socket_when_its_runtime_is_forgotten(state: StateDir) -> None:
     state.of("work", "sock").touch()
-    with locks.held(state.of("work", "alive"), Deadline(1.0)):
+    with file_lock.held(state.of("work", "alive"), Deadline(1.0)):
         assert runtimes.is_alive(state, "work")
         runtimes.forget(state, "work")
     assert state.of("work", "sock").exists()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.errors import LocalError, SshError
-from remote_runtime.model import Instance
-from remote_runtime.settings import Algorithms, SshSettings
+from remote_runtime.core.errors import LocalError, SshError
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import Algorithms, SshSettings
 from remote_runtime.ssh import forget_pins, show_pins
 from remote_runtime.ssh.host_keys import HostKeys
 from remote_runtime.ssh.known_hosts import HostKey, parse_keys

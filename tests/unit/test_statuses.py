@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from remote_runtime.figures import GpuLoad, Load, Traffic
-from remote_runtime.model import Connections, Forward, IdleGuard, Instance, Secret, Server
+from remote_runtime.core.metrics import GpuLoad, Load, Traffic
+from remote_runtime.core.model import Connections, Forward, IdleGuard, Instance, Secret, Server
 from remote_runtime.render import words
 from remote_runtime.render.dashboard import PLAIN_BARS, Dashboard, bars, svg
 from remote_runtime.render.statuses import statuses

@@ -12,14 +12,15 @@ import psutil
 import pytest
 
 from remote_runtime import bringup
-from remote_runtime.access import AddedKey
-from remote_runtime.endings import OnDown
-from remote_runtime.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
+from remote_runtime.core.access import AddedKey
+from remote_runtime.core.documents import as_stopped
+from remote_runtime.core.endings import OnDown
+from remote_runtime.core.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
+from remote_runtime.core.model import IdleGuard, Instance, Profile, Runtime, Secret, Server
+from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, Target
+from remote_runtime.core.stopped import Stopped
 from remote_runtime.machines import Machines
-from remote_runtime.model import IdleGuard, Instance, Profile, Runtime, Secret, Server
-from remote_runtime.report import as_stopped
-from remote_runtime.settings import DemoTarget, GceTarget, LocalTarget, Target
-from remote_runtime.takedown import Stopped, Wish, take_down
+from remote_runtime.takedown import Wish, take_down
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
 from tests.support.fakes import VM, Box, Cloud, Journal, Teller

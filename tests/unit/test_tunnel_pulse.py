@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import psutil
 import pytest
 
-from remote_runtime.errors import SshError
+from remote_runtime.core.deadline import Deadline, wait_until
+from remote_runtime.core.errors import SshError
 from remote_runtime.tunnel.disturbance import TICK_S, Disturbances, local_network
 from remote_runtime.tunnel.pulse import INTERVALS, Pulse
-from remote_runtime.waits import Deadline, wait_until
 
 
 @dataclass

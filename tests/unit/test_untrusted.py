@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from remote_runtime.untrusted import clean, clean_line
+from remote_runtime.core.sanitize import clean, clean_line
 
 
 @pytest.mark.parametrize(

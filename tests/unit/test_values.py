@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from remote_runtime import values
+from remote_runtime.core import frozen
 
-PACKAGE = Path(values.__file__).parent
+PACKAGE = Path(frozen.__file__).parent
 # They import nothing of ours, or nothing of the program's.
 ALONE = ("bridge", "demo", "jupyter/machine")
 
 
-@values.dataclass(frozen=True)
+@frozen.dataclass(frozen=True)
 class Ours:
     """One."""
 
@@ -39,7 +39,7 @@ class Standard:
     hidden: str = dataclasses.field(default="", repr=False)
 
 
-@values.dataclass(frozen=True)
+@frozen.dataclass(frozen=True)
 class Wider(Ours):
     """One more."""
 
@@ -98,7 +98,7 @@ def test_methods_of_the_classs_own_are_not_replaced_in_silence() -> None:
             return "loud"
 
     with pytest.raises(TypeError, match="Loud has its own __repr__"):
-        values.dataclass(frozen=True)(Loud)
+        frozen.dataclass(frozen=True)(Loud)
 
 
 def test_every_value_that_a_command_loads_is_made_so() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import remote_runtime
-from remote_runtime.errors import FAMILY
+from remote_runtime.core.errors import FAMILY
 
 ROOT = Path(remote_runtime.__file__).parent
 KINDS = {kind.__name__ for kind in FAMILY} | {"Failure", "from_code"}

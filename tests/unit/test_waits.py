@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from remote_runtime.errors import DeadlinePassed, Interrupted
-from remote_runtime.waits import Deadline, wait_until
+from remote_runtime.core.deadline import Deadline, wait_until
+from remote_runtime.core.errors import DeadlinePassed, Interrupted
 
 
 def test_the_first_real_answer_ends_the_wait() -> None:

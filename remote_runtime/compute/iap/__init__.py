@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ...model import Instance
-from ...waits import Deadline
+from ...core.deadline import Deadline
+from ...core.model import Instance
 
 if TYPE_CHECKING:
     from .passage import Passage as Passage

@@ -16,8 +16,8 @@ from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
 from ..._version import __version__
-from ...errors import SshError
-from ...waits import Deadline
+from ...core.deadline import Deadline
+from ...core.errors import SshError
 from .. import settings
 from .endings import Close
 from .messages import ORIGIN, SUBPROTOCOL

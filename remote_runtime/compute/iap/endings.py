@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import Literal
 
-from ...errors import SshError
-from ...model import Instance
-from ...untrusted import clean_line
-from ...values import dataclass
+from ...core.errors import SshError
+from ...core.frozen import dataclass
+from ...core.model import Instance
+from ...core.sanitize import clean_line
 
 Meaning = Literal["over", "refused", "forgotten", "not yet", "renew", "passing"]
 _MEANINGS: dict[int, Meaning] = {

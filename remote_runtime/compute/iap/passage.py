@@ -12,9 +12,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from ...errors import RemoteRuntimeError, SshError
-from ...model import Instance
-from ...waits import Deadline
+from ...core.deadline import Deadline
+from ...core.errors import RemoteRuntimeError, SshError
+from ...core.model import Instance
 from .dialing import Dialer, relay_url
 from .endings import Close
 from .messages import Acknowledged, Connected, Data, Ended, Malformed, Resumed, acknowledged, data, parse

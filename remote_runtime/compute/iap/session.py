@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import selectors
 
-from ...errors import SshError
-from ...model import Instance
-from ...waits import Deadline
+from ...core.deadline import Deadline
+from ...core.errors import SshError
+from ...core.model import Instance
 from .dialing import Dialer
 from .endings import Close, explain
 from .ledger import Ledger

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from ...values import dataclass
+from ...core.frozen import dataclass
 from .wire import Broken, Wire
 
 

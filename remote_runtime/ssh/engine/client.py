@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ...errors import RemoteRuntimeError
+from ...core.errors import RemoteRuntimeError
 
 Address = tuple[str, int]
 _MOST_REPEATED_BYTES = 32 << 10

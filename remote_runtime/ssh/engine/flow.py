@@ -7,8 +7,8 @@ import socket
 import time
 from typing import Protocol
 
-from ...errors import HealthError, RemoteRuntimeError
-from ...model import named
+from ...core.errors import HealthError, RemoteRuntimeError
+from ...core.model import named
 from .channel import Channel, Desk
 from .client import Client, Proof
 from .inward import Inward

@@ -13,8 +13,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from ...errors import RemoteRuntimeError
-from ...model import named
+from ...core.errors import RemoteRuntimeError
+from ...core.model import named
 from ...tunnel.files import is_among_the_last
 from ...tunnel.seldom import Seldom
 from .client import Address, Client, Guest, Proof

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ...errors import RemoteRuntimeError
+from ...core.errors import RemoteRuntimeError
 from . import wire
 from .calls import Calls
 from .channel import Channel

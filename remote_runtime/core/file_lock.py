@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .deadline import Deadline, wait_until
 from .errors import LocalError
-from .own_files import open_own
-from .waits import Deadline, wait_until
+from .private_file import open_own
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from .access import Access, AddedKey
 from .endings import Idle, OnDown, Timeouts
-from .figures import Load, Traffic
-from .settings import ColabSettings, ExtraForward, ForwardSettings, JupyterSettings, SshSettings, Target
-from .values import dataclass
+from .frozen import dataclass
+from .metrics import Load, Traffic
+from .profile import ColabSettings, ExtraForward, ForwardSettings, JupyterSettings, SshSettings, Target
 
 # Characters. The bridge proves no shorter token: it could be guessed from the proof.
 SHORTEST_TOKEN = 16

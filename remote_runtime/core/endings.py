@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .values import dataclass
+from .frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .model import Connections, Runtime
-    from .takedown import Stopped
+    from .stopped import Stopped
 
 
 def as_document(runtime: Runtime) -> dict[str, Any]:

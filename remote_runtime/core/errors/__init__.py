@@ -22,9 +22,9 @@ from typing import ClassVar
 
 from .cloud import CLOUD
 from .entry import Entry
-from .here import HERE
+from .health import PATH
+from .local import HERE
 from .machine import MACHINE
-from .path import PATH
 from .ssh import SSH
 from .usage import BUG, DEADLINE, INTERRUPTED, USAGE
 

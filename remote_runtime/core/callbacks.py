@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .values import dataclass
-from .waits import Deadline
+from .deadline import Deadline
+from .frozen import dataclass
 
 
 @dataclass(frozen=True)

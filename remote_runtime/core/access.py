@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from .values import dataclass
+from .frozen import dataclass
 
 By = Literal["metadata", "os-login"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
-from .values import dataclass
+from .frozen import dataclass
 
 COLAB_ORIGIN = "https://colab.research.google.com"
 # Google serves the same page at both.
