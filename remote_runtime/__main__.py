@@ -11,13 +11,13 @@ def main() -> None:
     leave_no_core()
     if sys.argv[1:2] != ["up"]:
         sys.exit(_run())
-    from . import spawning  # which loads what the other commands can do without
+    from .state import launch  # which loads what the other commands can do without
 
-    spawning.begin_early(sys.argv[2:])
+    launch.begin_early(sys.argv[2:])
     try:
         code = _run()
     finally:
-        spawning.end_unused()
+        launch.end_unused()
     sys.exit(code)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from .core.errors import LocalError
 from .core.subprocesses import SAFELY, detached
-from .spawning import python
+from .state.launch import python
 
 COPY_S = 5.0
 SHOW_S = 4.0

@@ -16,7 +16,7 @@ from .core.deadline import Deadline, wait_until
 from .core.errors import CloudError
 from .core.frozen import dataclass
 from .core.subprocesses import detached, has_ended
-from .spawning import python
+from .state.launch import python
 
 LOCK = "machine.lock"  # in its directory, held while it runs
 LOCK_AT = 2**20

@@ -18,7 +18,7 @@ from .core.profile import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTa
 from .embedded import Embedded
 
 if TYPE_CHECKING:
-    from .runtimes import StateDir
+    from .state.store import StateDir
     from .tunnel.identity import Proof, Stream
     from .tunnel.pump import Lane
 

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from . import profiles, runtimes
+from . import profiles
 from .commands.down import down
 from .commands.up import Options, up
 from .core.frozen import dataclass
 from .core.model import Runtime, Secret
+from .state import store
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ def opened(
     profile: str, *, keep: bool | None, timeout_s: float | None, tell: Callable[[str], None] | None
 ) -> Iterator[Opened]:
     """See ``remote_runtime.open``."""
-    environ, state = dict(os.environ), runtimes.open_state(os.environ)
+    environ, state = dict(os.environ), store.open_state(os.environ)
     name, view, never = profiles.name_of(profile), _Story(tell), threading.Event()
-    was_up = runtimes.is_alive(state, name)
+    was_up = store.is_alive(state, name)
     up(
         profile,
         Options(timeout_s=timeout_s),
@@ -45,7 +46,7 @@ def opened(
         on_ready=lambda runtime: None,
     )
     try:
-        runtime = runtimes.load(state, name)
+        runtime = store.load(state, name)
         if runtime is None:
             raise ValueError(f"{name} was ready a moment ago")
         yield Opened(**vars(runtime))

@@ -72,11 +72,11 @@ def _confess(log: str, as_json: bool) -> int:
 
 
 def _keep_traceback() -> str:
-    from .. import logs, runtimes
+    from ..state import log_file, store
 
     try:
-        path = runtimes.open_state(os.environ).path / "bugs.log"
-        logs.append_private(path, logs.redacted(traceback.format_exc()))
+        path = store.open_state(os.environ).path / "bugs.log"
+        log_file.append_private(path, log_file.redacted(traceback.format_exc()))
     except (RemoteRuntimeError, OSError) as error:
         return f"it could not be kept ({error}): {traceback.format_exc()}"
     return str(path)

@@ -18,7 +18,7 @@ from ..core.errors import LocalError, RemoteRuntimeError, advised
 
 if TYPE_CHECKING:
     from ..render.terminal import Terminal
-    from ..runtimes import StateDir
+    from ..state.store import StateDir
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,12 +47,12 @@ def common(command: F) -> F:
 
 
 def _say_where() -> None:
-    from .. import runtimes
     from .._version import __version__
     from ..profiles.places import places
+    from ..state import store
 
     render.say(f"remote-runtime {__version__}, Python {platform.python_version()}")
-    render.say(f"State: {runtimes.place(os.environ)}")
+    render.say(f"State: {store.place(os.environ)}")
     folders = dict.fromkeys(str(place.folder) for place in places(os.environ, Path.cwd()))
     render.say(f"Profiles: {', '.join(folders)}")
 
@@ -77,9 +77,9 @@ def hear_the_end(*others: str) -> None:
 
 
 def state() -> StateDir:
-    from .. import runtimes
+    from ..state import store
 
-    return runtimes.open_state(os.environ)
+    return store.open_state(os.environ)
 
 
 def name_of(reference: str) -> str:
@@ -92,10 +92,10 @@ def name_of(reference: str) -> str:
 def spoken(text: str, reference: str) -> str:
     """``text`` with commands that work for the profile that ``reference`` means, or that the runtime was brought up
     from."""
-    from .. import runtimes
     from ..commands import reference as names
+    from ..state import store
 
-    return names.spoken(text, reference, runtimes.StateDir(runtimes.place(os.environ)), os.environ)
+    return names.spoken(text, reference, store.StateDir(store.place(os.environ)), os.environ)
 
 
 def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, RemoteRuntimeError]:

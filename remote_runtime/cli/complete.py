@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from ..core.errors import RemoteRuntimeError
 
 if TYPE_CHECKING:
-    from ..runtimes import StateDir
+    from ..state.store import StateDir
 
 Named = tuple[str, str]  # a name, and what zsh and fish show beside it
 Completer = Callable[[Context, Parameter, str], list[CompletionItem]]
@@ -31,9 +31,9 @@ def runtime_names(context: Context, parameter: Parameter, incomplete: str) -> li
 
 def live_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
     """Runtimes that are up now."""
-    from .. import runtimes
+    from ..state import store
 
-    return _items(context, parameter, incomplete, lambda: _runtimes(runtimes.is_alive))
+    return _items(context, parameter, incomplete, lambda: _runtimes(store.is_alive))
 
 
 def logged_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
@@ -69,19 +69,19 @@ def _profiles() -> Iterable[Named]:
 
 
 def _runtimes(wanted: Callable[[StateDir, str], bool]) -> Iterable[Named]:
-    from .. import runtimes
+    from ..state import store
 
-    state = runtimes.open_state(os.environ)
-    for name in runtimes.names(state):
+    state = store.open_state(os.environ)
+    for name in store.names(state):
         if wanted(state, name):
-            yield name, "up" if runtimes.is_alive(state, name) else "something of it is left"
+            yield name, "up" if store.is_alive(state, name) else "something of it is left"
 
 
 def _logged() -> Iterable[Named]:
-    from .. import runtimes
+    from ..state import store
 
-    state = runtimes.open_state(os.environ)
-    up = set(runtimes.names(state))
+    state = store.open_state(os.environ)
+    up = set(store.names(state))
     logs = {path.stem for path in state.path.glob("*.log")} - {"bugs"}
     yield from (
         (name, "up" if name in up else "down") for name in sorted(logs, key=lambda name: (name not in up, name))

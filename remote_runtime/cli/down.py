@@ -49,10 +49,10 @@ def down(
     The instance is left as on_down in the profile says, or as an option here says. With busy kernels you are asked;
     where nobody can be asked, --force is needed. What is down already stays down.
     """
-    from .. import runtimes
     from ..commands.down import down as take_down
     from ..commands.machines import end_orphans
     from ..commands.reference import file_of
+    from ..state import store
 
     if bool(profile) == everything:
         raise UsageError(
@@ -63,7 +63,7 @@ def down(
     if keep_server and (stop_instance or suspend_instance or purge):
         raise UsageError("usage", "--keep-server contradicts stopping the instance and --purge")
     where = state()
-    names = runtimes.names(where) if everything else [name_of(reference) for reference in profile]
+    names = store.names(where) if everything else [name_of(reference) for reference in profile]
     view = terminal(quiet, verbose, as_json, several=len(names) > 1)
     called_off = threading.Event()
     jobs = {

@@ -19,7 +19,7 @@ from .complete import live_names, logged_names, runtime_names
 from .pages import examples
 
 if TYPE_CHECKING:
-    from ..runtimes import StateDir
+    from ..state.store import StateDir
 
 
 @click.command(

@@ -8,16 +8,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import profiles, runtimes, ssh
+from .. import profiles, ssh
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError, from_code
 from ..core.model import Finding, Profile, Runtime
 from ..doctor import browsers, computer, journey, report, standing
 from ..doctor.checkup import Checkup
-from ..logs import tail
 from ..machines import Machines
+from ..state import store
+from ..state.log_file import tail
+from ..state.quietly import quietly
 from .logs import read
-from .quietly import quietly
 from .reference import reference_of, spoken
 from .status import look
 from .view import View
@@ -32,7 +33,7 @@ def doctor(
     found: Callable[[Finding], None],
     report_to: Path | None,
     force: bool,
-    state: runtimes.StateDir,
+    state: store.StateDir,
     environ: Mapping[str, str],
     view: View,
     called_off: threading.Event,
@@ -48,11 +49,11 @@ def doctor(
     def say(text: str, of: str) -> str:
         return spoken(text, of, state, environ)
 
-    about = [reference] if reference else runtimes.names(state)
+    about = [reference] if reference else store.names(state)
     checkup = Checkup(name, found, lambda text: functools.reduce(say, about, text))
     profile = None
     if reference is None:
-        computer.look(checkup, state, environ, [look(state, each) for each in runtimes.names(state)])
+        computer.look(checkup, state, environ, [look(state, each) for each in store.names(state)])
     else:
         profile = _load(checkup, reference_of(reference, state, environ), environ)
         if profile is not None:
@@ -66,13 +67,13 @@ def doctor(
 
 
 def _report(
-    name: str, checkup: Checkup, profile: Profile | None, state: runtimes.StateDir, environ: Mapping[str, str]
+    name: str, checkup: Checkup, profile: Profile | None, state: store.StateDir, environ: Mapping[str, str]
 ) -> str:
-    there = [each for each in runtimes.names(state) if name in ("", each)]
+    there = [each for each in store.names(state) if name in ("", each)]
     logs: dict[str, list[str]] = {"Bugs": tail(state.path / "bugs.log", LOG_LINES)}
     for each in [name] if name else there:
         logs[f"Log of {each}"] = tail(state.of(each, "log"), LOG_LINES)
-        if runtimes.is_alive(state, each):
+        if store.is_alive(state, each):
             logs[f"Jupyter's log of {each}"] = _server_log(each, state)
     return report.compose(
         checkup.findings,
@@ -85,7 +86,7 @@ def _report(
     )
 
 
-def _server_log(name: str, state: runtimes.StateDir) -> list[str]:
+def _server_log(name: str, state: store.StateDir) -> list[str]:
     try:
         return list(read(name, server=True, follow=False, state=state, stop=threading.Event()))
     except RemoteRuntimeError as error:
@@ -110,7 +111,7 @@ class _Visit:
         self,
         profile: Profile,
         checkup: Checkup,
-        state: runtimes.StateDir,
+        state: store.StateDir,
         environ: Mapping[str, str],
         view: View,
         called_off: threading.Event,
@@ -127,7 +128,7 @@ class _Visit:
         self._view.step(name, "Looking at what is up")
         now = look(self._state, name)
         runtime = self._known()
-        if runtimes.is_alive(self._state, name) and runtime is not None:
+        if store.is_alive(self._state, name) and runtime is not None:
             used = profiles.restore(name, runtime.profile_path, runtime.profile_text)
             self._view.step(name, "Checking the path as Colab will use it")
             deadline = Deadline(used.timeouts.ready_s + CHECKING_S, self._called_off)
@@ -139,7 +140,7 @@ class _Visit:
 
     def _known(self) -> Runtime | None:
         try:
-            return runtimes.load(self._state, self._profile.name)
+            return store.load(self._state, self._profile.name)
         except LocalError as error:
             self._checkup.fails("keeper", error)
             return None
@@ -168,7 +169,7 @@ class _Visit:
             ask=self._ask,
             show=lambda text: self._view.step(profile.name, text),
             left=runtime,
-            remembered=runtimes.remembered(self._state, profile.name),
+            remembered=store.remembered(self._state, profile.name),
         )
         within_s = limits.whole_s + CHECKING_S
         trip.make(Deadline(within_s, self._called_off))

@@ -11,11 +11,11 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any, Literal
 
-from .. import control, runtimes
 from ..core.access import in_one
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_code
 from ..core.model import Runtime
+from ..state import ipc, store
 from .status import check_name
 from .up import sole, wait_for_end
 from .view import View
@@ -35,7 +35,7 @@ def down(
     purge: bool,
     force: bool,
     named: bool = True,
-    state: runtimes.StateDir,
+    state: store.StateDir,
     environ: Mapping[str, str],
     view: View,
     called_off: threading.Event,
@@ -48,7 +48,7 @@ def down(
     deadline = Deadline(WITHIN_S, called_off)
     with sole(state, name, deadline, view):
         stopped = None
-        if runtimes.is_alive(state, name):
+        if store.is_alive(state, name):
             stopped = _through_keeper(name, wish, state, view, deadline)
         if stopped is None:
             stopped = _without_keeper(name, {**wish, "named": named}, state, environ, view, called_off)
@@ -56,7 +56,7 @@ def down(
     remains = stopped.pop("remains")
     stopped.pop("elsewhere", None)
     if purge and not remains:
-        runtimes.remember(state, name, replace(runtimes.remembered(state, name), folder=False))
+        store.remember(state, name, replace(store.remembered(state, name), folder=False))
     if remains:
         raise LocalError(
             "left-behind",
@@ -68,12 +68,12 @@ def down(
 
 
 def _through_keeper(
-    name: str, wish: dict[str, Any], state: runtimes.StateDir, view: View, deadline: Deadline
+    name: str, wish: dict[str, Any], state: store.StateDir, view: View, deadline: Deadline
 ) -> dict[str, Any] | None:
     """None when the keeper went away meanwhile, so that the rest is ours."""
     with ExitStack() as stack:
         try:
-            channel = stack.enter_context(control.connected(state, name, deadline.shorter(REACH_S)))
+            channel = stack.enter_context(ipc.connected(state, name, deadline.shorter(REACH_S)))
             channel.send(wish)
             silent_s = FORCE_SILENCE_S if wish["force"] else SILENCE_S
             silence = Deadline(silent_s)
@@ -107,28 +107,28 @@ def _through_keeper(
 def _without_keeper(
     name: str,
     wish: dict[str, Any],
-    state: runtimes.StateDir,
+    state: store.StateDir,
     environ: Mapping[str, str],
     view: View,
     called_off: threading.Event,
 ) -> dict[str, Any]:
     nothing = {"name": name, "tunnel": False, "server": "unknown", "instance": None, "remains": []}
     try:
-        runtime = runtimes.load(state, name)
+        runtime = store.load(state, name)
     except LocalError:
         if not wish["force"]:
             raise
         runtime = None
     if runtime is None:
         _end_stray_demo(state, name)
-        runtimes.forget(state, name)
+        store.forget(state, name)
         if _is_demo(name, state, environ):
             nothing["server"] = "gone"  # a demo machine is a process of this computer
         if wish["purge"]:
             from . import machine
 
             remains = _purge(name, state, environ, view, called_off, named=wish["named"])
-            machine.take_keys_away(name, runtimes.remembered(state, name).keys, state, environ, view)
+            machine.take_keys_away(name, store.remembered(state, name).keys, state, environ, view)
             for what in remains if wish["force"] else ():
                 view.note(name, f"forgotten: {what}")
             return {**nothing, "remains": [] if wish["force"] else remains}
@@ -140,15 +140,15 @@ def _without_keeper(
     if wish["force"] or not stopped["remains"]:
         for what in stopped["remains"]:
             view.note(name, f"forgotten: {what}")
-        runtimes.forget(state, name)
+        store.forget(state, name)
         stopped["remains"] = []
         if stopped.get("elsewhere"):
-            runtimes.part_with_server(state, name)
+            store.part_with_server(state, name)
     return stopped
 
 
 def _take_down(
-    runtime: Runtime, wish: dict[str, Any], state: runtimes.StateDir, environ: Mapping[str, str], view: View
+    runtime: Runtime, wish: dict[str, Any], state: store.StateDir, environ: Mapping[str, str], view: View
 ) -> dict[str, Any]:
     from .. import bringup, profiles, ssh, takedown
     from ..core.documents import as_stopped
@@ -165,7 +165,7 @@ def _take_down(
         return True
 
     profile = profiles.restore(runtime.name, runtime.profile_path, runtime.profile_text)
-    known = runtimes.remembered(state, runtime.name)  # with what an earlier `down` put there and could not take away
+    known = store.remembered(state, runtime.name)  # with what an earlier `down` put there and could not take away
     stopped = takedown.take_down(
         replace(runtime, keys=in_one(runtime.keys, known.keys)),
         profile,
@@ -175,14 +175,14 @@ def _take_down(
         tell=lambda text: view.step(runtime.name, text),
         ask=ask,
         allow=allow,
-        record=lambda keys: runtimes.remember(state, runtime.name, replace(known, keys=keys)),
+        record=lambda keys: store.remember(state, runtime.name, replace(known, keys=keys)),
     )
     return {**as_stopped(stopped), "tunnel": False}
 
 
 def _purge(
     name: str,
-    state: runtimes.StateDir,
+    state: store.StateDir,
     environ: Mapping[str, str],
     view: View,
     called_off: threading.Event,
@@ -190,7 +190,7 @@ def _purge(
     named: bool,
 ) -> list[str]:
     """Our folder, which an earlier `down` left on the machine of the profile; what stays, in words."""
-    if not (state.of(name, "port").exists() and runtimes.remembered(state, name).folder):
+    if not (state.of(name, "port").exists() and store.remembered(state, name).folder):
         return []  # never up from here, or all that was put there was taken back
     from .. import jupyter, profiles
     from . import machine
@@ -213,7 +213,7 @@ def _purge(
     return [] if purged.done else [f"our folder stays on the machine: in use by {', '.join(purged.alive)}"]
 
 
-def _is_demo(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> bool:
+def _is_demo(name: str, state: store.StateDir, environ: Mapping[str, str]) -> bool:
     from .. import profiles
     from .reference import reference_of
 
@@ -223,7 +223,7 @@ def _is_demo(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) ->
         return False
 
 
-def _end_stray_demo(state: runtimes.StateDir, name: str) -> None:
+def _end_stray_demo(state: store.StateDir, name: str) -> None:
     """A demo machine ends by itself when its folder vanishes."""
     home = state.of(name, "machine")
     if home.exists():
@@ -250,13 +250,13 @@ def _check(deadline: Deadline, silence: Deadline, name: str) -> None:
         raise DeadlinePassed(f"Taking {name} down took more than {deadline.within_s:.0f} s", "", "--force ends it")
 
 
-def _kill(state: runtimes.StateDir, name: str) -> None:
+def _kill(state: store.StateDir, name: str) -> None:
     """The last resort. The lock is held, so the pid in the state file is the keeper's."""
     try:
-        runtime = runtimes.load(state, name)
+        runtime = store.load(state, name)
     except RemoteRuntimeError:
         runtime = None
-    if runtime is None or not runtimes.is_alive(state, name):
+    if runtime is None or not store.is_alive(state, name):
         return
     os.kill(runtime.keeper_pid, getattr(signal, "SIGKILL", signal.SIGTERM))
     wait_for_end(state, name)

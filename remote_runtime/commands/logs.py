@@ -6,17 +6,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import control, logs, runtimes
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, from_dict
 from ..core.sanitize import clean
+from ..state import ipc, log_file, store
 
 LINES = 100
 EVERY_S = 1.0
 ANSWER_S = 20.0
 
 
-def read(name: str, *, server: bool, follow: bool, state: runtimes.StateDir, stop: threading.Event) -> Iterator[str]:
+def read(name: str, *, server: bool, follow: bool, state: store.StateDir, stop: threading.Event) -> Iterator[str]:
     """Lines, without secrets. With ``follow`` until ``stop`` is set. Raises ``LocalError`` ``not-up``."""
     if server:
         yield from _server_lines(name, follow, state, stop)
@@ -25,7 +25,7 @@ def read(name: str, *, server: bool, follow: bool, state: runtimes.StateDir, sto
     if not path.exists():
         raise LocalError("not-up", f"There is no log of {name}", "it was never brought up here")
     at = path.read_bytes().rfind(b"\n") + 1  # a line that is being written is told once it is whole
-    yield from logs.tail(path, LINES)
+    yield from log_file.tail(path, LINES)
     if follow:
         yield from _follow(path, at, stop)
 
@@ -43,10 +43,10 @@ def _follow(path: Path, at: int, stop: threading.Event) -> Iterator[str]:
         whole, _, _ = text.rpartition(b"\n")
         if whole:
             at += len(whole) + 1
-            yield from (clean(logs.redacted(line), 2000) for line in whole.decode(errors="replace").splitlines())
+            yield from (clean(log_file.redacted(line), 2000) for line in whole.decode(errors="replace").splitlines())
 
 
-def _server_lines(name: str, follow: bool, state: runtimes.StateDir, stop: threading.Event) -> Iterator[str]:
+def _server_lines(name: str, follow: bool, state: store.StateDir, stop: threading.Event) -> Iterator[str]:
     offset: int | None = None
     while True:
         lines, offset = _ask(name, offset, state)
@@ -55,10 +55,10 @@ def _server_lines(name: str, follow: bool, state: runtimes.StateDir, stop: threa
             return
 
 
-def _ask(name: str, offset: int | None, state: runtimes.StateDir) -> tuple[list[str], int]:
-    if not runtimes.is_alive(state, name):
+def _ask(name: str, offset: int | None, state: store.StateDir) -> tuple[list[str], int]:
+    if not store.is_alive(state, name):
         raise LocalError("not-up", f"{name} is down", "", f"`remote-runtime up {name}` brings it up")
-    with control.connected(state, name, Deadline(ANSWER_S)) as channel:
+    with ipc.connected(state, name, Deadline(ANSWER_S)) as channel:
         channel.send({"op": "server-log", "offset": offset, "lines": LINES})
         event = channel.receive(ANSWER_S)
     if event is None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .. import compute, profiles, runtimes, ssh
+from .. import compute, profiles, ssh
 from ..admission import Wish
 from ..core.access import AddedKey
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError, from_code
 from ..core.model import Instance, Profile
 from ..machines import Machines, Session
+from ..state import store
 from .reference import reference_of
 from .view import View
 
@@ -24,7 +25,7 @@ KEYS_S = 150.0
 def enter(
     reference: str,
     *,
-    state: runtimes.StateDir,
+    state: store.StateDir,
     environ: Mapping[str, str],
     view: View,
     called_off: threading.Event,
@@ -47,10 +48,10 @@ def enter(
     instance = _known(profile, state) or _found(profile, machines, view, deadline)
     view.step(name, f"Connecting to {instance.name}")
     within = deadline.shorter(profile.timeouts.ssh_s)
-    known = runtimes.remembered(state, name)
+    known = store.remembered(state, name)
 
     def added(_: Instance, keys: tuple[AddedKey, ...]) -> None:
-        runtimes.remember(state, name, replace(known, keys=keys))
+        store.remember(state, name, replace(known, keys=keys))
 
     session = machines.connect(
         profile, instance, ask=ask, tell=tell, deadline=within, added=known.keys, wish=Wish(added)
@@ -60,15 +61,15 @@ def enter(
 
 
 def take_keys_away(
-    name: str, keys: tuple[AddedKey, ...], state: runtimes.StateDir, environ: Mapping[str, str], view: View
+    name: str, keys: tuple[AddedKey, ...], state: store.StateDir, environ: Mapping[str, str], view: View
 ) -> None:
     """Those of the keys that are remembered of this name. Raises ``CloudError``, ``DeadlinePassed``."""
     if not keys:
         return
     view.step(name, "Taking our key away")
     compute.withdraw(keys, tell=lambda text: view.detail(name, text), deadline=Deadline(KEYS_S), environ=environ)
-    known = runtimes.remembered(state, name)
-    runtimes.remember(state, name, replace(known, keys=tuple(key for key in known.keys if key not in keys)))
+    known = store.remembered(state, name)
+    store.remember(state, name, replace(known, keys=tuple(key for key in known.keys if key not in keys)))
 
 
 def carry_out(line: str, session: Session, called_off: threading.Event) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def carry_out(line: str, session: Session, called_off: threading.Event) -> dict[
 
 
 def pins(
-    reference: str, *, forget: bool, state: runtimes.StateDir, environ: Mapping[str, str], view: View
+    reference: str, *, forget: bool, state: store.StateDir, environ: Mapping[str, str], view: View
 ) -> dict[str, Any]:
     """``{"name", "host", "pins": [{"type", "fingerprint"}], "forgotten": n}``."""
     profile = profiles.load(reference_of(reference, state, environ), environ=environ)
@@ -99,12 +100,12 @@ def pins(
     }
 
 
-def _known(profile: Profile, state: runtimes.StateDir) -> Instance | None:
+def _known(profile: Profile, state: store.StateDir) -> Instance | None:
     """The instance of a runtime that is up: no look-up is needed."""
-    if not runtimes.is_alive(state, profile.name):
+    if not store.is_alive(state, profile.name):
         return None
     try:
-        runtime = runtimes.load(state, profile.name)
+        runtime = store.load(state, profile.name)
     except RemoteRuntimeError:
         return None
     return runtime.instance if runtime and runtime.instance and runtime.instance.status == "RUNNING" else None
@@ -128,9 +129,9 @@ def _found(profile: Profile, machines: Machines, view: View, deadline: Deadline)
     )
 
 
-def _host_key_name(profile: Profile, state: runtimes.StateDir, environ: Mapping[str, str], view: View) -> str:
+def _host_key_name(profile: Profile, state: store.StateDir, environ: Mapping[str, str], view: View) -> str:
     try:
-        runtime = runtimes.load(state, profile.name)
+        runtime = store.load(state, profile.name)
     except RemoteRuntimeError:
         runtime = None
     if runtime is not None and runtime.instance is not None and runtime.instance.host_key_name:

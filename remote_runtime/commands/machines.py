@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from .. import jupyter, profiles, runtimes
+from .. import jupyter, profiles
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError
 from ..core.model import Profile
+from ..state import store
 from . import machine
 from .reference import reference_of
 from .view import View
@@ -45,7 +46,7 @@ def not_entered(name: str) -> dict[str, Any]:
 
 
 def look(
-    reference: str, *, state: runtimes.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
+    reference: str, *, state: store.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
 ) -> dict[str, Any]:
     """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: what runs on the profile's machine.
 
@@ -76,7 +77,7 @@ def end_orphans(
     reference: str,
     *,
     force: bool,
-    state: runtimes.StateDir,
+    state: store.StateDir,
     environ: Mapping[str, str],
     view: View,
     called_off: threading.Event,
@@ -88,7 +89,7 @@ def end_orphans(
     """
     profile = profiles.load(reference_of(reference, state, environ), environ=environ)
     name = profile.name
-    before = runtimes.remembered(state, name).keys
+    before = store.remembered(state, name).keys
     with closing(machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
         owners = _owners(state)
         found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
@@ -99,23 +100,23 @@ def end_orphans(
             view.step(name, f"Stopping {orphan.key}")
             wanted = jupyter.Wanted(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
             jupyter.stop(session.run, wanted, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
-    of_this_visit = tuple(key for key in runtimes.remembered(state, name).keys if key not in before)
+    of_this_visit = tuple(key for key in store.remembered(state, name).keys if key not in before)
     machine.take_keys_away(name, of_this_visit, state, environ, view)
     for orphan in orphans:
         owner, _, client_id = orphan.key.rpartition("-")
-        known = runtimes.remembered(state, owner)
+        known = store.remembered(state, owner)
         if known.client_id == client_id:
             machine.take_keys_away(owner, known.keys, state, environ, view)
     view.done(name)
     return [each.key for each in orphans]
 
 
-def _owners(state: runtimes.StateDir) -> dict[str, str]:
+def _owners(state: store.StateDir) -> dict[str, str]:
     """The server's key of each runtime here, up or left behind → its name."""
     owners = {}
-    for name in runtimes.names(state):
+    for name in store.names(state):
         try:
-            runtime = runtimes.load(state, name)
+            runtime = store.load(state, name)
         except RemoteRuntimeError:
             continue
         if runtime is not None:

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import desktop, health, runtimes
+from .. import desktop, health
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, MachineError
 from ..core.model import Runtime
 from ..core.private_file import write_private
 from ..core.profile import COLAB_ORIGIN
 from ..jupyter.page_host import page_host
-from .quietly import quietly
+from ..state import store
+from ..state.quietly import quietly
 from .status import url as url_of
 from .view import View
 
@@ -25,7 +26,7 @@ LOOK_S = 15.0
 ARRIVE_S = 60.0
 
 
-def open_colab(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
+def open_colab(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     """Show Colab's page; answers with the URL to paste there. Raises ``LocalError`` ``not-up`` or ``no-browser``."""
     desktop.check_browser(environ)
     url = url_of(name, state, environ)
@@ -33,7 +34,7 @@ def open_colab(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) 
     return url
 
 
-def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], view: View) -> str:
+def open_lab(name: str, state: store.StateDir, environ: Mapping[str, str], view: View) -> str:
     """Show the server's JupyterLab; answers with its address, which holds no token.
 
     Raises ``LocalError`` ``not-up`` or ``no-browser``, ``MachineError`` ``lab-missing``, ``HealthError``, and
@@ -41,7 +42,7 @@ def open_lab(name: str, state: runtimes.StateDir, environ: Mapping[str, str], vi
     """
     desktop.check_browser(environ)
     url_of(name, state, environ)
-    runtime = runtimes.load(state, name)
+    runtime = store.load(state, name)
     if runtime is None or runtime.server is None or runtime.local_port is None:
         raise ValueError(f"{name} was ready a moment ago")
     server = runtime.server
@@ -101,7 +102,7 @@ def _wait_for_a_visit(door: health.Door, before: int, page: Path) -> None:
 
 
 @contextmanager
-def _redirect(runtime: Runtime, hosts: list[str], state: runtimes.StateDir) -> Iterator[Path]:
+def _redirect(runtime: Runtime, hosts: list[str], state: store.StateDir) -> Iterator[Path]:
     """A page that leads on to JupyterLab with the token, 0600, while the block lasts.
 
     To the first of ``hosts`` that the browser finds: Safari before 26 finds no names below ``localhost``.

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import profiles, runtimes
+from .. import profiles
 from ..core.errors import RemoteRuntimeError, UsageError
 from ..profiles.places import find, is_path
+from ..state import store
 
 
-def reference_of(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
+def reference_of(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     """``name``, unless it was brought up last by the path of a file that the name does not mean. A path stays one."""
     path = "" if is_path(name) else _path_of(name, state)
     if not path or not os.path.isfile(path):
@@ -23,7 +24,7 @@ def reference_of(name: str, state: runtimes.StateDir, environ: Mapping[str, str]
     return name if os.path.samefile(meant, path) else path
 
 
-def file_of(name: str, state: runtimes.StateDir) -> str:
+def file_of(name: str, state: store.StateDir) -> str:
     """The file that a runtime was brought up from, for a command that names no profile: whatever else has its name,
     such as a file in ``./profiles``, was not meant. Raises ``UsageError`` ``profile-not-found`` when none is known."""
     path = _path_of(name, state)
@@ -33,14 +34,14 @@ def file_of(name: str, state: runtimes.StateDir) -> str:
     return path
 
 
-def spoken(text: str, name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
+def spoken(text: str, name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     """``text`` with commands that work as they stand."""
     return profiles.by_path(text, reference_of(name, state, environ)) if "remote-runtime" in text else text
 
 
-def _path_of(name: str, state: runtimes.StateDir) -> str:
+def _path_of(name: str, state: store.StateDir) -> str:
     try:
-        runtime = runtimes.load(state, name)
+        runtime = store.load(state, name)
     except RemoteRuntimeError:
         runtime = None
-    return runtime.profile_path if runtime is not None else runtimes.remembered(state, name).profile_path
+    return runtime.profile_path if runtime is not None else store.remembered(state, name).profile_path

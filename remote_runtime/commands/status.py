@@ -7,23 +7,23 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from .. import control, runtimes
 from ..core.deadline import Deadline
 from ..core.documents import as_document
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
 from ..core.model import Runtime
+from ..state import ipc, store
 
 ANSWER_S = 8.0
 
 
-def status(names: list[str], state: runtimes.StateDir, environ: Mapping[str, str]) -> list[dict[str, Any]]:
+def status(names: list[str], state: store.StateDir, environ: Mapping[str, str]) -> list[dict[str, Any]]:
     """RUNTIME of each name, of all that there are when none is given. Raises as ``check_name``."""
     for name in names:
         check_name(name, state, environ)
-    return [_spoken(look(state, name), state, environ) for name in names or runtimes.names(state)]
+    return [_spoken(look(state, name), state, environ) for name in names or store.names(state)]
 
 
-def check_name(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> None:
+def check_name(name: str, state: store.StateDir, environ: Mapping[str, str]) -> None:
     """Raises ``UsageError`` ``profile-not-found`` for a name that was never up here and that no profile has."""
     from .. import profiles
 
@@ -37,7 +37,7 @@ def check_name(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) 
             raise
 
 
-def _spoken(runtime: dict[str, Any], state: runtimes.StateDir, environ: Mapping[str, str]) -> dict[str, Any]:
+def _spoken(runtime: dict[str, Any], state: store.StateDir, environ: Mapping[str, str]) -> dict[str, Any]:
     """With commands that work as they stand."""
     error = runtime["last_error"] or {}
     if "remote-runtime" not in runtime["why"] + error.get("why", "") + error.get("hint", ""):
@@ -51,14 +51,14 @@ def _spoken(runtime: dict[str, Any], state: runtimes.StateDir, environ: Mapping[
     return {**runtime, "why": say(runtime["why"]), "last_error": {**error, **said} if error else None}
 
 
-def look(state: runtimes.StateDir, name: str) -> dict[str, Any]:
+def look(state: store.StateDir, name: str) -> dict[str, Any]:
     """RUNTIME now; ``down`` with the reason when no keeper lives, whatever its file says."""
-    alive = runtimes.is_alive(state, name)
+    alive = store.is_alive(state, name)
     if alive:
         try:
             return _ask(state, name)
         except (FileNotFoundError, ConnectionError, EOFError):
-            alive = runtimes.is_alive(state, name)  # it may just start, or just end
+            alive = store.is_alive(state, name)  # it may just start, or just end
         except LocalError as error:
             known = _known(state, name)
             seen = known.seen or _written_at(state, name)
@@ -70,7 +70,7 @@ def look(state: runtimes.StateDir, name: str) -> dict[str, Any]:
     return as_document(replace(known, state="down", why=_why_down(known), rtt_ms=None, seen=seen))
 
 
-def _written_at(state: runtimes.StateDir, name: str) -> str:
+def _written_at(state: store.StateDir, name: str) -> str:
     """ISO 8601; empty where there is no file. A keeper that ended without a word wrote it last when it saw news."""
     try:
         moment = state.of(name, "json").stat().st_mtime
@@ -79,7 +79,7 @@ def _written_at(state: runtimes.StateDir, name: str) -> str:
     return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="seconds")
 
 
-def url(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
+def url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     """The URL, token included. Raises ``LocalError`` ``not-up`` when the runtime is not ready, or as ``check_name``."""
     check_name(name, state, environ)
     runtime = look(state, name)
@@ -93,9 +93,9 @@ def url(name: str, state: runtimes.StateDir, environ: Mapping[str, str]) -> str:
     return str(runtime["url"])
 
 
-def _ask(state: runtimes.StateDir, name: str) -> dict[str, Any]:
+def _ask(state: store.StateDir, name: str) -> dict[str, Any]:
     deadline = Deadline(ANSWER_S)
-    with control.connected(state, name, deadline) as channel:
+    with ipc.connected(state, name, deadline) as channel:
         channel.send({"op": "status"})
         event = channel.receive(deadline.remaining_s())
     if event is None:
@@ -105,10 +105,10 @@ def _ask(state: runtimes.StateDir, name: str) -> dict[str, Any]:
     return dict(event["runtime"])
 
 
-def _known(state: runtimes.StateDir, name: str) -> Runtime:
+def _known(state: store.StateDir, name: str) -> Runtime:
     nothing = Runtime(name=name, profile_path="", target={}, client_id="", state="down", unfinished=True)
     try:
-        return runtimes.load(state, name) or nothing
+        return store.load(state, name) or nothing
     except RemoteRuntimeError as error:
         return replace(nothing, why=str(error), last_error=error.as_dict())
 

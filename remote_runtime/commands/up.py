@@ -9,17 +9,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from .. import errand, logs, profiles, runtimes, spawning
+from .. import profiles
 from ..core import file_lock
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..core.frozen import dataclass
 from ..core.model import Profile
 from ..core.profile import ExtraForward
+from ..state import launch, launch_request, log_file, store
 from .view import View
 
 if TYPE_CHECKING:
-    from ..control import Channel, Message
+    from ..state.ipc import Channel, Message
 
 START_S = 20.0
 BUSY_S = 30.0
@@ -42,7 +43,7 @@ def up(
     reference: str,
     options: Options,
     *,
-    state: runtimes.StateDir,
+    state: store.StateDir,
     environ: Mapping[str, str],
     view: View,
     called_off: threading.Event,
@@ -73,8 +74,8 @@ def up(
             with suppress(_EndedBefore):
                 with sole(state, name, deadline, view):
                     child = None
-                    if not runtimes.is_alive(state, name):
-                        runtimes.check_writable(state)
+                    if not store.is_alive(state, name):
+                        store.check_writable(state)
                         wanted = profile.overridden(options.port, options.extra)
                         child = _start_keeper(reference, message, wanted, environ)
                     channel = _join(state, name, child, deadline, stack)
@@ -99,7 +100,7 @@ def _patience_s(profile: Profile) -> float:
 
 
 @contextmanager
-def sole(state: runtimes.StateDir, name: str, deadline: Deadline, view: View) -> Iterator[None]:
+def sole(state: store.StateDir, name: str, deadline: Deadline, view: View) -> Iterator[None]:
     """While one command starts or ends this runtime, the others wait. Raises ``LocalError`` ``busy`` or
     ``state-dir-unusable``."""
     path = state.of(name, "busy")
@@ -111,36 +112,36 @@ def sole(state: runtimes.StateDir, name: str, deadline: Deadline, view: View) ->
         except DeadlinePassed as error:
             raise LocalError("busy", f"Another command works on {name}", f"it did not end in {BUSY_S:.0f} s") from error
         except OSError as error:
-            raise runtimes.unwritable(state, error) from error
+            raise store.unwritable(state, error) from error
         yield
 
 
 def _start_keeper(
     reference: str, message: Message, profile: Profile, environ: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    child = spawning.take(reference) or spawning.begin(reference, environ)
-    errand.give(child, errand.Errand(message, profile, profiles.as_yaml(profile)))
+    child = launch.take(reference) or launch.begin(reference, environ)
+    launch_request.give(child, launch_request.Errand(message, profile, profiles.as_yaml(profile)))
     return child
 
 
 def _join(
-    state: runtimes.StateDir,
+    state: store.StateDir,
     name: str,
     child: subprocess.Popen[bytes] | None,
     deadline: Deadline,
     stack: ExitStack,
 ) -> Channel:
-    from .. import control  # by now the keeper is starting
+    from ..state import ipc  # by now the keeper is starting
 
     limit = deadline.shorter(START_S)
     while True:
         try:
-            channel = stack.enter_context(control.connected(state, name, limit))
+            channel = stack.enter_context(ipc.connected(state, name, limit))
             if child is not None and child.stderr is not None:
                 child.stderr.close()
             return channel
         except (FileNotFoundError, ConnectionError, EOFError) as error:
-            if child is None and not runtimes.is_alive(state, name):
+            if child is None and not store.is_alive(state, name):
                 raise _EndedBefore from error
             if limit.passed() or (child is not None and child.poll() is not None):
                 raise _died(state, name, _why_ended(child)) from error
@@ -160,7 +161,7 @@ def _relay(
     reference: str,
     view: View,
     deadline: Deadline,
-    state: runtimes.StateDir,
+    state: store.StateDir,
 ) -> dict[str, Any]:
     """``child``: the keeper, if this command began it."""
     name, undone = profile.name, Deadline(UNDO_S)
@@ -202,7 +203,7 @@ def _called_off(deadline: Deadline, name: str) -> RemoteRuntimeError | None:
 
 
 def wait_for_end(
-    state: runtimes.StateDir, name: str, within_s: float = END_S, called_off: threading.Event | None = None
+    state: store.StateDir, name: str, within_s: float = END_S, called_off: threading.Event | None = None
 ) -> None:
     """A keeper that has said goodbye, or broke off, is gone in a moment: wait until its lock is free."""
     with ExitStack() as stack:
@@ -254,7 +255,7 @@ def _failure(event: Message, reason: RemoteRuntimeError | None, name: str) -> Re
     return error
 
 
-def _stay(channel: Channel, name: str, view: View, called_off: threading.Event, state: runtimes.StateDir) -> None:
+def _stay(channel: Channel, name: str, view: View, called_off: threading.Event, state: store.StateDir) -> None:
     """Until somebody takes it down, or this command is interrupted, which takes it down too.
 
     Raises ``LocalError``: ``keeper-died``, or ``left-behind`` when something could not be taken away.
@@ -266,7 +267,7 @@ def _stay(channel: Channel, name: str, view: View, called_off: threading.Event, 
         channel.send({"op": "cancel"})
     wait_for_end(state, name, UNDO_S)
     view.done(name)
-    left = runtimes.load(state, name)
+    left = store.load(state, name)
     if left is None:
         return
     if left.state != "down":
@@ -279,9 +280,9 @@ def _stay(channel: Channel, name: str, view: View, called_off: threading.Event, 
     )
 
 
-def _died(state: runtimes.StateDir, name: str, why: str) -> LocalError:
+def _died(state: store.StateDir, name: str, why: str) -> LocalError:
     log = state.of(name, "log")
-    last = logs.last_line(log)
+    last = log_file.last_line(log)
     return LocalError(
         "keeper-died",
         f"The background process of {name} ended unexpectedly",

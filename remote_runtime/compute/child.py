@@ -24,7 +24,7 @@ from ..core.errors import CloudError, DeadlinePassed, LocalError, from_dict
 from ..core.model import Instance
 from ..core.sanitize import redacted
 from ..core.subprocesses import SAFELY
-from ..spawning import python
+from ..state.launch import python
 from . import wire
 
 ANSWER_LIMIT_BYTES = 1 << 20

@@ -15,7 +15,7 @@ from typing import Any
 from .. import profiles
 from .._version import __version__
 from ..core.errors import LocalError, UsageError, advised
-from ..runtimes import StateDir, check_writable
+from ..state.store import StateDir, check_writable
 from ..tunnel import ports
 from . import browsers, standing
 from .checkup import Checkup

@@ -15,7 +15,7 @@ from ..core.errors import CloudError, LocalError, from_dict
 from ..core.model import Profile, Runtime, named
 from ..core.profile import GceTarget, LocalTarget
 from ..machines import Machines
-from ..runtimes import Remembered
+from ..state.store import Remembered
 from ..undo import Undo
 from . import page
 from .checkup import Checkup, Excuse

@@ -18,8 +18,8 @@ from ..core.errors import LocalError, RemoteRuntimeError, UsageError
 from ..core.model import Finding, Profile
 from ..core.private_file import write_private
 from ..core.sanitize import clean
-from ..logs import redacted
-from ..runtimes import StateDir, load, names
+from ..state.log_file import redacted
+from ..state.store import StateDir, load, names
 
 LONGEST = 200_000
 SHORTEST_VALUE = 6

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from .. import errand, runtimes, ssh
+from .. import ssh
 from .._version import __version__
 from ..core import file_lock
 from ..core.access import in_one
@@ -20,8 +20,9 @@ from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, RemoteRuntimeError
 from ..core.model import Runtime
 from ..core.subprocesses import leave_no_core
-from ..logs import keep_log, open_log
 from ..machines import Machines
+from ..state import launch_request, store
+from ..state.log_file import keep_log, open_log
 from ..tunnel import files
 from .life import Keeper
 from .orders import Orders
@@ -36,11 +37,11 @@ MOST_FILES = 65_536
 def main() -> int:
     """Only a keeper that got no order, or not the lock, returns."""
     leave_no_core()
-    given = errand.receive(sys.stdin.buffer)
+    given = launch_request.receive(sys.stdin.buffer)
     if given is None:
         return 0
     name = given.profile.name
-    state = runtimes.open_state(os.environ)
+    state = store.open_state(os.environ)
     os.chdir(state.path)
     _write_to(state.of(name, "log"))
     faulthandler.enable()
@@ -92,13 +93,13 @@ def _end_with_the_lock(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _live(state: runtimes.StateDir, name: str, given: errand.Errand) -> int:
+def _live(state: store.StateDir, name: str, given: launch_request.Errand) -> int:
     profile, message, orders = given.profile, given.message, Orders()
     for end in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, end), lambda *_: orders.terminate())
-    known = runtimes.remembered(state, name)
+    known = store.remembered(state, name)
     # What is put on the machine is found again, whatever comes now.
-    runtimes.remember(state, name, replace(known, folder=True))
+    store.remember(state, name, replace(known, folder=True))
     left = _left_behind(state, name)
     runtime = Runtime(
         name=name,
@@ -144,10 +145,10 @@ def _live(state: runtimes.StateDir, name: str, given: errand.Errand) -> int:
     return 0
 
 
-def _left_behind(state: runtimes.StateDir, name: str) -> Runtime | None:
+def _left_behind(state: store.StateDir, name: str) -> Runtime | None:
     """What a keeper that died did not take away. A file that cannot be read is replaced."""
     try:
-        return runtimes.load(state, name)
+        return store.load(state, name)
     except RemoteRuntimeError as error:
         log.warning("%s", error)
         return None

@@ -7,8 +7,8 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from ..control import Channel, Message
 from ..core.deadline import Deadline
+from ..state.ipc import Channel, Message
 from .orders import Order
 from .refusals import unanswered
 

@@ -10,13 +10,14 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import bringup, control, health, runtimes, takedown
+from .. import bringup, health, takedown
 from ..core.access import AddedKey
 from ..core.deadline import Deadline
 from ..core.documents import as_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
 from ..core.model import Health, Instance, Profile, Verdict
 from ..machines import Machines
+from ..state import ipc, store
 from . import ending, server_log
 from .audience import Audience
 from .change import make_room
@@ -39,7 +40,7 @@ class Keeper:
     """One life. ``profile_text``: the first profile as YAML. ``within_s``: the deadline of the whole `up`, None for the
     profile's own limits."""
 
-    state: runtimes.StateDir
+    state: store.StateDir
     profile: Profile
     profile_text: str
     machines: Machines
@@ -74,7 +75,7 @@ class Keeper:
             overrides=self.overrides,
         )
         self.record.update()
-        with control.serving(self.state, self.profile.name, reception):
+        with ipc.serving(self.state, self.profile.name, reception):
             try:
                 if not self._audience.arrived.wait(ARRIVAL_S):
                     self._end(Interrupted("Nobody waits for this runtime"))
@@ -117,7 +118,7 @@ class Keeper:
             why = "; ".join(error.remains) or "its server may still run on the machine"
             self.record.update(state="down", why=why, last_error=error.as_dict())
         failure = None if isinstance(error, Interrupted) else {**error.as_dict(), "at": now()}
-        self.record.remember(self.remembered_port, failure or runtimes.remembered(self.state, runtime.name).failure)
+        self.record.remember(self.remembered_port, failure or store.remembered(self.state, runtime.name).failure)
         downs = [order for order in self.orders.rest() if order.op == "down"]
         abandoned = isinstance(error, Interrupted) and not downs and not self.orders.terminated
         told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}

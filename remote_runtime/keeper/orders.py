@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
 
-from ..control import Channel, Message
 from ..core.frozen import dataclass
 from ..core.model import Profile
+from ..state.ipc import Channel, Message
 from ..takedown import Wish
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ from dataclasses import field, replace
 from typing import Any
 
 from .. import health
-from ..control import Channel, Message
 from ..core.deadline import Deadline
 from ..core.documents import as_document
 from ..core.errors import Interrupted, RemoteRuntimeError
@@ -16,6 +15,7 @@ from ..core.frozen import dataclass
 from ..core.metrics import Traffic
 from ..core.model import Connections, Profile
 from ..core.profile import ExtraForward
+from ..state.ipc import Channel, Message
 from ..takedown import Wish
 from .audience import Audience, Member
 from .orders import Order, Orders

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .. import runtimes
 from ..core.model import Profile, Runtime
+from ..state import store
 
 log = logging.getLogger(__name__)
 # What these say must be on the disk before `up` does more: without them a machine that costs money may be forgotten.
@@ -18,7 +18,7 @@ FACTS = ("instance", "server", "unfinished", "keys")
 
 
 class Record:
-    def __init__(self, state: runtimes.StateDir, runtime: Runtime) -> None:
+    def __init__(self, state: store.StateDir, runtime: Runtime) -> None:
         self._state = state
         self._lock = threading.Lock()
         self._forgotten = False
@@ -35,23 +35,23 @@ class Record:
         with self._lock:
             error = self._change(changes)
             if error is not None and any(self._is_news(name) for name in FACTS if name in changes):
-                raise runtimes.unwritable(self._state, error) from error
+                raise store.unwritable(self._state, error) from error
 
     def remember(self, local_port: int | None, failure: Mapping[str, str] | None = None) -> None:
         """What outlives the runtime."""
         with self._lock:
             runtime = self.runtime
-            kept = runtimes.Remembered(
+            kept = store.Remembered(
                 runtime.client_id, local_port, failure, runtime.keys, runtime.profile_path, runtime.folder
             )
-            runtimes.remember(self._state, runtime.name, kept)
+            store.remember(self._state, runtime.name, kept)
 
     def forget(self) -> OSError | None:
         """Nothing is left: the file goes, and stays away. Returns why it does not go, if so."""
         with self._lock:
             self._forgotten = True
             try:
-                runtimes.forget(self._state, self.runtime.name)
+                store.forget(self._state, self.runtime.name)
             except OSError as error:
                 log.warning("the state file cannot be removed: %s", error)
                 return error
@@ -63,7 +63,7 @@ class Record:
         if self._forgotten:
             return None
         try:
-            runtimes.save(self._state, self.runtime)
+            store.save(self._state, self.runtime)
         except OSError as error:
             log.warning("the state cannot be saved: %s", error)
             return error

@@ -7,7 +7,7 @@ from ..bringup import Held
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, UsageError
 from ..core.model import Profile
-from ..logs import redacted
+from ..state.log_file import redacted
 from .record import Record
 
 WITHIN_S = 15.0

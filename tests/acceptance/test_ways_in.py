@@ -9,7 +9,8 @@ from typing import get_args
 
 import pytest
 
-from remote_runtime import runtimes, ssh
+from remote_runtime import ssh
+from remote_runtime.state import store
 from tests.support.doorway import NAME, Way, at_home, doorway
 from tests.support.page import Page
 from tests.support.sshd import Sshd, running_sshd
@@ -31,7 +32,7 @@ def test_a_cell_is_run(world: World, machine: Sshd, connect: Way, let_in: str, k
     with doorway(world.home / "cloud", machine, connect=connect) as door, let_in_by(let_in, door):
         at_home(world, door)
         know(door, known_by)
-        runtimes.remember(door.machines.state, "vm", runtimes.Remembered("ways"))  # whose Jupyter it is
+        store.remember(door.machines.state, "vm", store.Remembered("ways"))  # whose Jupyter it is
 
         page = Page(world.up("vm"))
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from remote_runtime import runtimes
 from remote_runtime.cli import main
+from remote_runtime.state import store
 
 PROFILE = "version: 1\ntarget: {{kind: local}}\njupyter: {{python: {}}}\n"
 
@@ -29,16 +29,16 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespa
     (tmp_path / "config" / "profiles").mkdir(parents=True)
     (tmp_path / "config" / "profiles" / "work.yaml").write_text(PROFILE.format("/nonexistent/python"))
     monkeypatch.chdir(folder)
-    return SimpleNamespace(folder=folder, ran=ran, state=runtimes.StateDir(tmp_path / "state"))
+    return SimpleNamespace(folder=folder, ran=ran, state=store.StateDir(tmp_path / "state"))
 
 
 def test_looking_at_all_machines_enters_none_of_the_repositorys(
     repository: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # "work" was once brought up from the repository; the profile that the name means now is the person's own.
-    runtimes.open_state({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
+    store.open_state({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
     its = str(repository.folder / "profiles" / "work.yaml")
-    runtimes.remember(repository.state, "work", runtimes.Remembered("abcd", profile_path=its))
+    store.remember(repository.state, "work", store.Remembered("abcd", profile_path=its))
 
     assert main(["status", "--all-machines", "--json"]) == 0
     looked = {each["profile"]: each["why"] for each in json.loads(capsys.readouterr().out)["machines"]}
@@ -55,8 +55,8 @@ def test_looking_at_all_machines_enters_none_of_the_repositorys(
 def test_taking_all_down_takes_no_file_of_the_repository_for_the_one_it_was_brought_up_from(
     repository: SimpleNamespace, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
-    state = runtimes.open_state({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
-    runtimes.remember(state, "gpu", runtimes.Remembered("abcd", profile_path="/gone/profiles/gpu.yaml", folder=True))
+    state = store.open_state({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
+    store.remember(state, "gpu", store.Remembered("abcd", profile_path="/gone/profiles/gpu.yaml", folder=True))
     state.of("gpu", "json").write_text("{")  # a state file that a crash has damaged
 
     assert main(["down", "--all", "--force", *more]) in (0, 2)

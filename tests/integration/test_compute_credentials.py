@@ -13,7 +13,7 @@ import pytest
 from remote_runtime.compute import credentials
 from remote_runtime.compute.iap.tokens import Tokens
 from remote_runtime.core.errors import CloudError
-from remote_runtime.logs import redacted
+from remote_runtime.state.log_file import redacted
 from tests.support.world import World
 
 SECRET = "GOCSPX-vErYsEcReTvErYsEcReT"

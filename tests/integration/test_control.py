@@ -17,18 +17,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from remote_runtime import control
-from remote_runtime.control import Channel
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import Interrupted, LocalError
-from remote_runtime.runtimes import StateDir
+from remote_runtime.state import ipc
+from remote_runtime.state.ipc import Channel
+from remote_runtime.state.store import StateDir
 from tests.support.sshd import wait_for
 
 KEEPER = """
 import sys, threading
 from pathlib import Path
 from remote_runtime import control
-from remote_runtime.runtimes import StateDir
+from remote_runtime.state.store import StateDir
 with control.serving(StateDir(Path(sys.argv[1])), "work", lambda channel: channel.send(channel.receive(20) or {})):
     print("serving", flush=True)
     sys.stdin.readline()
@@ -59,14 +59,14 @@ def echo(channel: Channel) -> None:
         channel.send(channel.receive(20.0) or {})
 
 
-def ask(state: StateDir, message: control.Message, within_s: float = 10.0) -> control.Message | None:
-    with control.connected(state, "work", Deadline(within_s)) as channel:
+def ask(state: StateDir, message: ipc.Message, within_s: float = 10.0) -> ipc.Message | None:
+    with ipc.connected(state, "work", Deadline(within_s)) as channel:
         channel.send(message)
         return channel.receive(within_s)
 
 
 def test_messages_pass_both_ways_whatever_they_contain(state: StateDir) -> None:
-    with control.serving(state, "work", echo), control.connected(state, "work", Deadline(10.0)) as channel:
+    with ipc.serving(state, "work", echo), ipc.connected(state, "work", Deadline(10.0)) as channel:
         for message in ({}, {"text": "wörter \ud800 \x00 \n"}, {"deep": [{"a": None}] * 100}, {"long": "x" * 900_000}):
             channel.send(message)
             assert channel.receive(10.0) == message
@@ -75,14 +75,14 @@ def test_messages_pass_both_ways_whatever_they_contain(state: StateDir) -> None:
 
 def test_a_client_with_a_wrong_key_is_refused_and_not_heard(state: StateDir) -> None:
     heard: list[object] = []
-    with control.serving(state, "work", lambda channel: heard.append(channel.receive(10.0))):
+    with ipc.serving(state, "work", lambda channel: heard.append(channel.receive(10.0))):
         key = state.of("work", "key")
         right = key.read_bytes()
         key.write_bytes(b"x" * 32)
         with pytest.raises(ConnectionRefusedError):
             ask(state, {"op": "down"})
         key.write_bytes(right)
-        with control.connected(state, "work", Deadline(10.0)) as channel:
+        with ipc.connected(state, "work", Deadline(10.0)) as channel:
             channel.send({"op": "status"})
             wait_for(lambda: heard)
     assert heard == [{"op": "status"}]
@@ -112,7 +112,7 @@ def test_who_listens_in_a_keepers_place_without_its_key_is_refused(state: StateD
     [b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, b"\x00\x00\x00\x05hello", b"\x7f\xff\xff\xff", b"\0" * 64],
 )
 def test_garbage_hurts_nobody_else(state: StateDir, garbage: bytes) -> None:
-    with control.serving(state, "work", echo):
+    with ipc.serving(state, "work", echo):
         for ends in (True, False):
             with socket.socket(socket.AF_UNIX) as stranger:
                 stranger.connect(str(state.of("work", "sock")))
@@ -124,9 +124,9 @@ def test_garbage_hurts_nobody_else(state: StateDir, garbage: bytes) -> None:
 
 
 def test_messages_that_are_no_messages_end_the_conversation_only(state: StateDir) -> None:
-    with control.serving(state, "work", echo):
+    with ipc.serving(state, "work", echo):
         for said in (b"", b"not json", b"[]", b"5", b"\xff", b"[" * 100_000):
-            with control.connected(state, "work", Deadline(10.0)) as channel:
+            with ipc.connected(state, "work", Deadline(10.0)) as channel:
                 channel._connection.send_bytes(said)  # no other way to say what is no message
                 with pytest.raises((EOFError, OSError)):
                     channel.receive(10.0)
@@ -134,8 +134,8 @@ def test_messages_that_are_no_messages_end_the_conversation_only(state: StateDir
 
 
 def test_a_message_without_end_is_refused(state: StateDir) -> None:
-    with control.serving(state, "work", echo), pytest.raises((EOFError, OSError)):
-        ask(state, {"long": "x" * (control.LARGEST_MESSAGE + 1)})
+    with ipc.serving(state, "work", echo), pytest.raises((EOFError, OSError)):
+        ask(state, {"long": "x" * (ipc.LARGEST_MESSAGE + 1)})
 
 
 def test_a_frozen_keeper_is_told_in_time(state: StateDir) -> None:
@@ -167,7 +167,7 @@ def test_asking_a_frozen_keeper_can_be_called_off(state: StateDir) -> None:
         child.send_signal(signal.SIGSTOP)
         caller = threading.Timer(0.1, called_off.set)
         caller.start()
-        with pytest.raises(Interrupted), control.connected(state, "work", Deadline(60.0, called_off)):
+        with pytest.raises(Interrupted), ipc.connected(state, "work", Deadline(60.0, called_off)):
             pass
         caller.join()
 
@@ -200,17 +200,17 @@ def test_a_client_that_stops_reading_does_not_stop_the_keeper(state: StateDir) -
             began = time.monotonic()
             with pytest.raises(OSError):  # noqa: PT011  # any: the point is that it takes no time again
                 channel.send({"event": "detail", "text": "after"})
-            assert time.monotonic() - began < control.SEND_S
+            assert time.monotonic() - began < ipc.SEND_S
             given_up.set()
             raise
 
-    with control.serving(state, "work", pour), control.connected(state, "work", Deadline(10.0)) as channel:
+    with ipc.serving(state, "work", pour), ipc.connected(state, "work", Deadline(10.0)) as channel:
         channel.send({"op": "up"})
         assert given_up.wait(20.0)
 
 
 def test_many_clients_at_once_each_get_their_own_answer(state: StateDir) -> None:
-    answers: dict[int, control.Message | None] = {}
+    answers: dict[int, ipc.Message | None] = {}
 
     def client(number: int) -> None:
         answers[number] = ask(state, {"n": number}, within_s=30.0)
@@ -231,14 +231,14 @@ def test_a_state_directory_with_a_long_path_works(tmp_path: Path) -> None:
     assert len(os.fsencode(state.of("work", "sock"))) > 108
     with keeper(state):
         assert ask(state, {"n": 1}) == {"n": 1}
-        with pytest.raises(FileNotFoundError), control.connected(state, "other", Deadline(1.0)):
+        with pytest.raises(FileNotFoundError), ipc.connected(state, "other", Deadline(1.0)):
             pass
 
 
 def test_the_key_is_private_and_new_each_time(state: StateDir) -> None:
     keys = set()
     for _ in range(2):
-        with control.serving(state, "work", echo):
+        with ipc.serving(state, "work", echo):
             assert state.of("work", "key").stat().st_mode & 0o777 == 0o600
             keys.add(state.of("work", "key").read_bytes())
     assert len(keys) == 2
@@ -248,7 +248,7 @@ def test_the_key_is_private_and_new_each_time(state: StateDir) -> None:
 def test_serving_ends_with_everything_it_began(state: StateDir) -> None:
     me = psutil.Process()
     threads, descriptors = threading.active_count(), me.num_fds()
-    with control.serving(state, "work", echo):
+    with ipc.serving(state, "work", echo):
         assert ask(state, {"n": 1}) == {"n": 1}
     wait_for(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)
     assert not state.of("work", "sock").exists()

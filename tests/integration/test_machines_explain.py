@@ -19,7 +19,7 @@ from remote_runtime.demo.firewalls import rule
 from remote_runtime.demo.values import Vm
 from remote_runtime.either_way import NeitherWay
 from remote_runtime.machines import Machines
-from remote_runtime.runtimes import StateDir
+from remote_runtime.state.store import StateDir
 
 ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")
 PROFILE = Profile("vm", Path("vm.yaml"), GceTarget("gpu-box", project="demo"))

@@ -19,7 +19,6 @@ import psutil
 import pytest
 from paramiko.packet import Packetizer
 
-from remote_runtime import runtimes
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile, Secret
@@ -27,6 +26,7 @@ from remote_runtime.core.profile import ForwardSettings, SshTarget
 from remote_runtime.machines import Machines
 from remote_runtime.ssh.engine import lane
 from remote_runtime.ssh.session import Session
+from remote_runtime.state import store
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
 from remote_runtime.ways import OpenWay, SessionWay, open_way
@@ -399,7 +399,7 @@ def test_a_server_without_aes_gcm_is_served_the_other_way_or_refused(
     visitor_home, told = tmp_path / "visitor", list[str]()
     with running_sshd(tmp_path, config=["Ciphers aes256-ctr,aes128-ctr"]) as server, Target(echo) as target:
         visitor = Visitor(server, visitor_home)
-        machines = Machines(runtimes.open_state({"REMOTE_RUNTIME_HOME": str(tmp_path)}), {}, visitor.keys)
+        machines = Machines(store.open_state({"REMOTE_RUNTIME_HOME": str(tmp_path)}), {}, visitor.keys)
         with visitor.enter() as session:
             assert not session.is_fast
 

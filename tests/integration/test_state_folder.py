@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from remote_runtime import logs, runtimes, spawning
 from remote_runtime.cli import main
 from remote_runtime.core.errors import LocalError
+from remote_runtime.state import launch, log_file, store
 from tests.support.world import eventually
 
 HERE = "version: 1\ntarget: {kind: local}\n"
@@ -90,21 +90,21 @@ def test_what_others_may_have_put_there_is_refused_by_name(
 
 
 def test_nothing_is_read_from_a_fifo_or_written_through_another_name(folder: Path) -> None:
-    state = runtimes.open_state(os.environ)
+    state = store.open_state(os.environ)
     for kind in ("json", "port", "alive", "log"):
         os.mkfifo(state.of("here", kind))  # after the look at the folder
     with pytest.raises(LocalError, match="FIFO"):
-        runtimes.load(state, "here")
-    assert runtimes.remembered(state, "here").local_port is None
+        store.load(state, "here")
+    assert store.remembered(state, "here").local_port is None
     with pytest.raises(LocalError, match="FIFO"):
-        runtimes.is_alive(state, "here")
+        store.is_alive(state, "here")
     with pytest.raises(OSError, match=r"FIFO|No such device"):
-        logs.append_private(state.of("here", "log"), "secret")
+        log_file.append_private(state.of("here", "log"), "secret")
 
     victim = folder.parent / "victim"
     victim.write_text("mine\n")
     os.link(victim, state.of("there", "log"))
-    logs.append_private(state.of("there", "log"), "line")
+    log_file.append_private(state.of("there", "log"), "line")
     assert (victim.read_text(), state.of("there", "log").read_text()) == ("mine\n", "line")
 
 
@@ -116,7 +116,7 @@ def test_what_killed_processes_put_aside_is_removed(folder: Path) -> None:
     for path in (*gone, old, fresh):
         path.write_text("token")
     os.utime(old, (time.time() - 7200, time.time() - 7200))
-    runtimes.open_state(os.environ)
+    store.open_state(os.environ)
     assert [path.name for path in folder.iterdir()] == [fresh.name]
 
 
@@ -154,8 +154,8 @@ def test_a_keeper_leaves_no_core() -> None:
     def unlimited() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 
-    process = spawning.python(
-        ["-c", spawning.RUN, "remote_runtime.keeper", "here"], stdin=subprocess.PIPE, preexec_fn=unlimited
+    process = launch.python(
+        ["-c", launch.RUN, "remote_runtime.keeper", "here"], stdin=subprocess.PIPE, preexec_fn=unlimited
     )
     try:
         eventually(lambda: psutil.Process(process.pid).rlimit(psutil.RLIMIT_CORE)[0] == 0)

@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from remote_runtime import runtimes
 from remote_runtime.commands.doctor import doctor
 from remote_runtime.core.model import Finding
+from remote_runtime.state import store
 
 from .world import World
 
@@ -49,7 +49,7 @@ def visit(world: World, reference: str | None, *, report_to: Path | None = None,
         found=told.append,
         report_to=report_to,
         force=force,
-        state=runtimes.open_state(world.environ),
+        state=store.open_state(world.environ),
         environ=world.environ,
         view=NobodyThere(),
         called_off=threading.Event(),

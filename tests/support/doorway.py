@@ -21,7 +21,7 @@ from remote_runtime.demo.relay import Relay
 from remote_runtime.demo.relay_backend import to_instances
 from remote_runtime.demo.values import Delays, Vm
 from remote_runtime.machines import Machines, Session
-from remote_runtime.runtimes import open_state
+from remote_runtime.state.store import open_state
 from tests.support.entering import Person
 from tests.support.sshd import Sshd, running_sshd
 from tests.support.world import World

@@ -16,7 +16,7 @@ from remote_runtime.core.model import Connections, Finding, Profile, Runtime
 from remote_runtime.core.profile import SshTarget
 from remote_runtime.doctor import browsers, computer, page, report, standing
 from remote_runtime.doctor.checkup import Checkup, Excuse
-from remote_runtime.runtimes import StateDir
+from remote_runtime.state.store import StateDir
 
 READY: dict[str, Any] = {
     "name": "work",

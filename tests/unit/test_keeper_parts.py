@@ -13,8 +13,6 @@ from typing import Any, cast
 
 import pytest
 
-from remote_runtime import runtimes
-from remote_runtime.control import Channel, Message
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Instance, Runtime
 from remote_runtime.core.stopped import Stopped
@@ -22,7 +20,9 @@ from remote_runtime.keeper import ending
 from remote_runtime.keeper.audience import Audience
 from remote_runtime.keeper.orders import Order, Orders
 from remote_runtime.keeper.record import Record
-from remote_runtime.runtimes import StateDir
+from remote_runtime.state import store
+from remote_runtime.state.ipc import Channel, Message
+from remote_runtime.state.store import StateDir
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
 
@@ -54,7 +54,7 @@ def test_a_state_that_cannot_be_saved_is_kept_and_saved_later(record: Record, tm
     assert record.runtime.state == "ready"
     (tmp_path / "state").mkdir()
     record.update(rtt_ms=2.0)
-    saved = runtimes.load(StateDir(tmp_path / "state"), "work")
+    saved = store.load(StateDir(tmp_path / "state"), "work")
     assert saved is not None
     assert (saved.state, saved.rtt_ms) == ("ready", 2.0)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.commands.logs import read
-from remote_runtime.logs import append_private, keep_log, last_line, redacted, tail
-from remote_runtime.runtimes import StateDir
+from remote_runtime.state.log_file import append_private, keep_log, last_line, redacted, tail
+from remote_runtime.state.store import StateDir
 
 TOKEN = "0123456789abcdef" * 3
 URL = f"http://localhost:8888/?token={TOKEN}"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import runtimes
 from remote_runtime.core import file_lock, private_file
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Forward, Gpu, Instance, Kernelspec, Runtime, Secret, Server
-from remote_runtime.runtimes import Remembered, StateDir, open_state
+from remote_runtime.state import store
+from remote_runtime.state.store import Remembered, StateDir, open_state
 
 TOKEN = "ab" * 24
 FULL = Runtime(
@@ -66,20 +66,20 @@ def test_a_state_is_on_the_disk_before_it_takes_the_place_of_the_former(
 
     def watched(descriptor: int) -> None:
         assert os.fstat(descriptor).st_size > 0
-        there = runtimes.load(state, "work")
+        there = store.load(state, "work")
         synced[os.fstat(descriptor).st_ino] = there.state if there else None
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", watched)
     for runtime, former in ((BARE, None), (FULL, BARE.state)):
-        runtimes.save(state, runtime)
+        store.save(state, runtime)
         assert synced[saved.stat().st_ino] == former
 
 
 @pytest.mark.parametrize("runtime", [FULL, BARE], ids=["full", "bare"])
 def test_what_is_saved_is_what_is_loaded(state: StateDir, runtime: Runtime) -> None:
-    runtimes.save(state, runtime)
-    loaded = runtimes.load(state, "work")
+    store.save(state, runtime)
+    loaded = store.load(state, "work")
     assert loaded == runtime
     assert loaded is not None
     assert (loaded.url and loaded.url.reveal()) == (runtime.url and f"http://localhost:8888/?token={TOKEN}")
@@ -90,8 +90,8 @@ def test_the_directory_and_every_file_are_private(tmp_path: Path) -> None:
     former = os.umask(0)
     try:
         state = open_state({"REMOTE_RUNTIME_STATE_DIR": str(path)})
-        runtimes.save(state, FULL)
-        runtimes.remember(state, "work", Remembered("c0ffee00", 8888))
+        store.save(state, FULL)
+        store.remember(state, "work", Remembered("c0ffee00", 8888))
     finally:
         os.umask(former)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -127,17 +127,17 @@ def test_without_an_override_the_platforms_place_is_used(monkeypatch: pytest.Mon
 
 
 def test_a_reader_never_sees_half_a_file(state: StateDir) -> None:
-    runtimes.save(state, FULL)
+    store.save(state, FULL)
     stop = threading.Event()
 
     def write() -> None:
         while not stop.is_set():
-            runtimes.save(state, FULL)
+            store.save(state, FULL)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert all(runtimes.load(state, "work") == FULL for _ in range(300))
+        assert all(store.load(state, "work") == FULL for _ in range(300))
     finally:
         stop.set()
         writer.join()
@@ -146,16 +146,16 @@ def test_a_reader_never_sees_half_a_file(state: StateDir) -> None:
 
 def test_several_may_try_at_once_whether_it_can_be_written(state: StateDir) -> None:
     with ThreadPoolExecutor(8) as threads:
-        for tried in [threads.submit(runtimes.check_writable, state) for _ in range(200)]:
+        for tried in [threads.submit(store.check_writable, state) for _ in range(200)]:
             tried.result()
     assert list(state.path.iterdir()) == []
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(state: StateDir) -> None:
-    runtimes.save(state, FULL)
+    store.save(state, FULL)
     with pytest.raises(TypeError):
         private_file.write_private(state.of("work", "json"), "not bytes")  # type: ignore[arg-type]  # to make it fail
-    assert runtimes.load(state, "work") == FULL
+    assert store.load(state, "work") == FULL
     assert [path.name for path in state.path.iterdir()] == ["work.json"]
 
 
@@ -186,7 +186,7 @@ WHOLE = json.dumps({"schema": 1, "runtime": {"name": "work"}})
 def test_a_damaged_file_is_told_with_its_path_and_a_way_out(state: StateDir, content: bytes) -> None:
     state.of("work", "json").write_bytes(content)
     with pytest.raises(LocalError) as caught:
-        runtimes.load(state, "work")
+        store.load(state, "work")
     error = caught.value
     assert error.code == "state-unreadable"
     assert str(state.of("work", "json")) in error.what
@@ -197,35 +197,35 @@ def test_a_damaged_file_is_told_with_its_path_and_a_way_out(state: StateDir, con
 def test_a_file_of_a_newer_version_is_refused_by_name(state: StateDir) -> None:
     state.of("work", "json").write_text('{"schema": 2, "runtime": {"tool_version": "9.9", "what": "is new"}}')
     with pytest.raises(LocalError, match=r"remote-runtime 9\.9, which is newer"):
-        runtimes.load(state, "work")
+        store.load(state, "work")
 
 
 def test_a_file_that_may_not_be_read_is_told_too(state: StateDir) -> None:
     state.of("work", "json").mkdir()
     with pytest.raises(LocalError, match="cannot be read"):
-        runtimes.load(state, "work")
+        store.load(state, "work")
 
 
 def test_forgetting_keeps_locks_log_pins_and_port(state: StateDir) -> None:
-    runtimes.save(state, FULL)
-    runtimes.remember(state, "work", Remembered("c0ffee00", 8888))
+    store.save(state, FULL)
+    store.remember(state, "work", Remembered("c0ffee00", 8888))
     for kind in ("alive", "busy", "sock", "key", "log"):
         state.of("work", kind).touch()
     state.pins.touch()
-    runtimes.forget(state, "work")
+    store.forget(state, "work")
     kept = {"work.alive", "work.busy", "work.log", "work.port", "known_hosts"}
     assert {path.name for path in state.path.iterdir()} == kept
-    runtimes.forget(state, "work")
+    store.forget(state, "work")
     assert {path.name for path in state.path.iterdir()} == kept
 
 
 def test_a_keeper_that_still_lives_keeps_its_socket_when_its_runtime_is_forgotten(state: StateDir) -> None:
     state.of("work", "sock").touch()
     with file_lock.held(state.of("work", "alive"), Deadline(1.0)):
-        assert runtimes.is_alive(state, "work")
-        runtimes.forget(state, "work")
+        assert store.is_alive(state, "work")
+        store.forget(state, "work")
     assert state.of("work", "sock").exists()
-    assert not runtimes.is_alive(state, "work")
+    assert not store.is_alive(state, "work")
 
 
 def test_the_names_are_those_that_have_a_file(state: StateDir) -> None:
@@ -233,15 +233,15 @@ def test_the_names_are_those_that_have_a_file(state: StateDir) -> None:
         state.of(name, "json").touch()
     for kind in ("alive", "log", "port"):
         state.of("gone", kind).touch()
-    assert runtimes.names(state) == ["a.b", "work", "zoo"]
-    assert runtimes.load(state, "gone") is None
+    assert store.names(state) == ["a.b", "work", "zoo"]
+    assert store.load(state, "gone") is None
 
 
 def test_port_and_client_id_are_remembered(state: StateDir) -> None:
-    runtimes.remember(state, "work", Remembered("c0ffee00", 8889))
-    assert runtimes.remembered(state, "work") == Remembered("c0ffee00", 8889)
-    runtimes.remember(state, "work", Remembered("c0ffee00"))
-    assert runtimes.remembered(state, "work") == Remembered("c0ffee00", None)
+    store.remember(state, "work", Remembered("c0ffee00", 8889))
+    assert store.remembered(state, "work") == Remembered("c0ffee00", 8889)
+    store.remember(state, "work", Remembered("c0ffee00"))
+    assert store.remembered(state, "work") == Remembered("c0ffee00", None)
 
 
 @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ def test_port_and_client_id_are_remembered(state: StateDir) -> None:
 def test_what_is_not_remembered_well_is_made_anew(state: StateDir, content: str | None) -> None:
     if content is not None:
         state.of("work", "port").write_text(content)
-    found = runtimes.remembered(state, "work")
+    found = store.remembered(state, "work")
     assert found.local_port is None
     assert len(found.client_id) == 8
     assert found.client_id.isalnum()
-    assert runtimes.remembered(state, "work") != found
+    assert store.remembered(state, "work") != found

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .core.errors import LocalError
-from .core.subprocesses import SAFELY, detached
+from ..core.errors import LocalError
+from ..core.subprocesses import SAFELY, detached
 
 RUN = SAFELY + "from remote_runtime.keeper.__main__ import main; sys.exit(main())"
 WITH_A_VALUE = ("--port", "--port-forward", "--timeout")

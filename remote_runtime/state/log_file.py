@@ -8,9 +8,9 @@ import os
 from io import TextIOWrapper
 from pathlib import Path
 
-from .core.private_file import open_own
-from .core.sanitize import clean
-from .core.sanitize import redacted as redacted
+from ..core.private_file import open_own
+from ..core.sanitize import clean
+from ..core.sanitize import redacted as redacted
 
 LARGEST = 1 << 20
 KEPT = 2

@@ -13,13 +13,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from .core import file_lock
-from .core.access import AddedKey, to_access, to_added
-from .core.errors import LocalError
-from .core.frozen import dataclass
-from .core.metrics import GpuLoad, Load, Traffic
-from .core.model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, Runtime, Secret, Server
-from .core.private_file import read_own, socket_path, take, write_private
+from ..core import file_lock
+from ..core.access import AddedKey, to_access, to_added
+from ..core.errors import LocalError
+from ..core.frozen import dataclass
+from ..core.metrics import GpuLoad, Load, Traffic
+from ..core.model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, Runtime, Secret, Server
+from ..core.private_file import read_own, socket_path, take, write_private
 
 log = logging.getLogger(__name__)
 SCHEMA = 1

@@ -7,8 +7,8 @@ import pickle
 import subprocess
 from typing import Any, BinaryIO
 
-from .core.frozen import dataclass
-from .core.model import Profile
+from ..core.frozen import dataclass
+from ..core.model import Profile
 
 
 @dataclass(frozen=True)

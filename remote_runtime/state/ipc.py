@@ -20,10 +20,10 @@ from multiprocessing.connection import Client, Connection, Listener, answer_chal
 from pathlib import Path
 from typing import Any, cast
 
-from .core.deadline import Deadline
-from .core.errors import LocalError
-from .core.private_file import read_own, socket_path, write_private
-from .runtimes import StateDir, unwritable, without_sockets
+from ..core.deadline import Deadline
+from ..core.errors import LocalError
+from ..core.private_file import read_own, socket_path, write_private
+from .store import StateDir, unwritable, without_sockets
 
 Message = dict[str, Any]
 LARGEST_MESSAGE = 4 << 20

@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from .. import control, runtimes
 from ..core.deadline import Deadline
+from . import ipc, store
 
 EXPECT_S = 5.0
 
 
-def quietly(name: str, state: runtimes.StateDir) -> Callable[[int, float], socket.socket]:
+def quietly(name: str, state: store.StateDir) -> Callable[[int, float], socket.socket]:
     """How to connect to a port of this runtime within so many seconds: the keeper is told first which connection is
     ours. It raises ``OSError``."""
 
@@ -20,7 +20,7 @@ def quietly(name: str, state: runtimes.StateDir) -> Callable[[int, float], socke
         try:
             connection.settimeout(timeout_s)
             connection.bind(("127.0.0.1", 0))
-            with control.connected(state, name, Deadline(EXPECT_S)) as channel:
+            with ipc.connected(state, name, Deadline(EXPECT_S)) as channel:
                 channel.send({"op": "expect", "port": connection.getsockname()[1]})
                 channel.receive(EXPECT_S)
             connection.connect(("127.0.0.1", port))

@@ -1,0 +1,1 @@
+"""What this computer keeps of runtimes: state files, logs, the keeper's launch and its control channel."""
