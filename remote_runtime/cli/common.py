@@ -48,7 +48,7 @@ def common(command: F) -> F:
 
 def _say_where() -> None:
     from .._version import __version__
-    from ..profiles.places import places
+    from ..profiles.search_path import places
     from ..state import store
 
     render.say(f"remote-runtime {__version__}, Python {platform.python_version()}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import profiles
 from ..core.errors import RemoteRuntimeError, UsageError
-from ..profiles.places import find, is_path
+from ..profiles.search_path import find, is_path
 from ..state import store
 
 

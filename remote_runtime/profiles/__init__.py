@@ -17,12 +17,12 @@ from ..core.errors import UsageError
 from ..core.frozen import dataclass
 from ..core.model import Profile
 from ..core.profile import ExtraForward
-from .complaints import Wrong
-from .draft import ASKED, Draft, why_not
-from .keys import PROFILE
-from .places import Origin, files, find, is_path, packaged_folder, user_folder, why_no_name
-from .source import parse, read_text
-from .words import FORWARDS, parse_forward
+from .field_types import FORWARDS, parse_forward
+from .schema import PROFILE
+from .search_path import Origin, files, find, is_path, packaged_folder, user_folder, why_no_name
+from .template import ASKED, Draft, why_not
+from .validation_errors import Wrong
+from .yaml_nodes import parse, read_text
 
 __all__ = [
     "ASKED",

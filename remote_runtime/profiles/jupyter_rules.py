@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 
-from .complaints import near_miss, quoted
+from .validation_errors import near_miss, quoted
 
 Refusal = tuple[str, str]
 

@@ -15,8 +15,8 @@ import yaml
 from remote_runtime import profiles
 from remote_runtime.core.errors import UsageError
 from remote_runtime.core.profile import ExtraForward
-from remote_runtime.profiles.blocks import Block, Key, Variants
-from remote_runtime.profiles.keys import PROFILE
+from remote_runtime.profiles.schema import PROFILE
+from remote_runtime.profiles.sections import Block, Key, Variants
 
 READY = Path(profiles.__file__).parents[2] / "profiles"
 READY_NAMES = sorted(path.stem for path in READY.glob("*.yaml"))

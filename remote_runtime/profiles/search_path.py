@@ -18,7 +18,7 @@ from typing import Literal
 
 from ..core.errors import UsageError
 from ..core.frozen import dataclass
-from .complaints import near_miss, quoted
+from .validation_errors import near_miss, quoted
 
 Origin = Literal["environment", "user", "packaged", "directory"]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.frozen import dataclass
 from ..core.profile import ExtraForward
-from .complaints import quoted, wrong
-from .shapes import Port, Schema, Text, port_number, scalar
-from .source import kind_of, tag_of
+from .validation_errors import quoted, wrong
+from .value_types import Port, Schema, Text, port_number, scalar
+from .yaml_nodes import kind_of, tag_of
 
 if TYPE_CHECKING:
     from yaml.nodes import Node

@@ -19,11 +19,8 @@ from ..core.profile import (
     SshSettings,
     SshTarget,
 )
-from .blocks import Block, Key, NotYet, Variants
-from .jupyter_rules import hides_env_value, refuse_arg, refuse_env_name
-from .lists import Listing, MapOf
-from .shapes import Choice, Duration, Home, Port, Switch, Text, Version
-from .words import (
+from .collection_types import Listing, MapOf
+from .field_types import (
     HOST,
     INSTANCE,
     JUMP,
@@ -41,6 +38,9 @@ from .words import (
     Forward,
     LocalPort,
 )
+from .jupyter_rules import hides_env_value, refuse_arg, refuse_env_name
+from .sections import Block, Key, NotYet, Variants
+from .value_types import Choice, Duration, Home, Port, Switch, Text, Version
 
 Found = Iterator[tuple[str, str, str]]
 _RELEASE = ".".join(__version__.split(".")[:2])

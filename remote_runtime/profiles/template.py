@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 from ..core.frozen import dataclass
 from ..core.profile import GceTarget, LocalTarget, SshTarget
-from .complaints import Wrong
-from .keys import GCE, IDLE, SSH, SSH_HOST
-from .source import parse
+from .schema import GCE, IDLE, SSH, SSH_HOST
+from .validation_errors import Wrong
+from .yaml_nodes import parse
 
 if TYPE_CHECKING:
-    from .blocks import Block
+    from .sections import Block
 
 OnDown = Literal["keep", "stop", "suspend"]
 _COMMENT_AT = 36

@@ -8,10 +8,10 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from ..core.frozen import dataclass
-from .complaints import Complaint, Wrong, line_of, listed, near_miss, nearest, quoted, wrong
-from .lists import Listing, MapOf
-from .shapes import Schema, Shape, Text, mapping_of
-from .source import inside, is_null, kind_of, pairs
+from .collection_types import Listing, MapOf
+from .validation_errors import Complaint, Wrong, line_of, listed, near_miss, nearest, quoted, wrong
+from .value_types import Schema, Shape, Text, mapping_of
+from .yaml_nodes import inside, is_null, kind_of, pairs
 
 if TYPE_CHECKING:
     from yaml.nodes import Node

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.frozen import dataclass
-from .complaints import Complaint, Wrong, wrong
-from .shapes import Schema, Shape, Text, mapping_of
-from .source import inside, kind_of, pairs, tag_of
+from .validation_errors import Complaint, Wrong, wrong
+from .value_types import Schema, Shape, Text, mapping_of
+from .yaml_nodes import inside, kind_of, pairs, tag_of
 
 if TYPE_CHECKING:
     from yaml.nodes import Node

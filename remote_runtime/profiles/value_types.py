@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.frozen import dataclass
-from .complaints import listed, near_miss, quoted, wrong
-from .source import is_null, kind_of, tag_of
+from .validation_errors import listed, near_miss, quoted, wrong
+from .yaml_nodes import is_null, kind_of, tag_of
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.sanitize import clean
-from .complaints import Complaint, Wrong, quoted, wrong
+from .validation_errors import Complaint, Wrong, quoted, wrong
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node
