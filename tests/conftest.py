@@ -17,7 +17,7 @@ from types import FrameType
 import psutil
 import pytest
 
-from remote_runtime.compute import library
+from remote_runtime.compute.client import lazy_import
 from remote_runtime.jupyter.machine import boot
 
 from .support import network
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not starts_workers:
         network.leave()
     # Each worker collects all tests, and would import these whole for it.
-    library.import_lazily()
+    lazy_import.import_lazily()
     boot.import_when_used(boot.GRAMMAR, "is_valid_syntax")
     _hear(signal.SIGINT, signal.default_int_handler)
     if sys.platform != "win32":

@@ -21,7 +21,7 @@ from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from ..core.model import Instance
 from ..core.profile import GceTarget
-from . import child, wire
+from . import worker, worker_protocol
 from .choices import Candidate, Projects
 from .iap import open_passage
 
@@ -70,7 +70,7 @@ def find(
     """
     order = {
         "do": "find",
-        "target": wire.from_target(target),
+        "target": worker_protocol.from_target(target),
         "host_keys_within_s": host_keys_within_s,
         "in_background": in_background,
         "may_start": may_start,
@@ -83,7 +83,7 @@ def find(
         started(instance)
         begun.append(instance)
 
-    found = wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ, started=note))
+    found = worker_protocol.to_instance(worker.run(order, tell=tell, deadline=deadline, environ=environ, started=note))
     # Also where the child that started it was killed, and another one found it running.
     return replace(found, started_from=begun[-1].started_from) if begun else found
 
@@ -96,8 +96,8 @@ def read(
     The address is empty when it has none of the wanted kind. An instance that was deleted, or replaced by another of
     the same name, is ``instance-not-found``.
     """
-    order = {"do": "read", "instance": wire.from_instance(instance), "connect": connect}
-    return wire.to_instance(child.run(order, tell=tell, deadline=deadline, environ=environ))
+    order = {"do": "read", "instance": worker_protocol.from_instance(instance), "connect": connect}
+    return worker_protocol.to_instance(worker.run(order, tell=tell, deadline=deadline, environ=environ))
 
 
 def admit(
@@ -121,7 +121,7 @@ def admit(
     """
     order = {
         "do": "admit",
-        "instance": wire.from_instance(instance),
+        "instance": worker_protocol.from_instance(instance),
         "who": asdict(who),
         "key": key,
         "lifetime_s": lifetime_s,
@@ -134,7 +134,9 @@ def admit(
         adding(key)
         begun.append(key)
 
-    admission = wire.to_admission(child.run(order, tell=tell, deadline=deadline, environ=environ, adding=note))
+    admission = worker_protocol.to_admission(
+        worker.run(order, tell=tell, deadline=deadline, environ=environ, adding=note)
+    )
     # Also where the child that added it was killed, and another one found it there.
     return replace(admission, added=admission.added or (begun[-1] if begun else None))
 
@@ -142,7 +144,7 @@ def admit(
 def withdraw(added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:
     """Takes away what ``admit`` added, and what has expired of the same keys. Everything else there stays."""
     order = {"do": "withdraw", "added": [asdict(each) for each in added]}
-    child.run(order, tell=tell, deadline=deadline, environ=environ)
+    worker.run(order, tell=tell, deadline=deadline, environ=environ)
 
 
 def change(instance: Instance, action: Action, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
@@ -150,8 +152,8 @@ def change(instance: Instance, action: Action, *, tell: Tell, deadline: Deadline
 
     ``stop`` and ``suspend`` answer ``STOPPING`` or ``SUSPENDING`` when the deadline passes on the way.
     """
-    order = {"do": "change", "instance": wire.from_instance(instance), "action": action}
-    return wire.to_status(child.run(order, tell=tell, deadline=deadline, environ=environ))
+    order = {"do": "change", "instance": worker_protocol.from_instance(instance), "action": action}
+    return worker_protocol.to_status(worker.run(order, tell=tell, deadline=deadline, environ=environ))
 
 
 def diagnose(
@@ -174,31 +176,31 @@ def diagnose(
     """
     order = {
         "do": "diagnose",
-        "instance": wire.from_instance(instance),
+        "instance": worker_protocol.from_instance(instance),
         "code": error.code,
         "connect": connect,
-        "through_iap": wire.from_errors([through_iap] if through_iap else []),
+        "through_iap": worker_protocol.from_errors([through_iap] if through_iap else []),
     }
-    return wire.to_errors(child.run(order, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_errors(worker.run(order, tell=tell, deadline=deadline, environ=environ))
 
 
 def missing_permissions(
     target: GceTarget, wanted: Sequence[str], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Those of ``wanted`` that the credentials do not have on the instance that ``target`` means."""
-    order = {"do": "permissions", "target": wire.from_target(target), "wanted": list(wanted)}
-    return tuple(str(each) for each in child.run(order, tell=tell, deadline=deadline, environ=environ))
+    order = {"do": "permissions", "target": worker_protocol.from_target(target), "wanted": list(wanted)}
+    return tuple(str(each) for each in worker.run(order, tell=tell, deadline=deadline, environ=environ))
 
 
 def projects(*, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> Projects:
     """The projects that the credentials see, as far as they may be listed, and the one that is used by default."""
-    return wire.to_projects(child.run({"do": "projects"}, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_projects(worker.run({"do": "projects"}, tell=tell, deadline=deadline, environ=environ))
 
 
 def candidates(project: str, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> list[Candidate]:
     """The instances of the project, to choose one."""
     order = {"do": "candidates", "project": project}
-    return wire.to_candidates(child.run(order, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_candidates(worker.run(order, tell=tell, deadline=deadline, environ=environ))
 
 
 def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
@@ -208,5 +210,5 @@ def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Map
     """
     if instance.started_from is None:
         return instance.status
-    order = {"do": "put-back", "instance": wire.from_instance(instance)}
-    return wire.to_status(child.run(order, tell=tell, deadline=deadline, environ=environ))
+    order = {"do": "put-back", "instance": worker_protocol.from_instance(instance)}
+    return worker_protocol.to_status(worker.run(order, tell=tell, deadline=deadline, environ=environ))

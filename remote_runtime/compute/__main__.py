@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 from ..core.access import Who, to_added
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
-from . import inventory, orders, permissions, settings, wire
+from . import handlers, permissions, worker_protocol
+from .client import gcloud_config
+from .instances import inventory
 
 BACKGROUND_NICENESS = 10
 
@@ -53,31 +55,31 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, recorded: Callable[[di
     given: dict[str, Any] = {"tell": lambda text: _say({"tell": text}), "deadline": deadline, "environ": environ}
     if order["do"] == "find":
         return asdict(
-            orders.find(
-                wire.to_target(order["target"]),
-                started=lambda instance: recorded({"started": wire.from_instance(instance)}),
+            handlers.find(
+                worker_protocol.to_target(order["target"]),
+                started=lambda instance: recorded({"started": worker_protocol.from_instance(instance)}),
                 host_keys_within_s=float(order["host_keys_within_s"]),
                 known=frozenset(order["known"]),
                 may_start=order["may_start"],
-                who=wire.to_who(order["who"]),
+                who=worker_protocol.to_who(order["who"]),
                 **given,
             )
         )
     if order["do"] == "withdraw":
-        return orders.withdraw(to_added(order["added"]), **given)
+        return handlers.withdraw(to_added(order["added"]), **given)
     if order["do"] == "projects":
         return asdict(inventory.projects(deadline=deadline, environ=environ))
     if order["do"] == "candidates":
         return [asdict(each) for each in inventory.candidates(order["project"], **given)]
     if order["do"] == "permissions":
-        return permissions.missing(wire.to_target(order["target"]), order["wanted"], **given)
-    instance = wire.to_instance(order["instance"])
+        return permissions.missing(worker_protocol.to_target(order["target"]), order["wanted"], **given)
+    instance = worker_protocol.to_instance(order["instance"])
     if order["do"] == "read":
-        return asdict(orders.read(instance, connect_by=order["connect"], **given))
+        return asdict(handlers.read(instance, connect_by=order["connect"], **given))
     if order["do"] == "admit":
-        admission = orders.admit(
+        admission = handlers.admit(
             instance,
-            wire.to_who(order["who"]) or Who(),
+            worker_protocol.to_who(order["who"]) or Who(),
             key=order["key"],
             lifetime_s=float(order["lifetime_s"]),
             former=to_added(order["former"]),
@@ -87,31 +89,33 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, recorded: Callable[[di
         )
         return asdict(admission)
     if order["do"] == "change":
-        return orders.change(instance, order["action"], **given)
+        return handlers.change(instance, order["action"], **given)
     if order["do"] == "diagnose":
-        through_iap = next(iter(wire.to_errors(order["through_iap"])), None)
-        found = orders.diagnose(instance, order["code"], connect_by=order["connect"], through_iap=through_iap, **given)
-        return wire.from_errors(found)
+        through_iap = next(iter(worker_protocol.to_errors(order["through_iap"])), None)
+        found = handlers.diagnose(
+            instance, order["code"], connect_by=order["connect"], through_iap=through_iap, **given
+        )
+        return worker_protocol.from_errors(found)
     if order["do"] == "put-back":
-        return orders.put_back(instance, **given)
+        return handlers.put_back(instance, **given)
     raise ValueError(f"unknown order {order['do']!r}")
 
 
 def _environ() -> dict[str, str]:
     """This process's environment; a proxy is never asked for what is on this computer (the demo's emulator)."""
-    here = [host for service in settings.SERVICES if (host := _host_here(service))]
+    here = [host for service in gcloud_config.SERVICES if (host := _host_here(service))]
     if here:
         present = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
         os.environ["no_proxy"] = ",".join(dict.fromkeys([*([present] if present else []), *here]))
     return dict(os.environ)
 
 
-def _host_here(service: settings.Service) -> str:
+def _host_here(service: gcloud_config.Service) -> str:
     try:
-        endpoint = settings.endpoint(os.environ, service)
+        endpoint = gcloud_config.endpoint(os.environ, service)
     except RemoteRuntimeError:  # told to those who use it
         return ""
-    return urlsplit(endpoint).hostname or "" if settings.on_loopback(endpoint) else ""
+    return urlsplit(endpoint).hostname or "" if gcloud_config.on_loopback(endpoint) else ""
 
 
 def _recorded(news: dict[str, Any], lines: queue.SimpleQueue[bytes]) -> None:

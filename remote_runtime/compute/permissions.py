@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from ..core.callbacks import Tell
 from ..core.deadline import Deadline
 from ..core.profile import GceTarget
-from . import search, settings
-from .api import connect
+from .client import gcloud_config
+from .client.api import connect
+from .instances import search
 
 
 def missing(
@@ -16,8 +17,8 @@ def missing(
 ) -> list[str]:
     """Those of ``wanted`` that the credentials lack on the instance that ``target`` means. Raises as ``find``."""
     api = connect(environ, tell=tell, deadline=deadline)
-    api.project = settings.project(target.project, environ, lambda: api.identity.project).value
-    raw = search.find_one(api, target, settings.zone(target.zone, environ))
+    api.project = gcloud_config.project(target.project, environ, lambda: api.identity.project).value
+    raw = search.find_one(api, target, gcloud_config.zone(target.zone, environ))
     request = {
         "project": api.project,
         "zone": raw.zone.rsplit("/", 1)[-1],

@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from remote_runtime.compute.iap.passage import open_passage
-from remote_runtime.compute.iap.watching import Limits
+from remote_runtime.compute.iap.keepalive import Limits
+from remote_runtime.compute.iap.tunnel import open_passage
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.demo.relay import Relay
 from remote_runtime.demo.relay_values import Fault

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from remote_runtime.compute import key_entries
+from remote_runtime.compute.login import key_entries
 from tests.support.doorway import Doorway, at_home, doorway
 from tests.support.page import Page
 from tests.support.world import World, eventually

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import compute
-from remote_runtime.compute import key_entries
+from remote_runtime.compute.login import key_entries
 from remote_runtime.core.access import AddedKey, Who
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, SshError

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import compute
-from remote_runtime.compute import child
+from remote_runtime.compute import worker
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
 from remote_runtime.core.model import Instance
@@ -219,7 +219,7 @@ def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:
 
 def test_a_bug_in_the_child_surfaces_with_its_traceback() -> None:
     with pytest.raises(RuntimeError) as caught:
-        child.run({"do": "nonsense", "instance": asdict(Instance(kind="gce", name="gpu-box"))}, tell=Told(),
+        worker.run({"do": "nonsense", "instance": asdict(Instance(kind="gce", name="gpu-box"))}, tell=Told(),
                   deadline=Deadline(20), environ=environ("http://127.0.0.1:9"))  # fmt: skip
     assert "Traceback" in str(caught.value)
     assert "unknown order 'nonsense'" in str(caught.value)

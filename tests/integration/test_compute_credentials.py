@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.compute import credentials
+from remote_runtime.compute.client import credentials
 from remote_runtime.compute.iap.tokens import Tokens
 from remote_runtime.core.errors import CloudError
 from remote_runtime.state.log_file import redacted

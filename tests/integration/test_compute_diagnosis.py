@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remote_runtime import compute
-from remote_runtime.compute import orders
+from remote_runtime.compute import handlers
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
@@ -47,7 +47,7 @@ class Patient:
         through_iap: RemoteRuntimeError | None = None,
         **changes: Any,
     ) -> list[RemoteRuntimeError]:
-        return orders.diagnose(
+        return handlers.diagnose(
             replace(self.instance, **changes),
             code,
             connect_by=connect,
@@ -255,7 +255,7 @@ def test_the_front_door_answers_with_causes_as_values() -> None:
 
 def test_an_api_that_does_not_answer_is_an_error_of_its_own() -> None:
     with patient() as ill, pytest.raises(CloudError) as caught:
-        orders.diagnose(
+        handlers.diagnose(
             ill.instance,
             "ssh-unreachable",
             connect_by="external",

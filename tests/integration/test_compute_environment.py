@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from remote_runtime.compute import credentials, inventory, orders, settings
+from remote_runtime.compute import handlers
+from remote_runtime.compute.client import credentials, gcloud_config
 from remote_runtime.compute.iap.proxy import proxy_for
 from remote_runtime.compute.iap.tokens import Tokens
-from remote_runtime.compute.iap.wire import Broken
+from remote_runtime.compute.iap.websocket import Broken
+from remote_runtime.compute.instances import inventory
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError
 from remote_runtime.core.profile import GceTarget
@@ -48,7 +50,7 @@ def refusal(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, **more: st
     for name, value in more.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(CloudError) as caught:
-        orders.find(
+        handlers.find(
             GceTarget(instance="vm1"),
             tell=lambda text: None,
             deadline=Deadline(60),
@@ -121,8 +123,8 @@ def test_a_proxy_that_keeps_credentials_from_their_renewal_is_not_taken_for_cred
 @pytest.mark.parametrize("active", ["a\0b", "x" * 5000, "../../etc", "\ufeffdefault"])
 def test_gclouds_files_can_have_anything_in_them(active: str, tmp_path: Path) -> None:
     (tmp_path / "active_config").write_text(active)
-    assert settings.zone(None, {"CLOUDSDK_CONFIG": str(tmp_path)}) is None
-    assert settings.zone(None, {"HOME": "~nobody-here/x"}) is None
+    assert gcloud_config.zone(None, {"CLOUDSDK_CONFIG": str(tmp_path)}) is None
+    assert gcloud_config.zone(None, {"HOME": "~nobody-here/x"}) is None
 
 
 @pytest.mark.parametrize("folder", ["x" * 5000, '{"refresh_token": "vErYsEcReT"}', f"https://me:{SECRET}@host/"])

@@ -14,7 +14,8 @@ from typing import Literal
 
 import pytest
 
-from remote_runtime.compute import inventory, orders
+from remote_runtime.compute import handlers
+from remote_runtime.compute.instances import inventory
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
 from remote_runtime.core.model import Instance
@@ -44,7 +45,7 @@ class Caller:
         self.requests_before_started = len(self.emulator.exchanges)
 
     def find(self, target: GceTarget = TARGET, *, within_s: float = 20.0, host_keys_within_s: float = 5.0) -> Instance:
-        return orders.find(
+        return handlers.find(
             target,
             tell=self.tell,
             deadline=Deadline(within_s),
@@ -233,7 +234,7 @@ def test_an_instance_is_found_by_all_of_its_labels() -> None:
 
 def test_a_zone_of_the_environment_is_only_where_the_search_begins() -> None:
     with caller(Vm("gpu-box", zone="us-east1-b", status="RUNNING")) as ask:
-        found = orders.find(
+        found = handlers.find(
             TARGET,
             tell=ask.tell,
             deadline=Deadline(20),
@@ -412,7 +413,7 @@ def _answer_everything(server: socket.socket, status: bytes, page: bytes) -> Non
 
 def _refusal_at(endpoint: str, *, within_s: float, extra: Mapping[str, str] | None = None) -> CloudError:
     with pytest.raises(CloudError) as caught:
-        orders.find(
+        handlers.find(
             TARGET,
             tell=lambda text: None,
             deadline=Deadline(within_s),
@@ -447,7 +448,7 @@ def test_work_that_is_called_off_ends_at_once() -> None:
         timer = threading.Timer(0.5, called_off.set)
         timer.start()
         with pytest.raises(Interrupted):
-            orders.find(
+            handlers.find(
                 TARGET,
                 tell=ask.tell,
                 deadline=Deadline(30, called_off),

@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from remote_runtime.compute import credentials, orders
+from remote_runtime.compute import handlers
+from remote_runtime.compute.client import credentials
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError
 from remote_runtime.core.model import Instance
@@ -42,7 +43,7 @@ def find(emulator: ComputeEmulator, variables: dict[str, str], told: list[str]) 
     def tell(text: str) -> None:
         told.append(text)
 
-    return orders.find(
+    return handlers.find(
         TARGET,
         tell=tell,
         deadline=Deadline(20),

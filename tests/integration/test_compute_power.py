@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from remote_runtime.compute import orders
-from remote_runtime.compute.api import connect
+from remote_runtime.compute import handlers
+from remote_runtime.compute.client.api import connect
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed
 from remote_runtime.core.model import Instance
@@ -40,22 +40,22 @@ class Machine:
         )
 
     def change(self, action: str, *, within_s: float = 15.0) -> str:
-        return orders.change(self.as_found(), action, **self._given(within_s))  # type: ignore[arg-type]  # see _given
+        return handlers.change(self.as_found(), action, **self._given(within_s))  # type: ignore[arg-type]  # see _given
 
     def put_back(self, started_from: str | None) -> str:
-        return orders.put_back(self.as_found(started_from), **self._given(15.0))  # type: ignore[arg-type]  # see _given
+        return handlers.put_back(self.as_found(started_from), **self._given(15.0))  # type: ignore[arg-type]  # see _given
 
     def read(self, instance: Instance) -> Instance:
-        return orders.read(instance, connect_by="auto", **self._given(15.0))  # type: ignore[arg-type]  # see _given
+        return handlers.read(instance, connect_by="auto", **self._given(15.0))  # type: ignore[arg-type]  # see _given
 
     def revive(self, *, start: bool = True) -> Instance:
         target = GceTarget("gpu-box", project="demo", start=start)
         given = {**self._given(15.0), "started": lambda instance: None, "host_keys_within_s": 0.0}
-        return orders.find(target, may_start="preempted", **given)  # type: ignore[arg-type]  # see _given
+        return handlers.find(target, may_start="preempted", **given)  # type: ignore[arg-type]  # see _given
 
     def find(self, started: Callable[[Instance], None], within_s: float = 15.0) -> Instance:
         given = {**self._given(within_s), "started": started, "host_keys_within_s": 0.0}
-        return orders.find(GceTarget("gpu-box", project="demo"), may_start="always", **given)  # type: ignore[arg-type]  # see _given
+        return handlers.find(GceTarget("gpu-box", project="demo"), may_start="always", **given)  # type: ignore[arg-type]  # see _given
 
     @property
     def status(self) -> str:
@@ -241,7 +241,7 @@ def test_an_instance_that_took_the_name_of_ours_is_left_alone() -> None:
         ours = Instance(kind="gce", name="gpu-box", id="1", zone="us-central1-a", project="demo",
                         started_from="TERMINATED")  # fmt: skip
         with pytest.raises(CloudError) as caught:
-            orders.put_back(ours, **vm._given(15.0))  # type: ignore[arg-type]  # see verbs
+            handlers.put_back(ours, **vm._given(15.0))  # type: ignore[arg-type]  # see verbs
         assert vm.status == "RUNNING"
     assert caught.value.code == "instance-not-found"
     assert "replaced" in caught.value.what

@@ -8,8 +8,8 @@ import time
 import psutil
 import pytest
 
-from remote_runtime.compute.iap.passage import open_passage
-from remote_runtime.compute.iap.watching import Limits
+from remote_runtime.compute.iap.keepalive import Limits
+from remote_runtime.compute.iap.tunnel import open_passage
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from tests.support.flood import CONNECTED, FRAGMENT, NO_MESSAGE, PING, PONG, TEXT, Flood, frame

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.compute.iap.passage import Passage, open_passage
-from remote_runtime.compute.iap.watching import Limits
+from remote_runtime.compute.iap.keepalive import Limits
+from remote_runtime.compute.iap.tunnel import Passage, open_passage
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
 from remote_runtime.demo.relay_values import Fault, Kind

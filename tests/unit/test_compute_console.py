@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote_runtime.compute import console
+from remote_runtime.compute.diagnosis import serial_console as console
 from remote_runtime.demo import serial_console
 
 

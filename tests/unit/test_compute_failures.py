@@ -10,15 +10,15 @@ import google.auth.exceptions
 import pytest
 import requests
 
-from remote_runtime.compute import failures
-from remote_runtime.compute.credentials import LOGIN_HINT
+from remote_runtime.compute.client import error_mapping
+from remote_runtime.compute.client.credentials import LOGIN_HINT
 
 ENDPOINT = "https://compute.googleapis.com"
 
 
-def explain(exc: Exception) -> failures.Failure:
-    assert failures.is_foreign(exc)
-    return failures.explain(
+def explain(exc: Exception) -> error_mapping.Failure:
+    assert error_mapping.is_foreign(exc)
+    return error_mapping.explain(
         exc,
         endpoint=ENDPOINT,
         doing="read gpu-box",
@@ -67,7 +67,7 @@ def test_an_unusable_proxy_is_named_as_such() -> None:
 
 def answered(
     status: int, message: str, *, reason: str = "", old: str = "forbidden", **metadata: str
-) -> failures.Failure:
+) -> error_mapping.Failure:
     """What becomes of an answer of Google's, as its own client reads it. ``reason``: google.rpc.ErrorInfo's."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "metadata": metadata}
     error: dict[str, Any] = {"code": status, "message": message, "errors": [{"reason": old, "message": message}]}
@@ -182,7 +182,7 @@ def test_a_quota_is_shown_where_it_is_and_one_of_nothing_is_asked_for(message: s
     for error in (
         answered(403, message, old="quotaExceeded").error,
         answered(400, message, old="invalid").error,
-        failures.quota(message, "start gpu-box", "demo"),
+        error_mapping.quota(message, "start gpu-box", "demo"),
     ):
         assert error.code == "quota-exceeded"
         assert not [word for word in wanted if word not in error.hint]

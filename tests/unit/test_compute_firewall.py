@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from google.cloud import compute_v1
 
-from remote_runtime.compute import firewall
-from remote_runtime.compute.firewall import Verdict
+from remote_runtime.compute.diagnosis import firewall_rules
+from remote_runtime.compute.diagnosis.firewall_rules import Verdict
 from remote_runtime.demo.firewalls import rule
 
-INTERNET, IAP = firewall.ANYWHERE[4], firewall.IAP_RANGES[4]
+INTERNET, IAP = firewall_rules.ANYWHERE[4], firewall_rules.IAP_RANGES[4]
 US = ipaddress.ip_network("198.51.100.7/32")
 
 
@@ -22,7 +22,7 @@ def judge(*rules: Any, policies: Any = (), source: Any = INTERNET, port: int = 2
     effective.firewalls = [compute_v1.Firewall.from_json(json.dumps(each)) for each in rules]
     kind = compute_v1.InstancesGetEffectiveFirewallsResponseEffectiveFirewallPolicy
     effective.firewall_policys = [kind.from_json(json.dumps(each)) for each in policies]
-    return firewall.judge(effective, source, port, compute_v1.Instance(**instance))
+    return firewall_rules.judge(effective, source, port, compute_v1.Instance(**instance))
 
 
 def allow(*sources: str, ports: tuple[str, ...] = ("22",), priority: int = 1000) -> Any:

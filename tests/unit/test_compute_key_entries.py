@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remote_runtime.compute import key_entries
+from remote_runtime.compute.login import key_entries
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="
 NOW = 1_900_000_000.0

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from remote_runtime.compute import library
+from remote_runtime.compute.client import lazy_import
 
 PACKAGE = "rr_compute_v9"
 MODULES = {
@@ -33,7 +33,7 @@ def lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
         (file := tmp_path / PACKAGE / path).parent.mkdir(exist_ok=True)
         file.write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    library.import_lazily(PACKAGE)
+    lazy_import.import_lazily(PACKAGE)
     yield importlib.import_module(PACKAGE)
     for name in loaded():
         del sys.modules[PACKAGE + name]
@@ -73,7 +73,7 @@ def test_a_name_that_does_not_exist_is_an_error_of_attribute(lazy: ModuleType) -
 def test_what_was_imported_before_or_is_not_installed_stays_as_it_is(name: str) -> None:
     before = sys.modules.get(name)
 
-    library.import_lazily(name)
+    lazy_import.import_lazily(name)
 
     assert sys.modules.get(name) is before
 

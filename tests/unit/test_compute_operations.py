@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from google.cloud import compute_v1
 
-from remote_runtime.compute import operations
-from remote_runtime.compute.api import Api, connect
+from remote_runtime.compute.client.api import Api, connect
+from remote_runtime.compute.instances import operations
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError
 from remote_runtime.core.model import Instance

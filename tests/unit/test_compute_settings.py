@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.compute import credentials, inventory, os_login, settings
-from remote_runtime.compute.api import Api, connect
-from remote_runtime.compute.iap.dialing import URL_NAME, relay_url
-from remote_runtime.compute.settings import Setting
+from remote_runtime.compute.client import credentials, gcloud_config
+from remote_runtime.compute.client.api import Api, connect
+from remote_runtime.compute.client.gcloud_config import Setting
+from remote_runtime.compute.iap.connect import URL_NAME, relay_url
+from remote_runtime.compute.instances import inventory
+from remote_runtime.compute.login import os_login
 from remote_runtime.core.access import Who
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, SshError
@@ -33,19 +35,24 @@ OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
     ],
 )
 def test_every_form_of_the_endpoint_override_is_understood(override: str, endpoint: str) -> None:
-    assert settings.endpoint({OVERRIDE: override}) == endpoint
+    assert gcloud_config.endpoint({OVERRIDE: override}) == endpoint
 
 
 @pytest.mark.parametrize("override", ["127.0.0.1:8080", "ftp://127.0.0.1/", "http://", "nonsense"])
 def test_an_endpoint_override_that_is_no_url_is_refused(override: str) -> None:
     with pytest.raises(CloudError) as caught:
-        settings.endpoint({OVERRIDE: override})
+        gcloud_config.endpoint({OVERRIDE: override})
     assert caught.value.code == "cloud-unreachable"
     assert OVERRIDE in caught.value.why
     assert "nonsense" not in caught.value.why  # it may be a key
 
 
-SERVICES = [settings.COMPUTE, settings.OS_LOGIN, settings.RESOURCE_MANAGER, settings.IAM_CREDENTIALS]
+SERVICES = [
+    gcloud_config.COMPUTE,
+    gcloud_config.OS_LOGIN,
+    gcloud_config.RESOURCE_MANAGER,
+    gcloud_config.IAM_CREDENTIALS,
+]
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
@@ -68,10 +75,10 @@ SERVICES = [settings.COMPUTE, settings.OS_LOGIN, settings.RESOURCE_MANAGER, sett
     ],
 )
 def test_an_override_that_can_be_read_in_two_ways_is_refused_for_every_api(
-    service: settings.Service, override: str
+    service: gcloud_config.Service, override: str
 ) -> None:
     with pytest.raises(CloudError) as caught:
-        settings.endpoint({service.variable: override}, service)
+        gcloud_config.endpoint({service.variable: override}, service)
     assert caught.value.code == "cloud-unreachable"
     assert service.variable in caught.value.why
     assert "SECRET" not in caught.value.why
@@ -94,7 +101,7 @@ def gcloud(folder: Path, *, active: str = "", **configurations: str) -> dict[str
 
 
 def project(environ: dict[str, str], wanted: str | None = None, of_credentials: str | None = None) -> Setting:
-    return settings.project(wanted, environ, lambda: of_credentials)
+    return gcloud_config.project(wanted, environ, lambda: of_credentials)
 
 
 def test_the_project_is_the_first_that_is_named(tmp_path: Path) -> None:
@@ -129,14 +136,14 @@ def test_gclouds_active_configuration_is_read(tmp_path: Path) -> None:
         home="[core]\nproject = home-project\naccount = me%here\n",
     )
     assert project(environ).value == "work-project"
-    assert settings.zone(None, environ) == Setting("us-east1-b", "gcloud's configuration")
+    assert gcloud_config.zone(None, environ) == Setting("us-east1-b", "gcloud's configuration")
     environ["CLOUDSDK_ACTIVE_CONFIG_NAME"] = "home"
     assert project(environ).value == "home-project"
-    assert settings.account(environ) == "me%here"
-    assert settings.zone(None, environ) is None
+    assert gcloud_config.account(environ) == "me%here"
+    assert gcloud_config.zone(None, environ) is None
     environ["CLOUDSDK_COMPUTE_ZONE"] = "us-west1-a"
-    assert settings.zone(None, environ) == Setting("us-west1-a", "CLOUDSDK_COMPUTE_ZONE")
-    assert settings.zone("europe-west4-a", environ) == Setting("europe-west4-a", "the profile")
+    assert gcloud_config.zone(None, environ) == Setting("us-west1-a", "CLOUDSDK_COMPUTE_ZONE")
+    assert gcloud_config.zone("europe-west4-a", environ) == Setting("europe-west4-a", "the profile")
 
 
 def test_gclouds_folder_is_looked_for_in_the_home_directory(tmp_path: Path) -> None:
@@ -181,11 +188,11 @@ def test_no_api_gets_credentials_over_plain_http_and_each_refusal_names_its_own_
     def api(environ: dict[str, str]) -> Api:
         return connect(environ, tell=lambda _: None, deadline=Deadline(5))
 
-    uses: dict[settings.Service, Callable[[dict[str, str]], object]] = {
-        settings.COMPUTE: api,
-        settings.OS_LOGIN: lambda environ: os_login.look(api(environ), environ, Who()),
-        settings.RESOURCE_MANAGER: lambda environ: inventory.projects(environ=environ, deadline=Deadline(5)),
-        settings.IAM_CREDENTIALS: lambda environ: api({**environ, **robot}),
+    uses: dict[gcloud_config.Service, Callable[[dict[str, str]], object]] = {
+        gcloud_config.COMPUTE: api,
+        gcloud_config.OS_LOGIN: lambda environ: os_login.look(api(environ), environ, Who()),
+        gcloud_config.RESOURCE_MANAGER: lambda environ: inventory.projects(environ=environ, deadline=Deadline(5)),
+        gcloud_config.IAM_CREDENTIALS: lambda environ: api({**environ, **robot}),
     }
     for service, use in uses.items():
         with pytest.raises(CloudError) as caught:

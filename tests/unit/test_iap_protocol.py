@@ -12,8 +12,8 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from remote_runtime.compute.iap.endings import Close
-from remote_runtime.compute.iap.ledger import MOST_UNCONFIRMED_BYTES, Ledger
+from remote_runtime.compute.iap.acknowledgements import MOST_UNCONFIRMED_BYTES, Ledger
+from remote_runtime.compute.iap.close_codes import Close
 from remote_runtime.compute.iap.messages import (
     MOST_BYTES,
     Acknowledged,
@@ -26,7 +26,7 @@ from remote_runtime.compute.iap.messages import (
     data,
     parse,
 )
-from remote_runtime.compute.iap.wire import Closed, Wire
+from remote_runtime.compute.iap.websocket import Closed, Wire
 
 
 def test_messages_are_what_gcloud_sends_and_reads() -> None:

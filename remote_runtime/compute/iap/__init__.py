@@ -13,7 +13,7 @@ from ...core.deadline import Deadline
 from ...core.model import Instance
 
 if TYPE_CHECKING:
-    from .passage import Passage as Passage
+    from .tunnel import Passage as Passage
 
 
 def open_passage(instance: Instance, *, environ: Mapping[str, str], deadline: Deadline) -> Passage:
@@ -22,6 +22,6 @@ def open_passage(instance: Instance, *, environ: Mapping[str, str], deadline: De
     Raises ``SshError``: ``iap-refused``, ``iap-backend-unreachable``, ``iap-unreachable``; ``CloudError``
     ``no-credentials``; ``Interrupted``.
     """
-    from .passage import open_passage
+    from .tunnel import open_passage
 
     return open_passage(instance, environ=environ, deadline=deadline)

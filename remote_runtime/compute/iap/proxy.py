@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed leaves it out
 
-from .. import settings
-from ..sending import is_proxy
-from .wire import Broken
+from ..client import gcloud_config
+from ..client.transport_errors import is_proxy
+from .websocket import Broken
 
 _ANSWER_LIMIT_BYTES = 16384
 
@@ -23,7 +23,7 @@ def proxy_for(relay: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
     at = f"{relay.hostname}:{relay.port}" if relay.port else relay.hostname or ""
     if (
         not proxy
-        or settings.on_loopback(relay.geturl())
+        or gcloud_config.on_loopback(relay.geturl())
         or proxy_bypass_environment(at, {"no": words.get("no_proxy", "")})
     ):
         return None

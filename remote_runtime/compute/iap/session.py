@@ -7,12 +7,12 @@ import selectors
 from ...core.deadline import Deadline
 from ...core.errors import SshError
 from ...core.model import Instance
-from .dialing import Dialer
-from .endings import Close, explain
-from .ledger import Ledger
+from .acknowledgements import Ledger
+from .close_codes import Close, explain
+from .connect import Dialer
 from .messages import Connected, Ended, Malformed, Message, Resumed, parse
 from .tokens import Tokens
-from .wire import Broken, Closed, Wire
+from .websocket import Broken, Closed, Wire
 
 _RENEWALS = 1
 _TICK_S = 0.1

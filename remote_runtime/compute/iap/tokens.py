@@ -6,9 +6,9 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import credentials, sign_in
-from ..sending import unsent
-from .wire import Broken
+from ..client import auth_errors, credentials
+from ..client.transport_errors import unsent
+from .websocket import Broken
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -36,15 +36,15 @@ class Tokens:
             if not holder.valid:
                 _refresh(holder)
         except Exception as error:
-            if not sign_in.while_renewing(error):
+            if not auth_errors.while_renewing(error):
                 raise
             if unsendable := unsent(error):
                 raise unsendable from None
-            if sign_in.is_passing(error):
-                raise Broken(f"Google's sign-in does not answer: {sign_in.words(error)}") from None
+            if auth_errors.is_passing(error):
+                raise Broken(f"Google's sign-in does not answer: {auth_errors.words(error)}") from None
             identity = self._identity
             # Not "from error": its words may have what the credentials are.
-            raise sign_in.refused(error, project="", renew=identity.renew, acts_as=identity.acts_as) from None
+            raise auth_errors.refused(error, project="", renew=identity.renew, acts_as=identity.acts_as) from None
         return holder.token
 
 

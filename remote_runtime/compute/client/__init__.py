@@ -1,0 +1,1 @@
+"""Google's client library: credentials, configuration, and its exceptions as ours."""

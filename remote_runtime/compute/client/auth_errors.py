@@ -1,0 +1,101 @@
+"""What goes wrong when credentials are renewed or exchanged for others: google-auth's exceptions, in our words."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import traceback
+from typing import Any
+
+from ...core.errors import CloudError
+from ...core.sanitize import clean_line, redacted
+from . import error_info
+from .credential_sources import renew_acting_as
+from .transport_errors import unsent
+
+IMPERSONATE = "iam.serviceAccounts.getAccessToken"
+# The words of a program that makes credentials may be the credentials (google.auth.pluggable).
+_FILE = re.compile(r"^File '.*'(?= was not found)", re.DOTALL)  # its path may be the token (google.auth.identity_pool)
+_PROGRAM = re.compile(r"(Executable exited with non-zero return code -?\d+).*", re.DOTALL)
+
+
+def while_renewing(exc: BaseException) -> bool:
+    """Whether it was raised by google-auth as it renewed credentials: of what it reads then, from files and programs,
+    it lets exceptions of any kind through."""
+    return any(
+        frame.f_code.co_name in ("refresh", "retrieve_subject_token")
+        and str(frame.f_globals.get("__name__", "")).startswith(("google.auth.", "google.oauth2."))
+        for frame, _ in traceback.walk_tb(exc.__traceback__)
+    )
+
+
+def words(exc: Exception) -> str:
+    """The first of google-auth's words; what follows may be an answer or a file with secrets."""
+    import google.auth.exceptions
+
+    if isinstance(exc, google.auth.exceptions.GoogleAuthError):
+        said = str(exc.args[0]) if exc.args and isinstance(exc.args[0], (str, Exception)) else type(exc).__name__
+        said = _FILE.sub("The file with the token", _PROGRAM.sub(r"\1", said))
+        return clean_line(redacted(said), error_info.WHY_LIMIT)
+    if isinstance(exc, OSError) and exc.errno:
+        return os.strerror(exc.errno)
+    return f"google-auth cannot use them ({type(exc).__name__})"
+
+
+def is_passing(exc: Exception) -> bool:
+    """Whether the same may work later: there was no answer, or one that asks for another try."""
+    import google.auth.exceptions as auth
+
+    is_known = isinstance(exc, auth.TransportError) or (isinstance(exc, auth.GoogleAuthError) and bool(exc.retryable))
+    return is_known and unsent(exc) is None
+
+
+def is_exchange(exc: Exception) -> bool:
+    """Whether Google, or who else was asked for credentials, had its part in it."""
+    import google.auth.exceptions as auth
+
+    return isinstance(exc, (auth.TransportError, auth.RefreshError)) or while_renewing(exc)
+
+
+def refused(exc: Exception, *, project: str, renew: str, acts_as: str = "") -> CloudError:
+    """Why credentials cannot be used. ``acts_as``: the service account that they were to act as."""
+    if error := unsent(exc):
+        return error
+    said = words(exc)
+    if is_passing(exc):
+        return CloudError("cloud-unreachable", "Google's sign-in does not answer", said)
+    if "impersonated" not in said:
+        return CloudError("no-credentials", "Google does not accept the credentials", said, renew)
+    answer = _answer(exc)
+    if answer is None:
+        return CloudError("no-credentials", "Google does not accept the credentials", said, renew)
+    target = acts_as or "the service account"
+    doing = f"act as {target}"
+    if other := error_info.refusal(answer, doing, project, renew):
+        return other
+    if answer.permission == IMPERSONATE:
+        what = f"These credentials may not {doing}: {IMPERSONATE} is missing"
+        return CloudError("permission-denied", what, answer.words, renew_acting_as(target))
+    if answer.permission:
+        return error_info.denied(answer, doing, project)
+    hint = f"See whether it exists: gcloud iam service-accounts describe {target}" if acts_as else renew
+    return CloudError("permission-denied", f"These credentials cannot {doing}", answer.words, hint)
+
+
+def _answer(exc: Exception) -> error_info.Said | None:
+    """The error in the answer that google-auth keeps behind its words."""
+    for part in exc.args[1:]:
+        try:
+            found: Any = json.loads(part) if isinstance(part, (str, bytes)) else part
+        except ValueError:
+            continue
+        error = found.get("error") if isinstance(found, dict) else None
+        if isinstance(error, dict) and isinstance(error.get("message"), str):
+            details, errors = error.get("details"), error.get("errors")
+            return error_info.read(
+                error["message"],
+                errors if isinstance(errors, list) else (),
+                details if isinstance(details, list) else (),
+            )
+    return None

@@ -1,0 +1,106 @@
+"""What kinds of credentials there are: whose they are, in words, and the command that renews them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from ...core.sanitize import clean_line
+from . import gcloud_config
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+LOGIN_HINT = "Run: gcloud auth application-default login"
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+NAME_LIMIT = 120
+
+
+def describe(credentials: Credentials) -> tuple[str, str]:
+    """Whose Application Default Credentials these are, and how to renew them when they are refused."""
+    from google.auth import impersonated_credentials
+    from google.oauth2 import service_account
+
+    email = clean_line(str(getattr(credentials, "service_account_email", "") or ""), NAME_LIMIT)
+    if isinstance(credentials, impersonated_credentials.Credentials):
+        return f"Application Default Credentials that act as {email}", f"{LOGIN_HINT} {_as(email)}"
+    if isinstance(credentials, service_account.Credentials):
+        keys = f"gcloud iam service-accounts keys list --iam-account={shlex.quote(email)}"
+        return f"the key of the service account {email}", f"See whether its key still exists: {keys}"
+    if email:
+        return f"the service account {email} of this machine", LOGIN_HINT
+    return "Application Default Credentials", LOGIN_HINT
+
+
+def renewed_at(credentials: Any) -> Iterator[tuple[str, str]]:
+    """Where credentials of a file are sent to be renewed or exchanged: the file's names for it, and the addresses."""
+    for attribute in ("token_uri", "_token_uri", "_token_url", "_service_account_impersonation_url"):
+        if isinstance(address := getattr(credentials, attribute, None), str):
+            yield attribute.lstrip("_"), address
+    if isinstance(address := getattr(credentials, "_iam_endpoint_override", None), str):
+        yield "service_account_impersonation_url", address
+    if (source := getattr(credentials, "_source_credentials", None)) is not None:
+        yield from renewed_at(source)
+
+
+def acting_as(source: Credentials, accounts: Sequence[str], environ: Mapping[str, str]) -> Credentials:
+    """``source`` acting as the last of ``accounts``, through those before it."""
+    from google.auth import impersonated_credentials
+
+    *delegates, target = accounts
+    override: str | None = None
+    if environ.get(gcloud_config.IAM_CREDENTIALS.variable):
+        at = gcloud_config.endpoint(environ, gcloud_config.IAM_CREDENTIALS)
+        override = f"{at}/v1/projects/-/serviceAccounts/{target}:generateAccessToken"
+    return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]  # google-auth types it in part
+        source_credentials=source,
+        target_principal=target,
+        target_scopes=[SCOPE],
+        delegates=[f"projects/-/serviceAccounts/{name}" for name in delegates],
+        iam_endpoint_override=override,
+    )
+
+
+def renew_acting_as(target: str) -> str:
+    """The hint for credentials that may not act as ``target``."""
+    return (
+        f"Its owner can allow it: gcloud iam service-accounts add-iam-policy-binding {shlex.quote(target)} "
+        "--member=user:EMAIL --role=roles/iam.serviceAccountTokenCreator"
+    )
+
+
+def of_gcloud(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
+    """What `gcloud auth login` left, and whose it is; None when there is none that can be read."""
+    import sqlite3
+
+    account = gcloud_config.account(environ)
+    path = gcloud_config.gcloud_folder(environ) / "credentials.db"
+    if account is None or not os.path.isfile(path):
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            row = database.execute("SELECT value FROM credentials WHERE account_id = ?", (account,)).fetchone()
+        found = _from_info(json.loads(row[0])) if row else None
+    except Exception:  # noqa: BLE001  what is made of another program's file; no list of its exceptions is complete
+        return None
+    return (found, clean_line(account, NAME_LIMIT)) if found is not None else None
+
+
+def _from_info(info: Any) -> Credentials | None:
+    from google.oauth2 import credentials, service_account
+
+    if info.get("type") == "authorized_user":
+        user: Credentials = credentials.Credentials.from_authorized_user_info(info)  # type: ignore[no-untyped-call]  # as above
+        return user
+    if info.get("type") == "service_account":
+        robot: Credentials = service_account.Credentials.from_service_account_info(info, scopes=[SCOPE])  # type: ignore[no-untyped-call]  # as above
+        return robot
+    return None
+
+
+def _as(email: str) -> str:
+    return f"--impersonate-service-account={shlex.quote(email)}"

@@ -1,0 +1,133 @@
+"""What is wrong with a file of credentials, in words that repeat nothing of what is in it.
+
+google-auth's exceptions carry what they could not read, the contents included, and the variables that name a file are
+set to its contents by mistake. So the file is looked at here, and nothing of theirs is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ...core.errors import CloudError
+from ...core.sanitize import redacted
+from . import gcloud_config
+from .credential_sources import LOGIN_HINT
+
+VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
+LARGEST_BYTES = 1 << 20
+PATH_LIMIT = 300
+_LOGIN = LOGIN_HINT.partition(": ")[2]
+# What google-auth asks of each kind (google.auth._default); each is text, but for what is an object.
+FIELDS = {
+    "authorized_user": ("client_id", "client_secret", "refresh_token"),
+    "service_account": ("client_email", "private_key", "token_uri"),
+    "external_account": ("audience", "subject_token_type", "token_url", "credential_source"),
+    "external_account_authorized_user": ("token_url",),
+    "impersonated_service_account": ("service_account_impersonation_url", "source_credentials"),
+    "gdch_service_account": ("project", "name", "private_key", "private_key_id", "token_uri"),
+}
+OBJECTS = ("credential_source", "source_credentials")
+
+
+def unusable(environ: Mapping[str, str], kind: str) -> CloudError:
+    """Why Application Default Credentials could not be loaded. ``kind``: of the exception, for want of better words."""
+    if named := environ.get(VARIABLE, ""):
+        where, why = shown(named), _of_value(named) or trouble(Path(named)) or _unknown(kind)
+        hint = f"Set {VARIABLE} to the path of a credentials file, or unset it and run: {_LOGIN}"
+        return _error(f"{VARIABLE} {f'is {where}, and ' if where else ''}{why}", hint)
+    path = gcloud_config.gcloud_folder(environ) / "application_default_credentials.json"
+    if os.path.lexists(path):
+        return _error(f"{path} {trouble(path) or _unknown(kind)}", LOGIN_HINT)
+    where = shown(str(path)) or f"{path.name} in the folder of CLOUDSDK_CONFIG"
+    return _error(f"{VARIABLE} is not set, and {where} does not exist", LOGIN_HINT)
+
+
+def shown(path: str) -> str:
+    """``path`` where it is the path of a file and can be nothing else; empty for what may be a secret."""
+    is_path = path.isprintable() and not set("{@") & set(path) and len(path) <= PATH_LIMIT and redacted(path) == path
+    folder = os.path.dirname(path)
+    # A token may begin with a slash.
+    is_known = os.path.exists(path) or bool(folder.strip("/") and os.path.isdir(folder)) or path.endswith(".json")
+    return path if is_path and is_known else ""
+
+
+def _error(why: str, hint: str) -> CloudError:
+    return CloudError("no-credentials", "No usable Google credentials", why, hint)
+
+
+def _unknown(kind: str) -> str:
+    return f"has credentials that google-auth cannot use ({kind})"
+
+
+def _of_value(named: str) -> str:
+    """What is wrong with the variable's value, whatever file there is; it completes "VARIABLE is PATH, and …"."""
+    if os.path.isfile(named):
+        return ""
+    if "{" in named or "PRIVATE KEY" in named:
+        return "has the contents of a credentials file, not its path"
+    if named[0] in "'\"" or named[-1] in "'\"":
+        return "has quotation marks in it"
+    if named != named.strip():
+        return "begins or ends with a blank"
+    if os.path.isfile(os.path.expandvars(os.path.expanduser(named))):
+        return "has a ~ or a variable in it, which only a shell replaces"
+    return "" if shown(named) else "does not name a file that exists"
+
+
+def trouble(path: Path) -> str:
+    """What is wrong with the file; it completes "PATH …". Empty when nothing is found."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError as exc:
+        return f"cannot be read: {os.strerror(exc.errno) if exc.errno else type(exc).__name__}"
+    if not content.strip():
+        return "is empty"
+    if len(content) > LARGEST_BYTES:
+        return "is too large for credentials"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
+        return "is not UTF-8 text, but UTF-16 as PowerShell writes it"
+    if content.startswith(b"\xef\xbb\xbf"):
+        return "begins with a byte order mark (BOM); save it as UTF-8 without one"
+    try:
+        info = json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        return f"is not UTF-8 text (byte {exc.start})"
+    except json.JSONDecodeError as exc:
+        return f"is not JSON (line {exc.lineno}, column {exc.colno})"
+    except RecursionError:
+        return "is not JSON of credentials"
+    return _of_info(info)
+
+
+def _of_info(info: Any) -> str:
+    if not isinstance(info, dict):
+        return "has no JSON object in it, so it has no credentials"
+    kind = info.get("type")
+    if "installed" in info or "web" in info:
+        return "is an OAuth client's file, which has no credentials"
+    if not isinstance(kind, str) or kind not in FIELDS:
+        return f"has no `type` that is known ({', '.join(FIELDS)})"
+    for field in FIELDS[kind]:
+        wanted = dict if field in OBJECTS else str
+        if not isinstance(info.get(field), wanted) or not info[field]:
+            return f"is of type {kind} and has no usable `{field}`"
+    if kind == "service_account" and not _is_key(info["private_key"]):
+        return "has a `private_key` that is no RSA private key in PEM format"
+    return ""
+
+
+def _is_key(pem: str) -> bool:
+    from google.auth import crypt
+
+    try:
+        crypt.RSASigner.from_string(pem)  # type: ignore[no-untyped-call]  # google-auth types it in part
+    except Exception:  # noqa: BLE001  what a parser makes of another program's file; its words may have the key
+        return False
+    return True

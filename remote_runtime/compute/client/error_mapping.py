@@ -1,0 +1,173 @@
+"""What Google's client and the HTTP library raise, as our errors: the one place that knows their exceptions."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
+
+from ...core.errors import CloudError
+from ...core.frozen import dataclass
+from ...core.sanitize import clean_line, redacted
+from . import auth_errors, error_info, gcloud_config
+from .transport_errors import chain, unsent
+
+if TYPE_CHECKING:
+    import google.api_core.exceptions as api
+
+CLIENT_VARIABLES = (
+    "GOOGLE_API_USE_MTLS_ENDPOINT",
+    "GOOGLE_API_USE_CLIENT_CERTIFICATE",
+    "GOOGLE_API_CERTIFICATE_CONFIG",
+    "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
+)
+_BUSY_REASONS = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
+_QUOTA = re.compile(
+    r"[Qq]uota '(?P<name>[\w.-]{1,80})' exceeded\.\s+Limit: (?P<limit>[\d.]+)(?: in region (?P<region>[a-z0-9-]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """``passing``: whether the same request may work later, because the API is ``busy`` or ``unreachable`` now."""
+
+    error: CloudError
+    passing: Literal["no", "busy", "unreachable"] = "no"
+
+
+class NotThere(CloudError):
+    """``instance-not-found`` for one request; the look-up decides what that means."""
+
+
+class Refused(CloudError):
+    """``instance-not-startable`` for one request that Compute Engine finds wrong; a look-up may mean another thing."""
+
+
+class NotReady(Refused):
+    """Another change of the same thing is under way: a little later the request may be right."""
+
+
+def is_foreign(exc: Exception) -> bool:
+    """Whether a request through Google's client raised it, and not we."""
+    import google.api_core.exceptions
+    import google.auth.exceptions
+    import google.protobuf.json_format  # type: ignore[import-untyped]  # protobuf ships no types
+    import requests
+
+    kinds = (
+        google.api_core.exceptions.GoogleAPIError,
+        google.auth.exceptions.GoogleAuthError,
+        google.protobuf.json_format.Error,
+        requests.exceptions.RequestException,
+        # Google's client on an answer that is JSON but no error object, from a captive portal for example.
+        AttributeError,
+    )
+    return isinstance(exc, kinds) or auth_errors.while_renewing(exc) or unsent(exc) is not None
+
+
+def is_timeout(exc: Exception) -> bool:
+    import requests
+
+    return any(isinstance(link, requests.exceptions.Timeout) for link in chain(exc))
+
+
+def explain(
+    exc: Exception,
+    *,
+    endpoint: str,
+    doing: str,
+    project: str,
+    renew: str,
+    acts_as: str = "",
+    set_quota_project: str = "",
+    api_name: str = gcloud_config.COMPUTE.name,
+) -> Failure:
+    """What a failed request means. ``doing`` completes "Compute Engine refuses to …", ``renew`` is the hint for refused
+    credentials, ``acts_as`` the service account that they act as, ``set_quota_project`` as an ``Identity`` has it."""
+    import google.api_core.exceptions as api
+    import google.auth.exceptions as auth
+    import requests
+
+    if error := unsent(exc):
+        return Failure(error)
+    if isinstance(exc, requests.exceptions.RequestException):
+        return Failure(unreachable(endpoint, _connection_trouble(exc), api_name), "unreachable")
+    if isinstance(exc, auth.GoogleAuthError) or auth_errors.while_renewing(exc):
+        if auth_errors.is_passing(exc):
+            why = _connection_trouble(exc) if isinstance(exc, auth.TransportError) else auth_errors.words(exc)
+            return Failure(CloudError("cloud-unreachable", "Google's sign-in does not answer", why), "unreachable")
+        return Failure(auth_errors.refused(exc, project=project, renew=renew, acts_as=acts_as))
+    if not isinstance(exc, api.GoogleAPICallError):
+        return Failure(unreachable(endpoint, f"what answers there is not the {api_name}", api_name), "busy")
+    said = _said(exc)
+    why, reasons = said.words, said.reasons
+    status = int(exc.code) if exc.code is not None else 0
+    if status == 429 or status >= 500 or reasons.intersection(_BUSY_REASONS):
+        return Failure(unreachable(endpoint, f"it answers {status}: {why}", api_name), "busy")
+    if status == 401:
+        return Failure(CloudError("no-credentials", "Google does not accept the credentials", why, renew))
+    if status == 403:
+        if any("quota" in reason.lower() for reason in reasons):
+            return Failure(quota(why, doing, project))
+        return Failure(
+            error_info.refusal(said, doing, project, renew, set_quota_project)
+            or error_info.denied(said, doing, project)
+        )
+    if status == 404:
+        return Failure(NotThere("instance-not-found", f"Compute Engine knows nothing to {doing}", why))
+    if "quota" in why.lower():
+        return Failure(quota(why, doing, project))
+    if "resourceNotReady" in reasons:
+        return Failure(NotReady("instance-not-startable", f"Compute Engine is not ready to {doing}", why), "busy")
+    return Failure(Refused("instance-not-startable", f"Compute Engine refuses to {doing}", why))
+
+
+def unusable_client(exc: Exception) -> CloudError:
+    """Why Google's client could not be made of what its own variables say."""
+    variables = [name for name in CLIENT_VARIABLES if os.environ.get(name) is not None]
+    hint = f"Mend or unset {' and '.join(variables)}" if variables else ""
+    why = f"{' or '.join(variables) or 'the environment'} has a value that it refuses ({type(exc).__name__})"
+    return CloudError("cloud-unreachable", "Google's client cannot be set up", why, hint)
+
+
+def unreachable(endpoint: str, why: str, api_name: str = gcloud_config.COMPUTE.name) -> CloudError:
+    return CloudError("cloud-unreachable", f"The {api_name} at {endpoint} does not answer", why)
+
+
+def quota(why: str, doing: str, project: str) -> CloudError:
+    """``quota-exceeded``, with where to see what is used up; a limit of 0 is not used up, but was never asked for."""
+    found = _QUOTA.search(why)
+    of_project = f"--project={shlex.quote(project)}"
+    if found and float(found["limit"].rstrip(".") or 0) == 0:
+        page = f"https://console.cloud.google.com/iam-admin/quotas?project={quote(project, safe='')}"
+        hint = f"The project has none of {found['name']} yet. Ask for it: {page}"
+    elif found and found["region"]:
+        hint = f"See what is used up: gcloud compute regions describe {found['region']} {of_project}"
+    else:
+        hint = f"See what is used up: gcloud compute project-info describe {of_project}"
+    return CloudError("quota-exceeded", f"No quota left to {doing}", why, hint)
+
+
+def _said(exc: api.GoogleAPICallError) -> error_info.Said:
+    """Google's own words in an API error, without the request they repeat."""
+    text = re.sub(r"^[A-Z]{3,6} https?://\S+: ", "", str(exc.message or exc), count=1)
+    return error_info.read(text, exc.errors, exc.details)
+
+
+def _connection_trouble(exc: Exception) -> str:
+    """The innermost cause in plain words: the libraries wrap a refused connection five times."""
+    import requests
+
+    links = chain(exc)
+    if is_timeout(exc):
+        return "there is no answer in time"
+    if any(isinstance(link, requests.exceptions.ProxyError) for link in links):
+        return "the proxy set in the environment cannot be used"
+    for link in links:
+        if isinstance(link, ConnectionRefusedError):
+            return "nothing accepts connections there"
+        if isinstance(link, OSError) and link.strerror and not isinstance(link, requests.exceptions.RequestException):
+            return clean_line(link.strerror, error_info.WHY_LIMIT)
+    return clean_line(redacted(str(exc)), error_info.WHY_LIMIT)  # a header that cannot be sent is repeated in it

@@ -1,0 +1,186 @@
+"""Where to look: endpoint, project and zone, from Google's own environment variables and gcloud's configuration."""
+
+from __future__ import annotations
+
+import configparser
+import ipaddress
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ...core.errors import CloudError
+from ...core.frozen import dataclass
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._:-]{0,98}[a-z0-9])?", re.ASCII)
+_API_PATH = re.compile(r"(/compute)?/(v1|beta|alpha)/?$")
+# Nothing that two URL parsers could read in two ways: no user's name, backslash or control character.
+_URL = re.compile(
+    r"(?i)(?P<scheme>[a-z]+)://(?:\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)(?::\d{1,5})?(?:/[\w.~/%:-]*)?",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Service:
+    """One of Google's APIs: its name, where it is, and the variable of gcloud's that says otherwise."""
+
+    name: str
+    default: str
+    variable: str
+
+
+COMPUTE = Service("Compute Engine API", "https://compute.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")
+RESOURCE_MANAGER = Service(
+    "Resource Manager API",
+    "https://cloudresourcemanager.googleapis.com",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER",
+)
+OS_LOGIN = Service("OS Login API", "https://oslogin.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN")
+
+IAM_CREDENTIALS = Service(
+    "IAM Service Account Credentials API",
+    "https://iamcredentials.googleapis.com",
+    "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
+)
+SERVICES = (COMPUTE, RESOURCE_MANAGER, OS_LOGIN, IAM_CREDENTIALS)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value, and where it was found, as words that follow "from"."""
+
+    value: str
+    source: str
+
+
+def endpoint(environ: Mapping[str, str], of: Service = COMPUTE) -> str:
+    """Scheme, host, port and path prefix of the API, without ``/compute/v1/`` and without a final slash.
+
+    The variable may be ``…/compute/v1/`` as gcloud wants it, or the bare origin.
+    """
+    wanted = environ.get(of.variable, "").strip()
+    if not wanted:
+        return of.default
+    if not is_url(wanted, "http", "https"):
+        raise CloudError(
+            "cloud-unreachable",
+            f"The address of the {of.name} is not a URL",
+            # Its value is not shown: it may have a password or a key in it, or be one.
+            f"{of.variable} {'has a user name in it' if '@' in wanted else 'is not SCHEME://HOST[:PORT][/PATH]'}",
+            "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",
+        )
+    parts = urlsplit(wanted)
+    return _API_PATH.sub("", f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}").rstrip("/")
+
+
+def is_url(text: str, *schemes: str) -> bool:
+    """Whether it is ``SCHEME://HOST[:PORT][/PATH]`` and can be read in no other way."""
+    found = _URL.fullmatch(text)
+    try:
+        return bool(found and found["scheme"].lower() in schemes and urlsplit(text).port != 0)
+    except ValueError:  # no IPv6 address, or a port above 65535
+        return False
+
+
+def may_carry_credentials(url: str) -> bool:
+    """Only what is encrypted, or stays on this computer, and no address that cannot be read."""
+    try:
+        return urlsplit(url).scheme in ("https", "wss") or on_loopback(url)
+    except ValueError:
+        return False
+
+
+def on_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def project(wanted: str | None, environ: Mapping[str, str], of_credentials: Callable[[], str | None]) -> Setting:
+    """The project to look in. ``of_credentials`` is asked last. Raises ``CloudError`` ``no-credentials``."""
+    found = (
+        _given(wanted, "the profile")
+        or _given(environ.get("GOOGLE_CLOUD_PROJECT"), "GOOGLE_CLOUD_PROJECT")
+        or _given(environ.get("CLOUDSDK_CORE_PROJECT"), "CLOUDSDK_CORE_PROJECT")
+        or _given(_gcloud(environ, "core", "project"), "gcloud's configuration")
+        or _given(of_credentials(), "the credentials")
+    )
+    if found is None:
+        raise CloudError(
+            "no-credentials",
+            "No project to look in",
+            "neither the profile, the environment, gcloud's configuration nor the credentials name one",
+            "Set `target.project` in the profile, or run: gcloud config set project PROJECT",
+        )
+    return _checked(found, "project ID", "`target.project`", "gcloud config set project PROJECT")
+
+
+def zone(wanted: str | None, environ: Mapping[str, str]) -> Setting | None:
+    """The zone to look in first; None: all of them. Raises ``CloudError`` ``no-credentials`` for what is none."""
+    found = (
+        _given(wanted, "the profile")
+        or _given(environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE")
+        or _given(_gcloud(environ, "compute", "zone"), "gcloud's configuration")
+    )
+    return found and _checked(found, "zone", "`target.zone`", "gcloud config set compute/zone ZONE")
+
+
+def account(environ: Mapping[str, str]) -> str | None:
+    """The account that gcloud uses."""
+    found = _given(environ.get("CLOUDSDK_CORE_ACCOUNT"), "") or _given(_gcloud(environ, "core", "account"), "")
+    return found.value if found else None
+
+
+def impersonated(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The service accounts to act as, as gcloud is told to: the last one, through those before it."""
+    wanted = environ.get("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT") or _gcloud(
+        environ, "auth", "impersonate_service_account"
+    )
+    return tuple(name.strip() for name in (wanted or "").split(",") if name.strip())
+
+
+def _given(value: Any, source: str) -> Setting | None:
+    return Setting(value.strip(), source) if isinstance(value, str) and value.strip() else None
+
+
+def _checked(found: Setting, what: str, key: str, command: str) -> Setting:
+    """``found``, if it can be part of a request. It is not shown: what is set by mistake may be a secret."""
+    if _NAME.fullmatch(found.value):
+        return found
+    is_variable = found.source.isupper()
+    hint = f"Set {found.source} to a {what}, or unset it" if is_variable else f"Set {key} in the profile"
+    if found.source == "gcloud's configuration":
+        hint += f", or run: {command}"
+    raise CloudError("no-credentials", f"No usable {what}", f"{found.source} has a value that is not a {what}", hint)
+
+
+def _gcloud(environ: Mapping[str, str], section: str, key: str) -> str | None:
+    """A property of gcloud's active configuration; None when there is no such thing or it cannot be read."""
+    folder = gcloud_folder(environ)
+    name = environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME") or _read(folder / "active_config").strip() or "default"
+    properties = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        properties.read_string(_read(folder / "configurations" / f"config_{name}"))
+    except configparser.Error:
+        return None
+    return properties.get(section, key, fallback=None)
+
+
+def gcloud_folder(environ: Mapping[str, str]) -> Path:
+    if environ.get("CLOUDSDK_CONFIG"):
+        return Path(environ["CLOUDSDK_CONFIG"])
+    if os.name == "nt":
+        return Path(environ.get("APPDATA", "C:/")) / "gcloud"
+    return Path(os.path.expanduser(environ.get("HOME") or "~")) / ".config" / "gcloud"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except (OSError, ValueError):  # a name with a NUL, from a file in UTF-16
+        return ""

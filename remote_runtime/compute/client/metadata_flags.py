@@ -1,0 +1,41 @@
+"""Metadata: switches that the instance sets, else the project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ...core.errors import CloudError
+from .api import Api
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+
+def is_on(api: Api, raw: compute_v1.Instance, key: str) -> bool:
+    """Whether ``key`` is true. A project whose metadata may not be read says nothing."""
+    value = items_of(raw.metadata).get(key)
+    return is_true(of_project(api).get(key) if value is None else value)
+
+
+def is_true(value: str | None) -> bool:
+    return (value or "").strip().lower() in ("true", "1", "y", "yes")
+
+
+def items_of(metadata: compute_v1.Metadata) -> Mapping[str, str]:
+    return {item.key: item.value for item in metadata.items}
+
+
+def of_project(api: Api) -> Mapping[str, str]:
+    """The project's metadata, read once; empty if it may not be read. Raises ``CloudError`` ``cloud-unreachable``."""
+    if api.project_metadata is None:
+        doing = f"read the metadata of project {api.project}"
+        try:
+            project = api.call(api.projects.get, {"project": api.project}, doing=doing)
+        except CloudError as exc:
+            if exc.code == "cloud-unreachable":
+                raise
+            api.project_metadata = {}
+        else:
+            api.project_metadata = items_of(project.common_instance_metadata)
+    return api.project_metadata

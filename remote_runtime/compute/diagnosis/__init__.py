@@ -1,0 +1,1 @@
+"""Why an instance does not answer: firewall rules, serial console, metadata."""

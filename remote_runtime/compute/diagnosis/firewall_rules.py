@@ -1,0 +1,168 @@
+"""Whether the firewalls in front of an instance let a connection in, from what ``getEffectiveFirewalls`` answers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from ...core.frozen import dataclass
+from ..instances.convert import word
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Fit = Literal["all", "some", "none"]
+
+# https://cloud.google.com/iap/docs/using-tcp-forwarding#create-firewall-rule
+IAP_RANGES = {4: ipaddress.ip_network("35.235.240.0/20"), 6: ipaddress.ip_network("2600:2d00:1:7::/64")}
+ANYWHERE = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0")}
+TCP = ("tcp", "6", "all")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``by``: the rule that decides, in words; empty for the implied refusal of what no rule allows. ``only_from``:
+    ranges from which some connections are let in all the same."""
+
+    allowed: bool
+    by: str = ""
+    only_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Rule:
+    action: Literal["allow", "deny", "next"]
+    fit: Fit
+    words: str
+    ranges: tuple[str, ...] = ()
+
+
+def judge(
+    effective: compute_v1.InstancesGetEffectiveFirewallsResponse,
+    source: Network,
+    port: int,
+    instance: compute_v1.Instance,
+) -> Verdict:
+    """Whether all of ``source`` may connect to TCP ``port``.
+
+    Rules are evaluated as Google does: hierarchical policies, rules of the VPC network, its global and its regional
+    policies; in each the lowest number first, and a refusal before a permission of the same number
+    (https://cloud.google.com/firewall/docs/firewall-policies-overview#rule-evaluation).
+    """
+    only_from: list[str] = []
+    for layer in _layers(effective, source, port, instance):
+        for rule in layer:
+            if rule.fit == "some" and rule.action == "allow":
+                only_from.extend(rule.ranges)
+            if rule.fit != "all":
+                continue
+            if rule.action == "next":
+                break
+            return Verdict(rule.action == "allow", rule.words, tuple(dict.fromkeys(only_from)))
+    return Verdict(allowed=False, only_from=tuple(dict.fromkeys(only_from)))
+
+
+def _layers(
+    effective: compute_v1.InstancesGetEffectiveFirewallsResponse,
+    source: Network,
+    port: int,
+    instance: compute_v1.Instance,
+) -> Iterator[list[_Rule]]:
+    policies = list(effective.firewall_policys)
+    yield from (_of_policy(policy, source, port) for policy in policies if policy.type_ == "HIERARCHY")
+    yield _of_network(effective.firewalls, source, port, instance)
+    for kind in ("NETWORK", "NETWORK_REGIONAL"):
+        yield from (_of_policy(policy, source, port) for policy in policies if policy.type_ == kind)
+
+
+def _of_network(
+    firewalls: Iterable[compute_v1.Firewall], source: Network, port: int, instance: compute_v1.Instance
+) -> list[_Rule]:
+    found: list[tuple[tuple[int, bool], _Rule]] = []
+    accounts = {account.email for account in instance.service_accounts}
+    for firewall in firewalls:
+        for_others = (firewall.target_tags and not set(firewall.target_tags) & set(instance.tags.items)) or (
+            firewall.target_service_accounts and not set(firewall.target_service_accounts) & accounts
+        )
+        if firewall.disabled or firewall.direction == "EGRESS" or for_others:
+            continue
+        refuses = bool(firewall.denied)
+        entries = firewall.denied or firewall.allowed
+        if not any(_covers_port(entry.I_p_protocol, entry.ports, port) for entry in entries):
+            continue
+        narrowed = bool(firewall.source_tags or firewall.source_service_accounts)
+        fit = _fit(firewall.source_ranges, source, narrowed=narrowed)
+        words = f"firewall rule {word(firewall.name)} (priority {firewall.priority})"
+        rule = _Rule("deny" if refuses else "allow", fit, words, _shown(firewall.source_ranges))
+        found.append(((firewall.priority, not refuses), rule))
+    return [rule for _, rule in sorted(found, key=lambda pair: pair[0])]
+
+
+def _of_policy(
+    policy: compute_v1.InstancesGetEffectiveFirewallsResponseEffectiveFirewallPolicy, source: Network, port: int
+) -> list[_Rule]:
+    found: list[tuple[int, _Rule]] = []
+    for each in policy.rules:
+        match = each.match
+        if each.disabled or each.direction == "EGRESS":
+            continue
+        if match.layer4_configs and not any(
+            _covers_port(entry.ip_protocol, entry.ports, port) for entry in match.layer4_configs
+        ):
+            continue
+        narrowed = bool(
+            match.src_address_groups
+            or match.src_fqdns
+            or match.src_region_codes
+            or match.src_secure_tags
+            or match.src_threat_intelligences
+            or match.src_networks
+        )
+        action: Literal["allow", "deny", "next"] = "deny" if each.action == "deny" else "allow"
+        if each.action == "goto_next":
+            action = "next"
+        words = f"rule {each.priority} of firewall policy {word(policy.short_name or policy.name)}"
+        fit = _fit(match.src_ip_ranges, source, narrowed=narrowed)
+        found.append((each.priority, _Rule(action, fit, words, _shown(match.src_ip_ranges))))
+    return [rule for _, rule in sorted(found, key=lambda pair: pair[0])]
+
+
+def _covers_port(protocol: str, ports: Sequence[str], port: int) -> bool:
+    if protocol.lower() not in TCP:
+        return False
+    return not ports or any(_in_range(text, port) for text in ports)
+
+
+def _in_range(text: str, port: int) -> bool:
+    first, _, last = text.partition("-")
+    try:
+        return int(first) <= port <= int(last or first)
+    except ValueError:
+        return False
+
+
+def _fit(ranges: Sequence[str], source: Network, *, narrowed: bool) -> Fit:
+    """How much of ``source`` a rule is about. ``narrowed``: it has conditions besides ranges, which cannot be told."""
+    if not ranges:
+        return "some" if narrowed else "all"
+    fit: Fit = "some" if narrowed else "none"
+    for text in ranges:
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            continue
+        if network.version != source.version:
+            continue
+        overlaps = source.overlaps(network)
+        covers = overlaps and network.prefixlen <= source.prefixlen
+        if covers and not narrowed:
+            return "all"
+        if overlaps:
+            fit = "some"
+    return fit
+
+
+def _shown(ranges: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word(text) for text in ranges)

@@ -1,0 +1,1 @@
+"""Compute Engine instances: find, start, stop, describe."""

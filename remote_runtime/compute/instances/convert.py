@@ -1,0 +1,138 @@
+"""An instance as the API describes it, checked and turned into our ``Instance``."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import re
+import shlex
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...core.errors import CloudError
+from ...core.model import Instance
+from ...core.sanitize import clean_line
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+WORD_LIMIT = 63
+_ASKED_FOR = "the profile says so"
+_NO_EXTERNAL = "it has no external address"
+COMPLETE = ("", "NO_RESULTS_ON_PAGE")  # codes of warnings: those of a scope that was looked at
+NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_STATUS = re.compile(r"[A-Z_]{1,40}")
+
+
+def as_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instance:
+    """``address`` is empty when the instance has none of the kind that ``connect`` asks for; IAP needs none."""
+    number = str(raw.id)
+    via = _way(raw, connect)
+    return Instance(
+        kind="gce",
+        name=word(raw.name),
+        address=_external(raw) if via == "external" else _internal(raw),
+        status=status_of(raw),
+        id=number,
+        zone=word(raw.zone.rsplit("/", 1)[-1]),
+        project=project,
+        host_key_name=f"compute.{number}",
+        running_since=_moment(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
+        via=via,
+        why_via="" if via != "iap" else _ASKED_FOR if connect == "iap" else _NO_EXTERNAL,
+    )
+
+
+def _way(raw: compute_v1.Instance, connect: str) -> Literal["external", "internal", "iap"]:
+    if connect == "internal" or connect == "iap":
+        return "internal" if connect == "internal" else "iap"
+    return "external" if connect == "external" or _has_external(raw) else "iap"
+
+
+def _has_external(raw: compute_v1.Instance) -> bool:
+    """A stopped instance keeps the access configuration of its external address; the address itself is given back."""
+    return any(each.access_configs or each.ipv6_access_configs for each in raw.network_interfaces)
+
+
+def check_names(raw: compute_v1.Instance, endpoint: str) -> None:
+    """Its name, zone and id go into our next requests. Raises ``CloudError`` ``cloud-unreachable`` for what cannot be
+    Compute Engine's."""
+    if not (NAME.fullmatch(raw.name) and NAME.fullmatch(raw.zone.rsplit("/", 1)[-1]) and raw.id):
+        why = f"it names an instance {word(raw.name)!r} in zone {word(raw.zone)!r}"
+        raise CloudError("cloud-unreachable", f"What answers at {endpoint} is not the Compute Engine API", why)
+
+
+def has_local_ssd(raw: compute_v1.Instance) -> bool:
+    return any(disk.type_ == "SCRATCH" for disk in raw.disks)
+
+
+def missed_in(page: Any) -> set[str]:
+    """The zones of which a page of an aggregated list says that it could not look there."""
+    missed = {word(url.rsplit("/", 1)[-1]) for url in page.unreachables}
+    missed |= {
+        word(name.rsplit("/", 1)[-1]) for name, scope in page.items.items() if scope.warning.code not in COMPLETE
+    }
+    if page.warning.code not in COMPLETE and not missed:
+        missed.add("some zones")
+    return missed
+
+
+def status_of(raw: compute_v1.Instance) -> str:
+    """Compute Engine's word, ``UNKNOWN`` for what cannot be one."""
+    return raw.status if _STATUS.fullmatch(raw.status) else "UNKNOWN"
+
+
+def _moment(text: str) -> str:
+    """RFC 3339, as ISO 8601 in UTC; empty for what is none."""
+    try:
+        return datetime.datetime.fromisoformat(text).astimezone(datetime.timezone.utc).isoformat(timespec="seconds")
+    except ValueError:
+        return ""
+
+
+def check_connectable(raw: compute_v1.Instance, connect: str) -> None:
+    """Refuses, before an instance is started for nothing, one that could not be reached then."""
+    if connect == "external" and not _has_external(raw):
+        raise CloudError(
+            "no-address",
+            f"{word(raw.name)} has no external address",
+            "the profile says `target.connect: external`",
+            "Set `target.connect: auto`, which goes through Identity-Aware Proxy then, or give it an address: "
+            f"gcloud compute instances add-access-config {whereabouts(as_instance(raw, '', connect))}",
+        )
+
+
+def whereabouts(instance: Instance) -> str:
+    """``NAME --zone=ZONE --project=PROJECT`` for a gcloud command that a person pastes into a shell."""
+    words = [instance.name, f"--zone={instance.zone}"] + ([f"--project={instance.project}"] if instance.project else [])
+    return " ".join(shlex.quote(each) for each in words)
+
+
+def word(text: str) -> str:
+    """A resource name, shown to people: ours have at most 63 characters of a small alphabet, what comes may not."""
+    return clean_line(text, WORD_LIMIT)
+
+
+def _external(raw: compute_v1.Instance) -> str:
+    for interface in raw.network_interfaces:
+        for access in interface.access_configs[:1]:
+            if address := _address(access.nat_i_p):
+                return address
+    for interface in raw.network_interfaces:
+        for access in interface.ipv6_access_configs[:1]:
+            if address := _address(access.external_ipv6):
+                return address
+    return ""
+
+
+def _internal(raw: compute_v1.Instance) -> str:
+    for interface in raw.network_interfaces:
+        if address := _address(interface.network_i_p) or _address(interface.ipv6_address):
+            return address
+    return ""
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.split("/")[0]))
+    except ValueError:
+        return ""

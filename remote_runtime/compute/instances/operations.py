@@ -1,0 +1,136 @@
+"""Start, resume, stop and suspend as zone operations: asked for, waited for, and their failures explained."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...core.errors import CloudError, DeadlinePassed
+from ...core.model import Instance
+from ...core.sanitize import clean_line
+from ..client import error_info
+from ..client.api import Api
+from ..client.error_mapping import NotReady, quota
+from . import zones
+from .convert import NAME, has_local_ssd
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+# The server holds `wait` for two minutes; we want to say how the instance is doing in between.
+WAIT_FOR_S = 3.0
+PAUSE_S = 0.3
+_METHODS = {"start": "start_unary", "resume": "resume_unary", "stop": "stop_unary", "suspend": "suspend_unary"}
+_DISK = re.compile(r"/disks/([a-z][-a-z0-9]{0,62})'? was not found")
+_ZONES = re.compile(r"[a-z]+-[a-z]+\d+-[a-z](?:, ?[a-z]+-[a-z]+\d+-[a-z])*")
+
+
+def begin(api: Api, action: str, instance: Instance, raw: compute_v1.Instance) -> compute_v1.Operation:
+    """Asks for ``action``; the same request sent twice, after a lost answer, is carried out once. Raises ``NotReady``
+    while something else is being done to the instance.
+
+    A stop has to say that the data of a Local SSD is lost, which no stopped instance keeps; a suspend, that it is not.
+    """
+    request: dict[str, Any] = {
+        "project": api.project,
+        "zone": instance.zone,
+        "instance": instance.name,
+        "request_id": str(uuid.uuid4()),
+    }
+    if action in ("stop", "suspend") and has_local_ssd(raw):
+        request["discard_local_ssd"] = action == "stop"
+    method: Callable[..., compute_v1.Operation] = getattr(api.instances, _METHODS[action])
+    return api.call(method, request, doing=f"{action} {instance.name}", until_ready=False)
+
+
+def wait_until_done(
+    api: Api, action: str, instance: Instance, operation: compute_v1.Operation, progress: Callable[[], None]
+) -> None:
+    """Returns when ``operation`` has succeeded; ``progress`` is called every few seconds until then.
+
+    Raises ``CloudError`` for a failed operation, and ``DeadlinePassed``.
+    """
+    from google.cloud import compute_v1
+
+    while operation.status != compute_v1.Operation.Status.DONE:
+        progress()
+        if api.deadline.passed():
+            what = f"The wait to {action} {instance.name} took more than {api.deadline.within_s:.0f} s"
+            raise DeadlinePassed(what, f"last: {api.told}" if api.told else "", api.allows)
+        asked = time.monotonic()
+        operation = _wait(api, action, instance, operation)
+        if time.monotonic() - asked < PAUSE_S:
+            api.deadline.pause(PAUSE_S)
+    if operation.error.errors or operation.http_error_status_code >= 400:
+        raise _failed(api, action, instance, operation)
+
+
+def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> compute_v1.Operation:
+    """The operation as it is when it is done, or a few seconds later."""
+    import requests
+
+    def hold(*, request: dict[str, str], retry: None, timeout: float) -> compute_v1.Operation:
+        try:
+            return api.operations.wait(request=request, retry=retry, timeout=min(timeout, WAIT_FOR_S))
+        except requests.exceptions.ReadTimeout:
+            return operation
+
+    if not NAME.fullmatch(operation.name):
+        what = f"What answers at {api.endpoint} is not the Compute Engine API"
+        raise CloudError("cloud-unreachable", what, f"it names an operation {clean_line(operation.name, 63)!r}")
+    request = {"project": api.project, "zone": instance.zone, "operation": operation.name}
+    return api.call(hold, request, doing=f"see how the wait to {action} {instance.name} goes")
+
+
+def _failed(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> CloudError:
+    errors = list(operation.error.errors)
+    codes = [clean_line(error.code, 80) for error in errors]
+    code = codes[0] if codes else clean_line(operation.http_error_message, 80)
+    said = clean_line(errors[0].message, error_info.WHY_LIMIT) if errors else ""
+    why = f"{code}: {said}" if said else code
+    what = f"Compute Engine could not {action} {instance.name}"
+    if any(code.startswith(("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT")) for code in codes):
+        return CloudError("instance-not-startable", f"Zone {instance.zone} has no room for {instance.name}", why,
+                          _other_zones(api, instance, operation))  # fmt: skip
+    if any("QUOTA" in code or "LIMIT_EXCEEDED" in code for code in codes):
+        return quota(why, f"{action} {instance.name}", api.project)
+    if any(code == "RESOURCE_NOT_READY" for code in codes):
+        return NotReady("instance-not-startable", what, why)
+    if any("PERMISSION" in code for code in codes):
+        return error_info.denied(error_info.read(why), f"{action} {instance.name}", api.project)
+    gone = _DISK.search(said)
+    if gone and any("NOT_FOUND" in code for code in codes):
+        return _without_disk(instance, what, why, gone.group(1))
+    return CloudError("instance-not-startable", what, why)
+
+
+def _other_zones(api: Api, instance: Instance, operation: compute_v1.Operation) -> str:
+    """Google names zones with room in the error's details, sometimes; the region's others are worth a try."""
+    for error in operation.error.errors:
+        for detail in error.error_details:
+            roomy = detail.error_info.metadatas.get("zonesAvailable", "")
+            if _ZONES.fullmatch(roomy):
+                return f"Try again later, or move the instance to a zone with room: {roomy}"
+    kind, others = zones.worth_trying(api, instance)
+    if others:
+        return f"Try again later, or move the instance to a zone of the region that has {kind}: {', '.join(others)}"
+    if kind:
+        return f"Try again later: no other zone of the region has {kind}"
+    region = (instance.zone or "").rsplit("-", 1)[0]
+    return (
+        "Try again later, or move the instance to another zone of the region: "
+        f'gcloud compute zones list --filter="region:{region}" --project={api.project}'
+    )
+
+
+def _without_disk(instance: Instance, what: str, why: str, disk: str) -> CloudError:
+    found = f"the disk {disk} of {instance.name} is gone"
+    restore = (
+        f"gcloud compute disks create {shlex.quote(disk)} --zone={instance.zone} --project={instance.project} "
+        "--source-snapshot=SNAPSHOT"
+    )
+    return CloudError("instance-not-startable", f"{what}: {found}", why, f"Restore it from a snapshot: {restore}")

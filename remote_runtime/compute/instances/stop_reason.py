@@ -1,0 +1,84 @@
+"""Why an instance is not running: what its last operations were."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ...core.errors import CloudError, DeadlinePassed
+from ...core.frozen import dataclass
+from ...core.model import Instance
+from ...core.sanitize import clean_line
+from ..client.api import Api
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1
+
+PREEMPTED = "compute.instances.preempted"
+# https://cloud.google.com/compute/docs/logging/audit-logging#system_event ; what a person asks for has short names.
+_WORDS = {
+    PREEMPTED: "Compute Engine preempted it",
+    "compute.instances.guestTerminate": "it was shut down from inside",
+    "compute.instances.hostError": "its host failed",
+    "compute.instances.terminateOnHostMaintenance": "its host was taken out for maintenance",
+    "compute.instances.scheduledStop": "an instance schedule stopped it",
+    "stop": "{user} stopped it",
+    "suspend": "{user} suspended it",
+}
+SCANNED = 500
+
+
+@dataclass(frozen=True)
+class Stop:
+    """``preempted``: Compute Engine took it back, nobody asked for that. ``words`` say what happened and when."""
+
+    preempted: bool
+    words: str
+
+
+def last_stop(api: Api, instance: Instance) -> Stop | None:
+    """What stopped or suspended it last; None when that cannot be told.
+
+    Operations are kept for two weeks or more (https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses).
+    """
+
+    def listed(*, request: dict[str, object], retry: None, timeout: float) -> list[compute_v1.Operation]:
+        pages = api.operations.list(request=request, retry=retry, timeout=timeout)
+        found: list[compute_v1.Operation] = []
+        for operation in pages:
+            found.append(operation)
+            if len(found) == SCANNED:
+                break
+        return found
+
+    request = {"project": api.project, "zone": instance.zone, "filter": f"targetId = {instance.id}"}
+    try:
+        operations = api.call(listed, request, doing=f"see what stopped {instance.name}")
+    except (CloudError, DeadlinePassed) as exc:  # that it is stopped is known, and told
+        api.tell(f"What stopped {instance.name} cannot be read: {exc.why or exc.what}")
+        return None
+    stops = [
+        each
+        for each in operations
+        if str(each.target_id) == instance.id and each.operation_type in _WORDS and not each.error.errors
+    ]
+    if not stops:
+        return None
+    last = max(stops, key=_when)
+    words = _WORDS[last.operation_type].format(user=clean_line(last.user, 100) or "somebody")
+    when = _moment(last.end_time) or _moment(last.insert_time)
+    told = f"{words} at {when.astimezone():%Y-%m-%d %H:%M %Z}" if when else words
+    return Stop(last.operation_type == PREEMPTED, told)
+
+
+def _when(operation: compute_v1.Operation) -> float:
+    moment = _moment(operation.insert_time)
+    return moment.timestamp() if moment else 0.0
+
+
+def _moment(text: str) -> datetime | None:
+    """Compute Engine's times are the Pacific's."""
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Who may log in to an instance: SSH keys in metadata, or OS Login."""
