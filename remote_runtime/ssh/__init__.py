@@ -15,17 +15,17 @@ from ..core.callbacks import Ask, Tell
 from ..core.deadline import Deadline
 from ..core.model import Instance
 from ..core.profile import SshSettings
-from .config import resolve
-from .hosts import hosts, is_known
-from .key_files import parse_public
-from .keys import Keys
-from .pins import forget_pins, known_instances, show_pins
-from .places import own_name
+from .auth.key_files import parse_public
+from .auth.keys import Keys
+from .files.host_aliases import hosts, is_known
+from .files.paths import own_name
+from .files.pinned_keys import forget_pins, known_instances, show_pins
+from .files.ssh_config import resolve
 from .reach import NotGreeted, Reach
 
 if TYPE_CHECKING:
-    from .compatible import Tunnel as Tunnel
     from .session import Session as Session
+    from .sshtunnel_forwarder import Tunnel as Tunnel
 
 __all__ = [
     "Keys",
@@ -74,7 +74,7 @@ def connect(
     Raises ``SshError`` (every code of it), ``Interrupted``, and what ``reach`` raises.
     """
     with _without_invoke():
-        from .connecting import Entry, enter
+        from .connect import Entry, enter
 
     known = tuple(parse_public(line) for line in wanted)
     answer_by = deadline if answers_within_s is None else deadline.shorter(answers_within_s)
@@ -113,8 +113,8 @@ def open_sshtunnel(
 
     Raises ``SshError``, ``Interrupted``.
     """
-    from .compatible import open_tunnel
     from .session import Session
+    from .sshtunnel_forwarder import open_tunnel
 
     if not isinstance(session, Session):
         raise TypeError(f"{session!r} is not an SSH session")

@@ -11,8 +11,8 @@ from ..core.callbacks import Outcome
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, MachineError, SshError
 from ..core.sanitize import clean
-from .channel import LinkChannel, close_quietly, exit_status, has_ended
-from .link import Link
+from .transport.channel import LinkChannel, close_quietly, exit_status, has_ended
+from .transport.transport import Link
 
 _LARGEST_LINE = 1 << 20
 _LARGEST_OUTPUT = 16 << 20

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 
 from ..core.errors import SshError
-from .greeting import last_lines
+from .transport.version_exchange import last_lines
 
 _END_S = 1.0
 _KEPT = 16 << 10

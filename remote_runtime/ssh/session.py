@@ -15,15 +15,15 @@ from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
 from ..core.model import Instance, named
 from ..core.sanitize import clean_line
-from .channel import LinkChannel
 from .command import run_command
-from .engine.client import Proof
-from .engine.lane import Lane
-from .key_options import KeyOptions
-from .known_hosts import HostKey
-from .link import Link
-from .relief import Relief, Side
-from .stream import ChannelStream
+from .extra_connections import Relief, Side
+from .files.known_hosts import HostKey
+from .forwarder.channel_pool import Lane
+from .forwarder.client import Proof
+from .transport.channel import LinkChannel
+from .transport.key_options import KeyOptions
+from .transport.stream import ChannelStream
+from .transport.transport import Link
 
 _ADMINISTRATIVELY_PROHIBITED = 1  # RFC 4254 5.1
 _CONNECT_FAILED = 2

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 
 from ..core.deadline import Deadline
 from ..core.errors import SshError
-from . import terminal
-from .channel import LinkChannel, close_quietly, exit_status
-from .link import Link
+from . import tty
+from .transport.channel import LinkChannel, close_quietly, exit_status
+from .transport.transport import Link
 
 _KEEPALIVE_S = 15.0
 _PIECE = 1 << 15
@@ -24,7 +24,7 @@ _BROKEN_PIPE = 141
 
 def run_shell(link: Link, command: str | None, deadline: Deadline) -> int:
     """See ``Session.shell``. ``deadline``: for its beginning."""
-    interactive = command is None and os.isatty(terminal.STDIN)
+    interactive = command is None and os.isatty(tty.STDIN)
     channel = link.open("session", deadline)
     if channel.refusal is not None:
         raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1])
@@ -41,7 +41,7 @@ def run_shell(link: Link, command: str | None, deadline: Deadline) -> int:
             raise SshError("ssh-refused", "The machine's SSH server gives no shell")
         after.enter_context(_watched(link))
         if interactive:
-            after.enter_context(terminal.raw())
+            after.enter_context(tty.raw())
         return _Carrying(channel, after, interactive=interactive).until_the_end()
 
 
@@ -49,9 +49,9 @@ def _request_terminal(link: Link, channel: LinkChannel, deadline: Deadline) -> N
     for name, value in os.environ.items():
         if name == "LANG" or name.startswith("LC_"):
             channel.request("env", name, value, wants_reply=False)
-    columns, rows = terminal.size()
+    columns, rows = tty.size()
     kind = os.environ.get("TERM", "xterm")
-    if not link.request(channel, "pty-req", kind, columns, rows, 0, 0, terminal.modes(), deadline=deadline):
+    if not link.request(channel, "pty-req", kind, columns, rows, 0, 0, tty.modes(), deadline=deadline):
         raise SshError("ssh-refused", "The machine's SSH server gives no terminal")
 
 
@@ -84,12 +84,12 @@ class _Carrying:
         after.callback(self._ringer.close)
         self._bell.setblocking(False)
         self._ringer.setblocking(False)
-        self._input, self._read = after.enter_context(terminal.selectable_input())
+        self._input, self._read = after.enter_context(tty.selectable_input())
         self._resized = False
         self._signal = 0
         self._pending = b""
         self._reading = True
-        after.enter_context(terminal.signals(self._on_resize if interactive else self._ring, self._on_end))
+        after.enter_context(tty.signals(self._on_resize if interactive else self._ring, self._on_end))
         channel.settimeout(0.0)
         channel.on_window = self._ring
         after.callback(setattr, channel, "on_window", None)
@@ -108,7 +108,7 @@ class _Carrying:
                 return _LOST if status is None else status
             if self._resized:
                 self._resized = False
-                channel.request("window-change", *terminal.size(), 0, 0, wants_reply=False)
+                channel.request("window-change", *tty.size(), 0, 0, wants_reply=False)
             self._pass_input()
         return 128 + self._signal
 

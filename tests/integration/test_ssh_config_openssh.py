@@ -18,9 +18,9 @@ from remote_runtime import ssh
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import SshSettings, SshTarget
-from remote_runtime.ssh import openssh, options
-from remote_runtime.ssh.config import parse_hop
-from remote_runtime.ssh.dialing import open_proxy
+from remote_runtime.ssh.connectors import open_proxy
+from remote_runtime.ssh.files import config_options, openssh_config
+from remote_runtime.ssh.files.ssh_config import parse_hop
 from tests.support.mounts import within_mount
 from tests.support.sshd import wait_for
 
@@ -276,18 +276,18 @@ def test_blanks_and_apostrophes_in_a_list_of_files_are_told_apart_by_what_exists
     (home / ".ssh").mkdir(parents=True)
     first, second = home / ".ssh" / "known_hosts", home / ".ssh" / "known_hosts2"
     first.touch()
-    assert str(first) in openssh.paths(f"{first} {second}", home)
+    assert str(first) in openssh_config.paths(f"{first} {second}", home)
     second.touch()
     third = tmp_path / "it's  here"
     third.touch()
-    assert openssh.paths(f"{first} {third} {second} none", home) == [str(first), str(third), str(second), "none"]
-    assert openssh.paths("none", home) == ["none"]
-    assert openssh.paths("", home) == []
+    assert openssh_config.paths(f"{first} {third} {second} none", home) == [str(first), str(third), str(second), "none"]
+    assert openssh_config.paths("none", home) == ["none"]
+    assert openssh_config.paths("", home) == []
 
 
-@pytest.mark.parametrize("name", sorted(set(options.REFUSED) - {"RefuseConnection"}))
+@pytest.mark.parametrize("name", sorted(set(config_options.REFUSED) - {"RefuseConnection"}))
 def test_what_is_refused_names_a_way_out_that_works_where_another_file_asks_for_it(here: Here, name: str) -> None:
-    refused = options.REFUSED[name]
+    refused = config_options.REFUSED[name]
     value = {"PubkeyAuthentication": "no", "ProxyUseFdpass": "yes", "KnownHostsCommand": "/bin/true"}.get(name, "/x")
     everyone = f"Host *\n  {name} {value}\n"
     here.write(everyone)
@@ -305,13 +305,13 @@ def test_every_option_that_openssh_prints_has_a_decision() -> None:
     done = subprocess.run(["ssh", "-G", "-F", "none", "box"], check=True, capture_output=True, text=True)
     printed = {line.split(" ")[0].lower() for line in done.stdout.splitlines()} - {"host"}
     assert len(printed) > 60
-    assert sorted(printed - options.known()) == []
+    assert sorted(printed - config_options.known()) == []
     groups = [
-        options.names(options.HONOURED),
-        options.names(options.NOT_USED),
-        {name.lower() for name in options.REFUSED},
+        config_options.names(config_options.HONOURED),
+        config_options.names(config_options.NOT_USED),
+        {name.lower() for name in config_options.REFUSED},
     ]
-    assert sum(map(len, groups)) == len(options.known()), "one decision an option"
+    assert sum(map(len, groups)) == len(config_options.known()), "one decision an option"
 
 
 def test_options_that_narrow_are_honoured_and_others_are_of_no_use(here: Here) -> None:

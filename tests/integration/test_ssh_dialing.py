@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.ssh.dialing import NoAnswer, Race, open_socket
+from remote_runtime.ssh.connectors import NoAnswer, Race, open_socket
 from tests.support.mounts import within_mount
 from tests.support.network import swallowing
 
@@ -30,7 +30,7 @@ def port() -> Iterator[int]:
 
 DIAL = """
 import json, sys, time
-from remote_runtime.ssh.dialing import NoAnswer, Reached, open_socket
+from remote_runtime.ssh.connectors import NoAnswer, Reached, open_socket
 from remote_runtime.core.deadline import Deadline
 reached = Reached()
 for family in sys.argv[2:]:

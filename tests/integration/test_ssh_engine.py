@@ -24,7 +24,7 @@ from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile, Secret
 from remote_runtime.core.profile import ForwardSettings, SshTarget
 from remote_runtime.machines import Machines
-from remote_runtime.ssh.engine import lane
+from remote_runtime.ssh.forwarder import channel_pool
 from remote_runtime.ssh.session import Session
 from remote_runtime.state import store
 from remote_runtime.tunnel import ports
@@ -316,13 +316,13 @@ def test_some_channels_are_open_and_proved_before_anybody_comes(
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     with leading_to(session, prove_then(answer), token=TOKEN) as opened:
-        wait_for(lambda: len(proved) == lane.FEWEST_READY)
+        wait_for(lambda: len(proved) == channel_pool.FEWEST_READY)
         with visit(opened) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             wait_for(lambda: ended == [b"GET / HTTP/1.1\r\n\r\n"])
-        wait_for(lambda: len(proved) == lane.FEWEST_READY + 1)
-        monkeypatch.setattr(lane, "_IDLE_S", 0.0)
-        wait_for(lambda: len(ended) == lane.FEWEST_READY + 1)
+        wait_for(lambda: len(proved) == channel_pool.FEWEST_READY + 1)
+        monkeypatch.setattr(channel_pool, "_IDLE_S", 0.0)
+        wait_for(lambda: len(ended) == channel_pool.FEWEST_READY + 1)
         with visit(opened) as client:
             client.sendall(b"GET /again HTTP/1.1\r\n\r\n")
             wait_for(lambda: b"GET /again HTTP/1.1\r\n\r\n" in ended)
@@ -342,12 +342,12 @@ def test_channels_that_were_used_are_replaced_whether_one_by_one_or_in_batches(s
             assert read_all(client).startswith(b"HTTP/1.1 204")
 
     with leading_to(session, prove_then(answer), token=TOKEN) as opened:
-        wait_for(lambda: len(proved) == lane.FEWEST_READY)
+        wait_for(lambda: len(proved) == channel_pool.FEWEST_READY)
         get()
-        wait_for(lambda: len(proved) == lane.FEWEST_READY + 1)
-        for _ in range(2 * lane.FEWEST_READY):
+        wait_for(lambda: len(proved) == channel_pool.FEWEST_READY + 1)
+        for _ in range(2 * channel_pool.FEWEST_READY):
             get()
-        wait_for(lambda: len(proved) > 3 * lane.FEWEST_READY)
+        wait_for(lambda: len(proved) > 3 * channel_pool.FEWEST_READY)
 
 
 def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(session: Session) -> None:
@@ -529,7 +529,7 @@ def test_what_comes_late_or_is_unknown_does_not_end_the_link(tmp_path: Path) -> 
 def test_a_server_that_never_answers_an_open_is_given_up_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("remote_runtime.ssh.engine.flow._OPENING_S", 0.5)
+    monkeypatch.setattr("remote_runtime.ssh.forwarder.connection._OPENING_S", 0.5)
     server = HostileServer(tmp_path / "server", lambda server, kind, asked: None)
     opened = Front(ports.bind(None))
     try:

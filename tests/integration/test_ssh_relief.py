@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.core.model import Secret
-from remote_runtime.ssh.engine.lane import SWIFT
+from remote_runtime.ssh.forwarder.channel_pool import SWIFT
 from remote_runtime.tunnel.front import Front
 from tests.support.entering import Visitor
 from tests.support.leading import leading_to

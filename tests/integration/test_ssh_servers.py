@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from remote_runtime.ssh.channel import LinkChannel
 from remote_runtime.ssh.session import Session
+from remote_runtime.ssh.transport.channel import LinkChannel
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.front import Front
 from remote_runtime.ways import SessionWay

@@ -19,7 +19,7 @@ from paramiko.packet import Packetizer
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import DeadlinePassed, HealthError, Interrupted, MachineError, SshError
 from remote_runtime.ssh.session import Session
-from remote_runtime.ssh.stream import ChannelStream
+from remote_runtime.ssh.transport.stream import ChannelStream
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd, wait_for
 

@@ -17,8 +17,8 @@ from remote_runtime import ssh
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import Interrupted, RemoteRuntimeError, SshError
 from remote_runtime.core.profile import Algorithms
-from remote_runtime.ssh.compatible import Tunnel
 from remote_runtime.ssh.session import Session
+from remote_runtime.ssh.sshtunnel_forwarder import Tunnel
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd, wait_for
 

@@ -14,7 +14,7 @@ import paramiko
 import pytest
 
 from remote_runtime.core.errors import SshError
-from remote_runtime.ssh.link import Link
+from remote_runtime.ssh.transport.transport import Link
 from tests.support.doorman import Doorman, Visit, doorman
 from tests.support.entering import Visitor
 from tests.support.login_server import login_server

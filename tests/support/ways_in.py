@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from remote_runtime.demo.os_login import PosixAccount
-from remote_runtime.ssh.known_hosts import parse_keys
-from remote_runtime.ssh.pins import add_pin
+from remote_runtime.ssh.files.known_hosts import parse_keys
+from remote_runtime.ssh.files.pinned_keys import add_pin
 from tests.support.doorway import PROJECT, Doorway
 from tests.support.sshd import make_key, wait_for
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remote_runtime.ssh.engine import wire
-from remote_runtime.ssh.engine.channel import Channel
-from remote_runtime.ssh.engine.gcm import BadPacket
-from remote_runtime.ssh.engine.late import MOST_CHANNELS as MOST_CLOSED
-from remote_runtime.ssh.engine.late import MOST_MESSAGES, Late
-from remote_runtime.ssh.engine.windows import (
+from remote_runtime.ssh.forwarder import messages as wire
+from remote_runtime.ssh.forwarder.aes_gcm import BadPacket
+from remote_runtime.ssh.forwarder.channel import Channel
+from remote_runtime.ssh.forwarder.late_packets import MOST_CHANNELS as MOST_CLOSED
+from remote_runtime.ssh.forwarder.late_packets import MOST_MESSAGES, Late
+from remote_runtime.ssh.forwarder.windows import (
     FIRST_BYTES,
     LARGEST_BYTES,
     MOST_CHANNELS,

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from remote_runtime.ssh.engine import wire
-from remote_runtime.ssh.engine.gcm import LARGEST_PACKET, BadPacket, Opener, Sealer, nonces, padding_for
-from remote_runtime.ssh.engine.inbox import Inbox
-from remote_runtime.ssh.engine.inward import Inward
-from remote_runtime.ssh.engine.outbox import PIECE_BYTES, SLOTS, Outbox, Overflow, Slots
+from remote_runtime.ssh.forwarder import messages as wire
+from remote_runtime.ssh.forwarder.aes_gcm import LARGEST_PACKET, BadPacket, Opener, Sealer, nonces, padding_for
+from remote_runtime.ssh.forwarder.packet_reader import Inbox
+from remote_runtime.ssh.forwarder.packet_writer import PIECE_BYTES, SLOTS, Outbox, Overflow, Slots
+from remote_runtime.ssh.forwarder.write_buffer import Inward
 
 KEY, FIRST = bytes(range(16)), bytes(range(12))
 

@@ -12,10 +12,10 @@ from remote_runtime.core.errors import LocalError, SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import Algorithms, SshSettings
 from remote_runtime.ssh import forget_pins, show_pins
-from remote_runtime.ssh.host_keys import HostKeys
-from remote_runtime.ssh.known_hosts import HostKey, parse_keys
-from remote_runtime.ssh.pins import add_pin
-from remote_runtime.ssh.places import expand
+from remote_runtime.ssh.auth.host_keys import HostKeys
+from remote_runtime.ssh.files.known_hosts import HostKey, parse_keys
+from remote_runtime.ssh.files.paths import expand
+from remote_runtime.ssh.files.pinned_keys import add_pin
 from tests.support.sshd import make_key
 
 

@@ -1,0 +1,1 @@
+"""SSH authentication: keys, certificates, the agent, and a second factor."""

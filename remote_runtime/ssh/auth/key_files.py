@@ -1,0 +1,244 @@
+"""Private key files and their public halves."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import copy
+import io
+import os
+import re
+import shlex
+import stat
+import struct
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...core.frozen import dataclass
+from ...core.sanitize import clean_line
+
+if TYPE_CHECKING:
+    import paramiko
+
+_LARGEST_KEY_FILE = 1 << 20
+_OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
+# Of keys that are encrypted in OpenSSH's format, and in the older one (RFC 1421); cryptography knows no others.
+_CIPHERS = (
+    *("", "none", "aes256-ctr", "aes256-cbc", "aes256-gcm@openssh.com"),
+    *("DES-EDE3-CBC", "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"),
+)
+# OpenSSH's client looks for one among other blocks and text, where it is not in the format above.
+_BLOCK = re.compile(r"^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----.*?^-----END \1?PRIVATE KEY-----", re.MULTILINE | re.DOTALL)
+_DEK_INFO = re.compile(r"^DEK-Info: *([^,\s]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a key file cannot be used, and what can be done."""
+
+    why: str
+    hint: str = ""
+
+
+def load_key(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["locked"] | Fault:
+    """Without its certificate: ``certified`` adds that. ``locked``: without the right passphrase."""
+    try:
+        text = _private_text(path)
+    except OSError as error:
+        return Fault(f"it cannot be read: {(error.strerror or str(error)).lower()}")
+    if fault := _fault_of(path, text):
+        return fault
+    locked = _is_locked(text)
+    if locked and not passphrase:
+        return "locked"
+    try:
+        return _parsed(text, passphrase if locked else None)
+    except _Unsupported as error:
+        return Fault(f"its type {error} is not supported: only ED25519, ECDSA and RSA keys are", _NEW_KEY)
+    except Exception as error:  # noqa: BLE001  # cryptography raises many kinds for damaged data
+        why = clean_line(str(error), 200)
+        if locked and "unknown" in why.lower():  # PKCS#8 has its cipher behind much ASN.1
+            return _encrypted_otherwise(path, f"({why.rstrip('.')})")
+        return "locked" if locked else Fault(f"it is damaged: {why}")
+
+
+def others_can_read(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(_mode(path) & 0o044)
+    return False
+
+
+def certificate_of(path: Path) -> bytes:
+    """OpenSSH's certificate beside a key (``KEY-cert.pub``), empty if there is none."""
+    return read_certificate(path.with_name(path.name + "-cert.pub"))
+
+
+def read_certificate(path: Path) -> bytes:
+    """Empty if it is no file with a certificate."""
+    text = read_key_file(path)
+    return parse_public(text) if "-cert-v01@openssh.com " in text else b""
+
+
+def certified(key: paramiko.PKey, certificate: bytes) -> paramiko.PKey:
+    """``key``, shown as ``certificate``. The key alone may still be what a machine accepts, so it stays as it is."""
+    import paramiko
+
+    # An agent's key passes questions on to another object, and copying asks it before that is there.
+    agents: Any = key if isinstance(key, paramiko.AgentKey) else None
+    shown = paramiko.AgentKey(agents.agent, agents.blob, agents.comment) if agents else copy.copy(key)
+    certify(shown, certificate)
+    return shown
+
+
+def certify(key: paramiko.PKey, certificate: bytes) -> None:
+    import paramiko
+    from paramiko.pkey import PublicBlob
+
+    key.public_blob = PublicBlob(paramiko.Message(certificate).get_text(), certificate)
+
+
+def read_key_file(path: Path) -> str:
+    """Empty if it is no file that can be read."""
+    try:
+        return _private_text(path)
+    except OSError:
+        return ""
+
+
+def public_half(path: Path, private_text: str) -> bytes:
+    """From ``path.pub``, else from OpenSSH's private format, which holds it unencrypted."""
+    return parse_public(read_key_file(path.with_name(path.name + ".pub"))) or _openssh_head(private_text)[2]
+
+
+def parse_public(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.split()[1])
+    except (ValueError, IndexError):
+        return b""
+
+
+def key_kind(blob: bytes) -> str:
+    """``ssh-ed25519`` and so on: a public key begins with its type (RFC 4253 6.6)."""
+    size = int.from_bytes(blob[:4], "big")
+    return blob[4 : 4 + size].decode("ascii", "replace")
+
+
+def rsa_bits(blob: bytes) -> int:
+    """The size of a plain RSA key (RFC 4253 6.6), 0 for other keys."""
+    import paramiko
+
+    message = paramiko.Message(blob)
+    return message.get_mpint().bit_length() if message.get_text() == "ssh-rsa" and message.get_mpint() else 0
+
+
+_NEW_KEY = "`ssh-keygen -t ed25519` makes a key that works everywhere"
+
+
+class _Unsupported(Exception):
+    """Its text names the type."""
+
+
+def _private_text(path: Path) -> str:
+    """Raises ``OSError``."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no file")
+    with path.open("rb") as file:
+        text = file.read(_LARGEST_KEY_FILE).decode("ascii", "replace").strip()
+    block = None if text.startswith(("-----BEGIN OPENSSH", "PuTTY-User-Key-File")) else _BLOCK.search(text)
+    return block[0] if block else text
+
+
+def _fault_of(path: Path, text: str) -> Fault | None:
+    """What can be seen before a passphrase is asked for."""
+    name = shlex.quote(str(path))
+    mode = _mode(path)
+    if mode & 0o022:
+        return Fault(f"others can write to it (mode {mode:04o})", f"`chmod 600 {name}`")
+    if text.startswith("PuTTY-User-Key-File"):
+        hint = (
+            f"`puttygen {name} -O private-openssh -o {shlex.quote(str(path.with_suffix('.openssh')))}`, and name that"
+        )
+        return Fault("it is in PuTTY's format", hint)
+    if text.startswith("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY"):
+        hint = f"`puttygen {name} -O private-openssh -o {shlex.quote(f'{path}.openssh')}`, and name that"
+        return Fault("it is in the format of ssh.com", hint)
+    if not text:
+        return Fault("it is empty")
+    if not text.startswith("-----BEGIN ") or "PRIVATE KEY-----" not in text.split("\n")[0]:
+        return Fault("it holds no private key")
+    cipher, kdf, public = _openssh_head(text)
+    if found := _DEK_INFO.search(text):
+        cipher = found[1]
+    kind = key_kind(public)
+    if kind.startswith("sk-"):
+        return Fault(
+            f"its private half is on a FIDO token ({kind})", f"`ssh-add {name}` puts it in an agent, which is used"
+        )
+    if kdf not in ("", "none", "bcrypt") or cipher not in _CIPHERS:
+        return _encrypted_otherwise(path, f"with {clean_line(cipher, 60)}")
+    return None
+
+
+def _encrypted_otherwise(path: Path, how: str) -> Fault:
+    why = f"it is encrypted {how}, which is not supported"
+    return Fault(why, f"`ssh-keygen -p -Z aes256-ctr -f {shlex.quote(str(path))}`")
+
+
+def _is_locked(text: str) -> bool:
+    if text.startswith(_OPENSSH):
+        return _openssh_head(text)[0] not in ("", "none")
+    return text.startswith("-----BEGIN ENCRYPTED ") or "Proc-Type: 4,ENCRYPTED" in text
+
+
+def _parsed(text: str, passphrase: str | None) -> paramiko.PKey:
+    """By way of OpenSSH's own format, which paramiko reads: it knows no PKCS#8. Raises what cryptography raises."""
+    import paramiko
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    load = form.load_ssh_private_key if text.startswith(_OPENSSH) else form.load_pem_private_key
+    key = load(text.encode(), passphrase.encode() if passphrase else None)
+    kinds: dict[type, Any] = {
+        ed25519.Ed25519PrivateKey: paramiko.Ed25519Key,
+        ec.EllipticCurvePrivateKey: paramiko.ECDSAKey,
+        rsa.RSAPrivateKey: paramiko.RSAKey,
+    }
+    kind = next((ours for theirs, ours in kinds.items() if isinstance(key, theirs)), None)
+    if kind is None:
+        raise _Unsupported(type(key).__name__.removesuffix("PrivateKey").lstrip("_"))
+    try:
+        plain = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _Unsupported(getattr(getattr(key, "curve", None), "name", type(key).__name__)) from error
+    loaded: paramiko.PKey = kind.from_private_key(io.StringIO(plain.decode()))
+    return loaded
+
+
+def _openssh_head(text: str) -> tuple[str, str, bytes]:
+    """Cipher, kdf and the first public key of "openssh-key-v1" data: those, then the kdf's options, the number of keys
+    and the public keys are in the clear (PROTOCOL.key of OpenSSH). Empty for another format."""
+    magic = b"openssh-key-v1\0"
+    try:
+        raw = base64.b64decode("".join(text.splitlines()[1:-1]))
+        if not text.startswith(_OPENSSH) or not raw.startswith(magic):
+            return "", "", b""
+        fields = []
+        place = len(magic)
+        for skipped in (0, 0, 0, 4):
+            place += skipped
+            size = int(struct.unpack_from(">I", raw, place)[0])
+            fields.append(raw[place + 4 : place + 4 + size])
+            place += 4 + size
+    except (ValueError, struct.error):
+        return "", "", b""
+    return fields[0].decode("ascii", "replace"), fields[1].decode("ascii", "replace"), fields[3]
+
+
+def _mode(path: Path) -> int:
+    """Of a file of ours; 0 where that says nothing: OpenSSH looks at no others. Raises ``OSError``."""
+    if sys.platform == "win32":
+        return 0
+    found = path.stat()
+    return stat.S_IMODE(found.st_mode) if found.st_uid == os.getuid() else 0

@@ -1,0 +1,103 @@
+"""What becomes of each option of ssh_config(5): honoured, refused by name, or of no use here."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+from ...core.frozen import dataclass
+
+HONOURED: Mapping[str, str] = {
+    "Host Match Include Tag IgnoreUnknown CanonicalDomains CanonicalizeFallbackLocal CanonicalizeHostname"
+    " CanonicalizeMaxDots CanonicalizePermittedCNAMEs": "as `ssh -G` resolves them",
+    "HostName Port User": "unless the profile says otherwise",
+    "AddressFamily": "",
+    "CertificateFile IdentitiesOnly IdentityAgent IdentityFile": "with tokens and variables",
+    "GlobalKnownHostsFile UserKnownHostsFile HostKeyAlias": "`@cert-authority` and `@revoked` too",
+    "ProxyCommand ProxyJump": "`target.jump` goes first",
+    "CASignatureAlgorithms Ciphers HostKeyAlgorithms KexAlgorithms MACs PubkeyAcceptedAlgorithms": "they narrow"
+    " what is used",
+    "RequiredRSASize": "for host keys and for yours",
+}
+NOT_USED: Mapping[str, str] = {
+    "ConnectTimeout ConnectionAttempts": "`timeouts.ssh` is the limit",
+    "ServerAliveCountMax ServerAliveInterval TCPKeepAlive": "`ssh.keepalive` in the profile",
+    "CheckHostIP NoHostAuthenticationForLocalhost StrictHostKeyChecking VerifyHostKeyDNS": "host keys are always"
+    " verified by known_hosts; `ssh.host_key: accept-new` in the profile accepts new ones",
+    "FingerprintHash HashKnownHosts UpdateHostKeys VisualHostKey": "your known_hosts is never written",
+    "BatchMode ChallengeResponseAuthentication EnableSSHKeysign GSSAPIAuthentication GSSAPIClientIdentity"
+    " GSSAPIDelegateCredentials GSSAPIKexAlgorithms GSSAPIKeyExchange GSSAPIRenewalForcesRekey GSSAPIServerIdentity"
+    " GSSAPITrustDns HostbasedAcceptedAlgorithms HostbasedAuthentication KbdInteractiveAuthentication"
+    " KbdInteractiveDevices NumberOfPasswordPrompts PasswordAuthentication PreferredAuthentications": "logins are by"
+    " key, with a second factor where the server asks for one",
+    "AddKeysToAgent SecurityKeyProvider UseKeychain": "FIDO keys are used through an agent: `ssh-add FILE`",
+    "ClearAllForwardings DynamicForward ExitOnForwardFailure GatewayPorts LocalForward PermitRemoteOpen RemoteForward"
+    " StreamLocalBindMask StreamLocalBindUnlink Tunnel TunnelDevice": "`forward.extra` in the profile",
+    "SendEnv SetEnv": "`jupyter.env` in the profile",
+    "ForwardAgent ForwardX11 ForwardX11Timeout ForwardX11Trusted XAuthLocation": "no agent and no display is forwarded",
+    "ChannelTimeout Compression ControlMaster ControlPath ControlPersist EnableEscapeCommandline EscapeChar"
+    " ForkAfterAuthentication IPQoS LocalCommand LogLevel LogVerbose ObscureKeystrokeTiming PermitLocalCommand"
+    " RekeyLimit RemoteCommand RequestTTY SessionType StdinNull SyslogFacility VersionAddendum WarnWeakCrypto": "no use"
+    " for a connection of this program",
+}
+
+
+@dataclass(frozen=True)
+class Refused:
+    """``unused``: values that ask for nothing. ``way_out``: what to do, ``HOST`` being the name in the profile."""
+
+    why: str
+    way_out: str
+    unused: tuple[str, ...] = ("none",)
+
+
+# What would change where we connect to or whom we trust.
+REFUSED: Mapping[str, Refused] = {
+    "BindAddress": Refused("it is not supported", "Replace it by `ProxyCommand nc -s ADDRESS %h %p`", ()),
+    "BindInterface": Refused("it is not supported", "Replace it by a ProxyCommand that uses the interface", ()),
+    "KnownHostsCommand": Refused(
+        "no command is run for host keys",
+        "Put the host's key in known_hosts, and `KnownHostsCommand none` under `Host HOST` at the top of ~/.ssh/config",
+    ),
+    "PKCS11Provider": Refused(
+        "tokens are used through an agent",
+        "`ssh-add -s PROVIDER`, and `PKCS11Provider none` under `Host HOST` at the top of ~/.ssh/config",
+    ),
+    "ProxyUseFdpass": Refused(
+        "the ProxyCommand has to carry the bytes",
+        "`ProxyUseFdpass no` under `Host HOST` at the top of ~/.ssh/config, and a ProxyCommand such as `nc %h %p`",
+        ("no", "false"),
+    ),
+    "PubkeyAuthentication": Refused(
+        "logins are by key",
+        "`PubkeyAuthentication yes` under `Host HOST` at the top of ~/.ssh/config",
+        ("yes", "true", "unbound", "host-bound"),
+    ),
+    "RefuseConnection": Refused("it forbids the connection", "Remove it for this host", ()),
+    "RevokedHostKeys": Refused(
+        "such files are not read",
+        "Put its keys in ~/.ssh/known_hosts as `@revoked * TYPE KEY`, and `RevokedHostKeys none` under `Host HOST` at"
+        " the top of ~/.ssh/config",
+    ),
+}
+
+
+def names(groups: Mapping[str, str]) -> set[str]:
+    """The options of all groups, in lower case, as ``ssh -G`` prints them."""
+    return {name.lower() for group in groups for name in group.split()}
+
+
+@functools.lru_cache
+def known() -> frozenset[str]:
+    return frozenset(names(HONOURED) | names(NOT_USED)) | {name.lower() for name in REFUSED}
+
+
+def table() -> str:
+    """For the reference: Markdown."""
+    rows = [(group, "honoured", why) for group, why in HONOURED.items()]
+    rows += [(name, "refused", f"{each.why}. {each.way_out}") for name, each in REFUSED.items()]
+    rows += [(group, "of no use here", why) for group, why in NOT_USED.items()]
+    lines = ["| Options | Decision | |", "| --- | --- | --- |"]
+    for group, verdict, why in rows:
+        lines.append(f"| {', '.join(f'`{name}`' for name in group.split())} | {verdict} | {why} |")
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,73 @@
+"""The names that ~/.ssh/config has for hosts, to choose one. What they mean is ``config``'s to say."""
+
+from __future__ import annotations
+
+import glob
+import shlex
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .paths import expand, home_of
+
+MOST_HOSTS = 500
+MOST_BYTES = 1 << 20
+_RESOLVE_S = 3.0
+
+
+def hosts(environ: Mapping[str, str]) -> dict[str, str]:
+    """Each ``Host`` without wildcards, and the HostName beside it (empty if there is none), in the file's order."""
+    home = home_of(environ)
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for keyword, words in _lines(home / ".ssh" / "config", home, set()):
+        if keyword in ("host", "match"):
+            names = [word for word in words if not set(word) & set("*?!")] if keyword == "host" else []
+            for name in names[: MOST_HOSTS - len(found)]:
+                found.setdefault(name, "")
+        elif keyword == "hostname" and words:
+            found.update({name: words[0] for name in names if found.get(name) == ""})
+    return found
+
+
+def _lines(file: Path, home: Path, seen: set[Path]) -> Iterator[tuple[str, list[str]]]:
+    """Each file once, since files may include each other."""
+    if file in seen:
+        return
+    seen.add(file)
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MOST_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return  # a file that is missing or closed to us names no hosts
+    for line in text.splitlines():
+        try:
+            words = shlex.split(line.replace("=", " ", 1), comments=True)
+        except ValueError:
+            continue  # OpenSSH will complain of it when the host is used
+        if not words:
+            continue
+        keyword = words[0].lower()
+        if keyword == "include":
+            for pattern in words[1:]:
+                for each in sorted(glob.glob(str(home / ".ssh" / expand(pattern, home)))):
+                    yield from _lines(Path(each), home, seen)
+        else:
+            yield keyword, words[1:]
+
+
+def is_known(host: str) -> bool:
+    """False when the system says within a moment that there is no such host; it may take long to find that out."""
+    unknown: list[Exception] = []
+
+    def look() -> None:
+        try:
+            socket.getaddrinfo(host, None)
+        except (OSError, UnicodeError) as error:  # the second: a label that is empty or too long
+            unknown.append(error)
+
+    looking = threading.Thread(target=look, daemon=True, name="look-up")
+    looking.start()
+    looking.join(_RESOLVE_S)
+    return not unknown

@@ -1,0 +1,135 @@
+"""Files in OpenSSH's known_hosts format (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), read only."""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import hashlib
+import hmac
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ...core.frozen import dataclass
+
+
+@dataclass(frozen=True)
+class HostKey:
+    """``kind``: ``ssh-ed25519`` and so on; ``data``: its base64 form."""
+
+    kind: str
+    data: str
+
+    @property
+    def fingerprint(self) -> str:
+        """``SHA256:…`` as OpenSSH writes it."""
+        digest = hashlib.sha256(base64.b64decode(self.data)).digest()
+        return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+@dataclass(frozen=True)
+class HostsFile:
+    """``where``: its name for the person. ``entries``: (marker, names, key). ``trouble``: why it could not be read,
+    empty for a file that is missing."""
+
+    where: str
+    entries: tuple[tuple[str, str, HostKey], ...] = ()
+    trouble: str = ""
+
+    def only(self, marker: str) -> HostsFile:
+        """Its entries with this marker."""
+        return HostsFile(self.where, tuple(entry for entry in self.entries if entry[0] == marker), self.trouble)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What one source says of a name. ``where``: for the person. ``authorities``: keys whose certificates count."""
+
+    where: str
+    keys: tuple[HostKey, ...] = ()
+    revoked: tuple[HostKey, ...] = ()
+    authorities: tuple[HostKey, ...] = ()
+
+
+def load(path: Path, where: str) -> HostsFile:
+    try:
+        lines = lines_of(path)
+    except OSError as error:
+        return HostsFile(where, trouble=(error.strerror or str(error)).lower())
+    return HostsFile(where, tuple(entry for line in lines for entry in _entry(line)))
+
+
+def look_up(files: Sequence[HostsFile], name: str) -> Known:
+    """What ``files`` together say of ``name``: OpenSSH takes the user's files as one."""
+    found: dict[str, list[HostKey]] = {"": [], "@revoked": [], "@cert-authority": []}
+    where: dict[str, None] = {}
+    for file in files:
+        for marker, names, key in file.entries:
+            if marker in found and _matches(names, name):
+                found[marker].append(key)
+                where[file.where] = None
+    return Known(" and ".join(where), tuple(found[""]), tuple(found["@revoked"]), tuple(found["@cert-authority"]))
+
+
+def known_name(host: str, port: int) -> str:
+    """As known_hosts writes it: ``host``, or ``[host]:port`` where the port is not 22."""
+    return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
+
+
+def lines_of(path: Path) -> list[str]:
+    """Those that may be entries; none of a file that is missing. Raises ``OSError``."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    lines = (line.strip() for line in text.split("\n"))  # other characters end no line for OpenSSH
+    return [line for line in lines if len(line.split()) >= 3 and not line.startswith("#")]
+
+
+def parse_keys(lines: Iterable[str]) -> list[HostKey]:
+    keys = []
+    for fields in (line.split() for line in lines):
+        if len(fields) < 2:
+            continue
+        try:
+            raw = base64.b64decode(fields[1], validate=True)
+        except ValueError:  # no base64, or no ASCII
+            continue
+        if raw[4 : 4 + len(fields[0])] == fields[0].encode():
+            keys.append(HostKey(fields[0], base64.b64encode(raw).decode()))
+    return keys
+
+
+def as_line(blob: bytes) -> str:
+    """``TYPE BASE64`` of a public key, which begins with its type (RFC 4253 6.6)."""
+    size = int.from_bytes(blob[:4], "big")
+    return f"{blob[4 : 4 + size].decode('ascii', 'replace')} {base64.b64encode(blob).decode()}"
+
+
+def _entry(line: str) -> list[tuple[str, str, HostKey]]:
+    """Any blanks divide the fields. None for a line that OpenSSH would pass over."""
+    fields = line.split()
+    marker = fields.pop(0) if fields[0].startswith("@") else ""
+    return [(marker, fields[0], key) for key in parse_keys([" ".join(fields[1:3])])]
+
+
+def _matches(names: str, name: str) -> bool:
+    """The comma-separated patterns or the hashed name of an entry; a negated match wins."""
+    if names.startswith("|1|"):
+        try:
+            salt, digest = (base64.b64decode(part) for part in names.split("|")[2:4])
+        except ValueError:
+            return False
+        return hmac.compare_digest(hmac.new(salt, name.encode(), hashlib.sha1).digest(), digest)
+    found = False
+    for pattern in names.lower().split(","):
+        negated = pattern.startswith("!")
+        if fnmatch.fnmatchcase(name.lower(), _literal_brackets(pattern[1:] if negated else pattern)):
+            if negated:
+                return False
+            found = True
+    return found
+
+
+def _literal_brackets(pattern: str) -> str:
+    """OpenSSH knows only ``*`` and ``?``; brackets stand for themselves (``[host]:port``)."""
+    return pattern.replace("[", "[[]")

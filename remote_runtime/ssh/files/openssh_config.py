@@ -1,0 +1,129 @@
+"""What ``ssh -G`` says of a host: OpenSSH's own reading of its configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...core.deadline import Deadline
+from ...core.errors import SshError
+from ...core.sanitize import clean_line
+from .config_file import SYSTEM
+from .paths import exists, expand, home_of, own_name
+
+_TICK_S = 0.1
+
+
+def ask(
+    host: str, user: str | None, port: int | None, environ: Mapping[str, str], deadline: Deadline
+) -> dict[str, tuple[str, ...]] | None:
+    """Include, Match and all defaults resolved. ``ssh`` looks up the home directory itself, so a HOME that differs is
+    told to it. None if it cannot be run; raises ``SshError`` ``ssh-config-unsupported`` when it complains or does not
+    end, and ``Interrupted``."""
+    home, name = home_of(environ), own_name()
+    if not name:
+        return None  # ssh refuses to run for a uid without a name
+    passwd_home = Path(os.path.expanduser(f"~{name}"))
+    with _files(home, passwd_home) as files:
+        words = ["ssh", "-G", *files, *(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
+        try:
+            status, output, complaint = _run([*words, "--", host], environ, deadline)
+        except TimeoutError as error:
+            why = f"`ssh -G {host}` took more than {deadline.within_s:.0f} s, for example for a `Match exec`"
+            hint = "`timeouts.ssh` in the profile gives it longer"
+            what = f"OpenSSH does not finish reading its configuration for {host}"
+            raise SshError("ssh-config-unsupported", what, why, hint) from error
+        except OSError:
+            return None
+    if status != 0:
+        raise _complaint(complaint, host)
+    options: dict[str, tuple[str, ...]] = {}
+    for line in output.split("\n"):
+        key, _, value = line.partition(" ")
+        if home != passwd_home and key.lower().endswith(("file", "agent")):
+            value = f" {value}".replace(f" {passwd_home}/.ssh/", " ~/.ssh/")[1:]
+        options[key.lower()] = (*options.get(key.lower(), ()), value)
+    return options
+
+
+def paths(value: str, home: Path) -> list[str]:
+    """The files of a list that ``ssh -G`` prints without its quotes: blanks belong to a path where it then exists."""
+    words = value.split(" ")
+    found = []
+    while words:
+        ends = range(len(words), 0, -1)
+        end = next((end for end in ends if exists(expand(" ".join(words[:end]), home))), 1)
+        found.append(" ".join(words[:end]))
+        words = words[end:]
+    return [path for path in found if path]
+
+
+@contextmanager
+def _files(home: Path, passwd_home: Path) -> Iterator[list[str]]:
+    """``-F`` would take the system's file away, so it is told of both."""
+    if home == passwd_home:
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "config")
+        both = [home / ".ssh" / "config", SYSTEM]
+        file.write_text("".join(f'Include "{glob.escape(str(each))}"\n' for each in both), encoding="utf-8")
+        yield ["-F", str(file)]
+
+
+def _run(words: list[str], environ: Mapping[str, str], deadline: Deadline) -> tuple[int, str, str]:
+    """Its status, stdout and stderr. Raises ``OSError``, ``TimeoutError``, ``Interrupted``."""
+    process = subprocess.Popen(
+        words,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    with process:
+        try:
+            while True:
+                try:
+                    output, complaint = process.communicate(timeout=_TICK_S)
+                except subprocess.TimeoutExpired:
+                    deadline.check()
+                    if deadline.passed():
+                        raise TimeoutError from None
+                else:
+                    return process.returncode, output, complaint
+        except BaseException:
+            _kill(process)
+            raise
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """With what a ``Match exec`` has begun."""
+    if sys.platform == "win32":
+        process.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _complaint(said: str, host: str) -> SshError:
+    why = "; ".join(clean_line(line, 300) for line in said.strip().splitlines()[:3]) or "`ssh -G` failed"
+    hint = f"Correct the line that it names: `ssh -G {host}` says the same"
+    if found := re.search("Bad owner or permissions on (.+)", said):
+        file = found[1].strip()
+        hint = f"`chmod 600 {shlex.quote(file)}`, and the file must be yours"
+    elif found := re.search("Bad configuration option: (\\S+)", said):
+        hint = f"Remove the line, or put `IgnoreUnknown {clean_line(found[1], 60)}` before it"
+    return SshError("ssh-config-unsupported", f"OpenSSH does not accept its configuration for {host}", why, hint)

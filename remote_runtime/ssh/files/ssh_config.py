@@ -1,0 +1,169 @@
+"""~/.ssh/config: as OpenSSH's client reads it, where that exists, else as far as a file alone can tell."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from shutil import which
+from typing import Literal
+from urllib.parse import unquote
+
+from ...core.deadline import Deadline
+from ...core.errors import SshError
+from ...core.model import Instance
+from ...core.profile import Algorithms, SshSettings, SshTarget
+from . import config_file, openssh_config
+from .config_options import REFUSED
+from .config_tokens import Tokens
+from .known_hosts import known_name
+from .paths import home_of, own_name
+
+_DEFAULT_IDENTITY = re.compile(r"~/\.ssh/id_(rsa|dsa|ecdsa|ecdsa_sk|ed25519|ed25519_sk|xmss|mldsa\w*)")
+_MATCH_S = 60.0
+_HOP = re.compile(r"(?:(?P<user>.+)@)?(?P<host>\[[^\]]+\]|[^:\[\]@]+)(?::(?P<port>\d+))?")
+_FAMILIES: Mapping[str, Literal["any", "inet", "inet6"]] = {"inet": "inet", "inet6": "inet6"}
+
+
+def resolve(
+    target: SshTarget, settings: SshSettings, *, environ: Mapping[str, str], deadline: Deadline | None = None
+) -> tuple[Instance, SshSettings]:
+    """Where ``target`` is and how to enter it. What ``target`` and ``settings`` say wins over the file. ``deadline``:
+    for the programs that the file may name; a minute else.
+
+    Raises ``SshError`` ``ssh-config-unsupported``, naming the option; ``Interrupted``.
+    """
+    if not target.host or target.host.startswith("-") or any(c.isspace() or not c.isprintable() for c in target.host):
+        raise _no_host(f"{target.host!r} is not a host name")
+    has_openssh = which("ssh", path=environ.get("PATH")) is not None
+    port = target.port or settings.port
+    options = (
+        openssh_config.ask(target.host, settings.user, port, environ, deadline or Deadline(_MATCH_S))
+        if has_openssh
+        else None
+    )
+    expanded = options is not None
+    if options is None:
+        options = config_file.read(target.host, settings.user, environ)
+    _check(options, target.host)
+    address = _last(options, "hostname") or target.host.lower()
+    port = port or int(_last(options, "port") or 22)
+    alias = (_last(options, "hostkeyalias") or "").lower()
+    user = settings.user or _last(options, "user") or own_name()
+    instance = Instance(
+        "ssh", target.host, address=address, port=port, host_key_name=alias or known_name(address, port)
+    )
+    jump = target.jump or _split_jump(_last(options, "proxyjump"))
+    command = None if jump else _last(options, "proxycommand")
+    tokens = Tokens(target.host, address, port, user, alias, "", home_of(environ), environ)
+    jump = jump if target.jump else tuple(tokens.in_jump(_plain(hop)) for hop in jump)
+    tokens = replace(tokens, jump=parse_hop(jump[-1])[1] if jump else "")
+    identities = options.get("identityfile", ())
+    if len(identities) > 2 and all(_DEFAULT_IDENTITY.fullmatch(name) for name in identities):
+        identities = ()  # OpenSSH's own list, not the user's
+    known_hosts = [
+        path
+        for kind in ("user", "global")
+        for path in _paths(options.get(f"{kind}knownhostsfile", ()), tokens, expanded=expanded)
+    ]
+    agent = _last(options, "identityagent")
+    return instance, replace(
+        settings,
+        user=user or None,
+        port=port,
+        identity_files=_each(identities, "IdentityFile", tokens),
+        certificate_files=_each(options.get("certificatefile", ()), "CertificateFile", tokens),
+        identities_only=settings.identities_only or _last(options, "identitiesonly") in ("yes", "true"),
+        identity_agent=agent and (tokens.in_path("IdentityAgent", agent) if not expanded else agent),
+        proxy_jump=jump,
+        proxy_command=None if command in (None, "none") else command,
+        known_hosts_files=tuple(name for name in known_hosts if name != "none"),
+        notes_host_keys=_notes_host_keys(options, known_hosts, address),
+        address_family=_FAMILIES.get((_last(options, "addressfamily") or "").lower(), "any"),
+        only=_only(options),
+    )
+
+
+def parse_hop(text: str) -> tuple[str | None, str, int | None]:
+    """(user, host, port) of one ProxyJump entry; the user may have an @ in it. Raises ``SshError``
+    ``ssh-config-unsupported``."""
+    is_uri = text.startswith("ssh://")
+    match = _HOP.fullmatch(text.removeprefix("ssh://").strip().rstrip("/"))
+    if match is None or not 0 < int(match["port"] or 22) < 65536:
+        raise _no_host(f"ProxyJump {text}")
+    user = unquote(match["user"]) if is_uri and match["user"] else match["user"]
+    return user, match["host"].strip("[]"), int(match["port"]) if match["port"] else None
+
+
+def _plain(hop: str) -> str:
+    """Not as a URI, whose %40 is no token."""
+    if not hop.startswith("ssh://"):
+        return hop
+    user, host, port = parse_hop(hop)
+    host = f"[{host}]" if ":" in host else host
+    return (f"{user}@" if user else "") + host + (f":{port}" if port else "")
+
+
+def _check(options: Mapping[str, Sequence[str]], host: str) -> None:
+    for name, refused in REFUSED.items():
+        for value in options.get(name.lower(), ()):
+            if value.lower() not in refused.unused:
+                what = f"The SSH configuration for {host} has an option that is not supported"
+                hint = refused.way_out.replace("HOST", host)
+                raise SshError("ssh-config-unsupported", what, f"{name} {value}: {refused.why}", hint)
+
+
+def _each(values: Sequence[str], option: str, tokens: Tokens) -> tuple[str, ...]:
+    return tuple(tokens.in_path(option, value) for value in values if value != "none")
+
+
+def _paths(values: Sequence[str], tokens: Tokens, *, expanded: bool) -> list[str]:
+    """``ssh -G`` prints one value, with all of them expanded; the file itself has as many as there are words."""
+    if expanded:
+        return [path for value in values for path in openssh_config.paths(value, tokens.home)]
+    return [tokens.in_path("UserKnownHostsFile", value) for value in values]
+
+
+def _notes_host_keys(options: Mapping[str, Sequence[str]], known_hosts: Sequence[str], address: str) -> bool:
+    def is_on(name: str) -> bool:
+        return (_last(options, name) or "").lower() in ("yes", "true")
+
+    if is_on("stricthostkeychecking") or is_on("verifyhostkeydns") or known_hosts[:1] in (["none"], ["/dev/null"]):
+        return False
+    return not (is_on("nohostauthenticationforlocalhost") and _is_loopback(address))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address.lower() == "localhost"
+
+
+def _only(options: Mapping[str, Sequence[str]]) -> Algorithms:
+    def allowed(name: str) -> tuple[str, ...]:
+        return tuple((_last(options, name) or "").split(",")) if _last(options, name) else ()
+
+    return Algorithms(
+        host_keys=allowed("hostkeyalgorithms"),
+        public_keys=allowed("pubkeyacceptedalgorithms"),
+        kex=allowed("kexalgorithms"),
+        ciphers=allowed("ciphers"),
+        macs=allowed("macs"),
+        ca_signatures=allowed("casignaturealgorithms"),
+        rsa_bits=int(_last(options, "requiredrsasize") or 0),
+    )
+
+
+def _last(options: Mapping[str, Sequence[str]], name: str) -> str | None:
+    values = options.get(name)
+    return values[-1] if values else None
+
+
+def _split_jump(value: str | None) -> tuple[str, ...]:
+    return () if (value or "none").lower() == "none" else tuple(str(value).split(","))
+
+
+def _no_host(why: str) -> SshError:
+    return SshError("ssh-config-unsupported", "The host cannot be used", why)

@@ -1,0 +1,116 @@
+"""The messages of channels (RFC 4254, 5; OpenSSH's PROTOCOL), as bytes."""
+
+from __future__ import annotations
+
+import functools
+import struct
+
+from .aes_gcm import BadPacket
+
+OPEN_CONFIRMATION = 91
+OPEN_FAILURE = 92
+WINDOW_ADJUST = 93
+DATA = 94
+EXTENDED_DATA = 95
+END_OF_DATA = 96
+CLOSE = 97
+REQUEST = 98
+REQUEST_SUCCESS = 99
+REQUEST_FAILURE = 100
+
+FIRST_NUMBER = 0x1000000  # paramiko numbers its own channels below
+_PROBE = b"keepalive@openssh.com"
+_U32 = struct.Struct(">I")
+_KIND_CHANNEL = struct.Struct(">BI")
+_ADJUST = struct.Struct(">BII")
+_NUMBERS = struct.Struct(">III")
+
+
+def open_direct(number: int, window: int, piece: int, host: str, port: int) -> bytes:
+    """SSH_MSG_CHANNEL_OPEN of a ``direct-tcpip``; with port 0 of a ``direct-streamlocal@openssh.com`` to the unix
+    socket whose path is ``host`` (OpenSSH's PROTOCOL, 2.4)."""
+    kind, target = _direct(host, port)
+    return kind + _NUMBERS.pack(number, window, piece) + target
+
+
+def adjust(channel: int, more: int) -> bytes:
+    return _ADJUST.pack(WINDOW_ADJUST, channel, more)
+
+
+def data(channel: int, content: bytes) -> bytes:
+    return _ADJUST.pack(DATA, channel, len(content)) + content
+
+
+def end_of_data(channel: int) -> bytes:
+    return _KIND_CHANNEL.pack(END_OF_DATA, channel)
+
+
+def close(channel: int) -> bytes:
+    return _KIND_CHANNEL.pack(CLOSE, channel)
+
+
+def refuse_request(channel: int) -> bytes:
+    return _KIND_CHANNEL.pack(REQUEST_FAILURE, channel)
+
+
+def probe(channel: int) -> bytes:
+    """A request that every server refuses, for the time it takes."""
+    return _KIND_CHANNEL.pack(REQUEST, channel) + _string(_PROBE) + b"\x01"
+
+
+def number(message: memoryview, at: int) -> int:
+    """Raises ``BadPacket``."""
+    try:
+        value: int = _U32.unpack_from(message, at)[0]
+    except struct.error:
+        raise BadPacket(f"message {message[0]} is cut short") from None
+    return value
+
+
+def opened(message: memoryview) -> tuple[int, int, int]:
+    """Of an OPEN_CONFIRMATION: the peer's number, its window, and what it takes at once. Raises ``BadPacket``."""
+    try:
+        return _NUMBERS.unpack_from(message, 5)
+    except struct.error:
+        raise BadPacket(f"message {message[0]} is cut short") from None
+
+
+def string(message: memoryview, at: int) -> memoryview:
+    """Raises ``BadPacket``."""
+    size = number(message, at)
+    if at + 4 + size > len(message):
+        raise BadPacket(f"message {message[0]} is cut short")
+    return message[at + 4 : at + 4 + size]
+
+
+def content(message: memoryview) -> memoryview:
+    """Of a DATA message, which must be exactly that long. Raises ``BadPacket``."""
+    if number(message, 5) + 9 != len(message):
+        raise BadPacket("a data message is not as long as its data")
+    return message[9:]
+
+
+def size(message: memoryview) -> int:
+    """How much of the window a DATA or EXTENDED_DATA message takes."""
+    return max(0, len(message) - (9 if message[0] == DATA else 13))
+
+
+def wants_reply(message: memoryview) -> bool:
+    """Of a channel request. Raises ``BadPacket``."""
+    at = 9 + len(string(message, 5))
+    if at >= len(message):
+        raise BadPacket(f"message {message[0]} is cut short")
+    return bool(message[at])
+
+
+@functools.lru_cache
+def _direct(host: str, port: int) -> tuple[bytes, bytes]:
+    """What stands before and after the numbers of an opening."""
+    if port == 0:
+        return b"\x5a" + _string(b"direct-streamlocal@openssh.com"), _string(host.encode()) + b"\0" * 8
+    origin = _string(b"127.0.0.1") + _U32.pack(0)
+    return b"\x5a" + _string(b"direct-tcpip"), _string(host.encode()) + _U32.pack(port) + origin
+
+
+def _string(value: bytes) -> bytes:
+    return _U32.pack(len(value)) + value

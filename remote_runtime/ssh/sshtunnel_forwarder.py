@@ -1,0 +1,229 @@
+"""The sshtunnel engine: a login of its own, always with the host key that was verified before, only on loopback."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any, cast
+
+import paramiko
+
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import HealthError, SshError
+from ..core.model import Instance
+from ..core.profile import SshSettings
+from ..core.sanitize import clean_line
+from ..tunnel.pump import SocketStream
+from .connectors import NoAnswer, open_proxy, open_socket
+from .files.known_hosts import HostKey
+from .reach import Reach
+from .session import Session
+from .transport.algorithms import KEX_INFO, narrow
+from .transport.quiet import silence_paramiko
+from .transport.version_exchange import Said, read_version
+
+_DIAL_S = 10.0
+_TICK_S = 0.1
+
+
+class Tunnel:
+    """``dial`` reaches the one port of the machine that the tunnel was opened for."""
+
+    def __init__(self, forwarder: Any, where: str, release: Callable[[], None]) -> None:
+        self._forwarder = forwarder
+        self._where = where
+        self._release = release
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        return self._closed or not self._forwarder.is_active
+
+    def dial(self) -> SocketStream:
+        """sshtunnel knows no half-closed connections: ``shutdown_write`` ends both directions, and what the machine has
+        not sent by then is lost. Raises ``SshError`` ``ssh-unreachable``, ``HealthError`` ``not-answering``."""
+        if self.closed:
+            raise SshError("ssh-unreachable", "The SSH connection of sshtunnel is lost")
+        try:
+            connection = socket.create_connection(("127.0.0.1", self._forwarder.local_bind_port), timeout=_DIAL_S)
+        except OSError as error:
+            raise HealthError("not-answering", f"{self._where} does not answer", str(error)) from error
+        return SocketStream(connection)
+
+    def close(self) -> None:
+        """Ends its connections too."""
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+
+def open_tunnel(
+    instance: Instance,
+    settings: SshSettings,
+    session: Session,
+    *,
+    remote_host: str,
+    remote_port: int,
+    tell: Tell,
+    deadline: Deadline,
+    reach: Reach | None = None,
+) -> Tunnel:
+    """See ``remote_runtime.ssh.open_sshtunnel``."""
+    if settings.proxy_jump:
+        raise SshError(
+            "ssh-config-unsupported", "sshtunnel cannot go through a jump host", hint="`forward.engine: auto`"
+        )
+    if session.key is None:
+        raise SshError("no-usable-key", "sshtunnel needs a key, the machine wanted none", hint="`forward.engine: auto`")
+    silence_paramiko()
+    tell("Logging in a second time, for sshtunnel")
+    where = f"{remote_host}:{remote_port} on the machine"
+    with ExitStack() as undo:
+        sock = _reach(instance, settings, session.user, deadline, undo, reach)
+        forwarder = _forwarder(instance, settings, session, sock, (remote_host, remote_port), deadline)
+        undo.callback(_stop, forwarder)
+        with _cut_off(sock, deadline):
+            try:
+                forwarder.start()
+            except Exception as error:  # sshtunnel raises its own kinds, paramiko's and OSError
+                deadline.check()
+                _check_host_key(forwarder.login, session, instance)
+                why = clean_line(str(error), 300) or "no answer in time"
+                what = f"sshtunnel cannot connect to {instance.where}"
+                raise SshError("ssh-refused", what, why, "`forward.engine: auto` needs no login of its own") from error
+        return Tunnel(forwarder, where, undo.pop_all().close)
+
+
+def _check_host_key(login: paramiko.Transport | None, session: Session, instance: Instance) -> None:
+    """sshtunnel compares it, and does not say that this is what failed. Raises ``SshError`` ``host-key-changed``."""
+    shown = login.host_key if login is not None else None
+    if shown is None:
+        return
+    now, known = HostKey(shown.get_name(), shown.get_base64()), session.host_key
+    if now != known:
+        why = (
+            f"sshtunnel's login was shown {now.kind} {now.fingerprint}, the one before {known.kind} {known.fingerprint}"
+        )
+        raise SshError("host-key-changed", f"The host key of {instance.name} has changed", why)
+
+
+def _reach(
+    instance: Instance, settings: SshSettings, user: str, deadline: Deadline, undo: ExitStack, reach: Reach | None
+) -> socket.socket:
+    if reach is not None:
+        passage = reach(deadline)
+        undo.callback(passage.close)
+        return passage.socket
+    if settings.proxy_command:
+        command = open_proxy(settings.proxy_command, instance.address, instance.port, user, instance.name)
+        undo.callback(command.close)
+        sock = command.socket
+    else:
+        try:
+            sock = open_socket(instance.address, instance.port, deadline, settings.address_family)
+        except NoAnswer as error:
+            raise SshError("ssh-unreachable", f"Nothing answers at {instance.where}", error.why) from error
+    undo.callback(sock.close)
+    return sock
+
+
+def _forwarder(
+    instance: Instance,
+    settings: SshSettings,
+    session: Session,
+    sock: socket.socket,
+    target: tuple[str, int],
+    deadline: Deadline,
+) -> Any:
+    """Its defaults are an unchecked host key, all interfaces, the agent, ~/.ssh, and 15 s for a greeting: every one is
+    set here."""
+    import sshtunnel
+
+    class Forwarder(sshtunnel.SSHTunnelForwarder):  # type: ignore[misc]  # it has no types
+        login: paramiko.Transport | None = None
+
+        def _get_transport(self) -> paramiko.Transport:
+            transport: Any = super()._get_transport()
+            transport._kex_info = KEX_INFO
+            narrow(transport, settings.only)
+            within_s = deadline.remaining_s()
+            transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = within_s
+            transport._check_banner = lambda: read_version(transport, Said())
+            self.login = cast(paramiko.Transport, transport)
+            return self.login
+
+    forwarder = Forwarder(
+        (instance.address, instance.port),
+        ssh_username=session.user,
+        ssh_host_key=paramiko.PKey.from_type_string(session.host_key.kind, base64.b64decode(session.host_key.data)),
+        ssh_pkey=session.key,
+        ssh_proxy=_Connected(sock),
+        ssh_config_file=None,
+        host_pkey_directories=[],
+        allow_agent=False,
+        compression=False,
+        remote_bind_address=target,
+        local_bind_address=("127.0.0.1", 0),
+        set_keepalive=settings.keepalive_s,
+        # With a logger of ours it adds no handler that prints to stderr.
+        logger=logging.getLogger("sshtunnel.SSHTunnelForwarder"),
+    )
+    forwarder.daemon_forward_servers = True
+    forwarder.daemon_transport = True
+    return forwarder
+
+
+class _Connected:
+    """A connected socket that sshtunnel does not connect again, as it would a ``socket.socket``."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self.recv = sock.recv
+        self.send = sock.send
+        self.settimeout = sock.settimeout
+
+    @property
+    def _closed(self) -> bool:
+        return self._socket.fileno() == -1
+
+    def close(self) -> None:
+        """Only paramiko's own thread may close the descriptor; a shutdown wakes it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _cut_off(sock: socket.socket, deadline: Deadline) -> Iterator[None]:
+    """sshtunnel has no deadline for its login; a dead socket ends it."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_TICK_S):
+            if deadline.passed() or deadline.called_off.is_set():
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                return
+
+    watcher = threading.Thread(target=watch, name="sshtunnel deadline", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _stop(forwarder: Any) -> None:
+    transport = getattr(forwarder, "_transport", None)
+    with contextlib.suppress(Exception):  # what sshtunnel raises while it stops is of no use to anyone
+        forwarder.stop(force=True)
+    if isinstance(transport, paramiko.Transport):
+        transport.packetizer.complete_handshake()
+        if transport.is_alive():
+            transport.join(2.0)

@@ -1,0 +1,1 @@
+"""The encrypted SSH connection: version exchange, algorithms, packets, channels."""

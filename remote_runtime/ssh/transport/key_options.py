@@ -1,0 +1,40 @@
+"""What authorized_keys lets the accepted key do: OpenSSH's server says so in a debug message after the login.
+
+``FILE:LINE: key options: agent-forwarding port-forwarding pty …`` names what is allowed, ``command`` and ``permitopen``
+what is set (``auth_log_authopts`` of OpenSSH 7.7 and newer). Others say nothing.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ...core.frozen import dataclass
+from ...core.sanitize import clean_line
+
+_SAID = re.compile(r"(.+:\d+): key options:([a-z0-9 -]*)")
+
+
+@dataclass(frozen=True)
+class KeyOptions:
+    """``place``: file and line, in the server's words; empty where it said nothing."""
+
+    place: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def forbids_forwarding(self) -> bool:
+        return bool(self.place) and "port-forwarding" not in self.names
+
+    @property
+    def forces_command(self) -> bool:
+        return "command" in self.names
+
+    @property
+    def limits_places(self) -> bool:
+        return "permitopen" in self.names
+
+
+def read_options(text: str) -> KeyOptions | None:
+    """None for another debug message."""
+    found = _SAID.match(clean_line(text, 400))
+    return KeyOptions(found[1], tuple(found[2].split())) if found else None
