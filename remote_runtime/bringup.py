@@ -26,8 +26,8 @@ from .held import Held as Held
 from .held import door as door
 from .serving import serve as serve
 from .story import Story as Story
-from .tunnel import files, ports
-from .tunnel.front import Front
+from .tunnel import open_files, ports
+from .tunnel.port_forwarder import Front
 from .undo import UNDO_S, Undo
 from .ways import open_way
 
@@ -60,9 +60,9 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
                     lead(story, held, deadline)
                     seen = _check(story, held, deadline)
                     if start:
-                        files.check_room()
+                        open_files.check_room()
                 except RemoteRuntimeError as error:
-                    if error.code != "too-many-files" and (cause := files.lack(error)) is not None:
+                    if error.code != "too-many-files" and (cause := open_files.lack(error)) is not None:
                         raise cause from error
                     lost = _lost(held, error)
                     if lost is None:
@@ -77,7 +77,7 @@ def ensure(story: Story, held: Held, *, start: bool, deadline: Deadline) -> Heal
             stack.pop_all()
             return seen
     except RemoteRuntimeError as error:
-        cause = files.is_told(error)
+        cause = open_files.is_told(error)
         (cause or error).remains = tuple(undo.remains)
         if cause is not None:
             raise cause from error

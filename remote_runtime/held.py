@@ -12,9 +12,9 @@ from .core.profile import ForwardSettings
 from .machines import Session
 from .revisit import LookUp
 from .tunnel import ports
-from .tunnel.disturbance import Disturbances
-from .tunnel.front import Front
-from .tunnel.pulse import Pulse
+from .tunnel.keepalive import Pulse
+from .tunnel.network_change import Disturbances
+from .tunnel.port_forwarder import Front
 from .ways import OpenWay
 
 log = logging.getLogger(__name__)

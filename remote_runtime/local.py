@@ -19,7 +19,7 @@ from .core.errors import DeadlinePassed, HealthError, MachineError
 from .core.model import named
 from .core.sanitize import clean
 from .tunnel.identity import Proof
-from .tunnel.pump import SocketStream
+from .tunnel.relay import SocketStream
 
 LONGEST_LINE = 1 << 20
 MOST_OUTPUT = 16 << 20

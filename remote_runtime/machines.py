@@ -20,7 +20,7 @@ from .embedded import Embedded
 if TYPE_CHECKING:
     from .state.store import StateDir
     from .tunnel.identity import Proof, Stream
-    from .tunnel.pump import Lane
+    from .tunnel.relay import Lane
 
 log = logging.getLogger(__name__)
 EXPLAIN_S = 20.0

@@ -14,7 +14,7 @@ from .core.model import Instance, Profile, Server
 from .core.profile import LocalTarget
 from .machines import Machines, Session
 from .tunnel.identity import Proof, Stream
-from .tunnel.pump import Lane, Way
+from .tunnel.relay import Lane, Way
 
 DIAL_S = 15.0
 SOCKET_S = 10.0

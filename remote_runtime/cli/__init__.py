@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
 
 
 def _of_open_files(error: Exception) -> RemoteRuntimeError | None:
-    from ..tunnel.files import is_told
+    from ..tunnel.open_files import is_told
 
     return is_told(error)
 

@@ -18,7 +18,7 @@ from ..core.frozen import dataclass
 from ..core.model import Secret, Server
 from ..core.sanitize import clean_line
 from ..tunnel.identity import prove
-from ..tunnel.pump import SocketStream
+from ..tunnel.relay import SocketStream
 
 LARGEST_ANSWER = 4 << 20
 # What the bridge does not count as a page's.

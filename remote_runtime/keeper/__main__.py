@@ -23,7 +23,7 @@ from ..core.subprocesses import leave_no_core
 from ..machines import Machines
 from ..state import launch_request, store
 from ..state.log_file import keep_log, open_log
-from ..tunnel import files
+from ..tunnel import open_files
 from .life import Keeper
 from .orders import Orders
 from .reception import OVERRIDES
@@ -58,7 +58,7 @@ def main() -> int:
 
 def _hear_of_a_thread(args: threading.ExceptHookArgs) -> None:
     """That no file can be opened is no bug, in a thread of a library neither."""
-    if args.exc_value is not None and files.is_told(args.exc_value) is not None:
+    if args.exc_value is not None and open_files.is_told(args.exc_value) is not None:
         log.warning("a thread ended: %s", args.exc_value)
     else:
         threading.__excepthook__(args)
@@ -136,7 +136,7 @@ def _live(state: store.StateDir, name: str, given: launch_request.Errand) -> int
         log.error("%s: %s", error.code, error)
         return 1
     except Exception as error:
-        if (cause := files.is_told(error)) is not None:
+        if (cause := open_files.is_told(error)) is not None:
             log.error("%s: %s", cause.code, cause)
             return 1
         log.exception("a bug of ours")

@@ -14,7 +14,7 @@ from .. import bringup
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, unforeseen
 from ..core.model import Health, Instance, Verdict
-from ..tunnel.disturbance import TICK_S, Disturbances
+from ..tunnel.network_change import TICK_S, Disturbances
 from .look_up import NO_MACHINE, Inquiry, is_the_same
 from .orders import Order, Orders
 from .record import Record

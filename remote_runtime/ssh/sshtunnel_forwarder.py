@@ -19,7 +19,7 @@ from ..core.errors import HealthError, SshError
 from ..core.model import Instance
 from ..core.profile import SshSettings
 from ..core.sanitize import clean_line
-from ..tunnel.pump import SocketStream
+from ..tunnel.relay import SocketStream
 from .connectors import NoAnswer, open_proxy, open_socket
 from .files.known_hosts import HostKey
 from .reach import Reach

@@ -18,9 +18,9 @@ import pytest
 from remote_runtime.core.model import Secret
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.files import KEPT
-from remote_runtime.tunnel.front import Front
-from remote_runtime.tunnel.pump import SocketStream, Way
+from remote_runtime.tunnel.open_files import KEPT
+from remote_runtime.tunnel.port_forwarder import Front
+from remote_runtime.tunnel.relay import SocketStream, Way
 from remote_runtime.ways import SessionWay
 from tests.support.entering import Visitor
 from tests.support.sshd import running_sshd, wait_for

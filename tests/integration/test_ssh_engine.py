@@ -28,7 +28,7 @@ from remote_runtime.ssh.forwarder import channel_pool
 from remote_runtime.ssh.session import Session
 from remote_runtime.state import store
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.front import Front
+from remote_runtime.tunnel.port_forwarder import Front
 from remote_runtime.ways import OpenWay, SessionWay, open_way
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor

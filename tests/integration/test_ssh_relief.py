@@ -15,7 +15,7 @@ import pytest
 
 from remote_runtime.core.model import Secret
 from remote_runtime.ssh.forwarder.channel_pool import SWIFT
-from remote_runtime.tunnel.front import Front
+from remote_runtime.tunnel.port_forwarder import Front
 from tests.support.entering import Visitor
 from tests.support.leading import leading_to
 from tests.support.second_factor import CODE, asks_for_a_code

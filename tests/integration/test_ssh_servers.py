@@ -19,7 +19,7 @@ import pytest
 from remote_runtime.ssh.session import Session
 from remote_runtime.ssh.transport.channel import LinkChannel
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.front import Front
+from remote_runtime.tunnel.port_forwarder import Front
 from remote_runtime.ways import SessionWay
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.endings import wrong_endings

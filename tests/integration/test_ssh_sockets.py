@@ -14,7 +14,7 @@ import pytest
 from remote_runtime.core.errors import HealthError, SshError
 from remote_runtime.local import LocalSession
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.front import Front
+from remote_runtime.tunnel.port_forwarder import Front
 from remote_runtime.ways import SessionWay
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor

@@ -23,8 +23,8 @@ import pytest
 from remote_runtime.core.errors import HealthError, LocalError, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Secret
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.front import Front, most_connections
-from remote_runtime.tunnel.pump import SocketStream
+from remote_runtime.tunnel.port_forwarder import Front, most_connections
+from remote_runtime.tunnel.relay import SocketStream
 from tests.support.sshd import wait_for
 from tests.support.targets import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all
 

@@ -17,7 +17,7 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import SshSettings
-from remote_runtime.tunnel.pump import SocketStream
+from remote_runtime.tunnel.relay import SocketStream
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
 SERVER: dict[str, object] = {

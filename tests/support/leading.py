@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from remote_runtime.core.model import Secret
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.front import Front
+from remote_runtime.tunnel.port_forwarder import Front
 from remote_runtime.ways import SessionWay
 
 from .targets import Handler, Target

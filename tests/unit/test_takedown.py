@@ -22,7 +22,7 @@ from remote_runtime.core.stopped import Stopped
 from remote_runtime.machines import Machines
 from remote_runtime.takedown import Wish, take_down
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.front import Front
+from remote_runtime.tunnel.port_forwarder import Front
 from tests.support.fakes import VM, Box, Cloud, Journal, Teller
 
 LISTENS = socket.create_server(("127.0.0.1", 0))

@@ -11,8 +11,8 @@ import pytest
 
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import SshError
-from remote_runtime.tunnel.disturbance import TICK_S, Disturbances, local_network
-from remote_runtime.tunnel.pulse import INTERVALS, Pulse
+from remote_runtime.tunnel.keepalive import INTERVALS, Pulse
+from remote_runtime.tunnel.network_change import TICK_S, Disturbances, local_network
 
 
 @dataclass

@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import RemoteRuntimeError
 from ...core.model import named
-from ...tunnel.files import is_among_the_last
-from ...tunnel.seldom import Seldom
+from ...tunnel.open_files import is_among_the_last
+from ...tunnel.rate_limited_log import Seldom
 from .client import Address, Client, Guest, Proof
 from .connection import Flow
 from .listener import Listener

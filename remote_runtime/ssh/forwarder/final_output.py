@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from ...tunnel.pump import untaken, wait_until_taken
+from ...tunnel.relay import untaken, wait_until_taken
 from .client import Client
 
 WITHIN_S = 5.0

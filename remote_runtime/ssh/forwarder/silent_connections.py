@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from ...tunnel.silent import HEAD_BYTES, is_asked
+from ...tunnel.silent_connections import HEAD_BYTES, is_asked
 from .client import Client
 
 

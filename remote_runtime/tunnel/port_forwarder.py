@@ -18,13 +18,13 @@ from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError
 from ..core.model import Secret
 from . import ports
-from .files import is_among_the_last, most_files
-from .guest import CROWDED, NO_FILES, LaneGuest
+from .connection_handler import CROWDED, NO_FILES, LaneGuest
+from .connection_stats import Address, Visit, Visitors
 from .identity import Proof, Stream, prove
-from .pump import Lane, Way, pump, refuse, reset, without_delay
-from .seldom import Seldom
-from .silent import MOST_SILENT, Silent
-from .visitors import Address, Visit, Visitors
+from .open_files import is_among_the_last, most_files
+from .rate_limited_log import Seldom
+from .relay import Lane, Way, pump, refuse, reset, without_delay
+from .silent_connections import MOST_SILENT, Silent
 
 log = logging.getLogger(__name__)
 MOST_CONNECTIONS = 1024

@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 
-from .visitors import TLS_HANDSHAKE, Visit
+from .connection_stats import TLS_HANDSHAKE, Visit
 
 MOST_SILENT = 512
 HEAD_BYTES = 8 << 10

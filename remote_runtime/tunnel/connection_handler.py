@@ -6,7 +6,7 @@ import socket
 from typing import Protocol
 
 from ..core.errors import RemoteRuntimeError
-from .visitors import Visit
+from .connection_stats import Visit
 
 NO_FILES = "this process may not open more files"
 CROWDED = "too many others are there"

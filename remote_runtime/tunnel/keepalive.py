@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..core.errors import RemoteRuntimeError
-from .disturbance import TICK_S, Disturbances
+from .network_change import TICK_S, Disturbances
 
 
 class Pulsing(Protocol):

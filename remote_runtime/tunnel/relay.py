@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..core.errors import RemoteRuntimeError
+from .connection_stats import Address
 from .identity import Proof, Stream
-from .visitors import Address
 
 PIECE = 256 << 10
 LOOK_S = 0.5  # whether it was called off
