@@ -8,7 +8,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import OutputTransform, RequestHandler
 
 from .origins import Origins, origin_of, page_of
-from .stack import open_to_unauthenticated
+from .server_compat import open_to_unauthenticated
 
 _METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _PREFLIGHT_LIFETIME_S = 600

@@ -8,19 +8,19 @@ from typing import Any, Type, TypeVar
 
 from tornado.web import RequestHandler
 
-from . import __version__, stack
-from .census import Census
-from .colab import ColabHandler, answers
+from . import __version__, server_compat
+from .colab_api import ColabHandler, answers
 from .cors import cors_transform
-from .front import stand_in_front
+from .http_over_websocket import DiagnoseSocket, TunnelSocket
 from .identity import IdentityHandler
-from .opened import watch_opened_sockets
+from .log_redaction import RedactingFilter, install
 from .origins import Origins
-from .redact import RedactingFilter, install
+from .request_stats import Census
 from .resources import Resources
+from .routing import stand_in_front
 from .status import StatusHandler
 from .token import TokenHandler
-from .tunnel import DiagnoseSocket, TunnelSocket
+from .tornado_websocket import watch_opened_sockets
 
 _LOADED = "remote_runtime_bridge"
 _LOGGERS = ("tornado.access", "tornado.application", "tornado.general", "asyncio", "py.warnings")
@@ -36,11 +36,11 @@ def load(server_app: Any) -> None:
     settings[_LOADED] = __version__
     _hide_tokens(server_app)
     origins, census = Origins(settings), Census()
-    page, api = stack.handler_bases(server_app)
+    page, api = server_compat.handler_bases(server_app)
     base = settings.get("base_url", "/").rstrip("/")
     colab, colab_answers = _with(ColabHandler, api), answers(Resources(), settings)
     socket = {"origins": origins, "max_body_bytes": int(server_app.max_body_size)}
-    status = {"origins": origins, "census": census, "versions": stack.server_version(server_app)}
+    status = {"origins": origins, "census": census, "versions": server_compat.server_version(server_app)}
     application.add_handlers(
         ".*$",
         [
@@ -68,11 +68,11 @@ def _hide_tokens(server_app: Any) -> None:
 
     def token() -> str:
         server = found()
-        return "" if server is None else stack.server_token(server.web_app.settings)
+        return "" if server is None else server_compat.server_token(server.web_app.settings)
 
     def shows_banner() -> bool:
         server = found()
-        return server is not None and stack.made_up_its_token(server)
+        return server is not None and server_compat.made_up_its_token(server)
 
     redacting = RedactingFilter(token, shows_banner)
     loggers = [server_app.log, logging.getLogger(), *(logging.getLogger(name) for name in _LOGGERS)]

@@ -16,8 +16,8 @@ from tornado.web import RequestHandler
 
 from . import __version__
 from .origins import is_local_name
-from .refusal import stream_of
-from .stack import open_to_unauthenticated, server_token
+from .request_guard import stream_of
+from .server_compat import open_to_unauthenticated, server_token
 
 _NONCE = re.compile(r"[0-9A-Fa-f]{32,128}")
 _PURPOSE = b"remote-runtime-identity:"

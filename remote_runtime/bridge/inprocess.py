@@ -9,8 +9,8 @@ from typing import Awaitable, Optional
 from tornado import httputil
 from tornado.web import Application
 
-from . import wire
-from .connection import InProcessConnection
+from . import protocol as wire
+from .virtual_connection import InProcessConnection
 
 _READING = ("GET", "HEAD", "OPTIONS")
 

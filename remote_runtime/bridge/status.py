@@ -12,9 +12,9 @@ from typing import Any, Dict, List
 from tornado.web import RequestHandler, authenticated
 
 from . import __version__
-from .census import Census
 from .origins import Origins
-from .stack import settled
+from .request_stats import Census
+from .server_compat import settled
 
 
 class StatusHandler(RequestHandler):

@@ -10,7 +10,7 @@ from typing import Any
 from tornado.escape import json_decode
 from tornado.web import HTTPError, RequestHandler, authenticated
 
-from .stack import server_token, set_server_token
+from .server_compat import server_token, set_server_token
 
 _TOKEN = re.compile(r"[0-9a-f]{48}")
 

@@ -8,7 +8,7 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["remote_runtime.bridge", "json", "urllib.parse", "base64", "ipaddress"]):
-    from remote_runtime.bridge import wire
+    from remote_runtime.bridge import protocol
     from tests.support import bridge_fuzz
 
 
@@ -27,7 +27,7 @@ def credentials(data: bytes) -> None:
 
 def version(data: bytes) -> None:
     with contextlib.suppress(ValueError):
-        wire.is_newer(data.decode("utf-8", "replace"))
+        protocol.is_newer(data.decode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ from tornado.httputil import (
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from remote_runtime.bridge import connection, credentials, inprocess, wire
-from remote_runtime.bridge.census import Census
+from remote_runtime.bridge import credentials, inprocess, protocol, virtual_connection
 from remote_runtime.bridge.cors import cors_transform
-from remote_runtime.bridge.front import stand_in_front
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins
-from remote_runtime.bridge.refusal import Refusal
+from remote_runtime.bridge.request_guard import Refusal
+from remote_runtime.bridge.request_stats import Census
+from remote_runtime.bridge.routing import stand_in_front
 
 PREFIX = "/http_over_websocket/"
 LIMIT_S = 5.0
@@ -54,17 +54,17 @@ def application() -> Application:
 def check_message(message: bytes | str) -> None:
     """A message is refused with a reason, or it is a request that is answered in the bridge's format."""
     try:
-        asked = wire.parse_request(message)
-    except wire.BadRequest as refusal:
-        answer = json.loads(wire.failure(refusal.message_id, 400, refusal.status_text))
-        assert answer["statusText"] == wire.NOT_JSON or "body must contain" in answer["statusText"]
+        asked = protocol.parse_request(message)
+    except protocol.BadRequest as refusal:
+        answer = json.loads(protocol.failure(refusal.message_id, 400, refusal.status_text))
+        assert answer["statusText"] == protocol.NOT_JSON or "body must contain" in answer["statusText"]
         return
     assert re.fullmatch(r"/[!-\"$-~]*", asked.path), asked.path
     assert re.fullmatch(r"[!-~]+", asked.method), asked.method
     check_answer(asked, asyncio.run(_answered(asked)))
 
 
-def check_answer(asked: wire.Request, messages: list[bytes]) -> None:
+def check_answer(asked: protocol.Request, messages: list[bytes]) -> None:
     pieces = [json.loads(message) for message in messages]
     assert [piece["done"] for piece in pieces] == [False] * (len(pieces) - 1) + [True]
     assert {json.dumps(piece["message_id"]) for piece in pieces} == {json.dumps(asked.message_id)}
@@ -113,7 +113,7 @@ def check_credentials(query: str, host: str) -> None:
     assert credentials.last(rest, credentials.AUTH_URL) is None
 
 
-async def _answered(asked: wire.Request) -> list[bytes]:
+async def _answered(asked: protocol.Request) -> list[bytes]:
     messages: list[bytes] = []
     ended = asyncio.Event()
 
@@ -123,12 +123,12 @@ async def _answered(asked: wire.Request) -> list[bytes]:
         gone.set_result(None)
         return gone
 
-    answer = connection.InProcessConnection(asked.message_id, CALLER, send, lambda _: ended.set())
+    answer = virtual_connection.InProcessConnection(asked.message_id, CALLER, send, lambda _: ended.set())
     try:
         rest = inprocess.dispatch(application(), asked, CALLER, answer)
     except HTTPInputError:
         # What tornado itself refuses; the tunnel answers 400.
-        return [wire.failure(asked.message_id, 400, "Bad Request")]
+        return [protocol.failure(asked.message_id, 400, "Bad Request")]
     if rest is not None:
         await rest
     await asyncio.wait_for(ended.wait(), LIMIT_S)

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from remote_runtime.bridge import credentials, identity, redact, resources
-from remote_runtime.bridge.census import Census
+from remote_runtime.bridge import credentials, identity, log_redaction, resources
+from remote_runtime.bridge.hostname_redirect import location
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins, page_of
-from remote_runtime.bridge.own_name import location
+from remote_runtime.bridge.request_stats import Census
 from remote_runtime.core.model import SHORTEST_TOKEN
 
 HOST = {"Host": "localhost:8888"}
@@ -207,20 +207,20 @@ def test_only_the_bridges_own_parameters_are_taken_out_of_a_query() -> None:
 )
 def test_tokens_are_hidden_wherever_urls_and_headers_carry_them(text: str) -> None:
     for known in (TOKEN, "another token"):
-        hidden = redact.redact(text, known)
+        hidden = log_redaction.redact(text, known)
         assert TOKEN not in hidden
-        assert hidden == redact.redact(hidden, known)
-    assert ("x=1" in text) == ("x=1" in redact.redact(text, ""))
+        assert hidden == log_redaction.redact(hidden, known)
+    assert ("x=1" in text) == ("x=1" in log_redaction.redact(text, ""))
 
 
 def test_other_text_is_left_alone() -> None:
     text = "200 GET /api/contents/tokens.ipynb?content=1 (alice@127.0.0.1) 3.2ms"
-    assert redact.redact(text, TOKEN) == text
+    assert log_redaction.redact(text, TOKEN) == text
 
 
 def filtered(**record: Any) -> str:
     made = logging.LogRecord("name", record.pop("level", logging.ERROR), "path", 1, record.pop("msg"), **record)
-    assert redact.RedactingFilter(lambda: TOKEN, lambda: False).filter(made)
+    assert log_redaction.RedactingFilter(lambda: TOKEN, lambda: False).filter(made)
     return logging.Formatter("%(message)s").format(made)
 
 

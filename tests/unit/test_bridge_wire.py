@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remote_runtime.bridge import wire
+from remote_runtime.bridge import protocol
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -32,10 +32,10 @@ NEARLY_REQUESTS = st.fixed_dictionaries(
 
 def assert_is_a_request_or_refused(message: str | bytes) -> None:
     try:
-        asked = wire.parse_request(message)
-    except wire.BadRequest as refusal:
-        answer = json.loads(wire.failure(refusal.message_id, 400, refusal.status_text))
-        assert answer["statusText"] == wire.NOT_JSON or "body must contain" in answer["statusText"]
+        asked = protocol.parse_request(message)
+    except protocol.BadRequest as refusal:
+        answer = json.loads(protocol.failure(refusal.message_id, 400, refusal.status_text))
+        assert answer["statusText"] == protocol.NOT_JSON or "body must contain" in answer["statusText"]
         return
     assert asked.path.startswith("/")
     assert asked.path.isascii()
@@ -44,7 +44,7 @@ def assert_is_a_request_or_refused(message: str | bytes) -> None:
     assert asked.method.isascii()
     assert asked.method.isprintable()
     assert " " not in asked.method
-    json.loads(wire.failure(asked.message_id, 200, "OK"), parse_constant=pytest.fail)
+    json.loads(protocol.failure(asked.message_id, 200, "OK"), parse_constant=pytest.fail)
 
 
 @given(st.text() | st.binary())
@@ -81,14 +81,14 @@ def test_awkward_messages_are_requests_or_refused(message: str | bytes) -> None:
 def test_bodies_survive_both_spellings(data: bytes, text: str, message_id: int | str) -> None:
     head = {"path": "/a?b=c", "method": "POST", "message_id": message_id}
     encoded = json.dumps({**head, "body_base64": base64.b64encode(data).decode()})
-    assert wire.parse_request(encoded) == wire.Request(message_id, "POST", "/a?b=c", data, False)
-    plain = wire.parse_request(json.dumps({**head, "body": text}))
+    assert protocol.parse_request(encoded) == protocol.Request(message_id, "POST", "/a?b=c", data, False)
+    plain = protocol.parse_request(json.dumps({**head, "body": text}))
     assert (plain.body, plain.is_text) == (text.encode(), True)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["A", "B", "Connection"]), st.text("xyz", min_size=1))), st.binary())
 def test_a_first_piece_has_each_header_once_with_every_value(headers: list[tuple[str, str]], data: bytes) -> None:
-    answer = json.loads(wire.piece(wire.opening(1, 200, "OK", headers), data, done=False))
+    answer = json.loads(protocol.piece(protocol.opening(1, 200, "OK", headers), data, done=False))
     for name in ("A", "B"):
         assert answer["headers"].get(name, "") == ", ".join(value for key, value in headers if key == name)
     assert "Connection" not in answer["headers"]
@@ -98,7 +98,7 @@ def test_a_first_piece_has_each_header_once_with_every_value(headers: list[tuple
 
 def test_paths_are_spelled_as_urls_spell_them() -> None:
     request = '{"path": "/api/contents/gr\\u00fc\\u00dfe und.ipynb?a=%2F&b=1#there", "method": "GET", "message_id": 1}'
-    assert wire.parse_request(request).path == "/api/contents/gr%C3%BC%C3%9Fe%20und.ipynb?a=%2F&b=1"
+    assert protocol.parse_request(request).path == "/api/contents/gr%C3%BC%C3%9Fe%20und.ipynb?a=%2F&b=1"
 
 
 @pytest.mark.parametrize(
@@ -117,20 +117,20 @@ def test_paths_are_spelled_as_urls_spell_them() -> None:
     ],
 )
 def test_versions_are_ordered_as_packages_order_them(version: str, newer: bool) -> None:
-    assert wire.is_newer(version) is newer
+    assert protocol.is_newer(version) is newer
 
 
 @given(st.text())
 def test_garbage_is_no_version(text: str) -> None:
     if not any(character.isdigit() for character in text):
         with pytest.raises(ValueError, match="not a version"):
-            wire.is_newer(text)
+            protocol.is_newer(text)
     else:
         with contextlib.suppress(ValueError):
-            assert wire.is_newer(text) in (True, False)
+            assert protocol.is_newer(text) in (True, False)
 
 
 @pytest.mark.parametrize("text", ["", "latest", "1.", ".1", "1..2", "-1", "1 ", "1\n", "9" * 5_000])
 def test_these_are_no_versions(text: str) -> None:
     with pytest.raises(ValueError, match="not a version"):
-        wire.is_newer(text)
+        protocol.is_newer(text)

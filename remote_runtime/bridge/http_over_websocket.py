@@ -14,12 +14,13 @@ from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol
 
-from . import credentials, linger, wire
-from .connection import InProcessConnection
+from . import credentials, linger
+from . import protocol as wire
 from .inprocess import Caller, dispatch
 from .origins import Origins, origin_of
 from .patient import patient
-from .stack import open_to_unauthenticated, settled
+from .server_compat import open_to_unauthenticated, settled
+from .virtual_connection import InProcessConnection
 
 UNAUTHENTICATED_MESSAGE_BYTES = 64 * 1024
 UNAUTHENTICATED_REQUESTS = 8

@@ -8,14 +8,14 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import AnyMatches, Router, Rule
 from tornado.web import Application, RequestHandler
 
-from . import stack
-from .census import Census
+from . import server_compat
 from .cors import Preflight, set_headers
 from .credentials import WrongAuthUrl
+from .hostname_redirect import location
 from .origins import Origins, origin_of, page_of
-from .own_name import location
 from .proxied import find_target
-from .refusal import OnlyIfKnown, Refusal, is_large, stream_of
+from .request_guard import OnlyIfKnown, Refusal, is_large, stream_of
+from .request_stats import Census
 
 # The keeper's checks say what a page would say, and are none.
 _OUR_OWN = "X-Remote-Runtime"
@@ -53,7 +53,7 @@ class _Front(Router):
             return self._refuse(request, 403)
         if stream_of(request) is not None and is_large(request.headers):
             return OnlyIfKnown(
-                lambda: stack.is_known(self._page, self._application, request),
+                lambda: server_compat.is_known(self._page, self._application, request),
                 lambda: self._behind(request),
                 lambda: self._refuse(request, 403),
             )

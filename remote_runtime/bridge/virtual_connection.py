@@ -8,7 +8,7 @@ from typing import Any, Callable, Deque, Optional, Tuple
 from tornado import httputil
 from tornado.iostream import StreamClosedError
 
-from . import wire
+from . import protocol
 
 # Takes a whole message; the future ends when its bytes are gone. Both fail with StreamClosedError.
 Send = Callable[[bytes], "asyncio.Future[None]"]
@@ -23,7 +23,7 @@ class InProcessConnection(httputil.HTTPConnection):
     """
 
     def __init__(
-        self, message_id: wire.MessageId, context: object, send: Send, when_ended: Callable[[Any], None]
+        self, message_id: protocol.MessageId, context: object, send: Send, when_ended: Callable[[Any], None]
     ) -> None:
         self.context = context
         self._message_id = message_id
@@ -49,7 +49,7 @@ class InProcessConnection(httputil.HTTPConnection):
         headers: httputil.HTTPHeaders,
         chunk: Optional[bytes] = None,
     ) -> "asyncio.Future[None]":
-        self._beginning = wire.opening(self._message_id, start_line.code, start_line.reason, headers.get_all())
+        self._beginning = protocol.opening(self._message_id, start_line.code, start_line.reason, headers.get_all())
         self._length = headers.get("Content-Length")
         if chunk:
             return self.write(chunk)
@@ -61,7 +61,7 @@ class InProcessConnection(httputil.HTTPConnection):
         if self._has_ended:
             return _failed()
         self._written += len(chunk)
-        if self._pump is not None or len(chunk) > wire.PIECE_BYTES:
+        if self._pump is not None or len(chunk) > protocol.PIECE_BYTES:
             return self._queue(chunk)
         if self._is_whole():
             # The last piece of a body whose length is known waits for the handler's end, to be sent with ``done``.
@@ -95,10 +95,10 @@ class InProcessConnection(httputil.HTTPConnection):
             self._send_now(b"")
 
     def _send_now(self, piece: "bytes | bytearray", *, done: bool = False) -> "asyncio.Future[None]":
-        beginning = wire.continuation(self._message_id) if self._has_begun else self._beginning
+        beginning = protocol.continuation(self._message_id) if self._has_begun else self._beginning
         self._has_begun = True
         try:
-            return self._send(wire.piece(beginning, piece, done=done))
+            return self._send(protocol.piece(beginning, piece, done=done))
         except OSError:
             # tornado's word for a stream that is closed, or whose buffer is full.
             self.close()
@@ -123,9 +123,9 @@ class InProcessConnection(httputil.HTTPConnection):
 
     async def _send_queued(self) -> None:
         try:
-            while len(self._pending) > wire.PIECE_BYTES or (self._pending and not self._is_end_in_sight()):
-                piece = self._pending[: wire.PIECE_BYTES]
-                del self._pending[: wire.PIECE_BYTES]
+            while len(self._pending) > protocol.PIECE_BYTES or (self._pending and not self._is_end_in_sight()):
+                piece = self._pending[: protocol.PIECE_BYTES]
+                del self._pending[: protocol.PIECE_BYTES]
                 await self._send_in_turn(piece)
                 self._sent += len(piece)
                 self._release_writes(self._sent)

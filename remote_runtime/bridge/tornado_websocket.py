@@ -9,7 +9,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from .census import Census
+from .request_stats import Census
 
 
 def watch_opened_sockets(settings: Dict[str, Any], census: Census) -> None:
