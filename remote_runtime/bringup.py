@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
-from . import debts, health
+from . import debts
 from .admission import Wish
 from .ahead import Ahead
 from .core.access import AddedKey
@@ -24,6 +24,7 @@ from .finding import find as find
 from .finding import follow as follow
 from .held import Held as Held
 from .held import door as door
+from .jupyter import health
 from .serving import serve as serve
 from .story import Story as Story
 from .tunnel import open_files, ports

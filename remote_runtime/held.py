@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from . import health
 from .core.metrics import Traffic
 from .core.model import Connections, Instance, Profile, Server
 from .core.profile import ForwardSettings
+from .jupyter import health
 from .machines import Session
 from .revisit import LookUp
 from .tunnel import ports

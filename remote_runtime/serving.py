@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 
-from . import jupyter
 from .core.deadline import Deadline
 from .core.errors import MachineError
 from .core.model import Server
 from .held import Held
-from .jupyter.dialogue import NotRun
+from .jupyter import server as jupyter
+from .jupyter.launcher_protocol import NotRun
 from .story import Story
 from .undo import UNDO_S, Undo
 from .ways import leads_to, leads_to_sockets

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Literal, NoReturn, TypeVar
 
-from . import admission, jupyter
+from . import admission
 from .bringup import Held
 from .core.access import AddedKey, in_one
 from .core.callbacks import Ask, Tell
@@ -20,7 +20,8 @@ from .core.errors import LocalError, RemoteRuntimeError, unforeseen
 from .core.frozen import dataclass
 from .core.model import Instance, Profile, Runtime
 from .core.stopped import ServerEnd, Stopped
-from .jupyter.idleness import left_on_disk
+from .jupyter import server as jupyter
+from .jupyter.idle_policy import left_on_disk
 from .machines import Machines, Session
 from .ways import answers
 

@@ -37,9 +37,9 @@ def _environment(command: F) -> F:
 @_environment
 def enable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> None:
     """Copy the bridge into the environment and switch it on."""
-    from .. import environments
+    from ..jupyter import extension
 
-    done = environments.enable(python or environments.default_python())
+    done = extension.enable(python or extension.default_python())
     _show("enabled", asdict(done), quiet, as_json)
 
 
@@ -47,9 +47,9 @@ def enable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> Non
 @_environment
 def disable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> None:
     """Take away what `enable` put there."""
-    from .. import environments
+    from ..jupyter import extension
 
-    done = environments.disable(python or environments.default_python())
+    done = extension.disable(python or extension.default_python())
     _show("disabled", asdict(done), quiet, as_json)
 
 
@@ -58,9 +58,9 @@ def disable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> No
 @click.option("--url", "address", metavar="URL", help="Ask this server instead of those that run here.")
 def bridge_status(python: str | None, address: str | None, quiet: bool, verbose: bool, as_json: bool) -> None:
     """Whether the bridge is there, and which running servers have it."""
-    from .. import environments
+    from ..jupyter import extension
 
-    seen = environments.status(python or environments.default_python(), address)
+    seen = extension.status(python or extension.default_python(), address)
     _show("status", asdict(seen), quiet, as_json)
 
 

@@ -192,7 +192,8 @@ def _purge(
     """Our folder, which an earlier `down` left on the machine of the profile; what stays, in words."""
     if not (state.of(name, "port").exists() and store.remembered(state, name).folder):
         return []  # never up from here, or all that was put there was taken back
-    from .. import jupyter, profiles
+    from .. import profiles
+    from ..jupyter import server
     from . import machine
     from .reference import file_of, reference_of
 
@@ -205,7 +206,7 @@ def _purge(
             machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)
         ) as session:
             view.step(name, "Removing our folder from the machine")
-            purged = jupyter.purge(
+            purged = server.purge(
                 session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
             )
     except RemoteRuntimeError as error:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from .. import jupyter, profiles
+from .. import profiles
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError
 from ..core.model import Profile
+from ..jupyter import server
 from ..state import store
 from . import machine
 from .reference import reference_of
@@ -59,7 +60,7 @@ def look(
         with closing(
             machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)
         ) as session:
-            found = jupyter.servers(
+            found = server.servers(
                 session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
             )
     except RemoteRuntimeError as error:
@@ -92,14 +93,14 @@ def end_orphans(
     before = store.remembered(state, name).keys
     with closing(machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
         owners = _owners(state)
-        found = jupyter.servers(session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
+        found = server.servers(session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
         orphans = [each for each in found if each.key not in owners]
         if orphans and not force:
             _allow(profile, [f"{each.key} (since {each.since})" for each in orphans], view)
         for orphan in orphans:
             view.step(name, f"Stopping {orphan.key}")
-            wanted = jupyter.Wanted(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
-            jupyter.stop(session.run, wanted, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
+            wanted = server.Wanted(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
+            server.stop(session.run, wanted, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
     of_this_visit = tuple(key for key in store.remembered(state, name).keys if key not in before)
     machine.take_keys_away(name, of_this_visit, state, environ, view)
     for orphan in orphans:

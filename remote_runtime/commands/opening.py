@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import desktop, health
+from .. import desktop
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, MachineError
 from ..core.model import Runtime
 from ..core.private_file import write_private
 from ..core.profile import COLAB_ORIGIN
+from ..jupyter import health
 from ..jupyter.page_host import page_host
 from ..state import store
 from ..state.quietly import quietly

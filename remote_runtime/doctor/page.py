@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .. import health
 from ..core.deadline import Deadline
 from ..core.errors import HealthError
 from ..core.model import Connections
-from ..health import attached, checks
+from ..jupyter import health
+from ..jupyter.health import attached, checks
 from .checkup import Checkup
 
 CHECKS = ("answer", "token", "cors", "private-network", "websocket", "kernel")

@@ -7,10 +7,10 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from .. import health
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, RemoteRuntimeError, from_code, from_dict
 from ..core.model import Connections, Profile, Runtime
+from ..jupyter import health
 from . import page
 from .checkup import PLACES, Checkup
 

@@ -1,7 +1,7 @@
 """Sent over the wire and run by whatever Python the machine has; imports nothing of ours.
 
 Reads one line of orders from stdin, a JSON document: ``marker`` (starts every answer line), ``launcher`` (this source),
-``sources`` (the modules of ``machine/``: name and text), and what ``machine/work.py`` wants. This file keeps to the
+``sources`` (the modules of ``remote/``: name and text), and what ``remote/work.py`` wants. This file keeps to the
 syntax of Python 3.6, so that an old ``python3`` can still hand over to a newer one.
 """
 
@@ -30,11 +30,11 @@ def main() -> int:
     sys.stdout.write("\n")
     if sys.version_info < OLDEST:
         return hand_over(orders)
-    return int(load(orders["sources"], "work").run(orders, sys.stdout))
+    return int(load(orders["sources"], "dispatch").run(orders, sys.stdout))
 
 
 def load(sources: "list[list[str]]", name: str) -> "types.ModuleType":
-    """The module of ``machine/`` with this name, made in memory: nothing is written for a look at a healthy server."""
+    """The module of ``remote/`` with this name, made in memory: nothing is written for a look at a healthy server."""
     package = types.ModuleType(PACKAGE)
     package.__path__ = []  # this makes it a package: relative imports work
     sys.modules[PACKAGE] = package

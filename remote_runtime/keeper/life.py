@@ -10,12 +10,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import bringup, health, takedown
+from .. import bringup, takedown
 from ..core.access import AddedKey
 from ..core.deadline import Deadline
 from ..core.documents import as_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
 from ..core.model import Health, Instance, Profile, Verdict
+from ..jupyter import health
 from ..machines import Machines
 from ..state import ipc, store
 from . import ending, server_log

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import field, replace
 from typing import Any
 
-from .. import health
 from ..core.deadline import Deadline
 from ..core.documents import as_document
 from ..core.errors import Interrupted, RemoteRuntimeError
@@ -15,6 +14,7 @@ from ..core.frozen import dataclass
 from ..core.metrics import Traffic
 from ..core.model import Connections, Profile
 from ..core.profile import ExtraForward
+from ..jupyter import health
 from ..state.ipc import Channel, Message
 from ..takedown import Wish
 from .audience import Audience, Member

@@ -6,10 +6,10 @@ import logging
 import threading
 import time
 
-from .. import health
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from ..core.metrics import Load
+from ..jupyter import health
 
 log = logging.getLogger(__name__)
 FRESH_S = 1.5

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .. import jupyter
 from ..bringup import Held
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, UsageError
 from ..core.model import Profile
+from ..jupyter import server
 from ..state.log_file import redacted
 from .record import Record
 
@@ -24,9 +24,9 @@ def read(held: Held, record: Record, profile: Profile, offset: int | None, lines
     session = held.session
     if session is None or session.closed:
         raise LocalError("not-up", f"{profile.name} has no connection now", record.runtime.why)
-    wanted = jupyter.Wanted(profile.name, record.runtime.client_id, profile.jupyter, profile.colab.origins)
+    wanted = server.Wanted(profile.name, record.runtime.client_id, profile.jupyter, profile.colab.origins)
     if offset is None:
-        part = jupyter.log_tail(session.run, wanted, lines=lines, deadline=Deadline(WITHIN_S))
+        part = server.log_tail(session.run, wanted, lines=lines, deadline=Deadline(WITHIN_S))
     else:
-        part = jupyter.log_from(session.run, wanted, offset=offset, deadline=Deadline(WITHIN_S))
+        part = server.log_from(session.run, wanted, offset=offset, deadline=Deadline(WITHIN_S))
     return redacted(part.text).splitlines(), part.offset

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.jupyter import server as jupyter
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page
 from tests.support.processes import commands_of, end_processes_of
@@ -29,7 +29,7 @@ WITHIN_S, BETWEEN_S = 20.0, 2.0
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 LOOKING = """
 import sys
-from remote_runtime.jupyter.machine import usage
+from remote_runtime.jupyter.remote import usage
 looking = usage.Looking("", sessions=True, everywhere=True)
 for _ in sys.stdin:
     print(looking.look().what, flush=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import environments
 from remote_runtime.core.errors import MachineError, UsageError
+from remote_runtime.jupyter import extension
 from tests.support.bridge import http_request, open_page
 from tests.support.jupyter import COLAB_ORIGIN, JupyterServer
 from tests.support.targets import Target
@@ -43,25 +43,25 @@ def everything(python: str) -> dict[str, bytes | None]:
 def test_enable_lets_the_environments_own_jupyter_load_the_bridge_and_status_sees_it(
     python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert environments.status(python).installed is None
+    assert extension.status(python).installed is None
     with JupyterServer(python=python, bridge=False) as before:
         monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(before.runtime_dir))
-        (seen,) = environments.status(python).servers
+        (seen,) = extension.status(python).servers
         assert (seen.loaded, seen.pid, seen.origins) == (False, before.pid, ())
         assert before.token not in before.log_text()
-    done = environments.enable(python)
+    done = extension.enable(python)
     assert done.changed
     with JupyterServer(python=python, bridge=False) as server:
         with open_page(server) as page:
             assert page.request("GET", "/api/kernelspecs").status == 200
         monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server.runtime_dir))
-        found = environments.status(python)
+        found = extension.status(python)
         assert (found.installed, found.enabled) == (done.version, True)
         assert found.jupyter_server is not None
         (seen,) = found.servers
         assert (seen.loaded, seen.bridge, seen.origins) == (True, "0.1.0", (COLAB_ORIGIN,))
-        assert environments.status(python, server.url).servers[0].origins == (COLAB_ORIGIN,)
-        without_token = environments.status(python, server.base).servers[0]
+        assert extension.status(python, server.url).servers[0].origins == (COLAB_ORIGIN,)
+        without_token = extension.status(python, server.base).servers[0]
         assert (without_token.loaded, without_token.origins) == (True, ())
         assert http_request(server, "GET", "/api/remote-runtime", token="wrong").status == 403
         assert all(server.token not in repr(each) for each in (found, without_token))
@@ -69,20 +69,20 @@ def test_enable_lets_the_environments_own_jupyter_load_the_bridge_and_status_see
 
 def test_enable_twice_changes_nothing_and_disable_leaves_nothing(python: str) -> None:
     untouched = everything(python)
-    first, second = environments.enable(python), environments.enable(python)
+    first, second = extension.enable(python), extension.enable(python)
     assert (first.changed, second.changed) == (True, False)
     assert set(everything(python)) > set(untouched)
-    assert environments.disable(python).changed
+    assert extension.disable(python).changed
     assert everything(python) == untouched
-    assert not environments.disable(python).changed
+    assert not extension.disable(python).changed
 
 
 def test_enable_mends_a_damaged_copy(python: str) -> None:
-    done = environments.enable(python)
+    done = extension.enable(python)
     (Path(done.package) / "wire.py").write_text("damaged")
     (Path(done.package) / "stray.py").write_text("left by an older version")
-    assert environments.enable(python).changed
-    assert not environments.enable(python).changed
+    assert extension.enable(python).changed
+    assert not extension.enable(python).changed
     assert not (Path(done.package) / "stray.py").exists()
 
 
@@ -91,12 +91,12 @@ def test_disable_leaves_what_others_put_beside_it(python: str) -> None:
     folder.mkdir(parents=True)
     (folder / "other.json").write_text("{}")
     untouched = everything(python)
-    done = environments.enable(python)
-    environments.disable(python)
+    done = extension.enable(python)
+    extension.disable(python)
     assert everything(python) == untouched
     Path(done.package).mkdir()
     (Path(done.package) / "__init__.py").write_text("somebody's own")
-    environments.disable(python)
+    extension.disable(python)
     assert (Path(done.package) / "__init__.py").exists()
 
 
@@ -106,7 +106,7 @@ def test_a_path_that_is_no_python_is_python_missing(tmp_path: Path) -> None:
     not_python.chmod(0o755)
     for path in (str(tmp_path / "absent"), str(not_python), str(tmp_path)):
         with pytest.raises(MachineError) as refused:
-            environments.enable(path)
+            extension.enable(path)
         assert refused.value.code == "python-missing"
 
 
@@ -114,10 +114,10 @@ def test_an_environment_without_jupyter_is_jupyter_missing(tmp_path: Path) -> No
     venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
     bare = str(tmp_path / "bare" / "bin" / "python")
     with pytest.raises(MachineError) as refused:
-        environments.enable(bare)
+        extension.enable(bare)
     assert refused.value.code == "jupyter-missing"
-    assert not environments.disable(bare).changed
-    assert environments.status(bare).servers == ()
+    assert not extension.disable(bare).changed
+    assert extension.status(bare).servers == ()
 
 
 class Stranger(http.server.BaseHTTPRequestHandler):
@@ -163,7 +163,7 @@ def test_a_stranger_on_a_servers_port_gets_no_byte_of_its_token(
         described.update(port=port, pid=os.getpid(), secure=False)
         (tmp_path / f"jpserver-{os.getpid()}.json").write_text(json.dumps(described))
         (tmp_path / "jpserver-1.json").write_text("{ damaged")
-        (seen,) = environments.status(sys.executable).servers
+        (seen,) = extension.status(sys.executable).servers
     assert seen.loaded is None
     assert "does not know the server's token" in seen.why
     assert len(Stranger.seen) == 1
@@ -183,21 +183,21 @@ def test_who_passes_the_question_on_to_the_server_gets_no_byte_of_its_token() ->
     with JupyterServer() as server, Target(pass_on) as relay:
         for port, loaded in ((server.port, True), (relay.address[1], None)):
             url = f"http://127.0.0.1:{port}/?token={server.token}"
-            (seen,) = environments.status(sys.executable, url).servers
+            (seen,) = extension.status(sys.executable, url).servers
             assert seen.loaded is loaded, seen.why
         assert heard
         assert server.token.encode() not in b"".join(heard)
 
 
 def test_a_server_elsewhere_is_not_asked_and_a_url_that_is_none_is_refused() -> None:
-    (seen,) = environments.status(sys.executable, f"http://192.0.2.1:8888/?token={TOKEN}").servers
+    (seen,) = extension.status(sys.executable, f"http://192.0.2.1:8888/?token={TOKEN}").servers
     assert seen.loaded is None
     assert "not on this computer" in seen.why
     assert TOKEN not in repr(seen)
     for url in ("", "localhost:8888", "https://localhost:8888/", "http://localhost:port/"):
         with pytest.raises(UsageError):
-            environments.status(sys.executable, url or "/")
+            extension.status(sys.executable, url or "/")
 
 
 def test_the_default_interpreter_is_ours_when_it_has_jupyter() -> None:
-    assert environments.default_python() == sys.executable
+    assert extension.default_python() == sys.executable

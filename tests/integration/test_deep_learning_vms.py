@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.jupyter import server as jupyter
 from tests.support.dl_vm import Environment, Image, asked_of_systemd, deep_learning_vm
 from tests.support.entering import Visitor
 

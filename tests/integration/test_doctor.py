@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import health
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Finding, Secret
 from remote_runtime.core.profile import COLAB_ORIGIN
 from remote_runtime.demo.relay_backend import PERMISSION
 from remote_runtime.doctor import page
 from remote_runtime.doctor.checkup import Checkup
+from remote_runtime.jupyter import health
 from tests.support.cloud import PROJECT, CloudMachine, cloud_machine
 from tests.support.doctor import first_failure, verdicts, visit
 from tests.support.faults import (

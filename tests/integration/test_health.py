@@ -20,13 +20,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from remote_runtime import health
 from remote_runtime.core.callbacks import Outcome
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import DeadlinePassed, HealthError, Interrupted, MachineError, RemoteRuntimeError
 from remote_runtime.core.metrics import GpuLoad
 from remote_runtime.core.model import Secret
 from remote_runtime.core.profile import COLAB_ORIGIN
+from remote_runtime.jupyter import health
 from remote_runtime.local import LocalSession, search_path
 from tests.support.jupyter import JupyterServer, jupyter_server
 from tests.support.page import Page

@@ -16,7 +16,6 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
-from remote_runtime import health, jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.endings import Idle
 from remote_runtime.core.errors import MachineError
@@ -25,8 +24,11 @@ from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.metadata_server import MetadataServer
 from remote_runtime.demo.values import RequestFault, Vm
-from remote_runtime.jupyter.machine import power, processes, reboot, usage, watchdog
-from remote_runtime.jupyter.machine.effort import Effort
+from remote_runtime.jupyter import health
+from remote_runtime.jupyter import server as jupyter
+from remote_runtime.jupyter.remote import activity, autostart, processes, shutdown
+from remote_runtime.jupyter.remote import idle_watchdog as watchdog
+from remote_runtime.jupyter.remote.resource_use import Effort
 from tests.support import discovery
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page
@@ -243,15 +245,15 @@ def test_without_the_permission_a_real_instance_is_powered_off(
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     cloud.forbidden_permissions.add("compute.instances.suspend")
-    way = power.find("suspend-instance", str(tmp_path / "product"))
+    way = shutdown.find("suspend-instance", str(tmp_path / "product"))
     assert (way.how, way.verb) == ("power-off", "stop")
-    assert power.carry_out("suspend-instance", str(tmp_path / "product")) == ""
+    assert shutdown.carry_out("suspend-instance", str(tmp_path / "product")) == ""
     assert (tmp_path / "said").read_text() == "poweroff\n"
-    assert power.find("suspend-instance", str(tmp_path / "none")).how == "none", "another computer is left alone"
+    assert shutdown.find("suspend-instance", str(tmp_path / "none")).how == "none", "another computer is left alone"
 
     def stop(**known: bool) -> str:
         (tmp_path / "said").unlink(missing_ok=True)
-        return power.carry_out("stop-instance", str(tmp_path / "product"), **known)
+        return shutdown.carry_out("stop-instance", str(tmp_path / "product"), **known)
 
     # The service account may stop it, and is refused; or it is accepted, and nothing happens.
     cloud.cloud.refusals["stop"] = REFUSED
@@ -266,7 +268,7 @@ def test_without_the_permission_a_real_instance_is_powered_off(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     cloud.forbidden_permissions.clear()
     cloud.cloud.refusals["suspend"] = REFUSED
-    assert "policy keep-awake" in power.carry_out("suspend-instance", str(tmp_path / "product"))
+    assert "policy keep-awake" in shutdown.carry_out("suspend-instance", str(tmp_path / "product"))
     assert not (tmp_path / "said").exists()
 
 
@@ -278,7 +280,7 @@ def test_the_machines_own_token_does_not_travel_in_the_clear(
     cloud: ComputeEmulator, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", endpoint)
-    assert "is no https:// address" in power.find("stop-instance").why
+    assert "is no https:// address" in shutdown.find("stop-instance").why
     assert cloud.exchanges == []
 
 
@@ -291,7 +293,7 @@ def test_a_sudo_that_does_not_answer_is_no_way_and_no_crash(tmp_path: Path, monk
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert power.find("stop-instance", str(tmp_path / "product")).how == "none"
+    assert shutdown.find("stop-instance", str(tmp_path / "product")).how == "none"
 
 
 def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
@@ -390,7 +392,7 @@ def test_every_other_byte_of_a_crontab_stays_and_one_that_cannot_be_read_is_left
     (programs / "crontab").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path))
-    reboot.unhook("work")
+    autostart.unhook("work")
     assert (tmp_path / "table").read_bytes() == (after if readable else table)
 
 
@@ -418,7 +420,7 @@ def box(tmp_path: Path) -> Iterator[Sshd]:
 
 def in_sessions(box: Sshd) -> str:
     """What the watchdog of the account would see, in words."""
-    code = "from remote_runtime.jupyter.machine import usage; print(usage.in_sessions(usage.everyone()).what)"
+    code = "from remote_runtime.jupyter.remote import usage; print(usage.in_sessions(usage.everyone()).what)"
     environ = {"HOME": str(box.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -497,7 +499,7 @@ CONTAINER = ["env", "-i", "unshare", "--pid", "--fork", *([] if AS_ROOT else ["-
         (["env", "JPY_PARENT_PID=4242"], COMPUTE, "works, a kernel's"),
         (CONTAINER, COMPUTE, "works in a container" if AS_ROOT else "works"),
         ([], "import time; time.sleep(60)", ""),
-        ([], f"{COMPUTE}\n# {usage.OURS}", ""),
+        ([], f"{COMPUTE}\n# {activity.OURS}", ""),
     ],
     ids=["nohup", "of a kernel", "in a container", "waits", "ours"],
 )
@@ -511,8 +513,8 @@ def test_a_job_in_the_background_is_a_use_while_it_computes(
             assert effort.working() == set(), "the first look knows of no time between"
             time.sleep(0.5)  # the time itself is what is measured
             working = effort.working() & set(processes.family(job.pid, "\0"))
-            said = usage.in_background(usage.everyone(), working).what.partition(" ")[2]
-            assert said + ", a kernel's" * usage.kernels_work(4242, working) == seen
+            said = activity.in_background(activity.everyone(), working).what.partition(" ")[2]
+            assert said + ", a kernel's" * activity.kernels_work(4242, working) == seen
         finally:
             os.killpg(job.pid, signal.SIGKILL)
 

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import health, jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import HealthError, MachineError, RemoteRuntimeError
 from remote_runtime.core.model import Health, Server
 from remote_runtime.core.profile import COLAB_ORIGIN, Attach, JupyterSettings
+from remote_runtime.jupyter import health
+from remote_runtime.jupyter import server as jupyter
 from tests.support.jupyter import JupyterServer, jupyter_server
 from tests.support.local_run import LocalMachine
 from tests.support.targets import Target

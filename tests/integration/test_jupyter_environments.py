@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter.machine.environment import NEEDED
+from remote_runtime.jupyter import server as jupyter
+from remote_runtime.jupyter.remote.private_venv import NEEDED
 from tests.support.dl_vm import Environment, make, script
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import DeadlinePassed, MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.jupyter import server as jupyter
 from scripts.stacks import venvs
 from tests.support.local_run import LocalMachine
 from tests.support.mounts import within_mount

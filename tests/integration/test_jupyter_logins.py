@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter import entry, exchange
+from remote_runtime.jupyter import python_command, remote_call
+from remote_runtime.jupyter import server as jupyter
 from remote_runtime.ssh.session import Session
 from remote_runtime.ways import leads_to
 from tests.support.entering import Visitor
@@ -44,7 +44,7 @@ def ask(session: Session, *, within_s: float = 20.0, python: str = "auto", patie
     """The smallest errand there is: nothing of ours runs on this machine."""
     orders = {"do": "stop", "key": "work-laptop1", "spare_busy": False}
     deadline = Deadline(within_s)
-    return exchange.ask(
+    return remote_call.ask(
         session.run, orders, python=python, tell=lambda _: None, deadline=deadline, patience_s=patience_s
     )
 
@@ -258,7 +258,7 @@ def test_the_path_of_a_login_shell_counts_whatever_shell_it_is(tmp_path: Path, s
         f"status is-login; and set -x PATH {path.replace(':', ' ')}\n"
     )
     environ = {"HOME": str(tmp_path), "SHELL": shell, "PATH": str(tmp_path)}
-    line = shlex.join(entry.search(("python3", "python3.11"), "ready", "tried"))
+    line = shlex.join(python_command.search(("python3", "python3.11"), "ready", "tried"))
     try:
         done = subprocess.run([shell, "-c", line], env=environ, input=b"exit\n0\n", capture_output=True, timeout=20)
     finally:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter.machine.answers import Answers, Failure
-from remote_runtime.jupyter.machine.environment import make
-from remote_runtime.jupyter.machine.interpreters import Found
+from remote_runtime.jupyter import server as jupyter
+from remote_runtime.jupyter.remote.interpreters import Found
+from remote_runtime.jupyter.remote.private_venv import make
+from remote_runtime.jupyter.remote.reply import Answers, Failure
 from tests.support.local_run import LocalMachine
 from tests.support.processes import commands_of
 

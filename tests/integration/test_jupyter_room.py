@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter.machine import environment, room
-from remote_runtime.jupyter.machine.answers import Answers, Failure
+from remote_runtime.jupyter import server
+from remote_runtime.jupyter.remote import disk_space, private_venv
+from remote_runtime.jupyter.remote.reply import Answers, Failure
 from tests.support.local_run import LocalMachine
 from tests.support.mounts import within_mount
 
-WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+WANTED = server.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_home_that_cannot_hold_an_environment_is_named_before_one_is_made(
     machine.within = within_mount(f"-t tmpfs -o {options} tmpfs {machine.home}/.local")
     told: list[str] = []
     with pytest.raises(MachineError) as caught:
-        jupyter.ensure(machine.run, WANTED, tell=lambda text: told.append(text), deadline=Deadline(60))
+        server.ensure(machine.run, WANTED, tell=lambda text: told.append(text), deadline=Deadline(60))
     assert caught.value.code == code
     assert why in caught.value.why
     assert hint in caught.value.hint
@@ -55,7 +55,7 @@ def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_th
     python.chmod(0o755)
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from remote_runtime.jupyter.machine import answers, environment, interpreters\n"
+        "from remote_runtime.jupyter.remote import answers, environment, interpreters\n"
         "base = interpreters.Found(sys.argv[2], '3.12.3')\n"
         "os.makedirs(environment.our_folder())\n"
         "said = answers.Answers('', open(os.devnull, 'w'), 30)\n"
@@ -71,10 +71,10 @@ def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_th
     )  # fmt: skip
     assert done.stdout.startswith("disk-full 0 MB left for ")
     for words in ("No space left on device", "Disk quota exceeded"):
-        failure = room.full_disk(f"OSError: [Errno 28] {words}")
+        failure = disk_space.full_disk(f"OSError: [Errno 28] {words}")
         assert failure
         assert failure.error["code"] == "disk-full"
-    assert room.full_disk("ensurepip is not available") is None
+    assert disk_space.full_disk("ensurepip is not available") is None
 
 
 @pytest.fixture
@@ -104,21 +104,21 @@ def test_a_machine_without_a_way_to_a_package_index_is_told_so(
             "PIP_CONFIG_FILE": os.devnull,
         }
         with pytest.raises(Failure) as caught:
-            environment.install(str(tmp_path / "venv"), ["no-such-thing"], Answers("", io.StringIO(), 60.0), env)
+            private_venv.install(str(tmp_path / "venv"), ["no-such-thing"], Answers("", io.StringIO(), 60.0), env)
         error = caught.value.error
         assert error["code"] == "jupyter-install-failed"
         assert "package index" in error["what"]
         assert "onnect" in error["why"]
         assert "Cloud NAT" in error["hint"]
         assert "jupyter.python" in error["hint"]
-        assert environment.too_long(error["why"]).error == error
+        assert private_venv.too_long(error["why"]).error == error
 
 
 def test_an_index_that_answers_is_not_blamed() -> None:
     retried = "WARNING: Retrying (Retry(total=1)) after connection broken by 'ReadTimeoutError(...)': /simple/numpy/\n"
-    assert environment.is_cut_off(retried + "ERROR: No matching distribution found (from versions: none)")
-    assert not environment.is_cut_off(retried + "ERROR: No matching distribution (from versions: 1.0, 2.0)")
-    assert not environment.is_cut_off(retried + "ERROR: Failed building wheel for numpy")
-    assert not environment.is_cut_off("ERROR: No matching distribution found (from versions: none)")
-    untrusted = environment.no_index("Could not fetch URL https://pypi.org: CERTIFICATE_VERIFY_FAILED")
+    assert private_venv.is_cut_off(retried + "ERROR: No matching distribution found (from versions: none)")
+    assert not private_venv.is_cut_off(retried + "ERROR: No matching distribution (from versions: 1.0, 2.0)")
+    assert not private_venv.is_cut_off(retried + "ERROR: Failed building wheel for numpy")
+    assert not private_venv.is_cut_off("ERROR: No matching distribution found (from versions: none)")
+    untrusted = private_venv.no_index("Could not fetch URL https://pypi.org: CERTIFICATE_VERIFY_FAILED")
     assert "global.cert" in untrusted.error["hint"]

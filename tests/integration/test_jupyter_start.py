@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Gpu, Kernelspec, Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter.machine import runtime_folder
+from remote_runtime.jupyter import server as jupyter
+from remote_runtime.jupyter.remote import runtime_dir
 from tests.support.local_run import LocalMachine
 from tests.support.processes import commands_of
 
@@ -327,7 +327,7 @@ def test_a_long_path_moves_the_socket_and_a_port_is_used_where_the_profile_names
 
 def test_without_home_the_password_database_tells_the_folder() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from remote_runtime.jupyter.machine.folder import our_folder; print(our_folder())"],
+        [sys.executable, "-c", "from remote_runtime.jupyter.remote.data_dir import our_folder; print(our_folder())"],
         env={"PATH": os.environ["PATH"]},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -371,7 +371,7 @@ def test_the_servers_kernels_are_told_with_those_installed_meanwhile(fresh: Loca
 
 
 def kernels_of(server: Server) -> list[int]:
-    runtime = runtime_folder.path_of(server.directory)
+    runtime = runtime_dir.path_of(server.directory)
     return sorted(pid for pid, command in commands_of(runtime).items() if "/kernel-" in command)
 
 

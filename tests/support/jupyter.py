@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from remote_runtime.jupyter.machine.boot import GRAMMAR
+from remote_runtime.jupyter.remote.run_server import GRAMMAR
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BRIDGE = REPOSITORY / "remote_runtime" / "bridge"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from websockets.sync.client import connect
 
-from remote_runtime import jupyter
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter.machine import runtime_folder
+from remote_runtime.jupyter import server as jupyter
+from remote_runtime.jupyter.remote import runtime_dir
 
 from .bridge import LIMIT_S, run_cell
 from .local_run import LocalMachine
@@ -31,7 +31,7 @@ class RunningKernel:
 
     @property
     def runtime_folder(self) -> Path:
-        return Path(runtime_folder.path_of(self._server.directory))
+        return Path(runtime_dir.path_of(self._server.directory))
 
     def run_secrets(self) -> None:
         assert self._run(CODE) == SECRETS[1]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from remote_runtime import jupyter
 from remote_runtime.core.callbacks import Outcome
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.jupyter import server as jupyter
 from tests.support.fakes import orders_of
 
 WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))

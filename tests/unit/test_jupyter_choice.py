@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine import environment, kernelspecs
-from remote_runtime.jupyter.machine.answers import Answers, Failure
-from remote_runtime.jupyter.machine.candidates import candidates, further
-from remote_runtime.jupyter.machine.choice import Broken, Search
-from remote_runtime.jupyter.machine.interpreters import Found
-from remote_runtime.jupyter.machine.kernels import overruled
-from remote_runtime.jupyter.machine.orders import Bridge, Wish
+from remote_runtime.jupyter.remote import kernelspecs, private_venv
+from remote_runtime.jupyter.remote.interpreters import Found
+from remote_runtime.jupyter.remote.kernelspec import overruled
+from remote_runtime.jupyter.remote.python_candidates import candidates, further
+from remote_runtime.jupyter.remote.python_choice import Broken, Search
+from remote_runtime.jupyter.remote.reply import Answers, Failure
+from remote_runtime.jupyter.remote.request import Bridge, Wish
 
 WHY = "Traceback\nImportError: jinja2 of another age"
 
@@ -69,10 +69,10 @@ def test_our_own_environment_without_its_python_is_made_again_at_once(home: Path
     venv = home / ".local/share/remote-runtime/venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").symlink_to("/usr/bin/python3.0")
-    (venv / environment.COMPLETE).write_text(json.dumps({"packages": environment.NEEDED}))
+    (venv / private_venv.COMPLETE).write_text(json.dumps({"packages": private_venv.NEEDED}))
     said = io.StringIO()
     with pytest.raises(Failure) as caught:
-        environment.ensure([], [], os.environ, Answers("", said, 0.2), "")
+        private_venv.ensure([], [], os.environ, Answers("", said, 0.2), "")
     assert caught.value.error["what"] == "Installing Jupyter took too long"
     assert "Making the private environment for Jupyter again: Python does not run" in said.getvalue()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from remote_runtime.jupyter.machine import gpus
-from remote_runtime.jupyter.machine.answers import Answers
+from remote_runtime.jupyter.remote import gpus
+from remote_runtime.jupyter.remote.reply import Answers
 
 TWO = "Tesla T4, 15360, 580.95.05\nNVIDIA A100-SXM4-40GB, 40960, 580.95.05\n"
 NO_DRIVER = (

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.jupyter.machine import host
-from remote_runtime.jupyter.machine.answers import Failure
+from remote_runtime.jupyter.remote import host
+from remote_runtime.jupyter.remote.reply import Failure
 
 HERE = host.Host("login1", "login1", "boot-1")
 OTHER = {"name": "login2", "id": "login2", "boot": "boot-2"}

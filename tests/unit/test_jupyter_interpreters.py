@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine.answers import Answers
-from remote_runtime.jupyter.machine.candidates import candidates
-from remote_runtime.jupyter.machine.environment import base_for
-from remote_runtime.jupyter.machine.interpreters import PROBE, Found, choose, probe
+from remote_runtime.jupyter.remote.interpreters import PROBE, Found, choose, probe
+from remote_runtime.jupyter.remote.private_venv import base_for
+from remote_runtime.jupyter.remote.python_candidates import candidates
+from remote_runtime.jupyter.remote.reply import Answers
 
 BARE = Found("/usr/bin/python3", "3.12.3", pip=True)
 PLAIN = Found("/opt/plain/bin/python", "3.10.2", jupyter_server="2.14.0", ipykernel="6.29")

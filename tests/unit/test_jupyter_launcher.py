@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 
-from remote_runtime.jupyter.entry import command, document
+from remote_runtime.jupyter.python_command import command, document
 
 FOR_A_START = {
-    "start", "environment", "interpreters", "candidates", "choice", "logins", "kernels", "imports", "room",
-    "own_settings", "ending", "attach", "listeners", "usage", "power", "reboot", "places",
+    "start", "private_venv", "interpreters", "python_candidates", "python_choice", "login_environment", "kernelspec", "package_import", "disk_space",
+    "user_settings", "start_failure", "attach", "listeners", "activity", "shutdown", "autostart", "listen_address",
 }  # fmt: skip
 
 
@@ -30,14 +30,16 @@ def modules_after(module: str) -> set[str]:
 
 
 def test_a_look_compiles_nothing_that_only_a_start_needs() -> None:
-    loaded = {name.partition(".")[2] for name in modules_after("work") if name.startswith("remote_runtime_machine.")}
-    assert {"work", "server", "proof", "kernelspecs", "watchdog"} <= loaded
+    loaded = {
+        name.partition(".")[2] for name in modules_after("dispatch") if name.startswith("remote_runtime_machine.")
+    }
+    assert {"dispatch", "server", "proof", "kernelspecs", "idle_watchdog"} <= loaded
     assert not loaded & FOR_A_START
 
 
 def test_a_look_imports_no_slow_library() -> None:
     slow = {"http.client", "urllib.request", "ssl", "email", "site", "asyncio", "dataclasses", "subprocess", "random"}
-    assert not modules_after("work") & slow
+    assert not modules_after("dispatch") & slow
 
 
 def test_what_a_start_needs_is_sent_too() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine.listeners import Listener, from_lsof, from_netstat, listeners_on
-from remote_runtime.jupyter.machine.orders import Bridge, Wish
+from remote_runtime.jupyter.remote.listeners import Listener, from_lsof, from_netstat, listeners_on
+from remote_runtime.jupyter.remote.request import Bridge, Wish
 
 LSOF = """p501
 u1000
@@ -66,7 +66,7 @@ def test_a_machine_without_lsof_is_told_so(tmp_path: Path) -> None:
     orders = {"marker": "", "within_s": 30, "do": "ensure", "key": "work", "wish": wanted}
     code = (
         "import json, sys; sys.platform = 'darwin'\n"
-        "from remote_runtime.jupyter.machine import work\n"
+        "from remote_runtime.jupyter.remote import work\n"
         "work.run(json.loads(sys.stdin.read()), sys.stdout)"
     )
     environ = {"HOME": str(tmp_path), "PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}

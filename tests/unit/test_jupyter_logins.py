@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine import logins
-from remote_runtime.jupyter.machine.answers import Answers
+from remote_runtime.jupyter.remote import login_environment
+from remote_runtime.jupyter.remote.reply import Answers
 from tests.support.processes import commands_of
 
 # What sets it in a login, and what only where the shell is interactive.
@@ -32,14 +32,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def look(shell: str, monkeypatch: pytest.MonkeyPatch, within_s: float = 20.0) -> logins.Login:
+def look(shell: str, monkeypatch: pytest.MonkeyPatch, within_s: float = 20.0) -> login_environment.Login:
     """As the account's own shell says: the password database is not ours to change."""
     import pwd
 
     entry = list(pwd.getpwuid(os.geteuid()))
     entry[6] = shell
     monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd(entry))
-    return logins.look(Answers("", io.StringIO(), within_s))
+    return login_environment.look(Answers("", io.StringIO(), within_s))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -111,4 +111,4 @@ def test_what_would_change_the_server_itself_is_left_out_wherever_it_comes_from(
     env = look("/bin/bash", monkeypatch).env
     assert not {*names, "JUPYTERHUB_API_TOKEN"} & set(env)
     assert (env["JUPYTER_PATH"], env["HF_TOKEN"]) == ("1", "1")
-    assert "HF_TOKEN" not in repr(logins.Login(env))
+    assert "HF_TOKEN" not in repr(login_environment.Login(env))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from remote_runtime.jupyter.machine.question import HEAD_LIMIT, NotHttp, ask
+from remote_runtime.jupyter.remote.server_client import HEAD_LIMIT, NotHttp, ask
 
 
 @contextlib.contextmanager

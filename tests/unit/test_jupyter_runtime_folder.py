@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine import runtime_folder
-from remote_runtime.jupyter.machine.places import socket_of
+from remote_runtime.jupyter.remote import runtime_dir
+from remote_runtime.jupyter.remote.listen_address import socket_of
 from tests.support.jupyter import REPOSITORY
 from tests.support.mounts import within_mount
 
@@ -24,38 +24,38 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_the_folder_is_private_takes_sockets_and_goes_with_the_server(directory: Path) -> None:
-    assert runtime_folder.make(str(directory))
-    folder = Path(runtime_folder.path_of(str(directory)))
+    assert runtime_dir.make(str(directory))
+    folder = Path(runtime_dir.path_of(str(directory)))
     assert (folder.stat().st_mode & 0o777, list(folder.iterdir())) == (0o700, [])
     (folder / "kernel-1.json").touch()
-    runtime_folder.make(str(directory))
-    again = Path(runtime_folder.path_of(str(directory)))
+    runtime_dir.make(str(directory))
+    again = Path(runtime_dir.path_of(str(directory)))
     assert (folder.exists(), again.is_dir()) == (False, True)
-    runtime_folder.remove(str(directory))
-    runtime_folder.remove(str(directory))
+    runtime_dir.remove(str(directory))
+    runtime_dir.remove(str(directory))
     assert (again.exists(), list(directory.iterdir())) == (False, [])
 
 
 def test_a_path_that_is_too_long_for_a_kernels_socket_is_noticed(directory: Path) -> None:
-    runtime_folder.make(str(directory))
-    folder = Path(runtime_folder.path_of(str(directory)))
-    longest = 107 - len(f"{folder}//{runtime_folder.LONGEST_NAME}")
+    runtime_dir.make(str(directory))
+    folder = Path(runtime_dir.path_of(str(directory)))
+    longest = 107 - len(f"{folder}//{runtime_dir.LONGEST_NAME}")
     for length in (longest, longest + 1):
         (folder / ("x" * length)).mkdir()
-    assert runtime_folder.takes_sockets(str(folder / ("x" * longest)))
-    assert not runtime_folder.takes_sockets(str(folder / ("x" * (longest + 1))))
-    assert not runtime_folder.takes_sockets(str(folder / "absent"))
-    runtime_folder.remove(str(directory))
+    assert runtime_dir.takes_sockets(str(folder / ("x" * longest)))
+    assert not runtime_dir.takes_sockets(str(folder / ("x" * (longest + 1))))
+    assert not runtime_dir.takes_sockets(str(folder / "absent"))
+    runtime_dir.remove(str(directory))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user takes root")
 def test_what_another_user_put_in_its_place_meanwhile_stays(directory: Path) -> None:
     """After a reboot that emptied /tmp."""
-    runtime_folder.make(str(directory))
-    folder = Path(runtime_folder.path_of(str(directory)))
+    runtime_dir.make(str(directory))
+    folder = Path(runtime_dir.path_of(str(directory)))
     (folder / "theirs").touch()
     os.chown(folder, 65534, 65534)
-    runtime_folder.remove(str(directory))
+    runtime_dir.remove(str(directory))
     assert [path.name for path in folder.iterdir()] == ["theirs"]
     (folder / "theirs").unlink()
     folder.rmdir()
@@ -64,20 +64,20 @@ def test_what_another_user_put_in_its_place_meanwhile_stays(directory: Path) -> 
 def test_a_server_whose_folder_has_a_long_path_listens_beside_its_kernels(tmp_path: Path) -> None:
     long = tmp_path / ("h" * 100)
     long.mkdir()
-    assert runtime_folder.make(str(long))
-    folder = Path(runtime_folder.path_of(str(long)))
+    assert runtime_dir.make(str(long))
+    folder = Path(runtime_dir.path_of(str(long)))
     try:
         assert socket_of(str(long)) == str(folder / "sock")
         assert folder.stat().st_mode & 0o777 == 0o700
         assert socket_of("/home/me/server") == "/home/me/server/sock"
     finally:
-        runtime_folder.remove(str(long))
+        runtime_dir.remove(str(long))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts of its own are Linux's")
 def test_where_no_folder_takes_sockets_the_kernels_have_none_and_nothing_is_left() -> None:
     """/tmp can only be read, and the home's path is too long."""
-    code = "import sys; from remote_runtime.jupyter.machine import runtime_folder as r; print(r.make(sys.argv[1]))"
+    code = "import sys; from remote_runtime.jupyter.remote import runtime_folder as r; print(r.make(sys.argv[1]))"
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         home = Path(place, "h" * 120)
         server = home / ".local" / "share" / "remote-runtime" / "servers" / "work-laptop1"
@@ -93,5 +93,5 @@ def test_where_no_folder_takes_sockets_the_kernels_have_none_and_nothing_is_left
         done = subprocess.run(command, env=environ, cwd=place, capture_output=True, text=True, check=True, timeout=60)
         assert done.stdout == "False\n"
         assert [path.name for path in server.iterdir()] == ["runtime"]
-        assert runtime_folder.path_of(str(server)) == str(server / "runtime")
+        assert runtime_dir.path_of(str(server)) == str(server / "runtime")
         assert list(home.rglob("remote-runtime-*")) == []

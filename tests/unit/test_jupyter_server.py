@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine import places, processes, server
-from remote_runtime.jupyter.machine.answers import Answers, Failure
-from remote_runtime.jupyter.machine.folder import INFO
-from remote_runtime.jupyter.machine.orders import Bridge, Wish
+from remote_runtime.jupyter.remote import listen_address, processes, server
+from remote_runtime.jupyter.remote.data_dir import INFO
+from remote_runtime.jupyter.remote.reply import Answers, Failure
+from remote_runtime.jupyter.remote.request import Bridge, Wish
 
 
 def test_the_wait_for_a_server_that_hangs_counts_the_time_of_each_look(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_the_wait_for_a_server_that_hangs_counts_the_time_of_each_look(tmp_path:
 def test_a_file_system_without_unix_sockets_is_found_out_before_jupyter_is_started() -> None:
     heard = io.StringIO()
     wish = Wish("auto", "auto", "~", None, {}, [], [], [], True, Bridge("", "", {}), "")
-    with places.Places("/sys", wish, Answers("", heard, 60.0)) as found:
+    with listen_address.Places("/sys", wish, Answers("", heard, 60.0)) as found:
         (note,) = found.notes
         assert "/sys takes no unix socket" in note
         assert isinstance(json.loads(heard.getvalue())["reach"], int), "the port is asked for in its place"
@@ -39,5 +39,5 @@ def test_a_file_system_without_unix_sockets_is_found_out_before_jupyter_is_start
 
 def test_a_server_that_looks_strictly_whether_its_port_is_free_gets_a_chance() -> None:
     """jupyter_server 2.0 binds it without SO_REUSEADDR first: a port that is held for it would be in use for ever."""
-    with places.reserved_port(None, hold=False) as free, socket.socket() as strict:
+    with listen_address.reserved_port(None, hold=False) as free, socket.socket() as strict:
         strict.bind(("127.0.0.1", free))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote_runtime.jupyter.machine.power import asks_for_no_password
+from remote_runtime.jupyter.remote.shutdown import asks_for_no_password
 
 POWEROFF = ["/usr/bin/systemctl", "poweroff"]
 HEAD = """Matching Defaults entries for me on vm:

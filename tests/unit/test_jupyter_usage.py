@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from remote_runtime.jupyter import entry, launcher
-from remote_runtime.jupyter.machine import shells
-from remote_runtime.jupyter.machine.stillness import Stillness
-from remote_runtime.jupyter.machine.usage import OURS, Process, runs_over_ssh
+from remote_runtime.jupyter import launcher, python_command
+from remote_runtime.jupyter.remote import idle_shells
+from remote_runtime.jupyter.remote.activity import OURS, Process, runs_over_ssh
+from remote_runtime.jupyter.remote.stillness import Stillness
 
 SOMEBODY = os.geteuid() + 1
 # Above the highest pid that Linux gives, so that nothing is found in /proc.
@@ -39,7 +39,7 @@ def test_below_a_session_or_not_even_where_the_table_goes_round(parents: dict[in
 
 
 @pytest.mark.parametrize(
-    "words", [entry.command("python3", "r"), entry.search(("python3",), "r", "m"), [launcher.ENTRY]]
+    "words", [python_command.command("python3", "r"), python_command.search(("python3",), "r", "m"), [launcher.ENTRY]]
 )
 def test_the_launcher_is_known_by_its_command_line(words: Sequence[str]) -> None:
     assert OURS in " ".join(words)
@@ -55,7 +55,7 @@ def test_the_launcher_is_known_by_its_command_line(words: Sequence[str]) -> None
     ],
 )  # fmt: skip
 def test_a_shell_that_reads_commands_waits(name: str, line: str) -> None:
-    assert shells.waits(name, [*line.split(), ""], has_children=True)
+    assert idle_shells.waits(name, [*line.split(), ""], has_children=True)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_a_shell_that_reads_commands_waits(name: str, line: str) -> None:
     ],
 )  # fmt: skip
 def test_a_shell_that_was_given_something_to_do_is_at_work(name: str, line: str) -> None:
-    assert not shells.waits(name, [*line.split(), ""], has_children=True)
+    assert not idle_shells.waits(name, [*line.split(), ""], has_children=True)
 
 
 def test_a_wrapper_of_which_no_child_is_seen_is_at_work() -> None:
-    assert not shells.waits("sudo", ["sudo", "train"], has_children=False)
+    assert not idle_shells.waits("sudo", ["sudo", "train"], has_children=False)
 
 
 NIGHT_S = 10 * 3600.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.machine.environment import NEEDED
+from remote_runtime.jupyter.remote.private_venv import NEEDED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

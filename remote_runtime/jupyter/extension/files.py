@@ -1,0 +1,104 @@
+"""The bridge's files in an environment: copied, compared, removed without a trace."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import os
+import secrets
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ... import bridge
+from ...core.sanitize import clean_line
+from .probe import MODULE, Place
+
+_MANIFEST = "installed.json"
+_ASIDE = f".{MODULE}-"
+
+
+def put(place: Place, files: dict[Path, dict[str, Any]]) -> None:
+    """Put the package, then the configuration that names it; each is whole or not there at any moment."""
+    made = [folder for file in files for folder in _make_folders(file.parent)]
+    made += _make_folders(place.site) + _made_before(place.package)
+    aside = place.site / f"{_ASIDE}{secrets.token_hex(4)}"
+    try:
+        shutil.copytree(_source(), aside, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        (aside / _MANIFEST).write_text(json.dumps({"folders": sorted({str(folder) for folder in made})}))
+        shutil.rmtree(place.package, ignore_errors=True)
+        os.replace(aside, place.package)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    for file, content in files.items():
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(content, indent=2) + "\n")
+        os.replace(new, file)
+
+
+def remove(place: Place) -> list[Path]:
+    """What was there and ours, as what we wrote down beside it tells; the folders that we made go too if empty."""
+    if not (place.package / _MANIFEST).is_file():
+        return []
+    removed = []
+    for file, content in place.config_files(classic=True).items():
+        if says(file, content):
+            file.unlink()
+            removed.append(file)
+    folders = _made_before(place.package)
+    shutil.rmtree(place.package)
+    removed.append(place.package)
+    for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()) and _is_below(folder, place):
+            folder.rmdir()
+    return removed
+
+
+def is_current(package: Path) -> bool:
+    names = [path.name for path in _source().glob("*.py")]
+    if not (package / _MANIFEST).is_file() or {path.name for path in package.glob("*.py")} != set(names):
+        return False
+    return filecmp.cmpfiles(_source(), package, names, shallow=False)[0] == names
+
+
+def says(file: Path, content: dict[str, Any]) -> bool:
+    try:
+        return bool(json.loads(file.read_text()) == content)
+    except (OSError, ValueError):
+        return False
+
+
+def version_in(package: Path) -> str:
+    for line in (package / "__init__.py").read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith("__version__"):
+            return clean_line(line.partition("=")[2].strip(" \"'"), 40)
+    return "unknown"
+
+
+def is_writable(folder: Path) -> bool:
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK)
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Those that had to be made."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _made_before(package: Path) -> list[Path]:
+    """The folders that an earlier ``enable`` made, as it wrote down; they are removed only where they are empty."""
+    try:
+        return [Path(folder) for folder in json.loads((package / _MANIFEST).read_text())["folders"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _is_below(folder: Path, place: Place) -> bool:
+    roots = (place.config.parent, place.config, place.site)
+    return any(root == folder or root in folder.parents for root in roots)
+
+
+def _source() -> Path:
+    return Path(bridge.__file__).parent

@@ -1,0 +1,147 @@
+"""What Colab's page needs of the server, one promise at a time. Each raises ``HealthError`` or ``MachineError``."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import replace
+
+from ...core.deadline import Deadline
+from ...core.errors import HealthError, MachineError
+from ...core.model import Secret
+from ...core.sanitize import clean_line
+from .endpoint import LARGEST_ANSWER, OUR_OWN, Door, ask
+
+FOREIGN_ORIGIN = "https://not-colab.example"
+
+
+def token_and_cors(door: Door, origin: str, deadline: Deadline) -> None:
+    """The token opens the list of kernels, and a page of ``origin`` may read it."""
+    answer = ask(door, "GET", "/api/kernelspecs", {"Origin": origin}, deadline)
+    if answer.status in (401, 403):
+        if refuses_token(door, deadline):
+            raise HealthError(
+                "token-refused", "Jupyter refuses the token", f"GET /api/kernelspecs answered {answer.status}"
+            )
+        raise _origin_refused(f"a request of {origin} was answered with {answer.status}")
+    if answer.status != 200:
+        raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {answer.status}")
+    if not answer.allows(origin):
+        raise _origin_refused(f"the answer to {origin} carries no Access-Control-Allow-Origin for it")
+    document = answer.document()
+    if not isinstance(document, dict) or not document.get("kernelspecs"):
+        raise MachineError(
+            "jupyter-missing",
+            "Jupyter on the machine has no kernel",
+            "its list of kernelspecs is empty",
+            "Install ipykernel in that environment, or name another interpreter in `jupyter.python`",
+        )
+
+
+def refuses_token(door: Door, deadline: Deadline) -> bool:
+    """Whether it is the token that is refused: who asks is no page here."""
+    return ask(door, "GET", "/api/kernelspecs", {}, deadline).status in (401, 403)
+
+
+def needs_the_token(door: Door, deadline: Deadline) -> None:
+    """Without it nothing is had, whatever the server loads to find out who asks."""
+    answer = ask(replace(door, token=Secret("")), "GET", "/api/kernels", {}, deadline)
+    if answer.status not in (401, 403):
+        raise HealthError(
+            "token-not-required",
+            "Jupyter lets everybody in",
+            f"GET /api/kernels without a token was answered with {answer.status}, not 403",
+            "`remote-runtime logs PROFILE --server` shows what the server loaded",
+        )
+
+
+def may_start_kernels(door: Door, origin: str, deadline: Deadline) -> None:
+    """The token also allows what changes something. A session of nothing cannot be made: 400 after the server has let
+    the request in."""
+    answer = ask(door, "POST", "/api/sessions", {"Origin": origin}, deadline)
+    if answer.status in (401, 403):
+        raise HealthError(
+            "token-refused",
+            "Jupyter starts no kernel for the token",
+            f"POST /api/sessions answered {answer.status}, though the token may read",
+            "`remote-runtime logs PROFILE --server` shows what the server loaded",
+        )
+
+
+def preflight(door: Door, origin: str, deadline: Deadline) -> bool:
+    """A page of ``origin`` may send what needs the browser's question first. Answers whether the server also allows it
+    to a page of another network, which Chrome 130 to 141 want."""
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    answer = ask(door, "OPTIONS", "/api/sessions", asked, deadline)
+    if not 200 <= answer.status < 300 or not answer.allows(origin):
+        raise _origin_refused(f"the preflight of {origin} was answered with {answer.status}")
+    return answer.headers.get("access-control-allow-private-network") == "true"
+
+
+def foreign_origin(door: Door, deadline: Deadline) -> None:
+    """A page of an origin that is not listed may do nothing, though it has the token."""
+    # Deleting a kernel that cannot exist changes nothing where it is let through.
+    path = f"/api/kernels/{secrets.token_hex(16)}"
+    answer = ask(door, "DELETE", path, {"Origin": FOREIGN_ORIGIN}, deadline)
+    if answer.status != 403 or answer.headers.get("access-control-allow-origin"):
+        raise HealthError(
+            "origin-refused",
+            "Jupyter serves pages of any origin",
+            f"a request of {FOREIGN_ORIGIN} was answered with {answer.status}, not 403",
+            "`remote-runtime logs PROFILE --server` shows what the server loaded",
+        )
+
+
+def bridge(door: Door, origin: str, deadline: Deadline) -> None:
+    """The bridge answers a page of ``origin`` on its WebSocket."""
+    from websockets.exceptions import WebSocketException
+    from websockets.sync.client import connect
+    from websockets.typing import Origin
+
+    uri = f"ws://localhost:{door.port}/http_over_websocket/diagnose?min_version=0.0.7"
+    limit_s = max(0.1, deadline.remaining_s())
+    why = ""
+    cause: Exception | None = None
+    try:
+        connection = door.open(limit_s)
+        with connect(
+            uri,
+            sock=connection,
+            origin=Origin(origin),
+            additional_headers=OUR_OWN,
+            open_timeout=limit_s,
+            close_timeout=2,
+            proxy=None,
+            max_size=LARGEST_ANSWER,
+        ) as page:
+            page.send("knock")
+            answer = json.loads(page.recv(timeout=limit_s))
+            if isinstance(answer, dict) and answer.get("message_id") == "knock":
+                return
+    except TimeoutError as error:
+        what, why = "The bridge does not answer on its WebSocket", f"nothing came within {limit_s:.0f} s"
+        raise HealthError("not-answering", what, why) from error
+    except (WebSocketException, OSError, ValueError, RecursionError) as error:
+        why, cause = clean_line(str(error), 200), error
+    raise MachineError(
+        "bridge-not-loaded",
+        "The bridge does not answer on its WebSocket",
+        why or "its answer is not a bridge's",
+        "`remote-runtime logs PROFILE --server` shows why it was not loaded",
+    ) from cause
+
+
+def load() -> None:
+    """Imports what the checks need, which takes as long as they do: best while nothing else is to be done."""
+    import http.client  # noqa: F401
+
+    import websockets.sync.client  # noqa: F401
+
+
+def _origin_refused(why: str) -> HealthError:
+    return HealthError("origin-refused", "Jupyter refuses pages of Colab", why, "Check `colab.origins` in the profile")

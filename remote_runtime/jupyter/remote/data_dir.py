@@ -1,0 +1,221 @@
+"""Our folder on the machine, ``~/.local/share/remote-runtime/``: private, locked, written aside and moved in place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from . import processes
+from .reply import Answers, Failure
+from .request import Bridge
+
+PACKAGE = "remote_runtime_bridge"
+INFO = "info.json"
+CONFIG = "config.json"
+LOG = "server.log"
+SOCKET = "sock"
+NEXT_TOKEN = "token.new"  # noqa: S105  # a file name, no secret
+IDLE = "idle.json"
+ALIVE = "alive"
+WATCH = "watch.py"
+LOCK = "lock"
+
+
+def our_folder() -> str:
+    """``expanduser`` asks the password database when HOME is not set."""
+    return os.path.join(os.path.expanduser("~"), ".local", "share", "remote-runtime")
+
+
+def server_directory(key: str) -> str:
+    return os.path.join(our_folder(), "servers", os.path.basename(key))
+
+
+def make_private(directory: str) -> str:
+    """Our folder and what is below it down to ``directory``, each mode 0700.
+
+    Raises ``Failure`` when our folder belongs to somebody else, or there is no home folder to make it in,
+    or one whose name cannot be told.
+    """
+    ours, level, home = our_folder(), directory, os.path.expanduser("~")
+    if not os.path.isdir(home):
+        raise Failure("folder-unusable", "The home folder does not exist on the machine", home,
+                      "Let an administrator make it there, or use another login: `ssh.user`")  # fmt: skip
+    if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in home):
+        raise Failure("folder-unusable", "The name of the home folder on the machine is no text in UTF-8", repr(home),
+                      "Use another login: `ssh.user`")  # fmt: skip
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    if os.name != "nt" and os.stat(ours).st_uid != processes.own_uid():
+        raise Failure("folder-unusable", "Our folder on the machine belongs to another user", ours)
+    while len(level) >= len(ours):
+        os.chmod(level, 0o700)
+        level = os.path.dirname(level)
+    return directory
+
+
+def write_private(path: str, text: str) -> None:
+    """Mode 0600 from its first byte on; replaces what was there in one step."""
+    aside = path + ".new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(aside)
+    with open(
+        os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8", newline="\n"
+    ) as handle:
+        handle.write(text)
+    os.replace(aside, path)
+
+
+def load_json(path: str) -> dict[str, Any]:
+    """Empty when the file is absent or damaged."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            value = json.load(handle)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@contextlib.contextmanager
+def locked(path: str, answers: Answers, *, why: str) -> Iterator[None]:
+    """Hold the lock file ``path``, waiting for it as long as the client waits; ``why`` tells what we wait for.
+
+    Whoever holds it may remove the file: one who waited for the removed file notices and starts again.
+    """
+    told = False
+    while True:
+        make_private(os.path.dirname(path))
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            continue
+        try:
+            if _take(handle) and _is_still(handle, path):
+                yield
+                return
+        finally:
+            os.close(handle)
+        if not told:
+            answers.say(why)
+            told = True
+        if answers.remaining_s() == 0.0:
+            raise Failure("machine-busy", "Another remote-runtime works on this server", why)
+        answers.tick(0.1)
+
+
+def is_locked(path: str) -> bool:
+    """Whether somebody works there at this moment."""
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _take(handle)
+    finally:
+        os.close(handle)
+
+
+def unpack(bridge: Bridge) -> str:
+    """The directory that holds the bridge under its content hash; an incomplete or changed one is replaced."""
+    target = os.path.join(our_folder(), "bridge", bridge.digest)
+    if _holds(target, bridge):
+        return target
+    aside = target + ".new"
+    shutil.rmtree(aside, ignore_errors=True)
+    for name, text in bridge.files.items():
+        path = os.path.join(aside, *name.split("/"))
+        make_private(os.path.dirname(path))
+        write_private(path, text)
+    shutil.rmtree(target, ignore_errors=True)
+    os.rename(aside, target)
+    return target
+
+
+def empty(directory: str, *, keep: str) -> None:
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if name == keep:
+            continue
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.unlink(path)
+
+
+def forget_content(path: str) -> None:
+    """The ``content`` folder that a start made and that nothing was put into."""
+    if path:
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+
+
+def remove_server(directory: str) -> None:
+    """Its lock is held; an open lock file cannot be removed on Windows, ``remove_unused`` does it there."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove_unused(answers: Answers) -> None:
+    """The bridges that no server uses, and what is empty then."""
+    for directory in server_directories():
+        if os.name == "nt" and os.listdir(directory) == [LOCK]:
+            shutil.rmtree(directory, ignore_errors=True)
+    bridges = os.path.join(our_folder(), "bridge")
+    if os.path.isdir(bridges):
+        with locked(os.path.join(bridges, LOCK), answers, why="Waiting for another start on the machine"):
+            used = {load_json(os.path.join(other, INFO)).get("bridge_digest") for other in server_directories()}
+            for name in os.listdir(bridges):
+                if name not in used and name != LOCK:
+                    shutil.rmtree(os.path.join(bridges, name), ignore_errors=True)
+            if os.listdir(bridges) == [LOCK]:
+                os.unlink(os.path.join(bridges, LOCK))
+    for directory in (bridges, os.path.join(our_folder(), "servers"), our_folder()):
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+
+
+def server_directories() -> list[str]:
+    servers = os.path.join(our_folder(), "servers")
+    return [os.path.join(servers, name) for name in sorted(os.listdir(servers))] if os.path.isdir(servers) else []
+
+
+def _holds(target: str, bridge: Bridge) -> bool:
+    try:
+        for name, text in bridge.files.items():
+            with open(os.path.join(target, *name.split("/")), "rb") as handle:
+                if handle.read() != text.encode("utf-8"):
+                    return False
+    except OSError:
+        return False
+    return True
+
+
+def _take(handle: int) -> bool:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as exc:
+        # Some network file systems have no locks: two starts at the same moment are then the smaller evil.
+        return exc.errno in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+    return True
+
+
+def _is_still(handle: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except OSError:
+        return False

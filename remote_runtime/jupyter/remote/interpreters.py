@@ -1,0 +1,179 @@
+"""Which Python of this machine has a usable Jupyter: the one with the frameworks and an ipykernel wins."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .python_candidates import candidates, further, private_python
+from .reply import Answers, Failure
+
+PROBE_WITHIN_S = 20.0
+MARK = "remote-runtime-probe:"
+PROBE = """
+import sys
+sys.path[:] = [path for path in sys.path if path]
+import json
+from importlib import metadata, util
+def version(name):
+    try:
+        return metadata.version(name) or ""
+    except metadata.PackageNotFoundError:
+        return ""
+def there(name):
+    spec = util.find_spec(name)
+    return spec is not None and spec.origin is not None
+print("remote-runtime-probe:" + json.dumps({
+    "executable": sys.executable or "",
+    "python": ".".join(map(str, sys.version_info[:3])),
+    "jupyter_server": version("jupyter_server"),
+    "notebook": version("notebook"),
+    "ipykernel": version("ipykernel"),
+    "frameworks": [name for name in ("torch", "tensorflow", "jax") if there(name)],
+    "own_environment": sys.prefix != sys.base_prefix,
+    "pip": there("ensurepip") and there("venv"),
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A Python and what it has. ``path`` is not resolved: a venv's python is a link that must keep its name.
+    ``executable``: what it is when it runs, where ``path`` is a script such as pyenv's."""
+
+    path: str
+    python: str
+    executable: str = ""
+    jupyter_server: str = ""
+    notebook: str = ""
+    ipykernel: str = ""
+    frameworks: tuple[str, ...] = ()
+    own_environment: bool = False
+    pip: bool = False
+
+    @property
+    def kind(self) -> str:
+        """How Jupyter is started: ``server2``, ``server1``, ``notebook6``, or empty: no usable Jupyter."""
+        if not self.ipykernel or numbers(self.python) < (3, 8):
+            return ""
+        if numbers(self.jupyter_server) >= (2,):
+            return "server2"
+        if numbers(self.jupyter_server) >= (1, 24):
+            return "server1"
+        return "notebook6" if (6, 4) <= numbers(self.notebook) < (7,) else ""
+
+    @property
+    def programs(self) -> str:
+        """The folder of its environment's programs, ``pip`` among them."""
+        return os.path.dirname(self.executable if os.access(self.executable, os.X_OK) else self.path)
+
+    @property
+    def jupyter(self) -> str:
+        return self.jupyter_server if self.kind != "notebook6" else "notebook " + self.notebook
+
+    def lacks(self) -> str:
+        """Why it is not usable, for a person."""
+        if numbers(self.python) < (3, 8):
+            return "Python " + (self.python or "does not run")
+        old = f"jupyter_server {self.jupyter_server} is too old" if self.jupyter_server else "no jupyter_server"
+        return old if self.ipykernel else old + ", no ipykernel" if not self.jupyter_server else "no ipykernel"
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """``2.21.1rc1`` → (2, 21, 1)."""
+    matched = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in matched.group().split(".")) if matched else ()
+
+
+def choose(probed: list[Found]) -> Found | None:
+    """The first with a framework, else the first that has Jupyter at all."""
+    usable = [found for found in probed if found.kind]
+    return next((found for found in usable if found.frameworks), usable[0] if usable else None)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """``found``: in order of preference, our own environment last. ``aside``: those with frameworks that are only
+    named, because they are not where a login looks and a Jupyter was found there."""
+
+    found: list[Found]
+    aside: list[Found]
+
+
+def look(python: str, env: Mapping[str, str], answers: Answers) -> Probed:
+    """Every candidate, probed; only ``python`` if the profile names one. ``env``: that of a login.
+
+    Raises ``Failure`` ``python-missing`` when the named one does not run.
+    """
+    if python != "auto":
+        named = os.path.expanduser(python)
+        probed = probe([shutil.which(named, path=env.get("PATH")) or named], env, answers)
+        if not probed[0].python:
+            raise Failure("python-missing", probed[0].path + " does not run", "jupyter.python names it",
+                          "Name one that runs there: `jupyter.python`")  # fmt: skip
+        return Probed(probed, [])
+    first = candidates(env)
+    probed = probe(first, env, answers)
+    ours = [found for found in probed if found.path == private_python()]
+    probed = [found for found in probed if found.path != private_python()]
+    chosen = choose(probed)
+    if chosen and (chosen.frameworks or lender(probed, chosen)):
+        return Probed(probed + ours, [])
+    others = probe(further(env, first), env, answers)
+    if chosen:
+        return Probed(probed + ours, [found for found in others if found.frameworks])
+    return Probed(probed + others + ours, [])
+
+
+def probe(paths: list[str], env: Mapping[str, str], answers: Answers) -> list[Found]:
+    """All at once: the time is that of the slowest one, at most ``PROBE_WITHIN_S``. A single one, which the profile
+    names, may be slow: half of the time that is left is its."""
+    running = [(path, _start_probe(path, env)) for path in paths]
+    patience_s = max(PROBE_WITHIN_S, answers.remaining_s() / 2) if len(paths) == 1 else PROBE_WITHIN_S
+    until = time.monotonic() + patience_s
+    while any(process and process.poll() is None for _, process in running) and time.monotonic() < until:
+        answers.tick(0.02)
+    return [_read(path, process) for path, process in running]
+
+
+def lender(probed: list[Found], chosen: Found) -> Found | None:
+    """A Python whose frameworks the kernels should have although it has no usable Jupyter, if ``chosen`` has none."""
+    if chosen.frameworks:
+        return None
+    able = [found for found in probed if found.ipykernel and numbers(found.python) >= (3, 8) and found != chosen]
+    return next((found for found in able if found.frameworks), None)
+
+
+def _start_probe(path: str, env: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    try:
+        return subprocess.Popen(
+            [path, "-c", PROBE], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            cwd=os.sep, env=dict(env),
+        )  # fmt: skip
+    except OSError:
+        return None
+
+
+def _read(path: str, process: subprocess.Popen[bytes] | None) -> Found:
+    """One that does not end is ended; one that said more than a pipe holds is such a one."""
+    if process is None or process.stdout is None:
+        return Found(path=path, python="")
+    with process:
+        if process.poll() is None:
+            process.kill()
+            return Found(path=path, python="")
+        output = process.stdout.read(65536).decode("utf-8", "replace")
+    for line in output.splitlines():
+        if line.startswith(MARK):
+            try:
+                answer = json.loads(line[len(MARK) :])
+                return Found(path=path, frameworks=tuple(answer.pop("frameworks")), **answer)
+            except (ValueError, TypeError, KeyError):
+                break
+    return Found(path=path, python="")

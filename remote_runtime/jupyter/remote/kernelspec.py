@@ -1,0 +1,77 @@
+"""The kernel ``python3``, the one that Colab asks for: ours runs the Python that was chosen, whatever is installed.
+
+Jupyter takes the first ``kernels/python3`` on its search path (jupyter_core's ``jupyter_path``): ``JUPYTER_PATH``, then
+the user's data folder, the environment, the system. A kernel.json outlives the environment that it names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+
+from .data_dir import load_json, make_private, write_private
+from .interpreters import Found
+
+NAME = "python3"
+DATA = "data"
+
+
+def write(directory: str, python: Found, *, lent: bool) -> None:
+    """In the server's own folder, which comes first on the path of this server alone. ``lent``: it is not the server's
+    own Python."""
+    name = f"Python 3 ({', '.join(python.frameworks) if lent else 'ipykernel'})"
+    kernel = {
+        "argv": [python.path, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": name, "language": "python",
+        # A debugger listens on a TCP port, whatever the kernel's transport is.
+        "metadata": {"debugger": False, "remote_runtime_programs": python.programs},
+    }  # fmt: skip
+    folder = make_private(os.path.join(directory, DATA, "kernels", NAME))
+    write_private(os.path.join(folder, "kernel.json"), json.dumps(kernel))
+
+
+def environment(directory: str, env: Mapping[str, str]) -> dict[str, str]:
+    """``env`` with our folder first on Jupyter's path."""
+    path = [os.path.join(directory, DATA), env.get("JUPYTER_PATH", "")]
+    return {**env, "JUPYTER_PATH": os.pathsep.join(filter(None, path))}
+
+
+def overruled(env: Mapping[str, str], python: Found) -> list[str]:
+    """What to tell about a kernel.json of the user's that would have been taken for the kernel's name."""
+    path, program = installed(env, NAME)
+    same = os.path.realpath(os.path.dirname(program)) in {
+        os.path.realpath(folder) for folder in (python.programs, os.path.dirname(python.path))
+    }
+    if not os.path.isabs(program) or same:
+        return []
+    if not os.access(program, os.X_OK):
+        return [f"{path} names {program}, which is not there: the kernel {NAME} runs {python.path}"]
+    return [
+        f"{path} names {program}; here the kernel {NAME} runs {python.path}. `jupyter.python: {program}` takes that"
+    ]
+
+
+def installed(env: Mapping[str, str], name: str) -> tuple[str, str]:
+    """The first kernel.json of this name in the folders that an environment does not bring, and the program it runs;
+    both empty when there is none."""
+    for folder in folders(env):
+        path = os.path.join(folder, "kernels", name, "kernel.json")
+        argv = load_json(path).get("argv")
+        if isinstance(argv, list) and argv and isinstance(argv[0], str):
+            return path, argv[0]
+    return "", ""
+
+
+def folders(env: Mapping[str, str]) -> list[str]:
+    """``JUPYTER_PATH`` and the user's data folder, see jupyter_core's ``jupyter_data_dir``."""
+    home = env.get("HOME") or os.path.expanduser("~")
+    found = [folder for folder in env.get("JUPYTER_PATH", "").split(os.pathsep) if folder]
+    if env.get("JUPYTER_DATA_DIR"):
+        return [*found, env["JUPYTER_DATA_DIR"]]
+    if os.name == "nt":
+        return [*found, os.path.join(env.get("APPDATA", home), "jupyter")]
+    if sys.platform == "darwin":
+        return [*found, os.path.join(home, "Library", "Jupyter")]
+    return [*found, os.path.join(env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share"), "jupyter")]

@@ -1,0 +1,124 @@
+"""Where Pythons with a Jupyter can be on this machine: paths, which nothing has looked at yet."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+
+from .data_dir import our_folder
+
+MOST_CANDIDATES = 16
+MOST_FURTHER = 24
+# pipx and uv put only an application's own command on the PATH.
+COMMANDS = ("jupyter", "jupyter-lab", "jupyter-server", "jupyter-notebook")
+PACKAGES = ("jupyter_server", "notebook", "ipykernel", "torch", "tensorflow", "jax")
+CONDA_FOLDERS = ("miniconda3", "anaconda3", "miniforge3", "mambaforge")
+
+
+def candidates(env: Mapping[str, str]) -> list[str]:
+    """Paths of Pythons, each environment once, at most ``MOST_CANDIDATES``. The PATH of a login comes first: that of an
+    exec channel is often shorter."""
+    paths: list[str] = []
+    for search in (env.get("PATH", os.defpath), os.environ.get("PATH", os.defpath)):
+        paths += [_behind(script) for script in _all("jupyter", search)]
+        paths += [found for name in ("python3", "python") for found in [shutil.which(name, path=search)] if found]
+        paths += [_behind(script) for name in COMMANDS[1:] for script in _all(name, search)]
+    paths += [_behind(part) for part in unit_programs()]
+    prefixes = ["/opt/conda/envs/jupyterlab4", "/opt/conda/envs/jupyterlab", "/opt/conda"]
+    prefixes += ["/opt/micromamba/envs/jupyterlab"]
+    prefixes += [os.path.join(os.path.expanduser("~"), name) for name in CONDA_FOLDERS]
+    paths += [os.path.join(prefix, "bin", "python") for prefix in prefixes]
+    paths += [sys.executable, "/usr/bin/python3", private_python()]
+    return _each_once(paths)[:MOST_CANDIDATES]
+
+
+def further(env: Mapping[str, str], known: Iterable[str]) -> list[str]:
+    """Environments of conda, pipx, uv, pyenv and virtualenvwrapper that have Jupyter or a framework, at most
+    ``MOST_FURTHER``. No command of theirs has to be on the PATH."""
+    home = os.path.expanduser("~")
+    prefixes = _lines(os.path.join(home, ".conda", "environments.txt"))
+    roots = [os.path.join(home, name) for name in CONDA_FOLDERS]
+    roots += ["/opt/conda", "/opt/micromamba", os.path.join(home, "micromamba"), os.path.join(home, ".conda")]
+    roots += [env[name] for name in ("CONDA_PREFIX", "MAMBA_ROOT_PREFIX") if env.get(name)]
+    if env.get("CONDA_EXE"):
+        roots.append(os.path.dirname(os.path.dirname(env["CONDA_EXE"])))
+    folders = [os.path.join(root, "envs") for root in roots]
+    share = env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
+    folders += [os.path.join(share, "pipx", "venvs"), os.path.join(home, ".local", "pipx", "venvs")]
+    folders += [os.path.join(env["PIPX_HOME"], "venvs")] if env.get("PIPX_HOME") else []
+    folders += [env.get("UV_TOOL_DIR") or os.path.join(share, "uv", "tools")]
+    folders += [env.get("WORKON_HOME") or os.path.join(home, ".virtualenvs"), os.path.join(home, ".pyenv", "versions")]
+    for folder in folders:
+        prefixes += sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
+    seen = {os.path.realpath(os.path.dirname(path)) for path in known}
+    paths = _each_once(os.path.join(prefix, "bin", "python") for prefix in prefixes if _has_packages(prefix))
+    return [path for path in paths if os.path.realpath(os.path.dirname(path)) not in seen][:MOST_FURTHER]
+
+
+def private_python() -> str:
+    """The python of our own environment, whether it is there or not."""
+    folder = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
+    return os.path.join(our_folder(), "venv", *folder)
+
+
+def unit_programs() -> list[str]:
+    """What a Deep Learning VM's own ``jupyter.service`` runs, see systemctl(1): ``{ path=… ; argv[]=… ; …}``."""
+    if not shutil.which("systemctl"):
+        return []
+    try:
+        done = subprocess.run(
+            ["systemctl", "show", "-p", "ExecStart", "--value", "jupyter"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    words = re.split(r"[\s;={}'\"]+", done.stdout.decode("utf-8", "replace"))
+    return [word for word in words if re.match(r"/.*/(jupyter|python)[^/]*$", word)]
+
+
+def _each_once(paths: Iterable[str]) -> list[str]:
+    unique: dict[str, str] = {}
+    for path in paths:
+        if path and os.access(path, os.X_OK) and not os.path.isdir(path):
+            # The folder tells environments apart; the link inside it often leads to one and the same binary.
+            unique.setdefault(os.path.realpath(os.path.dirname(path)), path)
+    return list(unique.values())
+
+
+def _all(name: str, search: str) -> list[str]:
+    """Every program of this name on the PATH, not the first one only."""
+    found = (shutil.which(name, path=folder) for folder in search.split(os.pathsep) if folder)
+    return [path for path in found if path]
+
+
+def _has_packages(prefix: str) -> bool:
+    """Seen from outside: to run each of somebody's environments would take long."""
+    inside = os.path.join(glob.escape(prefix), "lib", "python3*", "site-packages")
+    return any(glob.glob(os.path.join(inside, name)) for name in PACKAGES)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+            return [line.strip() for line in handle.read(65536).splitlines() if os.path.isabs(line.strip())]
+    except OSError:
+        return []
+
+
+def _behind(script: str) -> str:
+    """The Python of a script such as ``jupyter``: its first line, or the python next to it."""
+    if os.path.basename(script).startswith("python"):
+        return script
+    try:
+        with open(script, "rb") as handle:
+            head = handle.read(1024).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    # Long paths are written as a shell script: '''exec' "/very/long/path/bin/python" "$0" "$@"
+    matched = re.match(r"#!\s*(/\S*/python[\d.]*)\s", head) or re.search(r"exec' \"?(/[^\"\n]*/python[\d.]*)\"? ", head)
+    return matched.group(1) if matched else os.path.join(os.path.dirname(os.path.realpath(script)), "python")

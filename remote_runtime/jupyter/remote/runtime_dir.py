@@ -1,0 +1,78 @@
+"""Jupyter's runtime folder, with a path short enough for the unix sockets of its kernels.
+
+A kernel that listens on TCP shows each cell and its output to every user of the machine: a subscriber is asked for no
+key. jupyter_client's other transport, ``ipc``, makes five sockets a kernel, named after its connection file in this
+folder (``kernel-UUID-ipc-N``). A socket's path has at most 107 bytes (unix(7); macOS: 103), so the folder is made where
+paths are short, and a file in the server's directory names it (a link would need a file system that has links).
+``$XDG_RUNTIME_DIR`` is no place for it: it goes with the user's last login, and servers outlive logins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import stat
+import sys
+
+from . import processes
+from .data_dir import make_private, our_folder, write_private
+
+NOTE = "runtime-folder"
+PREFIX = "remote-runtime-"
+LONGEST_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-99"
+
+
+def make(directory: str) -> bool:
+    """For the server in ``directory``, in place of a former one. False: no kernel can have sockets on this machine, and
+    the folder is an ordinary one."""
+    remove(directory)
+    short, note = "/tmp", os.path.join(directory, NOTE)  # noqa: S108  # a new folder of mode 0700 in it
+    for parent in (short, os.environ.get("TMPDIR") or short, our_folder()):
+        path = os.path.join(parent, PREFIX + os.urandom(4).hex())
+        # Before it is made: whoever ends us now leaves nothing that nobody knows of.
+        write_private(note, path)
+        with contextlib.suppress(OSError):
+            # Fails where something has this name, a link that another user put there included.
+            os.mkdir(path, 0o700)
+            if takes_sockets(path):
+                return True
+            os.rmdir(path)
+    os.unlink(note)
+    make_private(path_of(directory))
+    return False
+
+
+def path_of(directory: str) -> str:
+    try:
+        with open(os.path.join(directory, NOTE), encoding="utf-8") as handle:
+            return handle.read()
+    except OSError:
+        return os.path.join(directory, "runtime")
+
+
+def remove(directory: str) -> None:
+    """A folder of that name stays if it is not the user's: after a reboot another user can have put it there."""
+    path = path_of(directory)
+    with contextlib.suppress(OSError):
+        found = os.lstat(path)
+        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == processes.own_uid()
+        if is_ours and os.path.basename(path).startswith(PREFIX):
+            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(directory, NOTE))
+
+
+def takes_sockets(path: str) -> bool:
+    """Whether a kernel's socket can be made there: the path's length, the system and the file system decide."""
+    if sys.platform == "win32":
+        return False
+    probe = os.path.join(path, LONGEST_NAME)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(probe)
+        os.unlink(probe)
+    except OSError:
+        return False
+    return True

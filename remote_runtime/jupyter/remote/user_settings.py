@@ -1,0 +1,73 @@
+"""The user's own Jupyter settings: which of them count for our server, and what to tell about those that do not.
+
+``jupyter_config.*`` counts, but for what guards or moves the server (``boot.py`` leaves that out). The files of one
+application, ``jupyter_server_config.*`` or Notebook 6's, are not read: our own configuration takes their place, and an
+extension that they switch on is switched on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from .data_dir import load_json
+
+UNUSED = "unused.json"
+MOST_BYTES = 1 << 20
+MOST_NAMES = 5
+
+
+def told(directory: str, kind: str, env: Mapping[str, str]) -> list[str]:
+    """After the server in ``directory`` has started."""
+    return [*unused(directory), *unread(kind, env)]
+
+
+def unused(directory: str) -> list[str]:
+    """What ``boot.py`` has left out."""
+    seen = load_json(os.path.join(directory, UNUSED))
+    names, files = seen.get("traits"), seen.get("files")
+    if not isinstance(names, list) or not isinstance(files, list) or not names:
+        return []
+    shown = ", ".join(map(str, names[:MOST_NAMES])) + (" …" if len(names) > MOST_NAMES else "")
+    where = ", ".join(map(str, files)) or "your Jupyter settings"
+    return [f"{where}: this server does not use what would guard or move it, {shown}"]
+
+
+def unread(kind: str, env: Mapping[str, str]) -> list[str]:
+    folder = env.get("JUPYTER_CONFIG_DIR") or os.path.join(env.get("HOME") or os.path.expanduser("~"), ".jupyter")
+    stem = "jupyter_notebook_config" if kind == "notebook6" else "jupyter_server_config"
+    paths = [os.path.join(folder, stem + end) for end in (".py", ".json")]
+    found = [path for path in paths if says_something(path)]
+    if not found:
+        return []
+    return [f"{' and '.join(found)} is not read by this server: `jupyter.args` sets limits, and jupyter_config.py in "
+            "that folder counts for kernels and contents"]  # fmt: skip
+
+
+def says_something(path: str) -> bool:
+    """A generated file is all comments, and one that switches an extension on has nothing else."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as handle:
+            text = handle.read(MOST_BYTES)
+    except OSError:
+        return False
+    if path.endswith(".py"):
+        return any(line.strip() and not line.strip().startswith("#") for line in text.splitlines())
+    try:
+        return bool(settings_of(json.loads(text)))
+    except ValueError:
+        return True
+
+
+def settings_of(sections: Any) -> list[str]:
+    if not isinstance(sections, dict):
+        return []
+    return [
+        f"{section}.{trait}"
+        for section, traits in sections.items()
+        if isinstance(traits, dict)
+        for trait in traits
+        if trait not in ("jpserver_extensions", "nbserver_extensions")
+    ]
