@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from . import debts
-from .admission import Wish
 from .ahead import Ahead
 from .core.access import AddedKey
 from .core.deadline import Deadline
@@ -27,6 +26,7 @@ from .held import door as door
 from .jupyter import health
 from .serving import serve as serve
 from .story import Story as Story
+from .targets.gce_login import Wish
 from .tunnel import open_files, ports
 from .tunnel.port_forwarder import Front
 from .undo import UNDO_S, Undo

@@ -6,12 +6,12 @@ import logging
 from dataclasses import replace
 
 from . import debts, revisit
-from .admission import Wish
 from .core.deadline import Deadline
 from .core.errors import CloudError
 from .core.model import Instance
 from .held import Held
 from .story import Story
+from .targets.gce_login import Wish
 from .undo import UNDO_S, Undo
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from .core.metrics import Traffic
 from .core.model import Connections, Instance, Profile, Server
 from .core.profile import ForwardSettings
 from .jupyter import health
-from .machines import Session
 from .revisit import LookUp
+from .targets.gce import Session
 from .tunnel import ports
 from .tunnel.keepalive import Pulse
 from .tunnel.network_change import Disturbances

@@ -9,7 +9,7 @@ from .core.access import AddedKey
 from .core.callbacks import Ask
 from .core.frozen import dataclass
 from .core.model import Instance, Profile, Server
-from .machines import Machines
+from .targets.gce import Machines
 
 
 class Telling(Protocol):

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable
 from typing import Literal, NoReturn, TypeVar
 
-from . import admission
 from .bringup import Held
 from .core.access import AddedKey, in_one
 from .core.callbacks import Ask, Tell
@@ -22,7 +21,8 @@ from .core.model import Instance, Profile, Runtime
 from .core.stopped import ServerEnd, Stopped
 from .jupyter import server as jupyter
 from .jupyter.idle_policy import left_on_disk
-from .machines import Machines, Session
+from .targets import gce_login
+from .targets.gce import Machines, Session
 from .ways import answers
 
 log = logging.getLogger(__name__)
@@ -213,7 +213,7 @@ class _TakeDown:
             tell=self.tell,
             deadline=Deadline(max(CONNECT_S, self.profile.timeouts.ssh_s)),
             added=self._keys,
-            wish=admission.Wish(self._added),
+            wish=gce_login.Wish(self._added),
         )
         self._is_reached = True
         return self.held.session

@@ -12,7 +12,7 @@ from .core.errors import HealthError, SshError
 from .core.frozen import dataclass
 from .core.model import Instance, Profile, Server
 from .core.profile import LocalTarget
-from .machines import Machines, Session
+from .targets.gce import Machines, Session
 from .tunnel.identity import Proof, Stream
 from .tunnel.relay import Lane, Way
 

@@ -14,10 +14,10 @@ from ..core.errors import LocalError, RemoteRuntimeError, from_code
 from ..core.model import Finding, Profile, Runtime
 from ..doctor import browsers, computer, journey, report, standing
 from ..doctor.checkup import Checkup
-from ..machines import Machines
 from ..state import store
 from ..state.log_file import tail
 from ..state.quietly import quietly
+from ..targets.gce import Machines
 from .logs import read
 from .reference import reference_of, spoken
 from .status import look

@@ -152,7 +152,7 @@ def _take_down(
 ) -> dict[str, Any]:
     from .. import bringup, profiles, ssh, takedown
     from ..core.documents import as_stopped
-    from ..machines import Machines
+    from ..targets.gce import Machines
 
     def ask(prompt: str, *, secret: bool, code: str) -> str:
         try:

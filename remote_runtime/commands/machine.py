@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from .. import compute, profiles, ssh
-from ..admission import Wish
 from ..core.access import AddedKey
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError, from_code
 from ..core.model import Instance, Profile
-from ..machines import Machines, Session
 from ..state import store
+from ..targets.gce import Machines, Session
+from ..targets.gce_login import Wish
 from .reference import reference_of
 from .view import View
 

@@ -14,8 +14,8 @@ from ..core.deadline import Deadline
 from ..core.errors import CloudError, LocalError, from_dict
 from ..core.model import Profile, Runtime, named
 from ..core.profile import GceTarget, LocalTarget
-from ..machines import Machines
 from ..state.store import Remembered
+from ..targets.gce import Machines
 from ..undo import Undo
 from . import page
 from .checkup import Checkup, Excuse

@@ -20,9 +20,9 @@ from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, RemoteRuntimeError
 from ..core.model import Runtime
 from ..core.subprocesses import leave_no_core
-from ..machines import Machines
 from ..state import launch_request, store
 from ..state.log_file import keep_log, open_log
+from ..targets.gce import Machines
 from ..tunnel import open_files
 from .life import Keeper
 from .orders import Orders

@@ -17,8 +17,8 @@ from ..core.documents import as_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
 from ..core.model import Health, Instance, Profile, Verdict
 from ..jupyter import health
-from ..machines import Machines
 from ..state import ipc, store
+from ..targets.gce import Machines
 from . import ending, server_log
 from .audience import Audience
 from .change import make_room

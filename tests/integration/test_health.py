@@ -27,7 +27,7 @@ from remote_runtime.core.metrics import GpuLoad
 from remote_runtime.core.model import Secret
 from remote_runtime.core.profile import COLAB_ORIGIN
 from remote_runtime.jupyter import health
-from remote_runtime.local import LocalSession, search_path
+from remote_runtime.targets.local import LocalSession, search_path
 from tests.support.jupyter import JupyterServer, jupyter_server
 from tests.support.page import Page
 from tests.support.processes import end_processes_of

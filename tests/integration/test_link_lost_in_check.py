@@ -15,7 +15,7 @@ from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
-from remote_runtime.machines import Machines
+from remote_runtime.targets.gce import Machines
 from tests.support.fakes import Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
 

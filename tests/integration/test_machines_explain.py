@@ -17,9 +17,9 @@ from remote_runtime.demo import serial_console
 from remote_runtime.demo.compute import ComputeEmulator
 from remote_runtime.demo.firewalls import rule
 from remote_runtime.demo.values import Vm
-from remote_runtime.either_way import NeitherWay
-from remote_runtime.machines import Machines
 from remote_runtime.state.store import StateDir
+from remote_runtime.targets.either_way import NeitherWay
+from remote_runtime.targets.gce import Machines
 
 ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")
 PROFILE = Profile("vm", Path("vm.yaml"), GceTarget("gpu-box", project="demo"))

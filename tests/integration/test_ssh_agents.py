@@ -22,8 +22,8 @@ from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Finding
 from remote_runtime.doctor.checkup import Checkup
 from remote_runtime.doctor.journey import Journey
-from remote_runtime.machines import Machines
 from remote_runtime.state.store import Remembered, StateDir
+from remote_runtime.targets.gce import Machines
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd
 

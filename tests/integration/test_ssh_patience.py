@@ -13,11 +13,11 @@ from typing import Any
 import paramiko
 import pytest
 
-from remote_runtime import either_way
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.ssh import NotGreeted, open_sshtunnel
+from remote_runtime.targets import either_way
 from tests.support.doorman import Visit, doorman
 from tests.support.entering import Visitor
 from tests.support.login_server import login_server

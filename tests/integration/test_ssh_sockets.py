@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from remote_runtime.core.errors import HealthError, SshError
-from remote_runtime.local import LocalSession
+from remote_runtime.targets.local import LocalSession
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import Front
 from remote_runtime.ways import SessionWay

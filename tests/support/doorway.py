@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from remote_runtime import ssh
-from remote_runtime.admission import Wish
 from remote_runtime.core.access import AddedKey
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Instance, Profile
@@ -20,8 +19,9 @@ from remote_runtime.demo.os_login import Person as Account
 from remote_runtime.demo.relay import Relay
 from remote_runtime.demo.relay_backend import to_instances
 from remote_runtime.demo.values import Delays, Vm
-from remote_runtime.machines import Machines, Session
 from remote_runtime.state.store import open_state
+from remote_runtime.targets.gce import Machines, Session
+from remote_runtime.targets.gce_login import Wish
 from tests.support.entering import Person
 from tests.support.sshd import Sshd, running_sshd
 from tests.support.world import World

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from remote_runtime.admission import Wish
 from remote_runtime.core.access import Access, AddedKey
 from remote_runtime.core.callbacks import Ask, Outcome, Tell
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import SshSettings
+from remote_runtime.targets.gce_login import Wish
 from remote_runtime.tunnel.relay import SocketStream
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")

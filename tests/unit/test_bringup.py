@@ -26,7 +26,7 @@ from remote_runtime.core.errors import (
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, ExtraForward, ForwardSettings, GceTarget
 from remote_runtime.jupyter.launcher_protocol import NotRun
-from remote_runtime.machines import Machines
+from remote_runtime.targets.gce import Machines
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
 

@@ -16,8 +16,8 @@ from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import CloudError, SshError
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
-from remote_runtime.machines import Machines
 from remote_runtime.state.store import StateDir
+from remote_runtime.targets.gce import Machines
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
 

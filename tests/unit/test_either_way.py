@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from remote_runtime import either_way
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
+from remote_runtime.targets import either_way
 
 VM = Instance("gce", "my-vm", address="192.0.2.7", via="external")
 SILENT = SshError("ssh-unreachable", "Nothing answers at 192.0.2.7", "no answer within 8 s")

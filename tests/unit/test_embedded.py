@@ -12,7 +12,7 @@ import pytest
 from remote_runtime.core import file_lock
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import DeadlinePassed
-from remote_runtime.embedded import LOCK, Embedded
+from remote_runtime.targets.demo import LOCK, Embedded
 
 
 @pytest.fixture

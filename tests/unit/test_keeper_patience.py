@@ -13,8 +13,8 @@ from remote_runtime.core.profile import GceTarget
 from remote_runtime.keeper.orders import Orders
 from remote_runtime.keeper.record import Record
 from remote_runtime.keeper.repair import Repair
-from remote_runtime.machines import Machines
 from remote_runtime.state.store import StateDir
+from remote_runtime.targets.gce import Machines
 from tests.support.fakes import VM, Cloud, Journal, Teller
 
 LIMITS = Timeouts(instance_s=400.0, ssh_s=240.0)

@@ -19,8 +19,8 @@ from remote_runtime.core.errors import CloudError, DeadlinePassed, LocalError, M
 from remote_runtime.core.model import IdleGuard, Instance, Profile, Runtime, Secret, Server
 from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, Target
 from remote_runtime.core.stopped import Stopped
-from remote_runtime.machines import Machines
 from remote_runtime.takedown import Wish, take_down
+from remote_runtime.targets.gce import Machines
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import Front
 from tests.support.fakes import VM, Box, Cloud, Journal, Teller

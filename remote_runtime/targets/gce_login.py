@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import compute, ssh
-from .core.access import Access, AddedKey, Admission, Who
-from .core.callbacks import Ask, Tell
-from .core.deadline import Deadline
-from .core.errors import CloudError, SshError, from_code
-from .core.frozen import dataclass
-from .core.model import Instance
-from .core.profile import SshSettings
+from .. import compute, ssh
+from ..core.access import Access, AddedKey, Admission, Who
+from ..core.callbacks import Ask, Tell
+from ..core.deadline import Deadline
+from ..core.errors import CloudError, SshError, from_code
+from ..core.frozen import dataclass
+from ..core.model import Instance
+from ..core.profile import SshSettings
 
 if TYPE_CHECKING:
-    from .ssh import Session
+    from ..ssh import Session
 
 # A key that is let in, by what we read, and is refused: the guest may not have heard of it yet.
 UNCHANGED_S = 10.0

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from .core.callbacks import Outcome
-from .core.deadline import Deadline
-from .core.errors import DeadlinePassed, HealthError, MachineError
-from .core.model import named
-from .core.sanitize import clean
-from .tunnel.identity import Proof
-from .tunnel.relay import SocketStream
+from ..core.callbacks import Outcome
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, HealthError, MachineError
+from ..core.model import named
+from ..core.sanitize import clean
+from ..tunnel.identity import Proof
+from ..tunnel.relay import SocketStream
 
 LONGEST_LINE = 1 << 20
 MOST_OUTPUT = 16 << 20

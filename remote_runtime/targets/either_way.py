@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from . import ssh
-from .core.callbacks import Tell
-from .core.deadline import Deadline
-from .core.errors import CloudError, RemoteRuntimeError, SshError
-from .core.model import Instance, Profile
-from .core.profile import GceTarget
+from .. import ssh
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import CloudError, RemoteRuntimeError, SshError
+from ..core.model import Instance, Profile
+from ..core.profile import GceTarget
 
 EXTERNAL_S = 8.0
 EXTERNAL_BOOT_S = 30.0

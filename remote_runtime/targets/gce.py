@@ -7,20 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from . import admission, compute, either_way, local, ssh
-from .core.access import AddedKey
-from .core.callbacks import Ask, Run, Tell
-from .core.deadline import Deadline
-from .core.errors import Interrupted, RemoteRuntimeError, from_code
-from .core.frozen import dataclass
-from .core.model import Instance, Profile
-from .core.profile import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
-from .embedded import Embedded
+from .. import compute, ssh
+from ..core.access import AddedKey
+from ..core.callbacks import Ask, Run, Tell
+from ..core.deadline import Deadline
+from ..core.errors import Interrupted, RemoteRuntimeError, from_code
+from ..core.frozen import dataclass
+from ..core.model import Instance, Profile
+from ..core.profile import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
+from . import either_way, gce_login, local
+from .demo import Embedded
 
 if TYPE_CHECKING:
-    from .state.store import StateDir
-    from .tunnel.identity import Proof, Stream
-    from .tunnel.relay import Lane
+    from ..state.store import StateDir
+    from ..tunnel.identity import Proof, Stream
+    from ..tunnel.relay import Lane
 
 log = logging.getLogger(__name__)
 EXPLAIN_S = 20.0
@@ -93,7 +94,7 @@ class Machines:
             in_background=in_background,
             may_start="always" if start else "preempted" if revive else "never",
             known=ssh.known_instances(self.state.pins, self.environ),
-            who=admission.who_wants_in(settings, self.environ),
+            who=gce_login.who_wants_in(settings, self.environ),
         )
         if isinstance(profile.target, DemoTarget):
             return replace(found, kind="demo", port=self._demo(profile).facts()["ssh_port"])
@@ -108,7 +109,7 @@ class Machines:
         tell: Tell,
         deadline: Deadline,
         added: tuple[AddedKey, ...] = (),
-        wish: admission.Wish | None = None,
+        wish: gce_login.Wish | None = None,
     ) -> Session:
         """Enter it; through IAP, if ``target.connect`` is ``auto`` and its external address does not answer.
         ``added``: the keys that we put there before. ``wish``: whether one may be put there now; None: no.
@@ -119,13 +120,13 @@ class Machines:
         if isinstance(profile.target, LocalTarget):
             return local.LocalSession(local.search_path(self.environ))
 
-        looking = wish or admission.no_wish()
+        looking = wish or gce_login.no_wish()
 
         def enter(at: Instance, answers_within_s: float | None) -> Session:
             if at.access is not None:
                 ring = self._ring(profile, at, added)
                 ring = replace(ring, answers_within_s=answers_within_s, reconnect=looking.reconnect)
-                return admission.enter(at, ring, looking, ask=ask, tell=tell, deadline=deadline)
+                return gce_login.enter(at, ring, looking, ask=ask, tell=tell, deadline=deadline)
             return ssh.connect(
                 at,
                 self.ssh_settings(profile, deadline),
@@ -163,13 +164,13 @@ class Machines:
         tell: Tell,
         deadline: Deadline,
         added: tuple[AddedKey, ...],
-        wish: admission.Wish,
+        wish: gce_login.Wish,
     ) -> Instance:
         """With a key of ours that has lived less than half of its life. Raises ``DeadlinePassed``, ``Interrupted``."""
         if instance.access is None:
             return instance
         ring = self._ring(profile, instance, added)
-        return replace(instance, access=admission.renew(instance, instance.access, ring, wish, tell, deadline))
+        return replace(instance, access=gce_login.renew(instance, instance.access, ring, wish, tell, deadline))
 
     def withdraw(self, profile: Profile, added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline) -> None:
         """Take the keys away that were put there. Raises ``CloudError``, ``DeadlinePassed``."""
@@ -259,14 +260,14 @@ class Machines:
             ssh.forget_pins(self.state.pins, instance.host_key_name)
         self._demo(profile).end(deadline)
 
-    def _ring(self, profile: Profile, at: Instance, added: tuple[AddedKey, ...]) -> admission.Keyring:
+    def _ring(self, profile: Profile, at: Instance, added: tuple[AddedKey, ...]) -> gce_login.Keyring:
         cloud, settings, lifetime_s = (
             self._cloud_environ(profile),
             self.ssh_settings(profile),
             profile.ssh.key_lifetime_s,
         )
         reach = self.reach(profile, at)
-        return admission.Keyring(self.state.pins, self.keys, self.environ, cloud, settings, lifetime_s, reach, added)
+        return gce_login.Keyring(self.state.pins, self.keys, self.environ, cloud, settings, lifetime_s, reach, added)
 
     def _cloud_environ(self, profile: Profile) -> Mapping[str, str]:
         if not isinstance(profile.target, DemoTarget):

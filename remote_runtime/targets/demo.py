@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .core import file_lock
-from .core.callbacks import Tell
-from .core.deadline import Deadline, wait_until
-from .core.errors import CloudError
-from .core.frozen import dataclass
-from .core.subprocesses import detached, has_ended
-from .state.launch import python
+from ..core import file_lock
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline, wait_until
+from ..core.errors import CloudError
+from ..core.frozen import dataclass
+from ..core.subprocesses import detached, has_ended
+from ..state.launch import python
 
 LOCK = "machine.lock"  # in its directory, held while it runs
 LOCK_AT = 2**20

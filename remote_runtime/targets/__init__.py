@@ -1,0 +1,1 @@
+"""One backend for each kind of target: find the machine, connect to it, stop it."""
