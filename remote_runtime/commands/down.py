@@ -150,8 +150,9 @@ def _without_keeper(
 def _take_down(
     runtime: Runtime, wish: dict[str, Any], state: store.StateDir, environ: Mapping[str, str], view: View
 ) -> dict[str, Any]:
-    from .. import bringup, profiles, ssh, takedown
+    from .. import profiles, ssh
     from ..core.documents import as_stopped
+    from ..lifecycle import bring_up, take_down
     from ..targets.gce import Machines
 
     def ask(prompt: str, *, secret: bool, code: str) -> str:
@@ -166,12 +167,12 @@ def _take_down(
 
     profile = profiles.restore(runtime.name, runtime.profile_path, runtime.profile_text)
     known = store.remembered(state, runtime.name)  # with what an earlier `down` put there and could not take away
-    stopped = takedown.take_down(
+    stopped = take_down.take_down(
         replace(runtime, keys=in_one(runtime.keys, known.keys)),
         profile,
-        bringup.Held(),
+        bring_up.Held(),
         Machines(state, environ, ssh.Keys()),
-        takedown.Wish(wish["keep_server"], wish["instance"], wish["purge"], force=wish["force"]),
+        take_down.Wish(wish["keep_server"], wish["instance"], wish["purge"], force=wish["force"]),
         tell=lambda text: view.step(runtime.name, text),
         ask=ask,
         allow=allow,

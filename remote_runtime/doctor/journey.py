@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from .. import bringup
-from ..bringup import Held, Story
 from ..core.callbacks import Ask
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, LocalError, from_dict
 from ..core.model import Profile, Runtime, named
 from ..core.profile import GceTarget, LocalTarget
+from ..lifecycle import bring_up
+from ..lifecycle.bring_up import Held, Story
+from ..lifecycle.rollback import Undo
 from ..state.store import Remembered
 from ..targets.gce import Machines
-from ..undo import Undo
 from . import page
 from .checkup import Checkup, Excuse
 
@@ -91,11 +91,11 @@ class Journey:
         if taken is not None:
             other = replace(self.profile.forward, local_port=None, extra=())
             story = self._story(replace(self.profile, forward=other))
-            bringup.bind(story, held, undo)
+            bring_up.bind(story, held, undo)
         return story
 
     def _port(self, story: Story, held: Held, undo: Undo) -> Mapping[str, str]:
-        bringup.bind(story, held, undo)
+        bring_up.bind(story, held, undo)
         port = held.front.port if held.front else 0
         return {"port": f"local port {port} is free, on 127.0.0.1 and ::1"}
 
@@ -147,7 +147,7 @@ class Journey:
         self.checkup.fails("start", error)
 
     def _found(self, story: Story, held: Held, undo: Undo, deadline: Deadline) -> Mapping[str, str]:
-        bringup.find(story, held, undo, deadline, start=False)
+        bring_up.find(story, held, undo, deadline, start=False)
         instance = held.instance
         if instance is None:
             raise ValueError("find raises when it finds nothing")
@@ -161,12 +161,12 @@ class Journey:
 
     def _enter(self, story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
         if isinstance(self.profile.target, LocalTarget):
-            bringup.enter(story, held, deadline, undo)
+            bring_up.enter(story, held, deadline, undo)
             return
         checks = WAY_IN if isinstance(self.profile.target, GceTarget) else WAY_IN[1:]
 
         def enter() -> Mapping[str, str]:
-            bringup.enter(story, held, deadline, undo)
+            bring_up.enter(story, held, deadline, undo)
             where = held.instance.where if held.instance else ""
             seen = held.session.seen() if held.session else {}
             through_iap = held.instance is not None and held.instance.via == "iap"
@@ -181,7 +181,7 @@ class Journey:
 
     def _serve(self, story: Story, held: Held, undo: Undo, deadline: Deadline) -> None:
         def serve() -> Mapping[str, str]:
-            bringup.serve(story, held, undo, deadline)
+            bring_up.serve(story, held, undo, deadline)
             server = held.server
             if server is None:
                 raise ValueError("serve raises when nothing serves")
@@ -197,7 +197,7 @@ class Journey:
         self.checkup.step(SERVER, serve, excuse=WOULD_INSTALL if may_install else None)
 
     def _lead(self, story: Story, held: Held, deadline: Deadline) -> Mapping[str, str]:
-        bringup.lead(story, held, deadline)
+        bring_up.lead(story, held, deadline)
         there = named(*held.server.at) if held.server else ""
         here = held.front.port if held.front else 0
         return {"forward": f"local port {here} leads to {there} of the machine"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..bringup import Held
 from ..core.model import Profile
+from ..lifecycle.bring_up import Held
 from .refusals import another_machine
 
 

@@ -10,13 +10,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .. import bringup, takedown
 from ..core.access import AddedKey
 from ..core.deadline import Deadline
 from ..core.documents import as_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
 from ..core.model import Health, Instance, Profile, Verdict
 from ..jupyter import health
+from ..lifecycle import bring_up, take_down
 from ..state import ipc, store
 from ..targets.gce import Machines
 from . import ending, server_log
@@ -52,7 +52,7 @@ class Keeper:
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._held = bringup.Held()
+        self._held = bring_up.Held()
         self._audience = Audience()
         self._watching = Watch(self._held, self.orders.called_off, self._door)
         self._stands = False
@@ -72,7 +72,7 @@ class Keeper:
             expect=self._held.expect,
             read_server_log=lambda offset, lines: server_log.read(self._held, self.record, self.profile, offset, lines),
             stands=lambda: self._stands,
-            ends_kernels=lambda wish: takedown.ends_kernels(self.record.runtime, self.profile, wish),
+            ends_kernels=lambda wish: take_down.ends_kernels(self.record.runtime, self.profile, wish),
             overrides=self.overrides,
         )
         self.record.update()
@@ -103,7 +103,7 @@ class Keeper:
     def _bring_up(self) -> bool:
         try:
             deadline = Deadline(self.within_s or self.profile.timeouts.whole_s, self.orders.called_off)
-            self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline))
+            self._ready(bring_up.ensure(self._story(), self._held, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
             self._end(error)
             return False
@@ -151,7 +151,7 @@ class Keeper:
             if order is not None and order.op == "up":
                 self._up_again(order)
             due = time.monotonic() - glanced_at > every_s or (order is not None and order.op == "look")
-            bringup.follow(self._mending(), self._held)
+            bring_up.follow(self._mending(), self._held)
             trouble = self._trouble(look=due)
             if trouble is not None and not self._repair(*trouble):
                 return
@@ -223,7 +223,7 @@ class Keeper:
             if self._held.session is None or self._held.session.closed:
                 self._held.instance = None
             deadline = Deadline(order.within_s or self.profile.timeouts.whole_s, self.orders.called_off)
-            self._ready(bringup.ensure(self._story(), self._held, start=True, deadline=deadline), order)
+            self._ready(bring_up.ensure(self._story(), self._held, start=True, deadline=deadline), order)
         except RemoteRuntimeError as error:
             if self.profile is not former or order.profile is None:  # else what stands was not touched
                 failed(self.record, error)
@@ -249,7 +249,7 @@ class Keeper:
         step_s = max(limits.ssh_s, limits.jupyter_s)  # an instance tells how it gets on
         order.answer({"event": "limits", "step_s": step_s, "whole_s": 2 * limits.whole_s})
         try:
-            end = takedown.take_down(
+            end = take_down.take_down(
                 self.record.runtime,
                 self.profile,
                 self._held,
@@ -271,12 +271,12 @@ class Keeper:
         self.record.update(keys=keys)
         self.record.remember(self.remembered_port)
 
-    def _mending(self) -> bringup.Story:
+    def _mending(self) -> bring_up.Story:
         """What stands is known already, so a disk that is full meanwhile is no reason to let it go."""
         return replace(self._story(), record=self.record.update)
 
-    def _story(self) -> bringup.Story:
-        return bringup.Story(
+    def _story(self) -> bring_up.Story:
+        return bring_up.Story(
             profile=self.profile,
             client_id=self.record.runtime.client_id,
             machines=self.machines,
@@ -299,4 +299,4 @@ class Keeper:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
-        return bringup.door(runtime.local_port, runtime.server, self.profile, self._held.front)
+        return bring_up.door(runtime.local_port, runtime.server, self.profile, self._held.front)

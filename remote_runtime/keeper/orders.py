@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from ..core.frozen import dataclass
 from ..core.model import Profile
+from ..lifecycle.take_down import Wish
 from ..state.ipc import Channel, Message
-from ..takedown import Wish
 
 log = logging.getLogger(__name__)
 ANSWER_S = 120.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from ..bringup import Held
+from ..lifecycle.bring_up import Held
 from .record import Record, now
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from ..core.metrics import Traffic
 from ..core.model import Connections, Profile
 from ..core.profile import ExtraForward
 from ..jupyter import health
+from ..lifecycle.take_down import Wish
 from ..state.ipc import Channel, Message
-from ..takedown import Wish
 from .audience import Audience, Member
 from .orders import Order, Orders
 from .record import Record

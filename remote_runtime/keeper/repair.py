@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import InitVar, dataclass, replace
 
-from .. import bringup
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, unforeseen
 from ..core.model import Health, Instance, Verdict
+from ..lifecycle import bring_up
+from ..lifecycle.lookup import NO_MACHINE, Inquiry, is_the_same
 from ..tunnel.network_change import TICK_S, Disturbances
-from .look_up import NO_MACHINE, Inquiry, is_the_same
 from .orders import Order, Orders
 from .record import Record
 
@@ -43,10 +43,10 @@ class Repair:
     """``story``: as it is to be told now. ``obey``: carries an order out, and answers whether the repair is over.
     ``is_final``: whether nothing is to be mended after this failure. ``revived``: see ``Inquiry``."""
 
-    held: bringup.Held
+    held: bring_up.Held
     orders: Orders
     record: Record
-    story: Callable[[], bringup.Story]
+    story: Callable[[], bring_up.Story]
     obey: Callable[[Order], bool]
     is_final: Callable[[RemoteRuntimeError], bool]
     revived: InitVar[Callable[[Instance], None]]
@@ -85,7 +85,7 @@ class Repair:
                 raise self._no_machine
             with self._called_off_for_news() as called_off:
                 deadline = Deadline(story.profile.timeouts.whole_s, called_off)
-                return bringup.ensure(story, self.held, start=False, deadline=deadline)
+                return bring_up.ensure(story, self.held, start=False, deadline=deadline)
         except Interrupted as error:
             log.info("attempt %d: %s", attempt, error)
         except RemoteRuntimeError as error:

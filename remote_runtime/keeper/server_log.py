@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..bringup import Held
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, UsageError
 from ..core.model import Profile
 from ..jupyter import server
+from ..lifecycle.bring_up import Held
 from ..state.log_file import redacted
 from .record import Record
 

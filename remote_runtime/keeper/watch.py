@@ -6,12 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ..bringup import Held
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, Interrupted, RemoteRuntimeError
 from ..core.frozen import dataclass
 from ..core.model import Health, Verdict
 from ..jupyter import health
+from ..lifecycle.bring_up import Held
 
 log = logging.getLogger(__name__)
 LEAST_GLANCE_S, MOST_GLANCE_S = 2.0, 10.0

@@ -14,10 +14,10 @@ from remote_runtime import ssh
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import SshSettings
+from remote_runtime.lifecycle.upstream import SessionWay
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import Front
 from remote_runtime.tunnel.relay import Lane
-from remote_runtime.ways import SessionWay
 
 from .tunnel_machine import KINDS
 

@@ -18,8 +18,8 @@ from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import python_command, remote_call
 from remote_runtime.jupyter import server as jupyter
+from remote_runtime.lifecycle.upstream import leads_to
 from remote_runtime.ssh.session import Session
-from remote_runtime.ways import leads_to
 from tests.support.entering import Visitor
 from tests.support.processes import end_processes_of
 from tests.support.sshd import Sshd, running_sshd

@@ -9,12 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from remote_runtime import bringup
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
+from remote_runtime.lifecycle import bring_up
 from remote_runtime.targets.gce import Machines
 from tests.support.fakes import Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
@@ -37,8 +37,8 @@ def jupyter() -> Iterator[JupyterServer]:
 
 
 @pytest.fixture
-def held() -> Iterator[bringup.Held]:
-    live = bringup.Held()
+def held() -> Iterator[bring_up.Held]:
+    live = bring_up.Held()
     yield live
     live.close()
 
@@ -56,8 +56,8 @@ class Attentive(Teller):
             self._then()
 
 
-def story(cloud: Cloud, journal: Journal, then: Callable[[], None]) -> bringup.Story:
-    return bringup.Story(
+def story(cloud: Cloud, journal: Journal, then: Callable[[], None]) -> bring_up.Story:
+    return bring_up.Story(
         profile=PROFILE,
         client_id="laptop1",
         machines=cast("Machines", cloud),
@@ -77,28 +77,28 @@ def drops(cloud: Cloud, times: int) -> Callable[[], None]:
 
 
 def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(
-    held: bringup.Held, jupyter: JupyterServer
+    held: bring_up.Held, jupyter: JupyterServer
 ) -> None:
     journal = Journal()
     cloud = Cloud(journal, server={"port": jupyter.port, "token": jupyter.token})
     began = time.monotonic()
 
-    seen = bringup.ensure(story(cloud, journal, drops(cloud, 2)), held, start=True, deadline=Deadline(60.0))
+    seen = bring_up.ensure(story(cloud, journal, drops(cloud, 2)), held, start=True, deadline=Deadline(60.0))
 
     assert seen.verdict == "ready"
     assert journal.events.count("connect") == 3
     assert "stop jupyter" not in journal.events
     held.let_go()
     with pytest.raises(SshError) as raised:
-        bringup.ensure(story(cloud, journal, drops(cloud, 9)), held, start=False, deadline=Deadline(60.0))
+        bring_up.ensure(story(cloud, journal, drops(cloud, 9)), held, start=False, deadline=Deadline(60.0))
     assert (raised.value.code, raised.value.why) == ("ssh-unreachable", "the cable was pulled")
     assert time.monotonic() - began < READY_S, "nobody waited for the front, which waited for us"
 
 
-def test_an_up_whose_link_drops_each_time_gives_up_and_undoes(held: bringup.Held, jupyter: JupyterServer) -> None:
+def test_an_up_whose_link_drops_each_time_gives_up_and_undoes(held: bring_up.Held, jupyter: JupyterServer) -> None:
     journal = Journal()
     cloud = Cloud(journal, server={"port": jupyter.port, "token": jupyter.token})
     with pytest.raises(SshError, match="was lost"):
-        bringup.ensure(story(cloud, journal, drops(cloud, 99)), held, start=True, deadline=Deadline(60.0))
-    assert journal.events.count("connect") == bringup.MOST_TRIES
+        bring_up.ensure(story(cloud, journal, drops(cloud, 99)), held, start=True, deadline=Deadline(60.0))
+    assert journal.events.count("connect") == bring_up.MOST_TRIES
     assert "step: Undoing: stopping Jupyter" in journal.events

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.core.model import Secret
+from remote_runtime.lifecycle.upstream import SessionWay
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.open_files import KEPT
 from remote_runtime.tunnel.port_forwarder import Front
 from remote_runtime.tunnel.relay import SocketStream, Way
-from remote_runtime.ways import SessionWay
 from tests.support.entering import Visitor
 from tests.support.sshd import running_sshd, wait_for
 from tests.support.targets import TOKEN, WITHIN_S, Target, echo, prove_then

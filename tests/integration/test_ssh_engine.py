@@ -23,13 +23,13 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile, Secret
 from remote_runtime.core.profile import ForwardSettings, SshTarget
+from remote_runtime.lifecycle.upstream import OpenWay, SessionWay, open_way
 from remote_runtime.ssh.forwarder import channel_pool
 from remote_runtime.ssh.session import Session
 from remote_runtime.state import store
 from remote_runtime.targets.gce import Machines
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import Front
-from remote_runtime.ways import OpenWay, SessionWay, open_way
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor
 from tests.support.hostile import HostileServer, open_confirmation

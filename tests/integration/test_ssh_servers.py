@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
+from remote_runtime.lifecycle.upstream import SessionWay
 from remote_runtime.ssh.session import Session
 from remote_runtime.ssh.transport.channel import LinkChannel
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import Front
-from remote_runtime.ways import SessionWay
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.endings import wrong_endings
 from tests.support.entering import Visitor

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from remote_runtime.core.errors import HealthError, SshError
+from remote_runtime.lifecycle.upstream import SessionWay
 from remote_runtime.targets.local import LocalSession
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import Front
-from remote_runtime.ways import SessionWay
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor
 from tests.support.sshd import running_sshd

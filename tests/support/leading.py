@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 from remote_runtime.core.model import Secret
+from remote_runtime.lifecycle.upstream import SessionWay
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import Front
-from remote_runtime.ways import SessionWay
 
 from .targets import Handler, Target
 

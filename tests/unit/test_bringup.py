@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import pytest
 
-from remote_runtime import bringup
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import (
@@ -26,6 +25,7 @@ from remote_runtime.core.errors import (
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, ExtraForward, ForwardSettings, GceTarget
 from remote_runtime.jupyter.launcher_protocol import NotRun
+from remote_runtime.lifecycle import bring_up
 from remote_runtime.targets.gce import Machines
 from tests.support.fakes import VM, Cloud, Journal, Teller
 from tests.support.jupyter import JupyterServer, jupyter_server
@@ -52,8 +52,8 @@ def journal() -> Journal:
 
 
 @pytest.fixture
-def held() -> Iterator[bringup.Held]:
-    live = bringup.Held()
+def held() -> Iterator[bring_up.Held]:
+    live = bring_up.Held()
     yield live
     live.close()
 
@@ -65,14 +65,14 @@ def cloud_of(journal: Journal, jupyter: JupyterServer, **more: Any) -> Cloud:
 def ensure(
     journal: Journal,
     cloud: Cloud,
-    held: bringup.Held,
+    held: bring_up.Held,
     profile: Profile = PROFILE,
     *,
     start: bool = True,
     called_off: threading.Event | None = None,
     **more: Any,
 ) -> None:
-    story = bringup.Story(
+    story = bring_up.Story(
         profile=profile,
         client_id="laptop1",
         machines=cast("Machines", cloud),
@@ -81,11 +81,11 @@ def ensure(
         record=journal.record,
         **more,
     )
-    seen = bringup.ensure(story, held, start=start, deadline=Deadline(60.0, called_off))
+    seen = bring_up.ensure(story, held, start=start, deadline=Deadline(60.0, called_off))
     assert seen.verdict == "ready"
 
 
-def fails(journal: Journal, cloud: Cloud, held: bringup.Held, profile: Profile = NO_SERVER, **more: Any) -> Any:
+def fails(journal: Journal, cloud: Cloud, held: bring_up.Held, profile: Profile = NO_SERVER, **more: Any) -> Any:
     with pytest.raises(RemoteRuntimeError) as caught:
         ensure(journal, cloud, held, profile, **more)
     return caught.value
@@ -99,7 +99,7 @@ def nobody(prompt: str, *, secret: bool, code: str) -> str:
 
 
 def test_the_story_is_told_and_recorded_in_its_order(
-    journal: Journal, held: bringup.Held, jupyter: JupyterServer
+    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
 ) -> None:
     ensure(journal, cloud_of(journal, jupyter, starts_from="TERMINATED"), held)
     assert journal.events == [
@@ -126,7 +126,7 @@ def test_the_story_is_told_and_recorded_in_its_order(
     assert (forward.local, forward.remote) == (held.front.port, f"127.0.0.1:{jupyter.port}")
 
 
-def test_what_still_holds_is_skipped(journal: Journal, held: bringup.Held, jupyter: JupyterServer) -> None:
+def test_what_still_holds_is_skipped(journal: Journal, held: bring_up.Held, jupyter: JupyterServer) -> None:
     cloud = cloud_of(journal, jupyter)
     ensure(journal, cloud, held)
     front, session, way = held.front, held.session, held.way
@@ -138,7 +138,7 @@ def test_what_still_holds_is_skipped(journal: Journal, held: bringup.Held, jupyt
 
 
 def test_a_connection_that_died_is_made_anew_without_a_look_up_while_clients_wait(
-    journal: Journal, held: bringup.Held, jupyter: JupyterServer
+    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     ensure(journal, cloud, held)
@@ -164,7 +164,7 @@ def test_a_connection_that_died_is_made_anew_without_a_look_up_while_clients_wai
 
 
 def test_a_server_on_another_port_gets_a_new_way_over_the_same_connection(
-    journal: Journal, held: bringup.Held, jupyter: JupyterServer
+    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     cloud.server["port"] = 1
@@ -175,7 +175,7 @@ def test_a_server_on_another_port_gets_a_new_way_over_the_same_connection(
     assert held.way.at == ("127.0.0.1", jupyter.port)
 
 
-def test_extra_forwards_lead_to_their_own_ports(journal: Journal, held: bringup.Held, jupyter: JupyterServer) -> None:
+def test_extra_forwards_lead_to_their_own_ports(journal: Journal, held: bring_up.Held, jupyter: JupyterServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as service:
         extra = ExtraForward(free_port(), service.getsockname()[1])
         ensure(journal, cloud_of(journal, jupyter), held, replace(PROFILE, forward=ForwardSettings(extra=(extra,))))
@@ -190,7 +190,7 @@ def test_extra_forwards_lead_to_their_own_ports(journal: Journal, held: bringup.
 
 
 def test_what_a_person_should_know_of_the_server_is_noted(
-    journal: Journal, held: bringup.Held, jupyter: JupyterServer
+    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     cloud.server["notes"] = ["torch is missing there"]
@@ -199,7 +199,7 @@ def test_what_a_person_should_know_of_the_server_is_noted(
 
 
 def test_a_remembered_port_that_is_taken_now_is_noted(
-    journal: Journal, held: bringup.Held, jupyter: JupyterServer
+    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -208,7 +208,7 @@ def test_a_remembered_port_that_is_taken_now_is_noted(
 
 
 def test_a_remembered_port_that_the_profile_no_longer_allows_is_not_called_taken(
-    journal: Journal, held: bringup.Held, jupyter: JupyterServer
+    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
 ) -> None:
     wanted = free_port()
     for local_port in (wanted, (wanted, wanted + 20)):
@@ -221,7 +221,7 @@ def test_a_remembered_port_that_the_profile_no_longer_allows_is_not_called_taken
 # ── when it fails ──
 
 
-def test_a_taken_port_fails_before_anything_is_begun(journal: Journal, held: bringup.Held) -> None:
+def test_a_taken_port_fails_before_anything_is_begun(journal: Journal, held: bring_up.Held) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         profile = replace(NO_SERVER, forward=ForwardSettings(local_port=taken.getsockname()[1]))
         error = fails(journal, Cloud(journal), held, profile)
@@ -229,7 +229,7 @@ def test_a_taken_port_fails_before_anything_is_begun(journal: Journal, held: bri
     assert journal.events == []
 
 
-def test_a_taken_port_of_an_extra_forward_frees_the_others(journal: Journal, held: bringup.Held) -> None:
+def test_a_taken_port_of_an_extra_forward_frees_the_others(journal: Journal, held: bring_up.Held) -> None:
     free = [free_port(), free_port()]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         extra = tuple(ExtraForward(port, 1) for port in (free[1], taken.getsockname()[1]))
@@ -266,7 +266,7 @@ UNDONE = [
 
 @pytest.mark.parametrize(("step", "undone"), UNDONE, ids=[step for step, _ in UNDONE])
 def test_what_was_done_before_a_step_that_fails_is_taken_back(
-    journal: Journal, held: bringup.Held, step: str, undone: list[str]
+    journal: Journal, held: bring_up.Held, step: str, undone: list[str]
 ) -> None:
     journal.fail[step] = CloudError("cloud-unreachable", "it failed")
     error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
@@ -277,7 +277,7 @@ def test_what_was_done_before_a_step_that_fails_is_taken_back(
     port_is_free(journal)
 
 
-def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: Journal, held: bringup.Held) -> None:
+def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: Journal, held: bring_up.Held) -> None:
     journal.fail["ensure jupyter"] = NotRun("ssh-refused", "The login files take the input")
     error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
     assert (error.code, error.remains) == ("ssh-refused", ())
@@ -286,7 +286,7 @@ def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: Journal
 
 
 def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
-    journal: Journal, held: bringup.Held
+    journal: Journal, held: bring_up.Held
 ) -> None:
     cloud = Cloud(journal, starts_from="SUSPENDED")
     cloud.there = False
@@ -305,21 +305,21 @@ def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
     port_is_free(journal)
 
 
-def test_a_server_that_ran_before_keeps_running(journal: Journal, held: bringup.Held) -> None:
+def test_a_server_that_ran_before_keeps_running(journal: Journal, held: bring_up.Held) -> None:
     cloud = Cloud(journal)
     cloud.server["started_by_us"] = False
     fails(journal, cloud, held)
     assert "stop jupyter" not in journal.events
 
 
-def test_a_machine_that_ran_before_keeps_running(journal: Journal, held: bringup.Held) -> None:
+def test_a_machine_that_ran_before_keeps_running(journal: Journal, held: bring_up.Held) -> None:
     fails(journal, Cloud(journal), held)
     assert not any(event.startswith(("put back", "release")) for event in journal.events)
 
 
 @pytest.mark.parametrize("broken", ["stop jupyter", "put back to TERMINATED", "release"])
 def test_an_undo_that_fails_is_told_and_does_not_stop_the_others(
-    journal: Journal, held: bringup.Held, broken: str
+    journal: Journal, held: bring_up.Held, broken: str
 ) -> None:
     journal.fail[broken] = MachineError("machine-busy", "somebody works there")
     cloud = Cloud(journal, starts_from="TERMINATED")
@@ -336,7 +336,7 @@ def test_an_undo_that_fails_is_told_and_does_not_stop_the_others(
     port_is_free(journal)
 
 
-def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: Journal, held: bringup.Held) -> None:
+def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: Journal, held: bring_up.Held) -> None:
     journal.fail["stop jupyter"] = SshError("ssh-unreachable", "the line is dead")
     journal.fail["put back to TERMINATED"] = DeadlinePassed("stopping took too long")
     error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
@@ -348,7 +348,7 @@ def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: Journal
 
 
 def test_a_bug_in_an_undo_does_not_keep_a_machine_running_that_costs_money(
-    journal: Journal, held: bringup.Held
+    journal: Journal, held: bring_up.Held
 ) -> None:
     journal.fail["stop jupyter"] = ZeroDivisionError("a bug")
     error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
@@ -357,7 +357,7 @@ def test_a_bug_in_an_undo_does_not_keep_a_machine_running_that_costs_money(
     port_is_free(journal)
 
 
-def test_a_bug_in_the_story_undoes_it_too(journal: Journal, held: bringup.Held) -> None:
+def test_a_bug_in_the_story_undoes_it_too(journal: Journal, held: bring_up.Held) -> None:
     journal.fail["ensure jupyter"] = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError):
         ensure(journal, Cloud(journal, starts_from="TERMINATED"), held)
@@ -366,7 +366,7 @@ def test_a_bug_in_the_story_undoes_it_too(journal: Journal, held: bringup.Held) 
     port_is_free(journal)
 
 
-def test_work_that_is_called_off_is_undone_in_time_of_its_own(journal: Journal, held: bringup.Held) -> None:
+def test_work_that_is_called_off_is_undone_in_time_of_its_own(journal: Journal, held: bring_up.Held) -> None:
     called_off = threading.Event()
     called_off.set()
     with pytest.raises(Interrupted):
@@ -375,7 +375,7 @@ def test_work_that_is_called_off_is_undone_in_time_of_its_own(journal: Journal, 
 
 
 def test_a_repair_that_fails_takes_back_nothing_of_the_past_and_keeps_the_port(
-    journal: Journal, held: bringup.Held, jupyter: JupyterServer
+    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter, starts_from="TERMINATED")
     ensure(journal, cloud, held)
@@ -393,7 +393,7 @@ def test_a_repair_that_fails_takes_back_nothing_of_the_past_and_keeps_the_port(
 
 
 def test_the_error_of_a_machine_that_cannot_be_entered_is_the_clouds_reason_where_that_is_wanted(
-    journal: Journal, held: bringup.Held
+    journal: Journal, held: bring_up.Held
 ) -> None:
     cloud = Cloud(journal)
     cloud.reason = CloudError("firewall-blocked", "no answer", "the firewall lets nobody in")
@@ -406,7 +406,7 @@ def test_the_error_of_a_machine_that_cannot_be_entered_is_the_clouds_reason_wher
 
 
 def test_an_instance_that_an_earlier_keeper_started_is_put_back_when_this_one_fails(
-    journal: Journal, held: bringup.Held
+    journal: Journal, held: bring_up.Held
 ) -> None:
     owed = replace(VM, started_from="TERMINATED")
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
@@ -416,7 +416,7 @@ def test_an_instance_that_an_earlier_keeper_started_is_put_back_when_this_one_fa
 
 
 def test_an_instance_that_had_to_be_started_again_is_put_back_to_what_it_was_now(
-    journal: Journal, held: bringup.Held
+    journal: Journal, held: bring_up.Held
 ) -> None:
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
     owed = replace(VM, started_from="TERMINATED")
@@ -424,7 +424,7 @@ def test_an_instance_that_had_to_be_started_again_is_put_back_to_what_it_was_now
     assert [event for event in journal.events if event.startswith("put back")] == ["put back to SUSPENDED"]
 
 
-def test_nothing_is_owed_for_an_instance_that_ran(journal: Journal, held: bringup.Held) -> None:
+def test_nothing_is_owed_for_an_instance_that_ran(journal: Journal, held: bring_up.Held) -> None:
     owed: Instance = VM
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
     fails(journal, Cloud(journal), held, owed=owed)

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from remote_runtime import bringup
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import CloudError, SshError
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
+from remote_runtime.lifecycle import bring_up
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets.gce import Machines
 from tests.support.fakes import VM, Cloud, Journal, Teller
@@ -69,10 +69,10 @@ class SlowCloud(Cloud):
 
 class Again:
     def __init__(self, cloud: SlowCloud, journal: Journal) -> None:
-        self.cloud, self.journal, self.held = cloud, journal, bringup.Held()
+        self.cloud, self.journal, self.held = cloud, journal, bring_up.Held()
 
-    def story(self, **more: Any) -> bringup.Story:
-        return bringup.Story(
+    def story(self, **more: Any) -> bring_up.Story:
+        return bring_up.Story(
             profile=PROFILE,
             client_id="laptop1",
             machines=cast("Machines", self.cloud),
@@ -83,7 +83,7 @@ class Again:
         )
 
     def up(self, **more: Any) -> None:
-        seen = bringup.ensure(self.story(**more), self.held, start=True, deadline=Deadline(60.0))
+        seen = bring_up.ensure(self.story(**more), self.held, start=True, deadline=Deadline(60.0))
         assert seen.verdict == "ready"
 
     def answered(self) -> None:
@@ -112,8 +112,8 @@ def test_a_known_machine_is_entered_while_it_is_looked_up(again: Again) -> None:
     again.up()
     assert again.did() == ["connect", "ensure jupyter"]
     again.answered()
-    assert not bringup.follow(again.story(), again.held)
-    assert not bringup.follow(again.story(), again.held), "news is told once"
+    assert not bring_up.follow(again.story(), again.held)
+    assert not bring_up.follow(again.story(), again.held), "news is told once"
     assert again.held.is_entered()
     assert again.journal.recorded["instance"] == VM
 
@@ -141,7 +141,7 @@ def test_another_instance_under_the_name_is_gone_to_later_too(again: Again) -> N
     again.up()
     again.cloud.found = replace(VM, id="43")
     again.answered()
-    assert bringup.follow(again.story(), again.held)
+    assert bring_up.follow(again.story(), again.held)
     assert not again.held.is_entered()
     assert again.held.instance == again.cloud.found
 

@@ -9,9 +9,24 @@ import sys
 from remote_runtime.jupyter.python_command import command, document
 
 FOR_A_START = {
-    "start", "private_venv", "interpreters", "python_candidates", "python_choice", "login_environment", "kernelspec", "package_import", "disk_space",
-    "user_settings", "start_failure", "attach", "listeners", "activity", "shutdown", "autostart", "listen_address",
-}  # fmt: skip
+    "start",
+    "private_venv",
+    "interpreters",
+    "python_candidates",
+    "python_choice",
+    "login_environment",
+    "kernelspec",
+    "package_import",
+    "disk_space",
+    "user_settings",
+    "start_failure",
+    "attach",
+    "listeners",
+    "activity",
+    "shutdown",
+    "autostart",
+    "listen_address",
+}
 
 
 def modules_after(module: str) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from remote_runtime import bringup
 from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile, Runtime
@@ -13,6 +12,7 @@ from remote_runtime.core.profile import GceTarget
 from remote_runtime.keeper.orders import Orders
 from remote_runtime.keeper.record import Record
 from remote_runtime.keeper.repair import Repair
+from remote_runtime.lifecycle import bring_up
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets.gce import Machines
 from tests.support.fakes import VM, Cloud, Journal, Teller
@@ -34,11 +34,11 @@ orders = Orders()
 
 
 def test_a_reconnect_has_the_limits_of_the_profile_and_waits_for_no_silent_port(tmp_path: Path) -> None:
-    journal, held, cloud = Journal(), bringup.Held(), Slow(Journal())
+    journal, held, cloud = Journal(), bring_up.Held(), Slow(Journal())
     state = StateDir(tmp_path / "state")
     state.path.mkdir()
     held.instance = VM
-    story = bringup.Story(
+    story = bring_up.Story(
         profile=PROFILE,
         client_id="c",
         machines=cast("Machines", cloud),

@@ -11,7 +11,6 @@ from typing import Any, Literal, cast
 import psutil
 import pytest
 
-from remote_runtime import bringup
 from remote_runtime.core.access import AddedKey
 from remote_runtime.core.documents import as_stopped
 from remote_runtime.core.endings import OnDown
@@ -19,7 +18,8 @@ from remote_runtime.core.errors import CloudError, DeadlinePassed, LocalError, M
 from remote_runtime.core.model import IdleGuard, Instance, Profile, Runtime, Secret, Server
 from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, Target
 from remote_runtime.core.stopped import Stopped
-from remote_runtime.takedown import Wish, take_down
+from remote_runtime.lifecycle import bring_up
+from remote_runtime.lifecycle.take_down import Wish, take_down
 from remote_runtime.targets.gce import Machines
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import Front
@@ -45,7 +45,7 @@ class Scene:
         )
         self.allow: Callable[[str], bool] = lambda why: False
         self.keys: list[tuple[AddedKey, ...]] = []
-        self.held = bringup.Held(session=Box(self.journal, self.cloud.server))
+        self.held = bring_up.Held(session=Box(self.journal, self.cloud.server))
 
     def down(self, **wish: Any) -> Stopped:
         return take_down(

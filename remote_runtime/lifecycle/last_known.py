@@ -6,15 +6,15 @@ import logging
 import threading
 from collections.abc import Callable
 
-from . import ssh
-from .core.access import AddedKey
-from .core.callbacks import Tell
-from .core.deadline import Deadline, wait_until
-from .core.errors import DeadlinePassed, RemoteRuntimeError, from_code
-from .core.model import Instance, Profile
-from .core.profile import GceTarget
-from .targets.gce import Machines, Session
-from .targets.gce_login import Wish, no_wish
+from .. import ssh
+from ..core.access import AddedKey
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline, wait_until
+from ..core.errors import DeadlinePassed, RemoteRuntimeError, from_code
+from ..core.model import Instance, Profile
+from ..core.profile import GceTarget
+from ..targets.gce import Machines, Session
+from ..targets.gce_login import Wish, no_wish
 
 log = logging.getLogger(__name__)
 # For its port and its greeting: longer than over a slow link, shorter than a look-up. The login may take longer.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from .core.access import AddedKey
-from .core.callbacks import Ask
-from .core.frozen import dataclass
-from .core.model import Instance, Profile, Server
-from .targets.gce import Machines
+from ..core.access import AddedKey
+from ..core.callbacks import Ask
+from ..core.frozen import dataclass
+from ..core.model import Instance, Profile, Server
+from ..targets.gce import Machines
 
 
 class Telling(Protocol):

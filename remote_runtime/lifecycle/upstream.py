@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from . import ssh
-from .core.callbacks import Tell
-from .core.deadline import Deadline
-from .core.errors import HealthError, SshError
-from .core.frozen import dataclass
-from .core.model import Instance, Profile, Server
-from .core.profile import LocalTarget
-from .targets.gce import Machines, Session
-from .tunnel.identity import Proof, Stream
-from .tunnel.relay import Lane, Way
+from .. import ssh
+from ..core.callbacks import Tell
+from ..core.deadline import Deadline
+from ..core.errors import HealthError, SshError
+from ..core.frozen import dataclass
+from ..core.model import Instance, Profile, Server
+from ..core.profile import LocalTarget
+from ..targets.gce import Machines, Session
+from ..tunnel.identity import Proof, Stream
+from ..tunnel.relay import Lane, Way
 
 DIAL_S = 15.0
 SOCKET_S = 10.0

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from .core.errors import RemoteRuntimeError, unforeseen
+from ..core.errors import RemoteRuntimeError, unforeseen
 
 log = logging.getLogger(__name__)
 UNDO_S = 120.0

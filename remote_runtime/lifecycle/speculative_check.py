@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from .jupyter import health
+from ..jupyter import health
 
 log = logging.getLogger(__name__)
 # What is sent to the machine is put together first: both would share one processor, and the machine would wait.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .core.deadline import Deadline
-from .core.errors import CloudError
-from .core.model import Instance
-from .story import Story
-from .undo import UNDO_S, Undo
+from ..core.deadline import Deadline
+from ..core.errors import CloudError
+from ..core.model import Instance
+from .context import Story
+from .rollback import UNDO_S, Undo
 
 
 def take_on(story: Story, undo: Undo) -> None:

@@ -11,19 +11,19 @@ import logging
 from collections.abc import Callable
 from typing import Literal, NoReturn, TypeVar
 
-from .bringup import Held
-from .core.access import AddedKey, in_one
-from .core.callbacks import Ask, Tell
-from .core.deadline import Deadline
-from .core.errors import LocalError, RemoteRuntimeError, unforeseen
-from .core.frozen import dataclass
-from .core.model import Instance, Profile, Runtime
-from .core.stopped import ServerEnd, Stopped
-from .jupyter import server as jupyter
-from .jupyter.idle_policy import left_on_disk
-from .targets import gce_login
-from .targets.gce import Machines, Session
-from .ways import answers
+from ..core.access import AddedKey, in_one
+from ..core.callbacks import Ask, Tell
+from ..core.deadline import Deadline
+from ..core.errors import LocalError, RemoteRuntimeError, unforeseen
+from ..core.frozen import dataclass
+from ..core.model import Instance, Profile, Runtime
+from ..core.stopped import ServerEnd, Stopped
+from ..jupyter import server as jupyter
+from ..jupyter.idle_policy import left_on_disk
+from ..targets import gce_login
+from ..targets.gce import Machines, Session
+from .bring_up import Held
+from .upstream import answers
 
 log = logging.getLogger(__name__)
 # The least: what the profile gives may be short, and what is not reached is left behind.

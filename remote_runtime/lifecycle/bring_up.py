@@ -11,26 +11,26 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
+from ..core.access import AddedKey
+from ..core.deadline import Deadline
+from ..core.errors import Interrupted, RemoteRuntimeError, SshError
+from ..core.model import Forward, Health, Instance, Server, named
+from ..core.profile import ExtraForward
+from ..jupyter import health
+from ..targets.gce_login import Wish
+from ..tunnel import open_files, ports
+from ..tunnel.port_forwarder import Front
 from . import debts
-from .ahead import Ahead
-from .core.access import AddedKey
-from .core.deadline import Deadline
-from .core.errors import Interrupted, RemoteRuntimeError, SshError
-from .core.model import Forward, Health, Instance, Server, named
-from .core.profile import ExtraForward
-from .finding import enter_where_it_was
-from .finding import find as find
-from .finding import follow as follow
-from .held import Held as Held
-from .held import door as door
-from .jupyter import health
-from .serving import serve as serve
-from .story import Story as Story
-from .targets.gce_login import Wish
-from .tunnel import open_files, ports
-from .tunnel.port_forwarder import Front
-from .undo import UNDO_S, Undo
-from .ways import open_way
+from .context import Story as Story
+from .ensure_server import serve as serve
+from .find import enter_where_it_was
+from .find import find as find
+from .find import follow as follow
+from .resources import Held as Held
+from .resources import door as door
+from .rollback import UNDO_S, Undo
+from .speculative_check import Ahead
+from .upstream import open_way
 
 log = logging.getLogger(__name__)
 MOST_TRIES = 4  # of an `up`, while the connection is lost again and again

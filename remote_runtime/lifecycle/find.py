@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from . import debts, revisit
-from .core.deadline import Deadline
-from .core.errors import CloudError
-from .core.model import Instance
-from .held import Held
-from .story import Story
-from .targets.gce_login import Wish
-from .undo import UNDO_S, Undo
+from ..core.deadline import Deadline
+from ..core.errors import CloudError
+from ..core.model import Instance
+from ..targets.gce_login import Wish
+from . import debts, last_known
+from .context import Story
+from .resources import Held
+from .rollback import UNDO_S, Undo
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +23,12 @@ def enter_where_it_was(story: Story, held: Held, deadline: Deadline) -> None:
     profile, machines, known = story.profile, story.machines, story.known
     if held.instance is not None or held.is_entered() or known is None:
         return
-    if not revisit.is_known(profile, known, machines):
+    if not last_known.is_known(profile, known, machines):
         return
     story.tell.step(f"Connecting to {known.name} where it was last")
     wish = Wish(lambda instance, keys: story.record(keys=keys), story.may_add_key)
-    held.look_up = revisit.find_again(machines, profile, known, wish, story.keys)
-    session = revisit.enter(machines, profile, known, tell=story.tell, deadline=deadline)
+    held.look_up = last_known.find_again(machines, profile, known, wish, story.keys)
+    session = last_known.enter(machines, profile, known, tell=story.tell, deadline=deadline)
     if session is None:
         return
     held.enter(session, profile.ssh.keepalive_s, known.address)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from .core.metrics import Traffic
-from .core.model import Connections, Instance, Profile, Server
-from .core.profile import ForwardSettings
-from .jupyter import health
-from .revisit import LookUp
-from .targets.gce import Session
-from .tunnel import ports
-from .tunnel.keepalive import Pulse
-from .tunnel.network_change import Disturbances
-from .tunnel.port_forwarder import Front
-from .ways import OpenWay
+from ..core.metrics import Traffic
+from ..core.model import Connections, Instance, Profile, Server
+from ..core.profile import ForwardSettings
+from ..jupyter import health
+from ..targets.gce import Session
+from ..tunnel import ports
+from ..tunnel.keepalive import Pulse
+from ..tunnel.network_change import Disturbances
+from ..tunnel.port_forwarder import Front
+from .last_known import LookUp
+from .upstream import OpenWay
 
 log = logging.getLogger(__name__)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import secrets
 
-from .core.deadline import Deadline
-from .core.errors import MachineError
-from .core.model import Server
-from .held import Held
-from .jupyter import server as jupyter
-from .jupyter.launcher_protocol import NotRun
-from .story import Story
-from .undo import UNDO_S, Undo
-from .ways import leads_to, leads_to_sockets
+from ..core.deadline import Deadline
+from ..core.errors import MachineError
+from ..core.model import Server
+from ..jupyter import server as jupyter
+from ..jupyter.launcher_protocol import NotRun
+from .context import Story
+from .resources import Held
+from .rollback import UNDO_S, Undo
+from .upstream import leads_to, leads_to_sockets
 
 SERVER = "server"
 

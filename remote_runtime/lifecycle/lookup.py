@@ -8,8 +8,8 @@ from collections.abc import Callable
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from ..core.model import Instance, Profile
-from ..revisit import LookUp
 from ..targets.gce import Machines
+from .last_known import LookUp
 
 log = logging.getLogger(__name__)
 # These make another try vain.
