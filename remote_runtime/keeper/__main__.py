@@ -24,10 +24,10 @@ from ..state import launch_request, store
 from ..state.log_file import keep_log, open_log
 from ..targets.gce import Machines
 from ..tunnel import open_files
-from .life import Keeper
-from .orders import Orders
-from .reception import OVERRIDES
-from .record import Record, now, target_of
+from .control_server import OVERRIDES
+from .keeper import Keeper
+from .requests import Orders
+from .runtime_record import Record, now, target_of
 
 log = logging.getLogger(__name__)
 # Enough for all connections; the limit is handed on to children, some of which go through all numbers up to it.

@@ -6,7 +6,7 @@ import logging
 import time
 
 from ..lifecycle.bring_up import Held
-from .record import Record, now
+from .runtime_record import Record, now
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from ..core.model import Profile
 from ..jupyter import server
 from ..lifecycle.bring_up import Held
 from ..state.log_file import redacted
-from .record import Record
+from .runtime_record import Record
 
 WITHIN_S = 15.0
 

@@ -16,10 +16,10 @@ import pytest
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Instance, Runtime
 from remote_runtime.core.stopped import Stopped
-from remote_runtime.keeper import ending
-from remote_runtime.keeper.audience import Audience
-from remote_runtime.keeper.orders import Order, Orders
-from remote_runtime.keeper.record import Record
+from remote_runtime.keeper import results
+from remote_runtime.keeper.requests import Order, Orders
+from remote_runtime.keeper.runtime_record import Record
+from remote_runtime.keeper.subscribers import Audience
 from remote_runtime.state import store
 from remote_runtime.state.ipc import Channel, Message
 from remote_runtime.state.store import StateDir
@@ -82,7 +82,7 @@ def test_a_state_file_that_cannot_be_removed_is_told(record: Record, tmp_path: P
     state.of("work", "json").mkdir(parents=True)
     asked = Asked()
     end = Stopped("work", True, "stopped", None)
-    ending.taken_down(end, Order("down", channel=cast("Channel", asked)), record, Audience())
+    results.taken_down(end, Order("down", channel=cast("Channel", asked)), record, Audience())
     (answer,) = asked.told
     (left,) = answer["remains"]
     assert left.startswith("its state file stays: ")

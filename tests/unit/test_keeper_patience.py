@@ -9,9 +9,9 @@ from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile, Runtime
 from remote_runtime.core.profile import GceTarget
-from remote_runtime.keeper.orders import Orders
-from remote_runtime.keeper.record import Record
-from remote_runtime.keeper.repair import Repair
+from remote_runtime.keeper.reconnect import Repair
+from remote_runtime.keeper.requests import Orders
+from remote_runtime.keeper.runtime_record import Record
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets.gce import Machines

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from ..core.deadline import Deadline
 from ..state.ipc import Channel, Message
-from .orders import Order
 from .refusals import unanswered
+from .requests import Order
 
 ANSWER_S = 120.0
 MOST_HISTORY = 500

@@ -7,9 +7,9 @@ from dataclasses import replace
 from ..core.documents import as_stopped
 from ..core.errors import Interrupted
 from ..core.stopped import Stopped
-from .audience import Audience
-from .orders import Order
-from .record import Record, now
+from .requests import Order
+from .runtime_record import Record, now
+from .subscribers import Audience
 
 KEPT = "Jupyter was left running on the machine: `up` takes it over again, `down` ends it"
 

@@ -17,10 +17,10 @@ from ..core.profile import ExtraForward
 from ..jupyter import health
 from ..lifecycle.take_down import Wish
 from ..state.ipc import Channel, Message
-from .audience import Audience, Member
-from .orders import Order, Orders
-from .record import Record
-from .sampler import Sampler
+from .load_sampler import Sampler
+from .requests import Order, Orders
+from .runtime_record import Record
+from .subscribers import Audience, Member
 
 log = logging.getLogger(__name__)
 STATUS_S = 3.0

@@ -16,8 +16,8 @@ from ..core.model import Health, Instance, Verdict
 from ..lifecycle import bring_up
 from ..lifecycle.lookup import NO_MACHINE, Inquiry, is_the_same
 from ..tunnel.network_change import TICK_S, Disturbances
-from .orders import Order, Orders
-from .record import Record
+from .requests import Order, Orders
+from .runtime_record import Record
 
 log = logging.getLogger(__name__)
 LONGEST_PAUSE_S = 30.0

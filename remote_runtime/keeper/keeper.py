@@ -19,16 +19,16 @@ from ..jupyter import health
 from ..lifecycle import bring_up, take_down
 from ..state import ipc, store
 from ..targets.gce import Machines
-from . import ending, server_log
-from .audience import Audience
-from .change import make_room
-from .orders import Order, Orders
+from . import results, server_log
+from .control_server import Reception
+from .monitor import Watch
 from .outage import Outage
-from .reception import Reception
-from .record import Record, now, target_of, text_of
+from .profile_change import make_room
+from .reconnect import Repair, failed
 from .refusals import another_machine
-from .repair import Repair, failed
-from .watch import Watch
+from .requests import Order, Orders
+from .runtime_record import Record, now, target_of, text_of
+from .subscribers import Audience
 
 log = logging.getLogger(__name__)
 ARRIVAL_S = 15.0
@@ -128,7 +128,7 @@ class Keeper:
             self._take_down(downs[0], no_server=not left)
         elif not left:
             self.record.forget()
-        ending.nothing_to_take_down(downs, runtime.name)
+        results.nothing_to_take_down(downs, runtime.name)
 
     def _ready(self, seen: Health, order: Order | None = None) -> None:
         runtime = self.record.runtime
@@ -264,7 +264,7 @@ class Keeper:
             log.info("it stays: %s", busy)
             return False
         self._keep_keys(self.record.runtime.keys)
-        ending.taken_down(end, order, self.record, self._audience)
+        results.taken_down(end, order, self.record, self._audience)
         return True
 
     def _keep_keys(self, keys: tuple[AddedKey, ...]) -> None:
