@@ -92,7 +92,7 @@ def name_of(reference: str) -> str:
 def spoken(text: str, reference: str) -> str:
     """``text`` with commands that work for the profile that ``reference`` means, or that the runtime was brought up
     from."""
-    from ..commands import reference as names
+    from ..commands import profile_reference as names
     from ..state import store
 
     return names.spoken(text, reference, store.StateDir(store.place(os.environ)), os.environ)
@@ -100,7 +100,7 @@ def spoken(text: str, reference: str) -> str:
 
 def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, RemoteRuntimeError]:
     """On the clipboard; or why it is not (``no-clipboard``), by option. The URL is printed in any case."""
-    from .. import desktop
+    from ..commands import desktop
 
     try:
         desktop.copy(text, environ)

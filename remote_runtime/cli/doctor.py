@@ -45,8 +45,8 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
     at as it is. Otherwise doctor goes the way of `up` itself and takes it all back; it starts no instance and installs
     nothing. Without PROFILE it looks at this computer.
     """
-    from ..commands.doctor import doctor as examine
-    from ..commands.doctor import exit_code
+    from ..commands.doctor.run import doctor as examine
+    from ..commands.doctor.run import exit_code
     from ..commands.together import together
     from ..render import findings
 

@@ -50,8 +50,8 @@ def down(
     where nobody can be asked, --force is needed. What is down already stays down.
     """
     from ..commands.down import down as take_down
-    from ..commands.machines import end_orphans
-    from ..commands.reference import file_of
+    from ..commands.orphans import end_orphans
+    from ..commands.profile_reference import file_of
     from ..state import store
 
     if bool(profile) == everything:

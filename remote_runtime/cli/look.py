@@ -61,7 +61,7 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, quiet: boo
 
 
 def _on_machines(names: list[str], where: StateDir, quiet: bool, verbose: bool, as_json: bool) -> list[dict[str, Any]]:
-    from ..commands import machines
+    from ..commands import orphans as machines
 
     view, called_off = terminal(quiet, verbose, as_json, several=True), threading.Event()
     look = functools.partial(machines.look, state=where, environ=dict(os.environ), view=view, called_off=called_off)

@@ -33,7 +33,7 @@ def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_j
     With the keys and the verified host key that `up` uses. Exits with the command's own code. With --json the command
     reads nothing, and what it writes is told when it has ended.
     """
-    from ..commands.machine import carry_out, enter
+    from ..commands.ssh import carry_out, enter
     from ..commands.status import check_name
     from ..commands.together import together
 
@@ -86,7 +86,7 @@ def forget(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
 
 
 def _pins(profile: str, quiet: bool, verbose: bool, as_json: bool, *, forget: bool) -> None:
-    from ..commands.machine import pins
+    from ..commands.ssh import pins
 
     view = terminal(quiet, verbose, as_json)
     try:

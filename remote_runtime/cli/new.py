@@ -47,7 +47,7 @@ def new(
 
     Nothing is asked when --instance, --host or `--kind local` says it, without a terminal, and with --json.
     """
-    from ..commands import new as command
+    from ..commands import new_profile as command
     from ..render.questions import Questions
     from .up import up
 

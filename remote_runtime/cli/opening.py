@@ -20,7 +20,7 @@ from .pages import examples
 @common
 def open_(profile: str, lab: bool, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
     """Show Colab's page in the browser, and print the URL."""
-    from ..commands.opening import COLAB, open_colab, open_lab
+    from ..commands.open import COLAB, open_colab, open_lab
     from ..commands.status import url as url_of
 
     hear_the_end("SIGHUP")

@@ -102,7 +102,7 @@ def _afterwards(
 ) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, RemoteRuntimeError]]:
     """What is done with runtimes that are ready; it answers with what failed, by option. Raises ``LocalError`` at once
     for what cannot be done on this computer."""
-    from .. import desktop
+    from ..commands import desktop
 
     if show_page:
         desktop.check_browser(os.environ)
@@ -116,7 +116,7 @@ def _afterwards(
                 if copy:
                     failed |= copied(runtime["url"], os.environ, quiet=quiet)
                 if show_page:
-                    from ..commands.opening import COLAB
+                    from ..commands.open import COLAB
 
                     desktop.show(COLAB, os.environ)
             except LocalError as error:

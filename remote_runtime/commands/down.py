@@ -17,8 +17,8 @@ from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_c
 from ..core.model import Runtime
 from ..state import ipc, store
 from .status import check_name
+from .ui import View
 from .up import sole, wait_for_end
-from .view import View
 
 WITHIN_S = 420.0
 REACH_S = 8.0
@@ -125,7 +125,7 @@ def _without_keeper(
         if _is_demo(name, state, environ):
             nothing["server"] = "gone"  # a demo machine is a process of this computer
         if wish["purge"]:
-            from . import machine
+            from . import ssh as machine
 
             remains = _purge(name, state, environ, view, called_off, named=wish["named"])
             machine.take_keys_away(name, store.remembered(state, name).keys, state, environ, view)
@@ -195,8 +195,8 @@ def _purge(
         return []  # never up from here, or all that was put there was taken back
     from .. import profiles
     from ..jupyter import server
-    from . import machine
-    from .reference import file_of, reference_of
+    from . import ssh as machine
+    from .profile_reference import file_of, reference_of
 
     try:
         reference = reference_of(name, state, environ) if named else file_of(name, state)
@@ -217,7 +217,7 @@ def _purge(
 
 def _is_demo(name: str, state: store.StateDir, environ: Mapping[str, str]) -> bool:
     from .. import profiles
-    from .reference import reference_of
+    from .profile_reference import reference_of
 
     try:
         return profiles.load(reference_of(name, state, environ), environ=environ).target.kind == "demo"

@@ -42,7 +42,7 @@ def _spoken(runtime: dict[str, Any], state: store.StateDir, environ: Mapping[str
     error = runtime["last_error"] or {}
     if "remote-runtime" not in runtime["why"] + error.get("why", "") + error.get("hint", ""):
         return runtime
-    from .reference import spoken
+    from .profile_reference import spoken
 
     def say(text: str) -> str:
         return spoken(text, runtime["name"], state, environ)

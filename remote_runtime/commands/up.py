@@ -17,7 +17,7 @@ from ..core.frozen import dataclass
 from ..core.model import Profile
 from ..core.profile import ExtraForward
 from ..state import launch, launch_request, log_file, store
-from .view import View
+from .ui import View
 
 if TYPE_CHECKING:
     from ..state.ipc import Channel, Message

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from remote_runtime.commands.doctor import browser_checks
+from remote_runtime.commands.doctor.checklist import Checkup
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Finding, Secret
 from remote_runtime.core.profile import COLAB_ORIGIN
 from remote_runtime.demo.relay_backend import PERMISSION
-from remote_runtime.doctor import page
-from remote_runtime.doctor.checkup import Checkup
 from remote_runtime.jupyter import health
 from tests.support.cloud import PROJECT, CloudMachine, cloud_machine
 from tests.support.doctor import first_failure, verdicts, visit
@@ -311,7 +311,7 @@ def jupyter() -> Iterator[JupyterServer]:
 
 def looked(at: health.Door, within_s: float = 60.0) -> list[Finding]:
     checkup = Checkup("work", lambda finding: None)
-    page.look(checkup, at, Deadline(within_s))
+    browser_checks.look(checkup, at, Deadline(within_s))
     return checkup.findings
 
 

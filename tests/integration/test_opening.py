@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.desktop import show
+from remote_runtime.commands.desktop import show
 from tests.support.browser import Desktop, a_desktop, with_a_lab
 from tests.support.world import World, eventually
 

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles
+from remote_runtime.commands.doctor.checklist import Checkup
+from remote_runtime.commands.doctor.dry_run import Journey
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Finding
-from remote_runtime.doctor.checkup import Checkup
-from remote_runtime.doctor.journey import Journey
 from remote_runtime.state.store import Remembered, StateDir
 from remote_runtime.targets.gce import Machines
 from tests.support.entering import Visitor

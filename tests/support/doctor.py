@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from remote_runtime.commands.doctor import doctor
+from remote_runtime.commands.doctor.run import doctor
 from remote_runtime.core.model import Finding
 from remote_runtime.state import store
 

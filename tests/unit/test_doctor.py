@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from remote_runtime.commands.doctor import browser_checks, browsers, issue_report, local_checks, running_checks
+from remote_runtime.commands.doctor.checklist import Checkup, Excuse
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CODES, CloudError, LocalError, SshError, UsageError, from_code
 from remote_runtime.core.model import Connections, Finding, Profile, Runtime
 from remote_runtime.core.profile import SshTarget
-from remote_runtime.doctor import browsers, computer, page, report, standing
-from remote_runtime.doctor.checkup import Checkup, Excuse
 from remote_runtime.state.store import StateDir
 
 READY: dict[str, Any] = {
@@ -199,7 +199,7 @@ def looked(now: dict[str, Any]) -> list[Finding]:
     def connect(port: int, limit_s: float) -> Any:
         raise AssertionError("nothing is asked of a runtime that is not ready")
 
-    standing.look(checkup, profile, runtime, now, Deadline(5.0), quietly=connect)
+    running_checks.look(checkup, profile, runtime, now, Deadline(5.0), quietly=connect)
     return told
 
 
@@ -220,7 +220,7 @@ def test_a_browser_that_may_not_speak_is_told_from_one_that_never_came(
     connections: Connections, requests: int | None, verdict: str, words: str
 ) -> None:
     checkup, told = new()
-    page.audience(checkup, connections, requests)
+    browser_checks.audience(checkup, connections, requests)
     assert (told[0].check, told[0].verdict) == ("colab", verdict)
     assert words in f"{told[0].what} {told[0].why}"
     assert told[0].hint or verdict != "warning"
@@ -229,11 +229,11 @@ def test_a_browser_that_may_not_speak_is_told_from_one_that_never_came(
 def test_an_origin_that_was_refused_is_named_until_colabs_page_arrives() -> None:
     checkup, told = new()
     refused = ("https://colab.other.example", "https://evil.example")
-    page.audience(checkup, Connections(carried=2), 0, refused)
+    browser_checks.audience(checkup, Connections(carried=2), 0, refused)
     assert (told[0].check, told[0].verdict, refused[0] in told[0].what) == ("colab", "warning", True)
     assert "colab.origins" in told[0].hint
     checkup, told = new()
-    page.audience(checkup, Connections(carried=2), 3, refused)
+    browser_checks.audience(checkup, Connections(carried=2), 3, refused)
     assert told[0].verdict == "ok"
 
 
@@ -247,7 +247,7 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "REMOTE_RUNTIME_PROFILES": str(profiles)}
     checkup, told = new("")
     stuck = {**READY, "name": "stuck", "state": "unreachable", "why": "Jupyter hangs"}
-    computer.look(checkup, StateDir(tmp_path), environ, [READY, stuck])
+    local_checks.look(checkup, StateDir(tmp_path), environ, [READY, stuck])
     seen = {finding.check: finding for finding in told}
     assert seen["profiles"].code == "profile-invalid"
     assert "bad.yaml" in seen["profiles"].hint
@@ -262,7 +262,7 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
 def test_a_computer_without_openssh_is_told_what_it_misses(tmp_path: Path) -> None:
     checkup, told = new("")
     environ = {"PATH": str(tmp_path), "HOME": str(tmp_path), "REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path)}
-    computer.look(checkup, StateDir(tmp_path), environ, [])
+    local_checks.look(checkup, StateDir(tmp_path), environ, [])
     assert next(finding for finding in told if finding.check == "ssh").verdict == "warning"
 
 
@@ -286,7 +286,7 @@ SECRET = [
 
 @pytest.mark.parametrize("text", SECRET)
 def test_what_is_secret_or_personal_is_taken_out(text: str) -> None:
-    shown = report.scrubbed(f"before {text} after", ["planted"], {"HOME": "/home/jane"})
+    shown = issue_report.scrubbed(f"before {text} after", ["planted"], {"HOME": "/home/jane"})
     for word in ("0123456789", "abcdefgh", "a0AfB", "c2lnb", "AAAAC3", "b3Blbn", "MIIEow", "jane", "planted"):
         assert word not in shown
     assert shown.startswith("before")
@@ -303,19 +303,19 @@ def test_what_is_secret_or_personal_is_taken_out(text: str) -> None:
     ],
 )
 def test_what_is_needed_to_understand_stays(text: str) -> None:
-    assert report.scrubbed(text, [], {"HOME": "/"}) == text
+    assert issue_report.scrubbed(text, [], {"HOME": "/"}) == text
 
 
 def test_a_report_is_never_written_over_something_unasked(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
-    report.check_place(path, force=False)
+    issue_report.check_place(path, force=False)
     path.write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
-        report.check_place(path, force=False)
-    report.check_place(path, force=True)
-    report.write(path, "new")
+        issue_report.check_place(path, force=False)
+    issue_report.check_place(path, force=True)
+    issue_report.write(path, "new")
     assert path.read_text() == "new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for nowhere in (tmp_path, tmp_path / "missing" / "report.md"):
         with pytest.raises(UsageError):
-            report.check_place(nowhere, force=True)
+            issue_report.check_place(nowhere, force=True)

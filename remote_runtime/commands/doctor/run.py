@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import profiles, ssh
-from ..core.deadline import Deadline
-from ..core.errors import LocalError, RemoteRuntimeError, from_code
-from ..core.model import Finding, Profile, Runtime
-from ..doctor import browsers, computer, journey, report, standing
-from ..doctor.checkup import Checkup
-from ..state import store
-from ..state.log_file import tail
-from ..state.quietly import quietly
-from ..targets.gce import Machines
-from .logs import read
-from .reference import reference_of, spoken
-from .status import look
-from .view import View
+from ... import profiles, ssh
+from ...core.deadline import Deadline
+from ...core.errors import LocalError, RemoteRuntimeError, from_code
+from ...core.model import Finding, Profile, Runtime
+from ...state import store
+from ...state.log_file import tail
+from ...state.quietly import quietly
+from ...targets.gce import Machines
+from ..logs import read
+from ..profile_reference import reference_of, spoken
+from ..status import look
+from ..ui import View
+from . import browsers, dry_run, issue_report, local_checks, running_checks
+from .checklist import Checkup
 
 CHECKING_S = 120.0  # for what comes after Jupyter
 LOG_LINES = 200
@@ -43,7 +43,7 @@ def doctor(
     Raises ``Interrupted``, and ``UsageError`` when the report's file is there already.
     """
     if report_to is not None:
-        report.check_place(report_to, force=force)
+        issue_report.check_place(report_to, force=force)
     name = profiles.name_of(reference) if reference else ""
 
     def say(text: str, of: str) -> str:
@@ -53,7 +53,7 @@ def doctor(
     checkup = Checkup(name, found, lambda text: functools.reduce(say, about, text))
     profile = None
     if reference is None:
-        computer.look(checkup, state, environ, [look(state, each) for each in store.names(state)])
+        local_checks.look(checkup, state, environ, [look(state, each) for each in store.names(state)])
     else:
         profile = _load(checkup, reference_of(reference, state, environ), environ)
         if profile is not None:
@@ -61,7 +61,7 @@ def doctor(
     view.done(name)
     if report_to is not None:
         view.step(name, "Writing the report")
-        report.write(report_to, _report(name, checkup, profile, state, environ))
+        issue_report.write(report_to, _report(name, checkup, profile, state, environ))
         view.done(name)
     return {"profile": name or None, "ok": checkup.ok, "findings": checkup.findings}
 
@@ -75,9 +75,9 @@ def _report(
         logs[f"Log of {each}"] = tail(state.of(each, "log"), LOG_LINES)
         if store.is_alive(state, each):
             logs[f"Jupyter's log of {each}"] = _server_log(each, state)
-    return report.compose(
+    return issue_report.compose(
         checkup.findings,
-        versions={**computer.versions(), "OpenSSH": computer.openssh(environ) or "not installed"},
+        versions={**local_checks.versions(), "OpenSSH": local_checks.openssh(environ) or "not installed"},
         profile=profile,
         runtimes=[look(state, each) for each in there],
         logs=logs,
@@ -102,7 +102,7 @@ def _load(checkup: Checkup, reference: str, environ: Mapping[str, str]) -> Profi
         return {"profile": f"{profile.name} ({profile.path})"}
 
     if checkup.step(["profile"], load) is not None:
-        checkup.skip(*journey.EVERY)
+        checkup.skip(*dry_run.EVERY)
     return loaded[0] if loaded else None
 
 
@@ -132,7 +132,7 @@ class _Visit:
             used = profiles.restore(name, runtime.profile_path, runtime.profile_text)
             self._view.step(name, "Checking the path as Colab will use it")
             deadline = Deadline(used.timeouts.ready_s + CHECKING_S, self._called_off)
-            standing.look(self._checkup, used, runtime, now, deadline, quietly=quietly(name, self._state))
+            running_checks.look(self._checkup, used, runtime, now, deadline, quietly=quietly(name, self._state))
         else:
             self._tell_what_is_left(runtime, now)
             self._travel(runtime)
@@ -162,7 +162,7 @@ class _Visit:
 
     def _travel(self, runtime: Runtime | None) -> None:
         profile, limits = self._profile, self._profile.timeouts
-        trip = journey.Journey(
+        trip = dry_run.Journey(
             profile=profile,
             machines=Machines(self._state, self._environ, ssh.Keys()),
             checkup=self._checkup,

@@ -7,12 +7,12 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..core.deadline import Deadline
-from ..core.errors import HealthError, RemoteRuntimeError, from_code, from_dict
-from ..core.model import Connections, Profile, Runtime
-from ..jupyter import health
-from . import page
-from .checkup import PLACES, Checkup
+from ...core.deadline import Deadline
+from ...core.errors import HealthError, RemoteRuntimeError, from_code, from_dict
+from ...core.model import Connections, Profile, Runtime
+from ...jupyter import health
+from . import browser_checks
+from .checklist import PLACES, Checkup
 
 CODES: Mapping[str, str] = {
     "stranger": "stranger-answered",
@@ -64,15 +64,15 @@ def look(
         checkup.warn("idle", what, idle["failed"], hint)
     refused: tuple[str, ...] = ()
     if checkup.needs or runtime.server is None or runtime.local_port is None:
-        checkup.skip(*(check for check in page.CHECKS if check != checkup.needs))
+        checkup.skip(*(check for check in browser_checks.CHECKS if check != checkup.needs))
     else:
         port = runtime.local_port
         server, origins = runtime.server, profile.colab.origins
         mine = server if server.attached else None
         door = health.Door(port, server.token, origins, lambda limit_s: quietly(port, limit_s), mine)
-        page.look(checkup, door, deadline, profile.timeouts.ready_s)
+        browser_checks.look(checkup, door, deadline, profile.timeouts.ready_s)
         refused = _refused(door, deadline.shorter(profile.timeouts.ready_s))
-    page.audience(checkup, Connections(**now["connections"]), now["page_requests"], refused)
+    browser_checks.audience(checkup, Connections(**now["connections"]), now["page_requests"], refused)
 
 
 def _refused(door: health.Door, deadline: Deadline) -> tuple[str, ...]:
@@ -106,7 +106,7 @@ def _facts(checkup: Checkup, now: Mapping[str, Any], error: RemoteRuntimeError |
             checkup.holds(check, seen[check] if check == "instance" else f"{seen[check]}, when it was last seen")
         else:
             checkup.holds(check, seen[check])
-    if error is not None and place in page.CHECKS:
+    if error is not None and place in browser_checks.CHECKS:
         checkup.fails(place, error)
         checkup.needs = place
 

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import profiles
-from ..core.errors import LocalError, RemoteRuntimeError, UsageError
-from ..core.model import Finding, Profile
-from ..core.private_file import write_private
-from ..core.sanitize import clean
-from ..state.log_file import redacted
-from ..state.store import StateDir, load, names
+from ... import profiles
+from ...core.errors import LocalError, RemoteRuntimeError, UsageError
+from ...core.model import Finding, Profile
+from ...core.private_file import write_private
+from ...core.sanitize import clean
+from ...state.log_file import redacted
+from ...state.store import StateDir, load, names
 
 LONGEST = 200_000
 SHORTEST_VALUE = 6

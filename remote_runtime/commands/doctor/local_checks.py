@@ -12,13 +12,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from .. import profiles
-from .._version import __version__
-from ..core.errors import LocalError, UsageError, advised
-from ..state.store import StateDir, check_writable
-from ..tunnel import ports
-from . import browsers, standing
-from .checkup import Checkup
+from ... import profiles
+from ..._version import __version__
+from ...core.errors import LocalError, UsageError, advised
+from ...state.store import StateDir, check_writable
+from ...tunnel import ports
+from . import browsers, running_checks
+from .checklist import Checkup
 
 LIBRARIES = ("paramiko", "cryptography", "google-cloud-compute", "google-auth", "websockets", "click", "jupyter_server")
 SSH_S = 5.0
@@ -126,7 +126,7 @@ def _loopback(checkup: Checkup, up: Sequence[Mapping[str, Any]]) -> None:
 def _runtime(checkup: Checkup, now: Mapping[str, Any]) -> None:
     name = now["name"]
     check = f"runtime {name}"
-    error = standing.trouble(now)
+    error = running_checks.trouble(now)
     if now["state"] == "ready":
         checkup.holds(check, f"ready at http://{now.get('local_host', 'localhost')}:{now['local_port']}/")
     elif now["state"] == "starting":

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from ..core.model import Finding
-from .checkup import Checkup
+from ...core.model import Finding
+from .checklist import Checkup
 
 CHECKS = ("chrome", "firefox", "safari")
 CHROME = 'Chrome and Edge ask once for "Access other apps and services on this device": allow it'

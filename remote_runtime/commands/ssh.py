@@ -15,8 +15,8 @@ from ..core.model import Instance, Profile
 from ..state import store
 from ..targets.gce import Machines, Session
 from ..targets.gce_login import Wish
-from .reference import reference_of
-from .view import View
+from .profile_reference import reference_of
+from .ui import View
 
 DAY_S = 86400.0
 KEYS_S = 150.0

@@ -13,9 +13,9 @@ from ..core.errors import LocalError, RemoteRuntimeError
 from ..core.model import Profile
 from ..jupyter import server
 from ..state import store
-from . import machine
-from .reference import reference_of
-from .view import View
+from . import ssh
+from .profile_reference import reference_of
+from .ui import View
 
 
 def profiles_with_machines(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -57,9 +57,7 @@ def look(
     name = profiles.name_of(reference)
     try:
         profile = profiles.load(reference_of(reference, state, environ), environ=environ)
-        with closing(
-            machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)
-        ) as session:
+        with closing(ssh.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
             found = server.servers(
                 session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
             )
@@ -91,7 +89,7 @@ def end_orphans(
     profile = profiles.load(reference_of(reference, state, environ), environ=environ)
     name = profile.name
     before = store.remembered(state, name).keys
-    with closing(machine.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
+    with closing(ssh.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
         owners = _owners(state)
         found = server.servers(session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
         orphans = [each for each in found if each.key not in owners]
@@ -102,12 +100,12 @@ def end_orphans(
             wanted = server.Wanted(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
             server.stop(session.run, wanted, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
     of_this_visit = tuple(key for key in store.remembered(state, name).keys if key not in before)
-    machine.take_keys_away(name, of_this_visit, state, environ, view)
+    ssh.take_keys_away(name, of_this_visit, state, environ, view)
     for orphan in orphans:
         owner, _, client_id = orphan.key.rpartition("-")
         known = store.remembered(state, owner)
         if known.client_id == client_id:
-            machine.take_keys_away(owner, known.keys, state, environ, view)
+            ssh.take_keys_away(owner, known.keys, state, environ, view)
     view.done(name)
     return [each.key for each in orphans]
 

@@ -7,23 +7,23 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from ..core.callbacks import Ask
-from ..core.deadline import Deadline
-from ..core.errors import CloudError, LocalError, from_dict
-from ..core.model import Profile, Runtime, named
-from ..core.profile import GceTarget, LocalTarget
-from ..lifecycle import bring_up
-from ..lifecycle.bring_up import Held, Story
-from ..lifecycle.rollback import Undo
-from ..state.store import Remembered
-from ..targets.gce import Machines
-from . import page
-from .checkup import Checkup, Excuse
+from ...core.callbacks import Ask
+from ...core.deadline import Deadline
+from ...core.errors import CloudError, LocalError, from_dict
+from ...core.model import Profile, Runtime, named
+from ...core.profile import GceTarget, LocalTarget
+from ...lifecycle import bring_up
+from ...lifecycle.bring_up import Held, Story
+from ...lifecycle.rollback import Undo
+from ...state.store import Remembered
+from ...targets.gce import Machines
+from . import browser_checks
+from .checklist import Checkup, Excuse
 
 CLOUD = ("credentials", "instance")
 WAY_IN = ("firewall", "ssh", "host-key", "login")
 SERVER = ("interpreter", "jupyter", "bridge")
-EVERY = ("port", *CLOUD, "permissions", *WAY_IN, *SERVER, "forward", *page.CHECKS)
+EVERY = ("port", *CLOUD, "permissions", *WAY_IN, *SERVER, "forward", *browser_checks.CHECKS)
 ASK_S = 30.0
 CANNOT_START = ("instance-not-startable", "quota-exceeded")
 WOULD_START = Excuse(
@@ -65,10 +65,10 @@ class Journey:
             self._serve(story, held, undo, deadline)
             self.checkup.step(["forward"], lambda: self._lead(story, held, deadline))
             if self.checkup.needs:
-                self.checkup.skip(*page.CHECKS)
+                self.checkup.skip(*browser_checks.CHECKS)
             else:
                 self._step("Checking the path as Colab will use it")
-                page.look(self.checkup, held.door(self.profile), deadline, self.profile.timeouts.ready_s)
+                browser_checks.look(self.checkup, held.door(self.profile), deadline, self.profile.timeouts.ready_s)
 
     # ── how the story is told (``story.Telling``) ──
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import desktop
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, MachineError
 from ..core.model import Runtime
@@ -19,8 +18,9 @@ from ..jupyter import health
 from ..jupyter.page_host import page_host
 from ..state import store
 from ..state.quietly import quietly
+from . import desktop
 from .status import url as url_of
-from .view import View
+from .ui import View
 
 COLAB = f"{COLAB_ORIGIN}/"
 LOOK_S = 15.0

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ..core.errors import CODES, RemoteRuntimeError, advised
-from ..core.frozen import dataclass
-from ..core.model import Finding
+from ...core.errors import CODES, RemoteRuntimeError, advised
+from ...core.frozen import dataclass
+from ...core.model import Finding
 
 # Where an error is told, when the step that raised it has such a check; else its ``MAIN`` one has failed.
 PLACES: Mapping[str, str] = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..core.deadline import Deadline
-from ..core.errors import HealthError
-from ..core.model import Connections
-from ..jupyter import health
-from ..jupyter.health import attached, checks
-from .checkup import Checkup
+from ...core.deadline import Deadline
+from ...core.errors import HealthError
+from ...core.model import Connections
+from ...jupyter import health
+from ...jupyter.health import attached, checks
+from .checklist import Checkup
 
 CHECKS = ("answer", "token", "cors", "private-network", "websocket", "kernel")
 KERNEL_S = 60.0
