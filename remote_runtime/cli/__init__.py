@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import click
 
-from .. import render
 from .._version import __version__
 from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, advised
-from . import bridge, doctor, down, look, machine, opening, profiles, up
+from . import bridge, doctor, down, open, output, profiles, ssh, status, up
 from .pages import InOrder, examples
 
 
@@ -57,9 +56,9 @@ def _of_open_files(error: Exception) -> RemoteRuntimeError | None:
 def _fail(error: RemoteRuntimeError, as_json: bool) -> int:
     error = advised(error)
     if as_json:
-        render.document({"error": error.as_dict()})
+        output.document({"error": error.as_dict()})
     else:
-        render.failure(error)
+        output.failure(error)
     return error.exit_code
 
 
@@ -67,7 +66,7 @@ def _confess(log: str, as_json: bool) -> int:
     error = Bug("bug", "This is a bug of remote-runtime, not of yours", log)
     if as_json:
         return _fail(error, as_json)
-    render.bug(log)
+    output.bug(log)
     return error.exit_code
 
 
@@ -105,13 +104,13 @@ def cli() -> None:
 for command in (
     up.up,
     down.down,
-    look.status,
-    look.url,
-    opening.open_,
-    look.logs,
+    status.status,
+    status.url,
+    open.open_,
+    status.logs,
     doctor.doctor,
-    machine.ssh,
-    machine.host_key,
+    ssh.ssh,
+    ssh.host_key,
     profiles.profiles,
     bridge.bridge,
 ):

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from .. import render
+from . import output
 from .common import F, common
-from .complete import files
+from .completion import files
 from .pages import InOrder, examples
 
 
@@ -65,10 +65,10 @@ def bridge_status(python: str | None, address: str | None, quiet: bool, verbose:
 
 
 def _show(done: str, seen: dict[str, Any], quiet: bool, as_json: bool) -> None:
-    from ..render import bridge as words
+    from .output import bridge as words
 
     if as_json:
-        render.document({"bridge": seen, "done": done})
+        output.document({"bridge": seen, "done": done})
         return
     show = {"enabled": words.enabled, "disabled": words.disabled, "status": words.status}[done]
     show(seen, quiet=quiet)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from .. import render
 from ..core.errors import LocalError, RemoteRuntimeError, advised
+from . import output
 
 if TYPE_CHECKING:
-    from ..render.terminal import Terminal
     from ..state.store import StateDir
+    from .output.progress import Terminal
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,14 +51,14 @@ def _say_where() -> None:
     from ..profiles.search_path import places
     from ..state import store
 
-    render.say(f"remote-runtime {__version__}, Python {platform.python_version()}")
-    render.say(f"State: {store.place(os.environ)}")
+    output.say(f"remote-runtime {__version__}, Python {platform.python_version()}")
+    output.say(f"State: {store.place(os.environ)}")
     folders = dict.fromkeys(str(place.folder) for place in places(os.environ, Path.cwd()))
-    render.say(f"Profiles: {', '.join(folders)}")
+    output.say(f"Profiles: {', '.join(folders)}")
 
 
 def terminal(quiet: bool, verbose: bool, as_json: bool, *, several: bool = False, passing: bool = False) -> Terminal:
-    from ..render.terminal import Terminal
+    from .output.progress import Terminal
 
     return Terminal(quiet=quiet or as_json, verbose=verbose, plain=as_json, several=several, passing=passing)
 
@@ -108,7 +108,7 @@ def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, R
         hint = f"{error.hint}, or copy the URL above by hand" if error.hint else "Copy the URL above by hand"
         return {"copy": LocalError(error.code, error.what, error.why, hint)}
     if not quiet:
-        render.say("The URL is on the clipboard.")
+        output.say("The URL is on the clipboard.")
     return {}
 
 
@@ -145,7 +145,7 @@ def told(errors: Mapping[str, RemoteRuntimeError], *, as_json: bool) -> dict[str
     """Part of a JSON document: the first error, and all by name. Without JSON they are told on stderr here."""
     if not as_json:
         for name, error in errors.items():
-            render.failure(error, name)
+            output.failure(error, name)
     if not errors:
         return {}
     every = {name: error.as_dict() for name, error in errors.items()}

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import render
 from ..core.errors import UsageError
+from . import output
 from .common import common, state, terminal
-from .complete import profile_names
+from .completion import profile_names
 from .pages import examples
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
     from ..commands.doctor.run import doctor as examine
     from ..commands.doctor.run import exit_code
     from ..commands.together import together
-    from ..render import findings
+    from .output import findings
 
     if force and report_to is None:
         raise UsageError("usage", "--force is for --report")
@@ -78,9 +78,9 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
     if isinstance(result, Exception):
         raise result
     if as_json:
-        render.document({**result, "findings": [asdict(finding) for finding in result["findings"]]})
+        output.document({**result, "findings": [asdict(finding) for finding in result["findings"]]})
     elif not quiet:
         findings.sum_up(result["findings"])
         if report_to is not None:
-            render.say(f"The report is in {report_to}: read it before you post it")
+            output.say(f"The report is in {report_to}: read it before you post it")
     return exit_code(result["findings"])

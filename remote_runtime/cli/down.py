@@ -8,10 +8,10 @@ import threading
 
 import click
 
-from .. import render
 from ..core.errors import UsageError
+from . import output
 from .common import carry_out, common, name_of, spoken, state, terminal, told, worst
-from .complete import runtime_names
+from .completion import runtime_names
 from .pages import examples
 
 
@@ -97,12 +97,12 @@ def down(
         if notes := result.get("notes"):
             result["notes"] = [spoken(note, given.get(result["name"], result["name"])) for note in notes]
     if as_json:
-        render.document({"stopped": stopped, **told(errors, as_json=True)})
+        output.document({"stopped": stopped, **told(errors, as_json=True)})
         return worst(errors)
     if not names and not quiet:
-        render.say("No runtime is up.")
+        output.say("No runtime is up.")
     if not quiet:
         for result in stopped:
-            render.stopped(result)
+            output.stopped(result)
     told(errors, as_json=False)
     return worst(errors)

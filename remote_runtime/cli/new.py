@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from .. import render
 from ..core.errors import Interrupted
+from . import output
 from .common import common, terminal
 from .pages import examples
 
@@ -48,7 +48,7 @@ def new(
     Nothing is asked when --instance, --host or `--kind local` says it, without a terminal, and with --json.
     """
     from ..commands import new_profile as command
-    from ..render.questions import Questions
+    from .output.prompts import Questions
     from .up import up
 
     environ = dict(os.environ)
@@ -67,14 +67,14 @@ def new(
     finally:
         view.pause()
     if person is not None and bring_up is None:
-        render.say(f"Written: {path}")
+        output.say(f"Written: {path}")
         bring_up = person.wants(f"Bring {draft.name} up now?")
     if bring_up:
         return int(context.invoke(up, profile=(draft.name,), quiet=quiet, verbose=verbose, as_json=as_json))
     if as_json:
-        render.document({"profile": {"name": draft.name, "path": str(path)}})
+        output.document({"profile": {"name": draft.name, "path": str(path)}})
         return 0
-    render.answer(str(path))
+    output.answer(str(path))
     if not quiet:
-        render.say(f"`remote-runtime up {draft.name}` brings it up.")
+        output.say(f"`remote-runtime up {draft.name}` brings it up.")
     return 0

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .. import render
 from ..core.errors import UsageError
 from ..core.sanitize import clean, clean_line
-from ..render import words
+from . import output
 from .common import common, told, worst
-from .complete import profile_names
+from .completion import profile_names
 from .new import new
+from .output import format
 from .pages import InOrder, examples
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ def list_(quiet: bool, verbose: bool, as_json: bool) -> None:
 
     found = find_all()
     if as_json:
-        render.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
+        output.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
         return
-    rows = [(each.name, _origin(each), words.path(each.path)) for each in found]
-    render.answer(render.table(("NAME", "FROM", "FILE"), rows))
+    rows = [(each.name, _origin(each), format.path(each.path)) for each in found]
+    output.answer(output.table(("NAME", "FROM", "FILE"), rows))
     for each in found:
         if each.problem and not quiet:
-            render.say(f"{each.name} cannot be used: {each.problem}")
+            output.say(f"{each.name} cannot be used: {each.problem}")
 
 
 def _origin(found: Found) -> str:
@@ -62,10 +62,10 @@ def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> Non
 
     loaded = load(profile)
     if as_json:
-        render.document({"name": loaded.name, "path": str(loaded.path), "profile": as_document(loaded)})
+        output.document({"name": loaded.name, "path": str(loaded.path), "profile": as_document(loaded)})
     else:
         path = clean_line(str(loaded.path), LONGEST_PATH)
-        render.answer(f"# {path}\n{clean(as_yaml(loaded).rstrip(), LONGEST_PROFILE)}")
+        output.answer(f"# {path}\n{clean(as_yaml(loaded).rstrip(), LONGEST_PROFILE)}")
 
 
 @profiles.command(
@@ -85,7 +85,7 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
     from ..profiles import schema as describe
 
     if schema:
-        render.answer(json.dumps(describe(), indent=2))
+        output.answer(json.dumps(describe(), indent=2))
         return 0
     if not profile:
         raise UsageError("usage", "Name the profiles to check", "", "`remote-runtime profiles list` names them")
@@ -99,10 +99,10 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
             errors[reference] = error
     if as_json:
         good = [{"name": each.name, "path": str(each.path)} for each in loaded]
-        render.document({"profiles": good, **told(errors, as_json=True)})
+        output.document({"profiles": good, **told(errors, as_json=True)})
         return worst(errors)
     for each in loaded:
         if not quiet:
-            render.answer(f"{clean_line(str(each.path), LONGEST_PATH)}: good")
+            output.answer(f"{clean_line(str(each.path), LONGEST_PATH)}: good")
     told(errors, as_json=False)
     return worst(errors)

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
-from .. import render
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
+from . import output
 from .common import carry_out, common, copied, hear_the_end, state, terminal, told, worst
-from .complete import profile_names
+from .completion import profile_names
 from .pages import examples
 
 
@@ -134,10 +134,10 @@ def _show_up(
     errors: Mapping[str, RemoteRuntimeError],
 ) -> None:
     if as_json:
-        render.document({"runtimes": list(ready), **told(errors, as_json=True)})
+        output.document({"runtimes": list(ready), **told(errors, as_json=True)})
         return
     if ready and not quiet:
-        render.ready(ready)
+        output.ready(ready)
     for runtime in ready:
-        render.answer(f"{runtime['name']}\t{runtime['url']}" if several else runtime["url"])
+        output.answer(f"{runtime['name']}\t{runtime['url']}" if several else runtime["url"])
     told(errors, as_json=False)

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from remote_runtime import render
+from remote_runtime.cli import output
+from remote_runtime.cli.output.findings import Findings
+from remote_runtime.cli.output.progress import Terminal
+from remote_runtime.cli.output.status_table import statuses
 from remote_runtime.core.documents import as_document, as_stopped
 from remote_runtime.core.errors import LocalError, UsageError
 from remote_runtime.core.model import Finding, Gpu, Instance, Runtime, Secret, Server
 from remote_runtime.core.stopped import Stopped
-from remote_runtime.render.findings import Findings
-from remote_runtime.render.statuses import statuses
-from remote_runtime.render.terminal import Terminal
 
 TOKEN = "ab" * 24
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]evil[/bold red]\r\u202eexe\x9b31m"
@@ -67,7 +67,7 @@ def test_the_status_counts_the_gpus_of_a_machine() -> None:
 
 
 def test_a_failure_says_what_why_and_what_next(capsys: Captured) -> None:
-    render.failure(LocalError("busy", "work stays up", "its kernels\nare busy", "--force takes it down"), "work")
+    output.failure(LocalError("busy", "work stays up", "its kernels\nare busy", "--force takes it down"), "work")
     assert capsys.readouterr() == (
         "",
         "error[busy] work: work stays up\n  why:  its kernels\n        are busy\n  next: --force takes it down\n",
@@ -75,7 +75,7 @@ def test_a_failure_says_what_why_and_what_next(capsys: Captured) -> None:
 
 
 def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> None:
-    render.failure(LocalError("busy", "work stays up"))
+    output.failure(LocalError("busy", "work stays up"))
     assert capsys.readouterr().err == "error[busy]: work stays up\n"
 
 
@@ -84,8 +84,8 @@ def test_the_story_and_findings_are_folded_between_words() -> None:
 from remote_runtime import render
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Finding
-from remote_runtime.render.findings import Findings
-from remote_runtime.render.terminal import Terminal
+from remote_runtime.cli.output.findings import Findings
+from remote_runtime.cli.output.progress import Terminal
 long = "several words of a line that goes on " * 5
 render.say(long)
 render.failure(LocalError("busy", long))
@@ -152,18 +152,18 @@ render.failure(LocalError("busy", "no", f"the file {path} says this and that, an
 
 def test_fifty_complaints_are_all_told_and_so_is_the_end_of_a_log(capsys: Captured) -> None:
     complaints = [f"/home/me/profiles/work.yaml:{line}: key: it is wrong; it may be otherwise" for line in range(50)]
-    render.failure(UsageError("profile-invalid", "The profile has mistakes", "\n".join(complaints)))
+    output.failure(UsageError("profile-invalid", "The profile has mistakes", "\n".join(complaints)))
     shown = capsys.readouterr().err
     assert all(complaint in shown for complaint in complaints)
 
 
 def test_a_failure_without_end_is_cut(capsys: Captured) -> None:
-    render.failure(LocalError("busy", "x" * 100_000, "y" * 100_000, "z" * 100_000))
+    output.failure(LocalError("busy", "x" * 100_000, "y" * 100_000, "z" * 100_000))
     assert len(capsys.readouterr().err) < 40_000
 
 
 def test_a_bug_is_told_with_its_log_and_no_traceback(capsys: Captured) -> None:
-    render.bug("/state/bugs.log")
+    output.bug("/state/bugs.log")
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "a bug of remote-runtime" in shown.err
@@ -193,11 +193,11 @@ def test_no_runtime_is_an_answer_that_says_what_to_do() -> None:
 
 
 def test_columns_are_aligned_by_their_widest_cell() -> None:
-    assert render.table(("A", "B"), [("long cell", "x"), ("y", "z")]) == "A          B\nlong cell  x\ny          z"
+    assert output.table(("A", "B"), [("long cell", "x"), ("y", "z")]) == "A          B\nlong cell  x\ny          z"
 
 
 def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captured) -> None:
-    render.ready([runtime()])
+    output.ready([runtime()])
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "Jupyter runs in /usr/bin/python3 (Python 3.12.3)." in shown.err
@@ -211,7 +211,7 @@ def test_what_is_not_known_of_a_server_of_the_users_is_not_told(capsys: Captured
     """An attached one does not say which version of Python it is."""
     seen = runtime()
     for interpreter, told in (("/opt/nb/bin/python3", "Jupyter runs in /opt/nb/bin/python3."), ("unknown", "")):
-        render.ready([{**seen, "server": {**seen["server"], "interpreter": interpreter, "python": ""}}])
+        output.ready([{**seen, "server": {**seen["server"], "interpreter": interpreter, "python": ""}}])
         said = capsys.readouterr().err
         assert told in said
         assert "unknown" not in said
@@ -220,7 +220,7 @@ def test_what_is_not_known_of_a_server_of_the_users_is_not_told(capsys: Captured
 
 
 def test_several_that_are_ready_are_told_apart_and_what_to_do_with_them_once(capsys: Captured) -> None:
-    render.ready([runtime(), runtime(name="other")])
+    output.ready([runtime(), runtime(name="other")])
     told = capsys.readouterr().err
     assert "work: Jupyter runs in" in told
     assert "other: Jupyter runs in" in told
@@ -243,7 +243,7 @@ STOPPED = [
 
 @pytest.mark.parametrize(("end", "words"), STOPPED)
 def test_what_became_of_a_runtime_is_told_in_words(capsys: Captured, end: Stopped, words: str) -> None:
-    render.stopped(as_stopped(end))
+    output.stopped(as_stopped(end))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert words in shown.err
@@ -255,7 +255,7 @@ def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
     long = "trainer-of-the-vision-team-with-a-name-of-sixty-three-letters-0"
     rows = [("1", f"{long}1", "europe-west4-a", "RUNNING", "team=vision, env=production, owner=somebody-with-a-name")]
     rows += [("2", f"{long}2", "europe-west4-b", "TERMINATED", "")]
-    assert render.table(head, rows, within=80).splitlines() == [
+    assert output.table(head, rows, within=80).splitlines() == [
         "   INSTANCE",
         f"1  {long}1",
         "     europe-west4-a · RUNNING · team=vision, env=production,",
@@ -264,7 +264,7 @@ def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
         "     europe-west4-b · TERMINATED",
     ]
     short = [(number, name[-8:], *rest[:-1], rest[-1][:11]) for number, name, *rest in rows]
-    assert render.table(head, short, within=80).splitlines() == [
+    assert output.table(head, short, within=80).splitlines() == [
         "   INSTANCE  ZONE            STATUS      LABELS",
         "1  tters-01  europe-west4-a  RUNNING     team=vision",
         "2  tters-02  europe-west4-b  TERMINATED",
@@ -272,7 +272,7 @@ def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
 
 
 def test_a_document_is_one_ascii_json_on_stdout(capsys: Captured) -> None:
-    render.document({"name": "wörk", "why": HOSTILE})
+    output.document({"name": "wörk", "why": HOSTILE})
     out, err = capsys.readouterr()
     assert err == ""
     assert out.isascii()
@@ -280,7 +280,7 @@ def test_a_document_is_one_ascii_json_on_stdout(capsys: Captured) -> None:
     assert "\x1b" not in out
 
 
-@pytest.mark.parametrize("tell", [render.answer, render.say], ids=["answer", "say"])
+@pytest.mark.parametrize("tell", [output.answer, output.say], ids=["answer", "say"])
 def test_a_stream_that_cannot_show_a_character_shows_another(
     monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
 ) -> None:
@@ -296,10 +296,10 @@ def test_a_stream_that_cannot_show_a_character_shows_another(
 
 def test_hostile_names_are_harmless_in_every_text(capsys: Captured) -> None:
     evil = runtime(name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE))
-    render.failure(LocalError("busy", HOSTILE, HOSTILE, HOSTILE), HOSTILE)
-    render.ready([evil])
-    render.stopped(as_stopped(Stopped(HOSTILE, True, "gone", HOSTILE)))
-    render.bug(HOSTILE)
+    output.failure(LocalError("busy", HOSTILE, HOSTILE, HOSTILE), HOSTILE)
+    output.ready([evil])
+    output.stopped(as_stopped(Stopped(HOSTILE, True, "gone", HOSTILE)))
+    output.bug(HOSTILE)
     shown = capsys.readouterr().err + statuses([evil])
     assert safe(shown)
     assert HARMLESS in shown
@@ -327,7 +327,7 @@ ON_A_TERMINAL = """
 import time
 from remote_runtime import render
 from remote_runtime.core.errors import LocalError
-from remote_runtime.render.terminal import Terminal
+from remote_runtime.cli.output.progress import Terminal
 from tests.unit.test_render import HOSTILE, tell_hostile
 tell_hostile(Terminal(quiet=False, verbose=True, plain=False, several=True))
 view = Terminal(quiet=False, verbose=False, plain=False, several=False)
@@ -432,7 +432,7 @@ def test_nobody_can_be_asked_without_a_terminal() -> None:
 
 def test_json_asks_nobody_even_on_a_terminal() -> None:
     code = """
-from remote_runtime.render.terminal import Terminal
+from remote_runtime.cli.output.progress import Terminal
 print([Terminal(quiet=False, verbose=False, plain=plain, several=False).interactive for plain in (False, True)])
 """
     assert on_a_terminal(code).strip() == "[True, False]"

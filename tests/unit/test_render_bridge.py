@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.render import bridge
+from remote_runtime.cli.output import bridge
 
 DONE = {"python": "/env/bin/python", "version": "0.1.0", "package": "/env/bridge", "config_files": ("/env/a.json",)}
 SERVER = {

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from remote_runtime.cli.output import format
+from remote_runtime.cli.output.dashboard import PLAIN_BARS, Dashboard, bars, svg
+from remote_runtime.cli.output.status_table import statuses
 from remote_runtime.core.metrics import GpuLoad, Load, Traffic
 from remote_runtime.core.model import Connections, Forward, IdleGuard, Instance, Secret, Server
-from remote_runtime.render import words
-from remote_runtime.render.dashboard import PLAIN_BARS, Dashboard, bars, svg
-from remote_runtime.render.statuses import statuses
 from tests.unit.test_render import HOSTILE, TOKEN, on_a_terminal, runtime, safe
 
 GB = 1 << 30
@@ -256,4 +256,4 @@ def test_hostile_names_are_harmless_in_the_picture_and_the_table() -> None:
     ("count", "text"), [(0, "0 B"), (1, "1 B"), (1536, "1.5 kB"), (10 << 20, "10 MB"), (5 << 40, "5 TB")]
 )
 def test_sizes_are_short(count: int, text: str) -> None:
-    assert words.size(count) == text
+    assert format.size(count) == text

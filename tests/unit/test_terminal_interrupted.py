@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import signal, sys, time
-from remote_runtime.render.terminal import Terminal
+from remote_runtime.cli.output.progress import Terminal
 
 def interrupt(number, frame):
     raise KeyboardInterrupt

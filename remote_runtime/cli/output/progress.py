@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.sanitize import clean, clean_line
+from ...core.sanitize import clean, clean_line
 from . import LONGEST, folded, say
 
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}

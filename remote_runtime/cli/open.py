@@ -6,10 +6,10 @@ import os
 
 import click
 
-from .. import render
 from ..core.errors import LocalError, RemoteRuntimeError
+from . import output
 from .common import common, copied, hear_the_end, name_of, state, terminal, told, worst
-from .complete import live_names
+from .completion import live_names
 from .pages import examples
 
 
@@ -47,10 +47,10 @@ def open_(profile: str, lab: bool, copy: bool, quiet: bool, verbose: bool, as_js
     finally:
         view.pause()
     if as_json:
-        render.document({"name": name, "url": found, "opened": opened, **told(errors, as_json=True)})
+        output.document({"name": name, "url": found, "opened": opened, **told(errors, as_json=True)})
         return worst(errors)
     if not quiet and not lab:
-        render.to_paste()
-    render.answer(found)
+        output.to_paste()
+    output.answer(found)
     told(errors, as_json=False)
     return worst(errors)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..core.sanitize import clean_line
-from . import LONGEST, words
-from .statuses import COLOURS, NOTHING, SILENT_BROWSER, browser_is_silent
+from ...core.sanitize import clean_line
+from . import LONGEST, format
+from .status_table import COLOURS, NOTHING, SILENT_BROWSER, browser_is_silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,7 @@ class Dashboard:
             history.add("sent", sent)
             load = runtime["load"] if is_ready else None
             gpus = load["gpus"] if load else ()
-            history.add("gpu", words.mean_busy(gpus))
+            history.add("gpu", format.mean_busy(gpus))
             history.add("gpu memory", _share(gpus))
             history.add("memory", _share([load] if load else []))
 
@@ -98,13 +98,13 @@ class Dashboard:
         head.append(name, style="bold")
         head.append("  ")
         head.append(runtime["state"], style=NAMES.get(COLOURS.get(runtime["state"], ""), "default"))
-        up = words.ago(runtime["since"]) if runtime["state"] != "down" else ""
-        for part in (words.url(runtime), f"up {up}" if up else ""):
+        up = format.ago(runtime["since"]) if runtime["state"] != "down" else ""
+        for part in (format.url(runtime), f"up {up}" if up else ""):
             head.append(f"  {part}" if part else "")
         yield head
         yield Text(clean_line(" · ".join(_facts(runtime)), LONGEST), no_wrap=True, overflow="ellipsis")
         silent = SILENT_BROWSER if browser_is_silent(runtime) else ""
-        for trouble in filter(None, [runtime["why"], words.idle_failed(runtime), silent]):
+        for trouble in filter(None, [runtime["why"], format.idle_failed(runtime), silent]):
             yield Text(clean_line(trouble, LONGEST), style="bold")
         yield from self._graphs(runtime, columns)
 
@@ -113,17 +113,17 @@ class Dashboard:
         load = runtime["load"] or {}
         gpus = load.get("gpus", ())
         speed = "{}/s".format
-        yield self._graph("round trip", words.round_trip(runtime), history.last("round trip", count), None)
+        yield self._graph("round trip", format.round_trip(runtime), history.last("round trip", count), None)
         for name in ("received", "sent"):
             rates = history.last(name, count)
             now = rates[-1] if rates and rates[-1] is not None else None
-            yield self._graph(name, "" if now is None else speed(words.size(now)), rates, None)
+            yield self._graph(name, "" if now is None else speed(format.size(now)), rates, None)
         if gpus:
             busy = history.last("gpu", count)
-            yield self._graph("GPU", words.gpu_share(gpus), busy, 1.0)
-            yield self._graph("GPU memory", words.gpu_memory(gpus), history.last("gpu memory", count), 1.0)
+            yield self._graph("GPU", format.gpu_share(gpus), busy, 1.0)
+            yield self._graph("GPU memory", format.gpu_memory(gpus), history.last("gpu memory", count), 1.0)
         if load:
-            yield self._graph("memory", words.memory(runtime), history.last("memory", count), 1.0)
+            yield self._graph("memory", format.memory(runtime), history.last("memory", count), 1.0)
 
     def _graph(self, label: str, value: str, samples: Sequence[float | None], full: float | None) -> Text:
         from rich.text import Text
@@ -169,12 +169,12 @@ def is_plain() -> bool:
 
 def _facts(runtime: Mapping[str, Any]) -> list[str]:
     is_seen = runtime["state"] == "ready"
-    on_for, kernels = (words.on_for(runtime), words.kernels(runtime)) if is_seen else ("", "")
+    on_for, kernels = (format.on_for(runtime), format.kernels(runtime)) if is_seen else ("", "")
     reconnects = runtime["reconnects"]
     facts = [
-        words.machine(runtime),
+        format.machine(runtime),
         f"VM {on_for}" if on_for.startswith("is ") else f"VM on for {on_for}" if on_for else "",
-        words.gpu_names(runtime),
+        format.gpu_names(runtime),
         f"{kernels} kernel{'' if kernels == '1' else 's'}"
         if kernels.isdecimal()
         else f"kernels: {kernels}" * bool(kernels),
@@ -184,5 +184,5 @@ def _facts(runtime: Mapping[str, Any]) -> list[str]:
 
 
 def _share(holders: Sequence[Mapping[str, Any]]) -> float | None:
-    told = words.memory_told(holders)
+    told = format.memory_told(holders)
     return sum(used for used, _ in told) / sum(total for _, total in told) if told else None

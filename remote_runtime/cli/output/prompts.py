@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ..core.callbacks import Tell
-from ..core.errors import RemoteRuntimeError
-from ..core.sanitize import clean_line
+from ...core.callbacks import Tell
+from ...core.errors import RemoteRuntimeError
+from ...core.sanitize import clean_line
 from . import paint, say, table, width
-from .terminal import Terminal
+from .progress import Terminal
 
 SHOWN_ROWS = 20
 SHOWN_REASON = 120

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ..core.model import Finding
-from ..core.sanitize import clean, clean_line
+from ...core.model import Finding
+from ...core.sanitize import clean, clean_line
 from . import LONGEST_REASON, answer, folded, say
 
 WIDTH = 17

@@ -11,10 +11,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from ..core.errors import RemoteRuntimeError
-from ..core.model import UNKNOWN
-from ..core.sanitize import clean, clean_line
-from . import words
+from ...core.errors import RemoteRuntimeError
+from ...core.model import UNKNOWN
+from ...core.sanitize import clean, clean_line
+from . import format
 
 LONGEST = 2000
 COMMAND = re.compile(r"`[^`]*`|(?<=[Rr]un: ).*|\bgcloud .*")
@@ -100,11 +100,11 @@ def ready(runtimes: Sequence[Mapping[str, Any]]) -> None:
         if server and server["interpreter"] not in ("", UNKNOWN):
             version = f" (Python {server['python']})" if server["python"] else ""
             say(f"{name}Jupyter runs in {server['interpreter']}{version}.")
-        extra = words.extra_ports(runtime)
+        extra = format.extra_ports(runtime)
         if extra:
             say(f"{name}{extra[0].upper()}{extra[1:]}")
     to_paste()
-    machines = " and ".join(dict.fromkeys(words.machine(runtime) or "the machine" for runtime in runtimes))
+    machines = " and ".join(dict.fromkeys(format.machine(runtime) or "the machine" for runtime in runtimes))
     say(f"A notebook connected to it can run anything on {machines}: connect only notebooks that you trust.")
 
 
@@ -128,7 +128,7 @@ def stopped(result: Mapping[str, Any]) -> None:
     server = "Jupyter was not stopped, and not checked" if kept_unseen else servers[result["server"]]
     told = f"{result['name']} is down: {server}"
     if result["instance"] == "running":
-        runs = f", for {words.ago(result['instance_since'])} so far" if result.get("instance_since") else ""
+        runs = f", for {format.ago(result['instance_since'])} so far" if result.get("instance_since") else ""
         told += f"; the instance keeps running{runs}, and costs money (--stop-instance stops it)"
     elif result["instance"] == "unknown":
         told += "; the instance could not be checked"

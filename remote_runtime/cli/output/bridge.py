@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.sanitize import clean_line
+from ...core.sanitize import clean_line
 from . import LONGEST, answer, say, table
 
 RECIPE = "jupyter server --ServerApp.allow_credentials=True --ServerApp.port=8899 --ServerApp.port_retries=0"

@@ -8,11 +8,11 @@ import threading
 
 import click
 
-from .. import render
 from ..core.errors import RemoteRuntimeError, UsageError, advised
 from ..core.sanitize import clean_line
+from . import output
 from .common import common, name_of, state, terminal
-from .complete import profile_names
+from .completion import profile_names
 from .pages import InOrder, examples
 
 LOST = 255  # what OpenSSH's client exits with
@@ -54,7 +54,7 @@ def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_j
     try:
         if as_json and line is not None:
             told = carry_out(line, session, called_off)
-            render.document({"name": name_of(profile), **told})
+            output.document({"name": name_of(profile), **told})
             return LOST if told["status"] is None else int(told["status"])
         return int(session.shell(line))
     finally:
@@ -94,13 +94,13 @@ def _pins(profile: str, quiet: bool, verbose: bool, as_json: bool, *, forget: bo
     finally:
         view.pause()
     if as_json:
-        render.document(found)
+        output.document(found)
         return
     host = clean_line(found["host"], 300)
     if not host:
-        render.answer(f"{found['name']} runs on this computer, which needs no host key.")
+        output.answer(f"{found['name']} runs on this computer, which needs no host key.")
     elif not found["pins"]:
-        render.answer(f"No host key of {host} is pinned here.")
+        output.answer(f"No host key of {host} is pinned here.")
     else:
         rows = [(pin["type"], pin["fingerprint"]) for pin in found["pins"]]
-        render.answer(f"{host}{' (forgotten)' if forget else ''}\n{render.table(('TYPE', 'FINGERPRINT'), rows)}")
+        output.answer(f"{host}{' (forgotten)' if forget else ''}\n{output.table(('TYPE', 'FINGERPRINT'), rows)}")

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..core.frozen import dataclass
-from ..core.sanitize import clean, clean_line
-from . import LONGEST, paint, width, words, wrapped
+from ...core.frozen import dataclass
+from ...core.sanitize import clean, clean_line
+from . import LONGEST, format, paint, width, wrapped
 
 # Fit for dark and for light terminals, which yellow is not.
 COLOURS = {"ready": "32", "starting": "35", "reconnecting": "35", "unreachable": "31", "stranger": "31"}
@@ -51,15 +51,15 @@ def _if_seen(runtime: Mapping[str, Any], text: str) -> str:
 COLUMNS = (
     Column("NAME", lambda runtime: str(runtime["name"])),
     Column("STATE", lambda runtime: str(runtime["state"])),
-    Column("URL", lambda runtime: _if_up(runtime, words.url(runtime))),
-    Column("MACHINE", words.machine_and_gpus, 3, "{}"),
-    Column("VM ON", lambda runtime: _if_seen(runtime, words.on_for(runtime)), 4, "VM on for {}"),
-    Column("GPU", lambda runtime: _if_seen(runtime, words.gpu(runtime)), 1, "GPU {}"),
-    Column("MEMORY", lambda runtime: _if_seen(runtime, words.memory(runtime)), 5, "memory {}"),
-    Column("KERNELS", lambda runtime: _if_seen(runtime, words.kernels(runtime)), 0),
-    Column("RTT", lambda runtime: _if_seen(runtime, words.round_trip(runtime)), 1, "round trip {}"),
+    Column("URL", lambda runtime: _if_up(runtime, format.url(runtime))),
+    Column("MACHINE", format.machine_and_gpus, 3, "{}"),
+    Column("VM ON", lambda runtime: _if_seen(runtime, format.on_for(runtime)), 4, "VM on for {}"),
+    Column("GPU", lambda runtime: _if_seen(runtime, format.gpu(runtime)), 1, "GPU {}"),
+    Column("MEMORY", lambda runtime: _if_seen(runtime, format.memory(runtime)), 5, "memory {}"),
+    Column("KERNELS", lambda runtime: _if_seen(runtime, format.kernels(runtime)), 0),
+    Column("RTT", lambda runtime: _if_seen(runtime, format.round_trip(runtime)), 1, "round trip {}"),
     Column("RECONNECTS", lambda runtime: _if_up(runtime, str(runtime["reconnects"])), 6, "{} reconnects"),
-    Column("UP", lambda runtime: _if_up(runtime, words.ago(runtime["since"])), 2, "up {}"),
+    Column("UP", lambda runtime: _if_up(runtime, format.ago(runtime["since"])), 2, "up {}"),
 )
 
 
@@ -113,14 +113,19 @@ def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int])
         if index not in shown and row[index] not in ("", "0")
     ]
     notes = [" · ".join(left_out)] if left_out else []
-    told = (words.found_by(runtime), words.extra_ports(runtime), words.idle_failed(runtime), words.last_seen(runtime),
-            runtime["why"])  # fmt: skip
+    told = (
+        format.found_by(runtime),
+        format.extra_ports(runtime),
+        format.idle_failed(runtime),
+        format.last_seen(runtime),
+        runtime["why"],
+    )
     notes += filter(None, told)
     notes += [SILENT_BROWSER] if browser_is_silent(runtime) else []
     notes += _turned_away(runtime)
     outage = runtime["last_outage"] or {}
     notes += (
-        [f"after an outage {words.ago(outage['at'])} ago: {outage['restarted']}"] if outage.get("restarted") else []
+        [f"after an outage {format.ago(outage['at'])} ago: {outage['restarted']}"] if outage.get("restarted") else []
     )
     return [f"{clean_line(runtime['name'], 200)}: {clean(note, LONGEST)}" for note in notes]
 

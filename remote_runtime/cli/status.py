@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import render
 from ..core.errors import UsageError
+from . import output
 from .common import carry_out, common, copied, name_of, state, terminal, told, worst
-from .complete import live_names, logged_names, runtime_names
+from .completion import live_names, logged_names, runtime_names
 from .pages import examples
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, quiet: boo
     With names, the exit code is 0 only if all of them are ready.
     """
     from ..commands.status import status as look
-    from ..render.statuses import statuses
+    from .output.status_table import statuses
 
     names, where = [name_of(reference) for reference in profile], state()
     if watch:
@@ -50,13 +50,13 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, quiet: boo
     found = look(names, where, os.environ)
     machines = _on_machines(list(profile), where, quiet, verbose, as_json) if all_machines else None
     if as_json:
-        render.document({"runtimes": found, **({} if machines is None else {"machines": machines})})
+        output.document({"runtimes": found, **({} if machines is None else {"machines": machines})})
     else:
-        render.answer(statuses(found))
+        output.answer(statuses(found))
     if machines is not None and not as_json:
-        from ..render.machines import machines as table
+        from .output.machines import machines as table
 
-        render.answer("\n" + table(machines))
+        output.answer("\n" + table(machines))
     return 0 if not profile or all(runtime["state"] == "ready" for runtime in found) else 1
 
 
@@ -73,7 +73,7 @@ def _on_machines(names: list[str], where: StateDir, quiet: bool, verbose: bool, 
 def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
     if as_json or not sys.stdout.isatty():
         raise UsageError("usage", "--watch draws on a terminal", "", "Without it, `remote-runtime status` looks once")
-    from ..render.watch import watch
+    from .output.watch import watch
 
     with contextlib.suppress(KeyboardInterrupt):  # leaving is not a failure
         watch(look)
@@ -94,9 +94,9 @@ def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> 
     found = look(name_of(profile), state(), os.environ)
     errors = copied(found, os.environ, quiet=quiet or as_json) if copy else {}
     if as_json:
-        render.document({"name": name_of(profile), "url": found, **told(errors, as_json=True)})
+        output.document({"name": name_of(profile), "url": found, **told(errors, as_json=True)})
         return worst(errors)
-    render.answer(found)
+    output.answer(found)
     told(errors, as_json=False)
     return worst(errors)
 
@@ -121,7 +121,7 @@ def logs(profile: str, server: bool, follow: bool, quiet: bool, verbose: bool, a
     if as_json:
         if follow:
             raise UsageError("usage", "--json gives one document: it cannot follow a log")
-        render.document({"name": name_of(profile), "lines": list(lines)})
+        output.document({"name": name_of(profile), "lines": list(lines)})
         return
     for line in lines:
-        render.answer(line)
+        output.answer(line)

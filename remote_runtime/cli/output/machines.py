@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..core.sanitize import clean_line
-from . import LONGEST, folded, width, words
+from ...core.sanitize import clean_line
+from . import LONGEST, folded, format, width
 from . import table as columns
 
 ORPHAN = "none here"
@@ -16,7 +16,7 @@ ORPHAN = "none here"
 def machines(found: Sequence[Mapping[str, Any]]) -> str:
     """A table of the servers, and the machines that could not be entered below it."""
     rows = [
-        (machine["profile"], server["key"], words.ago(server["since"]), server["runtime"] or ORPHAN)
+        (machine["profile"], server["key"], format.ago(server["since"]), server["runtime"] or ORPHAN)
         for machine in found
         for server in machine["servers"]
     ]
