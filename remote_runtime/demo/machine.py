@@ -12,14 +12,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from . import processes
-from .compute import ComputeEmulator
 from .directory import Directory, write_private
-from .environment import Account, current_user
-from .metadata_server import MetadataServer
-from .relay import Relay
-from .relay_backend import to_instances
-from .sshd import SshServer
-from .values import Delays, Vm
+from .gcp_api.emulator import ComputeEmulator
+from .gcp_api.metadata_server import MetadataServer
+from .gcp_api.values import Delays, Vm
+from .iap_relay.relay_backend import to_instances
+from .iap_relay.server import Relay
+from .ssh_server.account import Account, current_user
+from .ssh_server.server import SshServer
 
 PROJECT, ZONE, INSTANCE = "demo", "us-central1-a", "demo-vm"
 DELAYS = Delays(queue_s=0.1, start_s=1.0, stop_s=0.5, boot_s=0.4)

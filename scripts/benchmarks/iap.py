@@ -24,8 +24,8 @@ from typing import Any
 from remote_runtime.compute.iap.keepalive import Limits
 from remote_runtime.compute.iap.tunnel import open_passage
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.demo.relay import Relay
-from remote_runtime.demo.relay_values import Fault
+from remote_runtime.demo.iap_relay.protocol import Fault
+from remote_runtime.demo.iap_relay.server import Relay
 from tests.support import gcloud
 from tests.support.iap import INSTANCE, authority
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from remote_runtime.demo.values import OperationFault
+from remote_runtime.demo.gcp_api.values import OperationFault
 from tests.support.cloud import NAME, PROJECT, ZONE, CloudMachine, cloud_machine
 from tests.support.page import Page
 from tests.support.world import World

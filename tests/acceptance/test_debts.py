@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from remote_runtime.demo.values import Vm
+from remote_runtime.demo.gcp_api.values import Vm
 from tests.support.cloud import PROJECT, ZONE, CloudMachine, cloud_machine
 from tests.support.page import Page
 from tests.support.world import World, eventually, free_port

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from remote_runtime.demo.firewalls import rule
-from remote_runtime.demo.relay_backend import PERMISSION
-from remote_runtime.demo.relay_values import Fault
+from remote_runtime.demo.gcp_api.firewalls import rule
+from remote_runtime.demo.iap_relay.protocol import Fault
+from remote_runtime.demo.iap_relay.relay_backend import PERMISSION
 from tests.support.cloud import NAME, PROJECT, ZONE, cloud_machine
 from tests.support.network import swallowing
 from tests.support.page import Page

@@ -15,7 +15,7 @@ from remote_runtime.compute.login import key_entries
 from remote_runtime.core.access import AddedKey, Who
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, SshError
-from remote_runtime.demo.os_login import PosixAccount
+from remote_runtime.demo.gcp_api.os_login import PosixAccount
 from tests.support import discovery
 from tests.support.doorway import ME, PROJECT, Doorway, doorway
 from tests.support.iam import running_iam

@@ -21,8 +21,8 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Delays, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.values import Delays, Vm
 
 TARGET = GceTarget(instance="gpu-box", project="demo")
 

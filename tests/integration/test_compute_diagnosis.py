@@ -15,10 +15,10 @@ from remote_runtime.compute import handlers
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
-from remote_runtime.demo import serial_console
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.firewalls import rule
-from remote_runtime.demo.values import Delays, Vm
+from remote_runtime.demo.gcp_api import serial_console
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.firewalls import rule
+from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support import discovery
 
 OS_LOGIN = {"enable-oslogin": "TRUE"}

@@ -20,8 +20,8 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.values import Delays, OperationFault, RequestFault, Vm
 from tests.support import discovery
 
 ED25519 = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()

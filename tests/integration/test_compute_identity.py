@@ -18,8 +18,8 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.values import Vm
 from tests.support.iam import Iam, running_iam
 
 IAM_URL = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"

@@ -15,8 +15,8 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.values import Delays, OperationFault, RequestFault, Vm
 from tests.support import discovery
 
 

@@ -13,10 +13,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 
-from remote_runtime.demo.api import METHODS
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.os_login_methods import METHODS as OS_LOGIN_METHODS
-from remote_runtime.demo.values import Delays, OperationFault, RequestFault, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.methods import METHODS
+from remote_runtime.demo.gcp_api.os_login_methods import METHODS as OS_LOGIN_METHODS
+from remote_runtime.demo.gcp_api.values import Delays, OperationFault, RequestFault, Vm
 from tests.support import discovery
 
 ZONE = "us-central1-a"

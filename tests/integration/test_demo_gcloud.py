@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from remote_runtime.core.profile import SshSettings
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Delays, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.values import Delays, Vm
 from remote_runtime.ssh import Keys
 from tests.support import discovery
 

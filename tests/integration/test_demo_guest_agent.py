@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Delays, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.values import Delays, Vm
 
 KEY, OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIQ=="
 ME = "me@example.com"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.demo.relay_values import Fault
+from remote_runtime.demo.iap_relay.protocol import Fault
 from tests.support import gcloud
 from tests.support.iap import authority, relayed
 from tests.support.world import eventually

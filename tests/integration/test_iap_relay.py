@@ -19,7 +19,7 @@ from remote_runtime.compute.iap.keepalive import Limits
 from remote_runtime.compute.iap.tunnel import Passage, open_passage
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
-from remote_runtime.demo.relay_values import Fault, Kind
+from remote_runtime.demo.iap_relay.protocol import Fault, Kind
 from tests.support.iap import ELSEWHERE, INSTANCE, Field, Proxy, authority, relayed
 from tests.support.world import eventually
 

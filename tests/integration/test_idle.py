@@ -21,9 +21,9 @@ from remote_runtime.core.endings import Idle
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.metadata_server import MetadataServer
-from remote_runtime.demo.values import RequestFault, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.metadata_server import MetadataServer
+from remote_runtime.demo.gcp_api.values import RequestFault, Vm
 from remote_runtime.jupyter import health
 from remote_runtime.jupyter import server as jupyter
 from remote_runtime.jupyter.remote import activity, autostart, processes, shutdown

@@ -13,10 +13,10 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import Interrupted, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import GceTarget, SshTarget
-from remote_runtime.demo import serial_console
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.firewalls import rule
-from remote_runtime.demo.values import Vm
+from remote_runtime.demo.gcp_api import serial_console
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.firewalls import rule
+from remote_runtime.demo.gcp_api.values import Vm
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets.either_way import NeitherWay
 from remote_runtime.targets.gce import Machines

@@ -11,8 +11,8 @@ import pytest
 
 from remote_runtime import profiles
 from remote_runtime.core.profile import GceTarget, LocalTarget, SshTarget
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.values import Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.values import Vm
 from tests.support.person import Person, at_a_terminal
 from tests.support.world import COMMAND, World
 

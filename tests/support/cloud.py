@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.relay import Relay
-from remote_runtime.demo.relay_backend import to_instances
-from remote_runtime.demo.values import Delays, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.values import Delays, Vm
+from remote_runtime.demo.iap_relay.relay_backend import to_instances
+from remote_runtime.demo.iap_relay.server import Relay
 
 from .sshd import Sshd, running_sshd
 from .world import World

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from remote_runtime.demo.values import Exchange
+from remote_runtime.demo.gcp_api.values import Exchange
 
 Json = dict[str, Any]
 

@@ -13,12 +13,12 @@ from remote_runtime.core.access import AddedKey
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import GceTarget, SshSettings
-from remote_runtime.demo.compute import ComputeEmulator
-from remote_runtime.demo.instance import Instance as EmulatedInstance
-from remote_runtime.demo.os_login import Person as Account
-from remote_runtime.demo.relay import Relay
-from remote_runtime.demo.relay_backend import to_instances
-from remote_runtime.demo.values import Delays, Vm
+from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.instance import Instance as EmulatedInstance
+from remote_runtime.demo.gcp_api.os_login import Person as Account
+from remote_runtime.demo.gcp_api.values import Delays, Vm
+from remote_runtime.demo.iap_relay.relay_backend import to_instances
+from remote_runtime.demo.iap_relay.server import Relay
 from remote_runtime.state.store import open_state
 from remote_runtime.targets.gce import Machines, Session
 from remote_runtime.targets.gce_login import Wish

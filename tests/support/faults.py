@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-from remote_runtime.demo.values import OperationFault
+from remote_runtime.demo.gcp_api.values import OperationFault
 
 from .cloud import CloudMachine
 from .sshd import Sshd, running_sshd

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from remote_runtime.core.model import Instance
-from remote_runtime.demo.relay import Relay
+from remote_runtime.demo.iap_relay.server import Relay
 
 from .listening import Listening
 

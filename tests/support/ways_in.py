@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from remote_runtime.demo.os_login import PosixAccount
+from remote_runtime.demo.gcp_api.os_login import PosixAccount
 from remote_runtime.ssh.files.known_hosts import parse_keys
 from remote_runtime.ssh.files.pinned_keys import add_pin
 from tests.support.doorway import PROJECT, Doorway

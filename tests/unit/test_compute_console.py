@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from remote_runtime.compute.diagnosis import serial_console as console
-from remote_runtime.demo import serial_console
+from remote_runtime.demo.gcp_api import serial_console
 
 
 @pytest.mark.parametrize(

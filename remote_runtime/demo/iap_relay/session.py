@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 
-from .relay_values import ARRAY_LIMIT_BYTES, Refusal
+from .protocol import ARRAY_LIMIT_BYTES, Refusal
 
 STALL_BYTES = 1_500_000  # unacknowledged by the client; Google's relay stops about there
 _READ_BYTES = 64 << 10

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from . import filters
-from .answers import ApiError, guest_attribute_not_found, invalid
-from .call import Call, metadata_in, not_reached, nothing_in, page, zones_of
-from .cloud import Cloud
+from .api_errors import ApiError, guest_attribute_not_found, invalid
 from .instance import Instance
 from .operations import BASE
+from .request import Call, metadata_in, not_reached, nothing_in, page, zones_of
 from .serial_console import serial_output
+from .state import Cloud
 from .values import Json
 
 

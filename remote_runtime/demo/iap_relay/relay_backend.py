@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .answers import ApiError
-from .cloud import Cloud
-from .relay_values import Asked, Refusal
+from ..gcp_api.api_errors import ApiError
+from ..gcp_api.state import Cloud
+from .protocol import Asked, Refusal
 
 PERMISSION = "iap.tunnelInstances.accessViaIAP"
 

@@ -15,7 +15,7 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from .relay_values import ORIGIN, SUBPROTOCOL, Fault
+from .protocol import ORIGIN, SUBPROTOCOL, Fault
 
 _READ_BYTES = 64 << 10
 _READ_AT_ONCE_BYTES = 512 << 10

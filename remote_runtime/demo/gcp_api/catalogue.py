@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from . import filters
-from .call import Call, not_reached, nothing_in, page, zones_of
-from .cloud import Cloud
 from .operations import BASE
+from .request import Call, not_reached, nothing_in, page, zones_of
+from .state import Cloud
 from .values import ACCELERATOR_TYPES, MACHINE_TYPES, Json
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from .answers import ApiError
+from .api_errors import ApiError
 from .values import Json
 
 BODY_LIMIT_BYTES = 4 * 1024 * 1024

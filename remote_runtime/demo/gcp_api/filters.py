@@ -12,7 +12,7 @@ import operator
 import re
 from collections.abc import Callable
 
-from .answers import ApiError, invalid
+from .api_errors import ApiError, invalid
 from .values import Json
 
 Test = Callable[[Json], bool]

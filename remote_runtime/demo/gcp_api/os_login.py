@@ -9,7 +9,7 @@ import time
 import zlib
 from dataclasses import dataclass, field
 
-from .answers import ApiError
+from .api_errors import ApiError
 from .values import Json
 
 

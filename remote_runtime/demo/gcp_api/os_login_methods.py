@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .cloud import Cloud
 from .os_login import RpcError, fingerprint, key_as_json, profile_as_json
+from .state import Cloud
 from .values import Json
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from . import relay_values as wire
-from .relay_conversation import ACKNOWLEDGE_BYTES, Conversation
-from .relay_session import Session
-from .relay_socket import Gone, RelaySocket
-from .relay_values import Asked, Fault, Refusal
+from . import protocol as wire
+from .connection import ACKNOWLEDGE_BYTES, Conversation
+from .protocol import Asked, Fault, Refusal
+from .session import Session
+from .websocket import Gone, RelaySocket
 
 if TYPE_CHECKING:
     from websockets.http11 import Request

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from .answers import ApiError, not_found, stale_fingerprint
-from .background import Background
+from .api_errors import ApiError, not_found, stale_fingerprint
 from .firewalls import default_rules
 from .guest_agent import authorized
 from .instance import Instance, metadata_as_json, metadata_fingerprint
 from .operations import Operation, timestamp
 from .os_login import OsLogin
 from .power import CHANGES, Power
+from .threads import Background
 from .values import Delays, Json, OperationFault, RequestFault, Vm
 
 PROJECT_ID = "4503599627370497123"

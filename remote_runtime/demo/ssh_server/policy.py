@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from .environment import Account
+from .account import Account
 
 if TYPE_CHECKING:
     import asyncssh

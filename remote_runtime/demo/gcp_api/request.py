@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from .answers import invalid
-from .cloud import Cloud
+from .api_errors import invalid
 from .operations import BASE
+from .state import Cloud
 from .values import ZONES, Json
 
 VALUE_LIMIT_BYTES = 256 * 1024

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from . import catalogue, filters, instance_methods
-from .answers import ApiError, forbidden, invalid, not_found
-from .call import Call, metadata_in, page, zones_of
-from .cloud import PROJECT_ID, Cloud
+from .api_errors import ApiError, forbidden, invalid, not_found
 from .operations import BASE
 from .power import CHANGES
+from .request import Call, metadata_in, page, zones_of
+from .state import PROJECT_ID, Cloud
 from .values import Json
 
 Answer = Callable[[Cloud, Call], Json]

@@ -8,10 +8,10 @@ import struct
 import threading
 from typing import Protocol
 
-from . import relay_values as wire
-from .relay_session import Session
-from .relay_socket import Gone, RelaySocket
-from .relay_values import Fault, Refusal
+from . import protocol as wire
+from .protocol import Fault, Refusal
+from .session import Session
+from .websocket import Gone, RelaySocket
 
 ACKNOWLEDGE_BYTES = 32 << 10
 _IDLE_S = 0.1

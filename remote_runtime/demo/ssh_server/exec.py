@@ -58,7 +58,7 @@ async def serve(session: asyncssh.SSHServerProcess[bytes], program: Program) -> 
 
 async def _start(session: asyncssh.SSHServerProcess[bytes], program: Program) -> Child:
     if sys.platform != "win32" and session.term_type is not None:
-        from .terminal import TerminalChild
+        from .pty import TerminalChild
 
         columns, rows = session.term_size[:2]
         return await TerminalChild.start(program, columns, rows)

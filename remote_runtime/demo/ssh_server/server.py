@@ -11,9 +11,9 @@ import threading
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from . import commands
-from .access import door, sftp
-from .environment import Account
+from . import exec
+from .account import Account
+from .policy import door, sftp
 from .program import Program
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class SshServer:
         account = self._account
         environment = {**account.environment(asked), "SSH_CONNECTION": _ends_of(session)}
         program = Program(account.argv(session.command), environment, account.home)
-        task = asyncio.ensure_future(commands.serve(session, program))
+        task = asyncio.ensure_future(exec.serve(session, program))
         self._sessions.add(task)
         task.add_done_callback(self._sessions.discard)
         await task

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .answers import ApiError, invalid, not_ready
-from .background import Background
+from .api_errors import ApiError, invalid, not_ready
 from .instance import Instance
 from .operations import Operation, timestamp
+from .threads import Background
 from .values import Delays, OperationFault
 
 STOPPED = frozenset({"TERMINATED", "STOPPED"})

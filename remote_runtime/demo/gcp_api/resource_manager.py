@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from .answers import forbidden
-from .cloud import Cloud
+from .api_errors import forbidden
+from .state import Cloud
 from .values import Json
 
 PATH = "v1/projects"

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
-from . import api, os_login_methods, resource_manager
-from .answers import ApiError
-from .cloud import Cloud
-from .server import LoopbackServer
+from . import methods, os_login_methods, resource_manager
+from .api_errors import ApiError
+from .http_server import LoopbackServer
+from .state import Cloud
 from .values import Delays, Exchange, Json, RequestFault, Vm
 
 
@@ -111,9 +111,9 @@ class ComputeEmulator:
             if is_os_login:
                 method_id, answer = os_login_methods.answer(self.cloud, http_method, path, query, body)
             else:
-                method, call = api.find(http_method, path, query, body)
+                method, call = methods.find(http_method, path, query, body)
                 method_id = call.method_id
-                answer = api.answer(self.cloud, method, call)
+                answer = methods.answer(self.cloud, method, call)
             status = 200
         except ApiError as error:
             status, answer = error.status, error.as_json()

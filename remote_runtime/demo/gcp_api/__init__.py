@@ -1,0 +1,1 @@
+"""An HTTP emulator of the Google APIs that this program uses."""

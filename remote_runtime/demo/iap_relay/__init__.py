@@ -1,0 +1,1 @@
+"""An emulator of the relay of Identity-Aware Proxy."""
