@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from .script import Opened
+    from .api import Opened
 
 __all__ = ["__version__", "open"]
 
@@ -42,6 +42,6 @@ def open(
     Raises ``errors.RemoteRuntimeError`` (with ``code``, ``what``, ``why``, ``hint``) when it cannot be brought up, all
     undone then; at the end ``busy`` when kernels are busy, and ``left-behind``: the runtime is still there then.
     """
-    from .script import opened
+    from .api import opened
 
     return opened(profile, keep=keep, timeout_s=timeout_s, tell=tell)
