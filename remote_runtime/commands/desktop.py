@@ -12,8 +12,7 @@ import sys
 from collections.abc import Mapping
 
 from ..core.errors import LocalError
-from ..core.subprocesses import SAFELY, detached
-from ..state.launch import python
+from ..core.subprocesses import SAFELY, detached, python
 
 COPY_S = 5.0
 SHOW_S = 4.0

@@ -23,8 +23,7 @@ from ..core.deadline import Deadline
 from ..core.errors import CloudError, DeadlinePassed, LocalError, from_dict
 from ..core.model import Instance
 from ..core.sanitize import redacted
-from ..core.subprocesses import SAFELY
-from ..state.launch import python
+from ..core.subprocesses import SAFELY, python
 from . import worker_protocol
 
 ANSWER_LIMIT_BYTES = 1 << 20

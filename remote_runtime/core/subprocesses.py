@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from .errors import LocalError
+
+if TYPE_CHECKING:
+    import subprocess
 
 # How the code of ``python -c`` begins: nothing is imported from the current directory, a stranger's repository perhaps.
 SAFELY = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; "
+
+
+def python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """This Python, as ``Popen`` starts it. Raises ``LocalError`` ``python-gone``: it may have been replaced by now."""
+    import subprocess
+
+    try:
+        return subprocess.Popen([sys.executable, *arguments], **options)
+    except OSError as error:
+        raise LocalError(
+            "python-gone",
+            "Can't start another process of remote-runtime",
+            f"{sys.executable or 'its Python'}: {error.strerror or error}",
+        ) from error
 
 
 def detached() -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """The demo machine: a Compute Engine API emulator and an SSH server on loopback.
 
-Run as ``python -m remote_runtime.demo DIR``. Tests use ``ComputeEmulator`` of ``gcp_api/emulator.py`` in their own process.
+Run as ``python -m remote_runtime.demo DIR``. Tests run ``ComputeEmulator`` of ``gcp_api/emulator.py`` in their process.
 Nothing here imports the rest of remote_runtime, and nothing of remote_runtime imports this.
 """

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ..core.errors import LocalError
-from ..core.subprocesses import SAFELY, detached
+from ..core.subprocesses import SAFELY, detached, python
 
 RUN = SAFELY + "from remote_runtime.keeper.__main__ import main; sys.exit(main())"
 WITH_A_VALUE = ("--port", "--port-forward", "--timeout")
@@ -32,18 +30,6 @@ def begin(reference: str, environ: Mapping[str, str] | None = None) -> subproces
         env=environ,
         **detached(),
     )
-
-
-def python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """This Python, as ``Popen`` starts it. Raises ``LocalError`` ``python-gone``: it may have been replaced by now."""
-    try:
-        return subprocess.Popen([sys.executable, *arguments], **options)
-    except OSError as error:
-        raise LocalError(
-            "python-gone",
-            "Can't start another process of remote-runtime",
-            f"{sys.executable or 'its Python'}: {error.strerror or error}",
-        ) from error
 
 
 def begin_early(arguments: Sequence[str]) -> None:

@@ -15,8 +15,7 @@ from ..core.callbacks import Tell
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import CloudError
 from ..core.frozen import dataclass
-from ..core.subprocesses import detached, has_ended
-from ..state.launch import python
+from ..core.subprocesses import detached, has_ended, python
 
 LOCK = "machine.lock"  # in its directory, held while it runs
 LOCK_AT = 2**20

@@ -27,9 +27,9 @@ from tests.support.sshd import wait_for
 KEEPER = """
 import sys, threading
 from pathlib import Path
-from remote_runtime import control
+from remote_runtime.state import ipc
 from remote_runtime.state.store import StateDir
-with control.serving(StateDir(Path(sys.argv[1])), "work", lambda channel: channel.send(channel.receive(20) or {})):
+with ipc.serving(StateDir(Path(sys.argv[1])), "work", lambda channel: channel.send(channel.receive(20) or {})):
     print("serving", flush=True)
     sys.stdin.readline()
 """

@@ -420,7 +420,7 @@ def box(tmp_path: Path) -> Iterator[Sshd]:
 
 def in_sessions(box: Sshd) -> str:
     """What the watchdog of the account would see, in words."""
-    code = "from remote_runtime.jupyter.remote import usage; print(usage.in_sessions(usage.everyone()).what)"
+    code = "from remote_runtime.jupyter.remote import activity; print(activity.in_sessions(activity.everyone()).what)"
     environ = {"HOME": str(box.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return done.stdout.strip()

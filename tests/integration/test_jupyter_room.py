@@ -55,12 +55,12 @@ def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_th
     python.chmod(0o755)
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from remote_runtime.jupyter.remote import answers, environment, interpreters\n"
+        "from remote_runtime.jupyter.remote import interpreters, private_venv, reply\n"
         "base = interpreters.Found(sys.argv[2], '3.12.3')\n"
-        "os.makedirs(environment.our_folder())\n"
-        "said = answers.Answers('', open(os.devnull, 'w'), 30)\n"
-        "try: environment.make(environment.our_folder() + '/venv', base, said)\n"
-        "except answers.Failure as failure: print(failure.error['code'], failure.error['why'])"
+        "os.makedirs(private_venv.our_folder())\n"
+        "said = reply.Answers('', open(os.devnull, 'w'), 30)\n"
+        "try: private_venv.make(private_venv.our_folder() + '/venv', base, said)\n"
+        "except reply.Failure as failure: print(failure.error['code'], failure.error['why'])"
     )
     done = subprocess.run(
         [

@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from remote_runtime.cli import main
+from remote_runtime.core import subprocesses
 from remote_runtime.core.errors import LocalError
 from remote_runtime.state import launch, log_file, store
 from tests.support.world import eventually
@@ -154,7 +155,7 @@ def test_a_keeper_leaves_no_core() -> None:
     def unlimited() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 
-    process = launch.python(
+    process = subprocesses.python(
         ["-c", launch.RUN, "remote_runtime.keeper", "here"], stdin=subprocess.PIPE, preexec_fn=unlimited
     )
     try:

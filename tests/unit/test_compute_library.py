@@ -81,7 +81,7 @@ def test_what_was_imported_before_or_is_not_installed_stays_as_it_is(name: str) 
 def test_a_conversation_loads_the_services_it_is_held_with() -> None:
     code = (
         "import sys\n"
-        "from remote_runtime.compute import api\n"
+        "from remote_runtime.compute.client import api\n"
         "from remote_runtime.core.deadline import Deadline\n"
         "api.connect({'CLOUDSDK_AUTH_DISABLE_CREDENTIALS': 'true',"
         " 'CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE': 'http://127.0.0.1:9'}, tell=print, deadline=Deadline(9))\n"

@@ -54,8 +54,8 @@ def test_what_is_not_installed_stays_so() -> None:
 def test_jupyter_starts_without_the_grammar() -> None:
     code = (
         "import sys\n"
-        "from remote_runtime.jupyter.remote import boot\n"
-        "boot.import_when_used(boot.GRAMMAR, 'is_valid_syntax')\n"
+        "from remote_runtime.jupyter.remote import run_server\n"
+        "run_server.import_when_used(run_server.GRAMMAR, 'is_valid_syntax')\n"
         "import jupyter_server.serverapp\n"
         "print('jsonschema' in sys.modules, 'lark' in sys.modules)\n"
     )

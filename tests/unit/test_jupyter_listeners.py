@@ -66,8 +66,8 @@ def test_a_machine_without_lsof_is_told_so(tmp_path: Path) -> None:
     orders = {"marker": "", "within_s": 30, "do": "ensure", "key": "work", "wish": wanted}
     code = (
         "import json, sys; sys.platform = 'darwin'\n"
-        "from remote_runtime.jupyter.remote import work\n"
-        "work.run(json.loads(sys.stdin.read()), sys.stdout)"
+        "from remote_runtime.jupyter.remote import dispatch\n"
+        "dispatch.run(json.loads(sys.stdin.read()), sys.stdout)"
     )
     environ = {"HOME": str(tmp_path), "PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(

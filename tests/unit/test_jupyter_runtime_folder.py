@@ -77,7 +77,7 @@ def test_a_server_whose_folder_has_a_long_path_listens_beside_its_kernels(tmp_pa
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts of its own are Linux's")
 def test_where_no_folder_takes_sockets_the_kernels_have_none_and_nothing_is_left() -> None:
     """/tmp can only be read, and the home's path is too long."""
-    code = "import sys; from remote_runtime.jupyter.remote import runtime_folder as r; print(r.make(sys.argv[1]))"
+    code = "import sys; from remote_runtime.jupyter.remote import runtime_dir as r; print(r.make(sys.argv[1]))"
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         home = Path(place, "h" * 120)
         server = home / ".local" / "share" / "remote-runtime" / "servers" / "work-laptop1"

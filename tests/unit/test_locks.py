@@ -20,9 +20,9 @@ from remote_runtime.core.errors import DeadlinePassed, Interrupted
 HOLD = """
 import sys
 from pathlib import Path
-from remote_runtime import locks
+from remote_runtime.core import file_lock
 from remote_runtime.core.deadline import Deadline
-with locks.held(Path(sys.argv[1]), Deadline(20)):
+with file_lock.held(Path(sys.argv[1]), Deadline(20)):
     print("held", flush=True)
     sys.stdin.readline()
 """

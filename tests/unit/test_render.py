@@ -81,14 +81,14 @@ def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> Non
 
 def test_the_story_and_findings_are_folded_between_words() -> None:
     code = """
-from remote_runtime import render
+from remote_runtime.cli import output
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Finding
 from remote_runtime.cli.output.findings import Findings
 from remote_runtime.cli.output.progress import Terminal
 long = "several words of a line that goes on " * 5
-render.say(long)
-render.failure(LocalError("busy", long))
+output.say(long)
+output.failure(LocalError("busy", long))
 for animated in (False, True):
     view = Terminal(quiet=False, verbose=False, plain=not animated, several=False)
     view.step("a", "Looking")
@@ -134,11 +134,11 @@ def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_long_reason_is_folded_between_words_and_a_command_is_not() -> None:
     code = """
-from remote_runtime import render
+from remote_runtime.cli import output
 from remote_runtime.core.errors import LocalError
 path = "/home/me/" + "folder/" * 12 + "work.yaml"
 ADVICE = "`" + "x " * 50 + "y` does that"
-render.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", ADVICE))
+output.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", ADVICE))
 """
     lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
     assert lines[1:] == [
@@ -325,7 +325,7 @@ def tell_hostile(view: Terminal) -> None:
 
 ON_A_TERMINAL = """
 import time
-from remote_runtime import render
+from remote_runtime.cli import output
 from remote_runtime.core.errors import LocalError
 from remote_runtime.cli.output.progress import Terminal
 from tests.unit.test_render import HOSTILE, tell_hostile
@@ -336,7 +336,7 @@ view.detail("work", "detail")
 time.sleep(0.3)  # the animation draws by itself
 view.done("work")
 view.pause()
-render.failure(LocalError("busy", HOSTILE, HOSTILE))
+output.failure(LocalError("busy", HOSTILE, HOSTILE))
 """
 
 
