@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from .api import Opened
+    from .api import ReadyRuntime
 
 __all__ = ["__version__", "open"]
 
@@ -29,7 +29,7 @@ def open(
     keep: bool | None = None,
     timeout_s: float | None = None,
     tell: Callable[[str], None] | None = None,
-) -> AbstractContextManager[Opened]:
+) -> AbstractContextManager[ReadyRuntime]:
     """A runtime for as long as the ``with`` block lasts, as `remote-runtime up` and `remote-runtime down` have it.
 
     ``profile``: its name or its file. ``keep``: whether it stays up at the end; None leaves it as it was found, up or
@@ -42,6 +42,6 @@ def open(
     Raises ``errors.RemoteRuntimeError`` (with ``code``, ``what``, ``why``, ``hint``) when it cannot be brought up, all
     undone then; at the end ``busy`` when kernels are busy, and ``left-behind``: the runtime is still there then.
     """
-    from .api import opened
+    from .api import open_runtime
 
-    return opened(profile, keep=keep, timeout_s=timeout_s, tell=tell)
+    return open_runtime(profile, keep=keep, timeout_s=timeout_s, progress=tell)

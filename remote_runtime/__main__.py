@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from .core.subprocesses import leave_no_core
+from .core.subprocesses import disable_core_dumps
 
 
 def main() -> None:
-    leave_no_core()
+    disable_core_dumps()
     if sys.argv[1:2] != ["up"]:
         sys.exit(_run())
     from .state import launch  # which loads what the other commands can do without
 
-    launch.begin_early(sys.argv[2:])
+    launch.prestart(sys.argv[2:])
     try:
         code = _run()
     finally:
-        launch.end_unused()
+        launch.stop_all_prestarted()
     sys.exit(code)
 
 

@@ -16,7 +16,7 @@ from .state import store
 
 
 @dataclass(frozen=True)
-class Opened(Runtime):
+class ReadyRuntime(Runtime):
     """A runtime that is ready: it has a URL."""
 
     @property
@@ -29,12 +29,12 @@ class Opened(Runtime):
 
 
 @contextmanager
-def opened(
-    profile: str, *, keep: bool | None, timeout_s: float | None, tell: Callable[[str], None] | None
-) -> Iterator[Opened]:
+def open_runtime(
+    profile: str, *, keep: bool | None, timeout_s: float | None, progress: Callable[[str], None] | None
+) -> Iterator[ReadyRuntime]:
     """See ``remote_runtime.open``."""
-    environ, state = dict(os.environ), store.open_state(os.environ)
-    name, view, never = profiles.name_of(profile), _Story(tell), threading.Event()
+    environ, state = dict(os.environ), store.open_state_dir(os.environ)
+    name, view, never_cancelled = profiles.name_of(profile), _ProgressView(progress), threading.Event()
     was_up = store.is_alive(state, name)
     up(
         profile,
@@ -42,14 +42,14 @@ def opened(
         state=state,
         environ=environ,
         view=view,
-        called_off=never,
+        called_off=never_cancelled,
         on_ready=lambda runtime: None,
     )
     try:
         runtime = store.load(state, name)
         if runtime is None:
             raise ValueError(f"{name} was ready a moment ago")
-        yield Opened(**vars(runtime))
+        yield ReadyRuntime(**vars(runtime))
     finally:
         if not (was_up if keep is None else keep):
             down(
@@ -61,26 +61,26 @@ def opened(
                 state=state,
                 environ=environ,
                 view=view,
-                called_off=never,
+                called_off=never_cancelled,
             )
 
 
-class _Story:
+class _ProgressView:
     """``commands.view.View`` without a person."""
 
     interactive = False
 
-    def __init__(self, tell: Callable[[str], None] | None) -> None:
-        self._tell = tell or (lambda text: None)
+    def __init__(self, progress: Callable[[str], None] | None) -> None:
+        self._progress = progress or (lambda text: None)
 
     def step(self, name: str, text: str) -> None:
-        self._tell(text)
+        self._progress(text)
 
     def detail(self, name: str, text: str) -> None:
-        self._tell(text)
+        self._progress(text)
 
     def note(self, name: str, text: str) -> None:
-        self._tell(text)
+        self._progress(text)
 
     def done(self, name: str) -> None:
         """The next step says it."""

@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
         network.leave()
     # Each worker collects all tests, and would import these whole for it.
     lazy_import.import_lazily()
-    run_server.import_when_used(run_server.GRAMMAR, "is_valid_syntax")
+    run_server.import_lazily(run_server.GRAMMAR_MODULE, "is_valid_syntax")
     _hear(signal.SIGINT, signal.default_int_handler)
     if sys.platform != "win32":
         _hear(signal.SIGHUP, signal.SIG_DFL)

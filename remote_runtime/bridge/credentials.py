@@ -21,17 +21,17 @@ def authorization(query: str, headers: Mapping[str, str], scheme: str) -> Option
     ``Authorization``. Raises ``WrongAuthUrl`` unless the auth URL has this server's scheme, host and port as the
     client sees them (``scheme`` and the Host header).
     """
-    auth_url = last(query, AUTH_URL)
+    auth_url = last_value(query, AUTH_URL)
     if auth_url is None:
-        token = last(query, "token")
+        token = last_value(query, "token")
         if token:
             # What cannot be in a header is nobody's token.
             return f"token {token}" if token.isprintable() else None
         return headers.get("Authorization")
     try:
-        if _place(auth_url) != _place(f"{scheme}://{headers.get('Host', '')}/"):
+        if _address(auth_url) != _address(f"{scheme}://{headers.get('Host', '')}/"):
             raise WrongAuthUrl("the auth URL is of another server")
-        token = last(urlsplit(auth_url).query, "token")
+        token = last_value(urlsplit(auth_url).query, "token")
     except ValueError as exc:
         raise WrongAuthUrl("the auth URL is not a URL of this server") from exc
     if token is not None and not token.isprintable():
@@ -39,7 +39,7 @@ def authorization(query: str, headers: Mapping[str, str], scheme: str) -> Option
     return f"token {token}" if token else None
 
 
-def last(query: str, name: str) -> Optional[str]:
+def last_value(query: str, name: str) -> Optional[str]:
     """The last value of a query's parameter."""
     values = parse_qs(query, keep_blank_values=True).get(name)
     return values[-1] if values else None
@@ -59,7 +59,7 @@ def arguments(query: str) -> "dict[str, list[bytes]]":
     return found
 
 
-def _place(url: str) -> Tuple[str, str, Optional[int]]:
+def _address(url: str) -> Tuple[str, str, Optional[int]]:
     parts = urlsplit(url)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or "@" in parts.netloc:
         raise WrongAuthUrl("not an http or https URL")

@@ -15,12 +15,12 @@ from .http_over_websocket import DiagnoseSocket, TunnelSocket
 from .identity import IdentityHandler
 from .log_redaction import RedactingFilter, install
 from .origins import Origins
-from .request_stats import Census
+from .request_stats import RequestStats
 from .resources import Resources
-from .routing import stand_in_front
+from .routing import install_router
 from .status import StatusHandler
 from .token import TokenHandler
-from .tornado_websocket import watch_opened_sockets
+from .tornado_websocket import watch_websockets
 
 _LOADED = "remote_runtime_bridge"
 _LOGGERS = ("tornado.access", "tornado.application", "tornado.general", "asyncio", "py.warnings")
@@ -35,12 +35,12 @@ def load(server_app: Any) -> None:
         return
     settings[_LOADED] = __version__
     _hide_tokens(server_app)
-    origins, census = Origins(settings), Census()
+    origins, stats = Origins(settings), RequestStats()
     page, api = server_compat.handler_bases(server_app)
     base = settings.get("base_url", "/").rstrip("/")
     colab, colab_answers = _with(ColabHandler, api), answers(Resources(), settings)
     socket = {"origins": origins, "max_body_bytes": int(server_app.max_body_size)}
-    status = {"origins": origins, "census": census, "versions": server_compat.server_version(server_app)}
+    status = {"origins": origins, "census": stats, "versions": server_compat.server_version(server_app)}
     application.add_handlers(
         ".*$",
         [
@@ -53,8 +53,8 @@ def load(server_app: Any) -> None:
         ],
     )
     application.add_transform(cors_transform(origins))
-    stand_in_front(application, origins, census, f"{base}/http_over_websocket/", page)
-    watch_opened_sockets(settings, census)
+    install_router(application, origins, stats, f"{base}/http_over_websocket/", page)
+    watch_websockets(settings, stats)
     server_app.log.info("remote-runtime bridge %s for %s", __version__, ", ".join(origins.listed()))
 
 
@@ -64,15 +64,15 @@ def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:
 
 
 def _hide_tokens(server_app: Any) -> None:
-    found = weakref.ref(server_app)
+    server_ref = weakref.ref(server_app)
 
     def token() -> str:
-        server = found()
+        server = server_ref()
         return "" if server is None else server_compat.server_token(server.web_app.settings)
 
     def shows_banner() -> bool:
-        server = found()
-        return server is not None and server_compat.made_up_its_token(server)
+        server = server_ref()
+        return server is not None and server_compat.generated_token(server)
 
     redacting = RedactingFilter(token, shows_banner)
     loggers = [server_app.log, logging.getLogger(), *(logging.getLogger(name) for name in _LOGGERS)]

@@ -9,20 +9,20 @@ from typing import Iterable, Mapping, Optional
 
 from tornado.httputil import HTTPServerRequest
 
-from .credentials import last
+from .credentials import last_value
 from .origins import is_local_name
 
 # They look for no name below ``localhost`` elsewhere than on this computer; Safari did not find any before 26.
 _BROWSERS = ("Chrome/", "Firefox/")
 
 
-def location(request: HTTPServerRequest, names: Iterable[str]) -> Optional[str]:
+def redirect_location(request: HTTPServerRequest, names: Iterable[str]) -> Optional[str]:
     """Where the browser should go instead, None where it is right. ``names``: the server's ``local_hostnames``."""
     own = next((name for name in names if name.endswith(".localhost")), None)
     if own is None or request.method != "GET" or not _opens_a_page(request.headers):
         return None
     host = request.headers.get("Host", "")
-    if host.partition(":")[0] == own or not is_local_name(host, ()) or not last(request.query, "token"):
+    if host.partition(":")[0] == own or not is_local_name(host, ()) or not last_value(request.query, "token"):
         return None
     _, colon, port = host.rpartition(":")
     return f"http://{own}{colon}{port}{request.uri}" if colon and port.isdigit() else None

@@ -16,19 +16,19 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketP
 
 from . import credentials, linger
 from . import protocol as wire
-from .inprocess import Caller, dispatch
+from .inprocess import ClientInfo, dispatch
 from .origins import Origins, origin_of
-from .patient import patient
-from .server_compat import open_to_unauthenticated, settled
-from .virtual_connection import InProcessConnection
+from .patient import drain_before_close
+from .server_compat import maybe_await, open_to_unauthenticated
+from .virtual_connection import VirtualConnection
 
-UNAUTHENTICATED_MESSAGE_BYTES = 64 * 1024
-UNAUTHENTICATED_REQUESTS = 8
-CONCURRENT_REQUESTS = 64
+MAX_UNAUTHENTICATED_MESSAGE_BYTES = 64 * 1024
+MAX_UNAUTHENTICATED_REQUESTS = 8
+MAX_CONCURRENT_REQUESTS = 64
 # RFC 6455, 7.4.1: the one legal code for "we do not talk like this". Upstream's 400 is refused by many clients.
 POLICY_VIOLATION = 1008
 # A control frame holds 125 bytes, two of them are the code.
-_REASON_BYTES = 123
+_MAX_REASON_BYTES = 123
 
 
 class BridgeSocket(WebSocketHandler):
@@ -50,7 +50,7 @@ class BridgeSocket(WebSocketHandler):
         if self._authorization is not None:
             # The server's own code judges the credentials, here and at each request that is carried.
             self.request.headers["Authorization"] = self._authorization
-        await settled(super().prepare())
+        await maybe_await(super().prepare())
         self.is_authenticated = bool(self.current_user) and not self._wrong_auth_url
 
     @open_to_unauthenticated
@@ -60,7 +60,7 @@ class BridgeSocket(WebSocketHandler):
     @property
     def max_message_size(self) -> int:
         if not self.is_authenticated:
-            return UNAUTHENTICATED_MESSAGE_BYTES
+            return MAX_UNAUTHENTICATED_MESSAGE_BYTES
         # Room for the largest body as base64, for its frame of JSON, and for one that deserves an answer of 413.
         return self._max_body_bytes // 3 * 4 + 16 * 1024 * 1024
 
@@ -73,11 +73,11 @@ class BridgeSocket(WebSocketHandler):
             if wanted is not None and wire.is_newer(wanted):
                 app_log.info("The page wants bridge protocol %r, this one speaks %s", wanted, wire.PROTOCOL_VERSION)
         except ValueError:
-            reason = f'Invalid "min_version" provided: {wanted}'.encode("utf-8", "replace")[:_REASON_BYTES]
+            reason = f'Invalid "min_version" provided: {wanted}'.encode("utf-8", "replace")[:_MAX_REASON_BYTES]
             self.close(POLICY_VIOLATION, reason.decode("utf-8", "ignore"))
 
     def min_version(self) -> Optional[str]:
-        return credentials.last(self.request.query, credentials.MIN_VERSION)
+        return credentials.last_value(self.request.query, credentials.MIN_VERSION)
 
 
 class TunnelSocket(BridgeSocket):
@@ -85,14 +85,14 @@ class TunnelSocket(BridgeSocket):
 
     def initialize(self, origins: Origins, max_body_bytes: int) -> None:
         super().initialize(origins, max_body_bytes)
-        self._under_way: Set[InProcessConnection] = set()
-        self._room: "Optional[asyncio.Future[None]]" = None
-        self._held: Optional[socket.socket] = None
+        self._in_flight: Set[VirtualConnection] = set()
+        self._slot_free: "Optional[asyncio.Future[None]]" = None
+        self._dup_socket: Optional[socket.socket] = None
 
     def open(self, *args: str, **kwargs: str) -> None:
-        self._held = None if self.ws_connection is None else linger.hold(self.ws_connection.stream)
-        self._most_under_way = CONCURRENT_REQUESTS if self.is_authenticated else UNAUTHENTICATED_REQUESTS
-        self._caller = Caller(
+        self._dup_socket = None if self.ws_connection is None else linger.dup_socket(self.ws_connection.stream)
+        self._max_in_flight = MAX_CONCURRENT_REQUESTS if self.is_authenticated else MAX_UNAUTHENTICATED_REQUESTS
+        self._client = ClientInfo(
             host=self.request.headers.get("Host", ""),
             remote_ip=str(self.request.remote_ip),
             protocol=self.request.protocol or "http",
@@ -104,7 +104,7 @@ class TunnelSocket(BridgeSocket):
         super().open()
 
     def get_websocket_protocol(self) -> Optional[WebSocketProtocol]:
-        protocol: Optional[WebSocketProtocol] = patient(super().get_websocket_protocol(), self._all_answered)
+        protocol: Optional[WebSocketProtocol] = drain_before_close(super().get_websocket_protocol(), self._all_answered)
         return protocol
 
     def on_message(self, message: Union[str, bytes]) -> Optional[Awaitable[None]]:
@@ -113,66 +113,68 @@ class TunnelSocket(BridgeSocket):
             # Closed by us; what the page had sent by then is still delivered here.
             return None
         try:
-            asked = wire.parse_request(message)
+            bridge_request = wire.parse_request(message)
         except wire.BadRequest as refusal:
             return self._refuse(refusal.message_id, 400, refusal.status_text)
-        if asked.body is not None and len(asked.body) > self._max_body_bytes:
-            return self._refuse(asked.message_id, 413, "Request Entity Too Large")
+        if bridge_request.body is not None and len(bridge_request.body) > self._max_body_bytes:
+            return self._refuse(bridge_request.message_id, 413, "Request Entity Too Large")
         if self._wrong_auth_url:
             app_log.warning("The bridge's auth URL is not this server as the page sees it; its requests are refused")
-            return self._refuse(asked.message_id, 500, wire.UNCAUGHT)
-        if len(self._under_way) >= self._most_under_way:
-            return self._start_when_there_is_room(asked)
-        return self._start(asked)
+            return self._refuse(bridge_request.message_id, 500, wire.UNCAUGHT)
+        if len(self._in_flight) >= self._max_in_flight:
+            return self._start_when_slot_free(bridge_request)
+        return self._start(bridge_request)
 
     def on_close(self) -> None:
-        for connection in list(self._under_way):
+        for connection in list(self._in_flight):
             connection.close()
-        if self._held is not None and self.close_code is None:
-            linger.let_go(self._held)
-        elif self._held is not None:
-            self._held.close()
+        if self._dup_socket is not None and self.close_code is None:
+            linger.lingering_close(self._dup_socket)
+        elif self._dup_socket is not None:
+            self._dup_socket.close()
 
-    async def _start_when_there_is_room(self, asked: wire.Request) -> None:
-        while len(self._under_way) >= self._most_under_way:
-            self._room = asyncio.get_event_loop().create_future()
-            await self._room
-        rest = self._start(asked) if self.ws_connection is not None else None
+    async def _start_when_slot_free(self, bridge_request: wire.BridgeRequest) -> None:
+        while len(self._in_flight) >= self._max_in_flight:
+            self._slot_free = asyncio.get_event_loop().create_future()
+            await self._slot_free
+        rest = self._start(bridge_request) if self.ws_connection is not None else None
         if rest is not None:
             await rest
 
     async def _all_answered(self) -> None:
-        while self._under_way and self.ws_connection is not None:
-            self._room = asyncio.get_event_loop().create_future()
-            await self._room
+        while self._in_flight and self.ws_connection is not None:
+            self._slot_free = asyncio.get_event_loop().create_future()
+            await self._slot_free
 
-    def _start(self, asked: wire.Request) -> Optional[Awaitable[None]]:
-        connection = InProcessConnection(asked.message_id, self._caller, self._send, self._ended)
-        self._under_way.add(connection)
+    def _start(self, bridge_request: wire.BridgeRequest) -> Optional[Awaitable[None]]:
+        connection = VirtualConnection(bridge_request.message_id, self._client, self._send, self._ended)
+        self._in_flight.add(connection)
         try:
-            rest = dispatch(self.application, asked, self._caller, connection)
+            rest = dispatch(self.application, bridge_request, self._client, connection)
         except HTTPInputError:
             # As a real connection would have been answered: its query has too many fields, say.
             connection.close()
-            return self._refuse(asked.message_id, 400, "Bad Request")
+            return self._refuse(bridge_request.message_id, 400, "Bad Request")
         except Exception:  # noqa: BLE001  a handler that cannot even be made must not end the others' socket
-            return self._fail(asked, connection)
-        return None if rest is None else self._start_rest(rest, asked, connection)
+            return self._fail(bridge_request, connection)
+        return None if rest is None else self._start_rest(rest, bridge_request, connection)
 
-    async def _start_rest(self, rest: Awaitable[None], asked: wire.Request, connection: InProcessConnection) -> None:
+    async def _start_rest(
+        self, rest: Awaitable[None], bridge_request: wire.BridgeRequest, connection: VirtualConnection
+    ) -> None:
         try:
             await rest
         except Exception:  # noqa: BLE001  as above
-            await self._fail(asked, connection)
+            await self._fail(bridge_request, connection)
 
-    def _fail(self, asked: wire.Request, connection: InProcessConnection) -> Awaitable[None]:
+    def _fail(self, bridge_request: wire.BridgeRequest, connection: VirtualConnection) -> Awaitable[None]:
         app_log.error("Uncaught exception in the bridge", exc_info=True)
         connection.close()
-        return self._refuse(asked.message_id, 500, wire.UNCAUGHT)
+        return self._refuse(bridge_request.message_id, 500, wire.UNCAUGHT)
 
     async def _refuse(self, message_id: Optional[wire.MessageId], status: int, status_text: str) -> None:
         with contextlib.suppress(StreamClosedError):
-            await self._send(wire.failure(message_id, status, status_text))
+            await self._send(wire.error_message(message_id, status, status_text))
 
     def _send(self, message: bytes) -> "asyncio.Future[None]":
         """As ``write_message`` does, without its task and its copy of the message."""
@@ -181,10 +183,10 @@ class TunnelSocket(BridgeSocket):
             raise StreamClosedError
         return stream.write(b"".join((wire.text_frame(len(message)), message)))
 
-    def _ended(self, connection: InProcessConnection) -> None:
-        self._under_way.discard(connection)
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+    def _ended(self, connection: VirtualConnection) -> None:
+        self._in_flight.discard(connection)
+        if self._slot_free is not None and not self._slot_free.done():
+            self._slot_free.set_result(None)
 
 
 class DiagnoseSocket(BridgeSocket):

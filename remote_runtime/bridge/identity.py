@@ -24,7 +24,7 @@ _PURPOSE = b"remote-runtime-identity:"
 
 
 # A proof tells enough to try tokens without asking the server again: a shorter one would soon be found.
-SHORTEST_TOKEN = 16
+MIN_TOKEN_CHARS = 16
 
 
 def proof(token: str, nonce: str, at: str = "") -> str:
@@ -36,7 +36,7 @@ def proof(token: str, nonce: str, at: str = "") -> str:
     return hmac.new(token.encode("utf-8"), message, hashlib.sha256).hexdigest()
 
 
-def address_of(connection: Any) -> str:
+def local_address(connection: Any) -> str:
     """``ADDRESS:PORT`` of this end of a TCP connection, the path of a unix socket; IPv4 in IPv6 is IPv4."""
     name = connection.getsockname()
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
@@ -57,11 +57,11 @@ class IdentityHandler(RequestHandler):
             self._refuse(403, "the Host header names another computer")
         elif _NONCE.fullmatch(nonce) is None:
             self._refuse(400, "nonce must be 32 to 128 hexadecimal characters")
-        elif len(token) < SHORTEST_TOKEN:
-            self._refuse(404, f"this server has no token of {SHORTEST_TOKEN} or more characters")
+        elif len(token) < MIN_TOKEN_CHARS:
+            self._refuse(404, f"this server has no token of {MIN_TOKEN_CHARS} or more characters")
         else:
             is_bound = bool(self.get_query_argument("at", "")) and stream is not None
-            at = address_of(stream.socket) if is_bound else ""
+            at = local_address(stream.socket) if is_bound else ""
             self.finish({"hmac": proof(token, nonce, at), "bridge": __version__})
 
     def _refuse(self, status: int, message: str) -> None:

@@ -10,13 +10,13 @@ from tornado import httputil
 from tornado.web import Application
 
 from . import protocol as wire
-from .virtual_connection import InProcessConnection
+from .virtual_connection import VirtualConnection
 
-_READING = ("GET", "HEAD", "OPTIONS")
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True)
-class Caller:
+class ClientInfo:
     """Whom the application answers to: what a real connection would have told it. ``origin`` is for counting only.
 
     ``xsrf``: a secret for handlers that check XSRF whatever the credentials are; empty for who has none.
@@ -32,20 +32,20 @@ class Caller:
 
 
 def dispatch(
-    application: Application, asked: wire.Request, caller: Caller, connection: InProcessConnection
+    application: Application, bridge_request: wire.BridgeRequest, client: ClientInfo, connection: VirtualConnection
 ) -> Optional[Awaitable[None]]:
     """Give the request to the application's handler for it. What is returned is to be awaited: a handler that takes
     its body bit by bit needs time. It, or this function, raises what that handler's constructor raises."""
-    start_line = httputil.RequestStartLine(asked.method, asked.path, "HTTP/1.1")
-    headers = _headers(asked, caller)
+    start_line = httputil.RequestStartLine(bridge_request.method, bridge_request.path, "HTTP/1.1")
+    headers = _headers(bridge_request, client)
     request = httputil.HTTPServerRequest(connection=connection, start_line=start_line, headers=headers)
-    if caller.xsrf and asked.method not in _READING:
+    if client.xsrf and bridge_request.method not in _SAFE_METHODS:
         # Where handlers look for it: a cookie and the query. The query's text stays as the page wrote it.
-        request.cookies.update(SimpleCookie({application.settings.get("xsrf_cookie_name", "_xsrf"): caller.xsrf}))
+        request.cookies.update(SimpleCookie({application.settings.get("xsrf_cookie_name", "_xsrf"): client.xsrf}))
         for arguments in (request.arguments, request.query_arguments):
-            arguments["_xsrf"] = [caller.xsrf.encode()]
+            arguments["_xsrf"] = [client.xsrf.encode()]
     delegate = application.find_handler(request)
-    body = asked.body
+    body = bridge_request.body
     wait = delegate.headers_received(start_line, headers)
     if wait is None and body:
         wait, body = delegate.data_received(body), None
@@ -64,14 +64,14 @@ async def _dispatch_rest(delegate: httputil.HTTPMessageDelegate, wait: Awaitable
     delegate.finish()
 
 
-def _headers(asked: wire.Request, caller: Caller) -> httputil.HTTPHeaders:
-    headers = httputil.HTTPHeaders({"Host": caller.host, "Accept": "*/*"})
-    if caller.user_agent:
-        headers["User-Agent"] = caller.user_agent
-    if caller.authorization:
-        headers["Authorization"] = caller.authorization
-    if asked.body is not None:
-        headers["Content-Length"] = str(len(asked.body))
-        if asked.is_text:
+def _headers(bridge_request: wire.BridgeRequest, client: ClientInfo) -> httputil.HTTPHeaders:
+    headers = httputil.HTTPHeaders({"Host": client.host, "Accept": "*/*"})
+    if client.user_agent:
+        headers["User-Agent"] = client.user_agent
+    if client.authorization:
+        headers["Authorization"] = client.authorization
+    if bridge_request.body is not None:
+        headers["Content-Length"] = str(len(bridge_request.body))
+        if bridge_request.is_text:
             headers["Content-Type"] = "application/json"
     return headers

@@ -14,42 +14,42 @@ from typing import Any, Optional
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
-_LINGER_S = 5.0
+_DRAIN_TIMEOUT_S = 5.0
 _READ_BYTES = 256 * 1024
 
 
-def hold(stream: Optional[IOStream]) -> Optional[socket.socket]:
+def dup_socket(stream: Optional[IOStream]) -> Optional[socket.socket]:
     """A second handle on the connection, which the stream's own close leaves open. None with TLS: it has one owner."""
     if stream is None or stream.socket is None or isinstance(stream.socket, ssl.SSLSocket):
         return None
     return stream.socket.dup()
 
 
-def let_go(held: socket.socket) -> None:
+def lingering_close(sock: socket.socket) -> None:
     """Called when the stream is closed: returns at once, closes the connection when the client has ended its side."""
     try:
-        held.setblocking(False)
-        held.shutdown(socket.SHUT_WR)
+        sock.setblocking(False)
+        sock.shutdown(socket.SHUT_WR)
     except OSError:
         # Reset by the client: nobody is there to hear more.
-        held.close()
+        sock.close()
         return
     loop = IOLoop.current()
 
     def end() -> None:
-        if held.fileno() >= 0:
+        if sock.fileno() >= 0:
             loop.remove_timeout(deadline)
-            loop.remove_handler(held)
-            held.close()
+            loop.remove_handler(sock)
+            sock.close()
 
     def read(*_: Any) -> None:
         try:
-            if not held.recv(_READ_BYTES):
+            if not sock.recv(_READ_BYTES):
                 end()
         except BlockingIOError:
             return
         except OSError:
             end()
 
-    deadline = loop.call_later(_LINGER_S, end)
-    loop.add_handler(held, read, IOLoop.READ)
+    deadline = loop.call_later(_DRAIN_TIMEOUT_S, end)
+    loop.add_handler(sock, read, IOLoop.READ)

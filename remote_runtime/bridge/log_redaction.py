@@ -12,7 +12,7 @@ from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
 # Replacing a shorter one wherever its letters occur would make logs unreadable; the patterns still hide it in URLs.
-_SHORTEST_TOKEN = 6
+_MIN_TOKEN_CHARS = 6
 _EQUALS = r"(?:=|%(?:25)*3D)"
 _ENDS = r"[^\s&;'\"<>%\\)},]"
 _PATTERNS = (
@@ -56,7 +56,7 @@ class RedactingFilter(logging.Filter):
 
 def redact(text: str, token: str) -> str:
     """The text without the token, in any of the spellings URLs give it, and without anything that looks like one."""
-    if len(token) >= _SHORTEST_TOKEN:
+    if len(token) >= _MIN_TOKEN_CHARS:
         for spelling in {token, quote(token, safe=""), quote_plus(token), quote(quote(token, safe=""), safe="")}:
             text = text.replace(spelling, HIDDEN)
     for pattern in _PATTERNS:
@@ -70,14 +70,14 @@ def install(loggers: Iterable[logging.Logger], redacting: logging.Filter, owner:
 
     Filters of a logger do not see its children's records; those of a handler see everything it prints.
     """
-    places: Set[Any] = set()
+    filtered: Set[Any] = set()
     for logger in loggers:
-        places.update([logger, *_handlers(logger)])
+        filtered.update([logger, *_handlers(logger)])
     if logging.lastResort is not None:
-        places.add(logging.lastResort)
-    for place in places:
-        place.addFilter(redacting)
-    weakref.finalize(owner, _remove, places, redacting).atexit = False
+        filtered.add(logging.lastResort)
+    for target in filtered:
+        target.addFilter(redacting)
+    weakref.finalize(owner, _remove, filtered, redacting).atexit = False
 
 
 def _remove(places: Set[Any], redacting: logging.Filter) -> None:

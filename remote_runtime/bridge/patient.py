@@ -12,23 +12,23 @@ from typing import Any, Awaitable, Callable, Optional
 from tornado.websocket import WebSocketProtocol, WebSocketProtocol13
 
 # RFC 6455, 7.4.1.
-TOO_BIG = 1009
-PATIENCE_S = 10.0
+MESSAGE_TOO_BIG = 1009
+MAX_DRAIN_S = 10.0
 
 
-class PatientProtocol(WebSocketProtocol13):
+class DrainingProtocol(WebSocketProtocol13):
     """``answered`` is awaited, for ``PATIENCE_S`` at most, between a message that is too big and the close with 1009.
 
     The message itself is not read meanwhile, so that it costs no memory.
     """
 
-    def __init__(self, plain: WebSocketProtocol13, answered: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, plain: WebSocketProtocol13, all_answered: Callable[[], Awaitable[None]]) -> None:
         super().__init__(plain.handler, plain.mask_outgoing, plain.params)
-        self._answered = answered
+        self._all_answered = all_answered
         self._why_too_big: Optional[str] = None
 
     def close(self, code: Optional[int] = None, reason: Optional[str] = None) -> None:
-        if code == TOO_BIG:
+        if code == MESSAGE_TOO_BIG:
             self._why_too_big = reason
         else:
             super().close(code, reason)
@@ -40,8 +40,8 @@ class PatientProtocol(WebSocketProtocol13):
         if self._why_too_big is not None:
             reason, self._why_too_big = self._why_too_big, None
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.ensure_future(self._answered()), PATIENCE_S)
-            super().close(TOO_BIG, reason)
+                await asyncio.wait_for(asyncio.ensure_future(self._all_answered()), MAX_DRAIN_S)
+            super().close(MESSAGE_TOO_BIG, reason)
             super()._abort()
 
     def _abort(self) -> None:
@@ -49,6 +49,6 @@ class PatientProtocol(WebSocketProtocol13):
             super()._abort()
 
 
-def patient(plain: Optional[WebSocketProtocol], answered: Callable[[], Awaitable[None]]) -> Any:
+def drain_before_close(plain: Optional[WebSocketProtocol], all_answered: Callable[[], Awaitable[None]]) -> Any:
     """``plain`` with patience; what is no such protocol stays as it is."""
-    return PatientProtocol(plain, answered) if type(plain) is WebSocketProtocol13 else plain
+    return DrainingProtocol(plain, all_answered) if type(plain) is WebSocketProtocol13 else plain

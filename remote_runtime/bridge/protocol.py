@@ -16,7 +16,7 @@ from typing import Any, Dict, Iterable, Optional, Tuple, Union
 from urllib.parse import quote
 
 PROTOCOL_VERSION = "0.0.7"
-PIECE_BYTES = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 NOT_JSON = "JSON input is required."
 UNCAUGHT = "Uncaught server-side exception. Check logs for additional details."
 
@@ -45,7 +45,7 @@ _VERSION = re.compile(
 
 
 @dataclass(frozen=True)
-class Request:
+class BridgeRequest:
     """``path``: starts with a slash, ASCII without blanks or control characters, may carry a query."""
 
     message_id: MessageId
@@ -64,7 +64,7 @@ class BadRequest(Exception):
         self.message_id = message_id
 
 
-def parse_request(message: Union[str, bytes]) -> Request:
+def parse_request(message: Union[str, bytes]) -> BridgeRequest:
     """The request in a WebSocket message. Raises ``BadRequest``, and nothing else, whatever the message is."""
     contents = _parse_object(message)
     message_id = _parse_message_id(contents)
@@ -75,24 +75,24 @@ def parse_request(message: Union[str, bytes]) -> Request:
         raise BadRequest("The request body must contain a message_id that is a text or a number")
     body, is_text = _parse_body(contents, message_id)
     path = _parse_path(contents["path"], message_id)
-    return Request(message_id, _parse_method(contents["method"], message_id), path, body, is_text)
+    return BridgeRequest(message_id, _parse_method(contents["method"], message_id), path, body, is_text)
 
 
-def opening(message_id: MessageId, status: int, reason: str, headers: Iterable[Tuple[str, str]]) -> bytes:
+def first_message(message_id: MessageId, status: int, reason: str, headers: Iterable[Tuple[str, str]]) -> bytes:
     """How the first message of an answer begins. Headers that occur twice are joined, those of one hop are left out."""
     joined: Dict[str, str] = {}
     for name, value in headers:
         if name.lower() not in _HOP_BY_HOP:
             joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return _beginning({"message_id": message_id, "status": status, "statusText": reason, "headers": joined})
+    return _message_start({"message_id": message_id, "status": status, "statusText": reason, "headers": joined})
 
 
-def continuation(message_id: MessageId) -> bytes:
+def next_message(message_id: MessageId) -> bytes:
     """How any later message of an answer begins."""
-    return _beginning({"message_id": message_id})
+    return _message_start({"message_id": message_id})
 
 
-def piece(beginning: bytes, data: "bytes | bytearray", *, done: bool) -> bytes:
+def chunk(beginning: bytes, data: "bytes | bytearray", *, done: bool) -> bytes:
     """A whole message, in UTF-8."""
     end = b', "done": true}' if done else b', "done": false}'
     if not data:
@@ -101,7 +101,7 @@ def piece(beginning: bytes, data: "bytes | bytearray", *, done: bool) -> bytes:
     return b"".join((beginning, b', "data": "', binascii.b2a_base64(data, newline=False), b'"', end))
 
 
-def failure(message_id: Optional[MessageId], status: int, status_text: str) -> bytes:
+def error_message(message_id: Optional[MessageId], status: int, status_text: str) -> bytes:
     """An answer that the bridge itself gives."""
     answer: Dict[str, Any] = {} if message_id is None else {"message_id": message_id}
     answer.update(status=status, statusText=status_text, done=True)
@@ -133,7 +133,7 @@ def _version_key(version: str) -> Tuple[Tuple[int, ...], int, int]:
     return tuple(release), 5 if found["post"] else 0 if found["dev"] else 4, 0
 
 
-def _beginning(contents: Dict[str, Any]) -> bytes:
+def _message_start(contents: Dict[str, Any]) -> bytes:
     return json.dumps(contents)[:-1].encode("ascii")
 
 

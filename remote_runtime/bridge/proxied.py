@@ -12,7 +12,7 @@ from tornado.websocket import WebSocketHandler
 from . import credentials
 
 
-def find_target(application: Application, request: HTTPServerRequest, prefix: str) -> Optional[HTTPMessageDelegate]:
+def proxied_handler(application: Application, request: HTTPServerRequest, prefix: str) -> Optional[HTTPMessageDelegate]:
     """The delegate of the target's own WebSocket handler, None if there is no such handler.
 
     ``request`` becomes a request for the target: path, query, arguments and credentials are those that the page meant,
@@ -23,7 +23,7 @@ def find_target(application: Application, request: HTTPServerRequest, prefix: st
     if not path.startswith("/") or path.startswith(prefix) or path == prefix.rstrip("/"):
         return None
     token = credentials.authorization(request.query, request.headers, request.protocol or "http")
-    _aim(request, path, credentials.without_our_parameters(request.query))
+    _rewrite(request, path, credentials.without_our_parameters(request.query))
     if token is not None:
         request.headers["Authorization"] = token
     delegate = application.find_handler(request)
@@ -31,7 +31,7 @@ def find_target(application: Application, request: HTTPServerRequest, prefix: st
     return delegate if isinstance(handler, type) and issubclass(handler, WebSocketHandler) else None
 
 
-def _aim(request: HTTPServerRequest, path: str, query: str) -> None:
+def _rewrite(request: HTTPServerRequest, path: str, query: str) -> None:
     request.path = path
     request.query = query
     request.uri = f"{path}?{query}" if query else path

@@ -16,10 +16,10 @@ from tornado.log import access_log
 
 from . import linger
 
-UNKNOWN_BODY_BYTES = 64 * 1024
+MAX_UNAUTHENTICATED_BODY_BYTES = 64 * 1024
 
 
-class Refusal(HTTPMessageDelegate):
+class StatusResponse(HTTPMessageDelegate):
     """Answers with a status and no more. A request that has a body ends its connection, without reading the body."""
 
     def __init__(self, request: HTTPServerRequest, status: int, headers: HTTPHeaders) -> None:
@@ -46,12 +46,12 @@ class Refusal(HTTPMessageDelegate):
 
     async def _end_connection(self) -> None:
         self._headers["Connection"] = "close"
-        held = linger.hold(stream_of(self._request))
+        sock = linger.dup_socket(stream_of(self._request))
         with contextlib.suppress(StreamClosedError):  # the client has left
             await self._answer()
             self._connection.finish()
-        if held is not None:
-            linger.let_go(held)
+        if sock is not None:
+            linger.lingering_close(sock)
 
     def _answer(self) -> Any:
         request = self._request
@@ -64,22 +64,22 @@ class Refusal(HTTPMessageDelegate):
         return self._connection.write_headers(start_line, self._headers, b"" if request.method == "HEAD" else body)
 
 
-class OnlyIfKnown(HTTPMessageDelegate):
+class AuthenticateBeforeBody(HTTPMessageDelegate):
     """Goes on with ``known()`` for who ``is_known``, with ``unknown()`` for who is not: before any of the body."""
 
     def __init__(
         self,
-        is_known: Callable[[], Awaitable[bool]],
-        known: Callable[[], HTTPMessageDelegate],
-        unknown: Callable[[], HTTPMessageDelegate],
+        is_authenticated: Callable[[], Awaitable[bool]],
+        accept: Callable[[], HTTPMessageDelegate],
+        refuse: Callable[[], HTTPMessageDelegate],
     ) -> None:
-        self._is_known = is_known
-        self._known = known
-        self._unknown = unknown
+        self._is_authenticated = is_authenticated
+        self._accept = accept
+        self._refuse = refuse
         self._chosen: Optional[HTTPMessageDelegate] = None
 
     async def headers_received(self, start_line: Any, headers: HTTPHeaders) -> None:
-        self._chosen = self._known() if await self._is_known() else self._unknown()
+        self._chosen = self._accept() if await self._is_authenticated() else self._refuse()
         waited = self._chosen.headers_received(start_line, headers)
         if waited is not None:
             await waited
@@ -103,7 +103,7 @@ def has_body(headers: Mapping[str, str]) -> bool:
 def is_large(headers: Mapping[str, str]) -> bool:
     """Whether a body is longer than who is unknown may send, or of a length that is not told."""
     length = headers.get("Content-Length", "0")
-    return "Transfer-Encoding" in headers or not length.isdigit() or int(length) > UNKNOWN_BODY_BYTES
+    return "Transfer-Encoding" in headers or not length.isdigit() or int(length) > MAX_UNAUTHENTICATED_BODY_BYTES
 
 
 def stream_of(request: HTTPServerRequest) -> Any:

@@ -10,11 +10,11 @@ from tornado.websocket import WebSocketHandler
 from .origins import origin_of
 
 # Anybody can send any Origin: names beyond these are counted together.
-_ORIGINS_KEPT = 32
-_ORIGIN_CHARACTERS = 100
+_MAX_ORIGINS = 32
+_MAX_ORIGIN_CHARS = 100
 
 
-class Census:
+class RequestStats:
     def __init__(self) -> None:
         self.requests: Dict[str, int] = {}
         self.refused: Dict[str, int] = {}
@@ -23,10 +23,10 @@ class Census:
     def count_request(self, origin: Optional[str], *, is_allowed: bool = False) -> None:
         """The server's own pages are counted by their names whatever others have invented before them."""
         name = _name(origin)
-        _count(self.requests, name, most=2 * _ORIGINS_KEPT if is_allowed or origin is None else _ORIGINS_KEPT)
+        _count(self.requests, name, max_names=2 * _MAX_ORIGINS if is_allowed or origin is None else _MAX_ORIGINS)
 
     def count_refused(self, page: str) -> None:
-        _count(self.refused, _name(page), most=_ORIGINS_KEPT)
+        _count(self.refused, _name(page), max_names=_MAX_ORIGINS)
 
     def add_socket(self, socket: WebSocketHandler) -> None:
         self._sockets.add(socket)
@@ -42,11 +42,11 @@ class Census:
         return counts
 
 
-def _count(counts: Dict[str, int], name: str, *, most: int) -> None:
-    if name not in counts and len(counts) >= most:
+def _count(counts: Dict[str, int], name: str, *, max_names: int) -> None:
+    if name not in counts and len(counts) >= max_names:
         name = "other"
     counts[name] = counts.get(name, 0) + 1
 
 
 def _name(origin: Optional[str]) -> str:
-    return "none" if origin is None else origin[:_ORIGIN_CHARACTERS]
+    return "none" if origin is None else origin[:_MAX_ORIGIN_CHARS]

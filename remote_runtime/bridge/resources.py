@@ -11,11 +11,11 @@ import time
 from typing import Any, Dict, List, Optional, Set
 
 _GPU_QUERY = "name,memory.used,memory.total,utilization.gpu,utilization.memory"
-_GPU_LIMIT_S = 5.0
-_GONE_S = 1.0
+_GPU_TIMEOUT_S = 5.0
+_EXIT_TIMEOUT_S = 1.0
 _GPU_CACHE_S = 3.0
 _MIB = 1024 * 1024
-_GPU_OUTPUT_BYTES = 64 * 1024
+_MAX_GPU_OUTPUT_BYTES = 64 * 1024
 
 
 class Resources:
@@ -88,8 +88,8 @@ def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
         fields = [field.strip() for field in line.rsplit(",", 4)]
         if len(fields) != 5:
             continue
-        memory_used, memory_total = (_times(_told(field), _MIB) for field in fields[1:3])
-        gpu, memory_busy = (_times(_told(field), 1 / 100) for field in fields[3:])
+        memory_used, memory_total = (_scale(_to_number(field), _MIB) for field in fields[1:3])
+        gpu, memory_busy = (_scale(_to_number(field), 1 / 100) for field in fields[3:])
         if gpu or memory_used:
             used.add(index)
         gpus.append(
@@ -107,10 +107,10 @@ def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
 
 async def _nvidia_smi() -> str:
     """In a thread: on Windows tornado's loop starts no processes."""
-    return await asyncio.get_running_loop().run_in_executor(None, _ask_nvidia_smi)
+    return await asyncio.get_running_loop().run_in_executor(None, _run_nvidia_smi)
 
 
-def _ask_nvidia_smi() -> str:
+def _run_nvidia_smi() -> str:
     command = ["nvidia-smi", f"--query-gpu={_GPU_QUERY}", "--format=csv,noheader,nounits"]
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -120,17 +120,17 @@ def _ask_nvidia_smi() -> str:
 
     def read() -> None:
         if process.stdout:
-            output.extend(process.stdout.read(_GPU_OUTPUT_BYTES + 1))
+            output.extend(process.stdout.read(_MAX_GPU_OUTPUT_BYTES + 1))
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    reader.join(_GPU_LIMIT_S)
-    is_whole = not reader.is_alive() and len(output) <= _GPU_OUTPUT_BYTES
+    reader.join(_GPU_TIMEOUT_S)
+    is_whole = not reader.is_alive() and len(output) <= _MAX_GPU_OUTPUT_BYTES
     if not is_whole:
         process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs may hold it for good
-        process.wait(_GONE_S)
-        reader.join(_GONE_S)
+        process.wait(_EXIT_TIMEOUT_S)
+        reader.join(_EXIT_TIMEOUT_S)
     if process.stdout and not reader.is_alive():
         process.stdout.close()
     return bytes(output).decode("utf-8", "replace") if is_whole and process.returncode == 0 else ""
@@ -192,10 +192,10 @@ def _resident_bytes_from_proc(pid: int) -> Optional[int]:
 
 
 def _number(text: str) -> float:
-    return _told(text) or 0.0
+    return _to_number(text) or 0.0
 
 
-def _told(text: str) -> Optional[float]:
+def _to_number(text: str) -> Optional[float]:
     """None for ``[N/A]``, ``[Not Supported]`` and the like."""
     try:
         number = float(text)
@@ -204,6 +204,6 @@ def _told(text: str) -> Optional[float]:
     return number if 0 <= number < 2**40 else None
 
 
-def _times(number: Optional[float], unit: float) -> Any:
+def _scale(number: Optional[float], unit: float) -> Any:
     """A whole number of bytes, or a share."""
     return None if number is None else int(number * unit) if unit >= 1 else number * unit

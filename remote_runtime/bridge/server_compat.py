@@ -48,7 +48,7 @@ def set_server_token(server_app: Any, token: str) -> None:
     server_app.web_app.settings["token"] = token
 
 
-def made_up_its_token(server_app: Any) -> bool:
+def generated_token(server_app: Any) -> bool:
     """Whether the token is the server's own invention, which it has to show to the person who started it."""
     provider = getattr(server_app, "identity_provider", None)
     return bool(getattr(provider, "token_generated", False) or getattr(server_app, "_token_generated", False))
@@ -61,18 +61,18 @@ def open_to_unauthenticated(method: Any) -> Any:
     return method
 
 
-async def is_known(page: Type[RequestHandler], application: Application, request: HTTPServerRequest) -> bool:
+async def is_authenticated(page: Type[RequestHandler], application: Application, request: HTTPServerRequest) -> bool:
     """Whether the server's own code knows who asks, by any credentials that it takes. ``page``: its class for pages."""
     handler: Any = page(application, request)
     provider = application.settings.get("identity_provider")
     try:
-        user = await settled(provider.get_user(handler)) if provider else handler.get_current_user()
+        user = await maybe_await(provider.get_user(handler)) if provider else handler.get_current_user()
     except HTTPError:
         return False
     return bool(user)
 
 
-async def settled(value: Any) -> Any:
+async def maybe_await(value: Any) -> Any:
     """What a method answers that is a coroutine in some generations and a plain function in others."""
     return await value if inspect.isawaitable(value) else value
 

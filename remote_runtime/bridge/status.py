@@ -13,8 +13,8 @@ from tornado.web import RequestHandler, authenticated
 
 from . import __version__
 from .origins import Origins
-from .request_stats import Census
-from .server_compat import settled
+from .request_stats import RequestStats
+from .server_compat import maybe_await
 
 
 class StatusHandler(RequestHandler):
@@ -23,9 +23,9 @@ class StatusHandler(RequestHandler):
     # Being watched does not count as being used.
     _track_activity = False
 
-    def initialize(self, origins: Origins, census: Census, versions: Dict[str, str]) -> None:
+    def initialize(self, origins: Origins, census: RequestStats, versions: Dict[str, str]) -> None:
         self._origins = origins
-        self._census = census
+        self._stats = census
         self._versions = versions
 
     @authenticated
@@ -37,16 +37,16 @@ class StatusHandler(RequestHandler):
             "kernels": await _kernels(self.settings.get("kernel_manager")),
             "terminals": _terminals(self.settings.get("terminal_manager")),
             "idle": _idle(),
-            "requests": dict(self._census.requests),
-            "refused": dict(self._census.refused),
-            "sockets": self._census.sockets(),
+            "requests": dict(self._stats.requests),
+            "refused": dict(self._stats.refused),
+            "sockets": self._stats.sockets(),
         }
         self.set_header("Cache-Control", "no-store")
         self.finish(answer)
 
 
 async def _kernels(manager: Any) -> List[Dict[str, Any]]:
-    models = await settled(manager.list_kernels()) if manager is not None else []
+    models = await maybe_await(manager.list_kernels()) if manager is not None else []
     return [
         {
             "id": model["id"],
@@ -76,8 +76,8 @@ def _idle() -> Any:
     without one."""
     try:
         with open(os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "idle.json"), encoding="utf-8") as handle:
-            seen = json.load(handle)
-        return {**seen, "age_s": max(0.0, time.time() - seen["at"])}
+            idle = json.load(handle)
+        return {**idle, "age_s": max(0.0, time.time() - idle["at"])}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -9,24 +9,24 @@ from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from .request_stats import Census
+from .request_stats import RequestStats
 
 
-def watch_opened_sockets(settings: Dict[str, Any], census: Census) -> None:
+def watch_websockets(settings: Dict[str, Any], stats: RequestStats) -> None:
     """tornado calls the application's ``log_function`` for a WebSocket at its handshake, with status 101."""
-    log_request: Callable[[RequestHandler], None] = settings.get("log_function") or _say_nothing
+    log_request: Callable[[RequestHandler], None] = settings.get("log_function") or _log_nothing
 
     def log_and_watch(handler: RequestHandler) -> None:
         log_request(handler)
         if handler.get_status() == 101 and isinstance(handler, WebSocketHandler):
-            census.add_socket(handler)
+            stats.add_socket(handler)
             # Set here it would be undone: tornado restores the delay when it ends the HTTP request.
-            IOLoop.current().add_callback(_send_at_once, handler)
+            IOLoop.current().add_callback(_set_nodelay, handler)
 
     settings["log_function"] = log_and_watch
 
 
-def _send_at_once(handler: WebSocketHandler) -> None:
+def _set_nodelay(handler: WebSocketHandler) -> None:
     if handler.ws_connection is not None:
         try:
             handler.set_nodelay(True)
@@ -35,5 +35,5 @@ def _send_at_once(handler: WebSocketHandler) -> None:
             return
 
 
-def _say_nothing(handler: RequestHandler) -> None:
+def _log_nothing(handler: RequestHandler) -> None:
     """Jupyter always sets a log_function; without one nothing was logged here before us either."""

@@ -14,7 +14,7 @@ from . import protocol
 Send = Callable[[bytes], "asyncio.Future[None]"]
 
 
-class InProcessConnection(httputil.HTTPConnection):
+class VirtualConnection(httputil.HTTPConnection):
     """The answer's way out. As on a real connection a write leaves at once, and its future tells when it is gone.
 
     A write longer than a piece is sent by a task, piece after piece, so that it never fills the socket's buffer.
@@ -23,19 +23,19 @@ class InProcessConnection(httputil.HTTPConnection):
     """
 
     def __init__(
-        self, message_id: protocol.MessageId, context: object, send: Send, when_ended: Callable[[Any], None]
+        self, message_id: protocol.MessageId, context: object, send: Send, on_end: Callable[[Any], None]
     ) -> None:
         self.context = context
         self._message_id = message_id
         self._send = send
-        self._when_ended = when_ended
-        self._beginning = b""
+        self._on_end = on_end
+        self._first_message = b""
         self._has_begun = self._is_finished = self._has_ended = False
         self._length: Optional[str] = None
         self._pending = bytearray()
         self._written = self._sent = 0
-        self._waiting: Deque[Tuple[int, "asyncio.Future[None]"]] = Deque()
-        self._pump: Optional["asyncio.Task[None]"] = None
+        self._writes: Deque[Tuple[int, "asyncio.Future[None]"]] = Deque()
+        self._sender: Optional["asyncio.Task[None]"] = None
         self._on_close: Optional[Callable[[], Any]] = None
 
     # What tornado's handlers call; see tornado.httputil.HTTPConnection and tornado.http1connection.
@@ -49,31 +49,33 @@ class InProcessConnection(httputil.HTTPConnection):
         headers: httputil.HTTPHeaders,
         chunk: Optional[bytes] = None,
     ) -> "asyncio.Future[None]":
-        self._beginning = protocol.opening(self._message_id, start_line.code, start_line.reason, headers.get_all())
+        self._first_message = protocol.first_message(
+            self._message_id, start_line.code, start_line.reason, headers.get_all()
+        )
         self._length = headers.get("Content-Length")
         if chunk:
             return self.write(chunk)
         # At the loop's next turn an answer without a body has been finished, and has taken one message.
         asyncio.get_event_loop().call_soon(self._begin)
-        return _gone()
+        return _done_future()
 
     def write(self, chunk: bytes) -> "asyncio.Future[None]":
         if self._has_ended:
-            return _failed()
+            return _failed_future()
         self._written += len(chunk)
-        if self._pump is not None or len(chunk) > protocol.PIECE_BYTES:
+        if self._sender is not None or len(chunk) > protocol.CHUNK_BYTES:
             return self._queue(chunk)
-        if self._is_whole():
+        if self._has_whole_body():
             # The last piece of a body whose length is known waits for the handler's end, to be sent with ``done``.
             self._pending += chunk
-            return _gone()
-        return self._send_in_turn(chunk) if chunk else _gone()
+            return _done_future()
+        return self._send_in_turn(chunk) if chunk else _done_future()
 
     def finish(self) -> None:
         self._is_finished = True
-        if self._pump is None and not self._has_ended:
-            piece, self._pending = self._pending, bytearray()
-            sent = self._send_now(piece, done=True)
+        if self._sender is None and not self._has_ended:
+            chunk, self._pending = self._pending, bytearray()
+            sent = self._send_now(chunk, done=True)
             if sent.done():
                 self._end()
             else:
@@ -87,26 +89,26 @@ class InProcessConnection(httputil.HTTPConnection):
             if callback is not None:
                 callback()
 
-    def _is_whole(self) -> bool:
+    def _has_whole_body(self) -> bool:
         return self._length == str(self._written)
 
     def _begin(self) -> None:
         if not self._has_begun and not self._has_ended:
             self._send_now(b"")
 
-    def _send_now(self, piece: "bytes | bytearray", *, done: bool = False) -> "asyncio.Future[None]":
-        beginning = protocol.continuation(self._message_id) if self._has_begun else self._beginning
+    def _send_now(self, chunk: "bytes | bytearray", *, done: bool = False) -> "asyncio.Future[None]":
+        beginning = protocol.next_message(self._message_id) if self._has_begun else self._first_message
         self._has_begun = True
         try:
-            return self._send(protocol.piece(beginning, piece, done=done))
+            return self._send(protocol.chunk(beginning, chunk, done=done))
         except OSError:
             # tornado's word for a stream that is closed, or whose buffer is full.
             self.close()
-            return _failed()
+            return _failed_future()
 
-    def _send_in_turn(self, piece: "bytes | bytearray") -> "asyncio.Future[None]":
+    def _send_in_turn(self, chunk: "bytes | bytearray") -> "asyncio.Future[None]":
         """Not gone before the loop's next turn: a page that reads as fast as we write must not keep others waiting."""
-        sent = self._send_now(piece)
+        sent = self._send_now(chunk)
         if sent.done() and not self._has_ended:
             sent = asyncio.Future()
             asyncio.get_event_loop().call_soon(_succeed, sent)
@@ -115,47 +117,47 @@ class InProcessConnection(httputil.HTTPConnection):
     def _queue(self, chunk: bytes) -> "asyncio.Future[None]":
         self._pending += chunk
         gone: "asyncio.Future[None]" = asyncio.Future()
-        self._waiting.append((self._written, gone))
-        if self._pump is None:
+        self._writes.append((self._written, gone))
+        if self._sender is None:
             self._sent = self._written - len(self._pending)
-            self._pump = asyncio.ensure_future(self._send_queued())
+            self._sender = asyncio.ensure_future(self._send_queued())
         return gone
 
     async def _send_queued(self) -> None:
         try:
-            while len(self._pending) > protocol.PIECE_BYTES or (self._pending and not self._is_end_in_sight()):
-                piece = self._pending[: protocol.PIECE_BYTES]
-                del self._pending[: protocol.PIECE_BYTES]
-                await self._send_in_turn(piece)
-                self._sent += len(piece)
-                self._release_writes(self._sent)
-            self._release_writes(self._written)
+            while len(self._pending) > protocol.CHUNK_BYTES or (self._pending and not self._is_end_in_sight()):
+                chunk = self._pending[: protocol.CHUNK_BYTES]
+                del self._pending[: protocol.CHUNK_BYTES]
+                await self._send_in_turn(chunk)
+                self._sent += len(chunk)
+                self._complete_writes(self._sent)
+            self._complete_writes(self._written)
         except OSError:
             self.close()
         finally:
-            self._pump = None
+            self._sender = None
         if self._is_finished:
             self.finish()
 
     def _is_end_in_sight(self) -> bool:
-        return self._is_finished or self._is_whole()
+        return self._is_finished or self._has_whole_body()
 
-    def _release_writes(self, sent: int) -> None:
-        while self._waiting and self._waiting[0][0] <= sent:
-            _, gone = self._waiting.popleft()
+    def _complete_writes(self, sent: int) -> None:
+        while self._writes and self._writes[0][0] <= sent:
+            _, gone = self._writes.popleft()
             _succeed(gone)
 
     def _end(self) -> None:
         if not self._has_ended:
             self._has_ended = True
             self._pending = bytearray()
-            for _, gone in self._waiting:
+            for _, gone in self._writes:
                 _fail(gone)
-            self._waiting.clear()
-            self._when_ended(self)
+            self._writes.clear()
+            self._on_end(self)
 
 
-def _gone() -> "asyncio.Future[None]":
+def _done_future() -> "asyncio.Future[None]":
     future: "asyncio.Future[None]" = asyncio.Future()
     _succeed(future)
     return future
@@ -166,7 +168,7 @@ def _succeed(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-def _failed() -> "asyncio.Future[None]":
+def _failed_future() -> "asyncio.Future[None]":
     future: "asyncio.Future[None]" = asyncio.Future()
     _fail(future)
     return future

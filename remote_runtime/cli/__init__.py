@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import click
 
 from .._version import __version__
-from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, advised
+from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, with_default_hint
 from . import bridge, doctor, down, open, output, profiles, ssh, status, up
-from .pages import InOrder, examples
+from .pages import OrderedGroup, examples
 
 
 def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
@@ -24,37 +24,37 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
         code = (command or cli).main(arguments, prog_name="remote-runtime", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Abort:
-        return _fail(Interrupted(), as_json)
+        return _report_error(Interrupted(), as_json)
     except KeyboardInterrupt:
-        return _fail(Interrupted(), as_json)
+        return _report_error(Interrupted(), as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f"`{context.command_path} --help` shows what is allowed" if context else "`remote-runtime --help`"
-        return _fail(UsageError("usage", error.format_message(), hint=hint), as_json)
+        return _report_error(UsageError("usage", error.format_message(), hint=hint), as_json)
     except RemoteRuntimeError as error:
-        return _fail(error, as_json)
+        return _report_error(error, as_json)
     except KeeperBug as error:
-        return _confess(str(error), as_json)
+        return _report_bug(str(error), as_json)
     except BrokenPipeError:
         sys.stdout = None  # nobody reads it any more, and Python would complain at exit
         return 1
     except Exception as error:  # noqa: BLE001  # the last boundary: what arrives here is a bug of ours
-        if (cause := _of_open_files(error)) is not None:
-            return _fail(cause, as_json)
-        return _confess(_keep_traceback(), as_json)
+        if (cause := _open_files_error(error)) is not None:
+            return _report_error(cause, as_json)
+        return _report_bug(_save_traceback(), as_json)
 
 
-def _of_open_files(error: Exception) -> RemoteRuntimeError | None:
-    from ..tunnel.open_files import is_told
+def _open_files_error(error: Exception) -> RemoteRuntimeError | None:
+    from ..tunnel.open_files import reported_shortage
 
-    return is_told(error)
+    return reported_shortage(error)
 
 
-def _fail(error: RemoteRuntimeError, as_json: bool) -> int:
-    error = advised(error)
+def _report_error(error: RemoteRuntimeError, as_json: bool) -> int:
+    error = with_default_hint(error)
     if as_json:
         output.document({"error": error.as_dict()})
     else:
@@ -62,27 +62,27 @@ def _fail(error: RemoteRuntimeError, as_json: bool) -> int:
     return error.exit_code
 
 
-def _confess(log: str, as_json: bool) -> int:
+def _report_bug(log: str, as_json: bool) -> int:
     error = Bug("bug", "This is a bug of remote-runtime, not of yours", log)
     if as_json:
-        return _fail(error, as_json)
+        return _report_error(error, as_json)
     output.bug(log)
     return error.exit_code
 
 
-def _keep_traceback() -> str:
+def _save_traceback() -> str:
     from ..state import log_file, store
 
     try:
-        path = store.open_state(os.environ).path / "bugs.log"
-        log_file.append_private(path, log_file.redacted(traceback.format_exc()))
+        path = store.open_state_dir(os.environ).path / "bugs.log"
+        log_file.append_private(path, log_file.redact(traceback.format_exc()))
     except (RemoteRuntimeError, OSError) as error:
         return f"it could not be kept ({error}): {traceback.format_exc()}"
     return str(path)
 
 
 @click.group(
-    cls=InOrder,
+    cls=OrderedGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
         "up demo               # try it: no account, no cloud",

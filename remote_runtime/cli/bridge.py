@@ -10,10 +10,10 @@ import click
 from . import output
 from .common import F, common
 from .completion import files
-from .pages import InOrder, examples
+from .pages import OrderedGroup, examples
 
 
-@click.group(cls=InOrder)
+@click.group(cls=OrderedGroup)
 def bridge() -> None:
     """The bridge in the Jupyter of an environment of yours.
 

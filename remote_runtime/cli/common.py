@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from ..core.errors import LocalError, RemoteRuntimeError, advised
+from ..core.errors import LocalError, RemoteRuntimeError, with_default_hint
 from . import output
 
 if TYPE_CHECKING:
     from ..state.store import StateDir
-    from .output.progress import Terminal
+    from .output.progress import TerminalView
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,15 +27,15 @@ def common(command: F) -> F:
     """``-q``, ``-v`` and ``--json``. With ``-v`` every command first says where it looks."""
 
     @functools.wraps(command)
-    def told(*arguments: Any, **options: Any) -> Any:
+    def wrapper(*arguments: Any, **options: Any) -> Any:
         if options["verbose"] and not options["quiet"]:
-            _say_where()
+            _show_locations()
         try:
             return command(*arguments, **options)
         except RemoteRuntimeError as error:
             given = options.get("profile") or ()
             for reference in [given] if isinstance(given, str) else given:
-                _speak(advised(error), reference)
+                _make_commands_runnable(with_default_hint(error), reference)
             raise
 
     options = (
@@ -43,34 +43,38 @@ def common(command: F) -> F:
         click.option("-v", "--verbose", is_flag=True, help="More of the story."),
         click.option("--json", "as_json", is_flag=True, help="The answer as one JSON document."),
     )
-    return cast("F", functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), told))
+    return cast("F", functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), wrapper))
 
 
-def _say_where() -> None:
+def _show_locations() -> None:
     from .._version import __version__
-    from ..profiles.search_path import places
+    from ..profiles.search_path import search_dirs
     from ..state import store
 
     output.say(f"remote-runtime {__version__}, Python {platform.python_version()}")
-    output.say(f"State: {store.place(os.environ)}")
-    folders = dict.fromkeys(str(place.folder) for place in places(os.environ, Path.cwd()))
+    output.say(f"State: {store.state_dir_path(os.environ)}")
+    folders = dict.fromkeys(str(place.path) for place in search_dirs(os.environ, Path.cwd()))
     output.say(f"Profiles: {', '.join(folders)}")
 
 
-def terminal(quiet: bool, verbose: bool, as_json: bool, *, several: bool = False, passing: bool = False) -> Terminal:
-    from .output.progress import Terminal
+def terminal(
+    quiet: bool, verbose: bool, as_json: bool, *, show_names: bool = False, transient: bool = False
+) -> TerminalView:
+    from .output.progress import TerminalView
 
-    return Terminal(quiet=quiet or as_json, verbose=verbose, plain=as_json, several=several, passing=passing)
+    return TerminalView(
+        quiet=quiet or as_json, verbose=verbose, plain=as_json, show_names=show_names, transient=transient
+    )
 
 
-def hear_the_end(*others: str) -> None:
+def handle_signals(*more: str) -> None:
     """SIGTERM, and the ``others`` that this system has, end a command the way Ctrl-C does: what it started is undone.
     What the caller ignores (nohup) stays ignored."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("SIGTERM", *others):
+    for name in ("SIGTERM", *more):
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, interrupt)
@@ -79,7 +83,7 @@ def hear_the_end(*others: str) -> None:
 def state() -> StateDir:
     from ..state import store
 
-    return store.open_state(os.environ)
+    return store.open_state_dir(os.environ)
 
 
 def name_of(reference: str) -> str:
@@ -89,16 +93,16 @@ def name_of(reference: str) -> str:
     return profiles.name_of(reference)
 
 
-def spoken(text: str, reference: str) -> str:
+def with_runnable_commands(text: str, reference: str) -> str:
     """``text`` with commands that work for the profile that ``reference`` means, or that the runtime was brought up
     from."""
     from ..commands import profile_reference as names
     from ..state import store
 
-    return names.spoken(text, reference, store.StateDir(store.place(os.environ)), os.environ)
+    return names.with_runnable_commands(text, reference, store.StateDir(store.state_dir_path(os.environ)), os.environ)
 
 
-def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, RemoteRuntimeError]:
+def copy_url(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, RemoteRuntimeError]:
     """On the clipboard; or why it is not (``no-clipboard``), by option. The URL is printed in any case."""
     from ..commands import desktop
 
@@ -112,14 +116,14 @@ def copied(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, R
     return {}
 
 
-def carry_out(
-    jobs: Mapping[str, Callable[[], dict[str, Any]]], view: Terminal, called_off: threading.Event
+def run_jobs(
+    jobs: Mapping[str, Callable[[], dict[str, Any]]], view: TerminalView, cancelled: threading.Event
 ) -> tuple[list[dict[str, Any]], dict[str, RemoteRuntimeError]]:
     """All jobs at once: what they answered, and how the others failed. Raises what the only job raised, and bugs."""
-    from ..commands.together import together
+    from ..commands.together import run_parallel
 
     try:
-        results = together(jobs, view, called_off)
+        results = run_parallel(jobs, view, cancelled)
     finally:
         view.pause()
     done, errors = [], {}
@@ -127,7 +131,7 @@ def carry_out(
         if isinstance(result, dict):
             done.append(result)
         elif isinstance(result, RemoteRuntimeError):
-            errors[name] = _speak(advised(result, name), name)
+            errors[name] = _make_commands_runnable(with_default_hint(result, name), name)
         else:
             raise result
     if len(jobs) == 1:
@@ -136,21 +140,21 @@ def carry_out(
     return done, errors
 
 
-def _speak(error: RemoteRuntimeError, reference: str) -> RemoteRuntimeError:
-    error.hint, error.why = spoken(error.hint, reference), spoken(error.why, reference)
+def _make_commands_runnable(error: RemoteRuntimeError, reference: str) -> RemoteRuntimeError:
+    error.hint, error.why = with_runnable_commands(error.hint, reference), with_runnable_commands(error.why, reference)
     return error
 
 
-def told(errors: Mapping[str, RemoteRuntimeError], *, as_json: bool) -> dict[str, Any]:
+def error_document(errors: Mapping[str, RemoteRuntimeError], *, as_json: bool) -> dict[str, Any]:
     """Part of a JSON document: the first error, and all by name. Without JSON they are told on stderr here."""
     if not as_json:
         for name, error in errors.items():
             output.failure(error, name)
     if not errors:
         return {}
-    every = {name: error.as_dict() for name, error in errors.items()}
-    return {"error": next(iter(every.values())), "errors": every}
+    all_errors = {name: error.as_dict() for name, error in errors.items()}
+    return {"error": next(iter(all_errors.values())), "errors": all_errors}
 
 
-def worst(errors: Mapping[str, RemoteRuntimeError]) -> int:
+def exit_code_of(errors: Mapping[str, RemoteRuntimeError]) -> int:
     return max((error.exit_code for error in errors.values()), default=0)

@@ -15,7 +15,7 @@ from ..core.errors import RemoteRuntimeError
 if TYPE_CHECKING:
     from ..state.store import StateDir
 
-Named = tuple[str, str]  # a name, and what zsh and fish show beside it
+NamedItem = tuple[str, str]  # a name, and what zsh and fish show beside it
 Completer = Callable[[Context, Parameter, str], list[CompletionItem]]
 
 
@@ -38,7 +38,7 @@ def live_names(context: Context, parameter: Parameter, incomplete: str) -> list[
 
 def logged_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
     """Names that have a log, up or not."""
-    return _items(context, parameter, incomplete, _logged)
+    return _items(context, parameter, incomplete, _logs)
 
 
 def files(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
@@ -46,11 +46,11 @@ def files(context: Context, parameter: Parameter, incomplete: str) -> list[Compl
 
 
 def _items(
-    context: Context, parameter: Parameter, incomplete: str, find: Callable[[], Iterable[Named]]
+    context: Context, parameter: Parameter, incomplete: str, find: Callable[[], Iterable[NamedItem]]
 ) -> list[CompletionItem]:
     if incomplete.startswith((".", "~")) or os.sep in incomplete:
         return files(context, parameter, incomplete)
-    given = context.params.get(parameter.name or "") or ()
+    chosen = context.params.get(parameter.name or "") or ()
     try:
         found = list(find())
     except (RemoteRuntimeError, OSError):
@@ -58,30 +58,30 @@ def _items(
     return [
         CompletionItem(name, help=words)
         for name, words in found
-        if name.startswith(incomplete) and (parameter.nargs == 1 or name not in given)
+        if name.startswith(incomplete) and (parameter.nargs == 1 or name not in chosen)
     ]
 
 
-def _profiles() -> Iterable[Named]:
+def _profiles() -> Iterable[NamedItem]:
     from .. import profiles
 
-    return profiles.names(os.environ, Path.cwd()).items()
+    return profiles.profile_paths(os.environ, Path.cwd()).items()
 
 
-def _runtimes(wanted: Callable[[StateDir, str], bool]) -> Iterable[Named]:
+def _runtimes(wanted: Callable[[StateDir, str], bool]) -> Iterable[NamedItem]:
     from ..state import store
 
-    state = store.open_state(os.environ)
-    for name in store.names(state):
+    state = store.open_state_dir(os.environ)
+    for name in store.list_names(state):
         if wanted(state, name):
             yield name, "up" if store.is_alive(state, name) else "something of it is left"
 
 
-def _logged() -> Iterable[Named]:
+def _logs() -> Iterable[NamedItem]:
     from ..state import store
 
-    state = store.open_state(os.environ)
-    up = set(store.names(state))
+    state = store.open_state_dir(os.environ)
+    up = set(store.list_names(state))
     logs = {path.stem for path in state.path.glob("*.log")} - {"bugs"}
     yield from (
         (name, "up" if name in up else "down") for name in sorted(logs, key=lambda name: (name not in up, name))

@@ -47,19 +47,19 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
     """
     from ..commands.doctor.run import doctor as examine
     from ..commands.doctor.run import exit_code
-    from ..commands.together import together
+    from ..commands.together import run_parallel
     from .output import findings
 
     if force and report_to is None:
         raise UsageError("usage", "--force is for --report")
-    view = terminal(quiet, verbose, as_json, passing=True)
-    called_off = threading.Event()
-    told = findings.Findings(quiet=quiet, verbose=verbose)
+    view = terminal(quiet, verbose, as_json, transient=True)
+    cancelled = threading.Event()
+    printer = findings.FindingsPrinter(quiet=quiet, verbose=verbose)
 
     def show(finding: Finding) -> None:
         view.pause()
         if not as_json:
-            told.show(finding)
+            printer.show(finding)
 
     job = functools.partial(
         examine,
@@ -70,17 +70,17 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
         state=state(),
         environ=dict(os.environ),
         view=view,
-        called_off=called_off,
+        called_off=cancelled,
     )
-    result = together({"doctor": job}, view, called_off)["doctor"]
+    result = run_parallel({"doctor": job}, view, cancelled)["doctor"]
     view.pause()
-    told.flush()
+    printer.flush()
     if isinstance(result, Exception):
         raise result
     if as_json:
         output.document({**result, "findings": [asdict(finding) for finding in result["findings"]]})
     elif not quiet:
-        findings.sum_up(result["findings"])
+        findings.summarize(result["findings"])
         if report_to is not None:
             output.say(f"The report is in {report_to}: read it before you post it")
     return exit_code(result["findings"])

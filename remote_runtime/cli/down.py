@@ -10,7 +10,7 @@ import click
 
 from ..core.errors import UsageError
 from . import output
-from .common import carry_out, common, name_of, spoken, state, terminal, told, worst
+from .common import common, error_document, exit_code_of, name_of, run_jobs, state, terminal, with_runnable_commands
 from .completion import runtime_names
 from .pages import examples
 
@@ -50,8 +50,8 @@ def down(
     where nobody can be asked, --force is needed. What is down already stays down.
     """
     from ..commands.down import down as take_down
-    from ..commands.orphans import end_orphans
-    from ..commands.profile_reference import file_of
+    from ..commands.orphans import stop_orphans
+    from ..commands.profile_reference import profile_file
     from ..state import store
 
     if bool(profile) == everything:
@@ -62,10 +62,10 @@ def down(
         raise UsageError("usage", "--stop-instance and --suspend-instance exclude each other")
     if keep_server and (stop_instance or suspend_instance or purge):
         raise UsageError("usage", "--keep-server contradicts stopping the instance and --purge")
-    where = state()
-    names = store.names(where) if everything else [name_of(reference) for reference in profile]
-    view = terminal(quiet, verbose, as_json, several=len(names) > 1)
-    called_off = threading.Event()
+    state_dir = state()
+    names = store.list_names(state_dir) if everything else [name_of(reference) for reference in profile]
+    view = terminal(quiet, verbose, as_json, show_names=len(names) > 1)
+    cancelled = threading.Event()
     jobs = {
         name: functools.partial(
             take_down,
@@ -75,34 +75,36 @@ def down(
             purge=purge,
             force=force,
             named=not everything,
-            state=where,
+            state=state_dir,
             environ=dict(os.environ),
             view=view,
-            called_off=called_off,
+            called_off=cancelled,
         )
         for name in names
     }
-    stopped, errors = carry_out(jobs, view, called_off)
-    given = dict(zip(names, profile, strict=False))
+    stopped, errors = run_jobs(jobs, view, cancelled)
+    references = dict(zip(names, profile, strict=False))
     for result in stopped if orphans else ():
-        result["orphans"] = end_orphans(
-            given.get(result["name"]) or file_of(result["name"], where),
+        result["orphans"] = stop_orphans(
+            references.get(result["name"]) or profile_file(result["name"], state_dir),
             force=force,
-            state=where,
+            state=state_dir,
             environ=dict(os.environ),
             view=view,
-            called_off=called_off,
+            called_off=cancelled,
         )
     for result in stopped:
         if notes := result.get("notes"):
-            result["notes"] = [spoken(note, given.get(result["name"], result["name"])) for note in notes]
+            result["notes"] = [
+                with_runnable_commands(note, references.get(result["name"], result["name"])) for note in notes
+            ]
     if as_json:
-        output.document({"stopped": stopped, **told(errors, as_json=True)})
-        return worst(errors)
+        output.document({"stopped": stopped, **error_document(errors, as_json=True)})
+        return exit_code_of(errors)
     if not names and not quiet:
         output.say("No runtime is up.")
     if not quiet:
         for result in stopped:
             output.stopped(result)
-    told(errors, as_json=False)
-    return worst(errors)
+    error_document(errors, as_json=False)
+    return exit_code_of(errors)

@@ -48,27 +48,27 @@ def new(
     Nothing is asked when --instance, --host or `--kind local` says it, without a terminal, and with --json.
     """
     from ..commands import new_profile as command
-    from .output.prompts import Questions
+    from .output.prompts import TerminalPrompts
     from .up import up
 
     environ = dict(os.environ)
-    wishes = command.Given(**given)
+    options = command.ProfileOptions(**given)
     view = terminal(quiet, verbose, as_json)
-    person = Questions(view) if view.interactive and not wishes.is_enough() else None
+    prompts = TerminalPrompts(view) if view.interactive and not options.is_complete() else None
     try:
-        if person is None:
-            draft = command.drafted(wishes, environ)
+        if prompts is None:
+            draft = command.draft_from_options(options, environ)
         else:
-            draft = command.interview(wishes, person, environ)
-            force = force or person.may_replace(draft.name, taken=command.is_taken(draft.name, environ))
+            draft = command.interview(options, prompts, environ)
+            force = force or prompts.confirm_replace(draft.name, taken=command.is_taken(draft.name, environ))
         path = command.write(draft, force=force, environ=environ)
     except (KeyboardInterrupt, EOFError) as error:
         raise Interrupted("Interrupted: no profile was written") from error
     finally:
         view.pause()
-    if person is not None and bring_up is None:
+    if prompts is not None and bring_up is None:
         output.say(f"Written: {path}")
-        bring_up = person.wants(f"Bring {draft.name} up now?")
+        bring_up = prompts.confirm_or_leave(f"Bring {draft.name} up now?")
     if bring_up:
         return int(context.invoke(up, profile=(draft.name,), quiet=quiet, verbose=verbose, as_json=as_json))
     if as_json:

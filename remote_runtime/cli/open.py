@@ -8,7 +8,7 @@ import click
 
 from ..core.errors import LocalError, RemoteRuntimeError
 from . import output
-from .common import common, copied, hear_the_end, name_of, state, terminal, told, worst
+from .common import common, copy_url, error_document, exit_code_of, handle_signals, name_of, state, terminal
 from .completion import live_names
 from .pages import examples
 
@@ -20,37 +20,37 @@ from .pages import examples
 @common
 def open_(profile: str, lab: bool, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
     """Show Colab's page in the browser, and print the URL."""
-    from ..commands.open import COLAB, open_colab, open_lab
+    from ..commands.open import COLAB_URL, open_colab, open_lab
     from ..commands.status import url as url_of
 
-    hear_the_end("SIGHUP")
-    name, where, environ = name_of(profile), state(), dict(os.environ)
+    handle_signals("SIGHUP")
+    name, state_dir, environ = name_of(profile), state(), dict(os.environ)
     view = terminal(quiet, verbose, as_json)
-    url = url_of(name, where, environ)
+    url = url_of(name, state_dir, environ)
     errors: dict[str, RemoteRuntimeError] = {}
     if copy:
-        errors |= copied(url, environ, quiet=quiet or as_json)
+        errors |= copy_url(url, environ, quiet=quiet or as_json)
     try:
-        found = open_lab(name, where, environ, view) if lab else open_colab(name, where, environ)
-        opened = found if lab else COLAB
+        shown_url = open_lab(name, state_dir, environ, view) if lab else open_colab(name, state_dir, environ)
+        opened = shown_url if lab else COLAB_URL
     except LocalError as error:
         view.failed(name)
         if error.code != "no-browser":
             raise
         # Somebody may sit at another screen: what they need there is printed.
-        found, opened = (url.replace("/?", "/lab?", 1) if lab else url), None
-        next_ = f"Open {'the URL above' if lab else COLAB} in a browser on this computer; BROWSER names one"
-        errors["open"] = LocalError(error.code, error.what, error.why, next_)
+        shown_url, opened = (url.replace("/?", "/lab?", 1) if lab else url), None
+        hint = f"Open {'the URL above' if lab else COLAB_URL} in a browser on this computer; BROWSER names one"
+        errors["open"] = LocalError(error.code, error.what, error.why, hint)
     except BaseException:
         view.failed(name)
         raise
     finally:
         view.pause()
     if as_json:
-        output.document({"name": name, "url": found, "opened": opened, **told(errors, as_json=True)})
-        return worst(errors)
+        output.document({"name": name, "url": shown_url, "opened": opened, **error_document(errors, as_json=True)})
+        return exit_code_of(errors)
     if not quiet and not lab:
-        output.to_paste()
-    output.answer(found)
-    told(errors, as_json=False)
-    return worst(errors)
+        output.paste_instructions()
+    output.answer(shown_url)
+    error_document(errors, as_json=False)
+    return exit_code_of(errors)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-class InOrder(click.Group):
+class OrderedGroup(click.Group):
     """Lists its commands as they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

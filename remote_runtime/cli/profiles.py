@@ -10,20 +10,20 @@ import click
 from ..core.errors import UsageError
 from ..core.sanitize import clean, clean_line
 from . import output
-from .common import common, told, worst
+from .common import common, error_document, exit_code_of
 from .completion import profile_names
 from .new import new
 from .output import format
-from .pages import InOrder, examples
+from .pages import OrderedGroup, examples
 
 if TYPE_CHECKING:
-    from ..profiles import Found
+    from ..profiles import ProfileFile
 
-LONGEST_PATH = 4096
-LONGEST_PROFILE = 1_000_000
+MAX_PATH_CHARS = 4096
+MAX_PROFILE_CHARS = 1_000_000
 
 
-@click.group(cls=InOrder)
+@click.group(cls=OrderedGroup)
 def profiles() -> None:
     """List, show, check and make profiles."""
 
@@ -35,9 +35,9 @@ profiles.add_command(new)
 @common
 def list_(quiet: bool, verbose: bool, as_json: bool) -> None:
     """All profiles, and where each comes from."""
-    from ..profiles import find_all
+    from ..profiles import list_profiles
 
-    found = find_all()
+    found = list_profiles()
     if as_json:
         output.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
         return
@@ -48,7 +48,7 @@ def list_(quiet: bool, verbose: bool, as_json: bool) -> None:
             output.say(f"{each.name} cannot be used: {each.problem}")
 
 
-def _origin(found: Found) -> str:
+def _origin(found: ProfileFile) -> str:
     notes = ["invalid"] * bool(found.problem) + ["hidden by one above"] * found.shadowed
     return ", ".join([found.origin, *notes])
 
@@ -58,14 +58,14 @@ def _origin(found: Found) -> str:
 @common
 def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
     """A profile with every key, as it works here."""
-    from ..profiles import as_document, as_yaml, load
+    from ..profiles import load, to_document, to_yaml
 
     loaded = load(profile)
     if as_json:
-        output.document({"name": loaded.name, "path": str(loaded.path), "profile": as_document(loaded)})
+        output.document({"name": loaded.name, "path": str(loaded.path), "profile": to_document(loaded)})
     else:
-        path = clean_line(str(loaded.path), LONGEST_PATH)
-        output.answer(f"# {path}\n{clean(as_yaml(loaded).rstrip(), LONGEST_PROFILE)}")
+        path = clean_line(str(loaded.path), MAX_PATH_CHARS)
+        output.answer(f"# {path}\n{clean(to_yaml(loaded).rstrip(), MAX_PROFILE_CHARS)}")
 
 
 @profiles.command(
@@ -81,8 +81,8 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
     """Whether profiles can be used; every mistake with its line."""
     import json
 
+    from ..profiles import json_schema as describe
     from ..profiles import load
-    from ..profiles import schema as describe
 
     if schema:
         output.answer(json.dumps(describe(), indent=2))
@@ -99,10 +99,10 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
             errors[reference] = error
     if as_json:
         good = [{"name": each.name, "path": str(each.path)} for each in loaded]
-        output.document({"profiles": good, **told(errors, as_json=True)})
-        return worst(errors)
+        output.document({"profiles": good, **error_document(errors, as_json=True)})
+        return exit_code_of(errors)
     for each in loaded:
         if not quiet:
-            output.answer(f"{clean_line(str(each.path), LONGEST_PATH)}: good")
-    told(errors, as_json=False)
-    return worst(errors)
+            output.answer(f"{clean_line(str(each.path), MAX_PATH_CHARS)}: good")
+    error_document(errors, as_json=False)
+    return exit_code_of(errors)

@@ -8,14 +8,14 @@ import threading
 
 import click
 
-from ..core.errors import RemoteRuntimeError, UsageError, advised
+from ..core.errors import RemoteRuntimeError, UsageError, with_default_hint
 from ..core.sanitize import clean_line
 from . import output
 from .common import common, name_of, state, terminal
 from .completion import profile_names
-from .pages import InOrder, examples
+from .pages import OrderedGroup, examples
 
-LOST = 255  # what OpenSSH's client exits with
+CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 
 
 @click.command(
@@ -33,35 +33,35 @@ def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_j
     With the keys and the verified host key that `up` uses. Exits with the command's own code. With --json the command
     reads nothing, and what it writes is told when it has ended.
     """
-    from ..commands.ssh import carry_out, enter
-    from ..commands.status import check_name
-    from ..commands.together import together
+    from ..commands.ssh import connect, run_command
+    from ..commands.status import require_known_name
+    from ..commands.together import run_parallel
 
     view = terminal(quiet, verbose, as_json)
-    called_off = threading.Event()
+    cancelled = threading.Event()
     line = " ".join(command) or None  # as OpenSSH's client does: the machine's shell reads it
     if as_json and line is None:
-        check_name(profile, state(), os.environ)
+        require_known_name(profile, state(), os.environ)
         raise UsageError("usage", "--json tells what one command wrote: a shell has no such answer")
 
-    job = functools.partial(enter, profile, state=state(), environ=dict(os.environ), view=view, called_off=called_off)
-    session = together({profile: job}, view, called_off)[profile]
+    job = functools.partial(connect, profile, state=state(), environ=dict(os.environ), view=view, called_off=cancelled)
+    session = run_parallel({profile: job}, view, cancelled)[profile]
     view.pause()
     if isinstance(session, RemoteRuntimeError):
-        raise advised(session, profile)
+        raise with_default_hint(session, profile)
     if isinstance(session, Exception):
         raise session
     try:
         if as_json and line is not None:
-            told = carry_out(line, session, called_off)
-            output.document({"name": name_of(profile), **told})
-            return LOST if told["status"] is None else int(told["status"])
+            result = run_command(line, session, cancelled)
+            output.document({"name": name_of(profile), **result})
+            return CONNECTION_LOST_EXIT_CODE if result["status"] is None else int(result["status"])
         return int(session.shell(line))
     finally:
         session.close()
 
 
-@click.group(cls=InOrder, name="host-key")
+@click.group(cls=OrderedGroup, name="host-key")
 def host_key() -> None:
     """The host keys of machines that are pinned here."""
 
@@ -71,7 +71,7 @@ def host_key() -> None:
 @common
 def show(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
     """The pins of a profile's machine."""
-    _pins(profile, quiet, verbose, as_json, forget=False)
+    _show_pins(profile, quiet, verbose, as_json, forget=False)
 
 
 @host_key.command()
@@ -82,15 +82,15 @@ def forget(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
 
     Only for a machine that you know was made anew: at the next connection it is verified as if seen for the first time.
     """
-    _pins(profile, quiet, verbose, as_json, forget=True)
+    _show_pins(profile, quiet, verbose, as_json, forget=True)
 
 
-def _pins(profile: str, quiet: bool, verbose: bool, as_json: bool, *, forget: bool) -> None:
-    from ..commands.ssh import pins
+def _show_pins(profile: str, quiet: bool, verbose: bool, as_json: bool, *, forget: bool) -> None:
+    from ..commands.ssh import pinned_host_keys
 
     view = terminal(quiet, verbose, as_json)
     try:
-        found = pins(profile, forget=forget, state=state(), environ=dict(os.environ), view=view)
+        found = pinned_host_keys(profile, forget=forget, state=state(), environ=dict(os.environ), view=view)
     finally:
         view.pause()
     if as_json:

@@ -14,7 +14,7 @@ import click
 
 from ..core.errors import UsageError
 from . import output
-from .common import carry_out, common, copied, name_of, state, terminal, told, worst
+from .common import common, copy_url, error_document, exit_code_of, name_of, run_jobs, state, terminal
 from .completion import live_names, logged_names, runtime_names
 from .pages import examples
 
@@ -42,41 +42,47 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, quiet: boo
     With names, the exit code is 0 only if all of them are ready.
     """
     from ..commands.status import status as look
-    from .output.status_table import statuses
+    from .output.status_table import status_table
 
-    names, where = [name_of(reference) for reference in profile], state()
+    names, state_dir = [name_of(reference) for reference in profile], state()
     if watch:
-        return _watch(lambda: look(names, where, os.environ), as_json)
-    found = look(names, where, os.environ)
-    machines = _on_machines(list(profile), where, quiet, verbose, as_json) if all_machines else None
+        return _watch(lambda: look(names, state_dir, os.environ), as_json)
+    runtimes = look(names, state_dir, os.environ)
+    machines = _check_machines(list(profile), state_dir, quiet, verbose, as_json) if all_machines else None
     if as_json:
-        output.document({"runtimes": found, **({} if machines is None else {"machines": machines})})
+        output.document({"runtimes": runtimes, **({} if machines is None else {"machines": machines})})
     else:
-        output.answer(statuses(found))
+        output.answer(status_table(runtimes))
     if machines is not None and not as_json:
-        from .output.machines import machines as table
+        from .output.machines import machine_table as table
 
         output.answer("\n" + table(machines))
-    return 0 if not profile or all(runtime["state"] == "ready" for runtime in found) else 1
+    return 0 if not profile or all(runtime["state"] == "ready" for runtime in runtimes) else 1
 
 
-def _on_machines(names: list[str], where: StateDir, quiet: bool, verbose: bool, as_json: bool) -> list[dict[str, Any]]:
+def _check_machines(
+    names: list[str], where: StateDir, quiet: bool, verbose: bool, as_json: bool
+) -> list[dict[str, Any]]:
     from ..commands import orphans as machines
 
-    view, called_off = terminal(quiet, verbose, as_json, several=True), threading.Event()
-    look = functools.partial(machines.look, state=where, environ=dict(os.environ), view=view, called_off=called_off)
+    view, cancelled = terminal(quiet, verbose, as_json, show_names=True), threading.Event()
+    list_servers = functools.partial(
+        machines.list_servers, state=where, environ=dict(os.environ), view=view, called_off=cancelled
+    )
     files, left_out = ({name: name for name in names}, []) if names else machines.profiles_with_machines(os.environ)
-    looked = carry_out({name: functools.partial(look, file) for name, file in files.items()}, view, called_off)[0]
-    return [*looked, *map(machines.not_entered, left_out)]
+    checked = run_jobs({name: functools.partial(list_servers, file) for name, file in files.items()}, view, cancelled)[
+        0
+    ]
+    return [*checked, *map(machines.not_checked, left_out)]
 
 
-def _watch(look: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
+def _watch(read_status: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
     if as_json or not sys.stdout.isatty():
         raise UsageError("usage", "--watch draws on a terminal", "", "Without it, `remote-runtime status` looks once")
     from .output.watch import watch
 
     with contextlib.suppress(KeyboardInterrupt):  # leaving is not a failure
-        watch(look)
+        watch(read_status)
     return 0
 
 
@@ -91,14 +97,14 @@ def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> 
     """
     from ..commands.status import url as look
 
-    found = look(name_of(profile), state(), os.environ)
-    errors = copied(found, os.environ, quiet=quiet or as_json) if copy else {}
+    runtime_url = look(name_of(profile), state(), os.environ)
+    errors = copy_url(runtime_url, os.environ, quiet=quiet or as_json) if copy else {}
     if as_json:
-        output.document({"name": name_of(profile), "url": found, **told(errors, as_json=True)})
-        return worst(errors)
-    output.answer(found)
-    told(errors, as_json=False)
-    return worst(errors)
+        output.document({"name": name_of(profile), "url": runtime_url, **error_document(errors, as_json=True)})
+        return exit_code_of(errors)
+    output.answer(runtime_url)
+    error_document(errors, as_json=False)
+    return exit_code_of(errors)
 
 
 @click.command(
@@ -113,11 +119,11 @@ def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> 
 @common
 def logs(profile: str, server: bool, follow: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
     """The log of the background process, or Jupyter's on the machine."""
-    from ..commands.logs import read
-    from ..commands.status import check_name
+    from ..commands.logs import read_log
+    from ..commands.status import require_known_name
 
-    check_name(profile, state(), os.environ)
-    lines = read(name_of(profile), server=server, follow=follow, state=state(), stop=threading.Event())
+    require_known_name(profile, state(), os.environ)
+    lines = read_log(name_of(profile), server=server, follow=follow, state=state(), stop=threading.Event())
     if as_json:
         if follow:
             raise UsageError("usage", "--json gives one document: it cannot follow a log")

@@ -13,7 +13,7 @@ import click
 
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
 from . import output
-from .common import carry_out, common, copied, hear_the_end, state, terminal, told, worst
+from .common import common, copy_url, error_document, exit_code_of, handle_signals, run_jobs, state, terminal
 from .completion import profile_names
 from .pages import examples
 
@@ -67,15 +67,15 @@ def up(
 
     if len(profile) > 1 and (port is not None or foreground or copy):
         raise UsageError("usage", "--port, --foreground and --copy are for one profile at a time")
-    afterwards = _afterwards(show_page, copy, quiet or as_json)
-    options = Options(port, tuple(profiles.extra_forward(text) for text in extra), foreground, timeout)
-    several = len(profile) > 1
-    view = terminal(quiet, verbose, as_json, several=several)
-    called_off = threading.Event()
-    hear_the_end()
+    after_ready = _after_ready(show_page, copy, quiet or as_json)
+    options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout)
+    show_names = len(profile) > 1
+    view = terminal(quiet, verbose, as_json, show_names=show_names)
+    cancelled = threading.Event()
+    handle_signals()
 
     def show(runtime: Mapping[str, Any]) -> None:
-        _show_up([runtime], several, quiet, as_json, afterwards([runtime]))
+        _show_up([runtime], show_names, quiet, as_json, after_ready([runtime]))
 
     jobs = {
         reference: functools.partial(
@@ -85,19 +85,19 @@ def up(
             state=state(),
             environ=dict(os.environ),
             view=view,
-            called_off=called_off,
+            called_off=cancelled,
             on_ready=show,
         )
         for reference in profile
     }
-    ready, errors = carry_out(jobs, view, called_off)
+    ready, errors = run_jobs(jobs, view, cancelled)
     if not foreground:
-        errors |= afterwards(ready)
-        _show_up(ready, several, quiet, as_json, errors)
-    return worst(errors)
+        errors |= after_ready(ready)
+        _show_up(ready, show_names, quiet, as_json, errors)
+    return exit_code_of(errors)
 
 
-def _afterwards(
+def _after_ready(
     show_page: bool, copy: bool, quiet: bool
 ) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, RemoteRuntimeError]]:
     """What is done with runtimes that are ready; it answers with what failed, by option. Raises ``LocalError`` at once
@@ -107,37 +107,37 @@ def _afterwards(
     if show_page:
         desktop.check_browser(os.environ)
     if copy:
-        desktop.clipboard(os.environ)
+        desktop.clipboard_command(os.environ)
 
-    def carry_out(ready: Sequence[Mapping[str, Any]]) -> dict[str, RemoteRuntimeError]:
+    def run(ready: Sequence[Mapping[str, Any]]) -> dict[str, RemoteRuntimeError]:
         failed: dict[str, RemoteRuntimeError] = {}
         for runtime in ready[:1]:
             try:
                 if copy:
-                    failed |= copied(runtime["url"], os.environ, quiet=quiet)
+                    failed |= copy_url(runtime["url"], os.environ, quiet=quiet)
                 if show_page:
-                    from ..commands.open import COLAB
+                    from ..commands.open import COLAB_URL
 
-                    desktop.show(COLAB, os.environ)
+                    desktop.open_page(COLAB_URL, os.environ)
             except LocalError as error:
                 failed["open"] = error
         return failed
 
-    return carry_out
+    return run
 
 
 def _show_up(
     ready: Sequence[Mapping[str, Any]],
-    several: bool,
+    show_names: bool,
     quiet: bool,
     as_json: bool,
     errors: Mapping[str, RemoteRuntimeError],
 ) -> None:
     if as_json:
-        output.document({"runtimes": list(ready), **told(errors, as_json=True)})
+        output.document({"runtimes": list(ready), **error_document(errors, as_json=True)})
         return
     if ready and not quiet:
         output.ready(ready)
     for runtime in ready:
-        output.answer(f"{runtime['name']}\t{runtime['url']}" if several else runtime["url"])
-    told(errors, as_json=False)
+        output.answer(f"{runtime['name']}\t{runtime['url']}" if show_names else runtime["url"])
+    error_document(errors, as_json=False)

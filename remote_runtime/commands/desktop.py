@@ -12,10 +12,10 @@ import sys
 from collections.abc import Mapping
 
 from ..core.errors import LocalError
-from ..core.subprocesses import SAFELY, detached, python
+from ..core.subprocesses import ISOLATED_SYS_PATH, detached_popen_args, python
 
-COPY_S = 5.0
-SHOW_S = 4.0
+COPY_TIMEOUT_S = 5.0
+SHOW_TIMEOUT_S = 4.0
 CLIPBOARDS = {
     "darwin": (("", ("pbcopy",)),),
     "win32": (("", ("clip",)),),
@@ -27,26 +27,26 @@ CLIPBOARDS = {
     ),
 }
 # webbrowser's own answer: whether it found a browser. Its output, and the browser's, is nobody's.
-_SHOW = SAFELY + "import webbrowser; sys.exit(0 if webbrowser.open(sys.argv[1]) else 1)"
+_SHOW = ISOLATED_SYS_PATH + "import webbrowser; sys.exit(0 if webbrowser.open(sys.argv[1]) else 1)"
 
 
-def clipboard(environ: Mapping[str, str]) -> tuple[str, ...]:
+def clipboard_command(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The command that puts its stdin on the clipboard. Raises ``LocalError`` ``no-clipboard``."""
-    ways = CLIPBOARDS.get(sys.platform, CLIPBOARDS["linux"])
-    on_a_desktop = [command for variable, command in ways if not variable or environ.get(variable)]
-    for program, *options in on_a_desktop:
+    candidates = CLIPBOARDS.get(sys.platform, CLIPBOARDS["linux"])
+    available = [command for variable, command in candidates if not variable or environ.get(variable)]
+    for program, *options in available:
         found = shutil.which(program, path=environ.get("PATH"))
         if found:
             return found, *options
-    if not on_a_desktop:
+    if not available:
         raise LocalError("no-clipboard", "This computer has no clipboard", "no desktop runs in this session")
-    names = " or ".join(command[0] for command in on_a_desktop)
+    names = " or ".join(command[0] for command in available)
     raise LocalError("no-clipboard", "Nothing here puts a text on the clipboard", "", f"Install {names}")
 
 
 def copy(text: str, environ: Mapping[str, str]) -> None:
     """Put it on the clipboard. Raises ``LocalError`` ``no-clipboard``."""
-    command = clipboard(environ)
+    command = clipboard_command(environ)
     try:
         # Some stay, to serve the clipboard: nothing of theirs is waited for.
         subprocess.run(
@@ -55,7 +55,7 @@ def copy(text: str, environ: Mapping[str, str]) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=dict(environ),
-            timeout=COPY_S,
+            timeout=COPY_TIMEOUT_S,
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
@@ -76,7 +76,7 @@ def check_browser(environ: Mapping[str, str]) -> None:
     )
 
 
-def show(url: str, environ: Mapping[str, str]) -> None:
+def open_page(url: str, environ: Mapping[str, str]) -> None:
     """Show a page whose address is no secret. Raises ``LocalError`` ``no-browser``."""
     check_browser(environ)
     nothing = subprocess.DEVNULL
@@ -86,10 +86,10 @@ def show(url: str, environ: Mapping[str, str]) -> None:
         stdout=nothing,
         stderr=nothing,
         env=dict(environ),
-        **detached(),
+        **detached_popen_args(),
     )
     try:
-        code = child.wait(SHOW_S)
+        code = child.wait(SHOW_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return  # a browser that stays in the foreground until it is closed
     if code != 0:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from .. import compute, profiles, ssh
-from ..core.callbacks import Tell
+from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
 from ..core.frozen import dataclass
 from ..core.private_file import write_private
 from ..core.profile import GceTarget, LocalTarget, SshTarget
-from ..profiles import Draft
+from ..profiles import ProfileTemplate
 
 Kind = Literal["gce", "ssh", "local"]
 OnDown = Literal["keep", "stop", "suspend"]
-LOOK_S = 60.0
+LOOKUP_TIMEOUT_S = 60.0
 KINDS = (
     ("gce", "a Compute Engine VM"),
     ("ssh", "any host that you reach with ssh"),
@@ -29,17 +29,17 @@ KINDS = (
 )
 
 
-class Person(Protocol):
+class Prompts(Protocol):
     """Who answers. ``ask`` and ``choose`` come back only with what ``why_not`` has nothing against."""
 
-    def tell(self, text: str) -> None: ...
-    def trouble(self, error: RemoteRuntimeError) -> None:
+    def note(self, text: str) -> None: ...
+    def show_error(self, error: RemoteRuntimeError) -> None:
         """It failed, and the conversation goes on."""
 
-    def working(self, text: str) -> AbstractContextManager[Tell]:
+    def progress(self, text: str) -> AbstractContextManager[Progress]:
         """Around what takes a while."""
 
-    def ask(self, question: str, *, default: str, why_not: Callable[[str], str]) -> str: ...
+    def prompt(self, question: str, *, default: str, validate: Callable[[str], str]) -> str: ...
     def choose(
         self,
         question: str,
@@ -47,7 +47,7 @@ class Person(Protocol):
         rows: Sequence[Sequence[str]],
         *,
         default: str,
-        why_not: Callable[[str], str],
+        validate: Callable[[str], str],
     ) -> Sequence[str]:
         """One of ``rows``, or what was typed instead as the only cell."""
 
@@ -55,7 +55,7 @@ class Person(Protocol):
 
 
 @dataclass(frozen=True)
-class Given:
+class ProfileOptions:
     """What the command line says; None is not given."""
 
     name: str | None = None
@@ -68,11 +68,11 @@ class Given:
     on_down: OnDown | None = None
     idle: str | None = None
 
-    def is_enough(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nobody needs to be asked."""
         return bool(self.kind == "local" or self.instance or self.host)
 
-    def of_a_kind(self) -> Given:
+    def with_kind(self) -> ProfileOptions:
         """With the kind that the other flags imply. Raises ``UsageError`` when they contradict each other."""
         kinds: set[Kind] = {self.kind} if self.kind else set()
         if self.project or self.zone or self.instance or self.on_down or self.idle:
@@ -81,52 +81,52 @@ class Given:
             kinds.add("ssh")
         if len(kinds) > 1:
             raise UsageError("usage", f"Some flags are for a target of kind {', others for '.join(sorted(kinds))}")
-        for key in profiles.ASKED:
+        for key in profiles.PROMPTED_KEYS:
             value = getattr(self, key)
-            why = profiles.why_not(key, value) if value is not None else ""
+            why = profiles.value_error(key, value) if value is not None else ""
             if why:
                 raise UsageError("usage", f"--{key}: {why}")
         return replace(self, kind=next(iter(kinds), None))
 
 
-def drafted(given: Given, environ: Mapping[str, str]) -> Draft:
+def draft_from_options(options: ProfileOptions, environ: Mapping[str, str]) -> ProfileTemplate:
     """The profile that the flags alone describe. Raises ``UsageError`` when they are not enough."""
-    given = given.of_a_kind()
-    if not given.is_enough():
+    options = options.with_kind()
+    if not options.is_complete():
         raise UsageError(
             "usage",
             "Nobody can be asked here, and the flags do not say which machine",
             "",
             "Give --instance, --host, or --kind local",
         )
-    return _draft(given, given.name or next(_proposals(given, environ)))
+    return _draft(options, options.name or next(_free_names(options, environ)))
 
 
-def interview(given: Given, person: Person, environ: Mapping[str, str]) -> Draft:
+def interview(options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]) -> ProfileTemplate:
     """Asks for what the flags do not say. Raises ``UsageError``, ``EOFError``, ``KeyboardInterrupt``."""
-    given = given.of_a_kind()
-    if given.kind is None:
-        kind = person.choose("Which machine?", ("KIND", "IT IS"), KINDS, default="gce", why_not=_no_kind)[0]
-        given = replace(given, kind=kind)  # type: ignore[arg-type]  # one of KINDS
-    about = ""
-    if given.kind == "gce":
-        given, about = _choose_instance(given, person, environ)
-    elif given.kind == "ssh" and not given.host:
-        given = _choose_host(given, person, environ)
-    name = given.name or person.ask(
-        "Name of the profile", default=next(_proposals(given, environ)), why_not=profiles.why_no_name
+    options = options.with_kind()
+    if options.kind is None:
+        kind = prompts.choose("Which machine?", ("KIND", "IT IS"), KINDS, default="gce", validate=_kind_error)[0]
+        options = replace(options, kind=kind)  # type: ignore[arg-type]  # one of KINDS
+    description = ""
+    if options.kind == "gce":
+        options, description = _choose_instance(options, prompts, environ)
+    elif options.kind == "ssh" and not options.host:
+        options = _choose_host(options, prompts, environ)
+    name = options.name or prompts.prompt(
+        "Name of the profile", default=next(_free_names(options, environ)), validate=profiles.name_error
     )
-    return _draft(given, name, about)
+    return _draft(options, name, description)
 
 
-def write(draft: Draft, *, force: bool, environ: Mapping[str, str]) -> Path:
+def write(draft: ProfileTemplate, *, force: bool, environ: Mapping[str, str]) -> Path:
     """The file, in the user's own folder, 0600. Raises ``UsageError`` when there is one that ``force`` does not allow
     to be written over or hidden, and ``LocalError`` ``profile-not-written``."""
-    why = profiles.why_no_name(draft.name)
+    why = profiles.name_error(draft.name)
     if why:
         raise UsageError("profile-invalid", f"{draft.name!r:.80} is not a name", why)
-    path = where(draft.name, environ)
-    others = [found for found in profiles.find_all(environ) if found.name == draft.name and not found.shadowed]
+    path = profile_path(draft.name, environ)
+    others = [found for found in profiles.list_profiles(environ) if found.name == draft.name and not found.shadowed]
     for other in others:
         if other.path != path and other.origin == "environment":
             raise UsageError(
@@ -143,7 +143,7 @@ def write(draft: Draft, *, force: bool, environ: Mapping[str, str]) -> Path:
                 "Give it another name; --force writes it anyway",
             )
     text = draft.text()
-    profiles.restore(draft.name, str(path), text)
+    profiles.parse_profile(draft.name, str(path), text)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(path, text.encode())
@@ -152,142 +152,150 @@ def write(draft: Draft, *, force: bool, environ: Mapping[str, str]) -> Path:
     return path
 
 
-def where(name: str, environ: Mapping[str, str]) -> Path:
+def profile_path(name: str, environ: Mapping[str, str]) -> Path:
     """The file of a profile of this name in the user's own folder."""
-    return profiles.user_folder(environ, Path.cwd()) / f"{name}.yaml"
+    return profiles.user_dir(environ, Path.cwd()) / f"{name}.yaml"
 
 
 def is_taken(name: str, environ: Mapping[str, str]) -> bool:
-    return any(found.name == name for found in profiles.find_all(environ))
+    return any(found.name == name for found in profiles.list_profiles(environ))
 
 
-def _choose_instance(given: Given, person: Person, environ: Mapping[str, str]) -> tuple[Given, str]:
+def _choose_instance(
+    options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]
+) -> tuple[ProfileOptions, str]:
     """With project, zone and instance, and a few words on it."""
-    signed_in, about = True, ""
-    if given.project is None:
-        given, signed_in = _choose_project(given, person, environ)
-    if given.instance is None:
-        found = _candidates(given, person, environ) if signed_in and given.project else []
-        rows = [_row(each) for each in found]
-        chosen = _ask_instance(person, rows)
-        given = replace(given, instance=chosen[0])
+    signed_in, description = True, ""
+    if options.project is None:
+        options, signed_in = _choose_project(options, prompts, environ)
+    if options.instance is None:
+        candidates = _candidates(options, prompts, environ) if signed_in and options.project else []
+        rows = [_candidate_row(each) for each in candidates]
+        chosen = _prompt_for_instance(prompts, rows)
+        options = replace(options, instance=chosen[0])
         if chosen in rows:
-            machine = found[rows.index(chosen)]
-            given = replace(given, zone=machine.zone)
-            about = " with ".join(part for part in (machine.machine_type, machine.gpus) if part)
-        elif given.zone is None:
-            zone = person.ask(
-                "Its zone (Enter: looked for in the whole project)", default="", why_not=_or_nothing("zone")
+            machine = candidates[rows.index(chosen)]
+            options = replace(options, zone=machine.zone)
+            description = " with ".join(part for part in (machine.machine_type, machine.gpus) if part)
+        elif options.zone is None:
+            zone = prompts.prompt(
+                "Its zone (Enter: looked for in the whole project)", default="", validate=_optional_validator("zone")
             )
-            given = replace(given, zone=zone or None)
-    if given.on_down is None:
-        stop = person.confirm("Stop the VM at `down` too? It costs money while it runs", default=False)
-        given = replace(given, on_down="stop" if stop else "keep")
-    if given.idle is None:
+            options = replace(options, zone=zone or None)
+    if options.on_down is None:
+        stop = prompts.confirm("Stop the VM at `down` too? It costs money while it runs", default=False)
+        options = replace(options, on_down="stop" if stop else "keep")
+    if options.idle is None:
         question = "Stop it too when nobody has used it for so long (2h, or never)"
-        given = replace(given, idle=person.ask(question, default="never", why_not=_is_no("idle")))
-    return given, about
+        options = replace(options, idle=prompts.prompt(question, default="never", validate=_validator("idle")))
+    return options, description
 
 
-def _choose_project(given: Given, person: Person, environ: Mapping[str, str]) -> tuple[Given, bool]:
+def _choose_project(
+    options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]
+) -> tuple[ProfileOptions, bool]:
     """Whether there are credentials too."""
-    seen, signed_in = compute.Projects(), True
+    projects, signed_in = compute.ProjectList(), True
     try:
-        with person.working("Looking for your projects") as tell:
-            seen = compute.projects(tell=tell, deadline=Deadline(LOOK_S), environ=environ)
+        with prompts.progress("Looking for your projects") as progress:
+            projects = compute.list_projects(progress=progress, deadline=Deadline(LOOKUP_TIMEOUT_S), environ=environ)
     except Interrupted:
         raise
     except RemoteRuntimeError as error:
-        person.trouble(error)
-        person.tell("Without them nothing can be looked up: type the names.")
+        prompts.show_error(error)
+        prompts.note("Without them nothing can be looked up: type the names.")
         signed_in = False
-    if seen.why_none:
-        person.tell(f"Your projects cannot be listed: {seen.why_none}")
-    if seen.ids:
-        rows = [(each, f"from {seen.source}" if each == seen.default else "") for each in seen.ids]
-        default = seen.default if seen.default in seen.ids or len(seen.ids) > 1 else seen.ids[0]
-        project = person.choose("Project", ("PROJECT", "DEFAULT"), rows, default=default, why_not=_is_no("project"))[0]
+    if projects.why_none:
+        prompts.note(f"Your projects cannot be listed: {projects.why_none}")
+    if projects.ids:
+        rows = [(each, f"from {projects.source}" if each == projects.default else "") for each in projects.ids]
+        default = projects.default if projects.default in projects.ids or len(projects.ids) > 1 else projects.ids[0]
+        project = prompts.choose(
+            "Project", ("PROJECT", "DEFAULT"), rows, default=default, validate=_validator("project")
+        )[0]
     else:
-        found = "gcloud's or the credentials'" if signed_in else "the one that gcloud is configured for"
-        optional = "Project ID" if seen.default else f"Project ID (Enter: {found})"
-        project = person.ask(optional, default=seen.default, why_not=_or_nothing("project"))
-    return replace(given, project=project or None), signed_in
+        fallback = "gcloud's or the credentials'" if signed_in else "the one that gcloud is configured for"
+        question = "Project ID" if projects.default else f"Project ID (Enter: {fallback})"
+        project = prompts.prompt(question, default=projects.default, validate=_optional_validator("project"))
+    return replace(options, project=project or None), signed_in
 
 
-def _candidates(given: Given, person: Person, environ: Mapping[str, str]) -> list[compute.Candidate]:
-    project = given.project or ""
+def _candidates(options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]) -> list[compute.InstanceSummary]:
+    project = options.project or ""
     try:
-        with person.working(f"Looking for the instances of {project}") as tell:
-            found = compute.candidates(project, tell=tell, deadline=Deadline(LOOK_S), environ=environ)
+        with prompts.progress(f"Looking for the instances of {project}") as progress:
+            found = compute.list_instances(
+                project, progress=progress, deadline=Deadline(LOOKUP_TIMEOUT_S), environ=environ
+            )
     except Interrupted:
         raise
     except RemoteRuntimeError as error:
-        person.trouble(error)
+        prompts.show_error(error)
         return []
-    fitting = [each for each in found if given.zone in (None, each.zone)]
+    fitting = [each for each in found if options.zone in (None, each.zone)]
     if not fitting:
-        person.tell(f"There is no instance in project {project}" + (f", zone {given.zone}" if given.zone else ""))
+        prompts.note(f"There is no instance in project {project}" + (f", zone {options.zone}" if options.zone else ""))
     return fitting
 
 
-def _ask_instance(person: Person, rows: Sequence[Sequence[str]]) -> Sequence[str]:
+def _prompt_for_instance(prompts: Prompts, rows: Sequence[Sequence[str]]) -> Sequence[str]:
     if not rows:
-        return [person.ask("Name of the instance", default="", why_not=_is_no("instance"))]
+        return [prompts.prompt("Name of the instance", default="", validate=_validator("instance"))]
     head = ("INSTANCE", "ZONE", "STATUS", "GPU", "LABELS")
     default = str(rows[0][0]) if len(rows) == 1 else ""
-    return person.choose("Instance", head, rows, default=default, why_not=_is_no("instance"))
+    return prompts.choose("Instance", head, rows, default=default, validate=_validator("instance"))
 
 
-def _row(machine: compute.Candidate) -> tuple[str, ...]:
+def _candidate_row(machine: compute.InstanceSummary) -> tuple[str, ...]:
     labels = ", ".join(f"{key}={value}" for key, value in machine.labels.items())
     return machine.name, machine.zone, machine.status, machine.gpus, labels
 
 
-def _choose_host(given: Given, person: Person, environ: Mapping[str, str]) -> Given:
-    rows = [(name, address) for name, address in ssh.hosts(environ).items()]
+def _choose_host(options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]) -> ProfileOptions:
+    rows = [(name, address) for name, address in ssh.host_aliases(environ).items()]
 
-    def why_not(text: str) -> str:
+    def validate(text: str) -> str:
         user, _, host = text.rpartition("@")
-        return profiles.why_not("host", host) or (profiles.why_not("user", user) if user else "")
+        return profiles.value_error("host", host) or (profiles.value_error("user", user) if user else "")
 
     if rows:
-        typed = person.choose("Host", ("HOST", "ADDRESS"), rows, default="", why_not=why_not)[0]
+        answer = prompts.choose("Host", ("HOST", "ADDRESS"), rows, default="", validate=validate)[0]
     else:
-        typed = person.ask("Host (a name or an address; USER@HOST)", default="", why_not=why_not)
-    user, _, host = typed.rpartition("@")
-    if host not in dict(rows) and not ssh.is_known(host):
-        person.tell(f"This computer finds no host {host}: `up` fails unless ~/.ssh/config or a VPN leads to it")
-    return replace(given, host=host, user=given.user or user or None)
+        answer = prompts.prompt("Host (a name or an address; USER@HOST)", default="", validate=validate)
+    user, _, host = answer.rpartition("@")
+    if host not in dict(rows) and not ssh.is_resolvable(host):
+        prompts.note(f"This computer finds no host {host}: `up` fails unless ~/.ssh/config or a VPN leads to it")
+    return replace(options, host=host, user=options.user or user or None)
 
 
-def _draft(given: Given, name: str, about: str = "") -> Draft:
+def _draft(options: ProfileOptions, name: str, description: str = "") -> ProfileTemplate:
     target: GceTarget | SshTarget | LocalTarget
-    if given.kind == "gce":
-        target = GceTarget(given.instance, project=given.project, zone=given.zone)
-    elif given.kind == "ssh":
-        target = SshTarget(given.host or "")
+    if options.kind == "gce":
+        target = GceTarget(options.instance, project=options.project, zone=options.zone)
+    elif options.kind == "ssh":
+        target = SshTarget(options.host or "")
     else:
         target = LocalTarget()
-    idle = given.idle if given.idle not in (None, "never") else ""
-    return Draft(name, target, given.user or "", given.on_down or "keep", idle or "", about)
+    idle = options.idle if options.idle not in (None, "never") else ""
+    return ProfileTemplate(name, target, options.user or "", options.on_down or "keep", idle or "", description)
 
 
-def _proposals(given: Given, environ: Mapping[str, str]) -> Iterator[str]:
+def _free_names(options: ProfileOptions, environ: Mapping[str, str]) -> Iterator[str]:
     """Names that are free: the machine's own first."""
-    machine = given.instance or given.host or "here"
+    machine = options.instance or options.host or "here"
     plain = re.sub("[^A-Za-z0-9._-]+", "-", machine).strip("-.")[:60] or "machine"
     for name in itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2))):
-        if not profiles.why_no_name(name) and not is_taken(name, environ):
+        if not profiles.name_error(name) and not is_taken(name, environ):
             yield name
 
 
-def _no_kind(text: str) -> str:
+def _kind_error(text: str) -> str:
     return "" if text in {kind for kind, _ in KINDS} else "gce, ssh or local"
 
 
-def _is_no(key: str) -> Callable[[str], str]:
-    return lambda text: profiles.why_not(key, text)
+def _validator(key: str) -> Callable[[str], str]:
+    return lambda text: profiles.value_error(key, text)
 
 
-def _or_nothing(key: str) -> Callable[[str], str]:
-    return lambda text: profiles.why_not(key, text) if text else ""
+def _optional_validator(key: str) -> Callable[[str], str]:
+    return lambda text: profiles.value_error(key, text) if text else ""

@@ -17,21 +17,21 @@ from ..core.profile import COLAB_ORIGIN
 from ..jupyter import health
 from ..jupyter.page_host import page_host
 from ..state import store
-from ..state.quietly import quietly
+from ..state.quietly import uncounted_connector
 from . import desktop
 from .status import url as url_of
 from .ui import View
 
-COLAB = f"{COLAB_ORIGIN}/"
-LOOK_S = 15.0
-ARRIVE_S = 60.0
+COLAB_URL = f"{COLAB_ORIGIN}/"
+HEALTH_TIMEOUT_S = 15.0
+BROWSER_TIMEOUT_S = 60.0
 
 
 def open_colab(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     """Show Colab's page; answers with the URL to paste there. Raises ``LocalError`` ``not-up`` or ``no-browser``."""
     desktop.check_browser(environ)
     url = url_of(name, state, environ)
-    desktop.show(COLAB, environ)
+    desktop.open_page(COLAB_URL, environ)
     return url
 
 
@@ -47,57 +47,58 @@ def open_lab(name: str, state: store.StateDir, environ: Mapping[str, str], view:
     if runtime is None or runtime.server is None or runtime.local_port is None:
         raise ValueError(f"{name} was ready a moment ago")
     server = runtime.server
-    mine = server if server.attached else None
-    connect = functools.partial(quietly(name, state), runtime.local_port)
-    door = health.Door(runtime.local_port, server.token, (health.NO_PAGE,), connect, attached=mine)
-    if not health.has_page(door, "/lab", Deadline(LOOK_S)):
+    attached = server if server.attached else None
+    connect = functools.partial(uncounted_connector(name, state), runtime.local_port)
+    endpoint = health.Endpoint(runtime.local_port, server.token, (health.NO_PAGE,), connect, attached=attached)
+    if not health.has_page(endpoint, "/lab", Deadline(HEALTH_TIMEOUT_S)):
         raise MachineError(
             "lab-missing",
             f"The server of {name} has no JupyterLab",
             f"it runs in {runtime.server.interpreter}",
             f"Install jupyterlab in that environment, then `remote-runtime down {name}` and `remote-runtime up {name}`",
         )
-    own = page_host(name)
+    own_host = page_host(name)
     # A server of the user's own, or one that was started by an older version, does not know the name.
-    is_known = mine is None and health.has_page(door, "/lab", Deadline(LOOK_S), host=own)
-    hosts = [own, "localhost"] if is_known else ["localhost"]
+    is_known = attached is None and health.has_page(endpoint, "/lab", Deadline(HEALTH_TIMEOUT_S), host=own_host)
+    hosts = [own_host, "localhost"] if is_known else ["localhost"]
     if runtime.local_host != "localhost":
         hosts = [runtime.local_host]  # the names lead to another program
     view.step(name, "Waiting for the browser")
     with _redirect(runtime, hosts, state) as page:
-        before = _visits(door, name)
-        desktop.show(page.as_uri(), environ)
-        _wait_for_a_visit(door, before, page)
+        requests_before = _page_requests(endpoint, name)
+        desktop.open_page(page.as_uri(), environ)
+        _wait_for_browser(endpoint, requests_before, page)
     view.done(name)
-    return _address(runtime, hosts[0])
+    return _lab_url(runtime, hosts[0])
 
 
-def _visits(door: health.Door, name: str) -> int:
+def _page_requests(endpoint: health.Endpoint, name: str) -> int:
     """Raises ``MachineError`` ``attach-unfit`` where nobody counts them: the page with the token would lie there too
     long."""
-    visits = health.use(door, Deadline(LOOK_S)).page_requests
-    if visits is None:
+    requests = health.read_usage(endpoint, Deadline(HEALTH_TIMEOUT_S)).page_requests
+    if requests is None:
         raise MachineError(
             "attach-unfit",
             f"Your server behind {name} has no bridge, so it cannot be seen when the browser has come",
             "",
             f"`remote-runtime url {name}` gives the URL: put /lab before its ?",
         )
-    return visits
+    return requests
 
 
-def _wait_for_a_visit(door: health.Door, before: int, page: Path) -> None:
+def _wait_for_browser(endpoint: health.Endpoint, requests_before: int, page: Path) -> None:
     try:
         wait_until(
-            lambda: _visits(door, "") > before,
-            Deadline(ARRIVE_S),
+            lambda: _page_requests(endpoint, "") > requests_before,
+            Deadline(BROWSER_TIMEOUT_S),
             every_s=0.25,
             what="the browser",
         )
     except DeadlinePassed as error:
         raise DeadlinePassed(
             "No browser came to JupyterLab",
-            f"it was to read {page} within {ARRIVE_S:.0f} s; one that runs in a sandbox of its own may not read it",
+            f"it was to read {page} within {BROWSER_TIMEOUT_S:.0f} s; "
+            "one that runs in a sandbox of its own may not read it",
             "`remote-runtime url PROFILE` gives the URL: put /lab before its ?",
         ) from error
 
@@ -109,11 +110,12 @@ def _redirect(runtime: Runtime, hosts: list[str], state: store.StateDir) -> Iter
     To the first of ``hosts`` that the browser finds: Safari before 26 finds no names below ``localhost``.
     """
     token = "" if runtime.server is None else runtime.server.token.reveal()
-    first, last = (f"{_address(runtime, host)}?token={token}" for host in (hosts[0], hosts[-1]))
+    first, last = (f"{_lab_url(runtime, host)}?token={token}" for host in (hosts[0], hosts[-1]))
     target = html.escape(last, quote=True)
     script = (
-        f"const go = (to) => location.replace(to); fetch({_quoted(_address(runtime, hosts[0]))}, {{mode: 'no-cors'}})"
-        f".then(() => go({_quoted(first)}), () => go({_quoted(last)}));"
+        "const go = (to) => location.replace(to); "
+        f"fetch({_js_string(_lab_url(runtime, hosts[0]))}, {{mode: 'no-cors'}})"
+        f".then(() => go({_js_string(first)}), () => go({_js_string(last)}));"
     )
     text = (
         '<!doctype html><meta charset="utf-8"><meta name="referrer" content="no-referrer"><title>JupyterLab</title>'
@@ -121,7 +123,7 @@ def _redirect(runtime: Runtime, hosts: list[str], state: store.StateDir) -> Iter
         f'<noscript><meta http-equiv="refresh" content="0;url={target}"></noscript>'
         f'<p>JupyterLab is <a href="{target}">here</a>.</p>\n'
     )
-    page = state.of(runtime.name, "html")
+    page = state.file_path(runtime.name, "html")
     write_private(page, text.encode())
     try:
         yield page
@@ -129,10 +131,10 @@ def _redirect(runtime: Runtime, hosts: list[str], state: store.StateDir) -> Iter
         page.unlink(missing_ok=True)
 
 
-def _quoted(text: str) -> str:
+def _js_string(text: str) -> str:
     """As a string of JavaScript inside a page."""
     return json.dumps(text).replace("<", "\\u003c")
 
 
-def _address(runtime: Runtime, host: str) -> str:
+def _lab_url(runtime: Runtime, host: str) -> str:
     return f"http://{host}:{runtime.local_port}/lab"

@@ -14,7 +14,7 @@ from ..core.model import Profile
 from ..jupyter import server
 from ..state import store
 from . import ssh
-from .profile_reference import reference_of
+from .profile_reference import profile_reference
 from .ui import View
 
 
@@ -25,7 +25,7 @@ def profiles_with_machines(environ: Mapping[str, str]) -> tuple[dict[str, str], 
     ``./profiles``: a profile names the program that is run as Python, and who looks in a cloned repository has not
     chosen its profiles.
     """
-    found = [each for each in profiles.find_all(environ) if each.problem is None and not each.shadowed]
+    found = [each for each in profiles.list_profiles(environ) if each.problem is None and not each.shadowed]
     files, left_out = {}, []
     for each in found:
         kind = profiles.load(str(each.path), environ=environ).target.kind
@@ -38,7 +38,7 @@ def profiles_with_machines(environ: Mapping[str, str]) -> tuple[dict[str, str], 
     return files, left_out
 
 
-def not_entered(name: str) -> dict[str, Any]:
+def not_checked(name: str) -> dict[str, Any]:
     """What ``look`` would answer, of a profile that is left out."""
     why = (
         f"its profile is in ./profiles, which may be anybody's: `remote-runtime status {name} --all-machines` connects"
@@ -46,7 +46,7 @@ def not_entered(name: str) -> dict[str, Any]:
     return {"profile": name, "servers": [], "why": why}
 
 
-def look(
+def list_servers(
     reference: str, *, state: store.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
 ) -> dict[str, Any]:
     """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: what runs on the profile's machine.
@@ -56,23 +56,23 @@ def look(
     """
     name = profiles.name_of(reference)
     try:
-        profile = profiles.load(reference_of(reference, state, environ), environ=environ)
-        with closing(ssh.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
-            found = server.servers(
+        profile = profiles.load(profile_reference(reference, state, environ), environ=environ)
+        with closing(ssh.connect(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
+            running = server.list_servers(
                 session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
             )
     except RemoteRuntimeError as error:
         view.done(name)
         return {"profile": name, "servers": [], "why": str(error)}
     view.done(name)
-    owners = _owners(state)
+    owners = _runtimes_by_server_key(state)
     servers = [
-        {"key": each.key, "pid": each.pid, "since": each.since, "runtime": owners.get(each.key)} for each in found
+        {"key": each.key, "pid": each.pid, "since": each.since, "runtime": owners.get(each.key)} for each in running
     ]
     return {"profile": name, "servers": servers, "why": ""}
 
 
-def end_orphans(
+def stop_orphans(
     reference: str,
     *,
     force: bool,
@@ -86,34 +86,36 @@ def end_orphans(
 
     What an `up` from here had put on the machine to get in goes with its server; another computer's ends by itself.
     """
-    profile = profiles.load(reference_of(reference, state, environ), environ=environ)
+    profile = profiles.load(profile_reference(reference, state, environ), environ=environ)
     name = profile.name
-    before = store.remembered(state, name).keys
-    with closing(ssh.enter(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
-        owners = _owners(state)
-        found = server.servers(session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
-        orphans = [each for each in found if each.key not in owners]
+    keys_before = store.load_last_run(state, name).keys
+    with closing(ssh.connect(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
+        owners = _runtimes_by_server_key(state)
+        running = server.list_servers(
+            session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
+        )
+        orphans = [each for each in running if each.key not in owners]
         if orphans and not force:
-            _allow(profile, [f"{each.key} (since {each.since})" for each in orphans], view)
+            _confirm_orphans(profile, [f"{each.key} (since {each.since})" for each in orphans], view)
         for orphan in orphans:
             view.step(name, f"Stopping {orphan.key}")
-            wanted = server.Wanted(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
+            wanted = server.ServerSpec(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
             server.stop(session.run, wanted, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
-    of_this_visit = tuple(key for key in store.remembered(state, name).keys if key not in before)
-    ssh.take_keys_away(name, of_this_visit, state, environ, view)
+    new_keys = tuple(key for key in store.load_last_run(state, name).keys if key not in keys_before)
+    ssh.remove_keys(name, new_keys, state, environ, view)
     for orphan in orphans:
         owner, _, client_id = orphan.key.rpartition("-")
-        known = store.remembered(state, owner)
-        if known.client_id == client_id:
-            ssh.take_keys_away(owner, known.keys, state, environ, view)
+        last_run = store.load_last_run(state, owner)
+        if last_run.client_id == client_id:
+            ssh.remove_keys(owner, last_run.keys, state, environ, view)
     view.done(name)
     return [each.key for each in orphans]
 
 
-def _owners(state: store.StateDir) -> dict[str, str]:
+def _runtimes_by_server_key(state: store.StateDir) -> dict[str, str]:
     """The server's key of each runtime here, up or left behind → its name."""
     owners = {}
-    for name in store.names(state):
+    for name in store.list_names(state):
         try:
             runtime = store.load(state, name)
         except RemoteRuntimeError:
@@ -123,7 +125,7 @@ def _owners(state: store.StateDir) -> dict[str, str]:
     return owners
 
 
-def _allow(profile: Profile, orphans: list[str], view: View) -> None:
+def _confirm_orphans(profile: Profile, orphans: list[str], view: View) -> None:
     listed = ", ".join(orphans)
     if not view.interactive:
         what = f"Servers on the machine of {profile.name} may be another computer's"

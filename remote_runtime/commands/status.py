@@ -8,27 +8,29 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..core.deadline import Deadline
-from ..core.documents import as_document
+from ..core.documents import runtime_document
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
 from ..core.model import Runtime
 from ..state import ipc, store
 
-ANSWER_S = 8.0
+ANSWER_TIMEOUT_S = 8.0
 
 
 def status(names: list[str], state: store.StateDir, environ: Mapping[str, str]) -> list[dict[str, Any]]:
     """RUNTIME of each name, of all that there are when none is given. Raises as ``check_name``."""
     for name in names:
-        check_name(name, state, environ)
-    return [_spoken(look(state, name), state, environ) for name in names or store.names(state)]
+        require_known_name(name, state, environ)
+    return [
+        _with_runnable_commands(read_status(state, name), state, environ) for name in names or store.list_names(state)
+    ]
 
 
-def check_name(name: str, state: store.StateDir, environ: Mapping[str, str]) -> None:
+def require_known_name(name: str, state: store.StateDir, environ: Mapping[str, str]) -> None:
     """Raises ``UsageError`` ``profile-not-found`` for a name that was never up here and that no profile has."""
     from .. import profiles
 
     reference, name = name, profiles.name_of(name)
-    if state.of(name, "json").exists() or state.of(name, "alive").exists():
+    if state.file_path(name, "json").exists() or state.file_path(name, "alive").exists():
         return
     try:
         profiles.load(reference, environ=environ)
@@ -37,43 +39,45 @@ def check_name(name: str, state: store.StateDir, environ: Mapping[str, str]) -> 
             raise
 
 
-def _spoken(runtime: dict[str, Any], state: store.StateDir, environ: Mapping[str, str]) -> dict[str, Any]:
+def _with_runnable_commands(
+    runtime: dict[str, Any], state: store.StateDir, environ: Mapping[str, str]
+) -> dict[str, Any]:
     """With commands that work as they stand."""
     error = runtime["last_error"] or {}
     if "remote-runtime" not in runtime["why"] + error.get("why", "") + error.get("hint", ""):
         return runtime
-    from .profile_reference import spoken
+    from .profile_reference import with_runnable_commands
 
     def say(text: str) -> str:
-        return spoken(text, runtime["name"], state, environ)
+        return with_runnable_commands(text, runtime["name"], state, environ)
 
     said = {key: say(error[key]) for key in ("why", "hint") if key in error}
     return {**runtime, "why": say(runtime["why"]), "last_error": {**error, **said} if error else None}
 
 
-def look(state: store.StateDir, name: str) -> dict[str, Any]:
+def read_status(state: store.StateDir, name: str) -> dict[str, Any]:
     """RUNTIME now; ``down`` with the reason when no keeper lives, whatever its file says."""
     alive = store.is_alive(state, name)
     if alive:
         try:
-            return _ask(state, name)
+            return _request_status(state, name)
         except (FileNotFoundError, ConnectionError, EOFError):
             alive = store.is_alive(state, name)  # it may just start, or just end
         except LocalError as error:
-            known = _known(state, name)
-            seen = known.seen or _written_at(state, name)
-            return as_document(replace(known, state="unreachable", why=str(error), seen=seen))
-    known = _known(state, name)
+            runtime = _load_runtime(state, name)
+            seen_at = runtime.seen or _saved_at(state, name)
+            return runtime_document(replace(runtime, state="unreachable", why=str(error), seen=seen_at))
+    runtime = _load_runtime(state, name)
     if alive:
-        return as_document(replace(known, state="starting", why="its background process is starting"))
-    seen = known.seen or _written_at(state, name)
-    return as_document(replace(known, state="down", why=_why_down(known), rtt_ms=None, seen=seen))
+        return runtime_document(replace(runtime, state="starting", why="its background process is starting"))
+    seen_at = runtime.seen or _saved_at(state, name)
+    return runtime_document(replace(runtime, state="down", why=_down_reason(runtime), rtt_ms=None, seen=seen_at))
 
 
-def _written_at(state: store.StateDir, name: str) -> str:
+def _saved_at(state: store.StateDir, name: str) -> str:
     """ISO 8601; empty where there is no file. A keeper that ended without a word wrote it last when it saw news."""
     try:
-        moment = state.of(name, "json").stat().st_mtime
+        moment = state.file_path(name, "json").stat().st_mtime
     except OSError:
         return ""
     return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="seconds")
@@ -81,8 +85,8 @@ def _written_at(state: store.StateDir, name: str) -> str:
 
 def url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     """The URL, token included. Raises ``LocalError`` ``not-up`` when the runtime is not ready, or as ``check_name``."""
-    check_name(name, state, environ)
-    runtime = look(state, name)
+    require_known_name(name, state, environ)
+    runtime = read_status(state, name)
     if runtime["state"] != "ready":
         raise LocalError(
             "not-up",
@@ -93,9 +97,9 @@ def url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     return str(runtime["url"])
 
 
-def _ask(state: store.StateDir, name: str) -> dict[str, Any]:
-    deadline = Deadline(ANSWER_S)
-    with ipc.connected(state, name, deadline) as channel:
+def _request_status(state: store.StateDir, name: str) -> dict[str, Any]:
+    deadline = Deadline(ANSWER_TIMEOUT_S)
+    with ipc.connect(state, name, deadline) as channel:
         channel.send({"op": "status"})
         event = channel.receive(deadline.remaining_s())
     if event is None:
@@ -105,7 +109,7 @@ def _ask(state: store.StateDir, name: str) -> dict[str, Any]:
     return dict(event["runtime"])
 
 
-def _known(state: store.StateDir, name: str) -> Runtime:
+def _load_runtime(state: store.StateDir, name: str) -> Runtime:
     nothing = Runtime(name=name, profile_path="", target={}, client_id="", state="down", unfinished=True)
     try:
         return store.load(state, name) or nothing
@@ -113,13 +117,13 @@ def _known(state: store.StateDir, name: str) -> Runtime:
         return replace(nothing, why=str(error), last_error=error.as_dict())
 
 
-def _why_down(known: Runtime) -> str:
-    if known.keeper_pid == 0:
-        return known.why
-    if known.state == "down":
-        return known.why
-    left = "what it had started may still be there" if known.unfinished else "its server may still run on the machine"
+def _down_reason(runtime: Runtime) -> str:
+    if runtime.keeper_pid == 0:
+        return runtime.why
+    if runtime.state == "down":
+        return runtime.why
+    left = "what it had started may still be there" if runtime.unfinished else "its server may still run on the machine"
     return (
         f"the background process ended unexpectedly; {left}: "
-        f"`remote-runtime up {known.name}` mends it, `remote-runtime down {known.name}` cleans up"
+        f"`remote-runtime up {runtime.name}` mends it, `remote-runtime down {runtime.name}` cleans up"
     )

@@ -9,13 +9,13 @@ from typing import Protocol, TypeVar
 T = TypeVar("T")
 
 
-class Answering(Protocol):
-    def answer_within(self, seconds: float) -> None:
+class Prompter(Protocol):
+    def answer_prompts(self, timeout_s: float) -> None:
         """Let the person answer the questions that are open, in this thread. Raises ``KeyboardInterrupt``."""
 
 
-def together(
-    jobs: Mapping[str, Callable[[], T]], person: Answering, called_off: threading.Event
+def run_parallel(
+    jobs: Mapping[str, Callable[[], T]], prompter: Prompter, cancelled: threading.Event
 ) -> dict[str, T | Exception]:
     """Each job's result, or what it raised, in the order of the jobs.
 
@@ -34,9 +34,9 @@ def together(
         thread.start()
     while any(thread.is_alive() for thread in threads):
         try:
-            person.answer_within(0.1)
+            prompter.answer_prompts(0.1)
         except KeyboardInterrupt:
-            if called_off.is_set():
+            if cancelled.is_set():
                 raise
-            called_off.set()
+            cancelled.set()
     return {name: results[name] for name in jobs if name in results}

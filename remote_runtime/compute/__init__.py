@@ -15,30 +15,30 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Literal
 
-from ..core.access import AddedKey, Admission, Who
-from ..core.callbacks import Tell
+from ..core.access import AccessGrant, InstalledKey, LoginIdentity
+from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from ..core.model import Instance
 from ..core.profile import GceTarget
 from . import worker, worker_protocol
-from .choices import Candidate, Projects
-from .iap import open_passage
+from .choices import InstanceSummary, ProjectList
+from .iap import open_tunnel
 
 __all__ = [
-    "Candidate",
-    "Projects",
-    "admit",
-    "candidates",
-    "change",
+    "InstanceSummary",
+    "ProjectList",
     "diagnose",
     "find",
+    "grant_access",
+    "list_instances",
+    "list_projects",
     "missing_permissions",
-    "open_passage",
-    "projects",
-    "put_back",
-    "read",
-    "withdraw",
+    "open_tunnel",
+    "reload",
+    "restore_status",
+    "revoke_access",
+    "set_status",
 ]
 
 Action = Literal["start", "resume", "stop", "suspend"]
@@ -49,15 +49,15 @@ Connect = Literal["auto", "external", "internal", "iap"]
 def find(
     target: GceTarget,
     *,
-    tell: Tell,
+    progress: Progress,
     deadline: Deadline,
     environ: Mapping[str, str],
-    started: Callable[[Instance], None],
+    before_start: Callable[[Instance], None],
     host_keys_within_s: float = 120.0,
     in_background: bool = False,
     may_start: MayStart = "always",
-    known: Collection[str] = (),
-    who: Who | None = None,
+    known_hosts: Collection[str] = (),
+    login: LoginIdentity | None = None,
 ) -> Instance:
     """The running instance that ``target`` describes, with its address and the host keys Google knows.
 
@@ -74,22 +74,24 @@ def find(
         "host_keys_within_s": host_keys_within_s,
         "in_background": in_background,
         "may_start": may_start,
-        "known": sorted(known),
-        "who": asdict(who) if who else None,
+        "known": sorted(known_hosts),
+        "who": asdict(login) if login else None,
     }
     begun: list[Instance] = []
 
     def note(instance: Instance) -> None:
-        started(instance)
+        before_start(instance)
         begun.append(instance)
 
-    found = worker_protocol.to_instance(worker.run(order, tell=tell, deadline=deadline, environ=environ, started=note))
+    found = worker_protocol.to_instance(
+        worker.call(order, progress=progress, deadline=deadline, environ=environ, started=note)
+    )
     # Also where the child that started it was killed, and another one found it running.
     return replace(found, started_from=begun[-1].started_from) if begun else found
 
 
-def read(
-    instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str], connect: Connect = "auto"
+def reload(
+    instance: Instance, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str], connect: Connect = "auto"
 ) -> Instance:
     """``instance`` with the status and the address it has now, and the host keys published now.
 
@@ -97,22 +99,22 @@ def read(
     the same name, is ``instance-not-found``.
     """
     order = {"do": "read", "instance": worker_protocol.from_instance(instance), "connect": connect}
-    return worker_protocol.to_instance(worker.run(order, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_instance(worker.call(order, progress=progress, deadline=deadline, environ=environ))
 
 
-def admit(
+def grant_access(
     instance: Instance,
-    who: Who,
+    login: LoginIdentity,
     key: str,
     *,
     lifetime_s: float,
-    former: Sequence[AddedKey],
-    fresh: bool,
-    adding: Callable[[AddedKey], None],
-    tell: Tell,
+    previous_keys: Sequence[InstalledKey],
+    renew: bool,
+    before_write: Callable[[InstalledKey], None],
+    progress: Progress,
     deadline: Deadline,
     environ: Mapping[str, str],
-) -> Admission:
+) -> AccessGrant:
     """Lets ``key`` (``TYPE BASE64``) into ``instance`` for ``lifetime_s``: by its metadata, or by OS Login where that
     is on. ``adding`` is told before anything is written: from then on ``withdraw`` knows what to take away.
 
@@ -122,45 +124,49 @@ def admit(
     order = {
         "do": "admit",
         "instance": worker_protocol.from_instance(instance),
-        "who": asdict(who),
+        "who": asdict(login),
         "key": key,
         "lifetime_s": lifetime_s,
-        "former": [asdict(each) for each in former],
-        "fresh": fresh,
+        "former": [asdict(each) for each in previous_keys],
+        "fresh": renew,
     }
-    begun: list[AddedKey] = []
+    begun: list[InstalledKey] = []
 
-    def note(key: AddedKey) -> None:
-        adding(key)
+    def note(key: InstalledKey) -> None:
+        before_write(key)
         begun.append(key)
 
-    admission = worker_protocol.to_admission(
-        worker.run(order, tell=tell, deadline=deadline, environ=environ, adding=note)
+    grant = worker_protocol.to_admission(
+        worker.call(order, progress=progress, deadline=deadline, environ=environ, adding=note)
     )
     # Also where the child that added it was killed, and another one found it there.
-    return replace(admission, added=admission.added or (begun[-1] if begun else None))
+    return replace(grant, added=grant.added or (begun[-1] if begun else None))
 
 
-def withdraw(added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:
+def revoke_access(
+    keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
+) -> None:
     """Takes away what ``admit`` added, and what has expired of the same keys. Everything else there stays."""
-    order = {"do": "withdraw", "added": [asdict(each) for each in added]}
-    worker.run(order, tell=tell, deadline=deadline, environ=environ)
+    order = {"do": "withdraw", "added": [asdict(each) for each in keys]}
+    worker.call(order, progress=progress, deadline=deadline, environ=environ)
 
 
-def change(instance: Instance, action: Action, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
+def set_status(
+    instance: Instance, action: Action, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
+) -> str:
     """Carries out ``action`` and answers with the status reached; nothing is done when it is there already.
 
     ``stop`` and ``suspend`` answer ``STOPPING`` or ``SUSPENDING`` when the deadline passes on the way.
     """
     order = {"do": "change", "instance": worker_protocol.from_instance(instance), "action": action}
-    return worker_protocol.to_status(worker.run(order, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_status(worker.call(order, progress=progress, deadline=deadline, environ=environ))
 
 
 def diagnose(
     instance: Instance,
     error: RemoteRuntimeError,
     *,
-    tell: Tell,
+    progress: Progress,
     deadline: Deadline,
     environ: Mapping[str, str],
     connect: Connect = "external",
@@ -181,29 +187,33 @@ def diagnose(
         "connect": connect,
         "through_iap": worker_protocol.from_errors([through_iap] if through_iap else []),
     }
-    return worker_protocol.to_errors(worker.run(order, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_errors(worker.call(order, progress=progress, deadline=deadline, environ=environ))
 
 
 def missing_permissions(
-    target: GceTarget, wanted: Sequence[str], *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]
+    target: GceTarget, permissions: Sequence[str], *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Those of ``wanted`` that the credentials do not have on the instance that ``target`` means."""
-    order = {"do": "permissions", "target": worker_protocol.from_target(target), "wanted": list(wanted)}
-    return tuple(str(each) for each in worker.run(order, tell=tell, deadline=deadline, environ=environ))
+    order = {"do": "permissions", "target": worker_protocol.from_target(target), "wanted": list(permissions)}
+    return tuple(str(each) for each in worker.call(order, progress=progress, deadline=deadline, environ=environ))
 
 
-def projects(*, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> Projects:
+def list_projects(*, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> ProjectList:
     """The projects that the credentials see, as far as they may be listed, and the one that is used by default."""
-    return worker_protocol.to_projects(worker.run({"do": "projects"}, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_projects(
+        worker.call({"do": "projects"}, progress=progress, deadline=deadline, environ=environ)
+    )
 
 
-def candidates(project: str, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> list[Candidate]:
+def list_instances(
+    project: str, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
+) -> list[InstanceSummary]:
     """The instances of the project, to choose one."""
     order = {"do": "candidates", "project": project}
-    return worker_protocol.to_candidates(worker.run(order, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_candidates(worker.call(order, progress=progress, deadline=deadline, environ=environ))
 
 
-def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> str:
+def restore_status(instance: Instance, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> str:
     """Stops or suspends an instance that we started, as ``started_from`` says; answers with its status.
 
     Waits until the instance is on its way down, not until it is there. Does nothing when we did not start it.
@@ -211,4 +221,4 @@ def put_back(instance: Instance, *, tell: Tell, deadline: Deadline, environ: Map
     if instance.started_from is None:
         return instance.status
     order = {"do": "put-back", "instance": worker_protocol.from_instance(instance)}
-    return worker_protocol.to_status(worker.run(order, tell=tell, deadline=deadline, environ=environ))
+    return worker_protocol.to_status(worker.call(order, progress=progress, deadline=deadline, environ=environ))

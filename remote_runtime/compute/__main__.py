@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..core.access import Who, to_added
+from ..core.access import LoginIdentity, keys_from_documents
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from . import handlers, permissions, worker_protocol
@@ -66,30 +66,30 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, recorded: Callable[[di
             )
         )
     if order["do"] == "withdraw":
-        return handlers.withdraw(to_added(order["added"]), **given)
+        return handlers.revoke_access(keys_from_documents(order["added"]), **given)
     if order["do"] == "projects":
-        return asdict(inventory.projects(deadline=deadline, environ=environ))
+        return asdict(inventory.list_projects(deadline=deadline, environ=environ))
     if order["do"] == "candidates":
-        return [asdict(each) for each in inventory.candidates(order["project"], **given)]
+        return [asdict(each) for each in inventory.list_instances(order["project"], **given)]
     if order["do"] == "permissions":
-        return permissions.missing(worker_protocol.to_target(order["target"]), order["wanted"], **given)
+        return permissions.missing_permissions(worker_protocol.to_target(order["target"]), order["wanted"], **given)
     instance = worker_protocol.to_instance(order["instance"])
     if order["do"] == "read":
-        return asdict(handlers.read(instance, connect_by=order["connect"], **given))
+        return asdict(handlers.reload(instance, connect_by=order["connect"], **given))
     if order["do"] == "admit":
-        admission = handlers.admit(
+        admission = handlers.grant_access(
             instance,
-            worker_protocol.to_who(order["who"]) or Who(),
+            worker_protocol.to_who(order["who"]) or LoginIdentity(),
             key=order["key"],
             lifetime_s=float(order["lifetime_s"]),
-            former=to_added(order["former"]),
+            former=keys_from_documents(order["former"]),
             fresh=bool(order["fresh"]),
             adding=lambda key: recorded({"adding": asdict(key)}),
             **given,
         )
         return asdict(admission)
     if order["do"] == "change":
-        return handlers.change(instance, order["action"], **given)
+        return handlers.set_status(instance, order["action"], **given)
     if order["do"] == "diagnose":
         through_iap = next(iter(worker_protocol.to_errors(order["through_iap"])), None)
         found = handlers.diagnose(
@@ -97,25 +97,25 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, recorded: Callable[[di
         )
         return worker_protocol.from_errors(found)
     if order["do"] == "put-back":
-        return handlers.put_back(instance, **given)
+        return handlers.restore_status(instance, **given)
     raise ValueError(f"unknown order {order['do']!r}")
 
 
 def _environ() -> dict[str, str]:
     """This process's environment; a proxy is never asked for what is on this computer (the demo's emulator)."""
-    here = [host for service in gcloud_config.SERVICES if (host := _host_here(service))]
+    here = [host for service in gcloud_config.API_ENDPOINTS if (host := _host_here(service))]
     if here:
         present = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
         os.environ["no_proxy"] = ",".join(dict.fromkeys([*([present] if present else []), *here]))
     return dict(os.environ)
 
 
-def _host_here(service: gcloud_config.Service) -> str:
+def _host_here(service: gcloud_config.ApiEndpoint) -> str:
     try:
         endpoint = gcloud_config.endpoint(os.environ, service)
     except RemoteRuntimeError:  # told to those who use it
         return ""
-    return urlsplit(endpoint).hostname or "" if gcloud_config.on_loopback(endpoint) else ""
+    return urlsplit(endpoint).hostname or "" if gcloud_config.is_on_loopback(endpoint) else ""
 
 
 def _recorded(news: dict[str, Any], lines: queue.SimpleQueue[bytes]) -> None:

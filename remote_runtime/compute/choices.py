@@ -9,7 +9,7 @@ from ..core.frozen import dataclass
 
 
 @dataclass(frozen=True)
-class Projects:
+class ProjectList:
     """``ids``: those that the credentials see. ``default``: the one in use where a profile names none, and ``source``
     where that was found. ``why_none``: why they could not be listed, empty if they were."""
 
@@ -20,7 +20,7 @@ class Projects:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class InstanceSummary:
     """An instance to choose. ``gpus``: as in ``2 nvidia-l4``, empty without one."""
 
     name: str

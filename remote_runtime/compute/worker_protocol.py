@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from ..core.access import Admission, Who, to_access, to_added
+from ..core.access import AccessGrant, LoginIdentity, access_from_document, keys_from_documents
 from ..core.errors import RemoteRuntimeError, from_dict
 from ..core.model import Instance
 from ..core.profile import GceTarget
-from .choices import Candidate, Projects
+from .choices import InstanceSummary, ProjectList
 
 Json = Mapping[str, Any]
 
@@ -33,19 +33,22 @@ def from_instance(instance: Instance) -> Json:
 
 
 def to_instance(answer: Any) -> Instance:
-    access = to_access(answer.get("access"))
+    access = access_from_document(answer.get("access"))
     return Instance(**{**answer, "host_keys": tuple(answer["host_keys"]), "access": access})
 
 
-def to_who(order: Any) -> Who | None:
-    return Who(**{**order, "keys": tuple(order["keys"])}) if order else None
+def to_who(order: Any) -> LoginIdentity | None:
+    return LoginIdentity(**{**order, "keys": tuple(order["keys"])}) if order else None
 
 
-def to_admission(answer: Any) -> Admission:
-    (access, added) = (to_access(answer["access"]), to_added([answer["added"]] if answer["added"] else []))
+def to_admission(answer: Any) -> AccessGrant:
+    (access, added) = (
+        access_from_document(answer["access"]),
+        keys_from_documents([answer["added"]] if answer["added"] else []),
+    )
     if access is None:
         raise ValueError("an admission says who is let in")
-    return Admission(access, added[0] if added else None)
+    return AccessGrant(access, added[0] if added else None)
 
 
 def from_errors(errors: Iterable[RemoteRuntimeError]) -> list[Json]:
@@ -56,12 +59,12 @@ def to_errors(answer: Any) -> tuple[RemoteRuntimeError, ...]:
     return tuple(from_dict(each) for each in answer)
 
 
-def to_projects(answer: Any) -> Projects:
-    return Projects(**{**answer, "ids": tuple(answer["ids"])})
+def to_projects(answer: Any) -> ProjectList:
+    return ProjectList(**{**answer, "ids": tuple(answer["ids"])})
 
 
-def to_candidates(answer: Any) -> list[Candidate]:
-    return [Candidate(**each) for each in answer]
+def to_candidates(answer: Any) -> list[InstanceSummary]:
+    return [InstanceSummary(**each) for each in answer]
 
 
 def to_status(answer: Any) -> str:

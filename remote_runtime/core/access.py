@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from .frozen import dataclass
 
-By = Literal["metadata", "os-login"]
+AccessMethod = Literal["metadata", "os-login"]
 
 
 @dataclass(frozen=True)
-class Who:
+class LoginIdentity:
     """Who wants to enter. ``user``: the login name that was asked for; ``local``: the name on this computer.
     ``keys``: ``TYPE BASE64`` of those that can be shown."""
 
@@ -21,14 +21,14 @@ class Who:
 
 
 @dataclass(frozen=True)
-class Access:
+class LoginAccess:
     """What an instance's metadata or OS Login says of us.
 
     ``user``: the login name, empty while there is none. ``keys``: those of ours that are let in. ``until``: when the
     last of them ends (seconds since 1970), None for never. ``two_factor``: a second factor is asked for at each login.
     """
 
-    by: By
+    by: AccessMethod
     user: str = ""
     keys: tuple[str, ...] = ()
     until: float | None = None
@@ -36,11 +36,11 @@ class Access:
 
 
 @dataclass(frozen=True)
-class AddedKey:
+class InstalledKey:
     """A public key (``TYPE BASE64``) that we put on an instance, or into somebody's OS Login, until ``until``.
     ``user``: the login name; for OS Login the account's email."""
 
-    by: By
+    by: AccessMethod
     user: str
     key: str
     until: int
@@ -51,21 +51,21 @@ class AddedKey:
 
 
 @dataclass(frozen=True)
-class Admission:
+class AccessGrant:
     """``added``: None if nothing had to be written."""
 
-    access: Access
-    added: AddedKey | None = None
+    access: LoginAccess
+    added: InstalledKey | None = None
 
 
-def to_access(document: Mapping[str, Any] | None) -> Access | None:
+def access_from_document(document: Mapping[str, Any] | None) -> LoginAccess | None:
     """From its ``asdict``."""
-    return Access(**{**document, "keys": tuple(document["keys"])}) if document else None
+    return LoginAccess(**{**document, "keys": tuple(document["keys"])}) if document else None
 
 
-def to_added(documents: Iterable[Mapping[str, Any]]) -> tuple[AddedKey, ...]:
-    return tuple(AddedKey(**document) for document in documents)
+def keys_from_documents(documents: Iterable[Mapping[str, Any]]) -> tuple[InstalledKey, ...]:
+    return tuple(InstalledKey(**document) for document in documents)
 
 
-def in_one(added: Iterable[AddedKey], more: Iterable[AddedKey]) -> tuple[AddedKey, ...]:
-    return tuple(dict.fromkeys([*added, *more]))
+def merge_keys(keys: Iterable[InstalledKey], more: Iterable[InstalledKey]) -> tuple[InstalledKey, ...]:
+    return tuple(dict.fromkeys([*keys, *more]))

@@ -10,7 +10,7 @@ from .frozen import dataclass
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandResult:
     """How a command on the machine ended. ``status`` is its exit status, None if the connection was lost first, or
     nothing more was awaited; ``forced``: where the server says that a command is forced on this login, if it does;
     ``stderr`` is the end of what it wrote there, at most 8 KiB, cleaned of control characters."""
@@ -20,19 +20,19 @@ class Outcome:
     forced: str = ""
 
 
-class Tell(Protocol):
+class Progress(Protocol):
     """Says to the person what is being done or waited for, in one short line without a final stop."""
 
     def __call__(self, text: str) -> None: ...
 
 
-class Ask(Protocol):
+class Prompt(Protocol):
     """Asks the person. Raises ``SshError`` with ``code`` when nobody is there to answer."""
 
     def __call__(self, prompt: str, *, secret: bool, code: str) -> str: ...
 
 
-class Run(Protocol):
+class RunCommand(Protocol):
     """Runs a command on the machine: ``stdin`` is sent, and closed unless there is ``reply``, which is asked after each
     line and ten times a second what to send next (None closes it). ``on_line`` is given each line of its stdout
     (decoded, without the line end; a line over 1 MiB or more than 16 MiB in all ends the command with ``MachineError``
@@ -51,4 +51,4 @@ class Run(Protocol):
         on_line: Callable[[str], bool | None],
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None = None,
-    ) -> Outcome: ...
+    ) -> CommandResult: ...

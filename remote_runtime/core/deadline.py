@@ -15,10 +15,10 @@ T = TypeVar("T")
 class Deadline:
     """A moment on the monotonic clock, and an event that calls the work off."""
 
-    def __init__(self, within_s: float, called_off: threading.Event | None = None) -> None:
-        self.within_s = within_s
-        self.called_off = called_off or threading.Event()
-        self._end = time.monotonic() + within_s
+    def __init__(self, timeout_s: float, cancelled: threading.Event | None = None) -> None:
+        self.timeout_s = timeout_s
+        self.cancelled = cancelled or threading.Event()
+        self._end = time.monotonic() + timeout_s
 
     def remaining_s(self) -> float:
         """Seconds left, never negative."""
@@ -27,18 +27,18 @@ class Deadline:
     def passed(self) -> bool:
         return self.remaining_s() == 0.0
 
-    def shorter(self, within_s: float) -> Deadline:
+    def within(self, timeout_s: float) -> Deadline:
         """A deadline at most ``within_s`` seconds away and not after this one; called off together with it."""
-        return Deadline(min(within_s, self.remaining_s()), self.called_off)
+        return Deadline(min(timeout_s, self.remaining_s()), self.cancelled)
 
     def check(self) -> None:
         """Raises ``Interrupted`` if the work was called off."""
-        if self.called_off.is_set():
+        if self.cancelled.is_set():
             raise Interrupted("called off")
 
-    def pause(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         """Sleep, at most until the deadline. Raises ``Interrupted`` as soon as the work is called off."""
-        if self.called_off.wait(min(seconds, self.remaining_s())):
+        if self.cancelled.wait(min(seconds, self.remaining_s())):
             raise Interrupted("called off")
 
 
@@ -53,5 +53,5 @@ def wait_until(probe: Callable[[], T | None], deadline: Deadline, *, every_s: fl
         if answer is not None and answer is not False:
             return answer
         if deadline.passed():
-            raise DeadlinePassed(f"{what} took more than {deadline.within_s:.0f} s")
-        deadline.pause(every_s)
+            raise DeadlinePassed(f"{what} took more than {deadline.timeout_s:.0f} s")
+        deadline.sleep(every_s)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .model import Connections, Runtime
-    from .stopped import Stopped
+    from .stopped import TakeDownResult
 
 
-def as_document(runtime: Runtime) -> dict[str, Any]:
+def runtime_document(runtime: Runtime) -> dict[str, Any]:
     """RUNTIME of the JSON output; its ``url`` carries the token."""
     instance, server = runtime.instance, runtime.server
     return {
@@ -64,26 +64,28 @@ def as_document(runtime: Runtime) -> dict[str, Any]:
     }
 
 
-def _connections(came: Connections) -> dict[str, int]:
+def _connections(connections: Connections) -> dict[str, int]:
     """What was not served stands there only if there was any."""
-    return {name: count for name, count in asdict(came).items() if count or name in ("carried", "empty", "waiting")}
-
-
-def as_stopped(stopped: Stopped) -> dict[str, Any]:
-    """One entry of ``stopped`` in `down`'s JSON."""
     return {
-        "name": stopped.name,
-        "tunnel": stopped.tunnel,
-        "server": stopped.server,
-        "instance": _word(stopped.instance),
-        "remains": list(stopped.remains),
-        **({} if stopped.checked else {"server_checked": False}),
-        **({"notes": list(stopped.notes)} if stopped.notes else {}),
-        **({"elsewhere": True} if stopped.elsewhere else {}),
-        **({"instance_since": stopped.instance_since} if stopped.instance_since else {}),
+        name: count for name, count in asdict(connections).items() if count or name in ("carried", "empty", "waiting")
     }
 
 
-def _word(status: str | None) -> str | None:
+def take_down_document(result: TakeDownResult) -> dict[str, Any]:
+    """One entry of ``stopped`` in `down`'s JSON."""
+    return {
+        "name": result.name,
+        "tunnel": result.tunnel,
+        "server": result.server,
+        "instance": _status_word(result.instance),
+        "remains": list(result.remains),
+        **({} if result.checked else {"server_checked": False}),
+        **({"notes": list(result.notes)} if result.notes else {}),
+        **({"elsewhere": True} if result.elsewhere else {}),
+        **({"instance_since": result.instance_since} if result.instance_since else {}),
+    }
+
+
+def _status_word(status: str | None) -> str | None:
     """Compute Engine calls a stopped instance TERMINATED, which sounds like an end."""
     return "stopped" if status == "TERMINATED" else status and status.lower()

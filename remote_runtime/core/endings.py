@@ -8,13 +8,13 @@ from .frozen import dataclass
 
 
 @dataclass(frozen=True)
-class OnDown:
+class OnDownSettings:
     server: Literal["stop", "keep"] = "stop"
     instance: Literal["keep", "stop", "suspend"] = "keep"
 
 
 @dataclass(frozen=True)
-class Idle:
+class IdleSettings:
     """``after_s``: None means never."""
 
     after_s: float | None = None
@@ -32,5 +32,5 @@ class Timeouts:
     ready_s: float = 30.0
 
     @property
-    def whole_s(self) -> float:
+    def total_s(self) -> float:
         return self.instance_s + self.ssh_s + self.jupyter_s + self.ready_s

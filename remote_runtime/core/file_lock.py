@@ -10,44 +10,46 @@ from pathlib import Path
 
 from .deadline import Deadline, wait_until
 from .errors import LocalError
-from .private_file import open_own
+from .private_file import open_private
 
 
 @contextmanager
-def held(path: Path, deadline: Deadline) -> Iterator[None]:
+def locked(path: Path, deadline: Deadline) -> Iterator[None]:
     """Hold the lock. Raises ``DeadlinePassed`` when somebody else holds it all that time, ``Interrupted``, ``OSError``
     when the file cannot be made, or ``LocalError`` ``state-dir-unusable`` where files cannot be locked."""
-    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
-        wait_until(lambda: _taken(path, descriptor), deadline, every_s=0.05, what=f"waiting for the lock {path.name}")
+        wait_until(
+            lambda: _try_lock(path, descriptor), deadline, every_s=0.05, what=f"waiting for the lock {path.name}"
+        )
         yield
     finally:
         os.close(descriptor)
 
 
-def is_held(path: Path, *, at: int = 0) -> bool:
+def is_locked(path: Path, *, offset: int = 0) -> bool:
     """Whether a process holds the lock now. ``at``: the byte that it locks, which only Windows tells apart.
 
     Raises ``LocalError`` ``state-dir-unusable`` when that cannot be known.
     """
     try:
         # A probe writes nothing, and the disk may be read-only by now; Windows locks what may be written.
-        descriptor = open_own(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+        descriptor = open_private(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except FileNotFoundError:
         return False
     except OSError as error:
         what, why = f"Can't open the lock {path}", error.strerror or str(error)
         raise LocalError("state-dir-unusable", what, why) from error
     try:
-        os.lseek(descriptor, at, os.SEEK_SET)
-        return not _taken(path, descriptor, shared=True)
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return not _try_lock(path, descriptor, shared=True)
     finally:
         os.close(descriptor)
 
 
-def _taken(path: Path, descriptor: int, *, shared: bool = False) -> bool:
+def _try_lock(path: Path, descriptor: int, *, shared: bool = False) -> bool:
     try:
-        return _lock(descriptor, shared=shared)
+        return _lock_file(descriptor, shared=shared)
     except OSError as error:  # a network share without locks
         what, why = f"Files in {path.parent} can't be locked", error.strerror or str(error)
         hint = "Set `REMOTE_RUNTIME_STATE_DIR` to a directory on a local disk"
@@ -57,7 +59,7 @@ def _taken(path: Path, descriptor: int, *, shared: bool = False) -> bool:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(descriptor: int, *, shared: bool = False) -> bool:
+    def _lock_file(descriptor: int, *, shared: bool = False) -> bool:
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except OSError:
@@ -66,7 +68,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(descriptor: int, *, shared: bool = False) -> bool:
+    def _lock_file(descriptor: int, *, shared: bool = False) -> bool:
         # A probe takes the lock shared, so that two probes do not take each other for a holder.
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

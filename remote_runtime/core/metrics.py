@@ -16,7 +16,7 @@ class GpuLoad:
 
 
 @dataclass(frozen=True)
-class Load:
+class MachineLoad:
     """Bytes of memory that programs have and could have, and the GPUs there are. ``seen``: ISO 8601, when."""
 
     memory_used: int

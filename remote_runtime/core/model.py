@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-from .access import Access, AddedKey
-from .endings import Idle, OnDown, Timeouts
+from .access import InstalledKey, LoginAccess
+from .endings import IdleSettings, OnDownSettings, Timeouts
 from .frozen import dataclass
-from .metrics import Load, Traffic
+from .metrics import MachineLoad, Traffic
 from .profile import ColabSettings, ExtraForward, ForwardSettings, JupyterSettings, SshSettings, Target
 
 # Characters. The bridge proves no shorter token: it could be guessed from the proof.
-SHORTEST_TOKEN = 16
+MIN_TOKEN_CHARS = 16
 
 
 class Secret:
@@ -50,8 +50,8 @@ class Profile:
     jupyter: JupyterSettings = field(default_factory=JupyterSettings)
     forward: ForwardSettings = field(default_factory=ForwardSettings)
     colab: ColabSettings = field(default_factory=ColabSettings)
-    on_down: OnDown = field(default_factory=OnDown)
-    idle: Idle = field(default_factory=Idle)
+    on_down: OnDownSettings = field(default_factory=OnDownSettings)
+    idle: IdleSettings = field(default_factory=IdleSettings)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def overridden(self, local_port: int | None, extra: tuple[ExtraForward, ...]) -> Profile:
@@ -88,7 +88,7 @@ class Instance:
     project_from: str = ""
     zone_from: str = ""
     credentials_from: str = ""
-    access: Access | None = None
+    access: LoginAccess | None = None
     via: Literal["", "external", "internal", "iap"] = ""
     why_via: str = ""
 
@@ -98,11 +98,14 @@ class Instance:
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"port {self.port} of {self.name} through IAP" if self.via == "iap" else f"{host}:{self.port}"
 
-    def reached_like(self, before: Instance) -> Instance:
+    def with_route_of(self, previous: Instance) -> Instance:
         """This one, reached as it was ``before``, if it still has the address that was not answering then."""
-        if (before.via, self.via) != ("iap", "external") or (before.id, before.address) != (self.id, self.address):
+        if (previous.via, self.via) != ("iap", "external") or (previous.id, previous.address) != (
+            self.id,
+            self.address,
+        ):
             return self
-        return replace(self, via=before.via, why_via=before.why_via)
+        return replace(self, via=previous.via, why_via=previous.why_via)
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Kernelspec:
 
 
 @dataclass(frozen=True)
-class IdleGuard:
+class IdleWatchdog:
     """What watches on the machine for idleness. ``how`` it does what ``idle.do`` says: ``here`` (it ends the server),
     ``service-account``, ``power-off`` or ``none``, with the ``why``. ``verb``: what becomes of the machine, ``stop`` or
     ``suspend``. ``reboot``: what starts it again then, ``cron``, ``systemd`` or empty. ``local_ssd``: the machine has
@@ -140,7 +143,7 @@ class IdleGuard:
     failed: str = ""
 
 
-UNKNOWN = "unknown"  # the interpreter of a server of the user's, where the system does not show it
+UNKNOWN_INTERPRETER = "unknown"  # the interpreter of a server of the user's, where the system does not show it
 
 
 @dataclass(frozen=True)
@@ -167,28 +170,28 @@ class Server:
     gpus: tuple[Gpu, ...] = ()
     kernelspecs: tuple[Kernelspec, ...] = ()
     socket: str | None = None
-    idle: IdleGuard | None = None
+    idle: IdleWatchdog | None = None
     attached: bool = False
     former: str = ""
 
     @property
-    def at(self) -> tuple[str, int]:
+    def address(self) -> tuple[str, int]:
         """Where connections lead: host and port, or the path of the socket and 0."""
         return (self.socket, 0) if self.socket else ("127.0.0.1", self.port or 0)
 
     @property
-    def proves_itself(self) -> bool:
+    def can_prove_identity(self) -> bool:
         """Whether it can show that it knows the token, without being told it: the bridge does that."""
         return bool(self.bridge)
 
     @property
-    def proof_at(self) -> str:
+    def required_listen_address(self) -> str:
         """Where its proof must say that it listens; empty for a server of ours, whose token no other place knows. The
         user's own can come up on another port with the same token, and somebody else on this one."""
         return f"127.0.0.1:{self.port}" if self.attached else ""
 
 
-def named(host: str, port: int) -> str:
+def format_address(host: str, port: int) -> str:
     """A place on the machine, for a person: ``host:port``, or the path of a unix socket where the port is 0."""
     return f"{host}:{port}" if port else host
 
@@ -204,7 +207,7 @@ class Health:
     verdict: Verdict
     why: str = ""
     rtt_ms: float | None = None
-    lacks: tuple[str, ...] = ()
+    missing_settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -265,14 +268,14 @@ class Runtime:
     rtt_ms: float | None = None
     kernels: int | None = None
     busy_kernels: int | None = None
-    load: Load | None = None
+    load: MachineLoad | None = None
     traffic: Traffic = field(default_factory=Traffic)
     connections: Connections = Connections()
     page_requests: int | None = None
     idle_s: float | None = None
     seen: str = ""
     folder: bool = False
-    keys: tuple[AddedKey, ...] = ()
+    keys: tuple[InstalledKey, ...] = ()
     last_error: Mapping[str, str] | None = None
     unfinished: bool = True
     tool_version: str = ""

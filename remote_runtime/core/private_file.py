@@ -12,78 +12,78 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-UNIX_PATH_LIMIT = 100  # bytes; 104 on macOS, 108 on Linux, with the final NUL
+MAX_UNIX_PATH_BYTES = 100  # bytes; 104 on macOS, 108 on Linux, with the final NUL
 # What `write_private` and others put aside for a moment, with the pid of who does.
-_ASIDE = re.compile(r"\.([0-9]+)\.(?:tmp|new)")
-_OLD_S = 3600.0
-_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_TEMPORARY_NAME = re.compile(r"\.([0-9]+)\.(?:tmp|new)")
+_MAX_TEMPORARY_AGE_S = 3600.0
+_SAFE_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
-def open_own(path: Path | str, flags: int) -> int:
+def open_private(path: Path | str, flags: int) -> int:
     """A descriptor of a regular file of this user's, made 0600 if it is made. Raises ``OSError``."""
-    descriptor = os.open(path, flags | _SAFELY, 0o600)
-    why = _why_strange(os.fstat(descriptor), (stat.S_ISREG,))
+    descriptor = os.open(path, flags | _SAFE_FLAGS, 0o600)
+    why = _refusal_reason(os.fstat(descriptor), (stat.S_ISREG,))
     if why:
         os.close(descriptor)
         raise OSError(errno.EPERM, why, str(path))
     return descriptor
 
 
-def read_own(path: Path) -> bytes:
+def read_private(path: Path) -> bytes:
     """Raises ``OSError``."""
-    with os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+    with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
         return file.read()
 
 
 def write_private(path: Path, content: bytes) -> None:
     """Replace the file atomically; 0600. After a power cut it is the former one or the new one, whole."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = open_own(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except BaseException:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def take(folder: Path) -> None:
+def ensure_private_dir(directory: Path) -> None:
     """Make the folder (0700) if it is missing, and tighten it. What processes put aside that were killed meanwhile is
     removed, as it may hold secrets.
 
     Raises ``OSError``, also for a link to it, or an entry in it, that another user has made: from then on, nobody else
     can put anything there.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform != "win32":
-        for place in (folder, *folder.parents):
-            status = place.lstat()
+        for part in (directory, *directory.parents):
+            status = part.lstat()
             if stat.S_ISLNK(status.st_mode) and status.st_uid not in (0, os.geteuid()):
-                raise OSError(errno.EPERM, f"it is a link of user id {status.st_uid}", str(place))
-        status = folder.stat()
+                raise OSError(errno.EPERM, f"it is a link of user id {status.st_uid}", str(part))
+        status = directory.stat()
         if status.st_uid != os.geteuid():
-            raise OSError(errno.EPERM, f"it belongs to user id {status.st_uid}", str(folder))
+            raise OSError(errno.EPERM, f"it belongs to user id {status.st_uid}", str(directory))
         if stat.S_IMODE(status.st_mode) & 0o077:
-            folder.chmod(0o700)
-    with os.scandir(folder) as entries:
+            directory.chmod(0o700)
+    with os.scandir(directory) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
-                why = _why_strange(status, (stat.S_ISREG, stat.S_ISDIR, stat.S_ISSOCK))
+                why = _refusal_reason(status, (stat.S_ISREG, stat.S_ISDIR, stat.S_ISSOCK))
                 if why:
                     raise OSError(errno.EPERM, why, entry.path)
-                aside = _ASIDE.search(entry.name)
-                if aside and aside.end() == len(entry.name) and _is_left(int(aside[1]), status.st_mtime):
+                temporary = _TEMPORARY_NAME.search(entry.name)
+                if temporary and temporary.end() == len(entry.name) and _is_stale(int(temporary[1]), status.st_mtime):
                     os.unlink(entry.path)
 
 
 @contextmanager
 def socket_path(path: Path) -> Iterator[str]:
     """The path by which a unix socket can be had there. Raises ``OSError`` when it is too long for one."""
-    if len(os.fsencode(path)) <= UNIX_PATH_LIMIT:
+    if len(os.fsencode(path)) <= MAX_UNIX_PATH_BYTES:
         yield str(path)
     elif Path("/proc/self/fd").is_dir():
         directory = os.open(path.parent, os.O_RDONLY)
@@ -92,10 +92,12 @@ def socket_path(path: Path) -> Iterator[str]:
         finally:
             os.close(directory)
     else:
-        raise OSError(errno.ENAMETOOLONG, f"the path of a unix socket has at most {UNIX_PATH_LIMIT} bytes", str(path))
+        raise OSError(
+            errno.ENAMETOOLONG, f"the path of a unix socket has at most {MAX_UNIX_PATH_BYTES} bytes", str(path)
+        )
 
 
-def _why_strange(status: os.stat_result, kinds: Sequence[Callable[[int], bool]]) -> str:
+def _refusal_reason(status: os.stat_result, kinds: Sequence[Callable[[int], bool]]) -> str:
     if sys.platform == "win32":
         return ""
     if status.st_uid != os.geteuid():
@@ -103,10 +105,10 @@ def _why_strange(status: os.stat_result, kinds: Sequence[Callable[[int], bool]])
     return "" if any(kind(status.st_mode) for kind in kinds) else "it is a link, a FIFO or a device"
 
 
-def _is_left(pid: int, modified: float) -> bool:
+def _is_stale(pid: int, modified: float) -> bool:
     """Whether whoever put it aside is gone: it takes a moment, in a process that lives."""
-    if time.time() - modified > _OLD_S or sys.platform == "win32":
-        return time.time() - modified > _OLD_S
+    if time.time() - modified > _MAX_TEMPORARY_AGE_S or sys.platform == "win32":
+        return time.time() - modified > _MAX_TEMPORARY_AGE_S
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -83,14 +83,14 @@ class SshSettings:
     proxy_jump: tuple[str, ...] = ()
     proxy_command: str | None = None
     known_hosts_files: tuple[str, ...] = ()
-    notes_host_keys: bool = True  # whether ``ssh`` itself would write down a key that it was told to accept
+    updates_known_hosts: bool = True  # whether ``ssh`` itself would write down a key that it was told to accept
     certificate_files: tuple[str, ...] = ()
     address_family: Literal["any", "inet", "inet6"] = "any"
-    only: Algorithms = field(default_factory=Algorithms)
+    allowed_algorithms: Algorithms = field(default_factory=Algorithms)
 
 
 @dataclass(frozen=True)
-class Attach:
+class AttachSettings:
     """A Jupyter server that the user already runs on the machine. ``token_file``: None for what it wrote down."""
 
     port: int
@@ -105,7 +105,7 @@ class JupyterSettings:
     port: int | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     args: tuple[str, ...] = ()
-    attach: Attach | None = None
+    attach: AttachSettings | None = None
     packages: tuple[str, ...] = ()
 
 

@@ -15,39 +15,39 @@ _UNSAFE = re.compile(
 )
 
 
-def clean(text: str, limit: int) -> str:
+def clean(text: str, max_chars: int) -> str:
     """``text`` without terminal sequences and control characters, at most ``limit`` characters long.
 
     Tabs and line feeds stay, other line ends become line feeds. Text that is too long ends with ``…``. Markup of
     the output library is left alone; ``render`` escapes it.
     """
     # Escape sequences may outnumber what is kept; beyond this nobody reads, and the work stays bounded.
-    kept = _TERMINAL_SEQUENCE.sub("", text[: 4 * limit + 4096])
+    kept = _TERMINAL_SEQUENCE.sub("", text[: 4 * max_chars + 4096])
     kept = _UNSAFE.sub("", _LINE_END.sub("\n", kept))
-    if len(kept) <= limit and len(text) <= 4 * limit + 4096:
+    if len(kept) <= max_chars and len(text) <= 4 * max_chars + 4096:
         return kept
-    return kept[: max(0, limit - 1)] + "…" if limit > 0 else ""
+    return kept[: max(0, max_chars - 1)] + "…" if max_chars > 0 else ""
 
 
-def clean_line(text: str, limit: int) -> str:
+def clean_line(text: str, max_chars: int) -> str:
     """``clean``, and line feeds and tabs become spaces: for a value that is shown inside a sentence or a table."""
-    return " ".join(clean(text, limit).split())
+    return " ".join(clean(text, max_chars).split())
 
 
 # Before the secret: its name, quotes (escaped ones too, of JSON inside JSON), and = or : (also URL-encoded).
-_NAMED = r"(?:token|_xsrf|password|passphrase|client_secret|private_key)[\\'\"]*\s*(?:[=:]|%(?:25)*3d)\s*[\\'\"]*"
-_HEADER = r"authorization[\\'\"]*\s*[=:]\s*[\\'\"]*(?:(?:token|bearer|basic)\s+)?"
-_AFTER_ITS_NAME = re.compile(rf"(?i)({_HEADER}|{_NAMED}|bearer\s+)[^\s&'\"]+")
+_NAMED_FIELD = r"(?:token|_xsrf|password|passphrase|client_secret|private_key)[\\'\"]*\s*(?:[=:]|%(?:25)*3d)\s*[\\'\"]*"
+_AUTH_HEADER = r"authorization[\\'\"]*\s*[=:]\s*[\\'\"]*(?:(?:token|bearer|basic)\s+)?"
+_NAMED_SECRET = re.compile(rf"(?i)({_AUTH_HEADER}|{_NAMED_FIELD}|bearer\s+)[^\s&'\"]+")
 # Known by their form: private keys; Google's access tokens, refresh tokens and client secrets; JSON Web Tokens.
-_BY_FORM = re.compile(
+_SECRET_FORMAT = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
     r"|\bya29\.[\w.-]+|\b1//0[\w-]{10,}|\bGOCSPX-[\w-]+|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?",
     re.DOTALL,
 )
-_IN_ADDRESS = re.compile(r"(?i)(\bhttps?://|://[^\s/@:'\"]{1,256}:)[^\s/@'\"]{1,512}@")
+_URL_CREDENTIALS = re.compile(r"(?i)(\bhttps?://|://[^\s/@:'\"]{1,256}:)[^\s/@'\"]{1,512}@")
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """``text`` with what follows ``token=`` and its like replaced by ``***``, and keys and tokens known by form, and
     what stands before the ``@`` of an address."""
-    return _IN_ADDRESS.sub(r"\1***@", _AFTER_ITS_NAME.sub(r"\1***", _BY_FORM.sub("***", text)))
+    return _URL_CREDENTIALS.sub(r"\1***@", _NAMED_SECRET.sub(r"\1***", _SECRET_FORMAT.sub("***", text)))

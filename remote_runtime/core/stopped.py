@@ -10,7 +10,7 @@ ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
 
 
 @dataclass(frozen=True)
-class Stopped:
+class TakeDownResult:
     """What became of it, as it was seen now. ``server``: ``unknown`` where the machine was not looked at. ``instance``:
     its status, ``UNKNOWN`` where it could not be read, None when there is none. ``checked``: a kept server was seen.
     ``remains``: what could not be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps
@@ -29,6 +29,6 @@ class Stopped:
     checked: bool = True
 
     @property
-    def is_kept_for_us(self) -> bool:
+    def server_still_ours(self) -> bool:
         """Whether a server of ours goes on, which a later `down` should find."""
         return self.server == "kept" and not self.attached

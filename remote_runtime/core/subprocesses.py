@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import subprocess
 
 # How the code of ``python -c`` begins: nothing is imported from the current directory, a stranger's repository perhaps.
-SAFELY = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; "
+ISOLATED_SYS_PATH = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; "
 
 
 def python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
@@ -29,7 +29,7 @@ def python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         ) from error
 
 
-def detached() -> dict[str, Any]:
+def detached_popen_args() -> dict[str, Any]:
     """Arguments for ``Popen``: a session of its own, away from this terminal and its signals."""
     if sys.platform == "win32":
         import subprocess
@@ -38,7 +38,7 @@ def detached() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def leave_no_core() -> None:
+def disable_core_dumps() -> None:
     """A crash writes nothing of this process's memory to the disk: tokens and unlocked keys are there. What it starts
     may allow itself cores again."""
     if sys.platform != "win32":

@@ -13,16 +13,16 @@ import sys
 import threading
 from pathlib import Path
 
-NO_ADDRESS = "--no-external-address"
+NO_ADDRESS_OPTION = "--no-external-address"
 
 
 def main(arguments: list[str]) -> int:
-    external = arguments[1:] != [NO_ADDRESS]
+    external = arguments[1:] != [NO_ADDRESS_OPTION]
     if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-") or (external and len(arguments) == 2):
-        return _complain(f"usage: python -m remote_runtime.demo DIR [{NO_ADDRESS}]", 2)
+        return _fail(f"usage: python -m remote_runtime.demo DIR [{NO_ADDRESS_OPTION}]", 2)
     missing = [name for name in ("asyncssh", "psutil") if importlib.util.find_spec(name) is None]
     if missing:
-        return _complain(f"{' and '.join(missing)} not installed", 4)
+        return _fail(f"{' and '.join(missing)} not installed", 4)
     from . import machine
 
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of a client that has left
@@ -33,14 +33,14 @@ def main(arguments: list[str]) -> int:
     try:
         machine.run(Path(arguments[0]), ended, external=external)
     except machine.MachineDied as error:
-        return _complain(f"the demo machine ended: {error}", 1)
+        return _fail(f"the demo machine ended: {error}", 1)
     except OSError as error:
-        return _complain(f"the demo machine could not be started: {error}", 1)
+        return _fail(f"the demo machine could not be started: {error}", 1)
     return 0
 
 
-def _complain(sentence: str, status: int) -> int:
-    sys.stderr.write(f"{sentence}\n")
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"{message}\n")
     return status
 
 

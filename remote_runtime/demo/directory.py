@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_MARK = "machine.lock"
+_LOCK_FILE = "machine.lock"
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class Directory:
     """``former_id``: the machine that was killed here and could not clean up, or empty."""
 
     path: Path
-    former_id: str
+    previous_id: str
     lock: BinaryIO
 
     @classmethod
     @contextmanager
-    def taken(cls, path: Path) -> Iterator[Directory]:
+    def locked(cls, path: Path) -> Iterator[Directory]:
         """Made with mode 0700 if it is missing, emptied if a killed machine left it; removed with all that is in it.
 
         Raises ``OSError`` for a directory that holds anything else, belongs to someone else, or is in use.
@@ -33,10 +33,10 @@ class Directory:
         path = path.absolute()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check_ours(path)
-        mark = path / _MARK
-        if not mark.exists() and any(path.iterdir()):
+        lock_file = path / _LOCK_FILE
+        if not lock_file.exists() and any(path.iterdir()):
             raise OSError(f"{path} is not empty")
-        with mark.open("a+b") as lock:
+        with lock_file.open("a+b") as lock:
             _lock(lock, path)
             lock.seek(0)
             try:
@@ -47,7 +47,7 @@ class Directory:
                     lock.close()
                 shutil.rmtree(path, ignore_errors=True)
 
-    def begin(self, machine_id: str) -> None:
+    def claim(self, machine_id: str) -> None:
         """Removes what the former machine left, and notes ours."""
         _empty(self.path)
         self.lock.seek(0)
@@ -77,7 +77,7 @@ def _check_ours(path: Path) -> None:
 
 def _empty(path: Path) -> None:
     for entry in path.iterdir():
-        if entry.name == _MARK:
+        if entry.name == _LOCK_FILE:
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)

@@ -16,21 +16,21 @@ from .directory import Directory, write_private
 from .gcp_api.emulator import ComputeEmulator
 from .gcp_api.metadata_server import MetadataServer
 from .gcp_api.values import Delays, Vm
-from .iap_relay.relay_backend import to_instances
+from .iap_relay.relay_backend import instance_finder
 from .iap_relay.server import Relay
 from .ssh_server.account import Account, current_user
 from .ssh_server.server import SshServer
 
 PROJECT, ZONE, INSTANCE = "demo", "us-central1-a", "demo-vm"
 DELAYS = Delays(queue_s=0.1, start_s=1.0, stop_s=0.5, boot_s=0.4)
-EVERY_S = 0.2
+POLL_S = 0.2
 
 
 class MachineDied(Exception):
     """The SSH server or the emulator ended by itself."""
 
 
-class Computer:
+class DemoGuest:
     """What is inside the instance: the SSH server and all that runs with the account's marker. A ``Guest``."""
 
     def __init__(self, account: Account, ssh_server: SshServer) -> None:
@@ -43,14 +43,14 @@ class Computer:
 
     def halt(self) -> None:
         self._ssh_server.close()
-        processes.end(self._machine_id)
+        processes.terminate_all(self._machine_id)
 
     def freeze(self) -> None:
         self._ssh_server.freeze()
-        processes.freeze(self._machine_id)
+        processes.suspend_all(self._machine_id)
 
     def thaw(self) -> None:
-        processes.thaw(self._machine_id)
+        processes.resume_all(self._machine_id)
         self._ssh_server.thaw()
 
 
@@ -62,37 +62,37 @@ def run(path: Path, ended: threading.Event, *, external: bool = True) -> None:
     ``path``.
     """
     with ExitStack() as undo:
-        directory = undo.enter_context(Directory.taken(path))
-        if directory.former_id:
-            processes.end(directory.former_id)
+        directory = undo.enter_context(Directory.locked(path))
+        if directory.previous_id:
+            processes.terminate_all(directory.previous_id)
         machine_id = secrets.token_hex(16)
-        directory.begin(machine_id)
+        directory.claim(machine_id)
         account = Account(current_user(), directory.path / "home", machine_id)
         account.prepare()
         key_file = directory.path / "key"
         ssh_server = undo.enter_context(_ssh_server(account, key_file))
-        undo.callback(processes.end, machine_id)
-        entry = f"{account.user}:{key_file.with_suffix('.pub').read_text().strip()}"
+        undo.callback(processes.terminate_all, machine_id)
+        authorized_line = f"{account.user}:{key_file.with_suffix('.pub').read_text().strip()}"
         vm = Vm(
             INSTANCE,
             PROJECT,
             ZONE,
-            metadata={"enable-guest-attributes": "TRUE", "ssh-keys": entry},
+            metadata={"enable-guest-attributes": "TRUE", "ssh-keys": authorized_line},
             address="127.0.0.1",
             external=external,
-            guest=Computer(account, ssh_server),
+            guest=DemoGuest(account, ssh_server),
             authorize=ssh_server.authorize,
         )
         emulator = undo.enter_context(ComputeEmulator([vm], delays=DELAYS, on_shutdown=ended.set))
         metadata = undo.enter_context(MetadataServer(vm))
-        account.surroundings["GCE_METADATA_HOST"] = metadata.address
-        account.surroundings["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
-        relay = Relay(to_instances(emulator.cloud))
+        account.extra_environment["GCE_METADATA_HOST"] = metadata.address
+        account.extra_environment["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
+        relay = Relay(instance_finder(emulator.cloud))
         undo.callback(relay.close)
         description = directory.path / "machine.json"
-        facts = _describe(emulator, relay, ssh_server, account, key_file)
-        write_private(description, json.dumps(facts, indent=2).encode())
-        while description.exists() and not ended.wait(EVERY_S):
+        content = _describe(emulator, relay, ssh_server, account, key_file)
+        write_private(description, json.dumps(content, indent=2).encode())
+        while description.exists() and not ended.wait(POLL_S):
             if not ssh_server.alive or not emulator.alive:
                 raise MachineDied("its SSH server died" if emulator.alive else "its Compute Engine API died")
         description.unlink(missing_ok=True)

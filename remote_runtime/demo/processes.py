@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 MARKER = "REMOTE_RUNTIME_DEMO_MACHINE"
 GRACE_S = 2.0
-_LIMIT_S = 10.0
-_PAUSE_S = 0.02
+_MAX_WAIT_S = 10.0
+_POLL_S = 0.02
 
 
-def end(machine_id: str) -> None:
+def terminate_all(machine_id: str) -> None:
     """All of them: first asked, after ``GRACE_S`` killed, detached ones included. Gives up after ten seconds.
 
     psutil's own waiting would take the exit status of our children away from asyncio.
     """
-    deadline = time.monotonic() + _LIMIT_S
+    deadline = time.monotonic() + _MAX_WAIT_S
     asked: set[psutil.Process] = set()
     grace_ends = time.monotonic() + GRACE_S
     while time.monotonic() < deadline:
-        living = list(_found(machine_id))
+        living = list(_find_all(machine_id))
         if not living:
             return
         for process in living:
@@ -34,28 +34,28 @@ def end(machine_id: str) -> None:
                 asked.add(process)
                 _signal(process, "terminate")
                 _signal(process, "resume")
-        time.sleep(_PAUSE_S)
+        time.sleep(_POLL_S)
 
 
-def freeze(machine_id: str) -> None:
+def suspend_all(machine_id: str) -> None:
     """Stops all of them where they are. Signals take a moment, in which more can start. Gives up after ten seconds."""
     import psutil
 
-    deadline = time.monotonic() + _LIMIT_S
-    while going := [found for found in _found(machine_id) if not _has_status(found, psutil.STATUS_STOPPED)]:
+    deadline = time.monotonic() + _MAX_WAIT_S
+    while going := [found for found in _find_all(machine_id) if not _has_status(found, psutil.STATUS_STOPPED)]:
         for process in going:
             _signal(process, "suspend")
         if time.monotonic() > deadline:
             return
-        time.sleep(_PAUSE_S)
+        time.sleep(_POLL_S)
 
 
-def thaw(machine_id: str) -> None:
-    for process in _found(machine_id):
+def resume_all(machine_id: str) -> None:
+    for process in _find_all(machine_id):
         _signal(process, "resume")
 
 
-def _found(machine_id: str) -> Iterator[psutil.Process]:
+def _find_all(machine_id: str) -> Iterator[psutil.Process]:
     """Living processes with the marker, and their descendants, which may have cleared their environment."""
     import psutil
 

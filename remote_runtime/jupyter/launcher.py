@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import typing
 
-OLDEST = (3, 8)
+MIN_PYTHON = (3, 8)
 PACKAGE = "remote_runtime_machine"
 ENTRY = (
     "import sys;sys.path[:]=[p for p in sys.path if p];exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
@@ -25,12 +25,12 @@ ENTRY = (
 
 
 def main() -> int:
-    orders = json.loads(sys.stdin.buffer.readline().decode("utf-8"))
+    request = json.loads(sys.stdin.buffer.readline().decode("utf-8"))
     # A login file may have printed something without a line end.
     sys.stdout.write("\n")
-    if sys.version_info < OLDEST:
-        return hand_over(orders)
-    return int(load(orders["sources"], "dispatch").run(orders, sys.stdout))
+    if sys.version_info < MIN_PYTHON:
+        return run_newer_python(request)
+    return int(load(request["sources"], "dispatch").run(request, sys.stdout))
 
 
 def load(sources: "list[list[str]]", name: str) -> "types.ModuleType":
@@ -38,11 +38,11 @@ def load(sources: "list[list[str]]", name: str) -> "types.ModuleType":
     package = types.ModuleType(PACKAGE)
     package.__path__ = []  # this makes it a package: relative imports work
     sys.modules[PACKAGE] = package
-    sys.meta_path.insert(0, Sent(dict(sources)))
+    sys.meta_path.insert(0, InMemoryFinder(dict(sources)))
     return importlib.import_module(PACKAGE + "." + name)
 
 
-class Sent:
+class InMemoryFinder:
     """Finds what was sent, as ``sys.meta_path`` asks for it. Compiling takes most of the time of a look, so each module
     is compiled when something needs it."""
 
@@ -66,30 +66,30 @@ class Sent:
         exec(code, module.__dict__)  # noqa: S102  # our own source, from our client
 
 
-def hand_over(orders: "dict[str, object]") -> int:
+def run_newer_python(request: "dict[str, object]") -> int:
     """Run the same orders with a newer Python of this machine, or say that there is none."""
-    newer = find_newer()
+    newer = find_newer_python()
     if newer is None:
-        found = ".".join(str(part) for part in sys.version_info[:3])
+        version = ".".join(str(part) for part in sys.version_info[:3])
         error = {
             "code": "python-missing",
             "what": "The machine's Python is too old",
-            "why": "{} is Python {}; 3.8 or newer is needed, and none was found".format(sys.executable, found),
+            "why": "{} is Python {}; 3.8 or newer is needed, and none was found".format(sys.executable, version),
             "hint": "Install a newer Python there, or name one: `jupyter.python`",
         }
-        sys.stdout.write(str(orders["marker"]) + json.dumps({"error": error}) + "\n")
+        sys.stdout.write(str(request["marker"]) + json.dumps({"error": error}) + "\n")
         return 1
     import subprocess
 
-    launcher = str(orders["launcher"]).encode("utf-8")
-    document = str(len(launcher)).encode() + b"\n" + launcher + json.dumps(orders).encode("utf-8") + b"\n"
+    launcher = str(request["launcher"]).encode("utf-8")
+    document = str(len(launcher)).encode() + b"\n" + launcher + json.dumps(request).encode("utf-8") + b"\n"
     sys.stdout.flush()
     process = subprocess.Popen([newer, "-E", "-S", "-c", ENTRY], stdin=subprocess.PIPE)
-    threading.Thread(target=pass_on, args=(document, process.stdin), daemon=True).start()
+    threading.Thread(target=forward_input, args=(document, process.stdin), daemon=True).start()
     return process.wait()
 
 
-def pass_on(document: bytes, pipe: "typing.IO[bytes]") -> None:
+def forward_input(document: bytes, pipe: "typing.IO[bytes]") -> None:
     """The orders, and then what the client still says. It holds no lock that the end of this process waits for."""
     try:
         while document:
@@ -101,7 +101,7 @@ def pass_on(document: bytes, pipe: "typing.IO[bytes]") -> None:
         pass  # it ended without hearing all of it
 
 
-def find_newer() -> "str | None":
+def find_newer_python() -> "str | None":
     """A Python of at least ``OLDEST``, or None."""
     home = os.path.expanduser("~")
     conda = [os.path.join(home, name) for name in ("miniconda3", "anaconda3", "miniforge3", "mambaforge")]
@@ -111,17 +111,17 @@ def find_newer() -> "str | None":
     paths += [os.path.join(prefix, "bin", "python3") for prefix in ["/opt/conda", *conda]]
     import subprocess
 
-    check = "import sys;sys.exit(sys.version_info < {!r})".format(OLDEST)
+    check = "import sys;sys.exit(sys.version_info < {!r})".format(MIN_PYTHON)
     for path in paths:
         if os.access(path, os.X_OK) and not os.path.isdir(path):
             try:
-                answer = subprocess.call(
+                reply = subprocess.call(
                     [path, "-E", "-c", check], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL, timeout=10,
                 )  # fmt: skip
             except (OSError, subprocess.TimeoutExpired):
                 continue
-            if answer == 0:
+            if reply == 0:
                 return path
     return None
 

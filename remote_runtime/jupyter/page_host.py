@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 
-MAX_LABEL = 40  # a label has at most 63 characters
+MAX_LABEL_CHARS = 40  # a label has at most 63 characters
 
 
 def page_host(name: str) -> str:
     """For the runtime of this name, and for no other."""
-    label = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:MAX_LABEL]
+    label = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:MAX_LABEL_CHARS]
     if label != name:
         label += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"rr-{label}.localhost"

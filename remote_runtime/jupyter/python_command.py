@@ -22,8 +22,8 @@ PYTHONS = (
 # same words in single quotes.
 _CHECK = 'import sys;sys.version_info<(3,6) and sys.exit("Python %d.%d is too old"%sys.version_info[:2])'
 # The exit status of a Python that works; and of one that can say nothing, or hears no program.
-_WORKS, DEAF = 111, 113
-_PROVE = _CHECK + f";sys.exit({_WORKS})"
+_EXIT_USABLE, EXIT_NO_STREAMS = 111, 113
+_PROBE = _CHECK + f";sys.exit({_EXIT_USABLE})"
 # Without the empty entry of sys.path, which is the login's folder: a random.py of the user's must not be run there.
 # Lines before the launcher's length are what a shell in its place would have been told.
 _ENTRY = (
@@ -41,7 +41,7 @@ _SEARCH = (
     '{ command -p sleep $t & trap "kill $!; exit" TERM; wait $!; kill -9 $p && echo "it does not end" >&4; } '
     "4>&2 </dev/null >/dev/null 2>/dev/null & k=$!; wait $p; s=$?; kill $k 2>/dev/null; return $s; }; "
     'try() { for p do case $p in "~/"*) p=$HOME/${p#*/};; esac; q=$(command -v "$p") || continue; echo "$m $q" >&2; '
-    f'within 5 "$q" -E -S -c "$c" 3</dev/null >/dev/null; [ $s = {_WORKS} ] && exec "$q" -E -S -c "$e"; '
+    f'within 5 "$q" -E -S -c "$c" 3</dev/null >/dev/null; [ $s = {_EXIT_USABLE} ] && exec "$q" -E -S -c "$e"; '
     '[ $s = 0 ] && echo "it does not answer as Python does" >&2 || echo "exit status $s" >&2; done; }; '
     'try "$@"; '
     's="printf %s: $m; printenv PATH; echo $m"; '
@@ -52,23 +52,23 @@ _SEARCH = (
 )
 
 
-def command(python: str, ready: str) -> tuple[str, ...]:
+def direct_command(python: str, ready: str) -> tuple[str, ...]:
     """Says ``ready`` in a line of its own, then reads what ``document`` makes. ``-E -S``: it needs nothing that is
     installed there, so what others put into site-packages or a module system into PYTHONHOME is not in its way."""
-    return (python, "-E", "-S", "-c", _CHECK + _ENTRY.format(ready=ready, deaf=DEAF))
+    return (python, "-E", "-S", "-c", _CHECK + _ENTRY.format(ready=ready, deaf=EXIT_NO_STREAMS))
 
 
-def search(pythons: tuple[str, ...], ready: str, mark: str) -> tuple[str, ...]:
+def search_command(pythons: tuple[str, ...], ready: str, search_marker: str) -> tuple[str, ...]:
     """As ``command``, with the first of ``pythons`` that works there. A line ``mark`` on stdout shows that it is run at
     all; on stderr a line ``MARK PATH`` comes before the words of each that does not work."""
-    python = _CHECK + _ENTRY.format(ready=ready, deaf=DEAF)
-    return ("/bin/sh", "-c", _SEARCH, "sh", mark, python, _PROVE, *pythons)
+    python = _CHECK + _ENTRY.format(ready=ready, deaf=EXIT_NO_STREAMS)
+    return ("/bin/sh", "-c", _SEARCH, "sh", search_marker, python, _PROBE, *pythons)
 
 
-def document(orders: Mapping[str, Any]) -> bytes:
+def launcher_input(request: Mapping[str, Any]) -> bytes:
     """``LENGTH\\n``, the launcher, and one line with its orders as JSON (with the modules that it needs)."""
     here = Path(__file__).parent
     launcher = (here / "launcher.py").read_text(encoding="utf-8")
     sources = [[name, (here / "remote" / f"{name}.py").read_text(encoding="utf-8")] for name in SOURCES]
-    source, told = launcher.encode(), json.dumps({**orders, "launcher": launcher, "sources": sources})
-    return b"%d\n" % len(source) + source + told.encode() + b"\n"
+    source, request_json = launcher.encode(), json.dumps({**request, "launcher": launcher, "sources": sources})
+    return b"%d\n" % len(source) + source + request_json.encode() + b"\n"

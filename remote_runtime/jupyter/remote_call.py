@@ -7,30 +7,30 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..core.callbacks import Outcome, Run, Tell
+from ..core.callbacks import CommandResult, Progress, RunCommand
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, MachineError, SshError
-from .launcher_protocol import Dialogue, GivenUp, reasons
-from .launcher_protocol import invalid as invalid
-from .python_command import PYTHON, PYTHONS, command, document, search
+from .launcher_protocol import LauncherProtocol, PythonUnresponsive, probe_failures
+from .launcher_protocol import invalid_reply as invalid_reply
+from .python_command import PYTHON, PYTHONS, direct_command, launcher_input, search_command
 
 # The launcher stops waiting first, so that it can still say what it waited for.
 MARGIN_S = 2.0
 # Login files may take their time; `read` in one of them, with a limit of its own, too.
-PATIENCE_S = 6.0
-AGAIN_S = 0.5
+LOGIN_WAIT_S = 6.0
+RETRY_LOGIN_WAIT_S = 0.5
 
 
-def ask(
-    run: Run,
-    orders: Mapping[str, Any],
+def call_launcher(
+    run: RunCommand,
+    request: Mapping[str, Any],
     *,
     python: str,
-    tell: Tell,
+    progress: Progress,
     deadline: Deadline,
-    reaches: Callable[[str | int], bool] | None = None,
-    began: Callable[[], None] = lambda: None,
-    patience_s: float = PATIENCE_S,
+    can_forward_to: Callable[[str | int], bool] | None = None,
+    on_start: Callable[[], None] = lambda: None,
+    login_wait_s: float = LOGIN_WAIT_S,
 ) -> dict[str, Any]:
     """The launcher's result for ``orders``, still to be checked by who asked.
 
@@ -41,46 +41,48 @@ def ask(
     Raises ``MachineError``: what the launcher reports, ``python-missing``, or ``machine-answer-invalid``; ``SshError``
     ``ssh-refused`` where the login runs no command, and ``ssh-unreachable``.
     """
-    marker, ready, mark = (f"rr-{each}{secrets.token_hex(12)}" for each in ("", "ready-", "tried-"))
+    marker, ready, search_marker = (f"rr-{each}{secrets.token_hex(12)}" for each in ("", "ready-", "tried-"))
     marker += ":"
 
     def program() -> bytes:
-        began()
+        on_start()
         within_s = max(1.0, deadline.remaining_s() - MARGIN_S)
-        return document({**orders, "marker": marker, "within_s": within_s})
+        return launcher_input({**request, "marker": marker, "within_s": within_s})
 
-    direct = PYTHON if python == "auto" else python
-    pythons = PYTHONS if python == "auto" else (python,)
+    first_python = PYTHON if python == "auto" else python
+    candidates = PYTHONS if python == "auto" else (python,)
 
-    def converse(words: Sequence[str], patience_s: float) -> tuple[Dialogue, Outcome]:
-        talk = Dialogue(marker, ready, mark, program, tell, patience_s=patience_s, reaches=reaches)
+    def attempt(argv: Sequence[str], login_wait_s: float) -> tuple[LauncherProtocol, CommandResult]:
+        protocol = LauncherProtocol(
+            marker, ready, search_marker, program, progress, login_wait_s=login_wait_s, can_forward_to=can_forward_to
+        )
         try:
-            outcome = run(words, stdin=b"", on_line=talk.take, reply=talk.reply, deadline=deadline)
+            outcome = run(argv, stdin=b"", on_line=protocol.on_line, reply=protocol.next_input, deadline=deadline)
         except DeadlinePassed as error:
-            raise talk.took_too_long(deadline, error.why) from error
+            raise protocol.timeout_error(deadline, error.why) from error
         except MachineError as error:
-            if talk.began:
+            if protocol.has_started:
                 raise
-            raise (GivenUp() if words[0] == direct else talk.endless()) from error
-        return converse(words, math.inf) if talk.is_late else (talk, outcome)
+            raise (PythonUnresponsive() if argv[0] == first_python else protocol.endless_output_error()) from error
+        return attempt(argv, math.inf) if protocol.is_late else (protocol, outcome)
 
-    for words in (command(direct, ready), search(pythons, ready, mark)):
+    for argv in (direct_command(first_python, ready), search_command(candidates, ready, search_marker)):
         try:
-            talk, outcome = converse(words, patience_s)
-        except GivenUp:  # a Python that hangs or prints without end, or a login that does
-            patience_s = math.inf
+            protocol, outcome = attempt(argv, login_wait_s)
+        except PythonUnresponsive:  # a Python that hangs or prints without end, or a login that does
+            login_wait_s = math.inf
             continue
-        if talk.began:
-            return talk.result_of(outcome)
+        if protocol.has_started:
+            return protocol.result(outcome)
         if outcome.status is None:
             raise SshError("ssh-unreachable", "The SSH connection is lost", outcome.stderr)
-        if talk.obeyed():
-            patience_s = min(patience_s, AGAIN_S)
-    if not talk.runs:
-        raise talk.not_run(outcome)
-    names = ", ".join(pythons) if python == "auto" else python
-    told = "; ".join(reasons(outcome.stderr, mark)) or "none of them is there"
+        if protocol.ended_by_exit():
+            login_wait_s = min(login_wait_s, RETRY_LOGIN_WAIT_S)
+    if not protocol.runs_commands:
+        raise protocol.not_run_error(outcome)
+    names = ", ".join(candidates) if python == "auto" else python
+    failures = "; ".join(probe_failures(outcome.stderr, search_marker)) or "none of them is there"
     raise MachineError(
-        "python-missing", "The machine has no usable Python", f"tried {names}: {told}",
+        "python-missing", "The machine has no usable Python", f"tried {names}: {failures}",
         "Install Python 3.8 or newer there, or name it: `jupyter.python`",
     )  # fmt: skip

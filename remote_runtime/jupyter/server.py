@@ -13,27 +13,27 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-from ..core.callbacks import Run, Tell
+from ..core.callbacks import Progress, RunCommand
 from ..core.deadline import Deadline
-from ..core.endings import Idle
+from ..core.endings import IdleSettings
 from ..core.errors import LocalError, MachineError
 from ..core.frozen import dataclass
 from ..core.model import Server
 from ..core.profile import JupyterSettings
 from ..core.sanitize import clean, clean_line
 from . import server_description
-from .idle_policy import guard_from, wish_of, words
+from .idle_policy import describe, parse_watchdog, watchdog_request
 from .page_host import page_host
-from .remote_call import ask, invalid
+from .remote_call import call_launcher, invalid_reply
 
 BRIDGE_PACKAGE = "remote_runtime_bridge"
-LOG_LIMIT = 131_072
-MOST_SERVERS = 100
-KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+MAX_LOG_BYTES = 131_072
+MAX_SERVERS = 100
+KEY_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ServerSpec:
     """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it.
     ``socket``: it may listen on a unix socket, which no other user of the machine reaches. ``idle``: what the watchdog
     beside it does when nobody uses it. ``renew``: another program here may know its token, so it gets a new one.
@@ -44,7 +44,7 @@ class Wanted:
     settings: JupyterSettings
     origins: tuple[str, ...]
     socket: bool = False
-    idle: Idle = field(default_factory=Idle)
+    idle: IdleSettings = field(default_factory=IdleSettings)
     renew: bool = False
     attempt: str = ""
 
@@ -52,7 +52,7 @@ class Wanted:
     def key(self) -> str:
         """Its folder below ``servers/``. Raises ``ValueError`` for what cannot be a folder's name."""
         key = f"{self.name}-{self.client_id}"
-        if not KEY.fullmatch(key):
+        if not KEY_PATTERN.fullmatch(key):
             raise ValueError(f"{key!r} cannot name a server's folder")
         return key
 
@@ -71,7 +71,7 @@ class Bridge:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningServer:
     """A server of ours, whoever started it. ``key``: its folder, ``NAME-CLIENT``; ``since``: ISO 8601."""
 
     key: str
@@ -80,7 +80,7 @@ class Running:
 
 
 @dataclass(frozen=True)
-class Purged:
+class PurgeResult:
     """``done``: our folder is gone. Else ``alive`` are the servers (folder names) that still run there."""
 
     done: bool
@@ -96,15 +96,15 @@ class LogPart:
 
 
 def ensure(
-    run: Run,
-    wanted: Wanted,
+    run: RunCommand,
+    spec: ServerSpec,
     *,
-    tell: Tell,
+    progress: Progress,
     deadline: Deadline,
     bridge: Bridge | None = None,
-    person: bool = True,
-    reaches: Callable[[str | int], bool] = lambda place: True,
-    began: Callable[[], None] = lambda: None,
+    user_requested: bool = True,
+    can_forward_to: Callable[[str | int], bool] = lambda place: True,
+    on_start: Callable[[], None] = lambda: None,
 ) -> Server:
     """The runtime's server on the machine: the one that runs there and proves itself, else a new one; or, without a
     live one of ours, the user's own that ``jupyter.attach`` names.
@@ -116,116 +116,126 @@ def ensure(
     started. ``began``: called when the machine is told to start it; from then on it may run, unless the machine says
     that it does not. Raises ``MachineError``; a start that fails leaves nothing on the machine.
     """
-    settings, sent = wanted.settings, bridge or our_bridge()
-    wish = {
+    settings, package = spec.settings, bridge or load_bridge()
+    launch_spec = {
         "python": settings.python, "install": settings.install, "working_dir": settings.working_dir,
         "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
-        "packages": list(settings.packages), "origins": list(wanted.origins),
-        "hostnames": ["localhost", page_host(wanted.name)],
-        "socket": wanted.socket and settings.port is None,
-        "person": person, "renew": wanted.renew, "attempt": wanted.attempt, "idle": wish_of(wanted.idle),
+        "packages": list(settings.packages), "origins": list(spec.origins),
+        "hostnames": ["localhost", page_host(spec.name)],
+        "socket": spec.socket and settings.port is None,
+        "person": user_requested, "renew": spec.renew, "attempt": spec.attempt, "idle": watchdog_request(spec.idle),
         "attach": settings.attach and vars(settings.attach),
-        "bridge": {"digest": sent.digest, "version": sent.version, "files": dict(sent.files)},
+        "bridge": {"digest": package.digest, "version": package.version, "files": dict(package.files)},
         "boot": (Path(__file__).parent / "remote" / "run_server.py").read_text(encoding="utf-8"),
     }  # fmt: skip
-    orders = {"do": "ensure", "key": wanted.key, "wish": wish}
-    answer = ask(run, orders, python=settings.python, tell=tell, deadline=deadline, reaches=reaches, began=began)
-    if settings.attach and answer.get("attached") is True:
-        return _with_note_on_bridge(server_description.attached(answer), sent.version)
-    server, guard = server_description.started(answer), guard_from(answer.get("idle"), wanted.idle)
-    if guard is not None:
-        server = replace(server, idle=guard, notes=(*server.notes, *words(guard)))
-    return _with_note_on_bridge(server, sent.version)
+    request = {"do": "ensure", "key": spec.key, "wish": launch_spec}
+    reply = call_launcher(
+        run,
+        request,
+        python=settings.python,
+        progress=progress,
+        deadline=deadline,
+        can_forward_to=can_forward_to,
+        on_start=on_start,
+    )
+    if settings.attach and reply.get("attached") is True:
+        return _with_note_on_bridge(server_description.parse_attached(reply), package.version)
+    server, watchdog = server_description.parse_started(reply), parse_watchdog(reply.get("idle"), spec.idle)
+    if watchdog is not None:
+        server = replace(server, idle=watchdog, notes=(*server.notes, *describe(watchdog)))
+    return _with_note_on_bridge(server, package.version)
 
 
-def _with_note_on_bridge(server: Server, ours: str) -> Server:
-    if server.bridge in ("", ours):
+def _with_note_on_bridge(server: Server, our_version: str) -> Server:
+    if server.bridge in ("", our_version):
         return server
-    note = f"the running server has bridge {server.bridge}, this is {ours}; it changes with `down` and `up`"
+    note = f"the running server has bridge {server.bridge}, this is {our_version}; it changes with `down` and `up`"
     return replace(server, notes=(*server.notes, note))
 
 
 def stop(
-    run: Run,
-    wanted: Wanted,
+    run: RunCommand,
+    spec: ServerSpec,
     *,
     deadline: Deadline,
-    tell: Tell | None = None,
-    spare_busy: bool = False,
+    progress: Progress | None = None,
+    refuse_if_busy: bool = False,
 ) -> Literal["stopped", "gone"]:
     """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before.
 
     ``spare_busy``: raises ``LocalError`` ``busy``, and touches nothing, when kernels are busy or cannot be asked.
     """
-    orders = {"do": "stop", "key": wanted.key, "spare_busy": spare_busy}
-    match ask(run, orders, python=wanted.settings.python, tell=tell or _nothing, deadline=deadline):
+    request = {"do": "stop", "key": spec.key, "spare_busy": refuse_if_busy}
+    match call_launcher(run, request, python=spec.settings.python, progress=progress or _ignore, deadline=deadline):
         case {"stopped": "stopped"}:
             return "stopped"
         case {"stopped": "gone"}:
             return "gone"
-        case {"stopped": "busy", "why": str(why)} if spare_busy:
+        case {"stopped": "busy", "why": str(why)} if refuse_if_busy:
             raise LocalError("busy", "Jupyter is at work", clean_line(why, 200))
-    raise invalid("neither stopped nor gone")
+    raise invalid_reply("neither stopped nor gone")
 
 
-def take_back(run: Run, wanted: Wanted, *, deadline: Deadline) -> bool:
+def undo_start(run: RunCommand, spec: ServerSpec, *, deadline: Deadline) -> bool:
     """As ``stop``, only what the start ``wanted.attempt`` has made. Whether our folder is still on the machine."""
-    orders = {"do": "stop", "key": wanted.key, "spare_busy": False, "attempt": wanted.attempt}
-    match ask(run, orders, python=wanted.settings.python, tell=_nothing, deadline=deadline):
-        case {"stopped": "stopped" | "gone"} as answer:
-            return answer.get("folder") is not False
-    raise invalid("neither stopped nor gone")
+    request = {"do": "stop", "key": spec.key, "spare_busy": False, "attempt": spec.attempt}
+    match call_launcher(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
+        case {"stopped": "stopped" | "gone"} as reply:
+            return reply.get("folder") is not False
+    raise invalid_reply("neither stopped nor gone")
 
 
-def servers(run: Run, settings: JupyterSettings, *, deadline: Deadline) -> tuple[Running, ...]:
+def list_servers(run: RunCommand, settings: JupyterSettings, *, deadline: Deadline) -> tuple[RunningServer, ...]:
     """All servers of ours that run for the account, those of other computers too."""
-    answer = ask(run, {"do": "servers"}, python=settings.python, tell=_nothing, deadline=deadline)
-    found = []
-    for each in answer.get("servers") or ():
+    reply = call_launcher(run, {"do": "servers"}, python=settings.python, progress=_ignore, deadline=deadline)
+    running = []
+    for each in reply.get("servers") or ():
         match each:
-            case {"key": str(key), "pid": int(pid), "since": float(since)} if KEY.fullmatch(key) and 0 <= since < 2**40:
-                at = datetime.fromtimestamp(since, timezone.utc).isoformat(timespec="seconds")
-                found.append(Running(key, pid, at))
+            case {"key": str(key), "pid": int(pid), "since": float(since)} if (
+                KEY_PATTERN.fullmatch(key) and 0 <= since < 2**40
+            ):
+                started_at = datetime.fromtimestamp(since, timezone.utc).isoformat(timespec="seconds")
+                running.append(RunningServer(key, pid, started_at))
             case _:
-                raise invalid("a server is not described as it should be")
-    return tuple(found[:MOST_SERVERS])
+                raise invalid_reply("a server is not described as it should be")
+    return tuple(running[:MAX_SERVERS])
 
 
-def purge(run: Run, settings: JupyterSettings, *, deadline: Deadline) -> Purged:
+def purge(run: RunCommand, settings: JupyterSettings, *, deadline: Deadline) -> PurgeResult:
     """Remove our whole folder on the machine, unless servers of ours (other computers' too) run there."""
-    match ask(run, {"do": "purge"}, python=settings.python, tell=_nothing, deadline=deadline):
+    match call_launcher(run, {"do": "purge"}, python=settings.python, progress=_ignore, deadline=deadline):
         case {"purged": bool(done), "alive": list(alive)}:
-            return Purged(done, tuple(clean_line(str(key), 200) for key in alive[:100]))
-    raise invalid("not the answer to a purge")
+            return PurgeResult(done, tuple(clean_line(str(key), 200) for key in alive[:100]))
+    raise invalid_reply("not the answer to a purge")
 
 
-def log_tail(run: Run, wanted: Wanted, *, lines: int, deadline: Deadline) -> LogPart:
+def tail_log(run: RunCommand, spec: ServerSpec, *, lines: int, deadline: Deadline) -> LogPart:
     """The last lines of the server's log."""
-    part = log_from(run, wanted, offset=None, deadline=deadline)
+    part = read_log(run, spec, offset=None, deadline=deadline)
     return LogPart("".join(part.text.splitlines(keepends=True)[-lines:]) if lines else "", part.offset)
 
 
-def log_from(run: Run, wanted: Wanted, *, offset: int | None, deadline: Deadline) -> LogPart:
+def read_log(run: RunCommand, spec: ServerSpec, *, offset: int | None, deadline: Deadline) -> LogPart:
     """What was added to the server's log after ``offset`` (None: its end); to follow it, ask again and again."""
-    orders = {"do": "log", "key": wanted.key, "offset": offset, "limit": LOG_LIMIT}
-    match ask(run, orders, python=wanted.settings.python, tell=_nothing, deadline=deadline):
-        case {"text": str(text), "offset": int(following)} if following >= 0:
-            return LogPart(clean(text, LOG_LIMIT), following)
-    raise invalid("not a part of a log")
+    request = {"do": "log", "key": spec.key, "offset": offset, "limit": MAX_LOG_BYTES}
+    match call_launcher(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
+        case {"text": str(text), "offset": int(next_offset)} if next_offset >= 0:
+            return LogPart(clean(text, MAX_LOG_BYTES), next_offset)
+    raise invalid_reply("not a part of a log")
 
 
-def our_bridge() -> Bridge:
+def load_bridge() -> Bridge:
     """The bridge of this installation, read as text: it is not imported here."""
-    folder = Path(__file__).parent.parent / "bridge"
+    directory = Path(__file__).parent.parent / "bridge"
     files = {
-        f"{BRIDGE_PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_text(encoding="utf-8")
-        for path in sorted(folder.rglob("*.py"))
+        f"{BRIDGE_PACKAGE}/{path.relative_to(directory).as_posix()}": path.read_text(encoding="utf-8")
+        for path in sorted(directory.rglob("*.py"))
     }
-    found = re.search(r"^__version__ = ['\"](.+)['\"]", files.get(f"{BRIDGE_PACKAGE}/__init__.py", ""), re.MULTILINE)
-    if not found:
-        raise MachineError("bridge-not-loaded", "The bridge is missing from this installation", str(folder))
-    return Bridge(found.group(1), files)
+    version = re.search(r"^__version__ = ['\"](.+)['\"]", files.get(f"{BRIDGE_PACKAGE}/__init__.py", ""), re.MULTILINE)
+    if not version:
+        raise MachineError("bridge-not-loaded", "The bridge is missing from this installation", str(directory))
+    return Bridge(version.group(1), files)
 
 
-def _nothing(text: str) -> None:
+def _ignore(text: str) -> None:
     """For what is short and has nothing to tell on the way."""

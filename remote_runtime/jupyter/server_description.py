@@ -8,11 +8,11 @@ from typing import Any
 
 from ..core.model import Gpu, Kernelspec, Secret, Server
 from ..core.sanitize import clean_line
-from .remote_call import invalid
+from .remote_call import invalid_reply
 
-MOST_GPUS = 64
-MOST_KERNELSPECS = 100
-SHOWN_PATH = 200
+MAX_GPUS = 64
+MAX_KERNELSPECS = 100
+MAX_PATH_CHARS = 200
 _RESTART = "{} has changed; the running server keeps the old value until `down` and `up`"
 _VERSION = r"[A-Za-z0-9.+!_ -]{1,60}"
 _PATH = r"[^\x00-\x1f\x7f-\x9f]{1,4096}"
@@ -26,34 +26,34 @@ _ATTACHED_SHAPES = {
 }  # fmt: skip
 
 
-def started(answer: Mapping[str, Any]) -> Server:
+def parse_started(reply: Mapping[str, Any]) -> Server:
     """Raises ``MachineError`` ``machine-answer-invalid`` unless every value has the shape our launcher gives it."""
-    texts: dict[str, Any] = _texts(answer, _SHAPES)
-    match answer:
+    texts: dict[str, Any] = _texts(reply, _SHAPES)
+    match reply:
         case {"pid": int(pid), "started_by_us": bool(started), "notes": list(notes), "needs_restart": list(changed),
               "gpus": list(gpus), "kernelspecs": list(specs)} if 1 < pid < 2**32:  # fmt: skip
-            port, path = _place(answer)
+            port, path = _address(reply)
             token = Secret(texts.pop("token"))
-            told = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
-            former = answer.get("former")
-            return Server(port=port, socket=path, pid=pid, token=token, started_by_us=started, notes=told,
+            all_notes = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
+            former = reply.get("former")
+            return Server(port=port, socket=path, pid=pid, token=token, started_by_us=started, notes=all_notes,
                           former=former if former in ("same", "restarted", "unknown") else "",
                           gpus=_gpus(gpus), kernelspecs=_kernelspecs(specs), attached=False, **texts)  # fmt: skip
-    raise invalid("the server's numbers cannot be true")
+    raise invalid_reply("the server's numbers cannot be true")
 
 
-def _place(answer: Mapping[str, Any]) -> tuple[int | None, str | None]:
-    match answer:
+def _address(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
+    match reply:
         case {"port": int(port), "socket": None} if 0 < port < 65536:
             return port, None
         case {"port": None, "socket": str(path)} if re.fullmatch(_SOCKET, path):
             return None, path
-    raise invalid("where the server listens cannot be true")
+    raise invalid_reply("where the server listens cannot be true")
 
 
-def attached(answer: Mapping[str, Any]) -> Server:
-    texts = _texts(answer, _ATTACHED_SHAPES)
-    match answer:
+def parse_attached(reply: Mapping[str, Any]) -> Server:
+    texts = _texts(reply, _ATTACHED_SHAPES)
+    match reply:
         case {"port": int(port), "pid": int(pid), "notes": list(notes), "gpus": list(gpus),
               "kernelspecs": list(specs)} if 0 < port < 65536 and 1 < pid < 2**32:  # fmt: skip
             return Server(
@@ -62,38 +62,40 @@ def attached(answer: Mapping[str, Any]) -> Server:
                 interpreter=texts["interpreter"],
                 jupyter_server=texts["jupyter_server"], bridge=texts["bridge"],
             )  # fmt: skip
-    raise invalid("the server's numbers cannot be true")
+    raise invalid_reply("the server's numbers cannot be true")
 
 
-def _texts(answer: Mapping[str, Any], shapes: Mapping[str, str]) -> dict[str, str]:
+def _texts(reply: Mapping[str, Any], shapes: Mapping[str, str]) -> dict[str, str]:
     """A path that is only shown is cut where nobody reads on."""
-    texts = {key: str(answer.get(key)) for key, shape in shapes.items() if re.fullmatch(shape, str(answer.get(key)))}
+    texts = {key: str(reply.get(key)) for key, shape in shapes.items() if re.fullmatch(shape, str(reply.get(key)))}
     if len(texts) != len(shapes):
-        raise invalid("the server is not described as it should be")
-    return {**texts, "interpreter": clean_line(texts["interpreter"], SHOWN_PATH)}
+        raise invalid_reply("the server is not described as it should be")
+    return {**texts, "interpreter": clean_line(texts["interpreter"], MAX_PATH_CHARS)}
 
 
-def _gpus(told: list[object]) -> tuple[Gpu, ...]:
-    found = []
-    for gpu in told[:MOST_GPUS]:
+def _gpus(documents: list[object]) -> tuple[Gpu, ...]:
+    gpus = []
+    for gpu in documents[:MAX_GPUS]:
         match gpu:
             case {"name": str(name), "memory_bytes": int(size), "driver": str(driver)} if 0 <= size < 2**60:
-                found.append(Gpu(clean_line(name, 100), size, clean_line(driver, 40)))
+                gpus.append(Gpu(clean_line(name, 100), size, clean_line(driver, 40)))
             case _:
-                raise invalid("a GPU is not described as it should be")
-    return tuple(found)
+                raise invalid_reply("a GPU is not described as it should be")
+    return tuple(gpus)
 
 
-def _kernelspecs(told: list[object]) -> tuple[Kernelspec, ...]:
-    found = []
-    for spec in told[:MOST_KERNELSPECS]:
+def _kernelspecs(documents: list[object]) -> tuple[Kernelspec, ...]:
+    kernelspecs = []
+    for spec in documents[:MAX_KERNELSPECS]:
         match spec:
-            case {"name": str(name), "display_name": str(shown), "language": str(language)}:
-                found.append(Kernelspec(clean_line(name, 100), clean_line(shown, 100), clean_line(language, 40)))
+            case {"name": str(name), "display_name": str(display_name), "language": str(language)}:
+                kernelspecs.append(
+                    Kernelspec(clean_line(name, 100), clean_line(display_name, 100), clean_line(language, 40))
+                )
             case _:
-                raise invalid("a kernel is not described as it should be")
-    return tuple(found)
+                raise invalid_reply("a kernel is not described as it should be")
+    return tuple(kernelspecs)
 
 
-def _lines(told: list[object]) -> list[str]:
-    return [clean_line(str(line), 300) for line in told[:20]]
+def _lines(values: list[object]) -> list[str]:
+    return [clean_line(str(line), 300) for line in values[:20]]

@@ -15,56 +15,56 @@ from typing import NoReturn
 from .. import ssh
 from .._version import __version__
 from ..core import file_lock
-from ..core.access import in_one
+from ..core.access import merge_keys
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, RemoteRuntimeError
 from ..core.model import Runtime
-from ..core.subprocesses import leave_no_core
+from ..core.subprocesses import disable_core_dumps
 from ..state import launch_request, store
-from ..state.log_file import keep_log, open_log
+from ..state.log_file import log_to_file, open_log
 from ..targets.gce import Machines
 from ..tunnel import open_files
-from .control_server import OVERRIDES
+from .control_server import OVERRIDE_KEYS
 from .keeper import Keeper
-from .requests import Orders
-from .runtime_record import Record, now, target_of
+from .requests import RequestQueue
+from .runtime_record import RuntimeRecord, now, target_fields
 
 log = logging.getLogger(__name__)
 # Enough for all connections; the limit is handed on to children, some of which go through all numbers up to it.
-MOST_FILES = 65_536
+MAX_OPEN_FILES = 65_536
 
 
 def main() -> int:
     """Only a keeper that got no order, or not the lock, returns."""
-    leave_no_core()
-    given = launch_request.receive(sys.stdin.buffer)
-    if given is None:
+    disable_core_dumps()
+    request = launch_request.receive(sys.stdin.buffer)
+    if request is None:
         return 0
-    name = given.profile.name
-    state = store.open_state(os.environ)
+    name = request.profile.name
+    state = store.open_state_dir(os.environ)
     os.chdir(state.path)
-    _write_to(state.of(name, "log"))
+    _redirect_output(state.file_path(name, "log"))
     faulthandler.enable()
-    threading.excepthook = _hear_of_a_thread
+    threading.excepthook = _log_thread_exception
     allow_many_files()
-    keep_log(state.of(name, "log"))
+    log_to_file(state.file_path(name, "log"))
     try:
-        with file_lock.held(state.of(name, "alive"), Deadline(2.0)):
-            _end_with_the_lock(_live(state, name, given))
+        with file_lock.locked(state.file_path(name, "alive"), Deadline(2.0)):
+            _exit_holding_lock(_run(state, name, request))
     except DeadlinePassed:
         log.info("another keeper already lives for %s", name)
         return 0
 
 
-def _hear_of_a_thread(args: threading.ExceptHookArgs) -> None:
+def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
     """That no file can be opened is no bug, in a thread of a library neither."""
-    if args.exc_value is not None and open_files.is_told(args.exc_value) is not None:
+    if args.exc_value is not None and open_files.reported_shortage(args.exc_value) is not None:
         log.warning("a thread ended: %s", args.exc_value)
     else:
         threading.__excepthook__(args)
 
 
-def _write_to(log: Path) -> None:
+def _redirect_output(log: Path) -> None:
     """What Python itself, or a library, writes goes to the log, too."""
     with os.fdopen(open_log(log, os.O_WRONLY | os.O_APPEND)) as file:
         for stream in (sys.stdout, sys.stderr):
@@ -78,7 +78,7 @@ def allow_many_files() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     try:
@@ -87,56 +87,56 @@ def allow_many_files() -> None:
         log.info("only %d files may be open: %s", soft, error)
 
 
-def _end_with_the_lock(code: int) -> NoReturn:
+def _exit_holding_lock(code: int) -> NoReturn:
     """Whoever gets the lock after us may rely on it that this process is gone, not that it is about to go."""
     logging.shutdown()
     os._exit(code)
 
 
-def _live(state: store.StateDir, name: str, given: launch_request.Errand) -> int:
-    profile, message, orders = given.profile, given.message, Orders()
+def _run(state: store.StateDir, name: str, request: launch_request.LaunchRequest) -> int:
+    profile, options, requests = request.profile, request.message, RequestQueue()
     for end in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, end), lambda *_: orders.terminate())
-    known = store.remembered(state, name)
+        signal.signal(getattr(signal, end), lambda *_: requests.terminate())
+    last_run = store.load_last_run(state, name)
     # What is put on the machine is found again, whatever comes now.
-    store.remember(state, name, replace(known, folder=True))
-    left = _left_behind(state, name)
+    store.save_last_run(state, name, replace(last_run, folder=True))
+    leftover = _load_leftover(state, name)
     runtime = Runtime(
         name=name,
-        profile_path=left.profile_path if left else str(profile.path),
-        profile_text=left.profile_text if left else given.profile_text,
-        target=left.target if left else target_of(profile),
-        client_id=left.client_id if left else known.client_id,
-        instance=left.instance if left else None,
-        server=left.server if left else None,
-        unfinished=left.unfinished if left else True,
-        keys=in_one(left.keys if left else (), known.keys),
-        folder=known.folder,
+        profile_path=leftover.profile_path if leftover else str(profile.path),
+        profile_text=leftover.profile_text if leftover else request.profile_text,
+        target=leftover.target if leftover else target_fields(profile),
+        client_id=leftover.client_id if leftover else last_run.client_id,
+        instance=leftover.instance if leftover else None,
+        server=leftover.server if leftover else None,
+        unfinished=leftover.unfinished if leftover else True,
+        keys=merge_keys(leftover.keys if leftover else (), last_run.keys),
+        folder=last_run.folder,
         keeper_pid=os.getpid(),
         since=now(),
         tool_version=__version__,
     )
     machines = Machines(state, dict(os.environ), ssh.Keys())
-    within_s = message.get("within_s")
+    within_s = options.get("within_s")
     keeper = Keeper(
         state=state,
         profile=profile,
-        profile_text=given.profile_text,
+        profile_text=request.profile_text,
         machines=machines,
-        record=Record(state, runtime),
-        orders=orders,
-        remembered_port=left.local_port if left and left.local_port else known.local_port,
+        record=RuntimeRecord(state, runtime),
+        requests=requests,
+        remembered_port=leftover.local_port if leftover and leftover.local_port else last_run.local_port,
         within_s=float(within_s) if isinstance(within_s, (int, float)) else None,
-        overrides={key: message[key] for key in OVERRIDES if message.get(key)},
+        overrides={key: options[key] for key in OVERRIDE_KEYS if options.get(key)},
     )
     log.info("keeper %d of %s, remote-runtime %s", os.getpid(), name, __version__)
     try:
-        keeper.live()
+        keeper.run()
     except RemoteRuntimeError as error:
         log.error("%s: %s", error.code, error)
         return 1
     except Exception as error:
-        if (cause := open_files.is_told(error)) is not None:
+        if (cause := open_files.reported_shortage(error)) is not None:
             log.error("%s: %s", cause.code, cause)
             return 1
         log.exception("a bug of ours")
@@ -145,7 +145,7 @@ def _live(state: store.StateDir, name: str, given: launch_request.Errand) -> int
     return 0
 
 
-def _left_behind(state: store.StateDir, name: str) -> Runtime | None:
+def _load_leftover(state: store.StateDir, name: str) -> Runtime | None:
     """What a keeper that died did not take away. A file that cannot be read is replaced."""
     try:
         return store.load(state, name)

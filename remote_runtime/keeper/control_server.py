@@ -8,180 +8,182 @@ from dataclasses import field, replace
 from typing import Any
 
 from ..core.deadline import Deadline
-from ..core.documents import as_document
+from ..core.documents import runtime_document
 from ..core.errors import Interrupted, RemoteRuntimeError
 from ..core.frozen import dataclass
 from ..core.metrics import Traffic
 from ..core.model import Connections, Profile
 from ..core.profile import ExtraForward
 from ..jupyter import health
-from ..lifecycle.take_down import Wish
-from ..state.ipc import Channel, Message
-from .load_sampler import Sampler
-from .requests import Order, Orders
-from .runtime_record import Record
-from .subscribers import Audience, Member
+from ..lifecycle.take_down import TakeDownOptions
+from ..state.ipc import ControlChannel, Message
+from .load_sampler import LoadSampler
+from .requests import ControlRequest, RequestQueue
+from .runtime_record import RuntimeRecord
+from .subscribers import Subscriber, Subscribers
 
 log = logging.getLogger(__name__)
-STATUS_S = 3.0
-OVERRIDES = ("port", "extra")
+STATUS_TIMEOUT_S = 3.0
+OVERRIDE_KEYS = ("port", "extra")
 
 
 @dataclass(frozen=True)
-class Reception:
+class ControlServer:
     """``stands``: whether the runtime has been ready in this keeper's life. ``overrides``: what the command line of the
     first `up` put before the profile."""
 
-    orders: Orders
-    audience: Audience
-    record: Record
-    door: Callable[[], health.Door]
+    requests: RequestQueue
+    subscribers: Subscribers
+    record: RuntimeRecord
+    endpoint: Callable[[], health.Endpoint]
     connections: Callable[[], Connections]
-    expect: Callable[[int], None]
+    ignore_connection_from: Callable[[int], None]
     traffic: Callable[[], Traffic]
     read_server_log: Callable[[int | None, int], tuple[list[str], int]]
-    stands: Callable[[], bool]
-    ends_kernels: Callable[[Wish], bool]
+    is_ready: Callable[[], bool]
+    ends_kernels: Callable[[TakeDownOptions], bool]
     overrides: dict[str, Any]
-    sampler: Sampler = field(default_factory=Sampler)
+    sampler: LoadSampler = field(default_factory=LoadSampler)
 
-    def __call__(self, channel: Channel) -> None:
+    def __call__(self, channel: ControlChannel) -> None:
         message = channel.receive(10.0) or {}
         op = message.get("op")
         if op == "status":
-            self._freshen()
-            channel.send({"event": "runtime", "runtime": as_document(self.record.runtime)})
+            self._refresh_status()
+            channel.send({"event": "runtime", "runtime": runtime_document(self.record.runtime)})
         elif op == "down":
-            self._end(channel, message)
+            self._handle_down(channel, message)
         elif op == "expect":
-            self.expect(int(message["port"]))
+            self.ignore_connection_from(int(message["port"]))
             channel.send({"event": "expected"})
         elif op == "server-log":
-            channel.send(self._server_log(message))
+            channel.send(self._server_log_reply(message))
         elif op == "up":
-            self._attend(channel, message)
+            self._handle_up(channel, message)
 
-    def _end(self, channel: Channel, message: Message) -> None:
-        wish = Wish(message["keep_server"], message["instance"], message["purge"], force=bool(message["force"]))
-        busy = 0 if wish.force or not self.ends_kernels(wish) else self._busy_kernels()
-        if busy:
-            why = f"{busy} kernels are busy" if busy > 1 else "a kernel is busy"
+    def _handle_down(self, channel: ControlChannel, message: Message) -> None:
+        options = TakeDownOptions(
+            message["keep_server"], message["instance"], message["purge"], force=bool(message["force"])
+        )
+        busy_kernels = 0 if options.force or not self.ends_kernels(options) else self._count_busy_kernels()
+        if busy_kernels:
+            why = f"{busy_kernels} kernels are busy" if busy_kernels > 1 else "a kernel is busy"
             channel.send({"event": "busy", "why": why})
-            while (said := channel.receive(1.0)) is None:
+            while (reply := channel.receive(1.0)) is None:
                 pass
-            if said.get("op") != "go":
+            if reply.get("op") != "go":
                 return
-            wish = replace(wish, force=True)
-        order = Order("down", wish, channel)
-        self.orders.put(order, call_off=True)
+            options = replace(options, force=True)
+        request = ControlRequest("down", options, channel)
+        self.requests.put(request, cancel=True)
         try:
             while True:
                 if (channel.receive(1.0) or {}).get("op") == "go":
-                    order.said.put(True)
+                    request.replies.put(True)
         except (EOFError, OSError):
-            order.said.put(False)
+            request.replies.put(False)
 
-    def _busy_kernels(self) -> int:
+    def _count_busy_kernels(self) -> int:
         """As far as they can be asked now: where they cannot, the machine is asked before they are ended."""
         if self.record.runtime.state != "ready":
             return 0
         try:
-            kernels = health.kernels(self.door(), Deadline(STATUS_S))
+            kernels = health.list_kernels(self.endpoint(), Deadline(STATUS_TIMEOUT_S))
         except RemoteRuntimeError as error:
             log.info("the kernels could not be asked: %s", error)
             return 0
         return sum(kernel.get("execution_state") == "busy" for kernel in kernels)
 
-    def _attend(self, channel: Channel, message: Message) -> None:
-        again = self.stands()
-        wants_more = any(message.get(key) and message[key] != self.overrides.get(key) for key in OVERRIDES)
-        order = self._order_up(channel, message) if again or wants_more else None
-        member = Member(channel, bool(message.get("interactive")), bool(message.get("foreground")), order)
-        if again:
-            self.audience.begin()
-        self.audience.join(member)
+    def _handle_up(self, channel: ControlChannel, message: Message) -> None:
+        was_ready = self.is_ready()
+        has_new_overrides = any(message.get(key) and message[key] != self.overrides.get(key) for key in OVERRIDE_KEYS)
+        request = self._make_up_request(channel, message) if was_ready or has_new_overrides else None
+        subscriber = Subscriber(channel, bool(message.get("interactive")), bool(message.get("foreground")), request)
+        if was_ready:
+            self.subscribers.clear_history()
+        self.subscribers.add(subscriber)
         try:
-            if order is not None:
-                self.orders.put(order, call_off=again and self.record.runtime.state != "ready")
-            self._listen(member)
-            last = self.audience.renounce(member)
-            if last and (not self.stands() or self.orders.for_up.is_set()):
-                self.orders.call_off()
-            elif member.ties:
+            if request is not None:
+                self.requests.put(request, cancel=was_ready and self.record.runtime.state != "ready")
+            self._receive_until_cancelled(subscriber)
+            is_last = self.subscribers.cancel(subscriber)
+            if is_last and (not self.is_ready() or self.requests.up_in_progress.is_set()):
+                self.requests.cancel()
+            elif subscriber.owns_runtime:
                 # Nobody is left to ask whether busy kernels may end: leaving was the answer.
-                self.orders.put(Order("down", Wish(force=True)), call_off=True)
+                self.requests.put(ControlRequest("down", TakeDownOptions(force=True)), cancel=True)
             else:
                 name = self.record.runtime.name
-                why = f"it is up: `remote-runtime down {name}` takes it down" if last else "others wait for it"
+                why = f"it is up: `remote-runtime down {name}` takes it down" if is_last else "others wait for it"
                 error = Interrupted(f"`up {name}` was interrupted, {name} was not", why)
                 channel.send({"event": "failed", "error": error.as_dict(), "remains": [], "undone": False})
-            _stay(channel)
+            _wait_for_disconnect(channel)
         finally:
-            self.audience.leave(member)
+            self.subscribers.remove(subscriber)
 
-    def _order_up(self, channel: Channel, message: Message) -> Order | None:
+    def _make_up_request(self, channel: ControlChannel, message: Message) -> ControlRequest | None:
         """None when it is refused. What an `up` had overridden stays so, unless this one overrides it anew."""
-        overrides = {**self.overrides, **{key: message[key] for key in OVERRIDES if message.get(key)}}
-        order = {"within_s": message.get("within_s"), "environ": message.get("environ", {}), "overrides": overrides}
+        overrides = {**self.overrides, **{key: message[key] for key in OVERRIDE_KEYS if message.get(key)}}
+        options = {"within_s": message.get("within_s"), "environ": message.get("environ", {}), "overrides": overrides}
         try:
-            return Order("up", profile=asked_for({**message, **overrides}), **order)
+            return ControlRequest("up", profile=requested_profile({**message, **overrides}), **options)
         except RemoteRuntimeError as error:
             channel.send({"event": "failed", "error": error.as_dict(), "remains": [], "undone": False})
             return None
 
-    def _listen(self, member: Member) -> None:
+    def _receive_until_cancelled(self, subscriber: Subscriber) -> None:
         """Until it leaves, or asks to be let go."""
         try:
             while True:
-                said = member.channel.receive(1.0) or {}
-                if said.get("op") == "answer":
-                    self.audience.answer(said)
-                elif said.get("op") == "cancel":
+                reply = subscriber.channel.receive(1.0) or {}
+                if reply.get("op") == "answer":
+                    self.subscribers.answer(reply)
+                elif reply.get("op") == "cancel":
                     return
         except (EOFError, OSError):
             log.debug("a command has left")
 
-    def _server_log(self, message: Message) -> Message:
+    def _server_log_reply(self, message: Message) -> Message:
         try:
             lines, offset = self.read_server_log(message["offset"], message["lines"])
         except RemoteRuntimeError as error:
             return {"event": "failed", "error": error.as_dict()}
         return {"event": "log", "lines": lines, "offset": offset}
 
-    def _freshen(self) -> None:
+    def _refresh_status(self) -> None:
         """What the file says may be seconds old: look once more before it is told as the truth."""
         if self.record.runtime.state != "ready":
             return
-        deadline = Deadline(STATUS_S)
-        seen = health.glance(self.door(), deadline)
-        if seen.verdict != "ready":
-            self.record.update(state=seen.verdict, why=seen.why)
-            self.orders.put(Order("look"), call_off=False)
+        deadline = Deadline(STATUS_TIMEOUT_S)
+        result = health.quick_check(self.endpoint(), deadline)
+        if result.verdict != "ready":
+            self.record.update(state=result.verdict, why=result.why)
+            self.requests.put(ControlRequest("look"), cancel=False)
             return
         try:
-            use = health.use(self.door(), deadline)
+            usage = health.read_usage(self.endpoint(), deadline)
         except RemoteRuntimeError as error:
             log.info("its use could not be counted: %s", error)
             return
         # The server's own count starts again with the server.
         before = self.record.runtime.page_requests
-        page_requests = before if use.page_requests is None else max(use.page_requests, before or 0)
+        page_requests = before if usage.page_requests is None else max(usage.page_requests, before or 0)
         self.record.update(
-            rtt_ms=seen.rtt_ms,
-            kernels=use.kernels,
-            busy_kernels=use.busy,
-            load=self.sampler.load(self.door()),
+            rtt_ms=result.rtt_ms,
+            kernels=usage.kernels,
+            busy_kernels=usage.busy,
+            load=self.sampler.load(self.endpoint()),
             traffic=self.traffic(),
             connections=self.connections(),
             page_requests=page_requests,
-            idle_s=use.idle_s,
+            idle_s=usage.idle_s,
         )
         server = self.record.runtime.server
-        if server is not None and server.idle is not None and server.idle.failed != use.idle_failed:
-            self.record.update(server=replace(server, idle=replace(server.idle, failed=use.idle_failed)))
+        if server is not None and server.idle is not None and server.idle.failed != usage.idle_failed:
+            self.record.update(server=replace(server, idle=replace(server.idle, failed=usage.idle_failed)))
 
 
-def asked_for(message: dict[str, Any]) -> Profile:
+def requested_profile(message: dict[str, Any]) -> Profile:
     """The profile that an `up` names, with what its command line overrides. Raises ``UsageError``."""
     from .. import profiles  # with yaml: the profile of the first `up` came with the errand
 
@@ -189,7 +191,7 @@ def asked_for(message: dict[str, Any]) -> Profile:
     return replace(profiles.load(message["profile"]), name=message["name"]).overridden(message.get("port"), extra)
 
 
-def _stay(channel: Channel) -> None:
+def _wait_for_disconnect(channel: ControlChannel) -> None:
     """The connection closes when its thread ends: stay until the other side has heard the end of the story."""
     try:
         while True:

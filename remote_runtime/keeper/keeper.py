@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..core.access import AddedKey
+from ..core.access import InstalledKey
 from ..core.deadline import Deadline
-from ..core.documents import as_document
+from ..core.documents import runtime_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
 from ..core.model import Health, Instance, Profile, Verdict
 from ..jupyter import health
@@ -20,20 +20,20 @@ from ..lifecycle import bring_up, take_down
 from ..state import ipc, store
 from ..targets.gce import Machines
 from . import results, server_log
-from .control_server import Reception
-from .monitor import Watch
+from .control_server import ControlServer
+from .monitor import Monitor
 from .outage import Outage
-from .profile_change import make_room
-from .reconnect import Repair, failed
-from .refusals import another_machine
-from .requests import Order, Orders
-from .runtime_record import Record, now, target_of, text_of
-from .subscribers import Audience
+from .profile_change import close_changed
+from .reconnect import Reconnector, record_failure
+from .refusals import other_machine_error
+from .requests import ControlRequest, RequestQueue
+from .runtime_record import RuntimeRecord, now, profile_yaml, target_fields
+from .subscribers import Subscribers
 
 log = logging.getLogger(__name__)
-ARRIVAL_S = 15.0
-TICK_S = 0.5
-GLANCE_EVERY_S = 15.0
+FIRST_CLIENT_TIMEOUT_S = 15.0
+REQUEST_POLL_S = 0.5
+MAX_CHECK_INTERVAL_S = 15.0
 
 
 @dataclass
@@ -45,258 +45,264 @@ class Keeper:
     profile: Profile
     profile_text: str
     machines: Machines
-    record: Record
-    orders: Orders
+    record: RuntimeRecord
+    requests: RequestQueue
     remembered_port: int | None
     within_s: float | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._held = bring_up.Held()
-        self._audience = Audience()
-        self._watching = Watch(self._held, self.orders.called_off, self._door)
-        self._stands = False
+        self._resources = bring_up.Resources()
+        self._subscribers = Subscribers()
+        self._monitor = Monitor(self._resources, self.requests.cancelled, self._endpoint)
+        self._is_ready = False
         left = self.record.runtime
-        self._owed = left.instance if left.unfinished else None
-        self._owed_server = left.unfinished and left.server is not None and not left.server.attached
+        self._leftover_instance = left.instance if left.unfinished else None
+        self._leftover_server = left.unfinished and left.server is not None and not left.server.attached
 
-    def live(self) -> None:
+    def run(self) -> None:
         """Returns when the runtime is down or did not come up. Raises only what is a bug."""
-        reception = Reception(
-            orders=self.orders,
-            audience=self._audience,
+        server = ControlServer(
+            requests=self.requests,
+            subscribers=self._subscribers,
             record=self.record,
-            door=self._door,
-            connections=self._held.connections,
-            traffic=self._held.traffic,
-            expect=self._held.expect,
-            read_server_log=lambda offset, lines: server_log.read(self._held, self.record, self.profile, offset, lines),
-            stands=lambda: self._stands,
+            endpoint=self._endpoint,
+            connections=self._resources.connections,
+            traffic=self._resources.traffic,
+            ignore_connection_from=self._resources.ignore_connection_from,
+            read_server_log=lambda offset, lines: server_log.read_server_log(
+                self._resources, self.record, self.profile, offset, lines
+            ),
+            is_ready=lambda: self._is_ready,
             ends_kernels=lambda wish: take_down.ends_kernels(self.record.runtime, self.profile, wish),
             overrides=self.overrides,
         )
         self.record.update()
-        with ipc.serving(self.state, self.profile.name, reception):
+        with ipc.serve(self.state, self.profile.name, server):
             try:
-                if not self._audience.arrived.wait(ARRIVAL_S):
-                    self._end(Interrupted("Nobody waits for this runtime"))
-                elif self._is_the_same_machine() and self._bring_up():
-                    self._watch()
+                if not self._subscribers.subscribed.wait(FIRST_CLIENT_TIMEOUT_S):
+                    self._report_failed_start(Interrupted("Nobody waits for this runtime"))
+                elif self._check_same_machine() and self._bring_up():
+                    self._keep_up()
             except Exception:
-                self._held.close()
+                self._resources.close()
                 self.record.update(state="down", why="the background process failed; its log has the details")
-                self._audience.send({"event": "bug", "log": str(self.state.of(self.profile.name, "log"))})
+                self._subscribers.send({"event": "bug", "log": str(self.state.file_path(self.profile.name, "log"))})
                 raise
 
-    def _is_the_same_machine(self) -> bool:
+    def _check_same_machine(self) -> bool:
         """What a keeper that died left on another machine is to be taken down with that machine's profile."""
-        left, target = self.record.runtime, target_of(self.profile)
+        left, target = self.record.runtime, target_fields(self.profile)
         if left.target == target or (left.instance is None and left.server is None):
             self.record.update(target=target, profile_path=str(self.profile.path), profile_text=self.profile_text)
             return True
-        self._held.close()
-        error = another_machine(self.profile, left.profile_path)
+        self._resources.close()
+        error = other_machine_error(self.profile, left.profile_path)
         self.record.update(state="down", why=str(error))
-        self._audience.send({"event": "failed", "error": error.as_dict(), "remains": [], "ends": True})
+        self._subscribers.send({"event": "failed", "error": error.as_dict(), "remains": [], "ends": True})
         return False
 
     def _bring_up(self) -> bool:
         try:
-            deadline = Deadline(self.within_s or self.profile.timeouts.whole_s, self.orders.called_off)
-            self._ready(bring_up.ensure(self._story(), self._held, start=True, deadline=deadline))
+            deadline = Deadline(self.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
+            self._on_ready(bring_up.ensure(self._context(), self._resources, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
-            self._end(error)
+            self._report_failed_start(error)
             return False
         return True
 
-    def _end(self, error: RemoteRuntimeError) -> None:
+    def _report_failed_start(self, error: RemoteRuntimeError) -> None:
         """It did not come up: nothing is left, or the state file says what is."""
         log.warning("did not come up: %s: %s", error.code, error)
-        self._held.close()
+        self._resources.close()
         runtime = self.record.runtime
-        left = bool(error.remains) or not runtime.unfinished
-        if left:
+        has_leftovers = bool(error.remains) or not runtime.unfinished
+        if has_leftovers:
             why = "; ".join(error.remains) or "its server may still run on the machine"
             self.record.update(state="down", why=why, last_error=error.as_dict())
         failure = None if isinstance(error, Interrupted) else {**error.as_dict(), "at": now()}
-        self.record.remember(self.remembered_port, failure or store.remembered(self.state, runtime.name).failure)
-        downs = [order for order in self.orders.rest() if order.op == "down"]
-        abandoned = isinstance(error, Interrupted) and not downs and not self.orders.terminated
-        told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
-        self._audience.send({**told, "ends": True, "undone": True, "abandoned": abandoned})
-        if downs and (left or runtime.instance is not None):
-            self._take_down(downs[0], no_server=not left)
-        elif not left:
-            self.record.forget()
-        results.nothing_to_take_down(downs, runtime.name)
+        self.record.save_last_run(
+            self.remembered_port, failure or store.load_last_run(self.state, runtime.name).failure
+        )
+        down_requests = [order for order in self.requests.drain() if order.op == "down"]
+        abandoned = isinstance(error, Interrupted) and not down_requests and not self.requests.terminated
+        event = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
+        self._subscribers.send({**event, "ends": True, "undone": True, "abandoned": abandoned})
+        if down_requests and (has_leftovers or runtime.instance is not None):
+            self._take_down(down_requests[0], no_server=not has_leftovers)
+        elif not has_leftovers:
+            self.record.delete()
+        results.report_nothing_to_take_down(down_requests, runtime.name)
 
-    def _ready(self, seen: Health, order: Order | None = None) -> None:
+    def _on_ready(self, result: Health, request: ControlRequest | None = None) -> None:
         runtime = self.record.runtime
         self.remembered_port = runtime.local_port
-        self.record.remember(self.remembered_port)
-        since = runtime.since if self._stands else now()
-        record = self.record.update if self._stands else self.record.insist
-        record(state="ready", why="", rtt_ms=seen.rtt_ms, unfinished=False, since=since, last_error=None, seen="")
-        self._stands, self._owed, self._owed_server = True, None, False
+        self.record.save_last_run(self.remembered_port)
+        since = runtime.since if self._is_ready else now()
+        record = self.record.update if self._is_ready else self.record.save_or_fail
+        record(state="ready", why="", rtt_ms=result.rtt_ms, unfinished=False, since=since, last_error=None, seen="")
+        self._is_ready, self._leftover_instance, self._leftover_server = True, None, False
         log.info("ready on local port %s", runtime.local_port)
-        self._audience.conclude({"event": "ready", "runtime": as_document(self.record.runtime)}, order)
+        self._subscribers.send_result({"event": "ready", "runtime": runtime_document(self.record.runtime)}, request)
 
-    def _watch(self) -> None:
-        glanced_at = time.monotonic()
-        while not self.orders.terminated:
-            every_s = min(GLANCE_EVERY_S, self.profile.ssh.keepalive_s)
-            order = self.orders.next(TICK_S)
-            if order is not None and order.op == "down" and self._take_down(order):
+    def _keep_up(self) -> None:
+        checked_at = time.monotonic()
+        while not self.requests.terminated:
+            interval_s = min(MAX_CHECK_INTERVAL_S, self.profile.ssh.keepalive_s)
+            request = self.requests.next(REQUEST_POLL_S)
+            if request is not None and request.op == "down" and self._take_down(request):
                 return
-            if order is not None and order.op == "up":
-                self._up_again(order)
-            due = time.monotonic() - glanced_at > every_s or (order is not None and order.op == "look")
-            bring_up.follow(self._mending(), self._held)
-            trouble = self._trouble(look=due)
-            if trouble is not None and not self._repair(*trouble):
+            if request is not None and request.op == "up":
+                self._handle_up(request)
+            due = time.monotonic() - checked_at > interval_s or (request is not None and request.op == "look")
+            bring_up.apply_lookup(self._repair_context(), self._resources)
+            problem = self._find_problem(check_now=due)
+            if problem is not None and not self._reconnect(*problem):
                 return
-            if due or trouble is not None:
-                glanced_at = time.monotonic()
+            if due or problem is not None:
+                checked_at = time.monotonic()
         self.record.update(state="down", why="the background process was told to end; the server may still run")
-        self._held.close()
+        self._resources.close()
 
-    def _trouble(self, *, look: bool) -> tuple[Verdict, str] | None:
-        trouble = self._watching.trouble()
-        if trouble is not None or not (self._watching.wants_a_look() or look):
-            return trouble
-        seen = self._watching.look(2 * self.profile.ssh.keepalive_s)
-        if seen is not None and seen.verdict != "ready":
-            return seen.verdict, seen.why
-        if seen is not None:
-            self.record.update(state="ready", why="", rtt_ms=seen.rtt_ms)
+    def _find_problem(self, *, check_now: bool) -> tuple[Verdict, str] | None:
+        problem = self._monitor.link_problem()
+        if problem is not None or not (self._monitor.take_connection_failure() or check_now):
+            return problem
+        result = self._monitor.check_health(2 * self.profile.ssh.keepalive_s)
+        if result is not None and result.verdict != "ready":
+            return result.verdict, result.why
+        if result is not None:
+            self.record.update(state="ready", why="", rtt_ms=result.rtt_ms)
         return None
 
-    def _repair(self, verdict: Verdict, why: str) -> bool:
+    def _reconnect(self, verdict: Verdict, why: str) -> bool:
         """Until it stands again. Returns False when it was taken down instead."""
         log.warning("%s: %s", verdict, why)
         self.record.update(state=verdict, why=why, seen=now())
-        outage = Outage(self._held, why)
-        if not self._watching.reaches_jupyter():
-            self._held.pause()
+        outage = Outage(self._resources, why)
+        if not self._monitor.is_jupyter_listening():
+            self._resources.pause_forwarding()
         is_down = False
 
-        def obey(order: Order) -> bool:
+        def obey(order: ControlRequest) -> bool:
             nonlocal is_down
             is_down = order.op == "down" and self._take_down(order)
-            return is_down or (order.op == "up" and self._up_again(order))
+            return is_down or (order.op == "up" and self._handle_up(order))
 
         def is_final(error: RemoteRuntimeError) -> bool:
             nonlocal is_down
-            is_down = self._ended_when_idle(error)
+            is_down = self._end_if_idle_stopped(error)
             return is_down
 
-        repair = Repair(self._held, self.orders, self.record, self._mending, obey, is_final, self._revived)
-        seen = repair.run()
-        if seen is not None:
-            outage.end(self.record)
-            self._ready(seen)
+        repair = Reconnector(
+            self._resources, self.requests, self.record, self._repair_context, obey, is_final, self._on_restart
+        )
+        result = repair.run()
+        if result is not None:
+            outage.finish(self.record)
+            self._on_ready(result)
         return not is_down
 
-    def _revived(self, instance: Instance) -> None:
+    def _on_restart(self, instance: Instance) -> None:
         log.warning("%s was preempted, and is started again", instance.name)
         self.record.update(instance=instance, why=f"{instance.name} was preempted, and is started again")
 
-    def _ended_when_idle(self, error: RemoteRuntimeError) -> bool:
+    def _end_if_idle_stopped(self, error: RemoteRuntimeError) -> bool:
         """What the machine's watchdog has ended stays so: this life is over, and the next `up` begins another."""
         idle = self.profile.idle
         if idle.after_s is None or error.code not in ("stopped-when-idle", "instance-stopped"):
             return False
-        self._held.close()
+        self._resources.close()
         why = f"{error}; its profile's idle ends it when it is not used"
         self.record.update(state="down", why=why, last_error=error.as_dict())
         return True
 
-    def _up_again(self, order: Order) -> bool:
+    def _handle_up(self, request: ControlRequest) -> bool:
         """Another `up` of a runtime that stands, or stood: the same story, of which most still holds."""
-        former = self.profile
+        previous_profile = self.profile
         try:
-            if order.profile is not None:
-                self._adopt(order.profile)
-            self.overrides.update(order.overrides)
-            if order.environ:
-                self.machines = replace(self.machines, environ={**self.machines.environ, **order.environ})
-            if self._held.session is None or self._held.session.closed:
-                self._held.instance = None
-            deadline = Deadline(order.within_s or self.profile.timeouts.whole_s, self.orders.called_off)
-            self._ready(bring_up.ensure(self._story(), self._held, start=True, deadline=deadline), order)
+            if request.profile is not None:
+                self._apply_profile(request.profile)
+            self.overrides.update(request.overrides)
+            if request.environ:
+                self.machines = replace(self.machines, environ={**self.machines.environ, **request.environ})
+            if self._resources.session is None or self._resources.session.closed:
+                self._resources.instance = None
+            deadline = Deadline(request.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
+            self._on_ready(bring_up.ensure(self._context(), self._resources, start=True, deadline=deadline), request)
         except RemoteRuntimeError as error:
-            if self.profile is not former or order.profile is None:  # else what stands was not touched
-                failed(self.record, error)
+            if self.profile is not previous_profile or request.profile is None:  # else what stands was not touched
+                record_failure(self.record, error)
             if error.code == "port-in-use":
-                self._adopt(former)  # what worked before does so again
-            told = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
-            self._audience.conclude({**told, "undone": True}, order)
+                self._apply_profile(previous_profile)  # what worked before does so again
+            event = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
+            self._subscribers.send_result({**event, "undone": True}, request)
             return False
         finally:
-            self.orders.for_up.clear()
+            self.requests.up_in_progress.clear()
         return True
 
-    def _adopt(self, profile: Profile) -> None:
+    def _apply_profile(self, profile: Profile) -> None:
         """Raises ``LocalError``, and changes nothing then."""
-        if make_room(self.profile, profile, self._held, self._audience.note):
+        if close_changed(self.profile, profile, self._resources, self._subscribers.note):
             self.remembered_port = self.record.runtime.local_port
         self.profile = profile
-        self.record.update(profile_path=str(profile.path), profile_text=text_of(profile))
+        self.record.update(profile_path=str(profile.path), profile_text=profile_yaml(profile))
 
-    def _take_down(self, order: Order, *, no_server: bool = False) -> bool:
+    def _take_down(self, request: ControlRequest, *, no_server: bool = False) -> bool:
         """False when kernels are busy, and who asked does not want them ended."""
         limits = self.profile.timeouts
         step_s = max(limits.ssh_s, limits.jupyter_s)  # an instance tells how it gets on
-        order.answer({"event": "limits", "step_s": step_s, "whole_s": 2 * limits.whole_s})
+        request.reply({"event": "limits", "step_s": step_s, "whole_s": 2 * limits.total_s})
         try:
-            end = take_down.take_down(
+            result = take_down.take_down(
                 self.record.runtime,
                 self.profile,
-                self._held,
+                self._resources,
                 self.machines,
-                replace(order.wish, no_server=no_server),
-                tell=lambda text: order.answer({"event": "step", "text": text}),
-                ask=self._ask,
-                allow=order.allow,
-                record=self._keep_keys,
+                replace(request.options, no_server=no_server),
+                progress=lambda text: request.reply({"event": "step", "text": text}),
+                prompt=self._prompt,
+                confirm=request.confirm,
+                record=self._save_keys,
             )
         except LocalError as busy:
             log.info("it stays: %s", busy)
             return False
-        self._keep_keys(self.record.runtime.keys)
-        results.taken_down(end, order, self.record, self._audience)
+        self._save_keys(self.record.runtime.keys)
+        results.report_taken_down(result, request, self.record, self._subscribers)
         return True
 
-    def _keep_keys(self, keys: tuple[AddedKey, ...]) -> None:
+    def _save_keys(self, keys: tuple[InstalledKey, ...]) -> None:
         self.record.update(keys=keys)
-        self.record.remember(self.remembered_port)
+        self.record.save_last_run(self.remembered_port)
 
-    def _mending(self) -> bring_up.Story:
+    def _repair_context(self) -> bring_up.BringUpContext:
         """What stands is known already, so a disk that is full meanwhile is no reason to let it go."""
-        return replace(self._story(), record=self.record.update)
+        return replace(self._context(), record=self.record.update)
 
-    def _story(self) -> bring_up.Story:
-        return bring_up.Story(
+    def _context(self) -> bring_up.BringUpContext:
+        return bring_up.BringUpContext(
             profile=self.profile,
             client_id=self.record.runtime.client_id,
             machines=self.machines,
-            tell=self._audience,
-            ask=self._ask,
-            record=self.record.insist,
+            progress=self._subscribers,
+            prompt=self._prompt,
+            record=self.record.save_or_fail,
             remembered_port=self.remembered_port,
-            owed=self._owed,
-            owed_server=self._owed_server,
-            known=None if self._owed or self._stands else self.record.runtime.instance,
-            known_server=None if self._owed_server or self._stands else self.record.runtime.server,
+            leftover_instance=self._leftover_instance,
+            leftover_server=self._leftover_server,
+            last_instance=None if self._leftover_instance or self._is_ready else self.record.runtime.instance,
+            last_server=None if self._leftover_server or self._is_ready else self.record.runtime.server,
             keys=self.record.runtime.keys,
         )
 
-    def _ask(self, prompt: str, *, secret: bool, code: str) -> str:
-        deadline = Deadline(600.0, self.orders.called_off)
-        return self._audience.ask(prompt, secret=secret, code=code, deadline=deadline)
+    def _prompt(self, prompt: str, *, secret: bool, code: str) -> str:
+        deadline = Deadline(600.0, self.requests.cancelled)
+        return self._subscribers.prompt(prompt, secret=secret, code=code, deadline=deadline)
 
-    def _door(self) -> health.Door:
+    def _endpoint(self) -> health.Endpoint:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
-        return bring_up.door(runtime.local_port, runtime.server, self.profile, self._held.front)
+        return bring_up.endpoint(runtime.local_port, runtime.server, self.profile, self._resources.forwarder)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
-from ..lifecycle.bring_up import Held
-from .runtime_record import Record, now
+from ..lifecycle.bring_up import Resources
+from .runtime_record import RuntimeRecord, now
 
 log = logging.getLogger(__name__)
 
@@ -14,25 +14,25 @@ log = logging.getLogger(__name__)
 class Outage:
     """Begins when it is made. Lasts by the wall clock: a computer's sleep counts."""
 
-    def __init__(self, held: Held, why: str) -> None:
-        self._held = held
-        self._before = _kept_by(held)
+    def __init__(self, resources: Resources, why: str) -> None:
+        self._resources = resources
+        self._link_before = _link_of(resources)
         self._why = why
-        self._at = now()
-        self._began = time.time()
+        self._began_at = now()
+        self._began_s = time.time()
 
-    def end(self, record: Record) -> None:
+    def finish(self, record: RuntimeRecord) -> None:
         """It stands again: by a new connection or a new server, which is counted, or by itself."""
-        lasted_s = round(max(0.0, time.time() - self._began), 1)
-        anew = self._before != _kept_by(self._held)
-        reconnects = record.runtime.reconnects + anew
-        restarted, self._held.restarted = self._held.restarted, ""
-        told: dict[str, str | float] = {"why": self._why, "at": self._at, "lasted_s": lasted_s}
-        record.update(reconnects=reconnects, last_outage={**told, **({"restarted": restarted} if restarted else {})})
+        lasted_s = round(max(0.0, time.time() - self._began_s), 1)
+        is_new_link = self._link_before != _link_of(self._resources)
+        reconnects = record.runtime.reconnects + is_new_link
+        restarted, self._resources.restart_reason = self._resources.restart_reason, ""
+        outage: dict[str, str | float] = {"why": self._why, "at": self._began_at, "lasted_s": lasted_s}
+        record.update(reconnects=reconnects, last_outage={**outage, **({"restarted": restarted} if restarted else {})})
         if restarted:
             log.warning("%s", restarted)
         log.info("it stands again after %s s (%s)", lasted_s, self._why)
 
 
-def _kept_by(held: Held) -> tuple[int, int]:
-    return id(held.session), held.server.pid if held.server else 0
+def _link_of(resources: Resources) -> tuple[int, int]:
+    return id(resources.session), resources.server.pid if resources.server else 0

@@ -6,17 +6,17 @@ from ..core.errors import LocalError, RemoteRuntimeError, from_code
 from ..core.model import Profile
 
 
-def another_machine(profile: Profile, former: str) -> LocalError:
+def other_machine_error(profile: Profile, previous_profile_path: str) -> LocalError:
     """``former``: the profile that the runtime was brought up from."""
     return LocalError(
         "busy",
         f"{profile.name} was brought up on another machine than its profile names now",
-        f"it was brought up from {former}",
+        f"it was brought up from {previous_profile_path}",
         f"`remote-runtime down {profile.name}` first",
     )
 
 
-def unanswered(code: str, prompt: str, *, asked: bool) -> RemoteRuntimeError:
+def unanswered_error(code: str, prompt: str, *, asked: bool) -> RemoteRuntimeError:
     """The error for a question that nobody answered."""
     why = "the question was not answered" if asked else "no terminal is there to ask on"
     return from_code(

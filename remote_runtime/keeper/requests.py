@@ -11,37 +11,37 @@ from typing import Any, Literal
 
 from ..core.frozen import dataclass
 from ..core.model import Profile
-from ..lifecycle.take_down import Wish
-from ..state.ipc import Channel, Message
+from ..lifecycle.take_down import TakeDownOptions
+from ..state.ipc import ControlChannel, Message
 
 log = logging.getLogger(__name__)
-ANSWER_S = 120.0
+CONFIRM_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Order:
+class ControlRequest:
     """``up``: bring it up again, as this profile says. ``down``: take it down and answer on the channel.
     ``look``: something looks wrong, check now. ``overrides``: what the command line puts before the profile.
     ``said``: what ``allow`` waits for."""
 
     op: Literal["up", "down", "look"]
-    wish: Wish = field(default_factory=Wish)
-    channel: Channel | None = None
+    options: TakeDownOptions = field(default_factory=TakeDownOptions)
+    channel: ControlChannel | None = None
     profile: Profile | None = None
     within_s: float | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    said: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue, compare=False)
+    replies: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue, compare=False)
 
-    def allow(self, why: str) -> bool:
+    def confirm(self, why: str) -> bool:
         """Whether who gave it says that it may go on, though ``why``. Who has left, or says nothing, does not."""
-        self.answer({"event": "busy", "why": why})
+        self.reply({"event": "busy", "why": why})
         try:
-            return self.channel is not None and self.said.get(timeout=ANSWER_S)
+            return self.channel is not None and self.replies.get(timeout=CONFIRM_TIMEOUT_S)
         except queue.Empty:
             return False
 
-    def answer(self, message: Message) -> None:
+    def reply(self, message: Message) -> None:
         """To the command that gave it, if it is still there."""
         if self.channel is not None:
             try:
@@ -50,62 +50,62 @@ class Order:
                 log.info("the command that asked has left")
 
 
-class Orders:
+class RequestQueue:
     """``called_off`` is set while an order waits that work under way must make room for. ``for_up`` is set from when an
     `up` is next until its work is done (whoever does it clears it): the next `up` waits for that, and it can be called
     off when its last watcher leaves."""
 
     def __init__(self) -> None:
-        self.called_off = threading.Event()
-        self.for_up = threading.Event()
+        self.cancelled = threading.Event()
+        self.up_in_progress = threading.Event()
         self._lock = threading.Lock()
         self.terminated = False
-        self._queue: queue.Queue[Order] = queue.Queue()
-        self._downs = 0
-        self._end: queue.SimpleQueue[None] = queue.SimpleQueue()
-        threading.Thread(target=self._hear_the_end, daemon=True, name="orders-end").start()
+        self._queue: queue.Queue[ControlRequest] = queue.Queue()
+        self._queued_downs = 0
+        self._termination: queue.SimpleQueue[None] = queue.SimpleQueue()
+        threading.Thread(target=self._wait_for_termination, daemon=True, name="orders-end").start()
 
-    def put(self, order: Order, *, call_off: bool) -> None:
+    def put(self, request: ControlRequest, *, cancel: bool) -> None:
         with self._lock:
-            self._queue.put(order)
-            self._downs += order.op == "down"
-            if call_off and not (order.op == "up" and self.for_up.is_set()):
-                self.called_off.set()
+            self._queue.put(request)
+            self._queued_downs += request.op == "down"
+            if cancel and not (request.op == "up" and self.up_in_progress.is_set()):
+                self.cancelled.set()
 
-    def call_off(self) -> None:
-        self.called_off.set()
+    def cancel(self) -> None:
+        self.cancelled.set()
 
     def terminate(self) -> None:
         """The process was told to end. Safe in a signal handler: takes no lock that the interrupted code may hold."""
         self.terminated = True
-        self._end.put(None)  # documented as reentrant
+        self._termination.put(None)  # documented as reentrant
 
-    def next(self, within_s: float) -> Order | None:
+    def next(self, within_s: float) -> ControlRequest | None:
         """The next order, None if there is none in that time. Work may go on once none is left that it is called off
         for."""
         try:
-            order = self._queue.get(timeout=0.01 if self.called_off.is_set() else within_s)
+            request = self._queue.get(timeout=0.01 if self.cancelled.is_set() else within_s)
         except queue.Empty:
-            order = None
+            request = None
         with self._lock:
-            is_up = order is not None and order.op == "up"
+            is_up = request is not None and request.op == "up"
             if is_up:
-                self.for_up.set()
-            self._downs -= order is not None and order.op == "down"
-            if not self.terminated and (self._queue.empty() or (is_up and not self._downs)):
-                self.called_off.clear()
-        return order
+                self.up_in_progress.set()
+            self._queued_downs -= request is not None and request.op == "down"
+            if not self.terminated and (self._queue.empty() or (is_up and not self._queued_downs)):
+                self.cancelled.clear()
+        return request
 
-    def rest(self) -> list[Order]:
+    def drain(self) -> list[ControlRequest]:
         """All that still wait."""
         waiting = []
         with self._lock:
             while not self._queue.empty():
                 waiting.append(self._queue.get())
-            self._downs = 0
+            self._queued_downs = 0
         return waiting
 
-    def _hear_the_end(self) -> None:
-        self._end.get()
+    def _wait_for_termination(self) -> None:
+        self._termination.get()
         with self._lock:  # `next` may be about to clear it
-            self.called_off.set()
+            self.cancelled.set()

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..core.documents import as_stopped
+from ..core.documents import take_down_document
 from ..core.errors import Interrupted
-from ..core.stopped import Stopped
-from .requests import Order
-from .runtime_record import Record, now
-from .subscribers import Audience
+from ..core.stopped import TakeDownResult
+from .requests import ControlRequest
+from .runtime_record import RuntimeRecord, now
+from .subscribers import Subscribers
 
-KEPT = "Jupyter was left running on the machine: `up` takes it over again, `down` ends it"
-
-
-def taken_down(end: Stopped, order: Order, record: Record, audience: Audience) -> None:
-    if end.remains:
-        record.update(state="down", why="; ".join(end.remains), seen=now())
-    elif end.is_kept_for_us:
-        record.update(state="down", why=KEPT, seen=now())
-    elif (error := record.forget()) is not None:
-        end = replace(end, remains=(f"its state file stays: {error}",))
-    audience.send({"event": "failed", "error": Interrupted("it was taken down").as_dict(), "remains": []})
-    order.answer({"event": "stopped", **as_stopped(end)})
+SERVER_LEFT_RUNNING = "Jupyter was left running on the machine: `up` takes it over again, `down` ends it"
 
 
-def nothing_to_take_down(orders: list[Order], name: str) -> None:
+def report_taken_down(
+    result: TakeDownResult, request: ControlRequest, record: RuntimeRecord, subscribers: Subscribers
+) -> None:
+    if result.remains:
+        record.update(state="down", why="; ".join(result.remains), seen=now())
+    elif result.server_still_ours:
+        record.update(state="down", why=SERVER_LEFT_RUNNING, seen=now())
+    elif (error := record.delete()) is not None:
+        result = replace(result, remains=(f"its state file stays: {error}",))
+    subscribers.send({"event": "failed", "error": Interrupted("it was taken down").as_dict(), "remains": []})
+    request.reply({"event": "stopped", **take_down_document(result)})
+
+
+def report_nothing_to_take_down(requests: list[ControlRequest], name: str) -> None:
     """Those asked for `down` while it did not come up."""
-    for order in orders:
-        order.answer({"event": "stopped", **as_stopped(Stopped(name, True, "unknown", None))})
+    for request in requests:
+        request.reply({"event": "stopped", **take_down_document(TakeDownResult(name, True, "unknown", None))})

@@ -6,14 +6,16 @@ from ..core.deadline import Deadline
 from ..core.errors import LocalError, UsageError
 from ..core.model import Profile
 from ..jupyter import server
-from ..lifecycle.bring_up import Held
-from ..state.log_file import redacted
-from .runtime_record import Record
+from ..lifecycle.bring_up import Resources
+from ..state.log_file import redact
+from .runtime_record import RuntimeRecord
 
-WITHIN_S = 15.0
+READ_TIMEOUT_S = 15.0
 
 
-def read(held: Held, record: Record, profile: Profile, offset: int | None, lines: int) -> tuple[list[str], int]:
+def read_server_log(
+    resources: Resources, record: RuntimeRecord, profile: Profile, offset: int | None, lines: int
+) -> tuple[list[str], int]:
     """The lines after ``offset``, or the last ``lines`` where it is None, and where the next ones begin.
 
     Raises ``LocalError`` ``not-up`` while there is no connection, ``UsageError`` for a server that is not ours.
@@ -21,12 +23,12 @@ def read(held: Held, record: Record, profile: Profile, offset: int | None, lines
     if record.runtime.server is not None and record.runtime.server.attached:
         why = "it is attached to a server that was started elsewhere, and its log is there"
         raise UsageError("usage", f"{profile.name} has no server log", why)
-    session = held.session
+    session = resources.session
     if session is None or session.closed:
         raise LocalError("not-up", f"{profile.name} has no connection now", record.runtime.why)
-    wanted = server.Wanted(profile.name, record.runtime.client_id, profile.jupyter, profile.colab.origins)
+    server_spec = server.ServerSpec(profile.name, record.runtime.client_id, profile.jupyter, profile.colab.origins)
     if offset is None:
-        part = server.log_tail(session.run, wanted, lines=lines, deadline=Deadline(WITHIN_S))
+        part = server.tail_log(session.run, server_spec, lines=lines, deadline=Deadline(READ_TIMEOUT_S))
     else:
-        part = server.log_from(session.run, wanted, offset=offset, deadline=Deadline(WITHIN_S))
-    return redacted(part.text).splitlines(), part.offset
+        part = server.read_log(session.run, server_spec, offset=offset, deadline=Deadline(READ_TIMEOUT_S))
+    return redact(part.text).splitlines(), part.offset

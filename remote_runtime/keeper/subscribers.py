@@ -8,39 +8,39 @@ from collections import deque
 from dataclasses import dataclass
 
 from ..core.deadline import Deadline
-from ..state.ipc import Channel, Message
-from .refusals import unanswered
-from .requests import Order
+from ..state.ipc import ControlChannel, Message
+from .refusals import unanswered_error
+from .requests import ControlRequest
 
-ANSWER_S = 120.0
-MOST_HISTORY = 500
+ANSWER_TIMEOUT_S = 120.0
+MAX_HISTORY_EVENTS = 500
 
 
 @dataclass(eq=False)
-class Member:
+class Subscriber:
     """One attached command. ``interactive``: a person sits there. ``ties``: when it leaves, the runtime goes down.
     ``order``: what it asked for; None for the runtime's first `up` and those who joined it with the same wishes.
     ``wants``: it has not asked to be let go; one that has still hears the end of the story."""
 
-    channel: Channel
+    channel: ControlChannel
     interactive: bool
-    ties: bool
-    order: Order | None = None
-    wants: bool = True
+    owns_runtime: bool
+    request: ControlRequest | None = None
+    waiting: bool = True
 
 
-class Audience:
+class Subscribers:
     """Keeps the events of the present piece of work, so that who comes late has seen everything."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._members: list[Member] = []
-        self._history: deque[Message] = deque(maxlen=MOST_HISTORY)
-        self._numbers = itertools.count(1)
+        self._subscribers: list[Subscriber] = []
+        self._history: deque[Message] = deque(maxlen=MAX_HISTORY_EVENTS)
+        self._question_ids = itertools.count(1)
         self._question: Message | None = None
         self._answer: str | None = None
         self._answered = threading.Event()
-        self.arrived = threading.Event()
+        self.subscribed = threading.Event()
 
     # ── how the story is told (``story.Telling``) ──
 
@@ -53,7 +53,7 @@ class Audience:
     def note(self, text: str) -> None:
         self.send({"event": "note", "text": text})
 
-    def begin(self) -> None:
+    def clear_history(self) -> None:
         """A new piece of work: what was told before is history of another one."""
         with self._lock:
             self._history.clear()
@@ -61,57 +61,57 @@ class Audience:
     def send(self, event: Message) -> None:
         with self._lock:
             self._history.append(event)
-            members = list(self._members)
+            members = list(self._subscribers)
         for member in members:
             self._send_to(member, event)
 
-    def conclude(self, event: Message, order: Order | None) -> None:
+    def send_result(self, event: Message, request: ControlRequest | None) -> None:
         """Tell how it ended those who wait for this order; others wait for theirs. None: the first `up`."""
         with self._lock:
-            if order is None:
+            if request is None:
                 self._history.append(event)
-            members = [member for member in self._members if member.order is order]
+            members = [member for member in self._subscribers if member.request is request]
         for member in members:
             self._send_to(member, event)
 
-    def join(self, member: Member) -> None:
+    def add(self, subscriber: Subscriber) -> None:
         with self._lock:
-            self._members.append(member)
+            self._subscribers.append(subscriber)
             for event in self._history:
-                self._send_to(member, event)
-            if self._question is not None and member.interactive:
-                self._send_to(member, self._question)
-        self.arrived.set()
+                self._send_to(subscriber, event)
+            if self._question is not None and subscriber.interactive:
+                self._send_to(subscriber, self._question)
+        self.subscribed.set()
 
-    def renounce(self, member: Member) -> bool:
+    def cancel(self, subscriber: Subscriber) -> bool:
         """It does not want the work any more. Returns whether nobody else does."""
         with self._lock:
-            member.wants = False
-            return not any(other.wants for other in self._members)
+            subscriber.waiting = False
+            return not any(other.waiting for other in self._subscribers)
 
-    def leave(self, member: Member) -> None:
+    def remove(self, subscriber: Subscriber) -> None:
         with self._lock:
-            if member in self._members:
-                self._members.remove(member)
+            if subscriber in self._subscribers:
+                self._subscribers.remove(subscriber)
 
-    def ask(self, prompt: str, *, secret: bool, code: str, deadline: Deadline) -> str:
+    def prompt(self, text: str, *, secret: bool, code: str, deadline: Deadline) -> str:
         """The answer of the first who gives one. Raises the error of that code when nobody can, or ``Interrupted``."""
         with self._lock:
             self._answer = None
             self._answered.clear()
-            question = {"event": "ask", "id": next(self._numbers), "prompt": prompt, "secret": secret}
+            question = {"event": "ask", "id": next(self._question_ids), "prompt": text, "secret": secret}
             self._question = question
-            someone = [member for member in self._members if member.interactive and member.wants]
-            for member in someone:
+            recipients = [member for member in self._subscribers if member.interactive and member.waiting]
+            for member in recipients:
                 self._send_to(member, question)
         try:
-            limit = deadline.shorter(ANSWER_S)
-            while someone and not limit.passed():
+            limit = deadline.within(ANSWER_TIMEOUT_S)
+            while recipients and not limit.passed():
                 if self._answered.wait(0.2):
                     break
                 deadline.check()
             if self._answer is None:
-                raise unanswered(code, prompt, asked=bool(someone))
+                raise unanswered_error(code, text, asked=bool(recipients))
             return self._answer
         finally:
             with self._lock:
@@ -125,9 +125,9 @@ class Audience:
                 self._answer = text if isinstance(text, str) else None
                 self._answered.set()
 
-    def _send_to(self, member: Member, event: Message) -> None:
+    def _send_to(self, subscriber: Subscriber, event: Message) -> None:
         try:
-            member.channel.send(event)
+            subscriber.channel.send(event)
         except OSError:
             # It is leaving: its own thread sees the end of the connection and takes it off the list.
             return

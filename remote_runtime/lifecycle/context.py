@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from ..core.access import AddedKey
-from ..core.callbacks import Ask
+from ..core.access import InstalledKey
+from ..core.callbacks import Prompt
 from ..core.frozen import dataclass
 from ..core.model import Instance, Profile, Server
 from ..targets.gce import Machines
 
 
-class Telling(Protocol):
+class ProgressSink(Protocol):
     """Where the story is told: a ``step`` begins, a detail of it changes (the call itself), a ``note`` stays."""
 
     def __call__(self, text: str) -> None: ...
@@ -21,7 +21,7 @@ class Telling(Protocol):
 
 
 @dataclass(frozen=True)
-class Story:
+class BringUpContext:
     """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
     instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
@@ -32,14 +32,14 @@ class Story:
     profile: Profile
     client_id: str
     machines: Machines
-    tell: Telling
-    ask: Ask
+    progress: ProgressSink
+    prompt: Prompt
     record: Callable[..., None]
     remembered_port: int | None = None
-    owed: Instance | None = None
-    owed_server: bool = False
-    known: Instance | None = None
-    known_server: Server | None = None
-    hurried: bool = False
-    keys: tuple[AddedKey, ...] = ()
-    may_add_key: bool = True
+    leftover_instance: Instance | None = None
+    leftover_server: bool = False
+    last_instance: Instance | None = None
+    last_server: Server | None = None
+    single_attempt: bool = False
+    keys: tuple[InstalledKey, ...] = ()
+    may_install_key: bool = True

@@ -7,31 +7,33 @@ from dataclasses import replace
 from ..core.deadline import Deadline
 from ..core.errors import CloudError
 from ..core.model import Instance
-from .context import Story
-from .rollback import UNDO_S, Undo
+from .context import BringUpContext
+from .rollback import ROLLBACK_S, Rollback
 
 
-def take_on(story: Story, undo: Undo) -> None:
+def adopt_leftovers(context: BringUpContext, rollback: Rollback) -> None:
     """Those of an earlier `up`."""
-    if story.owed is not None and story.owed.started_from:
-        owe_instance(story, story.owed, undo)
-    if story.owed_server:
-        undo.owe("Jupyter of an earlier `up` may still run on the machine")
+    if context.leftover_instance is not None and context.leftover_instance.started_from:
+        restore_on_failure(context, context.leftover_instance, rollback)
+    if context.leftover_server:
+        rollback.defer("Jupyter of an earlier `up` may still run on the machine")
 
 
-def owe_instance(story: Story, instance: Instance, undo: Undo) -> None:
+def restore_on_failure(context: BringUpContext, instance: Instance, rollback: Rollback) -> None:
     """It is to be put back to ``started_from``; to nothing, when it turned out that somebody else has started it."""
 
-    def put_back() -> None:
+    def restore() -> None:
         try:
-            within = Deadline(UNDO_S)
-            status = story.machines.put_back(story.profile, instance, tell=story.tell, deadline=within)
+            within = Deadline(ROLLBACK_S)
+            status = context.machines.restore_status(
+                context.profile, instance, progress=context.progress, deadline=within
+            )
         except CloudError as error:
             if error.code != "instance-not-found":
                 raise
             status = "GONE"
-        story.record(instance=replace(instance, status=status, started_from=None))
+        context.record(instance=replace(instance, status=status, started_from=None))
 
-    undo.forget(thing := instance.id or instance.name)
+    rollback.discard(key := instance.id or instance.name)
     if instance.started_from is not None:
-        undo.add(f"putting {instance.name} back to {instance.started_from}", put_back, of=thing)
+        rollback.push(f"putting {instance.name} back to {instance.started_from}", restore, key=key)

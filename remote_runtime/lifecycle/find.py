@@ -8,84 +8,92 @@ from dataclasses import replace
 from ..core.deadline import Deadline
 from ..core.errors import CloudError
 from ..core.model import Instance
-from ..targets.gce_login import Wish
+from ..targets.gce_login import KeyPolicy
 from . import debts, last_known
-from .context import Story
-from .resources import Held
-from .rollback import UNDO_S, Undo
+from .context import BringUpContext
+from .resources import Resources
+from .rollback import ROLLBACK_S, Rollback
 
 log = logging.getLogger(__name__)
 
 
-def enter_where_it_was(story: Story, held: Held, deadline: Deadline) -> None:
+def try_last_address(context: BringUpContext, resources: Resources, deadline: Deadline) -> None:
     """The last known machine, if it is still there. The look-up that tells whether the profile still means it takes a
     second or two, and goes on meanwhile."""
-    profile, machines, known = story.profile, story.machines, story.known
-    if held.instance is not None or held.is_entered() or known is None:
+    profile, machines, last_instance = context.profile, context.machines, context.last_instance
+    if resources.instance is not None or resources.is_connected() or last_instance is None:
         return
-    if not last_known.is_known(profile, known, machines):
+    if not last_known.has_pinned_host_key(profile, last_instance, machines):
         return
-    story.tell.step(f"Connecting to {known.name} where it was last")
-    wish = Wish(lambda instance, keys: story.record(keys=keys), story.may_add_key)
-    held.look_up = last_known.find_again(machines, profile, known, wish, story.keys)
-    session = last_known.enter(machines, profile, known, tell=story.tell, deadline=deadline)
+    context.progress.step(f"Connecting to {last_instance.name} where it was last")
+    key_policy = KeyPolicy(lambda instance, keys: context.record(keys=keys), context.may_install_key)
+    resources.lookup = last_known.start_lookup(machines, profile, last_instance, key_policy, context.keys)
+    session = last_known.connect_at_last_address(
+        machines, profile, last_instance, progress=context.progress, deadline=deadline
+    )
     if session is None:
         return
-    held.enter(session, profile.ssh.keepalive_s, known.address)
-    held.instance = replace(known, status="RUNNING", started_from=None)
-    story.record(instance=held.instance)
+    resources.attach_session(session, profile.ssh.keepalive_s, last_instance.address)
+    resources.instance = replace(last_instance, status="RUNNING", started_from=None)
+    context.record(instance=resources.instance)
 
 
-def follow(story: Story, held: Held) -> bool:
+def apply_lookup(context: BringUpContext, resources: Resources) -> bool:
     """Goes by what the look-up says, if it has an answer: whether the link was dropped, because another instance is
     meant now."""
-    now = held.news()
-    if now is None or held.instance is None:
+    instance = resources.take_lookup_result()
+    if instance is None or resources.instance is None:
         return False
-    is_another = now.id != held.instance.id
-    held.instance = now = now.reached_like(held.instance)
-    story.record(instance=now)
+    is_another = instance.id != resources.instance.id
+    resources.instance = instance = instance.with_route_of(resources.instance)
+    context.record(instance=instance)
     if is_another:
-        story.tell.note(f"{now.name} is another instance now (id {now.id})")
-        held.let_go()
+        context.progress.note(f"{instance.name} is another instance now (id {instance.id})")
+        resources.disconnect()
     return is_another
 
 
-def find(story: Story, held: Held, undo: Undo, deadline: Deadline, *, start: bool) -> None:
+def find_instance(
+    context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline, *, start: bool
+) -> None:
     """The machine, running. Raises as ``Machines.find``."""
-    if held.instance is not None or held.is_entered():
+    if resources.instance is not None or resources.is_connected():
         return
-    profile, machines = story.profile, story.machines
-    story.tell.step("Finding the machine")
-    if held.look_up is not None and (found := _looked_up(held, deadline)):
-        held.instance = found
-        story.record(instance=found)
+    profile, machines = context.profile, context.machines
+    context.progress.step("Finding the machine")
+    if resources.lookup is not None and (found := _await_lookup(resources, deadline)):
+        resources.instance = found
+        context.record(instance=found)
         return
-    if not machines.is_there(profile):
-        undo.add("", lambda: machines.release(profile, held.instance, Deadline(UNDO_S)))
+    if not machines.exists(profile):
+        rollback.push("", lambda: machines.stop_demo(profile, resources.instance, Deadline(ROLLBACK_S)))
 
-    def started(instance: Instance) -> None:
-        story.record(instance=instance)
-        debts.owe_instance(story, instance, undo)
+    def on_start(instance: Instance) -> None:
+        context.record(instance=instance)
+        debts.restore_on_failure(context, instance, rollback)
 
-    within = deadline.shorter(profile.timeouts.instance_s)
-    found = machines.find(profile, start=start, tell=story.tell, deadline=within, started=started)
-    if story.owed is not None and story.owed.id == found.id and found.started_from is None:
-        found = replace(found, started_from=story.owed.started_from)
-    held.instance = found
-    story.record(instance=found)
+    within = deadline.within(profile.timeouts.instance_s)
+    found = machines.find(profile, start=start, progress=context.progress, deadline=within, on_start=on_start)
+    if (
+        context.leftover_instance is not None
+        and context.leftover_instance.id == found.id
+        and found.started_from is None
+    ):
+        found = replace(found, started_from=context.leftover_instance.started_from)
+    resources.instance = found
+    context.record(instance=found)
 
 
-def _looked_up(held: Held, deadline: Deadline) -> Instance | None:
+def _await_lookup(resources: Resources, deadline: Deadline) -> Instance | None:
     """What the look-up under way finds; None when it has to be done anew, for example because the machine is to be
     started."""
-    look_up, held.look_up = held.look_up, None
-    if look_up is None:
+    lookup, resources.lookup = resources.lookup, None
+    if lookup is None:
         return None
     try:
-        return look_up.wait(deadline)
+        return lookup.wait(deadline)
     except CloudError as error:
         log.info("the first look-up: %s: %s", error.code, error)
         return None
     finally:
-        look_up.close()
+        lookup.close()

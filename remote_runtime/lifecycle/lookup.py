@@ -9,78 +9,82 @@ from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from ..core.model import Instance, Profile
 from ..targets.gce import Machines
-from .last_known import LookUp
+from .last_known import BackgroundLookup
 
 log = logging.getLogger(__name__)
 # These make another try vain.
-NO_MACHINE = ("instance-stopped", "instance-not-found", "instance-not-startable", "quota-exceeded")
-News = Instance | Exception
+NO_INSTANCE_CODES = ("instance-stopped", "instance-not-found", "instance-not-startable", "quota-exceeded")
+LookupResult = Instance | Exception
 
 
-class Inquiry:
+class InstanceLookup:
     """One look-up at a time. ``revived`` is told of a preempted Spot VM that it starts again."""
 
-    def __init__(self, revived: Callable[[Instance], None]) -> None:
-        self._revived = revived
-        self._look_up: LookUp | None = None
+    def __init__(self, on_restart: Callable[[Instance], None]) -> None:
+        self._on_restart = on_restart
+        self._lookup: BackgroundLookup | None = None
 
-    def begin(self, machines: Machines, profile: Profile, known: Instance | None, error: RemoteRuntimeError) -> None:
+    def start(
+        self, machines: Machines, profile: Profile, last_instance: Instance | None, error: RemoteRuntimeError
+    ) -> None:
         """``error``: why the machine ``known`` could not be entered."""
-        if self._look_up is None:
+        if self._lookup is None:
             within_s = profile.timeouts.instance_s
-            self._look_up = LookUp(lambda deadline: self._find(machines, profile, known, error, deadline), within_s)
+            self._lookup = BackgroundLookup(
+                lambda deadline: self._find(machines, profile, last_instance, error, deadline), within_s
+            )
 
-    def news(self) -> News | None:
+    def take_result(self) -> LookupResult | None:
         """Told once: the instance, or an error: one of ``NO_MACHINE``, or why it cannot be entered."""
-        if self._look_up is None or self._look_up.answer is None:
+        if self._lookup is None or self._lookup.result is None:
             return None
-        answer, self._look_up = self._look_up.answer, None
-        return answer
+        result, self._lookup = self._lookup.result, None
+        return result
 
-    def tells_otherwise(self, known: Instance | None) -> bool:
+    def result_differs(self, last_instance: Instance | None) -> bool:
         """Whether the news are that ``known`` cannot be entered where it was."""
-        answer = self._look_up.answer if self._look_up is not None else None
-        if isinstance(answer, Instance):
-            return known is None or not is_the_same(answer, known)
-        return isinstance(answer, RemoteRuntimeError) and answer.code in NO_MACHINE
+        result = self._lookup.result if self._lookup is not None else None
+        if isinstance(result, Instance):
+            return last_instance is None or not has_same_address(result, last_instance)
+        return isinstance(result, RemoteRuntimeError) and result.code in NO_INSTANCE_CODES
 
-    def end(self) -> None:
-        look_up, self._look_up = self._look_up, None
-        if look_up is not None:
-            look_up.close()
+    def close(self) -> None:
+        lookup, self._lookup = self._lookup, None
+        if lookup is not None:
+            lookup.close()
 
     def _find(
         self,
         machines: Machines,
         profile: Profile,
-        known: Instance | None,
+        last_instance: Instance | None,
         error: RemoteRuntimeError,
         deadline: Deadline,
     ) -> Instance:
         try:
-            found = machines.find(
+            instance = machines.find(
                 profile,
                 start=False,
-                tell=_quiet,
+                progress=_quiet,
                 deadline=deadline,
-                started=self._revived,
+                on_start=self._on_restart,
                 in_background=True,
-                revive=True,
+                restart_preempted=True,
             )
         except RemoteRuntimeError as failure:
-            if known is None or failure.code in NO_MACHINE:
+            if last_instance is None or failure.code in NO_INSTANCE_CODES:
                 raise
             log.info("the look-up failed: %s: %s", failure.code, failure)
-            return known
-        if known is None or not is_the_same(found, known):
-            return found
-        explained = machines.explain(profile, found, error, tell=_quiet, deadline=deadline)
+            return last_instance
+        if last_instance is None or not has_same_address(instance, last_instance):
+            return instance
+        explained = machines.explain(profile, instance, error, progress=_quiet, deadline=deadline)
         if explained is not error:
             raise explained
-        return found
+        return instance
 
 
-def is_the_same(one: Instance, other: Instance) -> bool:
+def has_same_address(one: Instance, other: Instance) -> bool:
     """To be entered in the same way."""
     return (one.address, one.port, one.id, one.host_keys) == (other.address, other.port, other.id, other.host_keys)
 

@@ -6,54 +6,54 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from ..core.errors import RemoteRuntimeError, unforeseen
+from ..core.errors import RemoteRuntimeError, describe_bug
 
 log = logging.getLogger(__name__)
-UNDO_S = 120.0
+ROLLBACK_S = 120.0
 
 
-class Undo:
+class Rollback:
     """A step that fails, or meets a bug of ours, does not keep the others from their turn.
 
     ``tell`` is told of each step that has a name. ``remains``: what could not be taken back, in words.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress = progress
         self._steps: list[tuple[str, Callable[[], object], str]] = []
-        self._owed: list[str] = []
-        self.remains: list[str] = []
+        self._deferred: list[str] = []
+        self.failures: list[str] = []
 
-    def add(self, what: str, step: Callable[[], object], *, of: str = "") -> None:
+    def push(self, description: str, step: Callable[[], object], *, key: str = "") -> None:
         """``what``: the step's name, empty for one that goes without saying. A step ``of`` a thing replaces the one
         that was there for it."""
-        self._steps = [each for each in self._steps if not of or each[2] != of]
-        self._steps.append((what, step, of))
+        self._steps = [each for each in self._steps if not key or each[2] != key]
+        self._steps.append((description, step, key))
 
-    def forget(self, of: str) -> None:
+    def discard(self, key: str) -> None:
         """The thing is not ours to take back."""
-        self._steps = [each for each in self._steps if each[2] != of]
+        self._steps = [each for each in self._steps if each[2] != key]
 
-    def owe(self, what: str) -> None:
+    def defer(self, description: str) -> None:
         """Something of an earlier attempt that can be taken back only once the story gets that far (``settle``)."""
-        self._owed.append(what)
+        self._deferred.append(description)
 
-    def settle(self) -> None:
-        self._owed.clear()
+    def resolve_deferred(self) -> None:
+        self._deferred.clear()
 
     def run(self) -> None:
         with ExitStack() as stack:  # which calls the others too when one of them is interrupted
-            stack.callback(lambda: self.remains.extend(self._owed))
+            stack.callback(lambda: self.failures.extend(self._deferred))
             for what, step, _ in self._steps:
-                stack.callback(self._take_back, what, step)
+                stack.callback(self._run_step, what, step)
 
-    def _take_back(self, what: str, step: Callable[[], object]) -> None:
+    def _run_step(self, description: str, step: Callable[[], object]) -> None:
         try:
-            if what:
-                self._tell(f"Undoing: {what}")
+            if description:
+                self._progress(f"Undoing: {description}")
             step()
         except RemoteRuntimeError as error:
-            self.remains.append(f"{what or 'cleaning up'} failed: {error}")
+            self.failures.append(f"{description or 'cleaning up'} failed: {error}")
         except Exception as error:
             log.exception("a bug of ours while undoing")
-            self.remains.append(f"{what or 'cleaning up'} failed: {unforeseen(error)}")
+            self.failures.append(f"{description or 'cleaning up'} failed: {describe_bug(error)}")

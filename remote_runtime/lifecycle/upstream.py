@@ -6,109 +6,109 @@ from collections.abc import Callable
 from typing import Protocol
 
 from .. import ssh
-from ..core.callbacks import Tell
+from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, SshError
 from ..core.frozen import dataclass
 from ..core.model import Instance, Profile, Server
 from ..core.profile import LocalTarget
-from ..targets.gce import Machines, Session
-from ..tunnel.identity import Proof, Stream
-from ..tunnel.relay import Lane, Way
+from ..targets.gce import Machines, TargetSession
+from ..tunnel.identity import IdentityCheck, Stream
+from ..tunnel.relay import Forwarder, Upstream
 
-DIAL_S = 15.0
-SOCKET_S = 10.0
+DIAL_TIMEOUT_S = 15.0
+PROBE_TIMEOUT_S = 10.0
 
 
-class OpenWay(Way, Protocol):
+class OpenUpstream(Upstream, Protocol):
     """A way that can be closed, and branched to another place on the machine. ``at``: see ``model.named``."""
 
     @property
-    def at(self) -> tuple[str, int]: ...
-    def to(self, host: str, port: int) -> Way: ...
+    def address(self) -> tuple[str, int]: ...
+    def sibling(self, host: str, port: int) -> Upstream: ...
     def close(self) -> None: ...
 
 
-def open_way(
+def open_upstream(
     profile: Profile,
     machines: Machines,
     instance: Instance,
-    session: Session,
-    at: tuple[str, int],
+    session: TargetSession,
+    address: tuple[str, int],
     *,
-    tell: Tell,
+    progress: Progress,
     deadline: Deadline,
-) -> OpenWay:
+) -> OpenUpstream:
     """The way the profile's ``forward.engine`` asks for; ``tell`` hears what it cannot do. Raises ``SshError``."""
-    if leads_to_sockets(profile):
+    if supports_unix_sockets(profile):
         if not session.is_fast and not isinstance(profile.target, LocalTarget):
-            _without_lanes(profile, tell)
-        return SessionWay(session, *at)
-    if at[1] == 0:
-        tell("sshtunnel reaches no unix socket, where Jupyter listens until the next `down` and `up`: not used now")
-        return SessionWay(session, *at)
-    tell("sshtunnel logs in a second time, keeps no connections ready, and reaches no unix sockets")
+            _check_fast_engine(profile, progress)
+        return SessionUpstream(session, *address)
+    if address[1] == 0:
+        progress("sshtunnel reaches no unix socket, where Jupyter listens until the next `down` and `up`: not used now")
+        return SessionUpstream(session, *address)
+    progress("sshtunnel logs in a second time, keeps no connections ready, and reaches no unix sockets")
     tunnel = ssh.open_sshtunnel(
         instance,
         machines.ssh_settings(profile),
         session=session,
-        remote_port=at[1],
+        remote_port=address[1],
         keys=machines.keys,
-        tell=tell,
-        deadline=deadline.shorter(profile.timeouts.ssh_s),
-        reach=machines.reach(profile, instance),
+        progress=progress,
+        deadline=deadline.within(profile.timeouts.ssh_s),
+        connector=machines.connector(profile, instance),
     )
-    return TunnelWay(tunnel, session, at)
+    return SshtunnelUpstream(tunnel, session, address)
 
 
-def _without_lanes(profile: Profile, tell: Tell) -> None:
+def _check_fast_engine(profile: Profile, progress: Progress) -> None:
     why = "the SSH server offers no AES-GCM"
     if profile.forward.engine == "fast":
         raise SshError("ssh-refused", "The fast engine cannot be used here", why, "`forward.engine: auto`")
-    tell(f"Forwarding more slowly than usual: {why}")
+    progress(f"Forwarding more slowly than usual: {why}")
 
 
-def leads_to_sockets(profile: Profile) -> bool:
+def supports_unix_sockets(profile: Profile) -> bool:
     """Whether ``open_way`` can lead to a unix socket."""
     return profile.forward.engine != "sshtunnel" or isinstance(profile.target, LocalTarget)
 
 
-def answers(session: Session, server: Server, *, within_s: float) -> bool:
+def is_listening(session: TargetSession, server: Server, *, within_s: float) -> bool:
     """Whether something listens where Jupyter did, and is reached."""
     try:
-        place = (server.socket, 0) if server.socket else ("127.0.0.1", server.port or 0)
-        session.dial(*place, within_s=within_s).close()
+        address = (server.socket, 0) if server.socket else ("127.0.0.1", server.port or 0)
+        session.dial(*address, within_s=within_s).close()
     except (HealthError, SshError):
         return False
     return True
 
 
-def leads_to(session: Session, place: str | int) -> bool:
+def can_reach(session: TargetSession, path_or_port: str | int) -> bool:
     """Whether a unix socket, or a port, at which something listens on the machine is reached. OpenSSH's words for
     "forbidden" and "not there" are the same, so it is asked when it must be there. False for a socket only.
 
     Raises ``HealthError``, ``SshError``: a port that is not reached; the connection is lost."""
     try:
-        at = (place, 0) if isinstance(place, str) else ("127.0.0.1", place)
-        session.dial(*at, within_s=SOCKET_S).close()
+        address = (path_or_port, 0) if isinstance(path_or_port, str) else ("127.0.0.1", path_or_port)
+        session.dial(*address, within_s=PROBE_TIMEOUT_S).close()
     except (HealthError, SshError) as error:
-        if error.code == "ssh-unreachable" or isinstance(place, int):
+        if error.code == "ssh-unreachable" or isinstance(path_or_port, int):
             raise
         return False
     return True
 
 
 @dataclass(frozen=True)
-class SessionWay:
+class SessionUpstream:
     """A channel of the one authenticated connection for each local connection. ``plain``: without the fast engine."""
 
-    session: Session
+    session: TargetSession
     host: str
     port: int
     plain: bool = False
 
     @property
-    def at(self) -> tuple[str, int]:
+    def address(self) -> tuple[str, int]:
         return self.host, self.port
 
     @property
@@ -116,27 +116,29 @@ class SessionWay:
         return self.session.closed
 
     def dial(self) -> Stream:
-        return self.session.dial(self.host, self.port, within_s=DIAL_S)
+        return self.session.dial(self.host, self.port, within_s=DIAL_TIMEOUT_S)
 
-    def lane(self, prove: Callable[[], Proof] | None) -> Lane | None:
+    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> Forwarder | None:
         if self.plain:
             return None
-        return self.session.lane(self.host, self.port, prove=prove, keep_ready=prove is not None)
+        return self.session.channel_pool(
+            self.host, self.port, identity_check=identity_check, keep_ready=identity_check is not None
+        )
 
-    def to(self, host: str, port: int) -> SessionWay:
-        return SessionWay(self.session, host, port, self.plain)
+    def sibling(self, host: str, port: int) -> SessionUpstream:
+        return SessionUpstream(self.session, host, port, self.plain)
 
     def close(self) -> None:
         """The session is its owner's to close."""
 
 
 @dataclass(frozen=True)
-class TunnelWay:
+class SshtunnelUpstream:
     """sshtunnel's private loopback port, on a login of its own; other ports of the machine use the session."""
 
-    tunnel: ssh.Tunnel
-    session: Session
-    at: tuple[str, int]
+    tunnel: ssh.SshtunnelForwarder
+    session: TargetSession
+    address: tuple[str, int]
 
     @property
     def closed(self) -> bool:
@@ -145,11 +147,11 @@ class TunnelWay:
     def dial(self) -> Stream:
         return self.tunnel.dial()
 
-    def lane(self, prove: Callable[[], Proof] | None) -> None:
+    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> None:
         """sshtunnel has a thread for each connection."""
 
-    def to(self, host: str, port: int) -> SessionWay:
-        return SessionWay(self.session, host, port, plain=True)
+    def sibling(self, host: str, port: int) -> SessionUpstream:
+        return SessionUpstream(self.session, host, port, plain=True)
 
     def close(self) -> None:
         self.tunnel.close()

@@ -17,37 +17,37 @@ from ..core.errors import UsageError
 from ..core.frozen import dataclass
 from ..core.model import Profile
 from ..core.profile import ExtraForward
-from .field_types import FORWARDS, parse_forward
+from .field_types import FORWARD_SYNTAX, parse_forward
 from .schema import PROFILE
-from .search_path import Origin, files, find, is_path, packaged_folder, user_folder, why_no_name
-from .template import ASKED, Draft, why_not
-from .validation_errors import Wrong
+from .search_path import Origin, find_profile, is_path, name_error, packaged_dir, profile_files, user_dir
+from .template import PROMPTED_KEYS, ProfileTemplate, value_error
+from .validation_errors import ValidationError
 from .yaml_nodes import parse, read_text
 
 __all__ = [
-    "ASKED",
-    "Draft",
-    "Found",
-    "as_document",
-    "as_yaml",
+    "PROMPTED_KEYS",
+    "ProfileFile",
+    "ProfileTemplate",
     "by_path",
     "example_text",
-    "extra_forward",
-    "find_all",
+    "json_schema",
+    "list_profiles",
     "load",
+    "name_error",
     "name_of",
-    "restore",
-    "schema",
-    "user_folder",
-    "why_no_name",
-    "why_not",
+    "parse_extra_forward",
+    "parse_profile",
+    "to_document",
+    "to_yaml",
+    "user_dir",
+    "value_error",
 ]
 
-_MOST_COMPLAINTS = 50
+_MAX_PROBLEMS = 50
 
 
 @dataclass(frozen=True)
-class Found:
+class ProfileFile:
     """A profile's file. ``shadowed``: another file of this name is found before it. ``problem``: why it cannot be
     used, in one line, None if it can."""
 
@@ -64,16 +64,16 @@ def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Pat
 
     Raises ``UsageError``: ``profile-not-found``, or ``profile-invalid`` whose ``why`` has one complaint a line.
     """
-    name, path = find(name_or_path, environ, cwd or Path.cwd())
+    name, path = find_profile(name_or_path, environ, cwd or Path.cwd())
     return _read(name, path)
 
 
-def restore(name: str, path: str, text: str) -> Profile:
+def parse_profile(name: str, path: str, text: str) -> Profile:
     """The profile that ``as_yaml`` wrote down. Raises ``UsageError`` ``profile-invalid``."""
     try:
         values = PROFILE.values(parse(text), "")
-    except Wrong as exc:
-        raise _invalid(name, Path(path), exc) from exc
+    except ValidationError as exc:
+        raise _invalid_error(name, Path(path), exc) from exc
     values.pop("version")
     return Profile(name=name, path=Path(path), **values)
 
@@ -81,7 +81,7 @@ def restore(name: str, path: str, text: str) -> Profile:
 def name_of(name_or_path: str) -> str:
     """The name of the profile that is meant, whether it exists or not. Raises ``UsageError`` ``profile-invalid``."""
     name = Path(name_or_path).stem if is_path(name_or_path) else name_or_path
-    why = why_no_name(name)
+    why = name_error(name)
     if why:
         raise UsageError("profile-invalid", f"{name!r:.80} is not a name", why)
     return name
@@ -99,56 +99,56 @@ def _then(reference: str) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{found[1]} {shlex.quote(reference)}"
 
 
-def find_all(environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None) -> list[Found]:
+def list_profiles(environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None) -> list[ProfileFile]:
     """All profiles of all places, in the order of the look-up."""
-    found: list[Found] = []
-    for place, path in files(environ, cwd or Path.cwd()):
-        shadowed = any(earlier.name == path.stem for earlier in found)
-        found.append(Found(path.stem, path, place.origin, shadowed, _problem(path)))
-    return found
+    result: list[ProfileFile] = []
+    for search_dir, path in profile_files(environ, cwd or Path.cwd()):
+        shadowed = any(earlier.name == path.stem for earlier in result)
+        result.append(ProfileFile(path.stem, path, search_dir.origin, shadowed, _problem(path)))
+    return result
 
 
-def names(environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
+def profile_paths(environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
     """Every name with the file that it means; the files are not read."""
-    found: dict[str, str] = {}
-    for _, path in files(environ, cwd):
-        if not why_no_name(path.stem):
-            found.setdefault(path.stem, str(path))
-    return dict(sorted(found.items()))
+    paths: dict[str, str] = {}
+    for _, path in profile_files(environ, cwd):
+        if not name_error(path.stem):
+            paths.setdefault(path.stem, str(path))
+    return dict(sorted(paths.items()))
 
 
-def as_document(profile: Profile) -> dict[str, Any]:
+def to_document(profile: Profile) -> dict[str, Any]:
     """All keys with the values in effect, as a profile writes them. Secrets in ``jupyter.env`` (by their names) and in
     URLs of ``jupyter.packages`` are ``***``."""
-    document: dict[str, Any] = PROFILE.show(profile)
+    document: dict[str, Any] = PROFILE.to_yaml(profile)
     jupyter = document["jupyter"]
     jupyter["packages"] = [re.sub("(://)[^/@]*@", r"\1***@", package) for package in jupyter["packages"]]
     return document
 
 
-def as_yaml(profile: Profile) -> str:
+def to_yaml(profile: Profile) -> str:
     """``as_document`` as YAML text."""
     import yaml
 
-    return yaml.safe_dump(as_document(profile), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(to_document(profile), sort_keys=False, allow_unicode=True, width=100)
 
 
-def schema() -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a profile, for editors. ``load`` checks more than a schema can say."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "remote-runtime profile"}
-    return head | PROFILE.as_json()
+    return head | PROFILE.json_schema()
 
 
 def example_text() -> str:
     """The annotated example with every key, to start a profile from."""
-    return read_text(packaged_folder() / "example.yaml")
+    return read_text(packaged_dir() / "example.yaml")
 
 
-def extra_forward(text: str) -> ExtraForward:
+def parse_extra_forward(text: str) -> ExtraForward:
     """The forward that ``LOCAL:REMOTE`` (or its other forms) describes. Raises ``UsageError`` ``usage``."""
     forward = parse_forward(text)
     if forward is None:
-        raise UsageError("usage", f"{text!r:.80} is not a forward", FORWARDS)
+        raise UsageError("usage", f"{text!r:.80} is not a forward", FORWARD_SYNTAX)
     return forward
 
 
@@ -157,22 +157,22 @@ def _read(name: str, path: Path) -> Profile:
         text = read_text(path)
     except OSError as exc:
         raise UsageError("profile-invalid", f"{path} cannot be read", exc.strerror or str(exc)) from exc
-    except Wrong as exc:
-        raise _invalid(name, path, exc) from exc
-    return restore(name, str(path), text)
+    except ValidationError as exc:
+        raise _invalid_error(name, path, exc) from exc
+    return parse_profile(name, str(path), text)
 
 
-def _invalid(name: str, path: Path, mistakes: Wrong) -> UsageError:
-    complaints = [complaint.sentence(str(path)) for complaint in mistakes.complaints]
-    count = f"{len(complaints)} mistakes" if len(complaints) > 1 else "a mistake"
-    if len(complaints) > _MOST_COMPLAINTS:
-        complaints[_MOST_COMPLAINTS:] = [f"{path}: and {len(complaints) - _MOST_COMPLAINTS} more"]
+def _invalid_error(name: str, path: Path, error: ValidationError) -> UsageError:
+    lines = [complaint.sentence(str(path)) for complaint in error.problems]
+    count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
+    if len(lines) > _MAX_PROBLEMS:
+        lines[_MAX_PROBLEMS:] = [f"{path}: and {len(lines) - _MAX_PROBLEMS} more"]
     hint = f"Mend the file, then `remote-runtime profiles check {name}`; `profiles show example` has all keys"
-    return UsageError("profile-invalid", f"{path} has {count}", "\n".join(complaints), hint)
+    return UsageError("profile-invalid", f"{path} has {count}", "\n".join(lines), hint)
 
 
 def _problem(path: Path) -> str | None:
-    why = why_no_name(path.stem)
+    why = name_error(path.stem)
     if why:
         return why
     try:

@@ -6,78 +6,83 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core.frozen import dataclass
-from .validation_errors import Complaint, Wrong, wrong
-from .value_types import Schema, Shape, Text, mapping_of
-from .yaml_nodes import inside, kind_of, pairs, tag_of
+from .validation_errors import Problem, ValidationError, error_at
+from .value_types import Schema, Text, ValueType, require_mapping
+from .yaml_nodes import describe_type, join_key, key_value_nodes, yaml_tag
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
 
 
 @dataclass(frozen=True)
-class Listing:
+class ListOf:
     """A list, read into a tuple."""
 
-    item: Shape
-    least: int = 0
-    most: int = 100
+    item: ValueType
+    min_items: int = 0
+    max_items: int = 100
 
-    def read(self, node: Node, key: str) -> tuple[Any, ...]:
-        if tag_of(node) != "seq":
-            raise wrong(node, key, f"is {kind_of(node)}, not a list", "write [first, second]")
-        if not self.least <= len(node.value) <= self.most:
-            raise wrong(node, key, f"has {len(node.value)} entries", f"from {self.least} to {self.most}")
+    def parse(self, node: Node, key: str) -> tuple[Any, ...]:
+        if yaml_tag(node) != "seq":
+            raise error_at(node, key, f"is {describe_type(node)}, not a list", "write [first, second]")
+        if not self.min_items <= len(node.value) <= self.max_items:
+            raise error_at(node, key, f"has {len(node.value)} entries", f"from {self.min_items} to {self.max_items}")
         items: list[Any] = []
-        complaints: list[Complaint] = []
+        problems: list[Problem] = []
         for index, item in enumerate(node.value):
             try:
-                items.append(self.item.read(item, f"{key}[{index}]"))
-            except Wrong as exc:
-                complaints += exc.complaints
-        if complaints:
-            raise Wrong(complaints)
+                items.append(self.item.parse(item, f"{key}[{index}]"))
+            except ValidationError as exc:
+                problems += exc.problems
+        if problems:
+            raise ValidationError(problems)
         return tuple(items)
 
-    def show(self, value: Iterable[Any]) -> object:
-        return [self.item.show(item) for item in value]
+    def to_yaml(self, value: Iterable[Any]) -> object:
+        return [self.item.to_yaml(item) for item in value]
 
-    def as_json(self) -> Schema:
-        return {"type": "array", "items": self.item.as_json(), "minItems": self.least, "maxItems": self.most}
+    def json_schema(self) -> Schema:
+        return {
+            "type": "array",
+            "items": self.item.json_schema(),
+            "minItems": self.min_items,
+            "maxItems": self.max_items,
+        }
 
 
 @dataclass(frozen=True)
-class MapOf:
+class MappingOf:
     """A mapping with names of its own. ``hide`` says which names have values that are not shown."""
 
     names: Text
     values: Text
-    hide: Callable[[str], bool] = lambda name: False
-    most: int = 100
+    is_secret: Callable[[str], bool] = lambda name: False
+    max_items: int = 100
 
-    def read(self, node: Node, key: str) -> dict[str, str]:
+    def parse(self, node: Node, key: str) -> dict[str, str]:
         from yaml.nodes import ScalarNode
 
-        given, complaints = pairs(mapping_of(node, key), key)
-        if len(given) > self.most:
-            raise wrong(node, key, f"has {len(given)} entries", f"at most {self.most}")
+        nodes, problems = key_value_nodes(require_mapping(node, key), key)
+        if len(nodes) > self.max_items:
+            raise error_at(node, key, f"has {len(nodes)} entries", f"at most {self.max_items}")
         values: dict[str, str] = {}
-        for name, (name_node, value_node) in given.items():
+        for name, (name_node, value_node) in nodes.items():
             # YAML takes words such as NO and ON for booleans; as a name the word itself is meant.
             as_text = ScalarNode("tag:yaml.org,2002:str", name, name_node.start_mark, name_node.end_mark)
             for shape, part in ((self.names, as_text), (self.values, value_node)):
                 try:
-                    values[name] = shape.read(part, inside(key, name))
-                except Wrong as exc:
-                    complaints += exc.complaints
-        if complaints:
-            raise Wrong(complaints)
+                    values[name] = shape.parse(part, join_key(key, name))
+                except ValidationError as exc:
+                    problems += exc.problems
+        if problems:
+            raise ValidationError(problems)
         return values
 
-    def show(self, value: Mapping[str, str]) -> object:
-        return {name: "***" if self.hide(name) else text for name, text in value.items()}
+    def to_yaml(self, value: Mapping[str, str]) -> object:
+        return {name: "***" if self.is_secret(name) else text for name, text in value.items()}
 
-    def as_json(self) -> Schema:
-        names, values = self.names.as_json(), self.values.as_json()
+    def json_schema(self) -> Schema:
+        names, values = self.names.json_schema(), self.values.json_schema()
         return {
-            "type": "object", "propertyNames": names, "additionalProperties": values, "maxProperties": self.most
+            "type": "object", "propertyNames": names, "additionalProperties": values, "maxProperties": self.max_items
         }  # fmt: skip

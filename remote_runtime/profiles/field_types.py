@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.frozen import dataclass
 from ..core.profile import ExtraForward
-from .validation_errors import quoted, wrong
-from .value_types import Port, Schema, Text, port_number, scalar
-from .yaml_nodes import kind_of, tag_of
+from .validation_errors import error_at, quoted
+from .value_types import Port, Schema, Text, port_number, scalar_text
+from .yaml_nodes import describe_type, yaml_tag
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -24,16 +24,16 @@ _PROJECT_RULE = "(?:[a-z0-9.-]{1,63}\\.[a-z]{2,63}:[a-z](?:[a-z0-9-]{0,61}[a-z0-
 PROJECT = Text("a project ID (6 to 30 lower-case letters, digits and -), not its name or number", _PROJECT_RULE)
 
 
-def _refuse_region(text: str) -> tuple[str, str] | None:
+def _region_problem(text: str) -> tuple[str, str] | None:
     if re.fullmatch("[a-z]+-[a-z]+[0-9]+", text):
         return f"{quoted(text)} is a region, not a zone", f"a zone such as {text}-a"
     return None
 
 
-ZONE = Text("a zone such as us-central1-a", "[a-z]+-[a-z]+[0-9]+-[a-z0-9]{1,8}", _refuse_region)
+ZONE = Text("a zone such as us-central1-a", "[a-z]+-[a-z]+[0-9]+-[a-z0-9]{1,8}", _region_problem)
 
 
-def _refuse_label(text: str, *, is_key: bool) -> tuple[str, str] | None:
+def _label_problem(text: str, *, is_key: bool) -> tuple[str, str] | None:
     """International letters are allowed, upper case is not:
     https://cloud.google.com/compute/docs/labeling-resources#requirements."""
     fits = all(letter in "_-" or unicodedata.category(letter)[0:2] in ("Ll", "Lo", "Nd") for letter in text)
@@ -43,11 +43,11 @@ def _refuse_label(text: str, *, is_key: bool) -> tuple[str, str] | None:
     return f"{quoted(text)} does not fit", "lower-case letters, digits, _ and -" + (", first a letter" * is_key)
 
 
-LABEL_KEY = Text("a label's key", check=lambda text: _refuse_label(text, is_key=True), most_characters=63)
-LABEL_VALUE = Text("a label's value", check=lambda text: _refuse_label(text, is_key=False), most_characters=63)
+LABEL_KEY = Text("a label's key", find_problem=lambda text: _label_problem(text, is_key=True), max_chars=63)
+LABEL_VALUE = Text("a label's value", find_problem=lambda text: _label_problem(text, is_key=False), max_chars=63)
 
 
-def _refuse_host(text: str) -> tuple[str, str] | None:
+def _host_problem(text: str) -> tuple[str, str] | None:
     allowed = "a host name, an address, or a Host of ~/.ssh/config"
     if "@" in text:
         return f"{quoted(text)} names a user", "put the user under ssh.user"
@@ -61,15 +61,15 @@ def _refuse_host(text: str) -> tuple[str, str] | None:
 
 
 HOST = Text(
-    "a host name, an address, or a Host of ~/.ssh/config", "[A-Za-z0-9_.:][A-Za-z0-9_.:%+-]{0,254}", _refuse_host
+    "a host name, an address, or a Host of ~/.ssh/config", "[A-Za-z0-9_.:][A-Za-z0-9_.:%+-]{0,254}", _host_problem
 )
 USER = Text("a login name on the machine", r"[A-Za-z0-9_.][A-Za-z0-9_.@+\\-]{0,127}\$?")
 
 
-def _refuse_jump(text: str) -> tuple[str, str] | None:
+def _jump_problem(text: str) -> tuple[str, str] | None:
     port = re.search(":([0-9]+)$", text)
     if "://" in text:
-        return f"{quoted(text)} is a URL", _JUMPS
+        return f"{quoted(text)} is a URL", _JUMP_SYNTAX
     if text.count(":") > 1 and "[" not in text:
         return f"{quoted(text)} has an IPv6 address without brackets", f"[{text}]"
     if port and port_number(port[1]) is None:
@@ -77,29 +77,29 @@ def _refuse_jump(text: str) -> tuple[str, str] | None:
     return None
 
 
-_JUMPS = "[user@]host[:port], the host as in target.host, an IPv6 address in brackets"
+_JUMP_SYNTAX = "[user@]host[:port], the host as in target.host, an IPv6 address in brackets"
 JUMP = Text(
-    _JUMPS,
+    _JUMP_SYNTAX,
     rf"(?:{USER.pattern}@)?(?:[A-Za-z0-9_.][A-Za-z0-9_.%+-]{{0,254}}|\[[0-9A-Za-z:.%_-]+\])(?::[0-9]{{1,5}})?",
-    _refuse_jump,
+    _jump_problem,
 )
 KEY_FILE = Text("an absolute path or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*", is_shown=False)
-PATH_THERE = Text("an absolute path on the machine or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*")
-TOKEN_FILE = replace(PATH_THERE, is_shown=False)
+REMOTE_PATH = Text("an absolute path on the machine or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*")
+TOKEN_FILE = replace(REMOTE_PATH, is_shown=False)
 PYTHON = Text(
-    "auto, or the interpreter's path on the machine, absolute or starting with ~", rf"auto|{PATH_THERE.pattern}"
+    "auto, or the interpreter's path on the machine, absolute or starting with ~", rf"auto|{REMOTE_PATH.pattern}"
 )
-PACKAGE = Text("what pip installs, such as numpy or numpy==2.*; no options", "[A-Za-z0-9].*", most_characters=500)
+PACKAGE = Text("what pip installs, such as numpy or numpy==2.*; no options", "[A-Za-z0-9].*", max_chars=500)
 
 
-def _refuse_origin(text: str) -> tuple[str, str] | None:
+def _origin_problem(text: str) -> tuple[str, str] | None:
     allowed = "an exact origin such as https://colab.research.google.com; http only for localhost"
-    found = re.fullmatch(r"(https?)://(\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::([0-9]+))?", text)
+    match = re.fullmatch(r"(https?)://(\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::([0-9]+))?", text)
     if "*" in text or text == "null":
         return f"{quoted(text)} would let other pages in", allowed
-    if not found:
-        return f"{quoted(text)} is not an origin" + _why_no_origin(text), allowed
-    scheme, host, port = found.groups()
+    if not match:
+        return f"{quoted(text)} is not an origin" + _origin_hint(text), allowed
+    scheme, host, port = match.groups()
     if scheme == "http" and not _is_loopback(host.strip("[]")):
         return f"{quoted(text)} is not encrypted", allowed
     if port and (port_number(port) is None or int(port) == {"http": 80, "https": 443}[scheme]):
@@ -107,7 +107,7 @@ def _refuse_origin(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _why_no_origin(text: str) -> str:
+def _origin_hint(text: str) -> str:
     if text != text.lower():
         return " (browsers send lower case)"
     if re.match("https?://[^/?#]+[/?#]", text):
@@ -122,71 +122,73 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-ORIGIN = Text("an origin", check=_refuse_origin, most_characters=300)
+ORIGIN = Text("an origin", find_problem=_origin_problem, max_chars=300)
 
 
 @dataclass(frozen=True)
-class LocalPort:
+class LocalPortOrRange:
     """``auto`` (None), a port, or an inclusive range ``[first, last]``."""
 
-    def read(self, node: Node, key: str) -> int | tuple[int, int] | None:
-        if tag_of(node) != "seq":
-            return Port("auto").read(node, key)
-        ports = [Port().read(item, f"{key}[{index}]") for index, item in enumerate(node.value[:3])]
+    def parse(self, node: Node, key: str) -> int | tuple[int, int] | None:
+        if yaml_tag(node) != "seq":
+            return Port("auto").parse(node, key)
+        ports = [Port().parse(item, f"{key}[{index}]") for index, item in enumerate(node.value[:3])]
         match ports:
             case [int(first), int(last)] if first <= last:
                 return first, last
             case [int(first), int(last)]:
-                raise wrong(node, key, f"the range [{first}, {last}] runs backwards", f"[{last}, {first}]")
-        raise wrong(node, key, f"a range has two ports, not {len(node.value)}", "auto, a port, or [first, last]")
+                raise error_at(node, key, f"the range [{first}, {last}] runs backwards", f"[{last}, {first}]")
+        raise error_at(node, key, f"a range has two ports, not {len(node.value)}", "auto, a port, or [first, last]")
 
-    def show(self, value: Any) -> object:
-        return list(value) if isinstance(value, tuple) else Port("auto").show(value)
+    def to_yaml(self, value: Any) -> object:
+        return list(value) if isinstance(value, tuple) else Port("auto").to_yaml(value)
 
-    def as_json(self) -> Schema:
-        port = Port().as_json()
+    def json_schema(self) -> Schema:
+        port = Port().json_schema()
         return {"anyOf": [{"const": "auto"}, port, {"type": "array", "prefixItems": [port, port], "minItems": 2,
                                                     "maxItems": 2}]}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Forward:
+class ForwardSpec:
     """``LOCAL:REMOTE``, ``LOCAL:HOST:REMOTE``, or ``LOCAL:/SOCKET``; an IPv6 HOST is in brackets."""
 
-    def read(self, node: Node, key: str) -> ExtraForward:
-        allowed = f'{FORWARDS}, in quotes, such as "6006:6006"'
-        text = scalar(node, key, allowed)
-        if tag_of(node) != "str":
-            raise wrong(node, key, f"is {kind_of(node)} to YAML, not text", "put it in quotes")
+    def parse(self, node: Node, key: str) -> ExtraForward:
+        allowed = f'{FORWARD_SYNTAX}, in quotes, such as "6006:6006"'
+        text = scalar_text(node, key, allowed)
+        if yaml_tag(node) != "str":
+            raise error_at(node, key, f"is {describe_type(node)} to YAML, not text", "put it in quotes")
         forward = parse_forward(text)
         if forward is None:
-            raise wrong(node, key, f"{quoted(text)} is not a forward", allowed)
+            raise error_at(node, key, f"{quoted(text)} is not a forward", allowed)
         return forward
 
-    def show(self, value: ExtraForward) -> object:
+    def to_yaml(self, value: ExtraForward) -> object:
         if value.remote_port == 0:
             return f"{value.local_port}:{value.host}"
         host = f"[{value.host}]" if ":" in value.host else value.host
         return f"{value.local_port}:{host}:{value.remote_port}".replace(":127.0.0.1:", ":")
 
-    def as_json(self) -> Schema:
-        return {"type": "string", "pattern": f"^(?:{_FORWARD}|{_TO_SOCKET})$"}
+    def json_schema(self) -> Schema:
+        return {"type": "string", "pattern": f"^(?:{_PORT_FORWARD}|{_SOCKET_FORWARD})$"}
 
 
-_FORWARD = r"([0-9]{1,5})(?::(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?))?:([0-9]{1,5})"
+_PORT_FORWARD = (
+    r"([0-9]{1,5})(?::(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?))?:([0-9]{1,5})"
+)
 
-FORWARDS = "LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET"
-_TO_SOCKET = r"([0-9]{1,5}):(/[^\x00-\x1f\x7f]{1,100})"  # a path that fits into sockaddr_un everywhere
+FORWARD_SYNTAX = "LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET"
+_SOCKET_FORWARD = r"([0-9]{1,5}):(/[^\x00-\x1f\x7f]{1,100})"  # a path that fits into sockaddr_un everywhere
 
 
 def parse_forward(text: str) -> ExtraForward | None:
     """The forward that ``text`` (``L:R``, ``L:HOST:R`` or ``L:/SOCKET``) describes, or None."""
-    to_socket = re.fullmatch(_TO_SOCKET, text)
-    if to_socket:
-        port = port_number(to_socket[1])
-        return ExtraForward(port, 0, to_socket[2]) if port else None
-    found = re.fullmatch(_FORWARD, text)
-    local, remote = (port_number(found[1]), port_number(found[3])) if found else (None, None)
-    if not found or local is None or remote is None:
+    socket_match = re.fullmatch(_SOCKET_FORWARD, text)
+    if socket_match:
+        port = port_number(socket_match[1])
+        return ExtraForward(port, 0, socket_match[2]) if port else None
+    match = re.fullmatch(_PORT_FORWARD, text)
+    local, remote = (port_number(match[1]), port_number(match[3])) if match else (None, None)
+    if not match or local is None or remote is None:
         return None
-    return ExtraForward(local, remote, (found[2] or "127.0.0.1").strip("[]"))
+    return ExtraForward(local, remote, (match[2] or "127.0.0.1").strip("[]"))

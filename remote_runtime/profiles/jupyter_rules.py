@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import re
 
-from .validation_errors import near_miss, quoted
+from .validation_errors import did_you_mean, quoted
 
-Refusal = tuple[str, str]
+ArgumentProblem = tuple[str, str]
 
 _FLAGS = ("allow-root", "debug", "no-browser")
 _ALIASES = ("log-level",)
@@ -60,7 +60,7 @@ _PAGE = re.compile(
     r"/(?:lab|tree|nbclassic|doc|notebooks|edit|consoles|terminals)(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*/?"
 )
 
-_INSTEAD = {
+_ALTERNATIVES = {
     "root_dir": "use jupyter.working_dir",
     "notebook_dir": "use jupyter.working_dir",
     "preferred_dir": "use jupyter.working_dir",
@@ -75,7 +75,7 @@ _INSTEAD = {
     "custom_display_url": "the server would print its token with that address",
     "kernel_dirs": "install kernels with `python -m ipykernel install --user`",
 }
-_ALLOWED = (
+_ALLOWED_TEXT = (
     "allowed are --debug, --log-level=LEVEL and the --Class.trait=value that docs/reference.md lists (limits, culling, "
     "logging); classes of kernels and contents can be set in ~/.jupyter/jupyter_config.py on the machine"
 )
@@ -99,7 +99,7 @@ _HARMLESS_PYTHON_ENV = frozenset(
 _SECRET_WORDS = re.compile("key|token|secret|pass|pwd|credential|auth|cookie|dsn|url", re.IGNORECASE)
 
 
-def refuse_arg(arg: str) -> Refusal | None:
+def refuse_arg(arg: str) -> ArgumentProblem | None:
     """Why ``arg`` may not be given to the server (what is wrong, what is allowed), or None. Never shows its value."""
     option, equals, value = arg.partition("=")
     if not option.startswith("-") or option in ("-", "--"):
@@ -112,7 +112,7 @@ def refuse_arg(arg: str) -> Refusal | None:
     return _refuse_short_name(name, has_value=bool(equals))
 
 
-def refuse_env_name(name: str) -> Refusal | None:
+def refuse_env_name(name: str) -> ArgumentProblem | None:
     """Why a variable of this name may not be set for the server, or None."""
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,127}", name):
         allowed = "letters, digits and _; write NAME: VALUE" if "=" in name else "letters, digits and _"
@@ -122,30 +122,30 @@ def refuse_env_name(name: str) -> Refusal | None:
     return None
 
 
-def hides_env_value(name: str) -> bool:
+def is_secret_env_name(name: str) -> bool:
     """Whether the variable's value looks like a secret by its name."""
     return bool(_SECRET_WORDS.search(name))
 
 
-def _refuse_short_name(name: str, *, has_value: bool) -> Refusal | None:
+def _refuse_short_name(name: str, *, has_value: bool) -> ArgumentProblem | None:
     if name in _FLAGS:
         return (f"--{name} takes no value", f"write --{name}") if has_value else None
     if name in _ALIASES:
         return None if has_value else (f"--{name} has no value", f"write --{name}=VALUE in one entry")
-    hint = near_miss(name, (*_FLAGS, *_ALIASES))
+    hint = did_you_mean(name, (*_FLAGS, *_ALIASES))
     what = f"{quoted('--' + name)} may not be set" + (f", {hint}" if hint else "")
-    return what, _INSTEAD.get(name.lower().replace("-", "_"), _ALLOWED)
+    return what, _ALTERNATIVES.get(name.lower().replace("-", "_"), _ALLOWED_TEXT)
 
 
-def _refuse_trait(name: str, value: str | None) -> Refusal | None:
+def _refuse_trait(name: str, value: str | None) -> ArgumentProblem | None:
     section, _, trait = name.partition(".")
     shown = quoted("--" + name)
     traits = ALLOWED_TRAITS.get(section)
     if traits is None or trait not in traits:
-        known = traits or () if traits else tuple(ALLOWED_TRAITS)
-        hint = near_miss(trait if traits else section, known)
-        instead = _INSTEAD.get(name.rpartition(".")[2].lower().replace("-", "_"), _ALLOWED)
-        return f"{shown} may not be set" + (f", {hint}" if hint else ""), instead
+        candidates = traits or () if traits else tuple(ALLOWED_TRAITS)
+        hint = did_you_mean(trait if traits else section, candidates)
+        alternative = _ALTERNATIVES.get(name.rpartition(".")[2].lower().replace("-", "_"), _ALLOWED_TEXT)
+        return f"{shown} may not be set" + (f", {hint}" if hint else ""), alternative
     if value is None:
         return f"{shown} has no value", f"write --{name}=VALUE in one entry"
     if trait == "default_url" and not _PAGE.fullmatch(value):

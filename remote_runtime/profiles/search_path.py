@@ -18,7 +18,7 @@ from typing import Literal
 
 from ..core.errors import UsageError
 from ..core.frozen import dataclass
-from .validation_errors import near_miss, quoted
+from .validation_errors import did_you_mean, quoted
 
 Origin = Literal["environment", "user", "packaged", "directory"]
 
@@ -28,23 +28,23 @@ _RESERVED = re.compile("(?i)(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\\..*)?")
 
 
 @dataclass(frozen=True)
-class Place:
+class SearchDir:
     origin: Origin
-    folder: Path
+    path: Path
 
 
-def places(environ: Mapping[str, str], cwd: Path) -> tuple[Place, ...]:
+def search_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[SearchDir, ...]:
     """All folders in the order of the look-up; they may not exist."""
     folders = [part for part in environ.get("REMOTE_RUNTIME_PROFILES", "").split(os.pathsep) if part]
     return (
-        *(Place("environment", cwd / folder) for folder in folders),
-        Place("user", user_folder(environ, cwd)),
-        Place("packaged", packaged_folder()),
-        Place("directory", cwd / "profiles"),
+        *(SearchDir("environment", cwd / folder) for folder in folders),
+        SearchDir("user", user_dir(environ, cwd)),
+        SearchDir("packaged", packaged_dir()),
+        SearchDir("directory", cwd / "profiles"),
     )
 
 
-def packaged_folder() -> Path:
+def packaged_dir() -> Path:
     """The folder of the ready profiles: inside an installed package, beside it in the source tree."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "ready_profiles"
@@ -53,43 +53,45 @@ def packaged_folder() -> Path:
     )
 
 
-def user_folder(environ: Mapping[str, str], cwd: Path) -> Path:
+def user_dir(environ: Mapping[str, str], cwd: Path) -> Path:
     """Where a person's own profiles are; it may not exist."""
-    return cwd / _config_folder(environ) / "profiles"
+    return cwd / _config_dir(environ) / "profiles"
 
 
-def find(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str, Path]:
+def find_profile(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tuple[str, Path]:
     """The name and the file of a profile. Raises ``UsageError`` ``profile-not-found``, or ``profile-invalid`` for a
     name that cannot be one."""
     if is_path(name_or_path):
         path = cwd / name_or_path
         # Unlike Path.is_file, this answers False for names that the system refuses and folders closed to us.
         if not os.path.isfile(path):
-            raise _not_found(f"There is no profile {quoted(name_or_path)}", "no such file", name_or_path, environ, cwd)
-        _refuse_name(path.stem, f"the file {quoted(name_or_path)}")
+            raise _not_found_error(
+                f"There is no profile {quoted(name_or_path)}", "no such file", name_or_path, environ, cwd
+            )
+        _check_name(path.stem, f"the file {quoted(name_or_path)}")
         return path.stem, path
-    _refuse_name(name_or_path, "the profile")
-    looked_in = places(environ, cwd)
-    for place in looked_in:
-        path = place.folder / f"{name_or_path}.yaml"
+    _check_name(name_or_path, "the profile")
+    searched = search_dirs(environ, cwd)
+    for search_dir in searched:
+        path = search_dir.path / f"{name_or_path}.yaml"
         if os.path.isfile(path):
             return name_or_path, path
-    folders = ", ".join(dict.fromkeys(str(place.folder) for place in looked_in))
-    raise _not_found(f"There is no profile {name_or_path}", f"looked in {folders}", name_or_path, environ, cwd)
+    folders = ", ".join(dict.fromkeys(str(place.path) for place in searched))
+    raise _not_found_error(f"There is no profile {name_or_path}", f"looked in {folders}", name_or_path, environ, cwd)
 
 
-def files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Place, Path]]:
+def profile_files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[SearchDir, Path]]:
     """Every ``*.yaml`` of every place, each file once, in the order of the look-up."""
     seen: set[Path] = set()
-    for place in places(environ, cwd):
+    for search_dir in search_dirs(environ, cwd):
         try:
-            inside = [path for path in place.folder.iterdir() if path.suffix == ".yaml" and os.path.isfile(path)]
+            paths = [path for path in search_dir.path.iterdir() if path.suffix == ".yaml" and os.path.isfile(path)]
         except OSError:
             continue  # A folder that is missing or closed to us holds no profiles.
-        for path in sorted(inside, key=lambda path: path.stem):
+        for path in sorted(paths, key=lambda path: path.stem):
             if path.resolve() not in seen:
                 seen.add(path.resolve())
-                yield place, path
+                yield search_dir, path
 
 
 def is_path(name_or_path: str) -> bool:
@@ -97,7 +99,7 @@ def is_path(name_or_path: str) -> bool:
     return name_or_path.endswith(_SUFFIXES) or any(separator in name_or_path for separator in separators)
 
 
-def why_no_name(name: str) -> str:
+def name_error(name: str) -> str:
     """What keeps ``name`` from being a profile's name; empty if nothing does."""
     if not re.fullmatch("[A-Za-z0-9._-]+", name):
         return "a name has only letters, digits, '.', '_' and '-'"
@@ -110,20 +112,20 @@ def why_no_name(name: str) -> str:
     return ""
 
 
-def _refuse_name(name: str, what: str) -> None:
-    why = why_no_name(name)
+def _check_name(name: str, what: str) -> None:
+    why = name_error(name)
     if why:
         raise UsageError("profile-invalid", f"{what} cannot be called {quoted(name)}", why)
 
 
-def _not_found(what: str, why: str, wanted: str, environ: Mapping[str, str], cwd: Path) -> UsageError:
-    names = sorted({path.stem for _, path in files(environ, cwd)})
-    close = near_miss(Path(wanted).stem, names)
+def _not_found_error(what: str, why: str, reference: str, environ: Mapping[str, str], cwd: Path) -> UsageError:
+    names = sorted({path.stem for _, path in profile_files(environ, cwd)})
+    close = did_you_mean(Path(reference).stem, names)
     hint = "`remote-runtime profiles list` shows all profiles"
     return UsageError("profile-not-found", what, why, f"{close[:1].upper()}{close[1:]} {hint}" if close else hint)
 
 
-def _config_folder(environ: Mapping[str, str]) -> Path:
+def _config_dir(environ: Mapping[str, str]) -> Path:
     override = environ.get("REMOTE_RUNTIME_CONFIG_DIR")
     if override:
         return Path(override)

@@ -8,10 +8,19 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from ..core.frozen import dataclass
-from .collection_types import Listing, MapOf
-from .validation_errors import Complaint, Wrong, line_of, listed, near_miss, nearest, quoted, wrong
-from .value_types import Schema, Shape, Text, mapping_of
-from .yaml_nodes import inside, is_null, kind_of, pairs
+from .collection_types import ListOf, MappingOf
+from .validation_errors import (
+    Problem,
+    ValidationError,
+    closest_match,
+    did_you_mean,
+    error_at,
+    join_with_or,
+    line_number,
+    quoted,
+)
+from .value_types import Schema, Text, ValueType, require_mapping
+from .yaml_nodes import describe_type, is_null, join_key, key_value_nodes
 
 if TYPE_CHECKING:
     from yaml.nodes import Node
@@ -26,13 +35,13 @@ class Key:
     """One key: its shape, what it is for, and the ``field`` of the block's dataclass that it sets."""
 
     name: str
-    shape: Shape
-    about: str
+    value_type: ValueType
+    description: str
     field: str = ""
     required: bool = False
 
     @property
-    def sets(self) -> str:
+    def attribute(self) -> str:
         return self.field or self.name
 
 
@@ -45,7 +54,7 @@ class NotYet:
 
 
 @dataclass(frozen=True)
-class Block:
+class Section:
     """A mapping with known keys, read into ``model``. Keys that are not given keep the model's defaults.
 
     ``elsewhere``: keys that exist, but in another block, and which. ``not_yet``: by key.
@@ -53,135 +62,139 @@ class Block:
 
     model: type[Any]
     keys: tuple[Key, ...]
-    about: str = ""
+    description: str = ""
     rules: tuple[Rule, ...] = ()
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    misplaced: Mapping[str, str] = field(default_factory=dict)
     not_yet: Mapping[str, NotYet] = field(default_factory=dict)
 
-    def read(self, node: Node, key: str) -> object:
+    def parse(self, node: Node, key: str) -> object:
         return self.model(**self.values(node, key))
 
     def values(self, node: Node, key: str) -> dict[str, Any]:
         """What is given, by the model's fields. Raises ``Wrong`` with all complaints, in the order of lines."""
-        mapping = mapping_of(node, key)
-        given, complaints = pairs(mapping, key)
+        mapping = require_mapping(node, key)
+        nodes, problems = key_value_nodes(mapping, key)
         values: dict[str, Any] = {}
-        complaints += [self._unknown(name, node, key) for name, (node, _) in given.items() if not self._key(name)]
-        meant = self._meant(given)
-        for known in self.keys:
-            if known.name not in given:
-                if known.required and known.name not in meant:
-                    complaints.append(Complaint(line_of(mapping), inside(key, known.name), "is missing", known.about))
+        problems += [
+            self._unknown_key_problem(name, node, key) for name, (node, _) in nodes.items() if not self._key(name)
+        ]
+        intended = self._intended_keys(nodes)
+        for entry in self.keys:
+            if entry.name not in nodes:
+                if entry.required and entry.name not in intended:
+                    problems.append(
+                        Problem(line_number(mapping), join_key(key, entry.name), "is missing", entry.description)
+                    )
                 continue
-            value_node = given[known.name][1]
-            if is_null(value_node) and self._may_be_empty(known):
+            value_node = nodes[entry.name][1]
+            if is_null(value_node) and self._allows_null(entry):
                 continue
             try:
-                values[known.sets] = self._read_one(known, value_node, inside(key, known.name))
-            except Wrong as exc:
-                complaints += exc.complaints
+                values[entry.attribute] = self._parse_entry(entry, value_node, join_key(key, entry.name))
+            except ValidationError as exc:
+                problems += exc.problems
         for rule in self.rules:
-            named = {name for name, (_, value) in given.items() if not is_null(value)}
-            for name, what, allowed in rule(values, frozenset(named | meant)):
-                at = given[name][0] if name in given else mapping
-                complaints.append(Complaint(line_of(at), inside(key, name), what, allowed))
-        if complaints:
-            raise Wrong(sorted(complaints, key=lambda complaint: complaint.line))
+            names = {name for name, (_, value) in nodes.items() if not is_null(value)}
+            for name, message, allowed in rule(values, frozenset(names | intended)):
+                position = nodes[name][0] if name in nodes else mapping
+                problems.append(Problem(line_number(position), join_key(key, name), message, allowed))
+        if problems:
+            raise ValidationError(sorted(problems, key=lambda complaint: complaint.line))
         return values
 
-    def show(self, value: Any) -> dict[str, object]:
-        return {known.name: self._show_one(known, getattr(value, known.sets, None)) for known in self.keys}
+    def to_yaml(self, value: Any) -> dict[str, object]:
+        return {entry.name: self._entry_to_yaml(entry, getattr(value, entry.attribute, None)) for entry in self.keys}
 
-    def default(self, known: Key) -> object:
+    def default(self, entry: Key) -> object:
         """The model's default for the key; ``dataclasses.MISSING`` if it has none."""
-        found = next((item for item in dataclasses.fields(self.model) if item.name == known.sets), None)
-        if found is None:
+        attribute = next((item for item in dataclasses.fields(self.model) if item.name == entry.attribute), None)
+        if attribute is None:
             return dataclasses.MISSING
-        return found.default if found.default_factory is dataclasses.MISSING else found.default_factory()
+        return attribute.default if attribute.default_factory is dataclasses.MISSING else attribute.default_factory()
 
-    def shown_default(self, known: Key) -> object:
+    def default_as_yaml(self, entry: Key) -> object:
         """The default as a profile writes it; ``dataclasses.MISSING`` if there is none."""
-        default = self.default(known)
-        return default if default is dataclasses.MISSING else self._show_one(known, default)
+        default = self.default(entry)
+        return default if default is dataclasses.MISSING else self._entry_to_yaml(entry, default)
 
-    def as_json(self) -> Schema:
+    def json_schema(self) -> Schema:
         schema: Schema = {
             "type": "object",
             "additionalProperties": False,
-            "properties": {known.name: self._as_json_one(known) for known in self.keys},
+            "properties": {entry.name: self._entry_schema(entry) for entry in self.keys},
             "required": [known.name for known in self.keys if known.required],
         }
-        return {"description": self.about} | schema if self.about else schema
+        return {"description": self.description} | schema if self.description else schema
 
     def _key(self, name: str) -> Key | None:
-        return next((known for known in self.keys if known.name == name), None)
+        return next((entry for entry in self.keys if entry.name == name), None)
 
-    def _meant(self, given: Mapping[str, object]) -> set[str]:
+    def _intended_keys(self, nodes: Mapping[str, object]) -> set[str]:
         """The keys that unknown ones are likely to mean: that they are missing is no second mistake."""
-        unknown = [name for name in given if not self._key(name) and name not in self.elsewhere]
-        return {nearest(name, [known.name for known in self.keys]) for name in unknown} - {""}
+        unknown = [name for name in nodes if not self._key(name) and name not in self.misplaced]
+        return {closest_match(name, [entry.name for entry in self.keys]) for name in unknown} - {""}
 
-    def _unknown(self, name: str, node: Node, key: str) -> Complaint:
-        names = [known.name for known in self.keys]
-        if name in self.elsewhere:
-            return Complaint(line_of(node), inside(key, name), self.elsewhere[name], listed(names))
-        hint = near_miss(name, names)
+    def _unknown_key_problem(self, name: str, node: Node, key: str) -> Problem:
+        names = [entry.name for entry in self.keys]
+        if name in self.misplaced:
+            return Problem(line_number(node), join_key(key, name), self.misplaced[name], join_with_or(names))
+        hint = did_you_mean(name, names)
         what = "there is no such key" + (f", {hint}" if hint else "")
-        return Complaint(line_of(node), inside(key, name), what, f"allowed: {listed(names)}")
+        return Problem(line_number(node), join_key(key, name), what, f"allowed: {join_with_or(names)}")
 
-    def _may_be_empty(self, known: Key) -> bool:
-        holds_others = isinstance(known.shape, (Block, Listing, MapOf))
-        return not known.required and (holds_others or self.default(known) is None)
+    def _allows_null(self, entry: Key) -> bool:
+        holds_others = isinstance(entry.value_type, (Section, ListOf, MappingOf))
+        return not entry.required and (holds_others or self.default(entry) is None)
 
-    def _read_one(self, known: Key, node: Node, key: str) -> object:
-        value = known.shape.read(node, key)
-        limit = self.not_yet.get(known.name)
-        if limit and known.shape.show(value) not in limit.only:
-            only = listed([_written(word) for word in limit.only])
-            raise wrong(node, key, f"not supported by version {limit.version}", f"only {only}")
+    def _parse_entry(self, entry: Key, node: Node, key: str) -> object:
+        value = entry.value_type.parse(node, key)
+        limit = self.not_yet.get(entry.name)
+        if limit and entry.value_type.to_yaml(value) not in limit.only:
+            only = join_with_or([_written(word) for word in limit.only])
+            raise error_at(node, key, f"not supported by version {limit.version}", f"only {only}")
         return value
 
-    def _show_one(self, known: Key, value: Any) -> object:
+    def _entry_to_yaml(self, entry: Key, value: Any) -> object:
         # None is shown by shapes that have a word for it (auto, never); elsewhere it is nothing to YAML as well.
-        if value is None and isinstance(known.shape, (Block, Text)):
+        if value is None and isinstance(entry.value_type, (Section, Text)):
             return None
-        return known.shape.show(value)
+        return entry.value_type.to_yaml(value)
 
-    def _as_json_one(self, known: Key) -> Schema:
-        limit = self.not_yet.get(known.name)
-        schema = {"enum": list(limit.only)} if limit else known.shape.as_json()
-        if self._may_be_empty(known) and None not in schema.get("enum", ()):
+    def _entry_schema(self, entry: Key) -> Schema:
+        limit = self.not_yet.get(entry.name)
+        schema = {"enum": list(limit.only)} if limit else entry.value_type.json_schema()
+        if self._allows_null(entry) and None not in schema.get("enum", ()):
             schema = {"anyOf": [schema, {"type": "null"}]}
-        default = self.shown_default(known)
+        default = self.default_as_yaml(entry)
         if default is not dataclasses.MISSING and not isinstance(default, dict | None):
             schema = schema | {"default": default}
-        return {"description": known.about} | schema
+        return {"description": entry.description} | schema
 
 
 @dataclass(frozen=True)
-class Variants:
+class TaggedUnion:
     """A block whose keys depend on its ``kind``."""
 
-    kinds: Mapping[str, Block]
+    sections: Mapping[str, Section]
 
-    def read(self, node: Node, key: str) -> object:
-        given, _ = pairs(mapping_of(node, key), key)
-        if "kind" not in given:
-            raise wrong(node, inside(key, "kind"), "is missing", listed(self.kinds))
-        kind_node = given["kind"][1]
+    def parse(self, node: Node, key: str) -> object:
+        nodes, _ = key_value_nodes(require_mapping(node, key), key)
+        if "kind" not in nodes:
+            raise error_at(node, join_key(key, "kind"), "is missing", join_with_or(self.sections))
+        kind_node = nodes["kind"][1]
         kind = getattr(kind_node, "value", None)
-        if not isinstance(kind, str) or kind not in self.kinds:
-            hint = near_miss(kind, self.kinds) if isinstance(kind, str) else ""
-            shown = quoted(kind) if isinstance(kind, str) else kind_of(kind_node)
+        if not isinstance(kind, str) or kind not in self.sections:
+            hint = did_you_mean(kind, self.sections) if isinstance(kind, str) else ""
+            shown = quoted(kind) if isinstance(kind, str) else describe_type(kind_node)
             what = f"{shown} is not a kind of target" + (f", {hint}" if hint else "")
-            raise wrong(kind_node, inside(key, "kind"), what, f"allowed: {listed(self.kinds)}")
-        return self.kinds[kind].read(node, key)
+            raise error_at(kind_node, join_key(key, "kind"), what, f"allowed: {join_with_or(self.sections)}")
+        return self.sections[kind].parse(node, key)
 
-    def show(self, value: Any) -> object:
-        return self.kinds[value.kind].show(value)
+    def to_yaml(self, value: Any) -> object:
+        return self.sections[value.kind].to_yaml(value)
 
-    def as_json(self) -> Schema:
-        return {"oneOf": [block.as_json() for block in self.kinds.values()]}
+    def json_schema(self) -> Schema:
+        return {"oneOf": [block.json_schema() for block in self.sections.values()]}
 
 
 def _written(value: object) -> str:

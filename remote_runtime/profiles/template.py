@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Literal
 from ..core.frozen import dataclass
 from ..core.profile import GceTarget, LocalTarget, SshTarget
 from .schema import GCE, IDLE, SSH, SSH_HOST
-from .validation_errors import Wrong
+from .validation_errors import ValidationError
 from .yaml_nodes import parse
 
 if TYPE_CHECKING:
-    from .sections import Block
+    from .sections import Section
 
 OnDown = Literal["keep", "stop", "suspend"]
 _COMMENT_AT = 36
 # What is asked for, and the block and key that it is written to.
-ASKED: dict[str, tuple[Block, str]] = {
+PROMPTED_KEYS: dict[str, tuple[Section, str]] = {
     "project": (GCE, "project"),
     "zone": (GCE, "zone"),
     "instance": (GCE, "instance"),
@@ -28,7 +28,7 @@ ASKED: dict[str, tuple[Block, str]] = {
 
 
 @dataclass(frozen=True)
-class Draft:
+class ProfileTemplate:
     """``idle``: how long nobody uses the VM until it stops. ``about``: a few words on the machine, for a comment."""
 
     name: str
@@ -36,7 +36,7 @@ class Draft:
     user: str = ""
     on_down: OnDown = "keep"
     idle: str = ""
-    about: str = ""
+    description: str = ""
 
     def text(self) -> str:
         """The profile's text, YAML with comments."""
@@ -52,13 +52,15 @@ class Draft:
             "target:\n  kind: gce\n"
             + _line("project", target.project or "", "your-project", "else gcloud's or the credentials' default")
             + _line("zone", target.zone or "", "us-central1-a", "else the whole project is searched")
-            + _line("instance", target.instance or "", "", self.about)
+            + _line("instance", target.instance or "", "", self.description)
             + _line("start", "", "false", "else it is started when it does not run"),
-            self._login(),
+            self._ssh_lines(),
             _JUPYTER,
             "on_down:\n" + _line("instance", self.on_down, "", "keep, stop or suspend: what `down` does"),
             ("idle:\n" if self.idle else "# idle:\n")
-            + _line("after", self.idle, "2h", "the VM stops when nobody used it so long", whole=not self.idle),
+            + _line(
+                "after", self.idle, "2h", "the VM stops when nobody used it so long", section_is_comment=not self.idle
+            ),
         ]
 
     def _ssh(self) -> list[str]:
@@ -67,40 +69,46 @@ class Draft:
             raise TypeError(target)
         return [
             "target:\n  kind: ssh\n"
-            + _line("host", target.host, "", self.about or "a name, an address, or a Host of ~/.ssh/config")
+            + _line("host", target.host, "", self.description or "a name, an address, or a Host of ~/.ssh/config")
             + _line("jump", "", "[bastion]", "hosts to go through, first to last"),
-            self._login()
-            + _line("host_key", "", "accept-new", "trust the key that it shows at first", whole=not self.user),
+            self._ssh_lines()
+            + _line(
+                "host_key", "", "accept-new", "trust the key that it shows at first", section_is_comment=not self.user
+            ),
             _JUPYTER,
         ]
 
     def _local(self) -> list[str]:
         return ["target:\n  kind: local\n", _JUPYTER]
 
-    def _login(self) -> str:
+    def _ssh_lines(self) -> str:
         if self.user:
             return "ssh:\n" + _line("user", self.user, "", "your login there")
-        return "# ssh:\n" + _line("user", "", "me", "your login there, else it is found", whole=True)
+        return "# ssh:\n" + _line("user", "", "me", "your login there, else it is found", section_is_comment=True)
 
 
-def why_not(key: str, text: str) -> str:
+def value_error(key: str, text: str) -> str:
     """What keeps ``text`` from being the value of this key of ``ASKED``; empty if nothing does."""
-    block, name = ASKED[key]
-    shape = next(known.shape for known in block.keys if known.name == name)
+    block, name = PROMPTED_KEYS[key]
+    shape = next(entry.value_type for entry in block.keys if entry.name == name)
     try:
-        shape.read(parse(json.dumps(text)), key)
-    except Wrong as exc:
-        (complaint, *_) = exc.complaints
-        return f"{complaint.what}; {complaint.allowed}" if complaint.allowed else complaint.what
+        shape.parse(parse(json.dumps(text)), key)
+    except ValidationError as exc:
+        (complaint, *_) = exc.problems
+        return f"{complaint.message}; {complaint.allowed}" if complaint.allowed else complaint.message
     return ""
 
 
-def _line(key: str, value: str, otherwise: str, about: str, *, whole: bool = False) -> str:
+def _line(key: str, value: str, placeholder: str, comment: str, *, section_is_comment: bool = False) -> str:
     """``key: value  # about``; without a value, ``otherwise`` as a comment. ``whole``: its block is a comment too."""
-    written = (
-        f"  {key}: {_scalar(value)}" if value else f"#   {key}: {otherwise}" if whole else f"  # {key}: {otherwise}"
+    text = (
+        f"  {key}: {_scalar(value)}"
+        if value
+        else f"#   {key}: {placeholder}"
+        if section_is_comment
+        else f"  # {key}: {placeholder}"
     )
-    return (f"{written:<{_COMMENT_AT - 1}} # {about}" if about else written) + "\n"
+    return (f"{text:<{_COMMENT_AT - 1}} # {comment}" if comment else text) + "\n"
 
 
 def _scalar(text: str) -> str:
@@ -113,6 +121,6 @@ def _scalar(text: str) -> str:
 
 _JUPYTER = (
     "# jupyter:\n"
-    + _line("python", "", "/opt/conda/bin/python", "which has Jupyter, else one is found", whole=True)
-    + _line("working_dir", "", "~/work", "where notebooks run", whole=True)
+    + _line("python", "", "/opt/conda/bin/python", "which has Jupyter, else one is found", section_is_comment=True)
+    + _line("working_dir", "", "~/work", "where notebooks run", section_is_comment=True)
 )

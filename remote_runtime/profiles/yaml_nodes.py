@@ -10,27 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.sanitize import clean
-from .validation_errors import Complaint, Wrong, quoted, wrong
+from .validation_errors import Problem, ValidationError, error_at, quoted
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node
 
-MOST_BYTES = 1 << 20
-MOST_NODES = 10_000
-_TAG = "tag:yaml.org,2002:"
+MAX_FILE_BYTES = 1 << 20
+MAX_NODES = 10_000
+_TAG_PREFIX = "tag:yaml.org,2002:"
 
 
 def read_text(path: Path) -> str:
     """Raises ``Wrong`` when the file is too large or not UTF-8, and ``OSError``."""
     with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise Wrong([Complaint(1, "", "the file is larger than 1 MiB", "a profile has a few dozen lines")])
+        content = file.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise ValidationError([Problem(1, "", "the file is larger than 1 MiB", "a profile has a few dozen lines")])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
-        raise Wrong([Complaint(line, "", "these bytes are not UTF-8", "save the file as UTF-8")]) from exc
+        raise ValidationError([Problem(line, "", "these bytes are not UTF-8", "save the file as UTF-8")]) from exc
 
 
 def parse(text: str) -> Node:
@@ -42,58 +42,64 @@ def parse(text: str) -> Node:
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         line = mark.line + 1 if mark else 1
-        raise Wrong([Complaint(line, "", "this is not YAML: " + _problem(exc.problem or exc.context))]) from None
+        raise ValidationError(
+            [Problem(line, "", "this is not YAML: " + _parser_message(exc.problem or exc.context))]
+        ) from None
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
-        raise Wrong([Complaint(line, "", "this is not YAML: a control character", "remove it")]) from exc
+        raise ValidationError([Problem(line, "", "this is not YAML: a control character", "remove it")]) from exc
     except RecursionError as exc:
-        raise Wrong([Complaint(1, "", "the values are nested too deeply", "a profile has three levels")]) from exc
+        raise ValidationError(
+            [Problem(1, "", "the values are nested too deeply", "a profile has three levels")]
+        ) from exc
     if root is None:
-        raise Wrong([Complaint(1, "", "the file is empty", "a profile needs version and target")])
-    _refuse_too_many_nodes(root)
+        raise ValidationError([Problem(1, "", "the file is empty", "a profile needs version and target")])
+    _check_node_count(root)
     return root
 
 
-def pairs(mapping: MappingNode, key: str) -> tuple[dict[str, tuple[Node, Node]], list[Complaint]]:
+def key_value_nodes(mapping: MappingNode, key: str) -> tuple[dict[str, tuple[Node, Node]], list[Problem]]:
     """The key and value nodes by the key's text, and complaints about keys given twice or not being words."""
     from yaml.nodes import ScalarNode
 
-    found: dict[str, tuple[Node, Node]] = {}
-    complaints: list[Complaint] = []
+    nodes: dict[str, tuple[Node, Node]] = {}
+    problems: list[Problem] = []
     for name, value in mapping.value:
         if not isinstance(name, ScalarNode):
-            complaints += wrong(name, key, f"{kind_of(name)} cannot be a key").complaints
-        elif name.value in found:
-            first = found[name.value][0].start_mark.line + 1
-            complaints += wrong(name, inside(key, name.value), f"is given twice, first in line {first}").complaints
+            problems += error_at(name, key, f"{describe_type(name)} cannot be a key").problems
+        elif name.value in nodes:
+            first = nodes[name.value][0].start_mark.line + 1
+            problems += error_at(name, join_key(key, name.value), f"is given twice, first in line {first}").problems
         else:
-            found[name.value] = (name, value)
-    return found, complaints
+            nodes[name.value] = (name, value)
+    return nodes, problems
 
 
-def inside(key: str, name: str) -> str:
+def join_key(key: str, name: str) -> str:
     """The dotted key of ``name`` in ``key``; safe to show."""
     shown = (
-        name if name.replace("_", "").isalnum() and name.isascii() and len(name) < 60 else quoted(_before_value(name))
+        name
+        if name.replace("_", "").isalnum() and name.isascii() and len(name) < 60
+        else quoted(_hide_assigned_value(name))
     )
     return f"{key}.{shown}" if key else shown
 
 
-def _before_value(name: str) -> str:
+def _hide_assigned_value(name: str) -> str:
     """NAME=VALUE in the place of a name: the value may be a secret."""
     return name.partition("=")[0] + "=…" if "=" in name else name
 
 
-def tag_of(node: Node) -> str:
+def yaml_tag(node: Node) -> str:
     """YAML's own type without its prefix: ``str``, ``int``, ``float``, ``bool``, ``null``, ``seq``, ``map``, …"""
-    return str(node.tag).removeprefix(_TAG)
+    return str(node.tag).removeprefix(_TAG_PREFIX)
 
 
 def is_null(node: Node) -> bool:
-    return tag_of(node) == "null"
+    return yaml_tag(node) == "null"
 
 
-def kind_of(node: Node) -> str:
+def describe_type(node: Node) -> str:
     """What the node is, in words, without its value (which may be a secret)."""
     words = {
         "str": "text",
@@ -105,17 +111,19 @@ def kind_of(node: Node) -> str:
         "map": "a mapping",
         "timestamp": "a YAML date",
     }
-    return words.get(tag_of(node)) or "a value with a tag (text that begins with ! needs quotes)"
+    return words.get(yaml_tag(node)) or "a value with a tag (text that begins with ! needs quotes)"
 
 
-def _refuse_too_many_nodes(root: Node) -> None:
+def _check_node_count(root: Node) -> None:
     sizes: dict[int, int] = {}
     try:
         size = _expanded_size(root, sizes)
     except RecursionError as exc:
-        raise wrong(root, "", "an alias contains itself, or the values are nested too deeply") from exc
-    if size > MOST_NODES:
-        raise wrong(root, "", f"the file has more than {MOST_NODES} values", "aliases count as often as they are used")
+        raise error_at(root, "", "an alias contains itself, or the values are nested too deeply") from exc
+    if size > MAX_NODES:
+        raise error_at(
+            root, "", f"the file has more than {MAX_NODES} values", "aliases count as often as they are used"
+        )
 
 
 def _expanded_size(node: Node, sizes: dict[int, int]) -> int:
@@ -129,7 +137,7 @@ def _expanded_size(node: Node, sizes: dict[int, int]) -> int:
     return sizes[id(node)]
 
 
-def _problem(text: str | None) -> str:
+def _parser_message(text: str | None) -> str:
     """PyYAML's words without names of aliases, anchors and tags: a password may begin with ``*``, ``&`` or ``!``."""
     words = re.sub(r"'(?![<\\]).{2,}'", "a name", " ".join((text or "it cannot be parsed").split()))
     hint = "; text that begins with *, & or ! needs quotes" if "a name" in words else ""

@@ -11,35 +11,35 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.callbacks import Ask, Tell
+from ..core.callbacks import Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.model import Instance
 from ..core.profile import SshSettings
-from .auth.key_files import parse_public
+from .auth.key_files import parse_public_key
 from .auth.keys import Keys
-from .files.host_aliases import hosts, is_known
-from .files.paths import own_name
-from .files.pinned_keys import forget_pins, known_instances, show_pins
+from .files.host_aliases import host_aliases, is_resolvable
+from .files.paths import local_username
+from .files.pinned_keys import known_instances, pinned_keys, unpin
 from .files.ssh_config import resolve
-from .reach import NotGreeted, Reach
+from .reach import Connector, NoVersionReceived
 
 if TYPE_CHECKING:
     from .session import Session as Session
-    from .sshtunnel_forwarder import Tunnel as Tunnel
+    from .sshtunnel_forwarder import SshtunnelForwarder as SshtunnelForwarder
 
 __all__ = [
+    "Connector",
     "Keys",
-    "NotGreeted",
-    "Reach",
+    "NoVersionReceived",
     "connect",
-    "forget_pins",
-    "hosts",
-    "is_known",
+    "host_aliases",
+    "is_resolvable",
     "known_instances",
+    "local_username",
     "open_sshtunnel",
-    "own_name",
+    "pinned_keys",
     "resolve",
-    "show_pins",
+    "unpin",
 ]
 
 
@@ -48,15 +48,15 @@ def connect(
     settings: SshSettings,
     *,
     pins: Path,
-    ask: Ask,
-    tell: Tell,
+    prompt: Prompt,
+    progress: Progress,
     deadline: Deadline,
     environ: Mapping[str, str],
     keys: Keys | None = None,
-    wanted: Sequence[str] = (),
+    accepted_keys: Sequence[str] = (),
     key_just_added: bool = False,
-    reach: Reach | None = None,
-    answers_within_s: float | None = None,
+    connector: Connector | None = None,
+    respond_within_s: float | None = None,
     keep_trying_s: float | None = None,
     reconnect: bool = False,
 ) -> Session:
@@ -74,12 +74,16 @@ def connect(
     Raises ``SshError`` (every code of it), ``Interrupted``, and what ``reach`` raises.
     """
     with _without_invoke():
-        from .connect import Entry, enter
+        from .open_session import ConnectOptions, connect_with_retries
 
-    known = tuple(parse_public(line) for line in wanted)
-    answer_by = deadline if answers_within_s is None else deadline.shorter(answers_within_s)
-    entry = Entry(pins, keys or Keys(), ask, tell, environ, known, reach, answer_by, reconnect)
-    return enter(instance, settings, entry, deadline, key_just_added=key_just_added, keep_trying_s=keep_trying_s)
+    accepted = tuple(parse_public_key(line) for line in accepted_keys)
+    respond_by = deadline if respond_within_s is None else deadline.within(respond_within_s)
+    options = ConnectOptions(
+        pins, keys or Keys(), prompt, progress, environ, accepted, connector, respond_by, reconnect
+    )
+    return connect_with_retries(
+        instance, settings, options, deadline, key_just_added=key_just_added, keep_trying_s=keep_trying_s
+    )
 
 
 @contextlib.contextmanager
@@ -104,10 +108,10 @@ def open_sshtunnel(
     remote_port: int,
     remote_host: str = "127.0.0.1",
     keys: Keys,
-    tell: Tell,
+    progress: Progress,
     deadline: Deadline,
-    reach: Reach | None = None,
-) -> Tunnel:
+    connector: Connector | None = None,
+) -> SshtunnelForwarder:
     """A forward through sshtunnel: a second login to the machine of ``session`` (what ``connect`` returned), with the
     key that it accepted and the host key that was verified; ``keys`` must stay open while it uses the agent.
 
@@ -124,7 +128,7 @@ def open_sshtunnel(
         session,
         remote_host=remote_host,
         remote_port=remote_port,
-        tell=tell,
+        progress=progress,
         deadline=deadline,
-        reach=reach,
+        connector=connector,
     )

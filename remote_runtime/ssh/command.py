@@ -7,114 +7,114 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..core.callbacks import Outcome
+from ..core.callbacks import CommandResult
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, MachineError, SshError
 from ..core.sanitize import clean
-from .transport.channel import LinkChannel, close_quietly, exit_status, has_ended
-from .transport.transport import Link
+from .transport.channel import TransportChannel, close_quietly, exit_status, has_ended
+from .transport.transport import Transport
 
-_LARGEST_LINE = 1 << 20
-_LARGEST_OUTPUT = 16 << 20
-_STDERR_KEPT = 8 << 10
-_PIECE = 1 << 15
+_MAX_LINE_BYTES = 1 << 20
+_MAX_OUTPUT_BYTES = 16 << 20
+_MAX_STDERR_BYTES = 8 << 10
+_CHUNK_BYTES = 1 << 15
 _TICK_S = 0.1
-_REFUSED_S = 3.0
+_REFUSED_RETRY_S = 3.0
 _DRAIN_S = 2.0  # an exit status may overtake the last output
 
 
 def run_command(
-    link: Link,
+    transport: Transport,
     command: Sequence[str],
     *,
     stdin: bytes,
     on_line: Callable[[str], bool | None],
     deadline: Deadline,
     reply: Callable[[], bytes | None] | None = None,
-) -> Outcome:
+) -> CommandResult:
     """See ``protocols.Run``. The machine's shell gets the words of ``command`` quoted."""
-    with link.patience.until(deadline):
-        channel = _open(link, deadline)
+    with transport.write_deadline.until(deadline):
+        channel = _open(transport, deadline)
         try:
-            if not link.request(channel, "exec", shlex.join(command), deadline=deadline):
+            if not transport.request(channel, "exec", shlex.join(command), deadline=deadline):
                 raise SshError("ssh-refused", "The machine's SSH server does not run commands")
-            outcome = _converse(channel, stdin, _Lines(on_line), deadline, command[0], reply)
-            options = link.key_options
-            return replace(outcome, forced=options.place if options.forces_command else "")
+            outcome = _exchange(channel, stdin, _LineSplitter(on_line), deadline, command[0], reply)
+            options = transport.key_options
+            return replace(outcome, forced=options.location if options.forces_command else "")
         finally:
             close_quietly(channel)
 
 
-def _open(link: Link, deadline: Deadline) -> LinkChannel:
+def _open(transport: Transport, deadline: Deadline) -> TransportChannel:
     """A session. One that has just ended counts until the server has seen its command end (OpenSSH's MaxSessions)."""
-    brief = deadline.shorter(_REFUSED_S)
+    retry_until = deadline.within(_REFUSED_RETRY_S)
     while True:
-        channel = link.open("session", deadline)
+        channel = transport.open("session", deadline)
         if channel.refusal is None:
             return channel
         close_quietly(channel)
-        if brief.passed():
+        if retry_until.passed():
             hint = "In the sshd_config of an OpenSSH server, `MaxSessions` says how many it opens"
             raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1], hint)
-        deadline.pause(_TICK_S)
+        deadline.sleep(_TICK_S)
 
 
-def _converse(
-    channel: LinkChannel,
+def _exchange(
+    channel: TransportChannel,
     stdin: bytes,
-    lines: _Lines,
+    lines: _LineSplitter,
     deadline: Deadline,
     name: str,
     reply: Callable[[], bytes | None] | None,
-) -> Outcome:
+) -> CommandResult:
     """Until the command has ended and all it wrote has been read, or nothing more is awaited."""
     channel.settimeout(0.0)
-    complaints = b""
+    stderr = b""
     unsent = memoryview(stdin)
     sending = True
-    heard_at = time.monotonic()
-    while not lines.enough:
-        channel.activity.clear()
+    last_received_at = time.monotonic()
+    while not lines.is_done:
+        channel.state_changed.clear()
         ended = bool(channel.closed)
         busy = False
-        said = reply() if reply and not unsent and not ended else b""
+        answer = reply() if reply and not unsent and not ended else b""
         if sending and not ended:
-            unsent, moved = _send_some(channel, unsent or memoryview(said or b""))
-            ends = not unsent and (reply is None or said is None)
-            sending = not (ends and _shut_write(channel))
+            unsent, moved = _send_part(channel, unsent or memoryview(answer or b""))
+            is_done = not unsent and (reply is None or answer is None)
+            sending = not (is_done and _shut_write(channel))
             busy |= moved
         if channel.recv_ready():
-            lines.feed(channel.recv(_PIECE))
+            lines.feed(channel.recv(_CHUNK_BYTES))
             busy = True
         if channel.recv_stderr_ready():
-            complaints = (complaints + channel.recv_stderr(_PIECE))[-_STDERR_KEPT:]
+            stderr = (stderr + channel.recv_stderr(_CHUNK_BYTES))[-_MAX_STDERR_BYTES:]
             busy = True
-        heard_at = time.monotonic() if busy else heard_at
-        if not busy and (ended or (has_ended(channel) and time.monotonic() - heard_at > _DRAIN_S)):
+        last_received_at = time.monotonic() if busy else last_received_at
+        if not busy and (ended or (has_ended(channel) and time.monotonic() - last_received_at > _DRAIN_S)):
             break
         deadline.check()
         if deadline.passed():
-            lines.end()
-            why = clean(complaints.decode("utf-8", "replace"), _STDERR_KEPT)
-            raise DeadlinePassed(f"{name} on the machine took more than {deadline.within_s:.0f} s", why)
+            lines.finish()
+            why = clean(stderr.decode("utf-8", "replace"), _MAX_STDERR_BYTES)
+            raise DeadlinePassed(f"{name} on the machine took more than {deadline.timeout_s:.0f} s", why)
         if not busy:
-            channel.activity.wait(_TICK_S)
-    lines.end()
+            channel.state_changed.wait(_TICK_S)
+    lines.finish()
     # A server counts a session until it has seen its command end (OpenSSH's MaxSessions).
     wait = Deadline(_DRAIN_S)
-    while lines.enough and not (channel.closed or has_ended(channel) or wait.passed()):
+    while lines.is_done and not (channel.closed or has_ended(channel) or wait.passed()):
         deadline.check()
-        channel.activity.clear()
+        channel.state_changed.clear()
         if not (channel.closed or has_ended(channel)):
-            channel.activity.wait(_TICK_S)
-    return Outcome(exit_status(channel), clean(complaints.decode("utf-8", "replace"), _STDERR_KEPT))
+            channel.state_changed.wait(_TICK_S)
+    return CommandResult(exit_status(channel), clean(stderr.decode("utf-8", "replace"), _MAX_STDERR_BYTES))
 
 
-def _send_some(channel: LinkChannel, data: memoryview) -> tuple[memoryview, bool]:
+def _send_part(channel: TransportChannel, data: memoryview) -> tuple[memoryview, bool]:
     if not data:
         return data, False
     try:
-        taken = channel.send(bytes(data[:_PIECE]))
+        taken = channel.send(bytes(data[:_CHUNK_BYTES]))
     except TimeoutError:
         return data, False
     except (OSError, EOFError):
@@ -122,36 +122,36 @@ def _send_some(channel: LinkChannel, data: memoryview) -> tuple[memoryview, bool
     return (data[taken:], True) if taken else (memoryview(b""), False)
 
 
-def _shut_write(channel: LinkChannel) -> bool:
+def _shut_write(channel: TransportChannel) -> bool:
     try:
         channel.shutdown_write()
     except (OSError, EOFError):
-        channel.activity.set()  # the link is gone, which the loop sees next
+        channel.state_changed.set()  # the link is gone, which the loop sees next
     return True
 
 
-class _Lines:
+class _LineSplitter:
     """Cuts output into lines, bounded as ``protocols.Run`` promises. ``enough``: no more is awaited."""
 
     def __init__(self, on_line: Callable[[str], bool | None]) -> None:
-        self.enough = False
+        self.is_done = False
         self._on_line = on_line
-        self._rest = b""
+        self._partial = b""
         self._total = 0
 
     def feed(self, data: bytes) -> None:
         self._total += len(data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if self._total > _LARGEST_OUTPUT or any(len(line) > _LARGEST_LINE for line in (*lines, self._rest)):
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        if self._total > _MAX_OUTPUT_BYTES or any(len(line) > _MAX_LINE_BYTES for line in (*lines, self._partial)):
             raise MachineError("machine-answer-invalid", "The machine's answer is endless", "a command was ended")
         for line in lines:
-            if not self.enough:
-                self._say(line)
+            if not self.is_done:
+                self._deliver(line)
 
-    def end(self) -> None:
-        if self._rest and not self.enough:
-            self._say(self._rest)
-            self._rest = b""
+    def finish(self) -> None:
+        if self._partial and not self.is_done:
+            self._deliver(self._partial)
+            self._partial = b""
 
-    def _say(self, line: bytes) -> None:
-        self.enough = bool(self._on_line(line.decode("utf-8", "replace").removesuffix("\r"))) or self.enough
+    def _deliver(self, line: bytes) -> None:
+        self.is_done = bool(self._on_line(line.decode("utf-8", "replace").removesuffix("\r"))) or self.is_done

@@ -15,64 +15,70 @@ from typing import Protocol
 
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
-from .forwarder.channel_pool import SWIFT, Lane
-from .forwarder.client import Proof
+from .forwarder.channel_pool import MAX_ACTIVE_PER_CONNECTION, ChannelPool
+from .forwarder.client import IdentityCheck
 from .forwarder.loop import Loop
 
 log = logging.getLogger(__name__)
-MOST_LINKS = 32
-_WORTH_WAITING_S = 1.0
-_UNUSED_CHECKS = 20
-_ENDING_S = 2.0
+MAX_CONNECTIONS = 32
+_MAX_OPENING_S = 1.0
+_MAX_UNUSED_CHECKS = 20
+_JOIN_TIMEOUT_S = 2.0
 
 
-class Session(Protocol):
+class ExtraSession(Protocol):
     """One more of them. See ``session.Session``."""
 
     @property
     def closed(self) -> bool: ...
     @property
-    def carried(self) -> int: ...
-    def own_lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool) -> Lane: ...
+    def connection_count(self) -> int: ...
+    def local_channel_pool(
+        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
+    ) -> ChannelPool: ...
     def check(self, within_s: float) -> float: ...
     def close(self) -> None: ...
 
 
-class Relief:
+class ExtraConnections:
     """The other links of the session whose loop is ``first``. ``enter`` logs in once more and asks nobody; where it
     fails once it is not tried again (``helps``). ``every_s``: how often each link is asked whether it lives.
     ``login_s``: for one more login."""
 
-    def __init__(self, first: Loop, enter: Callable[[Deadline], Session], every_s: float, login_s: float) -> None:
-        self.sessions: tuple[Session, ...] = ()
-        self._first = first
-        self._enter = enter
-        self._every_s = every_s
+    def __init__(
+        self, loop: Loop, log_in: Callable[[Deadline], ExtraSession], check_every_s: float, login_s: float
+    ) -> None:
+        self.sessions: tuple[ExtraSession, ...] = ()
+        self._loop = loop
+        self._log_in = log_in
+        self._check_every_s = check_every_s
         self._login_s = login_s
-        self._used_at: dict[Session, float] = {}
-        self._wanted = threading.Event()
-        self._wanted_since = 0.0
+        self._used_at: dict[ExtraSession, float] = {}
+        self._requested = threading.Event()
+        self._requested_at = 0.0
         self._closing = threading.Event()
-        self.helps = True
+        self.available = True
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def is_near(self) -> bool:
+    def is_opening(self) -> bool:
         """Whether a link is being opened, and was not for long yet."""
-        self.prepare()
-        return self._wanted.is_set() and time.monotonic() - self._wanted_since < _WORTH_WAITING_S
+        self.ensure_capacity()
+        return self._requested.is_set() and time.monotonic() - self._requested_at < _MAX_OPENING_S
 
-    def prepare(self) -> None:
+    def ensure_capacity(self) -> None:
         """Let a link be opened unless there is one with much room."""
-        if self._wanted.is_set() or not self.helps or len(self.sessions) >= MOST_LINKS - 1:
+        if self._requested.is_set() or not self.available or len(self.sessions) >= MAX_CONNECTIONS - 1:
             return
-        if any(2 * session.carried <= SWIFT for session in self.sessions if not session.closed):
+        if any(
+            2 * session.connection_count <= MAX_ACTIVE_PER_CONNECTION for session in self.sessions if not session.closed
+        ):
             return
         with self._lock:
             if self._closing.is_set():
                 return
-            self._wanted_since = time.monotonic()
-            self._wanted.set()
+            self._requested_at = time.monotonic()
+            self._requested.set()
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True, name="relief")
                 self._thread.start()
@@ -81,28 +87,28 @@ class Relief:
         """End all of them."""
         with self._lock:
             self._closing.set()
-            self._wanted.set()
+            self._requested.set()
         if self._thread is not None:
-            self._thread.join(_ENDING_S)
+            self._thread.join(_JOIN_TIMEOUT_S)
         for session in self.sessions:
             session.close()
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            if self._wanted.wait(self._every_s):
+            if self._requested.wait(self._check_every_s):
                 self._open()
             else:
-                self._look_after()
+                self._check_all()
 
     def _open(self) -> None:
-        began = time.monotonic()
+        started_at = time.monotonic()
         try:
-            session = self._enter(Deadline(self._login_s, self._closing))
+            session = self._log_in(Deadline(self._login_s, self._closing))
         except RemoteRuntimeError as error:
             log.info("no further connection: %s", error)
-            self.helps = False
+            self.available = False
         else:
-            log.info("a further connection, within %.1f s, for many channels", time.monotonic() - began)
+            log.info("a further connection, within %.1f s, for many channels", time.monotonic() - started_at)
             with self._lock:
                 if self._closing.is_set():
                     session.close()
@@ -110,63 +116,71 @@ class Relief:
                 self._used_at[session] = time.monotonic()
                 self.sessions = (*self.sessions, session)
         if not self._closing.is_set():
-            self._wanted.clear()
-        self._first.refill()
+            self._requested.clear()
+        self._loop.refill()
 
-    def _look_after(self) -> None:
+    def _check_all(self) -> None:
         now = time.monotonic()
         for session in self.sessions:
-            if session.carried:
+            if session.connection_count:
                 self._used_at[session] = now
             if (
                 session.closed
-                or now - self._used_at[session] > _UNUSED_CHECKS * self._every_s
-                or not self._lives(session)
+                or now - self._used_at[session] > _MAX_UNUSED_CHECKS * self._check_every_s
+                or not self._is_alive(session)
             ):
                 session.close()
                 del self._used_at[session]
                 self.sessions = tuple(each for each in self.sessions if each is not session)
 
-    def _lives(self, session: Session) -> bool:
+    def _is_alive(self, session: ExtraSession) -> bool:
         try:
-            session.check(2 * self._every_s)
+            session.check(2 * self._check_every_s)
         except RemoteRuntimeError as error:
             log.info("one of the connections for many channels is lost: %s", error)
             return False
         return True
 
 
-class Side:
+class PoolOverflow:
     """What relieves one lane, to ``host``:``port``. See ``engine.lane.Relief``, and ``Lane`` for the rest."""
 
     def __init__(
-        self, relief: Relief, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool
+        self,
+        connections: ExtraConnections,
+        host: str,
+        port: int,
+        *,
+        identity_check: Callable[[], IdentityCheck] | None,
+        keep_ready: bool,
     ) -> None:
-        self.is_near = relief.is_near
-        self.prepare = relief.prepare
-        self._relief = relief
-        self._at = host, port
-        self._prove = prove
+        self.is_opening = connections.is_opening
+        self.ensure_capacity = connections.ensure_capacity
+        self._connections = connections
+        self._address = host, port
+        self._identity_check = identity_check
         self._keep_ready = keep_ready
-        self._lanes: dict[Session, Lane] = {}
+        self._pools: dict[ExtraSession, ChannelPool] = {}
 
     @property
-    def helps(self) -> bool:
-        return self._relief.helps
+    def available(self) -> bool:
+        return self._connections.available
 
-    def lane(self) -> Lane | None:
-        for session in self._relief.sessions:
-            if session.carried < SWIFT and not session.closed:
-                return self._lane(session)
+    def pool(self) -> ChannelPool | None:
+        for session in self._connections.sessions:
+            if session.connection_count < MAX_ACTIVE_PER_CONNECTION and not session.closed:
+                return self._pool_of(session)
         return None
 
-    def end(self, *, reset: bool) -> None:
-        for lane in self._lanes.values():
-            lane.end_soon(reset=reset)
+    def close(self, *, reset: bool) -> None:
+        for pool in self._pools.values():
+            pool.close_soon(reset=reset)
 
-    def _lane(self, session: Session) -> Lane:
-        lane = self._lanes.get(session)
-        if lane is None:
-            self._lanes = {each: known for each, known in self._lanes.items() if not each.closed}
-            lane = self._lanes[session] = session.own_lane(*self._at, prove=self._prove, keep_ready=self._keep_ready)
-        return lane
+    def _pool_of(self, session: ExtraSession) -> ChannelPool:
+        pool = self._pools.get(session)
+        if pool is None:
+            self._pools = {each: known for each, known in self._pools.items() if not each.closed}
+            pool = self._pools[session] = session.local_channel_pool(
+                *self._address, identity_check=self._identity_check, keep_ready=self._keep_ready
+            )
+        return pool

@@ -12,16 +12,16 @@ from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, SshError
 from ..core.model import Instance
 from ..core.profile import SshSettings, SshTarget
-from .connect_options import Entry, NotYet
-from .connectors import NoAnswer, open_proxy, open_socket
-from .files.paths import own_name
-from .files.ssh_config import parse_hop, resolve
-from .reach import Passage
+from .connect_options import ConnectOptions, RetryableError
+from .connectors import ConnectFailed, connect_tcp, start_proxy_command
+from .files.paths import local_username
+from .files.ssh_config import parse_jump_host, resolve
+from .reach import Connection
 from .session import Session
 
-_DEEPEST_JUMP = 8
+_MAX_JUMPS = 8
 # The end of a connection through a jump host may be known before that of the connection to it.
-_NEWS_S = 0.3
+_CLOSE_REASON_WAIT_S = 0.3
 _TICK_S = 0.05
 _HINTS = {
     "unknown host": "Check `target.host`",
@@ -29,88 +29,97 @@ _HINTS = {
     "silent": "Check that it is on, and that your network, VPN and its firewall lead there",
     "unreachable": "Check your network and VPN, and `target.host`",
 }
-_OF_PASSAGES = {"iap-backend-unreachable": "silent", "iap-unreachable": "hung up"}
-Enter = Callable[[Instance, SshSettings, Entry, Deadline], Session]
+_CONNECTOR_FAILURES = {"iap-backend-unreachable": "silent", "iap-unreachable": "hung up"}
+ConnectJump = Callable[[Instance, SshSettings, ConnectOptions, Deadline], Session]
 
 
-def reach(
+def open_connection(
     instance: Instance,
     settings: SshSettings,
-    entry: Entry,
+    options: ConnectOptions,
     deadline: Deadline,
     undo: ExitStack,
     *,
-    enter: Enter,
+    connect_jump: ConnectJump,
     depth: int,
-) -> tuple[Any, Passage | None]:
+) -> tuple[Any, Connection | None]:
     """A socket, and what it leads through if that has something to say. ``enter``: enters a jump host. Raises
     ``NotYet``, ``SshError``, ``Interrupted``."""
-    passage: Passage
-    if entry.reach is not None:
+    connection: Connection
+    if options.reach is not None:
         try:
-            passage = entry.reach(entry.answer_by)
+            connection = options.reach(options.answer_by)
         except SshError as error:
-            trouble = _OF_PASSAGES.get(error.code)
-            if trouble is None:
+            kind = _CONNECTOR_FAILURES.get(error.code)
+            if kind is None:
                 raise
-            raise NotYet(trouble, error) from error
+            raise RetryableError(kind, error) from error
     elif settings.proxy_jump:
-        if depth >= _DEEPEST_JUMP:
+        if depth >= _MAX_JUMPS:
             why = " → ".join(settings.proxy_jump)
             hint = "Correct `ProxyJump` in ~/.ssh/config, or `target.jump`"
             raise SshError("ssh-config-unsupported", "The jump hosts lead to each other", why, hint)
-        passage = _through(instance, settings, entry, deadline, undo, enter)
+        connection = _connect_through_jump(instance, settings, options, deadline, undo, connect_jump)
     elif settings.proxy_command:
-        passage = open_proxy(settings.proxy_command, instance.address, instance.port, user_of(settings), instance.name)
+        connection = start_proxy_command(
+            settings.proxy_command, instance.address, instance.port, login_name(settings), instance.name
+        )
     else:
-        return _connected(instance, settings, entry), None
-    undo.callback(passage.close)
-    return passage.socket, passage
+        return _connect_tcp(instance, settings, options), None
+    undo.callback(connection.close)
+    return connection.socket, connection
 
 
-def user_of(settings: SshSettings) -> str:
-    user = settings.user or own_name()
+def login_name(settings: SshSettings) -> str:
+    user = settings.user or local_username()
     if not user:
         what = "It is not known as whom to log in"
         raise SshError("ssh-config-unsupported", what, "this computer has no name for you", "Set `ssh.user`")
     return user
 
 
-def _connected(instance: Instance, settings: SshSettings, entry: Entry) -> Any:
+def _connect_tcp(instance: Instance, settings: SshSettings, options: ConnectOptions) -> Any:
     try:
-        within, family = entry.connect_by(), settings.address_family
-        return open_socket(instance.address, instance.port, within, family, entry.keys.reached)
-    except NoAnswer as error:
+        within, family = options.connect_by(), settings.address_family
+        return connect_tcp(instance.address, instance.port, within, family, options.keys.addresses)
+    except ConnectFailed as error:
         what = f"Nothing answers at {instance.where}"
-        hint = _HINTS[error.trouble] if instance.kind == "ssh" else ""  # Compute Engine knows more of its own
-        raise NotYet(error.trouble, SshError("ssh-unreachable", what, error.why, hint)) from error
+        hint = _HINTS[error.kind] if instance.kind == "ssh" else ""  # Compute Engine knows more of its own
+        raise RetryableError(error.kind, SshError("ssh-unreachable", what, error.why, hint)) from error
 
 
-def _through(
-    instance: Instance, settings: SshSettings, entry: Entry, deadline: Deadline, undo: ExitStack, enter: Enter
-) -> Passage:
+def _connect_through_jump(
+    instance: Instance,
+    settings: SshSettings,
+    options: ConnectOptions,
+    deadline: Deadline,
+    undo: ExitStack,
+    connect_jump: ConnectJump,
+) -> Connection:
     """A channel from the last jump host; each is verified and logged in to like any other machine."""
     *before, last = settings.proxy_jump
-    user, host, port = parse_hop(last)
-    wanted = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
-    hop, hop_settings = resolve(SshTarget(host, port, tuple(before)), wanted, environ=entry.environ, deadline=deadline)
+    user, host, port = parse_jump_host(last)
+    overrides = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
+    hop, hop_settings = resolve(
+        SshTarget(host, port, tuple(before)), overrides, environ=options.environ, deadline=deadline
+    )
     try:
-        session = enter(hop, hop_settings, replace(entry, wanted=(), reach=None), deadline)
+        session = connect_jump(hop, hop_settings, replace(options, wanted=(), reach=None), deadline)
     except SshError as error:
-        raise _at_the_hop(last, host, error) from error
+        raise _jump_error(last, host, error) from error
     undo.callback(session.close)
     try:
-        return _Jump(session, last, session.open_hop(instance.address, instance.port, deadline))
+        return _JumpConnection(session, last, session.open_jump(instance.address, instance.port, deadline))
     except (HealthError, SshError, DeadlinePassed) as error:
         why = f"the jump host {last} cannot reach it: {error.why or error.what}"
         what = f"Nothing answers at {instance.address}:{instance.port}"
         hint = f"Check `target.host` and `target.port`, as {last} sees them"
         if isinstance(error, SshError) and error.hint:  # it does not forward at all
             what, hint = f"The jump host {last} forwards no connection to the machine", f"At {last}: {error.hint}"
-        raise NotYet("refused", SshError("ssh-unreachable", what, why, hint)) from error
+        raise RetryableError("refused", SshError("ssh-unreachable", what, why, hint)) from error
 
 
-class _Jump:
+class _JumpConnection:
     """``socket``: a connection that the jump host ``name`` makes for us."""
 
     def __init__(self, session: Session, name: str, connection: Any) -> None:
@@ -118,8 +127,8 @@ class _Jump:
         self._session = session
         self._name = name
 
-    def why_ended(self) -> str:
-        end = time.monotonic() + _NEWS_S
+    def close_reason(self) -> str:
+        end = time.monotonic() + _CLOSE_REASON_WAIT_S
         while not self._session.closed and time.monotonic() < end:
             time.sleep(_TICK_S)
         why = self._session.why_closed
@@ -129,9 +138,9 @@ class _Jump:
         """What it leads through is closed after it."""
 
 
-def _at_the_hop(hop: str, host: str, error: SshError) -> SshError:
+def _jump_error(hop: str, host: str, error: SshError) -> SshError:
     """Its own words name the jump host already if it is on the way to another one."""
-    if isinstance(error, _HopError):
+    if isinstance(error, _JumpError):
         return error
     hint = error.hint
     if "`ssh." in hint or "`target." in hint:  # these are the machine's
@@ -139,8 +148,8 @@ def _at_the_hop(hop: str, host: str, error: SshError) -> SshError:
         if error.code != "no-usable-key":
             hint = f"Check `target.jump` in the profile, and `Host {host}` in ~/.ssh/config"
     what = f"At the jump host {hop}: {error.what}"
-    return _HopError(error.code, what, error.why, hint)
+    return _JumpError(error.code, what, error.why, hint)
 
 
-class _HopError(SshError):
+class _JumpError(SshError):
     """Of a jump host."""

@@ -10,10 +10,10 @@ import re
 import time
 from collections.abc import Callable
 
-LOGIN_S, CONNECTION_S = 5.0, 1.0
+LOGIN_PENALTY_S, CONNECTION_PENALTY_S = 5.0, 1.0
 # Two logins in a row leave less than the limit; one more has to wait.
-_MOST_BEFORE_S = 7.5
-_FIRST_TO_DO_SO = (9, 8)
+_MAX_PENALTY_S = 7.5
+_FIRST_VERSION = (9, 8)
 _OPENSSH = re.compile(r"OpenSSH_(\d+)\.(\d+)")
 
 
@@ -23,21 +23,21 @@ class Penalties:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._until: dict[tuple[str, int], float] = {}
-        self._strict: set[tuple[str, int]] = set()
+        self._penalizing: set[tuple[str, int]] = set()
 
-    def greeted(self, at: tuple[str, int], version: str) -> None:
+    def note_version(self, address: tuple[str, int], version: str) -> None:
         """``version``: the server's line, such as ``SSH-2.0-OpenSSH_9.9``."""
         match = _OPENSSH.search(version)
-        if match is not None and (int(match[1]), int(match[2])) >= _FIRST_TO_DO_SO:
-            self._strict.add(at)
+        if match is not None and (int(match[1]), int(match[2])) >= _FIRST_VERSION:
+            self._penalizing.add(address)
         else:
-            self._strict.discard(at)
+            self._penalizing.discard(address)
 
-    def add(self, at: tuple[str, int], cost_s: float) -> None:
-        self._until[at] = max(self._clock(), self._until.get(at, 0.0)) + cost_s
+    def add(self, address: tuple[str, int], cost_s: float) -> None:
+        self._until[address] = max(self._clock(), self._until.get(address, 0.0)) + cost_s
 
-    def pause_s(self, at: tuple[str, int]) -> float:
+    def pause_s(self, address: tuple[str, int]) -> float:
         """How long to wait before the next login there, which may be in vain too."""
-        if at not in self._strict:
+        if address not in self._penalizing:
             return 0.0
-        return max(0.0, self._until.get(at, 0.0) - self._clock() - _MOST_BEFORE_S)
+        return max(0.0, self._until.get(address, 0.0) - self._clock() - _MAX_PENALTY_S)

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from ..core.errors import SshError
 from .transport.version_exchange import last_lines
 
-_END_S = 1.0
-_KEPT = 16 << 10
+_EXIT_TIMEOUT_S = 1.0
+_MAX_STDERR_BYTES = 16 << 10
 _TICK_S = 0.2
-_NOT_RUN = {126: "it cannot be run", 127: "there is no such program"}
+_CANNOT_RUN = {126: "it cannot be run", 127: "there is no such program"}
 
 
 class ProxyCommand:
@@ -39,22 +39,22 @@ class ProxyCommand:
                 self.socket.close()
                 what = "The ProxyCommand of ~/.ssh/config cannot be run"
                 raise SshError("ssh-unreachable", what, str(error), "Correct `ProxyCommand` there") from error
-        self._said = b""
+        self._stderr = b""
         self._closed = False
-        self._grace_s = _END_S
+        self._grace_s = _EXIT_TIMEOUT_S
         self._reader = threading.Thread(target=self._read, name="ProxyCommand", daemon=True)
         self._reader.start()
 
     @property
     def cannot_run(self) -> bool:
         """Whether its shell says that there is no such program: it is the same the next time."""
-        return self._process.poll() in _NOT_RUN
+        return self._process.poll() in _CANNOT_RUN
 
-    def says(self) -> str:
+    def stderr_tail(self) -> str:
         """The last lines of its stderr."""
-        return last_lines(self._said.decode("utf-8", "replace"))
+        return last_lines(self._stderr.decode("utf-8", "replace"))
 
-    def why_ended(self) -> str:
+    def close_reason(self) -> str:
         grace_s, self._grace_s = self._grace_s, 0.0  # its output ends a moment before it does
         try:
             status = self._process.wait(grace_s)
@@ -62,17 +62,17 @@ class ProxyCommand:
             return ""
         self._reader.join(grace_s)  # others may hold its stderr open
         how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
-        said = self.says() or _NOT_RUN.get(status, "")
+        said = self.stderr_tail() or _CANNOT_RUN.get(status, "")
         return f"the ProxyCommand {how}: {said}" if said else f"the ProxyCommand {how}"
 
     def close(self) -> None:
         try:
-            self._process.wait(_END_S)
+            self._process.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._kill()
             self._process.wait()
         self._closed = True
-        self._reader.join(_END_S)
+        self._reader.join(_EXIT_TIMEOUT_S)
 
     def _kill(self) -> None:
         """With what it has started, where the system knows process groups."""
@@ -90,13 +90,13 @@ class ProxyCommand:
             return
         with stderr, selectors.DefaultSelector() as selector, contextlib.suppress(OSError, ValueError):
             selector.register(stderr, selectors.EVENT_READ)
-            left = _KEPT >> 12
+            left = _MAX_STDERR_BYTES >> 12
             while left > 0:
                 left -= self._closed
                 if selector.select(_TICK_S):
                     piece = os.read(stderr.fileno(), 1 << 12)
                     if not piece:
                         break
-                    self._said = (self._said + piece)[-_KEPT:]
+                    self._stderr = (self._stderr + piece)[-_MAX_STDERR_BYTES:]
                 elif self._closed:
                     break

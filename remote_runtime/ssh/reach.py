@@ -10,19 +10,19 @@ from ..core.deadline import Deadline
 from ..core.errors import SshError
 
 
-class NotGreeted(SshError):
+class NoVersionReceived(SshError):
     """``ssh-unreachable``: a port that accepts connections, and no SSH server that has spoken there yet."""
 
 
-class Passage(Protocol):
+class Connection(Protocol):
     """``socket``: blocking, its other end is the machine's SSH port. ``why_ended``: empty while it is open, and when it
     was ended from this side."""
 
     @property
     def socket(self) -> socket.socket: ...
-    def why_ended(self) -> str: ...
+    def close_reason(self) -> str: ...
     def close(self) -> None: ...
 
 
-Reach = Callable[[Deadline], Passage]
+Connector = Callable[[Deadline], Connection]
 """Opens one. Raises ``SshError`` and ``Interrupted``."""

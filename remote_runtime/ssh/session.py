@@ -10,24 +10,24 @@ from typing import Literal
 
 import paramiko
 
-from ..core.callbacks import Outcome
+from ..core.callbacks import CommandResult
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
-from ..core.model import Instance, named
+from ..core.model import Instance, format_address
 from ..core.sanitize import clean_line
 from .command import run_command
-from .extra_connections import Relief, Side
+from .extra_connections import ExtraConnections, PoolOverflow
 from .files.known_hosts import HostKey
-from .forwarder.channel_pool import Lane
-from .forwarder.client import Proof
-from .transport.channel import LinkChannel
+from .forwarder.channel_pool import ChannelPool
+from .forwarder.client import IdentityCheck
+from .transport.channel import TransportChannel
 from .transport.key_options import KeyOptions
 from .transport.stream import ChannelStream
-from .transport.transport import Link
+from .transport.transport import Transport
 
 _ADMINISTRATIVELY_PROHIBITED = 1  # RFC 4254 5.1
 _CONNECT_FAILED = 2
-_LEAST_S = 15.0
+_MIN_LOGIN_S = 15.0
 _TICK_S = 0.1
 
 
@@ -39,14 +39,14 @@ class Session:
 
     def __init__(
         self,
-        link: Link,
+        transport: Transport,
         instance: Instance,
         *,
         user: str,
         host_key: HostKey,
         key: paramiko.PKey | None,
         release: Callable[[], None],
-        again: Callable[[Deadline], Session] | None,
+        relogin: Callable[[Deadline], Session] | None,
         keepalive_s: float,
         within_s: float,
         silent_agent: str = "",
@@ -55,12 +55,16 @@ class Session:
         self.user = user
         self.host_key = host_key
         self.key = key
-        self._link = link
+        self._transport = transport
         self._release = release
         self._silent_agent = silent_agent
-        self._ran = False
-        self._within_s = max(_LEAST_S, within_s)
-        self._relief = Relief(link.loop, again, keepalive_s, self._within_s) if link.loop and again else None
+        self._has_run_command = False
+        self._within_s = max(_MIN_LOGIN_S, within_s)
+        self._extra_connections = (
+            ExtraConnections(transport.loop, relogin, keepalive_s, self._within_s)
+            if transport.loop and relogin
+            else None
+        )
 
     def __enter__(self) -> Session:
         return self
@@ -70,39 +74,39 @@ class Session:
 
     @property
     def closed(self) -> bool:
-        return not self._link.active
+        return not self._transport.active
 
     @property
     def why_closed(self) -> str:
         """Empty while it is open."""
-        return self._link.why_ended()
+        return self._transport.close_reason()
 
     @property
     def is_fast(self) -> bool:
         """Whether it has lanes: both ends know AES-GCM."""
-        return self._link.loop is not None
+        return self._transport.loop is not None
 
-    def seen(self) -> dict[str, str]:
+    def login_facts(self) -> dict[str, str]:
         """Which host key was verified and whom the machine let in, in words; ``agent``: of one that did not answer."""
         with_key = f", with the key {self.key.get_name()} {self.key.fingerprint}" if self.key else ", without a key"
-        seen = {
+        facts = {
             "host-key": f"verified: {self.host_key.kind} {self.host_key.fingerprint}",
             "login": f"as {self.user}{with_key}",
         }
         if self._silent_agent:
-            seen["agent"] = f"the SSH agent at {self._silent_agent} does not answer"
-        return seen
+            facts["agent"] = f"the SSH agent at {self._silent_agent} does not answer"
+        return facts
 
     def close(self, why: str = "closed here") -> None:
-        if self._relief is not None:
-            self._relief.close()
-        self._link.end(why)
+        if self._extra_connections is not None:
+            self._extra_connections.close()
+        self._transport.close(why)
         self._release()
 
     def check(self, within_s: float) -> float:
         """The round trip in milliseconds. Raises ``SshError`` ``ssh-unreachable`` after hearing nothing for
         ``within_s``; the session is then dead and should be closed."""
-        return 1000 * self._link.round_trip_s(within_s)
+        return 1000 * self._transport.round_trip_s(within_s)
 
     def run(
         self,
@@ -112,10 +116,10 @@ class Session:
         on_line: Callable[[str], bool | None],
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None = None,
-    ) -> Outcome:
+    ) -> CommandResult:
         """See ``protocols.Run``."""
-        self._ran = True
-        return run_command(self._link, command, stdin=stdin, on_line=on_line, deadline=deadline, reply=reply)
+        self._has_run_command = True
+        return run_command(self._transport, command, stdin=stdin, on_line=on_line, deadline=deadline, reply=reply)
 
     def dial(self, host: str, port: int, *, within_s: float) -> ChannelStream:
         """A connection from the machine to ``host``:``port`` as it sees them; with port 0, to the unix socket whose
@@ -123,16 +127,18 @@ class Session:
 
         Raises ``HealthError`` ``not-answering``, ``SshError`` ``ssh-refused`` or ``ssh-unreachable``.
         """
-        where = f"{named(host, port)} on the machine"
+        where = f"{format_address(host, port)} on the machine"
         try:
-            channel = self._link.open(_kind(port), Deadline(within_s), (host, port))
+            channel = self._transport.open(_channel_type(port), Deadline(within_s), (host, port))
         except DeadlinePassed as error:
             raise HealthError("not-answering", f"{where} does not answer", f"nothing within {within_s:g} s") from error
         if channel.refusal is None:
             return ChannelStream(channel)
-        raise _refusal(where, *channel.refusal, self._link.key_options)
+        raise _refused_error(where, *channel.refusal, self._transport.key_options)
 
-    def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool = True) -> Lane | None:
+    def channel_pool(
+        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool = True
+    ) -> ChannelPool | None:
         """What carries local connections to ``host``:``port`` of the machine (see ``dial``) by itself; None when the
         server offers no AES-GCM. Each is proved first, if ``prove`` is given; some channels are kept ready for the
         next ones. When this session carries many, others are opened for those that follow, if ``again`` is given.
@@ -141,69 +147,75 @@ class Session:
         """
         if not self.is_fast:
             return None
-        self.end_nagle()
+        self.enable_nodelay()
 
-        relief = None
-        if self._relief is not None:
-            relief = Side(self._relief, host, port, prove=prove, keep_ready=keep_ready)
-        return self.own_lane(host, port, prove=prove, keep_ready=keep_ready, relief=relief)
+        overflow = None
+        if self._extra_connections is not None:
+            overflow = PoolOverflow(
+                self._extra_connections, host, port, identity_check=identity_check, keep_ready=keep_ready
+            )
+        return self.local_channel_pool(
+            host, port, identity_check=identity_check, keep_ready=keep_ready, overflow=overflow
+        )
 
     @property
-    def carried(self) -> int:
+    def connection_count(self) -> int:
         """How many local connections its lanes carry, about."""
-        return self._link.loop.carried if self._link.loop else 0
+        return self._transport.loop.connection_count if self._transport.loop else 0
 
-    def own_lane(
+    def local_channel_pool(
         self,
         host: str,
         port: int,
         *,
-        prove: Callable[[], Proof] | None,
+        identity_check: Callable[[], IdentityCheck] | None,
         keep_ready: bool,
-        relief: Side | None = None,
-    ) -> Lane:
+        overflow: PoolOverflow | None = None,
+    ) -> ChannelPool:
         """As ``lane``, on this connection, which must be fast, and those of ``relief``."""
-        loop = self._link.loop
+        loop = self._transport.loop
         if loop is None:
             raise ValueError("only a fast session has lanes")
-        where = f"{named(host, port)} on the machine"
-        return loop.lane(
+        where = f"{format_address(host, port)} on the machine"
+        return loop.channel_pool(
             host,
             port,
-            prove=prove,
+            identity_check=identity_check,
             keep_ready=keep_ready,
-            explain=lambda reason, text: _refusal(where, reason, clean_line(text, 200), self._link.key_options),
-            lost=self._link.lost,
-            relief=relief,
+            open_error=lambda reason, text: _refused_error(
+                where, reason, clean_line(text, 200), self._transport.key_options
+            ),
+            lost_error=self._transport.lost_error,
+            overflow=overflow,
         )
 
-    def end_nagle(self, deadline: Deadline | None = None) -> None:
+    def enable_nodelay(self, deadline: Deadline | None = None) -> None:
         """sshd delays small packets until the connection has run something; every exchange would take 40 ms more."""
-        if not self._ran:
+        if not self._has_run_command:
             self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=deadline or Deadline(self._within_s))
 
-    def open_hop(self, host: str, port: int, deadline: Deadline) -> socket.socket | LinkChannel:
+    def open_jump(self, host: str, port: int, deadline: Deadline) -> socket.socket | TransportChannel:
         """A connection for the next hop: a socket where this session is fast, else a channel.
 
         Raises ``RemoteRuntimeError``: refused, lost, or ``DeadlinePassed``.
         """
         if not self.is_fast:
-            channel = self._link.open("direct-tcpip", deadline, (host, port))
+            channel = self._transport.open("direct-tcpip", deadline, (host, port))
             if channel.refusal is not None:
-                raise _refusal(f"{host}:{port}", *channel.refusal, self._link.key_options)
+                raise _refused_error(f"{host}:{port}", *channel.refusal, self._transport.key_options)
             return channel
         with contextlib.suppress(RemoteRuntimeError):  # a hop that runs nothing is a slower hop
-            self.end_nagle(deadline.shorter(deadline.remaining_s() / 2))
+            self.enable_nodelay(deadline.within(deadline.remaining_s() / 2))
         return self._open_socket(host, port, deadline)
 
     def _open_socket(self, host: str, port: int, deadline: Deadline) -> socket.socket:
-        lane = self.own_lane(host, port, prove=None, keep_ready=False)
-        guest = _Hop()
+        pool = self.local_channel_pool(host, port, identity_check=None, keep_ready=False)
+        handler = _HopHandler()
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        lane.carry(theirs, guest)
+        pool.forward(theirs, handler)
         try:
-            error = wait_until(guest.answer, deadline, every_s=0.0, what=f"opening {host}:{port}")
+            error = wait_until(handler.result, deadline, every_s=0.0, what=f"opening {host}:{port}")
             if isinstance(error, RemoteRuntimeError):
                 raise error
         except BaseException:
@@ -218,65 +230,65 @@ class Session:
         """
         from .shell import run_shell
 
-        return run_shell(self._link, command, Deadline(self._within_s))
+        return run_shell(self._transport, command, Deadline(self._within_s))
 
 
-class _Hop:
+class _HopHandler:
     """The guest of a lane that waits for its channel."""
 
     is_ours = True
 
     def __init__(self) -> None:
-        self._answers: queue.SimpleQueue[RemoteRuntimeError | Literal[True]] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[RemoteRuntimeError | Literal[True]] = queue.SimpleQueue()
 
-    def answer(self) -> RemoteRuntimeError | Literal[True] | None:
+    def result(self) -> RemoteRuntimeError | Literal[True] | None:
         try:
-            return self._answers.get(timeout=_TICK_S)
+            return self._results.get(timeout=_TICK_S)
         except queue.Empty:
             return None
 
-    def began(self) -> None:
-        self._answers.put(True)
+    def on_opened(self) -> None:
+        self._results.put(True)
 
-    def begins(self, word: bytes) -> bool:
+    def on_first_bytes(self, first_byte: bytes) -> bool:
         """What it says is the next hop's."""
         return True
 
-    def crowded_out(self, *, files: bool) -> None:
+    def on_over_limit(self, *, files: bool) -> None:
         """It comes alone."""
 
-    def carries(self, sent: int, received: int) -> None:
+    def on_transfer(self, sent: int, received: int) -> None:
         """The next hop counts it."""
 
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None:
+    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
         sock.close()
-        self._answers.put(error)
+        self._results.put(error)
 
-    def ended(self) -> None:
+    def on_closed(self) -> None:
         """The next hop's connection ends with it."""
 
 
-def _kind(port: int) -> str:
+def _channel_type(port: int) -> str:
     return "direct-tcpip" if port else "direct-streamlocal@openssh.com"
 
 
-def _refusal(where: str, reason: int, text: str, options: KeyOptions) -> RemoteRuntimeError:
+def _refused_error(where: str, reason: int, text: str, options: KeyOptions) -> RemoteRuntimeError:
     if reason == _CONNECT_FAILED:
         why = text[:1].lower() + text[1:] or "the connection failed"
         return HealthError("not-answering", f"{where} does not answer", why)
     hint = ""
     if reason == _ADMINISTRATIVELY_PROHIBITED:
-        text, hint = _prohibition(options)
+        text, hint = _forwarding_prohibited(options)
     return SshError("ssh-refused", f"The machine's SSH server does not connect to {where}", text, hint)
 
 
-def _prohibition(options: KeyOptions) -> tuple[str, str]:
+def _forwarding_prohibited(options: KeyOptions) -> tuple[str, str]:
     """Why, and what to do."""
     if options.forbids_forwarding:
-        why = f"{options.place} forbids forwarding for this key (restrict, no-port-forwarding)"
+        why = f"{options.location} forbids forwarding for this key (restrict, no-port-forwarding)"
         return why, "Add `port-forwarding` to the options there, or set another key: `ssh.identity_file`"
-    if options.limits_places:
-        why = f"{options.place} lets this key connect to the places of its permitopen only"
+    if options.limits_destinations:
+        why = f"{options.location} lets this key connect to the places of its permitopen only"
         return why, "Name a port that it allows: `jupyter.port`; or set another key: `ssh.identity_file`"
     why = "its configuration forbids forwarding (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen)"
     return why, "Its sshd_config must say `AllowTcpForwarding yes`"

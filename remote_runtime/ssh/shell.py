@@ -13,58 +13,58 @@ from contextlib import ExitStack
 from ..core.deadline import Deadline
 from ..core.errors import SshError
 from . import tty
-from .transport.channel import LinkChannel, close_quietly, exit_status
-from .transport.transport import Link
+from .transport.channel import TransportChannel, close_quietly, exit_status
+from .transport.transport import Transport
 
 _KEEPALIVE_S = 15.0
-_PIECE = 1 << 15
-_LOST = 255
-_BROKEN_PIPE = 141
+_CHUNK_BYTES = 1 << 15
+_EXIT_LOST = 255
+_EXIT_BROKEN_PIPE = 141
 
 
-def run_shell(link: Link, command: str | None, deadline: Deadline) -> int:
+def run_shell(transport: Transport, command: str | None, deadline: Deadline) -> int:
     """See ``Session.shell``. ``deadline``: for its beginning."""
     interactive = command is None and os.isatty(tty.STDIN)
-    channel = link.open("session", deadline)
+    channel = transport.open("session", deadline)
     if channel.refusal is not None:
         raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1])
-    with ExitStack() as after:
-        after.callback(close_quietly, channel)
+    with ExitStack() as cleanup:
+        cleanup.callback(close_quietly, channel)
         if interactive:
-            _request_terminal(link, channel, deadline)
+            _request_terminal(transport, channel, deadline)
         accepted = (
-            link.request(channel, "shell", deadline=deadline)
+            transport.request(channel, "shell", deadline=deadline)
             if command is None
-            else link.request(channel, "exec", command, deadline=deadline)
+            else transport.request(channel, "exec", command, deadline=deadline)
         )
         if not accepted:
             raise SshError("ssh-refused", "The machine's SSH server gives no shell")
-        after.enter_context(_watched(link))
+        cleanup.enter_context(_keepalive(transport))
         if interactive:
-            after.enter_context(tty.raw())
-        return _Carrying(channel, after, interactive=interactive).until_the_end()
+            cleanup.enter_context(tty.raw())
+        return _TerminalRelay(channel, cleanup, interactive=interactive).run()
 
 
-def _request_terminal(link: Link, channel: LinkChannel, deadline: Deadline) -> None:
+def _request_terminal(transport: Transport, channel: TransportChannel, deadline: Deadline) -> None:
     for name, value in os.environ.items():
         if name == "LANG" or name.startswith("LC_"):
             channel.request("env", name, value, wants_reply=False)
     columns, rows = tty.size()
     kind = os.environ.get("TERM", "xterm")
-    if not link.request(channel, "pty-req", kind, columns, rows, 0, 0, tty.modes(), deadline=deadline):
+    if not transport.request(channel, "pty-req", kind, columns, rows, 0, 0, tty.modes(), deadline=deadline):
         raise SshError("ssh-refused", "The machine's SSH server gives no terminal")
 
 
 @contextlib.contextmanager
-def _watched(link: Link) -> Iterator[None]:
+def _keepalive(transport: Transport) -> Iterator[None]:
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_KEEPALIVE_S):
             try:
-                link.round_trip_s(_KEEPALIVE_S)
+                transport.round_trip_s(_KEEPALIVE_S)
             except SshError:
-                link.end("the machine does not answer any more")
+                transport.close("the machine does not answer any more")
 
     thread = threading.Thread(target=watch, name="keepalive", daemon=True)
     thread.start()
@@ -74,68 +74,68 @@ def _watched(link: Link) -> Iterator[None]:
         done.set()
 
 
-class _Carrying:
+class _TerminalRelay:
     """Our input to the machine and its output to ours, in one thread, never more than one piece in memory."""
 
-    def __init__(self, channel: LinkChannel, after: ExitStack, *, interactive: bool) -> None:
+    def __init__(self, channel: TransportChannel, cleanup: ExitStack, *, interactive: bool) -> None:
         self._channel = channel
-        self._bell, self._ringer = socket.socketpair()
-        after.callback(self._bell.close)
-        after.callback(self._ringer.close)
-        self._bell.setblocking(False)
-        self._ringer.setblocking(False)
-        self._input, self._read = after.enter_context(tty.selectable_input())
+        self._wakeup_recv, self._wakeup_send = socket.socketpair()
+        cleanup.callback(self._wakeup_recv.close)
+        cleanup.callback(self._wakeup_send.close)
+        self._wakeup_recv.setblocking(False)
+        self._wakeup_send.setblocking(False)
+        self._input, self._read = cleanup.enter_context(tty.selectable_input())
         self._resized = False
         self._signal = 0
         self._pending = b""
         self._reading = True
-        after.enter_context(tty.signals(self._on_resize if interactive else self._ring, self._on_end))
+        cleanup.enter_context(tty.signals(self._on_resize if interactive else self._wake, self._on_signal))
         channel.settimeout(0.0)
-        channel.on_window = self._ring
-        after.callback(setattr, channel, "on_window", None)
+        channel.on_window = self._wake
+        cleanup.callback(setattr, channel, "on_window", None)
 
-    def until_the_end(self) -> int:
+    def run(self) -> int:
         channel = self._channel
         while not self._signal:
             ended = bool(channel.closed)
             try:
-                if self._pass_output():
+                if self._forward_output():
                     continue
             except BrokenPipeError:
-                return _BROKEN_PIPE
+                return _EXIT_BROKEN_PIPE
             if ended:
                 status = exit_status(channel)
-                return _LOST if status is None else status
+                return _EXIT_LOST if status is None else status
             if self._resized:
                 self._resized = False
                 channel.request("window-change", *tty.size(), 0, 0, wants_reply=False)
-            self._pass_input()
+            self._forward_input()
         return 128 + self._signal
 
-    def _pass_output(self) -> bool:
+    def _forward_output(self) -> bool:
         moved = False
         if self._channel.recv_ready():
-            _write(1, self._channel.recv(_PIECE))
+            _write(1, self._channel.recv(_CHUNK_BYTES))
             moved = True
         if self._channel.recv_stderr_ready():
-            _write(2, self._channel.recv_stderr(_PIECE))
+            _write(2, self._channel.recv_stderr(_CHUNK_BYTES))
             moved = True
         return moved
 
-    def _pass_input(self) -> None:
+    def _forward_input(self) -> None:
         """Waits for something to do, then sends what can be sent."""
-        wanted: list[int] = [self._bell.fileno()]
+        descriptors: list[int] = [self._wakeup_recv.fileno()]
         if not (self._channel.eof_received and not self._channel.closed):
-            wanted.append(self._channel.fileno())
+            descriptors.append(self._channel.fileno())
         if self._reading and not self._pending:
-            wanted.append(self._input)
-        ready, _, _ = select.select(wanted, [], [], 1.0)
-        if self._bell.fileno() in ready:
+            descriptors.append(self._input)
+        ready, _, _ = select.select(descriptors, [], [], 1.0)
+        if self._wakeup_recv.fileno() in ready:
             with contextlib.suppress(BlockingIOError):
-                self._bell.recv(4096)
+                self._wakeup_recv.recv(4096)
         try:
             if self._input in ready:
-                self._pending = self._read(_PIECE)
+                self._pending = self._read(_CHUNK_BYTES)
                 if not self._pending:
                     self._reading = False
                     self._channel.shutdown_write()
@@ -149,15 +149,15 @@ class _Carrying:
 
     def _on_resize(self) -> None:
         self._resized = True
-        self._ring()
+        self._wake()
 
-    def _on_end(self, number: int) -> None:
+    def _on_signal(self, number: int) -> None:
         self._signal = number
-        self._ring()
+        self._wake()
 
-    def _ring(self) -> None:
+    def _wake(self) -> None:
         with contextlib.suppress(OSError):
-            self._ringer.send(b"\0")
+            self._wakeup_send.send(b"\0")
 
 
 def _write(descriptor: int, data: bytes) -> None:

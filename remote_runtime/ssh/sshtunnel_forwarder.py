@@ -13,26 +13,26 @@ from typing import Any, cast
 
 import paramiko
 
-from ..core.callbacks import Tell
+from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, SshError
 from ..core.model import Instance
 from ..core.profile import SshSettings
 from ..core.sanitize import clean_line
 from ..tunnel.relay import SocketStream
-from .connectors import NoAnswer, open_proxy, open_socket
+from .connectors import ConnectFailed, connect_tcp, start_proxy_command
 from .files.known_hosts import HostKey
-from .reach import Reach
+from .reach import Connector
 from .session import Session
-from .transport.algorithms import KEX_INFO, narrow
+from .transport.algorithms import KEX_INFO, restrict_algorithms
 from .transport.quiet import silence_paramiko
-from .transport.version_exchange import Said, read_version
+from .transport.version_exchange import ServerText, read_version
 
-_DIAL_S = 10.0
+_DIAL_TIMEOUT_S = 10.0
 _TICK_S = 0.1
 
 
-class Tunnel:
+class SshtunnelForwarder:
     """``dial`` reaches the one port of the machine that the tunnel was opened for."""
 
     def __init__(self, forwarder: Any, where: str, release: Callable[[], None]) -> None:
@@ -51,7 +51,9 @@ class Tunnel:
         if self.closed:
             raise SshError("ssh-unreachable", "The SSH connection of sshtunnel is lost")
         try:
-            connection = socket.create_connection(("127.0.0.1", self._forwarder.local_bind_port), timeout=_DIAL_S)
+            connection = socket.create_connection(
+                ("127.0.0.1", self._forwarder.local_bind_port), timeout=_DIAL_TIMEOUT_S
+            )
         except OSError as error:
             raise HealthError("not-answering", f"{self._where} does not answer", str(error)) from error
         return SocketStream(connection)
@@ -70,10 +72,10 @@ def open_tunnel(
     *,
     remote_host: str,
     remote_port: int,
-    tell: Tell,
+    progress: Progress,
     deadline: Deadline,
-    reach: Reach | None = None,
-) -> Tunnel:
+    connector: Connector | None = None,
+) -> SshtunnelForwarder:
     """See ``remote_runtime.ssh.open_sshtunnel``."""
     if settings.proxy_jump:
         raise SshError(
@@ -82,13 +84,13 @@ def open_tunnel(
     if session.key is None:
         raise SshError("no-usable-key", "sshtunnel needs a key, the machine wanted none", hint="`forward.engine: auto`")
     silence_paramiko()
-    tell("Logging in a second time, for sshtunnel")
+    progress("Logging in a second time, for sshtunnel")
     where = f"{remote_host}:{remote_port} on the machine"
     with ExitStack() as undo:
-        sock = _reach(instance, settings, session.user, deadline, undo, reach)
-        forwarder = _forwarder(instance, settings, session, sock, (remote_host, remote_port), deadline)
+        sock = _connect(instance, settings, session.user, deadline, undo, connector)
+        forwarder = _make_forwarder(instance, settings, session, sock, (remote_host, remote_port), deadline)
         undo.callback(_stop, forwarder)
-        with _cut_off(sock, deadline):
+        with _enforce_deadline(sock, deadline):
             try:
                 forwarder.start()
             except Exception as error:  # sshtunnel raises its own kinds, paramiko's and OSError
@@ -97,7 +99,7 @@ def open_tunnel(
                 why = clean_line(str(error), 300) or "no answer in time"
                 what = f"sshtunnel cannot connect to {instance.where}"
                 raise SshError("ssh-refused", what, why, "`forward.engine: auto` needs no login of its own") from error
-        return Tunnel(forwarder, where, undo.pop_all().close)
+        return SshtunnelForwarder(forwarder, where, undo.pop_all().close)
 
 
 def _check_host_key(login: paramiko.Transport | None, session: Session, instance: Instance) -> None:
@@ -113,27 +115,32 @@ def _check_host_key(login: paramiko.Transport | None, session: Session, instance
         raise SshError("host-key-changed", f"The host key of {instance.name} has changed", why)
 
 
-def _reach(
-    instance: Instance, settings: SshSettings, user: str, deadline: Deadline, undo: ExitStack, reach: Reach | None
+def _connect(
+    instance: Instance,
+    settings: SshSettings,
+    user: str,
+    deadline: Deadline,
+    undo: ExitStack,
+    connector: Connector | None,
 ) -> socket.socket:
-    if reach is not None:
-        passage = reach(deadline)
-        undo.callback(passage.close)
-        return passage.socket
+    if connector is not None:
+        connection = connector(deadline)
+        undo.callback(connection.close)
+        return connection.socket
     if settings.proxy_command:
-        command = open_proxy(settings.proxy_command, instance.address, instance.port, user, instance.name)
+        command = start_proxy_command(settings.proxy_command, instance.address, instance.port, user, instance.name)
         undo.callback(command.close)
         sock = command.socket
     else:
         try:
-            sock = open_socket(instance.address, instance.port, deadline, settings.address_family)
-        except NoAnswer as error:
+            sock = connect_tcp(instance.address, instance.port, deadline, settings.address_family)
+        except ConnectFailed as error:
             raise SshError("ssh-unreachable", f"Nothing answers at {instance.where}", error.why) from error
     undo.callback(sock.close)
     return sock
 
 
-def _forwarder(
+def _make_forwarder(
     instance: Instance,
     settings: SshSettings,
     session: Session,
@@ -151,10 +158,10 @@ def _forwarder(
         def _get_transport(self) -> paramiko.Transport:
             transport: Any = super()._get_transport()
             transport._kex_info = KEX_INFO
-            narrow(transport, settings.only)
+            restrict_algorithms(transport, settings.allowed_algorithms)
             within_s = deadline.remaining_s()
             transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = within_s
-            transport._check_banner = lambda: read_version(transport, Said())
+            transport._check_banner = lambda: read_version(transport, ServerText())
             self.login = cast(paramiko.Transport, transport)
             return self.login
 
@@ -163,7 +170,7 @@ def _forwarder(
         ssh_username=session.user,
         ssh_host_key=paramiko.PKey.from_type_string(session.host_key.kind, base64.b64decode(session.host_key.data)),
         ssh_pkey=session.key,
-        ssh_proxy=_Connected(sock),
+        ssh_proxy=_ConnectedSocket(sock),
         ssh_config_file=None,
         host_pkey_directories=[],
         allow_agent=False,
@@ -179,7 +186,7 @@ def _forwarder(
     return forwarder
 
 
-class _Connected:
+class _ConnectedSocket:
     """A connected socket that sshtunnel does not connect again, as it would a ``socket.socket``."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -199,13 +206,13 @@ class _Connected:
 
 
 @contextlib.contextmanager
-def _cut_off(sock: socket.socket, deadline: Deadline) -> Iterator[None]:
+def _enforce_deadline(sock: socket.socket, deadline: Deadline) -> Iterator[None]:
     """sshtunnel has no deadline for its login; a dead socket ends it."""
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_TICK_S):
-            if deadline.passed() or deadline.called_off.is_set():
+            if deadline.passed() or deadline.cancelled.is_set():
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
                 return

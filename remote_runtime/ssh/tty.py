@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 STDIN = 0
 _IUTF8 = 42  # RFC 8160
 _VERASE = 3  # RFC 4254 8
-_PIECE = 1 << 15
+_CHUNK_BYTES = 1 << 15
 
 
 def size() -> tuple[int, int]:
@@ -56,7 +56,7 @@ def raw() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def signals(resized: Callable[[], None], ended: Callable[[int], None]) -> Iterator[None]:
+def signals(on_resize: Callable[[], None], on_signal: Callable[[int], None]) -> Iterator[None]:
     """Calls ``resized`` when the window changes and ``ended`` with the number of a signal that asks us to end."""
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -64,7 +64,9 @@ def signals(resized: Callable[[], None], ended: Callable[[int], None]) -> Iterat
             number = getattr(signal, name, None)
             if number is not None:
                 before[number] = signal.getsignal(number)
-                signal.signal(number, (lambda *_: resized()) if name == "SIGWINCH" else (lambda got, _: ended(got)))
+                signal.signal(
+                    number, (lambda *_: on_resize()) if name == "SIGWINCH" else (lambda got, _: on_signal(got))
+                )
     try:
         yield
     finally:
@@ -83,7 +85,7 @@ def selectable_input() -> Iterator[tuple[int, Callable[[int], bytes]]]:
 
     def feed() -> None:
         with theirs, contextlib.suppress(OSError):
-            while data := os.read(STDIN, _PIECE):
+            while data := os.read(STDIN, _CHUNK_BYTES):
                 theirs.sendall(data)
 
     threading.Thread(target=feed, name="terminal", daemon=True).start()

@@ -10,22 +10,22 @@ import socket
 import threading
 
 
-class Bell:
+class WakeupPipe:
     """The interface is that of ``paramiko.pipe``."""
 
     def __init__(self) -> None:
-        self._heard, self._rung = socket.socketpair()
+        self._receiver, self._sender = socket.socketpair()
         self._lock = threading.Lock()
         self._set = self._forever = self._closed = False
 
     def fileno(self) -> int:
-        return self._heard.fileno()
+        return self._receiver.fileno()
 
     def set(self) -> None:
         with self._lock:
             if not (self._set or self._closed):
                 self._set = True
-                self._rung.send(b"*")
+                self._sender.send(b"*")
 
     def set_forever(self) -> None:
         self._forever = True
@@ -34,11 +34,11 @@ class Bell:
     def clear(self) -> None:
         with self._lock:
             if self._set and not (self._forever or self._closed):
-                self._heard.recv(1)
+                self._receiver.recv(1)
                 self._set = False
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            self._heard.close()
-            self._rung.close()
+            self._receiver.close()
+            self._sender.close()

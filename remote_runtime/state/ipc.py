@@ -22,16 +22,16 @@ from typing import Any, cast
 
 from ..core.deadline import Deadline
 from ..core.errors import LocalError
-from ..core.private_file import read_own, socket_path, write_private
-from .store import StateDir, unwritable, without_sockets
+from ..core.private_file import read_private, socket_path, write_private
+from .store import StateDir, no_sockets_error, not_writable_error
 
 Message = dict[str, Any]
-LARGEST_MESSAGE = 4 << 20
-HANDSHAKE_S = 10.0
-SEND_S = 3.0  # a command that reads nothing for so long is stopped; it must not stop the keeper too
+MAX_MESSAGE_BYTES = 4 << 20
+HANDSHAKE_TIMEOUT_S = 10.0
+SEND_TIMEOUT_S = 3.0  # a command that reads nothing for so long is stopped; it must not stop the keeper too
 
 
-class Channel:
+class ControlChannel:
     """One connection. Sending is safe from several threads; one thread receives."""
 
     def __init__(self, connection: Connection) -> None:
@@ -50,11 +50,11 @@ class Channel:
                 self._broken = True
                 raise
 
-    def receive(self, within_s: float) -> Message | None:
+    def receive(self, timeout_s: float) -> Message | None:
         """The next message, None if there is none in that time. Raises ``EOFError`` or ``OSError`` at the end."""
-        if not self._connection.poll(within_s):
+        if not self._connection.poll(timeout_s):
             return None
-        message = json.loads(self._connection.recv_bytes(LARGEST_MESSAGE))
+        message = json.loads(self._connection.recv_bytes(MAX_MESSAGE_BYTES))
         if not isinstance(message, dict):
             raise EOFError("not a message")
         return message
@@ -64,7 +64,7 @@ class Channel:
 
 
 @contextmanager
-def serving(state: StateDir, name: str, handle: Callable[[Channel], None]) -> Iterator[None]:
+def serve(state: StateDir, name: str, handle: Callable[[ControlChannel], None]) -> Iterator[None]:
     """Answer connections, each with ``handle`` in a thread of its own, until the block ends.
 
     The caller holds the runtime's ``alive`` lock: whatever is left in the socket's place is stale.
@@ -72,16 +72,16 @@ def serving(state: StateDir, name: str, handle: Callable[[Channel], None]) -> It
     """
     key = secrets.token_bytes(32)
     try:
-        write_private(state.of(name, "key"), key)
+        write_private(state.file_path(name, "key"), key)
     except OSError as error:
-        raise unwritable(state, error) from error
+        raise not_writable_error(state, error) from error
     with _address(state, name) as address:
         if sys.platform != "win32":
             Path(address).unlink(missing_ok=True)
         try:
             listener = Listener(address, backlog=64)
         except OSError as error:
-            raise without_sockets(state, error) from error
+            raise no_sockets_error(state, error) from error
         stop = threading.Event()
         acceptor = threading.Thread(target=_accept, args=(listener, key, handle, stop), daemon=True, name="control")
         acceptor.start()
@@ -96,37 +96,37 @@ def serving(state: StateDir, name: str, handle: Callable[[Channel], None]) -> It
 
 
 @contextmanager
-def connected(state: StateDir, name: str, deadline: Deadline) -> Iterator[Channel]:
+def connect(state: StateDir, name: str, deadline: Deadline) -> Iterator[ControlChannel]:
     """A channel to the keeper of this name.
 
     Raises ``ConnectionError`` or ``FileNotFoundError`` when no keeper listens (yet), and ``LocalError``
     ``keeper-unresponsive`` when one does but does not answer before the deadline.
     """
-    key = read_own(state.of(name, "key"))
+    key = read_private(state.file_path(name, "key"))
     try:
         with _address(state, name) as address:
-            connection = _knock(address, deadline)
+            connection = _connect_unix(address, deadline)
     except TimeoutError as error:
-        raise _unresponsive(name) from error
+        raise _unresponsive_error(name) from error
     try:
-        _introduce(connection, key, name, deadline)
-        yield Channel(connection)
+        _authenticate(connection, key, name, deadline)
+        yield ControlChannel(connection)
     finally:
         connection.close()
 
 
-def _introduce(connection: Connection, key: bytes, name: str, deadline: Deadline) -> None:
-    bounded: Any = _Bounded(connection, deadline)
+def _authenticate(connection: Connection, key: bytes, name: str, deadline: Deadline) -> None:
+    limited: Any = _DeadlineConnection(connection, deadline)
     try:
-        answer_challenge(bounded, key)
-        deliver_challenge(bounded, key)
+        answer_challenge(limited, key)
+        deliver_challenge(limited, key)
     except TimeoutError as error:
-        raise _unresponsive(name) from error
+        raise _unresponsive_error(name) from error
     except AuthenticationError as error:
         raise ConnectionRefusedError("the keeper's key has just changed") from error
 
 
-def _accept(listener: Listener, key: bytes, handle: Callable[[Channel], None], stop: threading.Event) -> None:
+def _accept(listener: Listener, key: bytes, handle: Callable[[ControlChannel], None], stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             connection = listener.accept()
@@ -140,13 +140,13 @@ def _accept(listener: Listener, key: bytes, handle: Callable[[Channel], None], s
         threading.Thread(target=_serve, args=(connection, key, handle), daemon=True, name="control-client").start()
 
 
-def _serve(connection: Any, key: bytes, handle: Callable[[Channel], None]) -> None:
+def _serve(connection: Any, key: bytes, handle: Callable[[ControlChannel], None]) -> None:
     try:
-        _limit_sending(connection)
-        bounded: Any = _Bounded(connection, Deadline(HANDSHAKE_S))
-        deliver_challenge(bounded, key)
-        answer_challenge(bounded, key)
-        handle(Channel(connection))
+        _set_send_timeout(connection)
+        limited: Any = _DeadlineConnection(connection, Deadline(HANDSHAKE_TIMEOUT_S))
+        deliver_challenge(limited, key)
+        answer_challenge(limited, key)
+        handle(ControlChannel(connection))
     except (OSError, EOFError, AuthenticationError, ValueError, RecursionError):
         return  # the client left or is none of ours: nothing is owed to it
     finally:
@@ -161,31 +161,31 @@ def _wake(address: str) -> None:
         return  # nobody accepts any more, which is what was wanted
 
 
-def _knock(address: str, deadline: Deadline) -> Connection:
+def _connect_unix(address: str, deadline: Deadline) -> Connection:
     """Raises ``TimeoutError`` when those who wait to be accepted leave no room before the deadline."""
     if sys.platform == "win32":
         return cast("Connection", Client(address))
-    with socket.socket(socket.AF_UNIX) as knocking:
-        knocking.setblocking(False)
+    with socket.socket(socket.AF_UNIX) as connecting:
+        connecting.setblocking(False)
         while True:
             try:
-                knocking.connect(address)
+                connecting.connect(address)
                 break
             except BlockingIOError:
                 if deadline.passed():
                     raise TimeoutError from None
-                deadline.pause(0.05)
-        knocking.setblocking(True)
-        return Connection(knocking.detach())
+                deadline.sleep(0.05)
+        connecting.setblocking(True)
+        return Connection(connecting.detach())
 
 
-def _limit_sending(connection: Connection) -> None:
+def _set_send_timeout(connection: Connection) -> None:
     if sys.platform != "win32":
-        with socket.socket(fileno=os.dup(connection.fileno())) as same:
-            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_S), 0))
+        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_TIMEOUT_S), 0))
 
 
-class _Bounded:
+class _DeadlineConnection:
     """What the handshake uses of a connection, ending in time."""
 
     def __init__(self, connection: Connection, deadline: Deadline) -> None:
@@ -193,15 +193,15 @@ class _Bounded:
         self._deadline = deadline
         self.send_bytes = connection.send_bytes
 
-    def recv_bytes(self, largest: int) -> bytes:
+    def recv_bytes(self, max_bytes: int) -> bytes:
         while not self._connection.poll(min(0.2, self._deadline.remaining_s())):
             self._deadline.check()
             if self._deadline.passed():
                 raise TimeoutError
-        return self._connection.recv_bytes(largest)
+        return self._connection.recv_bytes(max_bytes)
 
 
-def _unresponsive(name: str) -> LocalError:
+def _unresponsive_error(name: str) -> LocalError:
     return LocalError(
         "keeper-unresponsive",
         f"The background process of {name} does not answer",
@@ -220,7 +220,7 @@ def _address(state: StateDir, name: str) -> Iterator[str]:
         return
     with ExitStack() as stack:
         try:
-            address = stack.enter_context(socket_path(state.of(name, "sock")))
+            address = stack.enter_context(socket_path(state.file_path(name, "sock")))
         except OSError as error:
             raise LocalError(
                 "state-dir-unusable",

@@ -12,7 +12,7 @@ from ..core.model import Profile
 
 
 @dataclass(frozen=True)
-class Errand:
+class LaunchRequest:
     """``message``: what the command says to a keeper that lives already. ``profile``: as the command has read it, in
     ``profile_text`` as YAML, so that the keeper does not have to read it again."""
 
@@ -21,18 +21,18 @@ class Errand:
     profile_text: str
 
 
-def give(process: subprocess.Popen[bytes], errand: Errand) -> None:
+def send(process: subprocess.Popen[bytes], request: LaunchRequest) -> None:
     if process.stdin is not None:
         with contextlib.suppress(BrokenPipeError), process.stdin:  # it has ended, and says why
-            pickle.dump(errand, process.stdin)
+            pickle.dump(request, process.stdin)
 
 
-def receive(stdin: BinaryIO) -> Errand | None:
+def receive(stdin: BinaryIO) -> LaunchRequest | None:
     """In the keeper; None when it gets none."""
     try:
-        errand = pickle.load(stdin)  # noqa: S301  # from the command that began this process, through its own pipe
+        request = pickle.load(stdin)  # noqa: S301  # from the command that began this process, through its own pipe
     except EOFError:
         return None
-    if not isinstance(errand, Errand):
-        raise TypeError(f"{type(errand)} is no errand")
-    return errand
+    if not isinstance(request, LaunchRequest):
+        raise TypeError(f"{type(request)} is no errand")
+    return request

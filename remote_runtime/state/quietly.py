@@ -8,10 +8,10 @@ from collections.abc import Callable
 from ..core.deadline import Deadline
 from . import ipc, store
 
-EXPECT_S = 5.0
+ANNOUNCE_TIMEOUT_S = 5.0
 
 
-def quietly(name: str, state: store.StateDir) -> Callable[[int, float], socket.socket]:
+def uncounted_connector(name: str, state: store.StateDir) -> Callable[[int, float], socket.socket]:
     """How to connect to a port of this runtime within so many seconds: the keeper is told first which connection is
     ours. It raises ``OSError``."""
 
@@ -20,9 +20,9 @@ def quietly(name: str, state: store.StateDir) -> Callable[[int, float], socket.s
         try:
             connection.settimeout(timeout_s)
             connection.bind(("127.0.0.1", 0))
-            with ipc.connected(state, name, Deadline(EXPECT_S)) as channel:
+            with ipc.connect(state, name, Deadline(ANNOUNCE_TIMEOUT_S)) as channel:
                 channel.send({"op": "expect", "port": connection.getsockname()[1]})
-                channel.receive(EXPECT_S)
+                channel.receive(ANNOUNCE_TIMEOUT_S)
             connection.connect(("127.0.0.1", port))
         except BaseException:
             connection.close()

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from ..core import file_lock
-from ..core.access import AddedKey, to_access, to_added
+from ..core.access import InstalledKey, access_from_document, keys_from_documents
 from ..core.errors import LocalError
 from ..core.frozen import dataclass
-from ..core.metrics import GpuLoad, Load, Traffic
-from ..core.model import Connections, Forward, Gpu, IdleGuard, Instance, Kernelspec, Runtime, Secret, Server
-from ..core.private_file import read_own, socket_path, take, write_private
+from ..core.metrics import GpuLoad, MachineLoad, Traffic
+from ..core.model import Connections, Forward, Gpu, IdleWatchdog, Instance, Kernelspec, Runtime, Secret, Server
+from ..core.private_file import ensure_private_dir, read_private, socket_path, write_private
 
 log = logging.getLogger(__name__)
-SCHEMA = 1
-PROBE = 1 << 14  # as much as a state file takes, and a beginning of a log
+SCHEMA_VERSION = 1
+PROBE_BYTES = 1 << 14  # as much as a state file takes, and a beginning of a log
 
 
 @dataclass(frozen=True)
@@ -32,20 +32,20 @@ class StateDir:
 
     path: Path
 
-    def of(self, name: str, kind: str) -> Path:
+    def file_path(self, name: str, kind: str) -> Path:
         """``kind``: json, alive, busy, sock, key, log, port, html or machine."""
         return self.path / f"{name}.{kind}"
 
     @property
-    def pins(self) -> Path:
+    def known_hosts(self) -> Path:
         return self.path / "known_hosts"
 
 
-def open_state(environ: Mapping[str, str]) -> StateDir:
+def open_state_dir(environ: Mapping[str, str]) -> StateDir:
     """Make the directory (0700) if it is missing. Raises ``LocalError`` ``state-dir-unusable``."""
-    path = place(environ)
+    path = state_dir_path(environ)
     try:
-        take(path)
+        ensure_private_dir(path)
     except OSError as error:
         at = Path(os.fsdecode(error.filename or path))
         why, hint = f"{at}: {error.strerror or error}", "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own"
@@ -59,10 +59,10 @@ def check_writable(state: StateDir) -> None:
     """Raises ``LocalError`` ``state-dir-unusable`` where what a keeper writes would have no room."""
     probe = state.path / f"probe.{secrets.token_hex(4)}"  # several `up`s of one command look at the same time
     try:
-        write_private(probe, bytes(PROBE))
+        write_private(probe, bytes(PROBE_BYTES))
         probe.unlink()
     except OSError as error:
-        raise unwritable(state, error) from error
+        raise not_writable_error(state, error) from error
     if sys.platform != "win32":
         import socket
 
@@ -71,36 +71,36 @@ def check_writable(state: StateDir) -> None:
                 made.bind(address)
             probe.unlink()
         except OSError as error:
-            raise without_sockets(state, error) from error
+            raise no_sockets_error(state, error) from error
 
 
-def unwritable(state: StateDir, error: OSError) -> LocalError:
+def not_writable_error(state: StateDir, error: OSError) -> LocalError:
     return LocalError(
         "state-dir-unusable", f"The state directory {state.path} cannot be written", error.strerror or str(error)
     )
 
 
-def without_sockets(state: StateDir, error: OSError) -> LocalError:
+def no_sockets_error(state: StateDir, error: OSError) -> LocalError:
     what, why = f"The state directory {state.path} can't hold Unix sockets", error.strerror or str(error)
     return LocalError("state-dir-unusable", what, why, "Set `REMOTE_RUNTIME_STATE_DIR` to a directory on a local disk")
 
 
-def place(environ: Mapping[str, str]) -> Path:
+def state_dir_path(environ: Mapping[str, str]) -> Path:
     """Where the directory is, or would be."""
     return Path(environ.get("REMOTE_RUNTIME_STATE_DIR") or _default_dir()).expanduser().absolute()
 
 
-def names(state: StateDir) -> list[str]:
+def list_names(state: StateDir) -> list[str]:
     """The runtimes there are, up or not."""
     return sorted(path.stem for path in state.path.glob("*.json"))
 
 
 def load(state: StateDir, name: str) -> Runtime | None:
     """What the keeper last wrote. Raises ``LocalError`` ``state-unreadable``."""
-    path = state.of(name, "json")
+    path = state.file_path(name, "json")
     try:
-        document = json.loads(read_own(path))
-        if document["schema"] > SCHEMA:
+        document = json.loads(read_private(path))
+        if document["schema"] > SCHEMA_VERSION:
             raise ValueError(f"it was written by remote-runtime {document['runtime']['tool_version']}, which is newer")
         return _from_document(document["runtime"])
     except FileNotFoundError:
@@ -118,26 +118,26 @@ def load(state: StateDir, name: str) -> Runtime | None:
 
 def save(state: StateDir, runtime: Runtime) -> None:
     """Write it aside, then put it in place. Only the keeper calls this."""
-    document = {"schema": SCHEMA, "runtime": _as_document(runtime)}
-    write_private(state.of(runtime.name, "json"), json.dumps(document, indent=1).encode())
+    document = {"schema": SCHEMA_VERSION, "runtime": _as_document(runtime)}
+    write_private(state.file_path(runtime.name, "json"), json.dumps(document, indent=1).encode())
 
 
-def forget(state: StateDir, name: str) -> None:
+def remove_files(state: StateDir, name: str) -> None:
     """Remove what a runtime leaves, except its locks, its log, its pins and its remembered port."""
     kinds = (
         ("json", "key", "html") if is_alive(state, name) else ("json", "key", "html", "sock")
     )  # a keeper closes its own socket
     for kind in kinds:
-        state.of(name, kind).unlink(missing_ok=True)
+        state.file_path(name, kind).unlink(missing_ok=True)
 
 
 def is_alive(state: StateDir, name: str) -> bool:
     """Whether a keeper lives for this name."""
-    return file_lock.is_held(state.of(name, "alive"))
+    return file_lock.is_locked(state.file_path(name, "alive"))
 
 
 @dataclass(frozen=True)
-class Remembered:
+class LastRun:
     """What outlives `down`: the local port used last, and the id that keys our folder on the machine. ``failure``: how
     the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601). ``keys``: those of ours that are still there.
     ``profile_path``: the file that it was brought up from last. ``folder``: our folder may be on the machine."""
@@ -145,38 +145,38 @@ class Remembered:
     client_id: str
     local_port: int | None = None
     failure: Mapping[str, str] | None = None
-    keys: tuple[AddedKey, ...] = ()
+    keys: tuple[InstalledKey, ...] = ()
     profile_path: str = ""
     folder: bool = False
 
 
-def remembered(state: StateDir, name: str) -> Remembered:
+def load_last_run(state: StateDir, name: str) -> LastRun:
     """What is remembered of this name; a new client id when there is nothing readable."""
     try:
-        document = json.loads(read_own(state.of(name, "port")))
+        document = json.loads(read_private(state.file_path(name, "port")))
         port = document["local_port"]
         client_id = document["client_id"]
         if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
             failure = document.get("failure")
-            keys = to_added(document.get("keys", ()))
+            keys = keys_from_documents(document.get("keys", ()))
             failure = failure if isinstance(failure, dict) else None
             path, folder = str(document.get("profile_path") or ""), document.get("folder") is not False
-            return Remembered(client_id, port, failure, keys, path, folder)
+            return LastRun(client_id, port, failure, keys, path, folder)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         # Nothing depends on it: a new id and port serve as well.
-        return Remembered(secrets.token_hex(4))
-    return Remembered(secrets.token_hex(4))
+        return LastRun(secrets.token_hex(4))
+    return LastRun(secrets.token_hex(4))
 
 
-def part_with_server(state: StateDir, name: str) -> None:
+def assign_new_client_id(state: StateDir, name: str) -> None:
     """The next `up` has another folder on the machine: the server in this one is given up, and may go on."""
-    remember(state, name, replace(remembered(state, name), client_id=secrets.token_hex(4)))
+    save_last_run(state, name, replace(load_last_run(state, name), client_id=secrets.token_hex(4)))
 
 
-def remember(state: StateDir, name: str, what: Remembered) -> None:
+def save_last_run(state: StateDir, name: str, last_run: LastRun) -> None:
     """A convenience of the next `up`: a disk that is full only makes it forgetful."""
     try:
-        write_private(state.of(name, "port"), json.dumps(asdict(what)).encode())
+        write_private(state.file_path(name, "port"), json.dumps(asdict(last_run)).encode())
     except OSError as error:
         log.warning("what is to be remembered of %s could not be kept: %s", name, error)
 
@@ -199,8 +199,9 @@ def _from_document(document: dict[str, Any]) -> Runtime:
     return Runtime(
         **{
             **document,
-            "instance": instance and Instance(**_tuples({**instance, "access": to_access(instance.get("access"))})),
-            "keys": to_added(document.get("keys", ())),
+            "instance": instance
+            and Instance(**_tuples({**instance, "access": access_from_document(instance.get("access"))})),
+            "keys": keys_from_documents(document.get("keys", ())),
             "server": server and _server(server),
             "forwards": tuple(Forward(**forward) for forward in document["forwards"]),
             "connections": Connections(**document.get("connections", {})),
@@ -213,13 +214,13 @@ def _from_document(document: dict[str, Any]) -> Runtime:
 def _server(document: dict[str, Any]) -> Server:
     gpus = [Gpu(**gpu) for gpu in document.get("gpus", [])]
     kernelspecs = [Kernelspec(**each) for each in document.get("kernelspecs", [])]
-    idle = IdleGuard(**document["idle"]) if document.get("idle") else None
+    idle = IdleWatchdog(**document["idle"]) if document.get("idle") else None
     token = Secret(document["token"])
     return Server(**_tuples({**document, "token": token, "gpus": gpus, "kernelspecs": kernelspecs, "idle": idle}))
 
 
-def _load(document: dict[str, Any] | None) -> Load | None:
-    return Load(**{**document, "gpus": tuple(GpuLoad(**gpu) for gpu in document["gpus"])}) if document else None
+def _load(document: dict[str, Any] | None) -> MachineLoad | None:
+    return MachineLoad(**{**document, "gpus": tuple(GpuLoad(**gpu) for gpu in document["gpus"])}) if document else None
 
 
 def _tuples(document: dict[str, Any]) -> dict[str, Any]:

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from ..core import file_lock
-from ..core.callbacks import Tell
+from ..core.callbacks import Progress
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import CloudError
 from ..core.frozen import dataclass
-from ..core.subprocesses import detached, has_ended, python
+from ..core.subprocesses import detached_popen_args, has_ended, python
 
 LOCK = "machine.lock"  # in its directory, held while it runs
-LOCK_AT = 2**20
-EXTRA_MISSING = 4  # the exit code of ``python -m remote_runtime.demo`` without the extra
+LOCK_OFFSET = 2**20
+EXTRA_MISSING_STATUS = 4  # the exit code of ``python -m remote_runtime.demo`` without the extra
 EXTRA_HINT = "scripts/quickstart in a clone, or there `pip install '.[demo]'`"
 
 
 @dataclass(frozen=True)
-class Embedded:
+class DemoProcess:
     """``home``: its directory, which it makes and removes itself. ``name``: the runtime it serves.
     ``external_address``: whether it has one, from its start on; else Identity-Aware Proxy leads to it."""
 
@@ -32,11 +32,11 @@ class Embedded:
     name: str
     external_address: bool = True
 
-    def lives(self) -> bool:
+    def is_running(self) -> bool:
         """Whether it runs; what a killed one left behind does not count, nor that its pid is another process's now."""
-        return file_lock.is_held(self.home / LOCK, at=LOCK_AT)
+        return file_lock.is_locked(self.home / LOCK, offset=LOCK_OFFSET)
 
-    def facts(self) -> dict[str, Any]:
+    def description(self) -> dict[str, Any]:
         """``endpoint``, ``iap_url``, ``project``, ``zone``, ``instance``, ``ssh_port``, ``user``, ``identity_file``,
         ``pid``, ``shutdown``. Raises ``CloudError`` ``demo-failed`` when it is gone."""
         try:
@@ -49,30 +49,30 @@ class Embedded:
                 f"`remote-runtime down {self.name}`, then `remote-runtime up {self.name}`",
             ) from error
 
-    def ensure(self, tell: Tell, deadline: Deadline, environ: Mapping[str, str]) -> None:
+    def ensure(self, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> None:
         """Start it if it does not run. Raises ``CloudError`` ``demo-failed`` with its own reason."""
-        if self._settled(deadline):
+        if self._wait_stable(deadline):
             return
-        tell("Starting the demo machine on this computer")
+        progress("Starting the demo machine on this computer")
         (self.home / "machine.json").unlink(missing_ok=True)
-        complaints = self.home.with_suffix(".complaints")
+        stderr_path = self.home.with_suffix(".complaints")
         try:
-            with complaints.open("wb") as stderr:
+            with stderr_path.open("wb") as stderr:
                 child = self._start(stderr.fileno(), environ)
-            self._wait(child, complaints, deadline)
+            self._wait_ready(child, stderr_path, deadline)
         finally:
-            complaints.unlink(missing_ok=True)
+            stderr_path.unlink(missing_ok=True)
 
-    def end(self, deadline: Deadline) -> None:
+    def stop(self, deadline: Deadline) -> None:
         """End it, and wait until nothing of it is left. Raises ``CloudError`` or ``DeadlinePassed``."""
         import urllib.request
 
         pid = 0
-        if self._settled(deadline):
-            facts = self.facts()
-            pid = facts["pid"]
+        if self._wait_stable(deadline):
+            description = self.description()
+            pid = description["pid"]
             request = urllib.request.Request(  # noqa: S310  # http on loopback, from its own 0600 file
-                facts["shutdown"], data=b"{}", headers={"Content-Type": "application/json"}
+                description["shutdown"], data=b"{}", headers={"Content-Type": "application/json"}
             )
             try:
                 with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
@@ -85,13 +85,16 @@ class Embedded:
             lambda: not self.home.exists() and has_ended(pid), deadline, every_s=0.05, what="ending the demo machine"
         )
 
-    def _settled(self, deadline: Deadline) -> bool:
+    def _wait_stable(self, deadline: Deadline) -> bool:
         """Whether it runs, once it neither just starts nor just ends."""
-        facts = self.home / "machine.json"
+        description_path = self.home / "machine.json"
         wait_until(
-            lambda: facts.exists() or not self.lives(), deadline, every_s=0.05, what="waiting for the demo machine"
+            lambda: description_path.exists() or not self.is_running(),
+            deadline,
+            every_s=0.05,
+            what="waiting for the demo machine",
         )
-        return self.lives()
+        return self.is_running()
 
     def _start(self, stderr: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         more = [] if self.external_address else ["--no-external-address"]
@@ -102,15 +105,15 @@ class Embedded:
             stderr=stderr,
             env=dict(environ),
             cwd=os.path.sep,
-            **detached(),
+            **detached_popen_args(),
         )
 
-    def _wait(self, child: subprocess.Popen[bytes], complaints: Path, deadline: Deadline) -> None:
+    def _wait_ready(self, child: subprocess.Popen[bytes], stderr_path: Path, deadline: Deadline) -> None:
         def is_ready() -> bool:
             if child.poll() is not None:
-                said = complaints.read_text(errors="replace").strip().splitlines()
-                why = said[-1] if said else f"it ended with {child.returncode}"
-                hint = EXTRA_HINT if child.returncode == EXTRA_MISSING else ""
+                lines = stderr_path.read_text(errors="replace").strip().splitlines()
+                why = lines[-1] if lines else f"it ended with {child.returncode}"
+                hint = EXTRA_HINT if child.returncode == EXTRA_MISSING_STATUS else ""
                 raise CloudError("demo-failed", "The demo machine did not start", why, hint)
             return (self.home / "machine.json").exists()
 

@@ -8,27 +8,27 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from .. import compute, ssh
-from ..core.access import AddedKey
-from ..core.callbacks import Ask, Run, Tell
+from ..core.access import InstalledKey
+from ..core.callbacks import Progress, Prompt, RunCommand
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, from_code
 from ..core.frozen import dataclass
 from ..core.model import Instance, Profile
 from ..core.profile import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
 from . import either_way, gce_login, local
-from .demo import Embedded
+from .demo import DemoProcess
 
 if TYPE_CHECKING:
     from ..state.store import StateDir
-    from ..tunnel.identity import Proof, Stream
-    from ..tunnel.relay import Lane
+    from ..tunnel.identity import IdentityCheck, Stream
+    from ..tunnel.relay import Forwarder
 
 log = logging.getLogger(__name__)
 EXPLAIN_S = 20.0
-EXPLAINED = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-backend-unreachable")
+DIAGNOSABLE_CODES = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-backend-unreachable")
 
 
-class Session(Protocol):
+class TargetSession(Protocol):
     """An entered machine: ``ssh.Session`` or ``local.LocalSession``."""
 
     @property
@@ -36,18 +36,20 @@ class Session(Protocol):
     @property
     def why_closed(self) -> str: ...
     @property
-    def run(self) -> Run: ...
+    def run(self) -> RunCommand: ...
     @property
     def is_fast(self) -> bool: ...
     @property
     def instance(self) -> Instance | None:
         """The machine as it was reached, which may be in another way than it was found; None for this computer."""
 
-    def seen(self) -> Mapping[str, str]:
+    def login_facts(self) -> Mapping[str, str]:
         """How it was entered, in words: ``host-key`` and ``login``; nothing for this computer."""
 
     def dial(self, host: str, port: int, *, within_s: float) -> Stream: ...
-    def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool) -> Lane | None: ...
+    def channel_pool(
+        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
+    ) -> Forwarder | None: ...
     def check(self, within_s: float) -> float: ...
     def shell(self, command: str | None) -> int: ...
     def close(self, why: str = ...) -> None: ...
@@ -66,11 +68,11 @@ class Machines:
         profile: Profile,
         *,
         start: bool,
-        tell: Tell,
+        progress: Progress,
         deadline: Deadline,
-        started: Callable[[Instance], None],
+        on_start: Callable[[Instance], None],
         in_background: bool = False,
-        revive: bool = False,
+        restart_preempted: bool = False,
     ) -> Instance:
         """The profile's machine, running. ``started`` is told before a start is asked for. ``revive``: without
         ``start`` too, a VM that Compute Engine preempted is started again. ``in_background``: what others do here goes
@@ -79,25 +81,25 @@ class Machines:
         if isinstance(target, LocalTarget):
             return Instance("local", "this machine")
         if isinstance(target, SshTarget):
-            within = deadline.shorter(profile.timeouts.ssh_s)
+            within = deadline.within(profile.timeouts.ssh_s)
             return ssh.resolve(target, profile.ssh, environ=self.environ, deadline=within)[0]
         if isinstance(target, DemoTarget):
-            self._demo(profile).ensure(tell, deadline, self.environ)
+            self._demo(profile).ensure(progress, deadline, self.environ)
             target = self._demo_target(profile)
         settings = self.ssh_settings(profile)
         found = compute.find(
             target,
-            tell=tell,
+            progress=progress,
             deadline=deadline,
             environ=self._cloud_environ(profile),
-            started=started,
+            before_start=on_start,
             in_background=in_background,
-            may_start="always" if start else "preempted" if revive else "never",
-            known=ssh.known_instances(self.state.pins, self.environ),
-            who=gce_login.who_wants_in(settings, self.environ),
+            may_start="always" if start else "preempted" if restart_preempted else "never",
+            known_hosts=ssh.known_instances(self.state.known_hosts, self.environ),
+            login=gce_login.login_identity(settings, self.environ),
         )
         if isinstance(profile.target, DemoTarget):
-            return replace(found, kind="demo", port=self._demo(profile).facts()["ssh_port"])
+            return replace(found, kind="demo", port=self._demo(profile).description()["ssh_port"])
         return replace(found, port=profile.ssh.port or found.port)
 
     def connect(
@@ -105,12 +107,12 @@ class Machines:
         profile: Profile,
         instance: Instance,
         *,
-        ask: Ask,
-        tell: Tell,
+        prompt: Prompt,
+        progress: Progress,
         deadline: Deadline,
-        added: tuple[AddedKey, ...] = (),
-        wish: gce_login.Wish | None = None,
-    ) -> Session:
+        installed_keys: tuple[InstalledKey, ...] = (),
+        key_policy: gce_login.KeyPolicy | None = None,
+    ) -> TargetSession:
         """Enter it; through IAP, if ``target.connect`` is ``auto`` and its external address does not answer.
         ``added``: the keys that we put there before. ``wish``: whether one may be put there now; None: no.
 
@@ -120,81 +122,85 @@ class Machines:
         if isinstance(profile.target, LocalTarget):
             return local.LocalSession(local.search_path(self.environ))
 
-        looking = wish or gce_login.no_wish()
+        looking = key_policy or gce_login.no_install()
 
-        def enter(at: Instance, answers_within_s: float | None) -> Session:
+        def enter(at: Instance, answers_within_s: float | None) -> TargetSession:
             if at.access is not None:
-                ring = self._ring(profile, at, added)
-                ring = replace(ring, answers_within_s=answers_within_s, reconnect=looking.reconnect)
-                return gce_login.enter(at, ring, looking, ask=ask, tell=tell, deadline=deadline)
+                ring = self._login_options(profile, at, installed_keys)
+                ring = replace(ring, respond_within_s=answers_within_s, reconnect=looking.reconnect)
+                return gce_login.connect(at, ring, looking, prompt=prompt, progress=progress, deadline=deadline)
             return ssh.connect(
                 at,
                 self.ssh_settings(profile, deadline),
-                pins=self.state.pins,
+                pins=self.state.known_hosts,
                 keys=self.keys,
-                ask=ask,
-                tell=tell,
+                prompt=prompt,
+                progress=progress,
                 deadline=deadline,
                 environ=self.environ,
-                reach=self.reach(profile, at),
-                answers_within_s=answers_within_s,
+                connector=self.connector(profile, at),
+                respond_within_s=answers_within_s,
                 reconnect=looking.reconnect,
             )
 
-        if looking.answers_within_s is not None or not either_way.is_allowed(profile, instance):
-            return enter(instance, looking.answers_within_s)
-        return either_way.enter(enter, instance, tell, deadline)
+        if looking.respond_within_s is not None or not either_way.may_fall_back_to_iap(profile, instance):
+            return enter(instance, looking.respond_within_s)
+        return either_way.connect(enter, instance, progress, deadline)
 
-    def settle(self) -> None:
+    def confirm_addresses(self) -> None:
         """The machines that were reached last are the right ones: of several addresses, theirs is tried first."""
-        self.keys.reached.settle()
+        self.keys.addresses.confirm()
 
-    def reach(self, profile: Profile, instance: Instance) -> ssh.Reach | None:
+    def connector(self, profile: Profile, instance: Instance) -> ssh.Connector | None:
         """What connects to its SSH port; None where an ordinary connection does."""
         if instance.via != "iap":
             return None
         environ = self._cloud_environ(profile)
-        return lambda deadline: compute.open_passage(instance, environ=environ, deadline=deadline)
+        return lambda deadline: compute.open_tunnel(instance, environ=environ, deadline=deadline)
 
-    def renew(
+    def renew_key(
         self,
         profile: Profile,
         instance: Instance,
         *,
-        tell: Tell,
+        progress: Progress,
         deadline: Deadline,
-        added: tuple[AddedKey, ...],
-        wish: gce_login.Wish,
+        installed_keys: tuple[InstalledKey, ...],
+        key_policy: gce_login.KeyPolicy,
     ) -> Instance:
         """With a key of ours that has lived less than half of its life. Raises ``DeadlinePassed``, ``Interrupted``."""
         if instance.access is None:
             return instance
-        ring = self._ring(profile, instance, added)
-        return replace(instance, access=gce_login.renew(instance, instance.access, ring, wish, tell, deadline))
+        ring = self._login_options(profile, instance, installed_keys)
+        return replace(
+            instance, access=gce_login.renew_key(instance, instance.access, ring, key_policy, progress, deadline)
+        )
 
-    def withdraw(self, profile: Profile, added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline) -> None:
+    def revoke_keys(
+        self, profile: Profile, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline
+    ) -> None:
         """Take the keys away that were put there. Raises ``CloudError``, ``DeadlinePassed``."""
-        compute.withdraw(added, tell=tell, deadline=deadline, environ=self._cloud_environ(profile))
+        compute.revoke_access(keys, progress=progress, deadline=deadline, environ=self._cloud_environ(profile))
 
     def explain(
-        self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, tell: Tell, deadline: Deadline
+        self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, progress: Progress, deadline: Deadline
     ) -> RemoteRuntimeError:
         """``error`` of ``connect``, with the cause that Compute Engine knows of; as it is where there is none, or where
         asking fails. Raises ``Interrupted``."""
         target = profile.target
-        if not isinstance(target, (GceTarget, DemoTarget)) or error.code not in EXPLAINED:
+        if not isinstance(target, (GceTarget, DemoTarget)) or error.code not in DIAGNOSABLE_CODES:
             return error
-        tell("Asking Compute Engine why")
+        progress("Asking Compute Engine why")
         connect = instance.via or "external"
-        through_iap = error.through_iap if isinstance(error, either_way.NeitherWay) else None
+        through_iap = error.through_iap if isinstance(error, either_way.ExternalAndIapFailed) else None
         try:
             causes = compute.diagnose(
                 instance,
                 error,
                 connect="iap" if error.code.startswith("iap-") else connect,
                 through_iap=through_iap,
-                tell=tell,
-                deadline=deadline.shorter(EXPLAIN_S),
+                progress=progress,
+                deadline=deadline.within(EXPLAIN_S),
                 environ=self._cloud_environ(profile),
             )
         except Interrupted:
@@ -209,13 +215,15 @@ class Machines:
         return from_code(cause.code, what, str(cause), cause.hint)
 
     def missing_permissions(
-        self, profile: Profile, wanted: Sequence[str], *, tell: Tell, deadline: Deadline
+        self, profile: Profile, permissions: Sequence[str], *, progress: Progress, deadline: Deadline
     ) -> tuple[str, ...]:
         """Those of ``wanted`` that the credentials lack on the profile's instance. Raises ``CloudError``."""
         if not isinstance(profile.target, GceTarget):
             return ()
         environ = self._cloud_environ(profile)
-        return compute.missing_permissions(profile.target, wanted, tell=tell, deadline=deadline, environ=environ)
+        return compute.missing_permissions(
+            profile.target, permissions, progress=progress, deadline=deadline, environ=environ
+        )
 
     def ssh_settings(self, profile: Profile, deadline: Deadline | None = None) -> SshSettings:
         """What the profile says, completed by ~/.ssh/config or by the demo machine. Raises ``SshError``."""
@@ -223,56 +231,64 @@ class Machines:
             within = deadline or Deadline(profile.timeouts.ssh_s)
             return ssh.resolve(profile.target, profile.ssh, environ=self.environ, deadline=within)[1]
         if isinstance(profile.target, DemoTarget):
-            demo = self._demo(profile).facts()
+            demo = self._demo(profile).description()
             return replace(profile.ssh, user=demo["user"], identity_file=demo["identity_file"], identities_only=True)
         return profile.ssh
 
-    def change(
+    def set_status(
         self,
         profile: Profile,
         instance: Instance,
         action: Literal["stop", "suspend"],
         *,
-        tell: Tell,
+        progress: Progress,
         deadline: Deadline,
     ) -> str:
         """Stop or suspend it; the status it ends with. Raises ``CloudError``."""
         environ = self._cloud_environ(profile)
-        return compute.change(instance, action, tell=tell, deadline=deadline, environ=environ)
+        return compute.set_status(instance, action, progress=progress, deadline=deadline, environ=environ)
 
-    def read(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> Instance:
+    def read_instance(
+        self, profile: Profile, instance: Instance, *, progress: Progress, deadline: Deadline
+    ) -> Instance:
         """The instance as it is now. Raises ``CloudError``."""
-        return compute.read(instance, tell=tell, deadline=deadline, environ=self._cloud_environ(profile))
+        return compute.reload(instance, progress=progress, deadline=deadline, environ=self._cloud_environ(profile))
 
-    def put_back(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> str:
+    def restore_status(self, profile: Profile, instance: Instance, *, progress: Progress, deadline: Deadline) -> str:
         """Into the state it had before we started it; its status then. Raises ``CloudError``."""
-        return compute.put_back(instance, tell=tell, deadline=deadline, environ=self._cloud_environ(profile))
+        return compute.restore_status(
+            instance, progress=progress, deadline=deadline, environ=self._cloud_environ(profile)
+        )
 
-    def is_there(self, profile: Profile) -> bool:
+    def exists(self, profile: Profile) -> bool:
         """False only for a demo machine that is not running: nothing of ours can be left on it."""
-        return not isinstance(profile.target, DemoTarget) or self._demo(profile).lives()
+        return not isinstance(profile.target, DemoTarget) or self._demo(profile).is_running()
 
-    def release(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
+    def stop_demo(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
         """End the demo machine; all others are not ours to end. Raises ``CloudError`` or ``DeadlinePassed``."""
         if not isinstance(profile.target, DemoTarget):
             return
         if instance is not None:
-            ssh.forget_pins(self.state.pins, instance.host_key_name)
-        self._demo(profile).end(deadline)
+            ssh.unpin(self.state.known_hosts, instance.host_key_name)
+        self._demo(profile).stop(deadline)
 
-    def _ring(self, profile: Profile, at: Instance, added: tuple[AddedKey, ...]) -> gce_login.Keyring:
+    def _login_options(
+        self, profile: Profile, at: Instance, installed_keys: tuple[InstalledKey, ...]
+    ) -> gce_login.LoginOptions:
         cloud, settings, lifetime_s = (
             self._cloud_environ(profile),
             self.ssh_settings(profile),
             profile.ssh.key_lifetime_s,
         )
-        reach = self.reach(profile, at)
-        return gce_login.Keyring(self.state.pins, self.keys, self.environ, cloud, settings, lifetime_s, reach, added)
+        reach = self.connector(profile, at)
+        return gce_login.LoginOptions(
+            self.state.known_hosts, self.keys, self.environ, cloud, settings, lifetime_s, reach, installed_keys
+        )
 
     def _cloud_environ(self, profile: Profile) -> Mapping[str, str]:
         if not isinstance(profile.target, DemoTarget):
             return self.environ
-        demo = self._demo(profile).facts()
+        demo = self._demo(profile).description()
         return {
             **self.environ,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": demo["endpoint"],
@@ -281,11 +297,13 @@ class Machines:
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         }
 
-    def _demo(self, profile: Profile) -> Embedded:
-        return Embedded(self.state.of(profile.name, "machine"), profile.name, external_address=_has_external(profile))
+    def _demo(self, profile: Profile) -> DemoProcess:
+        return DemoProcess(
+            self.state.file_path(profile.name, "machine"), profile.name, external_address=_has_external(profile)
+        )
 
     def _demo_target(self, profile: Profile) -> GceTarget:
-        facts = self._demo(profile).facts()
+        facts = self._demo(profile).description()
         return GceTarget(instance=facts["instance"], project=facts["project"], zone=facts["zone"])
 
 

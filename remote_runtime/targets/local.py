@@ -13,19 +13,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from ..core.callbacks import Outcome
+from ..core.callbacks import CommandResult
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, MachineError
-from ..core.model import named
+from ..core.model import format_address
 from ..core.sanitize import clean
-from ..tunnel.identity import Proof
+from ..tunnel.identity import IdentityCheck
 from ..tunnel.relay import SocketStream
 
-LONGEST_LINE = 1 << 20
-MOST_OUTPUT = 16 << 20
-STDERR_KEPT = 8 << 10
-TAKING_BACK_S = 15.0
-PIPES_S = 0.5
+MAX_LINE_BYTES = 1 << 20
+MAX_OUTPUT_BYTES = 16 << 20
+MAX_STDERR_BYTES = 8 << 10
+CLEANUP_S = 15.0
+PIPE_JOIN_S = 0.5
 DRAIN_S = 2.0
 
 
@@ -45,7 +45,7 @@ class LocalSession:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def seen(self) -> dict[str, str]:
+    def login_facts(self) -> dict[str, str]:
         """This computer is not entered."""
         return {}
 
@@ -57,7 +57,7 @@ class LocalSession:
         on_line: Callable[[str], bool | None],
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None = None,
-    ) -> Outcome:
+    ) -> CommandResult:
         """``protocols.Run``. ``python3`` is our own interpreter: it is there whatever the PATH says."""
         command = [sys.executable if command[0] in ("python3", "python") else command[0], *command[1:]]
         try:
@@ -69,8 +69,8 @@ class LocalSession:
                 env=self._environ,
             )
         except OSError as error:
-            return Outcome(127, str(error))
-        return self._converse(child, stdin, on_line, deadline, reply)
+            return CommandResult(127, str(error))
+        return self._communicate(child, stdin, on_line, deadline, reply)
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
         try:
@@ -79,10 +79,12 @@ class LocalSession:
             return SocketStream(_unix_connection(host, within_s))
         except OSError as error:
             raise HealthError(
-                "not-answering", f"Nothing answers on {named(host, port)}", error.strerror or str(error)
+                "not-answering", f"Nothing answers on {format_address(host, port)}", error.strerror or str(error)
             ) from error
 
-    def lane(self, host: str, port: int, *, prove: Callable[[], Proof] | None, keep_ready: bool) -> None:
+    def channel_pool(
+        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
+    ) -> None:
         """A connection on this machine is quick enough."""
 
     def check(self, within_s: float) -> float:
@@ -101,68 +103,70 @@ class LocalSession:
     def close(self, why: str = "") -> None:
         self.closed = True
 
-    def _converse(
+    def _communicate(
         self,
         child: subprocess.Popen[bytes],
         stdin: bytes,
         on_line: Callable[[str], bool | None],
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None,
-    ) -> Outcome:
+    ) -> CommandResult:
         if not (child.stdin and child.stdout and child.stderr):
             raise ValueError("the child was started without pipes")
         lines: queue.Queue[bytes | None] = queue.Queue()
-        said: queue.Queue[bytes] = queue.Queue()
+        input_queue: queue.Queue[bytes] = queue.Queue()
         for data in filter(None, [stdin]) if reply else (stdin, b""):
-            said.put(data)
+            input_queue.put(data)
         errors: list[bytes] = []
         threads = [
-            threading.Thread(target=_feed, args=(child.stdin, said), daemon=True),
+            threading.Thread(target=_write_input, args=(child.stdin, input_queue), daemon=True),
             threading.Thread(target=_read_lines, args=(child.stdout, lines), daemon=True),
-            threading.Thread(target=_read_end, args=(child.stderr, errors), daemon=True),
+            threading.Thread(target=_read_tail, args=(child.stderr, errors), daemon=True),
         ]
         for thread in threads:
             thread.start()
         try:
-            status = _hear(child, lines, on_line, deadline, lambda: _say(reply, said))
+            status = _read_output(child, lines, on_line, deadline, lambda: _queue_reply(reply, input_queue))
         finally:
-            said.put(b"")
-            _end(child)
+            input_queue.put(b"")
+            _terminate(child)
             # A program that the command left behind may keep its pipes open: their threads end with it, not with us.
             for thread in threads:
-                thread.join(PIPES_S)
+                thread.join(PIPE_JOIN_S)
         if status is None:
-            return Outcome(None, "it closed its output and did not end")
-        return Outcome(status, clean(b"".join(errors)[-STDERR_KEPT:].decode(errors="replace"), STDERR_KEPT))
+            return CommandResult(None, "it closed its output and did not end")
+        return CommandResult(
+            status, clean(b"".join(errors)[-MAX_STDERR_BYTES:].decode(errors="replace"), MAX_STDERR_BYTES)
+        )
 
 
-def _hear(
+def _read_output(
     child: subprocess.Popen[bytes],
     lines: queue.Queue[bytes | None],
     on_line: Callable[[str], bool | None],
     deadline: Deadline,
-    say: Callable[[], None],
+    queue_reply: Callable[[], None],
 ) -> int | None:
     """Its exit status; None when it does not end."""
-    said = 0
-    while (line := _next(child, lines, deadline, say)) is not None:
-        said += len(line)
-        if len(line) > LONGEST_LINE or said > MOST_OUTPUT:
-            raise MachineError("machine-answer-invalid", "The launcher's answer has no end", f"{said} bytes")
+    received_bytes = 0
+    while (line := _next_line(child, lines, deadline, queue_reply)) is not None:
+        received_bytes += len(line)
+        if len(line) > MAX_LINE_BYTES or received_bytes > MAX_OUTPUT_BYTES:
+            raise MachineError("machine-answer-invalid", "The launcher's answer has no end", f"{received_bytes} bytes")
         if on_line(line.decode(errors="replace").rstrip("\r\n")):
             break
     while child.poll() is None:
         deadline.check()
         if deadline.passed():
             return None
-        deadline.pause(0.02)
+        deadline.sleep(0.02)
     return child.returncode
 
 
-def _say(reply: Callable[[], bytes | None] | None, said: queue.Queue[bytes]) -> None:
+def _queue_reply(reply: Callable[[], bytes | None] | None, input_queue: queue.Queue[bytes]) -> None:
     data = reply() if reply else b""
     if data is None or data:
-        said.put(data or b"")
+        input_queue.put(data or b"")
 
 
 def _unix_connection(path: str, within_s: float) -> socket.socket:
@@ -183,38 +187,41 @@ def search_path(environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, "PATH": os.pathsep.join([environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])}
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _terminate(child: subprocess.Popen[bytes]) -> None:
     """An abandoned launcher takes back what it started before it ends; it is given the time for that."""
     if child.poll() is None:
         child.terminate()
         try:
-            child.wait(TAKING_BACK_S)
+            child.wait(CLEANUP_S)
         except subprocess.TimeoutExpired:
             child.kill()
 
 
-def _next(
-    child: subprocess.Popen[bytes], lines: queue.Queue[bytes | None], deadline: Deadline, say: Callable[[], None]
+def _next_line(
+    child: subprocess.Popen[bytes],
+    lines: queue.Queue[bytes | None],
+    deadline: Deadline,
+    queue_reply: Callable[[], None],
 ) -> bytes | None:
     """None when there are no more, or when it has ended and what it left behind says nothing."""
     ended_at = None
     while True:
         deadline.check()
-        say()
+        queue_reply()
         try:
             return lines.get(timeout=0.1)
         except queue.Empty:
             if deadline.passed():
-                raise DeadlinePassed(f"A command on this machine took more than {deadline.within_s:.0f} s") from None
+                raise DeadlinePassed(f"A command on this machine took more than {deadline.timeout_s:.0f} s") from None
             if child.poll() is not None:
                 ended_at = ended_at or time.monotonic()
                 if time.monotonic() - ended_at > DRAIN_S:
                     return None
 
 
-def _feed(pipe: IO[bytes], said: queue.Queue[bytes]) -> None:
+def _write_input(pipe: IO[bytes], input_queue: queue.Queue[bytes]) -> None:
     with contextlib.suppress(OSError):  # it ended without reading everything; its exit status says why
-        while data := said.get():
+        while data := input_queue.get():
             pipe.write(data)
             pipe.flush()
     with contextlib.suppress(OSError):
@@ -223,13 +230,13 @@ def _feed(pipe: IO[bytes], said: queue.Queue[bytes]) -> None:
 
 def _read_lines(pipe: IO[bytes], lines: queue.Queue[bytes | None]) -> None:
     with pipe:
-        while line := pipe.readline(LONGEST_LINE + 1):
+        while line := pipe.readline(MAX_LINE_BYTES + 1):
             lines.put(line)
     lines.put(None)
 
 
-def _read_end(pipe: IO[bytes], kept: list[bytes]) -> None:
+def _read_tail(pipe: IO[bytes], chunks: list[bytes]) -> None:
     with pipe:
-        while piece := pipe.read1(STDERR_KEPT):  # type: ignore[attr-defined]  # a BufferedReader, as Popen makes it
-            kept.append(piece)
-            del kept[:-16]
+        while chunk := pipe.read1(MAX_STDERR_BYTES):  # type: ignore[attr-defined]  # a BufferedReader, as Popen makes it
+            chunks.append(chunk)
+            del chunks[:-16]

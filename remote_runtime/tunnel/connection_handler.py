@@ -6,40 +6,42 @@ import socket
 from typing import Protocol
 
 from ..core.errors import RemoteRuntimeError
-from .connection_stats import Visit
+from .connection_stats import ConnectionRecord
 
-NO_FILES = "this process may not open more files"
-CROWDED = "too many others are there"
+TOO_MANY_FILES = "this process may not open more files"
+TOO_MANY_CONNECTIONS = "too many others are there"
 
 
-class Owner(Protocol):
+class HandlerOwner(Protocol):
     """What the front does for it."""
 
-    def crowded_out(self, visit: Visit, why: object, *, files: bool) -> None: ...
-    def give_back(self, client: socket.socket, visit: Visit, error: RemoteRuntimeError, *, heard: bool) -> None: ...
-    def is_leading(self) -> bool: ...
+    def record_rejection(self, record: ConnectionRecord, why: object, *, files: bool) -> None: ...
+    def take_back(
+        self, client: socket.socket, record: ConnectionRecord, error: RemoteRuntimeError, *, request_lost: bool
+    ) -> None: ...
+    def has_upstream(self) -> bool: ...
 
 
-class LaneGuest:
+class PortConnectionHandler:
     """A connection of the front's that a lane carries."""
 
-    def __init__(self, front: Owner, visit: Visit) -> None:
-        self._front = front
-        self._visit = visit
-        self.is_ours = visit.is_ours
-        self.begins = visit.begins
-        self.carries = visit.carries
+    def __init__(self, forwarder: HandlerOwner, record: ConnectionRecord) -> None:
+        self._forwarder = forwarder
+        self._record = record
+        self.is_ours = record.is_ours
+        self.on_first_bytes = record.on_first_bytes
+        self.on_transfer = record.on_transfer
 
-    def began(self) -> None:
+    def on_opened(self) -> None:
         """It is served."""
 
-    def crowded_out(self, *, files: bool) -> None:
-        self._front.crowded_out(self._visit, NO_FILES if files else CROWDED, files=files)
+    def on_over_limit(self, *, files: bool) -> None:
+        self._forwarder.record_rejection(self._record, TOO_MANY_FILES if files else TOO_MANY_CONNECTIONS, files=files)
 
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None:
-        self._front.give_back(sock, self._visit, error, heard=heard)
+    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
+        self._forwarder.take_back(sock, self._record, error, request_lost=request_lost)
 
-    def ended(self) -> None:
-        if self._visit.became == "waiting" and self._front.is_leading():
-            self._visit.leaves()
-        self._visit.end()
+    def on_closed(self) -> None:
+        if self._record.outcome == "waiting" and self._forwarder.has_upstream():
+            self._record.on_client_closed()
+        self._record.close()

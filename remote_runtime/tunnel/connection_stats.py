@@ -18,15 +18,15 @@ Address = tuple[str, int]
 TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: what https begins with
 
 
-class Visitors:
+class ConnectionStats:
     """``http``: the port speaks that, and not TLS."""
 
     def __init__(self, port: int, *, http: bool = True) -> None:
         self.http = http
         self._port = port
         self._lock = threading.Lock()
-        self._ours: dict[Address, bool] = {}  # whether it waits while there is no way to the machine
-        self._here: set[Visit] = set()
+        self._uncounted: dict[Address, bool] = {}  # whether it waits while there is no way to the machine
+        self._open: set[ConnectionRecord] = set()
         self._counts = {"carried": 0, "empty": 0, "tls": 0, "sent_away": 0, "without_a_file": 0}
         self._sent = self._received = 0
 
@@ -34,17 +34,17 @@ class Visitors:
         """Without those that came through ``ourselves``."""
         with self._lock:
             counts = Counter(self._counts)
-            counts.update(visit.became for visit in tuple(self._here))
+            counts.update(visit.outcome for visit in tuple(self._open))
         return Connections(**counts)
 
     def traffic(self) -> Traffic:
         """Of the same visitors."""
         with self._lock:
-            sent = self._sent + sum(visit.sent for visit in tuple(self._here))
-            received = self._received + sum(visit.received for visit in tuple(self._here))
+            sent = self._sent + sum(visit.sent for visit in tuple(self._open))
+            received = self._received + sum(visit.received for visit in tuple(self._open))
         return Traffic(sent, received)
 
-    def ourselves(self, timeout_s: float) -> socket.socket:
+    def connect_uncounted(self, timeout_s: float) -> socket.socket:
         """A connection to the port that is not counted, and that does not wait for a way to the machine: whoever opens
         it may be the one who has to restore the way. Raises ``OSError``."""
         connection = socket.socket()
@@ -55,75 +55,75 @@ class Visitors:
             connection.bind(("127.0.0.1", 0))
             at = connection.getsockname()
             with self._lock:
-                self._ours[at] = False
+                self._uncounted[at] = False
             connection.connect(("127.0.0.1", self._port))
         except BaseException:
             connection.close()
             if at is not None:
                 with self._lock:
-                    self._ours.pop(at, None)
+                    self._uncounted.pop(at, None)
             raise
         return connection
 
-    def expect(self, port: int) -> None:
+    def ignore_from(self, port: int) -> None:
         """A connection that is about to come from this port here is not counted."""
         with self._lock:
-            self._ours["127.0.0.1", port] = True
+            self._uncounted["127.0.0.1", port] = True
 
-    def visit(self, came_from: Address) -> Visit:
+    def open_record(self, came_from: Address) -> ConnectionRecord:
         """One accepted connection; somebody has to ``end`` it."""
-        visit = Visit(self)
-        if came_from in self._ours:
-            visit.is_ours, visit.waits = True, self._ours.pop(came_from)
+        record = ConnectionRecord(self)
+        if came_from in self._uncounted:
+            record.is_ours, record.may_wait = True, self._uncounted.pop(came_from)
         else:
-            self._here.add(visit)  # which needs no lock, other than to sum up
-        return visit
+            self._open.add(record)  # which needs no lock, other than to sum up
+        return record
 
-    def end(self, visit: Visit) -> None:
+    def close_record(self, record: ConnectionRecord) -> None:
         with self._lock:
-            if visit in self._here:
-                self._here.remove(visit)
-                self._sent += visit.sent
-                self._received += visit.received
-                if visit.became != "waiting":
-                    self._counts[visit.became] += 1
+            if record in self._open:
+                self._open.remove(record)
+                self._sent += record.sent
+                self._received += record.received
+                if record.outcome != "waiting":
+                    self._counts[record.outcome] += 1
 
 
-class Visit:
+class ConnectionRecord:
     """Waits until its client speaks, leaves, or is sent away. One thread at a time uses it; others may count it.
     ``waits``: it may wait while there is no way to the machine. ``is_ours``: it is a check of this program's."""
 
-    def __init__(self, visitors: Visitors) -> None:
-        self.became: Literal["carried", "empty", "waiting", "tls", "sent_away", "without_a_file"] = "waiting"
+    def __init__(self, stats: ConnectionStats) -> None:
+        self.outcome: Literal["carried", "empty", "waiting", "tls", "sent_away", "without_a_file"] = "waiting"
         self.sent = self.received = 0
-        self.waits = True
+        self.may_wait = True
         self.is_ours = False
-        self._visitors = visitors
+        self._stats = stats
 
-    def speaks(self) -> None:
-        self.became = "carried"
+    def on_served(self) -> None:
+        self.outcome = "carried"
 
-    def begins(self, word: bytes) -> bool:
+    def on_first_bytes(self, first_byte: bytes) -> bool:
         """With this byte. False, and it is not served, where that is TLS to a port that speaks http."""
-        if self._visitors.http and word == TLS_HANDSHAKE:
-            self.became = "tls"
+        if self._stats.http and first_byte == TLS_HANDSHAKE:
+            self.outcome = "tls"
             return False
-        self.speaks()
+        self.on_served()
         return True
 
-    def is_sent_away(self, *, files: bool) -> None:
+    def on_over_limit(self, *, files: bool) -> None:
         """There is no room for it; ``files``: too few may be open."""
-        self.became = "without_a_file" if files else "sent_away"
+        self.outcome = "without_a_file" if files else "sent_away"
 
-    def carries(self, sent: int, received: int) -> None:
+    def on_transfer(self, sent: int, received: int) -> None:
         """So many bytes to the machine, and so many back."""
         self.sent += sent
         self.received += received
 
-    def leaves(self) -> None:
+    def on_client_closed(self) -> None:
         """By itself; without a word if it has not spoken."""
-        if self.became == "waiting":
-            self.became = "empty"
+        if self.outcome == "waiting":
+            self.outcome = "empty"
 
-    def end(self) -> None:
-        self._visitors.end(self)
+    def close(self) -> None:
+        self._stats.close_record(self)

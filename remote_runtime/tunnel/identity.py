@@ -20,7 +20,7 @@ from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshEr
 from ..core.model import Secret
 from ..core.sanitize import clean
 
-LARGEST_ANSWER = 16 << 10
+MAX_ANSWER_BYTES = 16 << 10
 # What our own local end may answer: no stranger can make us believe that we were interrupted.
 LOCAL_CODES = {*SshError.codes, *HealthError.codes, *DeadlinePassed.codes}
 
@@ -37,24 +37,24 @@ class Stream(Protocol):
     def fileno(self) -> int: ...
     def recv(self, size: int) -> bytes: ...
     def send(self, data: bytes) -> int: ...
-    def room(self) -> tuple[int, int]: ...
+    def writable(self) -> tuple[int, int]: ...
     def shutdown_write(self) -> None: ...
     def close(self) -> None: ...
 
 
-class Proof:
+class IdentityCheck:
     """Whether the other end of one connection knows the token, without the connection: say ``request``, feed the
     answer. ``at``: where on the machine it must listen itself, ``ADDRESS:PORT``: then the answer of a server elsewhere,
     passed on by who listens there, proves nothing."""
 
-    def __init__(self, token: Secret, at: str = "") -> None:
+    def __init__(self, token: Secret, address: str = "") -> None:
         nonce = secrets.token_hex(32)
-        path = f"/api/remote-runtime/identity?nonce={nonce}" + (f"&at={at}" if at else "")
+        path = f"/api/remote-runtime/identity?nonce={nonce}" + (f"&at={address}" if address else "")
         self.request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         key = token.reveal().encode()
-        words = f"remote-runtime-identity:{nonce}{'@' if at else ''}{at}".encode()
+        words = f"remote-runtime-identity:{nonce}{'@' if address else ''}{address}".encode()
         self._expected = hmac.new(key, words, hashlib.sha256).hexdigest().encode()
-        self._seen = b""
+        self._received = b""
 
     def feed(self, data: bytes) -> bool:
         """Whether it has proved itself; the connection is then ready for a request.
@@ -62,40 +62,40 @@ class Proof:
         Raises ``HealthError`` ``stranger-answered``, and what our own local end says when it cannot lead there
         (``pump.refuse``).
         """
-        self._seen += data
-        answer = _parse(self._seen)
+        self._received += data
+        answer = _parse(self._received)
         if answer is None:
             return False
         status, reason, body = answer
         if status == 502 and reason in LOCAL_CODES:
-            raise _refused(reason, body)
+            raise _local_end_error(reason, body)
         try:
             said = json.loads(body)["hmac"] if status == 200 else None
         except (ValueError, KeyError, TypeError, RecursionError):
             said = None
         proof = said.encode(errors="replace") if isinstance(said, str) else b""
         if not hmac.compare_digest(proof, self._expected):
-            raise _stranger(f"it answered {status} without a proof that it knows our token")
+            raise _stranger_error(f"it answered {status} without a proof that it knows our token")
         return True
 
-    def cut_short(self) -> HealthError:
+    def eof_error(self) -> HealthError:
         """What it means that the connection ended before the answer did."""
-        why = f"after {len(self._seen)} bytes of its answer"
+        why = f"after {len(self._received)} bytes of its answer"
         return HealthError("not-answering", "Jupyter closed the connection", why)
 
 
-def prove(stream: Stream, token: Secret, deadline: Deadline, at: str = "") -> None:
+def verify_identity(stream: Stream, token: Secret, deadline: Deadline, address: str = "") -> None:
     """Returns when the other end has proved itself; ``stream`` is then ready for a request.
 
     Raises what ``Proof.feed`` raises, and ``HealthError`` ``not-answering`` when nothing came before the deadline.
     """
-    proof = Proof(token, at)
-    _send_all(stream, proof.request, deadline)
+    check = IdentityCheck(token, address)
+    _send_all(stream, check.request, deadline)
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
             if deadline.passed():
-                raise _silent()
+                raise _timeout_error()
             deadline.check()
             selector.select(min(0.5, deadline.remaining_s()))
             try:
@@ -105,8 +105,8 @@ def prove(stream: Stream, token: Secret, deadline: Deadline, at: str = "") -> No
             except OSError as error:
                 raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
             if not more:
-                raise proof.cut_short()
-            if proof.feed(more):
+                raise check.eof_error()
+            if check.feed(more):
                 return
 
 
@@ -116,21 +116,21 @@ def _send_all(stream: Stream, data: bytes, deadline: Deadline) -> None:
             data = data[stream.send(data) :]
         except BlockingIOError:
             if deadline.passed():
-                raise _silent() from None
+                raise _timeout_error() from None
             deadline.check()
             with selectors.DefaultSelector() as selector:
-                selector.register(*stream.room())
+                selector.register(*stream.writable())
                 selector.select(min(0.5, deadline.remaining_s()))
         except OSError as error:
             raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
 
 
-def _parse(seen: bytes) -> tuple[int, str, bytes] | None:
+def _parse(received: bytes) -> tuple[int, str, bytes] | None:
     """The whole answer, None while it is incomplete."""
-    head, separator, body = seen.partition(b"\r\n\r\n")
+    head, separator, body = received.partition(b"\r\n\r\n")
     if not separator:
-        if len(seen) > LARGEST_ANSWER or not seen.startswith(b"HTTP/1.1 "[: len(seen)]):
-            raise _stranger("its answer is not HTTP")
+        if len(received) > MAX_ANSWER_BYTES or not received.startswith(b"HTTP/1.1 "[: len(received)]):
+            raise _stranger_error("its answer is not HTTP")
         return None
     lines = head.split(b"\r\n")
     lengths = [line[15:].strip() for line in lines[1:] if line[:15].lower() == b"content-length:"]
@@ -139,26 +139,26 @@ def _parse(seen: bytes) -> tuple[int, str, bytes] | None:
         not status.isdigit()
         or len(lengths) != 1
         or not lengths[0].isdigit()
-        or len(lengths[0]) > len(str(LARGEST_ANSWER))
+        or len(lengths[0]) > len(str(MAX_ANSWER_BYTES))
     ):
-        raise _stranger("its answer is not one of our server's")
+        raise _stranger_error("its answer is not one of our server's")
     length = int(lengths[0])
-    if length > LARGEST_ANSWER:
-        raise _stranger("its answer is longer than a proof")
+    if length > MAX_ANSWER_BYTES:
+        raise _stranger_error("its answer is longer than a proof")
     if len(body) > length:
-        raise _stranger("it said more than it was asked")
+        raise _stranger_error("it said more than it was asked")
     reason = lines[0][13:].decode("ascii", "replace")
     return (int(status), reason, body) if len(body) == length else None
 
 
-def _refused(code: str, body: bytes) -> RemoteRuntimeError:
+def _local_end_error(code: str, body: bytes) -> RemoteRuntimeError:
     what, why, hint, *_ = [*clean(body.decode(errors="replace"), 2000).split("\n"), "", "", ""]
     return from_code(code, what, why, hint)
 
 
-def _stranger(why: str) -> HealthError:
+def _stranger_error(why: str) -> HealthError:
     return HealthError("stranger-answered", "Something that is not our Jupyter server answers in its place", why)
 
 
-def _silent() -> HealthError:
+def _timeout_error() -> HealthError:
     return HealthError("not-answering", "Jupyter accepts connections and does not answer", "no answer within the limit")

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..core.errors import RemoteRuntimeError
-from .network_change import TICK_S, Disturbances
+from .network_change import TICK_S, NetworkChangeDetector
 
 
-class Pulsing(Protocol):
+class Checkable(Protocol):
     """What can be asked whether it lives. ``check`` raises ``RemoteRuntimeError`` after hearing nothing for so long."""
 
     @property
@@ -22,36 +22,36 @@ class Pulsing(Protocol):
 
 
 log = logging.getLogger(__name__)
-INTERVALS = 3
-DOUBTFUL_S = 3.0
+MAX_SILENT_INTERVALS = 3
+MAX_DOUBTFUL_S = 3.0
 
 
-class Pulse:
+class Keepalive:
     """Closes the session when nothing was heard for three intervals, so that everybody on it notices. After a
     ``disturbance`` it is asked at once, and given little time. ``watch`` begins to look for those, a tick later: what
     it imports would delay the `up` that has just entered a machine."""
 
-    def __init__(self, session: Pulsing, every_s: float, watch: Callable[[], Disturbances]) -> None:
+    def __init__(self, session: Checkable, every_s: float, new_detector: Callable[[], NetworkChangeDetector]) -> None:
         self._session = session
         self._every_s = every_s
-        self._watch = watch
+        self._new_detector = new_detector
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True, name="pulse")
+        self._thread = threading.Thread(target=self._run, daemon=True, name="pulse")
         self._thread.start()
 
     @functools.cached_property
-    def _disturbances(self) -> Disturbances:
-        return self._watch()
+    def _network_changes(self) -> NetworkChangeDetector:
+        return self._new_detector()
 
     def stop(self) -> None:
         self._stop.set()
 
-    def _beat(self) -> None:
+    def _run(self) -> None:
         while True:
-            doubt = self._rest()
+            doubt = self._wait_interval()
             if self._stop.is_set() or self._session.closed:
                 return
-            within_s = min(DOUBTFUL_S, self._every_s) if doubt else (INTERVALS - 1) * self._every_s
+            within_s = min(MAX_DOUBTFUL_S, self._every_s) if doubt else (MAX_SILENT_INTERVALS - 1) * self._every_s
             try:
                 self._session.check(within_s)
             except RemoteRuntimeError as error:
@@ -59,9 +59,9 @@ class Pulse:
                 log.info("%s: %s", why, error)
                 self._session.close(why)
                 return
-            self._disturbances.mark()
+            self._network_changes.reset()
 
-    def _rest(self) -> str:
+    def _wait_interval(self) -> str:
         """An interval long, unless something happens that makes the link doubtful: what that is."""
         left_s = self._every_s
         while left_s > 0 and not self._session.closed:
@@ -69,7 +69,7 @@ class Pulse:
             if self._stop.wait(tick_s):
                 return ""
             left_s -= tick_s
-            doubt = self._disturbances.noticed()
+            doubt = self._network_changes.poll()
             if doubt:
                 log.info("%s: the link is checked", doubt)
                 return doubt

@@ -8,14 +8,14 @@ import socket
 import time
 from collections.abc import Callable
 
-STOOD_STILL_S = 5.0
+MIN_STANDSTILL_S = 5.0
 TICK_S = 1.0
 # Nothing is sent there: connecting a UDP socket only asks which way would be taken.
-FAR_AWAY = ("8.8.8.8", "2001:4860:4860::8888")
+PROBE_ADDRESSES = ("8.8.8.8", "2001:4860:4860::8888")
 Clock = Callable[[], float]
 
 
-class Disturbances:
+class NetworkChangeDetector:
     """``peer``: the address of the link's other end. ``clocks``: in sleep, the monotonic one stands still on some
     systems and goes on on others, where the wall clock may have been set meanwhile: either may tell."""
 
@@ -29,31 +29,31 @@ class Disturbances:
         self._peer = peer
         self._clocks = clocks
         self._network = network or local_network
-        self._seen = self._network(peer)
-        self.mark()
+        self._last_network = self._network(peer)
+        self.reset()
 
-    def mark(self) -> None:
+    def reset(self) -> None:
         """Time has passed for a reason."""
-        self._told = [clock() for clock in self._clocks]
+        self._last_times = [clock() for clock in self._clocks]
 
-    def noticed(self) -> str:
+    def poll(self) -> str:
         """What happened since the last ``noticed`` or ``mark``, in words, empty for nothing. Ask every ``TICK_S``."""
-        before = self._told
-        self.mark()
-        late_s = max(now - then for now, then in zip(self._told, before, strict=True)) - TICK_S
-        network, self._seen = self._seen, self._network(self._peer)
-        if late_s > STOOD_STILL_S:
+        before = self._last_times
+        self.reset()
+        late_s = max(now - then for now, then in zip(self._last_times, before, strict=True)) - TICK_S
+        network, self._last_network = self._last_network, self._network(self._peer)
+        if late_s > MIN_STANDSTILL_S:
             return f"this computer stood still for {late_s:.0f} s"
-        return "the local network has changed" if network != self._seen else ""
+        return "the local network has changed" if network != self._last_network else ""
 
 
 def local_network(peer: str) -> frozenset[str]:
     """The addresses of this computer's interfaces that are up, and those that it would speak from: these alone where
     the system does not list the interfaces."""
-    return frozenset(_of_interfaces() | {f"from {source}" for source in _sources(peer)})
+    return frozenset(_interface_addresses() | {f"from {source}" for source in _source_addresses(peer)})
 
 
-def _of_interfaces() -> set[str]:
+def _interface_addresses() -> set[str]:
     import psutil
 
     try:
@@ -69,9 +69,9 @@ def _of_interfaces() -> set[str]:
     }
 
 
-def _sources(peer: str) -> set[str]:
+def _source_addresses(peer: str) -> set[str]:
     sources = set()
-    for address in (peer, *FAR_AWAY):
+    for address in (peer, *PROBE_ADDRESSES):
         with contextlib.suppress(ValueError, OSError):  # a name, or no way there
             family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
             with socket.socket(family, socket.SOCK_DGRAM) as probe:

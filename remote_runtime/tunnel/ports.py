@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 8888
 AUTO_PORTS = 20
-MOST_PENDING = 1024  # a full queue costs a client a second
+BACKLOG = 1024  # a full queue costs a client a second
 
 
 def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) -> list[socket.socket]:
@@ -38,7 +38,7 @@ def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) ->
     raise LocalError(
         "port-in-use",
         f"All local ports from {candidates[0]} to {candidates[-1]} are in use",
-        f"{candidates[0]}: {holder(candidates[0])}",
+        f"{candidates[0]}: {owner_of(candidates[0])}",
         "Widen `forward.local_port`, or use --port N",
     )
 
@@ -49,12 +49,12 @@ def check(wanted: int | tuple[int, int] | None) -> None:
         listener.close()
 
 
-def fits(wanted: int | tuple[int, int] | None, remembered: int | None) -> bool:
+def accepts(wanted: int | tuple[int, int] | None, remembered: int | None) -> bool:
     """Whether ``bind`` would try the remembered port."""
     return remembered is not None and remembered in _candidates(wanted, remembered)
 
 
-def holder(port: int) -> str:
+def owner_of(port: int) -> str:
     """The program that listens on this port here, as a person would name it."""
     import psutil
 
@@ -63,14 +63,16 @@ def holder(port: int) -> str:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
                 if connection.pid is None:
                     return f"a program of another user, on {connection.laddr.ip}"
-                return f"{_named(psutil.Process(connection.pid))} (pid {connection.pid}), on {connection.laddr.ip}"
+                return (
+                    f"{_program_name(psutil.Process(connection.pid))} (pid {connection.pid}), on {connection.laddr.ip}"
+                )
     except psutil.Error:
         # macOS shows other users' connections to root only.
         return "a program that the system does not let us see"
     return "a program that has just ended, or that the system does not let us see"
 
 
-def _named(process: psutil.Process) -> str:
+def _program_name(process: psutil.Process) -> str:
     words = process.cmdline()
     if "remote_runtime.keeper" in words[:-1]:
         return f"the runtime {words[-1]}"
@@ -136,7 +138,7 @@ def _bind_one(family: int, address: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind((address, port))
-        listener.listen(MOST_PENDING)
+        listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise
@@ -158,6 +160,6 @@ def _in_use(port: int, *, denied: bool) -> LocalError:
     return LocalError(
         "port-in-use",
         f"Local port {port} cannot be used",
-        "the system keeps ports below 1024 for root" if denied else f"it is held by {holder(port)}",
+        "the system keeps ports below 1024 for root" if denied else f"it is held by {owner_of(port)}",
         "Use another one: --port N, or `forward.local_port: auto` in the profile",
     )

@@ -13,16 +13,16 @@ from typing import Protocol
 
 from ..core.errors import RemoteRuntimeError
 from .connection_stats import Address
-from .identity import Proof, Stream
+from .identity import IdentityCheck, Stream
 
-PIECE = 256 << 10
-LOOK_S = 0.5  # whether it was called off
-LINGER_S = 5.0
-TAKEN_S = 2.0
+CHUNK_BYTES = 256 << 10
+POLL_S = 0.5  # whether it was called off
+DRAIN_TIMEOUT_S = 5.0
+CONFIRM_TIMEOUT_S = 2.0
 SO_NWRITE = 0x1024  # macOS
 
 
-class Way(Protocol):
+class Upstream(Protocol):
     """How connections reach the machine."""
 
     @property
@@ -32,61 +32,63 @@ class Way(Protocol):
     def dial(self) -> Stream:
         """A new connection. Raises ``RemoteRuntimeError``."""
 
-    def lane(self, prove: Callable[[], Proof] | None) -> Lane | None:
+    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> Forwarder | None:
         """What carries connections without a thread for each, if this way has that. Raises ``RemoteRuntimeError``."""
 
 
 class Visit(Protocol):
     """Who is told of a client's bytes."""
 
-    def begins(self, word: bytes) -> bool: ...
-    def carries(self, sent: int, received: int) -> None: ...
+    def on_first_bytes(self, first_byte: bytes) -> bool: ...
+    def on_transfer(self, sent: int, received: int) -> None: ...
 
 
-class Guest(Protocol):
+class ConnectionHandler(Protocol):
     """Who brought a connection to a lane. Called in another thread, which it must not hold up; ``refused`` or
     ``ended`` once, as the last. ``is_ours``: there is always room for it."""
 
     is_ours: bool
 
-    def crowded_out(self, *, files: bool) -> None:
+    def on_over_limit(self, *, files: bool) -> None:
         """There is no room for it, or no file; it is reset."""
 
-    def began(self) -> None:
+    def on_opened(self) -> None:
         """It has a channel of its own now."""
 
-    def begins(self, word: bytes) -> bool:
+    def on_first_bytes(self, first_byte: bytes) -> bool:
         """The client's first byte. False: it is not to be served, and is closed."""
 
-    def carries(self, sent: int, received: int) -> None:
+    def on_transfer(self, sent: int, received: int) -> None:
         """So many bytes were taken from the client, and so many given to it."""
 
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None:
+    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
         """It is not the lane's any more, and was never served. ``heard``: what it has asked for is lost."""
 
-    def ended(self) -> None:
+    def on_closed(self) -> None:
         """It is closed."""
 
 
-class Lane(Protocol):
+class Forwarder(Protocol):
     """Takes local connections over and moves their bytes itself, after the proof that was asked for."""
 
     closed: bool
 
-    def carry(self, sock: socket.socket, guest: Guest) -> None:
+    def forward(self, sock: socket.socket, handler: ConnectionHandler) -> None:
         """``sock``: connected, non-blocking, the lane's from now on."""
 
-    def serve(self, listeners: Sequence[socket.socket], receive: Callable[[Address], Guest]) -> None:
+    def listen(self, listeners: Sequence[socket.socket], new_handler: Callable[[Address], ConnectionHandler]) -> None:
         """``carry`` whatever they accept, until ``closed``; ``receive`` is told where it came from."""
 
-    def rest(self) -> None:
+    def drain(self) -> None:
         """Carry on what it carries, accept nothing more."""
 
     def close(self) -> None:
         """Reset what it carries, accept nothing more."""
 
 
-def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[], bool], visit: Visit) -> None:
+def relay(
+    client: socket.socket, stream: Stream, upstream: Upstream, is_cancelled: Callable[[], bool], record: Visit
+) -> None:
     """Move bytes both ways until both ends are done, each half closed as it ends.
 
     ``visit`` is told what the client says and hears. A reset of the client, or a link that dies, resets the
@@ -94,7 +96,7 @@ def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[
     """
     refused_at = 0.0
 
-    def say(content: bytes) -> int:
+    def send_outward(content: bytes) -> int:
         nonlocal refused_at
         try:
             return stream.send(content)
@@ -104,89 +106,89 @@ def pump(client: socket.socket, stream: Stream, way: Way, called_off: Callable[[
             refused_at = refused_at or time.monotonic()
             return len(content)
 
-    def end() -> None:
+    def end_outward() -> None:
         with contextlib.suppress(OSError):
             stream.shutdown_write()
 
-    silent = True
+    is_silent = True
 
-    def hear(size: int) -> bytes:
-        nonlocal silent
+    def read_client(size: int) -> bytes:
+        nonlocal is_silent
         said = client.recv(size)
-        if said and silent and not visit.begins(said[:1]):
+        if said and is_silent and not record.on_first_bytes(said[:1]):
             raise ConnectionError("it does not speak http")
         if said:
-            silent = False
-            visit.carries(len(said), 0)
+            is_silent = False
+            record.on_transfer(len(said), 0)
         return said
 
-    def tell(content: bytes) -> int:
+    def write_client(content: bytes) -> int:
         count = client.send(content)
-        visit.carries(0, count)
+        record.on_transfer(0, count)
         return count
 
-    outward = _Half(hear, say, end)
-    inward = _Half(stream.recv, tell, lambda: client.shutdown(socket.SHUT_WR))
+    outward = _Direction(read_client, send_outward, end_outward)
+    inward = _Direction(stream.recv, write_client, lambda: client.shutdown(socket.SHUT_WR))
     try:
         with selectors.DefaultSelector() as selector:
             while not (outward.done and inward.done):
-                if called_off():
+                if is_cancelled():
                     raise ConnectionError("the link to the machine was lost")
-                outward.move()
-                inward.move()
-                if inward.ended and way.closed:
+                outward.transfer()
+                inward.transfer()
+                if inward.eof and upstream.closed:
                     raise ConnectionError("the link to the machine was lost")
                 if inward.done and not refused_at and stream.closed:
                     refused_at = time.monotonic()
-                if inward.done and refused_at and time.monotonic() - refused_at > LINGER_S:
+                if inward.done and refused_at and time.monotonic() - refused_at > DRAIN_TIMEOUT_S:
                     break
                 _wait(selector, client, stream, outward, inward)
     except OSError:
-        wait_until_taken(client)
+        wait_until_acknowledged(client)
         reset(client)
     finally:
         stream.close()
 
 
-class _Half:
+class _Direction:
     """One direction: what was read and could not be written yet is kept, and nothing more is read meanwhile."""
 
     def __init__(self, read: Callable[[int], bytes], write: Callable[[bytes], int], end: Callable[[], None]) -> None:
         self._read, self._write, self._end = read, write, end
         self.pending = b""
-        self.ended = False
+        self.eof = False
         self.done = False
 
-    def move(self) -> None:
+    def transfer(self) -> None:
         while not self.done:
-            if not self.pending and not self.ended:
+            if not self.pending and not self.eof:
                 try:
-                    self.pending = self._read(PIECE)
+                    self.pending = self._read(CHUNK_BYTES)
                 except BlockingIOError:
                     return
-                self.ended = not self.pending
+                self.eof = not self.pending
             if self.pending:
                 try:
                     self.pending = self.pending[self._write(self.pending) :]
                 except BlockingIOError:
                     return
-            elif self.ended:
+            elif self.eof:
                 self.done = True
                 self._end()
 
 
 def _wait(
-    selector: selectors.BaseSelector, client: socket.socket, stream: Stream, outward: _Half, inward: _Half
+    selector: selectors.BaseSelector, client: socket.socket, stream: Stream, outward: _Direction, inward: _Direction
 ) -> None:
     wanted: dict[int, int] = {}
-    if not outward.pending and not outward.ended:
+    if not outward.pending and not outward.eof:
         wanted[client.fileno()] = selectors.EVENT_READ
     if inward.pending:
         wanted[client.fileno()] = wanted.get(client.fileno(), 0) | selectors.EVENT_WRITE
-    elif not inward.ended:
+    elif not inward.eof:
         wanted[stream.fileno()] = selectors.EVENT_READ
     if outward.pending:
-        descriptor, event = stream.room()
+        descriptor, event = stream.writable()
         wanted[descriptor] = wanted.get(descriptor, 0) | event
     known = selector.get_map()
     for descriptor in [key.fd for key in known.values()]:
@@ -198,20 +200,20 @@ def _wait(
         elif known[descriptor].events != events:
             selector.modify(descriptor, events)
     if wanted:
-        selector.select(LOOK_S)
+        selector.select(POLL_S)
     elif not (outward.done and inward.done):
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
-def wait_until_taken(client: socket.socket) -> None:
+def wait_until_acknowledged(client: socket.socket) -> None:
     """A moment for what was sent last: a reset throws away what the other end has not got yet."""
-    until = time.monotonic() + TAKEN_S
+    until = time.monotonic() + CONFIRM_TIMEOUT_S
     with contextlib.suppress(OSError, ValueError):  # it has left
-        while untaken(client) and time.monotonic() < until:
+        while unacknowledged_bytes(client) and time.monotonic() < until:
             time.sleep(0.005)
 
 
-def untaken(client: socket.socket) -> int:
+def unacknowledged_bytes(client: socket.socket) -> int:
     """How many bytes the other end has not confirmed; 0 where the system does not say. Raises ``OSError``."""
     if sys.platform == "linux":
         import fcntl
@@ -221,7 +223,7 @@ def untaken(client: socket.socket) -> int:
     return client.getsockopt(socket.SOL_SOCKET, SO_NWRITE) if sys.platform == "darwin" else 0
 
 
-def refuse(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
+def send_error(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
     """Tell a browser why there is no answer; reset what is not HTTP."""
     if not http:
         reset(client)
@@ -247,7 +249,7 @@ def reset(client: socket.socket) -> None:
     client.close()
 
 
-def without_delay(connection: socket.socket) -> None:
+def set_nodelay(connection: socket.socket) -> None:
     """Send small pieces at once."""
     with contextlib.suppress(OSError):  # macOS: EINVAL when the other end has left, which reading will tell
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -261,14 +263,14 @@ class SocketStream:
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         if connection.family in (socket.AF_INET, socket.AF_INET6):
-            without_delay(connection)
+            set_nodelay(connection)
         self._socket = connection
         self.fileno = connection.fileno
         self.recv = connection.recv
         self.send = connection.send
         self.close = connection.close
 
-    def room(self) -> tuple[int, int]:
+    def writable(self) -> tuple[int, int]:
         return self.fileno(), selectors.EVENT_WRITE
 
     def shutdown_write(self) -> None:

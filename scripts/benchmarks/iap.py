@@ -21,10 +21,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from remote_runtime.compute.iap.keepalive import Limits
-from remote_runtime.compute.iap.tunnel import open_passage
+from remote_runtime.compute.iap.keepalive import RelayTimeouts
+from remote_runtime.compute.iap.tunnel import open_tunnel
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.demo.iap_relay.protocol import Fault
+from remote_runtime.demo.iap_relay.protocol import RelayFault
 from remote_runtime.demo.iap_relay.server import Relay
 from tests.support import gcloud
 from tests.support.iap import INSTANCE, authority
@@ -179,13 +179,13 @@ class _Remote:
 
     def __init__(self, pipe: Any, url: str, silent_s: float) -> None:
         self._pipe = pipe
-        self._limits = Limits(silent_s=silent_s, idle_s=2 * silent_s)
+        self._limits = RelayTimeouts(silent_s=silent_s, idle_s=2 * silent_s)
         self.url = url
 
     @contextlib.contextmanager
     def ours(self) -> Iterator[socket.socket]:
         environ = {"REMOTE_RUNTIME_IAP_URL": self.url, "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}
-        passage = open_passage(INSTANCE, environ=environ, deadline=Deadline(10), limits=self._limits)
+        passage = open_tunnel(INSTANCE, environ=environ, deadline=Deadline(10), timeouts=self._limits)
         try:
             yield passage.socket
         finally:
@@ -224,7 +224,7 @@ def _serve(pipe: Any, folder: Path) -> None:
     while True:
         plan = pipe.recv()
         relay.faults.clear()
-        relay.faults.extend(Fault(kind, after) for kind, after in plan)
+        relay.faults.extend(RelayFault(kind, after) for kind, after in plan)
         pipe.send(True)
 
 

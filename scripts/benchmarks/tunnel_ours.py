@@ -14,19 +14,19 @@ from remote_runtime import ssh
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import SshSettings
-from remote_runtime.lifecycle.upstream import SessionWay
+from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.port_forwarder import Front
-from remote_runtime.tunnel.relay import Lane
+from remote_runtime.tunnel.port_forwarder import PortForwarder
+from remote_runtime.tunnel.relay import Forwarder
 
 from .tunnel_machine import KINDS
 
 
-class Ready(SessionWay):
+class Ready(SessionUpstream):
     """A way to a server that does not have to prove itself and for which channels are kept ready none the less."""
 
-    def lane(self, prove: object) -> Lane | None:
-        return self.session.lane(self.host, self.port, prove=None, keep_ready=True)
+    def open_forwarder(self, prove: object) -> Forwarder | None:
+        return self.session.channel_pool(self.host, self.port, identity_check=None, keep_ready=True)
 
 
 def main() -> None:
@@ -36,16 +36,16 @@ def main() -> None:
             Instance("ssh", "bench", address=address, port=int(ssh_port), host_key_name=f"[{address}]:{ssh_port}"),
             SshSettings(user=user, identity_file=key, host_key="accept-new"),
             pins=Path(home, "pins"),
-            ask=lambda prompt, *, secret, code: "",
-            tell=lambda text: None,
+            prompt=lambda prompt, *, secret, code: "",
+            progress=lambda text: None,
             deadline=Deadline(30),
             environ={**os.environ, "HOME": home},
         )
         fronts = []
         for kind, target in zip(KINDS, targets, strict=True):
-            front = Front(ports.bind(None))
-            way = Ready if kind == "http" else SessionWay
-            front.through(way(session, address, int(target)), None)
+            front = PortForwarder(ports.bind(None))
+            way = Ready if kind == "http" else SessionUpstream
+            front.set_upstream(way(session, address, int(target)), None)
             fronts.append(front)
         sys.stdout.write(" ".join(str(front.port) for front in fronts) + "\n")
         sys.stdout.flush()

@@ -26,7 +26,7 @@ from .faults import tell
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WITHIN_S, BETWEEN_S = 20.0, 2.0
-WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 LOOKING = """
 import sys
 from remote_runtime.jupyter.remote import usage
@@ -158,7 +158,7 @@ def cell(code: str, *, end: bool = False) -> Callable[[Field], None]:
     """``end``: its kernel ends then."""
 
     def begin(field: Field) -> None:
-        server = jupyter.ensure(field.machine.run, WANTED, tell=lambda text: None, deadline=Deadline(60))
+        server = jupyter.ensure(field.machine.run, WANTED, progress=lambda text: None, deadline=Deadline(60))
         page = Page(f"http://127.0.0.1:{server.port}/?token={server.token.reveal()}")
         kernel = page.start_kernel()
         page.run(kernel, code.replace("HOME", str(field.home)))

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from remote_runtime.demo.gcp_api.firewalls import rule
-from remote_runtime.demo.iap_relay.protocol import Fault
+from remote_runtime.demo.iap_relay.protocol import RelayFault
 from remote_runtime.demo.iap_relay.relay_backend import PERMISSION
 from tests.support.cloud import NAME, PROJECT, ZONE, cloud_machine
 from tests.support.network import swallowing
@@ -19,7 +19,7 @@ ELSEWHERE = "127.0.0.2"  # where nothing listens
 
 def test_a_vm_without_an_external_address_runs_a_cell_and_survives_the_relay(world: World) -> None:
     with cloud_machine(world, external=False) as vm:
-        vm.relay.faults.append(Fault("rst", 100_000))
+        vm.relay.faults.append(RelayFault("rst", 100_000))
         up = world.run("up", "vm")
         assert up.code == 0, up.err
         assert "Through Identity-Aware Proxy: it has no external address" in up.err
@@ -32,10 +32,10 @@ def test_a_vm_without_an_external_address_runs_a_cell_and_survives_the_relay(wor
         assert runtime["instance"]["via"] == "iap"
         assert "through IAP" in world.run("status", "vm").out
         assert vm.sshd.logins() == 1, "the broken WebSocket was resumed under the same SSH connection"
-        assert [asked.verb for asked in vm.relay.asked][:2] == ["connect", "reconnect"]
-        assert vm.relay.asked[0].query["instance"] == NAME
+        assert [asked.verb for asked in vm.relay.requests][:2] == ["connect", "reconnect"]
+        assert vm.relay.requests[0].query["instance"] == NAME
 
-        vm.relay.forget()  # as when Google restarts it: nothing can be resumed
+        vm.relay.drop_sessions()  # as when Google restarts it: nothing can be resumed
 
         eventually(lambda: world.look("vm")["reconnects"] == 1 and world.look("vm")["state"] == "ready")
         assert world.run("url", "vm").out.strip() == url

@@ -36,9 +36,9 @@ def test_looking_at_all_machines_enters_none_of_the_repositorys(
     repository: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # "work" was once brought up from the repository; the profile that the name means now is the person's own.
-    store.open_state({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
+    store.open_state_dir({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
     its = str(repository.folder / "profiles" / "work.yaml")
-    store.remember(repository.state, "work", store.Remembered("abcd", profile_path=its))
+    store.save_last_run(repository.state, "work", store.LastRun("abcd", profile_path=its))
 
     assert main(["status", "--all-machines", "--json"]) == 0
     looked = {each["profile"]: each["why"] for each in json.loads(capsys.readouterr().out)["machines"]}
@@ -55,9 +55,9 @@ def test_looking_at_all_machines_enters_none_of_the_repositorys(
 def test_taking_all_down_takes_no_file_of_the_repository_for_the_one_it_was_brought_up_from(
     repository: SimpleNamespace, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
-    state = store.open_state({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
-    store.remember(state, "gpu", store.Remembered("abcd", profile_path="/gone/profiles/gpu.yaml", folder=True))
-    state.of("gpu", "json").write_text("{")  # a state file that a crash has damaged
+    state = store.open_state_dir({"REMOTE_RUNTIME_STATE_DIR": str(repository.state.path)})
+    store.save_last_run(state, "gpu", store.LastRun("abcd", profile_path="/gone/profiles/gpu.yaml", folder=True))
+    state.file_path("gpu", "json").write_text("{")  # a state file that a crash has damaged
 
     assert main(["down", "--all", "--force", *more]) in (0, 2)
     assert not repository.ran.exists()

@@ -34,7 +34,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("REMOTE_RUNTIME_STATE_DIR", str(state))
     monkeypatch.setenv("REMOTE_RUNTIME_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.chdir(tmp_path)
-    with file_lock.held(state / "work.alive", Deadline(5.0)):
+    with file_lock.locked(state / "work.alive", Deadline(5.0)):
         yield tmp_path
 
 

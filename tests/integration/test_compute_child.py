@@ -44,10 +44,10 @@ def find(endpoint: str, *, told: Told | None = None, deadline: Deadline | None =
          started: list[Instance] | None = None, extra: Mapping[str, str] | None = None) -> Instance:  # fmt: skip
     return compute.find(
         TARGET,
-        tell=told if told is not None else Told(),
+        progress=told if told is not None else Told(),
         deadline=deadline or Deadline(30),
         environ={**environ(endpoint), **(extra or {})},
-        started=(started if started is not None else []).append,
+        before_start=(started if started is not None else []).append,
         host_keys_within_s=0.0,
     )
 
@@ -62,10 +62,10 @@ def test_find_change_read_and_put_back_work_through_the_child() -> None:
     with ComputeEmulator([Vm("gpu-box")]) as emulator:
         found = find(emulator.endpoint, told=told, started=started)
         given = {"tell": told, "deadline": Deadline(60), "environ": environ(emulator.endpoint)}
-        seen = compute.read(found, **given)  # type: ignore[arg-type]  # a dict has one type for all its values
-        suspended = compute.change(found, "suspend", **given)  # type: ignore[arg-type]  # likewise
-        resumed = compute.change(found, "resume", **given)  # type: ignore[arg-type]  # likewise
-        back = compute.put_back(found, **given)  # type: ignore[arg-type]  # likewise
+        seen = compute.reload(found, **given)  # type: ignore[arg-type]  # a dict has one type for all its values
+        suspended = compute.set_status(found, "suspend", **given)  # type: ignore[arg-type]  # likewise
+        resumed = compute.set_status(found, "resume", **given)  # type: ignore[arg-type]  # likewise
+        back = compute.restore_status(found, **given)  # type: ignore[arg-type]  # likewise
     assert (found.status, found.started_from, found.host_keys) == ("RUNNING", "TERMINATED", ())
     assert [(each.name, each.started_from) for each in started] == [("gpu-box", "TERMINATED")]
     assert seen == found
@@ -77,7 +77,7 @@ def test_find_change_read_and_put_back_work_through_the_child() -> None:
 
 def test_putting_back_what_we_did_not_start_needs_no_child() -> None:
     instance = Instance(kind="gce", name="gpu-box", status="RUNNING")
-    assert compute.put_back(instance, tell=Told(), deadline=Deadline(1), environ={}) == "RUNNING"
+    assert compute.restore_status(instance, progress=Told(), deadline=Deadline(1), environ={}) == "RUNNING"
 
 
 def test_an_error_of_the_child_arrives_with_code_reason_and_hint() -> None:
@@ -98,8 +98,8 @@ def test_called_off_work_ends_the_child_within_two_seconds() -> None:
                 called_off.set()
 
         with pytest.raises(Interrupted):
-            compute.find(TARGET, tell=call_off_once_waiting, deadline=Deadline(60, called_off),
-                         environ=environ(emulator.endpoint), started=lambda instance: None)  # fmt: skip
+            compute.find(TARGET, progress=call_off_once_waiting, deadline=Deadline(60, called_off),
+                         environ=environ(emulator.endpoint), before_start=lambda instance: None)  # fmt: skip
         assert time.monotonic() - called_off_at[0] < 20
     assert not any("remote_runtime.compute" in command for command in children())
 
@@ -126,8 +126,8 @@ def test_nothing_is_started_when_the_record_of_it_cannot_be_kept() -> None:
 
     with ComputeEmulator([Vm("gpu-box")]) as emulator:
         with pytest.raises(OSError, match="no space"):
-            compute.find(TARGET, tell=Told(), deadline=Deadline(30), environ=environ(emulator.endpoint),
-                         started=full_disk)  # fmt: skip
+            compute.find(TARGET, progress=Told(), deadline=Deadline(30), environ=environ(emulator.endpoint),
+                         before_start=full_disk)  # fmt: skip
         assert "compute.instances.start" not in [exchange.method_id for exchange in emulator.exchanges]
         assert emulator.cloud.instances[0].status == "TERMINATED"
 
@@ -150,8 +150,8 @@ def killed_once_started(vm: Vm, deaths: int) -> tuple[Told, list[Instance], Inst
     with ComputeEmulator([vm], delays=Delays(start_s=8.0)) as emulator:
         try:
             found: Instance | CloudError = compute.find(
-                TARGET, tell=tell, deadline=Deadline(60), environ=environ(emulator.endpoint),
-                started=started.append, host_keys_within_s=0.0,
+                TARGET, progress=tell, deadline=Deadline(60), environ=environ(emulator.endpoint),
+                before_start=started.append, host_keys_within_s=0.0,
             )  # fmt: skip
         except CloudError as error:
             found = error
@@ -219,7 +219,7 @@ def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:
 
 def test_a_bug_in_the_child_surfaces_with_its_traceback() -> None:
     with pytest.raises(RuntimeError) as caught:
-        worker.run({"do": "nonsense", "instance": asdict(Instance(kind="gce", name="gpu-box"))}, tell=Told(),
+        worker.call({"do": "nonsense", "instance": asdict(Instance(kind="gce", name="gpu-box"))}, progress=Told(),
                   deadline=Deadline(20), environ=environ("http://127.0.0.1:9"))  # fmt: skip
     assert "Traceback" in str(caught.value)
     assert "unknown order 'nonsense'" in str(caught.value)

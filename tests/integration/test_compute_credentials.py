@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from remote_runtime.compute.client import credentials
-from remote_runtime.compute.iap.tokens import Tokens
+from remote_runtime.compute.iap.tokens import AccessTokens
 from remote_runtime.core.errors import CloudError
-from remote_runtime.state.log_file import redacted
+from remote_runtime.state.log_file import redact
 from tests.support.world import World
 
 SECRET = "GOCSPX-vErYsEcReTvErYsEcReT"
@@ -126,12 +126,12 @@ def test_what_is_to_be_done_fits_what_was_set(no_others: Path, monkeypatch: pyte
     path = no_others / "application_default_credentials.json"
     path.write_text(json.dumps(USER))
     own = credentials.load({}, HTTPS)
-    assert own.renew == credentials.LOGIN_HINT
+    assert own.renew_hint == credentials.LOGIN_HINT
     assert own.set_quota_project.startswith("gcloud auth application-default")
     path = path.rename(no_others / "key.json")
     monkeypatch.setenv(VARIABLE, str(path))
     named = credentials.load({VARIABLE: str(path)}, HTTPS)
-    assert named.renew.startswith(f"Unset {VARIABLE}, then")
+    assert named.renew_hint.startswith(f"Unset {VARIABLE}, then")
     assert named.set_quota_project == "set GOOGLE_CLOUD_QUOTA_PROJECT="
     # Nobody else's credentials are taken instead of those that were named.
     with sqlite3.connect(no_others / "credentials.db") as database:
@@ -185,7 +185,7 @@ def test_what_is_read_only_when_they_are_renewed_is_not_repeated_either(
     for one, why in ((source, "google-auth cannot use them (UnicodeDecodeError)"), (run, "non-zero return code 3")):
         monkeypatch.setenv(VARIABLE, external(no_others, one))
         with pytest.raises(CloudError) as caught:
-            Tokens({VARIABLE: external(no_others, one)}, "wss://relay/v4").fresh(renew=False)
+            AccessTokens({VARIABLE: external(no_others, one)}, "wss://relay/v4").get(renew=False)
         assert caught.value.code == "no-credentials"
         assert why in caught.value.why
         assert SECRET not in repr([caught.value.as_dict(), caught.value.__cause__])
@@ -218,6 +218,6 @@ def test_secrets_of_google_are_known_by_their_form() -> None:
         "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiIxIn0.sig",
     ]
     for token in tokens:
-        assert redacted(f"said {token}") == "said ***" + (
+        assert redact(f"said {token}") == "said ***" + (
             "\n" if token.endswith("\n") else "\\n" if "\\n" in token else ""
         )

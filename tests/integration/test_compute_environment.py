@@ -11,8 +11,8 @@ import pytest
 from remote_runtime.compute import handlers
 from remote_runtime.compute.client import credentials, gcloud_config
 from remote_runtime.compute.iap.proxy import proxy_for
-from remote_runtime.compute.iap.tokens import Tokens
-from remote_runtime.compute.iap.websocket import Broken
+from remote_runtime.compute.iap.tokens import AccessTokens
+from remote_runtime.compute.iap.websocket import ConnectionLost
 from remote_runtime.compute.instances import inventory
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError
@@ -72,7 +72,7 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
     assert error.code == "cloud-unreachable"
     assert "HTTPS_PROXY" in error.why
     assert "HTTPS_PROXY" in error.hint
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(ConnectionLost) as caught:
         proxy_for(urlsplit("wss://relay.example/v4"), {"HTTPS_PROXY": proxy})
     assert SECRET not in str(caught.value)
 
@@ -115,7 +115,7 @@ def test_a_proxy_that_keeps_credentials_from_their_renewal_is_not_taken_for_cred
     more = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "adc.json"), "HTTPS_PROXY": PROXIES[0]}
     assert refusal(environ, monkeypatch, **more).code == "cloud-unreachable"
     with pytest.raises(CloudError) as caught:
-        Tokens({**environ, **more}, "wss://relay.example/v4").fresh(renew=False)
+        AccessTokens({**environ, **more}, "wss://relay.example/v4").get(renew=False)
     assert caught.value.code == "cloud-unreachable"
     assert "HTTPS_PROXY" in caught.value.why
 
@@ -140,7 +140,7 @@ def test_gclouds_folder_can_be_anything(folder: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("listed", [5, None, {"a": 1}, [5], [{"projectId": 5}], [{"projectId": "fits-well"}]])
 def test_a_list_of_projects_can_be_anything(listed: object) -> None:
-    assert inventory.ids_in(listed) in ([], ["fits-well"])
+    assert inventory.parse_project_ids(listed) in ([], ["fits-well"])
 
 
 @pytest.mark.parametrize(("token_url", "file"), [(f"http://[::1{SECRET}", "/none"), ("https://127.0.0.1:9/t", SECRET)])

@@ -426,7 +426,7 @@ def _refusal_at(endpoint: str, *, within_s: float, extra: Mapping[str, str] | No
 
 def test_a_start_that_takes_too_long_says_what_it_waited_for() -> None:
     with (
-        caller(Vm("gpu-box"), delays=Delays(start_s=30, wait_limit_s=0.5)) as ask,
+        caller(Vm("gpu-box"), delays=Delays(start_s=30, max_wait_s=0.5)) as ask,
         pytest.raises(DeadlinePassed) as late,
     ):
         ask.find(within_s=4.0)
@@ -586,7 +586,7 @@ def test_an_instance_that_could_not_be_looked_for_is_not_said_to_be_missing() ->
             assert error.code == "cloud-unreachable"
             assert "us-east1-b" in error.what
         known = environ(ask.emulator.endpoint)
-        listed = inventory.candidates("demo", tell=ask.tell, deadline=Deadline(9), environ=known)
+        listed = inventory.list_instances("demo", tell=ask.tell, deadline=Deadline(9), environ=known)
         assert [each.name for each in listed] == ["other"]
         assert "us-east1-b" in ask.told[-1]
         # A zone that the profile names, and that answered, has it or not.

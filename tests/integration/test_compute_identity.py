@@ -150,7 +150,7 @@ def test_gclouds_own_login_serves_where_there_are_no_application_default_credent
     gcloud_login(without_adc, "me@example.com", USER)
     identity = credentials.load({"CLOUDSDK_CONFIG": str(without_adc)}, "https://compute.googleapis.com")
     assert identity.credentials.refresh_token == "refresh"  # type: ignore[attr-defined]  # a user's have one
-    assert (identity.source, identity.renew) == ("gcloud's login of me@example.com", "Run: gcloud auth login")
+    assert (identity.source, identity.renew_hint) == ("gcloud's login of me@example.com", "Run: gcloud auth login")
 
 
 @pytest.mark.parametrize(("account", "info"), [("you@example.com", USER), ("me@example.com", {"type": "p12"})])
@@ -172,13 +172,13 @@ def test_each_kind_of_application_default_credentials_has_its_own_renewal(
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
         return credentials.load({}, "https://compute.googleapis.com")
 
-    assert load(USER).renew == "Run: gcloud auth application-default login"
+    assert load(USER).renew_hint == "Run: gcloud auth application-default login"
     impersonated = {
         "type": "impersonated_service_account",
         "source_credentials": USER,
         "service_account_impersonation_url": f"{IAM_URL}/{ROBOT}:generateAccessToken",
     }
-    assert load(impersonated).renew.endswith(f"login --impersonate-service-account={ROBOT}")
+    assert load(impersonated).renew_hint.endswith(f"login --impersonate-service-account={ROBOT}")
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -191,4 +191,4 @@ def test_each_kind_of_application_default_credentials_has_its_own_renewal(
     }
     found = load(robot)
     assert (found.project, found.source) == ("demo", f"the key of the service account {ROBOT}")
-    assert f"keys list --iam-account={ROBOT}" in found.renew
+    assert f"keys list --iam-account={ROBOT}" in found.renew_hint

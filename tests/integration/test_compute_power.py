@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from remote_runtime.compute import handlers
-from remote_runtime.compute.client.api import connect
+from remote_runtime.compute.client.api import open_api
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed
 from remote_runtime.core.model import Instance
@@ -23,7 +23,7 @@ from tests.support import discovery
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
     """Google's client is imported, which takes seconds of no test's deadline."""
-    connect({"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}, tell=lambda _: None, deadline=Deadline(1))
+    open_api({"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}, progress=lambda _: None, deadline=Deadline(1))
 
 
 class Machine:
@@ -40,13 +40,13 @@ class Machine:
         )
 
     def change(self, action: str, *, within_s: float = 15.0) -> str:
-        return handlers.change(self.as_found(), action, **self._given(within_s))  # type: ignore[arg-type]  # see _given
+        return handlers.set_status(self.as_found(), action, **self._given(within_s))  # type: ignore[arg-type]  # see _given
 
     def put_back(self, started_from: str | None) -> str:
-        return handlers.put_back(self.as_found(started_from), **self._given(15.0))  # type: ignore[arg-type]  # see _given
+        return handlers.restore_status(self.as_found(started_from), **self._given(15.0))  # type: ignore[arg-type]  # see _given
 
     def read(self, instance: Instance) -> Instance:
-        return handlers.read(instance, connect_by="auto", **self._given(15.0))  # type: ignore[arg-type]  # see _given
+        return handlers.reload(instance, connect_by="auto", **self._given(15.0))  # type: ignore[arg-type]  # see _given
 
     def revive(self, *, start: bool = True) -> Instance:
         target = GceTarget("gpu-box", project="demo", start=start)
@@ -143,7 +143,7 @@ def test_what_becomes_of_a_local_ssd_is_said_with_the_request_and_at_up(action: 
 
 
 def test_a_slow_stop_answers_that_it_is_under_way_at_the_deadline() -> None:
-    with machine(Vm("gpu-box", status="RUNNING"), Delays(stop_s=30, wait_limit_s=0.5)) as vm:
+    with machine(Vm("gpu-box", status="RUNNING"), Delays(stop_s=30, max_wait_s=0.5)) as vm:
         assert vm.change("stop", within_s=1.5) == "STOPPING"
         assert any(text.startswith("Waiting for gpu-box to stop (STOPPING)") for text in vm.told)
 
@@ -241,7 +241,7 @@ def test_an_instance_that_took_the_name_of_ours_is_left_alone() -> None:
         ours = Instance(kind="gce", name="gpu-box", id="1", zone="us-central1-a", project="demo",
                         started_from="TERMINATED")  # fmt: skip
         with pytest.raises(CloudError) as caught:
-            handlers.put_back(ours, **vm._given(15.0))  # type: ignore[arg-type]  # see verbs
+            handlers.restore_status(ours, **vm._given(15.0))  # type: ignore[arg-type]  # see verbs
         assert vm.status == "RUNNING"
     assert caught.value.code == "instance-not-found"
     assert "replaced" in caught.value.what

@@ -20,7 +20,7 @@ import pytest
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import Interrupted, LocalError
 from remote_runtime.state import ipc
-from remote_runtime.state.ipc import Channel
+from remote_runtime.state.ipc import ControlChannel
 from remote_runtime.state.store import StateDir
 from tests.support.sshd import wait_for
 
@@ -29,7 +29,7 @@ import sys, threading
 from pathlib import Path
 from remote_runtime.state import ipc
 from remote_runtime.state.store import StateDir
-with ipc.serving(StateDir(Path(sys.argv[1])), "work", lambda channel: channel.send(channel.receive(20) or {})):
+with ipc.serve(StateDir(Path(sys.argv[1])), "work", lambda channel: channel.send(channel.receive(20) or {})):
     print("serving", flush=True)
     sys.stdin.readline()
 """
@@ -54,19 +54,19 @@ def keeper(state: StateDir) -> Iterator[subprocess.Popen[str]]:
             child.kill()
 
 
-def echo(channel: Channel) -> None:
+def echo(channel: ControlChannel) -> None:
     while True:
         channel.send(channel.receive(20.0) or {})
 
 
 def ask(state: StateDir, message: ipc.Message, within_s: float = 10.0) -> ipc.Message | None:
-    with ipc.connected(state, "work", Deadline(within_s)) as channel:
+    with ipc.connect(state, "work", Deadline(within_s)) as channel:
         channel.send(message)
         return channel.receive(within_s)
 
 
 def test_messages_pass_both_ways_whatever_they_contain(state: StateDir) -> None:
-    with ipc.serving(state, "work", echo), ipc.connected(state, "work", Deadline(10.0)) as channel:
+    with ipc.serve(state, "work", echo), ipc.connect(state, "work", Deadline(10.0)) as channel:
         for message in ({}, {"text": "wörter \ud800 \x00 \n"}, {"deep": [{"a": None}] * 100}, {"long": "x" * 900_000}):
             channel.send(message)
             assert channel.receive(10.0) == message
@@ -75,21 +75,21 @@ def test_messages_pass_both_ways_whatever_they_contain(state: StateDir) -> None:
 
 def test_a_client_with_a_wrong_key_is_refused_and_not_heard(state: StateDir) -> None:
     heard: list[object] = []
-    with ipc.serving(state, "work", lambda channel: heard.append(channel.receive(10.0))):
-        key = state.of("work", "key")
+    with ipc.serve(state, "work", lambda channel: heard.append(channel.receive(10.0))):
+        key = state.file_path("work", "key")
         right = key.read_bytes()
         key.write_bytes(b"x" * 32)
         with pytest.raises(ConnectionRefusedError):
             ask(state, {"op": "down"})
         key.write_bytes(right)
-        with ipc.connected(state, "work", Deadline(10.0)) as channel:
+        with ipc.connect(state, "work", Deadline(10.0)) as channel:
             channel.send({"op": "status"})
             wait_for(lambda: heard)
     assert heard == [{"op": "status"}]
 
 
 def test_who_listens_in_a_keepers_place_without_its_key_is_refused(state: StateDir) -> None:
-    state.of("work", "key").write_bytes(b"x" * 32)
+    state.file_path("work", "key").write_bytes(b"x" * 32)
 
     def impostor() -> None:
         with suppress(Exception), listener.accept() as connection:
@@ -99,7 +99,7 @@ def test_who_listens_in_a_keepers_place_without_its_key_is_refused(state: StateD
             connection.recv_bytes()
             connection.send_bytes(b"I know nothing")
 
-    with Listener(str(state.of("work", "sock"))) as listener:
+    with Listener(str(state.file_path("work", "sock"))) as listener:
         thread = threading.Thread(target=impostor)
         thread.start()
         with pytest.raises(ConnectionError):
@@ -112,10 +112,10 @@ def test_who_listens_in_a_keepers_place_without_its_key_is_refused(state: StateD
     [b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4096, b"\x00\x00\x00\x05hello", b"\x7f\xff\xff\xff", b"\0" * 64],
 )
 def test_garbage_hurts_nobody_else(state: StateDir, garbage: bytes) -> None:
-    with ipc.serving(state, "work", echo):
+    with ipc.serve(state, "work", echo):
         for ends in (True, False):
             with socket.socket(socket.AF_UNIX) as stranger:
-                stranger.connect(str(state.of("work", "sock")))
+                stranger.connect(str(state.file_path("work", "sock")))
                 with suppress(BrokenPipeError):
                     stranger.sendall(garbage)
                     if ends:
@@ -124,9 +124,9 @@ def test_garbage_hurts_nobody_else(state: StateDir, garbage: bytes) -> None:
 
 
 def test_messages_that_are_no_messages_end_the_conversation_only(state: StateDir) -> None:
-    with ipc.serving(state, "work", echo):
+    with ipc.serve(state, "work", echo):
         for said in (b"", b"not json", b"[]", b"5", b"\xff", b"[" * 100_000):
-            with ipc.connected(state, "work", Deadline(10.0)) as channel:
+            with ipc.connect(state, "work", Deadline(10.0)) as channel:
                 channel._connection.send_bytes(said)  # no other way to say what is no message
                 with pytest.raises((EOFError, OSError)):
                     channel.receive(10.0)
@@ -134,8 +134,8 @@ def test_messages_that_are_no_messages_end_the_conversation_only(state: StateDir
 
 
 def test_a_message_without_end_is_refused(state: StateDir) -> None:
-    with ipc.serving(state, "work", echo), pytest.raises((EOFError, OSError)):
-        ask(state, {"long": "x" * (ipc.LARGEST_MESSAGE + 1)})
+    with ipc.serve(state, "work", echo), pytest.raises((EOFError, OSError)):
+        ask(state, {"long": "x" * (ipc.MAX_MESSAGE_BYTES + 1)})
 
 
 def test_a_frozen_keeper_is_told_in_time(state: StateDir) -> None:
@@ -167,7 +167,7 @@ def test_asking_a_frozen_keeper_can_be_called_off(state: StateDir) -> None:
         child.send_signal(signal.SIGSTOP)
         caller = threading.Timer(0.1, called_off.set)
         caller.start()
-        with pytest.raises(Interrupted), ipc.connected(state, "work", Deadline(60.0, called_off)):
+        with pytest.raises(Interrupted), ipc.connect(state, "work", Deadline(60.0, called_off)):
             pass
         caller.join()
 
@@ -176,7 +176,7 @@ def test_a_killed_keeper_is_no_keeper_and_the_next_one_takes_its_place(state: St
     with keeper(state) as child:
         child.kill()
         child.wait(10)
-    assert state.of("work", "sock").exists(), "what a killed one leaves is stale"
+    assert state.file_path("work", "sock").exists(), "what a killed one leaves is stale"
     with pytest.raises(ConnectionError):
         ask(state, {"n": 1})
     with keeper(state):
@@ -191,7 +191,7 @@ def test_before_a_keeper_there_is_nothing_to_connect_to(state: StateDir) -> None
 def test_a_client_that_stops_reading_does_not_stop_the_keeper(state: StateDir) -> None:
     given_up = threading.Event()
 
-    def pour(channel: Channel) -> None:
+    def pour(channel: ControlChannel) -> None:
         channel.receive(10.0)
         try:
             while True:
@@ -200,11 +200,11 @@ def test_a_client_that_stops_reading_does_not_stop_the_keeper(state: StateDir) -
             began = time.monotonic()
             with pytest.raises(OSError):  # noqa: PT011  # any: the point is that it takes no time again
                 channel.send({"event": "detail", "text": "after"})
-            assert time.monotonic() - began < ipc.SEND_S
+            assert time.monotonic() - began < ipc.SEND_TIMEOUT_S
             given_up.set()
             raise
 
-    with ipc.serving(state, "work", pour), ipc.connected(state, "work", Deadline(10.0)) as channel:
+    with ipc.serve(state, "work", pour), ipc.connect(state, "work", Deadline(10.0)) as channel:
         channel.send({"op": "up"})
         assert given_up.wait(20.0)
 
@@ -228,19 +228,19 @@ def test_a_state_directory_with_a_long_path_works(tmp_path: Path) -> None:
     deep = tmp_path / "/".join(["a-long-name-for-a-directory"] * 6)
     deep.mkdir(parents=True, mode=0o700)
     state = StateDir(deep)
-    assert len(os.fsencode(state.of("work", "sock"))) > 108
+    assert len(os.fsencode(state.file_path("work", "sock"))) > 108
     with keeper(state):
         assert ask(state, {"n": 1}) == {"n": 1}
-        with pytest.raises(FileNotFoundError), ipc.connected(state, "other", Deadline(1.0)):
+        with pytest.raises(FileNotFoundError), ipc.connect(state, "other", Deadline(1.0)):
             pass
 
 
 def test_the_key_is_private_and_new_each_time(state: StateDir) -> None:
     keys = set()
     for _ in range(2):
-        with ipc.serving(state, "work", echo):
-            assert state.of("work", "key").stat().st_mode & 0o777 == 0o600
-            keys.add(state.of("work", "key").read_bytes())
+        with ipc.serve(state, "work", echo):
+            assert state.file_path("work", "key").stat().st_mode & 0o777 == 0o600
+            keys.add(state.file_path("work", "key").read_bytes())
     assert len(keys) == 2
     assert {len(key) for key in keys} == {32}
 
@@ -248,7 +248,7 @@ def test_the_key_is_private_and_new_each_time(state: StateDir) -> None:
 def test_serving_ends_with_everything_it_began(state: StateDir) -> None:
     me = psutil.Process()
     threads, descriptors = threading.active_count(), me.num_fds()
-    with ipc.serving(state, "work", echo):
+    with ipc.serve(state, "work", echo):
         assert ask(state, {"n": 1}) == {"n": 1}
     wait_for(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)
-    assert not state.of("work", "sock").exists()
+    assert not state.file_path("work", "sock").exists()

@@ -27,10 +27,10 @@ DOCKER = "/usr/bin/docker run --rm -p 8080:8080 gcr.io/deeplearning /opt/conda/b
 
 def ensure(image: Image, directory: Path, settings: JupyterSettings | None = None) -> tuple[Server, list[str]]:
     """What was started (and is stopped again), and what was asked of systemd."""
-    wanted = jupyter.Wanted("work", "laptop1", settings or JupyterSettings(), (COLAB_ORIGIN,))
+    wanted = jupyter.ServerSpec("work", "laptop1", settings or JupyterSettings(), (COLAB_ORIGIN,))
     with deep_learning_vm(directory, image) as sshd, Visitor(sshd, directory / "visitor").enter() as session:
         try:
-            server = jupyter.ensure(session.run, wanted, tell=lambda text: None, deadline=Deadline(90))
+            server = jupyter.ensure(session.run, wanted, progress=lambda text: None, deadline=Deadline(90))
         finally:
             jupyter.stop(session.run, wanted, deadline=Deadline(40))
         return server, asked_of_systemd(sshd)

@@ -21,7 +21,7 @@ from tests.support import discovery
 
 ZONE = "us-central1-a"
 INSTANCE = f"projects/demo/zones/{ZONE}/instances/demo-vm"
-QUICK = Delays(queue_s=0.0, start_s=0.02, stop_s=0.02, metadata_s=0.0, boot_s=0.01, wait_limit_s=20)
+QUICK = Delays(queue_s=0.0, start_s=0.02, stop_s=0.02, metadata_s=0.0, boot_s=0.01, max_wait_s=20)
 KEYS = {"ssh-ed25519": "AAAAC3NzaC1lZDI1NTE5", "ecdsa-sha2-nistp256": "AAAAE2VjZHNhLXNoYTItbmlzdHA="}
 
 
@@ -171,7 +171,7 @@ def test_a_start_can_fail_inside_its_operation_and_the_next_one_works(code: str,
 
 
 def test_an_operation_that_takes_longer_than_the_server_waits_is_answered_unfinished() -> None:
-    with emulated(Vm("demo-vm"), delays=Delays(start_s=20, wait_limit_s=0.05)) as emulator:
+    with emulated(Vm("demo-vm"), delays=Delays(start_s=20, max_wait_s=0.05)) as emulator:
         operation = call(emulator, "POST", f"{INSTANCE}/start")[1]
         waited = call(emulator, "POST", f"projects/demo/zones/{ZONE}/operations/{operation['name']}/wait")[1]
         assert waited["status"] in ("PENDING", "RUNNING")

@@ -118,10 +118,10 @@ def test_the_real_gcloud_writes_metadata_of_instance_and_project(emulator: Compu
 
 
 def test_the_real_gcloud_keeps_keys_in_os_login(emulator: ComputeEmulator, gcloud: Gcloud, tmp_path: Path) -> None:
-    key = Keys().to_add(SshSettings(), {"HOME": str(tmp_path)}, lambda text: None)
+    key = Keys().key_to_install(SshSettings(), {"HOME": str(tmp_path)}, lambda text: None)
     file = tmp_path / ".ssh" / "google_compute_engine.pub"
     gcloud("compute", "os-login", "ssh-keys", "add", f"--key-file={file}", "--ttl=1h")
-    person = emulator.cloud.os_login.person(ME)
+    person = emulator.cloud.os_login.user(ME)
     ((name, kept),) = person.keys.items()
     assert " ".join(kept.key.split()[:2]) == key
     assert kept.expires_usec is not None
@@ -138,7 +138,7 @@ def test_a_whole_gcloud_compute_ssh_resolves_with_the_key_that_we_made(
     instance = running(emulator)
     if os_login:
         instance.metadata["enable-oslogin"] = "TRUE"
-    key = Keys().to_add(SshSettings(), {"HOME": str(tmp_path)}, lambda text: None)
+    key = Keys().key_to_install(SshSettings(), {"HOME": str(tmp_path)}, lambda text: None)
     before = (tmp_path / ".ssh" / "google_compute_engine").read_bytes()
     said = shlex.split(gcloud("compute", "ssh", "demo-vm", f"--zone={ZONE}", "--dry-run"))
     assert str(tmp_path / ".ssh" / "google_compute_engine") in said
@@ -147,7 +147,7 @@ def test_a_whole_gcloud_compute_ssh_resolves_with_the_key_that_we_made(
     assert (tmp_path / ".ssh" / "google_compute_engine").read_bytes() == before
     user, _, address = next(word for word in said if "@" in word and not word.startswith("-")).partition("@")
     assert address == instance.nat_ip
-    person = emulator.cloud.os_login.person(ME)
+    person = emulator.cloud.os_login.user(ME)
     if os_login:
         assert user == "me_example_com"
         assert [" ".join(kept.key.split()[:2]) for kept in person.keys.values()] == [key]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.commands.doctor import browser_checks
-from remote_runtime.commands.doctor.checklist import Checkup
+from remote_runtime.commands.doctor.checklist import Checklist
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Finding, Secret
 from remote_runtime.core.profile import COLAB_ORIGIN
@@ -309,9 +309,9 @@ def jupyter() -> Iterator[JupyterServer]:
         yield server
 
 
-def looked(at: health.Door, within_s: float = 60.0) -> list[Finding]:
-    checkup = Checkup("work", lambda finding: None)
-    browser_checks.look(checkup, at, Deadline(within_s))
+def looked(at: health.Endpoint, within_s: float = 60.0) -> list[Finding]:
+    checkup = Checklist("work", lambda finding: None)
+    browser_checks.check_page(checkup, at, Deadline(within_s))
     return checkup.findings
 
 
@@ -322,7 +322,7 @@ def failing(findings: list[Finding]) -> tuple[str, str]:
 def test_a_frozen_server_does_not_answer(jupyter: JupyterServer) -> None:
     os.kill(jupyter.pid, signal.SIGSTOP)
     try:
-        findings = looked(health.Door(jupyter.port, Secret(jupyter.token), (COLAB_ORIGIN,)), 1.5)
+        findings = looked(health.Endpoint(jupyter.port, Secret(jupyter.token), (COLAB_ORIGIN,)), 1.5)
     finally:
         os.kill(jupyter.pid, signal.SIGCONT)
     assert failing(findings) == ("answer", "not-answering")
@@ -330,13 +330,13 @@ def test_a_frozen_server_does_not_answer(jupyter: JupyterServer) -> None:
 
 
 def test_a_stranger_is_told_apart(jupyter: JupyterServer) -> None:
-    assert failing(looked(health.Door(jupyter.port, Secret("cd" * 24), (COLAB_ORIGIN,)))) == (
+    assert failing(looked(health.Endpoint(jupyter.port, Secret("cd" * 24), (COLAB_ORIGIN,)))) == (
         "answer", "stranger-answered",
     )  # fmt: skip
 
 
 def test_another_origin_is_a_matter_of_cors(jupyter: JupyterServer) -> None:
-    findings = looked(health.Door(jupyter.port, Secret(jupyter.token), ("https://notebooks.example",)))
+    findings = looked(health.Endpoint(jupyter.port, Secret(jupyter.token), ("https://notebooks.example",)))
     assert failing(findings) == ("cors", "origin-refused")
     assert findings[1] == Finding("token", "ok", "accepted")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from remote_runtime.core.callbacks import Outcome
+from remote_runtime.core.callbacks import CommandResult
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import DeadlinePassed, HealthError, Interrupted, MachineError, RemoteRuntimeError
 from remote_runtime.core.metrics import GpuLoad
@@ -39,12 +39,12 @@ def jupyter() -> Iterator[JupyterServer]:
         yield server
 
 
-def door(server: JupyterServer, **changes: object) -> health.Door:
+def door(server: JupyterServer, **changes: object) -> health.Endpoint:
     known: dict[str, object] = {"port": server.port, "token": Secret(server.token), "origins": (COLAB_ORIGIN,)}
-    return health.Door(**{**known, **changes})  # type: ignore[arg-type]  # a test's table of changes
+    return health.Endpoint(**{**known, **changes})  # type: ignore[arg-type]  # a test's table of changes
 
 
-def fails(at: health.Door, within_s: float = 10.0) -> RemoteRuntimeError:
+def fails(at: health.Endpoint, within_s: float = 10.0) -> RemoteRuntimeError:
     with pytest.raises(RemoteRuntimeError) as caught:
         health.check(at, Deadline(within_s))
     return caught.value
@@ -85,14 +85,14 @@ def test_a_server_with_the_bridge_is_ready(jupyter: JupyterServer) -> None:
     assert seen.rtt_ms is not None
     assert 0.0 < seen.rtt_ms < 10_000.0
     assert health.wait_until_ready(door(jupyter), Deadline(20.0)).verdict == "ready"
-    assert health.glance(door(jupyter), Deadline(20.0)).verdict == "ready"
+    assert health.quick_check(door(jupyter), Deadline(20.0)).verdict == "ready"
 
 
 def test_its_kernels_are_told_with_their_state(jupyter: JupyterServer) -> None:
     page = Page(jupyter.url)
     started = page.start_kernel()
     try:
-        (kernel,) = health.kernels(door(jupyter), Deadline(20.0))
+        (kernel,) = health.list_kernels(door(jupyter), Deadline(20.0))
     finally:
         page.ask("DELETE", f"/api/kernels/{started}")
     assert kernel["id"] == started
@@ -100,16 +100,16 @@ def test_its_kernels_are_told_with_their_state(jupyter: JupyterServer) -> None:
 
 
 def test_checking_leaves_no_kernel_and_no_session(jupyter: JupyterServer) -> None:
-    before = len(health.kernels(door(jupyter), Deadline(20.0)))
+    before = len(health.list_kernels(door(jupyter), Deadline(20.0)))
     health.check(door(jupyter), Deadline(20.0))
-    assert len(health.kernels(door(jupyter), Deadline(20.0))) == before
+    assert len(health.list_kernels(door(jupyter), Deadline(20.0))) == before
 
 
 def test_a_cell_runs_in_a_kernel_of_its_own_that_is_gone_afterwards(jupyter: JupyterServer) -> None:
-    at, pages = door(jupyter), health.use(door(jupyter), Deadline(20.0)).page_requests
+    at, pages = door(jupyter), health.read_usage(door(jupyter), Deadline(20.0)).page_requests
     assert health.run_cell(at, Deadline(60.0)) > 0.0
-    assert health.kernels(at, Deadline(20.0)) == []
-    assert health.use(at, Deadline(20.0)).page_requests == pages, "our own check is no page's"
+    assert health.list_kernels(at, Deadline(20.0)) == []
+    assert health.read_usage(at, Deadline(20.0)).page_requests == pages, "our own check is no page's"
 
 
 def test_a_kernel_that_dies_is_told_and_leaves_nothing() -> None:
@@ -119,7 +119,7 @@ def test_a_kernel_that_dies_is_told_and_leaves_nothing() -> None:
         (spec / "kernel.json").write_text('{"argv": ["false"], "display_name": "dead", "language": "python"}')
         with pytest.raises(HealthError) as caught:
             health.run_cell(door(server), Deadline(3.0))
-        assert health.kernels(door(server), Deadline(20.0)) == []
+        assert health.list_kernels(door(server), Deadline(20.0)) == []
     assert caught.value.code == "kernel-did-not-answer"
 
 
@@ -137,7 +137,7 @@ def test_a_page_of_another_network_is_let_in_too(jupyter: JupyterServer) -> None
 def test_a_wrong_token_is_refused_before_it_is_sent(jupyter: JupyterServer) -> None:
     wrong = "cd" * 24
     assert fails(door(jupyter, token=Secret(wrong))).code == "stranger-answered"
-    assert health.glance(door(jupyter, token=Secret(wrong)), Deadline(10.0)).verdict == "stranger"
+    assert health.quick_check(door(jupyter, token=Secret(wrong)), Deadline(10.0)).verdict == "stranger"
     assert wrong not in jupyter.log_text()
 
 
@@ -151,7 +151,10 @@ def test_an_origin_that_the_server_does_not_know_is_refused(jupyter: JupyterServ
 def test_the_origins_of_pages_that_were_refused_are_known(jupyter: JupyterServer) -> None:
     for origin in ("https://once.example", "https://often.example", "https://often.example"):
         assert Page(jupyter.url, origin=origin).ask("GET", "/api/kernels")[0] == 403
-    assert health.use(door(jupyter), Deadline(20.0)).refused[:2] == ("https://often.example", "https://once.example")
+    assert health.read_usage(door(jupyter), Deadline(20.0)).refused[:2] == (
+        "https://often.example",
+        "https://once.example",
+    )
 
 
 def test_a_server_without_the_bridge_cannot_prove_itself() -> None:
@@ -163,7 +166,7 @@ def test_a_frozen_server_is_not_answering_in_time_and_ready_again_later(jupyter:
     os.kill(jupyter.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
-        seen = health.glance(door(jupyter), Deadline(0.5))
+        seen = health.quick_check(door(jupyter), Deadline(0.5))
         assert (seen.verdict, seen.rtt_ms) == ("unreachable", None)
         assert time.monotonic() - began < 20.0
     finally:
@@ -177,13 +180,13 @@ def test_a_frozen_server_is_not_answering_in_time_and_ready_again_later(jupyter:
 def test_a_closed_port_is_not_answering_until_the_deadline() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    at = health.Door(port, Secret("ab" * 24), (COLAB_ORIGIN,))
+    at = health.Endpoint(port, Secret("ab" * 24), (COLAB_ORIGIN,))
     began = time.monotonic()
     with pytest.raises(HealthError, match=f"local port {port}") as caught:
         health.wait_until_ready(at, Deadline(0.6))
     assert caught.value.code == "not-answering"
     assert 0.5 < time.monotonic() - began < 20.0
-    assert health.glance(at, Deadline(1.0)).verdict == "unreachable"
+    assert health.quick_check(at, Deadline(1.0)).verdict == "unreachable"
 
 
 def test_waiting_for_health_can_be_called_off() -> None:
@@ -194,7 +197,7 @@ def test_waiting_for_health_can_be_called_off() -> None:
 
 
 @contextmanager
-def pretending(answer: Callable[[socket.socket], None]) -> Iterator[health.Door]:
+def pretending(answer: Callable[[socket.socket], None]) -> Iterator[health.Endpoint]:
     """A port of a program that treats each connection like this."""
     over = threading.Event()
 
@@ -213,7 +216,7 @@ def pretending(answer: Callable[[socket.socket], None]) -> Iterator[health.Door]
         threads = [threading.Thread(target=accept)]
         threads[0].start()
         try:
-            yield health.Door(listener.getsockname()[1], Secret("ab" * 24), (COLAB_ORIGIN,))
+            yield health.Endpoint(listener.getsockname()[1], Secret("ab" * 24), (COLAB_ORIGIN,))
         finally:
             over.set()
             listener.shutdown(socket.SHUT_RDWR)
@@ -249,14 +252,14 @@ def test_a_stranger_is_a_stranger_whatever_it_says(said: bytes) -> None:
 
     with pretending(answer) as at:
         assert fails(at).code == "stranger-answered"
-        assert health.glance(at, Deadline(10.0)).verdict == "stranger"
+        assert health.quick_check(at, Deadline(10.0)).verdict == "stranger"
 
 
 # ── after the proof, the machine is still not to be trusted ──
 
 
 @contextmanager
-def relay(server: JupyterServer, spoil: Callable[[bytes], bytes | Iterator[bytes] | None]) -> Iterator[health.Door]:
+def relay(server: JupyterServer, spoil: Callable[[bytes], bytes | Iterator[bytes] | None]) -> Iterator[health.Endpoint]:
     """A path to the server on which the proof passes, and ``spoil`` answers what comes after it in its place: with
     bytes, with pieces that come a moment apart, or (None) not at all: the request passes to the server."""
 
@@ -284,7 +287,7 @@ def relay(server: JupyterServer, spoil: Callable[[bytes], bytes | Iterator[bytes
             sink.shutdown(socket.SHUT_WR)
 
     with pretending(answer) as at:
-        yield health.Door(at.port, Secret(server.token), at.origins)
+        yield health.Endpoint(at.port, Secret(server.token), at.origins)
 
 
 def json_answer(body: bytes, status: str = "200 OK") -> bytes:
@@ -349,7 +352,7 @@ def test_what_a_gpu_does_not_tell_is_none(jupyter: JupyterServer) -> None:
     told = {"memory": {"totalBytes": 8, "freeBytes": 4}, "gpus": [gpu]}
     answer = json_answer(b")]}'\n" + json.dumps(told).encode())
     with relay(jupyter, lambda asked: answer if b"/api/colab/resources" in asked else None) as at:
-        assert health.load(at, Deadline(20.0)).gpus == (GpuLoad("MIG", None, None, None),)
+        assert health.read_load(at, Deadline(20.0)).gpus == (GpuLoad("MIG", None, None, None),)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +370,7 @@ def test_a_load_that_makes_no_sense_is_told(jupyter: JupyterServer, said: bytes)
     answer = json_answer(b")]}'\n" + said)
     with relay(jupyter, lambda asked: answer if b"/api/colab/resources" in asked else None) as at:
         with pytest.raises(HealthError) as caught:
-            health.load(at, Deadline(20.0))
+            health.read_load(at, Deadline(20.0))
         assert caught.value.code == "not-answering"
 
 
@@ -418,7 +421,7 @@ def session() -> Iterator[LocalSession]:
 
 def run(
     session: LocalSession, *command: str, stdin: bytes = b"", within_s: float = 20.0, lines: list[str] | None = None
-) -> Outcome:
+) -> CommandResult:
     heard: list[str] = [] if lines is None else lines
     return session.run(command, stdin=stdin, on_line=heard.append, deadline=Deadline(within_s))
 
@@ -426,7 +429,7 @@ def run(
 def test_a_command_is_given_its_stdin_and_heard_line_by_line(session: LocalSession) -> None:
     lines: list[str] = []
     outcome = run(session, "sh", "-c", "cat; echo oops >&2; exit 3", stdin=b"one\ntwo\r\nlast", lines=lines)
-    assert outcome == Outcome(3, "oops\n")
+    assert outcome == CommandResult(3, "oops\n")
     assert lines == ["one", "two", "last"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.demo.iap_relay.protocol import Fault
+from remote_runtime.demo.iap_relay.protocol import RelayFault
 from tests.support import gcloud
 from tests.support.iap import authority, relayed
 from tests.support.world import eventually
@@ -30,14 +30,14 @@ def test_gcloud_connects_carries_bytes_and_resumes_through_the_relay(tmp_path: P
                     assert receive(sock, len(piece)) == piece
             # One direction only: an acknowledgement that cannot be sent makes gcloud spin for ever.
             field.machine.echoes = False
-            field.relay.faults.append(Fault("rst", 3 << 20))
+            field.relay.faults.append(RelayFault("rst", 3 << 20))
             content = os.urandom(6 << 20)
             with gcloud.connect(port) as sock:
                 sock.sendall(content)
                 eventually(lambda: len(field.machine.heard) == len(content))
             assert field.machine.heard == content
 
-        connect, _, reconnect = field.relay.asked
+        connect, _, reconnect = field.relay.requests
         assert connect.query == {
             "project": "my-project",
             "zone": "europe-west4-a",

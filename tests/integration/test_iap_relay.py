@@ -15,16 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.compute.iap.keepalive import Limits
-from remote_runtime.compute.iap.tunnel import Passage, open_passage
+from remote_runtime.compute.iap.keepalive import RelayTimeouts
+from remote_runtime.compute.iap.tunnel import IapTunnel, open_tunnel
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
-from remote_runtime.demo.iap_relay.protocol import Fault, Kind
+from remote_runtime.demo.iap_relay.protocol import FaultKind, RelayFault
 from tests.support.iap import ELSEWHERE, INSTANCE, Field, Proxy, authority, relayed
 from tests.support.world import eventually
 
-BREAKS: tuple[Kind, ...] = ("rst", "fin", "tls-eof", "write-error", "silence")
-QUICK = Limits(silent_s=0.4, attempt_s=5.0)
+BREAKS: tuple[FaultKind, ...] = ("rst", "fin", "tls-eof", "write-error", "silence")
+QUICK = RelayTimeouts(silent_s=0.4, attempt_s=5.0)
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def field() -> Iterator[Field]:
 
 
 @contextmanager
-def passage(field: Field, *, within_s: float = 10.0, limits: Limits = QUICK) -> Iterator[Passage]:
-    opened = open_passage(INSTANCE, environ=field.environ, deadline=Deadline(within_s), limits=limits)
+def passage(field: Field, *, within_s: float = 10.0, limits: RelayTimeouts = QUICK) -> Iterator[IapTunnel]:
+    opened = open_tunnel(INSTANCE, environ=field.environ, deadline=Deadline(within_s), timeouts=limits)
     opened.socket.settimeout(20)
     try:
         yield opened
@@ -67,7 +67,7 @@ def receive_all(sock: socket.socket) -> bytes:
         return b""
 
 
-def echo(opened: Passage, content: bytes) -> str:
+def echo(opened: IapTunnel, content: bytes) -> str:
     """The digest of what comes back while it is sent."""
     sender = threading.Thread(target=opened.socket.sendall, args=(content,))
     sender.start()
@@ -86,7 +86,7 @@ def test_it_asks_as_gcloud_does_and_carries_bytes_both_ways(field: Field, tmp_pa
         opened.socket.sendall(b"hello")
         assert receive(opened.socket, 5) == b"hello"
 
-    (asked,) = field.relay.asked
+    (asked,) = field.relay.requests
     assert asked.verb == "connect"
     assert asked.query == {
         "project": "my-project",
@@ -102,23 +102,23 @@ def test_it_asks_as_gcloud_does_and_carries_bytes_both_ways(field: Field, tmp_pa
 
 @pytest.mark.parametrize("kind", BREAKS)
 def test_no_byte_is_lost_over_tls_however_the_connection_breaks(
-    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: FaultKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tls, authorities = authority(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
     content = os.urandom(2 << 20)
     with relayed(tls=tls) as field:
-        field.relay.faults.append(Fault(kind, 1_500_000))
+        field.relay.faults.append(RelayFault(kind, 1_500_000))
         with passage(field) as opened:
             assert echo(opened, content) == hashlib.sha256(content).hexdigest()
             assert opened.resumed == 1
-        _, reconnect = field.relay.asked
+        _, reconnect = field.relay.requests
         assert reconnect.query.keys() == {"sid", "ack", "zone", "newWebsocket"}
 
 
 def test_no_byte_is_lost_over_twenty_megabytes_with_twenty_faults(field: Field) -> None:
     chance = random.Random(7)  # noqa: S311  # where faults happen is no secret
-    field.relay.faults.extend(Fault(BREAKS[n % 5], chance.randrange(500_000, 1_500_000)) for n in range(20))
+    field.relay.faults.extend(RelayFault(BREAKS[n % 5], chance.randrange(500_000, 1_500_000)) for n in range(20))
     content = os.urandom(20 << 20)
 
     with passage(field) as opened:
@@ -127,7 +127,7 @@ def test_no_byte_is_lost_over_twenty_megabytes_with_twenty_faults(field: Field) 
 
 
 def test_an_idle_connection_that_went_silent_is_noticed_and_resumed(field: Field) -> None:
-    field.relay.faults.append(Fault("silence", 5))
+    field.relay.faults.append(RelayFault("silence", 5))
     with passage(field, limits=replace(QUICK, idle_s=0.3)) as opened:
         opened.socket.sendall(b"12345")
         eventually(lambda: opened.resumed == 1)
@@ -135,7 +135,7 @@ def test_an_idle_connection_that_went_silent_is_noticed_and_resumed(field: Field
 
 
 def test_a_relay_that_answered_before_a_break_has_to_answer_after_it(field: Field) -> None:
-    field.relay.faults += [Fault("rst", 10), Fault("silence", 0)]
+    field.relay.faults += [RelayFault("rst", 10), RelayFault("silence", 0)]
     with passage(field, limits=replace(QUICK, idle_s=0.3)) as opened:
         opened.socket.sendall(b"12345")
         assert receive(opened.socket, 5) == b"12345"
@@ -161,7 +161,7 @@ def test_a_refusal_says_why_and_what_to_do(
     assert in_what in error.what
     assert str(close_code) in error.why
     assert in_hint in error.hint
-    assert len(field.relay.asked) == 1, "it is the caller who tries again"
+    assert len(field.relay.requests) == 1, "it is the caller who tries again"
 
 
 def test_a_port_that_nobody_listens_on_is_told_from_a_refusal(field: Field) -> None:
@@ -186,7 +186,7 @@ def test_a_refused_token_is_renewed_once(field: Field, tmp_path: Path) -> None:
 
     assert error.code == "iap-refused"
     assert "gcloud auth application-default login" in error.hint
-    assert [asked.token for asked in field.relay.asked] == ["an-old-token"] * 2
+    assert [asked.token for asked in field.relay.requests] == ["an-old-token"] * 2
 
 
 def test_each_connection_has_the_token_of_that_moment(field: Field, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_each_connection_has_the_token_of_that_moment(field: Field, tmp_path: Pa
     token.write_text("first")
     field.environ.pop("CLOUDSDK_AUTH_DISABLE_CREDENTIALS")
     field.environ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = str(token)
-    field.relay.faults.append(Fault("close", 4, code=4004))
+    field.relay.faults.append(RelayFault("close", 4, code=4004))
 
     with passage(field) as opened:
         token.write_text("second")
@@ -202,7 +202,7 @@ def test_each_connection_has_the_token_of_that_moment(field: Field, tmp_path: Pa
         assert receive(opened.socket, 4) == b"1234"
         eventually(lambda: opened.resumed == 1)
 
-    assert [asked.token for asked in field.relay.asked] == ["first", "second"]
+    assert [asked.token for asked in field.relay.requests] == ["first", "second"]
 
 
 def test_without_credentials_the_error_says_how_to_get_some(field: Field, tmp_path: Path) -> None:
@@ -214,13 +214,13 @@ def test_without_credentials_the_error_says_how_to_get_some(field: Field, tmp_pa
 
 @pytest.mark.parametrize("code", [1000, 4009, 4010])
 @pytest.mark.parametrize("kind", ["close", "long-close"])
-def test_the_machines_end_is_the_end(field: Field, kind: Kind, code: int) -> None:
-    field.relay.faults.append(Fault(kind, 8, code=code))
+def test_the_machines_end_is_the_end(field: Field, kind: FaultKind, code: int) -> None:
+    field.relay.faults.append(RelayFault(kind, 8, code=code))
     with passage(field) as opened:
         opened.socket.sendall(b"1234")
         assert receive(opened.socket, 9) == b"1234"
-        assert str(code) in opened.why_ended()
-    assert len(field.relay.asked) == 1
+        assert str(code) in opened.close_reason()
+    assert len(field.relay.requests) == 1
 
 
 def test_what_the_machine_said_last_is_delivered() -> None:
@@ -231,7 +231,7 @@ def test_what_the_machine_said_last_is_delivered() -> None:
 
 @pytest.mark.parametrize("code", [1001, 1011, 4004, 4051, 4999])
 def test_a_passing_close_is_resumed(field: Field, code: int) -> None:
-    field.relay.faults.append(Fault("close", 4, code=code))
+    field.relay.faults.append(RelayFault("close", 4, code=code))
     with passage(field) as opened:
         opened.socket.sendall(b"1234")
         assert receive(opened.socket, 4) == b"1234"
@@ -242,44 +242,44 @@ def test_a_passing_close_is_resumed(field: Field, code: int) -> None:
 
 @pytest.mark.parametrize("code", [4001, 4002, 4074, 4033, 4054, 4003, 4047])
 def test_a_session_that_cannot_be_resumed_ends_with_the_reason(field: Field, code: int) -> None:
-    field.relay.faults.append(Fault("rst", 4))
+    field.relay.faults.append(RelayFault("rst", 4))
     with passage(field) as opened:
         field.relay.refusals.append(code)
         opened.socket.sendall(b"1234")
         receive_all(opened.socket)
-        assert str(code) in opened.why_ended()
-    assert len(field.relay.asked) == 2
+        assert str(code) in opened.close_reason()
+    assert len(field.relay.requests) == 2
 
 
 def test_a_relay_that_forgot_the_session_ends_it(field: Field) -> None:
     with passage(field) as opened:
         opened.socket.sendall(b"1234")
         assert receive(opened.socket, 4) == b"1234"
-        field.relay.forget()
+        field.relay.drop_sessions()
         assert receive(opened.socket, 1) == b""
-        assert "given the connection up" in opened.why_ended()
+        assert "given the connection up" in opened.close_reason()
 
 
 @pytest.mark.parametrize("kind", ["low-ack", "high-ack", "second-success", "oversized"])
-def test_a_relay_that_breaks_its_protocol_is_left(field: Field, kind: Kind) -> None:
-    field.relay.faults.append(Fault(kind, 8))
+def test_a_relay_that_breaks_its_protocol_is_left(field: Field, kind: FaultKind) -> None:
+    field.relay.faults.append(RelayFault(kind, 8))
     with passage(field) as opened:
         opened.socket.sendall(b"1234")
-        eventually(lambda: field.relay.carried >= 8)
+        eventually(lambda: field.relay.transferred_bytes >= 8)
         assert receive(opened.socket, 9) == b"1234"
-        assert "broke its protocol" in opened.why_ended()
-    assert len(field.relay.asked) == 1
+        assert "broke its protocol" in opened.close_reason()
+    assert len(field.relay.requests) == 1
 
 
 def test_data_before_the_success_is_no_relays(field: Field) -> None:
-    field.relay.faults.append(Fault("early-data"))
+    field.relay.faults.append(RelayFault("early-data"))
     error = refused(field)
     assert error.code == "iap-unreachable"
     assert "begins with Data" in error.why
 
 
 def test_bytes_that_are_no_websockets_are_a_broken_connection(field: Field) -> None:
-    field.relay.faults.append(Fault("garbage", 8))
+    field.relay.faults.append(RelayFault("garbage", 8))
     with passage(field) as opened:
         opened.socket.sendall(b"1234")
         assert receive(opened.socket, 4) == b"1234"
@@ -288,7 +288,7 @@ def test_bytes_that_are_no_websockets_are_a_broken_connection(field: Field) -> N
 
 def test_slow_acknowledgements_cost_no_byte(field: Field) -> None:
     field.relay.acknowledge_bytes = 4 << 20
-    field.relay.faults.append(Fault("rst", 9 << 20))
+    field.relay.faults.append(RelayFault("rst", 9 << 20))
     content = os.urandom(8 << 20)
     with passage(field) as opened:
         assert echo(opened, content) == hashlib.sha256(content).hexdigest()
@@ -298,7 +298,7 @@ def test_a_machine_that_reads_nothing_stops_the_sender() -> None:
     with relayed(says=b"") as field:
         field.machine.close()
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            field.relay._find = lambda asked: listener.getsockname()
+            field.relay._find_address = lambda asked: listener.getsockname()
             with passage(field) as opened:
                 opened.socket.settimeout(0.5)
                 with pytest.raises(TimeoutError):
@@ -313,12 +313,12 @@ def test_closing_here_ends_the_connection_there(field: Field) -> None:
 
 
 def test_a_resume_that_gets_nowhere_ends(field: Field) -> None:
-    field.relay.faults.append(Fault("rst", 4))
+    field.relay.faults.append(RelayFault("rst", 4))
     with passage(field, limits=replace(QUICK, resume_s=0.5)) as opened:
         field.relay.statuses.extend([503] * 50)
         opened.socket.sendall(b"1234")
         receive_all(opened.socket)
-        assert "Identity-Aware Proxy was lost" in opened.why_ended()
+        assert "Identity-Aware Proxy was lost" in opened.close_reason()
 
 
 def test_nobody_waits_for_a_relay_longer_than_the_deadline() -> None:
@@ -327,7 +327,7 @@ def test_nobody_waits_for_a_relay_longer_than_the_deadline() -> None:
         environ = {"REMOTE_RUNTIME_IAP_URL": url, "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}
         start = time.monotonic()
         with pytest.raises(SshError) as raised:
-            open_passage(INSTANCE, environ=environ, deadline=Deadline(0.5))
+            open_tunnel(INSTANCE, environ=environ, deadline=Deadline(0.5))
     assert raised.value.code == "iap-unreachable"
     assert time.monotonic() - start < 5
 
@@ -338,7 +338,7 @@ def test_a_relay_with_an_unknown_certificate_gets_no_token(tmp_path: Path) -> No
         error = refused(field)
         assert error.code == "iap-unreachable"
         assert "certificate" in error.why
-        assert field.relay.asked == []
+        assert field.relay.requests == []
 
 
 @pytest.mark.parametrize(

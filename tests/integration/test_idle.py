@@ -17,7 +17,7 @@ import pytest
 from websockets.sync.client import connect
 
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.core.endings import Idle
+from remote_runtime.core.endings import IdleSettings
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
@@ -28,7 +28,7 @@ from remote_runtime.jupyter import health
 from remote_runtime.jupyter import server as jupyter
 from remote_runtime.jupyter.remote import activity, autostart, processes, shutdown
 from remote_runtime.jupyter.remote import idle_watchdog as watchdog
-from remote_runtime.jupyter.remote.resource_use import Effort
+from remote_runtime.jupyter.remote.resource_use import ResourceUse
 from tests.support import discovery
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page
@@ -38,7 +38,9 @@ from tests.support.world import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 AFTER_S = 3.0
-WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), False, Idle(AFTER_S, "stop-server"))
+WANTED = jupyter.ServerSpec(
+    "work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), False, IdleSettings(AFTER_S, "stop-server")
+)
 
 
 @pytest.fixture
@@ -51,8 +53,8 @@ def machine(tmp_path: Path) -> Iterator[LocalMachine]:
     assert left == {}
 
 
-def ensure(machine: LocalMachine, wanted: jupyter.Wanted = WANTED, *, person: bool = True) -> Server:
-    return jupyter.ensure(machine.run, wanted, tell=lambda text: None, deadline=Deadline(60), person=person)
+def ensure(machine: LocalMachine, wanted: jupyter.ServerSpec = WANTED, *, person: bool = True) -> Server:
+    return jupyter.ensure(machine.run, wanted, progress=lambda text: None, deadline=Deadline(60), user_requested=person)
 
 
 def page_of(server: Server) -> Page:
@@ -64,7 +66,7 @@ def ends(server: Server, within_s: float = 30.0) -> None:
 
 
 def log_of(machine: LocalMachine) -> str:
-    return jupyter.log_tail(machine.run, WANTED, lines=50, deadline=Deadline(20)).text
+    return jupyter.tail_log(machine.run, WANTED, lines=50, deadline=Deadline(20)).text
 
 
 # ── a server ──
@@ -111,7 +113,7 @@ def test_a_frozen_jupyter_that_does_nothing_is_ended_too(machine: LocalMachine) 
 
 
 def test_a_repair_that_restarts_jupyter_does_not_begin_the_wait_again(machine: LocalMachine) -> None:
-    patient = replace(WANTED, idle=Idle(20.0, "stop-server"))
+    patient = replace(WANTED, idle=IdleSettings(20.0, "stop-server"))
     server = ensure(machine, patient)
     (seen,) = eventually(lambda: [idle_s for idle_s in looked(server) if idle_s])
     os.kill(server.pid, signal.SIGKILL)
@@ -131,15 +133,15 @@ def looked(server: Server) -> list[float]:
 
 
 def test_down_ends_the_watchdog_and_a_rule_that_has_changed_replaces_it(machine: LocalMachine) -> None:
-    never = replace(WANTED, idle=Idle(3600.0, "stop-server"))
+    never = replace(WANTED, idle=IdleSettings(3600.0, "stop-server"))
     ensure(machine, never)
     (first,) = watchdogs(machine)
     ensure(machine, never)
     assert watchdogs(machine) == [first], "the same rule keeps it"
-    ensure(machine, replace(WANTED, idle=Idle(7200.0, "stop-server")))
+    ensure(machine, replace(WANTED, idle=IdleSettings(7200.0, "stop-server")))
     (second,) = watchdogs(machine)
     assert second != first
-    ensure(machine, replace(WANTED, idle=Idle()))
+    ensure(machine, replace(WANTED, idle=IdleSettings()))
     assert watchdogs(machine) == []
     jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
     assert not machine.folder.exists()
@@ -151,7 +153,7 @@ def watchdogs(machine: LocalMachine) -> list[int]:
 
 def on_watch(server: Server) -> int:
     """The process that has taken up its orders."""
-    orders = json.loads((Path(server.directory) / watchdog.ORDERS).read_text())
+    orders = json.loads((Path(server.directory) / watchdog.RULE_FILE).read_text())
     return int(orders["pid"])
 
 
@@ -182,7 +184,7 @@ def status_of(cloud: ComputeEmulator) -> str:
 def test_an_instance_stops_itself_although_jupyter_died(
     machine: LocalMachine, cloud: ComputeEmulator, do: str, becomes: str
 ) -> None:
-    server = ensure(machine, replace(WANTED, idle=Idle(AFTER_S, do)))  # type: ignore[arg-type]  # one of its words
+    server = ensure(machine, replace(WANTED, idle=IdleSettings(AFTER_S, do)))  # type: ignore[arg-type]  # one of its words
     told = "\n".join(server.notes)
     assert "by its own service account" in told
     assert ("what is on its Local SSD is lost" in told) == (do == "stop-instance")
@@ -198,7 +200,7 @@ def test_a_stop_that_is_refused_is_told_in_googles_words_until_it_is_used_again(
     machine: LocalMachine, cloud: ComputeEmulator
 ) -> None:
     cloud.cloud.refusals["stop"] = REFUSED
-    wanted = replace(WANTED, idle=Idle(AFTER_S, "stop-instance"))
+    wanted = replace(WANTED, idle=IdleSettings(AFTER_S, "stop-instance"))
     server = ensure(machine, wanted)
     assert server.idle is not None
     assert (server.idle.how, server.idle.failed) == ("service-account", "")
@@ -210,9 +212,9 @@ def test_a_stop_that_is_refused_is_told_in_googles_words_until_it_is_used_again(
     words = "Compute Engine refused: Instance cannot be stopped: "
     assert words in eventually(lambda: told() or None)
     assert "policy keep-awake" in told()
-    door = health.Door(server.port or 0, server.token, (COLAB_ORIGIN,))
-    assert words in health.use(door, Deadline(10)).idle_failed
-    assert "\x1b" not in health.use(door, Deadline(10)).idle_failed
+    door = health.Endpoint(server.port or 0, server.token, (COLAB_ORIGIN,))
+    assert words in health.read_usage(door, Deadline(10)).idle_failed
+    assert "\x1b" not in health.read_usage(door, Deadline(10)).idle_failed
     again = ensure(machine, wanted)
     assert again.idle is not None
     assert words in again.idle.failed
@@ -225,7 +227,7 @@ def test_a_stop_that_is_refused_is_told_in_googles_words_until_it_is_used_again(
 
 def test_what_cannot_be_done_is_told_at_up(machine: LocalMachine, cloud: ComputeEmulator) -> None:
     cloud.forbidden_permissions.add("compute.instances.stop")
-    server = ensure(machine, replace(WANTED, idle=Idle(3600.0, "stop-instance")))
+    server = ensure(machine, replace(WANTED, idle=IdleSettings(3600.0, "stop-instance")))
     assert server.idle is not None
     assert server.idle.how == "none"
     told = "nothing can be done on the machine when nothing was used for 1h: the instance's service account lacks"
@@ -245,15 +247,17 @@ def test_without_the_permission_a_real_instance_is_powered_off(
         program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     cloud.forbidden_permissions.add("compute.instances.suspend")
-    way = shutdown.find("suspend-instance", str(tmp_path / "product"))
+    way = shutdown.find_method("suspend-instance", str(tmp_path / "product"))
     assert (way.how, way.verb) == ("power-off", "stop")
-    assert shutdown.carry_out("suspend-instance", str(tmp_path / "product")) == ""
+    assert shutdown.shut_down("suspend-instance", str(tmp_path / "product")) == ""
     assert (tmp_path / "said").read_text() == "poweroff\n"
-    assert shutdown.find("suspend-instance", str(tmp_path / "none")).how == "none", "another computer is left alone"
+    assert shutdown.find_method("suspend-instance", str(tmp_path / "none")).how == "none", (
+        "another computer is left alone"
+    )
 
     def stop(**known: bool) -> str:
         (tmp_path / "said").unlink(missing_ok=True)
-        return shutdown.carry_out("stop-instance", str(tmp_path / "product"), **known)
+        return shutdown.shut_down("stop-instance", str(tmp_path / "product"), **known)
 
     # The service account may stop it, and is refused; or it is accepted, and nothing happens.
     cloud.cloud.refusals["stop"] = REFUSED
@@ -268,7 +272,7 @@ def test_without_the_permission_a_real_instance_is_powered_off(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     cloud.forbidden_permissions.clear()
     cloud.cloud.refusals["suspend"] = REFUSED
-    assert "policy keep-awake" in shutdown.carry_out("suspend-instance", str(tmp_path / "product"))
+    assert "policy keep-awake" in shutdown.shut_down("suspend-instance", str(tmp_path / "product"))
     assert not (tmp_path / "said").exists()
 
 
@@ -280,7 +284,7 @@ def test_the_machines_own_token_does_not_travel_in_the_clear(
     cloud: ComputeEmulator, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", endpoint)
-    assert "is no https:// address" in shutdown.find("stop-instance").why
+    assert "is no https:// address" in shutdown.find_method("stop-instance").why
     assert cloud.exchanges == []
 
 
@@ -293,7 +297,7 @@ def test_a_sudo_that_does_not_answer_is_no_way_and_no_crash(tmp_path: Path, monk
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert shutdown.find("stop-instance", str(tmp_path / "product")).how == "none"
+    assert shutdown.find_method("stop-instance", str(tmp_path / "product")).how == "none"
 
 
 def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
@@ -309,7 +313,7 @@ def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
     machine.environ["PATH"] = f"{programs}:{machine.environ['PATH']}"
     with subprocess.Popen(["cron", "60"], executable="/bin/sleep", env={}) as daemon:
         try:
-            server = ensure(machine, replace(WANTED, idle=Idle(3600.0, "stop-instance")))
+            server = ensure(machine, replace(WANTED, idle=IdleSettings(3600.0, "stop-instance")))
             assert server.idle is not None
             assert server.idle.reboot == "cron"
             kept, ours = table.read_text().splitlines()
@@ -345,8 +349,8 @@ def test_systemd_starts_the_watchdog_again_and_the_user_lingers_afterwards_as_be
     for program in programs.iterdir():
         program.chmod(0o755)
     machine.environ["PATH"] = f"{programs}:{Path(sys.executable).parent}"  # no cron here
-    other = replace(WANTED, name="other", idle=Idle(3600.0, "stop-instance"))
-    for wanted in (replace(WANTED, idle=Idle(3600.0, "stop-instance")), other):
+    other = replace(WANTED, name="other", idle=IdleSettings(3600.0, "stop-instance"))
+    for wanted in (replace(WANTED, idle=IdleSettings(3600.0, "stop-instance")), other):
         server = ensure(machine, wanted)
         assert server.idle is not None
         assert server.idle.reboot == "systemd"
@@ -368,7 +372,7 @@ def test_a_start_that_failed_half_way_leaves_no_line_in_the_crontab(
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     directory = tmp_path / "work-laptop1"
     directory.mkdir()
-    (directory / watchdog.PROGRAM).touch()  # the disk was full for its orders
+    (directory / watchdog.PROGRAM_FILE).touch()  # the disk was full for its orders
     watchdog.end(str(directory))
     assert (tmp_path / "table").read_text() == "5 4 * * * backup\n"
 
@@ -392,15 +396,15 @@ def test_every_other_byte_of_a_crontab_stays_and_one_that_cannot_be_read_is_left
     (programs / "crontab").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path))
-    autostart.unhook("work")
+    autostart.remove("work")
     assert (tmp_path / "table").read_bytes() == (after if readable else table)
 
 
 def test_a_busy_kernel_of_another_runtime_keeps_the_machine(machine: LocalMachine, cloud: ComputeEmulator) -> None:
-    other = replace(WANTED, name="other", idle=Idle())
+    other = replace(WANTED, name="other", idle=IdleSettings())
     page = page_of(ensure(machine, other))
     kernel = page.start_kernel()
-    ensure(machine, replace(WANTED, idle=Idle(AFTER_S, "stop-instance")))
+    ensure(machine, replace(WANTED, idle=IdleSettings(AFTER_S, "stop-instance")))
     try:
         page.run(kernel, f"import time; time.sleep({2.5 * AFTER_S})")
         assert status_of(cloud) == "RUNNING"
@@ -420,7 +424,10 @@ def box(tmp_path: Path) -> Iterator[Sshd]:
 
 def in_sessions(box: Sshd) -> str:
     """What the watchdog of the account would see, in words."""
-    code = "from remote_runtime.jupyter.remote import activity; print(activity.in_sessions(activity.everyone()).what)"
+    code = (
+        "from remote_runtime.jupyter.remote import activity; "
+        "print(activity.session_activity(activity.process_table()).what)"
+    )
     environ = {"HOME": str(box.home), "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     return done.stdout.strip()
@@ -499,7 +506,7 @@ CONTAINER = ["env", "-i", "unshare", "--pid", "--fork", *([] if AS_ROOT else ["-
         (["env", "JPY_PARENT_PID=4242"], COMPUTE, "works, a kernel's"),
         (CONTAINER, COMPUTE, "works in a container" if AS_ROOT else "works"),
         ([], "import time; time.sleep(60)", ""),
-        ([], f"{COMPUTE}\n# {activity.OURS}", ""),
+        ([], f"{COMPUTE}\n# {activity.LAUNCHER_MARK}", ""),
     ],
     ids=["nohup", "of a kernel", "in a container", "waits", "ours"],
 )
@@ -509,12 +516,12 @@ def test_a_job_in_the_background_is_a_use_while_it_computes(
     monkeypatch.setenv("HOME", str(tmp_path))
     with subprocess.Popen([*before, sys.executable, "-c", code], start_new_session=True) as job:
         try:
-            effort = Effort()
-            assert effort.working() == set(), "the first look knows of no time between"
+            effort = ResourceUse()
+            assert effort.busy_pids() == set(), "the first look knows of no time between"
             time.sleep(0.5)  # the time itself is what is measured
-            working = effort.working() & set(processes.family(job.pid, "\0"))
-            said = activity.in_background(activity.everyone(), working).what.partition(" ")[2]
-            assert said + ", a kernel's" * activity.kernels_work(4242, working) == seen
+            working = effort.busy_pids() & set(processes.process_tree(job.pid, "\0"))
+            said = activity.background_activity(activity.process_table(), working).what.partition(" ")[2]
+            assert said + ", a kernel's" * activity.is_kernel_working(4242, working) == seen
         finally:
             os.killpg(job.pid, signal.SIGKILL)
 
@@ -525,7 +532,7 @@ def test_a_gpu_that_computes_is_a_use(tmp_path: Path, monkeypatch: pytest.Monkey
     for said, computes in (("0\n87\n", True), ("3\n", False), ("[N/A]\n", False), ("No devices were found\n", False)):
         program.write_text(f"#!/bin/sh\nprintf '{said}'\n")
         program.chmod(0o755)
-        assert Effort().gpus_work() is computes
+        assert ResourceUse().is_gpu_busy() is computes
 
 
 def test_what_was_left_behind_by_a_session_that_ended_is_none(box: Sshd) -> None:

@@ -17,7 +17,7 @@ import pytest
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import HealthError, MachineError, RemoteRuntimeError
 from remote_runtime.core.model import Health, Server
-from remote_runtime.core.profile import COLAB_ORIGIN, Attach, JupyterSettings
+from remote_runtime.core.profile import COLAB_ORIGIN, AttachSettings, JupyterSettings
 from remote_runtime.jupyter import health
 from remote_runtime.jupyter import server as jupyter
 from tests.support.jupyter import JupyterServer, jupyter_server
@@ -47,9 +47,9 @@ def machine(tmp_path: Path) -> LocalMachine:
 
 
 def attach(machine: LocalMachine, port: int, token_file: Path | None = None) -> Server:
-    settings = JupyterSettings(attach=Attach(port, str(token_file) if token_file else None))
-    wanted = jupyter.Wanted("work", "laptop1", settings, (COLAB_ORIGIN,))
-    return jupyter.ensure(machine.run, wanted, tell=lambda text: None, deadline=Deadline(60))
+    settings = JupyterSettings(attach=AttachSettings(port, str(token_file) if token_file else None))
+    wanted = jupyter.ServerSpec("work", "laptop1", settings, (COLAB_ORIGIN,))
+    return jupyter.ensure(machine.run, wanted, progress=lambda text: None, deadline=Deadline(60))
 
 
 def refused(machine: LocalMachine, port: int, token_file: Path | None = None) -> RemoteRuntimeError:
@@ -62,7 +62,7 @@ def refused(machine: LocalMachine, port: int, token_file: Path | None = None) ->
 def check(server: Server) -> Health:
     """Straight at its port: where a tunnel would lead."""
     assert server.port is not None
-    return health.check(health.Door(server.port, server.token, (COLAB_ORIGIN,), attached=server), Deadline(30))
+    return health.check(health.Endpoint(server.port, server.token, (COLAB_ORIGIN,), attached=server), Deadline(30))
 
 
 def written(path: Path, text: str, mode: int = 0o600) -> Path:
@@ -204,7 +204,7 @@ def test_a_server_set_up_for_colab_serves_it_directly_and_is_told_what_the_bridg
 ) -> None:
     seen = check(attach(machine, plain.port))
     assert seen.verdict == "ready"
-    told = "\n".join(seen.lacks)
+    told = "\n".join(seen.missing_settings)
     assert f"bridge enable --python {sys.executable}" in told
     assert "any page of the web that learns its token" in told
     assert "allow_" not in told
@@ -212,8 +212,8 @@ def test_a_server_set_up_for_colab_serves_it_directly_and_is_told_what_the_bridg
 
 def test_the_bridge_alone_is_enough_and_then_it_proves_itself(machine: LocalMachine, bridged: JupyterServer) -> None:
     server = attach(machine, bridged.port)
-    assert server.proves_itself
-    assert check(server).lacks == ()
+    assert server.can_prove_identity
+    assert check(server).missing_settings == ()
 
 
 def test_a_proof_covers_the_port_that_the_server_had_when_it_was_found(
@@ -222,19 +222,19 @@ def test_a_proof_covers_the_port_that_the_server_had_when_it_was_found(
     """It ended, another user listens there now, and passes the question on to where it came up again."""
     server = attach(machine, bridged.port)
     before = replace(server, port=bridged.port + 1)
-    door = health.Door(bridged.port, server.token, (COLAB_ORIGIN,), attached=before)
+    door = health.Endpoint(bridged.port, server.token, (COLAB_ORIGIN,), attached=before)
     with pytest.raises(HealthError) as caught:
-        health.knock(door, Deadline(20))
+        health.verify(door, Deadline(20))
     assert caught.value.code == "stranger-answered"
-    assert health.knock(replace(door, attached=server), Deadline(20)) > 0
+    assert health.verify(replace(door, attached=server), Deadline(20)) > 0
 
 
 def test_a_token_that_can_be_guessed_is_not_proved_and_said_to_be_short(machine: LocalMachine) -> None:
     config = {"ServerApp": {"token": "lab2024"}, "IdentityProvider": {"token": "lab2024"}}
     with jupyter_server(extra_config=config) as guessable:
         server = attach(machine, guessable.port)
-        assert not server.proves_itself
-        (told,) = [lack for lack in check(server).lacks if "16 characters" in lack]
+        assert not server.can_prove_identity
+        (told,) = [lack for lack in check(server).missing_settings if "16 characters" in lack]
         assert "longer" in told
 
 
@@ -280,8 +280,8 @@ def test_another_base_url_is_refused_because_colab_has_no_word_for_it(machine: L
 def test_a_server_of_ours_that_runs_is_kept_when_the_profile_changes_to_attach(
     machine: LocalMachine, plain: JupyterServer
 ) -> None:
-    wanted = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
-    ours = jupyter.ensure(machine.run, wanted, tell=lambda text: None, deadline=Deadline(60))
+    wanted = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+    ours = jupyter.ensure(machine.run, wanted, progress=lambda text: None, deadline=Deadline(60))
     try:
         kept = attach(machine, plain.port)
         assert (kept.pid, kept.attached) == (ours.pid, False)

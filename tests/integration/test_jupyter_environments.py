@@ -19,13 +19,13 @@ from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server as jupyter
-from remote_runtime.jupyter.remote.private_venv import NEEDED
+from remote_runtime.jupyter.remote.private_venv import REQUIRED
 from tests.support.dl_vm import Environment, make, script
 from tests.support.local_run import LocalMachine
 from tests.support.page import Page
 from tests.support.processes import commands_of, end_processes_of
 
-WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 LEFT_BY_LOGIN = "sleep 300"
 SITE = Path("lib") / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
 
@@ -59,7 +59,7 @@ def breaks(python: Path, package: str) -> None:
 def ensure(machine: LocalMachine, settings: JupyterSettings | None = None, *, told: list[str] | None = None) -> Server:
     heard = [] if told is None else told
     wanted = replace(WANTED, settings=settings or JupyterSettings())
-    return jupyter.ensure(machine.run, wanted, tell=lambda text: heard.append(text), deadline=Deadline(120))
+    return jupyter.ensure(machine.run, wanted, progress=lambda text: heard.append(text), deadline=Deadline(120))
 
 
 def cell(server: Server, code: str) -> str:
@@ -160,7 +160,7 @@ def test_our_own_environment_is_made_again_in_the_same_up_when_it_is_broken(mach
     machine.environ.update(wheels(machine.home / "wheels"))
     venv = machine.folder / "venv"
     make(Environment(str(venv)), machine.home)
-    (venv / "remote-runtime.json").write_text(json.dumps({"packages": NEEDED}))
+    (venv / "remote-runtime.json").write_text(json.dumps({"packages": REQUIRED}))
     breaks(venv / "bin" / "python", "jinja2")
     told: list[str] = []
     server = ensure(machine, told=told)
@@ -190,7 +190,7 @@ def test_an_extension_that_ends_the_server_is_named(machine: LocalMachine) -> No
 def wheels(folder: Path) -> dict[str, str]:
     """A package index without a network: what it has leads to the packages of the tests' own environment."""
     folder.mkdir()
-    for name in (re.split("[<>]", needed)[0] for needed in NEEDED):
+    for name in (re.split("[<>]", needed)[0] for needed in REQUIRED):
         version = importlib.metadata.version(name)
         about = f"{name}-{version}.dist-info"
         with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:

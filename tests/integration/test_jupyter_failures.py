@@ -22,7 +22,7 @@ from tests.support.local_run import LocalMachine
 from tests.support.mounts import within_mount
 from tests.support.processes import commands_of
 
-WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 BARE_PYTHON = "/usr/bin/python3"
 
 
@@ -52,7 +52,7 @@ def ensure(
 ) -> Server:
     wanted = replace(WANTED, settings=settings or JupyterSettings())
     bridge = None if source is None else broken_bridge(source)
-    return jupyter.ensure(machine.run, wanted, tell=lambda _: None, deadline=Deadline(within_s), bridge=bridge)
+    return jupyter.ensure(machine.run, wanted, progress=lambda _: None, deadline=Deadline(within_s), bridge=bridge)
 
 
 def test_without_jupyter_and_with_install_never_it_says_where_it_looked(machine: LocalMachine) -> None:
@@ -129,7 +129,7 @@ def test_when_the_client_leaves_the_server_it_wanted_is_ended(machine: LocalMach
 
     with pytest.raises(DeadlinePassed):
         jupyter.ensure(
-            machine.run, WANTED, tell=tell, deadline=Deadline(60),
+            machine.run, WANTED, progress=tell, deadline=Deadline(60),
             bridge=broken_bridge("import time; time.sleep(600)"),
         )  # fmt: skip
     assert told.is_set()
@@ -171,7 +171,7 @@ def test_the_launcher_runs_on_python_38(machine: LocalMachine, tmp_path: Path) -
     (tmp_path / "bin" / "python3").symlink_to(PYTHON_38)
     machine.environ["PATH"] = os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent)])
     (tmp_path / "home" / "jupyter").mkdir()
-    server = jupyter.ensure(machine.run, WANTED, tell=lambda _: None, deadline=Deadline(60))
+    server = jupyter.ensure(machine.run, WANTED, progress=lambda _: None, deadline=Deadline(60))
     assert Path(server.interpreter).parent == Path(sys.executable).parent
     assert jupyter.stop(machine.run, WANTED, deadline=Deadline(30)) == "stopped"
 

@@ -18,7 +18,7 @@ from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import python_command, remote_call
 from remote_runtime.jupyter import server as jupyter
-from remote_runtime.lifecycle.upstream import leads_to
+from remote_runtime.lifecycle.upstream import can_reach
 from remote_runtime.ssh.session import Session
 from tests.support.entering import Visitor
 from tests.support.processes import end_processes_of
@@ -44,8 +44,8 @@ def ask(session: Session, *, within_s: float = 20.0, python: str = "auto", patie
     """The smallest errand there is: nothing of ours runs on this machine."""
     orders = {"do": "stop", "key": "work-laptop1", "spare_busy": False}
     deadline = Deadline(within_s)
-    return remote_call.ask(
-        session.run, orders, python=python, tell=lambda _: None, deadline=deadline, patience_s=patience_s
+    return remote_call.call_launcher(
+        session.run, orders, python=python, progress=lambda _: None, deadline=deadline, login_wait_s=patience_s
     )
 
 
@@ -109,16 +109,16 @@ def test_where_forwarding_is_forbidden_no_jupyter_is_started(server: Sshd, sessi
     key = server.key_path.with_suffix(".pub").read_text()
     server.authorize_nobody()
     server.authorize(f"restrict {key}")
-    wanted = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), socket=True)
+    wanted = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), socket=True)
     told: list[str] = []
     try:
         with Visitor(server, tmp_path / "forced").enter() as forced, pytest.raises(RemoteRuntimeError) as caught:
             jupyter.ensure(
                 forced.run,
                 wanted,
-                tell=lambda text: told.append(text),
+                progress=lambda text: told.append(text),
                 deadline=Deadline(30),
-                reaches=lambda place: leads_to(forced, place),
+                can_forward_to=lambda place: can_reach(forced, place),
             )
     finally:
         server.authorize_nobody()
@@ -129,9 +129,9 @@ def test_where_forwarding_is_forbidden_no_jupyter_is_started(server: Sshd, sessi
 
 def test_a_home_that_is_not_there_is_told_as_that(server: Sshd, session: Session) -> None:
     (server.home / ".bashrc").write_text("export HOME=/nowhere/me\n")
-    wanted = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+    wanted = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
     with pytest.raises(RemoteRuntimeError) as caught:
-        jupyter.ensure(session.run, wanted, tell=lambda text: None, deadline=Deadline(30))
+        jupyter.ensure(session.run, wanted, progress=lambda text: None, deadline=Deadline(30))
     assert (caught.value.code, caught.value.why) == ("folder-unusable", "/nowhere/me")
     assert "home" in caught.value.what
     assert not Path("/nowhere").exists()
@@ -144,14 +144,14 @@ def test_a_home_whose_name_is_no_text_is_refused_before_anything_is_made(
     odd = tmp_path / name
     odd.mkdir()
     (server.home / ".bashrc").write_bytes(b"export HOME='" + os.fsencode(odd) + b"'\n")
-    wanted = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), socket=True)
+    wanted = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,), socket=True)
     with pytest.raises(RemoteRuntimeError) as caught:
         jupyter.ensure(
             session.run,
             wanted,
-            tell=lambda text: None,
+            progress=lambda text: None,
             deadline=Deadline(30),
-            reaches=lambda place: leads_to(session, place),
+            can_forward_to=lambda place: can_reach(session, place),
         )
     assert (caught.value.code, "UTF-8" in caught.value.what) == ("folder-unusable", True)
     assert not list(odd.iterdir())
@@ -258,7 +258,7 @@ def test_the_path_of_a_login_shell_counts_whatever_shell_it_is(tmp_path: Path, s
         f"status is-login; and set -x PATH {path.replace(':', ' ')}\n"
     )
     environ = {"HOME": str(tmp_path), "SHELL": shell, "PATH": str(tmp_path)}
-    line = shlex.join(python_command.search(("python3", "python3.11"), "ready", "tried"))
+    line = shlex.join(python_command.search_command(("python3", "python3.11"), "ready", "tried"))
     try:
         done = subprocess.run([shell, "-c", line], env=environ, input=b"exit\n0\n", capture_output=True, timeout=20)
     finally:

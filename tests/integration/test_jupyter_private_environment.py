@@ -13,14 +13,14 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server as jupyter
-from remote_runtime.jupyter.remote.interpreters import Found
-from remote_runtime.jupyter.remote.private_venv import make
-from remote_runtime.jupyter.remote.reply import Answers, Failure
+from remote_runtime.jupyter.remote.interpreters import Interpreter
+from remote_runtime.jupyter.remote.private_venv import create
+from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
 from tests.support.local_run import LocalMachine
 from tests.support.processes import commands_of
 
 pytestmark = pytest.mark.registry
-WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_a_machine_without_jupyter_gets_a_private_one_after_an_interrupted_attem
     half_made = machine.folder / "venv" / "bin"
     half_made.mkdir(parents=True)
     told: list[str] = []
-    server = jupyter.ensure(machine.run, WANTED, tell=lambda text: told.append(text), deadline=Deadline(170))
+    server = jupyter.ensure(machine.run, WANTED, progress=lambda text: told.append(text), deadline=Deadline(170))
     try:
         assert server.interpreter == str(machine.folder / "venv" / "bin" / "python")
         assert any(text.startswith("Installing Jupyter: ") for text in told)
@@ -41,14 +41,14 @@ def test_a_machine_without_jupyter_gets_a_private_one_after_an_interrupted_attem
         assert jupyter.stop(machine.run, WANTED, deadline=Deadline(40)) == "stopped"
     assert commands_of(machine.folder) == {}
     assert (machine.folder / "venv").is_dir()
-    assert jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(20)) == jupyter.Purged(True)
+    assert jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(20)) == jupyter.PurgeResult(True)
     assert not machine.folder.exists()
 
 
 def test_a_package_that_cannot_be_installed_shows_the_end_of_pips_output(machine: LocalMachine) -> None:
     machine.environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS="/no/such/wheels", PIP_CONFIG_FILE=os.devnull)
     with pytest.raises(MachineError) as caught:
-        jupyter.ensure(machine.run, WANTED, tell=lambda _: None, deadline=Deadline(170))
+        jupyter.ensure(machine.run, WANTED, progress=lambda _: None, deadline=Deadline(170))
     assert caught.value.code == "jupyter-install-failed"
     assert "jupyter_server" in caught.value.why
     assert not (machine.folder / "venv").exists()
@@ -63,8 +63,8 @@ def test_without_venv_virtualenv_and_uv_the_apt_package_is_named(
     stripped.chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    with open(os.devnull, "w") as nobody, pytest.raises(Failure) as caught:
-        make(str(tmp_path / "venv"), Found(str(stripped), "3.12.3"), Answers("", nobody, 60))
+    with open(os.devnull, "w") as nobody, pytest.raises(ReportedError) as caught:
+        create(str(tmp_path / "venv"), Interpreter(str(stripped), "3.12.3"), ReplyWriter("", nobody, 60))
     assert caught.value.error["code"] == "jupyter-install-failed"
     assert "no module venv" in caught.value.error["why"]
     assert caught.value.error["hint"] == "On the machine: `sudo apt-get install python3.12-venv`"
@@ -86,7 +86,7 @@ def test_without_venv_another_tool_makes_an_environment_that_has_pip(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{base}/bin:/usr/bin:/bin")
     with open(os.devnull, "w") as nobody:
-        make(str(tmp_path / "venv"), Found(str(stripped), "3.12.3"), Answers("", nobody, 60))
+        create(str(tmp_path / "venv"), Interpreter(str(stripped), "3.12.3"), ReplyWriter("", nobody, 60))
     python = str(tmp_path / "venv" / "bin" / "python")
     looked = subprocess.run(
         [python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True

@@ -17,11 +17,11 @@ from remote_runtime.core.errors import MachineError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server
 from remote_runtime.jupyter.remote import disk_space, private_venv
-from remote_runtime.jupyter.remote.reply import Answers, Failure
+from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
 from tests.support.local_run import LocalMachine
 from tests.support.mounts import within_mount
 
-WANTED = server.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+WANTED = server.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_home_that_cannot_hold_an_environment_is_named_before_one_is_made(
     machine.within = within_mount(f"-t tmpfs -o {options} tmpfs {machine.home}/.local")
     told: list[str] = []
     with pytest.raises(MachineError) as caught:
-        server.ensure(machine.run, WANTED, tell=lambda text: told.append(text), deadline=Deadline(60))
+        server.ensure(machine.run, WANTED, progress=lambda text: told.append(text), deadline=Deadline(60))
     assert caught.value.code == code
     assert why in caught.value.why
     assert hint in caught.value.hint
@@ -56,11 +56,11 @@ def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_th
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from remote_runtime.jupyter.remote import interpreters, private_venv, reply\n"
-        "base = interpreters.Found(sys.argv[2], '3.12.3')\n"
+        "base = interpreters.Interpreter(sys.argv[2], '3.12.3')\n"
         "os.makedirs(private_venv.our_folder())\n"
-        "said = reply.Answers('', open(os.devnull, 'w'), 30)\n"
-        "try: private_venv.make(private_venv.our_folder() + '/venv', base, said)\n"
-        "except reply.Failure as failure: print(failure.error['code'], failure.error['why'])"
+        "said = reply.ReplyWriter('', open(os.devnull, 'w'), 30)\n"
+        "try: private_venv.create(private_venv.our_folder() + '/venv', base, said)\n"
+        "except reply.ReportedError as failure: print(failure.error['code'], failure.error['why'])"
     )
     done = subprocess.run(
         [
@@ -71,10 +71,10 @@ def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_th
     )  # fmt: skip
     assert done.stdout.startswith("disk-full 0 MB left for ")
     for words in ("No space left on device", "Disk quota exceeded"):
-        failure = disk_space.full_disk(f"OSError: [Errno 28] {words}")
+        failure = disk_space.disk_full_cause(f"OSError: [Errno 28] {words}")
         assert failure
         assert failure.error["code"] == "disk-full"
-    assert disk_space.full_disk("ensurepip is not available") is None
+    assert disk_space.disk_full_cause("ensurepip is not available") is None
 
 
 @pytest.fixture
@@ -103,22 +103,22 @@ def test_a_machine_without_a_way_to_a_package_index_is_told_so(
             "PIP_INDEX_URL": f"http://127.0.0.1:{index}/simple",
             "PIP_CONFIG_FILE": os.devnull,
         }
-        with pytest.raises(Failure) as caught:
-            private_venv.install(str(tmp_path / "venv"), ["no-such-thing"], Answers("", io.StringIO(), 60.0), env)
+        with pytest.raises(ReportedError) as caught:
+            private_venv.install(str(tmp_path / "venv"), ["no-such-thing"], ReplyWriter("", io.StringIO(), 60.0), env)
         error = caught.value.error
         assert error["code"] == "jupyter-install-failed"
         assert "package index" in error["what"]
         assert "onnect" in error["why"]
         assert "Cloud NAT" in error["hint"]
         assert "jupyter.python" in error["hint"]
-        assert private_venv.too_long(error["why"]).error == error
+        assert private_venv.timeout_error(error["why"]).error == error
 
 
 def test_an_index_that_answers_is_not_blamed() -> None:
     retried = "WARNING: Retrying (Retry(total=1)) after connection broken by 'ReadTimeoutError(...)': /simple/numpy/\n"
-    assert private_venv.is_cut_off(retried + "ERROR: No matching distribution found (from versions: none)")
-    assert not private_venv.is_cut_off(retried + "ERROR: No matching distribution (from versions: 1.0, 2.0)")
-    assert not private_venv.is_cut_off(retried + "ERROR: Failed building wheel for numpy")
-    assert not private_venv.is_cut_off("ERROR: No matching distribution found (from versions: none)")
-    untrusted = private_venv.no_index("Could not fetch URL https://pypi.org: CERTIFICATE_VERIFY_FAILED")
+    assert private_venv.is_index_unreachable(retried + "ERROR: No matching distribution found (from versions: none)")
+    assert not private_venv.is_index_unreachable(retried + "ERROR: No matching distribution (from versions: 1.0, 2.0)")
+    assert not private_venv.is_index_unreachable(retried + "ERROR: Failed building wheel for numpy")
+    assert not private_venv.is_index_unreachable("ERROR: No matching distribution found (from versions: none)")
+    untrusted = private_venv.index_error("Could not fetch URL https://pypi.org: CERTIFICATE_VERIFY_FAILED")
     assert "global.cert" in untrusted.error["hint"]

@@ -28,7 +28,7 @@ from remote_runtime.jupyter.remote import runtime_dir
 from tests.support.local_run import LocalMachine
 from tests.support.processes import commands_of
 
-WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 ON_SOCKET = replace(WANTED, socket=True)
 BANNER = 'Welcome to your VM!\n{"result": {}}\nlast login: yesterday'
 
@@ -53,7 +53,7 @@ def fresh(tmp_path: Path) -> Iterator[LocalMachine]:
 
 def ensure(
     machine: LocalMachine,
-    wanted: jupyter.Wanted = WANTED,
+    wanted: jupyter.ServerSpec = WANTED,
     *,
     told: list[str] | None = None,
     bridge: jupyter.Bridge | None = None,
@@ -62,13 +62,13 @@ def ensure(
     return jupyter.ensure(
         machine.run,
         wanted,
-        tell=lambda text: heard.append(text),
+        progress=lambda text: heard.append(text),
         deadline=Deadline(60),
         bridge=bridge,
     )
 
 
-def stop(machine: LocalMachine, wanted: jupyter.Wanted = WANTED) -> str:
+def stop(machine: LocalMachine, wanted: jupyter.ServerSpec = WANTED) -> str:
     return jupyter.stop(machine.run, wanted, deadline=Deadline(40))
 
 
@@ -109,7 +109,7 @@ def test_the_token_is_in_no_command_line_environment_or_log(machine: LocalMachin
     api(server, "/api/kernels", method="POST")
     assert server.pid in commands_of(machine.folder)
     assert commands_of(server.token.reveal()) == {}
-    assert server.token.reveal() not in jupyter.log_tail(machine.run, WANTED, lines=9999, deadline=Deadline(20)).text
+    assert server.token.reveal() not in jupyter.tail_log(machine.run, WANTED, lines=9999, deadline=Deadline(20)).text
 
 
 def test_what_lies_on_the_machine_is_for_its_user_alone(machine: LocalMachine) -> None:
@@ -141,24 +141,24 @@ def test_changed_settings_leave_the_server_alone_and_are_named(machine: LocalMac
 
 def test_a_server_with_an_older_bridge_is_kept_and_the_note_says_so(machine: LocalMachine) -> None:
     server = ensure(machine)
-    again = ensure(machine, bridge=replace(jupyter.our_bridge(), version="99.1"))
+    again = ensure(machine, bridge=replace(jupyter.load_bridge(), version="99.1"))
     assert (again.pid, again.bridge) == (server.pid, server.bridge)
     assert any(server.bridge in note and "99.1" in note for note in again.notes)
 
 
 def test_the_log_can_be_followed(machine: LocalMachine) -> None:
     server = ensure(machine)
-    tail = jupyter.log_tail(machine.run, WANTED, lines=2, deadline=Deadline(20))
+    tail = jupyter.tail_log(machine.run, WANTED, lines=2, deadline=Deadline(20))
     assert len(tail.text.splitlines()) == 2
     api(server, "/api/kernels", method="POST")
-    following = jupyter.log_from(machine.run, WANTED, offset=tail.offset, deadline=Deadline(20))
+    following = jupyter.read_log(machine.run, WANTED, offset=tail.offset, deadline=Deadline(20))
     assert "Kernel started" in following.text
 
 
 def test_a_purge_leaves_servers_that_run_alone_and_names_them(machine: LocalMachine) -> None:
     ensure(machine)
     purged = jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(20))
-    assert purged == jupyter.Purged(False, ("work-laptop1",))
+    assert purged == jupyter.PurgeResult(False, ("work-laptop1",))
     assert (machine.folder / "servers" / "work-laptop1" / "info.json").exists()
 
 
@@ -219,9 +219,9 @@ def test_a_running_server_is_stopped_with_its_kernels(fresh: LocalMachine) -> No
     server = ensure(fresh, replace(WANTED, attempt="this"))
     api(server, "/api/kernels", method="POST")
     within = Deadline(40)
-    assert jupyter.take_back(fresh.run, replace(WANTED, attempt="another"), deadline=within), "the folder is there"
+    assert jupyter.undo_start(fresh.run, replace(WANTED, attempt="another"), deadline=within), "the folder is there"
     assert isinstance(api(server, "/api/kernels"), list), "it was not touched"
-    assert not jupyter.take_back(fresh.run, replace(WANTED, attempt="this"), deadline=within)
+    assert not jupyter.undo_start(fresh.run, replace(WANTED, attempt="this"), deadline=within)
     assert commands_of(fresh.folder) == {}
     assert not fresh.folder.exists()
     assert not (fresh.home / "content").exists()
@@ -327,7 +327,7 @@ def test_a_long_path_moves_the_socket_and_a_port_is_used_where_the_profile_names
 
 def test_without_home_the_password_database_tells_the_folder() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from remote_runtime.jupyter.remote.data_dir import our_folder; print(our_folder())"],
+        [sys.executable, "-c", "from remote_runtime.jupyter.remote.data_dir import root_dir; print(root_dir())"],
         env={"PATH": os.environ["PATH"]},
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -341,7 +341,7 @@ def test_without_home_the_password_database_tells_the_folder() -> None:
 def test_files_named_like_modules_in_the_home_folder_are_not_run(fresh: LocalMachine) -> None:
     for name in ("json", "queue", "random", "subprocess", "threading"):
         (fresh.home / f"{name}.py").write_text("open(__file__ + '.was-run', 'w').close()\nraise SystemExit(5)\n")
-    assert jupyter.log_from(fresh.run, WANTED, offset=None, deadline=Deadline(20)).text == ""
+    assert jupyter.read_log(fresh.run, WANTED, offset=None, deadline=Deadline(20)).text == ""
     assert list(fresh.home.glob("*.was-run")) == []
 
 

@@ -16,7 +16,7 @@ from remote_runtime.core.model import Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.targets.gce import Machines
-from tests.support.fakes import Cloud, Journal, Teller
+from tests.support.fakes import EventLog, FakeProgress, FakeTarget
 from tests.support.jupyter import JupyterServer, jupyter_server
 
 READY_S = 30.0
@@ -37,16 +37,16 @@ def jupyter() -> Iterator[JupyterServer]:
 
 
 @pytest.fixture
-def held() -> Iterator[bring_up.Held]:
-    live = bring_up.Held()
+def held() -> Iterator[bring_up.Resources]:
+    live = bring_up.Resources()
     yield live
     live.close()
 
 
-class Attentive(Teller):
+class Attentive(FakeProgress):
     """``then`` happens when the path is about to be checked."""
 
-    def __init__(self, journal: Journal, then: Callable[[], None]) -> None:
+    def __init__(self, journal: EventLog, then: Callable[[], None]) -> None:
         super().__init__(journal)
         self._then = then
 
@@ -56,31 +56,31 @@ class Attentive(Teller):
             self._then()
 
 
-def story(cloud: Cloud, journal: Journal, then: Callable[[], None]) -> bring_up.Story:
-    return bring_up.Story(
+def story(cloud: FakeTarget, journal: EventLog, then: Callable[[], None]) -> bring_up.BringUpContext:
+    return bring_up.BringUpContext(
         profile=PROFILE,
         client_id="laptop1",
         machines=cast("Machines", cloud),
-        tell=Attentive(journal, then),
-        ask=cast("Any", None),
+        progress=Attentive(journal, then),
+        prompt=cast("Any", None),
         record=journal.record,
     )
 
 
-def drops(cloud: Cloud, times: int) -> Callable[[], None]:
+def drops(cloud: FakeTarget, times: int) -> Callable[[], None]:
     def drop() -> None:
-        if len(cloud.boxes) <= times:
-            cloud.boxes[-1].closed = True
-            cloud.boxes[-1].why_closed = "the cable was pulled"
+        if len(cloud.sessions) <= times:
+            cloud.sessions[-1].closed = True
+            cloud.sessions[-1].why_closed = "the cable was pulled"
 
     return drop
 
 
 def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(
-    held: bring_up.Held, jupyter: JupyterServer
+    held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
-    journal = Journal()
-    cloud = Cloud(journal, server={"port": jupyter.port, "token": jupyter.token})
+    journal = EventLog()
+    cloud = FakeTarget(journal, server={"port": jupyter.port, "token": jupyter.token})
     began = time.monotonic()
 
     seen = bring_up.ensure(story(cloud, journal, drops(cloud, 2)), held, start=True, deadline=Deadline(60.0))
@@ -88,17 +88,17 @@ def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(
     assert seen.verdict == "ready"
     assert journal.events.count("connect") == 3
     assert "stop jupyter" not in journal.events
-    held.let_go()
+    held.disconnect()
     with pytest.raises(SshError) as raised:
         bring_up.ensure(story(cloud, journal, drops(cloud, 9)), held, start=False, deadline=Deadline(60.0))
     assert (raised.value.code, raised.value.why) == ("ssh-unreachable", "the cable was pulled")
     assert time.monotonic() - began < READY_S, "nobody waited for the front, which waited for us"
 
 
-def test_an_up_whose_link_drops_each_time_gives_up_and_undoes(held: bring_up.Held, jupyter: JupyterServer) -> None:
-    journal = Journal()
-    cloud = Cloud(journal, server={"port": jupyter.port, "token": jupyter.token})
+def test_an_up_whose_link_drops_each_time_gives_up_and_undoes(held: bring_up.Resources, jupyter: JupyterServer) -> None:
+    journal = EventLog()
+    cloud = FakeTarget(journal, server={"port": jupyter.port, "token": jupyter.token})
     with pytest.raises(SshError, match="was lost"):
         bring_up.ensure(story(cloud, journal, drops(cloud, 99)), held, start=True, deadline=Deadline(60.0))
-    assert journal.events.count("connect") == bring_up.MOST_TRIES
+    assert journal.events.count("connect") == bring_up.MAX_TRIES
     assert "step: Undoing: stopping Jupyter" in journal.events

@@ -18,7 +18,7 @@ from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.firewalls import rule
 from remote_runtime.demo.gcp_api.values import Vm
 from remote_runtime.state.store import StateDir
-from remote_runtime.targets.either_way import NeitherWay
+from remote_runtime.targets.either_way import ExternalAndIapFailed
 from remote_runtime.targets.gce import Machines
 
 ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")
@@ -47,7 +47,7 @@ class Asked:
         self, error: RemoteRuntimeError = ERROR, profile: Profile = PROFILE, deadline: Deadline | None = None
     ) -> RemoteRuntimeError:
         within = deadline or Deadline(30)
-        return self.machines.explain(profile, self.instance, error, tell=self.tell, deadline=within)
+        return self.machines.explain(profile, self.instance, error, progress=self.tell, deadline=within)
 
 
 def test_the_cause_is_told_with_the_error_that_it_explains(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_after_both_ways_have_failed_it_is_the_one_that_is_open_that_is_told(tmp
     second = SshError("iap-refused", "These credentials may not reach it", "4033 not authorized", "ask for the role")
     with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator:
         emulator.cloud.firewalls["demo"] = [rule("demo", "iap", "35.235.240.0/20")]
-        explained = Asked(emulator, tmp_path).explain(NeitherWay(ERROR, second))
+        explained = Asked(emulator, tmp_path).explain(ExternalAndIapFailed(ERROR, second))
     assert (explained.code, explained.hint) == ("iap-refused", "ask for the role")
     assert explained.what.endswith("Identity-Aware Proxy: These credentials may not reach it (4033 not authorized))")
     assert explained.why.startswith("The firewall lets tcp:22 in from Identity-Aware Proxy (35.235.240.0/20) only: ")

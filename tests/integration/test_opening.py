@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.commands.desktop import show
+from remote_runtime.commands.desktop import open_page
 from tests.support.browser import Desktop, a_desktop, with_a_lab
 from tests.support.world import World, eventually
 
@@ -127,4 +127,4 @@ def test_a_page_is_shown_without_what_a_strangers_folder_would_run(
 ) -> None:
     (tmp_path / "webbrowser.py").write_text("raise SystemExit('imported from the current directory')")
     monkeypatch.chdir(tmp_path)
-    show("http://localhost:1/", {**os.environ, "BROWSER": "true", "DISPLAY": ":0"})
+    open_page("http://localhost:1/", {**os.environ, "BROWSER": "true", "DISPLAY": ":0"})

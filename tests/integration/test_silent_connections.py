@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.core.model import Secret
-from remote_runtime.lifecycle.upstream import SessionWay
+from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.open_files import KEPT
-from remote_runtime.tunnel.port_forwarder import Front
-from remote_runtime.tunnel.relay import SocketStream, Way
+from remote_runtime.tunnel.open_files import RESERVED_FILES
+from remote_runtime.tunnel.port_forwarder import PortForwarder
+from remote_runtime.tunnel.relay import SocketStream, Upstream
 from tests.support.entering import Visitor
 from tests.support.sshd import running_sshd, wait_for
 from tests.support.targets import TOKEN, WITHIN_S, Target, echo, prove_then
@@ -41,7 +41,7 @@ class Direct:
     def dial(self) -> SocketStream:
         return SocketStream(socket.create_connection(self._target.address, timeout=WITHIN_S))
 
-    def lane(self, prove: object) -> None:
+    def open_forwarder(self, prove: object) -> None:
         """None."""
 
 
@@ -53,17 +53,17 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 
 
 @contextlib.contextmanager
-def opened(way: Callable[[Target], Way], token: Secret | None = TOKEN) -> Iterator[Front]:
+def opened(way: Callable[[Target], Upstream], token: Secret | None = TOKEN) -> Iterator[PortForwarder]:
     with Target(prove_then(echo) if token else echo) as target:
-        front = Front(ports.bind(None))
+        front = PortForwarder(ports.bind(None))
         try:
-            front.through(way(target), token)
+            front.set_upstream(way(target), token)
             yield front
         finally:
             front.close()
 
 
-def visit(front: Front) -> socket.socket:
+def visit(front: PortForwarder) -> socket.socket:
     return socket.create_connection(("127.0.0.1", front.port), timeout=WITHIN_S)
 
 
@@ -96,16 +96,16 @@ def test_hundreds_that_say_nothing_get_no_channel_and_the_oldest_go(
     most = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 8192)
     with (
         few_files(most),
-        opened(lambda target: SessionWay(session, *target.address)) as front,
+        opened(lambda target: SessionUpstream(session, *target.address)) as front,
         ExitStack() as stack,
     ):
         owner = stack.enter_context(visit(front))
         assert echoes(owner, HELLO)
         strangers = [stack.enter_context(visit(front)) for _ in range(700)]
         # A few of the first may wait in a thread, as they do before anything leads to the machine.
-        wait_for(lambda: front.visitors.counted().sent_away >= 120)
+        wait_for(lambda: front.stats.counted().sent_away >= 120)
         assert echoes(owner, b"still here")
-        assert session.carried < 10, "the machine does not know of them"
+        assert session.connection_count < 10, "the machine does not know of them"
         assert echoes(strangers[-1], HELLO), "who speaks is served"
         with visit(front) as late:
             assert echoes(late, HELLO)
@@ -128,32 +128,32 @@ def test_the_oldest_silent_ones_go_where_each_connection_has_a_thread(token: Sec
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["plain", "proved"])
 @pytest.mark.parametrize("threads", [False, True])
 def test_https_is_closed_at_once_and_counted(session: Session, threads: bool, token: Secret | None) -> None:
-    way: Callable[[Target], Way] = Direct if threads else lambda target: SessionWay(session, *target.address)
+    way: Callable[[Target], Upstream] = Direct if threads else lambda target: SessionUpstream(session, *target.address)
     with opened(way, token) as front, visit(front) as browser:
         began = time.monotonic()
         browser.sendall(HTTPS)
         assert is_reset(browser)
         assert time.monotonic() - began < 5
-        wait_for(lambda: front.visitors.counted().tls == 1)
-        assert front.visitors.counted().carried == 0
+        wait_for(lambda: front.stats.counted().tls == 1)
+        assert front.stats.counted().carried == 0
 
 
 def test_a_pause_keeps_what_is_under_way_and_lets_others_wait(session: Session) -> None:
     with Target(prove_then(echo)) as target:
-        front = Front(ports.bind(None))
+        front = PortForwarder(ports.bind(None))
         try:
-            front.through(SessionWay(session, *target.address), TOKEN)
+            front.set_upstream(SessionUpstream(session, *target.address), TOKEN)
             with visit(front) as owner, visit(front) as silent:
                 assert echoes(owner, HELLO)
                 front.pause()
                 assert echoes(owner, b"one more cell")
                 with visit(front) as late:
                     late.sendall(HELLO)
-                    front.through(SessionWay(session, *target.address), TOKEN)
+                    front.set_upstream(SessionUpstream(session, *target.address), TOKEN)
                     assert late.recv(len(HELLO)) == HELLO
                 assert echoes(owner, b"and another")
                 silent.close()
-                front.hold()
+                front.disconnect()
                 assert is_reset(owner)
         finally:
             front.close()
@@ -172,7 +172,7 @@ def test_who_may_open_few_files_sends_connections_away_and_keeps_some_files(
     session: Session, threads: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    way: Callable[[Target], Way] = Direct if threads else lambda target: SessionWay(session, *target.address)
+    way: Callable[[Target], Upstream] = Direct if threads else lambda target: SessionUpstream(session, *target.address)
     with opened(way) as front, visit(front) as owner:
         assert echoes(owner, HELLO)
         with (tmp_path / "probe").open("w") as probe:
@@ -180,16 +180,16 @@ def test_who_may_open_few_files_sends_connections_away_and_keeps_some_files(
         command = [sys.executable, "-c", CROWD, str(front.port)]
         with (
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as crowd,
-            few_files(lowest + KEPT + 20),
+            few_files(lowest + RESERVED_FILES + 20),
         ):
             assert crowd.stdout
             assert crowd.stdin
             assert crowd.stdout.readline() == b"here\n"
-            wait_for(lambda: front.visitors.counted().without_a_file > 0)
+            wait_for(lambda: front.stats.counted().without_a_file > 0)
             with (tmp_path / "probe").open("w"), (tmp_path / "probe").open("w"):
                 assert echoes(owner, b"still here")
             crowd.stdin.close()
-            wait_for(lambda: front.visitors.counted().waiting == 0)
+            wait_for(lambda: front.stats.counted().waiting == 0)
             with visit(front) as late:
                 assert echoes(late, HELLO)
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) < 6

@@ -24,7 +24,7 @@ def test_an_up_that_needs_no_keeper_leaves_none(world: World) -> None:
 
 
 def test_a_keeper_that_is_told_nothing_ends(world: World) -> None:
-    process = launch.begin("here", world.environ)
+    process = launch.start_keeper("here", world.environ)
     _, said = process.communicate(timeout=30)
     assert (process.returncode, said) == (0, b"")
     assert not world.state.exists()
@@ -44,7 +44,7 @@ def test_nothing_is_imported_from_the_directory_where_up_is_said(
 ) -> None:
     (tmp_path / "glob.py").write_text("raise RuntimeError('a stranger')\n")
     monkeypatch.chdir(tmp_path)
-    process = launch.begin("here", {**world.environ, "PYTHONPATH": ""})
+    process = launch.start_keeper("here", {**world.environ, "PYTHONPATH": ""})
     assert process.communicate(timeout=30)[1] == b""
 
 
@@ -57,15 +57,15 @@ def test_ctrl_c_before_the_command_is_loaded_leaves_no_keeper_and_no_traceback(w
 
 
 def test_a_keeper_is_begun_for_each_profile_that_is_surely_meant() -> None:
-    launch.begin_early(["here", "-q", "there"])
-    here, there = launch.take("here"), launch.take("there")
+    launch.prestart(["here", "-q", "there"])
+    here, there = launch.take_prestarted("here"), launch.take_prestarted("there")
     assert here is not None
     assert there is not None
-    assert launch.take("here") is None
+    assert launch.take_prestarted("here") is None
     for process in (here, there):
-        launch.end(process)
-    launch.begin_early(["--port", "8899", "here"])  # a word may be an option's value
-    assert launch.take("here") is None
-    launch.begin_early(["here"])
-    launch.end_unused()
-    assert launch.take("here") is None
+        launch.stop_prestarted(process)
+    launch.prestart(["--port", "8899", "here"])  # a word may be an option's value
+    assert launch.take_prestarted("here") is None
+    launch.prestart(["here"])
+    launch.stop_all_prestarted()
+    assert launch.take_prestarted("here") is None

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles
-from remote_runtime.commands.doctor.checklist import Checkup
-from remote_runtime.commands.doctor.dry_run import Journey
+from remote_runtime.commands.doctor.checklist import Checklist
+from remote_runtime.commands.doctor.dry_run import DryRun
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Finding
-from remote_runtime.state.store import Remembered, StateDir
+from remote_runtime.state.store import LastRun, StateDir
 from remote_runtime.targets.gce import Machines
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd
@@ -103,14 +103,14 @@ def test_doctor_names_an_agent_that_does_not_answer_although_the_login_succeeds(
     )
     state = StateDir(tmp_path / "state")
     state.path.mkdir(mode=0o700)
-    Journey(
+    DryRun(
         profile=profiles.load(str(file), environ=visitor.environ),
         machines=Machines(state, visitor.environ, visitor.keys),
-        checkup=Checkup("box", told.append),
-        ask=visitor.person.ask,
-        show=visitor.person.tell,
-        remembered=Remembered(""),
-    ).make(Deadline(30))
+        checklist=Checklist("box", told.append),
+        prompt=visitor.person.ask,
+        on_step=visitor.person.tell,
+        last_run=LastRun(""),
+    ).run(Deadline(30))
     verdicts = {finding.check: finding for finding in told}
     assert verdicts["login"].verdict == "ok"
     assert verdicts["agent"].verdict == "warning"

@@ -18,9 +18,9 @@ from remote_runtime import ssh
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import SshSettings, SshTarget
-from remote_runtime.ssh.connectors import open_proxy
+from remote_runtime.ssh.connectors import start_proxy_command
 from remote_runtime.ssh.files import config_options, openssh_config
-from remote_runtime.ssh.files.ssh_config import parse_hop
+from remote_runtime.ssh.files.ssh_config import parse_jump_host
 from tests.support.mounts import within_mount
 from tests.support.sshd import wait_for
 
@@ -134,7 +134,7 @@ def test_a_jump_host_is_the_one_that_openssh_takes(here: Here, value: str) -> No
     given = dict(itertools.pairwise(words))
     for path in (OPENSSH, OURS):
         *before, last = here.resolve(path=path)[1].proxy_jump
-        user, host, port = parse_hop(last)
+        user, host, port = parse_jump_host(last)
         meant = words[-1].replace("%n", "box").replace("%r", "them")
         assert (user, str(port or "")) == (given.get("-l", "").replace("%r", "them") or None, given.get("-p", ""))
         assert host == meant
@@ -153,7 +153,9 @@ def test_a_proxy_command_is_given_what_openssh_gives_it(here: Here, monkeypatch:
     for path in (OPENSSH, OURS):
         instance, settings = here.resolve(path=path)
         told.unlink()
-        command = open_proxy(str(settings.proxy_command), instance.address, instance.port, "them", instance.name)
+        command = start_proxy_command(
+            str(settings.proxy_command), instance.address, instance.port, "them", instance.name
+        )
         wait_for(lambda: told.exists() and told.read_text().endswith("\n"))
         command.close()
         assert told.read_text() == meant
@@ -196,13 +198,13 @@ def test_without_openssh_the_same_is_read(here: Here, text: str) -> None:
         instance, settings = here.resolve(path=path)
         files = [name for name in settings.known_hosts_files if not name.startswith(("/etc/ssh/", "~/.ssh/"))]
         lists = [
-            getattr(settings.only, name) if name in text else ()
+            getattr(settings.allowed_algorithms, name) if name in text else ()
             for name in ("ciphers", "macs", "host_keys", "Ciphers", "MACs", "HostKeyAlgorithms")
-            if hasattr(settings.only, name)
+            if hasattr(settings.allowed_algorithms, name)
         ]
         own = settings.identity_files, settings.certificate_files, settings.identity_agent, settings.identities_only
-        way = settings.proxy_jump, settings.proxy_command, settings.address_family, settings.notes_host_keys
-        bits = settings.only.rsa_bits if "RequiredRSASize" in text else 0
+        way = settings.proxy_jump, settings.proxy_command, settings.address_family, settings.updates_known_hosts
+        bits = settings.allowed_algorithms.rsa_bits if "RequiredRSASize" in text else 0
         return [instance, settings.user, own, way, files, lists, bits]
 
     assert read(OURS) == read(OPENSSH)
@@ -276,13 +278,18 @@ def test_blanks_and_apostrophes_in_a_list_of_files_are_told_apart_by_what_exists
     (home / ".ssh").mkdir(parents=True)
     first, second = home / ".ssh" / "known_hosts", home / ".ssh" / "known_hosts2"
     first.touch()
-    assert str(first) in openssh_config.paths(f"{first} {second}", home)
+    assert str(first) in openssh_config.split_paths(f"{first} {second}", home)
     second.touch()
     third = tmp_path / "it's  here"
     third.touch()
-    assert openssh_config.paths(f"{first} {third} {second} none", home) == [str(first), str(third), str(second), "none"]
-    assert openssh_config.paths("none", home) == ["none"]
-    assert openssh_config.paths("", home) == []
+    assert openssh_config.split_paths(f"{first} {third} {second} none", home) == [
+        str(first),
+        str(third),
+        str(second),
+        "none",
+    ]
+    assert openssh_config.split_paths("none", home) == ["none"]
+    assert openssh_config.split_paths("", home) == []
 
 
 @pytest.mark.parametrize("name", sorted(set(config_options.REFUSED) - {"RefuseConnection"}))
@@ -298,20 +305,20 @@ def test_what_is_refused_names_a_way_out_that_works_where_another_file_asks_for_
         here.write(f"{found[2]}\n  {found[1]}\n{everyone}")
         here.resolve()
     else:
-        assert not refused.unused
+        assert not refused.harmless_values
 
 
 def test_every_option_that_openssh_prints_has_a_decision() -> None:
     done = subprocess.run(["ssh", "-G", "-F", "none", "box"], check=True, capture_output=True, text=True)
     printed = {line.split(" ")[0].lower() for line in done.stdout.splitlines()} - {"host"}
     assert len(printed) > 60
-    assert sorted(printed - config_options.known()) == []
+    assert sorted(printed - config_options.known_options()) == []
     groups = [
-        config_options.names(config_options.HONOURED),
-        config_options.names(config_options.NOT_USED),
+        config_options.option_names(config_options.HONOURED),
+        config_options.option_names(config_options.NOT_USED),
         {name.lower() for name in config_options.REFUSED},
     ]
-    assert sum(map(len, groups)) == len(config_options.known()), "one decision an option"
+    assert sum(map(len, groups)) == len(config_options.known_options()), "one decision an option"
 
 
 def test_options_that_narrow_are_honoured_and_others_are_of_no_use(here: Here) -> None:
@@ -327,7 +334,7 @@ def test_options_that_narrow_are_honoured_and_others_are_of_no_use(here: Here) -
         "  HostKeyAlgorithms ssh-ed25519\n  PubkeyAcceptedAlgorithms ssh-ed25519\n  AddressFamily inet\n"
     )
     _, settings = here.resolve()
-    only = settings.only
+    only = settings.allowed_algorithms
     assert (only.ciphers, only.macs, only.kex) == (("aes256-ctr",), ("hmac-sha2-256",), ("curve25519-sha256",))
     assert (only.host_keys, only.public_keys) == (("ssh-ed25519",), ("ssh-ed25519",))
     assert settings.address_family == "inet"
@@ -345,4 +352,4 @@ def test_files_that_include_each_other_are_read_once_to_find_names(tmp_path: Pat
     (tmp_path / ".ssh" / "config").write_text("Include all/*\n")
     for number in range(12):
         (folder / str(number)).write_text(f"Include all/*\nHost h{number}\n")
-    assert len(ssh.hosts({"HOME": str(tmp_path)})) == 12
+    assert len(ssh.host_aliases({"HOME": str(tmp_path)})) == 12

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.ssh.connectors import NoAnswer, Race, open_socket
+from remote_runtime.ssh.connectors import ConnectFailed, HappyEyeballs, connect_tcp
 from tests.support.mounts import within_mount
 from tests.support.network import swallowing
 
@@ -30,15 +30,15 @@ def port() -> Iterator[int]:
 
 DIAL = """
 import json, sys, time
-from remote_runtime.ssh.connectors import NoAnswer, Reached, open_socket
+from remote_runtime.ssh.connectors import ConnectFailed, AddressCache, connect_tcp
 from remote_runtime.core.deadline import Deadline
-reached = Reached()
+reached = AddressCache()
 for family in sys.argv[2:]:
     start = time.monotonic()
     try:
-        with open_socket("dual", int(sys.argv[1]), Deadline(3), family, reached) as won:
+        with connect_tcp("dual", int(sys.argv[1]), Deadline(3), family, reached) as won:
             got = won.getpeername()[0]
-    except NoAnswer as error:
+    except ConnectFailed as error:
         got = error.trouble
     print(json.dumps([got, time.monotonic() - start]))
 """
@@ -61,7 +61,7 @@ def test_a_silent_family_costs_a_moment_and_nothing_at_a_reconnect(port: int, tm
 
 def test_the_connections_that_lose_are_closed(port: int) -> None:
     addresses: list[tuple[int, Any]] = [(socket.AF_INET6, ("::1", port, 0, 0)), (socket.AF_INET, ("127.0.0.1", port))]
-    with Race(addresses) as race:
+    with HappyEyeballs(addresses) as race:
         won, address = race.run(Deadline(10))
     with won:
         assert address == addresses[1]
@@ -72,24 +72,27 @@ def test_what_is_said_names_the_refusal_and_how_long_was_waited(port: int) -> No
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = free.getsockname()[1]
-    with pytest.raises(NoAnswer) as caught, Race([(socket.AF_INET, ("127.0.0.1", closed))]) as race:
+    with pytest.raises(ConnectFailed) as caught, HappyEyeballs([(socket.AF_INET, ("127.0.0.1", closed))]) as race:
         race.run(Deadline(10))
-    assert (caught.value.trouble, caught.value.why) == ("refused", "connection refused")
+    assert (caught.value.kind, caught.value.why) == ("refused", "connection refused")
     unreachable = (socket.AF_INET, ("240.0.0.1", closed))
-    with pytest.raises(NoAnswer) as caught, Race([unreachable, (socket.AF_INET, ("127.0.0.1", closed))]) as race:
+    with (
+        pytest.raises(ConnectFailed) as caught,
+        HappyEyeballs([unreachable, (socket.AF_INET, ("127.0.0.1", closed))]) as race,
+    ):
         race.run(Deadline(10))
-    assert caught.value.trouble == "refused"
+    assert caught.value.kind == "refused"
     assert "240.0.0.1" in caught.value.why
     start = time.monotonic()
-    with pytest.raises(NoAnswer) as caught, Race([(socket.AF_INET6, ("::1", port, 0, 0))]) as race:
+    with pytest.raises(ConnectFailed) as caught, HappyEyeballs([(socket.AF_INET6, ("::1", port, 0, 0))]) as race:
         race.run(Deadline(1))
-    assert caught.value.trouble == "silent"
+    assert caught.value.kind == "silent"
     assert "no answer within 1 s" in caught.value.why
     assert time.monotonic() - start < 5
 
 
 def test_a_name_without_an_address_of_the_family_says_whose_wish_that_was() -> None:
-    with pytest.raises(NoAnswer) as caught:
-        open_socket("127.0.0.1", 9, Deadline(5), "inet6")
-    assert caught.value.trouble == "unknown host"
+    with pytest.raises(ConnectFailed) as caught:
+        connect_tcp("127.0.0.1", 9, Deadline(5), "inet6")
+    assert caught.value.kind == "unknown host"
     assert "AddressFamily" in caught.value.why

@@ -23,13 +23,13 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile, Secret
 from remote_runtime.core.profile import ForwardSettings, SshTarget
-from remote_runtime.lifecycle.upstream import OpenWay, SessionWay, open_way
+from remote_runtime.lifecycle.upstream import OpenUpstream, SessionUpstream, open_upstream
 from remote_runtime.ssh.forwarder import channel_pool
 from remote_runtime.ssh.session import Session
 from remote_runtime.state import store
 from remote_runtime.targets.gce import Machines
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.port_forwarder import Front
+from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor
 from tests.support.hostile import HostileServer, open_confirmation
@@ -53,11 +53,11 @@ def session(server: Sshd, tmp_path: Path) -> Iterator[Session]:
         yield session
 
 
-def visit(opened: Front) -> socket.socket:
+def visit(opened: PortForwarder) -> socket.socket:
     return socket.create_connection(("127.0.0.1", opened.port), timeout=WITHIN_S)
 
 
-def exchange(opened: Front, data: bytes) -> bytes:
+def exchange(opened: PortForwarder, data: bytes) -> bytes:
     """What comes back while all of it is sent."""
     with visit(opened) as client:
 
@@ -245,9 +245,9 @@ def test_a_thousand_connections_are_open_at_once(session: Session) -> None:
 def test_a_port_where_nothing_listens_is_told_at_once(session: Session) -> None:
     with Target(echo) as target:
         address = target.address
-    opened = Front(ports.bind(None))
+    opened = PortForwarder(ports.bind(None))
     try:
-        opened.through(SessionWay(session, *address), TOKEN)
+        opened.set_upstream(SessionUpstream(session, *address), TOKEN)
         start = time.monotonic()
         with visit(opened) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -289,16 +289,16 @@ def test_a_link_that_is_cut_resets_whoever_was_served_and_keeps_the_port(tmp_pat
         wait_for(lambda: session.closed)
         with visit(opened) as waiting, Visitor(server, tmp_path / "again").enter() as second, Target(echo) as target:
             waiting.sendall(b"early")
-            opened.through(SessionWay(second, *target.address), None)
+            opened.set_upstream(SessionUpstream(second, *target.address), None)
             assert waiting.recv(5) == b"early"
-            opened.hold()
+            opened.disconnect()
 
 
 def test_holding_resets_what_is_under_way_while_the_session_goes_on(session: Session) -> None:
     with leading_to(session, prove_then(echo), token=TOKEN) as opened, visit(opened) as client:
         client.sendall(b"ping")
         assert client.recv(4) == b"ping"
-        opened.hold()
+        opened.disconnect()
         with pytest.raises(ConnectionResetError):
             client.recv(1)
     assert session.check(5.0) > 0
@@ -316,13 +316,13 @@ def test_some_channels_are_open_and_proved_before_anybody_comes(
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     with leading_to(session, prove_then(answer), token=TOKEN) as opened:
-        wait_for(lambda: len(proved) == channel_pool.FEWEST_READY)
+        wait_for(lambda: len(proved) == channel_pool.MIN_READY)
         with visit(opened) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             wait_for(lambda: ended == [b"GET / HTTP/1.1\r\n\r\n"])
-        wait_for(lambda: len(proved) == channel_pool.FEWEST_READY + 1)
+        wait_for(lambda: len(proved) == channel_pool.MIN_READY + 1)
         monkeypatch.setattr(channel_pool, "_IDLE_S", 0.0)
-        wait_for(lambda: len(ended) == channel_pool.FEWEST_READY + 1)
+        wait_for(lambda: len(ended) == channel_pool.MIN_READY + 1)
         with visit(opened) as client:
             client.sendall(b"GET /again HTTP/1.1\r\n\r\n")
             wait_for(lambda: b"GET /again HTTP/1.1\r\n\r\n" in ended)
@@ -342,12 +342,12 @@ def test_channels_that_were_used_are_replaced_whether_one_by_one_or_in_batches(s
             assert read_all(client).startswith(b"HTTP/1.1 204")
 
     with leading_to(session, prove_then(answer), token=TOKEN) as opened:
-        wait_for(lambda: len(proved) == channel_pool.FEWEST_READY)
+        wait_for(lambda: len(proved) == channel_pool.MIN_READY)
         get()
-        wait_for(lambda: len(proved) == channel_pool.FEWEST_READY + 1)
-        for _ in range(2 * channel_pool.FEWEST_READY):
+        wait_for(lambda: len(proved) == channel_pool.MIN_READY + 1)
+        for _ in range(2 * channel_pool.MIN_READY):
             get()
-        wait_for(lambda: len(proved) > 3 * channel_pool.FEWEST_READY)
+        wait_for(lambda: len(proved) > 3 * channel_pool.MIN_READY)
 
 
 def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(session: Session) -> None:
@@ -383,8 +383,8 @@ def test_asyncssh_carries_the_same_bytes_while_it_renews_keys(tmp_path: Path) ->
             ]
         with Target(echo) as gone:
             pass
-        nowhere = Front(ports.bind(None))
-        nowhere.through(SessionWay(session, *gone.address), TOKEN)
+        nowhere = PortForwarder(ports.bind(None))
+        nowhere.set_upstream(SessionUpstream(session, *gone.address), TOKEN)
         with visit(nowhere) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert read_all(client).startswith(b"HTTP/1.1 502 ")
@@ -399,25 +399,25 @@ def test_a_server_without_aes_gcm_is_served_the_other_way_or_refused(
     visitor_home, told = tmp_path / "visitor", list[str]()
     with running_sshd(tmp_path, config=["Ciphers aes256-ctr,aes128-ctr"]) as server, Target(echo) as target:
         visitor = Visitor(server, visitor_home)
-        machines = Machines(store.open_state({"REMOTE_RUNTIME_HOME": str(tmp_path)}), {}, visitor.keys)
+        machines = Machines(store.open_state_dir({"REMOTE_RUNTIME_HOME": str(tmp_path)}), {}, visitor.keys)
         with visitor.enter() as session:
             assert not session.is_fast
 
             def note(text: str) -> None:
                 told.append(text)
 
-            def open_it() -> OpenWay:
+            def open_it() -> OpenUpstream:
                 deadline = Deadline(10)
-                return open_way(
-                    profile, machines, visitor.instance, session, target.address, tell=note, deadline=deadline
+                return open_upstream(
+                    profile, machines, visitor.instance, session, target.address, progress=note, deadline=deadline
                 )
 
             if engine == "fast":
                 with pytest.raises(SshError, match="fast engine"):
                     open_it()
                 return
-            opened = Front(ports.bind(None))
-            opened.through(open_it(), None)
+            opened = PortForwarder(ports.bind(None))
+            opened.set_upstream(open_it(), None)
             assert exchange(opened, b"slowly") == b"slowly"
             assert ["AES-GCM" in line for line in told] == [True]
             opened.close()
@@ -478,10 +478,10 @@ def test_what_a_server_may_not_say_ends_the_link_with_a_reason(tmp_path: Path, p
                     server.say(words)
 
     server = HostileServer(tmp_path / "server", answer)
-    opened = Front(ports.bind(None))
+    opened = PortForwarder(ports.bind(None))
     try:
         with entered(server, tmp_path / "visitor") as session:
-            opened.through(SessionWay(session, "127.0.0.1", 1), None)
+            opened.set_upstream(SessionUpstream(session, "127.0.0.1", 1), None)
             with contextlib.suppress(ConnectionResetError), visit(opened):
                 wait_for(lambda: session.closed)
             wait_for(lambda: session.closed)
@@ -512,10 +512,10 @@ def test_what_comes_late_or_is_unknown_does_not_end_the_link(tmp_path: Path) -> 
                 server.say(words)
 
     server = HostileServer(tmp_path / "server", answer)
-    opened = Front(ports.bind(None))
+    opened = PortForwarder(ports.bind(None))
     try:
         with entered(server, tmp_path / "visitor") as session:
-            opened.through(SessionWay(session, "127.0.0.1", 1), None)
+            opened.set_upstream(SessionUpstream(session, "127.0.0.1", 1), None)
             for _ in range(20):
                 with visit(opened) as client:
                     assert read_all(client) == b"hello"
@@ -531,10 +531,10 @@ def test_a_server_that_never_answers_an_open_is_given_up_in_time(
 ) -> None:
     monkeypatch.setattr("remote_runtime.ssh.forwarder.connection._OPENING_S", 0.5)
     server = HostileServer(tmp_path / "server", lambda server, kind, asked: None)
-    opened = Front(ports.bind(None))
+    opened = PortForwarder(ports.bind(None))
     try:
         with entered(server, tmp_path / "visitor") as session:
-            opened.through(SessionWay(session, "127.0.0.1", 1), TOKEN)
+            opened.set_upstream(SessionUpstream(session, "127.0.0.1", 1), TOKEN)
             with visit(opened) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert read_all(client).startswith(b"HTTP/1.1 502 not-answering")

@@ -57,7 +57,7 @@ def test_a_new_host_key_is_pinned_when_the_profile_accepts_new_ones(server: Sshd
     assert any(server.fingerprints()[ED25519] in line for line in visitor.person.told)
     assert visitor.pins.stat().st_mode & 0o777 == 0o600
     name = visitor.instance.host_key_name
-    assert ssh.show_pins(visitor.pins, name) == [("ssh-ed25519", server.fingerprints()[ED25519])]
+    assert ssh.pinned_keys(visitor.pins, name) == [("ssh-ed25519", server.fingerprints()[ED25519])]
     visitor.enter().close()
     assert server.logins() == 2
 
@@ -78,8 +78,8 @@ def test_a_changed_host_key_is_refused_with_both_fingerprints(server: Sshd, visi
 def test_a_forgotten_pin_makes_room_for_the_new_key(server: Sshd, visitor: Visitor) -> None:
     visitor.enter(host_key="accept-new").close()
     server.rotate_host_keys()
-    assert ssh.forget_pins(visitor.pins, visitor.instance.host_key_name) == 1
-    assert ssh.forget_pins(visitor.pins, visitor.instance.host_key_name) == 0
+    assert ssh.unpin(visitor.pins, visitor.instance.host_key_name) == 1
+    assert ssh.unpin(visitor.pins, visitor.instance.host_key_name) == 0
     visitor.enter(host_key="accept-new").close()
 
 
@@ -88,7 +88,7 @@ def test_a_key_that_the_cloud_vouches_for_is_pinned(server: Sshd, cloud_visitor:
     cloud_visitor.enter().close()
     cloud_visitor.instance = replace(cloud_visitor.instance, host_keys=())
     cloud_visitor.enter().close()
-    assert ssh.show_pins(cloud_visitor.pins, "compute.12") == [("ssh-ed25519", server.fingerprints()[ED25519])]
+    assert ssh.pinned_keys(cloud_visitor.pins, "compute.12") == [("ssh-ed25519", server.fingerprints()[ED25519])]
 
 
 def test_a_key_other_than_the_clouds_is_refused(server: Sshd, cloud_visitor: Visitor) -> None:
@@ -155,6 +155,6 @@ def test_pins_of_two_machines_live_in_one_file(server: Sshd, visitor: Visitor, t
     make_key(tmp_path / "other")
     visitor.pins.write_text(f"compute.7 {(tmp_path / 'other.pub').read_text()}")
     visitor.enter(host_key="accept-new").close()
-    assert len(ssh.show_pins(visitor.pins, "compute.7")) == 1
-    assert ssh.forget_pins(visitor.pins, "compute.7") == 1
-    assert len(ssh.show_pins(visitor.pins, visitor.instance.host_key_name)) == 1
+    assert len(ssh.pinned_keys(visitor.pins, "compute.7")) == 1
+    assert ssh.unpin(visitor.pins, "compute.7") == 1
+    assert len(ssh.pinned_keys(visitor.pins, visitor.instance.host_key_name)) == 1

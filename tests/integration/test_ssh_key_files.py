@@ -309,7 +309,7 @@ def test_keys_that_the_configuration_does_not_allow_are_not_offered(server: Sshd
     with visitor.enter(
         identity_file=str(path), only=Algorithms(public_keys=("rsa-sha2-256",), rsa_bits=2048)
     ) as session:
-        assert session._link._agreed_pubkey_algorithm == "rsa-sha2-256"
+        assert session._transport._agreed_pubkey_algorithm == "rsa-sha2-256"
 
 
 def test_a_key_among_other_blocks_is_found_as_openssh_finds_it(server: Sshd, visitor: Visitor) -> None:

@@ -284,7 +284,7 @@ def test_asking_which_key_to_add_leaves_a_login_under_way_its_agent(
     Path(path).unlink()
     settings = SshSettings(identity_file=path)
     (candidate,) = [each for each in visitor.keys.candidates(settings, visitor.environ) if each.key]
-    assert (visitor.keys.to_add(settings, visitor.environ, visitor.person.tell),) == public(path)
+    assert (visitor.keys.key_to_install(settings, visitor.environ, visitor.person.tell),) == public(path)
     assert candidate.key is not None
     assert candidate.key.sign_ssh_data(b"what the login signs")
     visitor.keys.close()
@@ -362,7 +362,7 @@ def test_a_code_that_is_wrong_again_and_again_ends_the_login(tmp_path: Path) -> 
 
 def test_gclouds_key_is_made_where_it_is_missing_as_openssh_and_gcloud_read_it(visitor: Visitor) -> None:
     path = visitor.home / ".ssh" / "google_compute_engine"
-    added = visitor.keys.to_add(SshSettings(), visitor.environ, visitor.person.tell)
+    added = visitor.keys.key_to_install(SshSettings(), visitor.environ, visitor.person.tell)
     assert any("google_compute_engine" in line for line in visitor.person.told)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -378,7 +378,7 @@ def test_gclouds_key_stays_as_it_is_and_gets_its_public_half_back(visitor: Visit
     public_path = path.with_name(path.name + ".pub")
     before, was = path.read_bytes(), public_path.read_text().split()[:2]
     public_path.unlink()
-    added = visitor.keys.to_add(SshSettings(), visitor.environ, visitor.person.tell)
+    added = visitor.keys.key_to_install(SshSettings(), visitor.environ, visitor.person.tell)
     assert (path.read_bytes(), public_path.read_text().split()[:2]) == (before, was)
     assert added.split() == was
     assert not visitor.person.told
@@ -386,7 +386,7 @@ def test_gclouds_key_stays_as_it_is_and_gets_its_public_half_back(visitor: Visit
 
 def test_two_that_make_gclouds_key_at_once_agree_on_one(visitor: Visitor) -> None:
     def make() -> str:
-        return ssh.Keys().to_add(SshSettings(), visitor.environ, lambda text: None)
+        return ssh.Keys().key_to_install(SshSettings(), visitor.environ, lambda text: None)
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(lambda _: make(), range(8)))) == 1
@@ -396,7 +396,7 @@ def test_the_profiles_key_is_the_one_to_add_even_if_it_is_locked(visitor: Visito
     path = visitor.home / "work"
     make_key(path, passphrase="secret")
     settings = SshSettings(identity_file=str(path))
-    assert (visitor.keys.to_add(settings, visitor.environ, visitor.person.tell),) == public(str(path))
+    assert (visitor.keys.key_to_install(settings, visitor.environ, visitor.person.tell),) == public(str(path))
     assert not visitor.person.asked
 
 
@@ -405,7 +405,7 @@ def test_a_public_key_without_its_private_one_is_not_added(visitor: Visitor) -> 
     make_key(path)
     path.unlink()
     with pytest.raises(SshError) as caught:
-        visitor.keys.to_add(SshSettings(), visitor.environ, visitor.person.tell)
+        visitor.keys.key_to_install(SshSettings(), visitor.environ, visitor.person.tell)
     assert caught.value.code == "no-usable-key"
     assert "private key" in caught.value.what
 

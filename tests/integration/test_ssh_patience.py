@@ -16,7 +16,7 @@ import pytest
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Instance
-from remote_runtime.ssh import NotGreeted, open_sshtunnel
+from remote_runtime.ssh import NoVersionReceived, open_sshtunnel
 from remote_runtime.targets import either_way
 from tests.support.doorman import Visit, doorman
 from tests.support.entering import Visitor
@@ -67,7 +67,7 @@ def test_a_late_greeting_is_waited_for_whoever_waits(server: Sshd, tmp_path: Pat
                 session=session,
                 remote_port=9,
                 keys=direct.keys,
-                tell=direct.person.tell,
+                progress=direct.person.tell,
                 deadline=Deadline(60),
             ).close(),
         ]
@@ -163,9 +163,9 @@ def test_a_late_greeting_at_the_external_address_is_waited_for_where_iap_does_no
         if at.via == "iap":
             raise SshError("iap-refused", "no")
         if within_s is not None:
-            raise NotGreeted("ssh-unreachable", "it has not greeted yet")
+            raise NoVersionReceived("ssh-unreachable", "it has not greeted yet")
         return "entered"
 
     instance = Instance("gce", "vm", address="192.0.2.1", via="external")
-    assert either_way.enter(by, instance, lambda text: None, Deadline(60)) == "entered"
-    assert tried == [("external", either_way.EXTERNAL_S), ("iap", None), ("external", None)]
+    assert either_way.connect(by, instance, lambda text: None, Deadline(60)) == "entered"
+    assert tried == [("external", either_way.EXTERNAL_TIMEOUT_S), ("iap", None), ("external", None)]

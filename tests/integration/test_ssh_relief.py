@@ -14,15 +14,15 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.core.model import Secret
-from remote_runtime.ssh.forwarder.channel_pool import SWIFT
-from remote_runtime.tunnel.port_forwarder import Front
+from remote_runtime.ssh.forwarder.channel_pool import MAX_ACTIVE_PER_CONNECTION
+from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.entering import Visitor
 from tests.support.leading import leading_to
 from tests.support.second_factor import CODE, asks_for_a_code
 from tests.support.sshd import Sshd, running_sshd, wait_for
 from tests.support.targets import TOKEN, WITHIN_S, echo, prove_then
 
-MANY = 3 * SWIFT
+MANY = 3 * MAX_ACTIVE_PER_CONNECTION
 KEEPALIVE_S = 0.3
 PAUSE_S = 0.5  # from then on they are known to last
 
@@ -34,14 +34,14 @@ def server(tmp_path: Path) -> Iterator[Sshd]:
 
 
 @contextlib.contextmanager
-def many(front: Front) -> Iterator[list[socket.socket]]:
+def many(front: PortForwarder) -> Iterator[list[socket.socket]]:
     """Connections that stay open, each of which has spoken; so many that the last ones are too many for one link."""
     with contextlib.ExitStack() as stack:
         clients = []
         for number in range(MANY):
             clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", front.port), timeout=WITHIN_S)))
             assert echoes(clients[-1], number)
-            if number == SWIFT:
+            if number == MAX_ACTIVE_PER_CONNECTION:
                 time.sleep(PAUSE_S)
         yield clients
 
@@ -67,10 +67,10 @@ def test_many_connections_are_spread_over_several_logins(server: Sshd, tmp_path:
         many(front) as clients,
     ):
         assert server.live() > 1
-        assert session.carried < MANY
+        assert session.connection_count < MANY
         assert all(echoes(client, number) for number, client in enumerate(clients))
         assert visitor.person.asked == []
-        front.hold()
+        front.disconnect()
         for client in clients:  # on every link
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
@@ -93,7 +93,7 @@ def test_a_link_that_is_lost_takes_its_own_connections_only(server: Sshd, tmp_pa
         with many(front) as clients:
             server.cut_one(1)
             lost = sum(not echoes(client, number) for number, client in enumerate(clients))
-            assert 0 < lost < MANY - SWIFT
+            assert 0 < lost < MANY - MAX_ACTIVE_PER_CONNECTION
             assert not session.closed
         with many(front):
             assert not session.closed

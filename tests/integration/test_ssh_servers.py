@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from remote_runtime.lifecycle.upstream import SessionWay
+from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.ssh.session import Session
-from remote_runtime.ssh.transport.channel import LinkChannel
+from remote_runtime.ssh.transport.channel import TransportChannel
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.port_forwarder import Front
+from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.endings import wrong_endings
 from tests.support.entering import Visitor
@@ -51,7 +51,7 @@ def test_connections_end_as_they_are_ended_and_the_link_goes_on(
 
 
 def test_what_wakes_a_reader_may_be_closed_before_it_is_rung() -> None:
-    channel = LinkChannel(1)
+    channel = TransportChannel(1)
     bells = [channel.fileno()]
     bell = channel._pipe
     bell.close()
@@ -93,7 +93,9 @@ def test_room_is_an_event_and_a_pump_that_waits_for_it_rests(without_gcm: Sessio
                 try:
                     stream.send(bytes(1 << 15))
                 except BlockingIOError:
-                    full = (bool(selector.get_map()) or selector.register(*stream.room())) and not selector.select(0.3)
+                    full = (bool(selector.get_map()) or selector.register(*stream.writable())) and not selector.select(
+                        0.3
+                    )
             reads.set()
             assert selector.select(WITHIN_S), "nobody says that there is room"
             assert stream.send(b"x") == 1
@@ -136,9 +138,9 @@ def test_what_had_come_before_the_link_died_is_delivered(tmp_path: Path, cipher:
         server = HostileServer(tmp_path / "server", answer, ciphers=(cipher,))
         stack.callback(server.stop)
         session = stack.enter_context(Visitor(server, tmp_path / "visitor").enter())  # type: ignore[arg-type]  # it has all that is needed
-        opened = Front(ports.bind(None))
+        opened = PortForwarder(ports.bind(None))
         stack.callback(opened.close)
-        opened.through(SessionWay(session, "127.0.0.1", 1), None)
+        opened.set_upstream(SessionUpstream(session, "127.0.0.1", 1), None)
         client = stack.enter_context(socket.socket())
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
         client.settimeout(WITHIN_S)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from remote_runtime.core.errors import HealthError, SshError
-from remote_runtime.lifecycle.upstream import SessionWay
+from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.targets.local import LocalSession
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.port_forwarder import Front
+from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.asyncssh_server import running_asyncssh
 from tests.support.entering import Visitor
 from tests.support.sshd import running_sshd
@@ -41,9 +41,9 @@ def session_of(kind: str, directory: Path) -> Iterator[Any]:
 def test_a_local_port_leads_to_a_unix_socket_of_the_machine(tmp_path: Path, kind: str, token: Any) -> None:
     sent = random.Random(1).randbytes(3 << 20)  # noqa: S311  # data to compare
     with Target(prove_then(echo) if token else echo, tmp_path / "s") as target, session_of(kind, tmp_path / kind) as to:
-        opened = Front(ports.bind(None))
+        opened = PortForwarder(ports.bind(None))
         try:
-            opened.through(SessionWay(to, *target.address), token)
+            opened.set_upstream(SessionUpstream(to, *target.address), token)
             for _ in range(3):
                 with socket.create_connection(("127.0.0.1", opened.port), timeout=WITHIN_S) as client:
                     client.sendall(sent)

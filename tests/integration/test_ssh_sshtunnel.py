@@ -18,7 +18,7 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import Interrupted, RemoteRuntimeError, SshError
 from remote_runtime.core.profile import Algorithms
 from remote_runtime.ssh.session import Session
-from remote_runtime.ssh.sshtunnel_forwarder import Tunnel
+from remote_runtime.ssh.sshtunnel_forwarder import SshtunnelForwarder
 from tests.support.entering import Visitor
 from tests.support.sshd import Sshd, running_sshd, wait_for
 
@@ -75,25 +75,25 @@ def test_its_login_uses_what_the_configuration_allows_and_nothing_weaker(tmp_pat
             with contextlib.closing(open_tunnel(visitor, session, echo)) as tunnel:
                 transport = tunnel._forwarder._transport
                 assert (transport.local_cipher, transport.local_mac) == ("aes128-ctr", "hmac-sha2-256")
-            visitor.settings = replace(visitor.settings, only=Algorithms(ciphers=("aes256-ctr",)))
+            visitor.settings = replace(visitor.settings, allowed_algorithms=Algorithms(ciphers=("aes256-ctr",)))
             with pytest.raises(SshError) as caught:
                 open_tunnel(visitor, session, echo)
             assert caught.value.code == "ssh-refused"
 
 
-def open_tunnel(visitor: Visitor, session: Session, port: int, within_s: float = 20.0) -> Tunnel:
+def open_tunnel(visitor: Visitor, session: Session, port: int, within_s: float = 20.0) -> SshtunnelForwarder:
     return ssh.open_sshtunnel(
         visitor.instance,
         visitor.settings,
         session=session,
         remote_port=port,
         keys=visitor.keys,
-        tell=visitor.person.tell,
+        progress=visitor.person.tell,
         deadline=Deadline(within_s, visitor.called_off),
     )
 
 
-def exchange(tunnel: Tunnel, data: bytes) -> bytes:
+def exchange(tunnel: SshtunnelForwarder, data: bytes) -> bytes:
     stream = tunnel.dial()
     received = bytearray()
     unsent = memoryview(data)

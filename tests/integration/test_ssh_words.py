@@ -14,7 +14,7 @@ import paramiko
 import pytest
 
 from remote_runtime.core.errors import SshError
-from remote_runtime.ssh.transport.transport import Link
+from remote_runtime.ssh.transport.transport import Transport
 from tests.support.doorman import Doorman, Visit, doorman
 from tests.support.entering import Visitor
 from tests.support.login_server import login_server
@@ -198,10 +198,10 @@ def test_no_key_exchange_with_sha_1_is_offered_by_any_paramiko(monkeypatch: pyte
     transport: Any = paramiko.Transport
     engine = transport._kex_info["diffie-hellman-group14-sha256"]
     monkeypatch.setattr(transport, "_preferred_kex", (*transport._preferred_kex, *weak))
-    monkeypatch.setattr(Link, "_kex_info", {**Link._kex_info, **dict.fromkeys(weak, engine)})
+    monkeypatch.setattr(Transport, "_kex_info", {**Transport._kex_info, **dict.fromkeys(weak, engine)})
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        offered = Link(ours, ["ssh-ed25519"]).get_security_options().kex
+        offered = Transport(ours, ["ssh-ed25519"]).get_security_options().kex
         assert "curve25519-sha256@libssh.org" in offered
         assert not [name for name in offered if "sha1" in name]
 

@@ -91,22 +91,22 @@ def test_what_others_may_have_put_there_is_refused_by_name(
 
 
 def test_nothing_is_read_from_a_fifo_or_written_through_another_name(folder: Path) -> None:
-    state = store.open_state(os.environ)
+    state = store.open_state_dir(os.environ)
     for kind in ("json", "port", "alive", "log"):
-        os.mkfifo(state.of("here", kind))  # after the look at the folder
+        os.mkfifo(state.file_path("here", kind))  # after the look at the folder
     with pytest.raises(LocalError, match="FIFO"):
         store.load(state, "here")
-    assert store.remembered(state, "here").local_port is None
+    assert store.load_last_run(state, "here").local_port is None
     with pytest.raises(LocalError, match="FIFO"):
         store.is_alive(state, "here")
     with pytest.raises(OSError, match=r"FIFO|No such device"):
-        log_file.append_private(state.of("here", "log"), "secret")
+        log_file.append_private(state.file_path("here", "log"), "secret")
 
     victim = folder.parent / "victim"
     victim.write_text("mine\n")
-    os.link(victim, state.of("there", "log"))
-    log_file.append_private(state.of("there", "log"), "line")
-    assert (victim.read_text(), state.of("there", "log").read_text()) == ("mine\n", "line")
+    os.link(victim, state.file_path("there", "log"))
+    log_file.append_private(state.file_path("there", "log"), "line")
+    assert (victim.read_text(), state.file_path("there", "log").read_text()) == ("mine\n", "line")
 
 
 def test_what_killed_processes_put_aside_is_removed(folder: Path) -> None:
@@ -117,7 +117,7 @@ def test_what_killed_processes_put_aside_is_removed(folder: Path) -> None:
     for path in (*gone, old, fresh):
         path.write_text("token")
     os.utime(old, (time.time() - 7200, time.time() - 7200))
-    store.open_state(os.environ)
+    store.open_state_dir(os.environ)
     assert [path.name for path in folder.iterdir()] == [fresh.name]
 
 
@@ -156,7 +156,7 @@ def test_a_keeper_leaves_no_core() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 
     process = subprocesses.python(
-        ["-c", launch.RUN, "remote_runtime.keeper", "here"], stdin=subprocess.PIPE, preexec_fn=unlimited
+        ["-c", launch.KEEPER_PROGRAM, "remote_runtime.keeper", "here"], stdin=subprocess.PIPE, preexec_fn=unlimited
     )
     try:
         eventually(lambda: psutil.Process(process.pid).rlimit(psutil.RLIMIT_CORE)[0] == 0)

@@ -23,7 +23,7 @@ import pytest
 from remote_runtime.core.errors import HealthError, LocalError, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Secret
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.port_forwarder import Front, most_connections
+from remote_runtime.tunnel.port_forwarder import PortForwarder, max_connections
 from remote_runtime.tunnel.relay import SocketStream
 from tests.support.sshd import wait_for
 from tests.support.targets import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all
@@ -42,13 +42,13 @@ class Direct:
             raise self.refuses
         return SocketStream(socket.create_connection(self._target.address, timeout=WITHIN_S))
 
-    def lane(self, prove: object) -> None:
+    def open_forwarder(self, prove: object) -> None:
         """It has none: the front moves the bytes itself."""
 
 
 @contextmanager
-def front(*, http: bool = True) -> Iterator[Front]:
-    opened = Front(ports.bind(None), http=http)
+def front(*, http: bool = True) -> Iterator[PortForwarder]:
+    opened = PortForwarder(ports.bind(None), http=http)
     try:
         yield opened
     finally:
@@ -56,13 +56,13 @@ def front(*, http: bool = True) -> Iterator[Front]:
 
 
 @contextmanager
-def leading_to(handle: Handler, *, token: Secret | None = None, http: bool = True) -> Iterator[Front]:
+def leading_to(handle: Handler, *, token: Secret | None = None, http: bool = True) -> Iterator[PortForwarder]:
     with Target(handle) as target, front(http=http) as opened:
-        opened.through(Direct(target), token)
+        opened.set_upstream(Direct(target), token)
         yield opened
 
 
-def visit(opened: Front, address: str = "127.0.0.1") -> socket.socket:
+def visit(opened: PortForwarder, address: str = "127.0.0.1") -> socket.socket:
     return socket.create_connection((address, opened.port), timeout=WITHIN_S)
 
 
@@ -190,7 +190,7 @@ def test_a_target_that_cannot_be_reached_is_told_to_a_browser_with_its_code() ->
     told: list[RemoteRuntimeError] = []
     with Target(echo) as target, front() as opened:
         opened.on_failure = told.append
-        opened.through(Direct(target, refuses=error), None)
+        opened.set_upstream(Direct(target, refuses=error), None)
         with visit(opened) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             head, _, body = read_all(client).decode().partition("\r\n\r\n")
@@ -203,7 +203,7 @@ def test_a_target_that_cannot_be_reached_is_told_to_a_browser_with_its_code() ->
 
 def test_a_target_that_cannot_be_reached_is_a_reset_where_nobody_speaks_http() -> None:
     with Target(echo) as target, front(http=False) as opened:
-        opened.through(Direct(target, refuses=SshError("ssh-refused", "The machine refuses")), None)
+        opened.set_upstream(Direct(target, refuses=SshError("ssh-refused", "The machine refuses")), None)
         with pytest.raises(ConnectionResetError), visit(opened) as client:  # it may come before connect() returns
             read_all(client)
 
@@ -239,7 +239,7 @@ def test_a_server_with_another_token_hears_nothing_either() -> None:
 def test_each_connection_is_proved_anew() -> None:
     with Target(prove_then(echo)) as honest, Target(lambda connection: None) as stranger, front() as opened:
         for target, first in ((honest, b"ping"), (stranger, b"HTTP"), (honest, b"ping")):
-            opened.through(Direct(target), TOKEN)
+            opened.set_upstream(Direct(target), TOKEN)
             with visit(opened) as client:
                 client.sendall(b"ping")
                 assert client.recv(4) == first
@@ -250,7 +250,7 @@ def test_a_proof_that_another_server_gave_is_refused() -> None:
     """Whoever listens in an attached server's place can pass the question on to it, wherever it listens now."""
     with front() as opened, Target(prove_then(echo, at="127.0.0.1:9999")) as elsewhere:
         for at, first in (("127.0.0.1:8888", b"HTTP"), ("127.0.0.1:9999", b"ping")):
-            opened.through(Direct(elsewhere), TOKEN, at)
+            opened.set_upstream(Direct(elsewhere), TOKEN, at)
             with visit(opened) as client:
                 client.sendall(b"ping")
                 assert client.recv(4) == first
@@ -261,11 +261,11 @@ def test_a_proof_that_another_server_gave_is_refused() -> None:
 
 def test_holding_resets_what_is_under_way_and_serves_who_waited_when_there_is_a_way_again() -> None:
     with Target(echo) as target, front() as opened:
-        opened.through(Direct(target), None)
+        opened.set_upstream(Direct(target), None)
         with visit(opened) as under_way:
             under_way.sendall(b"ping")
             assert under_way.recv(4) == b"ping"
-            opened.hold()
+            opened.disconnect()
             with pytest.raises(ConnectionResetError):
                 under_way.recv(1)
         with visit(opened) as waiting:
@@ -274,7 +274,7 @@ def test_holding_resets_what_is_under_way_and_serves_who_waited_when_there_is_a_
             with pytest.raises(TimeoutError):
                 waiting.recv(1)
             assert target.connections == 1
-            opened.through(Direct(target), None)
+            opened.set_upstream(Direct(target), None)
             waiting.settimeout(WITHIN_S)
             assert waiting.recv(5) == b"early"
 
@@ -283,13 +283,13 @@ def test_a_way_that_has_died_unnoticed_is_no_way_for_a_new_connection() -> None:
     with Target(echo) as target, front() as opened:
         dead = Direct(target, refuses=SshError("ssh-unreachable", "The connection was lost"))
         dead.closed = True
-        opened.through(dead, None)
+        opened.set_upstream(dead, None)
         with visit(opened) as waiting:
             waiting.sendall(b"early")
             waiting.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 waiting.recv(1)
-            opened.through(Direct(target), None)
+            opened.set_upstream(Direct(target), None)
             waiting.settimeout(WITHIN_S)
             assert waiting.recv(5) == b"early"
 
@@ -303,7 +303,7 @@ def test_how_many_wait_is_bounded_and_those_who_wait_are_all_served() -> None:
                 client.sendall(b"x")
                 waiting.append(client)
         wait_for(lambda: 200 <= sum(not is_reset(client) for client in waiting) < 300)
-        opened.through(Direct(target), None)
+        opened.set_upstream(Direct(target), None)
         served = 0
         for client in waiting:
             with contextlib.suppress(ConnectionResetError):
@@ -343,11 +343,11 @@ class OnMacos(socket.socket):
 
 def test_a_client_that_has_left_already_does_not_end_the_port() -> None:
     listeners: list[socket.socket] = [OnMacos(fileno=each.detach()) for each in ports.bind(None)]
-    opened = Front(listeners)
+    opened = PortForwarder(listeners)
     try:
         visit(opened).close()
         with Target(echo) as target, visit(opened) as client:
-            opened.through(Direct(target), None)
+            opened.set_upstream(Direct(target), None)
             client.sendall(b"ping")
             assert client.recv(4) == b"ping"
         assert opened.alive
@@ -390,22 +390,22 @@ def test_no_more_connections_are_taken_than_there_are_descriptors_for() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (364, hard))
     try:
-        assert most_connections() == 100
+        assert max_connections() == 100
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert most_connections() <= 1024
+    assert max_connections() <= 1024
 
 
 def test_closing_resets_everybody_and_leaves_no_thread_no_descriptor_and_a_free_port() -> None:
     me = psutil.Process()
     with Target(echo) as target:
         threads, descriptors = threading.active_count(), me.num_fds()
-        opened = Front(ports.bind(None))
-        opened.through(Direct(target), None)
+        opened = PortForwarder(ports.bind(None))
+        opened.set_upstream(Direct(target), None)
         with visit(opened) as under_way:
             under_way.sendall(b"ping")
             assert under_way.recv(4) == b"ping"
-            opened.hold()
+            opened.disconnect()
             with visit(opened) as waiting:
                 waiting.sendall(b"early")
                 opened.close()
@@ -484,9 +484,9 @@ def test_another_program_that_holds_the_port_is_named() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         port = int(child.stdout.readline())
-        assert f"(pid {child.pid})" in ports.holder(port)
+        assert f"(pid {child.pid})" in ports.owner_of(port)
         child.communicate("\n", timeout=10)
-    assert "just ended" in ports.holder(port)
+    assert "just ended" in ports.owner_of(port)
 
 
 def test_a_range_gives_the_first_port_that_is_free_on_both() -> None:

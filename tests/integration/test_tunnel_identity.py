@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CODES, HealthError, Interrupted, RemoteRuntimeError
 from remote_runtime.core.model import Secret
-from remote_runtime.tunnel.identity import prove
+from remote_runtime.tunnel.identity import verify_identity
 
 TOKEN = Secret("ab" * 24)
 LIMIT_S = 0.05
@@ -42,7 +42,7 @@ class Peer:
         self.fileno = self._near.fileno
         self.closed = False
 
-    def room(self) -> tuple[int, int]:
+    def writable(self) -> tuple[int, int]:
         return self.fileno(), selectors.EVENT_WRITE
 
     def send(self, data: bytes) -> int:
@@ -79,7 +79,7 @@ def refused(peer: Peer, within_s: float = LIMIT_S) -> RemoteRuntimeError:
     """The error of a proof that fails, in time."""
     began = time.monotonic()
     with closing(peer), pytest.raises(RemoteRuntimeError) as caught:
-        prove(peer, TOKEN, Deadline(within_s))
+        verify_identity(peer, TOKEN, Deadline(within_s))
     assert time.monotonic() - began < within_s + 5.0
     assert TOKEN.reveal().encode() not in peer.heard
     return caught.value
@@ -89,7 +89,7 @@ def refused(peer: Peer, within_s: float = LIMIT_S) -> RemoteRuntimeError:
 @given(st.lists(st.integers(1, 40), max_size=200))
 def test_an_honest_answer_is_accepted_however_it_is_chopped(sizes: list[int]) -> None:
     with closing(Peer(honest, sizes=sizes)) as peer:
-        prove(peer, TOKEN, Deadline(10.0))
+        verify_identity(peer, TOKEN, Deadline(10.0))
     assert TOKEN.reveal().encode() not in peer.heard
 
 
@@ -147,7 +147,7 @@ def test_an_honest_answer_with_any_byte_changed_is_refused_or_means_the_same(dat
 def test_a_proof_of_another_token_or_for_another_nonce_is_refused() -> None:
     assert refused(Peer(lambda nonce: honest(nonce, Secret("cd" * 24)))).code == "stranger-answered"
     with closing(Peer(honest)) as earlier:
-        prove(earlier, TOKEN, Deadline(5.0))
+        verify_identity(earlier, TOKEN, Deadline(5.0))
     asked = re.search(rb"nonce=([0-9a-f]+)", earlier.heard)
     assert asked is not None
     assert refused(Peer(lambda nonce: honest(asked.group(1).decode()))).code == "stranger-answered"
@@ -204,5 +204,5 @@ def test_waiting_for_an_answer_can_be_called_off() -> None:
     caller = threading.Timer(0.05, called_off.set)
     caller.start()
     with closing(Peer(lambda nonce: b"")) as peer, pytest.raises(Interrupted):
-        prove(peer, TOKEN, Deadline(60.0, called_off))
+        verify_identity(peer, TOKEN, Deadline(60.0, called_off))
     caller.join()

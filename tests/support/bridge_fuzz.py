@@ -22,13 +22,13 @@ from tornado.websocket import WebSocketHandler
 from remote_runtime.bridge import credentials, inprocess, protocol, virtual_connection
 from remote_runtime.bridge.cors import cors_transform
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins
-from remote_runtime.bridge.request_guard import Refusal
-from remote_runtime.bridge.request_stats import Census
-from remote_runtime.bridge.routing import stand_in_front
+from remote_runtime.bridge.request_guard import StatusResponse
+from remote_runtime.bridge.request_stats import RequestStats
+from remote_runtime.bridge.routing import install_router
 
 PREFIX = "/http_over_websocket/"
 LIMIT_S = 5.0
-CALLER = inprocess.Caller("localhost:8888", "127.0.0.1", "http", "agent", "token secret", COLAB_ORIGIN)
+CALLER = inprocess.ClientInfo("localhost:8888", "127.0.0.1", "http", "agent", "token secret", COLAB_ORIGIN)
 HANDED_ON = {"Host", "Accept", "User-Agent", "Authorization", "Content-Length", "Content-Type"}
 # Whatever of these an origin has may be this computer or this server; anything else is a stranger's page.
 MAY_BE_NEAR = re.compile(r"localhost|127\.|\[|https://colab(\.research)?\.google\.com", re.IGNORECASE)
@@ -47,7 +47,7 @@ class Socket(WebSocketHandler):
 
 def application() -> Application:
     made = Application([("/ws", Socket), (f"{PREFIX[:-1]}.*", Socket), (".*", Echo)], log_function=lambda _: None)
-    stand_in_front(made, Origins({}), Census(), PREFIX, RequestHandler)
+    install_router(made, Origins({}), RequestStats(), PREFIX, RequestHandler)
     return made
 
 
@@ -56,7 +56,7 @@ def check_message(message: bytes | str) -> None:
     try:
         asked = protocol.parse_request(message)
     except protocol.BadRequest as refusal:
-        answer = json.loads(protocol.failure(refusal.message_id, 400, refusal.status_text))
+        answer = json.loads(protocol.error_message(refusal.message_id, 400, refusal.status_text))
         assert answer["statusText"] == protocol.NOT_JSON or "body must contain" in answer["statusText"]
         return
     assert re.fullmatch(r"/[!-\"$-~]*", asked.path), asked.path
@@ -64,7 +64,7 @@ def check_message(message: bytes | str) -> None:
     check_answer(asked, asyncio.run(_answered(asked)))
 
 
-def check_answer(asked: protocol.Request, messages: list[bytes]) -> None:
+def check_answer(asked: protocol.BridgeRequest, messages: list[bytes]) -> None:
     pieces = [json.loads(message) for message in messages]
     assert [piece["done"] for piece in pieces] == [False] * (len(pieces) - 1) + [True]
     assert {json.dumps(piece["message_id"]) for piece in pieces} == {json.dumps(asked.message_id)}
@@ -83,8 +83,8 @@ def check_head(data: bytes) -> None:
     is_proxied = is_upgrade and request.path.startswith(PREFIX + "proxied_ws/")
     found: Any = application().find_handler(request)
     if origin is not None and not MAY_BE_NEAR.search(origin) and request.host.lower() not in origin.lower():
-        assert isinstance(found, Refusal)
-    if is_proxied and not isinstance(found, Refusal):
+        assert isinstance(found, StatusResponse)
+    if is_proxied and not isinstance(found, StatusResponse):
         assert issubclass(found.handler_class, WebSocketHandler)
         assert not request.path.startswith(PREFIX)
         assert credentials.AUTH_URL not in request.query_arguments
@@ -110,10 +110,10 @@ def check_credentials(query: str, host: str) -> None:
         return
     assert found is None or (found.isprintable() and found.startswith("token "))
     rest = credentials.without_our_parameters(query)
-    assert credentials.last(rest, credentials.AUTH_URL) is None
+    assert credentials.last_value(rest, credentials.AUTH_URL) is None
 
 
-async def _answered(asked: protocol.Request) -> list[bytes]:
+async def _answered(asked: protocol.BridgeRequest) -> list[bytes]:
     messages: list[bytes] = []
     ended = asyncio.Event()
 
@@ -123,12 +123,12 @@ async def _answered(asked: protocol.Request) -> list[bytes]:
         gone.set_result(None)
         return gone
 
-    answer = virtual_connection.InProcessConnection(asked.message_id, CALLER, send, lambda _: ended.set())
+    answer = virtual_connection.VirtualConnection(asked.message_id, CALLER, send, lambda _: ended.set())
     try:
         rest = inprocess.dispatch(application(), asked, CALLER, answer)
     except HTTPInputError:
         # What tornado itself refuses; the tunnel answers 400.
-        return [protocol.failure(asked.message_id, 400, "Bad Request")]
+        return [protocol.error_message(asked.message_id, 400, "Bad Request")]
     if rest is not None:
         await rest
     await asyncio.wait_for(ended.wait(), LIMIT_S)

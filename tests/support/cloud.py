@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.values import Delays, Vm
-from remote_runtime.demo.iap_relay.relay_backend import to_instances
+from remote_runtime.demo.iap_relay.relay_backend import instance_finder
 from remote_runtime.demo.iap_relay.server import Relay
 
 from .sshd import Sshd, running_sshd
@@ -50,7 +50,7 @@ def cloud_machine(
         keys = dict(line.split() for line in sshd.host_keys)
         vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address=address, external=external, host_keys=keys)
         emulator = stack.enter_context(ComputeEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))
-        relay = Relay(to_instances(emulator.cloud))
+        relay = Relay(instance_finder(emulator.cloud))
         stack.callback(relay.close)
         world.environ["REMOTE_RUNTIME_IAP_URL"] = relay.url
         world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from remote_runtime import ssh
-from remote_runtime.core.access import AddedKey
+from remote_runtime.core.access import InstalledKey
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import GceTarget, SshSettings
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.instance import Instance as EmulatedInstance
-from remote_runtime.demo.gcp_api.os_login import Person as Account
+from remote_runtime.demo.gcp_api.os_login import OsLoginUser as Account
 from remote_runtime.demo.gcp_api.values import Delays, Vm
-from remote_runtime.demo.iap_relay.relay_backend import to_instances
+from remote_runtime.demo.iap_relay.relay_backend import instance_finder
 from remote_runtime.demo.iap_relay.server import Relay
-from remote_runtime.state.store import open_state
-from remote_runtime.targets.gce import Machines, Session
-from remote_runtime.targets.gce_login import Wish
+from remote_runtime.state.store import open_state_dir
+from remote_runtime.targets.gce import Machines, TargetSession
+from remote_runtime.targets.gce_login import KeyPolicy
 from tests.support.entering import Person
 from tests.support.sshd import Sshd, running_sshd
 from tests.support.world import World
@@ -42,8 +42,8 @@ class Doorway:
     relay: Relay
     connect: Way = "external"
     person: Person = field(default_factory=Person)
-    keys: tuple[AddedKey, ...] = ()
-    news: list[tuple[Instance, tuple[AddedKey, ...]]] = field(default_factory=list)
+    keys: tuple[InstalledKey, ...] = ()
+    news: list[tuple[Instance, tuple[InstalledKey, ...]]] = field(default_factory=list)
     ring: ssh.Keys = field(default_factory=ssh.Keys)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -53,11 +53,11 @@ class Doorway:
 
     @property
     def account(self) -> Account:
-        return self.emulator.cloud.os_login.person(ME)
+        return self.emulator.cloud.os_login.user(ME)
 
     @property
     def machines(self) -> Machines:
-        return Machines(open_state(self.environ), self.environ, self.ring)
+        return Machines(open_state_dir(self.environ), self.environ, self.ring)
 
     @property
     def profile(self) -> Profile:
@@ -70,31 +70,33 @@ class Doorway:
 
     def find(self) -> Instance:
         return self.machines.find(
-            self.profile, start=True, tell=self.person.tell, deadline=Deadline(60), started=lambda instance: None
+            self.profile, start=True, progress=self.person.tell, deadline=Deadline(60), on_start=lambda instance: None
         )
 
-    def enter(self, instance: Instance, *, within_s: float = 60.0, may_add: bool = True, fresh: bool = True) -> Session:
-        def told(instance: Instance, keys: tuple[AddedKey, ...]) -> None:
+    def enter(
+        self, instance: Instance, *, within_s: float = 60.0, may_add: bool = True, fresh: bool = True
+    ) -> TargetSession:
+        def told(instance: Instance, keys: tuple[InstalledKey, ...]) -> None:
             self.news.append((instance, keys))
             self.keys = keys
 
         return self.machines.connect(
             self.profile,
             instance,
-            ask=self.person.ask,
-            tell=self.person.tell,
+            prompt=self.person.ask,
+            progress=self.person.tell,
             deadline=Deadline(within_s),
-            added=self.keys,
-            wish=Wish(told, may_add, fresh),
+            installed_keys=self.keys,
+            key_policy=KeyPolicy(told, may_add, fresh),
         )
 
-    def run(self, session: Session, *command: str) -> str:
+    def run(self, session: TargetSession, *command: str) -> str:
         lines: list[str] = []
         session.run(command, stdin=b"", on_line=lines.append, deadline=Deadline(20))
         return "\n".join(lines)
 
     def withdraw(self) -> None:
-        self.machines.withdraw(self.profile, self.keys, tell=self.person.tell, deadline=Deadline(60))
+        self.machines.revoke_keys(self.profile, self.keys, progress=self.person.tell, deadline=Deadline(60))
 
 
 @contextlib.contextmanager
@@ -130,7 +132,7 @@ def doorway(
         )
         projects = {PROJECT: dict(project or {})}
         emulator = stack.enter_context(ComputeEmulator([vm], project_metadata=projects, delays=DELAYS))
-        relay = Relay(to_instances(emulator.cloud))
+        relay = Relay(instance_finder(emulator.cloud))
         stack.callback(relay.close)
         environ = {
             "HOME": str(home),

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from remote_runtime.core.access import Access, AddedKey
-from remote_runtime.core.callbacks import Ask, Outcome, Tell
+from remote_runtime.core.access import InstalledKey, LoginAccess
+from remote_runtime.core.callbacks import CommandResult, Progress, Prompt
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import SshSettings
-from remote_runtime.targets.gce_login import Wish
+from remote_runtime.targets.gce_login import KeyPolicy
 from remote_runtime.tunnel.relay import SocketStream
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
@@ -27,7 +27,7 @@ SERVER: dict[str, object] = {
 }  # fmt: skip
 
 
-class Journal:
+class EventLog:
     """All that happens, in order. ``fail[what]``: the exception that an event raises once it is written down."""
 
     def __init__(self) -> None:
@@ -49,10 +49,10 @@ class Journal:
         self.events.append(f"record {' '.join(changes)}")
 
 
-class Teller:
+class FakeProgress:
     """Where the story is told (``story.Telling``)."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: EventLog) -> None:
         self._journal = journal
 
     def __call__(self, text: str) -> None:
@@ -65,7 +65,7 @@ class Teller:
         self._journal.events.append(f"note: {text}")
 
 
-def orders_of(
+def request_of(
     command: Sequence[str], on_line: Callable[[str], bool | None], reply: Callable[[], bytes | None] | None
 ) -> dict[str, Any]:
     """What the client tells a Python that has answered its question."""
@@ -75,10 +75,10 @@ def orders_of(
     return dict(json.loads(rest[int(length) :]))
 
 
-class Box:
+class FakeSession:
     """An entered machine whose launcher answers ``server`` (and ``purged``), and whose ports are this computer's."""
 
-    def __init__(self, journal: Journal, server: dict[str, Any], *, purged: dict[str, Any] | None = None) -> None:
+    def __init__(self, journal: EventLog, server: dict[str, Any], *, purged: dict[str, Any] | None = None) -> None:
         self.instance = None
         self.closed = False
         self.why_closed = ""
@@ -91,7 +91,7 @@ class Box:
     def _spares(self, orders: dict[str, Any]) -> bool:
         return self.is_busy and bool(orders.get("spare_busy"))
 
-    def seen(self) -> dict[str, str]:
+    def login_facts(self) -> dict[str, str]:
         return {"host-key": "verified: ssh-ed25519 SHA256:abc", "login": "as me"}
 
     def run(
@@ -102,8 +102,8 @@ class Box:
         on_line: Callable[[str], bool | None],
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None = None,
-    ) -> Outcome:
-        orders = orders_of(command, on_line, reply)
+    ) -> CommandResult:
+        orders = request_of(command, on_line, reply)
         self._journal.did(f"{orders['do']} jupyter")
         results = {
             "ensure": self._server,
@@ -111,7 +111,7 @@ class Box:
             "purge": self._purged,
         }
         on_line(orders["marker"] + json.dumps({"result": results[orders["do"]]}))
-        return Outcome(0)
+        return CommandResult(0)
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
         from remote_runtime.core.errors import SshError
@@ -121,7 +121,7 @@ class Box:
         except OSError as error:
             raise SshError("ssh-refused", f"The machine does not reach {host}:{port}", str(error)) from error
 
-    def lane(self, host: str, port: int, *, prove: object, keep_ready: bool) -> None:
+    def channel_pool(self, host: str, port: int, *, identity_check: object, keep_ready: bool) -> None:
         """Connections are dialled one by one."""
 
     def check(self, within_s: float) -> float:
@@ -136,26 +136,26 @@ class Box:
         self.closed = True
 
 
-class Cloud:
+class FakeTarget:
     """``machines.Machines`` of one instance. ``starts_from``: find starts it from this status. ``reason``: why it
     cannot be entered. ``needs_key``: the key that is put on it at each connection."""
 
     keys: Any = None
 
     def __init__(
-        self, journal: Journal, *, server: dict[str, Any] | None = None, starts_from: str | None = None
+        self, journal: EventLog, *, server: dict[str, Any] | None = None, starts_from: str | None = None
     ) -> None:
         self.there = True
         self.is_busy = False
         self.starts_from = starts_from
         self.reason: RemoteRuntimeError | None = None
         self.status = "RUNNING"
-        self.needs_key: AddedKey | None = None
+        self.needs_key: InstalledKey | None = None
         self.server = {**SERVER, **(server or {})}
         self.connecting = threading.Event()
         self.may_connect = threading.Event()
         self.may_connect.set()
-        self.boxes: list[Box] = []
+        self.sessions: list[FakeSession] = []
         self.state: Any = None
         self.found = VM
         self._journal = journal
@@ -165,16 +165,16 @@ class Cloud:
         profile: Profile,
         *,
         start: bool,
-        tell: Tell,
+        progress: Progress,
         deadline: Deadline,
-        started: Callable[[Instance], None],
+        on_start: Callable[[Instance], None],
         in_background: bool = False,
-        revive: bool = False,
+        restart_preempted: bool = False,
     ) -> Instance:
         instance = self.found
         if self.starts_from is not None and start:
             instance = Instance(**{**vars(instance), "started_from": self.starts_from})
-            started(instance)
+            on_start(instance)
         self._journal.did("find")
         deadline.check()
         return instance
@@ -184,74 +184,79 @@ class Cloud:
         profile: Profile,
         instance: Instance,
         *,
-        ask: Ask,
-        tell: Tell,
+        prompt: Prompt,
+        progress: Progress,
         deadline: Deadline,
-        added: tuple[AddedKey, ...] = (),
-        wish: Wish | None = None,
-    ) -> Box:
+        installed_keys: tuple[InstalledKey, ...] = (),
+        key_policy: KeyPolicy | None = None,
+    ) -> FakeSession:
         self.connecting.set()
         assert self.may_connect.wait(20), "nobody let the connection happen"
         self._journal.did("connect")
-        if self.needs_key is not None and wish is not None:
+        if self.needs_key is not None and key_policy is not None:
             self._journal.did("add key")
-            wish.news(instance, (*added, self.needs_key))
-            wish.news(
-                replace(instance, access=Access("metadata", "me", (self.needs_key.key,))), (*added, self.needs_key)
+            key_policy.on_change(instance, (*installed_keys, self.needs_key))
+            key_policy.on_change(
+                replace(instance, access=LoginAccess("metadata", "me", (self.needs_key.key,))),
+                (*installed_keys, self.needs_key),
             )
-        self.boxes.append(Box(self._journal, self.server))
-        self.boxes[-1].is_busy = self.is_busy
-        return self.boxes[-1]
+        self.sessions.append(FakeSession(self._journal, self.server))
+        self.sessions[-1].is_busy = self.is_busy
+        return self.sessions[-1]
 
-    def renew(
+    def renew_key(
         self,
         profile: Profile,
         instance: Instance,
         *,
-        tell: Tell,
+        progress: Progress,
         deadline: Deadline,
-        added: tuple[AddedKey, ...],
-        wish: Wish,
+        installed_keys: tuple[InstalledKey, ...],
+        key_policy: KeyPolicy,
     ) -> Instance:
         return instance
 
-    def settle(self) -> None:
+    def confirm_addresses(self) -> None:
         """It has one address."""
 
-    def withdraw(self, profile: Profile, added: Sequence[AddedKey], *, tell: Tell, deadline: Deadline) -> None:
-        self._journal.did(f"withdraw {len(added)}")
+    def revoke_keys(
+        self, profile: Profile, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline
+    ) -> None:
+        self._journal.did(f"withdraw {len(keys)}")
 
     def explain(
-        self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, tell: Tell, deadline: Deadline
+        self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, progress: Progress, deadline: Deadline
     ) -> RemoteRuntimeError:
         return self.reason or error
 
     def ssh_settings(self, profile: Profile) -> SshSettings:
         return profile.ssh
 
-    def change(
+    def set_status(
         self,
         profile: Profile,
         instance: Instance,
         action: Literal["stop", "suspend"],
         *,
-        tell: Tell,
+        progress: Progress,
         deadline: Deadline,
     ) -> str:
         self._journal.did(f"{action} instance")
         return {"stop": "TERMINATED", "suspend": "SUSPENDED"}[action]
 
-    def read(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> Instance:
+    def read_instance(
+        self, profile: Profile, instance: Instance, *, progress: Progress, deadline: Deadline
+    ) -> Instance:
         self._journal.did("read instance")
         return Instance(**{**vars(instance), "status": self.status})
 
-    def put_back(self, profile: Profile, instance: Instance, *, tell: Tell, deadline: Deadline) -> str:
+    def restore_status(self, profile: Profile, instance: Instance, *, progress: Progress, deadline: Deadline) -> str:
         deadline.check()
         self._journal.did(f"put back to {instance.started_from}")
         return str(instance.started_from)
 
-    def is_there(self, profile: Profile) -> bool:
+    def exists(self, profile: Profile) -> bool:
         return self.there
 
-    def release(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
+    def stop_demo(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
         self._journal.did("release")

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from remote_runtime.jupyter.remote.run_server import GRAMMAR
+from remote_runtime.jupyter.remote.run_server import GRAMMAR_MODULE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BRIDGE = REPOSITORY / "remote_runtime" / "bridge"
@@ -157,7 +157,7 @@ class JupyterServer:
         copies = self.home / "modules"
         copies.mkdir()
         # As if it were not installed: its grammar takes longer to build than all else that a server does to start.
-        (copies / f"{GRAMMAR}.py").write_text("raise ImportError")
+        (copies / f"{GRAMMAR_MODULE}.py").write_text("raise ImportError")
         if self._bridge and self._python != sys.executable:
             shutil.copytree(BRIDGE, copies / "remote_runtime_bridge", ignore=shutil.ignore_patterns("__pycache__"))
         paths = [copies, *self._python_path]

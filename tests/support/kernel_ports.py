@@ -51,9 +51,9 @@ class RunningKernel:
 @contextmanager
 def machine_with_a_kernel(home: Path, settings: JupyterSettings | None = None) -> Iterator[RunningKernel]:
     machine = LocalMachine(home)
-    wanted = jupyter.Wanted("work", "laptop1", settings or JupyterSettings(), (COLAB_ORIGIN,))
+    wanted = jupyter.ServerSpec("work", "laptop1", settings or JupyterSettings(), (COLAB_ORIGIN,))
     try:
-        yield RunningKernel(jupyter.ensure(machine.run, wanted, tell=lambda text: None, deadline=Deadline(60)))
+        yield RunningKernel(jupyter.ensure(machine.run, wanted, progress=lambda text: None, deadline=Deadline(60)))
     finally:
         jupyter.stop(machine.run, wanted, deadline=Deadline(40))
 

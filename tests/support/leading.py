@@ -6,20 +6,20 @@ import contextlib
 from collections.abc import Iterator
 
 from remote_runtime.core.model import Secret
-from remote_runtime.lifecycle.upstream import SessionWay
+from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.port_forwarder import Front
+from remote_runtime.tunnel.port_forwarder import PortForwarder
 
 from .targets import Handler, Target
 
 
 @contextlib.contextmanager
-def leading_to(session: Session, handle: Handler, *, token: Secret | None = None) -> Iterator[Front]:
+def leading_to(session: Session, handle: Handler, *, token: Secret | None = None) -> Iterator[PortForwarder]:
     with Target(handle) as target:
-        opened = Front(ports.bind(None))
+        opened = PortForwarder(ports.bind(None))
         try:
-            opened.through(SessionWay(session, *target.address), token)
+            opened.set_upstream(SessionUpstream(session, *target.address), token)
             yield opened
         finally:
             opened.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from remote_runtime.core.callbacks import Outcome
+from remote_runtime.core.callbacks import CommandResult
 from remote_runtime.core.deadline import Deadline
 
 
@@ -44,7 +44,7 @@ class LocalMachine:
         on_line: Callable[[str], bool | None],
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None = None,
-    ) -> Outcome:
+    ) -> CommandResult:
         self.runs += 1
         for printed in self.banner.splitlines():
             on_line(printed)
@@ -63,9 +63,9 @@ class LocalMachine:
                         said.put(more or b"")
                 said.put(b"")
                 status = process.wait(deadline.remaining_s())
-                return Outcome(status, process.stderr.read().decode()[-8192:] if process.stderr else "")
+                return CommandResult(status, process.stderr.read().decode()[-8192:] if process.stderr else "")
         except FileNotFoundError:
-            return Outcome(127, "not found")
+            return CommandResult(127, "not found")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from remote_runtime.demo.gcp_api.os_login import PosixAccount
 from remote_runtime.ssh.files.known_hosts import parse_keys
-from remote_runtime.ssh.files.pinned_keys import add_pin
+from remote_runtime.ssh.files.pinned_keys import pin
 from tests.support.doorway import PROJECT, Doorway
 from tests.support.sshd import make_key, wait_for
 
@@ -61,6 +61,6 @@ def know(door: Doorway, way: str) -> None:
     door.vm.metadata["enable-guest-attributes"] = "FALSE"
     name, line = f"compute.{door.vm.id}", door.sshd.host_keys[0]
     if way == "our pin":
-        add_pin(door.machines.state.pins, name, parse_keys([line])[0])
+        pin(door.machines.state.known_hosts, name, parse_keys([line])[0])
     else:
         (door.home / ".ssh" / "google_compute_known_hosts").write_text(f"{name} {line}\n")

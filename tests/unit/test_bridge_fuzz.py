@@ -69,7 +69,7 @@ def test_any_request_in_a_message_is_answered_in_the_bridges_format(
 def test_no_header_of_an_answer_breaks_the_message(
     headers: list[tuple[str, str]], reason: str, status: int, data: bytes
 ) -> None:
-    answer = json.loads(protocol.piece(protocol.opening("id", status, reason, headers), data, done=True))
+    answer = json.loads(protocol.chunk(protocol.first_message("id", status, reason, headers), data, done=True))
     assert (answer["status"], answer["statusText"], answer["done"]) == (status, reason, True)
     assert not {name.lower() for name in answer["headers"]} & {"connection", "upgrade", "transfer-encoding"}
     for name, value in headers:

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from remote_runtime.bridge import credentials, identity, log_redaction, resources
-from remote_runtime.bridge.hostname_redirect import location
+from remote_runtime.bridge.hostname_redirect import redirect_location
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins, page_of
-from remote_runtime.bridge.request_stats import Census
-from remote_runtime.core.model import SHORTEST_TOKEN
+from remote_runtime.bridge.request_stats import RequestStats
+from remote_runtime.core.model import MIN_TOKEN_CHARS
 
 HOST = {"Host": "localhost:8888"}
 TOKEN = "0123456789abcdef"
@@ -142,8 +142,8 @@ def test_a_page_that_is_opened_with_the_token_is_led_to_the_servers_own_name(
     headers = HTTPHeaders({"Host": "localhost:8888", **CHROME, **changed})
     start_line = RequestStartLine("GET", uri, "HTTP/1.1")
     request = HTTPServerRequest(start_line=start_line, headers=headers, connection=HTTPConnection())
-    assert location(request, ["localhost", "rr-x.localhost"]) == expected
-    assert location(request, ["localhost"]) is None
+    assert redirect_location(request, ["localhost", "rr-x.localhost"]) == expected
+    assert redirect_location(request, ["localhost"]) is None
 
 
 def test_the_token_is_the_auth_urls() -> None:
@@ -238,7 +238,7 @@ def test_a_record_whose_arguments_do_not_fit_is_hidden_too() -> None:
 
 
 def test_the_count_of_requests_keeps_a_bounded_number_of_origins() -> None:
-    census = Census()
+    census = RequestStats()
     for number in range(40):
         census.count_request(f"https://{number}.example/" + "x" * 500)
     assert len(census.requests) == 33
@@ -247,7 +247,7 @@ def test_the_count_of_requests_keeps_a_bounded_number_of_origins() -> None:
 
 
 def test_the_servers_own_pages_are_counted_by_name_whatever_others_have_invented() -> None:
-    census = Census()
+    census = RequestStats()
     for number in range(40):
         census.count_request(f"https://{number}.example")
         census.count_refused(f"https://{number}.example")
@@ -317,4 +317,4 @@ def test_nvidia_smi_is_asked_and_not_waited_for_without_end(
 
 
 def test_both_sides_know_how_short_a_token_can_be() -> None:
-    assert identity.SHORTEST_TOKEN == SHORTEST_TOKEN
+    assert identity.MIN_TOKEN_CHARS == MIN_TOKEN_CHARS

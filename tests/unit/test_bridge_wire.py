@@ -34,7 +34,7 @@ def assert_is_a_request_or_refused(message: str | bytes) -> None:
     try:
         asked = protocol.parse_request(message)
     except protocol.BadRequest as refusal:
-        answer = json.loads(protocol.failure(refusal.message_id, 400, refusal.status_text))
+        answer = json.loads(protocol.error_message(refusal.message_id, 400, refusal.status_text))
         assert answer["statusText"] == protocol.NOT_JSON or "body must contain" in answer["statusText"]
         return
     assert asked.path.startswith("/")
@@ -44,7 +44,7 @@ def assert_is_a_request_or_refused(message: str | bytes) -> None:
     assert asked.method.isascii()
     assert asked.method.isprintable()
     assert " " not in asked.method
-    json.loads(protocol.failure(asked.message_id, 200, "OK"), parse_constant=pytest.fail)
+    json.loads(protocol.error_message(asked.message_id, 200, "OK"), parse_constant=pytest.fail)
 
 
 @given(st.text() | st.binary())
@@ -81,14 +81,14 @@ def test_awkward_messages_are_requests_or_refused(message: str | bytes) -> None:
 def test_bodies_survive_both_spellings(data: bytes, text: str, message_id: int | str) -> None:
     head = {"path": "/a?b=c", "method": "POST", "message_id": message_id}
     encoded = json.dumps({**head, "body_base64": base64.b64encode(data).decode()})
-    assert protocol.parse_request(encoded) == protocol.Request(message_id, "POST", "/a?b=c", data, False)
+    assert protocol.parse_request(encoded) == protocol.BridgeRequest(message_id, "POST", "/a?b=c", data, False)
     plain = protocol.parse_request(json.dumps({**head, "body": text}))
     assert (plain.body, plain.is_text) == (text.encode(), True)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["A", "B", "Connection"]), st.text("xyz", min_size=1))), st.binary())
 def test_a_first_piece_has_each_header_once_with_every_value(headers: list[tuple[str, str]], data: bytes) -> None:
-    answer = json.loads(protocol.piece(protocol.opening(1, 200, "OK", headers), data, done=False))
+    answer = json.loads(protocol.chunk(protocol.first_message(1, 200, "OK", headers), data, done=False))
     for name in ("A", "B"):
         assert answer["headers"].get(name, "") == ", ".join(value for key, value in headers if key == name)
     assert "Connection" not in answer["headers"]

@@ -24,10 +24,10 @@ from remote_runtime.core.errors import (
 )
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, ExtraForward, ForwardSettings, GceTarget
-from remote_runtime.jupyter.launcher_protocol import NotRun
+from remote_runtime.jupyter.launcher_protocol import CommandNotRun
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.targets.gce import Machines
-from tests.support.fakes import VM, Cloud, Journal, Teller
+from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
 from tests.support.jupyter import JupyterServer, jupyter_server
 
 PROFILE = Profile(
@@ -47,37 +47,37 @@ def jupyter() -> Iterator[JupyterServer]:
 
 
 @pytest.fixture
-def journal() -> Journal:
-    return Journal()
+def journal() -> EventLog:
+    return EventLog()
 
 
 @pytest.fixture
-def held() -> Iterator[bring_up.Held]:
-    live = bring_up.Held()
+def held() -> Iterator[bring_up.Resources]:
+    live = bring_up.Resources()
     yield live
     live.close()
 
 
-def cloud_of(journal: Journal, jupyter: JupyterServer, **more: Any) -> Cloud:
-    return Cloud(journal, server={"port": jupyter.port, "token": jupyter.token}, **more)
+def cloud_of(journal: EventLog, jupyter: JupyterServer, **more: Any) -> FakeTarget:
+    return FakeTarget(journal, server={"port": jupyter.port, "token": jupyter.token}, **more)
 
 
 def ensure(
-    journal: Journal,
-    cloud: Cloud,
-    held: bring_up.Held,
+    journal: EventLog,
+    cloud: FakeTarget,
+    held: bring_up.Resources,
     profile: Profile = PROFILE,
     *,
     start: bool = True,
     called_off: threading.Event | None = None,
     **more: Any,
 ) -> None:
-    story = bring_up.Story(
+    story = bring_up.BringUpContext(
         profile=profile,
         client_id="laptop1",
         machines=cast("Machines", cloud),
-        tell=Teller(journal),
-        ask=nobody,
+        progress=FakeProgress(journal),
+        prompt=nobody,
         record=journal.record,
         **more,
     )
@@ -85,7 +85,9 @@ def ensure(
     assert seen.verdict == "ready"
 
 
-def fails(journal: Journal, cloud: Cloud, held: bring_up.Held, profile: Profile = NO_SERVER, **more: Any) -> Any:
+def fails(
+    journal: EventLog, cloud: FakeTarget, held: bring_up.Resources, profile: Profile = NO_SERVER, **more: Any
+) -> Any:
     with pytest.raises(RemoteRuntimeError) as caught:
         ensure(journal, cloud, held, profile, **more)
     return caught.value
@@ -99,7 +101,7 @@ def nobody(prompt: str, *, secret: bool, code: str) -> str:
 
 
 def test_the_story_is_told_and_recorded_in_its_order(
-    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
+    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
     ensure(journal, cloud_of(journal, jupyter, starts_from="TERMINATED"), held)
     assert journal.events == [
@@ -118,39 +120,39 @@ def test_the_story_is_told_and_recorded_in_its_order(
         "record forwards local_host",
         "step: Checking the path as Colab will use it",
     ]
-    assert held.front is not None
-    assert journal.recorded["local_port"] == held.front.port
+    assert held.forwarder is not None
+    assert journal.recorded["local_port"] == held.forwarder.port
     assert journal.recorded["instance"].started_from == "TERMINATED"
     assert journal.recorded["server"].token.reveal() == jupyter.token
     (forward,) = journal.recorded["forwards"]
-    assert (forward.local, forward.remote) == (held.front.port, f"127.0.0.1:{jupyter.port}")
+    assert (forward.local, forward.remote) == (held.forwarder.port, f"127.0.0.1:{jupyter.port}")
 
 
-def test_what_still_holds_is_skipped(journal: Journal, held: bring_up.Held, jupyter: JupyterServer) -> None:
+def test_what_still_holds_is_skipped(journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer) -> None:
     cloud = cloud_of(journal, jupyter)
     ensure(journal, cloud, held)
-    front, session, way = held.front, held.session, held.way
+    front, session, way = held.forwarder, held.session, held.upstream
     journal.events.clear()
     ensure(journal, cloud, held)
-    assert (held.front, held.session, held.way) == (front, session, way)
+    assert (held.forwarder, held.session, held.upstream) == (front, session, way)
     assert [event for event in journal.events if not event.startswith(("step", "record"))] == ["ensure jupyter"]
     assert "step: Connecting to my-vm" not in journal.events
 
 
 def test_a_connection_that_died_is_made_anew_without_a_look_up_while_clients_wait(
-    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
+    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     ensure(journal, cloud, held)
     journal.events.clear()
     cloud.connecting.clear()
     cloud.may_connect.clear()
-    cloud.boxes[0].closed = True
-    assert held.front is not None
+    cloud.sessions[0].closed = True
+    assert held.forwarder is not None
     repair = threading.Thread(target=ensure, args=(journal, cloud, held), kwargs={"start": False})
     repair.start()
     assert cloud.connecting.wait(20)
-    with socket.create_connection(("127.0.0.1", held.front.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", held.forwarder.port), timeout=20) as client:
         client.sendall(b"GET /api HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         client.settimeout(0.3)
         with pytest.raises(TimeoutError):
@@ -164,18 +166,20 @@ def test_a_connection_that_died_is_made_anew_without_a_look_up_while_clients_wai
 
 
 def test_a_server_on_another_port_gets_a_new_way_over_the_same_connection(
-    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
+    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     cloud.server["port"] = 1
     fails(journal, cloud, held)
     cloud.server["port"] = jupyter.port
     ensure(journal, cloud, held)
-    assert held.way is not None
-    assert held.way.at == ("127.0.0.1", jupyter.port)
+    assert held.upstream is not None
+    assert held.upstream.address == ("127.0.0.1", jupyter.port)
 
 
-def test_extra_forwards_lead_to_their_own_ports(journal: Journal, held: bring_up.Held, jupyter: JupyterServer) -> None:
+def test_extra_forwards_lead_to_their_own_ports(
+    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as service:
         extra = ExtraForward(free_port(), service.getsockname()[1])
         ensure(journal, cloud_of(journal, jupyter), held, replace(PROFILE, forward=ForwardSettings(extra=(extra,))))
@@ -190,7 +194,7 @@ def test_extra_forwards_lead_to_their_own_ports(journal: Journal, held: bring_up
 
 
 def test_what_a_person_should_know_of_the_server_is_noted(
-    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
+    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     cloud.server["notes"] = ["torch is missing there"]
@@ -199,7 +203,7 @@ def test_what_a_person_should_know_of_the_server_is_noted(
 
 
 def test_a_remembered_port_that_is_taken_now_is_noted(
-    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
+    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -208,7 +212,7 @@ def test_a_remembered_port_that_is_taken_now_is_noted(
 
 
 def test_a_remembered_port_that_the_profile_no_longer_allows_is_not_called_taken(
-    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
+    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
     wanted = free_port()
     for local_port in (wanted, (wanted, wanted + 20)):
@@ -221,23 +225,23 @@ def test_a_remembered_port_that_the_profile_no_longer_allows_is_not_called_taken
 # ── when it fails ──
 
 
-def test_a_taken_port_fails_before_anything_is_begun(journal: Journal, held: bring_up.Held) -> None:
+def test_a_taken_port_fails_before_anything_is_begun(journal: EventLog, held: bring_up.Resources) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         profile = replace(NO_SERVER, forward=ForwardSettings(local_port=taken.getsockname()[1]))
-        error = fails(journal, Cloud(journal), held, profile)
+        error = fails(journal, FakeTarget(journal), held, profile)
     assert (error.code, error.remains) == ("port-in-use", ())
     assert journal.events == []
 
 
-def test_a_taken_port_of_an_extra_forward_frees_the_others(journal: Journal, held: bring_up.Held) -> None:
+def test_a_taken_port_of_an_extra_forward_frees_the_others(journal: EventLog, held: bring_up.Resources) -> None:
     free = [free_port(), free_port()]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         extra = tuple(ExtraForward(port, 1) for port in (free[1], taken.getsockname()[1]))
         profile = replace(NO_SERVER, forward=ForwardSettings(local_port=free[0], extra=extra))
-        assert fails(journal, Cloud(journal), held, profile).code == "port-in-use"
+        assert fails(journal, FakeTarget(journal), held, profile).code == "port-in-use"
     for port in free:
         socket.create_server(("127.0.0.1", port)).close()
-    assert held.fronts() == []
+    assert held.forwarders() == []
 
 
 UNDONE = [
@@ -266,29 +270,29 @@ UNDONE = [
 
 @pytest.mark.parametrize(("step", "undone"), UNDONE, ids=[step for step, _ in UNDONE])
 def test_what_was_done_before_a_step_that_fails_is_taken_back(
-    journal: Journal, held: bring_up.Held, step: str, undone: list[str]
+    journal: EventLog, held: bring_up.Resources, step: str, undone: list[str]
 ) -> None:
     journal.fail[step] = CloudError("cloud-unreachable", "it failed")
-    error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
+    error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     assert (error.code, error.remains) == ("cloud-unreachable", ())
     assert journal.since(step) == undone
-    assert held.fronts() == []
+    assert held.forwarders() == []
     assert held.session is None
     port_is_free(journal)
 
 
-def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: Journal, held: bring_up.Held) -> None:
-    journal.fail["ensure jupyter"] = NotRun("ssh-refused", "The login files take the input")
-    error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
+def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: EventLog, held: bring_up.Resources) -> None:
+    journal.fail["ensure jupyter"] = CommandNotRun("ssh-refused", "The login files take the input")
+    error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     assert (error.code, error.remains) == ("ssh-refused", ())
     assert "stop jupyter" not in journal.since("ensure jupyter")
     assert "put back to TERMINATED" in journal.since("ensure jupyter")
 
 
 def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
-    journal: Journal, held: bring_up.Held
+    journal: EventLog, held: bring_up.Resources
 ) -> None:
-    cloud = Cloud(journal, starts_from="SUSPENDED")
+    cloud = FakeTarget(journal, starts_from="SUSPENDED")
     cloud.there = False
     error = fails(journal, cloud, held)
     assert error.code == "ssh-refused"
@@ -305,24 +309,24 @@ def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
     port_is_free(journal)
 
 
-def test_a_server_that_ran_before_keeps_running(journal: Journal, held: bring_up.Held) -> None:
-    cloud = Cloud(journal)
+def test_a_server_that_ran_before_keeps_running(journal: EventLog, held: bring_up.Resources) -> None:
+    cloud = FakeTarget(journal)
     cloud.server["started_by_us"] = False
     fails(journal, cloud, held)
     assert "stop jupyter" not in journal.events
 
 
-def test_a_machine_that_ran_before_keeps_running(journal: Journal, held: bring_up.Held) -> None:
-    fails(journal, Cloud(journal), held)
+def test_a_machine_that_ran_before_keeps_running(journal: EventLog, held: bring_up.Resources) -> None:
+    fails(journal, FakeTarget(journal), held)
     assert not any(event.startswith(("put back", "release")) for event in journal.events)
 
 
 @pytest.mark.parametrize("broken", ["stop jupyter", "put back to TERMINATED", "release"])
 def test_an_undo_that_fails_is_told_and_does_not_stop_the_others(
-    journal: Journal, held: bring_up.Held, broken: str
+    journal: EventLog, held: bring_up.Resources, broken: str
 ) -> None:
     journal.fail[broken] = MachineError("machine-busy", "somebody works there")
-    cloud = Cloud(journal, starts_from="TERMINATED")
+    cloud = FakeTarget(journal, starts_from="TERMINATED")
     cloud.there = False
     error = fails(journal, cloud, held)
     (remains,) = error.remains
@@ -336,10 +340,10 @@ def test_an_undo_that_fails_is_told_and_does_not_stop_the_others(
     port_is_free(journal)
 
 
-def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: Journal, held: bring_up.Held) -> None:
+def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: EventLog, held: bring_up.Resources) -> None:
     journal.fail["stop jupyter"] = SshError("ssh-unreachable", "the line is dead")
     journal.fail["put back to TERMINATED"] = DeadlinePassed("stopping took too long")
-    error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
+    error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     assert error.code == "ssh-refused", "the first error is the one that is told"
     assert error.remains == (
         "stopping Jupyter failed: the line is dead",
@@ -348,90 +352,90 @@ def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: Journal
 
 
 def test_a_bug_in_an_undo_does_not_keep_a_machine_running_that_costs_money(
-    journal: Journal, held: bring_up.Held
+    journal: EventLog, held: bring_up.Resources
 ) -> None:
     journal.fail["stop jupyter"] = ZeroDivisionError("a bug")
-    error = fails(journal, Cloud(journal, starts_from="TERMINATED"), held)
+    error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     assert "stopping Jupyter failed" in error.remains[0]
     assert "put back to TERMINATED" in journal.events
     port_is_free(journal)
 
 
-def test_a_bug_in_the_story_undoes_it_too(journal: Journal, held: bring_up.Held) -> None:
+def test_a_bug_in_the_story_undoes_it_too(journal: EventLog, held: bring_up.Resources) -> None:
     journal.fail["ensure jupyter"] = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError):
-        ensure(journal, Cloud(journal, starts_from="TERMINATED"), held)
+        ensure(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     assert "put back to TERMINATED" in journal.events
     assert held.session is None
     port_is_free(journal)
 
 
-def test_work_that_is_called_off_is_undone_in_time_of_its_own(journal: Journal, held: bring_up.Held) -> None:
+def test_work_that_is_called_off_is_undone_in_time_of_its_own(journal: EventLog, held: bring_up.Resources) -> None:
     called_off = threading.Event()
     called_off.set()
     with pytest.raises(Interrupted):
-        ensure(journal, Cloud(journal, starts_from="TERMINATED"), held, called_off=called_off)
+        ensure(journal, FakeTarget(journal, starts_from="TERMINATED"), held, called_off=called_off)
     assert journal.events[-2:] == ["put back to TERMINATED", "record instance"]
 
 
 def test_a_repair_that_fails_takes_back_nothing_of_the_past_and_keeps_the_port(
-    journal: Journal, held: bring_up.Held, jupyter: JupyterServer
+    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter, starts_from="TERMINATED")
     ensure(journal, cloud, held)
     journal.events.clear()
-    cloud.boxes[0].closed = True
+    cloud.sessions[0].closed = True
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
     assert fails(journal, cloud, held, PROFILE, start=False).remains == ()
     assert [event for event in journal.events if not event.startswith(("step", "record"))] == ["connect"]
-    assert held.front is not None
+    assert held.forwarder is not None
     del journal.fail["connect"]
     ensure(journal, cloud, held, start=False)
-    url = f"http://127.0.0.1:{held.front.port}/api"
+    url = f"http://127.0.0.1:{held.forwarder.port}/api"
     with urllib.request.urlopen(url, timeout=20) as answer:
         assert answer.status == 200
 
 
 def test_the_error_of_a_machine_that_cannot_be_entered_is_the_clouds_reason_where_that_is_wanted(
-    journal: Journal, held: bring_up.Held
+    journal: EventLog, held: bring_up.Resources
 ) -> None:
-    cloud = Cloud(journal)
+    cloud = FakeTarget(journal)
     cloud.reason = CloudError("firewall-blocked", "no answer", "the firewall lets nobody in")
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
     assert fails(journal, cloud, held).code == "firewall-blocked"
-    assert fails(journal, cloud, held, hurried=True).code == "ssh-unreachable"
+    assert fails(journal, cloud, held, single_attempt=True).code == "ssh-unreachable"
 
 
 # ── what an earlier keeper owes ──
 
 
 def test_an_instance_that_an_earlier_keeper_started_is_put_back_when_this_one_fails(
-    journal: Journal, held: bring_up.Held
+    journal: EventLog, held: bring_up.Resources
 ) -> None:
     owed = replace(VM, started_from="TERMINATED")
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
-    fails(journal, Cloud(journal), held, owed=owed)
+    fails(journal, FakeTarget(journal), held, leftover_instance=owed)
     assert journal.events[-2:] == ["put back to TERMINATED", "record instance"]
     assert journal.recorded["instance"].started_from is None
 
 
 def test_an_instance_that_had_to_be_started_again_is_put_back_to_what_it_was_now(
-    journal: Journal, held: bring_up.Held
+    journal: EventLog, held: bring_up.Resources
 ) -> None:
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
     owed = replace(VM, started_from="TERMINATED")
-    fails(journal, Cloud(journal, starts_from="SUSPENDED"), held, owed=owed)
+    fails(journal, FakeTarget(journal, starts_from="SUSPENDED"), held, leftover_instance=owed)
     assert [event for event in journal.events if event.startswith("put back")] == ["put back to SUSPENDED"]
 
 
-def test_nothing_is_owed_for_an_instance_that_ran(journal: Journal, held: bring_up.Held) -> None:
+def test_nothing_is_owed_for_an_instance_that_ran(journal: EventLog, held: bring_up.Resources) -> None:
     owed: Instance = VM
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
-    fails(journal, Cloud(journal), held, owed=owed)
+    fails(journal, FakeTarget(journal), held, leftover_instance=owed)
     assert not any(event.startswith("put back") for event in journal.events)
 
 
-def port_is_free(journal: Journal) -> None:
+def port_is_free(journal: EventLog) -> None:
     socket.create_server(("127.0.0.1", journal.recorded["local_port"])).close()
 
 

@@ -18,7 +18,7 @@ from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets.gce import Machines
-from tests.support.fakes import VM, Cloud, Journal, Teller
+from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
 from tests.support.jupyter import JupyterServer, jupyter_server
 
 PROFILE = Profile(
@@ -37,18 +37,18 @@ def jupyter() -> Iterator[JupyterServer]:
         yield server
 
 
-class SlowCloud(Cloud):
+class SlowCloud(FakeTarget):
     """A look-up in the background answers once ``may_answer`` is set, with ``answer`` if that is an error.
     ``refusals``: what the next connections end with; after the first one the look-up may answer."""
 
-    def __init__(self, journal: Journal, jupyter: JupyterServer, home: Path, *, pinned: bool = True) -> None:
+    def __init__(self, journal: EventLog, jupyter: JupyterServer, home: Path, *, pinned: bool = True) -> None:
         super().__init__(journal, server={"port": jupyter.port, "token": jupyter.token})
         self.may_answer = threading.Event()
         self.answer: Exception | None = None
         self.refusals: list[Exception] = []
         self.state = StateDir(home)
         if pinned:
-            self.state.pins.write_text(PIN + "\n")
+            self.state.known_hosts.write_text(PIN + "\n")
 
     def find(self, profile: Profile, **given: Any) -> Instance:
         in_background = given.get("in_background", False)
@@ -68,18 +68,18 @@ class SlowCloud(Cloud):
 
 
 class Again:
-    def __init__(self, cloud: SlowCloud, journal: Journal) -> None:
-        self.cloud, self.journal, self.held = cloud, journal, bring_up.Held()
+    def __init__(self, cloud: SlowCloud, journal: EventLog) -> None:
+        self.cloud, self.journal, self.held = cloud, journal, bring_up.Resources()
 
-    def story(self, **more: Any) -> bring_up.Story:
-        return bring_up.Story(
+    def story(self, **more: Any) -> bring_up.BringUpContext:
+        return bring_up.BringUpContext(
             profile=PROFILE,
             client_id="laptop1",
             machines=cast("Machines", self.cloud),
-            tell=Teller(self.journal),
-            ask=nobody,
+            progress=FakeProgress(self.journal),
+            prompt=nobody,
             record=self.journal.record,
-            **{"known": VM, **more},
+            **{"last_instance": VM, **more},
         )
 
     def up(self, **more: Any) -> None:
@@ -88,9 +88,9 @@ class Again:
 
     def answered(self) -> None:
         self.cloud.may_answer.set()
-        look_up = self.held.look_up
+        look_up = self.held.lookup
         assert look_up is not None
-        wait_until(lambda: look_up.answer is not None, Deadline(10), every_s=0.01, what="the look-up")
+        wait_until(lambda: look_up.result is not None, Deadline(10), every_s=0.01, what="the look-up")
 
     def did(self) -> list[str]:
         return [event for event in self.journal.events if not event.startswith(("step", "record", "note", "detail"))]
@@ -98,7 +98,7 @@ class Again:
 
 @pytest.fixture
 def again(jupyter: JupyterServer, tmp_path: Path) -> Iterator[Again]:
-    journal = Journal()
+    journal = EventLog()
     live = Again(SlowCloud(journal, jupyter, tmp_path), journal)
     yield live
     live.held.close()
@@ -112,9 +112,9 @@ def test_a_known_machine_is_entered_while_it_is_looked_up(again: Again) -> None:
     again.up()
     assert again.did() == ["connect", "ensure jupyter"]
     again.answered()
-    assert not bring_up.follow(again.story(), again.held)
-    assert not bring_up.follow(again.story(), again.held), "news is told once"
-    assert again.held.is_entered()
+    assert not bring_up.apply_lookup(again.story(), again.held)
+    assert not bring_up.apply_lookup(again.story(), again.held), "news is told once"
+    assert again.held.is_connected()
     assert again.journal.recorded["instance"] == VM
 
 
@@ -125,9 +125,9 @@ def test_another_instance_under_the_name_is_gone_to_before_the_url_is_told(again
 
     def let_in() -> None:
         again.cloud.connecting.wait(20)
-        look_up = again.held.look_up
-        while look_up is None or look_up.answer is None:
-            look_up = again.held.look_up or look_up
+        look_up = again.held.lookup
+        while look_up is None or look_up.result is None:
+            look_up = again.held.lookup or look_up
         again.cloud.may_connect.set()
 
     threading.Thread(target=let_in, daemon=True).start()
@@ -141,8 +141,8 @@ def test_another_instance_under_the_name_is_gone_to_later_too(again: Again) -> N
     again.up()
     again.cloud.found = replace(VM, id="43")
     again.answered()
-    assert bring_up.follow(again.story(), again.held)
-    assert not again.held.is_entered()
+    assert bring_up.apply_lookup(again.story(), again.held)
+    assert not again.held.is_connected()
     assert again.held.instance == again.cloud.found
 
 
@@ -162,7 +162,7 @@ def test_a_machine_that_was_stopped_meanwhile_is_looked_up_by_those_who_may_star
 
 
 def test_without_a_pinned_host_key_the_machine_is_found_first(jupyter: JupyterServer, tmp_path: Path) -> None:
-    journal = Journal()
+    journal = EventLog()
     live = Again(SlowCloud(journal, jupyter, tmp_path, pinned=False), journal)
     live.cloud.may_answer.set()
     live.up()
@@ -172,8 +172,8 @@ def test_without_a_pinned_host_key_the_machine_is_found_first(jupyter: JupyterSe
 
 def test_a_look_up_that_nobody_waits_for_ends_with_the_runtime(again: Again) -> None:
     again.up()
-    look_up = again.held.look_up
+    look_up = again.held.lookup
     assert look_up is not None
     again.held.close()
-    assert isinstance(look_up.answer, Exception)
-    assert again.held.look_up is None
+    assert isinstance(look_up.result, Exception)
+    assert again.held.lookup is None

@@ -16,14 +16,14 @@ from remote_runtime.compute.client.credentials import LOGIN_HINT
 ENDPOINT = "https://compute.googleapis.com"
 
 
-def explain(exc: Exception) -> error_mapping.Failure:
-    assert error_mapping.is_foreign(exc)
-    return error_mapping.explain(
+def explain(exc: Exception) -> error_mapping.ApiFailure:
+    assert error_mapping.is_client_error(exc)
+    return error_mapping.map_error(
         exc,
         endpoint=ENDPOINT,
         doing="read gpu-box",
         project="demo",
-        renew=LOGIN_HINT,
+        renew_hint=LOGIN_HINT,
         set_quota_project="gcloud auth application-default set-quota-project ",
     )
 
@@ -31,7 +31,7 @@ def explain(exc: Exception) -> error_mapping.Failure:
 def test_credentials_that_google_does_not_renew_lead_to_the_login_command() -> None:
     said = "invalid_grant: Token has been expired or revoked."
     failure = explain(google.auth.exceptions.RefreshError(said, {"error": "invalid_grant"}))  # type: ignore[no-untyped-call]  # google-auth types it in part
-    assert failure.passing == "no"
+    assert failure.transient == "no"
     assert (failure.error.code, failure.error.why, failure.error.hint) == ("no-credentials", said, LOGIN_HINT)
 
 
@@ -44,7 +44,7 @@ def test_credentials_that_google_does_not_renew_lead_to_the_login_command() -> N
 )
 def test_a_sign_in_service_that_does_not_answer_is_tried_again(exc: Exception) -> None:
     failure = explain(exc)
-    assert failure.passing == "unreachable"
+    assert failure.transient == "unreachable"
     assert failure.error.code == "cloud-unreachable"
     assert failure.error.what == "Google's sign-in does not answer"
 
@@ -67,7 +67,7 @@ def test_an_unusable_proxy_is_named_as_such() -> None:
 
 def answered(
     status: int, message: str, *, reason: str = "", old: str = "forbidden", **metadata: str
-) -> error_mapping.Failure:
+) -> error_mapping.ApiFailure:
     """What becomes of an answer of Google's, as its own client reads it. ``reason``: google.rpc.ErrorInfo's."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "metadata": metadata}
     error: dict[str, Any] = {"code": status, "message": message, "errors": [{"reason": old, "message": message}]}
@@ -182,7 +182,7 @@ def test_a_quota_is_shown_where_it_is_and_one_of_nothing_is_asked_for(message: s
     for error in (
         answered(403, message, old="quotaExceeded").error,
         answered(400, message, old="invalid").error,
-        error_mapping.quota(message, "start gpu-box", "demo"),
+        error_mapping.quota_error(message, "start gpu-box", "demo"),
     ):
         assert error.code == "quota-exceeded"
         assert not [word for word in wanted if word not in error.hint]
@@ -190,7 +190,7 @@ def test_a_quota_is_shown_where_it_is_and_one_of_nothing_is_asked_for(message: s
 
 def test_a_resource_that_is_not_ready_may_be_so_later() -> None:
     failure = answered(400, "The resource 'projects/demo/…' is not ready", old="resourceNotReady")
-    assert failure.passing == "busy"
+    assert failure.transient == "busy"
     assert failure.error.code == "instance-not-startable"
     assert "is not ready" in failure.error.why
 

@@ -22,7 +22,7 @@ def judge(*rules: Any, policies: Any = (), source: Any = INTERNET, port: int = 2
     effective.firewalls = [compute_v1.Firewall.from_json(json.dumps(each)) for each in rules]
     kind = compute_v1.InstancesGetEffectiveFirewallsResponseEffectiveFirewallPolicy
     effective.firewall_policys = [kind.from_json(json.dumps(each)) for each in policies]
-    return firewall_rules.judge(effective, source, port, compute_v1.Instance(**instance))
+    return firewall_rules.evaluate(effective, source, port, compute_v1.Instance(**instance))
 
 
 def allow(*sources: str, ports: tuple[str, ...] = ("22",), priority: int = 1000) -> Any:
@@ -65,7 +65,7 @@ def test_a_rule_for_some_sources_tells_which() -> None:
 def test_the_lowest_number_decides_and_a_refusal_before_a_permission() -> None:
     assert judge(allow("0.0.0.0/0", priority=900), deny("0.0.0.0/0")).allowed
     refused = judge(allow("0.0.0.0/0"), deny("0.0.0.0/0"))
-    assert refused == Verdict(allowed=False, by="firewall rule keep-out (priority 1000)")
+    assert refused == Verdict(allowed=False, decided_by="firewall rule keep-out (priority 1000)")
 
 
 def test_rules_for_other_instances_do_not_count() -> None:
@@ -85,7 +85,7 @@ def test_sources_that_are_tags_are_not_the_internet() -> None:
 
 def test_the_organisations_policy_comes_before_and_the_networks_after_the_rules() -> None:
     refused = judge(allow("0.0.0.0/0"), policies=[policy("HIERARCHY", "deny", "0.0.0.0/0")])
-    assert refused == Verdict(allowed=False, by="rule 10 of firewall policy company")
+    assert refused == Verdict(allowed=False, decided_by="rule 10 of firewall policy company")
     assert judge(policies=[policy("HIERARCHY", "allow", "0.0.0.0/0")]).allowed
     assert judge(allow("0.0.0.0/0"), policies=[policy("NETWORK", "deny", "0.0.0.0/0")]).allowed
     assert judge(policies=[policy("NETWORK", "allow", "0.0.0.0/0")]).allowed

@@ -10,8 +10,8 @@ from remote_runtime.compute.login import key_entries
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="
 NOW = 1_900_000_000.0
-LINE = key_entries.text_of("me", KEY, int(NOW) + 3600)
-EXPIRED = key_entries.text_of("me", KEY, int(NOW) - 1)
+LINE = key_entries.format_entry("me", KEY, int(NOW) + 3600)
+EXPIRED = key_entries.format_entry("me", KEY, int(NOW) - 1)
 OTHERS = [
     "",
     "them:ssh-rsa AAAAB3NzaC1yc2E= them@home",
@@ -20,15 +20,15 @@ OTHERS = [
     "no key at all",
     f"me:{KEY}",
     f"me:{KEY} me@laptop",
-    key_entries.text_of("other", "ssh-rsa AAAAB3NzaC1yc2E=", int(NOW) - 1),
+    key_entries.format_entry("other", "ssh-rsa AAAAB3NzaC1yc2E=", int(NOW) - 1),
     f'me:{KEY} google-ssh {{"userName":"me"}}',
 ]
 
 
 def test_the_entry_is_as_the_guest_and_the_console_want_it() -> None:
-    text = key_entries.text_of("me", KEY, 1_893_553_445)
+    text = key_entries.format_entry("me", KEY, 1_893_553_445)
     assert text == f'me:{KEY} google-ssh {{"userName":"me","expireOn":"2030-01-02T03:04:05+0000"}}'
-    assert key_entries.parse(text) == key_entries.Entry("me", KEY, 1_893_553_445.0)
+    assert key_entries.parse_entry(text) == key_entries.KeyEntry("me", KEY, 1_893_553_445.0)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_what_others_write_before_and_after_stays(before: list[str], after: list
 
 
 def test_an_entry_replaces_our_former_one_and_what_has_expired_of_our_key() -> None:
-    former = key_entries.text_of("me", KEY, int(NOW) + 60)
+    former = key_entries.format_entry("me", KEY, int(NOW) + 60)
     value = "\n".join(["a:ssh-rsa A=", EXPIRED, former, "b:ssh-rsa B="])
     changed = key_entries.with_entry(value, LINE, without=[former], key=KEY, now=NOW)
     assert changed == "\n".join(["a:ssh-rsa A=", "b:ssh-rsa B=", LINE])
@@ -59,4 +59,4 @@ def test_an_entry_replaces_our_former_one_and_what_has_expired_of_our_key() -> N
 
 @pytest.mark.parametrize("line", OTHERS[-2:])
 def test_what_expired_or_cannot_be_read_does_not_count(line: str) -> None:
-    assert key_entries.entries(line, NOW) == []
+    assert key_entries.valid_entries(line, NOW) == []

@@ -83,8 +83,8 @@ def test_a_conversation_loads_the_services_it_is_held_with() -> None:
         "import sys\n"
         "from remote_runtime.compute.client import api\n"
         "from remote_runtime.core.deadline import Deadline\n"
-        "api.connect({'CLOUDSDK_AUTH_DISABLE_CREDENTIALS': 'true',"
-        " 'CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE': 'http://127.0.0.1:9'}, tell=print, deadline=Deadline(9))\n"
+        "api.open_api({'CLOUDSDK_AUTH_DISABLE_CREDENTIALS': 'true',"
+        " 'CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE': 'http://127.0.0.1:9'}, progress=print, deadline=Deadline(9))\n"
         "print(*sorted({n.split('.')[4] for n in sys.modules if n.startswith('google.cloud.compute_v1.services.')}))\n"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

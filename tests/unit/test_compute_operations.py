@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.cloud import compute_v1
 
-from remote_runtime.compute.client.api import Api, connect
+from remote_runtime.compute.client.api import Api, open_api
 from remote_runtime.compute.instances import operations
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError
@@ -16,7 +16,7 @@ GPU_BOX = Instance(kind="gce", name="gpu-box", zone="us-central1-a", project="de
 
 def api() -> Api:
     environ = {"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}
-    answer = connect(environ, tell=lambda text: None, deadline=Deadline(5))
+    answer = open_api(environ, progress=lambda text: None, deadline=Deadline(5))
     answer.project = "demo"
     return answer
 

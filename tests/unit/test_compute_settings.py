@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.compute.client import credentials, gcloud_config
-from remote_runtime.compute.client.api import Api, connect
-from remote_runtime.compute.client.gcloud_config import Setting
-from remote_runtime.compute.iap.connect import URL_NAME, relay_url
+from remote_runtime.compute.client.api import Api, open_api
+from remote_runtime.compute.client.gcloud_config import SourcedValue
+from remote_runtime.compute.iap.connect import URL_VARIABLE, relay_url
 from remote_runtime.compute.instances import inventory
 from remote_runtime.compute.login import os_login
-from remote_runtime.core.access import Who
+from remote_runtime.core.access import LoginIdentity
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, SshError
 
@@ -75,7 +75,7 @@ SERVICES = [
     ],
 )
 def test_an_override_that_can_be_read_in_two_ways_is_refused_for_every_api(
-    service: gcloud_config.Service, override: str
+    service: gcloud_config.ApiEndpoint, override: str
 ) -> None:
     with pytest.raises(CloudError) as caught:
         gcloud_config.endpoint({service.variable: override}, service)
@@ -87,7 +87,7 @@ def test_an_override_that_can_be_read_in_two_ways_is_refused_for_every_api(
 @pytest.mark.parametrize("url", ["ws://10.0.0.1\\@127.0.0.1/v4", "wss://a@b/v4", "ws://10.0.0.1/v4", "https://a/v4"])
 def test_so_is_the_relays(url: str) -> None:
     with pytest.raises(SshError) as caught:
-        relay_url({URL_NAME: url})
+        relay_url({URL_VARIABLE: url})
     assert caught.value.code == "iap-unreachable"
 
 
@@ -100,23 +100,23 @@ def gcloud(folder: Path, *, active: str = "", **configurations: str) -> dict[str
     return {"CLOUDSDK_CONFIG": str(folder)}
 
 
-def project(environ: dict[str, str], wanted: str | None = None, of_credentials: str | None = None) -> Setting:
+def project(environ: dict[str, str], wanted: str | None = None, of_credentials: str | None = None) -> SourcedValue:
     return gcloud_config.project(wanted, environ, lambda: of_credentials)
 
 
 def test_the_project_is_the_first_that_is_named(tmp_path: Path) -> None:
     environ = gcloud(tmp_path, default="[core]\nproject = from-gcloud\n")
-    assert project(environ, of_credentials="c") == Setting("from-gcloud", "gcloud's configuration")
+    assert project(environ, of_credentials="c") == SourcedValue("from-gcloud", "gcloud's configuration")
     environ["CLOUDSDK_CORE_PROJECT"] = "from-sdk"
-    assert project(environ) == Setting("from-sdk", "CLOUDSDK_CORE_PROJECT")
+    assert project(environ) == SourcedValue("from-sdk", "CLOUDSDK_CORE_PROJECT")
     environ["GOOGLE_CLOUD_PROJECT"] = "from-google"
-    assert project(environ) == Setting("from-google", "GOOGLE_CLOUD_PROJECT")
-    assert project(environ, "from-profile") == Setting("from-profile", "the profile")
+    assert project(environ) == SourcedValue("from-google", "GOOGLE_CLOUD_PROJECT")
+    assert project(environ, "from-profile") == SourcedValue("from-profile", "the profile")
 
 
 def test_the_credentials_project_comes_last(tmp_path: Path) -> None:
     environ = {"CLOUDSDK_CONFIG": str(tmp_path)}
-    assert project(environ, of_credentials="theirs") == Setting("theirs", "the credentials")
+    assert project(environ, of_credentials="theirs") == SourcedValue("theirs", "the credentials")
 
 
 def test_no_project_at_all_names_the_profiles_key_and_gclouds_command(tmp_path: Path) -> None:
@@ -136,14 +136,14 @@ def test_gclouds_active_configuration_is_read(tmp_path: Path) -> None:
         home="[core]\nproject = home-project\naccount = me%here\n",
     )
     assert project(environ).value == "work-project"
-    assert gcloud_config.zone(None, environ) == Setting("us-east1-b", "gcloud's configuration")
+    assert gcloud_config.zone(None, environ) == SourcedValue("us-east1-b", "gcloud's configuration")
     environ["CLOUDSDK_ACTIVE_CONFIG_NAME"] = "home"
     assert project(environ).value == "home-project"
     assert gcloud_config.account(environ) == "me%here"
     assert gcloud_config.zone(None, environ) is None
     environ["CLOUDSDK_COMPUTE_ZONE"] = "us-west1-a"
-    assert gcloud_config.zone(None, environ) == Setting("us-west1-a", "CLOUDSDK_COMPUTE_ZONE")
-    assert gcloud_config.zone("europe-west4-a", environ) == Setting("europe-west4-a", "the profile")
+    assert gcloud_config.zone(None, environ) == SourcedValue("us-west1-a", "CLOUDSDK_COMPUTE_ZONE")
+    assert gcloud_config.zone("europe-west4-a", environ) == SourcedValue("europe-west4-a", "the profile")
 
 
 def test_gclouds_folder_is_looked_for_in_the_home_directory(tmp_path: Path) -> None:
@@ -186,12 +186,12 @@ def test_no_api_gets_credentials_over_plain_http_and_each_refusal_names_its_own_
     robot = {"CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT": "robot@demo.iam.gserviceaccount.com"}
 
     def api(environ: dict[str, str]) -> Api:
-        return connect(environ, tell=lambda _: None, deadline=Deadline(5))
+        return open_api(environ, progress=lambda _: None, deadline=Deadline(5))
 
-    uses: dict[gcloud_config.Service, Callable[[dict[str, str]], object]] = {
+    uses: dict[gcloud_config.ApiEndpoint, Callable[[dict[str, str]], object]] = {
         gcloud_config.COMPUTE: api,
-        gcloud_config.OS_LOGIN: lambda environ: os_login.look(api(environ), environ, Who()),
-        gcloud_config.RESOURCE_MANAGER: lambda environ: inventory.projects(environ=environ, deadline=Deadline(5)),
+        gcloud_config.OS_LOGIN: lambda environ: os_login.read_access(api(environ), environ, LoginIdentity()),
+        gcloud_config.RESOURCE_MANAGER: lambda environ: inventory.list_projects(environ=environ, deadline=Deadline(5)),
         gcloud_config.IAM_CREDENTIALS: lambda environ: api({**environ, **robot}),
     }
     for service, use in uses.items():

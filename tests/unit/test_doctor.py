@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remote_runtime.commands.doctor import browser_checks, browsers, issue_report, local_checks, running_checks
-from remote_runtime.commands.doctor.checklist import Checkup, Excuse
+from remote_runtime.commands.doctor.checklist import Checklist, ExpectedFailure
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CODES, CloudError, LocalError, SshError, UsageError, from_code
 from remote_runtime.core.model import Connections, Finding, Profile, Runtime
@@ -37,9 +37,9 @@ READY: dict[str, Any] = {
 WAY_IN = ("firewall", "ssh", "host-key", "login")
 
 
-def new(name: str = "work") -> tuple[Checkup, list[Finding]]:
+def new(name: str = "work") -> tuple[Checklist, list[Finding]]:
     told: list[Finding] = []
-    return Checkup(name, told.append), told
+    return Checklist(name, told.append), told
 
 
 def lines(findings: list[Finding]) -> list[str]:
@@ -56,7 +56,7 @@ NO_FINDINGS = ("bug", "report-not-written")  # the second is of doctor's own opt
 def test_no_hint_of_doctor_is_doctor(code: str) -> None:
     """And the general cure of a code with many causes names none of them."""
     checkup, told = new()
-    checkup.fails("ssh", from_code(code, "it failed"))
+    checkup.fail("ssh", from_code(code, "it failed"))
     assert "remote-runtime doctor" not in told[0].hint
     if code == "ssh-refused":
         assert "sshd_config" not in told[0].hint
@@ -76,13 +76,13 @@ def test_a_failure_is_told_at_its_place_and_what_needs_it_is_skipped_by_name() -
     assert lines(told) == ["firewall ok", "ssh ok", "host-key failed", "login skipped", "jupyter skipped"]
     assert told[2].hint == "`remote-runtime host-key forget work`"
     assert {finding.why for finding in told[3:]} == {"it needs host-key"}
-    assert not checkup.ok
+    assert not checkup.passed
     assert checkup.findings == told
 
 
 def test_an_error_without_reason_or_hint_gets_the_catalogues() -> None:
     checkup, told = new()
-    checkup.fails("keeper", LocalError("keeper-died", "it died"))
+    checkup.fail("keeper", LocalError("keeper-died", "it died"))
     assert (told[0].why, told[0].code) == (CODES["keeper-died"].cause, "keeper-died")
     assert told[0].hint.startswith("`remote-runtime up work`")
 
@@ -91,7 +91,7 @@ def test_no_check_advises_to_run_doctor() -> None:
     for code in CODES:
         for hint in ("", "`remote-runtime doctor work` checks every step"):
             checkup, told = new()
-            checkup.fails("ssh", from_code(code, "it failed", "because", hint))
+            checkup.fail("ssh", from_code(code, "it failed", "because", hint))
             assert "remote-runtime doctor" not in told[0].hint or "--report" in told[0].hint, code
             assert told[0].hint or hint or code in ("bug", "interrupted"), code
 
@@ -136,11 +136,11 @@ def test_what_up_would_do_is_a_warning() -> None:
     def stop() -> Mapping[str, str]:
         raise CloudError("instance-stopped", "vm is not running", "its status is TERMINATED")
 
-    checkup.step(["credentials", "instance"], stop, excuse=Excuse("instance-stopped", "it costs", "`up`"))
+    checkup.step(["credentials", "instance"], stop, expected=ExpectedFailure("instance-stopped", "it costs", "`up`"))
     checkup.step(["ssh"], dict)
     assert lines(told) == ["credentials ok", "instance warning", "ssh skipped"]
     assert told[1].why == "its status is TERMINATED; it costs"
-    assert checkup.ok
+    assert checkup.passed
 
 
 def test_every_error_of_a_step_has_a_place_in_it() -> None:
@@ -199,7 +199,7 @@ def looked(now: dict[str, Any]) -> list[Finding]:
     def connect(port: int, limit_s: float) -> Any:
         raise AssertionError("nothing is asked of a runtime that is not ready")
 
-    running_checks.look(checkup, profile, runtime, now, Deadline(5.0), quietly=connect)
+    running_checks.check_running(checkup, profile, runtime, now, Deadline(5.0), connect_uncounted=connect)
     return told
 
 
@@ -220,7 +220,7 @@ def test_a_browser_that_may_not_speak_is_told_from_one_that_never_came(
     connections: Connections, requests: int | None, verdict: str, words: str
 ) -> None:
     checkup, told = new()
-    browser_checks.audience(checkup, connections, requests)
+    browser_checks.check_browser_seen(checkup, connections, requests)
     assert (told[0].check, told[0].verdict) == ("colab", verdict)
     assert words in f"{told[0].what} {told[0].why}"
     assert told[0].hint or verdict != "warning"
@@ -229,11 +229,11 @@ def test_a_browser_that_may_not_speak_is_told_from_one_that_never_came(
 def test_an_origin_that_was_refused_is_named_until_colabs_page_arrives() -> None:
     checkup, told = new()
     refused = ("https://colab.other.example", "https://evil.example")
-    browser_checks.audience(checkup, Connections(carried=2), 0, refused)
+    browser_checks.check_browser_seen(checkup, Connections(carried=2), 0, refused)
     assert (told[0].check, told[0].verdict, refused[0] in told[0].what) == ("colab", "warning", True)
     assert "colab.origins" in told[0].hint
     checkup, told = new()
-    browser_checks.audience(checkup, Connections(carried=2), 3, refused)
+    browser_checks.check_browser_seen(checkup, Connections(carried=2), 3, refused)
     assert told[0].verdict == "ok"
 
 
@@ -247,7 +247,7 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "REMOTE_RUNTIME_PROFILES": str(profiles)}
     checkup, told = new("")
     stuck = {**READY, "name": "stuck", "state": "unreachable", "why": "Jupyter hangs"}
-    local_checks.look(checkup, StateDir(tmp_path), environ, [READY, stuck])
+    local_checks.check_computer(checkup, StateDir(tmp_path), environ, [READY, stuck])
     seen = {finding.check: finding for finding in told}
     assert seen["profiles"].code == "profile-invalid"
     assert "bad.yaml" in seen["profiles"].hint
@@ -255,14 +255,14 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
     assert seen["runtime stuck"].verdict == "failed"
     assert "remote-runtime up stuck" in seen["runtime stuck"].hint
     assert "OpenSSH" in seen["ssh"].what
-    assert set(browsers.CHECKS) <= set(seen)
+    assert set(browsers.BROWSER_CHECKS) <= set(seen)
     assert {seen[check].verdict for check in ("chrome", "firefox")} == {"note"}, "nothing was checked there"
 
 
 def test_a_computer_without_openssh_is_told_what_it_misses(tmp_path: Path) -> None:
     checkup, told = new("")
     environ = {"PATH": str(tmp_path), "HOME": str(tmp_path), "REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path)}
-    local_checks.look(checkup, StateDir(tmp_path), environ, [])
+    local_checks.check_computer(checkup, StateDir(tmp_path), environ, [])
     assert next(finding for finding in told if finding.check == "ssh").verdict == "warning"
 
 
@@ -286,7 +286,7 @@ SECRET = [
 
 @pytest.mark.parametrize("text", SECRET)
 def test_what_is_secret_or_personal_is_taken_out(text: str) -> None:
-    shown = issue_report.scrubbed(f"before {text} after", ["planted"], {"HOME": "/home/jane"})
+    shown = issue_report.scrub(f"before {text} after", ["planted"], {"HOME": "/home/jane"})
     for word in ("0123456789", "abcdefgh", "a0AfB", "c2lnb", "AAAAC3", "b3Blbn", "MIIEow", "jane", "planted"):
         assert word not in shown
     assert shown.startswith("before")
@@ -303,19 +303,19 @@ def test_what_is_secret_or_personal_is_taken_out(text: str) -> None:
     ],
 )
 def test_what_is_needed_to_understand_stays(text: str) -> None:
-    assert issue_report.scrubbed(text, [], {"HOME": "/"}) == text
+    assert issue_report.scrub(text, [], {"HOME": "/"}) == text
 
 
 def test_a_report_is_never_written_over_something_unasked(tmp_path: Path) -> None:
     path = tmp_path / "report.md"
-    issue_report.check_place(path, force=False)
+    issue_report.check_path(path, force=False)
     path.write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
-        issue_report.check_place(path, force=False)
-    issue_report.check_place(path, force=True)
+        issue_report.check_path(path, force=False)
+    issue_report.check_path(path, force=True)
     issue_report.write(path, "new")
     assert path.read_text() == "new"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for nowhere in (tmp_path, tmp_path / "missing" / "report.md"):
         with pytest.raises(UsageError):
-            issue_report.check_place(nowhere, force=True)
+            issue_report.check_path(nowhere, force=True)

@@ -35,11 +35,11 @@ def test_every_error_code_is_in_the_catalogue_with_meaning_cause_and_cure() -> N
         section, _, _ = section.partition("\n#")
         assert entry.meaning[1:] in section
         assert f"- Cause: {entry.cause}\n" in section
-        assert f"- Cure: {entry.cure}\n" in section
+        assert f"- Cure: {entry.remedy}\n" in section
 
 
 def test_every_profile_key_is_in_the_references_table() -> None:
-    shapes = profiles.schema()["properties"]
+    shapes = profiles.json_schema()["properties"]
     names = {
         f"`{section}.{name}`"
         for section, shape in shapes.items()

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from remote_runtime.core import errors
-from remote_runtime.core.errors import CODES, FAMILY, LocalError, RemoteRuntimeError, from_code, from_dict
+from remote_runtime.core.errors import CODES, ERROR_CLASSES, LocalError, RemoteRuntimeError, from_code, from_dict
 
 EXIT_CODES = {"UsageError": 2, "Bug": 3, "Interrupted": 130}
 
@@ -20,7 +20,7 @@ def test_every_code_survives_the_way_over_the_control_channel(code: str) -> None
 
 
 def test_a_code_belongs_to_one_class_and_is_kebab_case() -> None:
-    assert sum(len(kind.codes) for kind in FAMILY) == len(CODES)
+    assert sum(len(kind.codes) for kind in ERROR_CLASSES) == len(CODES)
     assert [code for code in CODES if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code)] == []
 
 
@@ -28,17 +28,17 @@ def test_the_catalogue_speaks_in_one_voice() -> None:
     for code, entry in CODES.items():
         assert entry.meaning, code
         assert entry.meaning[-1].isalnum(), code
-        for sentence in (entry.cause, entry.cure):
+        for sentence in (entry.cause, entry.remedy):
             assert sentence.endswith("."), code
             assert sentence.count("`") % 2 == 0, code
-        text = " ".join([entry.meaning, entry.cause, entry.cure]).lower()
+        text = " ".join([entry.meaning, entry.cause, entry.remedy]).lower()
         assert not {"please", "oops", "sorry", "unfortunately"} & set(re.findall(r"\w+", text)), code
 
 
 def test_the_family_is_drawn_as_it_is() -> None:
     drawn = re.findall(r"[├└]── (\w+) +(\d+)", errors.__doc__ or "")
-    assert [(kind.__name__, str(kind.exit_code)) for kind in FAMILY] == drawn
-    assert set(RemoteRuntimeError.__subclasses__()) == set(FAMILY)
+    assert [(kind.__name__, str(kind.exit_code)) for kind in ERROR_CLASSES] == drawn
+    assert set(RemoteRuntimeError.__subclasses__()) == set(ERROR_CLASSES)
 
 
 @pytest.mark.parametrize("described", [{"code": "no-such-code", "what": "x"}, {"code": "", "what": "x"}])

@@ -12,31 +12,31 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from remote_runtime.compute.iap.acknowledgements import MOST_UNCONFIRMED_BYTES, Ledger
+from remote_runtime.compute.iap.acknowledgements import MAX_UNACKNOWLEDGED_BYTES, AckTracker
 from remote_runtime.compute.iap.close_codes import Close
 from remote_runtime.compute.iap.messages import (
-    MOST_BYTES,
-    Acknowledged,
+    MAX_ARRAY_BYTES,
+    Ack,
+    CloseMessage,
     Connected,
     Data,
-    Ended,
     Malformed,
     Resumed,
-    acknowledged,
-    data,
+    encode_ack,
+    encode_data,
     parse,
 )
-from remote_runtime.compute.iap.websocket import Closed, Wire
+from remote_runtime.compute.iap.websocket import ClosedByRelay, WebSocketConnection
 
 
 def test_messages_are_what_gcloud_sends_and_reads() -> None:
-    assert data(b"abc") == bytes.fromhex("0004 00000003 616263")
-    assert acknowledged(258) == bytes.fromhex("0007 0000000000000102")
+    assert encode_data(b"abc") == bytes.fromhex("0004 00000003 616263")
+    assert encode_ack(258) == bytes.fromhex("0007 0000000000000102")
     assert parse(bytes.fromhex("0001 00000003 736964")) == Connected("sid")
     assert parse(bytes.fromhex("0002 0000000000000102")) == Resumed(258)
     assert parse(bytes.fromhex("0004 00000003 616263")) == Data(memoryview(b"abc"))
-    assert parse(bytes.fromhex("0007 0000000000000102")) == Acknowledged(258)
-    assert parse(bytes.fromhex("000a 00000fa3 00000002 6e6f")) == Ended(4003, "no")
+    assert parse(bytes.fromhex("0007 0000000000000102")) == Ack(258)
+    assert parse(bytes.fromhex("000a 00000fa3 00000002 6e6f")) == CloseMessage(4003, "no")
 
 
 def test_unknown_tags_and_bytes_after_the_message_are_ignored() -> None:
@@ -54,59 +54,59 @@ def test_half_a_message_is_malformed(message: str) -> None:
 
 
 def test_an_array_above_the_limit_is_malformed() -> None:
-    assert parse(data(bytes(MOST_BYTES))) == Data(memoryview(bytes(MOST_BYTES)))
+    assert parse(encode_data(bytes(MAX_ARRAY_BYTES))) == Data(memoryview(bytes(MAX_ARRAY_BYTES)))
     with pytest.raises(Malformed, match="16385"):
-        parse(data(bytes(MOST_BYTES + 1)))
+        parse(encode_data(bytes(MAX_ARRAY_BYTES + 1)))
 
 
 def test_what_is_not_confirmed_is_sent_again_whatever_was_lost() -> None:
     chance = random.Random(4)  # noqa: S311  # what is lost is no secret
     content = os.urandom(300_000)
-    ledger, heard, taken = Ledger(), b"", 0
+    ledger, heard, taken = AckTracker(), b"", 0
     while len(heard) < len(content):
         piece = content[taken : taken + chance.randrange(1, 50_000)]
         taken += len(piece)
         if piece:
-            ledger.take(piece)
+            ledger.enqueue(piece)
         for _ in range(chance.randrange(6)):
-            if chunk := ledger.next():
-                assert len(chunk) <= MOST_BYTES
+            if chunk := ledger.next_chunk():
+                assert len(chunk) <= MAX_ARRAY_BYTES
                 heard += chunk
         if chance.random() < 0.5:
-            ledger.confirm(len(heard))
+            ledger.on_ack(len(heard))
         else:  # the connection breaks, and the end of what was sent never arrived
-            kept = len(content) - ledger.unconfirmed - (len(content) - taken)
+            kept = len(content) - ledger.unacknowledged - (len(content) - taken)
             heard = heard[: chance.randint(kept, len(heard))]
-            ledger.resume(len(heard))
+            ledger.on_resume(len(heard))
     assert heard == content
-    ledger.confirm(len(heard))
-    assert ledger.unconfirmed == 0
+    ledger.on_ack(len(heard))
+    assert ledger.unacknowledged == 0
 
 
 def test_counts_that_cannot_be_are_refused() -> None:
-    ledger = Ledger()
-    ledger.take(bytes(100))
+    ledger = AckTracker()
+    ledger.enqueue(bytes(100))
     with pytest.raises(Malformed, match="0 were sent"):
-        ledger.confirm(1)
-    ledger.next()
-    ledger.confirm(60)
+        ledger.on_ack(1)
+    ledger.next_chunk()
+    ledger.on_ack(60)
     with pytest.raises(Malformed, match="60 bytes, and now only 59"):
-        ledger.confirm(59)
+        ledger.on_ack(59)
     with pytest.raises(Malformed, match="101"):
-        ledger.resume(101)
+        ledger.on_resume(101)
 
 
 def test_it_takes_no_more_than_its_limit_and_acknowledges_in_time() -> None:
-    ledger = Ledger()
-    ledger.take(bytes(MOST_UNCONFIRMED_BYTES))
+    ledger = AckTracker()
+    ledger.enqueue(bytes(MAX_UNACKNOWLEDGED_BYTES))
     assert not ledger.has_room
     ledger.received = 32 << 10
-    assert not ledger.owes(idle=False)
-    assert ledger.owes(idle=True)
+    assert not ledger.ack_due(idle=False)
+    assert ledger.ack_due(idle=True)
     ledger.received += 1
-    assert ledger.owes(idle=False)
-    assert ledger.acknowledge() == ledger.received
-    assert not ledger.owes(idle=True)
+    assert ledger.ack_due(idle=False)
+    assert ledger.ack() == ledger.received
+    assert not ledger.ack_due(idle=True)
 
 
 @pytest.mark.parametrize(
@@ -134,15 +134,15 @@ def test_what_came_before_the_end_is_read_whatever_is_said_meanwhile() -> None:
     client.receive_data(b"".join(server.data_to_send()))
     near, far = socket.socketpair()
     with near, far:
-        wire = Wire(near, client)
+        wire = WebSocketConnection(near, client)
         server.send_binary(b"one")
         server.send_binary(b"two")
         server.send_close(4009)
         far.sendall(b"".join(server.data_to_send()))
-        assert wire.next() == b"one"
-        wire.put(b"an acknowledgement")
+        assert wire.next_message() == b"one"
+        wire.send(b"an acknowledgement")
         wire.ping()
-        assert wire.next() == b"two"
-        with pytest.raises(Closed) as end:
-            wire.next()
+        assert wire.next_message() == b"two"
+        with pytest.raises(ClosedByRelay) as end:
+            wire.next_message()
         assert end.value.close.code == 4009

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.core.callbacks import Outcome
+from remote_runtime.core.callbacks import CommandResult
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server as jupyter
-from tests.support.fakes import orders_of
+from tests.support.fakes import request_of
 
-WANTED = jupyter.Wanted("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 BRIDGE = jupyter.Bridge("0.1.0", {"remote_runtime_bridge/__init__.py": ""})
 GOOD: dict[str, object] = {
     "port": 4242, "socket": None, "pid": 77, "token": "ab" * 24, "directory": "/home/me/servers/work-laptop1",
@@ -25,13 +25,13 @@ GOOD: dict[str, object] = {
 }  # fmt: skip
 
 
-ENDED = Outcome(0)
+ENDED = CommandResult(0)
 
 
 class Machine:
     """Answers the launcher's question with ``lines``; ``{marker}`` stands for the marker that the orders name."""
 
-    def __init__(self, *lines: str, outcome: Outcome = ENDED, without: Sequence[str] = ()) -> None:
+    def __init__(self, *lines: str, outcome: CommandResult = ENDED, without: Sequence[str] = ()) -> None:
         self.lines = lines
         self.outcome = outcome
         self.without = without
@@ -46,12 +46,12 @@ class Machine:
         on_line: Callable[[str], bool | None],
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None = None,
-    ) -> Outcome:
+    ) -> CommandResult:
         self.commands.append(tuple(command))
         if command[0] in self.without:
-            return Outcome(127, f"{command[0]}: command not found")
+            return CommandResult(127, f"{command[0]}: command not found")
         assert stdin == b"", "nothing is sent before Python has answered"
-        self.orders = orders_of(command, on_line, reply)
+        self.orders = request_of(command, on_line, reply)
         for line in self.lines:
             on_line(line.replace("{marker}", self.orders["marker"]))
         return self.outcome
@@ -60,7 +60,7 @@ class Machine:
 def ensure(machine: Machine, told: list[str] | None = None) -> Server:
     heard = [] if told is None else told
     return jupyter.ensure(
-        machine.run, WANTED, tell=lambda text: heard.append(text), deadline=Deadline(30), bridge=BRIDGE
+        machine.run, WANTED, progress=lambda text: heard.append(text), deadline=Deadline(30), bridge=BRIDGE
     )
 
 
@@ -135,13 +135,13 @@ def test_an_answer_that_our_launcher_never_gives_is_refused(lines: tuple[str, ..
 
 def test_a_connection_lost_in_the_middle_is_said_with_what_the_machine_wrote_last() -> None:
     with pytest.raises(MachineError, match=r"connection was lost.*Killed"):
-        ensure(Machine('{marker}{"tick": 1}', outcome=Outcome(None, "\x1b[1mKilled")))
+        ensure(Machine('{marker}{"tick": 1}', outcome=CommandResult(None, "\x1b[1mKilled")))
 
 
 def test_an_error_of_the_launcher_arrives_cleaned_and_bounded() -> None:
     error = {"code": "disk-full", "what": "no\nspace\x1b[5m", "why": "y" * 99_999, "hint": "h" * 999}
     with pytest.raises(MachineError) as caught:
-        ensure(Machine("{marker}" + json.dumps({"error": error}), outcome=Outcome(1)))
+        ensure(Machine("{marker}" + json.dumps({"error": error}), outcome=CommandResult(1)))
     assert (caught.value.code, caught.value.what) == ("disk-full", "no space")
     assert len(caught.value.why) <= 8000
     assert len(caught.value.hint) <= 200
@@ -169,7 +169,7 @@ def test_other_pythons_are_tried_in_one_more_command_when_python3_does_not_answe
 def test_a_name_that_leaves_the_folder_never_reaches_the_machine() -> None:
     machine = Machine(result())
     with pytest.raises(ValueError, match="cannot name"):
-        jupyter.stop(machine.run, jupyter.Wanted("../../x", "y", JupyterSettings(), ()), deadline=Deadline(5))
+        jupyter.stop(machine.run, jupyter.ServerSpec("../../x", "y", JupyterSettings(), ()), deadline=Deadline(5))
     assert machine.commands == []
 
 
@@ -179,7 +179,7 @@ def test_other_answers_are_checked_as_well(answer: dict[str, object]) -> None:
     with pytest.raises(MachineError, match="not what our launcher sends"):
         jupyter.stop(machine.run, WANTED, deadline=Deadline(5))
     with pytest.raises(MachineError, match="not what our launcher sends"):
-        jupyter.log_from(machine.run, WANTED, offset=0, deadline=Deadline(5))
+        jupyter.read_log(machine.run, WANTED, offset=0, deadline=Deadline(5))
     with pytest.raises(MachineError, match="not what our launcher sends"):
         jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(5))
 

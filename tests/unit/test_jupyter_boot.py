@@ -26,7 +26,7 @@ def slow_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_function_brings_its_module_when_it_is_called() -> None:
-    run_server.import_when_used(NAME, "check")
+    run_server.import_lazily(NAME, "check")
     from rr_slow_grammar import check  # type: ignore[import-not-found]  # it is made above
 
     assert f"{NAME}.parts" not in sys.modules
@@ -37,7 +37,7 @@ def test_a_function_brings_its_module_when_it_is_called() -> None:
 
 
 def test_its_other_names_and_modules_are_there() -> None:
-    run_server.import_when_used(NAME, "check")
+    run_server.import_lazily(NAME, "check")
     from rr_slow_grammar import PARTS, check, parts
 
     assert PARTS == ["iri"]
@@ -46,7 +46,7 @@ def test_its_other_names_and_modules_are_there() -> None:
 
 
 def test_what_is_not_installed_stays_so() -> None:
-    run_server.import_when_used("rr_no_such_module", "check")
+    run_server.import_lazily("rr_no_such_module", "check")
     with pytest.raises(ImportError):
         importlib.import_module("rr_no_such_module")
 
@@ -55,7 +55,7 @@ def test_jupyter_starts_without_the_grammar() -> None:
     code = (
         "import sys\n"
         "from remote_runtime.jupyter.remote import run_server\n"
-        "run_server.import_when_used(run_server.GRAMMAR, 'is_valid_syntax')\n"
+        "run_server.import_lazily(run_server.GRAMMAR_MODULE, 'is_valid_syntax')\n"
         "import jupyter_server.serverapp\n"
         "print('jsonschema' in sys.modules, 'lark' in sys.modules)\n"
     )

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.jupyter.remote import kernelspecs, private_venv
-from remote_runtime.jupyter.remote.interpreters import Found
-from remote_runtime.jupyter.remote.kernelspec import overruled
-from remote_runtime.jupyter.remote.python_candidates import candidates, further
-from remote_runtime.jupyter.remote.python_choice import Broken, Search
-from remote_runtime.jupyter.remote.reply import Answers, Failure
-from remote_runtime.jupyter.remote.request import Bridge, Wish
+from remote_runtime.jupyter.remote.interpreters import Interpreter
+from remote_runtime.jupyter.remote.kernelspec import overridden_notes
+from remote_runtime.jupyter.remote.python_candidates import find_candidates, find_environments
+from remote_runtime.jupyter.remote.python_choice import BrokenPython, PythonSearch
+from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
+from remote_runtime.jupyter.remote.request import BridgeFiles, LaunchSpec
 
 WHY = "Traceback\nImportError: jinja2 of another age"
 
@@ -27,23 +27,23 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def wish(**changes: object) -> Wish:
+def wish(**changes: object) -> LaunchSpec:
     facts: dict[str, object] = {
         "python": "auto", "install": "auto", "working_dir": "~", "port": None, "env": {}, "args": [], "packages": [],
-        "origins": [], "socket": False, "bridge": Bridge("", "", {}), "boot": "",
+        "origins": [], "socket": False, "bridge": BridgeFiles("", "", {}), "boot": "",
     }  # fmt: skip
-    return Wish(**{**facts, **changes})  # type: ignore[arg-type]  # a test's table of changes
+    return LaunchSpec(**{**facts, **changes})  # type: ignore[arg-type]  # a test's table of changes
 
 
-def answers(within_s: float = 30.0) -> Answers:
-    return Answers("", io.StringIO(), within_s)
+def answers(within_s: float = 30.0) -> ReplyWriter:
+    return ReplyWriter("", io.StringIO(), within_s)
 
 
 def test_one_that_the_profile_names_is_not_replaced_and_the_command_that_repairs_it_is_named(home: Path) -> None:
-    search = Search(wish(python=sys.executable), os.environ, answers())
+    search = PythonSearch(wish(python=sys.executable), os.environ, answers())
     assert search.find().server.path == sys.executable
-    search.exclude(Broken(sys.executable, "ipykernel", WHY))
-    with pytest.raises(Failure) as caught:
+    search.exclude(BrokenPython(sys.executable, "ipykernel", WHY))
+    with pytest.raises(ReportedError) as caught:
         search.find()
     error = caught.value.error
     assert (error["code"], error["why"]) == ("jupyter-did-not-start", WHY)
@@ -53,10 +53,10 @@ def test_one_that_the_profile_names_is_not_replaced_and_the_command_that_repairs
 
 def test_when_all_are_broken_and_none_may_be_made_each_is_named_with_its_reason(home: Path) -> None:
     env = {"PATH": str(Path(sys.executable).parent)}
-    search = Search(wish(install="never"), env, answers())
+    search = PythonSearch(wish(install="never"), env, answers())
     first = search.find().server.path
-    search.exclude(Broken(first, "Jupyter", WHY))
-    with pytest.raises(Failure) as caught:
+    search.exclude(BrokenPython(first, "Jupyter", WHY))
+    with pytest.raises(ReportedError) as caught:
         search.find()
     error = caught.value.error
     assert error["code"] == "jupyter-missing"
@@ -69,10 +69,10 @@ def test_our_own_environment_without_its_python_is_made_again_at_once(home: Path
     venv = home / ".local/share/remote-runtime/venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").symlink_to("/usr/bin/python3.0")
-    (venv / private_venv.COMPLETE).write_text(json.dumps({"packages": private_venv.NEEDED}))
+    (venv / private_venv.COMPLETE).write_text(json.dumps({"packages": private_venv.REQUIRED}))
     said = io.StringIO()
-    with pytest.raises(Failure) as caught:
-        private_venv.ensure([], [], os.environ, Answers("", said, 0.2), "")
+    with pytest.raises(ReportedError) as caught:
+        private_venv.ensure([], [], os.environ, ReplyWriter("", said, 0.2), "")
     assert caught.value.error["what"] == "Installing Jupyter took too long"
     assert "Making the private environment for Jupyter again: Python does not run" in said.getvalue()
 
@@ -86,7 +86,7 @@ def test_an_application_and_every_jupyter_on_the_path_lead_to_their_pythons(home
         (home / name / command).write_text(f"#!{python}\n")
         (home / name / command).chmod(0o755)
         pythons.append(str(python))
-    found = candidates({"PATH": os.pathsep.join(str(home / name) for name in ("kernel-only", "good", "pipx"))})
+    found = find_candidates({"PATH": os.pathsep.join(str(home / name) for name in ("kernel-only", "good", "pipx"))})
     assert [path for path in found if path in pythons] == pythons
 
 
@@ -104,7 +104,7 @@ def test_environments_off_the_path_are_seen_by_what_is_in_them(home: Path) -> No
     other = home / "miniconda3/envs/black"
     (other / "lib/python3.12/site-packages/black").mkdir(parents=True)
     pythons = [str(fake_python(place)) for place in [*places, other]]
-    found = further({"MAMBA_ROOT_PREFIX": str(home / "from variable")}, [pythons[0]])
+    found = find_environments({"MAMBA_ROOT_PREFIX": str(home / "from variable")}, [pythons[0]])
     assert sorted(found) == sorted(pythons[1:-1])
 
 
@@ -116,29 +116,29 @@ def test_a_conda_environment_is_taken_rather_than_a_new_one_and_only_named_besid
     fake_python(ml, frameworks=("torch",))
     (ml / "lib/python3.12/site-packages/torch").mkdir(parents=True)
     env = {"PATH": str(home / "plain" / "bin")}
-    alone = Search(wish(install="never"), env, answers()).find()
+    alone = PythonSearch(wish(install="never"), env, answers()).find()
     assert (alone.server.path, alone.kernel.path, alone.notes) == (f"{ml}/bin/python", f"{ml}/bin/python", [])
     fake_python(home / "plain")
-    beside = Search(wish(), env, answers()).find()
+    beside = PythonSearch(wish(), env, answers()).find()
     assert beside.server.path == f"{home}/plain/bin/python3"
     assert beside.notes == [f"{ml}/bin/python has torch: `jupyter.python: {ml}/bin/python` takes it"]
 
 
 def test_a_kernel_of_the_users_that_names_another_python_is_told(home: Path) -> None:
-    python = Found("/opt/jv/bin/python", "3.12.1", ipykernel="7")
+    python = Interpreter("/opt/jv/bin/python", "3.12.1", ipykernel="7")
     spec = home / ".local/share/jupyter/kernels/python3/kernel.json"
-    assert overruled({"HOME": str(home)}, python) == []
+    assert overridden_notes({"HOME": str(home)}, python) == []
     spec.parent.mkdir(parents=True)
     for program, told in (
         ("python3", ""), ("/opt/jv/bin/python3", ""), ("/gone/bin/python", "is not there"),
         (sys.executable, f"`jupyter.python: {sys.executable}`"),
     ):  # fmt: skip
         spec.write_text(json.dumps({"argv": [program, "-m", "ipykernel_launcher"]}))
-        notes = overruled({"HOME": str(home)}, python)
+        notes = overridden_notes({"HOME": str(home)}, python)
         assert bool(notes) == bool(told)
         assert all(told in note and str(spec) in note and python.path in note for note in notes)
     spec.write_text("not JSON")
-    assert overruled({"HOME": str(home)}, python) == []
+    assert overridden_notes({"HOME": str(home)}, python) == []
 
 
 def test_a_default_kernel_whose_program_is_gone_is_named_with_its_file(home: Path) -> None:
@@ -148,12 +148,15 @@ def test_a_default_kernel_whose_program_is_gone_is_named_with_its_file(home: Pat
     for program, told in ((sys.executable, False), ("python3", False), ("/opt/gone/bin/python", True)):
         described = {"argv": [program, "-m", "ipykernel_launcher"], "display_name": "Python 3", "language": "python"}
         spec.write_text(json.dumps(described))
-        specs = [kernelspecs.read("python3", {"name": "python3", "spec": described})]
-        notes = kernelspecs.trouble(specs, {"JUPYTER_PATH": str(home / "data")})
+        specs = [kernelspecs.parse_kernelspec("python3", {"name": "python3", "spec": described})]
+        notes = kernelspecs.missing_kernel_notes(specs, {"JUPYTER_PATH": str(home / "data")})
         assert bool(notes) == told
         assert all(str(spec) in note and program in note and "ipykernel install" in note for note in notes)
-    assert kernelspecs.trouble([], {}) == []
-    assert "offers no kernel python3, only ir" in kernelspecs.trouble([kernelspecs.read("ir", None)], {})[0]
+    assert kernelspecs.missing_kernel_notes([], {}) == []
+    assert (
+        "offers no kernel python3, only ir"
+        in kernelspecs.missing_kernel_notes([kernelspecs.parse_kernelspec("ir", None)], {})[0]
+    )
 
 
 def fake_python(prefix: Path, **changes: object) -> Path:

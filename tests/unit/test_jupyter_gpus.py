@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from remote_runtime.jupyter.remote import gpus
-from remote_runtime.jupyter.remote.reply import Answers
+from remote_runtime.jupyter.remote.reply import ReplyWriter
 
 TWO = "Tesla T4, 15360, 580.95.05\nNVIDIA A100-SXM4-40GB, 40960, 580.95.05\n"
 NO_DRIVER = (
@@ -30,15 +30,15 @@ def nvidia_smi(folder: Path, body: str) -> None:
     script.chmod(0o755)
 
 
-def seen(within_s: float = 30.0) -> gpus.Seen:
-    with open(os.devnull, "w") as nobody, gpus.Looking(within_s, folders=()) as looking:
-        return looking.seen(Answers("", nobody, 60))
+def seen(within_s: float = 30.0) -> gpus.GpuResult:
+    with open(os.devnull, "w") as nobody, gpus.GpuProbe(within_s, folders=()) as looking:
+        return looking.result(ReplyWriter("", nobody, 60))
 
 
 def test_name_memory_and_driver_of_each_gpu(bin_folder: Path) -> None:
     asked = " ".join(gpus.QUERY)
     nvidia_smi(bin_folder, f"[ \"$*\" = '{asked}' ] || exit 9\ncat <<'END'\n{TWO}END")
-    assert seen() == gpus.Seen(
+    assert seen() == gpus.GpuResult(
         [
             {"name": "Tesla T4", "memory_bytes": 15360 << 20, "driver": "580.95.05"},
             {"name": "NVIDIA A100-SXM4-40GB", "memory_bytes": 40960 << 20, "driver": "580.95.05"},
@@ -47,7 +47,7 @@ def test_name_memory_and_driver_of_each_gpu(bin_folder: Path) -> None:
 
 
 def test_a_gpu_without_memory_of_its_own_is_one_too() -> None:
-    assert gpus.read("NVIDIA GB10, [N/A], 580.1\nnonsense\n") == [
+    assert gpus.parse_gpus("NVIDIA GB10, [N/A], 580.1\nnonsense\n") == [
         {"name": "NVIDIA GB10", "memory_bytes": 0, "driver": "580.1"}
     ]
 
@@ -64,21 +64,21 @@ def test_a_driver_that_fails_is_told_with_its_reason(bin_folder: Path, body: str
     nvidia_smi(bin_folder, body)
     found = seen()
     assert found.gpus == []
-    assert found.trouble.startswith("No GPU can be used: ")
-    assert why in found.trouble
+    assert found.problem.startswith("No GPU can be used: ")
+    assert why in found.problem
 
 
 def test_an_nvidia_smi_that_hangs_is_ended_after_its_limit(bin_folder: Path) -> None:
     nvidia_smi(bin_folder, "exec sleep 60")
     before = children()
-    assert "did not answer in 1 s" in seen(within_s=1.0).trouble
+    assert "did not answer in 1 s" in seen(within_s=1.0).problem
     assert children() == before
 
 
 def test_an_nvidia_smi_that_is_given_up_is_ended(bin_folder: Path) -> None:
     nvidia_smi(bin_folder, "exec sleep 60")
     before = children()
-    with gpus.Looking(30.0, folders=()):
+    with gpus.GpuProbe(30.0, folders=()):
         assert len(children() - before) == 1
     assert children() == before
 
@@ -99,7 +99,7 @@ def children() -> set[psutil.Process]:
     ],
 )
 def test_a_driver_that_is_being_installed_is_told_as_such(command: str, installs: bool) -> None:
-    told = gpus.because("nvidia-smi: it failed", ["/sbin/init", command])
+    told = gpus.explain("nvidia-smi: it failed", ["/sbin/init", command])
     assert ("is being installed" in told, "it failed" in told) == (installs, not installs)
 
 
@@ -122,4 +122,4 @@ def test_a_machine_without_nvidia_smi_and_device_has_nothing_to_tell(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert seen() == gpus.Seen([], gpus.trouble(gpus.NO_DRIVER) if gpus.has_nvidia_device() else "")
+    assert seen() == gpus.GpuResult([], gpus.problem_note(gpus.NO_DRIVER) if gpus.has_nvidia_device() else "")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remote_runtime.jupyter.remote import host
-from remote_runtime.jupyter.remote.reply import Failure
+from remote_runtime.jupyter.remote.reply import ReportedError
 
 HERE = host.Host("login1", "login1", "boot-1")
 OTHER = {"name": "login2", "id": "login2", "boot": "boot-2"}
@@ -19,7 +19,7 @@ OTHER = {"name": "login2", "id": "login2", "boot": "boot-2"}
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host, "here", lambda: HERE)
+    monkeypatch.setattr(host, "this_host", lambda: HERE)
 
 
 def noted(folder: Path, alive_s_ago: float | None = 0.0, **info: Any) -> str:
@@ -27,7 +27,7 @@ def noted(folder: Path, alive_s_ago: float | None = 0.0, **info: Any) -> str:
     if alive_s_ago is not None:
         (folder / "alive").touch()
         os.utime(folder / "alive", (time.time() - alive_s_ago,) * 2)
-    return host.elsewhere(str(folder))
+    return host.other_host(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,13 @@ def test_a_server_is_elsewhere_only_where_neither_name_nor_boot_is_ours(
 
 
 def test_a_server_that_has_not_said_that_it_lives_for_long_is_given_up(tmp_path: Path) -> None:
-    assert noted(tmp_path, host.STALE_S + 60, host=OTHER) == ""
-    assert noted(tmp_path, host.STALE_S - 60, host=OTHER) == "login2"
+    assert noted(tmp_path, host.ALIVE_TIMEOUT_S + 60, host=OTHER) == ""
+    assert noted(tmp_path, host.ALIVE_TIMEOUT_S - 60, host=OTHER) == "login2"
     assert noted(tmp_path, 0.0, host=OTHER, pid=None) == "", "it was never started"
     (tmp_path / "alive").unlink()
     assert noted(tmp_path, None, host=OTHER) == "login2", "who never said so may live"
-    with pytest.raises(Failure) as raised:
-        host.refuse_elsewhere(str(tmp_path))
+    with pytest.raises(ReportedError) as raised:
+        host.refuse_other_host(str(tmp_path))
     assert raised.value.error["code"] == "another-machine"
     assert "login2" in raised.value.error["what"]
     assert "login1" in raised.value.error["what"]
@@ -62,14 +62,14 @@ def test_a_server_that_has_not_said_that_it_lives_for_long_is_given_up(tmp_path:
 
 
 def test_what_became_of_the_machine_is_known_from_its_boot() -> None:
-    assert host.since_then({"host": dict(HERE._asdict())}) == "same"
-    assert host.since_then({"host": {**HERE._asdict(), "boot": "boot-0"}}) == "restarted"
-    assert host.since_then({"host": OTHER}) == ""
-    assert host.since_then({}) == ""
+    assert host.machine_since({"host": dict(HERE._asdict())}) == "same"
+    assert host.machine_since({"host": {**HERE._asdict(), "boot": "boot-0"}}) == "restarted"
+    assert host.machine_since({"host": OTHER}) == ""
+    assert host.machine_since({}) == ""
 
 
 def test_this_machine_has_a_name_and_a_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert host.here() == host.here()
-    assert host.here().name
-    assert host.here().id
+    assert host.this_host() == host.this_host()
+    assert host.this_host().name
+    assert host.this_host().id

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.remote.interpreters import PROBE, Found, choose, probe
-from remote_runtime.jupyter.remote.private_venv import base_for
-from remote_runtime.jupyter.remote.python_candidates import candidates
-from remote_runtime.jupyter.remote.reply import Answers
+from remote_runtime.jupyter.remote.interpreters import PROBE, Interpreter, choose, probe
+from remote_runtime.jupyter.remote.private_venv import choose_base
+from remote_runtime.jupyter.remote.python_candidates import find_candidates
+from remote_runtime.jupyter.remote.reply import ReplyWriter
 
-BARE = Found("/usr/bin/python3", "3.12.3", pip=True)
-PLAIN = Found("/opt/plain/bin/python", "3.10.2", jupyter_server="2.14.0", ipykernel="6.29")
-FRAMEWORKS = Found("/opt/conda/bin/python", "3.10.2", jupyter_server="1.24.0", ipykernel="6.29", frameworks=("torch",))
+BARE = Interpreter("/usr/bin/python3", "3.12.3", pip=True)
+PLAIN = Interpreter("/opt/plain/bin/python", "3.10.2", jupyter_server="2.14.0", ipykernel="6.29")
+FRAMEWORKS = Interpreter(
+    "/opt/conda/bin/python", "3.10.2", jupyter_server="1.24.0", ipykernel="6.29", frameworks=("torch",)
+)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,7 @@ FRAMEWORKS = Found("/opt/conda/bin/python", "3.10.2", jupyter_server="1.24.0", i
     ],
 )
 def test_what_counts_as_a_usable_jupyter(versions: dict[str, str], kind: str) -> None:
-    assert Found("/x/python", "3.10.1", **versions).kind == kind  # type: ignore[arg-type]  # only texts are in it
+    assert Interpreter("/x/python", "3.10.1", **versions).kind == kind  # type: ignore[arg-type]  # only texts are in it
 
 
 def test_the_one_with_frameworks_wins_over_an_earlier_bare_one() -> None:
@@ -43,9 +45,9 @@ def test_the_one_with_frameworks_wins_over_an_earlier_bare_one() -> None:
 
 
 def test_a_private_environment_is_made_from_the_newest_python_or_one_that_lends_frameworks() -> None:
-    lending = Found("/opt/dl/bin/python", "3.9.1", frameworks=("torch",))
-    assert base_for([Found("/usr/bin/python3", "99.1.0", pip=True), PLAIN]).python == "99.1.0"
-    assert base_for([BARE, lending]) == lending
+    lending = Interpreter("/opt/dl/bin/python", "3.9.1", frameworks=("torch",))
+    assert choose_base([Interpreter("/usr/bin/python3", "99.1.0", pip=True), PLAIN]).python == "99.1.0"
+    assert choose_base([BARE, lending]) == lending
 
 
 def test_a_probe_does_not_import_from_the_folder_it_runs_in(tmp_path: Path) -> None:
@@ -63,7 +65,7 @@ def test_a_jupyter_script_on_the_path_leads_to_its_python(tmp_path: Path, monkey
     (scripts / "jupyter").chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", f"{scripts}:{os.environ['PATH']}")
-    found = candidates(os.environ)
+    found = find_candidates(os.environ)
     assert f"{hidden}/python3.11" in found
     assert len({os.path.realpath(os.path.dirname(path)) for path in found}) == len(found)
 
@@ -73,7 +75,9 @@ def test_a_python_that_says_nonsense_or_does_not_run_is_not_usable(tmp_path: Pat
     script.write_text("#!/bin/sh\necho remote-runtime-probe:nonsense\n")
     script.chmod(0o755)
     with open(os.devnull, "w") as nobody:
-        nonsense, missing, real = probe([str(script), "/no/such", sys.executable], os.environ, Answers("", nobody, 30))
+        nonsense, missing, real = probe(
+            [str(script), "/no/such", sys.executable], os.environ, ReplyWriter("", nobody, 30)
+        )
     assert (nonsense.python, nonsense.kind, missing.kind) == ("", "", "")
-    assert nonsense.lacks() == "Python does not run"
+    assert nonsense.unusable_reason() == "Python does not run"
     assert real.kind == "server2"

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from remote_runtime.jupyter.python_command import command, document
+from remote_runtime.jupyter.python_command import direct_command, launcher_input
 
 FOR_A_START = {
     "start",
@@ -31,14 +31,14 @@ FOR_A_START = {
 
 def modules_after(module: str) -> set[str]:
     """Everything that a Python has imported which was sent the launcher and loaded ``module`` of it."""
-    length, _, rest = document({}).partition(b"\n")
+    length, _, rest = launcher_input({}).partition(b"\n")
     launcher, orders = rest[: int(length)], rest[int(length) :]
     script = (
         f"names = {{'__name__': 'launcher'}}\nexec({launcher.decode()!r}, names)\n"
         f"import json, sys\nnames['load'](json.loads({orders.decode()!r})['sources'], {module!r})\n"
         "sys.__stdout__.write(json.dumps(sorted(sys.modules)))"
     )
-    python, *options, _, _ = command(sys.executable, "ready")
+    python, *options, _, _ = direct_command(sys.executable, "ready")
     sent = [python, *options, "-"]
     done = subprocess.run(sent, input=script, capture_output=True, text=True, check=True, timeout=60)
     return set(json.loads(done.stdout))

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.remote.listeners import Listener, from_lsof, from_netstat, listeners_on
-from remote_runtime.jupyter.remote.request import Bridge, Wish
+from remote_runtime.jupyter.remote.listeners import ListeningProcess, find_listeners, parse_lsof, parse_netstat
+from remote_runtime.jupyter.remote.request import BridgeFiles, LaunchSpec
 
 LSOF = """p501
 u1000
@@ -49,20 +49,20 @@ def listening(request: pytest.FixtureRequest) -> Iterator[tuple[int, str]]:
 
 def test_a_listening_socket_has_its_process_user_and_address(listening: tuple[int, str]) -> None:
     port, address = listening
-    assert listeners_on(port) == [Listener(os.getpid(), os.geteuid(), address)]
+    assert find_listeners(port) == [ListeningProcess(os.getpid(), os.geteuid(), address)]
 
 
 def test_a_port_that_is_only_bound_or_connected_has_no_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
-        assert listeners_on(client.getsockname()[1]) == []
+        assert find_listeners(client.getsockname()[1]) == []
 
 
 def test_a_machine_without_lsof_is_told_so(tmp_path: Path) -> None:
     """As a Mac without it: no /proc is looked at."""
     attach = {"port": 8888, "token_file": None}
-    wish = Wish("auto", "never", "~", None, {}, [], [], [], False, Bridge("", "", {}), "", attach=attach)
+    wish = LaunchSpec("auto", "never", "~", None, {}, [], [], [], False, BridgeFiles("", "", {}), "", attach=attach)
     wanted = {**wish._asdict(), "bridge": wish.bridge._asdict()}
-    del wanted["program"]
+    del wanted["watchdog_source"]
     orders = {"marker": "", "within_s": 30, "do": "ensure", "key": "work", "wish": wanted}
     code = (
         "import json, sys; sys.platform = 'darwin'\n"
@@ -78,14 +78,14 @@ def test_a_machine_without_lsof_is_told_so(tmp_path: Path) -> None:
 
 
 def test_lsof_names_processes_before_their_sockets() -> None:
-    assert from_lsof(LSOF) == [
-        Listener(501, 1000, "127.0.0.1"),
-        Listener(501, 1000, "::1"),
-        Listener(77, 0, "*"),
+    assert parse_lsof(LSOF) == [
+        ListeningProcess(501, 1000, "127.0.0.1"),
+        ListeningProcess(501, 1000, "::1"),
+        ListeningProcess(77, 0, "*"),
     ]
-    assert from_lsof("") == []
+    assert parse_lsof("") == []
 
 
 def test_netstat_is_read_in_every_language_and_tells_no_user() -> None:
-    assert from_netstat(NETSTAT, 8888) == [Listener(9204, None, "127.0.0.1"), Listener(77, None, "::")]
-    assert from_netstat(NETSTAT, 88) == []
+    assert parse_netstat(NETSTAT, 8888) == [ListeningProcess(9204, None, "127.0.0.1"), ListeningProcess(77, None, "::")]
+    assert parse_netstat(NETSTAT, 88) == []

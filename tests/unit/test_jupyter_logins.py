@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.jupyter.remote import login_environment
-from remote_runtime.jupyter.remote.reply import Answers
+from remote_runtime.jupyter.remote.reply import ReplyWriter
 from tests.support.processes import commands_of
 
 # What sets it in a login, and what only where the shell is interactive.
@@ -32,14 +32,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def look(shell: str, monkeypatch: pytest.MonkeyPatch, within_s: float = 20.0) -> login_environment.Login:
+def look(shell: str, monkeypatch: pytest.MonkeyPatch, within_s: float = 20.0) -> login_environment.LoginEnvironment:
     """As the account's own shell says: the password database is not ours to change."""
     import pwd
 
     entry = list(pwd.getpwuid(os.geteuid()))
     entry[6] = shell
     monkeypatch.setattr(pwd, "getpwuid", lambda _: pwd.struct_passwd(entry))
-    return login_environment.look(Answers("", io.StringIO(), within_s))
+    return login_environment.read_login_environment(ReplyWriter("", io.StringIO(), within_s))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -51,7 +51,7 @@ def test_the_login_files_of_each_shell_count(name: str, home: Path, monkeypatch:
         (home / interactive).write_text(f"{more}\n")
     monkeypatch.setenv("FROM_THE_CHANNEL", "3")
     found = look(shutil.which(name) or name, monkeypatch)
-    assert found.trouble == ""
+    assert found.problem == ""
     assert (found.env["A"], found.env["B"], found.env["FROM_THE_CHANNEL"]) == ("its", "2", "3")
     assert found.env["HOME"] == str(home)
     assert found.env.get("PWD") == os.environ.get("PWD")
@@ -73,7 +73,7 @@ def test_login_files_that_never_end_are_left_and_named(
 ) -> None:
     (home / ".bash_profile").write_text(f"export A=1\n{text}\n")
     found = look("/bin/bash", monkeypatch, within_s=1.0)
-    assert words in found.trouble
+    assert words in found.problem
     assert "A" not in found.env
     assert found.env["HOME"] == str(home)
     assert commands_of(home) == {}
@@ -111,4 +111,4 @@ def test_what_would_change_the_server_itself_is_left_out_wherever_it_comes_from(
     env = look("/bin/bash", monkeypatch).env
     assert not {*names, "JUPYTERHUB_API_TOKEN"} & set(env)
     assert (env["JUPYTER_PATH"], env["HF_TOKEN"]) == ("1", "1")
-    assert "HF_TOKEN" not in repr(login_environment.Login(env))
+    assert "HF_TOKEN" not in repr(login_environment.LoginEnvironment(env))

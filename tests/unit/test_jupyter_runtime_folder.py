@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.jupyter.remote import runtime_dir
-from remote_runtime.jupyter.remote.listen_address import socket_of
+from remote_runtime.jupyter.remote.listen_address import socket_path
 from tests.support.jupyter import REPOSITORY
 from tests.support.mounts import within_mount
 
@@ -24,11 +24,11 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_the_folder_is_private_takes_sockets_and_goes_with_the_server(directory: Path) -> None:
-    assert runtime_dir.make(str(directory))
+    assert runtime_dir.create(str(directory))
     folder = Path(runtime_dir.path_of(str(directory)))
     assert (folder.stat().st_mode & 0o777, list(folder.iterdir())) == (0o700, [])
     (folder / "kernel-1.json").touch()
-    runtime_dir.make(str(directory))
+    runtime_dir.create(str(directory))
     again = Path(runtime_dir.path_of(str(directory)))
     assert (folder.exists(), again.is_dir()) == (False, True)
     runtime_dir.remove(str(directory))
@@ -37,21 +37,21 @@ def test_the_folder_is_private_takes_sockets_and_goes_with_the_server(directory:
 
 
 def test_a_path_that_is_too_long_for_a_kernels_socket_is_noticed(directory: Path) -> None:
-    runtime_dir.make(str(directory))
+    runtime_dir.create(str(directory))
     folder = Path(runtime_dir.path_of(str(directory)))
-    longest = 107 - len(f"{folder}//{runtime_dir.LONGEST_NAME}")
+    longest = 107 - len(f"{folder}//{runtime_dir.SAMPLE_SOCKET_NAME}")
     for length in (longest, longest + 1):
         (folder / ("x" * length)).mkdir()
-    assert runtime_dir.takes_sockets(str(folder / ("x" * longest)))
-    assert not runtime_dir.takes_sockets(str(folder / ("x" * (longest + 1))))
-    assert not runtime_dir.takes_sockets(str(folder / "absent"))
+    assert runtime_dir.supports_sockets(str(folder / ("x" * longest)))
+    assert not runtime_dir.supports_sockets(str(folder / ("x" * (longest + 1))))
+    assert not runtime_dir.supports_sockets(str(folder / "absent"))
     runtime_dir.remove(str(directory))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving a folder to another user takes root")
 def test_what_another_user_put_in_its_place_meanwhile_stays(directory: Path) -> None:
     """After a reboot that emptied /tmp."""
-    runtime_dir.make(str(directory))
+    runtime_dir.create(str(directory))
     folder = Path(runtime_dir.path_of(str(directory)))
     (folder / "theirs").touch()
     os.chown(folder, 65534, 65534)
@@ -64,12 +64,12 @@ def test_what_another_user_put_in_its_place_meanwhile_stays(directory: Path) -> 
 def test_a_server_whose_folder_has_a_long_path_listens_beside_its_kernels(tmp_path: Path) -> None:
     long = tmp_path / ("h" * 100)
     long.mkdir()
-    assert runtime_dir.make(str(long))
+    assert runtime_dir.create(str(long))
     folder = Path(runtime_dir.path_of(str(long)))
     try:
-        assert socket_of(str(long)) == str(folder / "sock")
+        assert socket_path(str(long)) == str(folder / "sock")
         assert folder.stat().st_mode & 0o777 == 0o700
-        assert socket_of("/home/me/server") == "/home/me/server/sock"
+        assert socket_path("/home/me/server") == "/home/me/server/sock"
     finally:
         runtime_dir.remove(str(long))
 
@@ -77,7 +77,7 @@ def test_a_server_whose_folder_has_a_long_path_listens_beside_its_kernels(tmp_pa
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts of its own are Linux's")
 def test_where_no_folder_takes_sockets_the_kernels_have_none_and_nothing_is_left() -> None:
     """/tmp can only be read, and the home's path is too long."""
-    code = "import sys; from remote_runtime.jupyter.remote import runtime_dir as r; print(r.make(sys.argv[1]))"
+    code = "import sys; from remote_runtime.jupyter.remote import runtime_dir as r; print(r.create(sys.argv[1]))"
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         home = Path(place, "h" * 120)
         server = home / ".local" / "share" / "remote-runtime" / "servers" / "work-laptop1"

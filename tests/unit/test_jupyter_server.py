@@ -13,25 +13,25 @@ import pytest
 
 from remote_runtime.jupyter.remote import listen_address, processes, server
 from remote_runtime.jupyter.remote.data_dir import INFO
-from remote_runtime.jupyter.remote.reply import Answers, Failure
-from remote_runtime.jupyter.remote.request import Bridge, Wish
+from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
+from remote_runtime.jupyter.remote.request import BridgeFiles, LaunchSpec
 
 
 def test_the_wait_for_a_server_that_hangs_counts_the_time_of_each_look(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         pid = os.getpid()
-        info = {"pid": pid, "port": silent.getsockname()[1], "birth": processes.birth(pid)}
+        info = {"pid": pid, "port": silent.getsockname()[1], "birth": processes.start_id(pid)}
         (tmp_path / INFO).write_text(json.dumps(info))
         began = time.monotonic()
-        with pytest.raises(Failure, match="does not answer"):
-            server.find_healthy(str(tmp_path), Answers("rr-test:", io.StringIO(), 60.0), within_s=1.5)
+        with pytest.raises(ReportedError, match="does not answer"):
+            server.find_healthy(str(tmp_path), ReplyWriter("rr-test:", io.StringIO(), 60.0), within_s=1.5)
         assert time.monotonic() - began < 15
 
 
 def test_a_file_system_without_unix_sockets_is_found_out_before_jupyter_is_started() -> None:
     heard = io.StringIO()
-    wish = Wish("auto", "auto", "~", None, {}, [], [], [], True, Bridge("", "", {}), "")
-    with listen_address.Places("/sys", wish, Answers("", heard, 60.0)) as found:
+    wish = LaunchSpec("auto", "auto", "~", None, {}, [], [], [], True, BridgeFiles("", "", {}), "")
+    with listen_address.ListenAddress("/sys", wish, ReplyWriter("", heard, 60.0)) as found:
         (note,) = found.notes
         assert "/sys takes no unix socket" in note
         assert isinstance(json.loads(heard.getvalue())["reach"], int), "the port is asked for in its place"
@@ -39,5 +39,5 @@ def test_a_file_system_without_unix_sockets_is_found_out_before_jupyter_is_start
 
 def test_a_server_that_looks_strictly_whether_its_port_is_free_gets_a_chance() -> None:
     """jupyter_server 2.0 binds it without SO_REUSEADDR first: a port that is held for it would be in use for ever."""
-    with listen_address.reserved_port(None, hold=False) as free, socket.socket() as strict:
+    with listen_address.reserve_port(None, hold=False) as free, socket.socket() as strict:
         strict.bind(("127.0.0.1", free))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote_runtime.jupyter.remote.shutdown import asks_for_no_password
+from remote_runtime.jupyter.remote.shutdown import needs_no_password
 
 POWEROFF = ["/usr/bin/systemctl", "poweroff"]
 HEAD = """Matching Defaults entries for me on vm:
@@ -30,9 +30,9 @@ User me may run the following commands on vm:
     ],
 )
 def test_a_command_is_free_by_the_last_rule_that_matches(rules: list[str], free: bool) -> None:
-    assert asks_for_no_password(HEAD + "".join(f"    {rule}\n" for rule in rules), POWEROFF) is free
+    assert needs_no_password(HEAD + "".join(f"    {rule}\n" for rule in rules), POWEROFF) is free
 
 
 def test_what_is_no_list_promises_nothing() -> None:
-    assert not asks_for_no_password("", POWEROFF)
-    assert not asks_for_no_password("Sorry, user me may not run sudo on vm.", POWEROFF)
+    assert not needs_no_password("", POWEROFF)
+    assert not needs_no_password("Sorry, user me may not run sudo on vm.", POWEROFF)

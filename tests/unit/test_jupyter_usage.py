@@ -10,16 +10,16 @@ import pytest
 
 from remote_runtime.jupyter import launcher, python_command
 from remote_runtime.jupyter.remote import idle_shells
-from remote_runtime.jupyter.remote.activity import OURS, Process, runs_over_ssh
-from remote_runtime.jupyter.remote.stillness import Stillness
+from remote_runtime.jupyter.remote.activity import LAUNCHER_MARK, ProcessStat, runs_over_ssh
+from remote_runtime.jupyter.remote.stillness import IdleTimer
 
 SOMEBODY = os.geteuid() + 1
 # Above the highest pid that Linux gives, so that nothing is found in /proc.
 FIRST = 1 << 23
 
 
-def process(number: int, parent: int, name: str) -> Process:
-    return Process(FIRST + number, FIRST + parent, FIRST + number, 0, SOMEBODY, name)
+def process(number: int, parent: int, name: str) -> ProcessStat:
+    return ProcessStat(FIRST + number, FIRST + parent, FIRST + number, 0, SOMEBODY, name)
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,15 @@ def test_below_a_session_or_not_even_where_the_table_goes_round(parents: dict[in
 
 
 @pytest.mark.parametrize(
-    "words", [python_command.command("python3", "r"), python_command.search(("python3",), "r", "m"), [launcher.ENTRY]]
+    "words",
+    [
+        python_command.direct_command("python3", "r"),
+        python_command.search_command(("python3",), "r", "m"),
+        [launcher.ENTRY],
+    ],
 )
 def test_the_launcher_is_known_by_its_command_line(words: Sequence[str]) -> None:
-    assert OURS in " ".join(words)
+    assert LAUNCHER_MARK in " ".join(words)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +60,7 @@ def test_the_launcher_is_known_by_its_command_line(words: Sequence[str]) -> None
     ],
 )  # fmt: skip
 def test_a_shell_that_reads_commands_waits(name: str, line: str) -> None:
-    assert idle_shells.waits(name, [*line.split(), ""], has_children=True)
+    assert idle_shells.is_waiting(name, [*line.split(), ""], has_children=True)
 
 
 @pytest.mark.parametrize(
@@ -68,27 +73,27 @@ def test_a_shell_that_reads_commands_waits(name: str, line: str) -> None:
     ],
 )  # fmt: skip
 def test_a_shell_that_was_given_something_to_do_is_at_work(name: str, line: str) -> None:
-    assert not idle_shells.waits(name, [*line.split(), ""], has_children=True)
+    assert not idle_shells.is_waiting(name, [*line.split(), ""], has_children=True)
 
 
 def test_a_wrapper_of_which_no_child_is_seen_is_at_work() -> None:
-    assert not idle_shells.waits("sudo", ["sudo", "train"], has_children=False)
+    assert not idle_shells.is_waiting("sudo", ["sudo", "train"], has_children=False)
 
 
 NIGHT_S = 10 * 3600.0
 
 
 def test_stillness_grows_from_the_last_use_on() -> None:
-    still = Stillness(30.0, monotonic=1000.0, wall=50_000.0)
-    assert still.lasts_s(math.inf, 1030.0, 50_030.0) == 60.0
-    assert still.lasts_s(10.0, 1060.0, 50_060.0) == 10.0
-    assert still.lasts_s(math.inf, 1090.0, 50_091.0) == 40.0, "the clock was set right by a second"
+    still = IdleTimer(30.0, monotonic=1000.0, wall=50_000.0)
+    assert still.idle_s(math.inf, 1030.0, 50_030.0) == 60.0
+    assert still.idle_s(10.0, 1060.0, 50_060.0) == 10.0
+    assert still.idle_s(math.inf, 1090.0, 50_091.0) == 40.0, "the clock was set right by a second"
 
 
 @pytest.mark.parametrize("monotonic_goes_on", [False, True])
 def test_a_machine_that_was_resumed_begins_the_wait_anew(monotonic_goes_on: bool) -> None:
-    still = Stillness(7200.0, monotonic=1000.0, wall=50_000.0)
-    assert still.lasts_s(math.inf, 1030.0, 50_030.0) == 7230.0
+    still = IdleTimer(7200.0, monotonic=1000.0, wall=50_000.0)
+    assert still.idle_s(math.inf, 1030.0, 50_030.0) == 7230.0
     woken = 1060.0 + NIGHT_S * monotonic_goes_on
-    assert still.lasts_s(math.inf, woken, 50_060.0 + NIGHT_S) == 0.0
-    assert still.lasts_s(math.inf, woken + 30.0, 50_090.0 + NIGHT_S) == 30.0
+    assert still.idle_s(math.inf, woken, 50_060.0 + NIGHT_S) == 0.0
+    assert still.idle_s(math.inf, woken + 30.0, 50_090.0 + NIGHT_S) == 30.0

@@ -15,13 +15,13 @@ import pytest
 
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Instance, Runtime
-from remote_runtime.core.stopped import Stopped
+from remote_runtime.core.stopped import TakeDownResult
 from remote_runtime.keeper import results
-from remote_runtime.keeper.requests import Order, Orders
-from remote_runtime.keeper.runtime_record import Record
-from remote_runtime.keeper.subscribers import Audience
+from remote_runtime.keeper.requests import ControlRequest, RequestQueue
+from remote_runtime.keeper.runtime_record import RuntimeRecord
+from remote_runtime.keeper.subscribers import Subscribers
 from remote_runtime.state import store
-from remote_runtime.state.ipc import Channel, Message
+from remote_runtime.state.ipc import Message
 from remote_runtime.state.store import StateDir
 
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
@@ -38,18 +38,18 @@ class Asked:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Record:
+def record(tmp_path: Path) -> RuntimeRecord:
     """It was saved once, and its directory is gone since."""
     state = StateDir(tmp_path / "state")
     state.path.mkdir()
-    record = Record(state, Runtime(name="work", profile_path="", target={}, client_id="c", unfinished=True))
+    record = RuntimeRecord(state, Runtime(name="work", profile_path="", target={}, client_id="c", unfinished=True))
     record.update()
-    state.of("work", "json").unlink()
+    state.file_path("work", "json").unlink()
     state.path.rmdir()
     return record
 
 
-def test_a_state_that_cannot_be_saved_is_kept_and_saved_later(record: Record, tmp_path: Path) -> None:
+def test_a_state_that_cannot_be_saved_is_kept_and_saved_later(record: RuntimeRecord, tmp_path: Path) -> None:
     record.update(state="ready", why="")
     assert record.runtime.state == "ready"
     (tmp_path / "state").mkdir()
@@ -59,30 +59,30 @@ def test_a_state_that_cannot_be_saved_is_kept_and_saved_later(record: Record, tm
     assert (saved.state, saved.rtt_ms) == ("ready", 2.0)
 
 
-def test_what_may_cost_money_is_not_done_unless_it_is_written_down(record: Record) -> None:
+def test_what_may_cost_money_is_not_done_unless_it_is_written_down(record: RuntimeRecord) -> None:
     with pytest.raises(LocalError, match="cannot be written") as caught:
-        record.insist(instance=VM)
+        record.save_or_fail(instance=VM)
     assert caught.value.code == "state-dir-unusable"
     assert os.strerror(errno.ENOENT) in caught.value.why
     assert record.runtime.instance == VM
     with pytest.raises(LocalError):
-        record.insist(unfinished=False)
+        record.save_or_fail(unfinished=False)
 
 
-def test_a_fact_that_is_written_down_already_needs_no_room(record: Record) -> None:
-    record.insist(state="ready", unfinished=True)
+def test_a_fact_that_is_written_down_already_needs_no_room(record: RuntimeRecord) -> None:
+    record.save_or_fail(state="ready", unfinished=True)
     with pytest.raises(LocalError):
-        record.insist(unfinished=False)
+        record.save_or_fail(unfinished=False)
     with pytest.raises(LocalError):
-        record.insist(unfinished=False)
+        record.save_or_fail(unfinished=False)
 
 
-def test_a_state_file_that_cannot_be_removed_is_told(record: Record, tmp_path: Path) -> None:
+def test_a_state_file_that_cannot_be_removed_is_told(record: RuntimeRecord, tmp_path: Path) -> None:
     state = StateDir(tmp_path / "state")
-    state.of("work", "json").mkdir(parents=True)
+    state.file_path("work", "json").mkdir(parents=True)
     asked = Asked()
-    end = Stopped("work", True, "stopped", None)
-    results.taken_down(end, Order("down", channel=cast("Channel", asked)), record, Audience())
+    end = TakeDownResult("work", True, "stopped", None)
+    results.report_taken_down(end, ControlRequest("down", channel=cast("Any", asked)), record, Subscribers())
     (answer,) = asked.told
     (left,) = answer["remains"]
     assert left.startswith("its state file stays: ")
@@ -90,16 +90,16 @@ def test_a_state_file_that_cannot_be_removed_is_told(record: Record, tmp_path: P
 
 @pytest.mark.parametrize("moment", range(40))
 def test_a_signal_at_any_moment_of_the_work_calls_it_off(moment: int) -> None:
-    orders = Orders()
+    orders = RequestQueue()
     interrupted = threading.Thread(target=_interrupt_at, args=(moment, orders), daemon=True)
     interrupted.start()
     interrupted.join(5)
     assert not interrupted.is_alive()
     assert orders.terminated
-    assert orders.called_off.wait(5)
+    assert orders.cancelled.wait(5)
 
 
-def _interrupt_at(moment: int, orders: Orders) -> None:
+def _interrupt_at(moment: int, orders: RequestQueue) -> None:
     """The signal's handler runs between two lines of what Python does for ``next``, as a real one may."""
     lines = 0
 

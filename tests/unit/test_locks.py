@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from remote_runtime.core import file_lock
 from remote_runtime.core.deadline import Deadline
-with file_lock.held(Path(sys.argv[1]), Deadline(20)):
+with file_lock.locked(Path(sys.argv[1]), Deadline(20)):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -43,16 +43,16 @@ def holder(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_lock_is_held_across_processes_until_it_is_let_go(tmp_path: Path) -> None:
     path = tmp_path / "work.alive"
-    assert not file_lock.is_held(path), "a lock that never was is not held"
+    assert not file_lock.is_locked(path), "a lock that never was is not held"
     with holder(path) as child:
-        assert file_lock.is_held(path)
+        assert file_lock.is_locked(path)
         with (
             pytest.raises(DeadlinePassed, match=r"waiting for the lock work\.alive"),
-            file_lock.held(path, Deadline(0.1)),
+            file_lock.locked(path, Deadline(0.1)),
         ):
             pass
         child.communicate("\n", timeout=10)
-        assert not file_lock.is_held(path)
+        assert not file_lock.is_locked(path)
 
 
 def test_a_killed_holder_lets_go_and_the_file_stays(tmp_path: Path) -> None:
@@ -60,11 +60,11 @@ def test_a_killed_holder_lets_go_and_the_file_stays(tmp_path: Path) -> None:
     with holder(path) as child:
         child.send_signal(signal.SIGKILL)
         child.wait(10)
-    assert not file_lock.is_held(path)
+    assert not file_lock.is_locked(path)
     assert path.exists()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    with file_lock.held(path, Deadline(1.0)):
-        assert file_lock.is_held(path), "also a holder in this process is seen"
+    with file_lock.locked(path, Deadline(1.0)):
+        assert file_lock.is_locked(path), "also a holder in this process is seen"
 
 
 def test_probes_take_neither_each_other_nor_themselves_for_a_holder(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_probes_take_neither_each_other_nor_themselves_for_a_holder(tmp_path: Pa
     path.touch()
     seen: list[bool] = []
     probers = [
-        threading.Thread(target=lambda: seen.extend(file_lock.is_held(path) for _ in range(500))) for _ in range(4)
+        threading.Thread(target=lambda: seen.extend(file_lock.is_locked(path) for _ in range(500))) for _ in range(4)
     ]
     for prober in probers:
         prober.start()
@@ -89,14 +89,14 @@ def test_probes_do_not_keep_a_holder_from_its_lock(tmp_path: Path) -> None:
 
     def probe() -> None:
         while not stop.is_set():
-            file_lock.is_held(path)
+            file_lock.is_locked(path)
 
     prober = threading.Thread(target=probe)
     prober.start()
     try:
         for _ in range(5):
-            with file_lock.held(path, Deadline(2.0)):
-                assert file_lock.is_held(path)
+            with file_lock.locked(path, Deadline(2.0)):
+                assert file_lock.is_locked(path)
     finally:
         stop.set()
         prober.join()
@@ -108,7 +108,7 @@ def test_one_of_many_who_want_it_has_it_at_a_time(tmp_path: Path) -> None:
 
     def enter() -> None:
         nonlocal inside, most
-        with file_lock.held(path, Deadline(20.0)):
+        with file_lock.locked(path, Deadline(20.0)):
             with guard:
                 inside += 1
                 most = max(most, inside)
@@ -121,14 +121,14 @@ def test_one_of_many_who_want_it_has_it_at_a_time(tmp_path: Path) -> None:
     for thread in wanting:
         thread.join()
     assert most == 1
-    assert not file_lock.is_held(path)
+    assert not file_lock.is_locked(path)
 
 
 def test_waiting_for_a_lock_can_be_called_off(tmp_path: Path) -> None:
     path, called_off = tmp_path / "work.busy", threading.Event()
-    with file_lock.held(path, Deadline(1.0)):
+    with file_lock.locked(path, Deadline(1.0)):
         caller = threading.Timer(0.05, called_off.set)
         caller.start()
-        with pytest.raises(Interrupted), file_lock.held(path, Deadline(60.0, called_off)):
+        with pytest.raises(Interrupted), file_lock.locked(path, Deadline(60.0, called_off)):
             pass
         caller.join()

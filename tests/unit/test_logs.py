@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.commands.logs import read
-from remote_runtime.state.log_file import append_private, keep_log, last_line, redacted, tail
+from remote_runtime.commands.logs import read_log
+from remote_runtime.state.log_file import append_private, last_line, log_to_file, redact, tail
 from remote_runtime.state.store import StateDir
 
 TOKEN = "0123456789abcdef" * 3
@@ -56,20 +56,20 @@ def root() -> Iterator[logging.Logger]:
     ],
 )
 def test_a_secret_is_recognised_by_what_stands_before_it(text: str) -> None:
-    assert TOKEN not in redacted(text)
-    assert "***" in redacted(text)
+    assert TOKEN not in redact(text)
+    assert "***" in redact(text)
 
 
 @pytest.mark.parametrize(
     "text", ["the token was refused", "GET /api/kernels 200", "tokens: none", "Bearer", "a password is asked for"]
 )
 def test_words_about_secrets_stay(text: str) -> None:
-    assert redacted(text).replace("***", "") in (text, "tokens: ")
+    assert redact(text).replace("***", "") in (text, "tokens: ")
 
 
 def test_whatever_a_library_logs_the_file_is_private_and_without_secrets(tmp_path: Path, root: logging.Logger) -> None:
     path = tmp_path / "work.log"
-    keep_log(path)
+    log_to_file(path)
     logging.getLogger("a.dependency").warning("asked %s", URL)
     try:
         raise ValueError(f"bad url {URL}")
@@ -84,7 +84,7 @@ def test_whatever_a_library_logs_the_file_is_private_and_without_secrets(tmp_pat
 
 def test_a_rotated_log_stays_private_and_bounded(tmp_path: Path, root: logging.Logger) -> None:
     path = tmp_path / "work.log"
-    keep_log(path)
+    log_to_file(path)
     for number in range(50):
         root.warning("%d %s", number, "x" * 100_000)
     files = sorted(tmp_path.iterdir())
@@ -127,7 +127,7 @@ def test_a_followed_log_goes_on_with_whole_lines_and_through_a_rotation(tmp_path
     state, stop = StateDir(tmp_path), threading.Event()
     path = tmp_path / "work.log"
     path.write_text("old\n")
-    lines = read("work", server=False, follow=True, state=state, stop=stop)
+    lines = read_log("work", server=False, follow=True, state=state, stop=stop)
     assert next(lines) == "old"
     more = threading.Timer(0.05, lambda: path.write_text(f"old\n{URL}\nhalf a li"))
     more.start()

@@ -10,7 +10,7 @@ import pytest
 from remote_runtime import profiles
 from remote_runtime.core.errors import UsageError
 from remote_runtime.core.model import Profile
-from remote_runtime.core.profile import Attach, ExtraForward, GceTarget, SshTarget
+from remote_runtime.core.profile import AttachSettings, ExtraForward, GceTarget, SshTarget
 
 LOCAL = "version: 1\ntarget: {kind: local}\n"
 
@@ -264,11 +264,14 @@ def test_the_host_of_an_ssh_target_may_be_an_alias_a_name_or_an_address(tmp_path
 
 def test_a_server_to_attach_to_is_named_by_its_port_alone_or_with_its_token_file(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
-    for attach, meant in (("{port: 8888}", Attach(8888)), ("{port: 8888, token_file: ~/t}", Attach(8888, "~/t"))):
+    for attach, meant in (
+        ("{port: 8888}", AttachSettings(8888)),
+        ("{port: 8888, token_file: ~/t}", AttachSettings(8888, "~/t")),
+    ):
         path.write_text(f"version: 1\ntarget: {{kind: local}}\njupyter: {{attach: {attach}, args: []}}\n")
         profile = profiles.load(str(path))
         assert profile.jupyter.attach == meant
-        assert profiles.restore(profile.name, str(path), profiles.as_yaml(profile)).jupyter == profile.jupyter
+        assert profiles.parse_profile(profile.name, str(path), profiles.to_yaml(profile)).jupyter == profile.jupyter
 
 
 def test_a_small_profile_loads_within_30_ms_once_yaml_is_imported(tmp_path: Path) -> None:

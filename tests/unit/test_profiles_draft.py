@@ -9,32 +9,40 @@ import pytest
 
 from remote_runtime import profiles, ssh
 from remote_runtime.core.profile import GceTarget, LocalTarget, SshTarget
-from remote_runtime.profiles import Draft
+from remote_runtime.profiles import ProfileTemplate
 
 DRAFTS = [
-    Draft(
+    ProfileTemplate(
         "vm", GceTarget("my-vm", project="my-project", zone="us-central1-a"), "me", "stop", "2h", "g2 with 1 nvidia-l4"
     ),
-    Draft("vm", GceTarget("my-vm")),
+    ProfileTemplate("vm", GceTarget("my-vm")),
     *(
-        Draft("vm", GceTarget("v" * length, project="p" * 30, zone="northamerica-northeast1-a"), "me" * 16, about="g2")
+        ProfileTemplate(
+            "vm",
+            GceTarget("v" * length, project="p" * 30, zone="northamerica-northeast1-a"),
+            "me" * 16,
+            description="g2",
+        )
         for length in (*range(26, 31), 63)
     ),
-    Draft("host", SshTarget("gpu." * 12 + "example"), about="there"),
-    *(Draft("host", SshTarget(host)) for host in ("gpu", "on", "10.0.0.1", "1e3", "fe80::1%eth0", "null", "0x10")),
-    Draft("host", SshTarget("gpu"), "123"),
-    Draft("here", LocalTarget()),
+    ProfileTemplate("host", SshTarget("gpu." * 12 + "example"), description="there"),
+    *(
+        ProfileTemplate("host", SshTarget(host))
+        for host in ("gpu", "on", "10.0.0.1", "1e3", "fe80::1%eth0", "null", "0x10")
+    ),
+    ProfileTemplate("host", SshTarget("gpu"), "123"),
+    ProfileTemplate("here", LocalTarget()),
 ]
 
 
 @pytest.mark.parametrize("draft", DRAFTS, ids=lambda draft: f"{draft.name} {getattr(draft.target, 'host', '')}")
-def test_a_draft_is_read_back_as_it_was_meant_with_and_without_its_comments(draft: Draft) -> None:
-    profile = profiles.restore(draft.name, "x.yaml", draft.text())
+def test_a_draft_is_read_back_as_it_was_meant_with_and_without_its_comments(draft: ProfileTemplate) -> None:
+    profile = profiles.parse_profile(draft.name, "x.yaml", draft.text())
     assert profile.target == draft.target
     assert (profile.ssh.user or "", profile.on_down.instance) == (draft.user, draft.on_down)
     assert profile.idle.after_s == (7200.0 if draft.idle else None)
     opened = re.sub("(?m)^( *)# (?=( {2})?[a-z_]+:)", r"\1", draft.text())
-    assert profiles.restore(draft.name, "x.yaml", opened).jupyter.python == "/opt/conda/bin/python", opened
+    assert profiles.parse_profile(draft.name, "x.yaml", opened).jupyter.python == "/opt/conda/bin/python", opened
 
 
 @pytest.mark.parametrize(
@@ -49,8 +57,8 @@ def test_a_draft_is_read_back_as_it_was_meant_with_and_without_its_comments(draf
     ],
 )
 def test_what_a_key_does_not_take_is_told_before_it_is_written(key: str, text: str) -> None:
-    assert ";" in profiles.why_not(key, text)
-    assert profiles.why_not("host", "gpu-box") == ""
+    assert ";" in profiles.value_error(key, text)
+    assert profiles.value_error("host", "gpu-box") == ""
 
 
 def test_the_hosts_of_an_ssh_config_are_found_through_its_includes(tmp_path: Path) -> None:
@@ -61,10 +69,10 @@ def test_the_hosts_of_an_ssh_config_are_found_through_its_includes(tmp_path: Pat
         "Match all\n  HostName z\nHost 'broken\nInclude ~/.ssh/config\n"
     )
     (folder / "d" / "a.conf").write_text("Host first\n")
-    assert ssh.hosts({"HOME": str(tmp_path)}) == {"first": "", "one": "10.0.0.1", "two": "10.0.0.1"}
-    assert ssh.hosts({"HOME": str(tmp_path / "none")}) == {}
+    assert ssh.host_aliases({"HOME": str(tmp_path)}) == {"first": "", "one": "10.0.0.1", "two": "10.0.0.1"}
+    assert ssh.host_aliases({"HOME": str(tmp_path / "none")}) == {}
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example"])
 def test_a_name_that_no_host_can_have_is_not_known(host: str) -> None:
-    assert not ssh.is_known(host)
+    assert not ssh.is_resolvable(host)

@@ -12,7 +12,7 @@ from jupyter_server.auth.identity import PasswordIdentityProvider
 from traitlets import Bool, Enum, Float, Int, List, Set, Unicode
 from traitlets.config import Configurable
 
-from remote_runtime.profiles.jupyter_rules import ALLOWED_TRAITS, hides_env_value, refuse_arg, refuse_env_name
+from remote_runtime.profiles.jupyter_rules import ALLOWED_TRAITS, is_secret_env_name, refuse_arg, refuse_env_name
 
 DANGEROUS = (
     "ip", "port", "port_retries", "sock", "sock_mode", "token", "password", "password_required", "allow_origin",
@@ -219,5 +219,5 @@ def test_other_variables_are_accepted(name: str) -> None:
 
 
 def test_values_of_variables_named_like_secrets_are_hidden() -> None:
-    assert all(hides_env_value(name) for name in ("WANDB_API_KEY", "HF_TOKEN", "DATABASE_URL"))
-    assert not hides_env_value("CUDA_VISIBLE_DEVICES")
+    assert all(is_secret_env_name(name) for name in ("WANDB_API_KEY", "HF_TOKEN", "DATABASE_URL"))
+    assert not is_secret_env_name("CUDA_VISIBLE_DEVICES")

@@ -123,7 +123,7 @@ def test_the_list_tells_origins_shadows_and_problems(tmp_path: Path, environ: di
     put(tmp_path / "second", "broken", "version: 1\n")
     put(tmp_path / "here/profiles", "bad name")
     put(tmp_path / "here/profiles", "demo")
-    found = profiles.find_all(environ, cwd=tmp_path / "here")
+    found = profiles.list_profiles(environ, cwd=tmp_path / "here")
     assert [(item.name, item.origin, item.shadowed) for item in found] == [
         ("work", "environment", False), ("broken", "environment", False), ("work", "environment", True),
         ("deep-learning-vm", "packaged", False),
@@ -138,7 +138,7 @@ def test_the_list_tells_origins_shadows_and_problems(tmp_path: Path, environ: di
 
 def test_the_ready_profiles_are_found_from_the_source_tree_and_only_once(tmp_path: Path) -> None:
     root = Path(profiles.__file__).parents[2]
-    found = profiles.find_all({"REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path)}, cwd=root)
+    found = profiles.list_profiles({"REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path)}, cwd=root)
     assert [(item.name, item.origin, item.problem) for item in found] == [
         ("deep-learning-vm", "packaged", None),
         ("demo", "packaged", None), ("demo-iap", "packaged", None), ("example", "packaged", None),

@@ -16,7 +16,7 @@ from remote_runtime import profiles
 from remote_runtime.core.errors import UsageError
 from remote_runtime.core.profile import ExtraForward
 from remote_runtime.profiles.schema import PROFILE
-from remote_runtime.profiles.sections import Block, Key, Variants
+from remote_runtime.profiles.sections import Key, Section, TaggedUnion
 
 READY = Path(profiles.__file__).parents[2] / "profiles"
 READY_NAMES = sorted(path.stem for path in READY.glob("*.yaml"))
@@ -25,8 +25,8 @@ HEAD = {"version": 1, "target": {"kind": "local"}}
 
 @pytest.fixture(scope="module")
 def validator() -> jsonschema.Draft202012Validator:
-    jsonschema.Draft202012Validator.check_schema(profiles.schema())
-    return jsonschema.Draft202012Validator(profiles.schema())
+    jsonschema.Draft202012Validator.check_schema(profiles.json_schema())
+    return jsonschema.Draft202012Validator(profiles.json_schema())
 
 
 @pytest.mark.parametrize("name", READY_NAMES)
@@ -60,12 +60,12 @@ def test_schema_and_loader_refuse_the_same_mistakes(
 
 
 def test_every_key_is_described() -> None:
-    assert all(key.about for _, _, key in every_key_with_its_section())
+    assert all(key.description for _, _, key in every_key_with_its_section())
 
 
 def test_every_key_sets_a_field_of_its_dataclass() -> None:
     for _, block, key in every_key_with_its_section():
-        assert key.name == "version" or key.sets in {item.name for item in dataclasses.fields(block.model)}
+        assert key.name == "version" or key.attribute in {item.name for item in dataclasses.fields(block.model)}
 
 
 def test_the_example_shows_every_key_and_its_default() -> None:
@@ -73,9 +73,9 @@ def test_the_example_shows_every_key_and_its_default() -> None:
     for section, block, key in every_key_with_its_section():
         if key.required:
             assert "required" in told[section, key.name], key.name
-        elif key.name == "attach" or not isinstance(key.shape, Block):
+        elif key.name == "attach" or not isinstance(key.value_type, Section):
             default = re.sub(r"^null \(.*", "null", told[section, key.name].rpartition("default: ")[2])
-            assert yaml.safe_load(default) == block.shown_default(key), (section, key.name)
+            assert yaml.safe_load(default) == block.default_as_yaml(key), (section, key.name)
         else:
             assert (section, key.name) in told
 
@@ -92,23 +92,27 @@ def told_in_the_example() -> dict[tuple[str, str], str]:
     return told
 
 
-def every_key_with_its_section() -> Iterator[tuple[str, Block, Key]]:
+def every_key_with_its_section() -> Iterator[tuple[str, Section, Key]]:
     for section in PROFILE.keys:
         yield section.name, PROFILE, section
-        blocks = section.shape.kinds.values() if isinstance(section.shape, Variants) else [section.shape]
-        yield from ((section.name, block, key) for block in blocks if isinstance(block, Block) for key in block.keys)
+        blocks = (
+            section.value_type.sections.values()
+            if isinstance(section.value_type, TaggedUnion)
+            else [section.value_type]
+        )
+        yield from ((section.name, block, key) for block in blocks if isinstance(block, Section) for key in block.keys)
 
 
 def test_what_is_shown_loads_again_to_the_same_profile(tmp_path: Path) -> None:
     for name in READY_NAMES:
         loaded = profiles.load(name, environ={})
-        (tmp_path / f"{name}.yaml").write_text(profiles.as_yaml(loaded))
+        (tmp_path / f"{name}.yaml").write_text(profiles.to_yaml(loaded))
         again = profiles.load(str(tmp_path / f"{name}.yaml"))
         assert dataclasses.replace(again, path=loaded.path) == loaded
 
 
 def test_what_is_shown_has_every_key_and_fits_the_schema(validator: jsonschema.Draft202012Validator) -> None:
-    document = profiles.as_document(profiles.load("example", environ={}))
+    document = profiles.to_document(profiles.load("example", environ={}))
     validator.validate(document)
     assert set(document) == {key.name for key in PROFILE.keys}
     assert document["target"]["kind"] == "gce"
@@ -121,20 +125,20 @@ def test_what_is_shown_hides_secrets(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(text)
     loaded = profiles.load(str(tmp_path / "p.yaml"))
     assert loaded.jupyter.env["HF_TOKEN"] == "hunter2"
-    shown = profiles.as_document(loaded)["jupyter"]
+    shown = profiles.to_document(loaded)["jupyter"]
     assert shown["env"] == {"HF_TOKEN": "***", "A": "b"}
     assert shown["packages"] == ["x @ https://***@h/x"]
 
 
 def test_a_forward_of_the_command_line_is_read_like_one_of_the_profile() -> None:
-    assert profiles.extra_forward("6006:6006") == ExtraForward(6006, 6006)
-    assert profiles.extra_forward("1:[::1]:2") == ExtraForward(1, 2, "::1")
-    assert profiles.extra_forward("1:/run/a b.sock") == ExtraForward(1, 0, "/run/a b.sock")
+    assert profiles.parse_extra_forward("6006:6006") == ExtraForward(6006, 6006)
+    assert profiles.parse_extra_forward("1:[::1]:2") == ExtraForward(1, 2, "::1")
+    assert profiles.parse_extra_forward("1:/run/a b.sock") == ExtraForward(1, 0, "/run/a b.sock")
     for text in ("1:run/me.sock", "0:/run/me.sock", "1:/" + 101 * "x", "1:/run\n/me"):
         with pytest.raises(UsageError):
-            profiles.extra_forward(text)
+            profiles.parse_extra_forward(text)
     with pytest.raises(UsageError) as caught:
-        profiles.extra_forward("6006")
+        profiles.parse_extra_forward("6006")
     assert caught.value.code == "usage"
 
 

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from remote_runtime.cli import output
-from remote_runtime.cli.output.findings import Findings
-from remote_runtime.cli.output.progress import Terminal
-from remote_runtime.cli.output.status_table import statuses
-from remote_runtime.core.documents import as_document, as_stopped
+from remote_runtime.cli.output.findings import FindingsPrinter
+from remote_runtime.cli.output.progress import TerminalView
+from remote_runtime.cli.output.status_table import status_table
+from remote_runtime.core.documents import runtime_document, take_down_document
 from remote_runtime.core.errors import LocalError, UsageError
 from remote_runtime.core.model import Finding, Gpu, Instance, Runtime, Secret, Server
-from remote_runtime.core.stopped import Stopped
+from remote_runtime.core.stopped import TakeDownResult
 
 TOKEN = "ab" * 24
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]evil[/bold red]\r\u202eexe\x9b31m"
@@ -45,7 +45,7 @@ def runtime(**changes: Any) -> dict[str, Any]:
         "kernels": 2,
         "rtt_ms": 12.4,
     }
-    return as_document(Runtime(**{**facts, **changes}))
+    return runtime_document(Runtime(**{**facts, **changes}))
 
 
 def safe(text: str) -> bool:
@@ -58,7 +58,7 @@ def safe(text: str) -> bool:
 def test_the_status_counts_the_gpus_of_a_machine() -> None:
     t4, l4 = Gpu("Tesla T4", 15360 << 20, "580.95"), Gpu("NVIDIA L4", 1 << 34, "580.95")
     server = Server(4242, 77, Secret(TOKEN), "/srv", True, "2.14.0", "0.1.0", "3.12.3", "/x", gpus=(t4, l4, t4))
-    assert "my-vm (europe-west4-a), 2 × Tesla T4, NVIDIA L4  " in statuses([runtime(server=server)])
+    assert "my-vm (europe-west4-a), 2 × Tesla T4, NVIDIA L4  " in status_table([runtime(server=server)])
     assert runtime(server=server)["server"]["gpus"][1] == {
         "name": "NVIDIA L4",
         "memory_bytes": 1 << 34,
@@ -84,18 +84,18 @@ def test_the_story_and_findings_are_folded_between_words() -> None:
 from remote_runtime.cli import output
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Finding
-from remote_runtime.cli.output.findings import Findings
-from remote_runtime.cli.output.progress import Terminal
+from remote_runtime.cli.output.findings import FindingsPrinter
+from remote_runtime.cli.output.progress import TerminalView
 long = "several words of a line that goes on " * 5
 output.say(long)
 output.failure(LocalError("busy", long))
 for animated in (False, True):
-    view = Terminal(quiet=False, verbose=False, plain=not animated, several=False)
+    view = TerminalView(quiet=False, verbose=False, plain=not animated, show_names=False)
     view.step("a", "Looking")
     view.note("a", long)
     view.pause()
 failed = Finding("check", "failed", long, long, "`remote-runtime up " + "x" * 90 + "`", "busy")
-Findings(quiet=False, verbose=False).show(failed)
+FindingsPrinter(quiet=False, verbose=False).show(failed)
 """
     lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
     told = [line for line in lines if "next:" not in line]
@@ -109,7 +109,7 @@ Findings(quiet=False, verbose=False).show(failed)
 
 
 def test_checks_that_are_skipped_for_one_reason_are_one_line(capsys: Captured) -> None:
-    told = Findings(quiet=False, verbose=False)
+    told = FindingsPrinter(quiet=False, verbose=False)
     told.show(Finding("ssh", "failed", "it is silent", "no answer", "", "ssh-unreachable"))
     for check in ("host-key", "login"):
         told.show(Finding(check, "skipped", "skipped", "it needs ssh"))
@@ -126,7 +126,7 @@ def test_checks_that_are_skipped_for_one_reason_are_one_line(capsys: Captured) -
 
 
 def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) -> None:
-    view = Terminal(quiet=False, verbose=False, plain=True, several=False)
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=False)
     for text in ("made /x", "gcloud knows it", "target.zone is y"):
         view.note("a", text)
     assert capsys.readouterr().err == "· Made /x\n· gcloud knows it\n· target.zone is y\n"
@@ -171,7 +171,7 @@ def test_a_bug_is_told_with_its_log_and_no_traceback(capsys: Captured) -> None:
 
 
 def test_the_table_shows_each_runtime_without_its_token() -> None:
-    text = statuses([runtime(), runtime(name="other", state="unreachable", why="no answer", rtt_ms=None)])
+    text = status_table([runtime(), runtime(name="other", state="unreachable", why="no answer", rtt_ms=None)])
     head, first, second, *rest = text.splitlines()
     assert head.split()[:4] == ["NAME", "STATE", "URL", "MACHINE"]
     assert first.split()[:3] == ["work", "ready", "http://localhost:8888/"]
@@ -184,12 +184,12 @@ def test_the_table_shows_each_runtime_without_its_token() -> None:
 
 def test_what_is_not_known_leaves_its_cell_empty() -> None:
     bare = runtime(state="down", server=None, instance=None, local_port=None, rtt_ms=None, kernels=None)
-    assert statuses([bare]).splitlines()[1].split()[:2] == ["work", "down"]
-    assert "None" not in statuses([bare])
+    assert status_table([bare]).splitlines()[1].split()[:2] == ["work", "down"]
+    assert "None" not in status_table([bare])
 
 
 def test_no_runtime_is_an_answer_that_says_what_to_do() -> None:
-    assert "remote-runtime up" in statuses([])
+    assert "remote-runtime up" in status_table([])
 
 
 def test_columns_are_aligned_by_their_widest_cell() -> None:
@@ -229,21 +229,27 @@ def test_several_that_are_ready_are_told_apart_and_what_to_do_with_them_once(cap
 
 
 STOPPED = [
-    (Stopped("work", True, "stopped", None), "work is down: Jupyter stopped"),
-    (Stopped("work", True, "kept", "RUNNING"), "Jupyter keeps running; the instance keeps running, and costs money"),
-    (Stopped("work", True, "kept", "SUSPENDED"), "Jupyter is kept; the instance is suspended"),
-    (Stopped("work", True, "gone", "TERMINATED"), "no Jupyter of ours left; the instance is stopped"),
-    (Stopped("work", False, "unknown", "SUSPENDED"), "was not looked at (`remote-runtime status work --all-machines`"),
+    (TakeDownResult("work", True, "stopped", None), "work is down: Jupyter stopped"),
     (
-        Stopped("work", True, "kept", "UNKNOWN", checked=False),
+        TakeDownResult("work", True, "kept", "RUNNING"),
+        "Jupyter keeps running; the instance keeps running, and costs money",
+    ),
+    (TakeDownResult("work", True, "kept", "SUSPENDED"), "Jupyter is kept; the instance is suspended"),
+    (TakeDownResult("work", True, "gone", "TERMINATED"), "no Jupyter of ours left; the instance is stopped"),
+    (
+        TakeDownResult("work", False, "unknown", "SUSPENDED"),
+        "was not looked at (`remote-runtime status work --all-machines`",
+    ),
+    (
+        TakeDownResult("work", True, "kept", "UNKNOWN", checked=False),
         "not stopped, and not checked; the instance could not be",
     ),
 ]
 
 
 @pytest.mark.parametrize(("end", "words"), STOPPED)
-def test_what_became_of_a_runtime_is_told_in_words(capsys: Captured, end: Stopped, words: str) -> None:
-    output.stopped(as_stopped(end))
+def test_what_became_of_a_runtime_is_told_in_words(capsys: Captured, end: TakeDownResult, words: str) -> None:
+    output.stopped(take_down_document(end))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert words in shown.err
@@ -255,7 +261,7 @@ def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
     long = "trainer-of-the-vision-team-with-a-name-of-sixty-three-letters-0"
     rows = [("1", f"{long}1", "europe-west4-a", "RUNNING", "team=vision, env=production, owner=somebody-with-a-name")]
     rows += [("2", f"{long}2", "europe-west4-b", "TERMINATED", "")]
-    assert output.table(head, rows, within=80).splitlines() == [
+    assert output.table(head, rows, max_columns=80).splitlines() == [
         "   INSTANCE",
         f"1  {long}1",
         "     europe-west4-a · RUNNING · team=vision, env=production,",
@@ -264,7 +270,7 @@ def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
         "     europe-west4-b · TERMINATED",
     ]
     short = [(number, name[-8:], *rest[:-1], rest[-1][:11]) for number, name, *rest in rows]
-    assert output.table(head, short, within=80).splitlines() == [
+    assert output.table(head, short, max_columns=80).splitlines() == [
         "   INSTANCE  ZONE            STATUS      LABELS",
         "1  tters-01  europe-west4-a  RUNNING     team=vision",
         "2  tters-02  europe-west4-b  TERMINATED",
@@ -298,22 +304,22 @@ def test_hostile_names_are_harmless_in_every_text(capsys: Captured) -> None:
     evil = runtime(name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE))
     output.failure(LocalError("busy", HOSTILE, HOSTILE, HOSTILE), HOSTILE)
     output.ready([evil])
-    output.stopped(as_stopped(Stopped(HOSTILE, True, "gone", HOSTILE)))
+    output.stopped(take_down_document(TakeDownResult(HOSTILE, True, "gone", HOSTILE)))
     output.bug(HOSTILE)
-    shown = capsys.readouterr().err + statuses([evil])
+    shown = capsys.readouterr().err + status_table([evil])
     assert safe(shown)
     assert HARMLESS in shown
 
 
 @pytest.mark.parametrize("several", [False, True])
 def test_a_hostile_story_is_harmless_in_plain_lines(capsys: Captured, several: bool) -> None:
-    tell_hostile(Terminal(quiet=False, verbose=True, plain=True, several=several))
+    tell_hostile(TerminalView(quiet=False, verbose=True, plain=True, show_names=several))
     shown = capsys.readouterr().err
     assert safe(shown)
     assert shown.count(HARMLESS) >= 4
 
 
-def tell_hostile(view: Terminal) -> None:
+def tell_hostile(view: TerminalView) -> None:
     name = "work"
     view.step(name, f"step {HOSTILE}")
     view.detail(name, f"detail {HOSTILE}")
@@ -327,10 +333,10 @@ ON_A_TERMINAL = """
 import time
 from remote_runtime.cli import output
 from remote_runtime.core.errors import LocalError
-from remote_runtime.cli.output.progress import Terminal
+from remote_runtime.cli.output.progress import TerminalView
 from tests.unit.test_render import HOSTILE, tell_hostile
-tell_hostile(Terminal(quiet=False, verbose=True, plain=False, several=True))
-view = Terminal(quiet=False, verbose=False, plain=False, several=False)
+tell_hostile(TerminalView(quiet=False, verbose=True, plain=False, show_names=True))
+view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
 view.step("work", "Finding " + HOSTILE)
 view.detail("work", "detail")
 time.sleep(0.3)  # the animation draws by itself
@@ -381,7 +387,7 @@ def test_no_color_means_neither_colour_nor_animation() -> None:
 
 
 def test_a_story_that_is_not_on_a_terminal_is_plain_lines(capsys: Captured) -> None:
-    view = Terminal(quiet=False, verbose=False, plain=False, several=False)
+    view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
     view.step("work", "Finding the machine")
     view.note("work", "Profile work")
     view.step("work", "Starting Jupyter")
@@ -391,7 +397,7 @@ def test_a_story_that_is_not_on_a_terminal_is_plain_lines(capsys: Captured) -> N
 
 
 def test_a_detail_that_only_counts_is_told_once(capsys: Captured) -> None:
-    view = Terminal(quiet=False, verbose=False, plain=True, several=False)
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=False)
     view.step("work", "Starting")
     for seconds in range(50):
         view.detail("work", f"still waiting, {seconds} s")
@@ -400,7 +406,7 @@ def test_a_detail_that_only_counts_is_told_once(capsys: Captured) -> None:
 
 
 def test_several_runtimes_are_told_apart_and_count_for_themselves(capsys: Captured) -> None:
-    view = Terminal(quiet=False, verbose=False, plain=True, several=True)
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=True)
     for name in ("one", "two"):
         view.step(name, "Starting")
         view.detail(name, "waiting, 1 s")
@@ -408,13 +414,13 @@ def test_several_runtimes_are_told_apart_and_count_for_themselves(capsys: Captur
 
 
 def test_a_mark_stands_before_the_name_as_the_spinner_does(capsys: Captured) -> None:
-    view = Terminal(quiet=False, verbose=False, plain=True, several=True)
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=True)
     view.note("one", "Profile one")
     assert capsys.readouterr().err == "· one: Profile one\n"
 
 
 def test_quiet_is_silent(capsys: Captured) -> None:
-    view = Terminal(quiet=True, verbose=True, plain=True, several=False)
+    view = TerminalView(quiet=True, verbose=True, plain=True, show_names=False)
     view.step("work", "Starting")
     view.detail("work", "waiting")
     view.note("work", "note")
@@ -423,7 +429,7 @@ def test_quiet_is_silent(capsys: Captured) -> None:
 
 
 def test_nobody_can_be_asked_without_a_terminal() -> None:
-    view = Terminal(quiet=False, verbose=False, plain=False, several=False)
+    view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
     assert not view.interactive
     with pytest.raises(EOFError):
         view.ask("work", "Passphrase:", secret=True)
@@ -432,14 +438,14 @@ def test_nobody_can_be_asked_without_a_terminal() -> None:
 
 def test_json_asks_nobody_even_on_a_terminal() -> None:
     code = """
-from remote_runtime.cli.output.progress import Terminal
-print([Terminal(quiet=False, verbose=False, plain=plain, several=False).interactive for plain in (False, True)])
+from remote_runtime.cli.output.progress import TerminalView
+print([TerminalView(quiet=False, verbose=False, plain=plain, show_names=False).interactive for plain in (False, True)])
 """
     assert on_a_terminal(code).strip() == "[True, False]"
 
 
 def test_runtimes_that_tell_at_once_do_not_tear_each_others_lines(capsys: Captured) -> None:
-    view = Terminal(quiet=False, verbose=False, plain=True, several=True)
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=True)
 
     def tell(name: str) -> None:
         for number in range(100):

@@ -16,7 +16,7 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Forward, Gpu, Instance, Kernelspec, Runtime, Secret, Server
 from remote_runtime.state import store
-from remote_runtime.state.store import Remembered, StateDir, open_state
+from remote_runtime.state.store import LastRun, StateDir, open_state_dir
 
 TOKEN = "ab" * 24
 FULL = Runtime(
@@ -55,14 +55,14 @@ BARE = Runtime(name="work", profile_path="", target={}, client_id="c0ffee00")
 
 @pytest.fixture
 def state(tmp_path: Path) -> StateDir:
-    return open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path / "state")})
+    return open_state_dir({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path / "state")})
 
 
 def test_a_state_is_on_the_disk_before_it_takes_the_place_of_the_former(
     state: StateDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: dict[int, str | None] = {}
-    fsync, saved = os.fsync, state.of("work", "json")
+    fsync, saved = os.fsync, state.file_path("work", "json")
 
     def watched(descriptor: int) -> None:
         assert os.fstat(descriptor).st_size > 0
@@ -89,9 +89,9 @@ def test_the_directory_and_every_file_are_private(tmp_path: Path) -> None:
     path = tmp_path / "a" / "state"
     former = os.umask(0)
     try:
-        state = open_state({"REMOTE_RUNTIME_STATE_DIR": str(path)})
+        state = open_state_dir({"REMOTE_RUNTIME_STATE_DIR": str(path)})
         store.save(state, FULL)
-        store.remember(state, "work", Remembered("c0ffee00", 8888))
+        store.save_last_run(state, "work", LastRun("c0ffee00", 8888))
     finally:
         os.umask(former)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -103,14 +103,14 @@ def test_the_directory_and_every_file_are_private(tmp_path: Path) -> None:
 
 def test_a_directory_that_others_can_read_is_closed_to_them(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
-    open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path)})
+    open_state_dir({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path)})
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
 def test_a_directory_that_cannot_be_is_told_with_what_to_set(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LocalError) as caught:
-        open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path / "file" / "state")})
+        open_state_dir({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path / "file" / "state")})
     assert caught.value.code == "state-dir-unusable"
     assert "REMOTE_RUNTIME_STATE_DIR" in caught.value.hint
 
@@ -118,12 +118,12 @@ def test_a_directory_that_cannot_be_is_told_with_what_to_set(tmp_path: Path) -> 
 def test_a_directory_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     with pytest.raises(LocalError, match=f"belongs to user id {os.getuid()}"):
-        open_state({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path)})
+        open_state_dir({"REMOTE_RUNTIME_STATE_DIR": str(tmp_path)})
 
 
 def test_without_an_override_the_platforms_place_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert str(open_state({}).path).startswith(str(tmp_path))
+    assert str(open_state_dir({}).path).startswith(str(tmp_path))
 
 
 def test_a_reader_never_sees_half_a_file(state: StateDir) -> None:
@@ -154,7 +154,7 @@ def test_several_may_try_at_once_whether_it_can_be_written(state: StateDir) -> N
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(state: StateDir) -> None:
     store.save(state, FULL)
     with pytest.raises(TypeError):
-        private_file.write_private(state.of("work", "json"), "not bytes")  # type: ignore[arg-type]  # to make it fail
+        private_file.write_private(state.file_path("work", "json"), "not bytes")  # type: ignore[arg-type]  # to make it fail
     assert store.load(state, "work") == FULL
     assert [path.name for path in state.path.iterdir()] == ["work.json"]
 
@@ -184,64 +184,64 @@ WHOLE = json.dumps({"schema": 1, "runtime": {"name": "work"}})
     ],
 )
 def test_a_damaged_file_is_told_with_its_path_and_a_way_out(state: StateDir, content: bytes) -> None:
-    state.of("work", "json").write_bytes(content)
+    state.file_path("work", "json").write_bytes(content)
     with pytest.raises(LocalError) as caught:
         store.load(state, "work")
     error = caught.value
     assert error.code == "state-unreadable"
-    assert str(state.of("work", "json")) in error.what
+    assert str(state.file_path("work", "json")) in error.what
     assert error.why
     assert "remote-runtime down work --force" in error.hint
 
 
 def test_a_file_of_a_newer_version_is_refused_by_name(state: StateDir) -> None:
-    state.of("work", "json").write_text('{"schema": 2, "runtime": {"tool_version": "9.9", "what": "is new"}}')
+    state.file_path("work", "json").write_text('{"schema": 2, "runtime": {"tool_version": "9.9", "what": "is new"}}')
     with pytest.raises(LocalError, match=r"remote-runtime 9\.9, which is newer"):
         store.load(state, "work")
 
 
 def test_a_file_that_may_not_be_read_is_told_too(state: StateDir) -> None:
-    state.of("work", "json").mkdir()
+    state.file_path("work", "json").mkdir()
     with pytest.raises(LocalError, match="cannot be read"):
         store.load(state, "work")
 
 
 def test_forgetting_keeps_locks_log_pins_and_port(state: StateDir) -> None:
     store.save(state, FULL)
-    store.remember(state, "work", Remembered("c0ffee00", 8888))
+    store.save_last_run(state, "work", LastRun("c0ffee00", 8888))
     for kind in ("alive", "busy", "sock", "key", "log"):
-        state.of("work", kind).touch()
-    state.pins.touch()
-    store.forget(state, "work")
+        state.file_path("work", kind).touch()
+    state.known_hosts.touch()
+    store.remove_files(state, "work")
     kept = {"work.alive", "work.busy", "work.log", "work.port", "known_hosts"}
     assert {path.name for path in state.path.iterdir()} == kept
-    store.forget(state, "work")
+    store.remove_files(state, "work")
     assert {path.name for path in state.path.iterdir()} == kept
 
 
 def test_a_keeper_that_still_lives_keeps_its_socket_when_its_runtime_is_forgotten(state: StateDir) -> None:
-    state.of("work", "sock").touch()
-    with file_lock.held(state.of("work", "alive"), Deadline(1.0)):
+    state.file_path("work", "sock").touch()
+    with file_lock.locked(state.file_path("work", "alive"), Deadline(1.0)):
         assert store.is_alive(state, "work")
-        store.forget(state, "work")
-    assert state.of("work", "sock").exists()
+        store.remove_files(state, "work")
+    assert state.file_path("work", "sock").exists()
     assert not store.is_alive(state, "work")
 
 
 def test_the_names_are_those_that_have_a_file(state: StateDir) -> None:
     for name in ("zoo", "a.b", "work"):
-        state.of(name, "json").touch()
+        state.file_path(name, "json").touch()
     for kind in ("alive", "log", "port"):
-        state.of("gone", kind).touch()
-    assert store.names(state) == ["a.b", "work", "zoo"]
+        state.file_path("gone", kind).touch()
+    assert store.list_names(state) == ["a.b", "work", "zoo"]
     assert store.load(state, "gone") is None
 
 
 def test_port_and_client_id_are_remembered(state: StateDir) -> None:
-    store.remember(state, "work", Remembered("c0ffee00", 8889))
-    assert store.remembered(state, "work") == Remembered("c0ffee00", 8889)
-    store.remember(state, "work", Remembered("c0ffee00"))
-    assert store.remembered(state, "work") == Remembered("c0ffee00", None)
+    store.save_last_run(state, "work", LastRun("c0ffee00", 8889))
+    assert store.load_last_run(state, "work") == LastRun("c0ffee00", 8889)
+    store.save_last_run(state, "work", LastRun("c0ffee00"))
+    assert store.load_last_run(state, "work") == LastRun("c0ffee00", None)
 
 
 @pytest.mark.parametrize(
@@ -252,9 +252,9 @@ def test_port_and_client_id_are_remembered(state: StateDir) -> None:
 )  # fmt: skip
 def test_what_is_not_remembered_well_is_made_anew(state: StateDir, content: str | None) -> None:
     if content is not None:
-        state.of("work", "port").write_text(content)
-    found = store.remembered(state, "work")
+        state.file_path("work", "port").write_text(content)
+    found = store.load_last_run(state, "work")
     assert found.local_port is None
     assert len(found.client_id) == 8
     assert found.client_id.isalnum()
-    assert store.remembered(state, "work") != found
+    assert store.load_last_run(state, "work") != found

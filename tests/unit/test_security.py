@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.remote.private_venv import NEEDED
+from remote_runtime.jupyter.remote.private_venv import REQUIRED
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -20,7 +20,7 @@ def extras() -> list[str]:
     return [line for line in config["options.extras_require"]["local"].split("\n") if line]
 
 
-@pytest.mark.parametrize("requirement", [*NEEDED, *extras()])
+@pytest.mark.parametrize("requirement", [*REQUIRED, *extras()])
 def test_a_next_major_version_is_not_installed_and_the_one_that_is_tested_is(requirement: str) -> None:
     matched = re.fullmatch(r"([a-z_]+)>=([0-9.]+),<([0-9]+)", requirement)
     assert matched, "it has both bounds"

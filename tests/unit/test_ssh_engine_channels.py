@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 from remote_runtime.ssh.forwarder import messages as wire
 from remote_runtime.ssh.forwarder.aes_gcm import BadPacket
 from remote_runtime.ssh.forwarder.channel import Channel
-from remote_runtime.ssh.forwarder.late_packets import MOST_CHANNELS as MOST_CLOSED
-from remote_runtime.ssh.forwarder.late_packets import MOST_MESSAGES, Late
+from remote_runtime.ssh.forwarder.late_packets import MAX_CLOSED_CHANNELS as MOST_CLOSED
+from remote_runtime.ssh.forwarder.late_packets import MAX_LATE_MESSAGES, LatePackets
 from remote_runtime.ssh.forwarder.windows import (
-    FIRST_BYTES,
-    LARGEST_BYTES,
-    MOST_CHANNELS,
-    SMALLEST_BYTES,
-    TOGETHER_BYTES,
-    Delay,
-    Pool,
+    INITIAL_BYTES,
+    MAX_BYTES,
+    MAX_CHANNELS,
+    MAX_TOTAL_BYTES,
+    MIN_BYTES,
+    RttEstimator,
     Window,
+    WindowBudget,
 )
 
-NUMBER = wire.FIRST_NUMBER
+NUMBER = wire.FIRST_CHANNEL
 PEER = 3
 
 
@@ -32,17 +32,17 @@ class Desk:
     """Keeps what is posted."""
 
     def __init__(self) -> None:
-        self.pool, self.delay = Pool(), Delay()
+        self.budget, self.rtt = WindowBudget(), RttEstimator()
         self.posted: list[bytes] = []
         self.free: list[int] = []
 
-    def enter(self, channel: Channel) -> int:
+    def register(self, channel: Channel) -> int:
         return NUMBER
 
-    def leave(self, number: int, credit: int) -> None:
+    def unregister(self, number: int, credit: int) -> None:
         self.free.append(number)
 
-    def post(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         self.posted.append(message)
 
     def kinds(self) -> list[int]:
@@ -64,13 +64,13 @@ class User:
     def on_data(self, content: memoryview) -> None:
         self.told.append(bytes(content))
 
-    def on_room(self) -> None:
+    def on_window(self) -> None:
         self.told.append("room")
 
-    def on_end(self) -> None:
+    def on_eof(self) -> None:
         self.told.append("end")
 
-    def on_left(self) -> None:
+    def on_closed(self) -> None:
         self.told.append("left")
 
 
@@ -91,19 +91,19 @@ def data(content: bytes) -> bytes:
 
 def test_a_channel_asks_for_its_target_with_its_first_window() -> None:
     _, desk, user = opened()
-    head = b"\x5a" + data(b"direct-tcpip") + struct.pack(">III", NUMBER, FIRST_BYTES, 32768)
+    head = b"\x5a" + data(b"direct-tcpip") + struct.pack(">III", NUMBER, INITIAL_BYTES, 32768)
     assert desk.posted[0] == head + data(b"localhost") + struct.pack(">I", 8888) + data(b"127.0.0.1") + bytes(4)
     assert user.told == ["opened"]
 
 
 def test_a_refusal_is_told_and_frees_the_number() -> None:
     desk, user = Desk(), User()
-    left = desk.pool.left
+    left = desk.budget.available
     channel = Channel(desk, user, "localhost", 1)
     hear(channel, wire.OPEN_FAILURE, struct.pack(">I", 2) + data(b"Connection refused") + data(b""))
     assert user.told == [(2, "Connection refused"), "left"]
     assert desk.free == [NUMBER]
-    assert desk.pool.left == left
+    assert desk.budget.available == left
 
 
 def test_both_ends_close_once_whoever_begins() -> None:
@@ -124,8 +124,8 @@ def test_nothing_follows_our_close() -> None:
     channel, desk, _ = opened()
     channel.close()
     assert channel.send(b"late") == 0
-    channel.send_end()
-    channel.credit(1 << 20)
+    channel.send_eof()
+    channel.consume(1 << 20)
     hear(channel, wire.DATA, data(b"still under way"))
     hear(channel, wire.REQUEST, data(b"keepalive@openssh.com") + b"\1")
     channel.close()
@@ -147,7 +147,7 @@ def test_a_request_is_refused_if_it_wants_an_answer() -> None:
     channel, desk, _ = opened()
     hear(channel, wire.REQUEST, data(b"keepalive@openssh.com") + b"\1")
     hear(channel, wire.REQUEST, data(b"eow@openssh.com") + b"\0")
-    assert desk.posted[1:] == [wire.refuse_request(PEER)]
+    assert desk.posted[1:] == [wire.request_failure(PEER)]
 
 
 @settings(deadline=None)
@@ -179,8 +179,8 @@ def test_what_is_sent_keeps_to_the_peers_window_and_piece(steps: list[bytes | in
         (wire.DATA, b"\0\0\0\5abc"),
         (wire.DATA, b"\0\0\0\2abc"),
         (wire.DATA, b"\xff\xff\xff\xffabc"),
-        (wire.DATA, data(bytes(FIRST_BYTES + 1))),
-        (wire.EXTENDED_DATA, b"\0\0\0\1" + data(bytes(FIRST_BYTES + 1))),
+        (wire.DATA, data(bytes(INITIAL_BYTES + 1))),
+        (wire.EXTENDED_DATA, b"\0\0\0\1" + data(bytes(INITIAL_BYTES + 1))),
         (wire.WINDOW_ADJUST, b"\0\0"),
         (wire.WINDOW_ADJUST, b"\xff\xff\xff\xff"),
         (wire.REQUEST, b"\0\0\0\x09x"),
@@ -199,18 +199,18 @@ def test_what_other_clients_ignore_is_ignored() -> None:
     hear(channel, wire.DATA, data(bytes(40_000)))  # longer than agreed
     hear(channel, wire.EXTENDED_DATA, b"\0\0\0\1" + data(b"x"))
     hear(channel, wire.REQUEST_FAILURE)  # an answer that nobody has asked for
-    hear(channel, wire.END_OF_DATA)
-    hear(channel, wire.END_OF_DATA)
+    hear(channel, wire.EOF)
+    hear(channel, wire.EOF)
     hear(channel, wire.DATA, data(b"after its end"))
     assert user.told == ["opened", bytes(40_000), "end"]
     with pytest.raises(BadPacket):
-        hear(channel, wire.DATA, data(bytes(FIRST_BYTES - 40_000)))
+        hear(channel, wire.DATA, data(bytes(INITIAL_BYTES - 40_000)))
 
 
 # ── after their end ──
 
 LATE = [
-    (wire.WINDOW_ADJUST, struct.pack(">I", 5)), (wire.DATA, data(bytes(1000))), (wire.END_OF_DATA, b""),
+    (wire.WINDOW_ADJUST, struct.pack(">I", 5)), (wire.DATA, data(bytes(1000))), (wire.EOF, b""),
     (wire.EXTENDED_DATA, b"\0\0\0\1" + data(bytes(1000))), (wire.CLOSE, b""),
     (wire.REQUEST, data(b"exit-status") + bytes(5)), (wire.REQUEST_SUCCESS, b""), (wire.REQUEST_FAILURE, b""),
 ]  # fmt: skip
@@ -222,29 +222,29 @@ def late(kind: int, rest: bytes = b"", *, number: int = NUMBER) -> memoryview:
 
 @pytest.mark.parametrize(("kind", "rest"), LATE, ids=[str(kind) for kind, _ in LATE])
 def test_what_was_under_way_when_a_channel_was_closed_is_ignored_and_no_more(kind: int, rest: bytes) -> None:
-    gone = Late()
-    gone.closed(NUMBER, credit=1000)
-    gone.ignore(NUMBER, late(kind, rest))
+    gone = LatePackets()
+    gone.on_channel_closed(NUMBER, credit=1000)
+    gone.check(NUMBER, late(kind, rest))
     with pytest.raises(BadPacket):
-        [gone.ignore(NUMBER, late(kind, rest)) for _ in range(MOST_MESSAGES)]  # type: ignore[func-returns-value]  # none
+        [gone.check(NUMBER, late(kind, rest)) for _ in range(MAX_LATE_MESSAGES)]  # type: ignore[func-returns-value]  # none
 
 
 @pytest.mark.parametrize("kind", [wire.OPEN_CONFIRMATION, wire.OPEN_FAILURE])
 def test_a_closed_channel_is_not_opened_again(kind: int) -> None:
-    gone = Late()
-    gone.closed(NUMBER, credit=1000)
+    gone = LatePackets()
+    gone.on_channel_closed(NUMBER, credit=1000)
     with pytest.raises(BadPacket):
-        gone.ignore(NUMBER, late(kind, bytes(12)))
+        gone.check(NUMBER, late(kind, bytes(12)))
 
 
 def test_a_channel_that_never_was_or_is_long_gone_is_not_ignored() -> None:
-    gone = Late()
+    gone = LatePackets()
     for number in range(NUMBER, NUMBER + MOST_CLOSED + 1):
-        gone.closed(number, credit=1000)
-    gone.ignore(NUMBER + MOST_CLOSED, late(wire.CLOSE))
+        gone.on_channel_closed(number, credit=1000)
+    gone.check(NUMBER + MOST_CLOSED, late(wire.CLOSE))
     for number in (NUMBER, NUMBER + MOST_CLOSED + 1):
         with pytest.raises(BadPacket):
-            gone.ignore(number, late(wire.CLOSE))
+            gone.check(number, late(wire.CLOSE))
 
 
 @pytest.mark.parametrize("kind", range(wire.OPEN_CONFIRMATION, wire.REQUEST_FAILURE + 1))
@@ -271,7 +271,7 @@ class Clock:
 
 
 def test_more_than_the_window_is_refused() -> None:
-    window = Window(Pool(), Delay())
+    window = Window(WindowBudget(), RttEstimator())
     window.received(window.credit)
     with pytest.raises(BadPacket):
         window.received(1)
@@ -279,7 +279,7 @@ def test_more_than_the_window_is_refused() -> None:
 
 @given(st.lists(st.integers(1, 1 << 20), max_size=60))
 def test_credit_never_exceeds_what_the_reader_took(counts: list[int]) -> None:
-    window = Window(Pool(), Delay())
+    window = Window(WindowBudget(), RttEstimator())
     waiting = 0
     for count in counts:
         came = min(count, window.credit)
@@ -287,19 +287,19 @@ def test_credit_never_exceeds_what_the_reader_took(counts: list[int]) -> None:
         waiting += came
         taken = waiting // 2
         waiting -= taken
-        window.consumed(taken)
+        window.consume(taken)
         assert window.credit + waiting <= window.size
 
 
 def test_all_windows_together_are_bounded_and_each_has_some() -> None:
-    pool = Pool()
-    windows = [Window(pool, Delay()) for _ in range(MOST_CHANNELS)]
-    assert sum(window.size for window in windows) <= TOGETHER_BYTES
-    assert min(window.size for window in windows) >= SMALLEST_BYTES
-    assert pool.left >= 32 << 20, "some is kept for those that will need it"
+    pool = WindowBudget()
+    windows = [Window(pool, RttEstimator()) for _ in range(MAX_CHANNELS)]
+    assert sum(window.size for window in windows) <= MAX_TOTAL_BYTES
+    assert min(window.size for window in windows) >= MIN_BYTES
+    assert pool.available >= 32 << 20, "some is kept for those that will need it"
     for window in windows:
-        window.give_back()
-    assert pool.left == TOGETHER_BYTES - MOST_CHANNELS * SMALLEST_BYTES
+        window.release()
+    assert pool.available == MAX_TOTAL_BYTES - MAX_CHANNELS * MIN_BYTES
 
 
 class Link:
@@ -307,9 +307,9 @@ class Link:
 
     def __init__(self, round_trip_s: float, bytes_a_s: float) -> None:
         self.clock = Clock()
-        self.pool, self.delay = Pool(), Delay(self.clock)
+        self.pool, self.delay = WindowBudget(), RttEstimator(self.clock)
         self.round_trip_s, self.bytes_a_s = round_trip_s, bytes_a_s
-        self.delay.seen(round_trip_s)
+        self.delay.add_sample(round_trip_s)
         self.window = Window(self.pool, self.delay)
         self.now_s = round_trip_s
 
@@ -322,10 +322,10 @@ class Link:
                 self.clock.now += self.now_s / 64
                 came = min(self.window.credit, int(self.bytes_a_s * self.now_s / 64))
                 self.window.received(came)
-                self.window.consumed(came)
+                self.window.consume(came)
             self.clock.now += late_s
             if probing:
-                self.window.probed()
+                self.window.on_probe_reply()
 
 
 def test_a_window_grows_until_the_link_is_full_and_no_further() -> None:
@@ -363,14 +363,14 @@ def test_a_window_follows_a_link_that_becomes_slow_and_fast_again() -> None:
 def test_no_window_outgrows_its_limit_however_long_the_link() -> None:
     link = Link(2.0, 1e9)
     link.run(200)
-    assert link.window.size <= LARGEST_BYTES
-    assert link.pool.left >= 0
-    link.window.give_back()
-    assert link.pool.left == Pool().left
+    assert link.window.size <= MAX_BYTES
+    assert link.pool.available >= 0
+    link.window.release()
+    assert link.pool.available == WindowBudget().available
 
 
 def test_a_reader_that_does_not_take_gets_no_larger_window() -> None:
-    window = Window(Pool(), Delay())
+    window = Window(WindowBudget(), RttEstimator())
     window.received(window.credit)
-    assert window.size == FIRST_BYTES
+    assert window.size == INITIAL_BYTES
     assert window.credit == 0

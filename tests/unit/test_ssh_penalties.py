@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote_runtime.ssh.penalties import LOGIN_S, Penalties
+from remote_runtime.ssh.penalties import LOGIN_PENALTY_S, Penalties
 
 BOX = ("192.0.2.7", 22)
 
@@ -24,9 +24,9 @@ def owed_at_most(version: str, tries: int, takes_s: float) -> tuple[float, list[
     for _ in range(tries):
         pauses.append(penalties.pause_s(BOX))
         clock.now += pauses[-1] + takes_s
-        penalties.greeted(BOX, version)
-        penalties.add(BOX, LOGIN_S)
-        until = max(clock.now, until) + LOGIN_S
+        penalties.note_version(BOX, version)
+        penalties.add(BOX, LOGIN_PENALTY_S)
+        until = max(clock.now, until) + LOGIN_PENALTY_S
         most = max(most, until - clock.now)
     return most, pauses
 
@@ -37,7 +37,7 @@ def test_a_newer_server_is_never_owed_what_shuts_out(version: str, takes_s: floa
     most, pauses = owed_at_most(version, 40, takes_s)
     assert most < 15
     assert pauses[:2] == [0, 0], "two in a row need no pause"
-    assert max(pauses) <= LOGIN_S, "nobody waits longer than a login costs"
+    assert max(pauses) <= LOGIN_PENALTY_S, "nobody waits longer than a login costs"
 
 
 @pytest.mark.parametrize("version", ["SSH-2.0-OpenSSH_9.7", "SSH-2.0-OpenSSH_8.4p1", "SSH-2.0-dropbear_2022.83"])
@@ -49,8 +49,8 @@ def test_one_server_does_not_pay_for_another() -> None:
     clock = Clock()
     penalties = Penalties(clock)
     for at in (BOX, ("192.0.2.8", 22)):
-        penalties.greeted(at, "SSH-2.0-OpenSSH_9.9")
+        penalties.note_version(at, "SSH-2.0-OpenSSH_9.9")
     for _ in range(3):
-        penalties.add(BOX, LOGIN_S)
+        penalties.add(BOX, LOGIN_PENALTY_S)
     assert penalties.pause_s(BOX) > 0
     assert penalties.pause_s(("192.0.2.8", 22)) == 0

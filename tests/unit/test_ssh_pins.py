@@ -11,11 +11,11 @@ import pytest
 from remote_runtime.core.errors import LocalError, SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import Algorithms, SshSettings
-from remote_runtime.ssh import forget_pins, show_pins
-from remote_runtime.ssh.auth.host_keys import HostKeys
+from remote_runtime.ssh import pinned_keys, unpin
+from remote_runtime.ssh.auth.host_keys import HostKeyPolicy
 from remote_runtime.ssh.files.known_hosts import HostKey, parse_keys
-from remote_runtime.ssh.files.paths import expand
-from remote_runtime.ssh.files.pinned_keys import add_pin
+from remote_runtime.ssh.files.paths import expand_home
+from remote_runtime.ssh.files.pinned_keys import pin
 from tests.support.sshd import make_key
 
 
@@ -33,15 +33,15 @@ def line(names: str, key: HostKey) -> str:
     return f"{names} {key.kind} {key.data} a comment\n"
 
 
-def known(home: Path, text: str, name: str = "box", policy: str = "verified") -> HostKeys:
+def known(home: Path, text: str, name: str = "box", policy: str = "verified") -> HostKeyPolicy:
     (home / ".ssh").mkdir(exist_ok=True)
     (home / ".ssh" / "known_hosts").write_text(text)
     instance = Instance("ssh", "box", host_key_name=name)
     settings = SshSettings(host_key="accept-new" if policy == "accept-new" else "verified")
-    return HostKeys(instance, settings, pins=home / "pins", home=home)
+    return HostKeyPolicy(instance, settings, pins=home / "pins", home=home)
 
 
-def verdict(keys: HostKeys, shown: HostKey) -> str:
+def verdict(keys: HostKeyPolicy, shown: HostKey) -> str:
     try:
         keys.check(shown, lambda text: None)
     except SshError as error:
@@ -81,7 +81,9 @@ def test_several_keys_of_one_host_are_all_good(tmp_path: Path) -> None:
 def test_a_key_found_in_the_second_file_is_as_good(tmp_path: Path) -> None:
     keys = known(tmp_path, line("box", ED2))
     (tmp_path / ".ssh" / "known_hosts2").write_text(line("box", ED))
-    again = HostKeys(Instance("ssh", "box", host_key_name="box"), SshSettings(), pins=tmp_path / "pins", home=tmp_path)
+    again = HostKeyPolicy(
+        Instance("ssh", "box", host_key_name="box"), SshSettings(), pins=tmp_path / "pins", home=tmp_path
+    )
     assert verdict(keys, ED) == "host-key-changed"
     assert verdict(again, ED) == "trusted"
 
@@ -120,9 +122,11 @@ def test_a_short_rsa_key_is_refused_where_the_configuration_says_so(tmp_path: Pa
     (key,) = parse_keys([(tmp_path / "host.pub").read_text()])
     (tmp_path / "hosts").write_text(f"box {key.kind} {key.data}\n")
     for bits, expected in ((3072, "trusted"), (3073, "host-key-unknown")):
-        settings = SshSettings(known_hosts_files=(str(tmp_path / "hosts"),), only=Algorithms(rsa_bits=bits))
+        settings = SshSettings(
+            known_hosts_files=(str(tmp_path / "hosts"),), allowed_algorithms=Algorithms(rsa_bits=bits)
+        )
         instance = Instance("ssh", "box", host_key_name="box")
-        assert verdict(HostKeys(instance, settings, pins=tmp_path / "pins", home=tmp_path), key) == expected
+        assert verdict(HostKeyPolicy(instance, settings, pins=tmp_path / "pins", home=tmp_path), key) == expected
 
 
 def test_fingerprints_are_those_of_openssh() -> None:
@@ -133,32 +137,32 @@ def test_fingerprints_are_those_of_openssh() -> None:
 def test_keepers_that_pin_at_once_lose_nothing(tmp_path: Path) -> None:
     pins = tmp_path / "state" / "known_hosts"
     threads = [
-        threading.Thread(target=add_pin, args=(pins, f"compute.{number}", make("ssh-ed25519", number)))
+        threading.Thread(target=pin, args=(pins, f"compute.{number}", make("ssh-ed25519", number)))
         for number in range(20)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert all(len(show_pins(pins, f"compute.{number}")) == 1 for number in range(20))
-    assert forget_pins(pins, "compute.1") == 1
-    assert show_pins(pins, "compute.1") == []
-    assert len(show_pins(pins, "compute.10")) == 1
+    assert all(len(pinned_keys(pins, f"compute.{number}")) == 1 for number in range(20))
+    assert unpin(pins, "compute.1") == 1
+    assert pinned_keys(pins, "compute.1") == []
+    assert len(pinned_keys(pins, "compute.10")) == 1
     assert pins.stat().st_mode & 0o777 == 0o600
 
 
 def test_nothing_is_made_to_forget_nothing(tmp_path: Path) -> None:
-    assert forget_pins(tmp_path / "state" / "known_hosts", "compute.1") == 0
+    assert unpin(tmp_path / "state" / "known_hosts", "compute.1") == 0
     assert not (tmp_path / "state").exists()
 
 
 def test_pins_that_cannot_be_written_are_explained(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LocalError) as caught:
-        add_pin(tmp_path / "file" / "known_hosts", "box", ED)
+        pin(tmp_path / "file" / "known_hosts", "box", ED)
     assert caught.value.code == "state-dir-unusable"
 
 
 def test_a_tilde_is_the_home_it_is_given(tmp_path: Path) -> None:
-    assert expand("~/x", tmp_path) == tmp_path / "x"
-    assert expand("/x", tmp_path) == Path("/x")
+    assert expand_home("~/x", tmp_path) == tmp_path / "x"
+    assert expand_home("/x", tmp_path) == Path("/x")

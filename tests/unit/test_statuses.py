@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 
 from remote_runtime.cli.output import format
-from remote_runtime.cli.output.dashboard import PLAIN_BARS, Dashboard, bars, svg
-from remote_runtime.cli.output.status_table import statuses
-from remote_runtime.core.metrics import GpuLoad, Load, Traffic
-from remote_runtime.core.model import Connections, Forward, IdleGuard, Instance, Secret, Server
+from remote_runtime.cli.output.dashboard import PLAIN_BARS, Dashboard, bar_graph, svg
+from remote_runtime.cli.output.status_table import status_table
+from remote_runtime.core.metrics import GpuLoad, MachineLoad, Traffic
+from remote_runtime.core.model import Connections, Forward, IdleWatchdog, Instance, Secret, Server
 from tests.unit.test_render import HOSTILE, TOKEN, on_a_terminal, runtime, safe
 
 GB = 1 << 30
@@ -34,7 +34,7 @@ def training(**changes: Any) -> dict[str, Any]:
         "instance": instance,
         "since": ago(minutes=12),
         "busy_kernels": 1,
-        "load": Load(20 * GB, 85 * GB, (A100,)),
+        "load": MachineLoad(20 * GB, 85 * GB, (A100,)),
         "rtt_ms": 43.6,
         "reconnects": 3,
     }
@@ -42,7 +42,7 @@ def training(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_wide_terminal_has_everything_in_the_table() -> None:
-    head, row = statuses([training()], 200).splitlines()
+    head, row = status_table([training()], 200).splitlines()
     assert re.split("  +", head) == [
         "NAME", "STATE", "URL", "MACHINE", "VM ON", "GPU", "MEMORY", "KERNELS", "RTT", "RECONNECTS", "UP",
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def test_extra_ports_and_where_names_were_found_are_told_below_the_table() -> No
         credentials_from="gcloud's login of a@b.c",
     )  # fmt: skip
     forwards = (Forward(8888, "127.0.0.1:1"), Forward(6006, "127.0.0.1:6006"))
-    told = statuses([training(instance=instance, forwards=forwards)], 0)
+    told = status_table([training(instance=instance, forwards=forwards)], 0)
     assert "zone us-a1-b from CLOUDSDK_COMPUTE_ZONE · credentials from gcloud's login of a@b.c" in told
     assert "project lab" not in told, "the profile says it"
     assert "without a token" in told
@@ -68,29 +68,29 @@ def test_extra_ports_and_where_names_were_found_are_told_below_the_table() -> No
 
 @pytest.mark.parametrize(("kind", "stop"), [("gce", True), ("ssh", False)])
 def test_an_idle_action_that_failed_is_told_below_the_table(kind: str, stop: bool) -> None:
-    guard = IdleGuard(3600.0, "stop-instance", "service-account", "stop", failed="Compute Engine refused: policy")
+    guard = IdleWatchdog(3600.0, "stop-instance", "service-account", "stop", failed="Compute Engine refused: policy")
     facts: dict[str, Any] = {"server": replace(SERVER, idle=guard), "target": {"kind": kind}}
-    told = statuses([training(**facts)], 0)
+    told = status_table([training(**facts)], 0)
     assert "Compute Engine refused: policy" in told
     assert "keeps running" in told
     assert ("remote-runtime down training --stop-instance" in told) == stop
     assert "Compute Engine refused: policy" in "".join(drawn([training(**facts)], columns=400))
     assert training(**facts)["server"]["idle"]["failed"] == "Compute Engine refused: policy"
-    assert "refused" not in statuses([training(**facts, state="down")], 0)
+    assert "refused" not in status_table([training(**facts, state="down")], 0)
     whole = replace(guard, failed="")
-    assert "keeps running" not in statuses([training(**{**facts, "server": replace(SERVER, idle=whole)})], 0)
+    assert "keeps running" not in status_table([training(**{**facts, "server": replace(SERVER, idle=whole)})], 0)
 
 
 def test_a_runtime_that_is_down_has_no_figures_and_a_demo_no_origin_of_its_names() -> None:
     instance = Instance("demo", "demo-vm", zone="us-a1-b", credentials_from="no credentials")
-    down = statuses([training(state="down", instance=None, rtt_ms=None)], 0)
+    down = status_table([training(state="down", instance=None, rtt_ms=None)], 0)
     assert down.splitlines()[0].split() == ["NAME", "STATE", "MACHINE"]
-    assert "from" not in statuses([training(instance=instance, target={"kind": "demo"})], 0)
+    assert "from" not in status_table([training(instance=instance, target={"kind": "demo"})], 0)
 
 
 @pytest.mark.parametrize("columns", [80, 100, 140])
 def test_what_does_not_fit_is_told_below_the_table(columns: int) -> None:
-    text = statuses([training(), training(name="other", load=None, reconnects=0)], columns)
+    text = status_table([training(), training(name="other", load=None, reconnects=0)], columns)
     assert max(map(len, text.splitlines())) <= columns
     flat = " ".join(text.split())
     for fact in (
@@ -109,15 +109,15 @@ def test_what_does_not_fit_is_told_below_the_table(columns: int) -> None:
 
 def test_a_long_reason_is_wrapped_and_a_path_in_it_is_whole() -> None:
     path = "/home/somebody/a-rather-long-folder-name/and-another-one/profiles/work-on-the-big-machine.yaml"
-    lines = statuses([training(state="unreachable", why=f"the profile {path} has mistakes")], 80).splitlines()
+    lines = status_table([training(state="unreachable", why=f"the profile {path} has mistakes")], 80).splitlines()
     assert any(path in line for line in lines)
     assert all(len(line) <= 80 for line in lines if path not in line)
 
 
 def test_several_gpus_are_one_figure_and_no_gpu_is_no_column() -> None:
-    many = Load(1, 2, (A100, GpuLoad("NVIDIA L4", 0, 24 * GB, 0.0)))
-    assert "2× 22 % 12/64 GB" in statuses([training(load=many)], 200)
-    assert "GPU" not in statuses([training(load=Load(1, 2))], 200)
+    many = MachineLoad(1, 2, (A100, GpuLoad("NVIDIA L4", 0, 24 * GB, 0.0)))
+    assert "2× 22 % 12/64 GB" in status_table([training(load=many)], 200)
+    assert "GPU" not in status_table([training(load=MachineLoad(1, 2))], 200)
 
 
 def test_what_a_gpu_does_not_tell_is_a_dash_and_no_zero() -> None:
@@ -125,13 +125,13 @@ def test_what_a_gpu_does_not_tell_is_a_dash_and_no_zero() -> None:
     mig = GpuLoad("NVIDIA A100", 9 * GB, 40 * GB, None)
     sharing = GpuLoad("NVIDIA GB10", None, None, 0.87)
     for gpus, told in (((mig,), "– 9/40 GB"), ((sharing,), "87 % –"), ((mig, sharing), "2× 87 % 9/40 GB")):
-        seen = training(load=Load(1, 2, gpus))
-        assert told in statuses([seen], 200)
+        seen = training(load=MachineLoad(1, 2, gpus))
+        assert told in status_table([seen], 200)
         assert not any("0/0" in line for line in drawn([seen]))
 
 
 def test_a_vm_that_is_stopped_is_said_to_be() -> None:
-    told = statuses(
+    told = status_table(
         [training(instance=Instance("gce", "x", status="TERMINATED"), state="down", seen="2026-01-01T00:00:00+00:00")],
         200,
     )
@@ -139,7 +139,7 @@ def test_a_vm_that_is_stopped_is_said_to_be() -> None:
 
 
 def test_what_is_not_seen_now_is_told_as_it_was() -> None:
-    told = statuses([training(state="reconnecting", seen="2026-01-01T00:00:00+00:00")], 200)
+    told = status_table([training(state="reconnecting", seen="2026-01-01T00:00:00+00:00")], 200)
     assert "was running when last seen" in told
     assert not {"GPU", "MEMORY", "KERNELS", "RTT", "ON"} & set(told.split("\n")[0].split())
 
@@ -147,22 +147,22 @@ def test_what_is_not_seen_now_is_told_as_it_was() -> None:
 @pytest.mark.parametrize(("carried", "empty", "waiting", "told"), [(0, 0, 1, True), (1, 2, 0, True), (5, 1, 1, False)])
 def test_a_silent_browser_is_told_unless_others_speak(carried: int, empty: int, waiting: int, told: bool) -> None:
     came = training(connections=Connections(carried, empty, waiting), page_requests=0)
-    assert ("allow" in statuses([came], 200)) == told
+    assert ("allow" in status_table([came], 200)) == told
 
 
 def test_connections_that_were_not_served_are_told_with_their_cause() -> None:
     came = training(connections=Connections(carried=9, tls=1, sent_away=3, without_a_file=4))
-    told = " ".join(statuses([came], 0).split())
+    told = " ".join(status_table([came], 0).split())
     assert "open http://, not https://" in told
     assert "4 connections" in told
     assert "ulimit -n" in told
     assert "3 connections" in told
-    assert "https" not in statuses([training(connections=Connections(carried=9))], 0)
-    assert "https" not in statuses([{**came, "state": "down"}], 0)
+    assert "https" not in status_table([training(connections=Connections(carried=9))], 0)
+    assert "https" not in status_table([{**came, "state": "down"}], 0)
 
 
 def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
-    code = "from tests.unit.test_statuses import *\nprint(statuses([training(), training(state='unreachable')]))"
+    code = "from tests.unit.test_statuses import *\nprint(status_table([training(), training(state='unreachable')]))"
     shown = on_a_terminal(code, COLUMNS="80")
     assert "\x1b[32mready" in shown
     assert "\x1b[31munreachable" in shown
@@ -175,7 +175,7 @@ def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
 def drawn(*looks: list[dict[str, Any]], columns: int = 80, lines: int = 24, **options: Any) -> list[str]:
     dashboard = Dashboard(**options)
     for second, found in enumerate(looks):
-        dashboard.feed(found, float(second))
+        dashboard.update(found, float(second))
     written = io.StringIO()
     Console(file=written, width=columns, height=lines, force_terminal=True, color_system=None).print(dashboard)
     return written.getvalue().splitlines()
@@ -211,7 +211,7 @@ def test_the_picture_has_figures_and_graphs_as_wide_as_the_terminal(columns: int
 
 def test_the_picture_fills_the_screen_and_never_leaves_it() -> None:
     for height in (6, 12, 24):
-        lines = drawn(*[[training(name=f"r{number}") for number in range(4)]] * 3, lines=height, fills=True)
+        lines = drawn(*[[training(name=f"r{number}") for number in range(4)]] * 3, lines=height, full_screen=True)
         assert len(lines) == height
         assert lines[0].startswith("r0  ready")
         assert lines[-1].startswith("q quits")
@@ -226,17 +226,17 @@ def test_what_is_not_known_leaves_a_gap_and_a_new_count_is_no_speed() -> None:
 
 
 def test_bars_are_as_high_as_their_share() -> None:
-    assert bars([0.0, 0.5, 1.0, None], 1.0) == "▁▄█ "
-    assert bars([1.0, 2.0, 4.0], None) == "▂▄█"
-    assert bars([0.0, 0.0], None) == "▁▁"
-    assert bars([0.0, 1.0], 1.0, PLAIN_BARS) == ".@"
-    assert bars([], None) == ""
+    assert bar_graph([0.0, 0.5, 1.0, None], 1.0) == "▁▄█ "
+    assert bar_graph([1.0, 2.0, 4.0], None) == "▂▄█"
+    assert bar_graph([0.0, 0.0], None) == "▁▁"
+    assert bar_graph([0.0, 1.0], 1.0, PLAIN_BARS) == ".@"
+    assert bar_graph([], None) == ""
 
 
 def test_the_picture_can_be_kept_as_svg_without_the_token() -> None:
     dashboard = Dashboard()
     for second, found in enumerate(looks(30)):
-        dashboard.feed(found, float(second))
+        dashboard.update(found, float(second))
     picture = svg(dashboard, columns=80, title="remote-runtime status --watch")
     assert picture.startswith("<svg")
     text = re.sub("<[^>]*>", "", picture).replace("&#160;", " ")
@@ -247,9 +247,11 @@ def test_the_picture_can_be_kept_as_svg_without_the_token() -> None:
 
 def test_hostile_names_are_harmless_in_the_picture_and_the_table() -> None:
     gpu = GpuLoad(HOSTILE, 1, 2, 0.5)
-    evil = training(name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE), load=Load(1, 2, (gpu,)))
+    evil = training(
+        name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE), load=MachineLoad(1, 2, (gpu,))
+    )
     assert safe("\n".join(drawn([evil], columns=300)))
-    assert safe(statuses([evil], 80))
+    assert safe(status_table([evil], 80))
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,19 @@ from typing import Any, Literal, cast
 import psutil
 import pytest
 
-from remote_runtime.core.access import AddedKey
-from remote_runtime.core.documents import as_stopped
-from remote_runtime.core.endings import OnDown
+from remote_runtime.core.access import InstalledKey
+from remote_runtime.core.documents import take_down_document
+from remote_runtime.core.endings import OnDownSettings
 from remote_runtime.core.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
-from remote_runtime.core.model import IdleGuard, Instance, Profile, Runtime, Secret, Server
+from remote_runtime.core.model import IdleWatchdog, Instance, Profile, Runtime, Secret, Server
 from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, Target
-from remote_runtime.core.stopped import Stopped
+from remote_runtime.core.stopped import TakeDownResult
 from remote_runtime.lifecycle import bring_up
-from remote_runtime.lifecycle.take_down import Wish, take_down
+from remote_runtime.lifecycle.take_down import TakeDownOptions, take_down
 from remote_runtime.targets.gce import Machines
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.port_forwarder import Front
-from tests.support.fakes import VM, Box, Cloud, Journal, Teller
+from remote_runtime.tunnel.port_forwarder import PortForwarder
+from tests.support.fakes import VM, EventLog, FakeProgress, FakeSession, FakeTarget
 
 LISTENS = socket.create_server(("127.0.0.1", 0))
 SERVER = Server(
@@ -36,27 +36,29 @@ HALF = replace(UP, instance=replace(VM, started_from="TERMINATED"), unfinished=T
 class Scene:
     """A runtime that stands, with its connection."""
 
-    def __init__(self, runtime: Runtime = UP, *, target: Target | None = None, on_down: OnDown | None = None) -> None:
-        self.journal = Journal()
-        self.cloud = Cloud(self.journal)
+    def __init__(
+        self, runtime: Runtime = UP, *, target: Target | None = None, on_down: OnDownSettings | None = None
+    ) -> None:
+        self.journal = EventLog()
+        self.cloud = FakeTarget(self.journal)
         self.runtime = runtime
         self.profile = Profile(
-            "work", Path("/work.yaml"), target or GceTarget(instance="my-vm"), on_down=on_down or OnDown()
+            "work", Path("/work.yaml"), target or GceTarget(instance="my-vm"), on_down=on_down or OnDownSettings()
         )
         self.allow: Callable[[str], bool] = lambda why: False
-        self.keys: list[tuple[AddedKey, ...]] = []
-        self.held = bring_up.Held(session=Box(self.journal, self.cloud.server))
+        self.keys: list[tuple[InstalledKey, ...]] = []
+        self.held = bring_up.Resources(session=FakeSession(self.journal, self.cloud.server))
 
-    def down(self, **wish: Any) -> Stopped:
+    def down(self, **wish: Any) -> TakeDownResult:
         return take_down(
             self.runtime,
             self.profile,
             self.held,
             cast("Machines", self.cloud),
-            Wish(**wish),
-            tell=Teller(self.journal),
-            ask=nobody,
-            allow=self.allow,
+            TakeDownOptions(**wish),
+            progress=FakeProgress(self.journal),
+            prompt=nobody,
+            confirm=self.allow,
             record=self.keys.append,
         )
 
@@ -71,14 +73,14 @@ def nobody(prompt: str, *, secret: bool, code: str) -> str:
 
 def test_jupyter_is_stopped_before_the_connection_is_closed_and_the_instance_is_kept() -> None:
     scene = Scene()
-    assert scene.down() == Stopped("work", True, "stopped", "RUNNING")
+    assert scene.down() == TakeDownResult("work", True, "stopped", "RUNNING")
     assert scene.did == ["stop jupyter", "close session", "release"]
     assert "detail: Stopping Jupyter" in scene.journal.events
 
 
 def test_busy_kernels_are_ended_by_who_may_say_so_only() -> None:
     scene = Scene()
-    box = cast("Box", scene.held.session)
+    box = cast("FakeSession", scene.held.session)
     box.is_busy = True
     asked: list[str] = []
 
@@ -100,7 +102,7 @@ def test_busy_kernels_are_ended_by_who_may_say_so_only() -> None:
 
 
 def test_a_key_of_a_visit_that_is_refused_is_recorded_until_it_is_away() -> None:
-    new = AddedKey("metadata", "me", "ssh-ed25519 AAAA", 4_000_000_000, "my-vm", "42", "z", "p")
+    new = InstalledKey("metadata", "me", "ssh-ed25519 AAAA", 4_000_000_000, "my-vm", "42", "z", "p")
     scene = Scene()
     scene.held.session = None
     scene.cloud.needs_key, scene.cloud.is_busy = new, True
@@ -118,9 +120,9 @@ def test_a_key_of_a_visit_that_is_refused_is_recorded_until_it_is_away() -> None
 
 def test_the_ports_are_free_afterwards() -> None:
     scene = Scene()
-    scene.held.front = Front(ports.bind(None))
-    scene.held.extras = [Front(ports.bind(None), http=False)]
-    bound = [front.port for front in scene.held.fronts()]
+    scene.held.forwarder = PortForwarder(ports.bind(None))
+    scene.held.extra_forwarders = [PortForwarder(ports.bind(None), http=False)]
+    bound = [front.port for front in scene.held.forwarders()]
     assert set(bound) <= listened_on()
     scene.down()
     assert set(bound).isdisjoint(listened_on())
@@ -132,22 +134,24 @@ def listened_on() -> set[int]:
     return {each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN}
 
 
-@pytest.mark.parametrize(("wish", "on_down"), [({"keep_server": True}, OnDown()), ({}, OnDown(server="keep"))])
-def test_a_server_that_shall_be_kept_is_kept(wish: dict[str, bool], on_down: OnDown) -> None:
+@pytest.mark.parametrize(
+    ("wish", "on_down"), [({"keep_server": True}, OnDownSettings()), ({}, OnDownSettings(server="keep"))]
+)
+def test_a_server_that_shall_be_kept_is_kept(wish: dict[str, bool], on_down: OnDownSettings) -> None:
     scene = Scene(on_down=on_down)
     assert scene.down(**wish).server == "kept"
     assert "stop jupyter" not in scene.did
 
 
 def test_no_server_is_kept_on_an_instance_that_is_stopped() -> None:
-    scene = Scene(on_down=OnDown(server="keep", instance="stop"))
-    cast("Box", scene.held.session).is_busy = True
+    scene = Scene(on_down=OnDownSettings(server="keep", instance="stop"))
+    cast("FakeSession", scene.held.session).is_busy = True
     with pytest.raises(LocalError) as busy:
         scene.down()
     assert busy.value.code == "busy"
     assert "stop instance" not in scene.did, "its kernels would end"
-    cast("Box", scene.held.session).is_busy = False
-    assert scene.down() == Stopped("work", True, "stopped", "TERMINATED")
+    cast("FakeSession", scene.held.session).is_busy = False
+    assert scene.down() == TakeDownResult("work", True, "stopped", "TERMINATED")
 
 
 def test_of_a_server_that_is_kept_and_has_ended_nothing_is_claimed() -> None:
@@ -157,42 +161,42 @@ def test_of_a_server_that_is_kept_and_has_ended_nothing_is_claimed() -> None:
 
 
 def test_a_server_is_kept_on_an_instance_that_is_suspended() -> None:
-    scene = Scene(on_down=OnDown(server="keep", instance="suspend"))
-    assert scene.down() == Stopped("work", True, "kept", "SUSPENDED")
+    scene = Scene(on_down=OnDownSettings(server="keep", instance="suspend"))
+    assert scene.down() == TakeDownResult("work", True, "kept", "SUSPENDED")
 
 
 def test_a_server_that_is_kept_by_who_takes_it_down_keeps_the_instance() -> None:
-    scene = Scene(on_down=OnDown(instance="stop"))
-    assert scene.down(keep_server=True) == Stopped("work", True, "kept", "RUNNING")
+    scene = Scene(on_down=OnDownSettings(instance="stop"))
+    assert scene.down(keep_server=True) == TakeDownResult("work", True, "kept", "RUNNING")
 
 
 def test_a_server_is_not_kept_where_up_never_succeeded() -> None:
-    scene = Scene(HALF, on_down=OnDown(server="keep"))
+    scene = Scene(HALF, on_down=OnDownSettings(server="keep"))
     assert scene.down(keep_server=True).server == "stopped"
 
 
-ENDS: list[tuple[Literal["stop", "suspend"] | None, OnDown, str | None]] = [
-    ("stop", OnDown(), "TERMINATED"),
-    ("suspend", OnDown(), "SUSPENDED"),
-    (None, OnDown(instance="stop"), "TERMINATED"),
-    (None, OnDown(instance="suspend"), "SUSPENDED"),
-    ("suspend", OnDown(instance="stop"), "SUSPENDED"),
+ENDS: list[tuple[Literal["stop", "suspend"] | None, OnDownSettings, str | None]] = [
+    ("stop", OnDownSettings(), "TERMINATED"),
+    ("suspend", OnDownSettings(), "SUSPENDED"),
+    (None, OnDownSettings(instance="stop"), "TERMINATED"),
+    (None, OnDownSettings(instance="suspend"), "SUSPENDED"),
+    ("suspend", OnDownSettings(instance="stop"), "SUSPENDED"),
 ]
 
 
 @pytest.mark.parametrize(("asked", "on_down", "status"), ENDS)
 def test_the_command_and_then_the_profile_say_what_becomes_of_the_instance(
-    asked: Literal["stop", "suspend"] | None, on_down: OnDown, status: str
+    asked: Literal["stop", "suspend"] | None, on_down: OnDownSettings, status: str
 ) -> None:
     scene = Scene(on_down=on_down)
-    assert scene.down(instance=asked) == Stopped("work", True, "stopped", status)
+    assert scene.down(instance=asked) == TakeDownResult("work", True, "stopped", status)
     action = {"TERMINATED": "stop", "SUSPENDED": "suspend"}[status]
     assert scene.did == ["stop jupyter", "close session", f"{action} instance", "release"]
 
 
 def test_an_instance_that_an_unfinished_up_started_is_put_back() -> None:
     scene = Scene(HALF)
-    assert scene.down() == Stopped("work", True, "stopped", "TERMINATED")
+    assert scene.down() == TakeDownResult("work", True, "stopped", "TERMINATED")
     assert scene.did == ["stop jupyter", "close session", "put back to TERMINATED", "release"]
 
 
@@ -232,7 +236,7 @@ def test_a_machine_that_is_found_off_has_no_server_left(status: str) -> None:
     scene.held.session = None
     scene.cloud.status = status
     scene.journal.fail["connect"] = SshError("ssh-unreachable", "nothing answers")
-    assert scene.down() == Stopped("work", True, "gone", status)
+    assert scene.down() == TakeDownResult("work", True, "gone", status)
 
 
 def test_a_machine_that_was_deleted_meanwhile_has_nothing_left() -> None:
@@ -240,13 +244,13 @@ def test_a_machine_that_was_deleted_meanwhile_has_nothing_left() -> None:
     scene.held.session = None
     scene.journal.fail["connect"] = SshError("ssh-unreachable", "nothing answers")
     scene.journal.fail["read instance"] = CloudError("instance-not-found", "it is not there")
-    assert scene.down() == Stopped("work", True, "gone", "GONE")
+    assert scene.down() == TakeDownResult("work", True, "gone", "GONE")
 
 
 def test_stopping_the_instance_ends_a_server_that_could_not_be_reached() -> None:
     scene = Scene()
     scene.journal.fail["stop jupyter"] = MachineError("jupyter-did-not-stop", "it resists")
-    assert scene.down(instance="stop") == Stopped("work", True, "gone", "TERMINATED")
+    assert scene.down(instance="stop") == TakeDownResult("work", True, "gone", "TERMINATED")
 
 
 def test_everything_that_fails_is_told_and_nothing_keeps_the_rest_from_its_turn() -> None:
@@ -272,8 +276,8 @@ def test_purging_removes_our_folder_after_the_server() -> None:
 
 def test_a_folder_that_others_use_stays_and_is_told() -> None:
     scene = Scene()
-    scene.held.session = Box(scene.journal, {}, purged={"purged": False, "alive": ["other-laptop2"]})
-    assert scene.down(purge=True) == Stopped(
+    scene.held.session = FakeSession(scene.journal, {}, purged={"purged": False, "alive": ["other-laptop2"]})
+    assert scene.down(purge=True) == TakeDownResult(
         "work", True, "stopped", "RUNNING", ("our folder stays on the machine: in use by other-laptop2",)
     )
 
@@ -282,7 +286,7 @@ def test_a_folder_that_others_use_stays_and_is_told() -> None:
     ("status", "reboot", "told"), [("TERMINATED", "cron", 1), ("TERMINATED", "", 0), ("GONE", "cron", 0)]
 )
 def test_an_idle_watch_on_the_disk_of_a_vm_that_is_off_is_told(status: str, reboot: str, told: int) -> None:
-    guard = IdleGuard(7200.0, "stop-instance", "power-off", "stop", "", reboot)
+    guard = IdleWatchdog(7200.0, "stop-instance", "power-off", "stop", "", reboot)
     scene = Scene(replace(UP, instance=replace(VM, status=status), server=replace(SERVER, idle=guard)))
     scene.cloud.status = status
     end = scene.down()
@@ -291,48 +295,50 @@ def test_an_idle_watch_on_the_disk_of_a_vm_that_is_off_is_told(status: str, rebo
         "it is stopped when nothing was used for 2h" in note and "`remote-runtime up work`" in note
         for note in end.notes
     )
-    assert as_stopped(end).get("notes", []) == list(end.notes)
+    assert take_down_document(end).get("notes", []) == list(end.notes)
 
 
 def test_a_runtime_whose_machine_was_never_found_has_nothing_to_end() -> None:
     scene = Scene(replace(UP, instance=None, server=None, unfinished=True))
     scene.held.session = None
-    assert scene.down(instance="stop") == Stopped("work", True, "unknown", None), "nobody has looked"
+    assert scene.down(instance="stop") == TakeDownResult("work", True, "unknown", None), "nobody has looked"
     assert scene.did == ["release"]
 
 
 def test_a_machine_that_was_off_once_is_looked_at_again() -> None:
     scene = Scene(replace(UP, instance=replace(VM, status="TERMINATED")))
     scene.held.session = None
-    assert scene.down() == Stopped("work", True, "stopped", "RUNNING")
+    assert scene.down() == TakeDownResult("work", True, "stopped", "RUNNING")
     assert scene.did[:3] == ["read instance", "connect", "stop jupyter"]
 
 
 def test_nothing_is_said_of_an_instance_that_could_not_be_looked_at() -> None:
-    scene = Scene(on_down=OnDown(server="keep"))
+    scene = Scene(on_down=OnDownSettings(server="keep"))
     scene.held.session = None
     scene.journal.fail["read instance"] = CloudError("cloud-unreachable", "nothing answers")
     end = scene.down()
     assert (end.server, end.checked, end.instance) == ("kept", False, "UNKNOWN")
     assert "nothing answers" in end.notes[0]
-    assert as_stopped(end)["server_checked"] is False
+    assert take_down_document(end)["server_checked"] is False
 
 
 @pytest.mark.parametrize("kind", ["ssh", "local"])
 def test_a_machine_that_is_no_clouds_has_no_status(kind: Literal["ssh", "local"]) -> None:
-    scene = Scene(replace(UP, instance=Instance(kind, "gpu")), target=LocalTarget(), on_down=OnDown(instance="stop"))
-    assert scene.down() == Stopped("work", True, "stopped", None)
+    scene = Scene(
+        replace(UP, instance=Instance(kind, "gpu")), target=LocalTarget(), on_down=OnDownSettings(instance="stop")
+    )
+    assert scene.down() == TakeDownResult("work", True, "stopped", None)
 
 
 def test_the_demo_machine_is_ended_last() -> None:
     demo = replace(UP, instance=replace(VM, kind="demo"))
     scene = Scene(demo, target=DemoTarget())
-    assert scene.down() == Stopped("work", True, "stopped", "GONE")
+    assert scene.down() == TakeDownResult("work", True, "stopped", "GONE")
     assert scene.did == ["stop jupyter", "close session", "release"]
 
 
 def test_on_a_demo_machine_that_is_gone_nothing_is_stopped() -> None:
     scene = Scene(replace(UP, instance=replace(VM, kind="demo")), target=DemoTarget())
     scene.cloud.there = False
-    assert scene.down() == Stopped("work", True, "gone", "GONE")
+    assert scene.down() == TakeDownResult("work", True, "gone", "GONE")
     assert "stop jupyter" not in scene.did

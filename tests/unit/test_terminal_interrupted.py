@@ -10,19 +10,19 @@ import pytest
 
 PROGRAM = """
 import signal, sys, time
-from remote_runtime.cli.output.progress import Terminal
+from remote_runtime.cli.output.progress import TerminalView
 
 def interrupt(number, frame):
     raise KeyboardInterrupt
 
 signal.signal(signal.SIGALRM, interrupt)
-terminal = Terminal(quiet=True, verbose=False, plain=True, several=False)
+terminal = TerminalView(quiet=True, verbose=False, plain=True, show_names=False)
 until, heard = time.monotonic() + 1.0, 0
 while time.monotonic() < until:
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.00001 + (heard % 40) * 0.000005)
         while True:
-            terminal.answer_within(0.00002)
+            terminal.answer_prompts(0.00002)
     except KeyboardInterrupt:
         heard += 1
     except RuntimeError:  # what the interrupt left behind shows itself in another way, too

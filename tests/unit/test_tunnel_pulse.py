@@ -11,8 +11,8 @@ import pytest
 
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import SshError
-from remote_runtime.tunnel.keepalive import INTERVALS, Pulse
-from remote_runtime.tunnel.network_change import TICK_S, Disturbances, local_network
+from remote_runtime.tunnel.keepalive import MAX_SILENT_INTERVALS, Keepalive
+from remote_runtime.tunnel.network_change import TICK_S, NetworkChangeDetector, local_network
 
 
 @dataclass
@@ -23,9 +23,9 @@ class Scene:
     wall: float = 1e9
     addresses: frozenset[str] = frozenset({"10.0.0.1"})
 
-    def disturbances(self) -> Disturbances:
+    def disturbances(self) -> NetworkChangeDetector:
         clocks = (lambda: self.monotonic, lambda: self.wall)
-        return Disturbances("192.0.2.1", clocks=clocks, network=lambda peer: self.addresses)
+        return NetworkChangeDetector("192.0.2.1", clocks=clocks, network=lambda peer: self.addresses)
 
     def passes(self, monotonic: float, wall: float) -> None:
         self.monotonic += monotonic
@@ -58,18 +58,18 @@ def test_sleep_is_told_by_whichever_clock_went_on() -> None:
     disturbances = scene.disturbances()
     for monotonic, wall, told in ((TICK_S, TICK_S, False), (60, 60, True), (0.5, 60, True), (TICK_S, -3600, False)):
         scene.passes(monotonic, wall)
-        assert bool(disturbances.noticed()) is told, (monotonic, wall)
+        assert bool(disturbances.poll()) is told, (monotonic, wall)
     scene.passes(60, 60)
-    disturbances.mark()
-    assert disturbances.noticed() == "", "the time passed for a reason"
+    disturbances.reset()
+    assert disturbances.poll() == "", "the time passed for a reason"
 
 
 def test_another_address_is_told_once() -> None:
     scene = Scene()
     disturbances = scene.disturbances()
     scene.addresses = frozenset({"10.0.0.1", "10.0.0.2"})
-    assert "network" in disturbances.noticed()
-    assert disturbances.noticed() == ""
+    assert "network" in disturbances.poll()
+    assert disturbances.poll() == ""
 
 
 def test_this_computers_network_is_the_same_from_one_look_to_the_next() -> None:
@@ -92,10 +92,10 @@ def test_a_system_that_lists_no_interfaces_still_tells_where_we_speak_from(
 def test_a_link_that_says_nothing_is_dead_within_three_intervals() -> None:
     link = Link(answers=False)
     began = time.monotonic()
-    Pulse(link, 0.2, Scene().disturbances)
+    Keepalive(link, 0.2, Scene().disturbances)
     wait_until(lambda: link.closed, Deadline(20), every_s=0.01, what="the end of the link")
     assert time.monotonic() - began >= 0.2
-    assert [round(0.2 + within_s, 3) for within_s in link.asked] == [round(INTERVALS * 0.2, 3)]
+    assert [round(0.2 + within_s, 3) for within_s in link.asked] == [round(MAX_SILENT_INTERVALS * 0.2, 3)]
     assert "nothing was heard" in link.why
 
 
@@ -103,12 +103,12 @@ def test_a_link_is_asked_at_once_and_given_little_time_after_sleep() -> None:
     scene, link = Scene(), Link()
     begun = threading.Event()
 
-    def watch() -> Disturbances:
+    def watch() -> NetworkChangeDetector:
         disturbances = scene.disturbances()
         begun.set()
         return disturbances
 
-    pulse = Pulse(link, 3600.0, watch)
+    pulse = Keepalive(link, 3600.0, watch)
     assert begun.wait(20)
     scene.passes(600, 600)
     assert link.was_asked.wait(20)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import remote_runtime
-from remote_runtime.core.errors import FAMILY
+from remote_runtime.core.errors import ERROR_CLASSES
 
 ROOT = Path(remote_runtime.__file__).parent
-KINDS = {kind.__name__ for kind in FAMILY} | {"Failure", "from_code"}
+KINDS = {kind.__name__ for kind in ERROR_CLASSES} | {"Failure", "from_code"}
 WITHOUT_CODE = {"DeadlinePassed", "Interrupted"}
 # Sentences may begin with a name, which keeps its letters; these words are none.
 NO_NAMES = re.compile(r"(a|an|another|no|nobody|nothing|our|several|something|the|there|these|this|your)\b")

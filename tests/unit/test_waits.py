@@ -37,7 +37,7 @@ def test_a_pause_never_outlasts_the_deadline() -> None:
 
 def test_calling_off_ends_a_wait_at_once_in_every_deadline_made_of_it() -> None:
     called_off = threading.Event()
-    deadline = Deadline(60.0, called_off).shorter(50.0).shorter(40.0)
+    deadline = Deadline(60.0, called_off).within(50.0).within(40.0)
     caller = threading.Timer(0.02, called_off.set)
     caller.start()
     began = time.monotonic()
@@ -60,7 +60,7 @@ def test_work_that_was_called_off_is_not_even_begun() -> None:
 
 def test_a_shorter_deadline_is_never_later_than_its_own() -> None:
     deadline = Deadline(10.0)
-    assert deadline.shorter(1.0).remaining_s() <= 1.0
-    assert deadline.shorter(600.0).remaining_s() <= 10.0
-    assert Deadline(-5.0).shorter(600.0).passed()
+    assert deadline.within(1.0).remaining_s() <= 1.0
+    assert deadline.within(600.0).remaining_s() <= 10.0
+    assert Deadline(-5.0).within(600.0).passed()
     assert Deadline(-5.0).remaining_s() == 0.0

@@ -6,44 +6,50 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.sanitize import clean_line
-from . import LONGEST, answer, say, table
+from . import MAX_CHARS, answer, say, table
 
 RECIPE = "jupyter server --ServerApp.allow_credentials=True --ServerApp.port=8899 --ServerApp.port_retries=0"
 
 
-def enabled(seen: Mapping[str, Any], *, quiet: bool) -> None:
+def enabled(result: Mapping[str, Any], *, quiet: bool) -> None:
     """What was put there, and how a server is started with it."""
-    how = "is enabled" if seen["changed"] else "was enabled already"
-    answer(_lines(f"The bridge {seen['version']} {how} for {seen['python']}", seen["package"], *seen["config_files"]))
+    how = "is enabled" if result["changed"] else "was enabled already"
+    answer(
+        _indented(
+            f"The bridge {result['version']} {how} for {result['python']}", result["package"], *result["config_files"]
+        )
+    )
     if not quiet:
         say(f"Servers load it when they start:\n{RECIPE}")
 
 
-def disabled(seen: Mapping[str, Any], *, quiet: bool) -> None:
+def disabled(result: Mapping[str, Any], *, quiet: bool) -> None:
     """What was taken away."""
-    if not seen["changed"]:
-        answer(_lines(f"The bridge was not there: {seen['python']}"))
+    if not result["changed"]:
+        answer(_indented(f"The bridge was not there: {result['python']}"))
         return
-    answer(_lines(f"The bridge is taken away from {seen['python']}", seen["package"], *seen["config_files"]))
+    answer(_indented(f"The bridge is taken away from {result['python']}", result["package"], *result["config_files"]))
     if not quiet:
         say("Servers that run now keep it until they end.")
 
 
-def status(seen: Mapping[str, Any], *, quiet: bool) -> None:
+def status(result: Mapping[str, Any], *, quiet: bool) -> None:
     """What is in the environment, and what its servers say."""
-    there = f"{seen['installed']}, {'enabled' if seen['enabled'] else 'not enabled'}" if seen["installed"] else "no"
-    facts = [("Python", seen["python"]), ("bridge", there), ("Jupyter Server", seen["jupyter_server"] or "no")]
-    facts += [("Notebook", seen["notebook"])] if seen["notebook"] else []
-    answer("\n".join(f"{label:<16}{clean_line(str(value), LONGEST)}" for label, value in facts))
-    if not seen["servers"]:
+    there = (
+        f"{result['installed']}, {'enabled' if result['enabled'] else 'not enabled'}" if result["installed"] else "no"
+    )
+    facts = [("Python", result["python"]), ("bridge", there), ("Jupyter Server", result["jupyter_server"] or "no")]
+    facts += [("Notebook", result["notebook"])] if result["notebook"] else []
+    answer("\n".join(f"{label:<16}{clean_line(str(value), MAX_CHARS)}" for label, value in facts))
+    if not result["servers"]:
         answer("No server of this environment runs.")
         return
     rows = [
         (each["url"], str(each["pid"] or ""), _loaded(each), ", ".join(each["origins"]) or each["why"])
-        for each in seen["servers"]
+        for each in result["servers"]
     ]
     answer("\n" + table(("SERVER", "PID", "BRIDGE", "FOR, OR WHY NOT"), rows))
-    if not seen["installed"] and not quiet:
+    if not result["installed"] and not quiet:
         say("`remote-runtime bridge enable` puts it there.")
 
 
@@ -53,5 +59,5 @@ def _loaded(server: Mapping[str, Any]) -> str:
     return str(server["bridge"] or "yes") if server["loaded"] else "no"
 
 
-def _lines(head: str, *below: str) -> str:
-    return "\n".join([clean_line(head, LONGEST), *(f"  {clean_line(each, LONGEST)}" for each in below)])
+def _indented(head: str, *below: str) -> str:
+    return "\n".join([clean_line(head, MAX_CHARS), *(f"  {clean_line(each, MAX_CHARS)}" for each in below)])

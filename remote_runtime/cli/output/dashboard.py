@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...core.sanitize import clean_line
-from . import LONGEST, format
-from .status_table import COLOURS, NOTHING, SILENT_BROWSER, browser_is_silent
+from . import MAX_CHARS, format
+from .status_table import COLOURS, NO_RUNTIME, SILENT_BROWSER_NOTE, browser_is_silent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 BARS = " ▁▂▃▄▅▆▇█"
 PLAIN_BARS = " .:-=+*#@"
-NAMES = {"32": "green", "35": "magenta", "31": "red"}
-MOST_SAMPLES = 600
+COLOUR_NAMES = {"32": "green", "35": "magenta", "31": "red"}
+MAX_SAMPLES = 600
 LABEL, VALUE = 12, 18  # columns
 KEYS = "q quits · p pauses · looks every {:g} s"
 
@@ -34,7 +34,7 @@ class History:
     traffic: tuple[float, int, int] | None = None
 
     def add(self, name: str, value: float | None) -> None:
-        self.samples.setdefault(name, deque(maxlen=MOST_SAMPLES)).append(value)
+        self.samples.setdefault(name, deque(maxlen=MAX_SAMPLES)).append(value)
 
     def last(self, name: str, count: int) -> list[float | None]:
         return list(self.samples.get(name, ()))[-count:]
@@ -46,13 +46,13 @@ class Dashboard:
     ``fills``: the whole screen is its."""
 
     every_s: float = 1.0
-    fills: bool = False
+    full_screen: bool = False
     paused: bool = False
     plain: bool = False
     _runtimes: Sequence[Mapping[str, Any]] = ()
     _histories: dict[str, History] = field(default_factory=dict)
 
-    def feed(self, runtimes: Sequence[Mapping[str, Any]], at_s: float) -> None:
+    def update(self, runtimes: Sequence[Mapping[str, Any]], at_s: float) -> None:
         """What `status` tells, and when on a clock that never goes back."""
         self._runtimes = runtimes
         for runtime in runtimes:
@@ -65,22 +65,22 @@ class Dashboard:
             load = runtime["load"] if is_ready else None
             gpus = load["gpus"] if load else ()
             history.add("gpu", format.mean_busy(gpus))
-            history.add("gpu memory", _share(gpus))
-            history.add("memory", _share([load] if load else []))
+            history.add("gpu memory", _memory_share(gpus))
+            history.add("memory", _memory_share([load] if load else []))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        columns, lines = options.max_width, console.size.height - 1 if self.fills else MOST_SAMPLES
+        columns, lines = options.max_width, console.size.height - 1 if self.full_screen else MAX_SAMPLES
         blocks = [list(self._block(runtime, columns)) for runtime in self._runtimes]
         while sum(len(block) + 1 for block in blocks) > lines and any(len(block) > 2 for block in blocks):
             max(blocks, key=len).pop()
         rows = [row for block in blocks for row in [*block, Text()]][:lines]
-        yield from rows if blocks else [Text(NOTHING)]
-        for _ in range(lines - max(1, len(rows)) if self.fills else 0):
+        yield from rows if blocks else [Text(NO_RUNTIME)]
+        for _ in range(lines - max(1, len(rows)) if self.full_screen else 0):
             yield Text()
-        words_of_keys = KEYS.format(self.every_s) + (" · paused" if self.paused else "")
-        yield Text(words_of_keys, style="reverse" if self.paused else "bold", no_wrap=True, overflow="ellipsis")
+        key_help = KEYS.format(self.every_s) + (" · paused" if self.paused else "")
+        yield Text(key_help, style="reverse" if self.paused else "bold", no_wrap=True, overflow="ellipsis")
 
     def _rates(self, history: History, runtime: Mapping[str, Any], at_s: float) -> tuple[float | None, float | None]:
         """Bytes a second since the last look; a count that fell is a new keeper's."""
@@ -97,15 +97,15 @@ class Dashboard:
         head = Text(no_wrap=True, overflow="ellipsis")
         head.append(name, style="bold")
         head.append("  ")
-        head.append(runtime["state"], style=NAMES.get(COLOURS.get(runtime["state"], ""), "default"))
-        up = format.ago(runtime["since"]) if runtime["state"] != "down" else ""
+        head.append(runtime["state"], style=COLOUR_NAMES.get(COLOURS.get(runtime["state"], ""), "default"))
+        up = format.duration_since(runtime["since"]) if runtime["state"] != "down" else ""
         for part in (format.url(runtime), f"up {up}" if up else ""):
             head.append(f"  {part}" if part else "")
         yield head
-        yield Text(clean_line(" · ".join(_facts(runtime)), LONGEST), no_wrap=True, overflow="ellipsis")
-        silent = SILENT_BROWSER if browser_is_silent(runtime) else ""
+        yield Text(clean_line(" · ".join(_facts(runtime)), MAX_CHARS), no_wrap=True, overflow="ellipsis")
+        silent = SILENT_BROWSER_NOTE if browser_is_silent(runtime) else ""
         for trouble in filter(None, [runtime["why"], format.idle_failed(runtime), silent]):
-            yield Text(clean_line(trouble, LONGEST), style="bold")
+            yield Text(clean_line(trouble, MAX_CHARS), style="bold")
         yield from self._graphs(runtime, columns)
 
     def _graphs(self, runtime: Mapping[str, Any], columns: int) -> Iterator[Text]:
@@ -132,14 +132,14 @@ class Dashboard:
         row.append(f"{label:<{LABEL}}")
         row.append(f"{value:>{VALUE}}", style="bold")
         row.append("  ")
-        row.append(bars(samples, full, PLAIN_BARS if self.plain else BARS))
+        row.append(bar_graph(samples, full, PLAIN_BARS if self.plain else BARS))
         return row
 
 
-def bars(samples: Sequence[float | None], full: float | None, signs: str = BARS) -> str:
+def bar_graph(samples: Sequence[float | None], full: float | None, signs: str = BARS) -> str:
     """A sign for each sample, as high as its share of ``full`` (None: of the highest); a blank where none was."""
-    known = [sample for sample in samples if sample is not None]
-    top = full if full is not None else max(known, default=0.0)
+    values = [sample for sample in samples if sample is not None]
+    top = full if full is not None else max(values, default=0.0)
     steps = len(signs) - 1
 
     def sign(sample: float | None) -> str:
@@ -162,7 +162,7 @@ def svg(dashboard: Dashboard, *, columns: int, title: str) -> str:
     return console.export_svg(title=title)
 
 
-def is_plain() -> bool:
+def ascii_only() -> bool:
     """Whether the terminal's encoding has no bars."""
     return "utf" not in (getattr(sys.stdout, "encoding", None) or "ascii").lower()
 
@@ -183,6 +183,6 @@ def _facts(runtime: Mapping[str, Any]) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _share(holders: Sequence[Mapping[str, Any]]) -> float | None:
-    told = format.memory_told(holders)
-    return sum(used for used, _ in told) / sum(total for _, total in told) if told else None
+def _memory_share(holders: Sequence[Mapping[str, Any]]) -> float | None:
+    known = format.known_memory(holders)
+    return sum(used for used, _ in known) / sum(total for _, total in known) if known else None

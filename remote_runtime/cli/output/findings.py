@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ...core.model import Finding
 from ...core.sanitize import clean, clean_line
-from . import LONGEST_REASON, answer, folded, say
+from . import MAX_REASON_CHARS, answer, fold, say
 
 WIDTH = 17
 MARKS = {
@@ -20,7 +20,7 @@ MARKS = {
 }
 
 
-class Findings:
+class FindingsPrinter:
     """Shown as they come. ``quiet``: only what fails. ``verbose``: the reason of what holds, too."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
@@ -43,31 +43,33 @@ class Findings:
             return
         why = clean_line(skipped[0].why, 300)
         if len(skipped) == 1:
-            _tell("skipped", skipped[0].check, f"skipped: {why}")
+            _print_line("skipped", skipped[0].check, f"skipped: {why}")
         else:
-            _tell("skipped", f"{len(skipped)} checks", f"skipped: {', '.join(each.check for each in skipped)} ({why})")
+            _print_line(
+                "skipped", f"{len(skipped)} checks", f"skipped: {', '.join(each.check for each in skipped)} ({why})"
+            )
 
 
 def _show(finding: Finding, *, verbose: bool) -> None:
-    _tell(finding.verdict, finding.check, finding.what + (f" [{finding.code}]" if finding.code else ""))
+    _print_line(finding.verdict, finding.check, finding.what + (f" [{finding.code}]" if finding.code else ""))
     if finding.verdict == "ok" and not verbose:
         return
     margin = " " * (WIDTH + 2)
     for label, text in (("why", finding.why), ("next", finding.hint)):
-        lines = clean(text, LONGEST_REASON).splitlines()
-        lines = [part for each in lines for part in folded(each, WIDTH + 8)]
+        lines = clean(text, MAX_REASON_CHARS).splitlines()
+        lines = [part for each in lines for part in fold(each, WIDTH + 8)]
         if lines:
             answer("\n".join([f"{margin}{label + ':':<6}{lines[0]}", *(f"{margin}      {line}" for line in lines[1:])]))
 
 
-def _tell(verdict: str, check: str, text: str) -> None:
-    first, *rest = folded(clean_line(text, 600), WIDTH + 2)
+def _print_line(verdict: str, check: str, text: str) -> None:
+    first, *rest = fold(clean_line(text, 600), WIDTH + 2)
     margin = " " * (WIDTH + 2)
     line = f"{_mark(verdict)} {clean_line(check, 40):<{WIDTH}}{first}"
     answer("\n".join([line, *(f"{margin}{part}" for part in rest)]))
 
 
-def sum_up(findings: Sequence[Finding]) -> None:
+def summarize(findings: Sequence[Finding]) -> None:
     """The last line of the story."""
     failed = [finding.check for finding in findings if finding.verdict == "failed"]
     warned = [finding.check for finding in findings if finding.verdict == "warning"]

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-UNTOLD = "–"
+UNKNOWN_VALUE = "–"
 SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
@@ -20,7 +20,7 @@ def path(where: Path) -> str:
         return str(where)
 
 
-def ago(moment: str | None) -> str:
+def duration_since(moment: str | None) -> str:
     """How long ago an ISO 8601 moment was, in the one or two units that matter; empty for none."""
     if not moment:
         return ""
@@ -43,7 +43,7 @@ def last_seen(runtime: Mapping[str, Any]) -> str:
     instance, moment = runtime["instance"], runtime.get("as_of")
     if runtime["state"] in ("ready", "starting") or not moment or not (instance or runtime["server"]):
         return ""
-    before = f"last seen {ago(moment)} ago"
+    before = f"last seen {duration_since(moment)} ago"
     if not instance or runtime["target"].get("kind") not in ("gce", "demo"):
         return f"the machine was {before}"
     return f"{instance['name']} was {instance['status'].lower()} when {before}"
@@ -56,7 +56,7 @@ def on_for(runtime: Mapping[str, Any]) -> str:
         return ""
     if instance["status"] != "RUNNING":
         return "" if instance["status"] == "GONE" else f"is {instance['status'].lower()}"
-    return ago(instance.get("running_since"))
+    return duration_since(instance.get("running_since"))
 
 
 def url(runtime: Mapping[str, Any]) -> str:
@@ -87,13 +87,13 @@ def gpu(runtime: Mapping[str, Any]) -> str:
 def gpu_share(gpus: Sequence[Mapping[str, Any]]) -> str:
     """Of those that tell how busy they are."""
     busy = mean_busy(gpus)
-    return UNTOLD if busy is None else percent(busy)
+    return UNKNOWN_VALUE if busy is None else percent(busy)
 
 
 def gpu_memory(gpus: Sequence[Mapping[str, Any]]) -> str:
     """Of those that have some and tell of it."""
-    told = memory_told(gpus)
-    return of(sum(used for used, _ in told), sum(total for _, total in told)) if told else UNTOLD
+    known = known_memory(gpus)
+    return fraction(sum(used for used, _ in known), sum(total for _, total in known)) if known else UNKNOWN_VALUE
 
 
 def mean_busy(gpus: Sequence[Mapping[str, Any]]) -> float | None:
@@ -101,7 +101,7 @@ def mean_busy(gpus: Sequence[Mapping[str, Any]]) -> float | None:
     return sum(busy) / len(busy) if busy else None
 
 
-def memory_told(holders: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+def known_memory(holders: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     """Used and all memory, of the holders that tell of both."""
     pairs = [(each["memory_used"], each["memory_total"]) for each in holders]
     return [(used, total) for used, total in pairs if used is not None and total]
@@ -119,12 +119,12 @@ def machine_and_gpus(runtime: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [machine(runtime), through, gpu_names(runtime)]))
 
 
-def found_by(runtime: Mapping[str, Any]) -> str:
+def value_sources(runtime: Mapping[str, Any]) -> str:
     """Which project, zone and credentials were used that the profile does not name, and where they were found."""
     instance = runtime["instance"] or {}
     if runtime["target"].get("kind") == "demo":
         return ""  # all of it is its own
-    told = [
+    texts = [
         f"{what} {instance.get(key) or ''}".rstrip() + f" from {instance[source]}"
         for what, key, source in (
             ("project", "project", "project_from"),
@@ -133,7 +133,7 @@ def found_by(runtime: Mapping[str, Any]) -> str:
         )
         if instance.get(source) not in (None, "", "the profile")
     ]
-    return " · ".join(told)
+    return " · ".join(texts)
 
 
 def extra_ports(runtime: Mapping[str, Any]) -> str:
@@ -141,8 +141,8 @@ def extra_ports(runtime: Mapping[str, Any]) -> str:
     extras = runtime["forwards"][1:]
     if not extras or runtime["state"] == "down":
         return ""
-    ways = ", ".join(f"http://localhost:{each['local']} → {each['remote']}" for each in extras)
-    return f"also forwarded, without a token (any program on this computer can use it): {ways}"
+    urls = ", ".join(f"http://localhost:{each['local']} → {each['remote']}" for each in extras)
+    return f"also forwarded, without a token (any program on this computer can use it): {urls}"
 
 
 def idle_failed(runtime: Mapping[str, Any]) -> str:
@@ -163,14 +163,14 @@ def _is_cloud(runtime: Mapping[str, Any]) -> bool:
 
 def memory(runtime: Mapping[str, Any]) -> str:
     load = runtime.get("load")
-    return of(load["memory_used"], load["memory_total"]) if load and load["memory_total"] else ""
+    return fraction(load["memory_used"], load["memory_total"]) if load and load["memory_total"] else ""
 
 
 def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
-def of(used: float, total: float) -> str:
+def fraction(used: float, total: float) -> str:
     """``12/40 GB``: both in the unit of the second."""
     unit_bytes, unit = _unit(total)
     return f"{_number(used / unit_bytes)}/{_number(total / unit_bytes)} {unit}"

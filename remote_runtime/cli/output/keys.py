@@ -9,19 +9,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Read = Callable[[float], str]
-GONE = "\x04"
+ReadKey = Callable[[float], str]
+CLOSED = "\x04"
 _SEQUENCE = re.compile("\x1b[\\[O][0-?]*[ -/]*[@-~]")
 
 
 @contextmanager
-def keys() -> Iterator[Read]:
+def read_keys() -> Iterator[ReadKey]:
     """``read(within_s)``: the key that was pressed in that time, ``""`` for none, ``GONE`` when the terminal went away.
     The terminal is as it was afterwards."""
     if sys.stdin is None or not sys.stdin.isatty():
-        yield _nobody
+        yield _no_key
     elif sys.platform == "win32":
-        yield _windows
+        yield _windows_key
     else:
         import termios
         import tty
@@ -30,17 +30,17 @@ def keys() -> Iterator[Read]:
         before = termios.tcgetattr(descriptor)
         try:
             tty.setcbreak(descriptor)
-            yield _Posix(descriptor)
+            yield _PosixKeys(descriptor)
         finally:
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
-def _nobody(within_s: float) -> str:
+def _no_key(within_s: float) -> str:
     time.sleep(within_s)
     return ""
 
 
-class _Posix:
+class _PosixKeys:
     """Keys that were pressed at once are read one after the other; arrows and their like are none."""
 
     def __init__(self, descriptor: int) -> None:
@@ -54,13 +54,13 @@ class _Posix:
             try:
                 pressed = os.read(self._descriptor, 64).decode("utf-8", "replace")
             except OSError:  # the window was closed
-                return GONE
-            self._pressed = _SEQUENCE.sub("", pressed) if pressed else GONE
+                return CLOSED
+            self._pressed = _SEQUENCE.sub("", pressed) if pressed else CLOSED
         key, self._pressed = self._pressed[:1], self._pressed[1:]
         return key
 
 
-def _windows(within_s: float) -> str:
+def _windows_key(within_s: float) -> str:
     if sys.platform != "win32":
         raise OSError("msvcrt is Windows'")
     import msvcrt

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...core.sanitize import clean, clean_line
-from . import LONGEST, folded, say
+from . import MAX_CHARS, fold, say
 
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -22,7 +22,7 @@ PLAIN_MARKS = {"ok": "+", "bad": "x", "note": "-"}
 
 
 @dataclass
-class _Line:
+class _Step:
     """What one runtime is doing now."""
 
     step: str
@@ -30,21 +30,21 @@ class _Line:
     detail: str = ""
 
 
-class Terminal:
+class TerminalView:
     """The story of one command (``commands.view.View``), with a spinner on a terminal and plain lines elsewhere.
 
     ``passing``: what it does leaves no line behind, because the answer says what came of it.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool, plain: bool, several: bool, passing: bool = False) -> None:
-        self._passing = passing
+    def __init__(self, *, quiet: bool, verbose: bool, plain: bool, show_names: bool, transient: bool = False) -> None:
+        self._transient = transient
         self._quiet = quiet
         self._verbose = verbose
-        self._several = several
-        self._lines: dict[str, _Line] = {}
-        self._told: set[str] = set()
+        self._show_names = show_names
+        self._steps: dict[str, _Step] = {}
+        self._shown: set[str] = set()
         self._lock = threading.RLock()
-        self._questions: queue.SimpleQueue[tuple[str, bool, queue.SimpleQueue[str | None]]] = queue.SimpleQueue()
+        self._prompts: queue.SimpleQueue[tuple[str, bool, queue.SimpleQueue[str | None]]] = queue.SimpleQueue()
         self._live: Any = None
         encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
         self._marks = MARKS if "utf" in encoding else PLAIN_MARKS
@@ -53,8 +53,8 @@ class Terminal:
 
     def step(self, name: str, text: str) -> None:
         with self._lock:
-            self._finish(name, "bad" if text.startswith(UNDOING) and not self._undoes(name) else "ok")
-            self._lines[name] = _Line(clean_line(text, 300))
+            self._finish(name, "bad" if text.startswith(UNDOING) and not self._is_undoing(name) else "ok")
+            self._steps[name] = _Step(clean_line(text, 300))
             if not self._animated:
                 self._say(name, text)
             self._draw()
@@ -62,18 +62,18 @@ class Terminal:
     def detail(self, name: str, text: str) -> None:
         with self._lock:
             text = clean_line(text, 300)
-            line = self._lines.setdefault(name, _Line(text))
+            line = self._steps.setdefault(name, _Step(text))
             line.detail = text
             # A count that goes on is one thing to say, not many.
             key = name + "".join(character for character in text if not character.isdigit())
-            if (not self._animated or self._verbose) and key not in self._told:
-                self._told.add(key)
+            if (not self._animated or self._verbose) and key not in self._shown:
+                self._shown.add(key)
                 self._say(name, f"  {text}")
             self._draw()
 
     def note(self, name: str, text: str) -> None:
         with self._lock:
-            self._say(name, _begun(text), mark="note")
+            self._say(name, _capitalized(text), mark="note")
 
     def done(self, name: str) -> None:
         with self._lock:
@@ -83,7 +83,7 @@ class Terminal:
     def failed(self, name: str) -> None:
         """What it was doing has failed; nothing happens when it was done already."""
         with self._lock:
-            self._finish(name, "ok" if self._undoes(name) else "bad")
+            self._finish(name, "ok" if self._is_undoing(name) else "bad")
             self._draw()
 
     def ask(self, name: str, prompt: str, *, secret: bool) -> str:
@@ -91,7 +91,7 @@ class Terminal:
         if not self.interactive:
             raise EOFError
         reply: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._questions.put((f"{name}: {clean_line(prompt, 300)} ", secret, reply))
+        self._prompts.put((f"{name}: {clean_line(prompt, 300)} ", secret, reply))
         text = reply.get()
         if text is None:
             raise EOFError
@@ -103,10 +103,10 @@ class Terminal:
         except EOFError:
             return False
 
-    def answer_within(self, seconds: float) -> None:
+    def answer_prompts(self, timeout_s: float) -> None:
         """``commands.together.Answering``."""
         try:
-            prompt, secret, reply = self._questions.get(timeout=seconds)
+            prompt, secret, reply = self._prompts.get(timeout=timeout_s)
         except queue.Empty:
             return
         self.pause()
@@ -137,9 +137,9 @@ class Terminal:
         frames = SPINNER if self._marks is MARKS else PLAIN_SPINNER
         frame = frames[int(time.monotonic() * 10) % len(frames)]
         rows = []
-        for name, line in list(self._lines.items()):
+        for name, line in list(self._steps.items()):
             text = Text(f"{frame} ", style="cyan", no_wrap=True, overflow="ellipsis")
-            text.append(f"{name}: " if self._several else "", style="bold")
+            text.append(f"{name}: " if self._show_names else "", style="bold")
             text.append(line.step, style="default")
             text.append(f"  {time.monotonic() - line.began:.0f} s  {line.detail}", style="dim")
             rows.append(text)
@@ -148,7 +148,7 @@ class Terminal:
     def _draw(self) -> None:
         if not self._animated:
             return
-        if not self._lines:
+        if not self._steps:
             self.pause()
         elif self._live is None:
             from rich.console import Console
@@ -157,24 +157,24 @@ class Terminal:
             self._live = Live(self, console=Console(stderr=True), refresh_per_second=10, transient=True)
             self._live.start()
 
-    def _undoes(self, name: str) -> bool:
-        return name in self._lines and self._lines[name].step.startswith(UNDOING)
+    def _is_undoing(self, name: str) -> bool:
+        return name in self._steps and self._steps[name].step.startswith(UNDOING)
 
     def _finish(self, name: str, how: str) -> None:
-        line = self._lines.pop(name, None)
+        line = self._steps.pop(name, None)
         if line is not None and self._animated:
             self._say(name, f"{line.step}  {time.monotonic() - line.began:.1f} s", mark=how)
 
     def _say(self, name: str, text: str, *, mark: str = "") -> None:
-        if self._quiet or (self._passing and not self._verbose):
+        if self._quiet or (self._transient and not self._verbose):
             return
-        text = f"{name}: {text}" if self._several else text
+        text = f"{name}: {text}" if self._show_names else text
         text = f"{self._marks[mark]} {text}" if mark else text
         if self._live is not None:
             from rich.text import Text
 
-            for line in clean(text, LONGEST).splitlines():
-                self._live.console.print(Text("\n".join(folded(line))), soft_wrap=True)
+            for line in clean(text, MAX_CHARS).splitlines():
+                self._live.console.print(Text("\n".join(fold(line))), soft_wrap=True)
         else:
             say(text)
 
@@ -197,7 +197,7 @@ class Terminal:
         return line.rstrip("\n")
 
 
-def _begun(text: str) -> str:
+def _capitalized(text: str) -> str:
     """As a sentence begins, but for names of programs, keys, files and runtimes."""
     first = text.partition(" ")[0]
     return text[:1].upper() + text[1:] if first.isalpha() and first not in PROGRAMS else text

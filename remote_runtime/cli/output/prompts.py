@@ -7,34 +7,34 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ...core.callbacks import Tell
+from ...core.callbacks import Progress
 from ...core.errors import RemoteRuntimeError
 from ...core.sanitize import clean_line
 from . import paint, say, table, width
-from .progress import Terminal
+from .progress import TerminalView
 
-SHOWN_ROWS = 20
-SHOWN_REASON = 120
+MAX_ROWS = 20
+MAX_REASON_CHARS = 120
 NAME = "profiles new"
 
 
-class Questions:
+class TerminalPrompts:
     """``commands.new.Person``. From the main thread. Raises ``EOFError`` when the person has left."""
 
-    def __init__(self, view: Terminal) -> None:
+    def __init__(self, view: TerminalView) -> None:
         self._view = view
 
-    def tell(self, text: str) -> None:
+    def note(self, text: str) -> None:
         self._view.note(NAME, text)
 
-    def trouble(self, error: RemoteRuntimeError) -> None:
-        why = textwrap.shorten(clean_line(error.why, 1000).partition("; ")[0], SHOWN_REASON, placeholder=" …")
+    def show_error(self, error: RemoteRuntimeError) -> None:
+        why = textwrap.shorten(clean_line(error.why, 1000).partition("; ")[0], MAX_REASON_CHARS, placeholder=" …")
         self._view.note(NAME, f"{error.what}: {why}" if why else error.what)
         if error.hint:
             say(f"  next: {error.hint}")
 
     @contextmanager
-    def working(self, text: str) -> Iterator[Tell]:
+    def progress(self, text: str) -> Iterator[Progress]:
         self._view.step(NAME, text)
         try:
             yield lambda detail: self._view.detail(NAME, detail)
@@ -45,10 +45,10 @@ class Questions:
             self._view.pause()
         self._view.done(NAME)
 
-    def ask(self, question: str, *, default: str, why_not: Callable[[str], str]) -> str:
+    def prompt(self, question: str, *, default: str, validate: Callable[[str], str]) -> str:
         while True:
             text = self._read(question, default)
-            why = why_not(text)
+            why = validate(text)
             if not why:
                 return text
             say(f"  {why}")
@@ -60,23 +60,23 @@ class Questions:
         rows: Sequence[Sequence[str]],
         *,
         default: str,
-        why_not: Callable[[str], str],
+        validate: Callable[[str], str],
     ) -> Sequence[str]:
-        fitting = list(enumerate(rows, 1))
+        matching = list(enumerate(rows, 1))
         show = True
         while True:
             if show:
-                self._list(head, fitting, len(rows))
+                self._list(head, matching, len(rows))
             text = self._read(f"{question} (number or name)", default)
-            show, picked = False, _picked(text, rows)
+            show, picked = False, _matching_numbers(text, rows)
             if len(picked) == 1:
                 return rows[picked[0] - 1]
             narrowed = [(number, row) for number, row in enumerate(rows, 1) if text and _mentions(row, text)]
-            if picked or (narrowed and len(rows) > SHOWN_ROWS):
-                fitting = [(number, rows[number - 1]) for number in picked] or narrowed
+            if picked or (narrowed and len(rows) > MAX_ROWS):
+                matching = [(number, rows[number - 1]) for number in picked] or narrowed
                 show = True
                 continue
-            why = why_not(text) if not text.isdecimal() else f"there is no number {text}"
+            why = validate(text) if not text.isdecimal() else f"there is no number {text}"
             if not why:
                 return [text]
             say(f"  {why}")
@@ -90,12 +90,12 @@ class Questions:
                 return text.startswith("y")
             say("  y or n")
 
-    def may_replace(self, name: str, *, taken: bool) -> bool:
+    def confirm_replace(self, name: str, *, taken: bool) -> bool:
         """Whether a profile of this name may be written."""
         question = f"There is a profile {name} already. Put this one in its place?"
         return not taken or self.confirm(question, default=False)
 
-    def wants(self, question: str) -> bool:
+    def confirm_or_leave(self, question: str) -> bool:
         """Leaving is an answer too."""
         try:
             return self.confirm(question, default=True)
@@ -107,13 +107,13 @@ class Questions:
         return self._view.read_line(f"{paint(question, '1')}{proposal}: ").strip() or default
 
     def _list(self, head: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]], of: int) -> None:
-        shown = [(str(number), *row) for number, row in rows[:SHOWN_ROWS]]
-        say(table(("", *head), shown, within=width()))
-        if len(rows) > SHOWN_ROWS:
-            say(f"  {len(rows) - SHOWN_ROWS} more of {of}: a part of the name shows those that fit")
+        shown = [(str(number), *row) for number, row in rows[:MAX_ROWS]]
+        say(table(("", *head), shown, max_columns=width()))
+        if len(rows) > MAX_ROWS:
+            say(f"  {len(rows) - MAX_ROWS} more of {of}: a part of the name shows those that fit")
 
 
-def _picked(text: str, rows: Sequence[Sequence[str]]) -> list[int]:
+def _matching_numbers(text: str, rows: Sequence[Sequence[str]]) -> list[int]:
     """The numbers of the rows that are meant: the one of this number, else those of this name."""
     if re.fullmatch("[0-9]{1,9}", text):
         return [int(text)] if 1 <= int(text) <= len(rows) else []

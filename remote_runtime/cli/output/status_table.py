@@ -8,23 +8,23 @@ from typing import Any
 
 from ...core.frozen import dataclass
 from ...core.sanitize import clean, clean_line
-from . import LONGEST, format, paint, width, wrapped
+from . import MAX_CHARS, format, paint, width, wrap
 
 # Fit for dark and for light terminals, which yellow is not.
 COLOURS = {"ready": "32", "starting": "35", "reconnecting": "35", "unreachable": "31", "stranger": "31"}
-NOTHING = "No runtime is up. `remote-runtime up PROFILE` brings one up; `remote-runtime profiles list` names them."
-SILENT_BROWSER = (
+NO_RUNTIME = "No runtime is up. `remote-runtime up PROFILE` brings one up; `remote-runtime profiles list` names them."
+SILENT_BROWSER_NOTE = (
     "a browser came and said nothing, and Colab's page has not been heard yet: allow "
     '"Access other apps and services on this device" when the browser asks, or in its site settings for Colab'
 )
 
 
-HTTPS = "a browser used https:// on the local port: open http://, not https://"
-NO_FILES = (
+HTTPS_NOTE = "a browser used https:// on the local port: open http://, not https://"
+OPEN_FILES_NOTE = (
     "{} connections were closed because the background process can open too few files: raise the limit "
     "(`ulimit -n 1024`), then `down` and `up`"
 )
-CROWDED = "{} connections to the local port were closed: too many were open that sent nothing"
+IDLE_CONNECTIONS_NOTE = "{} connections to the local port were closed: too many were open that sent nothing"
 
 
 @dataclass(frozen=True)
@@ -59,27 +59,27 @@ COLUMNS = (
     Column("KERNELS", lambda runtime: _if_seen(runtime, format.kernels(runtime)), 0),
     Column("RTT", lambda runtime: _if_seen(runtime, format.round_trip(runtime)), 1, "round trip {}"),
     Column("RECONNECTS", lambda runtime: _if_up(runtime, str(runtime["reconnects"])), 6, "{} reconnects"),
-    Column("UP", lambda runtime: _if_up(runtime, format.ago(runtime["since"])), 2, "up {}"),
+    Column("UP", lambda runtime: _if_up(runtime, format.duration_since(runtime["since"])), 2, "up {}"),
 )
 
 
-def statuses(runtimes: Sequence[Mapping[str, Any]], within: int | None = None) -> str:
+def status_table(runtimes: Sequence[Mapping[str, Any]], max_columns: int | None = None) -> str:
     """``within``: columns of the terminal, 0 for as many as it takes; None asks the terminal."""
-    within = width() if within is None else within
+    max_columns = width() if max_columns is None else max_columns
     if not runtimes:
-        return _wrapped(NOTHING, within)
+        return _wrap(NO_RUNTIME, max_columns)
     cells = [[clean_line(column.cell(runtime), 200) for column in COLUMNS] for runtime in runtimes]
-    shown = _fitting(cells, within)
+    shown = _visible_columns(cells, max_columns)
     lines = _table(cells, shown)
     notes = [note for row, runtime in zip(cells, runtimes, strict=True) for note in _notes(runtime, row, shown)]
-    return "\n".join([*lines, *([""] if notes else []), *(_wrapped(note, within) for note in notes)])
+    return "\n".join([*lines, *([""] if notes else []), *(_wrap(note, max_columns) for note in notes)])
 
 
-def _fitting(cells: Sequence[Sequence[str]], within: int) -> list[int]:
+def _visible_columns(cells: Sequence[Sequence[str]], max_columns: int) -> list[int]:
     """The columns that are shown, of those that hold anything."""
     filled = [index for index in range(len(COLUMNS)) if any(row[index] for row in cells)]
     widths = _widths(cells)
-    while within and sum(widths[index] + 2 for index in filled) - 2 > within:
+    while max_columns and sum(widths[index] + 2 for index in filled) - 2 > max_columns:
         last = max(filled, key=lambda index: COLUMNS[index].rank)
         if COLUMNS[last].rank == 0:
             break
@@ -107,46 +107,48 @@ def _coloured(cell: str) -> str:
 
 
 def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int]) -> list[str]:
-    left_out = [
+    hidden = [
         column.label.format(row[index])
         for index, column in enumerate(COLUMNS)
         if index not in shown and row[index] not in ("", "0")
     ]
-    notes = [" · ".join(left_out)] if left_out else []
-    told = (
-        format.found_by(runtime),
+    notes = [" · ".join(hidden)] if hidden else []
+    texts = (
+        format.value_sources(runtime),
         format.extra_ports(runtime),
         format.idle_failed(runtime),
         format.last_seen(runtime),
         runtime["why"],
     )
-    notes += filter(None, told)
-    notes += [SILENT_BROWSER] if browser_is_silent(runtime) else []
-    notes += _turned_away(runtime)
+    notes += filter(None, texts)
+    notes += [SILENT_BROWSER_NOTE] if browser_is_silent(runtime) else []
+    notes += _refused_connections(runtime)
     outage = runtime["last_outage"] or {}
     notes += (
-        [f"after an outage {format.ago(outage['at'])} ago: {outage['restarted']}"] if outage.get("restarted") else []
+        [f"after an outage {format.duration_since(outage['at'])} ago: {outage['restarted']}"]
+        if outage.get("restarted")
+        else []
     )
-    return [f"{clean_line(runtime['name'], 200)}: {clean(note, LONGEST)}" for note in notes]
+    return [f"{clean_line(runtime['name'], 200)}: {clean(note, MAX_CHARS)}" for note in notes]
 
 
-def _turned_away(runtime: Mapping[str, Any]) -> list[str]:
+def _refused_connections(runtime: Mapping[str, Any]) -> list[str]:
     """Which connections the local port did not serve, and why."""
-    came = runtime["connections"] if runtime["state"] != "down" else {}
-    told = [HTTPS] if came.get("tls") else []
-    told += [NO_FILES.format(came["without_a_file"])] if came.get("without_a_file") else []
-    return told + ([CROWDED.format(came["sent_away"])] if came.get("sent_away") else [])
+    connections = runtime["connections"] if runtime["state"] != "down" else {}
+    notes = [HTTPS_NOTE] if connections.get("tls") else []
+    notes += [OPEN_FILES_NOTE.format(connections["without_a_file"])] if connections.get("without_a_file") else []
+    return notes + ([IDLE_CONNECTIONS_NOTE.format(connections["sent_away"])] if connections.get("sent_away") else [])
 
 
 def browser_is_silent(runtime: Mapping[str, Any]) -> bool:
     """Browsers that do speak also open a connection too many now and then: those are outnumbered."""
-    came = runtime["connections"]
-    is_silent = came["empty"] + came["waiting"] > came["carried"]
+    connections = runtime["connections"]
+    is_silent = connections["empty"] + connections["waiting"] > connections["carried"]
     return bool(runtime["state"] == "ready" and is_silent and runtime["page_requests"] == 0)
 
 
-def _wrapped(text: str, within: int) -> str:
+def _wrap(text: str, max_columns: int) -> str:
     """Words, commands and paths are never broken."""
-    if not within:
+    if not max_columns:
         return text
-    return "\n".join(part for line in text.splitlines() for part in wrapped(line, within, "  "))
+    return "\n".join(part for line in text.splitlines() for part in wrap(line, max_columns, "  "))

@@ -9,78 +9,82 @@ from ...core.errors import HealthError
 from ...core.model import Connections
 from ...jupyter import health
 from ...jupyter.health import attached, checks
-from .checklist import Checkup
+from .checklist import Checklist
 
 CHECKS = ("answer", "token", "cors", "private-network", "websocket", "kernel")
-KERNEL_S = 60.0
+KERNEL_TIMEOUT_S = 60.0
 
 
-def look(checkup: Checkup, door: health.Door, deadline: Deadline, ready_s: float = 30.0) -> None:
+def check_page(checklist: Checklist, endpoint: health.Endpoint, deadline: Deadline, ready_s: float = 30.0) -> None:
     """All of ``CHECKS``, in ``ready_s`` but for the last: a kernel is started for one cell, and ended."""
-    within = deadline.shorter(ready_s)
-    origin = door.origins[0]
-    pages = ", ".join(door.origins)
-    lacks: list[str] = []
+    page_deadline = deadline.within(ready_s)
+    origin = endpoint.origins[0]
+    pages = ", ".join(endpoint.origins)
+    missing: list[str] = []
 
-    def answers() -> Mapping[str, str]:
-        whose = "our server answers and proves itself" if door.is_proved else "your server answers"
-        return {"answer": f"{whose}, in {health.knock(door, within):.0f} ms"}
+    def check_answer() -> Mapping[str, str]:
+        whose = "our server answers and proves itself" if endpoint.can_prove_identity else "your server answers"
+        return {"answer": f"{whose}, in {health.verify(endpoint, page_deadline):.0f} ms"}
 
-    def serves() -> Mapping[str, str]:
-        if door.attached is not None:
-            lacks.extend(attached.check(door, door.attached, within))
+    def check_access() -> Mapping[str, str]:
+        if endpoint.attached is not None:
+            missing.extend(attached.check(endpoint, endpoint.attached, page_deadline))
             return {"token": "it opens the list of kernels", "cors": f"pages of {pages} may call it"}
-        for each in door.origins:
-            checks.token_and_cors(door, each, within)
-            checks.preflight(door, each, within)
-        checks.may_start_kernels(door, origin, within)
-        checks.needs_the_token(door, within)
-        checks.foreign_origin(door, within)
+        for each in endpoint.origins:
+            checks.token_and_cors(endpoint, each, page_deadline)
+            checks.preflight(endpoint, each, page_deadline)
+        checks.may_start_kernels(endpoint, origin, page_deadline)
+        checks.needs_the_token(endpoint, page_deadline)
+        checks.foreign_origin(endpoint, page_deadline)
         return {"token": "it opens the list of kernels", "cors": f"pages of {pages} may call it, others may not"}
 
-    def bridges() -> Mapping[str, str]:
-        for each in door.origins:
-            checks.bridge(door, each, within)
+    def check_bridge() -> Mapping[str, str]:
+        for each in endpoint.origins:
+            checks.bridge(endpoint, each, page_deadline)
         return {"websocket": "the bridge answers a page"}
 
-    def runs() -> Mapping[str, str]:
+    def check_kernel() -> Mapping[str, str]:
         try:
-            took_s = health.run_cell(door, deadline.shorter(max(KERNEL_S, ready_s)))
+            took_s = health.run_cell(endpoint, deadline.within(max(KERNEL_TIMEOUT_S, ready_s)))
         except HealthError as error:
-            known = [note for note in (door.attached.notes if door.attached else ()) if note.startswith("no cell can")]
-            if not known:
+            notes = [
+                note
+                for note in (endpoint.attached.notes if endpoint.attached else ())
+                if note.startswith("no cell can")
+            ]
+            if not notes:
                 raise
-            raise HealthError(error.code, error.what, "; ".join(known), error.hint) from error
+            raise HealthError(error.code, error.what, "; ".join(notes), error.hint) from error
         return {"kernel": f"a new kernel ran a cell within {took_s:.1f} s, and is gone again"}
 
-    checkup.step(["answer"], answers)
-    checkup.step(["token", "cors"], serves)
-    if checkup.needs:
-        checkup.skip("private-network")
-    elif checks.preflight(door, origin, within):
-        checkup.holds("private-network", "pages of the internet may call it")
+    checklist.step(["answer"], check_answer)
+    checklist.step(["token", "cors"], check_access)
+    if checklist.blocked_by:
+        checklist.skip("private-network")
+    elif checks.preflight(endpoint, origin, page_deadline):
+        checklist.ok("private-network", "pages of the internet may call it")
     else:
-        checkup.warn(
+        checklist.warn(
             "private-network",
             "the server does not let pages of the internet call it",
             "Chrome 130 to 141 want Access-Control-Allow-Private-Network in the answer to a preflight",
             "Update Chrome, or take our bridge: `remote-runtime down PROFILE`, then `remote-runtime up PROFILE`",
         )
-    if door.attached is not None and lacks and not checkup.needs:
+    if endpoint.attached is not None and missing and not checklist.blocked_by:
         what = "Colab can use your server, but its settings lack something"
-        checkup.warn("websocket", what, "; ".join(lacks), attached.add_the_bridge(door.attached))
+        checklist.warn("websocket", what, "; ".join(missing), attached.add_the_bridge(endpoint.attached))
     else:
-        checkup.step(["websocket"], bridges, essential=False)
-    checkup.step(["kernel"], runs, essential=False)
+        checklist.step(["websocket"], check_bridge, essential=False)
+    checklist.step(["kernel"], check_kernel, essential=False)
 
 
-def audience(
-    checkup: Checkup, connections: Connections, page_requests: int | None, refused: tuple[str, ...] = ()
+def check_browser_seen(
+    checklist: Checklist, connections: Connections, page_requests: int | None, refused: tuple[str, ...] = ()
 ) -> None:
     """Whether a page of Colab was ever heard, as the keeper and the bridge have counted it. ``refused``: origins."""
     silent = connections.empty + connections.waiting
     if refused and not page_requests:
-        checkup.warn(
+        checklist.warn(
             "colab",
             f"a page of {refused[0]} was refused",
             f"`colab.origins` does not list {', '.join(refused)}",
@@ -89,12 +93,12 @@ def audience(
         )
     elif page_requests:
         requests = "a request" if page_requests == 1 else f"{page_requests} requests"
-        checkup.holds("colab", f"{requests} of Colab's page arrived")
+        checklist.ok("colab", f"{requests} of Colab's page arrived")
     elif page_requests is None:
-        checkup.needs = checkup.needs or "answer"
-        checkup.skip("colab")
+        checklist.blocked_by = checklist.blocked_by or "answer"
+        checklist.skip("colab")
     elif connections.tls:
-        checkup.warn(
+        checklist.warn(
             "colab",
             "a browser opened the local port with https://",
             "the port speaks http, and SSH encrypts the rest of the way",
@@ -102,7 +106,7 @@ def audience(
         )
     elif silent:
         times = "once" if silent == 1 else f"{silent} times"
-        checkup.warn(
+        checklist.warn(
             "colab",
             f"a browser connected {times} and sent nothing; Colab's page has not been heard yet",
             "the browser's permission was denied, or it is still asking",
@@ -110,12 +114,12 @@ def audience(
             "connect in Colab again",
         )
     else:
-        came = (
+        observed = (
             "no connection came at all" if not connections.carried else "what connected was no page that it may serve"
         )
-        checkup.warn(
+        checklist.warn(
             "colab",
             "Colab's page has not been heard yet",
-            came,
+            observed,
             "In Colab: Connect → Connect to a local runtime → paste what `remote-runtime url PROFILE` prints",
         )

@@ -8,21 +8,21 @@ from __future__ import annotations
 import sys
 
 from ...core.model import Finding
-from .checklist import Checkup
+from .checklist import Checklist
 
-CHECKS = ("chrome", "firefox", "safari")
-CHROME = 'Chrome and Edge ask once for "Access other apps and services on this device": allow it'
-FIREFOX = (
+BROWSER_CHECKS = ("chrome", "firefox", "safari")
+CHROME_NOTE = 'Chrome and Edge ask once for "Access other apps and services on this device": allow it'
+FIREFOX_NOTE = (
     "Firefox asks once whether the page may access this device: allow it; older versions also need "
     "network.websocket.allowInsecureFromHTTPS = true in about:config"
 )
 
 
-def tell(checkup: Checkup) -> None:
-    checkup.note("chrome", CHROME)
-    checkup.note("firefox", FIREFOX)
+def add_browser_notes(checklist: Checklist) -> None:
+    checklist.note("chrome", CHROME_NOTE)
+    checklist.note("firefox", FIREFOX_NOTE)
     if sys.platform == "darwin":
         why = "it blocks http://localhost on https pages"
-        checkup.warn("safari", "Safari may not let the page connect", why, "Use Chrome")
+        checklist.warn("safari", "Safari may not let the page connect", why, "Use Chrome")
     else:
-        checkup.say(Finding("safari", "skipped", "skipped", "Safari is not on this system"))
+        checklist.add(Finding("safari", "skipped", "skipped", "Safari is not on this system"))

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from ...core.errors import CODES, RemoteRuntimeError, advised
+from ...core.errors import CODES, RemoteRuntimeError, with_default_hint
 from ...core.frozen import dataclass
 from ...core.model import Finding
 
 # Where an error is told, when the step that raised it has such a check; else its ``MAIN`` one has failed.
-PLACES: Mapping[str, str] = {
+CHECK_OF_CODE: Mapping[str, str] = {
     "no-credentials": "credentials",
     "cloud-unreachable": "credentials",
     "instance-not-found": "instance",
@@ -56,15 +56,15 @@ PLACES: Mapping[str, str] = {
     "token-not-required": "token",
     "origin-refused": "cors",
 }
-MAIN = ("instance", "ssh", "jupyter")
+MAIN_CHECKS = ("instance", "ssh", "jupyter")
 # A login that runs no command is found out by the one who asks for Python.
-ELSEWHERE: Mapping[str, str] = {"ssh-refused": "interpreter"}
+OTHER_CHECK_OF_CODE: Mapping[str, str] = {"ssh-refused": "interpreter"}
 # Nothing of the machine has answered: what lies before it was not seen.
-SILENT = ("ssh-unreachable", "iap-backend-unreachable", "iap-unreachable", "iap-refused")
+UNREACHABLE_CODES = ("ssh-unreachable", "iap-backend-unreachable", "iap-unreachable", "iap-refused")
 # Advice to run doctor, for who does.
-_DOCTOR = re.compile(r"`?remote-runtime doctor\b(?! --report| \S+ --report)[^`;.]*`?[^;.]*(?:[;.]\s*|$)")
+_DOCTOR_ADVICE = re.compile(r"`?remote-runtime doctor\b(?! --report| \S+ --report)[^`;.]*`?[^;.]*(?:[;.]\s*|$)")
 # What holds when a later check of the same step is the one that fails.
-HOLDS: Mapping[str, str] = {
+OK_TEXTS: Mapping[str, str] = {
     "credentials": "accepted",
     "instance": "it is there",
     "ssh": "an SSH server answers",
@@ -76,15 +76,15 @@ HOLDS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Excuse:
+class ExpectedFailure:
     """An error that is no failure: `up` would do what doctor does not. ``because`` follows its reason."""
 
     code: str
-    because: str
+    reason: str
     hint: str
 
 
-class Checkup:
+class Checklist:
     """``name``: the runtime's, for the commands in hints. ``found`` is given each finding as it is made. ``spoken``:
     puts what the person typed into commands that name the runtime."""
 
@@ -93,82 +93,100 @@ class Checkup:
     ) -> None:
         self.name = name
         self.findings: list[Finding] = []
-        self.needs = ""
-        self._found = found
+        self.blocked_by = ""
+        self._on_finding = found
         self._spoken = spoken
 
     @property
-    def ok(self) -> bool:
+    def passed(self) -> bool:
         return all(finding.verdict != "failed" for finding in self.findings)
 
-    def say(self, finding: Finding) -> None:
+    def add(self, finding: Finding) -> None:
         known = replace(finding, why=self._named(finding.why), hint=self._named(finding.hint))
         self.findings.append(known)
-        self._found(known)
+        self._on_finding(known)
 
-    def holds(self, check: str, what: str, why: str = "") -> None:
-        self.say(Finding(check, "ok", what, why))
+    def ok(self, check: str, what: str, why: str = "") -> None:
+        self.add(Finding(check, "ok", what, why))
 
     def note(self, check: str, what: str) -> None:
         """What cannot be checked from here, and a person should know."""
-        self.say(Finding(check, "note", what))
+        self.add(Finding(check, "note", what))
 
     def warn(self, check: str, what: str, why: str, hint: str, *, code: str = "") -> None:
-        self.say(Finding(check, "warning", what, why, hint, code))
+        self.add(Finding(check, "warning", what, why, hint, code))
 
-    def fails(self, check: str, error: RemoteRuntimeError) -> None:
+    def fail(self, check: str, error: RemoteRuntimeError) -> None:
         """With the catalogue's cure where the error has no hint of its own."""
-        told = advised(error, self.name)
-        hint = _DOCTOR.sub("", told.hint) or (CODES[told.code].cure if told.hint else "")
-        self.say(Finding(check, "failed", told.what, told.why or CODES[told.code].cause, hint, told.code))
+        advised_error = with_default_hint(error, self.name)
+        hint = _DOCTOR_ADVICE.sub("", advised_error.hint) or (
+            CODES[advised_error.code].remedy if advised_error.hint else ""
+        )
+        self.add(
+            Finding(
+                check,
+                "failed",
+                advised_error.what,
+                advised_error.why or CODES[advised_error.code].cause,
+                hint,
+                advised_error.code,
+            )
+        )
 
     def skip(self, *checks: str) -> None:
         for check in checks:
-            self.say(Finding(check, "skipped", "skipped", f"it needs {self.needs}"))
+            self.add(Finding(check, "skipped", "skipped", f"it needs {self.blocked_by}"))
 
     def step(
         self,
         checks: Sequence[str],
-        work: Callable[[], Mapping[str, str]],
+        run_check: Callable[[], Mapping[str, str]],
         *,
         essential: bool = True,
-        excuse: Excuse | None = None,
+        expected: ExpectedFailure | None = None,
     ) -> RemoteRuntimeError | None:
         """Do ``work``, which proves ``checks`` and says what it saw of each. What it raised, told at its place.
 
         ``essential``: what comes later needs it.
         """
-        if self.needs:
+        if self.blocked_by:
             self.skip(*checks)
             return None
         try:
-            seen = work()
+            texts = run_check()
         except RemoteRuntimeError as error:
-            self._stopped(checks, error, essential=essential, excuse=excuse)
+            self._add_failure(checks, error, essential=essential, expected=expected)
             return error
         for check in checks:
-            self.holds(check, seen.get(check, HOLDS.get(check, "good")))
+            self.ok(check, texts.get(check, OK_TEXTS.get(check, "good")))
         return None
 
-    def _stopped(
-        self, checks: Sequence[str], error: RemoteRuntimeError, *, essential: bool, excuse: Excuse | None
+    def _add_failure(
+        self, checks: Sequence[str], error: RemoteRuntimeError, *, essential: bool, expected: ExpectedFailure | None
     ) -> None:
-        place = next((at for at in (PLACES.get(error.code), ELSEWHERE.get(error.code)) if at in checks), None)
-        is_known = place is not None and error.code not in SILENT
-        place = place or next((check for check in checks if check in MAIN), checks[0])
-        at, before, self.needs = checks.index(place), self.needs, place
+        failed_check = next(
+            (
+                index
+                for index in (CHECK_OF_CODE.get(error.code), OTHER_CHECK_OF_CODE.get(error.code))
+                if index in checks
+            ),
+            None,
+        )
+        is_known = failed_check is not None and error.code not in UNREACHABLE_CODES
+        failed_check = failed_check or next((check for check in checks if check in MAIN_CHECKS), checks[0])
+        at, blocked_before, self.blocked_by = checks.index(failed_check), self.blocked_by, failed_check
         for check in checks[:at]:
             if is_known:
-                self.holds(check, HOLDS.get(check, "good"))
+                self.ok(check, OK_TEXTS.get(check, "good"))
             else:
-                self.say(Finding(check, "skipped", "not looked at", "what failed does not show it"))
-        if excuse is not None and excuse.code == error.code:
-            self.warn(place, error.what, f"{error.why}; {excuse.because}", excuse.hint, code=error.code)
+                self.add(Finding(check, "skipped", "not looked at", "what failed does not show it"))
+        if expected is not None and expected.code == error.code:
+            self.warn(failed_check, error.what, f"{error.why}; {expected.reason}", expected.hint, code=error.code)
         else:
-            self.fails(place, error)
+            self.fail(failed_check, error)
         self.skip(*checks[at + 1 :])
         if not essential:
-            self.needs = before
+            self.blocked_by = blocked_before
 
     def _named(self, text: str) -> str:
         return self._spoken(text.replace(" PROFILE", f" {self.name}") if self.name else text)

@@ -18,11 +18,11 @@ from ...core.errors import LocalError, RemoteRuntimeError, UsageError
 from ...core.model import Finding, Profile
 from ...core.private_file import write_private
 from ...core.sanitize import clean
-from ...state.log_file import redacted
-from ...state.store import StateDir, load, names
+from ...state.log_file import redact
+from ...state.store import StateDir, list_names, load
 
-LONGEST = 200_000
-SHORTEST_VALUE = 6
+MAX_BLOCK_CHARS = 200_000
+MIN_SECRET_CHARS = 6
 HEAD = (
     "Written by `remote-runtime doctor --report`. Tokens, keys and e-mail addresses are removed. Names of projects, "
     "instances, hosts and users are kept: read it before you post it."
@@ -39,7 +39,7 @@ PATTERNS = (
 )
 
 
-def check_place(path: Path, *, force: bool) -> None:
+def check_path(path: Path, *, force: bool) -> None:
     """Raises ``UsageError`` when the file is there and may not be written over, or cannot be made."""
     if path.exists() and not force:
         raise UsageError("usage", f"{path} is there already", "", "--force writes over it")
@@ -66,25 +66,29 @@ def compose(
     environ: Mapping[str, str],
 ) -> str:
     """The report, in Markdown. ``runtimes``: RUNTIME of each; ``logs``: the last lines by what they are of."""
-    parts = ["# remote-runtime doctor", HEAD, _block("Versions", [f"{name}: {is_}" for name, is_ in versions.items()])]
+    parts = [
+        "# remote-runtime doctor",
+        HEAD,
+        _block("Versions", [f"{name}: {version}" for name, version in versions.items()]),
+    ]
     parts.append(_block("Findings", [line for finding in findings for line in _lines(finding)]))
     if profile is not None:
-        parts.append(_block(f"Profile {profile.name}", json.dumps(_shown(profile), indent=1).splitlines()))
+        parts.append(_block(f"Profile {profile.name}", json.dumps(_redacted_document(profile), indent=1).splitlines()))
     for runtime in runtimes:
         document = {key: value for key, value in runtime.items() if key != "url"}
         parts.append(_block(f"Runtime {runtime['name']}", json.dumps(document, indent=1).splitlines()))
     parts += [_block(title, lines) for title, lines in logs.items() if lines]
     secrets = [*known_secrets(state), *_env_values(profile)]
-    return scrubbed("\n\n".join(parts) + "\n", sorted(secrets, key=len, reverse=True), environ)
+    return scrub("\n\n".join(parts) + "\n", sorted(secrets, key=len, reverse=True), environ)
 
 
-def scrubbed(text: str, secrets: Iterable[str], environ: Mapping[str, str]) -> str:
+def scrub(text: str, secrets: Iterable[str], environ: Mapping[str, str]) -> str:
     """``text`` without what is secret or personal. ``secrets``: what is known to be secret, whatever it looks like."""
     for secret in secrets:
         text = text.replace(secret, "***")
-    text = redacted(text)
-    for pattern, instead in PATTERNS:
-        text = pattern.sub(instead, text)
+    text = redact(text)
+    for pattern, replacement in PATTERNS:
+        text = pattern.sub(replacement, text)
     home = environ.get("HOME", "").rstrip(os.sep)
     return text.replace(home, "~") if len(home) > 1 else text
 
@@ -92,7 +96,7 @@ def scrubbed(text: str, secrets: Iterable[str], environ: Mapping[str, str]) -> s
 def known_secrets(state: StateDir) -> list[str]:
     """The tokens of all runtimes whose file can be read."""
     found = []
-    for name in names(state):
+    for name in list_names(state):
         try:
             runtime = load(state, name)
         except RemoteRuntimeError:
@@ -105,11 +109,11 @@ def known_secrets(state: StateDir) -> list[str]:
 def _env_values(profile: Profile | None) -> list[str]:
     """Those that say something: a 1 or an ``on`` is in every log. A program repeats them in what it logs."""
     values = profile.jupyter.env.values() if profile is not None else ()
-    return [value for value in values if len(value) >= SHORTEST_VALUE]
+    return [value for value in values if len(value) >= MIN_SECRET_CHARS]
 
 
-def _shown(profile: Profile) -> dict[str, Any]:
-    document = profiles.as_document(profile)
+def _redacted_document(profile: Profile) -> dict[str, Any]:
+    document = profiles.to_document(profile)
     jupyter = document.get("jupyter", {})
     if jupyter.get("env"):
         jupyter["env"] = dict.fromkeys(jupyter["env"], "***")
@@ -124,5 +128,5 @@ def _lines(finding: Finding) -> list[str]:
 
 
 def _block(title: str, lines: Iterable[str]) -> str:
-    text = clean("\n".join(lines), LONGEST).replace("```", "'''")
+    text = clean("\n".join(lines), MAX_BLOCK_CHARS).replace("```", "'''")
     return f"## {title}\n\n```text\n{text}\n```"

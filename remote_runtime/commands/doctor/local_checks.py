@@ -14,35 +14,37 @@ from typing import Any
 
 from ... import profiles
 from ..._version import __version__
-from ...core.errors import LocalError, UsageError, advised
+from ...core.errors import LocalError, UsageError, with_default_hint
 from ...state.store import StateDir, check_writable
 from ...tunnel import ports
 from . import browsers, running_checks
-from .checklist import Checkup
+from .checklist import Checklist
 
 LIBRARIES = ("paramiko", "cryptography", "google-cloud-compute", "google-auth", "websockets", "click", "jupyter_server")
-SSH_S = 5.0
+SSH_TIMEOUT_S = 5.0
 
 
-def look(checkup: Checkup, state: StateDir, environ: Mapping[str, str], up: Sequence[Mapping[str, Any]]) -> None:
+def check_computer(
+    checklist: Checklist, state: StateDir, environ: Mapping[str, str], runtimes: Sequence[Mapping[str, Any]]
+) -> None:
     """``up``: RUNTIME of each runtime there is."""
-    checkup.holds("version", versions_in_words())
-    _state_folder(checkup, state)
-    _profiles(checkup, environ)
-    _openssh(checkup, environ)
-    _loopback(checkup, up)
-    for runtime in up:
-        _runtime(checkup, runtime)
-    browsers.tell(checkup)
+    checklist.ok("version", version_line())
+    _check_state_dir(checklist, state)
+    _check_profiles(checklist, environ)
+    _check_openssh(checklist, environ)
+    _check_port(checklist, runtimes)
+    for runtime in runtimes:
+        _check_runtime(checklist, runtime)
+    browsers.add_browser_notes(checklist)
 
 
-def _state_folder(checkup: Checkup, state: StateDir) -> None:
+def _check_state_dir(checklist: Checklist, state: StateDir) -> None:
     try:
         check_writable(state)
     except LocalError as error:
-        checkup.fails("state-folder", error)
+        checklist.fail("state-folder", error)
     else:
-        checkup.holds("state-folder", f"{state.path} is private and can be written")
+        checklist.ok("state-folder", f"{state.path} is private and can be written")
 
 
 def versions() -> dict[str, str]:
@@ -56,43 +58,48 @@ def versions() -> dict[str, str]:
     return found
 
 
-def versions_in_words() -> str:
+def version_line() -> str:
     return f"remote-runtime {__version__}, Python {platform.python_version()}, {platform.system()} {platform.release()}"
 
 
-def openssh(environ: Mapping[str, str]) -> str:
+def openssh_version(environ: Mapping[str, str]) -> str:
     """What ``ssh -V`` says; empty where there is none."""
     program = shutil.which("ssh", path=environ.get("PATH"))
     if program is None:
         return ""
     try:
         done = subprocess.run(
-            [program, "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SSH_S, check=False
+            [program, "-V"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SSH_TIMEOUT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stderr.strip() or done.stdout.strip()
 
 
-def _profiles(checkup: Checkup, environ: Mapping[str, str]) -> None:
-    found = [each for each in profiles.find_all(environ) if not each.shadowed]
-    bad = [each for each in found if each.problem]
-    if not bad:
-        checkup.holds("profiles", f"{len(found)} can be used: {', '.join(each.name for each in found)}")
-    for each in bad:
+def _check_profiles(checklist: Checklist, environ: Mapping[str, str]) -> None:
+    found = [each for each in profiles.list_profiles(environ) if not each.shadowed]
+    invalid = [each for each in found if each.problem]
+    if not invalid:
+        checklist.ok("profiles", f"{len(found)} can be used: {', '.join(each.name for each in found)}")
+    for each in invalid:
         hint = f"`remote-runtime profiles check {each.path}` names every mistake"
         what = f"{each.name} cannot be used"
-        checkup.fails("profiles", UsageError("profile-invalid", what, each.problem or "", hint))
+        checklist.fail("profiles", UsageError("profile-invalid", what, each.problem or "", hint))
 
 
-def _openssh(checkup: Checkup, environ: Mapping[str, str]) -> None:
-    version = openssh(environ)
+def _check_openssh(checklist: Checklist, environ: Mapping[str, str]) -> None:
+    version = openssh_version(environ)
     if version:
         agent = environ.get("SSH_AUTH_SOCK", "")
         there = "an agent is there" if agent and Path(agent).exists() else "no agent is there"
-        checkup.holds("ssh", f"{version} reads ~/.ssh/config; {there}")
+        checklist.ok("ssh", f"{version} reads ~/.ssh/config; {there}")
     else:
-        checkup.warn(
+        checklist.warn(
             "ssh",
             "OpenSSH's client is not installed",
             "without it, Include and Match of ~/.ssh/config are not followed",
@@ -100,43 +107,43 @@ def _openssh(checkup: Checkup, environ: Mapping[str, str]) -> None:
         )
 
 
-def _loopback(checkup: Checkup, up: Sequence[Mapping[str, Any]]) -> None:
-    first = ports.FIRST_PORT
+def _check_port(checklist: Checklist, runtimes: Sequence[Mapping[str, Any]]) -> None:
+    port = ports.FIRST_PORT
     try:
-        for listener in ports.bind(first):
+        for listener in ports.bind(port):
             listener.close()
     except LocalError as error:
-        if any(runtime["local_port"] == first and runtime["state"] != "down" for runtime in up):
-            checkup.holds("port", f"local port {first} belongs to a runtime of yours")
+        if any(runtime["local_port"] == port and runtime["state"] != "down" for runtime in runtimes):
+            checklist.ok("port", f"local port {port} belongs to a runtime of yours")
         else:
-            checkup.warn(
+            checklist.warn(
                 "port",
-                f"local port {first}, which is tried first, is taken",
+                f"local port {port}, which is tried first, is taken",
                 error.why,
                 "A runtime takes the next free one; `forward.local_port` names another",
             )
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        checkup.fails("port", LocalError("port-in-use", "No local port can be opened", why))
+        checklist.fail("port", LocalError("port-in-use", "No local port can be opened", why))
     else:
         both = "127.0.0.1 and ::1" if socket.has_ipv6 else "127.0.0.1"
-        checkup.holds("port", f"local port {first} is free, on {both}")
+        checklist.ok("port", f"local port {port} is free, on {both}")
 
 
-def _runtime(checkup: Checkup, now: Mapping[str, Any]) -> None:
-    name = now["name"]
+def _check_runtime(checklist: Checklist, status: Mapping[str, Any]) -> None:
+    name = status["name"]
     check = f"runtime {name}"
-    error = running_checks.trouble(now)
-    if now["state"] == "ready":
-        checkup.holds(check, f"ready at http://{now.get('local_host', 'localhost')}:{now['local_port']}/")
-    elif now["state"] == "starting":
-        checkup.holds(check, "it is being brought up")
-    elif now["state"] == "down" or error is None:
-        checkup.warn(
+    error = running_checks.runtime_error(status)
+    if status["state"] == "ready":
+        checklist.ok(check, f"ready at http://{status.get('local_host', 'localhost')}:{status['local_port']}/")
+    elif status["state"] == "starting":
+        checklist.ok(check, "it is being brought up")
+    elif status["state"] == "down" or error is None:
+        checklist.warn(
             check,
             "it is down, and something of it may be left",
-            now["why"],
+            status["why"],
             f"`remote-runtime up {name}` brings it up, `remote-runtime down {name}` clears it",
         )
     else:
-        checkup.fails(check, advised(error, name))
+        checklist.fail(check, with_default_hint(error, name))

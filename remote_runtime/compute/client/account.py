@@ -11,7 +11,7 @@ from . import auth_errors, gcloud_config
 from .credentials import Identity
 
 TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"  # noqa: S105  # an address
-WITHIN_S = 10.0
+TOKEN_INFO_TIMEOUT_S = 10.0
 
 
 def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
@@ -19,14 +19,14 @@ def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
     credentials: Any = identity.credentials
     if getattr(credentials, "service_account_email", "") == "default":
         _refresh(identity)  # a Google machine's metadata server tells it
-    known = [getattr(credentials, "service_account_email", ""), getattr(credentials, "account", "")]
-    gclouds = gcloud_config.account(environ) or ""
-    if identity.is_nobody or environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
-        known.append(gclouds)
-    for email in known:
+    candidates = [getattr(credentials, "service_account_email", ""), getattr(credentials, "account", "")]
+    gcloud_account = gcloud_config.account(environ) or ""
+    if identity.is_anonymous or environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
+        candidates.append(gcloud_account)
+    for email in candidates:
         if email and "@" in email:
             return str(email)
-    email = ("" if identity.is_nobody else _asked(credentials)) or gclouds
+    email = ("" if identity.is_anonymous else _email_of_token(credentials)) or gcloud_account
     if not email:
         raise CloudError(
             "no-credentials",
@@ -37,7 +37,7 @@ def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
     return email
 
 
-def _asked(credentials: Any) -> str:
+def _email_of_token(credentials: Any) -> str:
     """Google's answer to a token; empty where it says nothing of an email. The token travels in the body."""
     from google.auth.transport.requests import Request
     from requests import post
@@ -45,7 +45,7 @@ def _asked(credentials: Any) -> str:
     try:
         if not credentials.valid:
             credentials.refresh(Request())
-        answer = post(TOKEN_INFO, data={"access_token": credentials.token}, timeout=WITHIN_S)
+        answer = post(TOKEN_INFO, data={"access_token": credentials.token}, timeout=TOKEN_INFO_TIMEOUT_S)
         return clean_line(str(answer.json().get("email", "")), 320)
     except Exception:  # noqa: BLE001  of google-auth's exceptions no list is complete; gcloud's configuration may tell
         return ""
@@ -58,6 +58,8 @@ def _refresh(identity: Identity) -> None:
     try:
         credentials.refresh(Request())
     except Exception as exc:
-        if not auth_errors.while_renewing(exc):
+        if not auth_errors.raised_while_refreshing(exc):
             raise
-        raise auth_errors.refused(exc, project="", renew=identity.renew) from None  # its words may have a secret
+        raise auth_errors.credentials_error(
+            exc, project="", renew_hint=identity.renew_hint
+        ) from None  # its words may have a secret

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...core.callbacks import Tell
+from ...core.callbacks import Progress
 from ...core.deadline import Deadline
 from ...core.errors import DeadlinePassed
 from . import credentials, error_mapping, gcloud_config, lazy_import
@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 15.0
 # An API that never answered is most likely a wrong address or a computer that is offline; one that did will come back.
-PATIENCE_AT_FIRST_S = 3.0
-PATIENCE_LATER_S = 60.0
+FIRST_RETRY_S = 3.0
+LATER_RETRY_S = 60.0
 PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
@@ -34,23 +34,23 @@ class Api:
     instances: compute_v1.InstancesClient
     operations: compute_v1.ZoneOperationsClient
     projects: compute_v1.ProjectsClient
-    tell: Tell
+    progress: Progress
     deadline: Deadline
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     project: str = ""
     project_metadata: Mapping[str, str] | None = None
-    patience_s: float = field(default=PATIENCE_AT_FIRST_S)
-    told: str = ""
-    allows: str = ""
+    retry_s: float = field(default=FIRST_RETRY_S)
+    last_message: str = ""
+    timeout_hint: str = ""
 
     def __post_init__(self) -> None:
-        tell = self.tell
+        progress = self.progress
 
         def remember(text: str) -> None:
-            self.told = text
-            tell(text)
+            self.last_message = text
+            progress(text)
 
-        self.tell = remember
+        self.progress = remember
 
     def client(self, kind: Callable[..., T]) -> T:
         """Another of Google's clients, for the same API and as the same caller."""
@@ -62,54 +62,54 @@ class Api:
 
         ``doing`` completes "these credentials may not …". Raises ``CloudError``, ``DeadlinePassed``, ``Interrupted``.
         """
-        began, tries = time.monotonic(), 0
+        started_at, tries = time.monotonic(), 0
         if self.deadline.passed():
-            raise self._too_late(doing)
+            raise self._timeout_error(doing)
         while True:
             self.deadline.check()
             timeout_s = max(0.1, min(REQUEST_TIMEOUT_S, self.deadline.remaining_s()))
             try:
                 answer = method(request=dict(request), retry=None, timeout=timeout_s)
             except Exception as exc:
-                if not error_mapping.is_foreign(exc):
+                if not error_mapping.is_client_error(exc):
                     raise
-                is_known = self.patience_s == PATIENCE_LATER_S
+                has_answered = self.retry_s == LATER_RETRY_S
                 if (
-                    is_known
+                    has_answered
                     and timeout_s < REQUEST_TIMEOUT_S
                     and self.deadline.passed()
                     and error_mapping.is_timeout(exc)
                 ):
-                    raise self._too_late(doing) from None  # our own time was over, not its
-                failure = error_mapping.explain(
+                    raise self._timeout_error(doing) from None  # our own time was over, not its
+                failure = error_mapping.map_error(
                     exc,
                     endpoint=self.endpoint,
                     doing=doing,
                     project=self.project,
-                    renew=self.identity.renew,
+                    renew_hint=self.identity.renew_hint,
                     acts_as=self.identity.acts_as,
                     set_quota_project=self.identity.set_quota_project,
                 )
-                no_more = failure.passing == "no" or self.deadline.passed()
+                no_more = failure.transient == "no" or self.deadline.passed()
                 no_more |= isinstance(failure.error, error_mapping.NotReady) and not until_ready
-                impatient = failure.passing == "unreachable" and time.monotonic() - began > self.patience_s
-                if no_more or impatient:
+                gives_up = failure.transient == "unreachable" and time.monotonic() - started_at > self.retry_s
+                if no_more or gives_up:
                     # Not "from exc": of credentials, its words may have what they are.
                     raise failure.error from None
                 if tries == 2:
-                    self.tell(f"Trying Compute Engine again: {failure.error.why}")
+                    self.progress(f"Trying Compute Engine again: {failure.error.why}")
             else:
-                self.patience_s = PATIENCE_LATER_S
+                self.retry_s = LATER_RETRY_S
                 return answer
-            self.deadline.pause(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
+            self.deadline.sleep(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
             tries += 1
 
-    def _too_late(self, doing: str) -> DeadlinePassed:
-        what = f"The time to {doing} was over after {self.deadline.within_s:.0f} s"
-        return DeadlinePassed(what, f"last: {self.told}" if self.told else "", self.allows)
+    def _timeout_error(self, doing: str) -> DeadlinePassed:
+        what = f"The time to {doing} was over after {self.deadline.timeout_s:.0f} s"
+        return DeadlinePassed(what, f"last: {self.last_message}" if self.last_message else "", self.timeout_hint)
 
 
-def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Api:
+def open_api(environ: Mapping[str, str], *, progress: Progress, deadline: Deadline) -> Api:
     """A conversation with the API that ``environ`` names, as whom it says. Nothing is sent yet, except that Application
     Default Credentials may ask this computer's metadata server who it is."""
     endpoint = gcloud_config.endpoint(environ)
@@ -124,14 +124,14 @@ def connect(environ: Mapping[str, str], *, tell: Tell, deadline: Deadline) -> Ap
         instances = compute_v1.InstancesClient(**options)
         operations, projects = compute_v1.ZoneOperationsClient(**options), compute_v1.ProjectsClient(**options)
     except (GoogleAuthError, ValueError) as exc:  # of Google's own variables and of files they name
-        raise error_mapping.unusable_client(exc) from None
+        raise error_mapping.unusable_client_error(exc) from None
     return Api(
         endpoint=endpoint,
         identity=identity,
         instances=instances,
         operations=operations,
         projects=projects,
-        tell=tell,
+        progress=progress,
         deadline=deadline,
         options=options,
     )

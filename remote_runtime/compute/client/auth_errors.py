@@ -9,18 +9,18 @@ import traceback
 from typing import Any
 
 from ...core.errors import CloudError
-from ...core.sanitize import clean_line, redacted
+from ...core.sanitize import clean_line, redact
 from . import error_info
-from .credential_sources import renew_acting_as
-from .transport_errors import unsent
+from .credential_sources import impersonation_hint
+from .transport_errors import unsent_error
 
-IMPERSONATE = "iam.serviceAccounts.getAccessToken"
+IMPERSONATE_PERMISSION = "iam.serviceAccounts.getAccessToken"
 # The words of a program that makes credentials may be the credentials (google.auth.pluggable).
 _FILE = re.compile(r"^File '.*'(?= was not found)", re.DOTALL)  # its path may be the token (google.auth.identity_pool)
 _PROGRAM = re.compile(r"(Executable exited with non-zero return code -?\d+).*", re.DOTALL)
 
 
-def while_renewing(exc: BaseException) -> bool:
+def raised_while_refreshing(exc: BaseException) -> bool:
     """Whether it was raised by google-auth as it renewed credentials: of what it reads then, from files and programs,
     it lets exceptions of any kind through."""
     return any(
@@ -30,60 +30,60 @@ def while_renewing(exc: BaseException) -> bool:
     )
 
 
-def words(exc: Exception) -> str:
+def safe_message(exc: Exception) -> str:
     """The first of google-auth's words; what follows may be an answer or a file with secrets."""
     import google.auth.exceptions
 
     if isinstance(exc, google.auth.exceptions.GoogleAuthError):
-        said = str(exc.args[0]) if exc.args and isinstance(exc.args[0], (str, Exception)) else type(exc).__name__
-        said = _FILE.sub("The file with the token", _PROGRAM.sub(r"\1", said))
-        return clean_line(redacted(said), error_info.WHY_LIMIT)
+        message = str(exc.args[0]) if exc.args and isinstance(exc.args[0], (str, Exception)) else type(exc).__name__
+        message = _FILE.sub("The file with the token", _PROGRAM.sub(r"\1", message))
+        return clean_line(redact(message), error_info.MAX_WHY_CHARS)
     if isinstance(exc, OSError) and exc.errno:
         return os.strerror(exc.errno)
     return f"google-auth cannot use them ({type(exc).__name__})"
 
 
-def is_passing(exc: Exception) -> bool:
+def is_transient(exc: Exception) -> bool:
     """Whether the same may work later: there was no answer, or one that asks for another try."""
     import google.auth.exceptions as auth
 
     is_known = isinstance(exc, auth.TransportError) or (isinstance(exc, auth.GoogleAuthError) and bool(exc.retryable))
-    return is_known and unsent(exc) is None
+    return is_known and unsent_error(exc) is None
 
 
-def is_exchange(exc: Exception) -> bool:
+def is_token_exchange_error(exc: Exception) -> bool:
     """Whether Google, or who else was asked for credentials, had its part in it."""
     import google.auth.exceptions as auth
 
-    return isinstance(exc, (auth.TransportError, auth.RefreshError)) or while_renewing(exc)
+    return isinstance(exc, (auth.TransportError, auth.RefreshError)) or raised_while_refreshing(exc)
 
 
-def refused(exc: Exception, *, project: str, renew: str, acts_as: str = "") -> CloudError:
+def credentials_error(exc: Exception, *, project: str, renew_hint: str, acts_as: str = "") -> CloudError:
     """Why credentials cannot be used. ``acts_as``: the service account that they were to act as."""
-    if error := unsent(exc):
+    if error := unsent_error(exc):
         return error
-    said = words(exc)
-    if is_passing(exc):
-        return CloudError("cloud-unreachable", "Google's sign-in does not answer", said)
-    if "impersonated" not in said:
-        return CloudError("no-credentials", "Google does not accept the credentials", said, renew)
-    answer = _answer(exc)
-    if answer is None:
-        return CloudError("no-credentials", "Google does not accept the credentials", said, renew)
+    message = safe_message(exc)
+    if is_transient(exc):
+        return CloudError("cloud-unreachable", "Google's sign-in does not answer", message)
+    if "impersonated" not in message:
+        return CloudError("no-credentials", "Google does not accept the credentials", message, renew_hint)
+    details = _error_details(exc)
+    if details is None:
+        return CloudError("no-credentials", "Google does not accept the credentials", message, renew_hint)
     target = acts_as or "the service account"
     doing = f"act as {target}"
-    if other := error_info.refusal(answer, doing, project, renew):
+    if other := error_info.refusal_error(details, doing, project, renew_hint):
         return other
-    if answer.permission == IMPERSONATE:
-        what = f"These credentials may not {doing}: {IMPERSONATE} is missing"
-        return CloudError("permission-denied", what, answer.words, renew_acting_as(target))
-    if answer.permission:
-        return error_info.denied(answer, doing, project)
-    hint = f"See whether it exists: gcloud iam service-accounts describe {target}" if acts_as else renew
-    return CloudError("permission-denied", f"These credentials cannot {doing}", answer.words, hint)
+    if details.permission == IMPERSONATE_PERMISSION:
+        what = f"These credentials may not {doing}: {IMPERSONATE_PERMISSION} is missing"
+        return CloudError("permission-denied", what, details.message, impersonation_hint(target))
+    if details.permission:
+        return error_info.permission_denied_error(details, doing, project)
+    hint = f"See whether it exists: gcloud iam service-accounts describe {target}" if acts_as else renew_hint
+    return CloudError("permission-denied", f"These credentials cannot {doing}", details.message, hint)
 
 
-def _answer(exc: Exception) -> error_info.Said | None:
+def _error_details(exc: Exception) -> error_info.ErrorDetails | None:
     """The error in the answer that google-auth keeps behind its words."""
     for part in exc.args[1:]:
         try:
@@ -93,7 +93,7 @@ def _answer(exc: Exception) -> error_info.Said | None:
         error = found.get("error") if isinstance(found, dict) else None
         if isinstance(error, dict) and isinstance(error.get("message"), str):
             details, errors = error.get("details"), error.get("errors")
-            return error_info.read(
+            return error_info.parse_error(
                 error["message"],
                 errors if isinstance(errors, list) else (),
                 details if isinstance(details, list) else (),

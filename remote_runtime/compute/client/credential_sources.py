@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LOGIN_HINT = "Run: gcloud auth application-default login"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-NAME_LIMIT = 120
+MAX_NAME_CHARS = 120
 
 
 def describe(credentials: Credentials) -> tuple[str, str]:
@@ -25,18 +25,18 @@ def describe(credentials: Credentials) -> tuple[str, str]:
     from google.auth import impersonated_credentials
     from google.oauth2 import service_account
 
-    email = clean_line(str(getattr(credentials, "service_account_email", "") or ""), NAME_LIMIT)
+    email = clean_line(str(getattr(credentials, "service_account_email", "") or ""), MAX_NAME_CHARS)
     if isinstance(credentials, impersonated_credentials.Credentials):
-        return f"Application Default Credentials that act as {email}", f"{LOGIN_HINT} {_as(email)}"
+        return f"Application Default Credentials that act as {email}", f"{LOGIN_HINT} {_impersonate_flag(email)}"
     if isinstance(credentials, service_account.Credentials):
-        keys = f"gcloud iam service-accounts keys list --iam-account={shlex.quote(email)}"
-        return f"the key of the service account {email}", f"See whether its key still exists: {keys}"
+        list_command = f"gcloud iam service-accounts keys list --iam-account={shlex.quote(email)}"
+        return f"the key of the service account {email}", f"See whether its key still exists: {list_command}"
     if email:
         return f"the service account {email} of this machine", LOGIN_HINT
     return "Application Default Credentials", LOGIN_HINT
 
 
-def renewed_at(credentials: Any) -> Iterator[tuple[str, str]]:
+def token_endpoints(credentials: Any) -> Iterator[tuple[str, str]]:
     """Where credentials of a file are sent to be renewed or exchanged: the file's names for it, and the addresses."""
     for attribute in ("token_uri", "_token_uri", "_token_url", "_service_account_impersonation_url"):
         if isinstance(address := getattr(credentials, attribute, None), str):
@@ -44,18 +44,18 @@ def renewed_at(credentials: Any) -> Iterator[tuple[str, str]]:
     if isinstance(address := getattr(credentials, "_iam_endpoint_override", None), str):
         yield "service_account_impersonation_url", address
     if (source := getattr(credentials, "_source_credentials", None)) is not None:
-        yield from renewed_at(source)
+        yield from token_endpoints(source)
 
 
-def acting_as(source: Credentials, accounts: Sequence[str], environ: Mapping[str, str]) -> Credentials:
+def impersonate(source: Credentials, accounts: Sequence[str], environ: Mapping[str, str]) -> Credentials:
     """``source`` acting as the last of ``accounts``, through those before it."""
     from google.auth import impersonated_credentials
 
     *delegates, target = accounts
     override: str | None = None
     if environ.get(gcloud_config.IAM_CREDENTIALS.variable):
-        at = gcloud_config.endpoint(environ, gcloud_config.IAM_CREDENTIALS)
-        override = f"{at}/v1/projects/-/serviceAccounts/{target}:generateAccessToken"
+        endpoint = gcloud_config.endpoint(environ, gcloud_config.IAM_CREDENTIALS)
+        override = f"{endpoint}/v1/projects/-/serviceAccounts/{target}:generateAccessToken"
     return impersonated_credentials.Credentials(  # type: ignore[no-untyped-call]  # google-auth types it in part
         source_credentials=source,
         target_principal=target,
@@ -65,7 +65,7 @@ def acting_as(source: Credentials, accounts: Sequence[str], environ: Mapping[str
     )
 
 
-def renew_acting_as(target: str) -> str:
+def impersonation_hint(target: str) -> str:
     """The hint for credentials that may not act as ``target``."""
     return (
         f"Its owner can allow it: gcloud iam service-accounts add-iam-policy-binding {shlex.quote(target)} "
@@ -73,12 +73,12 @@ def renew_acting_as(target: str) -> str:
     )
 
 
-def of_gcloud(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
+def gcloud_credentials(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
     """What `gcloud auth login` left, and whose it is; None when there is none that can be read."""
     import sqlite3
 
     account = gcloud_config.account(environ)
-    path = gcloud_config.gcloud_folder(environ) / "credentials.db"
+    path = gcloud_config.gcloud_config_dir(environ) / "credentials.db"
     if account is None or not os.path.isfile(path):
         return None
     try:
@@ -87,7 +87,7 @@ def of_gcloud(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
         found = _from_info(json.loads(row[0])) if row else None
     except Exception:  # noqa: BLE001  what is made of another program's file; no list of its exceptions is complete
         return None
-    return (found, clean_line(account, NAME_LIMIT)) if found is not None else None
+    return (found, clean_line(account, MAX_NAME_CHARS)) if found is not None else None
 
 
 def _from_info(info: Any) -> Credentials | None:
@@ -102,5 +102,5 @@ def _from_info(info: Any) -> Credentials | None:
     return None
 
 
-def _as(email: str) -> str:
+def _impersonate_flag(email: str) -> str:
     return f"--impersonate-service-account={shlex.quote(email)}"

@@ -16,10 +16,12 @@ from .credential_sources import LOGIN_HINT as LOGIN_HINT
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-RENEW_HINT = "Write the token anew: gcloud auth print-access-token > FILE, or unset CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"
-TOKEN_LIMIT_CHARS = 16384
+RENEW_FILE_HINT = (
+    "Write the token anew: gcloud auth print-access-token > FILE, or unset CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"
+)
+MAX_TOKEN_CHARS = 16384
 QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
-IN_THE_CLEAR = "The credentials are not sent over plain HTTP"
+PLAIN_HTTP_REFUSED = "The credentials are not sent over plain HTTP"
 _TOKEN = re.compile(r"[\w.~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 
 
@@ -31,79 +33,83 @@ class Identity:
 
     credentials: Credentials
     project: str | None = None
-    renew: str = LOGIN_HINT
+    renew_hint: str = LOGIN_HINT
     set_quota_project: str = "gcloud auth application-default set-quota-project "
-    is_nobody: bool = False
+    is_anonymous: bool = False
     source: str = "no credentials"
     acts_as: str = ""
 
 
-def load(environ: Mapping[str, str], endpoint: str, service: gcloud_config.Service = gcloud_config.COMPUTE) -> Identity:
+def load(
+    environ: Mapping[str, str], endpoint: str, service: gcloud_config.ApiEndpoint = gcloud_config.COMPUTE
+) -> Identity:
     """The credentials for ``endpoint`` of ``service``. Raises ``CloudError`` ``no-credentials``, also when they would
     have to travel in the clear, there or where they are renewed."""
     from google.auth.credentials import AnonymousCredentials
 
     if environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").strip().lower() in ("true", "1", "yes", "on"):
-        nobody = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google-auth types it in part
-        return Identity(nobody, renew="Unset CLOUDSDK_AUTH_DISABLE_CREDENTIALS", is_nobody=True)
+        anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google-auth types it in part
+        return Identity(anonymous, renew_hint="Unset CLOUDSDK_AUTH_DISABLE_CREDENTIALS", is_anonymous=True)
     check_encrypted(endpoint, service)
-    identity = _of_someone(environ)
-    for name, address in credential_sources.renewed_at(identity.credentials):
+    identity = _load_authenticated(environ)
+    for name, address in credential_sources.token_endpoints(identity.credentials):
         if not gcloud_config.may_carry_credentials(address):
             why = f"`{name}` in the credentials file is not an https:// address"
-            raise CloudError("no-credentials", IN_THE_CLEAR, why, identity.renew)
-    accounts = gcloud_config.impersonated(environ)
+            raise CloudError("no-credentials", PLAIN_HTTP_REFUSED, why, identity.renew_hint)
+    accounts = gcloud_config.impersonated_accounts(environ)
     if not accounts:
         return identity
     check_encrypted(gcloud_config.endpoint(environ, gcloud_config.IAM_CREDENTIALS), gcloud_config.IAM_CREDENTIALS)
     target = clean_line(accounts[-1], 120)
     return replace(
         identity,
-        credentials=credential_sources.acting_as(identity.credentials, accounts, environ),
+        credentials=credential_sources.impersonate(identity.credentials, accounts, environ),
         source=f"{identity.source}, acting as {target}",
         acts_as=target,
     )
 
 
-def check_encrypted(endpoint: str, service: gcloud_config.Service) -> None:
+def check_encrypted(endpoint: str, service: gcloud_config.ApiEndpoint) -> None:
     """Raises ``CloudError`` ``no-credentials`` where credentials would travel in the clear to ``service``."""
     if not gcloud_config.may_carry_credentials(endpoint):
         raise CloudError(
             "no-credentials",
-            IN_THE_CLEAR,
+            PLAIN_HTTP_REFUSED,
             f"the {service.name} is set to {endpoint}",
             f"Use an https:// address in {service.variable}, or set CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true for an "
             "emulator",
         )
 
 
-def _of_someone(environ: Mapping[str, str]) -> Identity:
+def _load_authenticated(environ: Mapping[str, str]) -> Identity:
     if token_file := environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
         credentials = _from_token_file(token_file)
-        return Identity(credentials, renew=RENEW_HINT, source=f"the access token in {clean_line(token_file, 300)}")
+        return Identity(
+            credentials, renew_hint=RENEW_FILE_HINT, source=f"the access token in {clean_line(token_file, 300)}"
+        )
     return _default(environ)
 
 
-def _from_token_file(named: str) -> Credentials:
+def _from_token_file(path: str) -> Credentials:
     from google.oauth2.credentials import Credentials as TokenCredentials
 
     try:
-        with open(named, encoding="ascii") as file:
-            token = file.read(TOKEN_LIMIT_CHARS).strip()
+        with open(path, encoding="ascii") as file:
+            token = file.read(MAX_TOKEN_CHARS).strip()
     except UnicodeDecodeError:
-        raise _unusable_token_file(named, "it is not an access token") from None  # the exception has the contents
+        raise _unusable_token_file(path, "it is not an access token") from None  # the exception has the contents
     except (OSError, ValueError) as exc:
         why = (exc.strerror if isinstance(exc, OSError) else "") or "it cannot be read"
-        raise _unusable_token_file(named, why) from None  # the exception has the variable's value
+        raise _unusable_token_file(path, why) from None  # the exception has the variable's value
     if not _TOKEN.fullmatch(token):
-        raise _unusable_token_file(named, "it is not an access token" if token else "it is empty")
+        raise _unusable_token_file(path, "it is not an access token" if token else "it is empty")
     return TokenCredentials(token=token)  # type: ignore[no-untyped-call]  # google-auth types it in part
 
 
-def _unusable_token_file(named: str, why: str) -> CloudError:
+def _unusable_token_file(path: str, why: str) -> CloudError:
     """The variable may have been set to the token itself."""
-    where = credentials_file.shown(named) or "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE names no file"
-    return CloudError("no-credentials", "The access token cannot be read", f"{where}: {why}", RENEW_HINT)
+    where = credentials_file.path_if_safe(path) or "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE names no file"
+    return CloudError("no-credentials", "The access token cannot be read", f"{where}: {why}", RENEW_FILE_HINT)
 
 
 def _default(environ: Mapping[str, str]) -> Identity:
@@ -114,17 +120,19 @@ def _default(environ: Mapping[str, str]) -> Identity:
     try:
         credentials, project = google.auth.default(scopes=[credential_sources.SCOPE])
     except Exception as exc:  # noqa: BLE001  what google-auth makes of a file that a person wrote; no list is complete
-        if auth_errors.is_exchange(exc):  # some credentials are exchanged for others as they are loaded
-            raise auth_errors.refused(exc, project="", renew=LOGIN_HINT) from None
-        if not environ.get(credentials_file.VARIABLE) and (found := credential_sources.of_gcloud(environ)):
+        if auth_errors.is_token_exchange_error(exc):  # some credentials are exchanged for others as they are loaded
+            raise auth_errors.credentials_error(exc, project="", renew_hint=LOGIN_HINT) from None
+        if not environ.get(credentials_file.VARIABLE) and (found := credential_sources.gcloud_credentials(environ)):
             credentials, account = found
-            return Identity(credentials, renew="Run: gcloud auth login", source=f"gcloud's login of {account}")
+            return Identity(credentials, renew_hint="Run: gcloud auth login", source=f"gcloud's login of {account}")
         # Not "from exc": its words may have the contents of the file.
-        raise credentials_file.unusable(environ, type(exc).__name__) from None
+        raise credentials_file.unusable_error(environ, type(exc).__name__) from None
     source, renew = credential_sources.describe(credentials)
-    named = bool(environ.get(credentials_file.VARIABLE))
-    if named and LOGIN_HINT in renew:  # what a login writes is not looked at while the variable is set
+    is_named = bool(environ.get(credentials_file.VARIABLE))
+    if is_named and LOGIN_HINT in renew:  # what a login writes is not looked at while the variable is set
         renew = renew.replace("Run: ", f"Unset {credentials_file.VARIABLE}, then run: ")
-    if named or environ.get(QUOTA_PROJECT):
-        return Identity(credentials, project, renew=renew, source=source, set_quota_project=f"set {QUOTA_PROJECT}=")
-    return Identity(credentials, project, renew=renew, source=source)
+    if is_named or environ.get(QUOTA_PROJECT):
+        return Identity(
+            credentials, project, renew_hint=renew, source=source, set_quota_project=f"set {QUOTA_PROJECT}="
+        )
+    return Identity(credentials, project, renew_hint=renew, source=source)

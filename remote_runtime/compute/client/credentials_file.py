@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import CloudError
-from ...core.sanitize import redacted
+from ...core.sanitize import redact
 from . import gcloud_config
 from .credential_sources import LOGIN_HINT
 
 VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-LARGEST_BYTES = 1 << 20
-PATH_LIMIT = 300
+MAX_FILE_BYTES = 1 << 20
+MAX_PATH_CHARS = 300
 _LOGIN = LOGIN_HINT.partition(": ")[2]
 # What google-auth asks of each kind (google.auth._default); each is text, but for what is an object.
-FIELDS = {
+REQUIRED_FIELDS = {
     "authorized_user": ("client_id", "client_secret", "refresh_token"),
     "service_account": ("client_email", "private_key", "token_uri"),
     "external_account": ("audience", "subject_token_type", "token_url", "credential_source"),
@@ -30,25 +30,25 @@ FIELDS = {
     "impersonated_service_account": ("service_account_impersonation_url", "source_credentials"),
     "gdch_service_account": ("project", "name", "private_key", "private_key_id", "token_uri"),
 }
-OBJECTS = ("credential_source", "source_credentials")
+OBJECT_FIELDS = ("credential_source", "source_credentials")
 
 
-def unusable(environ: Mapping[str, str], kind: str) -> CloudError:
+def unusable_error(environ: Mapping[str, str], kind: str) -> CloudError:
     """Why Application Default Credentials could not be loaded. ``kind``: of the exception, for want of better words."""
-    if named := environ.get(VARIABLE, ""):
-        where, why = shown(named), _of_value(named) or trouble(Path(named)) or _unknown(kind)
+    if value := environ.get(VARIABLE, ""):
+        where, why = path_if_safe(value), _value_problem(value) or find_problem(Path(value)) or _unsupported(kind)
         hint = f"Set {VARIABLE} to the path of a credentials file, or unset it and run: {_LOGIN}"
         return _error(f"{VARIABLE} {f'is {where}, and ' if where else ''}{why}", hint)
-    path = gcloud_config.gcloud_folder(environ) / "application_default_credentials.json"
+    path = gcloud_config.gcloud_config_dir(environ) / "application_default_credentials.json"
     if os.path.lexists(path):
-        return _error(f"{path} {trouble(path) or _unknown(kind)}", LOGIN_HINT)
-    where = shown(str(path)) or f"{path.name} in the folder of CLOUDSDK_CONFIG"
+        return _error(f"{path} {find_problem(path) or _unsupported(kind)}", LOGIN_HINT)
+    where = path_if_safe(str(path)) or f"{path.name} in the folder of CLOUDSDK_CONFIG"
     return _error(f"{VARIABLE} is not set, and {where} does not exist", LOGIN_HINT)
 
 
-def shown(path: str) -> str:
+def path_if_safe(path: str) -> str:
     """``path`` where it is the path of a file and can be nothing else; empty for what may be a secret."""
-    is_path = path.isprintable() and not set("{@") & set(path) and len(path) <= PATH_LIMIT and redacted(path) == path
+    is_path = path.isprintable() and not set("{@") & set(path) and len(path) <= MAX_PATH_CHARS and redact(path) == path
     folder = os.path.dirname(path)
     # A token may begin with a slash.
     is_known = os.path.exists(path) or bool(folder.strip("/") and os.path.isdir(folder)) or path.endswith(".json")
@@ -59,37 +59,37 @@ def _error(why: str, hint: str) -> CloudError:
     return CloudError("no-credentials", "No usable Google credentials", why, hint)
 
 
-def _unknown(kind: str) -> str:
+def _unsupported(kind: str) -> str:
     return f"has credentials that google-auth cannot use ({kind})"
 
 
-def _of_value(named: str) -> str:
+def _value_problem(value: str) -> str:
     """What is wrong with the variable's value, whatever file there is; it completes "VARIABLE is PATH, and …"."""
-    if os.path.isfile(named):
+    if os.path.isfile(value):
         return ""
-    if "{" in named or "PRIVATE KEY" in named:
+    if "{" in value or "PRIVATE KEY" in value:
         return "has the contents of a credentials file, not its path"
-    if named[0] in "'\"" or named[-1] in "'\"":
+    if value[0] in "'\"" or value[-1] in "'\"":
         return "has quotation marks in it"
-    if named != named.strip():
+    if value != value.strip():
         return "begins or ends with a blank"
-    if os.path.isfile(os.path.expandvars(os.path.expanduser(named))):
+    if os.path.isfile(os.path.expandvars(os.path.expanduser(value))):
         return "has a ~ or a variable in it, which only a shell replaces"
-    return "" if shown(named) else "does not name a file that exists"
+    return "" if path_if_safe(value) else "does not name a file that exists"
 
 
-def trouble(path: Path) -> str:
+def find_problem(path: Path) -> str:
     """What is wrong with the file; it completes "PATH …". Empty when nothing is found."""
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return "does not exist"
     except OSError as exc:
         return f"cannot be read: {os.strerror(exc.errno) if exc.errno else type(exc).__name__}"
     if not content.strip():
         return "is empty"
-    if len(content) > LARGEST_BYTES:
+    if len(content) > MAX_FILE_BYTES:
         return "is too large for credentials"
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content:
         return "is not UTF-8 text, but UTF-16 as PowerShell writes it"
@@ -103,19 +103,19 @@ def trouble(path: Path) -> str:
         return f"is not JSON (line {exc.lineno}, column {exc.colno})"
     except RecursionError:
         return "is not JSON of credentials"
-    return _of_info(info)
+    return _content_problem(info)
 
 
-def _of_info(info: Any) -> str:
+def _content_problem(info: Any) -> str:
     if not isinstance(info, dict):
         return "has no JSON object in it, so it has no credentials"
     kind = info.get("type")
     if "installed" in info or "web" in info:
         return "is an OAuth client's file, which has no credentials"
-    if not isinstance(kind, str) or kind not in FIELDS:
-        return f"has no `type` that is known ({', '.join(FIELDS)})"
-    for field in FIELDS[kind]:
-        wanted = dict if field in OBJECTS else str
+    if not isinstance(kind, str) or kind not in REQUIRED_FIELDS:
+        return f"has no `type` that is known ({', '.join(REQUIRED_FIELDS)})"
+    for field in REQUIRED_FIELDS[kind]:
+        wanted = dict if field in OBJECT_FIELDS else str
         if not isinstance(info.get(field), wanted) or not info[field]:
             return f"is of type {kind} and has no usable `{field}`"
     if kind == "service_account" and not _is_key(info["private_key"]):

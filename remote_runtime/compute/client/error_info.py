@@ -10,16 +10,16 @@ from typing import Any
 
 from ...core.errors import CloudError
 from ...core.frozen import dataclass
-from ...core.sanitize import clean_line, redacted
+from ...core.sanitize import clean_line, redact
 
-WHY_LIMIT = 400
+MAX_WHY_CHARS = 400
 ACT_AS = "iam.serviceAccounts.actAs"
 ROLES = {
     ACT_AS: "roles/iam.serviceAccountUser",
     "compute.instances.osLogin": "roles/compute.osLogin",
     "iap.tunnelInstances.accessViaIAP": "roles/iap.tunnelResourceAccessor",
 }
-_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+_ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
 _PERMISSION = re.compile(
     r"'?\b([a-z]+(?:\.[A-Za-z]+){2,3})\b'? permission|[Pp]ermission '?([a-z]+(?:\.[A-Za-z]+){2,3})\b"
 )
@@ -28,17 +28,17 @@ _CONSUMER = re.compile(rf"(?:projects/)?{_PROJECT_ID}")
 _OF_RESOURCE = re.compile(rf"\bprojects/{_PROJECT_ID}\b")
 _OF_DISABLED_API = re.compile(rf"\bin project {_PROJECT_ID} before\b")
 _SERVICE = re.compile(r"[a-z][a-z0-9-]{0,62}\.googleapis\.com")
-_POLICIES = ("SECURITY_POLICY_VIOLATED", "LOCATION_POLICY_VIOLATED", "LOCATION_ORG_POLICY_VIOLATED",
+_POLICY_REASONS = ("SECURITY_POLICY_VIOLATED", "LOCATION_POLICY_VIOLATED", "LOCATION_ORG_POLICY_VIOLATED",
              "ORG_RESTRICTION_VIOLATION", "ORG_RESTRICTION_HEADER_INVALID")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Said:
+class ErrorDetails:
     """A refusal in Google's words, and what it names: ``reasons``, ``service`` (``compute.googleapis.com``),
     ``consumer`` (the id or number of the project that the request counts for), ``permission``, and ``owner``, the
     project of the resource. Empty for what it does not name."""
 
-    words: str
+    message: str
     reasons: frozenset[str] = frozenset()
     service: str = ""
     consumer: str = ""
@@ -46,13 +46,13 @@ class Said:
     owner: str = ""
 
 
-def read(message: str, errors: Iterable[Any] = (), details: Iterable[Any] = ()) -> Said:
+def parse_error(message: str, errors: Iterable[Any] = (), details: Iterable[Any] = ()) -> ErrorDetails:
     """Of the parts of an error in Google's JSON: ``message``, ``errors`` of the older form, ``details``."""
-    words = clean_line(redacted(message), WHY_LIMIT)
-    infos = [each for each in details if isinstance(each, Mapping) and each.get("@type") == _INFO]
+    words = clean_line(redact(message), MAX_WHY_CHARS)
+    infos = [each for each in details if isinstance(each, Mapping) and each.get("@type") == _ERROR_INFO]
     old = [each for each in errors if isinstance(each, Mapping)]
     reasons = frozenset(str(each.get("reason") or "") for each in [*infos, *old]) - {""}
-    named = dict(_texts(infos))
+    named = dict(_metadata_items(infos))
     found = _PERMISSION.search(words)
     permission = named.get("permission", "") or (found.group(1) or found.group(2) if found else "")
     if "iam.serviceAccountUser" in words:  # who changes a machine may become its service account
@@ -60,7 +60,7 @@ def read(message: str, errors: Iterable[Any] = (), details: Iterable[Any] = ()) 
     service = _SERVICE.fullmatch(named.get("service", "")) or _SERVICE.search(words)
     consumer = _CONSUMER.fullmatch(named.get("consumer", "")) or _OF_DISABLED_API.search(words)
     owner = _OF_RESOURCE.search(named.get("resource", "")) or _OF_RESOURCE.search(words)
-    return Said(
+    return ErrorDetails(
         words,
         reasons,
         service.group() if service else "",
@@ -70,19 +70,21 @@ def read(message: str, errors: Iterable[Any] = (), details: Iterable[Any] = ()) 
     )
 
 
-def refusal(said: Said, doing: str, project: str, renew: str, set_quota_project: str = "") -> CloudError | None:
+def refusal_error(
+    details: ErrorDetails, doing: str, project: str, renew_hint: str, set_quota_project: str = ""
+) -> CloudError | None:
     """What it means where its cause is not a role that is missing: an API that is off, a quota project, billing, a
     policy, a scope; None where it names none of them. ``renew``: the hint for the credentials; ``set_quota_project``:
     the command for their quota project."""
-    consumer = said.consumer or project
+    consumer = details.consumer or project
     of_consumer = f"--project={shlex.quote(consumer)}"
     cannot = f"Google does not let these credentials {doing}"
-    words, reasons = said.words, said.reasons
+    words, reasons = details.message, details.reasons
     if "USER_PROJECT_DENIED" in reasons:
         what = f"{cannot}: the quota project {consumer} may not be used"
-        return CloudError("permission-denied", what, words, _quota_project(consumer, project, set_quota_project))
+        return CloudError("permission-denied", what, words, _quota_project_hint(consumer, project, set_quota_project))
     if reasons & {"SERVICE_DISABLED", "accessNotConfigured"}:
-        service = said.service or "compute.googleapis.com"
+        service = details.service or "compute.googleapis.com"
         what = f"The API {service} is off in project {consumer}"
         return CloudError(
             "permission-denied", what, words, f"Enable it: gcloud services enable {service} {of_consumer}"
@@ -90,7 +92,7 @@ def refusal(said: Said, doing: str, project: str, renew: str, set_quota_project:
     if "BILLING_DISABLED" in reasons or "billing to be enabled" in words:
         link = f"gcloud billing projects link {shlex.quote(consumer)} --billing-account=ACCOUNT_ID"
         return CloudError("permission-denied", f"Billing is off in project {consumer}", words, f"Enable it: {link}")
-    if reasons.intersection(_POLICIES) or "organization's policy" in words or "organization policy" in words:
+    if reasons.intersection(_POLICY_REASONS) or "organization's policy" in words or "organization policy" in words:
         what = f"{cannot}: a policy of the organization forbids it"
         hint = "Show this message to the organization's administrator"
         return CloudError("permission-denied", what, words, hint)
@@ -99,40 +101,40 @@ def refusal(said: Said, doing: str, project: str, renew: str, set_quota_project:
         return CloudError("permission-denied", what, words, f"See its state: gcloud projects describe {consumer}")
     if "ACCESS_TOKEN_SCOPE_INSUFFICIENT" in reasons or "insufficient authentication scopes" in words:
         what = f"{cannot}: they lack the scope cloud-platform"
-        return CloudError("permission-denied", what, words, renew)
+        return CloudError("permission-denied", what, words, renew_hint)
     return None
 
 
-def denied(said: Said, doing: str, project: str) -> CloudError:
+def permission_denied_error(details: ErrorDetails, doing: str, project: str) -> CloudError:
     """``permission-denied``, with the permission that Google names and, for what it is, a role that has it."""
-    what = f"These credentials may not {doing}" + (f": {said.permission} is missing" if said.permission else "")
-    return CloudError("permission-denied", what, said.words, _grant(said, project))
+    what = f"These credentials may not {doing}" + (f": {details.permission} is missing" if details.permission else "")
+    return CloudError("permission-denied", what, details.message, _grant_hint(details, project))
 
 
-def _grant(said: Said, project: str) -> str:
-    service = said.permission.partition(".")[0]
-    role = ROLES.get(said.permission) or ("roles/compute.instanceAdmin.v1" if service == "compute" else "")
-    owner = said.owner or project
+def _grant_hint(details: ErrorDetails, project: str) -> str:
+    service = details.permission.partition(".")[0]
+    role = ROLES.get(details.permission) or ("roles/compute.instanceAdmin.v1" if service == "compute" else "")
+    owner = details.owner or project
     if role:
         binding = f"gcloud projects add-iam-policy-binding {shlex.quote(owner)} --member=user:EMAIL --role={role}"
         return f"A project owner can grant it: {binding}"
-    if said.permission:
-        return f"Ask the owner of project {owner} for a role that has {said.permission}"
+    if details.permission:
+        return f"Ask the owner of project {owner} for a role that has {details.permission}"
     return f"Google names no permission; show this message to the owner of project {owner}"
 
 
-def _quota_project(consumer: str, project: str, set_it: str) -> str:
+def _quota_project_hint(consumer: str, project: str, set_command: str) -> str:
     binding = (
         f"gcloud projects add-iam-policy-binding {shlex.quote(consumer)} --member=user:EMAIL "
         "--role=roles/serviceusage.serviceUsageConsumer"
     )
-    if consumer == project or not set_it:
+    if consumer == project or not set_command:
         return f"A project owner can grant it: {binding}"
-    use = f"{set_it}{shlex.quote(project)}"
+    use = f"{set_command}{shlex.quote(project)}"
     return f"Let requests count for {project}: {use}. Or an owner of {consumer} lets them count there: {binding}"
 
 
-def _texts(infos: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _metadata_items(infos: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     for info in infos:
         metadata = info.get("metadata")
         if isinstance(metadata, Mapping):

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from ...core.errors import CloudError
 from ...core.frozen import dataclass
-from ...core.sanitize import clean_line, redacted
+from ...core.sanitize import clean_line, redact
 from . import auth_errors, error_info, gcloud_config
-from .transport_errors import chain, unsent
+from .transport_errors import exception_chain, unsent_error
 
 if TYPE_CHECKING:
     import google.api_core.exceptions as api
@@ -30,26 +30,26 @@ _QUOTA = re.compile(
 
 
 @dataclass(frozen=True)
-class Failure:
+class ApiFailure:
     """``passing``: whether the same request may work later, because the API is ``busy`` or ``unreachable`` now."""
 
     error: CloudError
-    passing: Literal["no", "busy", "unreachable"] = "no"
+    transient: Literal["no", "busy", "unreachable"] = "no"
 
 
-class NotThere(CloudError):
+class NotFound(CloudError):
     """``instance-not-found`` for one request; the look-up decides what that means."""
 
 
-class Refused(CloudError):
+class InvalidRequest(CloudError):
     """``instance-not-startable`` for one request that Compute Engine finds wrong; a look-up may mean another thing."""
 
 
-class NotReady(Refused):
+class NotReady(InvalidRequest):
     """Another change of the same thing is under way: a little later the request may be right."""
 
 
-def is_foreign(exc: Exception) -> bool:
+def is_client_error(exc: Exception) -> bool:
     """Whether a request through Google's client raised it, and not we."""
     import google.api_core.exceptions
     import google.auth.exceptions
@@ -64,67 +64,67 @@ def is_foreign(exc: Exception) -> bool:
         # Google's client on an answer that is JSON but no error object, from a captive portal for example.
         AttributeError,
     )
-    return isinstance(exc, kinds) or auth_errors.while_renewing(exc) or unsent(exc) is not None
+    return isinstance(exc, kinds) or auth_errors.raised_while_refreshing(exc) or unsent_error(exc) is not None
 
 
 def is_timeout(exc: Exception) -> bool:
     import requests
 
-    return any(isinstance(link, requests.exceptions.Timeout) for link in chain(exc))
+    return any(isinstance(link, requests.exceptions.Timeout) for link in exception_chain(exc))
 
 
-def explain(
+def map_error(
     exc: Exception,
     *,
     endpoint: str,
     doing: str,
     project: str,
-    renew: str,
+    renew_hint: str,
     acts_as: str = "",
     set_quota_project: str = "",
     api_name: str = gcloud_config.COMPUTE.name,
-) -> Failure:
+) -> ApiFailure:
     """What a failed request means. ``doing`` completes "Compute Engine refuses to …", ``renew`` is the hint for refused
     credentials, ``acts_as`` the service account that they act as, ``set_quota_project`` as an ``Identity`` has it."""
     import google.api_core.exceptions as api
     import google.auth.exceptions as auth
     import requests
 
-    if error := unsent(exc):
-        return Failure(error)
+    if error := unsent_error(exc):
+        return ApiFailure(error)
     if isinstance(exc, requests.exceptions.RequestException):
-        return Failure(unreachable(endpoint, _connection_trouble(exc), api_name), "unreachable")
-    if isinstance(exc, auth.GoogleAuthError) or auth_errors.while_renewing(exc):
-        if auth_errors.is_passing(exc):
-            why = _connection_trouble(exc) if isinstance(exc, auth.TransportError) else auth_errors.words(exc)
-            return Failure(CloudError("cloud-unreachable", "Google's sign-in does not answer", why), "unreachable")
-        return Failure(auth_errors.refused(exc, project=project, renew=renew, acts_as=acts_as))
+        return ApiFailure(unreachable_error(endpoint, _connection_problem(exc), api_name), "unreachable")
+    if isinstance(exc, auth.GoogleAuthError) or auth_errors.raised_while_refreshing(exc):
+        if auth_errors.is_transient(exc):
+            why = _connection_problem(exc) if isinstance(exc, auth.TransportError) else auth_errors.safe_message(exc)
+            return ApiFailure(CloudError("cloud-unreachable", "Google's sign-in does not answer", why), "unreachable")
+        return ApiFailure(auth_errors.credentials_error(exc, project=project, renew_hint=renew_hint, acts_as=acts_as))
     if not isinstance(exc, api.GoogleAPICallError):
-        return Failure(unreachable(endpoint, f"what answers there is not the {api_name}", api_name), "busy")
-    said = _said(exc)
-    why, reasons = said.words, said.reasons
+        return ApiFailure(unreachable_error(endpoint, f"what answers there is not the {api_name}", api_name), "busy")
+    details = _details(exc)
+    why, reasons = details.message, details.reasons
     status = int(exc.code) if exc.code is not None else 0
     if status == 429 or status >= 500 or reasons.intersection(_BUSY_REASONS):
-        return Failure(unreachable(endpoint, f"it answers {status}: {why}", api_name), "busy")
+        return ApiFailure(unreachable_error(endpoint, f"it answers {status}: {why}", api_name), "busy")
     if status == 401:
-        return Failure(CloudError("no-credentials", "Google does not accept the credentials", why, renew))
+        return ApiFailure(CloudError("no-credentials", "Google does not accept the credentials", why, renew_hint))
     if status == 403:
         if any("quota" in reason.lower() for reason in reasons):
-            return Failure(quota(why, doing, project))
-        return Failure(
-            error_info.refusal(said, doing, project, renew, set_quota_project)
-            or error_info.denied(said, doing, project)
+            return ApiFailure(quota_error(why, doing, project))
+        return ApiFailure(
+            error_info.refusal_error(details, doing, project, renew_hint, set_quota_project)
+            or error_info.permission_denied_error(details, doing, project)
         )
     if status == 404:
-        return Failure(NotThere("instance-not-found", f"Compute Engine knows nothing to {doing}", why))
+        return ApiFailure(NotFound("instance-not-found", f"Compute Engine knows nothing to {doing}", why))
     if "quota" in why.lower():
-        return Failure(quota(why, doing, project))
+        return ApiFailure(quota_error(why, doing, project))
     if "resourceNotReady" in reasons:
-        return Failure(NotReady("instance-not-startable", f"Compute Engine is not ready to {doing}", why), "busy")
-    return Failure(Refused("instance-not-startable", f"Compute Engine refuses to {doing}", why))
+        return ApiFailure(NotReady("instance-not-startable", f"Compute Engine is not ready to {doing}", why), "busy")
+    return ApiFailure(InvalidRequest("instance-not-startable", f"Compute Engine refuses to {doing}", why))
 
 
-def unusable_client(exc: Exception) -> CloudError:
+def unusable_client_error(exc: Exception) -> CloudError:
     """Why Google's client could not be made of what its own variables say."""
     variables = [name for name in CLIENT_VARIABLES if os.environ.get(name) is not None]
     hint = f"Mend or unset {' and '.join(variables)}" if variables else ""
@@ -132,11 +132,11 @@ def unusable_client(exc: Exception) -> CloudError:
     return CloudError("cloud-unreachable", "Google's client cannot be set up", why, hint)
 
 
-def unreachable(endpoint: str, why: str, api_name: str = gcloud_config.COMPUTE.name) -> CloudError:
+def unreachable_error(endpoint: str, why: str, api_name: str = gcloud_config.COMPUTE.name) -> CloudError:
     return CloudError("cloud-unreachable", f"The {api_name} at {endpoint} does not answer", why)
 
 
-def quota(why: str, doing: str, project: str) -> CloudError:
+def quota_error(why: str, doing: str, project: str) -> CloudError:
     """``quota-exceeded``, with where to see what is used up; a limit of 0 is not used up, but was never asked for."""
     found = _QUOTA.search(why)
     of_project = f"--project={shlex.quote(project)}"
@@ -150,17 +150,17 @@ def quota(why: str, doing: str, project: str) -> CloudError:
     return CloudError("quota-exceeded", f"No quota left to {doing}", why, hint)
 
 
-def _said(exc: api.GoogleAPICallError) -> error_info.Said:
+def _details(exc: api.GoogleAPICallError) -> error_info.ErrorDetails:
     """Google's own words in an API error, without the request they repeat."""
     text = re.sub(r"^[A-Z]{3,6} https?://\S+: ", "", str(exc.message or exc), count=1)
-    return error_info.read(text, exc.errors, exc.details)
+    return error_info.parse_error(text, exc.errors, exc.details)
 
 
-def _connection_trouble(exc: Exception) -> str:
+def _connection_problem(exc: Exception) -> str:
     """The innermost cause in plain words: the libraries wrap a refused connection five times."""
     import requests
 
-    links = chain(exc)
+    links = exception_chain(exc)
     if is_timeout(exc):
         return "there is no answer in time"
     if any(isinstance(link, requests.exceptions.ProxyError) for link in links):
@@ -169,5 +169,5 @@ def _connection_trouble(exc: Exception) -> str:
         if isinstance(link, ConnectionRefusedError):
             return "nothing accepts connections there"
         if isinstance(link, OSError) and link.strerror and not isinstance(link, requests.exceptions.RequestException):
-            return clean_line(link.strerror, error_info.WHY_LIMIT)
-    return clean_line(redacted(str(exc)), error_info.WHY_LIMIT)  # a header that cannot be sent is repeated in it
+            return clean_line(link.strerror, error_info.MAX_WHY_CHARS)
+    return clean_line(redact(str(exc)), error_info.MAX_WHY_CHARS)  # a header that cannot be sent is repeated in it

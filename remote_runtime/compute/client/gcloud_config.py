@@ -24,7 +24,7 @@ _URL = re.compile(
 
 
 @dataclass(frozen=True)
-class Service:
+class ApiEndpoint:
     """One of Google's APIs: its name, where it is, and the variable of gcloud's that says otherwise."""
 
     name: str
@@ -32,47 +32,47 @@ class Service:
     variable: str
 
 
-COMPUTE = Service("Compute Engine API", "https://compute.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")
-RESOURCE_MANAGER = Service(
+COMPUTE = ApiEndpoint("Compute Engine API", "https://compute.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")
+RESOURCE_MANAGER = ApiEndpoint(
     "Resource Manager API",
     "https://cloudresourcemanager.googleapis.com",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER",
 )
-OS_LOGIN = Service("OS Login API", "https://oslogin.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN")
+OS_LOGIN = ApiEndpoint("OS Login API", "https://oslogin.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN")
 
-IAM_CREDENTIALS = Service(
+IAM_CREDENTIALS = ApiEndpoint(
     "IAM Service Account Credentials API",
     "https://iamcredentials.googleapis.com",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
 )
-SERVICES = (COMPUTE, RESOURCE_MANAGER, OS_LOGIN, IAM_CREDENTIALS)
+API_ENDPOINTS = (COMPUTE, RESOURCE_MANAGER, OS_LOGIN, IAM_CREDENTIALS)
 
 
 @dataclass(frozen=True)
-class Setting:
+class SourcedValue:
     """A value, and where it was found, as words that follow "from"."""
 
     value: str
     source: str
 
 
-def endpoint(environ: Mapping[str, str], of: Service = COMPUTE) -> str:
+def endpoint(environ: Mapping[str, str], api: ApiEndpoint = COMPUTE) -> str:
     """Scheme, host, port and path prefix of the API, without ``/compute/v1/`` and without a final slash.
 
     The variable may be ``…/compute/v1/`` as gcloud wants it, or the bare origin.
     """
-    wanted = environ.get(of.variable, "").strip()
-    if not wanted:
-        return of.default
-    if not is_url(wanted, "http", "https"):
+    url = environ.get(api.variable, "").strip()
+    if not url:
+        return api.default
+    if not is_url(url, "http", "https"):
         raise CloudError(
             "cloud-unreachable",
-            f"The address of the {of.name} is not a URL",
+            f"The address of the {api.name} is not a URL",
             # Its value is not shown: it may have a password or a key in it, or be one.
-            f"{of.variable} {'has a user name in it' if '@' in wanted else 'is not SCHEME://HOST[:PORT][/PATH]'}",
+            f"{api.variable} {'has a user name in it' if '@' in url else 'is not SCHEME://HOST[:PORT][/PATH]'}",
             "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",
         )
-    parts = urlsplit(wanted)
+    parts = urlsplit(url)
     return _API_PATH.sub("", f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}").rstrip("/")
 
 
@@ -88,12 +88,12 @@ def is_url(text: str, *schemes: str) -> bool:
 def may_carry_credentials(url: str) -> bool:
     """Only what is encrypted, or stays on this computer, and no address that cannot be read."""
     try:
-        return urlsplit(url).scheme in ("https", "wss") or on_loopback(url)
+        return urlsplit(url).scheme in ("https", "wss") or is_on_loopback(url)
     except ValueError:
         return False
 
 
-def on_loopback(url: str) -> bool:
+def is_on_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -101,14 +101,16 @@ def on_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def project(wanted: str | None, environ: Mapping[str, str], of_credentials: Callable[[], str | None]) -> Setting:
+def project(
+    from_profile: str | None, environ: Mapping[str, str], of_credentials: Callable[[], str | None]
+) -> SourcedValue:
     """The project to look in. ``of_credentials`` is asked last. Raises ``CloudError`` ``no-credentials``."""
     found = (
-        _given(wanted, "the profile")
-        or _given(environ.get("GOOGLE_CLOUD_PROJECT"), "GOOGLE_CLOUD_PROJECT")
-        or _given(environ.get("CLOUDSDK_CORE_PROJECT"), "CLOUDSDK_CORE_PROJECT")
-        or _given(_gcloud(environ, "core", "project"), "gcloud's configuration")
-        or _given(of_credentials(), "the credentials")
+        _sourced(from_profile, "the profile")
+        or _sourced(environ.get("GOOGLE_CLOUD_PROJECT"), "GOOGLE_CLOUD_PROJECT")
+        or _sourced(environ.get("CLOUDSDK_CORE_PROJECT"), "CLOUDSDK_CORE_PROJECT")
+        or _sourced(_gcloud_property(environ, "core", "project"), "gcloud's configuration")
+        or _sourced(of_credentials(), "the credentials")
     )
     if found is None:
         raise CloudError(
@@ -117,38 +119,40 @@ def project(wanted: str | None, environ: Mapping[str, str], of_credentials: Call
             "neither the profile, the environment, gcloud's configuration nor the credentials name one",
             "Set `target.project` in the profile, or run: gcloud config set project PROJECT",
         )
-    return _checked(found, "project ID", "`target.project`", "gcloud config set project PROJECT")
+    return _require_name(found, "project ID", "`target.project`", "gcloud config set project PROJECT")
 
 
-def zone(wanted: str | None, environ: Mapping[str, str]) -> Setting | None:
+def zone(from_profile: str | None, environ: Mapping[str, str]) -> SourcedValue | None:
     """The zone to look in first; None: all of them. Raises ``CloudError`` ``no-credentials`` for what is none."""
     found = (
-        _given(wanted, "the profile")
-        or _given(environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE")
-        or _given(_gcloud(environ, "compute", "zone"), "gcloud's configuration")
+        _sourced(from_profile, "the profile")
+        or _sourced(environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE")
+        or _sourced(_gcloud_property(environ, "compute", "zone"), "gcloud's configuration")
     )
-    return found and _checked(found, "zone", "`target.zone`", "gcloud config set compute/zone ZONE")
+    return found and _require_name(found, "zone", "`target.zone`", "gcloud config set compute/zone ZONE")
 
 
 def account(environ: Mapping[str, str]) -> str | None:
     """The account that gcloud uses."""
-    found = _given(environ.get("CLOUDSDK_CORE_ACCOUNT"), "") or _given(_gcloud(environ, "core", "account"), "")
+    found = _sourced(environ.get("CLOUDSDK_CORE_ACCOUNT"), "") or _sourced(
+        _gcloud_property(environ, "core", "account"), ""
+    )
     return found.value if found else None
 
 
-def impersonated(environ: Mapping[str, str]) -> tuple[str, ...]:
+def impersonated_accounts(environ: Mapping[str, str]) -> tuple[str, ...]:
     """The service accounts to act as, as gcloud is told to: the last one, through those before it."""
-    wanted = environ.get("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT") or _gcloud(
+    wanted = environ.get("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT") or _gcloud_property(
         environ, "auth", "impersonate_service_account"
     )
     return tuple(name.strip() for name in (wanted or "").split(",") if name.strip())
 
 
-def _given(value: Any, source: str) -> Setting | None:
-    return Setting(value.strip(), source) if isinstance(value, str) and value.strip() else None
+def _sourced(value: Any, source: str) -> SourcedValue | None:
+    return SourcedValue(value.strip(), source) if isinstance(value, str) and value.strip() else None
 
 
-def _checked(found: Setting, what: str, key: str, command: str) -> Setting:
+def _require_name(found: SourcedValue, what: str, key: str, command: str) -> SourcedValue:
     """``found``, if it can be part of a request. It is not shown: what is set by mistake may be a secret."""
     if _NAME.fullmatch(found.value):
         return found
@@ -159,9 +163,9 @@ def _checked(found: Setting, what: str, key: str, command: str) -> Setting:
     raise CloudError("no-credentials", f"No usable {what}", f"{found.source} has a value that is not a {what}", hint)
 
 
-def _gcloud(environ: Mapping[str, str], section: str, key: str) -> str | None:
+def _gcloud_property(environ: Mapping[str, str], section: str, key: str) -> str | None:
     """A property of gcloud's active configuration; None when there is no such thing or it cannot be read."""
-    folder = gcloud_folder(environ)
+    folder = gcloud_config_dir(environ)
     name = environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME") or _read(folder / "active_config").strip() or "default"
     properties = configparser.ConfigParser(interpolation=None, strict=False)
     try:
@@ -171,7 +175,7 @@ def _gcloud(environ: Mapping[str, str], section: str, key: str) -> str | None:
     return properties.get(section, key, fallback=None)
 
 
-def gcloud_folder(environ: Mapping[str, str]) -> Path:
+def gcloud_config_dir(environ: Mapping[str, str]) -> Path:
     if environ.get("CLOUDSDK_CONFIG"):
         return Path(environ["CLOUDSDK_CONFIG"])
     if os.name == "nt":

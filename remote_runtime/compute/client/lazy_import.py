@@ -13,7 +13,7 @@ from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 PACKAGE = "google.cloud.compute_v1"
-_HUMP = re.compile(r"\B(?=[A-Z])")
+_CAMEL_HUMP = re.compile(r"\B(?=[A-Z])")
 
 
 def import_lazily(name: str = PACKAGE) -> None:
@@ -23,24 +23,24 @@ def import_lazily(name: str = PACKAGE) -> None:
         return
     package = module_from_spec(spec)
 
-    def find(wanted: str) -> Any:
-        if not wanted[0].isupper():  # a module of the package, which the import system finds
-            raise AttributeError(f"module {name!r} has no attribute {wanted!r}")
+    def find_name(attribute: str) -> Any:
+        if not attribute[0].isupper():  # a module of the package, which the import system finds
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
         try:
-            found = getattr(importlib.import_module(_home(name, wanted)), wanted)
+            found = getattr(importlib.import_module(_module_of(name, attribute)), attribute)
         except (ImportError, AttributeError):
             vars(package).pop("__getattr__", None)
             loader.exec_module(package)
-            return getattr(package, wanted)
-        setattr(package, wanted, found)
+            return getattr(package, attribute)
+        setattr(package, attribute, found)
         return found
 
-    vars(package)["__getattr__"] = find
+    vars(package)["__getattr__"] = find_name
     sys.modules[name] = package
 
 
-def _home(package: str, name: str) -> str:
+def _module_of(package: str, name: str) -> str:
     """``ZoneOperationsClient`` is in ``services.zone_operations``; what is no client is a type."""
     if name.endswith("Client"):
-        return f"{package}.services.{_HUMP.sub('_', name.removesuffix('Client')).lower()}"
+        return f"{package}.services.{_CAMEL_HUMP.sub('_', name.removesuffix('Client')).lower()}"
     return f"{package}.types.compute"

@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 
-def is_on(api: Api, raw: compute_v1.Instance, key: str) -> bool:
+def is_enabled(api: Api, raw: compute_v1.Instance, key: str) -> bool:
     """Whether ``key`` is true. A project whose metadata may not be read says nothing."""
-    value = items_of(raw.metadata).get(key)
-    return is_true(of_project(api).get(key) if value is None else value)
+    value = metadata_items(raw.metadata).get(key)
+    return is_true(project_metadata(api).get(key) if value is None else value)
 
 
 def is_true(value: str | None) -> bool:
     return (value or "").strip().lower() in ("true", "1", "y", "yes")
 
 
-def items_of(metadata: compute_v1.Metadata) -> Mapping[str, str]:
+def metadata_items(metadata: compute_v1.Metadata) -> Mapping[str, str]:
     return {item.key: item.value for item in metadata.items}
 
 
-def of_project(api: Api) -> Mapping[str, str]:
+def project_metadata(api: Api) -> Mapping[str, str]:
     """The project's metadata, read once; empty if it may not be read. Raises ``CloudError`` ``cloud-unreachable``."""
     if api.project_metadata is None:
         doing = f"read the metadata of project {api.project}"
@@ -37,5 +37,5 @@ def of_project(api: Api) -> Mapping[str, str]:
                 raise
             api.project_metadata = {}
         else:
-            api.project_metadata = items_of(project.common_instance_metadata)
+            api.project_metadata = metadata_items(project.common_instance_metadata)
     return api.project_metadata

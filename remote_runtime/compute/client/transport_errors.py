@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from ...core.errors import CloudError
 
-PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
-BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+PROXY_VARIABLES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
+BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 HTTP_LIBRARIES = ("requests.", "urllib3.")
 
 
-def chain(exc: BaseException) -> list[BaseException]:
+def exception_chain(exc: BaseException) -> list[BaseException]:
     """It, and what it comes from."""
     links = [exc]
     while (inner := links[-1].__cause__ or links[-1].__context__) is not None and inner not in links:
@@ -26,24 +26,24 @@ def chain(exc: BaseException) -> list[BaseException]:
     return links
 
 
-def unsent(exc: BaseException, environ: Mapping[str, str] = os.environ) -> CloudError | None:
+def unsent_error(exc: BaseException, environ: Mapping[str, str] = os.environ) -> CloudError | None:
     """``cloud-unreachable`` for what kept a request from being sent at all; None for all else. ``environ``: the one
     that requests reads, which is this process's."""
     if not _is_unsent(exc):
         return None
     why, hint = "", ""
-    proxies = [name for name in PROXIES if environ.get(name)]
-    bundle = next((name for name in BUNDLES if environ.get(name)), "")
+    proxies = [name for name in PROXY_VARIABLES if environ.get(name)]
+    bundle = next((name for name in BUNDLE_VARIABLES if environ.get(name)), "")
     if bundle and not os.path.exists(environ[bundle]):
         why = f"{bundle} does not name a file that exists"
         hint = f"Set {bundle} to a file of certificates, or unset it"
-    elif proxy := next((name for name in proxies if not is_proxy(environ[name])), ""):
+    elif proxy := next((name for name in proxies if not is_proxy_url(environ[name])), ""):
         why = f"{proxy} is not the address of an HTTP proxy"
         hint = f"Set {proxy} to http://HOST:PORT, with a URL-encoded USER:PASSWORD@ before HOST if needed, or unset it"
     return CloudError("cloud-unreachable", "Requests to Google cannot be sent", why or type(exc).__name__, hint)
 
 
-def is_proxy(address: str) -> bool:
+def is_proxy_url(address: str) -> bool:
     """Whether it is an address that can be read in one way, of a kind of proxy that needs no other package."""
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
@@ -66,7 +66,7 @@ def _is_unsent(exc: BaseException) -> bool:
         requests.exceptions.MissingSchema,
         urllib3.exceptions.LocationValueError,
     )
-    if any(isinstance(link, unusable) for link in chain(exc)):
+    if any(isinstance(link, unusable) for link in exception_chain(exc)):
         return True
     if isinstance(exc, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)):
         return False

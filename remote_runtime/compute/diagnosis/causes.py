@@ -11,7 +11,7 @@ from ...core.model import Instance
 from ..client import metadata_flags
 from ..client.api import Api
 from ..instances import power, stop_reason
-from ..instances.convert import status_of, whereabouts
+from ..instances.convert import gcloud_args, status_of
 from . import firewall_cause, serial_console
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # A boot that began longer ago and still shows no login has stopped talking to the console.
-BOOT_TAKES_S = 900.0
-LOG_IN = "compute.instances.osLogin"
-ADMIN_LOG_IN = "compute.instances.osAdminLogin"
-ADD_KEY = "compute.instances.setMetadata"
+MAX_BOOT_S = 900.0
+OS_LOGIN_PERMISSION = "compute.instances.osLogin"
+OS_ADMIN_LOGIN_PERMISSION = "compute.instances.osAdminLogin"
+SET_METADATA_PERMISSION = "compute.instances.setMetadata"
 # The login is refused, so the network is open.
-KEY_CODES = ("no-usable-key", "passphrase-needed", "two-factor-needed")
+KEY_ERROR_CODES = ("no-usable-key", "passphrase-needed", "two-factor-needed")
 
 
-def causes(
+def find_causes(
     api: Api, instance: Instance, *, code: str, connect: str, through_iap: RemoteRuntimeError | None = None
 ) -> list[RemoteRuntimeError]:
     """What explains that SSH to ``instance`` failed with ``code``, and then with ``through_iap``, the most certain
@@ -37,41 +37,41 @@ def causes(
     A question that these credentials may not ask is left out. Raises ``CloudError`` ``cloud-unreachable``.
     """
     try:
-        raw = power.same_instance(api, instance)
+        raw = power.reload(api, instance)
     except CloudError as exc:
         if exc.code == "instance-not-found":
             return [exc]
         raise
     if status_of(raw) != "RUNNING":
-        return [not_running(api, instance, status_of(raw))]
+        return [not_running_error(api, instance, status_of(raw))]
 
     def firewall() -> RemoteRuntimeError | None:
         return firewall_cause.explain(api, instance, raw, code=code, connect=connect, through_iap=through_iap)
 
-    return list(_of_running(api, instance, raw, code, firewall))
+    return list(_running_causes(api, instance, raw, code, firewall))
 
 
-def not_running(api: Api, instance: Instance, status: str) -> RemoteRuntimeError:
+def not_running_error(api: Api, instance: Instance, status: str) -> RemoteRuntimeError:
     if status in power.COMING_UP:
         return SshError("machine-booting", f"{instance.name} is just being started", f"its status is {status}")
-    stop = stop_reason.last_stop(api, instance)
-    why = f"{stop.words}; its status is {status}" if stop else f"its status is {status}"
+    stop = stop_reason.stop_reason(api, instance)
+    why = f"{stop.description}; its status is {status}" if stop else f"its status is {status}"
     return CloudError("instance-stopped", f"{instance.name} is not running", why)
 
 
-def _of_running(
+def _running_causes(
     api: Api,
     instance: Instance,
     raw: compute_v1.Instance,
     code: str,
     firewall: Callable[[], RemoteRuntimeError | None],
 ) -> Iterator[RemoteRuntimeError]:
-    sign = _ask(api, lambda: _console(api, instance)) or serial_console.Sign("unknown")
-    if broken := _broken(instance, sign):
-        yield broken
-    closed = _ask(api, (lambda: _login(api, instance, raw)) if code in KEY_CODES else firewall)
-    booting = sign.state == "booting" and _started_lately(raw)
-    if closed and not (booting and closed.code == firewall_cause.NOTHING_THERE):
+    boot = _try_query(api, lambda: _boot_status(api, instance)) or serial_console.BootStatus("unknown")
+    if failure := _boot_failure(instance, boot):
+        yield failure
+    closed = _try_query(api, (lambda: _login_cause(api, instance, raw)) if code in KEY_ERROR_CODES else firewall)
+    booting = boot.state == "booting" and _started_recently(raw)
+    if closed and not (booting and closed.code == firewall_cause.BACKEND_UNREACHABLE):
         yield closed
     if booting:
         yield SshError(
@@ -82,44 +82,48 @@ def _of_running(
         )
 
 
-def _ask(api: Api, question: Callable[[], T]) -> T | None:
+def _try_query(api: Api, query: Callable[[], T]) -> T | None:
     """None also when the question may not be asked."""
     try:
-        return question()
+        return query()
     except CloudError as exc:
         if exc.code == "cloud-unreachable":
             raise
-        api.tell(f"Not told why: {exc.what}")
+        api.progress(f"Not told why: {exc.what}")
         return None
 
 
-def _console(api: Api, instance: Instance) -> serial_console.Sign:
+def _boot_status(api: Api, instance: Instance) -> serial_console.BootStatus:
     request = {"project": api.project, "zone": instance.zone, "instance": instance.name, "port": 1}
     output = api.call(
         api.instances.get_serial_port_output, request, doing=f"read the serial console of {instance.name}"
     )
-    return serial_console.read(output.contents)
+    return serial_console.parse_serial_output(output.contents)
 
 
-def _broken(instance: Instance, sign: serial_console.Sign) -> RemoteRuntimeError | None:
-    says = f'its serial console says "{sign.line}"'
-    see = f"See all of it: gcloud compute instances get-serial-port-output {whereabouts(instance)}"
-    if sign.state == "panic":
-        return SshError("machine-not-booted", f"The kernel of {instance.name} panicked", says, see)
-    if sign.state == "emergency":
-        return SshError("machine-not-booted", f"{instance.name} is in emergency mode", says, see)
-    if sign.state == "no-sshd":
-        return SshError("machine-not-booted", f"The SSH server of {instance.name} did not start", says, see)
-    if sign.state == "disk-full":
-        hint = f"Make the disk larger, then restart: gcloud compute disks resize {whereabouts(instance)} --size=SIZE"
-        return MachineError("disk-full", f"The disk of {instance.name} is full", says, hint)
+def _boot_failure(instance: Instance, boot: serial_console.BootStatus) -> RemoteRuntimeError | None:
+    quote = f'its serial console says "{boot.line}"'
+    hint_all = f"See all of it: gcloud compute instances get-serial-port-output {gcloud_args(instance)}"
+    if boot.state == "panic":
+        return SshError("machine-not-booted", f"The kernel of {instance.name} panicked", quote, hint_all)
+    if boot.state == "emergency":
+        return SshError("machine-not-booted", f"{instance.name} is in emergency mode", quote, hint_all)
+    if boot.state == "no-sshd":
+        return SshError("machine-not-booted", f"The SSH server of {instance.name} did not start", quote, hint_all)
+    if boot.state == "disk-full":
+        hint = f"Make the disk larger, then restart: gcloud compute disks resize {gcloud_args(instance)} --size=SIZE"
+        return MachineError("disk-full", f"The disk of {instance.name} is full", quote, hint)
     return None
 
 
-def _login(api: Api, instance: Instance, raw: compute_v1.Instance) -> RemoteRuntimeError | None:
-    if not metadata_flags.is_on(api, raw, "enable-oslogin"):
-        return _missing(api, instance, (ADD_KEY,), "put a key on it", "roles/compute.instanceAdmin.v1")
-    if missing := _missing(api, instance, (LOG_IN, ADMIN_LOG_IN), "log in to it", "roles/compute.osLogin"):
+def _login_cause(api: Api, instance: Instance, raw: compute_v1.Instance) -> RemoteRuntimeError | None:
+    if not metadata_flags.is_enabled(api, raw, "enable-oslogin"):
+        return _missing_permission(
+            api, instance, (SET_METADATA_PERMISSION,), "put a key on it", "roles/compute.instanceAdmin.v1"
+        )
+    if missing := _missing_permission(
+        api, instance, (OS_LOGIN_PERMISSION, OS_ADMIN_LOGIN_PERMISSION), "log in to it", "roles/compute.osLogin"
+    ):
         return missing
     return SshError(
         "os-login-required",
@@ -129,7 +133,9 @@ def _login(api: Api, instance: Instance, raw: compute_v1.Instance) -> RemoteRunt
     )
 
 
-def _missing(api: Api, instance: Instance, permissions: tuple[str, ...], doing: str, role: str) -> CloudError | None:
+def _missing_permission(
+    api: Api, instance: Instance, permissions: tuple[str, ...], doing: str, role: str
+) -> CloudError | None:
     """None when one of ``permissions`` is held."""
     request = {
         "project": api.project,
@@ -144,14 +150,14 @@ def _missing(api: Api, instance: Instance, permissions: tuple[str, ...], doing: 
         "permission-denied",
         f"These credentials may not {doing}: {permissions[0]} is missing",
         f"Compute Engine says so for {instance.name}",
-        f"A project owner can grant it: gcloud compute instances add-iam-policy-binding {whereabouts(instance)} "
+        f"A project owner can grant it: gcloud compute instances add-iam-policy-binding {gcloud_args(instance)} "
         f"--member=user:EMAIL --role={role}",
     )
 
 
-def _started_lately(raw: compute_v1.Instance) -> bool:
+def _started_recently(raw: compute_v1.Instance) -> bool:
     try:
         since = datetime.fromisoformat((raw.last_start_timestamp or raw.creation_timestamp).replace("Z", "+00:00"))
     except ValueError:
         return True
-    return (datetime.now(timezone.utc) - since).total_seconds() < BOOT_TAKES_S
+    return (datetime.now(timezone.utc) - since).total_seconds() < MAX_BOOT_S

@@ -11,21 +11,21 @@ from ...core.errors import CloudError, RemoteRuntimeError, SshError, from_code
 from ...core.frozen import dataclass
 from ...core.model import Instance
 from ..client.api import Api
-from ..instances.convert import whereabouts, word
+from ..instances.convert import clean_name, gcloud_args
 from . import firewall_rules
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
-NOTHING_THERE = "iap-backend-unreachable"
+BACKEND_UNREACHABLE = "iap-backend-unreachable"
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Route:
     """``source``: where a connection comes from, as the firewall sees it; ``words``: to a person."""
 
     source: firewall_rules.Network
-    words: str
+    description: str
     verdict: firewall_rules.Verdict
 
 
@@ -51,29 +51,31 @@ def explain(
         api.instances.get_effective_firewalls, request, doing=f"read the firewall rules of {instance.name}"
     )
 
-    def way(source: firewall_rules.Network, words: str) -> _Way:
-        return _Way(source, words, firewall_rules.judge(effective, source, instance.port, raw))
+    def route(source: firewall_rules.Network, words: str) -> _Route:
+        return _Route(source, words, firewall_rules.evaluate(effective, source, instance.port, raw))
 
     proxy = firewall_rules.IAP_RANGES[4 if interface.network_i_p else 6]
-    iap = way(proxy, f"Identity-Aware Proxy ({proxy})")
-    taken = iap if connect == "iap" else way(*_from_here(instance, connect))
-    if taken is not iap and taken.verdict.allowed:
+    iap = route(proxy, f"Identity-Aware Proxy ({proxy})")
+    tried = iap if connect == "iap" else route(*_local_source(instance, connect))
+    if tried is not iap and tried.verdict.allowed:
         return None
-    last = through_iap.code if through_iap else code
-    if iap.verdict.allowed and last == NOTHING_THERE:
-        return _nothing_listens(instance, iap)
-    if taken.verdict.allowed:
+    last_code = through_iap.code if through_iap else code
+    if iap.verdict.allowed and last_code == BACKEND_UNREACHABLE:
+        return _no_server_error(instance, iap)
+    if tried.verdict.allowed:
         return None
-    what, why = _closed(instance, taken, None if through_iap is None or iap.verdict.allowed else iap, interface)
+    what, why = _blocked_message(
+        instance, tried, None if through_iap is None or iap.verdict.allowed else iap, interface
+    )
     if not iap.verdict.allowed:
-        opened = iap if last == NOTHING_THERE else taken
-        return CloudError("firewall-blocked", what, why, _opening(api, instance, interface, opened.source))
+        to_open = iap if last_code == BACKEND_UNREACHABLE else tried
+        return CloudError("firewall-blocked", what, why, _allow_hint(api, instance, interface, to_open.source))
     if through_iap is None:
         return CloudError("firewall-blocked", what, why, "Set `target.connect: iap`: Identity-Aware Proxy is let in")
     return from_code(through_iap.code, what, why, through_iap.hint)
 
 
-def _from_here(instance: Instance, connect: str) -> tuple[firewall_rules.Network, str]:
+def _local_source(instance: Instance, connect: str) -> tuple[firewall_rules.Network, str]:
     """Behind NAT we cannot know our public address."""
     if connect == "internal" and (ours := _our_address(instance.address)):
         return ipaddress.ip_network(ours), f"this computer ({ours})"
@@ -90,51 +92,51 @@ def _our_address(towards: str) -> str:
         return ""
 
 
-def _nothing_listens(instance: Instance, iap: _Way) -> SshError:
+def _no_server_error(instance: Instance, iap: _Route) -> SshError:
     return SshError(
-        NOTHING_THERE,
-        f"The firewall lets {iap.words} in to tcp:{instance.port}",
+        BACKEND_UNREACHABLE,
+        f"The firewall lets {iap.description} in to tcp:{instance.port}",
         "so no SSH server listens there",
-        f"See what it is doing: gcloud compute instances get-serial-port-output {whereabouts(instance)}",
+        f"See what it is doing: gcloud compute instances get-serial-port-output {gcloud_args(instance)}",
     )
 
 
-def _closed(
-    instance: Instance, taken: _Way, other: _Way | None, interface: compute_v1.NetworkInterface
+def _blocked_message(
+    instance: Instance, tried: _Route, other: _Route | None, interface: compute_v1.NetworkInterface
 ) -> tuple[str, str]:
     """What, and why: ``taken`` is closed, and ``other`` too."""
-    verdict = taken.verdict
+    verdict = tried.verdict
     if verdict.only_from:
-        ranges = [_named(each) for each in verdict.only_from[:5]]
+        ranges = [_describe_range(each) for each in verdict.only_from[:5]]
         what = f"The firewall lets tcp:{instance.port} in from {', '.join(ranges)} only"
     elif other:
-        what = f"The firewall lets tcp:{instance.port} in neither from {taken.words} nor from {other.words}"
+        what = f"The firewall lets tcp:{instance.port} in neither from {tried.description} nor from {other.description}"
     else:
-        what = f"The firewall lets no tcp:{instance.port} in from {taken.words}"
-    if verdict.by:
-        return what, f"{verdict.by} refuses {'all others' if verdict.only_from else 'it'}"
-    return what, f"no rule of network {_network(interface)} allows {'others' if verdict.only_from else 'it'}"
+        what = f"The firewall lets no tcp:{instance.port} in from {tried.description}"
+    if verdict.decided_by:
+        return what, f"{verdict.decided_by} refuses {'all others' if verdict.only_from else 'it'}"
+    return what, f"no rule of network {_network_name(interface)} allows {'others' if verdict.only_from else 'it'}"
 
 
-def _named(source: str) -> str:
+def _describe_range(source: str) -> str:
     is_iap = source in map(str, firewall_rules.IAP_RANGES.values())
     return f"Identity-Aware Proxy ({source})" if is_iap else source
 
 
-def _opening(
+def _allow_hint(
     api: Api, instance: Instance, interface: compute_v1.NetworkInterface, source: firewall_rules.Network
 ) -> str:
     parts = interface.network.split("/")
     # A shared network belongs to another project.
-    owner = word(parts[parts.index("projects") + 1]) if "projects" in parts[:-1] else api.project
+    owner = clean_name(parts[parts.index("projects") + 1]) if "projects" in parts[:-1] else api.project
     yours = f"YOUR_ADDRESS/{source.max_prefixlen}"
     ranges = yours if source in firewall_rules.ANYWHERE.values() else str(source)
     command = (
         f"gcloud compute firewall-rules create allow-ssh-to-{instance.name} --project={shlex.quote(owner)} "
-        f"--network={shlex.quote(_network(interface))} --allow=tcp:{instance.port} --source-ranges={ranges}"
+        f"--network={shlex.quote(_network_name(interface))} --allow=tcp:{instance.port} --source-ranges={ranges}"
     )
     return f"Let it in: {command}"
 
 
-def _network(interface: compute_v1.NetworkInterface) -> str:
-    return word(interface.network.rsplit("/", 1)[-1]) or "default"
+def _network_name(interface: compute_v1.NetworkInterface) -> str:
+    return clean_name(interface.network.rsplit("/", 1)[-1]) or "default"

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from ...core.frozen import dataclass
-from ..instances.convert import word
+from ..instances.convert import clean_name
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Fit = Literal["all", "some", "none"]
+Coverage = Literal["all", "some", "none"]
 
 # https://cloud.google.com/iap/docs/using-tcp-forwarding#create-firewall-rule
 IAP_RANGES = {4: ipaddress.ip_network("35.235.240.0/20"), 6: ipaddress.ip_network("2600:2d00:1:7::/64")}
@@ -27,19 +27,19 @@ class Verdict:
     ranges from which some connections are let in all the same."""
 
     allowed: bool
-    by: str = ""
+    decided_by: str = ""
     only_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Rule:
     action: Literal["allow", "deny", "next"]
-    fit: Fit
-    words: str
+    coverage: Coverage
+    description: str
     ranges: tuple[str, ...] = ()
 
 
-def judge(
+def evaluate(
     effective: compute_v1.InstancesGetEffectiveFirewallsResponse,
     source: Network,
     port: int,
@@ -54,13 +54,13 @@ def judge(
     only_from: list[str] = []
     for layer in _layers(effective, source, port, instance):
         for rule in layer:
-            if rule.fit == "some" and rule.action == "allow":
+            if rule.coverage == "some" and rule.action == "allow":
                 only_from.extend(rule.ranges)
-            if rule.fit != "all":
+            if rule.coverage != "all":
                 continue
             if rule.action == "next":
                 break
-            return Verdict(rule.action == "allow", rule.words, tuple(dict.fromkeys(only_from)))
+            return Verdict(rule.action == "allow", rule.description, tuple(dict.fromkeys(only_from)))
     return Verdict(allowed=False, only_from=tuple(dict.fromkeys(only_from)))
 
 
@@ -71,13 +71,13 @@ def _layers(
     instance: compute_v1.Instance,
 ) -> Iterator[list[_Rule]]:
     policies = list(effective.firewall_policys)
-    yield from (_of_policy(policy, source, port) for policy in policies if policy.type_ == "HIERARCHY")
-    yield _of_network(effective.firewalls, source, port, instance)
+    yield from (_policy_rules(policy, source, port) for policy in policies if policy.type_ == "HIERARCHY")
+    yield _network_rules(effective.firewalls, source, port, instance)
     for kind in ("NETWORK", "NETWORK_REGIONAL"):
-        yield from (_of_policy(policy, source, port) for policy in policies if policy.type_ == kind)
+        yield from (_policy_rules(policy, source, port) for policy in policies if policy.type_ == kind)
 
 
-def _of_network(
+def _network_rules(
     firewalls: Iterable[compute_v1.Firewall], source: Network, port: int, instance: compute_v1.Instance
 ) -> list[_Rule]:
     found: list[tuple[tuple[int, bool], _Rule]] = []
@@ -93,14 +93,14 @@ def _of_network(
         if not any(_covers_port(entry.I_p_protocol, entry.ports, port) for entry in entries):
             continue
         narrowed = bool(firewall.source_tags or firewall.source_service_accounts)
-        fit = _fit(firewall.source_ranges, source, narrowed=narrowed)
-        words = f"firewall rule {word(firewall.name)} (priority {firewall.priority})"
-        rule = _Rule("deny" if refuses else "allow", fit, words, _shown(firewall.source_ranges))
+        coverage = _coverage(firewall.source_ranges, source, narrowed=narrowed)
+        description = f"firewall rule {clean_name(firewall.name)} (priority {firewall.priority})"
+        rule = _Rule("deny" if refuses else "allow", coverage, description, _clean_ranges(firewall.source_ranges))
         found.append(((firewall.priority, not refuses), rule))
     return [rule for _, rule in sorted(found, key=lambda pair: pair[0])]
 
 
-def _of_policy(
+def _policy_rules(
     policy: compute_v1.InstancesGetEffectiveFirewallsResponseEffectiveFirewallPolicy, source: Network, port: int
 ) -> list[_Rule]:
     found: list[tuple[int, _Rule]] = []
@@ -123,9 +123,9 @@ def _of_policy(
         action: Literal["allow", "deny", "next"] = "deny" if each.action == "deny" else "allow"
         if each.action == "goto_next":
             action = "next"
-        words = f"rule {each.priority} of firewall policy {word(policy.short_name or policy.name)}"
-        fit = _fit(match.src_ip_ranges, source, narrowed=narrowed)
-        found.append((each.priority, _Rule(action, fit, words, _shown(match.src_ip_ranges))))
+        description = f"rule {each.priority} of firewall policy {clean_name(policy.short_name or policy.name)}"
+        coverage = _coverage(match.src_ip_ranges, source, narrowed=narrowed)
+        found.append((each.priority, _Rule(action, coverage, description, _clean_ranges(match.src_ip_ranges))))
     return [rule for _, rule in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -143,11 +143,11 @@ def _in_range(text: str, port: int) -> bool:
         return False
 
 
-def _fit(ranges: Sequence[str], source: Network, *, narrowed: bool) -> Fit:
+def _coverage(ranges: Sequence[str], source: Network, *, narrowed: bool) -> Coverage:
     """How much of ``source`` a rule is about. ``narrowed``: it has conditions besides ranges, which cannot be told."""
     if not ranges:
         return "some" if narrowed else "all"
-    fit: Fit = "some" if narrowed else "none"
+    coverage: Coverage = "some" if narrowed else "none"
     for text in ranges:
         try:
             network = ipaddress.ip_network(text, strict=False)
@@ -160,9 +160,9 @@ def _fit(ranges: Sequence[str], source: Network, *, narrowed: bool) -> Fit:
         if covers and not narrowed:
             return "all"
         if overlaps:
-            fit = "some"
-    return fit
+            coverage = "some"
+    return coverage
 
 
-def _shown(ranges: Sequence[str]) -> tuple[str, ...]:
-    return tuple(word(text) for text in ranges)
+def _clean_ranges(ranges: Sequence[str]) -> tuple[str, ...]:
+    return tuple(clean_name(text) for text in ranges)

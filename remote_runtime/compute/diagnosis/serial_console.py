@@ -8,16 +8,16 @@ from typing import Literal
 from ...core.frozen import dataclass
 from ...core.sanitize import clean_line
 
-LINE_LIMIT = 200
-_BOOT_BEGINS = re.compile(r"^.*\bLinux version \d", re.MULTILINE)
+MAX_LINE_CHARS = 200
+_BOOT_START = re.compile(r"^.*\bLinux version \d", re.MULTILINE)
 _UP = re.compile(
     r"^\S+ login: ?$|Reached target .*(Multi-User|Graphical)|Started .*(OpenBSD Secure Shell|OpenSSH)"
     r"|sshd\[\d+\]: Server listening",
     re.MULTILINE,
 )
 
-State = Literal["panic", "emergency", "disk-full", "no-sshd", "booting", "up", "unknown"]
-_PATTERNS: tuple[tuple[State, re.Pattern[str]], ...] = (
+BootState = Literal["panic", "emergency", "disk-full", "no-sshd", "booting", "up", "unknown"]
+_PATTERNS: tuple[tuple[BootState, re.Pattern[str]], ...] = (
     ("panic", re.compile(r"Kernel panic - not syncing.*")),
     (
         "emergency",
@@ -29,21 +29,21 @@ _PATTERNS: tuple[tuple[State, re.Pattern[str]], ...] = (
 
 
 @dataclass(frozen=True)
-class Sign:
+class BootStatus:
     """``line``: what the console says, cleaned; empty for ``booting``, ``up`` and ``unknown``."""
 
-    state: State
+    state: BootState
     line: str = ""
 
 
-def read(contents: str) -> Sign:
+def parse_serial_output(contents: str) -> BootStatus:
     """The worst that the last boot tells of itself."""
     text = contents.replace("\r", "")
-    begins = [match.start() for match in _BOOT_BEGINS.finditer(text)]
+    begins = [match.start() for match in _BOOT_START.finditer(text)]
     last = text[begins[-1] :] if begins else text
     for state, pattern in _PATTERNS:
         if found := pattern.search(last):
-            return Sign(state, clean_line(found.group(), LINE_LIMIT))
+            return BootStatus(state, clean_line(found.group(), MAX_LINE_CHARS))
     if _UP.search(last):
-        return Sign("up")
-    return Sign("booting" if begins or not text.strip() else "unknown")
+        return BootStatus("up")
+    return BootStatus("booting" if begins or not text.strip() else "unknown")

@@ -13,15 +13,15 @@ from ...core.deadline import Deadline
 from ...core.model import Instance
 
 if TYPE_CHECKING:
-    from .tunnel import Passage as Passage
+    from .tunnel import IapTunnel as IapTunnel
 
 
-def open_passage(instance: Instance, *, environ: Mapping[str, str], deadline: Deadline) -> Passage:
+def open_tunnel(instance: Instance, *, environ: Mapping[str, str], deadline: Deadline) -> IapTunnel:
     """A connection to ``instance.port`` of the instance. ``environ``: credentials, proxies, ``REMOTE_RUNTIME_IAP_URL``.
 
     Raises ``SshError``: ``iap-refused``, ``iap-backend-unreachable``, ``iap-unreachable``; ``CloudError``
     ``no-credentials``; ``Interrupted``.
     """
-    from .tunnel import open_passage
+    from .tunnel import open_tunnel
 
-    return open_passage(instance, environ=environ, deadline=deadline)
+    return open_tunnel(instance, environ=environ, deadline=deadline)

@@ -24,7 +24,7 @@ _MEANINGS: dict[int, Meaning] = {
     4054: "refused",  # an organisation's policy
     4074: "forgotten",  # what we still have to hear is gone
 }
-_REASON_LIMIT = 200
+_MAX_REASON_CHARS = 200
 IAP_RANGE = "35.235.240.0/20"
 
 
@@ -46,7 +46,7 @@ class Close:
         return _MEANINGS.get(self.code, "passing")
 
     def __str__(self) -> str:
-        said = clean_line(self.reason, _REASON_LIMIT)
+        said = clean_line(self.reason, _MAX_REASON_CHARS)
         return f"{self.code} {said}" if said else str(self.code)
 
 

@@ -21,14 +21,14 @@ from ...core.errors import SshError
 from ..client import gcloud_config
 from .close_codes import Close
 from .messages import ORIGIN, SUBPROTOCOL
-from .proxy import ask_proxy, proxy_for
-from .websocket import Broken, Closed, Wire
+from .proxy import connect_through_proxy, proxy_for
+from .websocket import ClosedByRelay, ConnectionLost, WebSocketConnection
 
 DEFAULT_URL = "wss://tunnel.cloudproxy.app/v4"
-URL_NAME = "REMOTE_RUNTIME_IAP_URL"
-_ADDRESS_S = 5.0
-_ANSWER_LIMIT_BYTES = 16384
-_MESSAGE_LIMIT_BYTES = 64 << 10
+URL_VARIABLE = "REMOTE_RUNTIME_IAP_URL"
+_ADDRESS_TIMEOUT_S = 5.0
+_MAX_RESPONSE_BYTES = 16384
+_MAX_MESSAGE_BYTES = 64 << 10
 
 # Its debug log would have the token.
 _log = logging.getLogger(f"{__name__}.websocket")
@@ -37,20 +37,20 @@ _log.setLevel(logging.WARNING)
 
 def relay_url(environ: Mapping[str, str]) -> str:
     """Google's, or what ``REMOTE_RUNTIME_IAP_URL`` says. Raises ``SshError`` ``iap-unreachable``."""
-    url = environ.get(URL_NAME, "").strip().rstrip("/") or DEFAULT_URL
+    url = environ.get(URL_VARIABLE, "").strip().rstrip("/") or DEFAULT_URL
     if gcloud_config.is_url(url, "ws", "wss") and gcloud_config.may_carry_credentials(url):
         return url
-    named = "has a user name in it" if "@" in url else f"is {url!r:.200}"
+    problem = "has a user name in it" if "@" in url else f"is {url!r:.200}"
     raise SshError(
         "iap-unreachable",
         "The address of Identity-Aware Proxy's relay cannot be used",
-        f"{URL_NAME} {named}; it takes wss://HOST/v4, and ws:// only for this computer",
-        f"Correct {URL_NAME}, or unset it",
+        f"{URL_VARIABLE} {problem}; it takes wss://HOST/v4, and ws:// only for this computer",
+        f"Correct {URL_VARIABLE}, or unset it",
     )
 
 
 @dataclass
-class Dialer:
+class RelayConnector:
     """``url``: as from ``relay_url``. ``abort`` may be called from another thread and ends what is going on."""
 
     url: str
@@ -62,23 +62,25 @@ class Dialer:
     def host(self) -> str:
         return urlsplit(self.url).netloc
 
-    def dial(self, verb: str, query: Mapping[str, object], token: str | None, deadline: Deadline) -> Wire:
+    def connect(
+        self, verb: str, query: Mapping[str, object], token: str | None, deadline: Deadline
+    ) -> WebSocketConnection:
         """``verb``: ``connect`` or ``reconnect``. Raises ``Broken``, and ``Closed`` with a refusal's HTTP status."""
         try:
             sock = self._open(deadline)
             try:
-                return self._shake_hands(sock, f"{self.url}/{verb}?{urlencode(query)}", token, deadline)
+                return self._handshake(sock, f"{self.url}/{verb}?{urlencode(query)}", token, deadline)
             except BaseException:
                 sock.close()
                 raise
             finally:
                 self._sock = None
         except TimeoutError as error:
-            raise Broken(f"it does not answer within {deadline.within_s:.0f} s") from error
+            raise ConnectionLost(f"it does not answer within {deadline.timeout_s:.0f} s") from error
         except ssl.SSLCertVerificationError as error:
-            raise Broken(f"its certificate cannot be verified: {error.verify_message}") from error
+            raise ConnectionLost(f"its certificate cannot be verified: {error.verify_message}") from error
         except OSError as error:
-            raise Broken((error.strerror or str(error)).lower()) from error
+            raise ConnectionLost((error.strerror or str(error)).lower()) from error
 
     def abort(self) -> None:
         self._aborted = True
@@ -89,59 +91,59 @@ class Dialer:
             except OSError:
                 return  # it ended by itself
 
-    def _keep(self, sock: socket.socket) -> None:
+    def _set_current(self, sock: socket.socket) -> None:
         self._sock = sock
         if self._aborted:
-            raise Broken("called off")
+            raise ConnectionLost("called off")
 
     def _open(self, deadline: Deadline) -> socket.socket:
         relay = urlsplit(self.url)
         host, port = relay.hostname or "", relay.port or (443 if relay.scheme == "wss" else 80)
         proxy = proxy_for(relay, self.environ)
         if proxy is None:
-            sock = self._connect(host, port, deadline)
+            sock = self._connect_tcp(host, port, deadline)
         else:
-            sock = self._connect(proxy.hostname or "", proxy.port or 80, deadline)
+            sock = self._connect_tcp(proxy.hostname or "", proxy.port or 80, deadline)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if proxy is not None:
-                ask_proxy(sock, proxy, f"{host}:{port}", lambda: _left(deadline))
+                connect_through_proxy(sock, proxy, f"{host}:{port}", lambda: _remaining_s(deadline))
             if relay.scheme == "wss":
-                sock.settimeout(_left(deadline))
+                sock.settimeout(_remaining_s(deadline))
                 sock = self._tls.wrap_socket(sock, server_hostname=host)
-                self._keep(sock)
+                self._set_current(sock)
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def _connect(self, host: str, port: int, deadline: Deadline) -> socket.socket:
+    def _connect_tcp(self, host: str, port: int, deadline: Deadline) -> socket.socket:
         """Every address in turn: one that swallows packets must not take the time of the others."""
-        trouble: OSError = OSError(f"{host} has no address")
+        last_error: OSError = OSError(f"{host} has no address")
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for number, (family, _, _, _, address) in enumerate(addresses, 1):
-            left_s = _left(deadline)
+            left_s = _remaining_s(deadline)
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
-                self._keep(sock)
-                sock.settimeout(left_s if number == len(addresses) else min(_ADDRESS_S, left_s))
+                self._set_current(sock)
+                sock.settimeout(left_s if number == len(addresses) else min(_ADDRESS_TIMEOUT_S, left_s))
                 sock.connect(address)
             except OSError as error:
                 sock.close()
-                trouble = error
+                last_error = error
             except BaseException:
                 sock.close()
                 raise
             else:
                 return sock
-        raise trouble
+        raise last_error
 
-    def _shake_hands(self, sock: socket.socket, url: str, token: str | None, deadline: Deadline) -> Wire:
+    def _handshake(self, sock: socket.socket, url: str, token: str | None, deadline: Deadline) -> WebSocketConnection:
         protocol = ClientProtocol(
             parse_uri(url),
             origin=Origin(ORIGIN),
             subprotocols=[Subprotocol(SUBPROTOCOL)],
-            max_size=_MESSAGE_LIMIT_BYTES,
+            max_size=_MAX_MESSAGE_BYTES,
             logger=_log,
         )
         request = protocol.connect()
@@ -150,19 +152,19 @@ class Dialer:
             request.headers["Authorization"] = f"Bearer {token}"
         protocol.send_request(request)
         for part in protocol.data_to_send():
-            sock.settimeout(_left(deadline))
+            sock.settimeout(_remaining_s(deadline))
             sock.sendall(part)
         while protocol.handshake_exc is None and protocol.state.name == "CONNECTING":
-            sock.settimeout(_left(deadline))
-            content = sock.recv(_ANSWER_LIMIT_BYTES)
+            sock.settimeout(_remaining_s(deadline))
+            content = sock.recv(_MAX_RESPONSE_BYTES)
             if not content:
-                raise Broken("it closed the connection instead of an answer")
+                raise ConnectionLost("it closed the connection instead of an answer")
             protocol.receive_data(content)
         if isinstance(protocol.handshake_exc, InvalidStatus):
-            raise Closed(Close(protocol.handshake_exc.response.status_code))
+            raise ClosedByRelay(Close(protocol.handshake_exc.response.status_code))
         if protocol.handshake_exc is not None:
-            raise Broken(f"what answers is no relay: {protocol.handshake_exc}")
-        return Wire(sock, protocol)
+            raise ConnectionLost(f"what answers is no relay: {protocol.handshake_exc}")
+        return WebSocketConnection(sock, protocol)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -177,7 +179,7 @@ class Dialer:
         return context
 
 
-def _left(deadline: Deadline) -> float:
+def _remaining_s(deadline: Deadline) -> float:
     left = deadline.remaining_s()
     if left <= 0:
         raise TimeoutError

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 
 from ...core.frozen import dataclass
-from .websocket import Broken, Wire
+from .websocket import ConnectionLost, WebSocketConnection
 
 
 @dataclass(frozen=True)
-class Limits:
+class RelayTimeouts:
     """``silent_s``: how long nothing may be heard while something of ours waits for an answer; after half of it the
     relay is asked. ``idle_s``: how long nothing may be heard before it is asked although nothing waits. ``attempt_s``:
     for one connection that resumes it. ``resume_s``: for all attempts to resume. ``acknowledge_after_s``: what few
@@ -25,7 +25,7 @@ class Limits:
     acknowledge_after_s: float = 0.2
 
 
-class Watched:
+class SocketSelector:
     """A selector with sockets that come and go."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
@@ -49,54 +49,58 @@ class Watched:
         return bool(self._selector.select(seconds))
 
 
-class Pulse:
+class RelayKeepalive:
     """Whether the relay still answers: it is asked when it is silent, and it owes an answer if something of ours is
     under way, or if it has ever answered such a question."""
 
-    def __init__(self, wire: Wire, limits: Limits, waits: Callable[[], bool]) -> None:
+    def __init__(
+        self, connection: WebSocketConnection, timeouts: RelayTimeouts, has_unacknowledged: Callable[[], bool]
+    ) -> None:
         """``waits``: whether bytes of ours are not confirmed; then it is asked sooner, though it may owe nothing."""
-        self._wire = wire
-        self._waits = waits
-        self._half_s = limits.silent_s / 2
-        self._idle_s = limits.idle_s
-        self._said_at = 0.0
-        self._quiet_since = time.monotonic()
-        self._asked_at: float | None = None
-        wire.ping()
+        self._connection = connection
+        self._has_unacknowledged = has_unacknowledged
+        self._half_s = timeouts.silent_s / 2
+        self._idle_s = timeouts.idle_s
+        self._sent_at = 0.0
+        self._listening_since = time.monotonic()
+        self._pinged_at: float | None = None
+        connection.ping()
 
-    def said(self) -> None:
-        self._said_at = time.monotonic()
+    def on_sent(self) -> None:
+        self._sent_at = time.monotonic()
 
-    def deaf(self) -> None:
+    def not_listening(self) -> None:
         """Nobody listened to it for a while."""
-        self._quiet_since = time.monotonic()
-        self._asked_at = None
+        self._listening_since = time.monotonic()
+        self._pinged_at = None
 
     def due_in_s(self) -> float:
         return max(0.0, self._due() - time.monotonic())
 
     def check(self) -> None:
         """Raises ``Broken``."""
-        if self._asked_at is not None and self._wire.heard_at > self._asked_at:
-            self._asked_at = None
+        if self._pinged_at is not None and self._connection.last_received_at > self._pinged_at:
+            self._pinged_at = None
         now = time.monotonic()
         if now < self._due():
             return
-        if self._asked_at is None:
-            self._wire.ping()
-            self._asked_at = now
-        elif self._owes() or self._wire.answers_pings:
-            raise Broken(f"nothing was heard for {now - self._heard_at():.0f} s")
+        if self._pinged_at is None:
+            self._connection.ping()
+            self._pinged_at = now
+        elif self._reply_due() or self._connection.answers_pings:
+            raise ConnectionLost(f"nothing was heard for {now - self._last_received_at():.0f} s")
         else:
-            self._asked_at = now
+            self._pinged_at = now
 
     def _due(self) -> float:
-        if self._asked_at is not None:
-            return self._asked_at + self._half_s
-        return self._heard_at() + (self._half_s if self._owes() or self._waits() else self._idle_s)
+        if self._pinged_at is not None:
+            return self._pinged_at + self._half_s
+        return self._last_received_at() + (
+            self._half_s if self._reply_due() or self._has_unacknowledged() else self._idle_s
+        )
 
-    def _heard_at(self) -> float:
-        return max(self._wire.heard_at, self._quiet_since)
+    def _last_received_at(self) -> float:
+        return max(self._connection.last_received_at, self._listening_since)
 
-    def _owes(self) -> bool:
-        return self._said_at > self._heard_at()
+    def _reply_due(self) -> bool:
+        return self._sent_at > self._last_received_at()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 SUBPROTOCOL = "relay.tunnel.cloudproxy.app"
 ORIGIN = "bot:iap-tunneler"
-MOST_BYTES = 16384  # in one array
+MAX_ARRAY_BYTES = 16384  # in one array
 
 _CONNECTED, _RESUMED, _DATA, _ACKNOWLEDGED, _ENDED = 1, 2, 4, 7, 10
 _TAG = struct.Struct(">H")
@@ -43,21 +43,21 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledged:
+class Ack:
     """``received``: all bytes of ours since the session began."""
 
     received: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CloseMessage:
     """What a WebSocket's close says, with a longer reason."""
 
     code: int
     reason: str
 
 
-Message = Connected | Resumed | Data | Acknowledged | Ended
+Message = Connected | Resumed | Data | Ack | CloseMessage
 
 
 def parse(message: bytes | bytearray | memoryview) -> Message | None:
@@ -67,32 +67,32 @@ def parse(message: bytes | bytearray | memoryview) -> Message | None:
         if tag == _DATA:
             return Data(_array(message, _TAG.size))
         if tag == _ACKNOWLEDGED:
-            return Acknowledged(_COUNT.unpack_from(message)[1])
+            return Ack(_COUNT.unpack_from(message)[1])
         if tag == _RESUMED:
             return Resumed(_COUNT.unpack_from(message)[1])
         if tag == _CONNECTED:
             return Connected(str(_array(message, _TAG.size), "ascii"))
         if tag == _ENDED:
             code = _END.unpack_from(message)[1]
-            return Ended(code, str(_array(message, _TAG.size + 4), "utf-8", "replace"))
+            return CloseMessage(code, str(_array(message, _TAG.size + 4), "utf-8", "replace"))
     except (struct.error, UnicodeDecodeError) as error:
         raise Malformed(f"a message of {len(message)} bytes that means nothing") from error
     return None
 
 
-def data(content: bytes | memoryview) -> bytes:
+def encode_data(content: bytes | memoryview) -> bytes:
     """At most ``MOST_BYTES``."""
     return b"".join((_ARRAY.pack(_DATA, len(content)), content))
 
 
-def acknowledged(received: int) -> bytes:
+def encode_ack(received: int) -> bytes:
     return _COUNT.pack(_ACKNOWLEDGED, received)
 
 
 def _array(message: bytes | bytearray | memoryview, at: int) -> memoryview:
     (size,) = struct.unpack_from(">I", message, at)
-    if size > MOST_BYTES:
-        raise Malformed(f"an array of {size} bytes, {MOST_BYTES} are allowed")
+    if size > MAX_ARRAY_BYTES:
+        raise Malformed(f"an array of {size} bytes, {MAX_ARRAY_BYTES} are allowed")
     content = memoryview(message)[at + 4 : at + 4 + size]
     if len(content) < size:
         raise Malformed(f"an array of {size} bytes of which {len(content)} came")

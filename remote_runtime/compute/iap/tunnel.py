@@ -16,30 +16,34 @@ from ...core.deadline import Deadline
 from ...core.errors import RemoteRuntimeError, SshError
 from ...core.model import Instance
 from .close_codes import Close
-from .connect import Dialer, relay_url
-from .keepalive import Limits, Pulse, Watched
-from .messages import Acknowledged, Connected, Data, Ended, Malformed, Resumed, acknowledged, data, parse
-from .session import Over, Session
-from .tokens import Tokens
-from .websocket import Broken, Closed, Wire
+from .connect import RelayConnector, relay_url
+from .keepalive import RelayKeepalive, RelayTimeouts, SocketSelector
+from .messages import Ack, CloseMessage, Connected, Data, Malformed, Resumed, encode_ack, encode_data, parse
+from .session import IapSession, SessionEnded
+from .tokens import AccessTokens
+from .websocket import ClosedByRelay, ConnectionLost, WebSocketConnection
 
 log = logging.getLogger(__name__)
 _READ_BYTES = 64 << 10
-_UNDELIVERED_BYTES = 256 << 10
-_UNDELIVERED_PIECES = 1024
-_MESSAGES_A_TURN = 256
-_LAST_WORDS_S = 2.0
+_MAX_UNDELIVERED_BYTES = 256 << 10
+_MAX_UNDELIVERED_PIECES = 1024
+_MAX_MESSAGES_PER_TURN = 256
+_FINAL_OUTPUT_S = 2.0
 _TICK_S = 0.1
-_LONGEST_PAUSE_S = 5.0
+_MAX_PAUSE_S = 5.0
 
 
-def open_passage(
-    instance: Instance, *, environ: Mapping[str, str], deadline: Deadline, limits: Limits | None = None
-) -> Passage:
+def open_tunnel(
+    instance: Instance, *, environ: Mapping[str, str], deadline: Deadline, timeouts: RelayTimeouts | None = None
+) -> IapTunnel:
     """See ``remote_runtime.compute.iap.open_passage``."""
     url = relay_url(environ)
-    first_s = deadline.remaining_s() if limits is None else limits.attempt_s
-    passage = Passage(Session(instance, Dialer(url, environ), Tokens(environ, url)), limits or Limits(), first_s)
+    first_attempt_s = deadline.remaining_s() if timeouts is None else timeouts.attempt_s
+    passage = IapTunnel(
+        IapSession(instance, RelayConnector(url, environ), AccessTokens(environ, url)),
+        timeouts or RelayTimeouts(),
+        first_attempt_s,
+    )
     try:
         passage.wait_open(deadline)
     except BaseException:
@@ -48,31 +52,31 @@ def open_passage(
     return passage
 
 
-class Passage:
+class IapTunnel:
     """``socket``: a plain one, blocking, for whoever speaks through it; closing or shutting it down ends the passage.
     ``resumed``: how many times the connection to the relay was replaced."""
 
-    def __init__(self, session: Session, limits: Limits, first_s: float) -> None:
-        self.socket, self._near = socket.socketpair()
-        self._near.setblocking(False)
+    def __init__(self, session: IapSession, timeouts: RelayTimeouts, first_attempt_s: float) -> None:
+        self.socket, self._local = socket.socketpair()
+        self._local.setblocking(False)
         self.resumed = 0
-        self._why = ""
+        self._close_reason = ""
         self._session = session
-        self._ledger = session.ledger
-        self._limits = limits
-        self._first_s = first_s
+        self._acks = session.acks
+        self._timeouts = timeouts
+        self._first_attempt_s = first_attempt_s
         self._opened: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._undelivered: deque[memoryview] = deque()
         self._undelivered_bytes = 0
-        self._near_ended = False
+        self._local_ended = False
         self._answers_pings = False
-        self._called_off = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="iap", daemon=True)
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="iap", daemon=True)
         self._thread.start()
 
-    def why_ended(self) -> str:
+    def close_reason(self) -> str:
         """Empty while it is open, and when it was ended from this side."""
-        return self._why
+        return self._close_reason
 
     def wait_open(self, deadline: Deadline) -> None:
         while True:
@@ -82,7 +86,7 @@ class Passage:
                 deadline.check()
                 if deadline.passed():
                     what = "Identity-Aware Proxy does not connect"
-                    raise SshError("iap-unreachable", what, f"it took more than {deadline.within_s:.0f} s") from None
+                    raise SshError("iap-unreachable", what, f"it took more than {deadline.timeout_s:.0f} s") from None
                 continue
             if error is not None:
                 raise error
@@ -90,179 +94,185 @@ class Passage:
 
     def close(self) -> None:
         """What was said is sent in the next moments, if it can be."""
-        self._called_off.set()
+        self._cancelled.set()
         self._session.abort()
         self.socket.close()
 
     # ── in the thread
 
-    def _live(self) -> None:
-        wire = None
+    def _run(self) -> None:
+        connection = None
         try:
-            wire = self._session.open(Deadline(self._first_s, self._called_off))
+            connection = self._session.open(Deadline(self._first_attempt_s, self._cancelled))
             self._opened.put(None)
         except RemoteRuntimeError as error:
             self._opened.put(error)
         finally:
-            if wire is None:
-                self._near.close()
+            if connection is None:
+                self._local.close()
                 self._opened.put(RuntimeError("the thread of the connection through IAP died"))
-        if wire is not None:
-            self._live_on(wire)
+        if connection is not None:
+            self._run_session(connection)
 
-    def _live_on(self, wire: Wire) -> None:
+    def _run_session(self, connection: WebSocketConnection) -> None:
         try:
-            while not self._carry(wire):
-                wire = self._resume()
-        except (Over, Malformed, RemoteRuntimeError) as error:
-            self._why = f"the relay broke its protocol: {error}" if isinstance(error, Malformed) else str(error)
-            log.info("the connection through IAP ended: %s", self._why)
-            self._deliver_the_rest()
+            while not self._serve_connection(connection):
+                connection = self._resume()
+        except (SessionEnded, Malformed, RemoteRuntimeError) as error:
+            self._close_reason = (
+                f"the relay broke its protocol: {error}" if isinstance(error, Malformed) else str(error)
+            )
+            log.info("the connection through IAP ended: %s", self._close_reason)
+            self._write_all_local()
         finally:
-            self._near.close()
+            self._local.close()
 
-    def _carry(self, wire: Wire) -> bool:
+    def _serve_connection(self, connection: WebSocketConnection) -> bool:
         """Until our side has ended (True), or the connection is gone and the session may be resumed (False)."""
-        wire.answers_pings |= self._answers_pings
+        connection.answers_pings |= self._answers_pings
         try:
             with selectors.DefaultSelector() as selector:
-                self._pump(wire, Watched(selector))
-            wire.close()
+                self._transfer(connection, SocketSelector(selector))
+            connection.close()
             return True
-        except Broken as error:
+        except ConnectionLost as error:
             log.info("the connection to IAP's relay is lost: %s", error)
-        except Closed as error:
+        except ClosedByRelay as error:
             log.info("IAP's relay closed the connection: %s", error)
-            self._session.judge(error.close)
+            self._session.check_close(error.close)
         finally:
-            self._answers_pings = wire.answers_pings
-            wire.drop()
+            self._answers_pings = connection.answers_pings
+            connection.drop()
         return False
 
-    def _resume(self) -> Wire:
+    def _resume(self) -> WebSocketConnection:
         """Raises ``Over`` or ``RemoteRuntimeError``."""
-        began, attempt = time.monotonic(), 0
+        started_at, attempt = time.monotonic(), 0
         while True:
             try:
-                wire = self._session.resume(Deadline(self._limits.attempt_s, self._called_off))
-            except Broken as error:
-                took = time.monotonic() - began
-                log.info("IAP is not back after %.1f s: %s", took, error)
-                if took > self._limits.resume_s:
-                    raise Over(f"Identity-Aware Proxy was lost for {took:.0f} s: {error}") from error
+                connection = self._session.resume(Deadline(self._timeouts.attempt_s, self._cancelled))
+            except ConnectionLost as error:
+                elapsed_s = time.monotonic() - started_at
+                log.info("IAP is not back after %.1f s: %s", elapsed_s, error)
+                if elapsed_s > self._timeouts.resume_s:
+                    raise SessionEnded(f"Identity-Aware Proxy was lost for {elapsed_s:.0f} s: {error}") from error
             else:
                 self.resumed += 1
-                log.info("resumed through IAP after %.2f s", time.monotonic() - began)
-                return wire
-            pause_s = min(_LONGEST_PAUSE_S, 0.1 * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
+                log.info("resumed through IAP after %.2f s", time.monotonic() - started_at)
+                return connection
+            pause_s = min(_MAX_PAUSE_S, 0.1 * 2.0**attempt) * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
             self._pause(pause_s)
             attempt += 1
 
     def _pause(self, seconds: float) -> None:
         """Raises ``Over`` as soon as our side has ended."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self._near, selectors.EVENT_READ)
+            selector.register(self._local, selectors.EVENT_READ)
             until = time.monotonic() + seconds
             while (left := until - time.monotonic()) > 0:
-                if self._called_off.is_set():
-                    raise Over("closed here")
-                if selector.select(left) and not self._near_says_something():
-                    raise Over("closed here")
+                if self._cancelled.is_set():
+                    raise SessionEnded("closed here")
+                if selector.select(left) and not self._local_has_data():
+                    raise SessionEnded("closed here")
                 time.sleep(min(_TICK_S, max(0.0, until - time.monotonic())))  # what it says waits
 
-    def _near_says_something(self) -> bool:
+    def _local_has_data(self) -> bool:
         try:
-            return bool(self._near.recv(1, socket.MSG_PEEK))
+            return bool(self._local.recv(1, socket.MSG_PEEK))
         except BlockingIOError:
             return True
         except OSError:
             return False
 
-    def _pump(self, wire: Wire, watched: Watched) -> None:
-        pulse = Pulse(wire, self._limits, lambda: self._ledger.unconfirmed > 0)
+    def _transfer(self, connection: WebSocketConnection, sockets: SocketSelector) -> None:
+        keepalive = RelayKeepalive(connection, self._timeouts, lambda: self._acks.unacknowledged > 0)
         end_by: float | None = None
         while True:
-            self._send(wire, pulse)
+            self._send(connection, keepalive)
             now = time.monotonic()
-            if self._near_ended or self._called_off.is_set():
-                end_by = end_by or now + _LAST_WORDS_S
-                if now > end_by or (self._near_ended and self._ledger.all_sent and not wire.queued):
+            if self._local_ended or self._cancelled.is_set():
+                end_by = end_by or now + _FINAL_OUTPUT_S
+                if now > end_by or (self._local_ended and self._acks.all_sent and not connection.queued):
                     return
-            hungry = self._has_room()
-            watched.set(wire.sock, read=hungry, write=bool(wire.queued))
-            listens = self._ledger.has_room and self._ledger.all_sent and not self._near_ended
-            watched.set(self._near, read=listens, write=bool(self._undelivered))
-            wait_s = 0.0 if hungry and wire.pending() else self._wait_s(pulse, busy=not (hungry and listens))
-            idle = not watched.wait(wait_s)
-            if hungry:
-                self._receive(wire)
+            receives = self._can_receive()
+            sockets.set(connection.sock, read=receives, write=bool(connection.queued))
+            reads_local = self._acks.has_room and self._acks.all_sent and not self._local_ended
+            sockets.set(self._local, read=reads_local, write=bool(self._undelivered))
+            wait_s = (
+                0.0
+                if receives and connection.pending()
+                else self._wait_s(keepalive, busy=not (receives and reads_local))
+            )
+            idle = not sockets.wait(wait_s)
+            if receives:
+                self._receive(connection)
             else:
-                pulse.deaf()
-            self._deliver()
-            if listens:
-                self._listen()
-            if self._ledger.owes(idle=idle):
-                wire.put(acknowledged(self._ledger.acknowledge()))
-            pulse.check()
+                keepalive.not_listening()
+            self._write_local()
+            if reads_local:
+                self._read_local()
+            if self._acks.ack_due(idle=idle):
+                connection.send(encode_ack(self._acks.ack()))
+            keepalive.check()
 
-    def _wait_s(self, pulse: Pulse, *, busy: bool) -> float:
+    def _wait_s(self, keepalive: RelayKeepalive, *, busy: bool) -> float:
         """``busy``: one of the sides is not listened to, so its end would not wake us."""
         if busy:
             return _TICK_S
-        if self._ledger.owes(idle=True):
-            return self._limits.acknowledge_after_s
-        return pulse.due_in_s()
+        if self._acks.ack_due(idle=True):
+            return self._timeouts.acknowledge_after_s
+        return keepalive.due_in_s()
 
-    def _send(self, wire: Wire, pulse: Pulse) -> None:
-        while wire.has_room and (chunk := self._ledger.next()) is not None:
-            wire.put(data(chunk))
-            pulse.said()
-        wire.flush()
+    def _send(self, connection: WebSocketConnection, keepalive: RelayKeepalive) -> None:
+        while connection.has_room and (chunk := self._acks.next_chunk()) is not None:
+            connection.send(encode_data(chunk))
+            keepalive.on_sent()
+        connection.flush()
 
-    def _listen(self) -> None:
+    def _read_local(self) -> None:
         """To our side."""
         try:
-            content = self._near.recv(_READ_BYTES)
+            content = self._local.recv(_READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
             content = b""
         if content:
-            self._ledger.take(content)
+            self._acks.enqueue(content)
         else:
-            self._near_ended = True
+            self._local_ended = True
 
-    def _receive(self, wire: Wire) -> None:
+    def _receive(self, connection: WebSocketConnection) -> None:
         """A part at a time: a relay that never stops must not keep our side waiting, nor fill the memory."""
-        for _ in range(_MESSAGES_A_TURN):
-            found = wire.next() if self._has_room() else None
-            if found is None:
+        for _ in range(_MAX_MESSAGES_PER_TURN):
+            raw_message = connection.next_message() if self._can_receive() else None
+            if raw_message is None:
                 return
-            message = parse(found)
+            message = parse(raw_message)
             if isinstance(message, Data):
-                self._take(message.content, len(found))
-            elif isinstance(message, Acknowledged):
-                self._ledger.confirm(message.received)
-            elif isinstance(message, Ended):
-                raise Closed(Close(message.code, message.reason))
+                self._buffer_received(message.content, len(raw_message))
+            elif isinstance(message, Ack):
+                self._acks.on_ack(message.received)
+            elif isinstance(message, CloseMessage):
+                raise ClosedByRelay(Close(message.code, message.reason))
             elif isinstance(message, Connected | Resumed):
                 raise Malformed(f"{type(message).__name__} in the middle of a connection")
 
-    def _has_room(self) -> bool:
-        return self._undelivered_bytes < _UNDELIVERED_BYTES and len(self._undelivered) < _UNDELIVERED_PIECES
+    def _can_receive(self) -> bool:
+        return self._undelivered_bytes < _MAX_UNDELIVERED_BYTES and len(self._undelivered) < _MAX_UNDELIVERED_PIECES
 
-    def _take(self, content: memoryview, kept_bytes: int) -> None:
+    def _buffer_received(self, content: memoryview, message_bytes: int) -> None:
         """``kept_bytes``: of the message, which lives as long as ``content`` does."""
-        self._ledger.received += len(content)
+        self._acks.received += len(content)
         self._undelivered_bytes += len(content)
         if content:
-            self._undelivered.append(content if kept_bytes < 2 * len(content) else memoryview(bytes(content)))
+            self._undelivered.append(content if message_bytes < 2 * len(content) else memoryview(bytes(content)))
 
-    def _deliver(self) -> None:
+    def _write_local(self) -> None:
         try:
             while self._undelivered:
                 first = self._undelivered[0]
-                sent = self._near.send(first)
+                sent = self._local.send(first)
                 self._undelivered_bytes -= sent
                 if sent < len(first):
                     self._undelivered[0] = first[sent:]
@@ -273,12 +283,12 @@ class Passage:
         except OSError:
             self._undelivered.clear()
             self._undelivered_bytes = 0
-            self._near_ended = True
+            self._local_ended = True
 
-    def _deliver_the_rest(self) -> None:
+    def _write_all_local(self) -> None:
         """What the machine said before it ended."""
-        until = time.monotonic() + _LAST_WORDS_S
+        until = time.monotonic() + _FINAL_OUTPUT_S
         with selectors.DefaultSelector() as selector:
-            selector.register(self._near, selectors.EVENT_WRITE)
+            selector.register(self._local, selectors.EVENT_WRITE)
             while self._undelivered and selector.select(max(0.0, until - time.monotonic())):
-                self._deliver()
+                self._write_local()

@@ -16,18 +16,18 @@ from websockets.protocol import State
 from .close_codes import Close
 
 _READ_BYTES = 64 << 10
-_QUEUED_BYTES = 128 << 10
+_FULL_BYTES = 128 << 10
 # Well above what may be queued of ours: the rest are answers to pings of a relay that reads none of them.
-_MOST_QUEUED_BYTES = 1 << 20
+_MAX_QUEUED_BYTES = 1 << 20
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NO_CODE = 1005  # RFC 6455 7.4.1
 
 
-class Broken(Exception):
+class ConnectionLost(Exception):
     """The connection is gone, in whatever way; why, in words. The session may be resumed on another one."""
 
 
-class Closed(Exception):
+class ClosedByRelay(Exception):
     """The relay closed the connection, and says why."""
 
     def __init__(self, close: Close) -> None:
@@ -35,32 +35,32 @@ class Closed(Exception):
         self.close = close
 
 
-class Wire:
+class WebSocketConnection:
     """``sock`` and ``protocol`` have shaken hands. ``heard_at``: when the last bytes came (monotonic clock).
     ``answers_pings``: the relay has answered one, here or on an earlier connection, so that it must answer all."""
 
     def __init__(self, sock: socket.socket, protocol: ClientProtocol) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.heard_at = time.monotonic()
+        self.last_received_at = time.monotonic()
         self.answers_pings = False
         self._protocol = protocol
-        self._out = bytearray()
-        self._in: deque[bytes] = deque()
-        self._begun = b""
+        self._send_buffer = bytearray()
+        self._messages: deque[bytes] = deque()
+        self._partial_message = b""
         self._close: Close | None = None
-        self._understand()  # what came along with the handshake's answer
+        self._parse()  # what came along with the handshake's answer
 
     @property
     def queued(self) -> int:
-        return len(self._out)
+        return len(self._send_buffer)
 
     @property
     def has_room(self) -> bool:
         """Whether more may be queued without making what is urgent wait."""
-        return len(self._out) < _QUEUED_BYTES
+        return len(self._send_buffer) < _FULL_BYTES
 
-    def put(self, message: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Nothing, once the relay has closed: ``next`` tells that when all that came before it is read."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_binary(message)
@@ -75,36 +75,36 @@ class Wire:
     def flush(self) -> None:
         """As much as the socket takes. Raises ``Broken``."""
         try:
-            while self._out:
-                with memoryview(self._out) as view:
+            while self._send_buffer:
+                with memoryview(self._send_buffer) as view:
                     sent = self.sock.send(view)
-                del self._out[:sent]
+                del self._send_buffer[:sent]
         except _WOULD_BLOCK:
             return
         except OSError as error:
-            raise Broken(_in_words(error)) from error
+            raise ConnectionLost(_describe(error)) from error
 
-    def next(self) -> bytes | None:
+    def next_message(self) -> bytes | None:
         """The next message; None when no more has come yet. Raises ``Broken``, ``Closed``.
 
         The socket is read once at most: what carries no message (pongs, empty fragments) may come for ever.
         """
-        if not self._in:
-            self._judge()
+        if not self._messages:
+            self._check_open()
             if self._read():
-                self._understand()
-        if self._in:
-            return self._in.popleft()
-        self._judge()
+                self._parse()
+        if self._messages:
+            return self._messages.popleft()
+        self._check_open()
         return None
 
     def pending(self) -> bool:
         """Whether there is more to receive that the socket does not show as readable."""
-        return bool(self._in) or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
+        return bool(self._messages) or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
 
     def close(self) -> None:
         """Say good-bye, if that can be done without waiting."""
-        with contextlib.suppress(Broken, InvalidState):
+        with contextlib.suppress(ConnectionLost, InvalidState):
             self._protocol.send_close(1000)
             self._collect()
             self.flush()
@@ -113,14 +113,14 @@ class Wire:
     def drop(self) -> None:
         self.sock.close()
 
-    def _judge(self) -> None:
+    def _check_open(self) -> None:
         """Whether more can come."""
         if self._close is not None:
-            raise Closed(self._close)
-        if len(self._out) > _MOST_QUEUED_BYTES:
-            raise Broken("the relay asks, and takes no answer")
+            raise ClosedByRelay(self._close)
+        if len(self._send_buffer) > _MAX_QUEUED_BYTES:
+            raise ConnectionLost("the relay asks, and takes no answer")
         if self._protocol.parser_exc is not None:
-            raise Broken(f"it sent what is no WebSocket's: {self._protocol.parser_exc}")
+            raise ConnectionLost(f"it sent what is no WebSocket's: {self._protocol.parser_exc}")
 
     def _read(self) -> bool:
         """Whether anything came."""
@@ -129,22 +129,24 @@ class Wire:
         except _WOULD_BLOCK:
             return False
         except OSError as error:
-            raise Broken(_in_words(error)) from error
+            raise ConnectionLost(_describe(error)) from error
         if not content:
-            raise Broken("the relay closed the connection without a word")
-        self.heard_at = time.monotonic()
+            raise ConnectionLost("the relay closed the connection without a word")
+        self.last_received_at = time.monotonic()
         self._protocol.receive_data(content)
         return True
 
-    def _understand(self) -> None:
+    def _parse(self) -> None:
         for event in self._protocol.events_received():
             if not isinstance(event, Frame):
                 continue
             if event.opcode is Opcode.BINARY or event.opcode is Opcode.CONT:
-                self._begun = self._begun + event.data if self._begun else bytes(event.data)
+                self._partial_message = (
+                    self._partial_message + event.data if self._partial_message else bytes(event.data)
+                )
                 if event.fin:
-                    self._in.append(self._begun)
-                    self._begun = b""
+                    self._messages.append(self._partial_message)
+                    self._partial_message = b""
             elif event.opcode is Opcode.CLOSE:
                 close = self._protocol.close_rcvd
                 self._close = Close(close.code, close.reason) if close else Close(_NO_CODE)
@@ -154,10 +156,10 @@ class Wire:
 
     def _collect(self) -> None:
         for part in self._protocol.data_to_send():
-            self._out += part
+            self._send_buffer += part
 
 
-def _in_words(error: OSError) -> str:
+def _describe(error: OSError) -> str:
     if isinstance(error, ssl.SSLEOFError):
         return "TLS ended in the middle"
     return (error.strerror or str(error)).lower()

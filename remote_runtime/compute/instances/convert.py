@@ -15,34 +15,34 @@ from ...core.sanitize import clean_line
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
-WORD_LIMIT = 63
-_ASKED_FOR = "the profile says so"
+MAX_NAME_CHARS = 63
+_SET_BY_PROFILE = "the profile says so"
 _NO_EXTERNAL = "it has no external address"
-COMPLETE = ("", "NO_RESULTS_ON_PAGE")  # codes of warnings: those of a scope that was looked at
+COMPLETE_WARNINGS = ("", "NO_RESULTS_ON_PAGE")  # codes of warnings: those of a scope that was looked at
 NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _STATUS = re.compile(r"[A-Z_]{1,40}")
 
 
-def as_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instance:
+def to_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instance:
     """``address`` is empty when the instance has none of the kind that ``connect`` asks for; IAP needs none."""
     number = str(raw.id)
-    via = _way(raw, connect)
+    via = _route(raw, connect)
     return Instance(
         kind="gce",
-        name=word(raw.name),
+        name=clean_name(raw.name),
         address=_external(raw) if via == "external" else _internal(raw),
         status=status_of(raw),
         id=number,
-        zone=word(raw.zone.rsplit("/", 1)[-1]),
+        zone=clean_name(raw.zone.rsplit("/", 1)[-1]),
         project=project,
         host_key_name=f"compute.{number}",
-        running_since=_moment(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
+        running_since=_to_utc(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
         via=via,
-        why_via="" if via != "iap" else _ASKED_FOR if connect == "iap" else _NO_EXTERNAL,
+        why_via="" if via != "iap" else _SET_BY_PROFILE if connect == "iap" else _NO_EXTERNAL,
     )
 
 
-def _way(raw: compute_v1.Instance, connect: str) -> Literal["external", "internal", "iap"]:
+def _route(raw: compute_v1.Instance, connect: str) -> Literal["external", "internal", "iap"]:
     if connect == "internal" or connect == "iap":
         return "internal" if connect == "internal" else "iap"
     return "external" if connect == "external" or _has_external(raw) else "iap"
@@ -57,7 +57,7 @@ def check_names(raw: compute_v1.Instance, endpoint: str) -> None:
     """Its name, zone and id go into our next requests. Raises ``CloudError`` ``cloud-unreachable`` for what cannot be
     Compute Engine's."""
     if not (NAME.fullmatch(raw.name) and NAME.fullmatch(raw.zone.rsplit("/", 1)[-1]) and raw.id):
-        why = f"it names an instance {word(raw.name)!r} in zone {word(raw.zone)!r}"
+        why = f"it names an instance {clean_name(raw.name)!r} in zone {clean_name(raw.zone)!r}"
         raise CloudError("cloud-unreachable", f"What answers at {endpoint} is not the Compute Engine API", why)
 
 
@@ -65,15 +65,17 @@ def has_local_ssd(raw: compute_v1.Instance) -> bool:
     return any(disk.type_ == "SCRATCH" for disk in raw.disks)
 
 
-def missed_in(page: Any) -> set[str]:
+def unreachable_zones_in(page: Any) -> set[str]:
     """The zones of which a page of an aggregated list says that it could not look there."""
-    missed = {word(url.rsplit("/", 1)[-1]) for url in page.unreachables}
-    missed |= {
-        word(name.rsplit("/", 1)[-1]) for name, scope in page.items.items() if scope.warning.code not in COMPLETE
+    unreachable = {clean_name(url.rsplit("/", 1)[-1]) for url in page.unreachables}
+    unreachable |= {
+        clean_name(name.rsplit("/", 1)[-1])
+        for name, scope in page.items.items()
+        if scope.warning.code not in COMPLETE_WARNINGS
     }
-    if page.warning.code not in COMPLETE and not missed:
-        missed.add("some zones")
-    return missed
+    if page.warning.code not in COMPLETE_WARNINGS and not unreachable:
+        unreachable.add("some zones")
+    return unreachable
 
 
 def status_of(raw: compute_v1.Instance) -> str:
@@ -81,7 +83,7 @@ def status_of(raw: compute_v1.Instance) -> str:
     return raw.status if _STATUS.fullmatch(raw.status) else "UNKNOWN"
 
 
-def _moment(text: str) -> str:
+def _to_utc(text: str) -> str:
     """RFC 3339, as ISO 8601 in UTC; empty for what is none."""
     try:
         return datetime.datetime.fromisoformat(text).astimezone(datetime.timezone.utc).isoformat(timespec="seconds")
@@ -94,22 +96,22 @@ def check_connectable(raw: compute_v1.Instance, connect: str) -> None:
     if connect == "external" and not _has_external(raw):
         raise CloudError(
             "no-address",
-            f"{word(raw.name)} has no external address",
+            f"{clean_name(raw.name)} has no external address",
             "the profile says `target.connect: external`",
             "Set `target.connect: auto`, which goes through Identity-Aware Proxy then, or give it an address: "
-            f"gcloud compute instances add-access-config {whereabouts(as_instance(raw, '', connect))}",
+            f"gcloud compute instances add-access-config {gcloud_args(to_instance(raw, '', connect))}",
         )
 
 
-def whereabouts(instance: Instance) -> str:
+def gcloud_args(instance: Instance) -> str:
     """``NAME --zone=ZONE --project=PROJECT`` for a gcloud command that a person pastes into a shell."""
     words = [instance.name, f"--zone={instance.zone}"] + ([f"--project={instance.project}"] if instance.project else [])
     return " ".join(shlex.quote(each) for each in words)
 
 
-def word(text: str) -> str:
+def clean_name(text: str) -> str:
     """A resource name, shown to people: ours have at most 63 characters of a small alphabet, what comes may not."""
-    return clean_line(text, WORD_LIMIT)
+    return clean_line(text, MAX_NAME_CHARS)
 
 
 def _external(raw: compute_v1.Instance) -> str:

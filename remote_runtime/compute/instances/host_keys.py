@@ -12,47 +12,49 @@ from ...core.errors import CloudError, DeadlinePassed
 from ...core.model import Instance
 from ..client import metadata_flags
 from ..client.api import Api
-from ..client.error_mapping import NotThere
+from ..client.error_mapping import NotFound
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
-SWITCH = "enable-guest-attributes"
-KEYS_LIMIT = 16
-KEY_LIMIT_CHARS = 8192
-LOOK_EVERY_S = 0.5
-TELL_EVERY = 10  # looks
+GUEST_ATTRIBUTES_FLAG = "enable-guest-attributes"
+MAX_KEYS = 16
+MAX_KEY_CHARS = 8192
+POLL_EVERY_S = 0.5
+REPORT_EVERY_POLLS = 10  # looks
 _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9-]{1,40}(@openssh\.com)?")
 
 
-def published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s: float) -> tuple[str, ...]:
+def read_published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s: float) -> tuple[str, ...]:
     """``TYPE BASE64`` lines; empty when the machine does not publish its keys.
 
     They are written at the machine's first boot and can be late: at most ``wait_s`` seconds are spent on waiting.
     """
-    if not metadata_flags.is_on(api, raw, SWITCH):
+    if not metadata_flags.is_enabled(api, raw, GUEST_ATTRIBUTES_FLAG):
         return ()
     try:
         found = _read(api, instance)
         if found or wait_s <= 0:
             return found or ()
-        api.tell(f"Waiting for {instance.name} to publish its host keys")
-        deadline = api.deadline.shorter(wait_s)
-        return wait_until(lambda: _look(api, instance, deadline), deadline, every_s=LOOK_EVERY_S, what="the wait")
+        api.progress(f"Waiting for {instance.name} to publish its host keys")
+        deadline = api.deadline.within(wait_s)
+        return wait_until(lambda: _poll(api, instance, deadline), deadline, every_s=POLL_EVERY_S, what="the wait")
     except DeadlinePassed:
-        api.tell(f"{instance.name} has published no host keys yet")
+        api.progress(f"{instance.name} has published no host keys yet")
     except CloudError as exc:
         if exc.code == "cloud-unreachable":
             raise
         # Keys may be known from elsewhere.
-        api.tell(f"The host keys of {instance.name} cannot be read: {exc.why or exc.what}")
+        api.progress(f"The host keys of {instance.name} cannot be read: {exc.why or exc.what}")
     return ()
 
 
-def _look(api: Api, instance: Instance, deadline: Deadline) -> tuple[str, ...] | None:
-    waited_s = deadline.within_s - deadline.remaining_s()
-    if int(waited_s / LOOK_EVERY_S) % TELL_EVERY == TELL_EVERY - 1:
-        api.tell(f"Waiting for {instance.name} to publish its host keys, {waited_s:.0f} s of {deadline.within_s:.0f} s")
+def _poll(api: Api, instance: Instance, deadline: Deadline) -> tuple[str, ...] | None:
+    waited_s = deadline.timeout_s - deadline.remaining_s()
+    if int(waited_s / POLL_EVERY_S) % REPORT_EVERY_POLLS == REPORT_EVERY_POLLS - 1:
+        api.progress(
+            f"Waiting for {instance.name} to publish its host keys, {waited_s:.0f} s of {deadline.timeout_s:.0f} s"
+        )
     return _read(api, instance)
 
 
@@ -66,18 +68,18 @@ def _read(api: Api, instance: Instance) -> tuple[str, ...] | None:
     }
     try:
         answer = api.call(api.instances.get_guest_attributes, request, doing=f"read the host keys of {instance.name}")
-    except NotThere as exc:
+    except NotFound as exc:
         if "guest attribute" not in exc.why.lower():
             raise
         return None
     lines = [_line(item.key, item.value) for item in answer.query_value.items if item.namespace == "hostkeys"]
-    return tuple(line for line in lines if line)[:KEYS_LIMIT] or None
+    return tuple(line for line in lines if line)[:MAX_KEYS] or None
 
 
 def _line(key_type: str, value: str) -> str:
     """Empty for what is no host key. The value may be followed by a comment."""
     blob = value.split(maxsplit=1)[0] if value.strip() else ""
-    if not _KEY_TYPE.fullmatch(key_type) or not 0 < len(blob) <= KEY_LIMIT_CHARS:
+    if not _KEY_TYPE.fullmatch(key_type) or not 0 < len(blob) <= MAX_KEY_CHARS:
         return ""
     try:
         named = base64.b64decode(blob, validate=True)

@@ -14,7 +14,7 @@ from ...core.model import Instance
 from ...core.sanitize import clean_line
 from ..client import error_info
 from ..client.api import Api
-from ..client.error_mapping import NotReady, quota
+from ..client.error_mapping import NotReady, quota_error
 from . import zones
 from .convert import NAME, has_local_ssd
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 # The server holds `wait` for two minutes; we want to say how the instance is doing in between.
-WAIT_FOR_S = 3.0
+MAX_WAIT_S = 3.0
 PAUSE_S = 0.3
 _METHODS = {"start": "start_unary", "resume": "resume_unary", "stop": "stop_unary", "suspend": "suspend_unary"}
 _DISK = re.compile(r"/disks/([a-z][-a-z0-9]{0,62})'? was not found")
 _ZONES = re.compile(r"[a-z]+-[a-z]+\d+-[a-z](?:, ?[a-z]+-[a-z]+\d+-[a-z])*")
 
 
-def begin(api: Api, action: str, instance: Instance, raw: compute_v1.Instance) -> compute_v1.Operation:
+def submit(api: Api, action: str, instance: Instance, raw: compute_v1.Instance) -> compute_v1.Operation:
     """Asks for ``action``; the same request sent twice, after a lost answer, is carried out once. Raises ``NotReady``
     while something else is being done to the instance.
 
@@ -48,7 +48,7 @@ def begin(api: Api, action: str, instance: Instance, raw: compute_v1.Instance) -
 
 
 def wait_until_done(
-    api: Api, action: str, instance: Instance, operation: compute_v1.Operation, progress: Callable[[], None]
+    api: Api, action: str, instance: Instance, operation: compute_v1.Operation, on_poll: Callable[[], None]
 ) -> None:
     """Returns when ``operation`` has succeeded; ``progress`` is called every few seconds until then.
 
@@ -57,25 +57,25 @@ def wait_until_done(
     from google.cloud import compute_v1
 
     while operation.status != compute_v1.Operation.Status.DONE:
-        progress()
+        on_poll()
         if api.deadline.passed():
-            what = f"The wait to {action} {instance.name} took more than {api.deadline.within_s:.0f} s"
-            raise DeadlinePassed(what, f"last: {api.told}" if api.told else "", api.allows)
-        asked = time.monotonic()
+            what = f"The wait to {action} {instance.name} took more than {api.deadline.timeout_s:.0f} s"
+            raise DeadlinePassed(what, f"last: {api.last_message}" if api.last_message else "", api.timeout_hint)
+        asked_at = time.monotonic()
         operation = _wait(api, action, instance, operation)
-        if time.monotonic() - asked < PAUSE_S:
-            api.deadline.pause(PAUSE_S)
+        if time.monotonic() - asked_at < PAUSE_S:
+            api.deadline.sleep(PAUSE_S)
     if operation.error.errors or operation.http_error_status_code >= 400:
-        raise _failed(api, action, instance, operation)
+        raise _operation_error(api, action, instance, operation)
 
 
 def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> compute_v1.Operation:
     """The operation as it is when it is done, or a few seconds later."""
     import requests
 
-    def hold(*, request: dict[str, str], retry: None, timeout: float) -> compute_v1.Operation:
+    def wait(*, request: dict[str, str], retry: None, timeout: float) -> compute_v1.Operation:
         try:
-            return api.operations.wait(request=request, retry=retry, timeout=min(timeout, WAIT_FOR_S))
+            return api.operations.wait(request=request, retry=retry, timeout=min(timeout, MAX_WAIT_S))
         except requests.exceptions.ReadTimeout:
             return operation
 
@@ -83,28 +83,28 @@ def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Opera
         what = f"What answers at {api.endpoint} is not the Compute Engine API"
         raise CloudError("cloud-unreachable", what, f"it names an operation {clean_line(operation.name, 63)!r}")
     request = {"project": api.project, "zone": instance.zone, "operation": operation.name}
-    return api.call(hold, request, doing=f"see how the wait to {action} {instance.name} goes")
+    return api.call(wait, request, doing=f"see how the wait to {action} {instance.name} goes")
 
 
-def _failed(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> CloudError:
+def _operation_error(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> CloudError:
     errors = list(operation.error.errors)
     codes = [clean_line(error.code, 80) for error in errors]
     code = codes[0] if codes else clean_line(operation.http_error_message, 80)
-    said = clean_line(errors[0].message, error_info.WHY_LIMIT) if errors else ""
+    said = clean_line(errors[0].message, error_info.MAX_WHY_CHARS) if errors else ""
     why = f"{code}: {said}" if said else code
     what = f"Compute Engine could not {action} {instance.name}"
     if any(code.startswith(("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT")) for code in codes):
         return CloudError("instance-not-startable", f"Zone {instance.zone} has no room for {instance.name}", why,
                           _other_zones(api, instance, operation))  # fmt: skip
     if any("QUOTA" in code or "LIMIT_EXCEEDED" in code for code in codes):
-        return quota(why, f"{action} {instance.name}", api.project)
+        return quota_error(why, f"{action} {instance.name}", api.project)
     if any(code == "RESOURCE_NOT_READY" for code in codes):
         return NotReady("instance-not-startable", what, why)
     if any("PERMISSION" in code for code in codes):
-        return error_info.denied(error_info.read(why), f"{action} {instance.name}", api.project)
+        return error_info.permission_denied_error(error_info.parse_error(why), f"{action} {instance.name}", api.project)
     gone = _DISK.search(said)
     if gone and any("NOT_FOUND" in code for code in codes):
-        return _without_disk(instance, what, why, gone.group(1))
+        return _missing_disk_error(instance, what, why, gone.group(1))
     return CloudError("instance-not-startable", what, why)
 
 
@@ -112,10 +112,10 @@ def _other_zones(api: Api, instance: Instance, operation: compute_v1.Operation) 
     """Google names zones with room in the error's details, sometimes; the region's others are worth a try."""
     for error in operation.error.errors:
         for detail in error.error_details:
-            roomy = detail.error_info.metadatas.get("zonesAvailable", "")
-            if _ZONES.fullmatch(roomy):
-                return f"Try again later, or move the instance to a zone with room: {roomy}"
-    kind, others = zones.worth_trying(api, instance)
+            zones_available = detail.error_info.metadatas.get("zonesAvailable", "")
+            if _ZONES.fullmatch(zones_available):
+                return f"Try again later, or move the instance to a zone with room: {zones_available}"
+    kind, others = zones.zones_with_machine_type(api, instance)
     if others:
         return f"Try again later, or move the instance to a zone of the region that has {kind}: {', '.join(others)}"
     if kind:
@@ -127,7 +127,7 @@ def _other_zones(api: Api, instance: Instance, operation: compute_v1.Operation) 
     )
 
 
-def _without_disk(instance: Instance, what: str, why: str, disk: str) -> CloudError:
+def _missing_disk_error(instance: Instance, what: str, why: str, disk: str) -> CloudError:
     found = f"the disk {disk} of {instance.name} is gone"
     restore = (
         f"gcloud compute disks create {shlex.quote(disk)} --zone={instance.zone} --project={instance.project} "

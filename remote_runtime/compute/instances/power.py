@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from ...core.errors import CloudError, DeadlinePassed
 from ...core.model import Instance
 from ..client.api import Api
-from ..client.error_mapping import NotReady, Refused
+from ..client.error_mapping import InvalidRequest, NotReady
 from . import operations, search, stop_reason
-from .convert import has_local_ssd, status_of, whereabouts
+from .convert import gcloud_args, has_local_ssd, status_of
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -24,11 +24,11 @@ DOWN = STOPPED | {"SUSPENDED"}
 COMING_UP = frozenset({"PROVISIONING", "STAGING", "PENDING", "REPAIRING"})
 UP = COMING_UP | {"RUNNING"}
 GOING_DOWN = frozenset({"PENDING_STOP", "STOPPING", "SUSPENDING"})
-LOOK_EVERY_S = 0.5
-TELL_EVERY_S = 10.0
+POLL_EVERY_S = 0.5
+REPORT_EVERY_S = 10.0
 # Until a request that was sent just before shows in the status.
 SETTLE_S = 2.0
-_WORDS = {
+_PROGRESS_TEXTS = {
     "start": "Starting {}",
     "resume": "Resuming {}",
     "stop": "Waiting for {} to stop",
@@ -37,7 +37,7 @@ _WORDS = {
 
 
 @dataclass
-class Watch:
+class StatusPoller:
     """Looks at one instance, and says how it is doing: at each new status, and every ``TELL_EVERY_S``.
 
     ``raw`` and ``status`` are what the last look showed. ``goal`` completes "it was not … within 300 s";
@@ -48,49 +48,49 @@ class Watch:
     instance: Instance
     raw: compute_v1.Instance
     goal: str = "running"
-    refused: str = ""
-    began: float = field(default_factory=time.monotonic)
-    _told: tuple[str, float] = ("", 0.0)
+    rejection: str = ""
+    started_at: float = field(default_factory=time.monotonic)
+    _last_report: tuple[str, float] = ("", 0.0)
 
     @property
     def status(self) -> str:
         return status_of(self.raw)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Raises ``CloudError`` ``instance-not-found`` when it was deleted, or another has its name now, and
         ``DeadlinePassed`` with the status that was seen last."""
         try:
-            self.raw = same_instance(self.api, self.instance)
+            self.raw = reload(self.api, self.instance)
         except DeadlinePassed as exc:
-            raise self.too_late() from exc
+            raise self.timeout_error() from exc
 
-    def tell(self, words: str) -> None:
+    def report(self, words: str) -> None:
         """``words`` is a format with the instance's name: ``Waiting for {} to stop``."""
         now = time.monotonic()
-        before, told_at = self._told
-        if self.status == before and now - told_at < TELL_EVERY_S:
+        before, told_at = self._last_report
+        if self.status == before and now - told_at < REPORT_EVERY_S:
             return
-        self._told = (self.status, now)
-        waited = f", {now - self.began:.0f} s" if now - self.began >= 1 else ""
-        self.api.tell(f"{words.format(self.instance.name)} ({self.status}){waited}")
+        self._last_report = (self.status, now)
+        waited = f", {now - self.started_at:.0f} s" if now - self.started_at >= 1 else ""
+        self.api.progress(f"{words.format(self.instance.name)} ({self.status}){waited}")
 
-    def pause(self) -> None:
+    def wait_and_poll(self) -> None:
         """A moment, and another look."""
         if self.api.deadline.passed():
-            raise self.too_late()
-        self.api.deadline.pause(LOOK_EVERY_S)
-        self.look()
+            raise self.timeout_error()
+        self.api.deadline.sleep(POLL_EVERY_S)
+        self.poll()
 
-    def too_late(self) -> DeadlinePassed:
-        within_s = self.api.deadline.within_s
+    def timeout_error(self) -> DeadlinePassed:
+        within_s = self.api.deadline.timeout_s
         what = f"{self.instance.name} was not {self.goal} within {within_s:.{0 if within_s >= 1 else 1}f} s"
-        allowed = f"{self.api.allows}, or see" if self.api.allows else "See"
-        hint = f"{allowed} how it does: gcloud compute instances describe {whereabouts(self.instance)}"
-        why = f"its status is {self.status}" + (f"; Compute Engine says: {self.refused}" if self.refused else "")
+        allowed = f"{self.api.timeout_hint}, or see" if self.api.timeout_hint else "See"
+        hint = f"{allowed} how it does: gcloud compute instances describe {gcloud_args(self.instance)}"
+        why = f"its status is {self.status}" + (f"; Compute Engine says: {self.rejection}" if self.rejection else "")
         return DeadlinePassed(what, why, hint)
 
 
-def same_instance(api: Api, instance: Instance) -> compute_v1.Instance:
+def reload(api: Api, instance: Instance) -> compute_v1.Instance:
     """``instance`` as it is now. Raises ``CloudError`` ``instance-not-found``, also when another has its name."""
     raw = search.get(api, instance.name, instance.zone or "")
     if instance.id != str(raw.id):
@@ -100,7 +100,11 @@ def same_instance(api: Api, instance: Instance) -> compute_v1.Instance:
 
 
 def ensure_running(
-    watch: Watch, *, may_start: MayStart, starting: Callable[[Instance], None], forbidden_by_profile: bool = False
+    poller: StatusPoller,
+    *,
+    may_start: MayStart,
+    before_start: Callable[[Instance], None],
+    forbidden_by_profile: bool = False,
 ) -> str | None:
     """Returns when it runs: with the status that we started or resumed it from, None if we did neither.
 
@@ -109,123 +113,131 @@ def ensure_running(
     only if Compute Engine took it back; what a person stopped stays so.
     """
     started_from: str | None = None
-    while (status := watch.status) != "RUNNING":
+    while (status := poller.status) != "RUNNING":
         if status in COMING_UP:
-            watch.tell("Waiting for {} to run")
+            poller.report("Waiting for {} to run")
         elif may_start == "never" and status in DOWN | GOING_DOWN:
-            raise _not_started(watch, stop_reason.last_stop(watch.api, watch.instance), forbidden_by_profile)
+            raise _not_running_error(poller, stop_reason.stop_reason(poller.api, poller.instance), forbidden_by_profile)
         elif status in GOING_DOWN:
-            watch.tell("Waiting for {} to stop, to start it again")
+            poller.report("Waiting for {} to stop, to start it again")
         elif status not in DOWN:
-            what = f"{watch.instance.name} can be neither used nor started"
+            what = f"{poller.instance.name} can be neither used nor started"
             raise CloudError("instance-not-startable", what, f"its status is {status}")
         elif started_from is not None:
-            raise _stopped_again(watch.instance, status)
+            raise _stopped_again_error(poller.instance, status)
         else:
             if may_start == "preempted":
-                _check_preempted(watch)
+                _check_preempted(poller)
             started_from = status
-            starting(replace(watch.instance, status=status, started_from=status))
+            before_start(replace(poller.instance, status=status, started_from=status))
             try:
-                _bring_up(watch, "resume" if status == "SUSPENDED" else "start")
-            except Refused as exc:
-                watch.look()
-                if watch.status not in UP and not isinstance(exc, NotReady):
+                _bring_up(poller, "resume" if status == "SUSPENDED" else "start")
+            except InvalidRequest as exc:
+                poller.poll()
+                if poller.status not in UP and not isinstance(exc, NotReady):
                     raise
-                watch.refused = exc.why
+                poller.rejection = exc.why
                 started_from = None  # somebody else was quicker: it is not ours to put back
-                starting(replace(watch.instance, status=watch.status))
-                if watch.status not in UP:
-                    watch.pause()
+                before_start(replace(poller.instance, status=poller.status))
+                if poller.status not in UP:
+                    poller.wait_and_poll()
             continue
-        watch.pause()
+        poller.wait_and_poll()
     return started_from
 
 
-def bring_down(watch: Watch, action: str, *, wait: bool) -> str:
+def bring_down(poller: StatusPoller, action: str, *, wait: bool) -> str:
     """Stops or suspends it, and answers with its status; a machine that does not run stays as it is.
 
     ``wait``: until it is down, or the deadline passes on the way; else only until it is on the way.
     """
-    watch.goal = "down"
+    poller.goal = "down"
     try:
-        _bring_down(watch, action, wait=wait)
+        _bring_down(poller, action, wait=wait)
     except DeadlinePassed as exc:
-        if watch.status not in GOING_DOWN:
-            raise watch.too_late() from exc
-    return watch.status
+        if poller.status not in GOING_DOWN:
+            raise poller.timeout_error() from exc
+    return poller.status
 
 
-def _bring_down(watch: Watch, action: str, *, wait: bool) -> None:
-    operation = _ask_down(watch, action)
+def _bring_down(poller: StatusPoller, action: str, *, wait: bool) -> None:
+    operation = _request_down(poller, action)
     if wait and operation is not None:
-        operations.wait_until_done(watch.api, action, watch.instance, operation, lambda: _going(watch, action))
-    watch.look()
-    while watch.status in UP or (wait and watch.status in GOING_DOWN):
-        watch.tell(_WORDS[action])
-        watch.pause()
+        operations.wait_until_done(
+            poller.api, action, poller.instance, operation, lambda: _poll_and_report(poller, action)
+        )
+    poller.poll()
+    while poller.status in UP or (wait and poller.status in GOING_DOWN):
+        poller.report(_PROGRESS_TEXTS[action])
+        poller.wait_and_poll()
 
 
-def _ask_down(watch: Watch, action: str) -> compute_v1.Operation | None:
+def _request_down(poller: StatusPoller, action: str) -> compute_v1.Operation | None:
     """None when it does not run. Some changes are not possible until an instance that comes up is up."""
-    watch.look()
-    while watch.status in UP:
+    poller.poll()
+    while poller.status in UP:
         try:
-            return operations.begin(watch.api, action, watch.instance, watch.raw)
-        except Refused as exc:
-            if watch.status not in COMING_UP and not isinstance(exc, NotReady):
-                if action == "suspend" and has_local_ssd(watch.raw):
-                    discard = f"gcloud compute instances suspend {whereabouts(watch.instance)} --discard-local-ssd=true"
+            return operations.submit(poller.api, action, poller.instance, poller.raw)
+        except InvalidRequest as exc:
+            if poller.status not in COMING_UP and not isinstance(exc, NotReady):
+                if action == "suspend" and has_local_ssd(poller.raw):
+                    discard = (
+                        f"gcloud compute instances suspend {gcloud_args(poller.instance)} --discard-local-ssd=true"
+                    )
                     exc.hint = f"What is on its Local SSD was to be kept. To lose it: {discard}"
                 raise
-            watch.refused = exc.why
-        watch.tell(f"Waiting until {{}} can be told to {action}")
-        watch.goal = f"ready to {action}"
-        watch.pause()
+            poller.rejection = exc.why
+        poller.report(f"Waiting until {{}} can be told to {action}")
+        poller.goal = f"ready to {action}"
+        poller.wait_and_poll()
     return None
 
 
-def put_back(watch: Watch) -> str:
+def restore_status(poller: StatusPoller) -> str:
     """Undoes a start or resume. The request may have been sent without anyone having seen its answer: a machine that
     still looks down is looked at until that would show."""
-    started_from, watch.goal = watch.instance.started_from, "seen to start"
-    settled = time.monotonic() + SETTLE_S
-    while watch.status == started_from and time.monotonic() < settled:
-        watch.pause()
-    if started_from is None or watch.status in DOWN | GOING_DOWN:
-        return watch.status
-    status = bring_down(watch, "suspend" if started_from == "SUSPENDED" else "stop", wait=False)
-    watch.api.tell(f"{watch.instance.name} goes back to {started_from} ({status})")
+    started_from, poller.goal = poller.instance.started_from, "seen to start"
+    settled_at = time.monotonic() + SETTLE_S
+    while poller.status == started_from and time.monotonic() < settled_at:
+        poller.wait_and_poll()
+    if started_from is None or poller.status in DOWN | GOING_DOWN:
+        return poller.status
+    status = bring_down(poller, "suspend" if started_from == "SUSPENDED" else "stop", wait=False)
+    poller.api.progress(f"{poller.instance.name} goes back to {started_from} ({status})")
     return status
 
 
-def _bring_up(watch: Watch, action: str) -> None:
-    watch.tell(_WORDS[action])
+def _bring_up(poller: StatusPoller, action: str) -> None:
+    poller.report(_PROGRESS_TEXTS[action])
     try:
-        operation = operations.begin(watch.api, action, watch.instance, watch.raw)
-        operations.wait_until_done(watch.api, action, watch.instance, operation, lambda: _going(watch, action))
-        watch.look()
+        operation = operations.submit(poller.api, action, poller.instance, poller.raw)
+        operations.wait_until_done(
+            poller.api, action, poller.instance, operation, lambda: _poll_and_report(poller, action)
+        )
+        poller.poll()
     except DeadlinePassed as exc:
-        raise watch.too_late() from exc
+        raise poller.timeout_error() from exc
 
 
-def _going(watch: Watch, action: str) -> None:
-    watch.look()
-    watch.tell(_WORDS[action])
+def _poll_and_report(poller: StatusPoller, action: str) -> None:
+    poller.poll()
+    poller.report(_PROGRESS_TEXTS[action])
 
 
-def _check_preempted(watch: Watch) -> None:
-    stop = stop_reason.last_stop(watch.api, watch.instance)
+def _check_preempted(poller: StatusPoller) -> None:
+    stop = stop_reason.stop_reason(poller.api, poller.instance)
     if stop is None or not stop.preempted:
-        raise _not_started(watch, stop, forbidden_by_profile=False)
-    watch.api.tell(f"{watch.instance.name} is started again: {stop.words}")
+        raise _not_running_error(poller, stop, forbidden_by_profile=False)
+    poller.api.progress(f"{poller.instance.name} is started again: {stop.description}")
 
 
-def _not_started(watch: Watch, stop: stop_reason.Stop | None, forbidden_by_profile: bool) -> CloudError:
-    instance, status = watch.instance, watch.status
+def _not_running_error(
+    poller: StatusPoller, stop: stop_reason.StopReason | None, forbidden_by_profile: bool
+) -> CloudError:
+    instance, status = poller.instance, poller.status
     verb = "resume" if status in ("SUSPENDED", "SUSPENDING") else "start"
-    why = f"{stop.words}; its status is {status}" if stop else f"its status is {status}"
-    by_hand = f"gcloud compute instances {verb} {whereabouts(instance)}"
+    why = f"{stop.description}; its status is {status}" if stop else f"its status is {status}"
+    by_hand = f"gcloud compute instances {verb} {gcloud_args(instance)}"
     if forbidden_by_profile:
         why += ", and the profile says `target.start: false`"
         hint = f"Set `target.start: true`, or run: {by_hand}"
@@ -234,10 +246,10 @@ def _not_started(watch: Watch, stop: stop_reason.Stop | None, forbidden_by_profi
     return CloudError("instance-stopped", f"{instance.name} is not running", why, hint)
 
 
-def _stopped_again(instance: Instance, status: str) -> CloudError:
+def _stopped_again_error(instance: Instance, status: str) -> CloudError:
     return CloudError(
         "instance-not-startable",
         f"{instance.name} started and stopped again",
         f"its status is {status}",
-        f"See why: gcloud compute instances get-serial-port-output {whereabouts(instance)}",
+        f"See why: gcloud compute instances get-serial-port-output {gcloud_args(instance)}",
     )

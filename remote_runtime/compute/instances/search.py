@@ -10,9 +10,9 @@ from ...core.errors import CloudError
 from ...core.frozen import dataclass
 from ...core.profile import GceTarget
 from ..client.api import Api
-from ..client.error_mapping import NotThere, Refused
-from ..client.gcloud_config import Setting
-from .convert import check_names, missed_in, status_of, word
+from ..client.error_mapping import InvalidRequest, NotFound
+from ..client.gcloud_config import SourcedValue
+from .convert import check_names, clean_name, status_of, unreachable_zones_in
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -21,19 +21,19 @@ T = TypeVar("T")
 
 PAGE_SIZE = 500
 # Near misses are looked for among this many instances, and at most this many that fit are listed.
-INSTANCES_LIMIT = 2000
-SHOWN_LIMIT = 10
+MAX_INSTANCES = 2000
+MAX_SHOWN = 10
 
 
 @dataclass(frozen=True)
-class Listing:
+class InstanceListing:
     """``missed``: zones that did not answer, so that their instances are not among these."""
 
     instances: tuple[compute_v1.Instance, ...]
-    missed: tuple[str, ...] = ()
+    unreachable_zones: tuple[str, ...] = ()
 
 
-def find_one(api: Api, target: GceTarget, zone: Setting | None) -> compute_v1.Instance:
+def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_v1.Instance:
     """The one instance that ``target`` means in ``api.project``.
 
     A zone from the profile is the only one looked at; any other is looked at first. Raises ``CloudError``
@@ -43,30 +43,30 @@ def find_one(api: Api, target: GceTarget, zone: Setting | None) -> compute_v1.In
     if target.instance and zone is not None:
         try:
             return get(api, target.instance, zone.value)
-        except NotThere as exc:
+        except NotFound as exc:
             if strict:
-                raise _not_found(api, target, zone, exc) from exc
-    listing = every(api, _filter(target))
-    found, missed = [raw for raw in listing.instances if _fits(raw, target)], listing.missed
+                raise _not_found_error(api, target, zone, exc) from exc
+    listing = list_all(api, _filter(target))
+    found, unreachable = [raw for raw in listing.instances if _matches(raw, target)], listing.unreachable_zones
     if strict and zone is not None:
-        found = [raw for raw in found if _zone(raw) == zone.value]
-        missed = tuple(each for each in missed if each == zone.value)
+        found = [raw for raw in found if _zone_name(raw) == zone.value]
+        unreachable = tuple(each for each in unreachable if each == zone.value)
     if len(found) > 1:
-        raise _ambiguous(target, found)
-    if not found and missed:
-        raise _not_looked(target, missed)
+        raise _ambiguous_error(target, found)
+    if not found and unreachable:
+        raise _zones_unavailable_error(target, unreachable)
     if not found:
-        raise _not_found(api, target, zone if strict else None, None)
+        raise _not_found_error(api, target, zone if strict else None, None)
     check_names(found[0], api.endpoint)
-    if missed:
-        api.tell(f"Not looked for in {', '.join(missed)}: Compute Engine does not answer there")
+    if unreachable:
+        api.progress(f"Not looked for in {', '.join(unreachable)}: Compute Engine does not answer there")
     return found[0]
 
 
 def get(api: Api, name: str, zone: str) -> compute_v1.Instance:
     """Raises ``NotThere`` when the zone has no such instance."""
     request = {"project": api.project, "zone": zone, "instance": name}
-    raw = _look(api, api.instances.get, request, doing=f"read the instance {name}")
+    raw = _call(api, api.instances.get, request, doing=f"read the instance {name}")
     check_names(raw, api.endpoint)
     return raw
 
@@ -78,52 +78,52 @@ def _filter(target: GceTarget) -> str:
     return terms[0] if len(terms) == 1 else " ".join(f"({term})" for term in terms)
 
 
-def _fits(raw: compute_v1.Instance, target: GceTarget) -> bool:
+def _matches(raw: compute_v1.Instance, target: GceTarget) -> bool:
     """Filters match patterns; a profile means exactly what it says."""
     if target.instance:
         return bool(raw.name == target.instance)
     return all(raw.labels.get(key) == value for key, value in target.labels.items())
 
 
-def every(api: Api, expression: str) -> Listing:
+def list_all(api: Api, expression: str) -> InstanceListing:
     """The project's instances that fit the filter ``expression``, all if it is empty, by name and zone."""
 
-    def every_page(*, request: dict[str, Any], retry: None, timeout: float) -> Listing:
+    def every_page(*, request: dict[str, Any], retry: None, timeout: float) -> InstanceListing:
         instances: list[compute_v1.Instance] = []
-        missed: set[str] = set()
+        unreachable: set[str] = set()
         for page in api.instances.aggregated_list(request=request, retry=retry, timeout=timeout).pages:
-            missed |= missed_in(page)
+            unreachable |= unreachable_zones_in(page)
             for _, scope in sorted(page.items.items()):
                 instances += scope.instances
-            if len(instances) >= INSTANCES_LIMIT:
+            if len(instances) >= MAX_INSTANCES:
                 break
         instances.sort(key=lambda raw: (raw.name, raw.zone))
-        return Listing(tuple(instances[:INSTANCES_LIMIT]), tuple(sorted(missed)))
+        return InstanceListing(tuple(instances[:MAX_INSTANCES]), tuple(sorted(unreachable)))
 
-    listing: Callable[..., Listing] = every_page
+    listing: Callable[..., InstanceListing] = every_page
     request = {"project": api.project, "max_results": PAGE_SIZE} | ({"filter": expression} if expression else {})
-    return _look(api, listing, request, doing=f"list the instances of project {api.project}")
+    return _call(api, listing, request, doing=f"list the instances of project {api.project}")
 
 
-def _look(api: Api, method: Callable[..., T], request: dict[str, Any], *, doing: str) -> T:
+def _call(api: Api, method: Callable[..., T], request: dict[str, Any], *, doing: str) -> T:
     """Raises ``NotThere`` also for a name, zone or project that cannot exist."""
     try:
         return api.call(method, request, doing=doing)
-    except Refused as exc:
-        raise NotThere("instance-not-found", exc.what, exc.why) from exc
+    except InvalidRequest as exc:
+        raise NotFound("instance-not-found", exc.what, exc.why) from exc
 
 
-def _not_looked(target: GceTarget, missed: Sequence[str]) -> CloudError:
+def _zones_unavailable_error(target: GceTarget, zones: Sequence[str]) -> CloudError:
     wanted = f"instance {target.instance}" if target.instance else "instance with the profile's labels"
     return CloudError(
         "cloud-unreachable",
-        f"Compute Engine does not answer for {', '.join(missed)}",
+        f"Compute Engine does not answer for {', '.join(zones)}",
         f"there is no {wanted} in the zones that answered",
         "Try again later. See which zones are up: https://status.cloud.google.com",
     )
 
 
-def _not_found(api: Api, target: GceTarget, zone: Setting | None, exc: NotThere | None) -> CloudError:
+def _not_found_error(api: Api, target: GceTarget, zone: SourcedValue | None, exc: NotFound | None) -> CloudError:
     where = f"project {api.project}" + (f", zone {zone.value}" if zone else ", in any zone")
     of_project = f"gcloud compute instances list --project={api.project}"
     if not target.instance:
@@ -132,27 +132,32 @@ def _not_found(api: Api, target: GceTarget, zone: Setting | None, exc: NotThere 
         return CloudError("instance-not-found", what, hint=f"List what is there: {of_project}")
     what = f"No instance {target.instance} in {where}"
     try:
-        others = every(api, "")
-    except NotThere as missing:
+        others = list_all(api, "")
+    except NotFound as missing:
         # The project itself is unknown.
         return CloudError("instance-not-found", what, missing.why, "See which projects there are: gcloud projects list")
-    elsewhere = [_zone(raw) for raw in others.instances if raw.name == target.instance]
+    elsewhere = [_zone_name(raw) for raw in others.instances if raw.name == target.instance]
     if elsewhere:
         why = f"it is in {' and '.join(elsewhere)}"
         return CloudError("instance-not-found", what, why, f"Set `target.zone: {elsewhere[0]}`, or leave the zone out")
-    similar = difflib.get_close_matches(target.instance, {word(raw.name) for raw in others.instances}, n=3, cutoff=0.5)
+    similar = difflib.get_close_matches(
+        target.instance, {clean_name(raw.name) for raw in others.instances}, n=3, cutoff=0.5
+    )
     if similar:
         why = f"similar names there: {', '.join(similar)}"
         hint = f"Did you mean {similar[0]}? Set `target.instance: {similar[0]}`, or list what is there: {of_project}"
         return CloudError("instance-not-found", what, why, hint)
-    count, unseen = len(others.instances), f"; {', '.join(others.missed)} did not answer" if others.missed else ""
+    count, unseen = (
+        len(others.instances),
+        f"; {', '.join(others.unreachable_zones)} did not answer" if others.unreachable_zones else "",
+    )
     why = exc.why if exc and not count else f"the project has {count or 'no'} instances{unseen}"
     return CloudError("instance-not-found", what, why, f"List what is there: {of_project}")
 
 
-def _ambiguous(target: GceTarget, found: Sequence[compute_v1.Instance]) -> CloudError:
-    shown = [f"{word(raw.name)} in {_zone(raw)} ({status_of(raw)})" for raw in found[:SHOWN_LIMIT]]
-    more = f", and {len(found) - SHOWN_LIMIT} more" if len(found) > SHOWN_LIMIT else ""
+def _ambiguous_error(target: GceTarget, found: Sequence[compute_v1.Instance]) -> CloudError:
+    shown = [f"{clean_name(raw.name)} in {_zone_name(raw)} ({status_of(raw)})" for raw in found[:MAX_SHOWN]]
+    more = f", and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
     wanted = f"the name {target.instance}" if target.instance else "the profile's labels"
     return CloudError(
         "instance-ambiguous",
@@ -162,5 +167,5 @@ def _ambiguous(target: GceTarget, found: Sequence[compute_v1.Instance]) -> Cloud
     )
 
 
-def _zone(raw: compute_v1.Instance) -> str:
-    return word(raw.zone.rsplit("/", 1)[-1])
+def _zone_name(raw: compute_v1.Instance) -> str:
+    return clean_name(raw.zone.rsplit("/", 1)[-1])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PREEMPTED = "compute.instances.preempted"
 # https://cloud.google.com/compute/docs/logging/audit-logging#system_event ; what a person asks for has short names.
-_WORDS = {
+_DESCRIPTIONS = {
     PREEMPTED: "Compute Engine preempted it",
     "compute.instances.guestTerminate": "it was shut down from inside",
     "compute.instances.hostError": "its host failed",
@@ -25,18 +25,18 @@ _WORDS = {
     "stop": "{user} stopped it",
     "suspend": "{user} suspended it",
 }
-SCANNED = 500
+MAX_OPERATIONS = 500
 
 
 @dataclass(frozen=True)
-class Stop:
+class StopReason:
     """``preempted``: Compute Engine took it back, nobody asked for that. ``words`` say what happened and when."""
 
     preempted: bool
-    words: str
+    description: str
 
 
-def last_stop(api: Api, instance: Instance) -> Stop | None:
+def stop_reason(api: Api, instance: Instance) -> StopReason | None:
     """What stopped or suspended it last; None when that cannot be told.
 
     Operations are kept for two weeks or more (https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses).
@@ -47,7 +47,7 @@ def last_stop(api: Api, instance: Instance) -> Stop | None:
         found: list[compute_v1.Operation] = []
         for operation in pages:
             found.append(operation)
-            if len(found) == SCANNED:
+            if len(found) == MAX_OPERATIONS:
                 break
         return found
 
@@ -55,28 +55,28 @@ def last_stop(api: Api, instance: Instance) -> Stop | None:
     try:
         operations = api.call(listed, request, doing=f"see what stopped {instance.name}")
     except (CloudError, DeadlinePassed) as exc:  # that it is stopped is known, and told
-        api.tell(f"What stopped {instance.name} cannot be read: {exc.why or exc.what}")
+        api.progress(f"What stopped {instance.name} cannot be read: {exc.why or exc.what}")
         return None
     stops = [
         each
         for each in operations
-        if str(each.target_id) == instance.id and each.operation_type in _WORDS and not each.error.errors
+        if str(each.target_id) == instance.id and each.operation_type in _DESCRIPTIONS and not each.error.errors
     ]
     if not stops:
         return None
-    last = max(stops, key=_when)
-    words = _WORDS[last.operation_type].format(user=clean_line(last.user, 100) or "somebody")
-    when = _moment(last.end_time) or _moment(last.insert_time)
-    told = f"{words} at {when.astimezone():%Y-%m-%d %H:%M %Z}" if when else words
-    return Stop(last.operation_type == PREEMPTED, told)
+    last = max(stops, key=_inserted_at)
+    template = _DESCRIPTIONS[last.operation_type].format(user=clean_line(last.user, 100) or "somebody")
+    when = _parse_time(last.end_time) or _parse_time(last.insert_time)
+    description = f"{template} at {when.astimezone():%Y-%m-%d %H:%M %Z}" if when else template
+    return StopReason(last.operation_type == PREEMPTED, description)
 
 
-def _when(operation: compute_v1.Operation) -> float:
-    moment = _moment(operation.insert_time)
+def _inserted_at(operation: compute_v1.Operation) -> float:
+    moment = _parse_time(operation.insert_time)
     return moment.timestamp() if moment else 0.0
 
 
-def _moment(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     """Compute Engine's times are the Pacific's."""
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ...core.access import Access, AddedKey, Admission, Who
+from ...core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
 from ...core.errors import CloudError
 from ...core.model import Instance
 from ..client import metadata_flags
@@ -20,73 +20,81 @@ from . import metadata_keys, os_login
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
-OS_LOGIN = "enable-oslogin"
-TWO_FACTOR = "enable-oslogin-2fa"
+OS_LOGIN_FLAG = "enable-oslogin"
+TWO_FACTOR_FLAG = "enable-oslogin-2fa"
 
 
-def look(api: Api, environ: Mapping[str, str], raw: compute_v1.Instance, who: Who) -> Access:
+def read_access(api: Api, environ: Mapping[str, str], raw: compute_v1.Instance, login: LoginIdentity) -> LoginAccess:
     """Reads only. Raises ``CloudError`` where OS Login is on and does not answer."""
-    if metadata_flags.is_on(api, raw, OS_LOGIN):
-        access = os_login.look(api, environ, who)
-        return dataclasses.replace(access, two_factor=metadata_flags.is_on(api, raw, TWO_FACTOR))
-    access = metadata_keys.look(api, raw, who)
-    return access if access.user else dataclasses.replace(access, user=_convention(api, environ, who.local))
+    if metadata_flags.is_enabled(api, raw, OS_LOGIN_FLAG):
+        access = os_login.read_access(api, environ, login)
+        return dataclasses.replace(access, two_factor=metadata_flags.is_enabled(api, raw, TWO_FACTOR_FLAG))
+    access = metadata_keys.read_access(api, raw, login)
+    return access if access.user else dataclasses.replace(access, user=_default_user(api, environ, login.local))
 
 
-def admit(
+def grant_access(
     api: Api,
     environ: Mapping[str, str],
     instance: Instance,
     raw: compute_v1.Instance,
-    who: Who,
+    login: LoginIdentity,
     *,
     key: str,
     lifetime_s: float,
-    former: tuple[AddedKey, ...],
+    former: tuple[InstalledKey, ...],
     fresh: bool,
-    adding: Callable[[AddedKey], None],
-) -> Admission:
+    adding: Callable[[InstalledKey], None],
+) -> AccessGrant:
     """Writes ``key`` where it is missing, or ends before half its ``lifetime_s`` if ``fresh``; ``adding`` is told
     before. ``former``: what we added earlier. A key that was there before us is not recorded as ours."""
-    who = dataclasses.replace(who, keys=(key,))
-    access = look(api, environ, raw, who)
+    login = dataclasses.replace(login, keys=(key,))
+    access = read_access(api, environ, raw, login)
     now = time.time()
-    stays = access.until is None or access.until - now > (lifetime_s / 2 if fresh else 0.0)
-    if access.user and access.keys and stays:
-        return Admission(access)
+    is_valid = access.until is None or access.until - now > (lifetime_s / 2 if fresh else 0.0)
+    if access.user and access.keys and is_valid:
+        return AccessGrant(access)
     until = int(now + lifetime_s)
-    place = (instance.name, instance.id or "", instance.zone or "", api.project)
+    instance_fields = (instance.name, instance.id or "", instance.zone or "", api.project)
     if access.by == "os-login":
-        new = AddedKey("os-login", os_login.email(api, environ), key, until, *place)
-        theirs = bool(access.keys) and not any(one.by == "os-login" and one.key == key for one in former)
-        if not theirs:
+        new = InstalledKey("os-login", os_login.email(api, environ), key, until, *instance_fields)
+        is_preexisting = bool(access.keys) and not any(one.by == "os-login" and one.key == key for one in former)
+        if not is_preexisting:
             adding(new)
-        endless = theirs and access.until is None
-        let_in = os_login.add(api, environ, new, who, endless=endless)
-        return Admission(dataclasses.replace(let_in, two_factor=access.two_factor), None if theirs else new)
-    new = AddedKey("metadata", access.user, key, until, *place)
+        no_expiry = is_preexisting and access.until is None
+        new_access = os_login.import_key(api, environ, new, login, no_expiry=no_expiry)
+        return AccessGrant(
+            dataclasses.replace(new_access, two_factor=access.two_factor), None if is_preexisting else new
+        )
+    new = InstalledKey("metadata", access.user, key, until, *instance_fields)
     adding(new)
-    metadata_keys.add(api, raw, instance, new, former)
-    return Admission(dataclasses.replace(access, keys=(key,), until=float(until)), new)
+    metadata_keys.add_key(api, raw, instance, new, former)
+    return AccessGrant(dataclasses.replace(access, keys=(key,), until=float(until)), new)
 
 
-def withdraw(api: Api, environ: Mapping[str, str], added: Sequence[AddedKey]) -> None:
+def revoke_access(api: Api, environ: Mapping[str, str], keys: Sequence[InstalledKey]) -> None:
     """Takes away what we added. Raises ``CloudError``, ``DeadlinePassed``."""
-    for each in {(one.user, one.key): one for one in added if one.by == "os-login"}.values():
-        os_login.withdraw(api, environ, each)
-    in_metadata = sorted((one for one in added if one.by == "metadata"), key=lambda one: one.id)
+    for each in {(one.user, one.key): one for one in keys if one.by == "os-login"}.values():
+        os_login.delete_key(api, environ, each)
+    in_metadata = sorted((one for one in keys if one.by == "metadata"), key=lambda one: one.id)
     for _, group in groupby(in_metadata, key=lambda one: one.id):
         of_one = tuple(group)
         first = of_one[0]
         api.project = first.project
         instance = Instance("gce", first.instance, id=first.id, zone=first.zone, project=first.project)
-        metadata_keys.withdraw(api, instance, of_one)
+        metadata_keys.remove_keys(api, instance, of_one)
 
 
-def _convention(api: Api, environ: Mapping[str, str], local: str) -> str:
+def _default_user(api: Api, environ: Mapping[str, str], local_user: str) -> str:
     """gcloud's: the name on this computer, else the account's name where that has characters that no login has."""
-    if local and local.isascii() and local.isprintable() and " " not in local and ":" not in local:
-        return local
+    if (
+        local_user
+        and local_user.isascii()
+        and local_user.isprintable()
+        and " " not in local_user
+        and ":" not in local_user
+    ):
+        return local_user
     try:
         account = email_of(api.identity, environ)
     except CloudError:

@@ -11,13 +11,13 @@ from datetime import datetime, timezone
 
 from ...core.frozen import dataclass
 
-KEY = "ssh-keys"
-LEGACY_KEY = "sshKeys"
-_TIME = "%Y-%m-%dT%H:%M:%S%z"
+SSH_KEYS = "ssh-keys"
+LEGACY_SSH_KEYS = "sshKeys"
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
 
 
 @dataclass(frozen=True)
-class Entry:
+class KeyEntry:
     """``key``: ``TYPE BASE64``. ``until``: seconds since 1970, None for one that does not expire."""
 
     user: str
@@ -25,14 +25,14 @@ class Entry:
     until: float | None
 
 
-def text_of(user: str, key: str, until: int) -> str:
+def format_entry(user: str, key: str, until: int) -> str:
     """The guest, gcloud and Google's console insist on this order of fields, and on no space in the JSON."""
     on = datetime.fromtimestamp(until, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S+0000")
     details = json.dumps({"userName": user, "expireOn": on}, separators=(",", ":"))
     return f"{user}:{key} google-ssh {details}"
 
 
-def parse(line: str) -> Entry | None:
+def parse_entry(line: str) -> KeyEntry | None:
     """None for what the guest would not take as a key."""
     user, colon, rest = line.strip().partition(":")
     fields = rest.split(None, 3)
@@ -41,15 +41,15 @@ def parse(line: str) -> Entry | None:
     until = None
     if len(fields) == 4 and fields[2] == "google-ssh":
         try:
-            until = datetime.strptime(json.loads(fields[3])["expireOn"], _TIME).timestamp()
+            until = datetime.strptime(json.loads(fields[3])["expireOn"], _TIME_FORMAT).timestamp()
         except (ValueError, KeyError, TypeError):
             return None
-    return Entry(user, f"{fields[0]} {fields[1]}", until)
+    return KeyEntry(user, f"{fields[0]} {fields[1]}", until)
 
 
-def entries(value: str, now: float) -> list[Entry]:
+def valid_entries(value: str, now: float) -> list[KeyEntry]:
     """Those that count now."""
-    found = [entry for line in value.split("\n") if (entry := parse(line)) is not None]
+    found = [entry for line in value.split("\n") if (entry := parse_entry(line)) is not None]
     return [entry for entry in found if entry.until is None or entry.until > now]
 
 
@@ -75,5 +75,5 @@ def without_entries(value: str, lines: Collection[str], *, key: str = "", now: f
 
 
 def _has_expired(line: str, key: str, now: float) -> bool:
-    entry = parse(line) if key else None
+    entry = parse_entry(line) if key else None
     return entry is not None and entry.key == key and entry.until is not None and entry.until <= now

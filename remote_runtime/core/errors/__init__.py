@@ -21,20 +21,20 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from .cloud import CLOUD
-from .entry import Entry
-from .health import PATH
-from .local import HERE
+from .entry import CatalogueEntry
+from .health import HEALTH
+from .local import LOCAL
 from .machine import MACHINE
 from .ssh import SSH
 from .usage import BUG, DEADLINE, INTERRUPTED, USAGE
 
 __all__ = [
     "CODES",
-    "FAMILY",
+    "ERROR_CLASSES",
     "Bug",
+    "CatalogueEntry",
     "CloudError",
     "DeadlinePassed",
-    "Entry",
     "HealthError",
     "Interrupted",
     "KeeperBug",
@@ -43,10 +43,10 @@ __all__ = [
     "RemoteRuntimeError",
     "SshError",
     "UsageError",
-    "advised",
+    "describe_bug",
     "from_code",
     "from_dict",
-    "unforeseen",
+    "with_default_hint",
 ]
 
 
@@ -55,7 +55,7 @@ class RemoteRuntimeError(Exception):
 
     The docstrings of its kinds are the headings of the catalogue."""
 
-    codes: ClassVar[Mapping[str, Entry]] = {}
+    codes: ClassVar[Mapping[str, CatalogueEntry]] = {}
     exit_code: ClassVar[int] = 1
 
     def __init__(self, code: str, what: str, why: str = "", hint: str = "") -> None:
@@ -104,13 +104,13 @@ class MachineError(RemoteRuntimeError):
 class LocalError(RemoteRuntimeError):
     """This computer: ports, background processes, state files."""
 
-    codes = HERE
+    codes = LOCAL
 
 
 class HealthError(RemoteRuntimeError):
     """The path from the browser to Jupyter."""
 
-    codes = PATH
+    codes = HEALTH
 
 
 class DeadlinePassed(RemoteRuntimeError):
@@ -143,24 +143,24 @@ class KeeperBug(Exception):
     """A bug of ours in a background process. Its text is the path of the log that has the traceback."""
 
 
-FAMILY: tuple[type[RemoteRuntimeError], ...] = (
+ERROR_CLASSES: tuple[type[RemoteRuntimeError], ...] = (
     UsageError, CloudError, SshError, MachineError, LocalError, HealthError, DeadlinePassed, Bug,
     Interrupted,
 )  # fmt: skip
-CODES: Mapping[str, Entry] = {code: entry for kind in FAMILY for code, entry in kind.codes.items()}
+CODES: Mapping[str, CatalogueEntry] = {code: entry for kind in ERROR_CLASSES for code, entry in kind.codes.items()}
 
 
-def advised(error: RemoteRuntimeError, name: str = "") -> RemoteRuntimeError:
+def with_default_hint(error: RemoteRuntimeError, name: str = "") -> RemoteRuntimeError:
     """``error`` with the catalogue's cure where it has no hint, and with the runtime's ``name`` in commands."""
     if not error.hint and not isinstance(error, (Interrupted, Bug)):
-        error.hint = CODES[error.code].cure
+        error.hint = CODES[error.code].remedy
     if name:
         error.hint = error.hint.replace(" PROFILE", f" {name}")
         error.why = error.why.replace(" PROFILE", f" {name}")
     return error
 
 
-def unforeseen(error: Exception) -> str:
+def describe_bug(error: Exception) -> str:
     """What a person reads of an exception that nothing foresaw. Its own words may have a secret: they are in the log,
     which hides what it knows for one."""
     return f"a bug of remote-runtime ({type(error).__name__}); its log has the details"
@@ -168,7 +168,7 @@ def unforeseen(error: Exception) -> str:
 
 def from_code(code: str, what: str, why: str = "", hint: str = "") -> RemoteRuntimeError:
     """The error of this code. Raises ``ValueError`` for a code that is not ours."""
-    for kind in FAMILY:
+    for kind in ERROR_CLASSES:
         if code in kind.codes:
             return kind(what=what, why=why, hint=hint, code=code)
     raise ValueError(f"unknown error code {code!r}")

@@ -6,11 +6,11 @@ from ..frozen import dataclass
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """``meaning`` completes "the code says that …". ``cause``: where it comes from. ``cure``: what to do, with the
     command in backticks; PROFILE stands for the runtime's name, and it is the hint of an error that has none. Doctor
     shows it too, so it is never doctor."""
 
     meaning: str
     cause: str
-    cure: str
+    remedy: str

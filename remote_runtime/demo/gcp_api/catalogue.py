@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from . import filters
 from .operations import BASE
-from .request import Call, not_reached, nothing_in, page, zones_of
+from .request import Call, no_results_warning, page, unreachable_warning, zones_of
 from .state import Cloud
 from .values import ACCELERATOR_TYPES, MACHINE_TYPES, Json
 
@@ -16,34 +16,36 @@ def zones_get(cloud: Cloud, call: Call) -> Json:
 
 
 def zones_list(cloud: Cloud, call: Call) -> Json:
-    return _listed(call, "compute#zoneList", [_zone(call.project, zone) for zone in zones_of(cloud, call.project)])
+    return _list_response(
+        call, "compute#zoneList", [_zone(call.project, zone) for zone in zones_of(cloud, call.project)]
+    )
 
 
 def regions_list(cloud: Cloud, call: Call) -> Json:
     regions = sorted({zone.rpartition("-")[0] for zone in zones_of(cloud, call.project)})
-    return _listed(call, "compute#regionList", [_region(cloud, call.project, region) for region in regions])
+    return _list_response(call, "compute#regionList", [_region(cloud, call.project, region) for region in regions])
 
 
 def firewalls_list(cloud: Cloud, call: Call) -> Json:
     with cloud.changed:
         rules = [dict(rule) for rule in cloud.firewalls[call.project]]
-    return _listed(call, "compute#firewallList", rules)
+    return _list_response(call, "compute#firewallList", rules)
 
 
 def machine_types(cloud: Cloud, call: Call) -> Json:
-    return _by_zone(cloud, call, "machineType", MACHINE_TYPES)
+    return _aggregated_list(cloud, call, "machineType", MACHINE_TYPES)
 
 
 def accelerator_types(cloud: Cloud, call: Call) -> Json:
-    return _by_zone(cloud, call, "acceleratorType", ACCELERATOR_TYPES)
+    return _aggregated_list(cloud, call, "acceleratorType", ACCELERATOR_TYPES)
 
 
-def _listed(call: Call, kind: str, resources: Sequence[Json]) -> Json:
+def _list_response(call: Call, kind: str, resources: Sequence[Json]) -> Json:
     test = filters.parse(call.query.get("filter", ""))
     return page(call, kind, [resource for resource in resources if test(resource)])
 
 
-def _by_zone(cloud: Cloud, call: Call, what: str, offers: Mapping[str, Sequence[str]]) -> Json:
+def _aggregated_list(cloud: Cloud, call: Call, what: str, offers: Mapping[str, Sequence[str]]) -> Json:
     test = filters.parse(call.query.get("filter", ""))
     scopes: Json = {}
     for zone in zones_of(cloud, call.project):
@@ -53,9 +55,9 @@ def _by_zone(cloud: Cloud, call: Call, what: str, offers: Mapping[str, Sequence[
             for name in offers.get(zone, ())
         ]
         found = [each for each in offered if test(each)]
-        scopes[f"zones/{zone}"] = {f"{what}s": found} if found else nothing_in(zone)
+        scopes[f"zones/{zone}"] = {f"{what}s": found} if found else no_results_warning(zone)
         if zone in cloud.unreachable_zones:
-            scopes[f"zones/{zone}"] = not_reached(zone)
+            scopes[f"zones/{zone}"] = unreachable_warning(zone)
     return {"kind": f"compute#{what}AggregatedList", "id": call.path, "items": scopes, "selfLink": f"{BASE}{call.path}"}
 
 

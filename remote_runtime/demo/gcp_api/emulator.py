@@ -109,11 +109,11 @@ class ComputeEmulator:
                 fault = self.fail_requests.pop(0)
                 raise ApiError(fault.status, fault.reason, fault.message)
             if is_os_login:
-                method_id, answer = os_login_methods.answer(self.cloud, http_method, path, query, body)
+                method_id, answer = os_login_methods.handle(self.cloud, http_method, path, query, body)
             else:
-                method, call = methods.find(http_method, path, query, body)
+                method, call = methods.find_method(http_method, path, query, body)
                 method_id = call.method_id
-                answer = methods.answer(self.cloud, method, call)
+                answer = methods.handle(self.cloud, method, call)
             status = 200
         except ApiError as error:
             status, answer = error.status, error.as_json()
@@ -122,6 +122,6 @@ class ComputeEmulator:
 
     def _list_projects(self) -> tuple[int, Json]:
         try:
-            return 200, resource_manager.answer(self.cloud, self.forbidden_permissions)
+            return 200, resource_manager.list_projects(self.cloud, self.forbidden_permissions)
         except ApiError as error:
             return error.status, error.as_json()

@@ -19,25 +19,25 @@ _FOREVER = float("inf")
 
 
 @dataclass(frozen=True)
-class Authorized:
+class AuthorizedKeys:
     """``entries``: user → ``TYPE BASE64`` lines. ``until``: the moment (epoch) at which the next of them ends."""
 
     entries: Entries
     until: float = _FOREVER
 
 
-def authorized(instance: Instance, project: Mapping[str, str], os_login: OsLogin) -> Authorized:
+def authorized_keys(instance: Instance, project: Mapping[str, str], os_login: OsLogin) -> AuthorizedKeys:
     """What counts now. ``project``: the project's metadata. The caller holds the cloud's lock."""
     now = time.time()
     if _is_on("enable-oslogin", instance.metadata, project):
-        found = _of_people(instance.vm.project, os_login, now)
+        found = _os_login_keys(instance.vm.project, os_login, now)
     else:
-        found = [each for line in _lines(instance.metadata, project) if (each := _parsed(line)) is not None]
+        found = [each for line in _lines(instance.metadata, project) if (each := _parse_line(line)) is not None]
     entries: dict[str, list[str]] = {}
     for user, key, until in found:
         if until > now:
             entries.setdefault(user, []).append(key)
-    return Authorized(entries, min((until for _, _, until in found if until > now), default=_FOREVER))
+    return AuthorizedKeys(entries, min((until for _, _, until in found if until > now), default=_FOREVER))
 
 
 def _is_on(switch: str, *metadata: Mapping[str, str]) -> bool:
@@ -55,7 +55,7 @@ def _lines(instance: Mapping[str, str], project: Mapping[str, str]) -> list[str]
     return [line.strip() for value in values for line in value.split("\n") if line.strip()]
 
 
-def _parsed(line: str) -> tuple[str, str, float] | None:
+def _parse_line(line: str) -> tuple[str, str, float] | None:
     """(user, ``TYPE BASE64``, end) of ``USER:TYPE BASE64 [COMMENT | google-ssh JSON]``; None for what is neither."""
     user, colon, key = line.partition(":")
     fields = key.split(None, 3)
@@ -70,10 +70,10 @@ def _parsed(line: str) -> tuple[str, str, float] | None:
     return user, f"{fields[0]} {fields[1]}", until
 
 
-def _of_people(project: str, os_login: OsLogin, now: float) -> list[tuple[str, str, float]]:
+def _os_login_keys(project: str, os_login: OsLogin, now: float) -> list[tuple[str, str, float]]:
     return [
         (account.username, " ".join(key.key.split()[:2]), (key.expires_usec or _FOREVER * 1e6) / 1e6)
-        for person in os_login.people.values()
+        for person in os_login.users.values()
         if person.may_log_in
         for account in person.accounts
         if account.project == project

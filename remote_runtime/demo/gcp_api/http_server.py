@@ -14,17 +14,17 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from .api_errors import ApiError
 from .values import Json
 
-BODY_LIMIT_BYTES = 4 * 1024 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024
 
-Handle = Callable[[str, str, Mapping[str, str], "Json | None"], tuple[int, Json]]
+RequestCallback = Callable[[str, str, Mapping[str, str], "Json | None"], tuple[int, Json]]
 """(HTTP method, path after the prefix and its slash, query, body) → (status, answer). Called from several threads."""
 
 
 class LoopbackServer:
     """Listens from the moment it is made; ``start`` begins to answer, ``close`` ends it with all connections."""
 
-    def __init__(self, prefix: str, handle: Handle) -> None:
-        self._server = _Server(prefix, handle)
+    def __init__(self, prefix: str, handle: RequestCallback) -> None:
+        self._server = _JsonHttpServer(prefix, handle)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="demo-http")
 
     @property
@@ -46,26 +46,26 @@ class LoopbackServer:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class _JsonHttpServer(ThreadingHTTPServer):
     daemon_threads = False
 
-    def __init__(self, prefix: str, handle: Handle) -> None:
+    def __init__(self, prefix: str, handle: RequestCallback) -> None:
         self.prefix = prefix
         self.handle_call = handle
-        self._waiting: set[BaseHTTPRequestHandler] = set()
-        self._waiting_lock = threading.Lock()
+        self._idle: set[BaseHTTPRequestHandler] = set()
+        self._idle_lock = threading.Lock()
         self._ended = False
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _JsonHandler)
 
-    def waits(self, handler: BaseHTTPRequestHandler) -> None:
-        with self._waiting_lock:
-            self._waiting.add(handler)
+    def add_idle(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._idle_lock:
+            self._idle.add(handler)
             if self._ended:
                 _shut_down(handler)
 
-    def works(self, handler: BaseHTTPRequestHandler) -> None:
-        with self._waiting_lock:
-            self._waiting.discard(handler)
+    def remove_idle(self, handler: BaseHTTPRequestHandler) -> None:
+        with self._idle_lock:
+            self._idle.discard(handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no news. Anything else is a fault of ours, and is shown."""
@@ -74,9 +74,9 @@ class _Server(ThreadingHTTPServer):
 
     def end_connections(self) -> None:
         """Wakes the threads that wait for a request. Those that work on an answer send it first."""
-        with self._waiting_lock:
+        with self._idle_lock:
             self._ended = True
-            for handler in self._waiting:
+            for handler in self._idle:
                 _shut_down(handler)
 
 
@@ -85,17 +85,17 @@ def _shut_down(handler: BaseHTTPRequestHandler) -> None:
         handler.connection.shutdown(socket.SHUT_RDWR)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _JsonHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
+    server: _JsonHttpServer
 
     def setup(self) -> None:
         super().setup()
-        self.server.waits(self)
+        self.server.add_idle(self)
 
     def finish(self) -> None:
-        self.server.works(self)
+        self.server.remove_idle(self)
         super().finish()
 
     def log_message(self, format: str, *args: object) -> None:
@@ -118,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse_web_pages()
             path, query = self._address()
             body = self._body()
-            self.server.works(self)
+            self.server.remove_idle(self)
             status, answer = self.server.handle_call(self.command, path, query, body)
         except ApiError as error:
             self.close_connection = True
@@ -130,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(content)
-        self.server.waits(self)
+        self.server.add_idle(self)
 
     def _refuse_web_pages(self) -> None:
         """A page of the internet may send requests here: under a name of its own (DNS rebinding), with an Origin, or as
@@ -157,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             size = int(self.headers.get("Content-Length", "0"))
         except ValueError:
             raise ApiError(400, "badRequest", "The Content-Length is not a number.") from None
-        if not 0 <= size <= BODY_LIMIT_BYTES or self.headers.get("Transfer-Encoding") is not None:
+        if not 0 <= size <= MAX_BODY_BYTES or self.headers.get("Transfer-Encoding") is not None:
             raise ApiError(413, "uploadTooLarge", "The request is too large.")
         content = self.rfile.read(size)
         if self.headers.get_content_type() != "application/json" and (content or "Content-Type" in self.headers):

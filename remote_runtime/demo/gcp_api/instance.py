@@ -26,22 +26,22 @@ class Instance:
         self.guest_attributes: dict[str, str] = {}
         self.nat_ip = ""
         self.boot_count = 0
-        self.power = threading.Lock()
+        self.guest_lock = threading.Lock()
         self._fingerprint_salt = secrets.token_bytes(8)
         self._nat_ips = _ephemeral_addresses()
         if vm.status not in ("TERMINATED", "STOPPED", "SUSPENDED"):
-            self.connect()
+            self.assign_address()
 
     @property
     def resource(self) -> str:
         return f"projects/{self.vm.project}/zones/{self.vm.zone}/instances/{self.vm.name}"
 
-    def connect(self) -> None:
+    def assign_address(self) -> None:
         """Give it its external address."""
         if self.vm.external:
             self.nat_ip = self.vm.address or next(self._nat_ips)
 
-    def disconnect(self) -> None:
+    def release_address(self) -> None:
         self.nat_ip = ""
 
     def metadata_fingerprint(self) -> str:

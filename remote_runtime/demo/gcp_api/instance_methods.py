@@ -6,7 +6,7 @@ from . import filters
 from .api_errors import ApiError, guest_attribute_not_found, invalid
 from .instance import Instance
 from .operations import BASE
-from .request import Call, metadata_in, not_reached, nothing_in, page, zones_of
+from .request import Call, no_results_warning, page, parse_metadata, unreachable_warning, zones_of
 from .serial_console import serial_output
 from .state import Cloud
 from .values import Json
@@ -28,9 +28,9 @@ def list_(cloud: Cloud, call: Call) -> Json:
 
 def aggregated_list(cloud: Cloud, call: Call) -> Json:
     found = page(call, "compute#instanceAggregatedList", _filtered(cloud, call))
-    scopes: Json = {f"zones/{zone}": nothing_in(zone) for zone in zones_of(cloud, call.project)}
+    scopes: Json = {f"zones/{zone}": no_results_warning(zone) for zone in zones_of(cloud, call.project)}
     unreached = sorted(cloud.unreachable_zones & {scope.removeprefix("zones/") for scope in scopes})
-    scopes |= {f"zones/{zone}": not_reached(zone) for zone in unreached}
+    scopes |= {f"zones/{zone}": unreachable_warning(zone) for zone in unreached}
     if unreached:
         found["unreachables"] = [f"{BASE}projects/{call.project}/zones/{zone}" for zone in unreached]
     for instance in found.pop("items", []):
@@ -54,7 +54,7 @@ def change(cloud: Cloud, call: Call) -> Json:
 
 
 def set_metadata(cloud: Cloud, call: Call) -> Json:
-    metadata, fingerprint = metadata_in(call.body)
+    metadata, fingerprint = parse_metadata(call.body)
     with cloud.changed:
         return cloud.set_metadata(_instance(cloud, call), metadata, fingerprint).as_json()
 
@@ -115,9 +115,9 @@ def get_effective_firewalls(cloud: Cloud, call: Call) -> Json:
 
 def test_iam_permissions(cloud: Cloud, call: Call) -> Json:
     """Unlike other methods, this one also answers about what is not there."""
-    asked = (call.body or {}).get("permissions", [])
-    held = [permission for permission in asked if permission not in cloud.forbidden_permissions]
-    return {"permissions": held} if held else {}
+    requested = (call.body or {}).get("permissions", [])
+    granted = [permission for permission in requested if permission not in cloud.forbidden_permissions]
+    return {"permissions": granted} if granted else {}
 
 
 def _filtered(cloud: Cloud, call: Call) -> list[Json]:

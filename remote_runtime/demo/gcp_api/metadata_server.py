@@ -40,7 +40,7 @@ class MetadataServer:
             "instance/service-accounts/default/token": json.dumps(token),
             "instance/service-accounts/default/scopes": "\n".join(SCOPES),
         }
-        self._server = _Server({f"/computeMetadata/v1/{path}": text for path, text in answers.items()})
+        self._server = _MetadataHttpServer({f"/computeMetadata/v1/{path}": text for path, text in answers.items()})
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="demo-metadata")
 
     @property
@@ -59,16 +59,16 @@ class MetadataServer:
         self._server.server_close()
 
 
-class _Server(ThreadingHTTPServer):
+class _MetadataHttpServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, answers: dict[str, str]) -> None:
         self.answers = answers
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _MetadataHandler)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _MetadataHandler(BaseHTTPRequestHandler):
+    server: _MetadataHttpServer
 
     def do_GET(self) -> None:
         text = self.server.answers.get(self.path)

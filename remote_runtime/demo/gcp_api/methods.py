@@ -10,22 +10,22 @@ from . import catalogue, filters, instance_methods
 from .api_errors import ApiError, forbidden, invalid, not_found
 from .operations import BASE
 from .power import CHANGES
-from .request import Call, metadata_in, page, zones_of
+from .request import Call, page, parse_metadata, zones_of
 from .state import PROJECT_ID, Cloud
 from .values import Json
 
-Answer = Callable[[Cloud, Call], Json]
+MethodHandler = Callable[[Cloud, Call], Json]
 
 
 @dataclass(frozen=True)
-class Method:
+class ComputeMethod:
     """``id`` is that of the discovery document, without ``compute.``."""
 
     id: str
     http_method: str
     template: str
     permission: str
-    answer: Answer
+    handle: MethodHandler
 
     def names_in(self, path: str) -> dict[str, str] | None:
         pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.template)
@@ -33,7 +33,7 @@ class Method:
         return match.groupdict() if match else None
 
 
-def find(http_method: str, path: str, query: Mapping[str, str], body: Json | None) -> tuple[Method, Call]:
+def find_method(http_method: str, path: str, query: Mapping[str, str], body: Json | None) -> tuple[ComputeMethod, Call]:
     """Raises ``ApiError`` 404 for a path and a verb that no method has."""
     for method in METHODS:
         names = method.names_in(path)
@@ -42,7 +42,7 @@ def find(http_method: str, path: str, query: Mapping[str, str], body: Json | Non
     raise ApiError(404, "notFound", f"The requested URL {path} was not found on this server.")
 
 
-def answer(cloud: Cloud, method: Method, call: Call) -> Json:
+def handle(cloud: Cloud, method: ComputeMethod, call: Call) -> Json:
     """Raises ``ApiError``."""
     if method.permission in cloud.forbidden_permissions:
         resource = "/".join(call.path.split("/")[: 6 if call.zone else 2])
@@ -55,7 +55,7 @@ def answer(cloud: Cloud, method: Method, call: Call) -> Json:
         raise invalid(f"Invalid value for field 'zone': '{call.zone}'. Unknown zone.")
     if method.id == "instances.setMetadata" and "iam.serviceAccounts.actAs" in cloud.forbidden_permissions:
         instance_methods.check_may_act_as(cloud, call)
-    return method.answer(cloud, call)
+    return method.handle(cloud, call)
 
 
 # ── operations, projects ──
@@ -92,7 +92,7 @@ def _projects_get(cloud: Cloud, call: Call) -> Json:
 
 
 def _set_common_instance_metadata(cloud: Cloud, call: Call) -> Json:
-    metadata, fingerprint = metadata_in(call.body)
+    metadata, fingerprint = parse_metadata(call.body)
     return cloud.set_project_metadata(call.project, metadata, fingerprint).as_json()
 
 
@@ -102,86 +102,92 @@ _INSTANCE = f"{_ZONE}/instances/{{instance}}"
 _OPERATION = f"{_ZONE}/operations/{{operation}}"
 _GLOBAL_OPERATION = f"{_PROJECT}/global/operations/{{operation}}"
 
-METHODS: tuple[Method, ...] = (
-    Method("projects.get", "GET", _PROJECT, "compute.projects.get", _projects_get),
-    Method(
+METHODS: tuple[ComputeMethod, ...] = (
+    ComputeMethod("projects.get", "GET", _PROJECT, "compute.projects.get", _projects_get),
+    ComputeMethod(
         "projects.setCommonInstanceMetadata",
         "POST",
         f"{_PROJECT}/setCommonInstanceMetadata",
         "compute.projects.setCommonInstanceMetadata",
         _set_common_instance_metadata,
     ),
-    Method("firewalls.list", "GET", f"{_PROJECT}/global/firewalls", "compute.firewalls.list", catalogue.firewalls_list),
-    Method("regions.list", "GET", f"{_PROJECT}/regions", "compute.regions.list", catalogue.regions_list),
-    Method(
+    ComputeMethod(
+        "firewalls.list", "GET", f"{_PROJECT}/global/firewalls", "compute.firewalls.list", catalogue.firewalls_list
+    ),
+    ComputeMethod("regions.list", "GET", f"{_PROJECT}/regions", "compute.regions.list", catalogue.regions_list),
+    ComputeMethod(
         "machineTypes.aggregatedList",
         "GET",
         f"{_PROJECT}/aggregated/machineTypes",
         "compute.machineTypes.list",
         catalogue.machine_types,
     ),
-    Method(
+    ComputeMethod(
         "acceleratorTypes.aggregatedList",
         "GET",
         f"{_PROJECT}/aggregated/acceleratorTypes",
         "compute.acceleratorTypes.list",
         catalogue.accelerator_types,
     ),
-    Method("zones.list", "GET", f"{_PROJECT}/zones", "compute.zones.list", catalogue.zones_list),
-    Method("zones.get", "GET", _ZONE, "compute.zones.get", catalogue.zones_get),
-    Method(
+    ComputeMethod("zones.list", "GET", f"{_PROJECT}/zones", "compute.zones.list", catalogue.zones_list),
+    ComputeMethod("zones.get", "GET", _ZONE, "compute.zones.get", catalogue.zones_get),
+    ComputeMethod(
         "instances.aggregatedList",
         "GET",
         f"{_PROJECT}/aggregated/instances",
         "compute.instances.list",
         instance_methods.aggregated_list,
     ),
-    Method("instances.list", "GET", f"{_ZONE}/instances", "compute.instances.list", instance_methods.list_),
-    Method("instances.get", "GET", _INSTANCE, "compute.instances.get", instance_methods.get),
+    ComputeMethod("instances.list", "GET", f"{_ZONE}/instances", "compute.instances.list", instance_methods.list_),
+    ComputeMethod("instances.get", "GET", _INSTANCE, "compute.instances.get", instance_methods.get),
     *(
-        Method(f"instances.{verb}", "POST", f"{_INSTANCE}/{verb}", f"compute.instances.{verb}", instance_methods.change)
+        ComputeMethod(
+            f"instances.{verb}", "POST", f"{_INSTANCE}/{verb}", f"compute.instances.{verb}", instance_methods.change
+        )
         for verb in CHANGES
     ),
-    Method(
+    ComputeMethod(
         "instances.setMetadata",
         "POST",
         f"{_INSTANCE}/setMetadata",
         "compute.instances.setMetadata",
         instance_methods.set_metadata,
     ),
-    Method(
+    ComputeMethod(
         "instances.getGuestAttributes",
         "GET",
         f"{_INSTANCE}/getGuestAttributes",
         "compute.instances.getGuestAttributes",
         instance_methods.get_guest_attributes,
     ),
-    Method(
+    ComputeMethod(
         "instances.getSerialPortOutput",
         "GET",
         f"{_INSTANCE}/serialPort",
         "compute.instances.getSerialPortOutput",
         instance_methods.get_serial_port_output,
     ),
-    Method(
+    ComputeMethod(
         "instances.getEffectiveFirewalls",
         "GET",
         f"{_INSTANCE}/getEffectiveFirewalls",
         "compute.instances.getEffectiveFirewalls",
         instance_methods.get_effective_firewalls,
     ),
-    Method(
+    ComputeMethod(
         "instances.testIamPermissions",
         "POST",
         f"{_INSTANCE}/testIamPermissions",
         "",
         instance_methods.test_iam_permissions,
     ),
-    Method("zoneOperations.list", "GET", f"{_ZONE}/operations", "compute.zoneOperations.list", _zone_operations_list),
-    Method("zoneOperations.get", "GET", _OPERATION, "compute.zoneOperations.get", _operations_get),
-    Method("zoneOperations.wait", "POST", f"{_OPERATION}/wait", "compute.zoneOperations.get", _operations_wait),
-    Method("globalOperations.get", "GET", _GLOBAL_OPERATION, "compute.globalOperations.get", _operations_get),
-    Method(
+    ComputeMethod(
+        "zoneOperations.list", "GET", f"{_ZONE}/operations", "compute.zoneOperations.list", _zone_operations_list
+    ),
+    ComputeMethod("zoneOperations.get", "GET", _OPERATION, "compute.zoneOperations.get", _operations_get),
+    ComputeMethod("zoneOperations.wait", "POST", f"{_OPERATION}/wait", "compute.zoneOperations.get", _operations_wait),
+    ComputeMethod("globalOperations.get", "GET", _GLOBAL_OPERATION, "compute.globalOperations.get", _operations_get),
+    ComputeMethod(
         "globalOperations.wait",
         "POST",
         f"{_GLOBAL_OPERATION}/wait",

@@ -45,10 +45,10 @@ class Operation:
     started: str = ""
     ended: str = ""
 
-    def begin(self) -> None:
+    def start(self) -> None:
         self.status, self.started = "RUNNING", timestamp()
 
-    def end(self, fault: OperationFault | None = None) -> None:
+    def finish(self, fault: OperationFault | None = None) -> None:
         self.status, self.ended, self.fault = "DONE", timestamp(), fault
 
     def as_json(self) -> Json:

@@ -32,7 +32,7 @@ class PosixAccount:
 
 
 @dataclass
-class Person:
+class OsLoginUser:
     """``keys``: by fingerprint. ``may_log_in``: has the role that machines ask for (compute.instances.osLogin)."""
 
     email: str
@@ -45,14 +45,14 @@ class OsLogin:
     """Everybody is known, and has neither account nor key at first. Guarded by the cloud's lock."""
 
     def __init__(self) -> None:
-        self.people: dict[str, Person] = {}
+        self.users: dict[str, OsLoginUser] = {}
 
-    def person(self, email: str) -> Person:
-        return self.people.setdefault(email, Person(email))
+    def user(self, email: str) -> OsLoginUser:
+        return self.users.setdefault(email, OsLoginUser(email))
 
     def provision(self, email: str, project: str) -> None:
         """An account in ``project``, named after the address, if there is none."""
-        person = self.person(email)
+        person = self.user(email)
         if not any(account.project == project for account in person.accounts):
             username = re.sub(r"[^a-z0-9]", "_", email.lower())[:32]
             person.accounts.append(PosixAccount(username, project))
@@ -61,11 +61,11 @@ class OsLogin:
         """One that is there already is given the new end. Raises ``ApiError`` 400."""
         if expires_usec is not None and expires_usec <= time.time() * 1e6:
             raise _invalid("The expiration time must be in the future.")
-        self.person(email).keys[fingerprint(key)] = SshKey(key, expires_usec)
+        self.user(email).keys[fingerprint(key)] = SshKey(key, expires_usec)
 
     def key(self, email: str, name: str) -> SshKey:
         """Raises ``ApiError`` 404."""
-        found = self.person(email).keys.get(name)
+        found = self.user(email).keys.get(name)
         if found is None:
             raise RpcError(404, "NOT_FOUND", "The SSH key was not found.")
         return found
@@ -90,7 +90,7 @@ def fingerprint(key: str) -> str:
     return hashlib.sha256(blob).hexdigest()
 
 
-def profile_as_json(person: Person, project: str) -> Json:
+def profile_as_json(person: OsLoginUser, project: str) -> Json:
     """The accounts of ``project``, or of all projects where that is empty."""
     answer: Json = {"name": _number(person.email)}
     accounts = [_account_as_json(person, each) for each in person.accounts if project in ("", each.project)]
@@ -100,7 +100,7 @@ def profile_as_json(person: Person, project: str) -> Json:
     return answer
 
 
-def key_as_json(person: Person, name: str) -> Json:
+def key_as_json(person: OsLoginUser, name: str) -> Json:
     key = person.keys[name]
     answer: Json = {
         "key": key.key,
@@ -110,7 +110,7 @@ def key_as_json(person: Person, name: str) -> Json:
     return answer | ({} if key.expires_usec is None else {"expirationTimeUsec": str(key.expires_usec)})
 
 
-def _account_as_json(person: Person, account: PosixAccount) -> Json:
+def _account_as_json(person: OsLoginUser, account: PosixAccount) -> Json:
     uid = str(1_000_000_000 + zlib.crc32(f"{person.email}{account.username}".encode()))
     return {
         "primary": account.primary,

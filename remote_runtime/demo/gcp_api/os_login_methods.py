@@ -12,69 +12,69 @@ from .values import Json
 
 
 @dataclass(frozen=True)
-class Request:
+class OsLoginCall:
     email: str
     key: str
     query: Mapping[str, str]
     body: Json
 
 
-Answer = Callable[[Cloud, Request], Json]
+OsLoginHandler = Callable[[Cloud, OsLoginCall], Json]
 
 
 @dataclass(frozen=True)
-class Method:
+class OsLoginMethod:
     """``id`` is that of the discovery document."""
 
     id: str
     http_method: str
     pattern: str
-    answer: Answer
+    handle: OsLoginHandler
 
 
-def answer(cloud: Cloud, http_method: str, path: str, query: Mapping[str, str], body: Json | None) -> tuple[str, Json]:
+def handle(cloud: Cloud, http_method: str, path: str, query: Mapping[str, str], body: Json | None) -> tuple[str, Json]:
     """The method's id and its answer. Raises ``ApiError``."""
     for method in METHODS:
         match = re.fullmatch(method.pattern, path)
         if match and method.http_method == http_method:
             names = match.groupdict()
-            request = Request(names["email"], names.get("key", ""), query, body or {})
+            request = OsLoginCall(names["email"], names.get("key", ""), query, body or {})
             with cloud.changed:
-                answered = method.answer(cloud, request)
+                response = method.handle(cloud, request)
                 cloud.changed.notify_all()
-            return method.id, answered
+            return method.id, response
     raise RpcError(404, "NOT_FOUND", "Method not found.")
 
 
-def _get_login_profile(cloud: Cloud, request: Request) -> Json:
-    return profile_as_json(cloud.os_login.person(request.email), request.query.get("projectId", ""))
+def _get_login_profile(cloud: Cloud, request: OsLoginCall) -> Json:
+    return profile_as_json(cloud.os_login.user(request.email), request.query.get("projectId", ""))
 
 
-def _import_ssh_public_key(cloud: Cloud, request: Request) -> Json:
+def _import_ssh_public_key(cloud: Cloud, request: OsLoginCall) -> Json:
     project = request.query.get("projectId", "")
     if project:
         cloud.os_login.provision(request.email, project)
     if request.body.get("key"):
         cloud.os_login.import_key(request.email, request.body["key"], _expiry(request.body))
-    return {"loginProfile": profile_as_json(cloud.os_login.person(request.email), project)}
+    return {"loginProfile": profile_as_json(cloud.os_login.user(request.email), project)}
 
 
-def _get_key(cloud: Cloud, request: Request) -> Json:
+def _get_key(cloud: Cloud, request: OsLoginCall) -> Json:
     cloud.os_login.key(request.email, request.key)
-    return key_as_json(cloud.os_login.person(request.email), request.key)
+    return key_as_json(cloud.os_login.user(request.email), request.key)
 
 
-def _patch_key(cloud: Cloud, request: Request) -> Json:
+def _patch_key(cloud: Cloud, request: OsLoginCall) -> Json:
     key = cloud.os_login.key(request.email, request.key)
     if request.query.get("updateMask") != "expirationTimeUsec" or fingerprint(key.key) != request.key:
         raise RpcError(400, "INVALID_ARGUMENT", "Only the expiration time can be updated.")
     key.expires_usec = _expiry(request.body)
-    return key_as_json(cloud.os_login.person(request.email), request.key)
+    return key_as_json(cloud.os_login.user(request.email), request.key)
 
 
-def _delete_key(cloud: Cloud, request: Request) -> Json:
+def _delete_key(cloud: Cloud, request: OsLoginCall) -> Json:
     cloud.os_login.key(request.email, request.key)
-    del cloud.os_login.person(request.email).keys[request.key]
+    del cloud.os_login.user(request.email).keys[request.key]
     return {}
 
 
@@ -85,10 +85,10 @@ def _expiry(body: Json) -> int | None:
 _USER = r"v1/users/(?P<email>[^/:]+)"
 _KEY = rf"{_USER}/sshPublicKeys/(?P<key>[^/]+)"
 
-METHODS: tuple[Method, ...] = (
-    Method("oslogin.users.getLoginProfile", "GET", f"{_USER}/loginProfile", _get_login_profile),
-    Method("oslogin.users.importSshPublicKey", "POST", f"{_USER}:importSshPublicKey", _import_ssh_public_key),
-    Method("oslogin.users.sshPublicKeys.get", "GET", _KEY, _get_key),
-    Method("oslogin.users.sshPublicKeys.patch", "PATCH", _KEY, _patch_key),
-    Method("oslogin.users.sshPublicKeys.delete", "DELETE", _KEY, _delete_key),
+METHODS: tuple[OsLoginMethod, ...] = (
+    OsLoginMethod("oslogin.users.getLoginProfile", "GET", f"{_USER}/loginProfile", _get_login_profile),
+    OsLoginMethod("oslogin.users.importSshPublicKey", "POST", f"{_USER}:importSshPublicKey", _import_ssh_public_key),
+    OsLoginMethod("oslogin.users.sshPublicKeys.get", "GET", _KEY, _get_key),
+    OsLoginMethod("oslogin.users.sshPublicKeys.patch", "PATCH", _KEY, _patch_key),
+    OsLoginMethod("oslogin.users.sshPublicKeys.delete", "DELETE", _KEY, _delete_key),
 )

@@ -8,39 +8,41 @@ from dataclasses import dataclass
 from .api_errors import ApiError, invalid, not_ready
 from .instance import Instance
 from .operations import Operation, timestamp
-from .threads import Background
+from .threads import WorkerThreads
 from .values import Delays, OperationFault
 
 STOPPED = frozenset({"TERMINATED", "STOPPED"})
 
 
 @dataclass(frozen=True)
-class Change:
+class StatusChange:
     """``verb``: the API's. It is possible in ``begins``; instances in ``already`` need nothing."""
 
     verb: str
-    begins: frozenset[str]
-    through: tuple[str, ...]
-    ends: str
-    already: frozenset[str] = frozenset()
+    allowed_from: frozenset[str]
+    transitional: tuple[str, ...]
+    final: str
+    unchanged_in: frozenset[str] = frozenset()
 
     def check(self, instance: Instance) -> None:
         """Raises ``ApiError`` if the status of ``instance`` forbids the change."""
-        if instance.status in self.begins | self.already:
+        if instance.status in self.allowed_from | self.unchanged_in:
             return
         if instance.status in {"RUNNING", "SUSPENDED"} | STOPPED:
-            raise _impossible(self.verb, instance.status)
+            raise _wrong_status_error(self.verb, instance.status)
         raise not_ready(instance.resource)
 
 
 CHANGES = {
     change.verb: change
     for change in (
-        Change("start", STOPPED, ("PROVISIONING", "STAGING"), "RUNNING", frozenset({"RUNNING"})),
-        Change("stop", frozenset({"RUNNING", "SUSPENDED"}), ("STOPPING",), "TERMINATED", STOPPED),
-        Change("suspend", frozenset({"RUNNING"}), ("SUSPENDING",), "SUSPENDED", frozenset({"SUSPENDED"})),
-        Change("resume", frozenset({"SUSPENDED"}), ("PROVISIONING", "STAGING"), "RUNNING", frozenset({"RUNNING"})),
-        Change("reset", frozenset({"RUNNING"}), ("RUNNING",), "RUNNING"),
+        StatusChange("start", STOPPED, ("PROVISIONING", "STAGING"), "RUNNING", frozenset({"RUNNING"})),
+        StatusChange("stop", frozenset({"RUNNING", "SUSPENDED"}), ("STOPPING",), "TERMINATED", STOPPED),
+        StatusChange("suspend", frozenset({"RUNNING"}), ("SUSPENDING",), "SUSPENDED", frozenset({"SUSPENDED"})),
+        StatusChange(
+            "resume", frozenset({"SUSPENDED"}), ("PROVISIONING", "STAGING"), "RUNNING", frozenset({"RUNNING"})
+        ),
+        StatusChange("reset", frozenset({"RUNNING"}), ("RUNNING",), "RUNNING"),
     )
 }
 
@@ -49,30 +51,32 @@ class Power:
     """Works in ``background``. ``guest_attributes_enabled`` is asked when the guest wants to write its host keys."""
 
     def __init__(
-        self, background: Background, delays: Delays, guest_attributes_enabled: Callable[[Instance], bool]
+        self, threads: WorkerThreads, delays: Delays, guest_attributes_enabled: Callable[[Instance], bool]
     ) -> None:
-        self._background = background
-        self._changed = background.changed
+        self._threads = threads
+        self._changed = threads.changed
         self._delays = delays
         self._guest_attributes_enabled = guest_attributes_enabled
 
-    def transit(self, change: Change, instance: Instance, operation: Operation, fault: OperationFault | None) -> None:
+    def start_change(
+        self, change: StatusChange, instance: Instance, operation: Operation, fault: OperationFault | None
+    ) -> None:
         """Begins the change; ``operation`` is DONE at its end, with ``fault`` if there is one."""
         with self._changed:
             before = instance.status
-            self.show(instance, change.through[0])
-            self._background.spawn(lambda: self._work(change, instance, operation, fault, before))
+            self.set_status(instance, change.transitional[0])
+            self._threads.spawn(lambda: self._work(change, instance, operation, fault, before))
 
     def finish_after(self, seconds: float, operation: Operation, fault: OperationFault | None) -> None:
         """An operation that changes no status."""
 
         def work() -> None:
-            if self._background.pause(self._delays.queue_s):
-                operation.begin()
-                self._background.pause(seconds)
+            if self._threads.sleep(self._delays.queue_s):
+                operation.start()
+                self._threads.sleep(seconds)
                 self._finish(operation, fault)
 
-        self._background.spawn(work)
+        self._threads.spawn(work)
 
     def boot(self, instance: Instance, boot_s: float) -> None:
         """The guest boots, and at its end writes its host keys; called off when the instance leaves RUNNING."""
@@ -87,51 +91,51 @@ class Power:
 
         def work() -> None:
             keys: Mapping[str, str] = vm.host_keys
-            if not self._background.pause(boot_s):
+            if not self._threads.sleep(boot_s):
                 return
             if vm.guest is not None:
-                with instance.power:
+                with instance.guest_lock:
                     if not still_on():
                         return
                     keys = vm.guest.boot()
-            if self._background.pause(vm.host_keys_after_s) and still_on():
+            if self._threads.sleep(vm.host_keys_after_s) and still_on():
                 self._write_host_keys(instance, keys)
 
         if boot_s or vm.host_keys_after_s or vm.guest:
-            self._background.spawn(work)
+            self._threads.spawn(work)
         else:
             self._write_host_keys(instance, vm.host_keys)
 
-    def show(self, instance: Instance, status: str) -> None:
+    def set_status(self, instance: Instance, status: str) -> None:
         with self._changed:
             instance.status = status
             self._changed.notify_all()
 
     def _work(
-        self, change: Change, instance: Instance, operation: Operation, fault: OperationFault | None, before: str
+        self, change: StatusChange, instance: Instance, operation: Operation, fault: OperationFault | None, before: str
     ) -> None:
-        work_s = self._delays.start_s if change.ends == "RUNNING" else self._delays.stop_s
-        if not self._background.pause(self._delays.queue_s):
+        work_s = self._delays.start_s if change.final == "RUNNING" else self._delays.stop_s
+        if not self._threads.sleep(self._delays.queue_s):
             return
-        operation.begin()
+        operation.start()
         if fault is not None:
-            self._background.pause(work_s / 2)
-            self.show(instance, before)
+            self._threads.sleep(work_s / 2)
+            self.set_status(instance, before)
             self._finish(operation, fault)
             return
-        for status in change.through:
-            self.show(instance, status)
-            if not self._background.pause(work_s / len(change.through)):
+        for status in change.transitional:
+            self.set_status(instance, status)
+            if not self._threads.sleep(work_s / len(change.transitional)):
                 return
         self._prepare_guest(change.verb, instance)
-        self._arrive(change, instance)
+        self._complete(change, instance)
         self._finish(operation, None)
 
     def _prepare_guest(self, verb: str, instance: Instance) -> None:
         guest = instance.vm.guest
         if guest is None:
             return
-        with instance.power:
+        with instance.guest_lock:
             if verb in ("stop", "reset"):
                 guest.halt()
             elif verb == "suspend":
@@ -139,19 +143,19 @@ class Power:
             elif verb == "resume":
                 guest.thaw()
 
-    def _arrive(self, change: Change, instance: Instance) -> None:
+    def _complete(self, change: StatusChange, instance: Instance) -> None:
         with self._changed:
-            if change.ends == "RUNNING":
+            if change.final == "RUNNING":
                 instance.last_start = timestamp()
                 if change.verb != "reset":
-                    instance.connect()
-            elif change.ends == "SUSPENDED":
+                    instance.assign_address()
+            elif change.final == "SUSPENDED":
                 instance.last_suspended = timestamp()
-                instance.disconnect()
+                instance.release_address()
             else:
                 instance.last_stop = timestamp()
-                instance.disconnect()
-            self.show(instance, change.ends)
+                instance.release_address()
+            self.set_status(instance, change.final)
         if change.verb in ("start", "reset"):
             self.boot(instance, self._delays.boot_s)
 
@@ -163,9 +167,9 @@ class Power:
 
     def _finish(self, operation: Operation, fault: OperationFault | None) -> None:
         with self._changed:
-            operation.end(fault)
+            operation.finish(fault)
             self._changed.notify_all()
 
 
-def _impossible(verb: str, status: str) -> ApiError:
+def _wrong_status_error(verb: str, status: str) -> ApiError:
     return invalid(f"Invalid value for field 'resource.status': '{status}'. Instance cannot {verb} in this status.")

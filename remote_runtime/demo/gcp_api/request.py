@@ -12,7 +12,7 @@ from .operations import BASE
 from .state import Cloud
 from .values import ZONES, Json
 
-VALUE_LIMIT_BYTES = 256 * 1024
+MAX_VALUE_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def page(call: Call, kind: str, resources: Sequence[Json]) -> Json:
     return answer
 
 
-def metadata_in(body: Json | None) -> tuple[dict[str, str], str]:
+def parse_metadata(body: Json | None) -> tuple[dict[str, str], str]:
     """The items and the fingerprint of a request that writes metadata. Raises ``ApiError`` 400.
 
     gcloud writes the fingerprint in the alphabet for URLs, whatever alphabet it was read in.
@@ -62,8 +62,8 @@ def metadata_in(body: Json | None) -> tuple[dict[str, str], str]:
     for key, value in metadata.items():
         if not re.fullmatch(r"[a-zA-Z0-9_-]{1,128}", key):
             raise invalid(f"Invalid value for field 'metadata.items[0].key': '{key}'.")
-        if len(value.encode()) > VALUE_LIMIT_BYTES:
-            raise invalid(f"Value for field 'metadata.items[0].value' is too large: maximum size {VALUE_LIMIT_BYTES}.")
+        if len(value.encode()) > MAX_VALUE_BYTES:
+            raise invalid(f"Value for field 'metadata.items[0].value' is too large: maximum size {MAX_VALUE_BYTES}.")
     return metadata, (body or {}).get("fingerprint", "").replace("-", "+").replace("_", "/")
 
 
@@ -72,7 +72,7 @@ def zones_of(cloud: Cloud, project: str) -> list[str]:
     return sorted({*ZONES, *used})
 
 
-def nothing_in(zone: str) -> Json:
+def no_results_warning(zone: str) -> Json:
     return {
         "warning": {
             "code": "NO_RESULTS_ON_PAGE",
@@ -82,7 +82,7 @@ def nothing_in(zone: str) -> Json:
     }
 
 
-def not_reached(zone: str) -> Json:
+def unreachable_warning(zone: str) -> Json:
     """A scope of an aggregated list whose zone does not answer."""
     return {
         "warning": {

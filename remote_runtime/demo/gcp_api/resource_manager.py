@@ -12,7 +12,7 @@ PATH = "v1/projects"
 PERMISSION = "resourcemanager.projects.list"
 
 
-def answer(cloud: Cloud, forbidden_permissions: Collection[str]) -> Json:
+def list_projects(cloud: Cloud, forbidden_permissions: Collection[str]) -> Json:
     """All emulated projects, on one page. Raises ``ApiError``."""
     if PERMISSION in forbidden_permissions:
         raise forbidden(PERMISSION, "projects")

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Mapping
 
 from .api_errors import ApiError, not_found, stale_fingerprint
 from .firewalls import default_rules
-from .guest_agent import authorized
+from .guest_agent import authorized_keys
 from .instance import Instance, metadata_as_json, metadata_fingerprint
 from .operations import Operation, timestamp
 from .os_login import OsLogin
 from .power import CHANGES, Power
-from .threads import Background
+from .threads import WorkerThreads
 from .values import Delays, Json, OperationFault, RequestFault, Vm
 
 PROJECT_ID = "4503599627370497123"
-AGENT_LOOKS_EVERY_S = 30.0
+AGENT_POLL_S = 30.0
 _USER = "demo@example.com"
 
 
@@ -30,8 +30,8 @@ class Cloud:
     """
 
     def __init__(self, vms: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays) -> None:
-        self._background = Background()
-        self.changed = self._background.changed
+        self._threads = WorkerThreads()
+        self.changed = self._threads.changed
         self.delays = delays
         self.project_metadata = {project: dict(items) for project, items in project_metadata.items()}
         self.fail_next: dict[str, OperationFault] = {}
@@ -44,7 +44,7 @@ class Cloud:
         self.os_login = OsLogin()
         self.instances: list[Instance] = []
         self._operations: list[Operation] = []
-        self._power = Power(self._background, delays, self.guest_attributes_enabled)
+        self._power = Power(self._threads, delays, self.guest_attributes_enabled)
         for vm in vms:
             self.add(vm)
 
@@ -74,9 +74,7 @@ class Cloud:
     def wait_until_done(self, operation: Operation) -> None:
         """Returns when it is done, or when the server's patience ends."""
         with self.changed:
-            self.changed.wait_for(
-                lambda: self._background.closing or operation.status == "DONE", self.delays.wait_limit_s
-            )
+            self.changed.wait_for(lambda: self._threads.closing or operation.status == "DONE", self.delays.max_wait_s)
 
     def change(self, verb: str, instance: Instance) -> Operation:
         """Begins what ``verb`` of ``CHANGES`` asks for. Raises ``ApiError`` if the instance's status forbids it."""
@@ -87,8 +85,8 @@ class Cloud:
             change.check(instance)
             operation = self._new_operation(verb, instance)
             fault = self.fail_next.pop(verb, None)
-            if instance.status in change.begins:
-                self._power.transit(change, instance, operation, fault)
+            if instance.status in change.allowed_from:
+                self._power.start_change(change, instance, operation, fault)
             else:
                 self._power.finish_after(0.0, operation, fault)
             return operation
@@ -127,20 +125,20 @@ class Cloud:
             instance = next(found for found in self.instances if found.vm.name == name)
 
         def happen() -> None:
-            if self._background.pause(after_s):
-                self._power.show(instance, status)
+            if self._threads.sleep(after_s):
+                self._power.set_status(instance, status)
 
         if after_s:
-            self._background.spawn(happen)
+            self._threads.spawn(happen)
         else:
-            self._power.show(instance, status)
+            self._power.set_status(instance, status)
 
     def preempt(self, name: str) -> None:
         """Compute Engine takes a Spot VM back: a system operation, and the instance stops."""
         with self.changed:
             instance = next(found for found in self.instances if found.vm.name == name)
             operation = self._new_operation("compute.instances.preempted", instance, user="system")
-            self._power.transit(CHANGES["stop"], instance, operation, None)
+            self._power.start_change(CHANGES["stop"], instance, operation, None)
 
     def guest_attributes_enabled(self, instance: Instance) -> bool:
         with self.changed:
@@ -154,7 +152,7 @@ class Cloud:
             return metadata_as_json(metadata, metadata_fingerprint(metadata))
 
     def close(self) -> None:
-        self._background.close()
+        self._threads.close()
 
     def add(self, vm: Vm) -> None:
         """One more instance."""
@@ -165,21 +163,21 @@ class Cloud:
         if instance.status == "RUNNING":
             self._power.boot(instance, 0.0)
         if vm.authorize is not None:
-            self._background.spawn(lambda: self._authorize(instance))
+            self._threads.spawn(lambda: self._authorize(instance))
 
     def _authorize(self, instance: Instance) -> None:
         """The guest agent of ``instance``, until the end."""
-        told: object = None
+        reported: object = None
         vm = instance.vm
-        while not self._background.closing:
+        while not self._threads.closing:
             with self.changed:
-                now = authorized(instance, self.project_metadata[vm.project], self.os_login)
-                if now.entries == told or instance.status != "RUNNING":
-                    self.changed.wait(min(AGENT_LOOKS_EVERY_S, max(0.0, now.until - time.time())))
+                current = authorized_keys(instance, self.project_metadata[vm.project], self.os_login)
+                if current.entries == reported or instance.status != "RUNNING":
+                    self.changed.wait(min(AGENT_POLL_S, max(0.0, current.until - time.time())))
                     continue
-            told = now.entries
-            if vm.authorize is not None and self._background.pause(vm.authorize_after_s):
-                vm.authorize(now.entries)
+            reported = current.entries
+            if vm.authorize is not None and self._threads.sleep(vm.authorize_after_s):
+                vm.authorize(current.entries)
 
     def _new_operation(self, kind: str, instance: Instance, user: str = _USER) -> Operation:
         vm = instance.vm

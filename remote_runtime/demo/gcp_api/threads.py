@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 
-class Background:
+class WorkerThreads:
     """Work in threads, all under one condition, ``changed``; ``close`` cuts their pauses short and joins them."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Background:
             self._threads = [other for other in self._threads if other.is_alive()] + [thread]
             thread.start()
 
-    def pause(self, seconds: float) -> bool:
+    def sleep(self, seconds: float) -> bool:
         """False if ``close`` was called meanwhile."""
         with self.changed:
             return not self.changed.wait_for(lambda: self.closing, seconds)

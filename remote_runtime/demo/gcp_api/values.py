@@ -86,7 +86,7 @@ class Delays:
     stop_s: float = 0.1
     metadata_s: float = 0.02
     boot_s: float = 0.05
-    wait_limit_s: float = 120.0
+    max_wait_s: float = 120.0
 
 
 @dataclass(frozen=True)

@@ -9,88 +9,90 @@ import threading
 from typing import Protocol
 
 from . import protocol as wire
-from .protocol import Fault, Refusal
-from .session import Session
-from .websocket import Gone, RelaySocket
+from .protocol import RelayFault, RelayRefusal
+from .session import RelaySession
+from .websocket import PeerGone, RelaySocket
 
-ACKNOWLEDGE_BYTES = 32 << 10
+ACK_INTERVAL_BYTES = 32 << 10
 _IDLE_S = 0.1
-_QUEUED_BYTES = 256 << 10
+_MAX_QUEUED_BYTES = 256 << 10
 _BREAKS = ("rst", "fin", "tls-eof", "write-error", "silence")
 
 
-class House(Protocol):
+class RelayCounters(Protocol):
     """What the connections of a relay share."""
 
-    carried: int
+    transferred_bytes: int
     acknowledge_bytes: int
-    ended: threading.Event
+    closed: threading.Event
 
 
-class Conversation:
+class RelayConnection:
     """One connection of a session, until it breaks."""
 
-    def __init__(self, client: RelaySocket, session: Session, fault: Fault | None, house: House) -> None:
+    def __init__(
+        self, client: RelaySocket, session: RelaySession, fault: RelayFault | None, relay: RelayCounters
+    ) -> None:
         self._client = client
         self._session = session
         self._fault = fault
-        self._house = house
-        self._carried = 0
+        self._relay = relay
+        self._transferred_bytes = 0
         self._acknowledged = session.received
 
-    def carry(self) -> None:
+    def run(self) -> None:
         """Raises ``Gone``."""
         client, session = self._client, self._session
         with selectors.DefaultSelector() as selector:
-            while not self._session.give_way.is_set() and not self._house.ended.is_set():
-                while len(client.out) < _QUEUED_BYTES and (chunk := session.next()) is not None:
+            while not self._session.detach_requested.is_set() and not self._relay.closed.is_set():
+                while len(client.out) < _MAX_QUEUED_BYTES and (chunk := session.next_chunk()) is not None:
                     client.put(wire.data(chunk))
                     self._count(len(chunk))
                 client.flush()
-                if self._fault is not None and self._carried >= self._fault.after_bytes and self._misbehave():
+                if self._fault is not None and self._transferred_bytes >= self._fault.after_bytes and self._misbehave():
                     return
-                if session.ended is not None and session.all_sent and not client.out:
-                    client.close(session.ended, "the backend ended")
-                    raise Gone(said_so=True)
-                _watch(selector, client.sock, read=session.takes_more, write=bool(client.out))
-                _watch(selector, session.machine, read=session.wants_to_read, write=session.wants_to_write)
-                idle = not selector.select(0 if client.pending() and session.takes_more else _IDLE_S)
-                if session.takes_more:
+                if session.close_code is not None and session.all_sent and not client.out:
+                    client.close(session.close_code, "the backend ended")
+                    raise PeerGone(closed_cleanly=True)
+                _set_interest(selector, client.sock, read=session.accepts_input, write=bool(client.out))
+                _set_interest(selector, session.backend, read=session.wants_to_read, write=session.wants_to_write)
+                idle = not selector.select(0 if client.pending() and session.accepts_input else _IDLE_S)
+                if session.accepts_input:
                     for message in client.receive():
-                        self._hear(message)
+                        self._handle_message(message)
                 if session.wants_to_write:
-                    session.write_machine()
+                    session.write_backend()
                 if session.wants_to_read:
-                    session.read_machine()
+                    session.read_backend()
                 self._acknowledge(idle=idle)
 
-    def _hear(self, message: bytes) -> None:
+    def _handle_message(self, message: bytes) -> None:
         (tag,) = struct.unpack_from(">H", message)
         if tag == 4:
             (size,) = struct.unpack_from(">I", message, 2)
             content = message[6:]
-            if size != len(content) or size > wire.ARRAY_LIMIT_BYTES:
+            if size != len(content) or size > wire.MAX_ARRAY_BYTES:
                 self._client.close(1002, "a malformed message")
-                raise Gone(said_so=True)
-            self._session.take(content)
+                raise PeerGone(closed_cleanly=True)
+            self._session.add_input(content)
             self._count(size)
         elif tag == 7:
             (received,) = struct.unpack_from(">Q", message, 2)
             try:
-                self._session.confirm(received)
-            except Refusal as refusal:
+                self._session.acknowledge(received)
+            except RelayRefusal as refusal:
                 self._client.close(1002, refusal.reason)
-                raise Gone(said_so=True) from refusal
+                raise PeerGone(closed_cleanly=True) from refusal
 
     def _count(self, size: int) -> None:
-        self._carried += size
-        self._house.carried += size
+        self._transferred_bytes += size
+        self._relay.transferred_bytes += size
 
     def _acknowledge(self, *, idle: bool) -> None:
         behind = self._session.received - self._acknowledged
-        if behind > (0 if idle else self._house.acknowledge_bytes):
+        if behind > (0 if idle else self._relay.acknowledge_bytes):
             self._acknowledged = self._session.received
-            self._client.put(wire.acknowledged(self._acknowledged))
+            self._client.put(wire.ack(self._acknowledged))
 
     def _misbehave(self) -> bool:
         """Whether the connection is over."""
@@ -99,7 +101,9 @@ class Conversation:
         if fault is None:
             return False
         if fault.kind in _BREAKS:
-            client.break_off(fault, lambda seconds: self._session.give_way.is_set() or self._house.ended.wait(seconds))
+            client.break_off(
+                fault, lambda seconds: self._session.detach_requested.is_set() or self._relay.closed.wait(seconds)
+            )
             return True
         if fault.kind == "close":
             client.close(fault.code, "as it was told")
@@ -110,22 +114,22 @@ class Conversation:
             client.put(self._wrong(fault))
         return False
 
-    def _wrong(self, fault: Fault) -> bytes:
+    def _wrong(self, fault: RelayFault) -> bytes:
         if fault.kind == "long-close":
             return wire.long_close(fault.code, "as it was told")
         if fault.kind == "low-ack":
-            self._client.put(wire.acknowledged(self._session.received))
-            return wire.acknowledged(self._session.received - 1)
+            self._client.put(wire.ack(self._session.received))
+            return wire.ack(self._session.received - 1)
         if fault.kind == "high-ack":
-            return wire.acknowledged(self._session.received + (1 << 40))
+            return wire.ack(self._session.received + (1 << 40))
         if fault.kind == "second-success":
-            return wire.connected(self._session.sid)
+            return wire.connect_success_sid(self._session.sid)
         if fault.kind == "oversized":
-            return wire.data(bytes(wire.ARRAY_LIMIT_BYTES + 1))
+            return wire.data(bytes(wire.MAX_ARRAY_BYTES + 1))
         raise ValueError(f"{fault.kind} is no message")
 
 
-def _watch(selector: selectors.BaseSelector, sock: socket.socket, *, read: bool, write: bool) -> None:
+def _set_interest(selector: selectors.BaseSelector, sock: socket.socket, *, read: bool, write: bool) -> None:
     events = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
     key = selector.get_map().get(sock)
     if key is None and events:

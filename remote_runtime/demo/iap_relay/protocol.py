@@ -9,9 +9,9 @@ from typing import Literal
 
 SUBPROTOCOL = "relay.tunnel.cloudproxy.app"
 ORIGIN = "bot:iap-tunneler"
-ARRAY_LIMIT_BYTES = 16384
+MAX_ARRAY_BYTES = 16384
 
-Kind = Literal[
+FaultKind = Literal[
     "rst",  # the connection is reset
     "fin",  # it is closed cleanly, without a WebSocket's close
     "tls-eof",  # TCP ends, TLS does not
@@ -29,16 +29,16 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Fault:
+class RelayFault:
     """What one connection does after it has carried ``after_bytes`` in both directions together."""
 
-    kind: Kind
+    kind: FaultKind
     after_bytes: int = 0
     code: int = 0
 
 
 @dataclass(frozen=True)
-class Asked:
+class TunnelRequest:
     """One request for a connection. ``verb``: ``connect`` or ``reconnect``."""
 
     verb: str
@@ -47,7 +47,7 @@ class Asked:
     user_agent: str
 
 
-class Refusal(Exception):
+class RelayRefusal(Exception):
     """A connection that is accepted and closed at once, with this WebSocket close code."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -56,11 +56,11 @@ class Refusal(Exception):
         self.reason = reason
 
 
-def connected(sid: str) -> bytes:
+def connect_success_sid(sid: str) -> bytes:
     return struct.pack(">HI", 1, len(sid)) + sid.encode()
 
 
-def resumed(received: int) -> bytes:
+def reconnect_success_ack(received: int) -> bytes:
     return struct.pack(">HQ", 2, received)
 
 
@@ -68,7 +68,7 @@ def data(content: bytes) -> bytes:
     return struct.pack(">HI", 4, len(content)) + content
 
 
-def acknowledged(received: int) -> bytes:
+def ack(received: int) -> bytes:
     return struct.pack(">HQ", 7, received)
 
 

@@ -6,24 +6,24 @@ from collections.abc import Callable
 
 from ..gcp_api.api_errors import ApiError
 from ..gcp_api.state import Cloud
-from .protocol import Asked, Refusal
+from .protocol import RelayRefusal, TunnelRequest
 
 PERMISSION = "iap.tunnelInstances.accessViaIAP"
 
 
-def to_instances(cloud: Cloud) -> Callable[[Asked], tuple[str, int]]:
+def instance_finder(cloud: Cloud) -> Callable[[TunnelRequest], tuple[str, int]]:
     """For ``Relay``: the port that is asked for on 127.0.0.1, if the instance runs and the caller may."""
 
-    def find(asked: Asked) -> tuple[str, int]:
-        query = asked.query
+    def find_address(request: TunnelRequest) -> tuple[str, int]:
+        query = request.query
         if PERMISSION in cloud.forbidden_permissions:
-            raise Refusal(4033, "not authorized")
+            raise RelayRefusal(4033, "not authorized")
         try:
             instance = cloud.instance(query["project"], query["zone"], query["instance"])
         except ApiError as error:
-            raise Refusal(4047, "Failed to lookup instance") from error
+            raise RelayRefusal(4047, "Failed to lookup instance") from error
         if instance.status != "RUNNING" or query["interface"] != "nic0":
-            raise Refusal(4047, "Failed to lookup instance")
+            raise RelayRefusal(4047, "Failed to lookup instance")
         return "127.0.0.1", int(query["port"])
 
-    return find
+    return find_address

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from . import protocol as wire
-from .connection import ACKNOWLEDGE_BYTES, Conversation
-from .protocol import Asked, Fault, Refusal
-from .session import Session
-from .websocket import Gone, RelaySocket
+from .connection import ACK_INTERVAL_BYTES, RelayConnection
+from .protocol import RelayFault, RelayRefusal, TunnelRequest
+from .session import RelaySession
+from .websocket import PeerGone, RelaySocket
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
 
-_SHAKE_S = 10.0
-_CONNECT_S = 5.0
-_KEPT_S = 60.0
+_HANDSHAKE_TIMEOUT_S = 10.0
+_CONNECT_TIMEOUT_S = 5.0
+_MAX_DETACHED_S = 60.0
 
 
 class Relay:
@@ -35,20 +35,22 @@ class Relay:
     ``tokens``, the only ones that are accepted, if any; ``acknowledge_bytes``, after how many it acknowledges.
     """
 
-    def __init__(self, find: Callable[[Asked], tuple[str, int]], *, tls: ssl.SSLContext | None = None) -> None:
-        self.asked: list[Asked] = []
-        self.faults: deque[Fault | None] = deque()
+    def __init__(
+        self, find_address: Callable[[TunnelRequest], tuple[str, int]], *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.requests: list[TunnelRequest] = []
+        self.faults: deque[RelayFault | None] = deque()
         self.refusals: deque[int] = deque()
         self.statuses: deque[int] = deque()
         self.tokens: set[str] = set()
-        self.acknowledge_bytes = ACKNOWLEDGE_BYTES
-        self.carried = 0
-        self._find = find
+        self.acknowledge_bytes = ACK_INTERVAL_BYTES
+        self.transferred_bytes = 0
+        self._find_address = find_address
         self._tls = tls
         self._secret = secrets.token_urlsafe(24)
-        self._sessions: dict[str, Session] = {}
+        self._sessions: dict[str, RelaySession] = {}
         self._lock = threading.Lock()
-        self.ended = threading.Event()
+        self.closed = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self._listener.getsockname()[1]
@@ -64,7 +66,7 @@ class Relay:
     def alive(self) -> bool:
         return self._acceptor.is_alive()
 
-    def forget(self) -> None:
+    def drop_sessions(self) -> None:
         """As when it is restarted: the sessions are unknown from now on, and their connections reset."""
         with self._lock:
             sessions, self._sessions = self._sessions, {}
@@ -72,116 +74,116 @@ class Relay:
             session.close()
 
     def close(self) -> None:
-        self.ended.set()
+        self.closed.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.forget()
+        self.drop_sessions()
         self._acceptor.join()
         for thread in self._threads:
             thread.join()
 
     def _accept(self) -> None:
-        while not self.ended.is_set():
+        while not self.closed.is_set():
             try:
                 accepted, _ = self._listener.accept()
             except OSError:
                 return
-            thread = threading.Thread(target=self._serve, args=(accepted,), name="demo-relay-connection")
+            thread = threading.Thread(target=self._handle_connection, args=(accepted,), name="demo-relay-connection")
             self._threads = [other for other in self._threads if other.is_alive()] + [thread]
             thread.start()
 
-    def _serve(self, accepted: socket.socket) -> None:
+    def _handle_connection(self, accepted: socket.socket) -> None:
         try:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            accepted.settimeout(_SHAKE_S)
+            accepted.settimeout(_HANDSHAKE_TIMEOUT_S)
             if self._tls is not None:
                 accepted = self._tls.wrap_socket(accepted, server_side=True)
             client = RelaySocket(accepted)
-            request = client.shake_hands(self._judge)
+            request = client.handshake(self._check_request)
             if request is not None:
-                self._answer(client, _asked(request))
-        except (OSError, Gone):
+                self._serve_session(client, _parse_request(request))
+        except (OSError, PeerGone):
             return  # a client that goes away is no news
         finally:
             accepted.close()
 
-    def _judge(self, request: Request) -> int | None:
+    def _check_request(self, request: Request) -> int | None:
         path = urlsplit(request.path).path
         if self.statuses:
             return self.statuses.popleft()
         if path not in (f"/{self._secret}/v4/connect", f"/{self._secret}/v4/reconnect"):
             return 404
-        asked = _asked(request)
-        self.asked.append(asked)
-        if self.tokens and asked.token not in self.tokens:
+        tunnel_request = _parse_request(request)
+        self.requests.append(tunnel_request)
+        if self.tokens and tunnel_request.token not in self.tokens:
             return 401
         return None
 
-    def _answer(self, client: RelaySocket, asked: Asked) -> None:
+    def _serve_session(self, client: RelaySocket, tunnel_request: TunnelRequest) -> None:
         try:
             if self.refusals:
-                raise Refusal(self.refusals.popleft(), "as it was told")
-            session = self._open(asked) if asked.verb == "connect" else self._resume(asked)
-        except Refusal as refusal:
+                raise RelayRefusal(self.refusals.popleft(), "as it was told")
+            session = self._open(tunnel_request) if tunnel_request.verb == "connect" else self._resume(tunnel_request)
+        except RelayRefusal as refusal:
             client.close(refusal.code, refusal.reason)
             return
         fault = self.faults.popleft() if self.faults else None
         if fault is not None and fault.kind == "early-data":
             client.put(wire.data(b"early"))
-        if asked.verb == "connect":
-            client.put(wire.connected(session.sid))
+        if tunnel_request.verb == "connect":
+            client.put(wire.connect_success_sid(session.sid))
         else:
-            client.put(wire.resumed(session.received))
-        over = False
+            client.put(wire.reconnect_success_ack(session.received))
+        is_finished = False
         try:
-            Conversation(client, session, fault, self).carry()
-        except Gone as gone:
-            over = gone.said_so
+            RelayConnection(client, session, fault, self).run()
+        except PeerGone as gone:
+            is_finished = gone.closed_cleanly
         finally:
-            session.left_at = time.monotonic()
-            session.free.set()
-        if over:
+            session.detached_at = time.monotonic()
+            session.detached.set()
+        if is_finished:
             self._drop(session)
 
-    def _open(self, asked: Asked) -> Session:
+    def _open(self, tunnel_request: TunnelRequest) -> RelaySession:
         try:
-            machine = socket.create_connection(self._find(asked), timeout=_CONNECT_S)
+            machine = socket.create_connection(self._find_address(tunnel_request), timeout=_CONNECT_TIMEOUT_S)
         except OSError as error:
-            raise Refusal(4003, "failed to connect to backend") from error
+            raise RelayRefusal(4003, "failed to connect to backend") from error
         machine.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        session = Session(secrets.token_urlsafe(16), machine)
+        session = RelaySession(secrets.token_urlsafe(16), machine)
         now = time.monotonic()
         with self._lock:
             others = list(self._sessions.values())
             self._sessions[session.sid] = session
         for other in others:
-            if other.free.is_set() and now - other.left_at > _KEPT_S:
+            if other.detached.is_set() and now - other.detached_at > _MAX_DETACHED_S:
                 self._drop(other)
         return session
 
-    def _resume(self, asked: Asked) -> Session:
+    def _resume(self, tunnel_request: TunnelRequest) -> RelaySession:
         with self._lock:
-            session = self._sessions.get(asked.query.get("sid", ""))
+            session = self._sessions.get(tunnel_request.query.get("sid", ""))
             if session is None:
-                raise Refusal(4001, "unknown sid")
-            session.give_way.set()
-        if not session.free.wait(_CONNECT_S):
-            raise Refusal(4002, "sid in use")
-        session.give_way.clear()
-        session.free.clear()
-        session.resume(int(asked.query["ack"]))
+                raise RelayRefusal(4001, "unknown sid")
+            session.detach_requested.set()
+        if not session.detached.wait(_CONNECT_TIMEOUT_S):
+            raise RelayRefusal(4002, "sid in use")
+        session.detach_requested.clear()
+        session.detached.clear()
+        session.resume(int(tunnel_request.query["ack"]))
         return session
 
-    def _drop(self, session: Session) -> None:
+    def _drop(self, session: RelaySession) -> None:
         with self._lock:
             self._sessions.pop(session.sid, None)
         session.close()
 
 
-def _asked(request: Request) -> Asked:
+def _parse_request(request: Request) -> TunnelRequest:
     url = urlsplit(request.path)
     headers = request.headers
     token = headers.get("Authorization", "").removeprefix("Bearer ")
     verb = url.path.rpartition("/")[2]
-    return Asked(verb, dict(parse_qsl(url.query, keep_blank_values=True)), token, headers.get("User-Agent", ""))
+    return TunnelRequest(verb, dict(parse_qsl(url.query, keep_blank_values=True)), token, headers.get("User-Agent", ""))

@@ -15,24 +15,24 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from .protocol import ORIGIN, SUBPROTOCOL, Fault
+from .protocol import ORIGIN, SUBPROTOCOL, RelayFault
 
 _READ_BYTES = 64 << 10
-_READ_AT_ONCE_BYTES = 512 << 10
-_SHAKE_S = 10.0
-_LINGER_S = 5.0
+_MAX_READ_BYTES = 512 << 10
+_HANDSHAKE_TIMEOUT_S = 10.0
+_DRAIN_TIMEOUT_S = 5.0
 _DEAF_S = 0.15
 _SILENT_S = 60.0
 _TICK_S = 0.05
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-class Gone(Exception):
+class PeerGone(Exception):
     """The client is not there any more. ``said_so``: it closed the WebSocket."""
 
-    def __init__(self, *, said_so: bool) -> None:
+    def __init__(self, *, closed_cleanly: bool) -> None:
         super().__init__()
-        self.said_so = said_so
+        self.closed_cleanly = closed_cleanly
 
 
 class RelaySocket:
@@ -43,9 +43,9 @@ class RelaySocket:
         self.out = bytearray()
         self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=1 << 20)
 
-    def shake_hands(self, judge: Callable[[Request], int | None]) -> Request | None:
+    def handshake(self, check_request: Callable[[Request], int | None]) -> Request | None:
         """``judge``: the HTTP status to refuse with, None to accept. None when it was refused, or is no WebSocket's."""
-        self.sock.settimeout(_SHAKE_S)
+        self.sock.settimeout(_HANDSHAKE_TIMEOUT_S)
         request = None
         while request is None:
             content = self.sock.recv(_READ_BYTES)
@@ -56,11 +56,11 @@ class RelaySocket:
                 if isinstance(event, Request):
                     request = event
         headers = request.headers
-        stranger = headers.get("Origin") != ORIGIN or headers.get("Sec-WebSocket-Protocol") != SUBPROTOCOL
-        status = 400 if stranger else judge(request)
+        is_other_client = headers.get("Origin") != ORIGIN or headers.get("Sec-WebSocket-Protocol") != SUBPROTOCOL
+        status = 400 if is_other_client else check_request(request)
         response = self._protocol.reject(status, "") if status else self._protocol.accept(request)
         self._protocol.send_response(response)
-        self._collect()
+        self._queue_output()
         self.sock.sendall(self.out)
         self.out.clear()
         self.sock.setblocking(False)
@@ -68,11 +68,11 @@ class RelaySocket:
 
     def put(self, message: bytes) -> None:
         self._protocol.send_binary(message)
-        self._collect()
+        self._queue_output()
 
     def put_close(self, code: int, reason: str = "") -> None:
         self._protocol.send_close(code, reason)
-        self._collect()
+        self._queue_output()
 
     def flush(self) -> None:
         try:
@@ -83,29 +83,29 @@ class RelaySocket:
         except _WOULD_BLOCK:
             return
         except OSError as error:
-            raise Gone(said_so=False) from error
+            raise PeerGone(closed_cleanly=False) from error
 
     def receive(self) -> list[bytes]:
         """What has come. Raises ``Gone``."""
         messages: list[bytes] = []
         taken = 0
-        while taken < _READ_AT_ONCE_BYTES:
+        while taken < _MAX_READ_BYTES:
             try:
                 content = self.sock.recv(_READ_BYTES)
             except _WOULD_BLOCK:
                 break
             except OSError as error:
-                raise Gone(said_so=False) from error
+                raise PeerGone(closed_cleanly=False) from error
             if not content:
-                raise Gone(said_so=False)
+                raise PeerGone(closed_cleanly=False)
             taken += len(content)
             self._protocol.receive_data(content)
             for event in self._protocol.events_received():
                 if isinstance(event, Frame) and event.opcode is Opcode.BINARY:
                     messages.append(bytes(event.data))
                 elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE:
-                    raise Gone(said_so=True)
-            self._collect()
+                    raise PeerGone(closed_cleanly=True)
+            self._queue_output()
         return messages
 
     def pending(self) -> bool:
@@ -113,13 +113,13 @@ class RelaySocket:
 
     def close(self, code: int, reason: str) -> None:
         """With the WebSocket's close, and time for the client to read it."""
-        with contextlib.suppress(OSError, Gone):
+        with contextlib.suppress(OSError, PeerGone):
             self.put_close(code, reason)
-            self.sock.settimeout(_LINGER_S)
+            self.sock.settimeout(_DRAIN_TIMEOUT_S)
             self.sock.sendall(self.out)
-            self._let_go()
+            self._shut_down_and_drain()
 
-    def break_off(self, fault: Fault, ended: Callable[[float], bool]) -> None:
+    def break_off(self, fault: RelayFault, ended: Callable[[float], bool]) -> None:
         """As ``fault.kind`` says. ``ended``: waits so many seconds, and whether the relay ends."""
         with contextlib.suppress(OSError):
             if fault.kind == "silence":
@@ -135,16 +135,16 @@ class RelaySocket:
                 if isinstance(self.sock, ssl.SSLSocket):
                     with contextlib.suppress(ssl.SSLError):
                         self.sock.unwrap()  # tells that TLS ends; the client's answer is not awaited
-                self._let_go()
+                self._shut_down_and_drain()
             elif fault.kind == "tls-eof":
-                self._let_go()
+                self._shut_down_and_drain()
             else:
                 raise ValueError(f"{fault.kind} is no way to break off")
 
-    def _let_go(self) -> None:
+    def _shut_down_and_drain(self) -> None:
         """TCP ends; what the client still sends is read, so that it is not reset instead."""
         socket.socket.shutdown(self.sock, socket.SHUT_WR)
-        until = time.monotonic() + _LINGER_S
+        until = time.monotonic() + _DRAIN_TIMEOUT_S
         self.sock.settimeout(0.1)
         while time.monotonic() < until:
             try:
@@ -153,7 +153,7 @@ class RelaySocket:
             except TimeoutError:
                 continue
 
-    def _collect(self) -> None:
+    def _queue_output(self) -> None:
         for part in self._protocol.data_to_send():
             self.out += part
 

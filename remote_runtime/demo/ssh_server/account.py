@@ -13,7 +13,7 @@ from pathlib import Path
 from ..processes import MARKER
 
 # Without these Windows starts no program, and a different encoding would be spoken.
-_KEPT = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "SYSTEMDRIVE")
+_INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "SYSTEMDRIVE")
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Account:
     user: str
     home: Path
     machine_id: str
-    surroundings: dict[str, str] = field(default_factory=dict)
+    extra_environment: dict[str, str] = field(default_factory=dict)
 
-    def environment(self, asked: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, requested: Mapping[str, str]) -> dict[str, str]:
         """Of ``asked`` (what the SSH client sends) only the locale and the terminal are taken, as sshd does."""
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        taken = {name: value for name, value in asked.items() if name in ("LANG", "TERM") or name.startswith("LC_")}
+        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        accepted = {
+            name: value for name, value in requested.items() if name in ("LANG", "TERM") or name.startswith("LC_")
+        }
         home = str(self.home)
         own = {"HOME": home, "USER": self.user, "LOGNAME": self.user, "PATH": _path(), MARKER: self.machine_id}
         if os.name == "nt":
@@ -38,7 +40,7 @@ class Account:
             own |= {"LOCALAPPDATA": local, "APPDATA": str(self.home / "AppData" / "Roaming")}
         else:
             own["SHELL"] = _shell()
-        return kept | taken | self.surroundings | own
+        return inherited | accepted | self.extra_environment | own
 
     def prepare(self) -> None:
         """Makes the home. Login files of the system replace PATH: the profile puts our Python back in front."""

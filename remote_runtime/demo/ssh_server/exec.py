@@ -19,10 +19,10 @@ from .program import CHUNK_BYTES, Child, Program
 if TYPE_CHECKING:
     import asyncssh
 
-DRAIN_S = 0.5
+MAX_DRAIN_S = 0.5
 
 
-async def serve(session: asyncssh.SSHServerProcess[bytes], program: Program) -> None:
+async def run_program(session: asyncssh.SSHServerProcess[bytes], program: Program) -> None:
     """Runs ``program`` until it has ended or the client has gone."""
     try:
         child = await _start(session, program)
@@ -36,15 +36,15 @@ async def serve(session: asyncssh.SSHServerProcess[bytes], program: Program) -> 
     status = asyncio.ensure_future(child.status())
     gone = asyncio.ensure_future(session.channel.wait_closed())
     try:
-        if child.output_ends_with_it:
+        if child.output_ends_at_exit:
             await asyncio.wait((status, gone), return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait((output, gone), return_when=asyncio.FIRST_COMPLETED, timeout=DRAIN_S)
+            await asyncio.wait((output, gone), return_when=asyncio.FIRST_COMPLETED, timeout=MAX_DRAIN_S)
         else:
             await asyncio.wait((output, gone), return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait((status, gone), return_when=asyncio.FIRST_COMPLETED)
         if gone.done():
             child.hang_up()
-        _report(session, await asyncio.shield(status))
+        _send_exit_status(session, await asyncio.shield(status))
     except asyncio.CancelledError:
         child.kill()
         await status
@@ -58,10 +58,10 @@ async def serve(session: asyncssh.SSHServerProcess[bytes], program: Program) -> 
 
 async def _start(session: asyncssh.SSHServerProcess[bytes], program: Program) -> Child:
     if sys.platform != "win32" and session.term_type is not None:
-        from .pty import TerminalChild
+        from .pty import PtyChild
 
         columns, rows = session.term_size[:2]
-        return await TerminalChild.start(program, columns, rows)
+        return await PtyChild.start(program, columns, rows)
     return await PipedChild.start(program)
 
 
@@ -105,7 +105,7 @@ def _signal(child: Child, name: str) -> None:
             os.kill(child.pid, number)
 
 
-def _report(session: asyncssh.SSHServerProcess[bytes], status: int) -> None:
+def _send_exit_status(session: asyncssh.SSHServerProcess[bytes], status: int) -> None:
     """To a client that has gone this says nothing."""
     if status >= 0:
         session.exit(status)

@@ -12,7 +12,7 @@ from .program import CHUNK_BYTES, Program
 
 
 class PipedChild:
-    output_ends_with_it: ClassVar[bool] = False
+    output_ends_at_exit: ClassVar[bool] = False
 
     def __init__(self, transport: asyncio.SubprocessTransport, protocol: SubprocessStreamProtocol) -> None:
         self._transport = transport

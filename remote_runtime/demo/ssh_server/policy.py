@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import asyncssh
 
 
-def door(
+def make_policy(
     user: str, authorized: Callable[[], Collection[str]], connections: set[asyncssh.SSHServerConnection]
 ) -> asyncssh.SSHServer:
     import asyncssh
 
-    class Door(asyncssh.SSHServer):
+    class AccessPolicy(asyncssh.SSHServer):
         """Who may come in, and where forwards may go. ``authorized``: ``TYPE BASE64`` of each key, now.
         ``connections`` holds those that are open."""
 
@@ -33,8 +33,8 @@ def door(
             return True
 
         def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-            shown = " ".join(key.export_public_key().decode().split()[:2])
-            return username == user and shown in authorized()
+            presented = " ".join(key.export_public_key().decode().split()[:2])
+            return username == user and presented in authorized()
 
         def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
             if not _is_loopback(dest_host):
@@ -45,7 +45,7 @@ def door(
         def unix_connection_requested(self, dest_path: str) -> bool:
             return True
 
-    return Door()
+    return AccessPolicy()
 
 
 def _is_loopback(host: str) -> bool:
@@ -55,7 +55,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def sftp(channel: asyncssh.SSHServerChannel[bytes], account: Account) -> asyncssh.SFTPServer:
+def make_sftp_server(channel: asyncssh.SSHServerChannel[bytes], account: Account) -> asyncssh.SFTPServer:
     import asyncssh
 
     class HomeSftp(asyncssh.SFTPServer):

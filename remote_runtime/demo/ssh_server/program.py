@@ -25,7 +25,7 @@ class Child(Protocol):
     """
 
     pid: int
-    output_ends_with_it: ClassVar[bool]
+    output_ends_at_exit: ClassVar[bool]
 
     @property
     def outputs(self) -> Sequence[asyncio.StreamReader]: ...

@@ -18,11 +18,13 @@ if sys.platform == "win32":
     raise ImportError("Windows has no pseudo-terminals")
 
 # A session leader without a terminal takes its stdin as the controlling one, then becomes the program.
-_TAKE_TERMINAL = "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execvp(sys.argv[1],sys.argv[1:])"
+_SET_CONTROLLING_TTY = (
+    "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execvp(sys.argv[1],sys.argv[1:])"
+)
 
 
-class TerminalChild:
-    output_ends_with_it: ClassVar[bool] = True
+class PtyChild:
+    output_ends_at_exit: ClassVar[bool] = True
 
     def __init__(self, process: Process, master: int, reader: asyncio.StreamReader) -> None:
         self._process = process
@@ -34,12 +36,12 @@ class TerminalChild:
         self.outputs = (reader,)
 
     @classmethod
-    async def start(cls, program: Program, columns: int, rows: int) -> TerminalChild:
+    async def start(cls, program: Program, columns: int, rows: int) -> PtyChild:
         master, slave = os.openpty()
         try:
             _resize(master, columns, rows)
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", "-c", _TAKE_TERMINAL, *program.argv,
+                sys.executable, "-I", "-S", "-c", _SET_CONTROLLING_TTY, *program.argv,
                 stdin=slave, stdout=slave, stderr=slave,
                 env=program.environment, cwd=program.directory, start_new_session=True,
             )  # fmt: skip

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from . import exec
 from .account import Account
-from .policy import door, sftp
+from .policy import make_policy, make_sftp_server
 from .program import Program
 
 if TYPE_CHECKING:
     import asyncssh
 
 HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256")
-LOGIN_S = 30
-ANSWER_S = 10.0
-SESSIONS_END_S = 2.0
+LOGIN_TIMEOUT_S = 30
+CALL_TIMEOUT_S = 10.0
+SESSIONS_END_TIMEOUT_S = 2.0
 
 
 class SshServer:
@@ -68,12 +68,12 @@ class SshServer:
         self._authorized = frozenset(entries.get(self._account.user, ()))
 
     def open(self) -> None:
-        self._do(self._open())
+        self._call(self._open())
 
     def close(self) -> None:
         """Cuts all connections."""
         self.thaw()
-        self._do(self._close())
+        self._call(self._close())
 
     def freeze(self) -> None:
         """Nothing is answered and nothing is lost: the thread stands still until ``thaw``."""
@@ -86,7 +86,7 @@ class SshServer:
     def stop(self) -> None:
         self.thaw()
         if self._thread.is_alive():
-            self._do(self._close())
+            self._call(self._close())
             self._loop.call_soon_threadsafe(self._stopped.set)
             self._thread.join()
         self._listener.close()
@@ -101,21 +101,21 @@ class SshServer:
     async def _serve(self) -> None:
         await self._stopped.wait()
         if self._sessions:  # their processes have been ended; those that hid from that are killed
-            await asyncio.wait(self._sessions, timeout=SESSIONS_END_S)
+            await asyncio.wait(self._sessions, timeout=SESSIONS_END_TIMEOUT_S)
         tasks = self._tasks | self._sessions
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=SESSIONS_END_S)
+            await asyncio.wait(tasks, timeout=SESSIONS_END_TIMEOUT_S)
 
-    def _do(self, work: Coroutine[None, None, None]) -> None:
+    def _call(self, work: Coroutine[None, None, None]) -> None:
         """From another thread. Raises what ``work`` raises."""
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(ANSWER_S)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_TIMEOUT_S)
 
     async def _open(self) -> None:
         if not self._tasks:
             self._listener.listen()
-            self._keep(self._accept())
+            self._start_task(self._accept())
         self._accepting = True
 
     async def _close(self) -> None:
@@ -127,21 +127,21 @@ class SshServer:
         while True:
             accepted, _ = await self._loop.sock_accept(self._listener)
             if self._accepting:
-                self._keep(self._converse(accepted))
+                self._start_task(self._handle_connection(accepted))
             else:
                 _reset(accepted)
 
-    async def _converse(self, accepted: socket.socket) -> None:
+    async def _handle_connection(self, accepted: socket.socket) -> None:
         import asyncssh
 
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(asyncssh.Error, OSError):  # a client that fails to log in or goes away
             connection = await asyncssh.run_server(
                 accepted,
-                server_factory=lambda: door(self._account.user, lambda: self._authorized, self._connections),
+                server_factory=lambda: make_policy(self._account.user, lambda: self._authorized, self._connections),
                 server_host_keys=self._host_keys,
                 process_factory=self._serve_session,
-                sftp_factory=lambda channel: sftp(channel, self._account),
+                sftp_factory=lambda channel: make_sftp_server(channel, self._account),
                 encoding=None,
                 line_editor=False,
                 password_auth=False,
@@ -150,29 +150,29 @@ class SshServer:
                 gss_host=None,
                 agent_forwarding=False,
                 x11_forwarding=False,
-                login_timeout=LOGIN_S,
+                login_timeout=LOGIN_TIMEOUT_S,
             )
             await connection.wait_closed()
 
     async def _serve_session(self, session: asyncssh.SSHServerProcess[bytes]) -> None:
-        asked = dict(session.env)
+        requested = dict(session.env)
         if session.term_type is not None:
-            asked["TERM"] = session.term_type
+            requested["TERM"] = session.term_type
         account = self._account
-        environment = {**account.environment(asked), "SSH_CONNECTION": _ends_of(session)}
+        environment = {**account.environment(requested), "SSH_CONNECTION": _ssh_connection(session)}
         program = Program(account.argv(session.command), environment, account.home)
-        task = asyncio.ensure_future(exec.serve(session, program))
+        task = asyncio.ensure_future(exec.run_program(session, program))
         self._sessions.add(task)
         task.add_done_callback(self._sessions.discard)
         await task
 
-    def _keep(self, work: Coroutine[None, None, None]) -> None:
+    def _start_task(self, work: Coroutine[None, None, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-def _ends_of(session: asyncssh.SSHServerProcess[bytes]) -> str:
+def _ssh_connection(session: asyncssh.SSHServerProcess[bytes]) -> str:
     """As sshd tells it, see ssh(1): the client's address and port, then ours."""
     ends = (*session.get_extra_info("peername")[:2], *session.get_extra_info("sockname")[:2])
     return " ".join(str(part) for part in ends)

@@ -12,9 +12,9 @@ from pathlib import Path
 from ... import bridge
 from ...core.errors import MachineError
 from ...core.frozen import dataclass
-from .files import is_current, is_writable, put, remove, says, version_in
-from .probe import look
-from .servers import SeenServer, ask, ask_running
+from .files import has_content, install, is_current, is_writable, remove, version_in
+from .probe import probe_environment
+from .servers import ServerStatus, check_running_servers, check_server
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class BridgeStatus:
     enabled: bool
     jupyter_server: str | None
     notebook: str | None
-    servers: tuple[SeenServer, ...]
+    servers: tuple[ServerStatus, ...]
 
 
 def default_python() -> str:
@@ -55,32 +55,36 @@ def enable(python: str) -> Enabled:
     Raises ``MachineError``: ``python-missing``, ``jupyter-missing``, ``environment-read-only``, ``disk-full``,
     ``machine-answer-invalid``.
     """
-    found = look(python)
-    place = next((place for place in found.places if is_writable(place.site) and is_writable(place.config)), None)
-    if place is None:
-        where = " nor ".join(str(place.site) for place in found.places)
+    environment = probe_environment(python)
+    location = next(
+        (place for place in environment.locations if is_writable(place.site) and is_writable(place.config)), None
+    )
+    if location is None:
+        where = " nor ".join(str(place.site) for place in environment.locations)
         raise MachineError(
-            "environment-read-only", f"The environment of {found.python} cannot be written", f"not {where}"
+            "environment-read-only", f"The environment of {environment.python} cannot be written", f"not {where}"
         )
-    with _writing(place.site):
-        files = place.config_files(classic=found.classic)
-        changed = not is_current(place.package) or not all(says(file, content) for file, content in files.items())
+    with _translate_errors(location.site):
+        files = location.config_files(classic=environment.classic)
+        changed = not is_current(location.package) or not all(
+            has_content(file, content) for file, content in files.items()
+        )
         if changed:
-            put(place, files)
-    return Enabled(found.python, bridge.__version__, str(place.package), tuple(map(str, files)), changed)
+            install(location, files)
+    return Enabled(environment.python, bridge.__version__, str(location.package), tuple(map(str, files)), changed)
 
 
 def disable(python: str) -> Enabled:
     """Take away what ``enable`` put there, and nothing else. Raises as ``enable``, but not ``jupyter-missing``."""
-    found = look(python, needs_jupyter=False)
+    environment = probe_environment(python, needs_jupyter=False)
     removed: list[Path] = []
-    for place in found.places:
-        with _writing(place.site):
-            removed += remove(place)
-    packages = [place.package for place in found.places]
+    for location in environment.locations:
+        with _translate_errors(location.site):
+            removed += remove(location)
+    packages = [place.package for place in environment.locations]
     package = next((each for each in removed if each in packages), packages[0])
     files = tuple(str(file) for file in removed if file not in packages)
-    return Enabled(found.python, bridge.__version__, str(package), files, bool(removed))
+    return Enabled(environment.python, bridge.__version__, str(package), files, bool(removed))
 
 
 def status(python: str, url: str | None = None) -> BridgeStatus:
@@ -89,21 +93,21 @@ def status(python: str, url: str | None = None) -> BridgeStatus:
     Raises as ``enable``, and ``UsageError`` for a URL that is none. A token is sent to no server that has not proved
     that it knows it.
     """
-    found = look(python, needs_jupyter=False)
-    place = next((place for place in found.places if (place.package / "__init__.py").is_file()), None)
-    files = place.config_files(classic=found.classic) if place else {}
+    environment = probe_environment(python, needs_jupyter=False)
+    location = next((place for place in environment.locations if (place.package / "__init__.py").is_file()), None)
+    files = location.config_files(classic=environment.classic) if location else {}
     return BridgeStatus(
-        python=found.python,
-        installed=version_in(place.package) if place else None,
-        enabled=bool(files) and all(says(file, content) for file, content in files.items()),
-        jupyter_server=found.jupyter_server,
-        notebook=found.notebook,
-        servers=(ask(url),) if url else ask_running(found.runtime),
+        python=environment.python,
+        installed=version_in(location.package) if location else None,
+        enabled=bool(files) and all(has_content(file, content) for file, content in files.items()),
+        jupyter_server=environment.jupyter_server,
+        notebook=environment.notebook,
+        servers=(check_server(url),) if url else check_running_servers(environment.runtime),
     )
 
 
 @contextmanager
-def _writing(site: Path) -> Iterator[None]:
+def _translate_errors(site: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:

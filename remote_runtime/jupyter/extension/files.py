@@ -12,22 +12,22 @@ from typing import Any
 
 from ... import bridge
 from ...core.sanitize import clean_line
-from .probe import MODULE, Place
+from .probe import MODULE, InstallLocation
 
 _MANIFEST = "installed.json"
-_ASIDE = f".{MODULE}-"
+_TEMPORARY_PREFIX = f".{MODULE}-"
 
 
-def put(place: Place, files: dict[Path, dict[str, Any]]) -> None:
+def install(location: InstallLocation, files: dict[Path, dict[str, Any]]) -> None:
     """Put the package, then the configuration that names it; each is whole or not there at any moment."""
-    made = [folder for file in files for folder in _make_folders(file.parent)]
-    made += _make_folders(place.site) + _made_before(place.package)
-    aside = place.site / f"{_ASIDE}{secrets.token_hex(4)}"
+    made_dirs = [folder for file in files for folder in _make_dirs(file.parent)]
+    made_dirs += _make_dirs(location.site) + _recorded_dirs(location.package)
+    aside = location.site / f"{_TEMPORARY_PREFIX}{secrets.token_hex(4)}"
     try:
-        shutil.copytree(_source(), aside, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
-        (aside / _MANIFEST).write_text(json.dumps({"folders": sorted({str(folder) for folder in made})}))
-        shutil.rmtree(place.package, ignore_errors=True)
-        os.replace(aside, place.package)
+        shutil.copytree(_bridge_dir(), aside, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        (aside / _MANIFEST).write_text(json.dumps({"folders": sorted({str(folder) for folder in made_dirs})}))
+        shutil.rmtree(location.package, ignore_errors=True)
+        os.replace(aside, location.package)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     for file, content in files.items():
@@ -36,32 +36,32 @@ def put(place: Place, files: dict[Path, dict[str, Any]]) -> None:
         os.replace(new, file)
 
 
-def remove(place: Place) -> list[Path]:
+def remove(location: InstallLocation) -> list[Path]:
     """What was there and ours, as what we wrote down beside it tells; the folders that we made go too if empty."""
-    if not (place.package / _MANIFEST).is_file():
+    if not (location.package / _MANIFEST).is_file():
         return []
     removed = []
-    for file, content in place.config_files(classic=True).items():
-        if says(file, content):
+    for file, content in location.config_files(classic=True).items():
+        if has_content(file, content):
             file.unlink()
             removed.append(file)
-    folders = _made_before(place.package)
-    shutil.rmtree(place.package)
-    removed.append(place.package)
+    folders = _recorded_dirs(location.package)
+    shutil.rmtree(location.package)
+    removed.append(location.package)
     for folder in sorted(folders, key=lambda folder: len(folder.parts), reverse=True):
-        if folder.is_dir() and not any(folder.iterdir()) and _is_below(folder, place):
+        if folder.is_dir() and not any(folder.iterdir()) and _is_below(folder, location):
             folder.rmdir()
     return removed
 
 
 def is_current(package: Path) -> bool:
-    names = [path.name for path in _source().glob("*.py")]
+    names = [path.name for path in _bridge_dir().glob("*.py")]
     if not (package / _MANIFEST).is_file() or {path.name for path in package.glob("*.py")} != set(names):
         return False
-    return filecmp.cmpfiles(_source(), package, names, shallow=False)[0] == names
+    return filecmp.cmpfiles(_bridge_dir(), package, names, shallow=False)[0] == names
 
 
-def says(file: Path, content: dict[str, Any]) -> bool:
+def has_content(file: Path, content: dict[str, Any]) -> bool:
     try:
         return bool(json.loads(file.read_text()) == content)
     except (OSError, ValueError):
@@ -80,14 +80,14 @@ def is_writable(folder: Path) -> bool:
     return existing.is_dir() and os.access(existing, os.W_OK)
 
 
-def _make_folders(folder: Path) -> list[Path]:
+def _make_dirs(folder: Path) -> list[Path]:
     """Those that had to be made."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
-def _made_before(package: Path) -> list[Path]:
+def _recorded_dirs(package: Path) -> list[Path]:
     """The folders that an earlier ``enable`` made, as it wrote down; they are removed only where they are empty."""
     try:
         return [Path(folder) for folder in json.loads((package / _MANIFEST).read_text())["folders"]]
@@ -95,10 +95,10 @@ def _made_before(package: Path) -> list[Path]:
         return []
 
 
-def _is_below(folder: Path, place: Place) -> bool:
-    roots = (place.config.parent, place.config, place.site)
+def _is_below(folder: Path, location: InstallLocation) -> bool:
+    roots = (location.config.parent, location.config, location.site)
     return any(root == folder or root in folder.parents for root in roots)
 
 
-def _source() -> Path:
+def _bridge_dir() -> Path:
     return Path(bridge.__file__).parent

@@ -13,9 +13,9 @@ from ...core.frozen import dataclass
 from ...core.sanitize import clean_line
 
 MODULE = "remote_runtime_bridge"
-_OLDEST_PYTHON = (3, 8)
-_PROBE_LIMIT_S = 60.0
-_PROBE_ANSWER_CHARACTERS = 64 * 1024
+_MIN_PYTHON = (3, 8)
+_PROBE_TIMEOUT_S = 60.0
+_MAX_PROBE_CHARS = 64 * 1024
 _PROBE = """
 import json, os, sys
 sys.path[:] = [path for path in sys.path if path]
@@ -40,7 +40,7 @@ print(sys.argv[1] + json.dumps(found))
 
 
 @dataclass(frozen=True)
-class Place:
+class InstallLocation:
     """Where the package and its configuration belong: in the environment, or else in the user's own folders."""
 
     site: Path
@@ -60,12 +60,12 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Environment:
+class PythonEnvironment:
     python: str
     jupyter_server: str | None
     notebook: str | None
     runtime: Path
-    places: tuple[Place, Place]
+    locations: tuple[InstallLocation, InstallLocation]
 
     @property
     def classic(self) -> bool:
@@ -73,27 +73,27 @@ class Environment:
         return self.notebook is not None and self.notebook.split(".")[0] in ("4", "5", "6")
 
 
-def look(python: str, *, needs_jupyter: bool = True) -> Environment:
+def probe_environment(python: str, *, needs_jupyter: bool = True) -> PythonEnvironment:
     marker = secrets.token_hex(16)
     try:
-        ended = subprocess.run(
-            [python, "-c", _PROBE, marker], stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_LIMIT_S
+        completed = subprocess.run(
+            [python, "-c", _PROBE, marker], stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise MachineError("python-missing", f"{python} is not a Python that runs", str(exc)) from exc
     # Login and site files print things; only the line with our marker is ours.
-    lines = ended.stdout.decode("utf-8", "replace").splitlines()
-    answer = next((line[len(marker) :] for line in lines if line.startswith(marker)), "")
-    if ended.returncode != 0 or not answer:
-        why = clean_line(ended.stderr.decode("utf-8", "replace"), 300)
+    lines = completed.stdout.decode("utf-8", "replace").splitlines()
+    reply = next((line[len(marker) :] for line in lines if line.startswith(marker)), "")
+    if completed.returncode != 0 or not reply:
+        why = clean_line(completed.stderr.decode("utf-8", "replace"), 300)
         raise MachineError("python-missing", f"{python} is not a Python that runs", why)
-    return _environment(python, answer, needs_jupyter=needs_jupyter)
+    return _environment(python, reply, needs_jupyter=needs_jupyter)
 
 
-def _environment(python: str, answer: str, *, needs_jupyter: bool) -> Environment:
+def _environment(python: str, reply: str, *, needs_jupyter: bool) -> PythonEnvironment:
     try:
-        found = json.loads(answer[:_PROBE_ANSWER_CHARACTERS])
-        if tuple(found["python"]) < _OLDEST_PYTHON:
+        found = json.loads(reply[:_MAX_PROBE_CHARS])
+        if tuple(found["python"]) < _MIN_PYTHON:
             version = ".".join(str(part) for part in found["python"])
             raise MachineError("python-missing", f"{python} is too old", f"it is {version}, the bridge needs 3.8")
         has_jupyter = bool(found["jupyter_server"] or found["notebook"])
@@ -101,9 +101,9 @@ def _environment(python: str, answer: str, *, needs_jupyter: bool) -> Environmen
             why = "neither jupyter_server nor notebook is installed there"
             raise MachineError("jupyter-missing", f"{python}'s environment has no Jupyter", why)
         prefix = Path(found["prefix"])
-        user = Place(Path(found["user_site"]), Path(found.get("user_config") or Path.home() / ".jupyter"))
-        own = Place(Path(found["site"]), prefix / "etc" / "jupyter")
+        user = InstallLocation(Path(found["user_site"]), Path(found.get("user_config") or Path.home() / ".jupyter"))
+        own = InstallLocation(Path(found["site"]), prefix / "etc" / "jupyter")
         runtime = Path(found.get("runtime") or prefix / "nowhere")
-        return Environment(python, found["jupyter_server"], found["notebook"], runtime, (own, user))
+        return PythonEnvironment(python, found["jupyter_server"], found["notebook"], runtime, (own, user))
     except (ValueError, KeyError, TypeError) as exc:
         raise MachineError("machine-answer-invalid", f"{python} did not describe its environment") from exc

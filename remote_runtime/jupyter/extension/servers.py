@@ -15,17 +15,17 @@ from urllib.parse import parse_qs, urlsplit
 
 from ...core.errors import UsageError
 from ...core.frozen import dataclass
-from ...core.model import SHORTEST_TOKEN, Secret
+from ...core.model import MIN_TOKEN_CHARS, Secret
 from ...core.sanitize import clean_line
 
-_ANSWER_LIMIT_S = 5.0
-_ANSWER_BYTES = 1 << 20
-_FILE_BYTES = 64 * 1024
+_REPLY_TIMEOUT_S = 5.0
+_MAX_REPLY_BYTES = 1 << 20
+_MAX_FILE_BYTES = 64 * 1024
 _PURPOSE = b"remote-runtime-identity:"
 
 
 @dataclass(frozen=True)
-class SeenServer:
+class ServerStatus:
     """``loaded``: None where it could not be asked, ``why`` says the reason. ``url``: without the token."""
 
     url: str
@@ -50,11 +50,11 @@ class _Address:
         return f"http://{host}:{self.port}{self.base}"
 
 
-class _CannotAsk(Exception):
+class _NotCheckable(Exception):
     """Why, for the person."""
 
 
-def ask(url: str) -> SeenServer:
+def check_server(url: str) -> ServerStatus:
     """Ask the server at a URL as a person copies it, with its token in the query.
 
     Raises ``UsageError`` for what is not an http URL with a port.
@@ -69,47 +69,47 @@ def ask(url: str) -> SeenServer:
         what = "The server's URL cannot be understood"
         raise UsageError("usage", what, "it must look like http://localhost:8888/?token=…")
     base = parts.path if parts.path.endswith("/") else parts.path.rpartition("/")[0] + "/"
-    return _ask(_Address(host, port, base, Secret(token)))
+    return _check(_Address(host, port, base, Secret(token)))
 
 
-def ask_running(runtime: Path) -> tuple[SeenServer, ...]:
+def check_running_servers(runtime: Path) -> tuple[ServerStatus, ...]:
     """Ask every server that wrote a description of itself into Jupyter's runtime folder and still runs."""
-    found = []
+    statuses = []
     for file in sorted((*runtime.glob("jpserver-*.json"), *runtime.glob("nbserver-*.json"))):
         try:
-            described = json.loads(file.read_text()[:_FILE_BYTES])
-            if not _runs(int(described["pid"])):
+            description = json.loads(file.read_text()[:_MAX_FILE_BYTES])
+            if not _is_alive(int(description["pid"])):
                 continue
-            found.append(_ask_described(described))
+            statuses.append(_check_described(description))
         except (OSError, ValueError, KeyError, TypeError):
             # Written at this moment, or by something else: no server that could be asked.
             continue
-    return tuple(found)
+    return tuple(statuses)
 
 
-def _ask_described(described: dict[str, Any]) -> SeenServer:
-    pid, port, parts = int(described["pid"]), int(described["port"]), urlsplit(str(described["url"]))
+def _check_described(description: dict[str, Any]) -> ServerStatus:
+    pid, port, parts = int(description["pid"]), int(description["port"]), urlsplit(str(description["url"]))
     url = clean_line(f"{parts.scheme}://{parts.netloc}{parts.path}", 200)
-    if described.get("sock"):
-        return SeenServer(url, pid, None, None, (), "it listens on a unix socket")
-    if described.get("secure"):
-        return SeenServer(url, pid, None, None, (), "it speaks https")
+    if description.get("sock"):
+        return ServerStatus(url, pid, None, None, (), "it listens on a unix socket")
+    if description.get("secure"):
+        return ServerStatus(url, pid, None, None, (), "it speaks https")
     if port == 0:
         # jupyter_server 1 and notebook 6 write down what they were asked for, not what they got.
-        return SeenServer(url, pid, None, None, (), "it does not tell its port; name its URL")
-    host = "127.0.0.1" if described["hostname"] in ("", "0.0.0.0", "::") else str(described["hostname"])  # noqa: S104  compared, not bound
-    base = str(described.get("base_url") or "/")
-    return _ask(_Address(host, port, base, Secret(str(described.get("token") or "")), pid))
+        return ServerStatus(url, pid, None, None, (), "it does not tell its port; name its URL")
+    host = "127.0.0.1" if description["hostname"] in ("", "0.0.0.0", "::") else str(description["hostname"])  # noqa: S104  compared, not bound
+    base = str(description.get("base_url") or "/")
+    return _check(_Address(host, port, base, Secret(str(description.get("token") or "")), pid))
 
 
-def _ask(address: _Address) -> SeenServer:
+def _check(address: _Address) -> ServerStatus:
     try:
-        loaded, described = _converse(address)
-    except _CannotAsk as reason:
-        return SeenServer(address.url, address.pid, None, None, (), str(reason))
-    origins = described.get("origins")
-    version = described.get("bridge")
-    return SeenServer(
+        loaded, description = _query(address)
+    except _NotCheckable as reason:
+        return ServerStatus(address.url, address.pid, None, None, (), str(reason))
+    origins = description.get("origins")
+    version = description.get("bridge")
+    return ServerStatus(
         url=address.url,
         pid=address.pid,
         loaded=loaded,
@@ -125,13 +125,13 @@ def _why(*, loaded: bool, origins: Any) -> str:
     return "" if origins else "its origins are told only to who knows its token"
 
 
-def _converse(address: _Address) -> tuple[bool, dict[str, Any]]:
+def _query(address: _Address) -> tuple[bool, dict[str, Any]]:
     """Whether the bridge is loaded, and what it says of itself."""
     if not _is_loopback(address.host):
-        raise _CannotAsk("it is not on this computer, so its token is not sent there")
+        raise _NotCheckable("it is not on this computer, so its token is not sent there")
     token = address.token.reveal()
     nonce = secrets.token_hex(32)
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=_ANSWER_LIMIT_S)
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=_REPLY_TIMEOUT_S)
     try:
         connection.connect()
         # A connection made anew could lead to somebody else than the one who proved himself.
@@ -142,34 +142,34 @@ def _converse(address: _Address) -> tuple[bool, dict[str, Any]]:
         status, proved = _get(connection, asked, {})
         if status == 200 and not token:
             return True, {"bridge": proved.get("bridge")}
-        if token and status == 404 and len(token) < SHORTEST_TOKEN:
-            raise _CannotAsk(f"a token of fewer than {SHORTEST_TOKEN} characters is not proved, so it is not sent")
+        if token and status == 404 and len(token) < MIN_TOKEN_CHARS:
+            raise _NotCheckable(f"a token of fewer than {MIN_TOKEN_CHARS} characters is not proved, so it is not sent")
         if token and status != 200:
             return False, {}
         if token and not _is_proof(proved.get("hmac"), token, f"{nonce}@{host}:{port}"):
-            raise _CannotAsk(
+            raise _NotCheckable(
                 "what answers there does not know the server's token, or passes on another server's answer"
             )
         headers = {"Authorization": f"token {token}"} if token else {}
         status, described = _get(connection, f"{address.base}api/remote-runtime", headers)
         return status == 200, described if status == 200 else {}
     except (OSError, http.client.HTTPException) as exc:
-        raise _CannotAsk("nothing answers there as a Jupyter server does") from exc
+        raise _NotCheckable("nothing answers there as a Jupyter server does") from exc
     finally:
         connection.close()
 
 
 def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> tuple[int, dict[str, Any]]:
     connection.request("GET", path, headers=headers)
-    answer = connection.getresponse()
-    body = answer.read(_ANSWER_BYTES + 1)
-    if len(body) > _ANSWER_BYTES:
-        raise _CannotAsk("it answers more than a Jupyter server does")
+    reply = connection.getresponse()
+    body = reply.read(_MAX_REPLY_BYTES + 1)
+    if len(body) > _MAX_REPLY_BYTES:
+        raise _NotCheckable("it answers more than a Jupyter server does")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
         found = {}
-    return answer.status, found if isinstance(found, dict) else {}
+    return reply.status, found if isinstance(found, dict) else {}
 
 
 def _is_proof(shown: Any, token: str, message: str) -> bool:
@@ -184,7 +184,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _runs(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     if os.name == "nt":
         # There a signal 0 would end the process; a stale file only costs one refused connection.
         return True

@@ -13,90 +13,92 @@ from urllib.parse import quote
 from ...core.deadline import Deadline
 from ...core.errors import HealthError
 from ...core.sanitize import clean_line
-from .endpoint import LARGEST_ANSWER, OUR_OWN, Door, ask
+from .endpoint import MAX_RESPONSE_BYTES, OWN_REQUEST_HEADERS, Endpoint, request
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
-CODE, PRINTS = "print(6*7)", "42"
+CODE, EXPECTED_OUTPUT = "print(6*7)", "42"
 END_S = 10.0
-LISTEN_S = 0.5
+RECEIVE_TIMEOUT_S = 0.5
 
 
-def run_cell(door: Door, deadline: Deadline) -> float:
+def run_cell(endpoint: Endpoint, deadline: Deadline) -> float:
     """Start a kernel, run a cell in it, end it. The seconds that took.
 
     Raises ``HealthError`` ``kernel-did-not-answer`` or ``not-answering``, ``Interrupted``; the kernel is ended then
     too, if Jupyter lets us.
     """
     began = time.monotonic()
-    kernel = _start(door, deadline)
+    kernel = _start(endpoint, deadline)
     try:
-        printed = _run(door, kernel, deadline)
+        printed = _run(endpoint, kernel, deadline)
     except BaseException:
         with contextlib.suppress(HealthError):  # what came first is what is told
-            _end(door, kernel)
+            _end(endpoint, kernel)
         raise
-    _end(door, kernel)
-    if printed != PRINTS:
-        raise _dumb("The kernel does not run a cell", f"`{CODE}` printed {clean_line(printed, 200)!r}")
+    _end(endpoint, kernel)
+    if printed != EXPECTED_OUTPUT:
+        raise _no_reply_error("The kernel does not run a cell", f"`{CODE}` printed {clean_line(printed, 200)!r}")
     return time.monotonic() - began
 
 
-def _start(door: Door, deadline: Deadline) -> str:
-    answer = ask(door, "POST", "/api/kernels", {"Origin": door.origins[0]}, deadline)
-    document = answer.document()
+def _start(endpoint: Endpoint, deadline: Deadline) -> str:
+    response = request(endpoint, "POST", "/api/kernels", {"Origin": endpoint.origins[0]}, deadline)
+    document = response.document()
     match document:
-        case {"id": str(kernel)} if answer.status == 201 and kernel.replace("-", "").isalnum():
+        case {"id": str(kernel)} if response.status == 201 and kernel.replace("-", "").isalnum():
             return kernel
     said = document.get("message", "") if isinstance(document, dict) else ""
-    raise _dumb("Jupyter does not start a kernel", clean_line(f"it answered {answer.status} {said}", 300))
+    raise _no_reply_error("Jupyter does not start a kernel", clean_line(f"it answered {response.status} {said}", 300))
 
 
-def _end(door: Door, kernel: str) -> None:
-    status = ask(door, "DELETE", f"/api/kernels/{kernel}", {}, Deadline(END_S)).status
+def _end(endpoint: Endpoint, kernel: str) -> None:
+    status = request(endpoint, "DELETE", f"/api/kernels/{kernel}", {}, Deadline(END_S)).status
     if status not in (204, 404):  # the second: it has died before
-        raise _dumb("Jupyter does not end the kernel of the check", f"it answered {status}; the kernel is {kernel}")
+        raise _no_reply_error(
+            "Jupyter does not end the kernel of the check", f"it answered {status}; the kernel is {kernel}"
+        )
 
 
-def _run(door: Door, kernel: str, deadline: Deadline) -> str:
+def _run(endpoint: Endpoint, kernel: str, deadline: Deadline) -> str:
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
     from websockets.typing import Origin
 
     limit_s = max(0.1, deadline.remaining_s())
-    token = quote(door.token.reveal(), safe="")
+    token = quote(endpoint.token.reveal(), safe="")
     try:
         with connect(
-            f"ws://localhost:{door.port}/api/kernels/{kernel}/channels?session_id={secrets.token_hex(16)}&token={token}",
-            sock=door.open(limit_s),
-            origin=Origin(door.origins[0]),
-            additional_headers=OUR_OWN,
+            f"ws://localhost:{endpoint.port}/api/kernels/{kernel}/channels?session_id={secrets.token_hex(16)}&token={token}",
+            sock=endpoint.open(limit_s),
+            origin=Origin(endpoint.origins[0]),
+            additional_headers=OWN_REQUEST_HEADERS,
             open_timeout=limit_s,
             close_timeout=2,
             proxy=None,
-            max_size=LARGEST_ANSWER,
+            max_size=MAX_RESPONSE_BYTES,
         ) as channels:
             number = secrets.token_hex(16)
             channels.send(json.dumps(_request(number)))
-            return "".join(_printed(channels, number, deadline))
+            return "".join(_read_output(channels, number, deadline))
     except (WebSocketException, OSError, ValueError, RecursionError) as error:
         why = clean_line(str(error).replace(token, "***"), 200)  # a token that is cut short would not be found
-        raise _dumb("The kernel's connection broke", why) from error
+        raise _no_reply_error("The kernel's connection broke", why) from error
 
 
-def _printed(channels: ClientConnection, number: str, deadline: Deadline) -> Iterator[str]:
+def _read_output(channels: ClientConnection, number: str, deadline: Deadline) -> Iterator[str]:
     while True:
         deadline.check()
         if deadline.passed():
-            raise _dumb("The kernel does not answer", f"it ran no cell within {deadline.within_s:.0f} s")
+            raise _no_reply_error("The kernel does not answer", f"it ran no cell within {deadline.timeout_s:.0f} s")
         try:
-            said = json.loads(channels.recv(timeout=min(LISTEN_S, max(0.05, deadline.remaining_s()))))
+            message = json.loads(channels.recv(timeout=min(RECEIVE_TIMEOUT_S, max(0.05, deadline.remaining_s()))))
         except TimeoutError:
             continue
-        match said:
-            case {"parent_header": {"msg_id": str(asked)}, "msg_type": kind, "content": dict(content)} if (
-                asked == number
+        match message:
+            case {"parent_header": {"msg_id": str(parent_id)}, "msg_type": kind, "content": dict(content)} if (
+                parent_id == number
             ):
                 if kind == "stream":
                     yield str(content.get("text", "")).strip()
@@ -120,7 +122,7 @@ def _request(number: str) -> dict[str, Any]:
     }
 
 
-def _dumb(what: str, why: str) -> HealthError:
+def _no_reply_error(what: str, why: str) -> HealthError:
     return HealthError(
         "kernel-did-not-answer", what, why, "`remote-runtime logs PROFILE --server` shows what the kernel said"
     )

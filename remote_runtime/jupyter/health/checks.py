@@ -10,25 +10,25 @@ from ...core.deadline import Deadline
 from ...core.errors import HealthError, MachineError
 from ...core.model import Secret
 from ...core.sanitize import clean_line
-from .endpoint import LARGEST_ANSWER, OUR_OWN, Door, ask
+from .endpoint import MAX_RESPONSE_BYTES, OWN_REQUEST_HEADERS, Endpoint, request
 
 FOREIGN_ORIGIN = "https://not-colab.example"
 
 
-def token_and_cors(door: Door, origin: str, deadline: Deadline) -> None:
+def token_and_cors(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
     """The token opens the list of kernels, and a page of ``origin`` may read it."""
-    answer = ask(door, "GET", "/api/kernelspecs", {"Origin": origin}, deadline)
-    if answer.status in (401, 403):
-        if refuses_token(door, deadline):
+    response = request(endpoint, "GET", "/api/kernelspecs", {"Origin": origin}, deadline)
+    if response.status in (401, 403):
+        if refuses_token(endpoint, deadline):
             raise HealthError(
-                "token-refused", "Jupyter refuses the token", f"GET /api/kernelspecs answered {answer.status}"
+                "token-refused", "Jupyter refuses the token", f"GET /api/kernelspecs answered {response.status}"
             )
-        raise _origin_refused(f"a request of {origin} was answered with {answer.status}")
-    if answer.status != 200:
-        raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {answer.status}")
-    if not answer.allows(origin):
+        raise _origin_refused(f"a request of {origin} was answered with {response.status}")
+    if response.status != 200:
+        raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {response.status}")
+    if not response.allows(origin):
         raise _origin_refused(f"the answer to {origin} carries no Access-Control-Allow-Origin for it")
-    document = answer.document()
+    document = response.document()
     if not isinstance(document, dict) or not document.get("kernelspecs"):
         raise MachineError(
             "jupyter-missing",
@@ -38,90 +38,90 @@ def token_and_cors(door: Door, origin: str, deadline: Deadline) -> None:
         )
 
 
-def refuses_token(door: Door, deadline: Deadline) -> bool:
+def refuses_token(endpoint: Endpoint, deadline: Deadline) -> bool:
     """Whether it is the token that is refused: who asks is no page here."""
-    return ask(door, "GET", "/api/kernelspecs", {}, deadline).status in (401, 403)
+    return request(endpoint, "GET", "/api/kernelspecs", {}, deadline).status in (401, 403)
 
 
-def needs_the_token(door: Door, deadline: Deadline) -> None:
+def needs_the_token(endpoint: Endpoint, deadline: Deadline) -> None:
     """Without it nothing is had, whatever the server loads to find out who asks."""
-    answer = ask(replace(door, token=Secret("")), "GET", "/api/kernels", {}, deadline)
-    if answer.status not in (401, 403):
+    response = request(replace(endpoint, token=Secret("")), "GET", "/api/kernels", {}, deadline)
+    if response.status not in (401, 403):
         raise HealthError(
             "token-not-required",
             "Jupyter lets everybody in",
-            f"GET /api/kernels without a token was answered with {answer.status}, not 403",
+            f"GET /api/kernels without a token was answered with {response.status}, not 403",
             "`remote-runtime logs PROFILE --server` shows what the server loaded",
         )
 
 
-def may_start_kernels(door: Door, origin: str, deadline: Deadline) -> None:
+def may_start_kernels(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
     """The token also allows what changes something. A session of nothing cannot be made: 400 after the server has let
     the request in."""
-    answer = ask(door, "POST", "/api/sessions", {"Origin": origin}, deadline)
-    if answer.status in (401, 403):
+    response = request(endpoint, "POST", "/api/sessions", {"Origin": origin}, deadline)
+    if response.status in (401, 403):
         raise HealthError(
             "token-refused",
             "Jupyter starts no kernel for the token",
-            f"POST /api/sessions answered {answer.status}, though the token may read",
+            f"POST /api/sessions answered {response.status}, though the token may read",
             "`remote-runtime logs PROFILE --server` shows what the server loaded",
         )
 
 
-def preflight(door: Door, origin: str, deadline: Deadline) -> bool:
+def preflight(endpoint: Endpoint, origin: str, deadline: Deadline) -> bool:
     """A page of ``origin`` may send what needs the browser's question first. Answers whether the server also allows it
     to a page of another network, which Chrome 130 to 141 want."""
-    asked = {
+    request_headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",
         "Access-Control-Request-Private-Network": "true",
     }
-    answer = ask(door, "OPTIONS", "/api/sessions", asked, deadline)
-    if not 200 <= answer.status < 300 or not answer.allows(origin):
-        raise _origin_refused(f"the preflight of {origin} was answered with {answer.status}")
-    return answer.headers.get("access-control-allow-private-network") == "true"
+    response = request(endpoint, "OPTIONS", "/api/sessions", request_headers, deadline)
+    if not 200 <= response.status < 300 or not response.allows(origin):
+        raise _origin_refused(f"the preflight of {origin} was answered with {response.status}")
+    return response.headers.get("access-control-allow-private-network") == "true"
 
 
-def foreign_origin(door: Door, deadline: Deadline) -> None:
+def foreign_origin(endpoint: Endpoint, deadline: Deadline) -> None:
     """A page of an origin that is not listed may do nothing, though it has the token."""
     # Deleting a kernel that cannot exist changes nothing where it is let through.
     path = f"/api/kernels/{secrets.token_hex(16)}"
-    answer = ask(door, "DELETE", path, {"Origin": FOREIGN_ORIGIN}, deadline)
-    if answer.status != 403 or answer.headers.get("access-control-allow-origin"):
+    response = request(endpoint, "DELETE", path, {"Origin": FOREIGN_ORIGIN}, deadline)
+    if response.status != 403 or response.headers.get("access-control-allow-origin"):
         raise HealthError(
             "origin-refused",
             "Jupyter serves pages of any origin",
-            f"a request of {FOREIGN_ORIGIN} was answered with {answer.status}, not 403",
+            f"a request of {FOREIGN_ORIGIN} was answered with {response.status}, not 403",
             "`remote-runtime logs PROFILE --server` shows what the server loaded",
         )
 
 
-def bridge(door: Door, origin: str, deadline: Deadline) -> None:
+def bridge(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
     """The bridge answers a page of ``origin`` on its WebSocket."""
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
     from websockets.typing import Origin
 
-    uri = f"ws://localhost:{door.port}/http_over_websocket/diagnose?min_version=0.0.7"
+    uri = f"ws://localhost:{endpoint.port}/http_over_websocket/diagnose?min_version=0.0.7"
     limit_s = max(0.1, deadline.remaining_s())
     why = ""
     cause: Exception | None = None
     try:
-        connection = door.open(limit_s)
+        connection = endpoint.open(limit_s)
         with connect(
             uri,
             sock=connection,
             origin=Origin(origin),
-            additional_headers=OUR_OWN,
+            additional_headers=OWN_REQUEST_HEADERS,
             open_timeout=limit_s,
             close_timeout=2,
             proxy=None,
-            max_size=LARGEST_ANSWER,
+            max_size=MAX_RESPONSE_BYTES,
         ) as page:
             page.send("knock")
-            answer = json.loads(page.recv(timeout=limit_s))
-            if isinstance(answer, dict) and answer.get("message_id") == "knock":
+            response = json.loads(page.recv(timeout=limit_s))
+            if isinstance(response, dict) and response.get("message_id") == "knock":
                 return
     except TimeoutError as error:
         what, why = "The bridge does not answer on its WebSocket", f"nothing came within {limit_s:.0f} s"
@@ -136,7 +136,7 @@ def bridge(door: Door, origin: str, deadline: Deadline) -> None:
     ) from cause
 
 
-def load() -> None:
+def preload_libraries() -> None:
     """Imports what the checks need, which takes as long as they do: best while nothing else is to be done."""
     import http.client  # noqa: F401
 

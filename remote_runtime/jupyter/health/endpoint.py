@@ -17,16 +17,16 @@ from ...core.errors import HealthError
 from ...core.frozen import dataclass
 from ...core.model import Secret, Server
 from ...core.sanitize import clean_line
-from ...tunnel.identity import prove
+from ...tunnel.identity import verify_identity
 from ...tunnel.relay import SocketStream
 
-LARGEST_ANSWER = 4 << 20
+MAX_RESPONSE_BYTES = 4 << 20
 # What the bridge does not count as a page's.
-OUR_OWN = {"X-Remote-Runtime": "check"}
+OWN_REQUEST_HEADERS = {"X-Remote-Runtime": "check"}
 
 
 @dataclass(frozen=True)
-class Door:
+class Endpoint:
     """Where to knock: a port of this machine, what it should know, and the origins it should serve. ``connect``: how
     to get there in so many seconds, where somebody counts who comes; it raises ``OSError``. ``attached``: the server,
     if the user runs it."""
@@ -38,9 +38,9 @@ class Door:
     attached: Server | None = None
 
     @property
-    def is_proved(self) -> bool:
+    def can_prove_identity(self) -> bool:
         """Whether who listens can prove that it knows the token."""
-        return self.attached is None or self.attached.proves_itself
+        return self.attached is None or self.attached.can_prove_identity
 
     def open(self, timeout_s: float) -> socket.socket:
         if self.connect is not None:
@@ -48,30 +48,32 @@ class Door:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout_s)
 
 
-def knock(door: Door, deadline: Deadline) -> float:
+def verify(endpoint: Endpoint, deadline: Deadline) -> float:
     """Whoever listens must prove that it is our server; one that cannot must at least be a Jupyter server, and is told
     no token. Returns the milliseconds it took. Raises as ``prove``."""
     began = time.monotonic()
-    if not door.is_proved:
-        answer = ask(replace(door, token=Secret("")), "GET", "/api", {}, deadline)
-        document = answer.document()
-        if answer.status != 200 or not isinstance(document, dict) or "version" not in document:
-            why = f"GET /api answered {answer.status}"
+    if not endpoint.can_prove_identity:
+        response = request(replace(endpoint, token=Secret("")), "GET", "/api", {}, deadline)
+        document = response.document()
+        if response.status != 200 or not isinstance(document, dict) or "version" not in document:
+            why = f"GET /api answered {response.status}"
             raise HealthError("stranger-answered", "Something that is no Jupyter server answers in its place", why)
         return (time.monotonic() - began) * 1000
     try:
-        connection = door.open(max(0.1, deadline.remaining_s()))
+        connection = endpoint.open(max(0.1, deadline.remaining_s()))
     except OSError as error:
         raise HealthError(
-            "not-answering", f"Nothing answers on local port {door.port}", error.strerror or str(error)
+            "not-answering", f"Nothing answers on local port {endpoint.port}", error.strerror or str(error)
         ) from error
     with contextlib.closing(SocketStream(connection)) as stream:
-        prove(stream, door.token, deadline, door.attached.proof_at if door.attached else "")
+        verify_identity(
+            stream, endpoint.token, deadline, endpoint.attached.required_listen_address if endpoint.attached else ""
+        )
     return (time.monotonic() - began) * 1000
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
@@ -86,46 +88,48 @@ class Answer:
         return self.headers.get("access-control-allow-origin") == origin
 
 
-def ask(door: Door, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> Answer:
+def request(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
     import http.client  # see ``checks.load``
 
     deadline.check()
-    connection = http.client.HTTPConnection("localhost", door.port, timeout=max(0.1, deadline.remaining_s()))
+    connection = http.client.HTTPConnection("localhost", endpoint.port, timeout=max(0.1, deadline.remaining_s()))
     try:
-        connection.sock = door.open(max(0.1, deadline.remaining_s()))
-        token = door.token.reveal()
-        asked = f"{path}?token={quote(token, safe='')}" if token else path
-        connection.request(method, asked, headers={**OUR_OWN, **headers})
-        with _ended_at(deadline, connection.sock):
+        connection.sock = endpoint.open(max(0.1, deadline.remaining_s()))
+        token = endpoint.token.reveal()
+        target = f"{path}?token={quote(token, safe='')}" if token else path
+        connection.request(method, target, headers={**OWN_REQUEST_HEADERS, **headers})
+        with _shut_down_at(deadline, connection.sock):
             response = connection.getresponse()
-            body = response.read(LARGEST_ANSWER + 1)
+            body = response.read(MAX_RESPONSE_BYTES + 1)
         if deadline.passed():
             raise TimeoutError
-        if len(body) > LARGEST_ANSWER:
-            what = f"Jupyter's answer is longer than {LARGEST_ANSWER >> 20} MiB"
+        if len(body) > MAX_RESPONSE_BYTES:
+            what = f"Jupyter's answer is longer than {MAX_RESPONSE_BYTES >> 20} MiB"
             raise HealthError("not-answering", what, f"{method} {path}")
         if response.length:
             raise http.client.IncompleteRead(body, response.length)
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+        return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
     except TimeoutError as error:
         raise HealthError(
             "not-answering", "Jupyter accepts connections and does not answer", f"{method} {path} timed out"
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise HealthError(
-            "not-answering", "The connection to Jupyter broke", clean_line(f"{method} {path}: {_words(error)}", 200)
+            "not-answering",
+            "The connection to Jupyter broke",
+            clean_line(f"{method} {path}: {_error_text(error)}", 200),
         ) from error
     finally:
         connection.close()
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """``http.client``'s exceptions repeat what was answered."""
     return error.strerror or str(error) if isinstance(error, OSError) else type(error).__name__
 
 
 @contextlib.contextmanager
-def _ended_at(deadline: Deadline, connection: socket.socket) -> Iterator[None]:
+def _shut_down_at(deadline: Deadline, connection: socket.socket) -> Iterator[None]:
     """A socket's own limit begins anew with every byte: an answer that drips would never reach it."""
 
     def end() -> None:

@@ -16,18 +16,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import idle_shells, processes, proof, server
-from .data_dir import WATCH, server_directories
-from .resource_use import Effort
+from .data_dir import WATCHDOG_PROGRAM, server_directories
+from .resource_use import ResourceUse
 
 # What our own launcher has on its command line: its sessions are no use of the machine.
-OURS = "exec(sys.stdin.buffer.read(int("
-FIRST_PERSON, NOBODY = 1000, 65534
+LAUNCHER_MARK = "exec(sys.stdin.buffer.read(int("
+MIN_USER_UID, NOBODY = 1000, 65534
 # What looks after a person's processes, or carries their connections, is no work of theirs.
 SERVICES = ("systemd", "(sd-pam)", "sshd", "sshd-session", "dropbear")
 
 
 @dataclass(frozen=True)
-class Use:
+class Activity:
     """``what`` is in use now, in words, empty for nothing; ``ago_s``: how long ago something was, where known."""
 
     what: str = ""
@@ -35,7 +35,7 @@ class Use:
 
 
 @dataclass(frozen=True)
-class Process:
+class ProcessStat:
     pid: int
     parent: int
     session: int
@@ -44,7 +44,7 @@ class Process:
     name: str
 
 
-class Looking:
+class ActivityProbe:
     """Remembers between two looks what processor time was taken. ``sessions``: whether SSH sessions and terminals of
     the machine count too; ``everywhere``: so do all servers of ours and what computes in the background, for what ends
     the machine ends them."""
@@ -53,91 +53,96 @@ class Looking:
         self._directory = directory
         self._sessions = sessions and processes.LINUX
         self._everywhere = everywhere
-        self._effort = Effort()
+        self._resource_use = ResourceUse()
 
-    def look(self) -> Use:
-        working = self._effort.working()
+    def check(self) -> Activity:
+        busy_pids = self._resource_use.busy_pids()
         directories = server_directories() if self._everywhere else [self._directory]
-        found = [_jupyter(directory, working) for directory in directories]
+        activities = [_jupyter(directory, busy_pids) for directory in directories]
         if self._sessions:
-            table = everyone()
-            found += [in_sessions(table), in_background(table, working) if self._everywhere else Use()]
-        in_use = [use for use in found if use.what]
-        if not in_use and self._sessions and self._everywhere and self._effort.gpus_work():
-            return Use("a GPU computes")
-        return in_use[0] if in_use else Use(ago_s=min((use.ago_s for use in found), default=math.inf))
+            table = process_table()
+            activities += [
+                session_activity(table),
+                background_activity(table, busy_pids) if self._everywhere else Activity(),
+            ]
+        in_use = [use for use in activities if use.what]
+        if not in_use and self._sessions and self._everywhere and self._resource_use.is_gpu_busy():
+            return Activity("a GPU computes")
+        return in_use[0] if in_use else Activity(ago_s=min((use.ago_s for use in activities), default=math.inf))
 
 
-def _jupyter(directory: str, working: set[int]) -> Use:
+def _jupyter(directory: str, busy_pids: set[int]) -> Activity:
     running = server.load(directory)
     if running is None:
-        return Use()
-    works = kernels_work(running.pid, working)
-    if proof.check(running.place, running.token, timeout_s=5.0) != "ours":
-        return Use("Jupyter does not answer, and works") if works else Use()
-    status = proof.ask(running.place, running.token, "/api/remote-runtime", timeout_s=10.0)
-    use = in_jupyter(status) if status else Use("Jupyter does not say what it does")
+        return Activity()
+    is_working = is_kernel_working(running.pid, busy_pids)
+    if proof.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
+        return Activity("Jupyter does not answer, and works") if is_working else Activity()
+    status = proof.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
+    activity = jupyter_activity(status) if status else Activity("Jupyter does not say what it does")
     # A kernel can call itself idle while a cell runs: a message on its control channel makes it.
-    return use if use.what or not works else Use("a kernel's process works")
+    return activity if activity.what or not is_working else Activity("a kernel's process works")
 
 
-def kernels_work(server_pid: int, working: set[int]) -> bool:
+def is_kernel_working(server_pid: int, busy_pids: set[int]) -> bool:
     """Whether a kernel works, or what one started: also what its parent has left, which keeps the environment that
     jupyter_client gives its kernels."""
-    below = processes.family(server_pid, "\0") if working else {}
-    its = str(server_pid)
-    return any(pid in below or _environment(pid).get("JPY_PARENT_PID") == its for pid in working - {server_pid})
+    below = processes.process_tree(server_pid, "\0") if busy_pids else {}
+    server_pid_text = str(server_pid)
+    return any(
+        pid in below or _environment(pid).get("JPY_PARENT_PID") == server_pid_text for pid in busy_pids - {server_pid}
+    )
 
 
-def in_jupyter(status: dict[str, Any]) -> Use:
+def jupyter_activity(status: dict[str, Any]) -> Activity:
     """``status``: the bridge's ``/api/remote-runtime``."""
     ago_s = math.inf
     for kernel in _dicts(status.get("kernels")):
         if kernel.get("state") == "busy":
-            return Use("a kernel is busy")
+            return Activity("a kernel is busy")
         ago_s = min(ago_s, _ago_s(kernel.get("last_activity")))
     for terminal in _dicts(status.get("terminals")):
         if terminal.get("clients"):
-            return Use("a Jupyter terminal is open")
+            return Activity("a Jupyter terminal is open")
         ago_s = min(ago_s, _ago_s(terminal.get("last_activity")))
-    return Use(ago_s=ago_s)
+    return Activity(ago_s=ago_s)
 
 
-def in_sessions(table: dict[int, Process]) -> Use:
+def session_activity(table: dict[int, ProcessStat]) -> Activity:
     """Of the processes of persons: what runs in a terminal, or over SSH without one. A shell that waits in a terminal
     counts from what was last typed. Of our own account only what shares our home is looked at."""
     home, ago_s = os.path.expanduser("~"), math.inf
     parents = {each.parent for each in table.values()}
     for each in table.values():
-        if each.pid == os.getpid() or not _is_for_a_person(each, table, home):
+        if each.pid == os.getpid() or not _is_for_user(each, table, home):
             continue
         if not (each.tty or runs_over_ssh(each, table)):
             continue
         words = _command_line(each.pid).split("\0")
-        if not idle_shells.waits(each.name, words, has_children=each.pid in parents):
-            return Use(f"{each.name} runs {'in a terminal' if each.tty else 'over SSH'}")
+        if not idle_shells.is_waiting(each.name, words, has_children=each.pid in parents):
+            return Activity(f"{each.name} runs {'in a terminal' if each.tty else 'over SSH'}")
         if each.tty:
-            ago_s = min(ago_s, _typed_ago_s(each.tty))
-    return Use(ago_s=ago_s)
+            ago_s = min(ago_s, _last_input_ago_s(each.tty))
+    return Activity(ago_s=ago_s)
 
 
-def in_background(table: dict[int, Process], working: set[int]) -> Use:
+def background_activity(table: dict[int, ProcessStat], busy_pids: set[int]) -> Activity:
     """Of the processes that work: those of persons, wherever they were started, and those in containers. Not what we
     do there ourselves: our servers, what looks after the machine, what carries the connection."""
     home = os.path.expanduser("~")
     ours = {running.pid for running in map(server.load, server_directories()) if running}
-    for pid in sorted(working - ours - {os.getpid()}):
+    for pid in sorted(busy_pids - ours - {os.getpid()}):
         each = table.get(pid)
         if each is None or each.name.startswith(SERVICES) or _is_ours(each, table):
             continue
-        if _is_for_a_person(each, table, home):
-            return Use(f"{each.name} works")
+        if _is_for_user(each, table, home):
+            return Activity(f"{each.name} works")
         if _in_a_container(pid):
-            return Use(f"{each.name} works in a container")
-    return Use()
+            return Activity(f"{each.name} works in a container")
+    return Activity()
 
 
-def everyone() -> dict[int, Process]:
+def process_table() -> dict[int, ProcessStat]:
     """By pid."""
     found = {}
     for name in os.listdir("/proc"):
@@ -148,29 +153,31 @@ def everyone() -> dict[int, Process]:
                 fields = rest.split()
                 if fields[0] not in "ZX":
                     uid, command = os.stat(f"/proc/{name}").st_uid, head.partition("(")[2]
-                    found[int(name)] = Process(int(name), int(fields[1]), int(fields[3]), int(fields[4]), uid, command)
+                    found[int(name)] = ProcessStat(
+                        int(name), int(fields[1]), int(fields[3]), int(fields[4]), uid, command
+                    )
     return found
 
 
-def _is_for_a_person(each: Process, table: dict[int, Process], home: str) -> bool:
+def _is_for_user(each: ProcessStat, table: dict[int, ProcessStat], home: str) -> bool:
     """It is a person's, or stands below one that is: what sudo runs is root's, and at work for the person."""
-    return any(_is_a_persons(one, home) for one in _up(each, table))
+    return any(_belongs_to_user(one, home) for one in _ancestors(each, table))
 
 
-def _is_a_persons(each: Process, home: str) -> bool:
+def _belongs_to_user(each: ProcessStat, home: str) -> bool:
     if each.uid == processes.own_uid():
         its = _environment(each.pid).get("HOME")
-        return its == home or (its is None and each.uid >= FIRST_PERSON)  # it may have written over its environment
-    return FIRST_PERSON <= each.uid != NOBODY
+        return its == home or (its is None and each.uid >= MIN_USER_UID)  # it may have written over its environment
+    return MIN_USER_UID <= each.uid != NOBODY
 
 
-def _is_ours(each: Process, table: dict[int, Process]) -> bool:
+def _is_ours(each: ProcessStat, table: dict[int, ProcessStat]) -> bool:
     """What our launcher, or another watchdog of ours, does."""
-    marks = [OURS, *(os.path.join(directory, WATCH) for directory in server_directories())]
-    return any(mark in _command_line(one.pid) for one in _up(each, table) for mark in marks)
+    marks = [LAUNCHER_MARK, *(os.path.join(directory, WATCHDOG_PROGRAM) for directory in server_directories())]
+    return any(mark in _command_line(one.pid) for one in _ancestors(each, table) for mark in marks)
 
 
-def _up(each: Process, table: dict[int, Process]) -> Iterator[Process]:
+def _ancestors(each: ProcessStat, table: dict[int, ProcessStat]) -> Iterator[ProcessStat]:
     """It and all above it but the first process. The table was not read in one moment, and a pid may have been given
     anew meanwhile: who is above whom may go round."""
     for _ in table:
@@ -187,11 +194,11 @@ def _in_a_container(pid: int) -> bool:
     return any(len(line.split()) > 2 for line in status.splitlines() if line.startswith("NSpid:"))
 
 
-def runs_over_ssh(each: Process, table: dict[int, Process]) -> bool:
+def runs_over_ssh(each: ProcessStat, table: dict[int, ProcessStat]) -> bool:
     """Below a live session: what was left behind by one that ended has the system's first process above it."""
-    for one in _up(each, table):
+    for one in _ancestors(each, table):
         above = table.get(one.parent)
-        if above is None or above.pid == 1 or above.name == "systemd" or OURS in _command_line(one.pid):
+        if above is None or above.pid == 1 or above.name == "systemd" or LAUNCHER_MARK in _command_line(one.pid):
             return False
         if one.uid != processes.own_uid():
             if above.name.startswith("sshd"):
@@ -201,7 +208,7 @@ def runs_over_ssh(each: Process, table: dict[int, Process]) -> bool:
     return False
 
 
-def _typed_ago_s(tty: int) -> float:
+def _last_input_ago_s(tty: int) -> float:
     """See proc(5) for the number, and ttyname(3); a terminal's access time is that of the last input."""
     major, minor = tty >> 8 & 0xFF, (tty & 0xFF) | (tty >> 12 & 0xFFF00)
     path = f"/dev/pts/{(major - 136) * 256 + minor}" if 136 <= major <= 143 else f"/dev/tty{minor}"

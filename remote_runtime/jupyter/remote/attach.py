@@ -15,19 +15,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import processes, proof, server_client
-from .listeners import Listener, listeners_on
-from .reply import Answers, Failure
-from .runtime_files import description_of
+from .listeners import ListeningProcess, find_listeners
+from .reply import ReplyWriter, ReportedError
+from .runtime_files import read_description
 from .server_client import NotHttp
 
-ANSWER_LIMIT = 65536
-WITHIN_S = 10.0
-REACHABLE = ("127.0.0.1", "*", "::", "::ffff:127.0.0.1")
-EVERYWHERE = ("*", "::")
+MAX_REPLY_BYTES = 65536
+TIMEOUT_S = 10.0
+LOOPBACK_ADDRESSES = ("127.0.0.1", "*", "::", "::ffff:127.0.0.1")
+ALL_ADDRESSES = ("*", "::")
 
 
 @dataclass(frozen=True)
-class Attached:
+class AttachedServer:
     """``bridge``: its version, empty when ours is not loaded there. ``interpreter``: the program that the server is."""
 
     port: int
@@ -39,46 +39,46 @@ class Attached:
     notes: list[str]
 
 
-def attach(port: int, token_file: str | None, answers: Answers) -> Attached:
+def attach(port: int, token_file: str | None, reply: ReplyWriter) -> AttachedServer:
     """The user's server on ``port``.
 
     Raises ``Failure``: ``attach-not-found``, ``attach-without-token``, ``attach-unfit`` for one that no URL of
     Colab's form can lead to.
     """
-    answers.say(f"Looking for your Jupyter server on port {port} of the machine")
-    listener = find(port, need_description=token_file is None or os.name == "nt")
-    path, described = description_of(listener.pid)
-    if described:
-        check_address(described, port)
-    token = read_token(token_file) if token_file else token_of(path, described, port)
-    version = version_on(port)
-    refuse_open(port)
-    bridge = proof.look(port, token, WITHIN_S, f"127.0.0.1:{port}")[1]
-    if find(port, need_description=False) != listener:
-        raise not_found(port, "another process has taken its port at this moment")
+    reply.progress(f"Looking for your Jupyter server on port {port} of the machine")
+    listener = find_listener(port, need_description=token_file is None or os.name == "nt")
+    path, description = read_description(listener.pid)
+    if description:
+        check_address(description, port)
+    token = read_token_file(token_file) if token_file else described_token(path, description, port)
+    version = jupyter_version(port)
+    refuse_unprotected(port)
+    bridge = proof.identify(port, token, TIMEOUT_S, f"127.0.0.1:{port}")[1]
+    if find_listener(port, need_description=False) != listener:
+        raise not_found_error(port, "another process has taken its port at this moment")
     notes = []
-    if listener.address in EVERYWHERE:
+    if listener.address in ALL_ADDRESSES:
         notes.append(f"your server on port {port} listens for other computers too, and only its token keeps them out: "
                      "c.ServerApp.ip = '127.0.0.1' changes that")  # fmt: skip
-    return Attached(port, listener.pid, token, version, bridge, interpreter_of(listener.pid), notes)
+    return AttachedServer(port, listener.pid, token, version, bridge, interpreter_of(listener.pid), notes)
 
 
-def find(port: int, *, need_description: bool) -> Listener:
+def find_listener(port: int, *, need_description: bool) -> ListeningProcess:
     """The one process that listens on the port and can be reached at 127.0.0.1, if it is the user's."""
-    found = listeners_on(port)
-    if not found:
-        raise not_found(port, "nothing listens there")
-    if os.name != "nt" and any(listener.user != processes.own_uid() for listener in found):
-        raise not_found(port, "the process that listens there belongs to another user of the machine")
-    if len({listener.pid for listener in found}) > 1:
-        raise not_found(port, "several processes listen there, on different addresses")
-    listener = next((each for each in found if each.address in REACHABLE), None)
+    listeners = find_listeners(port)
+    if not listeners:
+        raise not_found_error(port, "nothing listens there")
+    if os.name != "nt" and any(listener.user != processes.own_uid() for listener in listeners):
+        raise not_found_error(port, "the process that listens there belongs to another user of the machine")
+    if len({listener.pid for listener in listeners}) > 1:
+        raise not_found_error(port, "several processes listen there, on different addresses")
+    listener = next((each for each in listeners if each.address in LOOPBACK_ADDRESSES), None)
     if listener is None:
-        raise not_found(port, f"it listens on {found[0].address} only, not on 127.0.0.1")
-    if not listener.pid or not processes.birth(listener.pid):
-        raise not_found(port, "the process that listens there cannot be looked at")
-    if need_description and not description_of(listener.pid)[0]:
-        raise not_found(
+        raise not_found_error(port, f"it listens on {listeners[0].address} only, not on 127.0.0.1")
+    if not listener.pid or not processes.start_id(listener.pid):
+        raise not_found_error(port, "the process that listens there cannot be looked at")
+    if need_description and not read_description(listener.pid)[0]:
+        raise not_found_error(
             port,
             f"process {listener.pid} listens there and has no jpserver-{listener.pid}.json in Jupyter's runtime folder",
             "name a file that holds its token: jupyter.attach.token_file",
@@ -86,44 +86,48 @@ def find(port: int, *, need_description: bool) -> Listener:
     return listener
 
 
-def check_address(described: dict[str, Any], port: int) -> None:
-    if described.get("secure"):
-        raise Failure("attach-unfit", f"The server on port {port} speaks https", "Colab wants http on this computer",
-                      "start it without certfile; SSH encrypts the way to it")  # fmt: skip
-    if described.get("base_url") not in ("/", "", None):
-        raise Failure("attach-unfit", f"The server on port {port} has the base_url {described['base_url']}",
+def check_address(description: dict[str, Any], port: int) -> None:
+    if description.get("secure"):
+        raise ReportedError(
+            "attach-unfit",
+            f"The server on port {port} speaks https",
+            "Colab wants http on this computer",
+            "start it without certfile; SSH encrypts the way to it",
+        )
+    if description.get("base_url") not in ("/", "", None):
+        raise ReportedError("attach-unfit", f"The server on port {port} has the base_url {description['base_url']}",
                       "Colab asks at / only", "start it without base_url")  # fmt: skip
 
 
-def read_token(token_file: str) -> str:
+def read_token_file(token_file: str) -> str:
     """The one word in the file. Raises ``Failure`` ``attach-without-token`` for a file that others can read."""
     path = os.path.expanduser(token_file)
     folder = os.path.dirname(path)
     is_path = folder != os.path.dirname(folder) and os.path.isdir(folder)  # else it may be the token itself
-    named = path if is_path or os.path.isfile(path) else "jupyter.attach.token_file"
+    shown_path = path if is_path or os.path.isfile(path) else "jupyter.attach.token_file"
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # to open a named pipe waits for who writes into it
-            raise without_token(
-                "the token file is not a regular file", named, "name another: jupyter.attach.token_file"
+            raise no_token_error(
+                "the token file is not a regular file", shown_path, "name another: jupyter.attach.token_file"
             )
         with open(path, "rb") as handle:
             refuse_shared(os.fstat(handle.fileno()), path)
             text = handle.read(4096).decode("utf-8", "replace").strip()
     except OSError as exc:
-        raise without_token("the token file cannot be read", f"{named}: {exc.strerror}",
+        raise no_token_error("the token file cannot be read", f"{shown_path}: {exc.strerror}",
                             "name another: jupyter.attach.token_file") from exc  # fmt: skip
     if not re.fullmatch(r"[!-~]{1,512}", text):
-        raise without_token("the token file does not hold a token", f"{path} must hold the token and nothing else",
+        raise no_token_error("the token file does not hold a token", f"{path} must hold the token and nothing else",
                             "write the server's token into it")  # fmt: skip
     return text
 
 
-def token_of(path: str, described: dict[str, Any], port: int) -> str:
+def described_token(path: str, description: dict[str, Any], port: int) -> str:
     """What the server wrote down itself."""
     refuse_shared(os.stat(path), path)
-    token = described.get("token")
+    token = description.get("token")
     if not isinstance(token, str) or not re.fullmatch(r"[!-~]{1,512}", token):
-        raise without_token(f"the server on port {port} has no token", f"{path} names none",
+        raise no_token_error(f"the server on port {port} has no token", f"{path} names none",
                             "start it with one; a server without a token is never forwarded")  # fmt: skip
     return token
 
@@ -134,16 +138,16 @@ def refuse_shared(status: os.stat_result, path: str) -> None:
     if os.name == "nt":
         return
     if status.st_uid != processes.own_uid():
-        raise without_token("the token file belongs to another user", path, "name one of yours")
-    if stat.S_IMODE(status.st_mode) & 0o077 and not (status.st_nlink == 1 and is_shut_off(path)):
-        raise without_token(
+        raise no_token_error("the token file belongs to another user", path, "name one of yours")
+    if stat.S_IMODE(status.st_mode) & 0o077 and not (status.st_nlink == 1 and is_in_private_dir(path)):
+        raise no_token_error(
             "others can read the token file",
             f"{path} has mode {stat.S_IMODE(status.st_mode):o}, and all folders above it let others pass",
             f"on the machine: chmod 600 {shlex.quote(path)}",
         )
 
 
-def is_shut_off(path: str) -> bool:
+def is_in_private_dir(path: str) -> bool:
     """Whether a folder of ours above the file lets nobody else pass. What an access control list allows stands in the
     group's bits, see acl(5)."""
     folder = os.path.dirname(os.path.realpath(path))
@@ -156,35 +160,35 @@ def is_shut_off(path: str) -> bool:
         folder = os.path.dirname(folder)
 
 
-def version_on(port: int) -> str:
+def jupyter_version(port: int) -> str:
     """What ``/api`` tells everyone. Raises ``Failure`` ``attach-not-found`` for what is no Jupyter server."""
-    status, body = ask(port, "/api")
+    status, body = get_public(port, "/api")
     try:
         version = json.loads(body.decode("utf-8"))["version"]
     except (ValueError, KeyError, TypeError):
-        raise not_found(port, f"what listens there is no Jupyter server: GET /api answered {status}") from None
+        raise not_found_error(port, f"what listens there is no Jupyter server: GET /api answered {status}") from None
     return re.sub(r"[^A-Za-z0-9.+!_-]", "", str(version))[:60] or "unknown"
 
 
-def refuse_open(port: int) -> None:
+def refuse_unprotected(port: int) -> None:
     """A server whose kernels can be had without a token is open to every process of the machine."""
-    status, _ = ask(port, "/api/kernels")
+    status, _ = get_public(port, "/api/kernels")
     if status == 200:
-        raise without_token(f"the server on port {port} lets anyone in", "GET /api/kernels needs no token there",
+        raise no_token_error(f"the server on port {port} lets anyone in", "GET /api/kernels needs no token there",
                             "start it with a token; a server without one is never forwarded")  # fmt: skip
 
 
-def ask(port: int, path: str) -> tuple[int, bytes]:
+def get_public(port: int, path: str) -> tuple[int, bytes]:
     """GET without credentials. Raises ``Failure`` ``attach-not-found``."""
     try:
-        return server_client.ask(port, path, within_s=WITHIN_S, limit=ANSWER_LIMIT)
+        return server_client.request(port, path, within_s=TIMEOUT_S, max_bytes=MAX_REPLY_BYTES)
     except (OSError, NotHttp) as exc:
-        raise not_found(port, f"it does not answer as a Jupyter server does ({exc})") from exc
+        raise not_found_error(port, f"it does not answer as a Jupyter server does ({exc})") from exc
 
 
 def interpreter_of(pid: int) -> str:
     """For the person who adds the bridge to it; the link inside an environment's folder, where the command names it."""
-    commands = [process.command for process in processes.listing() if process.pid == pid]
+    commands = [process.command for process in processes.list_processes() if process.pid == pid]
     first = commands[0].split(" ")[0] if commands and commands[0] else ""
     if os.path.isabs(first):
         return first
@@ -194,10 +198,10 @@ def interpreter_of(pid: int) -> str:
         return "unknown"
 
 
-def not_found(port: int, why: str, hint: str = "") -> Failure:
-    return Failure("attach-not-found", f"No Jupyter server of yours on port {port} of the machine", why,
+def not_found_error(port: int, why: str, hint: str = "") -> ReportedError:
+    return ReportedError("attach-not-found", f"No Jupyter server of yours on port {port} of the machine", why,
                    hint or "start it there, or name its port: jupyter.attach.port")  # fmt: skip
 
 
-def without_token(what: str, why: str, hint: str) -> Failure:
-    return Failure("attach-without-token", what, why, hint)
+def no_token_error(what: str, why: str, hint: str) -> ReportedError:
+    return ReportedError("attach-without-token", what, why, hint)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import processes
-from .reply import Answers, Failure
-from .request import Bridge
+from .reply import ReplyWriter, ReportedError
+from .request import BridgeFiles
 
 PACKAGE = "remote_runtime_bridge"
 INFO = "info.json"
@@ -23,36 +23,44 @@ SOCKET = "sock"
 NEXT_TOKEN = "token.new"  # noqa: S105  # a file name, no secret
 IDLE = "idle.json"
 ALIVE = "alive"
-WATCH = "watch.py"
+WATCHDOG_PROGRAM = "watch.py"
 LOCK = "lock"
 
 
-def our_folder() -> str:
+def root_dir() -> str:
     """``expanduser`` asks the password database when HOME is not set."""
     return os.path.join(os.path.expanduser("~"), ".local", "share", "remote-runtime")
 
 
 def server_directory(key: str) -> str:
-    return os.path.join(our_folder(), "servers", os.path.basename(key))
+    return os.path.join(root_dir(), "servers", os.path.basename(key))
 
 
-def make_private(directory: str) -> str:
+def make_private_dir(directory: str) -> str:
     """Our folder and what is below it down to ``directory``, each mode 0700.
 
     Raises ``Failure`` when our folder belongs to somebody else, or there is no home folder to make it in,
     or one whose name cannot be told.
     """
-    ours, level, home = our_folder(), directory, os.path.expanduser("~")
+    root, level, home = root_dir(), directory, os.path.expanduser("~")
     if not os.path.isdir(home):
-        raise Failure("folder-unusable", "The home folder does not exist on the machine", home,
-                      "Let an administrator make it there, or use another login: `ssh.user`")  # fmt: skip
+        raise ReportedError(
+            "folder-unusable",
+            "The home folder does not exist on the machine",
+            home,
+            "Let an administrator make it there, or use another login: `ssh.user`",
+        )
     if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in home):
-        raise Failure("folder-unusable", "The name of the home folder on the machine is no text in UTF-8", repr(home),
-                      "Use another login: `ssh.user`")  # fmt: skip
+        raise ReportedError(
+            "folder-unusable",
+            "The name of the home folder on the machine is no text in UTF-8",
+            repr(home),
+            "Use another login: `ssh.user`",
+        )
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    if os.name != "nt" and os.stat(ours).st_uid != processes.own_uid():
-        raise Failure("folder-unusable", "Our folder on the machine belongs to another user", ours)
-    while len(level) >= len(ours):
+    if os.name != "nt" and os.stat(root).st_uid != processes.own_uid():
+        raise ReportedError("folder-unusable", "Our folder on the machine belongs to another user", root)
+    while len(level) >= len(root):
         os.chmod(level, 0o700)
         level = os.path.dirname(level)
     return directory
@@ -81,30 +89,30 @@ def load_json(path: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def locked(path: str, answers: Answers, *, why: str) -> Iterator[None]:
+def locked(path: str, reply: ReplyWriter, *, why: str) -> Iterator[None]:
     """Hold the lock file ``path``, waiting for it as long as the client waits; ``why`` tells what we wait for.
 
     Whoever holds it may remove the file: one who waited for the removed file notices and starts again.
     """
-    told = False
+    reported = False
     while True:
-        make_private(os.path.dirname(path))
+        make_private_dir(os.path.dirname(path))
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
             continue
         try:
-            if _take(handle) and _is_still(handle, path):
+            if _try_lock(handle) and _is_same_file(handle, path):
                 yield
                 return
         finally:
             os.close(handle)
-        if not told:
-            answers.say(why)
-            told = True
-        if answers.remaining_s() == 0.0:
-            raise Failure("machine-busy", "Another remote-runtime works on this server", why)
-        answers.tick(0.1)
+        if not reported:
+            reply.progress(why)
+            reported = True
+        if reply.remaining_s() == 0.0:
+            raise ReportedError("machine-busy", "Another remote-runtime works on this server", why)
+        reply.sleep(0.1)
 
 
 def is_locked(path: str) -> bool:
@@ -114,28 +122,28 @@ def is_locked(path: str) -> bool:
     except OSError:
         return False
     try:
-        return not _take(handle)
+        return not _try_lock(handle)
     finally:
         os.close(handle)
 
 
-def unpack(bridge: Bridge) -> str:
+def install_bridge(bridge: BridgeFiles) -> str:
     """The directory that holds the bridge under its content hash; an incomplete or changed one is replaced."""
-    target = os.path.join(our_folder(), "bridge", bridge.digest)
-    if _holds(target, bridge):
+    target = os.path.join(root_dir(), "bridge", bridge.digest)
+    if _is_installed(target, bridge):
         return target
     aside = target + ".new"
     shutil.rmtree(aside, ignore_errors=True)
     for name, text in bridge.files.items():
         path = os.path.join(aside, *name.split("/"))
-        make_private(os.path.dirname(path))
+        make_private_dir(os.path.dirname(path))
         write_private(path, text)
     shutil.rmtree(target, ignore_errors=True)
     os.rename(aside, target)
     return target
 
 
-def empty(directory: str, *, keep: str) -> None:
+def clear(directory: str, *, keep: str) -> None:
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
         if name == keep:
@@ -146,7 +154,7 @@ def empty(directory: str, *, keep: str) -> None:
             os.unlink(path)
 
 
-def forget_content(path: str) -> None:
+def remove_content_dir(path: str) -> None:
     """The ``content`` folder that a start made and that nothing was put into."""
     if path:
         with contextlib.suppress(OSError):
@@ -158,31 +166,31 @@ def remove_server(directory: str) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def remove_unused(answers: Answers) -> None:
+def remove_unused(reply: ReplyWriter) -> None:
     """The bridges that no server uses, and what is empty then."""
     for directory in server_directories():
         if os.name == "nt" and os.listdir(directory) == [LOCK]:
             shutil.rmtree(directory, ignore_errors=True)
-    bridges = os.path.join(our_folder(), "bridge")
+    bridges = os.path.join(root_dir(), "bridge")
     if os.path.isdir(bridges):
-        with locked(os.path.join(bridges, LOCK), answers, why="Waiting for another start on the machine"):
+        with locked(os.path.join(bridges, LOCK), reply, why="Waiting for another start on the machine"):
             used = {load_json(os.path.join(other, INFO)).get("bridge_digest") for other in server_directories()}
             for name in os.listdir(bridges):
                 if name not in used and name != LOCK:
                     shutil.rmtree(os.path.join(bridges, name), ignore_errors=True)
             if os.listdir(bridges) == [LOCK]:
                 os.unlink(os.path.join(bridges, LOCK))
-    for directory in (bridges, os.path.join(our_folder(), "servers"), our_folder()):
+    for directory in (bridges, os.path.join(root_dir(), "servers"), root_dir()):
         with contextlib.suppress(OSError):
             os.rmdir(directory)
 
 
 def server_directories() -> list[str]:
-    servers = os.path.join(our_folder(), "servers")
+    servers = os.path.join(root_dir(), "servers")
     return [os.path.join(servers, name) for name in sorted(os.listdir(servers))] if os.path.isdir(servers) else []
 
 
-def _holds(target: str, bridge: Bridge) -> bool:
+def _is_installed(target: str, bridge: BridgeFiles) -> bool:
     try:
         for name, text in bridge.files.items():
             with open(os.path.join(target, *name.split("/")), "rb") as handle:
@@ -193,7 +201,7 @@ def _holds(target: str, bridge: Bridge) -> bool:
     return True
 
 
-def _take(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     if sys.platform == "win32":
         import msvcrt
 
@@ -214,7 +222,7 @@ def _take(handle: int) -> bool:
     return True
 
 
-def _is_still(handle: int, path: str) -> bool:
+def _is_same_file(handle: int, path: str) -> bool:
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except OSError:

@@ -7,26 +7,26 @@ import os
 import subprocess
 import tempfile
 
-from .data_dir import make_private, our_folder, write_private
-from .reply import Failure
+from .data_dir import make_private_dir, root_dir, write_private
+from .reply import ReportedError
 
 # A private environment has about 150 MB in 11,000 files; a file system that compresses stores it in less.
-LEAST_BYTES = 64 * 1024 * 1024
-LEAST_FILES = 5000
+MIN_BYTES = 64 * 1024 * 1024
+MIN_FILES = 5000
 # Less than this is full: what a program that failed has removed again.
 FULL_BYTES = 1024 * 1024
 FULL_FILES = 100
-WORDS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+ERROR_TEXTS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 def refuse_unfit(folder: str) -> None:
     """Raises ``Failure`` ``disk-full`` or ``jupyter-install-failed`` before minutes are spent on an environment."""
-    lacking = lack_of(folder, LEAST_BYTES, LEAST_FILES)
-    if lacking:
-        raise full(f"{lacking}; a private environment for Jupyter needs about 150 MB")
-    refused = runs_nothing(folder)
+    missing = shortage(folder, MIN_BYTES, MIN_FILES)
+    if missing:
+        raise disk_full_error(f"{missing}; a private environment for Jupyter needs about 150 MB")
+    refused = exec_refusal(folder)
     if refused:
-        raise Failure(
+        raise ReportedError(
             "jupyter-install-failed",
             "No private environment can be made in this home folder",
             f"programs below {folder} cannot be run ({refused}): it is mounted noexec, or a security policy forbids it",
@@ -34,23 +34,23 @@ def refuse_unfit(folder: str) -> None:
         )
 
 
-def full_disk(said: str) -> Failure | None:
+def disk_full_cause(output: str) -> ReportedError | None:
     """The ``Failure`` ``disk-full`` if that is why a program failed: by its words, or as the disks are now."""
-    for folder in (our_folder(), tempfile.gettempdir()):
-        lacking = lack_of(folder, FULL_BYTES, FULL_FILES)
+    for folder in (root_dir(), tempfile.gettempdir()):
+        lacking = shortage(folder, FULL_BYTES, FULL_FILES)
         if lacking:
-            return full(lacking)
-    for words in WORDS:
-        if words in said:
-            return full(f"a program said: {words}; it writes to {our_folder()} and {tempfile.gettempdir()}")
+            return disk_full_error(lacking)
+    for words in ERROR_TEXTS:
+        if words in output:
+            return disk_full_error(f"a program said: {words}; it writes to {root_dir()} and {tempfile.gettempdir()}")
     return None
 
 
-def full(why: str) -> Failure:
-    return Failure("disk-full", "The machine's disk is full", why)
+def disk_full_error(why: str) -> ReportedError:
+    return ReportedError("disk-full", "The machine's disk is full", why)
 
 
-def lack_of(folder: str, least_bytes: int, least_files: int) -> str:
+def shortage(folder: str, min_bytes: int, min_files: int) -> str:
     """What the folder's file system has too little of, in words; empty if it has enough or does not say."""
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)
@@ -61,18 +61,18 @@ def lack_of(folder: str, least_bytes: int, least_files: int) -> str:
     except OSError:
         return ""
     left = space.f_bavail * space.f_frsize
-    if space.f_blocks and left < least_bytes:
+    if space.f_blocks and left < min_bytes:
         return f"{left // 1_000_000} MB left for {folder}"
-    if space.f_files and space.f_favail < least_files:  # a file system without a limit says 0 files
+    if space.f_files and space.f_favail < min_files:  # a file system without a limit says 0 files
         return f"{space.f_favail} inodes left for {folder}"
     return ""
 
 
-def runs_nothing(folder: str) -> str:
+def exec_refusal(folder: str) -> str:
     """Why a program in the folder is not run, in words; empty if it is."""
     if os.name == "nt":
         return ""
-    path = os.path.join(make_private(folder), "may-run")
+    path = os.path.join(make_private_dir(folder), "may-run")
     write_private(path, "#!/bin/sh\n")
     try:
         os.chmod(path, 0o700)

@@ -11,17 +11,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import processes
-from .reply import Answers
+from .reply import ReplyWriter
 
 if TYPE_CHECKING:
     import subprocess
 
-WITHIN_S, GONE_S = 5.0, 1.0
+TIMEOUT_S, KILL_WAIT_S = 5.0, 1.0
 MIB = 1024 * 1024
-MOST = 64
+MAX_GPUS = 64
 QUERY = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
 # Container images and Container-Optimized OS have it outside the usual PATH.
-FOLDERS = ("/usr/bin", "/usr/local/nvidia/bin", "/opt/bin", "/var/lib/nvidia/bin")
+SEARCH_DIRS = ("/usr/bin", "/usr/local/nvidia/bin", "/opt/bin", "/var/lib/nvidia/bin")
 PCI_DEVICES = "/sys/bus/pci/devices"
 # What a Deep Learning VM has for a driver that was not asked for when it was made.
 DRIVER_SCRIPT = "/opt/deeplearning/install-driver.sh"
@@ -33,24 +33,24 @@ INSTALLERS = re.compile(
 )
 
 
-class Seen(NamedTuple):
+class GpuResult(NamedTuple):
     """``gpus``: each with ``name``, ``memory_bytes`` and ``driver``. ``trouble``: why there are none although there
     should be, for a person."""
 
     gpus: list[dict[str, Any]]
-    trouble: str = ""
+    problem: str = ""
 
 
-class Looking:
+class GpuProbe:
     """nvidia-smi at work: it can take seconds, in which other things are done. Used once; ended with its block."""
 
-    def __init__(self, within_s: float = WITHIN_S, folders: Sequence[str] = FOLDERS) -> None:
+    def __init__(self, within_s: float = TIMEOUT_S, folders: Sequence[str] = SEARCH_DIRS) -> None:
         search = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
         self._program = shutil.which("nvidia-smi", path=search)
         self._within_s = within_s
         self._until = time.monotonic() + within_s
         self._process: subprocess.Popen[bytes] | None = None
-        self._cannot_start = ""
+        self._start_error = ""
         if self._program:
             import subprocess
 
@@ -59,9 +59,9 @@ class Looking:
                     [self._program, *QUERY], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
                 )
             except OSError as exc:
-                self._cannot_start = str(exc.strerror)
+                self._start_error = str(exc.strerror)
 
-    def __enter__(self) -> Looking:
+    def __enter__(self) -> GpuProbe:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -73,29 +73,29 @@ class Looking:
         if self._process.stdout:
             self._process.stdout.close()
         with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel may hold it for good: a GPU that fell off
-            self._process.wait(GONE_S)
+            self._process.wait(KILL_WAIT_S)
 
-    def seen(self, answers: Answers) -> Seen:
+    def result(self, reply: ReplyWriter) -> GpuResult:
         """Waits for its end, ``within_s`` after its start at most."""
         if not self._program:
-            return Seen([], trouble(NO_DRIVER) if has_nvidia_device() else "")
+            return GpuResult([], problem_note(NO_DRIVER) if has_nvidia_device() else "")
         if self._process is None:
-            return Seen([], trouble("nvidia-smi cannot be started: " + self._cannot_start))
+            return GpuResult([], problem_note("nvidia-smi cannot be started: " + self._start_error))
         process = self._process
         while process.poll() is None and time.monotonic() < self._until:
-            answers.tick(0.02)
+            reply.sleep(0.02)
         if process.poll() is None:
-            return Seen([], trouble(f"nvidia-smi did not answer in {self._within_s:.0f} s"))
+            return GpuResult([], problem_note(f"nvidia-smi did not answer in {self._within_s:.0f} s"))
         # What it says fits into a pipe: one that said more was not nvidia-smi, and did not end.
         output = process.stdout.read(65536).decode("utf-8", "replace") if process.stdout else ""
-        gpus = read(output) if process.returncode == 0 else []
-        return Seen(gpus) if gpus else Seen([], trouble("nvidia-smi: " + first_line(output)))
+        gpus = parse_gpus(output) if process.returncode == 0 else []
+        return GpuResult(gpus) if gpus else GpuResult([], problem_note("nvidia-smi: " + first_line(output)))
 
 
-def read(output: str) -> list[dict[str, Any]]:
+def parse_gpus(output: str) -> list[dict[str, Any]]:
     """nvidia-smi's csv without header and units: memory in MiB, ``[N/A]`` where a GPU shares the machine's."""
     gpus = []
-    for line in output.splitlines()[:MOST]:
+    for line in output.splitlines()[:MAX_GPUS]:
         fields = [field.strip() for field in line.rsplit(",", 2)]
         if len(fields) == 3:
             mib = int(fields[1]) if fields[1].isdigit() else 0
@@ -106,16 +106,18 @@ def read(output: str) -> list[dict[str, Any]]:
 def has_nvidia_device(devices: str = PCI_DEVICES) -> bool:
     """Whether the PCI bus has a display or 3D controller of NVIDIA (vendor 10de, classes 0300 and 0302)."""
     for name in os.listdir(devices) if os.path.isdir(devices) else []:
-        if _fact(devices, name, "vendor") == "0x10de" and _fact(devices, name, "class").startswith("0x03"):
+        if _read_attribute(devices, name, "vendor") == "0x10de" and _read_attribute(devices, name, "class").startswith(
+            "0x03"
+        ):
             return True
     return False
 
 
-def trouble(why: str) -> str:
-    return because(why, [process.command for process in processes.listing()])
+def problem_note(why: str) -> str:
+    return explain(why, [process.command for process in processes.list_processes()])
 
 
-def because(why: str, commands: Sequence[str]) -> str:
+def explain(why: str, commands: Sequence[str]) -> str:
     """``why`` as a note; a driver that one of ``commands`` installs at this moment explains all of it."""
     if any(INSTALLERS.search(command) for command in commands):
         return "No GPU can be used yet: its driver is being installed, as on a first boot, which takes minutes"
@@ -128,9 +130,9 @@ def first_line(output: str) -> str:
     return lines[0][:200] if lines else "it failed and said nothing"
 
 
-def _fact(devices: str, name: str, fact: str) -> str:
+def _read_attribute(devices: str, name: str, attribute: str) -> str:
     try:
-        with open(os.path.join(devices, name, fact), encoding="ascii") as handle:
+        with open(os.path.join(devices, name, attribute), encoding="ascii") as handle:
             return handle.read().strip()
     except (OSError, ValueError):
         return ""

@@ -11,10 +11,10 @@ import time
 from typing import Any, NamedTuple
 
 from .data_dir import ALIVE, INFO, load_json
-from .reply import Failure
+from .reply import ReportedError
 
 # boot.py says this often that its server lives; a machine that has not said so for longer is off, or gone for good.
-STALE_S = 180.0
+ALIVE_TIMEOUT_S = 180.0
 
 
 class Host(NamedTuple):
@@ -26,62 +26,67 @@ class Host(NamedTuple):
     boot: str
 
 
-def here() -> Host:
+def this_host() -> Host:
     name = socket.gethostname()
     if sys.platform.startswith("linux"):
-        return Host(name, name, "/".join(filter(None, [_boot_id(), _processes()])))
+        return Host(name, name, "/".join(filter(None, [_boot_id(), _pid_namespace()])))
     if sys.platform == "darwin":  # its name changes with its network
-        own = _after("IOPlatformUUID", _said("/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice"))
-        return Host(name, own or name, _said("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid").strip())
+        own = _quoted_value("IOPlatformUUID", _output_of("/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice"))
+        return Host(name, own or name, _output_of("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid").strip())
     return Host(name, _machine_guid() or name, "")
 
 
-def note() -> dict[str, str]:
+def host_info() -> dict[str, str]:
     """What is written down beside a server that starts here."""
-    return dict(here()._asdict())
+    return dict(this_host()._asdict())
 
 
-def since_then(info: dict[str, Any]) -> str:
+def machine_since(info: dict[str, Any]) -> str:
     """What became of this machine since ``info`` was written: ``same``, ``restarted``, or empty where that is not
     known, or was noted on another one."""
-    known, now = _host(info), here()
-    if known is None or not known.boot or not now.boot:
+    recorded, current = _recorded_host(info), this_host()
+    if recorded is None or not recorded.boot or not current.boot:
         return ""
-    if known.boot == now.boot:
+    if recorded.boot == current.boot:
         return "same"
-    return "restarted" if known.id == now.id else ""
+    return "restarted" if recorded.id == current.id else ""
 
 
-def elsewhere(directory: str) -> str:
+def other_host(directory: str) -> str:
     """The name of another machine on which the server of this folder may live; empty where it can only be this one."""
     info = load_json(os.path.join(directory, INFO))
-    known, now = _host(info), here()
-    if known is None or not info.get("pid") or known.id == now.id or (known.boot and known.boot == now.boot):
+    recorded, current = _recorded_host(info), this_host()
+    if (
+        recorded is None
+        or not info.get("pid")
+        or recorded.id == current.id
+        or (recorded.boot and recorded.boot == current.boot)
+    ):
         return ""
-    return known.name if _was_alive_lately(directory) else ""
+    return recorded.name if _was_recently_alive(directory) else ""
 
 
-def refuse_elsewhere(directory: str) -> None:
+def refuse_other_host(directory: str) -> None:
     """Raises ``Failure`` ``another-machine``."""
-    other = elsewhere(directory)
+    other = other_host(directory)
     if other:
-        raise Failure(
-            "another-machine", f"Jupyter of this runtime runs on {other}, and the login reached {here().name}",
+        raise ReportedError(
+            "another-machine", f"Jupyter of this runtime runs on {other}, and the login reached {this_host().name}",
             "both have the same name and home folder", f"Name it in the profile: target.host: {other}",
         )  # fmt: skip
 
 
-def _host(info: dict[str, Any]) -> Host | None:
-    known = info.get("host")
-    if not isinstance(known, dict) or not all(isinstance(known.get(key), str) for key in Host._fields):
+def _recorded_host(info: dict[str, Any]) -> Host | None:
+    recorded = info.get("host")
+    if not isinstance(recorded, dict) or not all(isinstance(recorded.get(key), str) for key in Host._fields):
         return None
-    return Host(**{key: known[key] for key in Host._fields})
+    return Host(**{key: recorded[key] for key in Host._fields})
 
 
-def _was_alive_lately(directory: str) -> bool:
+def _was_recently_alive(directory: str) -> bool:
     """By the clock of the file system, which is another machine's: a server that never said so may be alive."""
     try:
-        said_at = os.stat(os.path.join(directory, ALIVE)).st_mtime
+        touched_at = os.stat(os.path.join(directory, ALIVE)).st_mtime
     except OSError:
         return True
     probe = os.path.join(directory, f"now.{os.getpid()}")
@@ -90,7 +95,7 @@ def _was_alive_lately(directory: str) -> bool:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT, 0o600))
         now = os.stat(probe).st_mtime
         os.unlink(probe)
-    return now - said_at < STALE_S
+    return now - touched_at < ALIVE_TIMEOUT_S
 
 
 def _boot_id() -> str:
@@ -101,7 +106,7 @@ def _boot_id() -> str:
         return ""
 
 
-def _processes() -> str:
+def _pid_namespace() -> str:
     """Containers of one machine were started together with it, and see processes of their own."""
     try:
         return os.readlink("/proc/self/ns/pid")
@@ -121,12 +126,12 @@ def _machine_guid() -> str:
         return ""
 
 
-def _after(word: str, text: str) -> str:
+def _quoted_value(word: str, text: str) -> str:
     """The value in ``"WORD" = "VALUE"``."""
     return next((line.split('"')[3] for line in text.splitlines() if f'"{word}"' in line and line.count('"') > 3), "")
 
 
-def _said(*command: str) -> str:
+def _output_of(*command: str) -> str:
     import subprocess
 
     try:

@@ -14,11 +14,11 @@ MULTIPLEXERS = {"tmux", "tmux: client", "tmux: server", "screen", "dtach", "abdu
 # What they run is another process; without one in sight they may be at work themselves.
 WRAPPERS = {"sudo", "su", "login", "script", "doas", "runuser", "newgrp", "sg"}
 # Options of these shells that take the next word; and those that make a command of it.
-TAKES_A_WORD = {"-o", "+o", "-O", "+O", "--rcfile", "--init-file", "--init-command", "--config", "--env-config"}
-COMMAND = {"--command", "--commands", "-Command", "-File"}
+OPTIONS_WITH_VALUE = {"-o", "+o", "-O", "+O", "--rcfile", "--init-file", "--init-command", "--config", "--env-config"}
+COMMAND_OPTIONS = {"--command", "--commands", "-Command", "-File"}
 
 
-def waits(name: str, words: Sequence[str], *, has_children: bool) -> bool:
+def is_waiting(name: str, words: Sequence[str], *, has_children: bool) -> bool:
     """``name``: of the process, as the kernel knows it; ``words``: its command line. A shell that runs a script, or the
     command of ``-c``, is at work."""
     name = name.lstrip("-")
@@ -26,10 +26,10 @@ def waits(name: str, words: Sequence[str], *, has_children: bool) -> bool:
         return True
     if name in WRAPPERS:
         return has_children
-    return name in SHELLS and not _has_orders(name, words)
+    return name in SHELLS and not _runs_command(name, words)
 
 
-def _has_orders(name: str, words: Sequence[str]) -> bool:
+def _runs_command(name: str, words: Sequence[str]) -> bool:
     # An interpreter may stand before it (xonsh is a script of Python's), and busybox before its shell.
     names = [word.rpartition("/")[2].lstrip("-") for word in words]
     first = names.index(name) + 1 if name in names else 1
@@ -39,9 +39,9 @@ def _has_orders(name: str, words: Sequence[str]) -> bool:
     for word in words[first:]:
         if skip:
             skip = False
-        elif word in TAKES_A_WORD or (name == "fish" and word == "-C"):
+        elif word in OPTIONS_WITH_VALUE or (name == "fish" and word == "-C"):
             skip = True
-        elif word in COMMAND or word[:1] not in "-+" or _has_c(word):
+        elif word in COMMAND_OPTIONS or word[:1] not in "-+" or _has_c(word):
             return True
     return False
 

@@ -14,14 +14,14 @@ import time
 from typing import Any
 
 from . import processes, server
-from .data_dir import IDLE, LOG, WATCH, load_json, write_private
-from .reply import Failure
-from .request import Rule
+from .data_dir import IDLE, LOG, WATCHDOG_PROGRAM, load_json, write_private
+from .reply import ReportedError
+from .request import IdleRule
 
-ORDERS, PROGRAM = "watchdog.json", WATCH
-LONGEST_LOOK_S, AGAIN_S, STARTS_WITHIN_S = 30.0, 300.0, 15.0
+RULE_FILE, PROGRAM_FILE = "watchdog.json", WATCHDOG_PROGRAM
+MAX_CHECK_INTERVAL_S, RETRY_S, START_TIMEOUT_S = 30.0, 300.0, 15.0
 # watch.py: makes the launcher's modules in memory, as the launcher does, and runs this one.
-SOURCE = """\
+PROGRAM_SOURCE = """\
 import json, os, sys
 sys.path[0:1] = []
 here = os.path.dirname(os.path.abspath(__file__))
@@ -33,7 +33,7 @@ sys.exit(names["load"](orders["sources"], "idle_watchdog").main(here, orders))
 """
 
 
-def ensure(directory: str, rule: Rule | None, program: dict[str, Any], idle_s: float = 0.0) -> dict[str, Any]:
+def ensure(directory: str, rule: IdleRule | None, source: dict[str, Any], idle_s: float = 0.0) -> dict[str, Any]:
     """A watchdog with this rule, or none. ``program``: ``launcher`` and ``sources`` of the orders. ``idle_s``: how
     long nothing was used when a new one begins.
 
@@ -42,165 +42,171 @@ def ensure(directory: str, rule: Rule | None, program: dict[str, Any], idle_s: f
     if rule is None:
         end(directory)
         return {}
-    known = load_json(os.path.join(directory, ORDERS))
-    wanted = {"after_s": rule.after_s, "do": rule.do, **program}
-    if all(known.get(name) == value for name, value in wanted.items()) and _lives(known):
-        return {**known["told"], "failed": failed(directory)}
+    rule_document = load_json(os.path.join(directory, RULE_FILE))
+    wanted = {"after_s": rule.after_s, "do": rule.do, **source}
+    if all(rule_document.get(name) == value for name, value in wanted.items()) and _is_running(rule_document):
+        return {**rule_document["told"], "failed": failure_reason(directory)}
     import subprocess
 
     from . import autostart, shutdown
 
     end(directory)
-    way = shutdown.Way("here", "end") if rule.do == "stop-server" else shutdown.find(rule.do)
-    command = [sys.executable, os.path.join(directory, PROGRAM)]
-    write_private(os.path.join(directory, PROGRAM), SOURCE)
-    hooked = autostart.hook(os.path.basename(directory), command) if rule.do != "stop-server" else ""
-    told = {"how": way.how, "verb": way.verb, "why": way.why, "reboot": hooked, "local_ssd": way.local_ssd}
+    method = shutdown.ShutdownMethod("here", "end") if rule.do == "stop-server" else shutdown.find_method(rule.do)
+    command = [sys.executable, os.path.join(directory, PROGRAM_FILE)]
+    write_private(os.path.join(directory, PROGRAM_FILE), PROGRAM_SOURCE)
+    started_by = autostart.install(os.path.basename(directory), command) if rule.do != "stop-server" else ""
+    answer = {
+        "how": method.how,
+        "verb": method.verb,
+        "why": method.why,
+        "reboot": started_by,
+        "local_ssd": method.local_ssd,
+    }
     # A server that was started over SSH is on a machine for which sessions count; here they are the user's own.
-    orders = {**wanted, "told": told, "sessions": "SSH_CONNECTION" in os.environ, "idle_s": idle_s}
-    _touch(directory, ago_s=idle_s)
-    write_private(os.path.join(directory, ORDERS), json.dumps(orders))
+    new_document = {**wanted, "told": answer, "sessions": "SSH_CONNECTION" in os.environ, "idle_s": idle_s}
+    _set_used_at(directory, ago_s=idle_s)
+    write_private(os.path.join(directory, RULE_FILE), json.dumps(new_document))
     with open(os.devnull, "r+b") as null:
         child = subprocess.Popen(command, cwd="/", stdin=null, stdout=null, stderr=null, **_detached())
-    until = time.monotonic() + STARTS_WITHIN_S
-    while not _lives(load_json(os.path.join(directory, ORDERS))):
+    until = time.monotonic() + START_TIMEOUT_S
+    while not _is_running(load_json(os.path.join(directory, RULE_FILE))):
         if child.poll() is not None or time.monotonic() > until:
             end(directory)
-            return {**told, "how": "none", "why": "the watchdog did not start", "reboot": ""}
+            return {**answer, "how": "none", "why": "the watchdog did not start", "reboot": ""}
         time.sleep(0.05)
-    return told
+    return answer
 
 
-def touch(directory: str) -> None:
+def mark_used(directory: str) -> None:
     """A person came back: that is a use."""
-    _touch(directory, ago_s=0.0)
+    _set_used_at(directory, ago_s=0.0)
 
 
-def _touch(directory: str, *, ago_s: float) -> None:
+def _set_used_at(directory: str, *, ago_s: float) -> None:
     at = time.time() - ago_s
     with contextlib.suppress(OSError):
-        os.utime(os.path.join(directory, PROGRAM), (at, at))
+        os.utime(os.path.join(directory, PROGRAM_FILE), (at, at))
 
 
 def idle_s(directory: str) -> float:
     """How long nothing was used, as the watchdog at work there saw it last. One that a reboot ended does not count:
     somebody may have started the machine since."""
-    return float(load_json(os.path.join(directory, IDLE)).get("idle_s") or 0.0) if lives(directory) else 0.0
+    return float(load_json(os.path.join(directory, IDLE)).get("idle_s") or 0.0) if is_running(directory) else 0.0
 
 
 def end(directory: str) -> None:
     """End it, and what would start it again."""
-    orders = load_json(os.path.join(directory, ORDERS))
-    if not orders and not os.path.exists(os.path.join(directory, PROGRAM)):
+    rule_document = load_json(os.path.join(directory, RULE_FILE))
+    if not rule_document and not os.path.exists(os.path.join(directory, PROGRAM_FILE)):
         return
     from . import autostart
 
-    autostart.unhook(os.path.basename(directory))
-    if _lives(orders):
-        processes.end({int(orders["pid"]): str(orders["birth"])}, 5.0)
-    for name in (ORDERS, IDLE, PROGRAM):
+    autostart.remove(os.path.basename(directory))
+    if _is_running(rule_document):
+        processes.terminate({int(rule_document["pid"]): str(rule_document["birth"])}, 5.0)
+    for name in (RULE_FILE, IDLE, PROGRAM_FILE):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(directory, name))
 
 
-def lives(directory: str) -> bool:
+def is_running(directory: str) -> bool:
     """Whether a watchdog is at work there."""
-    return _lives(load_json(os.path.join(directory, ORDERS)))
+    return _is_running(load_json(os.path.join(directory, RULE_FILE)))
 
 
-def stopped(directory: str) -> str:
+def stop_reason(directory: str) -> str:
     """Why the watchdog has ended the server there; empty if it has not."""
     return str(load_json(os.path.join(directory, IDLE)).get("stopped") or "")
 
 
-def failed(directory: str) -> str:
+def failure_reason(directory: str) -> str:
     """Why what the rule says could not be done at the last try; empty if it was not tried, or is used again."""
     return str(load_json(os.path.join(directory, IDLE)).get("failed") or "")
 
 
-def main(directory: str, orders: dict[str, Any]) -> int:
+def main(directory: str, rule_document: dict[str, Any]) -> int:
     """The watchdog's life."""
-    if _lives(orders):
+    if _is_running(rule_document):
         return 0
     from . import activity
-    from .stillness import Stillness
+    from .stillness import IdleTimer
 
-    rule = Rule(float(orders["after_s"]), str(orders["do"]))
-    _note_down(directory, os.getpid())
+    rule = IdleRule(float(rule_document["after_s"]), str(rule_document["do"]))
+    _register(directory, os.getpid())
     everywhere = rule.do != "stop-server"
-    looking = activity.Looking(directory, sessions=bool(orders["sessions"]), everywhere=everywhere)
+    probe = activity.ActivityProbe(directory, sessions=bool(rule_document["sessions"]), everywhere=everywhere)
     not_before = time.monotonic()
-    stillness = Stillness(float(orders["idle_s"]), not_before, time.time())
-    trouble: str | None = None  # of the last try, empty if it was accepted; None before the first
-    while load_json(os.path.join(directory, ORDERS)).get("pid") == os.getpid():
+    idle_timer = IdleTimer(float(rule_document["idle_s"]), not_before, time.time())
+    failure: str | None = None  # of the last try, empty if it was accepted; None before the first
+    while load_json(os.path.join(directory, RULE_FILE)).get("pid") == os.getpid():
         try:
-            use = looking.look()
+            use = probe.check()
         except Exception as exc:  # noqa: BLE001  a look that fails must not end the watch, and is no proof of idleness
-            use = activity.Use(f"unknown: {_kind(exc)}")
-        ago_s = 0.0 if use.what else min(use.ago_s, _touched_ago_s(directory))
-        lasts_s = stillness.lasts_s(ago_s, time.monotonic(), time.time())
-        trouble = None if lasts_s < rule.after_s else trouble
-        seen = {"idle_s": round(lasts_s, 1), "use": use.what, "at": time.time()}
-        _save(directory, {**seen, "failed": trouble or ""})
+            use = activity.Activity(f"unknown: {_error_text(exc)}")
+        ago_s = 0.0 if use.what else min(use.ago_s, _marked_ago_s(directory))
+        lasts_s = idle_timer.idle_s(ago_s, time.monotonic(), time.time())
+        failure = None if lasts_s < rule.after_s else failure
+        state = {"idle_s": round(lasts_s, 1), "use": use.what, "at": time.time()}
+        _save(directory, {**state, "failed": failure or ""})
         if lasts_s >= rule.after_s and time.monotonic() >= not_before:
-            trouble = _act(directory, rule, accepted=trouble == "")
-            if trouble is None:
+            failure = _apply_rule(directory, rule, accepted=failure == "")
+            if failure is None:
                 return 0
-            _save(directory, {**seen, "failed": trouble})
-            not_before = time.monotonic() + AGAIN_S
-        time.sleep(max(0.5, min(LONGEST_LOOK_S, rule.after_s / 4)))
+            _save(directory, {**state, "failed": failure})
+            not_before = time.monotonic() + RETRY_S
+        time.sleep(max(0.5, min(MAX_CHECK_INTERVAL_S, rule.after_s / 4)))
     return 0
 
 
-def _act(directory: str, rule: Rule, *, accepted: bool) -> str | None:
+def _apply_rule(directory: str, rule: IdleRule, *, accepted: bool) -> str | None:
     """None when the watch is over, else why the machine goes on, empty while it is not known to. ``accepted``: the
     last try seemed to succeed."""
-    why = f"nothing was used for {_words(rule.after_s)}"
+    why = f"nothing was used for {_format_duration(rule.after_s)}"
     if rule.do == "stop-server":
         return _end_server(directory, why)
     from . import shutdown
 
     verb = shutdown.VERBS[rule.do]
-    _say(directory, f"{why}: to {verb} the machine")
+    _log(directory, f"{why}: to {verb} the machine")
     try:
-        trouble = shutdown.carry_out(rule.do, accepted=accepted)
+        failure = shutdown.shut_down(rule.do, accepted=accepted)
     except Exception as exc:  # noqa: BLE001  whatever it was, the machine goes on and costs: it is tried again
-        trouble = _kind(exc)
-    if trouble:
-        _say(directory, f"the machine goes on: {trouble}; another try in {_words(AGAIN_S)}")
-    return trouble
+        failure = _error_text(exc)
+    if failure:
+        _log(directory, f"the machine goes on: {failure}; another try in {_format_duration(RETRY_S)}")
+    return failure
 
 
 def _end_server(directory: str, why: str) -> str | None:
-    _say(directory, f"{why}: ending the server and its kernels")
+    _log(directory, f"{why}: ending the server and its kernels")
     try:
-        server.end(directory)
+        server.terminate(directory)
     except Exception as exc:  # noqa: BLE001  whatever it was, the server goes on: it is tried again
-        _say(directory, f"the server goes on: {_kind(exc)}; another try in {_words(AGAIN_S)}")
-        return _kind(exc)
+        _log(directory, f"the server goes on: {_error_text(exc)}; another try in {_format_duration(RETRY_S)}")
+        return _error_text(exc)
     _save(directory, {"stopped": why, "at": time.time()})
     return None
 
 
-def _kind(exc: Exception) -> str:
+def _error_text(exc: Exception) -> str:
     """Its words, where they are ours or the system's; others may have a secret."""
-    words = str(exc) if isinstance(exc, Failure) else getattr(exc, "strerror", None)
-    return str(words or type(exc).__name__)[:200]
+    text = str(exc) if isinstance(exc, ReportedError) else getattr(exc, "strerror", None)
+    return str(text or type(exc).__name__)[:200]
 
 
-def _say(directory: str, words: str) -> None:
+def _log(directory: str, text: str) -> None:
     stamp = time.strftime("%Y-%m-%d %H:%M:%S")
     with contextlib.suppress(OSError), open(os.path.join(directory, LOG), "a", encoding="utf-8") as log:
-        log.write(f"[{stamp} remote-runtime] {words}\n")
+        log.write(f"[{stamp} remote-runtime] {text}\n")
 
 
-def _note_down(directory: str, pid: int) -> None:
+def _register(directory: str, pid: int) -> None:
     """Who watches: only the one that is named goes on, and one that a reboot starts again begins afresh. Without
     orders there is nothing to watch."""
-    path = os.path.join(directory, ORDERS)
-    orders = load_json(path)
-    if orders:
-        write_private(path, json.dumps({**orders, "idle_s": 0.0, "pid": pid, "birth": processes.birth(pid)}))
+    path = os.path.join(directory, RULE_FILE)
+    rule_document = load_json(path)
+    if rule_document:
+        write_private(path, json.dumps({**rule_document, "idle_s": 0.0, "pid": pid, "birth": processes.start_id(pid)}))
 
 
 def _save(directory: str, state: dict[str, Any]) -> None:
@@ -209,14 +215,14 @@ def _save(directory: str, state: dict[str, Any]) -> None:
         write_private(os.path.join(directory, IDLE), json.dumps(state))
 
 
-def _lives(orders: dict[str, Any]) -> bool:
-    pid, born = orders.get("pid"), orders.get("birth")
-    return isinstance(pid, int) and bool(born) and processes.birth(pid) == born
+def _is_running(rule_document: dict[str, Any]) -> bool:
+    pid, start_id = rule_document.get("pid"), rule_document.get("birth")
+    return isinstance(pid, int) and bool(start_id) and processes.start_id(pid) == start_id
 
 
-def _touched_ago_s(directory: str) -> float:
+def _marked_ago_s(directory: str) -> float:
     try:
-        return max(0.0, time.time() - os.stat(os.path.join(directory, PROGRAM)).st_mtime)
+        return max(0.0, time.time() - os.stat(os.path.join(directory, PROGRAM_FILE)).st_mtime)
     except OSError:
         return float("inf")
 
@@ -227,7 +233,7 @@ def _detached() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def _words(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= size and seconds % size == 0:
             count = int(seconds // size)

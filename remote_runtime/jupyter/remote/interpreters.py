@@ -11,11 +11,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .python_candidates import candidates, further, private_python
-from .reply import Answers, Failure
+from .python_candidates import find_candidates, find_environments, private_python
+from .reply import ReplyWriter, ReportedError
 
-PROBE_WITHIN_S = 20.0
-MARK = "remote-runtime-probe:"
+PROBE_TIMEOUT_S = 20.0
+MARKER = "remote-runtime-probe:"
 PROBE = """
 import sys
 sys.path[:] = [path for path in sys.path if path]
@@ -43,7 +43,7 @@ print("remote-runtime-probe:" + json.dumps({
 
 
 @dataclass(frozen=True)
-class Found:
+class Interpreter:
     """A Python and what it has. ``path`` is not resolved: a venv's python is a link that must keep its name.
     ``executable``: what it is when it runs, where ``path`` is a script such as pyenv's."""
 
@@ -60,94 +60,98 @@ class Found:
     @property
     def kind(self) -> str:
         """How Jupyter is started: ``server2``, ``server1``, ``notebook6``, or empty: no usable Jupyter."""
-        if not self.ipykernel or numbers(self.python) < (3, 8):
+        if not self.ipykernel or parse_version(self.python) < (3, 8):
             return ""
-        if numbers(self.jupyter_server) >= (2,):
+        if parse_version(self.jupyter_server) >= (2,):
             return "server2"
-        if numbers(self.jupyter_server) >= (1, 24):
+        if parse_version(self.jupyter_server) >= (1, 24):
             return "server1"
-        return "notebook6" if (6, 4) <= numbers(self.notebook) < (7,) else ""
+        return "notebook6" if (6, 4) <= parse_version(self.notebook) < (7,) else ""
 
     @property
-    def programs(self) -> str:
+    def bin_dir(self) -> str:
         """The folder of its environment's programs, ``pip`` among them."""
         return os.path.dirname(self.executable if os.access(self.executable, os.X_OK) else self.path)
 
     @property
-    def jupyter(self) -> str:
+    def jupyter_label(self) -> str:
         return self.jupyter_server if self.kind != "notebook6" else "notebook " + self.notebook
 
-    def lacks(self) -> str:
+    def unusable_reason(self) -> str:
         """Why it is not usable, for a person."""
-        if numbers(self.python) < (3, 8):
+        if parse_version(self.python) < (3, 8):
             return "Python " + (self.python or "does not run")
         old = f"jupyter_server {self.jupyter_server} is too old" if self.jupyter_server else "no jupyter_server"
         return old if self.ipykernel else old + ", no ipykernel" if not self.jupyter_server else "no ipykernel"
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def parse_version(version: str) -> tuple[int, ...]:
     """``2.21.1rc1`` → (2, 21, 1)."""
     matched = re.match(r"\d+(?:\.\d+)*", version)
     return tuple(int(part) for part in matched.group().split(".")) if matched else ()
 
 
-def choose(probed: list[Found]) -> Found | None:
+def choose(probed: list[Interpreter]) -> Interpreter | None:
     """The first with a framework, else the first that has Jupyter at all."""
-    usable = [found for found in probed if found.kind]
+    usable = [interpreter for interpreter in probed if interpreter.kind]
     return next((found for found in usable if found.frameworks), usable[0] if usable else None)
 
 
 @dataclass(frozen=True)
-class Probed:
+class ProbedInterpreters:
     """``found``: in order of preference, our own environment last. ``aside``: those with frameworks that are only
     named, because they are not where a login looks and a Jupyter was found there."""
 
-    found: list[Found]
-    aside: list[Found]
+    interpreters: list[Interpreter]
+    suggestions: list[Interpreter]
 
 
-def look(python: str, env: Mapping[str, str], answers: Answers) -> Probed:
+def probe_all(python: str, env: Mapping[str, str], reply: ReplyWriter) -> ProbedInterpreters:
     """Every candidate, probed; only ``python`` if the profile names one. ``env``: that of a login.
 
     Raises ``Failure`` ``python-missing`` when the named one does not run.
     """
     if python != "auto":
         named = os.path.expanduser(python)
-        probed = probe([shutil.which(named, path=env.get("PATH")) or named], env, answers)
+        probed = probe([shutil.which(named, path=env.get("PATH")) or named], env, reply)
         if not probed[0].python:
-            raise Failure("python-missing", probed[0].path + " does not run", "jupyter.python names it",
+            raise ReportedError("python-missing", probed[0].path + " does not run", "jupyter.python names it",
                           "Name one that runs there: `jupyter.python`")  # fmt: skip
-        return Probed(probed, [])
-    first = candidates(env)
-    probed = probe(first, env, answers)
+        return ProbedInterpreters(probed, [])
+    first = find_candidates(env)
+    probed = probe(first, env, reply)
     ours = [found for found in probed if found.path == private_python()]
     probed = [found for found in probed if found.path != private_python()]
     chosen = choose(probed)
-    if chosen and (chosen.frameworks or lender(probed, chosen)):
-        return Probed(probed + ours, [])
-    others = probe(further(env, first), env, answers)
+    if chosen and (chosen.frameworks or kernel_interpreter(probed, chosen)):
+        return ProbedInterpreters(probed + ours, [])
+    others = probe(find_environments(env, first), env, reply)
     if chosen:
-        return Probed(probed + ours, [found for found in others if found.frameworks])
-    return Probed(probed + others + ours, [])
+        return ProbedInterpreters(probed + ours, [found for found in others if found.frameworks])
+    return ProbedInterpreters(probed + others + ours, [])
 
 
-def probe(paths: list[str], env: Mapping[str, str], answers: Answers) -> list[Found]:
+def probe(paths: list[str], env: Mapping[str, str], reply: ReplyWriter) -> list[Interpreter]:
     """All at once: the time is that of the slowest one, at most ``PROBE_WITHIN_S``. A single one, which the profile
     names, may be slow: half of the time that is left is its."""
     running = [(path, _start_probe(path, env)) for path in paths]
-    patience_s = max(PROBE_WITHIN_S, answers.remaining_s() / 2) if len(paths) == 1 else PROBE_WITHIN_S
-    until = time.monotonic() + patience_s
+    limit_s = max(PROBE_TIMEOUT_S, reply.remaining_s() / 2) if len(paths) == 1 else PROBE_TIMEOUT_S
+    until = time.monotonic() + limit_s
     while any(process and process.poll() is None for _, process in running) and time.monotonic() < until:
-        answers.tick(0.02)
-    return [_read(path, process) for path, process in running]
+        reply.sleep(0.02)
+    return [_read_probe(path, process) for path, process in running]
 
 
-def lender(probed: list[Found], chosen: Found) -> Found | None:
+def kernel_interpreter(probed: list[Interpreter], chosen: Interpreter) -> Interpreter | None:
     """A Python whose frameworks the kernels should have although it has no usable Jupyter, if ``chosen`` has none."""
     if chosen.frameworks:
         return None
-    able = [found for found in probed if found.ipykernel and numbers(found.python) >= (3, 8) and found != chosen]
-    return next((found for found in able if found.frameworks), None)
+    usable = [
+        interpreter
+        for interpreter in probed
+        if interpreter.ipykernel and parse_version(interpreter.python) >= (3, 8) and interpreter != chosen
+    ]
+    return next((found for found in usable if found.frameworks), None)
 
 
 def _start_probe(path: str, env: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
@@ -160,20 +164,20 @@ def _start_probe(path: str, env: Mapping[str, str]) -> subprocess.Popen[bytes] |
         return None
 
 
-def _read(path: str, process: subprocess.Popen[bytes] | None) -> Found:
+def _read_probe(path: str, process: subprocess.Popen[bytes] | None) -> Interpreter:
     """One that does not end is ended; one that said more than a pipe holds is such a one."""
     if process is None or process.stdout is None:
-        return Found(path=path, python="")
+        return Interpreter(path=path, python="")
     with process:
         if process.poll() is None:
             process.kill()
-            return Found(path=path, python="")
+            return Interpreter(path=path, python="")
         output = process.stdout.read(65536).decode("utf-8", "replace")
     for line in output.splitlines():
-        if line.startswith(MARK):
+        if line.startswith(MARKER):
             try:
-                answer = json.loads(line[len(MARK) :])
-                return Found(path=path, frameworks=tuple(answer.pop("frameworks")), **answer)
+                answer = json.loads(line[len(MARKER) :])
+                return Interpreter(path=path, frameworks=tuple(answer.pop("frameworks")), **answer)
             except (ValueError, TypeError, KeyError):
                 break
-    return Found(path=path, python="")
+    return Interpreter(path=path, python="")

@@ -11,38 +11,38 @@ import os
 import sys
 from collections.abc import Mapping
 
-from .data_dir import load_json, make_private, write_private
-from .interpreters import Found
+from .data_dir import load_json, make_private_dir, write_private
+from .interpreters import Interpreter
 
 NAME = "python3"
 DATA = "data"
 
 
-def write(directory: str, python: Found, *, lent: bool) -> None:
+def write_kernelspec(directory: str, python: Interpreter, *, is_borrowed: bool) -> None:
     """In the server's own folder, which comes first on the path of this server alone. ``lent``: it is not the server's
     own Python."""
-    name = f"Python 3 ({', '.join(python.frameworks) if lent else 'ipykernel'})"
+    name = f"Python 3 ({', '.join(python.frameworks) if is_borrowed else 'ipykernel'})"
     kernel = {
         "argv": [python.path, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": name, "language": "python",
         # A debugger listens on a TCP port, whatever the kernel's transport is.
-        "metadata": {"debugger": False, "remote_runtime_programs": python.programs},
+        "metadata": {"debugger": False, "remote_runtime_programs": python.bin_dir},
     }  # fmt: skip
-    folder = make_private(os.path.join(directory, DATA, "kernels", NAME))
+    folder = make_private_dir(os.path.join(directory, DATA, "kernels", NAME))
     write_private(os.path.join(folder, "kernel.json"), json.dumps(kernel))
 
 
-def environment(directory: str, env: Mapping[str, str]) -> dict[str, str]:
+def with_data_path(directory: str, env: Mapping[str, str]) -> dict[str, str]:
     """``env`` with our folder first on Jupyter's path."""
     path = [os.path.join(directory, DATA), env.get("JUPYTER_PATH", "")]
     return {**env, "JUPYTER_PATH": os.pathsep.join(filter(None, path))}
 
 
-def overruled(env: Mapping[str, str], python: Found) -> list[str]:
+def overridden_notes(env: Mapping[str, str], python: Interpreter) -> list[str]:
     """What to tell about a kernel.json of the user's that would have been taken for the kernel's name."""
-    path, program = installed(env, NAME)
+    path, program = find_installed(env, NAME)
     same = os.path.realpath(os.path.dirname(program)) in {
-        os.path.realpath(folder) for folder in (python.programs, os.path.dirname(python.path))
+        os.path.realpath(folder) for folder in (python.bin_dir, os.path.dirname(python.path))
     }
     if not os.path.isabs(program) or same:
         return []
@@ -53,10 +53,10 @@ def overruled(env: Mapping[str, str], python: Found) -> list[str]:
     ]
 
 
-def installed(env: Mapping[str, str], name: str) -> tuple[str, str]:
+def find_installed(env: Mapping[str, str], name: str) -> tuple[str, str]:
     """The first kernel.json of this name in the folders that an environment does not bring, and the program it runs;
     both empty when there is none."""
-    for folder in folders(env):
+    for folder in data_dirs(env):
         path = os.path.join(folder, "kernels", name, "kernel.json")
         argv = load_json(path).get("argv")
         if isinstance(argv, list) and argv and isinstance(argv[0], str):
@@ -64,14 +64,14 @@ def installed(env: Mapping[str, str], name: str) -> tuple[str, str]:
     return "", ""
 
 
-def folders(env: Mapping[str, str]) -> list[str]:
+def data_dirs(env: Mapping[str, str]) -> list[str]:
     """``JUPYTER_PATH`` and the user's data folder, see jupyter_core's ``jupyter_data_dir``."""
     home = env.get("HOME") or os.path.expanduser("~")
-    found = [folder for folder in env.get("JUPYTER_PATH", "").split(os.pathsep) if folder]
+    found_dirs = [folder for folder in env.get("JUPYTER_PATH", "").split(os.pathsep) if folder]
     if env.get("JUPYTER_DATA_DIR"):
-        return [*found, env["JUPYTER_DATA_DIR"]]
+        return [*found_dirs, env["JUPYTER_DATA_DIR"]]
     if os.name == "nt":
-        return [*found, os.path.join(env.get("APPDATA", home), "jupyter")]
+        return [*found_dirs, os.path.join(env.get("APPDATA", home), "jupyter")]
     if sys.platform == "darwin":
-        return [*found, os.path.join(home, "Library", "Jupyter")]
-    return [*found, os.path.join(env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share"), "jupyter")]
+        return [*found_dirs, os.path.join(home, "Library", "Jupyter")]
+    return [*found_dirs, os.path.join(env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share"), "jupyter")]

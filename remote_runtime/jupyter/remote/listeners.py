@@ -16,7 +16,7 @@ LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
 
 
 @dataclass(frozen=True)
-class Listener:
+class ListeningProcess:
     """``pid``: 0 when it cannot be found out. ``user``: the user id, None where the system does not tell (Windows).
     ``address``: as the socket is bound, ``*`` and ``::`` for all."""
 
@@ -25,18 +25,18 @@ class Listener:
     address: str
 
 
-def listeners_on(port: int) -> list[Listener]:
+def find_listeners(port: int) -> list[ListeningProcess]:
     """Sorted by address; empty when nobody listens there."""
     if LINUX:
         found = _from_proc(port)
     elif os.name == "nt":
-        found = from_netstat(_said("netstat", "-ano", "-p", "TCP"), port)
+        found = parse_netstat(_output_of("netstat", "-ano", "-p", "TCP"), port)
     else:
-        found = from_lsof(_said("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-FpunL"))
+        found = parse_lsof(_output_of("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-FpunL"))
     return sorted(found, key=lambda listener: listener.address)
 
 
-def _from_proc(port: int) -> list[Listener]:
+def _from_proc(port: int) -> list[ListeningProcess]:
     """See proc(5), /proc/net/tcp; addresses are words in this machine's byte order."""
     sockets = []
     for table, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
@@ -46,7 +46,7 @@ def _from_proc(port: int) -> list[Listener]:
                 if len(fields) > 9 and fields[3] == LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
                     sockets.append((fields[9], int(fields[7]), _address(family, fields[1].rpartition(":")[0])))
     owners = _owners({inode for inode, _, _ in sockets})
-    return [Listener(owners.get(inode, 0), user, address) for inode, user, address in sockets]
+    return [ListeningProcess(owners.get(inode, 0), user, address) for inode, user, address in sockets]
 
 
 def _owners(inodes: set[str]) -> dict[str, int]:
@@ -70,31 +70,31 @@ def _address(family: socket.AddressFamily, words: str) -> str:
     return "*" if packed == bytes(4) else socket.inet_ntop(family, packed)
 
 
-def from_lsof(said: str) -> list[Listener]:
+def parse_lsof(output: str) -> list[ListeningProcess]:
     """One field a line: p and u begin a process (its pid and user id), n is a name such as ``127.0.0.1:8888``."""
     found, pid, user = [], 0, -1
-    for line in said.splitlines():
+    for line in output.splitlines():
         if line[:1] == "p":
             pid = int(line[1:])
         elif line[:1] == "u":
             user = int(line[1:])
         elif line[:1] == "n":
-            found.append(Listener(pid, user, line[1:].rpartition(":")[0].strip("[]")))
+            found.append(ListeningProcess(pid, user, line[1:].rpartition(":")[0].strip("[]")))
     return found
 
 
-def from_netstat(said: str, port: int) -> list[Listener]:
+def parse_netstat(output: str, port: int) -> list[ListeningProcess]:
     """Lines of protocol, local address, foreign address, state (a word of the system's language), pid."""
     found = []
-    for line in said.splitlines():
+    for line in output.splitlines():
         matched = re.fullmatch(r"\s*TCP\s+(\S+):(\d+)\s+(?:0\.0\.0\.0|\[::\]):0\s+\S+\s+(\d+)\s*", line)
         if matched and int(matched.group(2)) == port:
             address = matched.group(1).strip("[]")
-            found.append(Listener(int(matched.group(3)), None, "*" if address == "0.0.0.0" else address))  # noqa: S104  # compared, not bound
+            found.append(ListeningProcess(int(matched.group(3)), None, "*" if address == "0.0.0.0" else address))  # noqa: S104  # compared, not bound
     return found
 
 
-def _said(*command: str) -> str:
+def _output_of(*command: str) -> str:
     done = subprocess.run(
         list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
     )

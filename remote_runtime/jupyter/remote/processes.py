@@ -25,61 +25,61 @@ class Process(NamedTuple):
     command: str
 
 
-def birth(pid: int) -> str:
+def start_id(pid: int) -> str:
     """A word that no other process with this pid has; empty when there is no such process (or it is a zombie)."""
     if pid <= 1:
         return ""
     if LINUX:
-        fields = stat_of(pid)
+        fields = read_stat(pid)
         return "" if not fields or fields[0] in "ZX" else _boot_id() + "/" + fields[19]
     if os.name == "nt":
-        return _windows_birth(pid)
+        return _windows_start_id(pid)
     listed = _ps("-o", "stat=,lstart=", "-p", str(pid)).strip()
     return "" if listed.startswith("Z") else listed.partition(" ")[2].strip()
 
 
-def family(pid: int, mark: str) -> dict[int, str]:
+def process_tree(pid: int, marker: str) -> dict[int, str]:
     """Process ``pid``, its descendants, its process group, and whatever has ``mark`` in its command line (kernels
     whose server died): pid → birth. ``pid`` 0: only the marked ones."""
-    everyone = listing()
-    chosen = {process.pid for process in everyone if mark in process.command}
+    processes = list_processes()
+    chosen = {process.pid for process in processes if marker in process.command}
     if pid > 1:
         chosen.add(pid)
-        chosen |= {process.pid for process in everyone if process.group == pid}
+        chosen |= {process.pid for process in processes if process.group == pid}
     grown = True
     while grown:
-        more = {process.pid for process in everyone if process.parent in chosen} - chosen
+        more = {process.pid for process in processes if process.parent in chosen} - chosen
         chosen |= more
         grown = bool(more)
     chosen -= {os.getpid(), os.getppid()}
-    return {each: born for each in sorted(chosen) for born in [birth(each)] if born}
+    return {each: started for each in sorted(chosen) for started in [start_id(each)] if started}
 
 
-def alive(members: dict[int, str]) -> dict[int, str]:
+def still_alive(members: dict[int, str]) -> dict[int, str]:
     """Those that still run; a pid that was given to a new process does not count."""
-    return {pid: born for pid, born in members.items() if birth(pid) == born}
+    return {pid: started for pid, started in members.items() if start_id(pid) == started}
 
 
-def end(members: dict[int, str], grace_s: float) -> dict[int, str]:
+def terminate(members: dict[int, str], grace_s: float) -> dict[int, str]:
     """Ask them to end, then force them. Answers those that nevertheless live on."""
     kill = getattr(signal, "SIGKILL", signal.SIGTERM)
     for sign, within_s in ((signal.SIGTERM, grace_s), (kill, 5.0)):
-        for pid in alive(members):
+        for pid in still_alive(members):
             _send_signal(pid, sign)
-        wait_gone(members, within_s)
-    return alive(members)
+        wait_until_gone(members, within_s)
+    return still_alive(members)
 
 
-def wait_gone(members: dict[int, str], within_s: float) -> None:
+def wait_until_gone(members: dict[int, str], within_s: float) -> None:
     """Wait until none of them lives or the time is over; a client that leaves meanwhile changes nothing."""
     until = time.monotonic() + within_s
-    while alive(members) and time.monotonic() < until:
-        reap()
+    while still_alive(members) and time.monotonic() < until:
+        reap_children()
         time.sleep(0.05)
-    reap()
+    reap_children()
 
 
-def listing() -> list[Process]:
+def list_processes() -> list[Process]:
     if LINUX:
         return [process for name in os.listdir("/proc") if name.isdigit() for process in _from_proc(int(name))]
     if os.name == "nt":
@@ -92,7 +92,7 @@ def listing() -> list[Process]:
     return found
 
 
-def reap() -> None:
+def reap_children() -> None:
     """Children of this process that ended would otherwise stay as zombies while we wait for them."""
     if sys.platform == "win32":
         return
@@ -111,7 +111,7 @@ def _send_signal(pid: int, sign: int) -> None:
 
 
 def _from_proc(pid: int) -> list[Process]:
-    fields = stat_of(pid)
+    fields = read_stat(pid)
     if not fields:
         return []
     try:
@@ -122,7 +122,7 @@ def _from_proc(pid: int) -> list[Process]:
     return [Process(pid, int(fields[1]), int(fields[2]), command)]
 
 
-def stat_of(pid: int) -> list[str]:
+def read_stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the third (state) on; see proc(5). The name before may hold spaces."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
@@ -149,7 +149,7 @@ def _ps(*args: str) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
-def _windows_birth(pid: int) -> str:
+def _windows_start_id(pid: int) -> str:
     """The creation time (GetProcessTimes) of a process that has not ended. os.kill(pid, 0) would end it here."""
     import ctypes
 

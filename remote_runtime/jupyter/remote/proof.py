@@ -14,68 +14,76 @@ from .server_client import NotHttp
 
 IDENTITY_PATH = "/api/remote-runtime/identity"
 TOKEN_PATH = "/api/remote-runtime/token"  # noqa: S105  # a path, no secret
-ANSWER_LIMIT = 65536
-ASKED_LIMIT = 4 * 1024 * 1024
+MAX_REPLY_BYTES = 65536
+MAX_JSON_BYTES = 4 * 1024 * 1024
 
 
-def check(place: int | str, token: str, timeout_s: float) -> str:
+def check_identity(address: int | str, token: str, timeout_s: float) -> str:
     """``place``: a port of 127.0.0.1, or the path of a unix socket.
 
     ``ours``; ``silent`` (nothing listens, or no answer in time); ``no-bridge`` (an HTTP server without the identity
     path, or one that refuses it); ``stranger`` (an answer without the proof)."""
-    return look(place, token, timeout_s)[0]
+    return identify(address, token, timeout_s)[0]
 
 
-def look(place: int | str, token: str, timeout_s: float, at: str = "") -> tuple[str, str]:
+def identify(address: int | str, token: str, timeout_s: float, bound_address: str = "") -> tuple[str, str]:
     """As ``check``, with the version of the bridge that proved itself, else empty. ``at``: ``ADDRESS:PORT`` where it
     must say that it listens."""
     nonce = os.urandom(16).hex()
-    asked = f"{IDENTITY_PATH}?nonce={nonce}" + (f"&at={at}" if at else "")
+    path = f"{IDENTITY_PATH}?nonce={nonce}" + (f"&at={bound_address}" if bound_address else "")
     try:
-        status, body = server_client.ask(place, asked, within_s=timeout_s, limit=ANSWER_LIMIT)
+        status, body = server_client.request(address, path, within_s=timeout_s, max_bytes=MAX_REPLY_BYTES)
     except NotHttp:
         return "stranger", ""
     except OSError:
         return "silent", ""
     if status != 200:
         return "no-bridge", ""
-    message = f"remote-runtime-identity:{nonce}" + (f"@{at}" if at else "")
+    message = f"remote-runtime-identity:{nonce}" + (f"@{bound_address}" if bound_address else "")
     expected = hmac.new(token.encode(), message.encode(), hashlib.sha256).hexdigest()
-    if not hmac.compare_digest(_said(body, "hmac").encode(), expected.encode()):
+    if not hmac.compare_digest(_text_field(body, "hmac").encode(), expected.encode()):
         return "stranger", ""
-    return "ours", _said(body, "bridge")
+    return "ours", _text_field(body, "bridge")
 
 
-def ask(place: int | str, token: str, path: str, timeout_s: float) -> dict[str, Any]:
+def get_json(address: int | str, token: str, path: str, timeout_s: float) -> dict[str, Any]:
     """The JSON object at ``path``, or an empty one. Only after ``check`` said ``ours``: this sends the token."""
     try:
-        _, body = server_client.ask(place, path, within_s=timeout_s, limit=ASKED_LIMIT, token=token)
-        answer = json.loads(body.decode("utf-8"))
+        _, body = server_client.request(address, path, within_s=timeout_s, max_bytes=MAX_JSON_BYTES, token=token)
+        document = json.loads(body.decode("utf-8"))
     except (OSError, ValueError):
         return {}
-    return answer if isinstance(answer, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
-def shut_down(place: int | str, token: str, timeout_s: float) -> None:
+def request_shutdown(address: int | str, token: str, timeout_s: float) -> None:
     """Ask the server to end. Only after ``check`` said ``ours``: this sends the token."""
     with contextlib.suppress(OSError, NotHttp):
-        server_client.ask(place, "/api/shutdown", within_s=timeout_s, limit=ANSWER_LIMIT, token=token, method="POST")
+        server_client.request(
+            address, "/api/shutdown", within_s=timeout_s, max_bytes=MAX_REPLY_BYTES, token=token, method="POST"
+        )
 
 
-def change_token(place: int | str, token: str, new: str, timeout_s: float) -> int:
+def change_token(address: int | str, token: str, new_token: str, timeout_s: float) -> int:
     """Give the server a new token; the status of its answer. Only after ``check`` said ``ours``: this sends both.
 
     Raises ``OSError`` and ``NotHttp``."""
-    content = json.dumps({"token": new}).encode()
-    return server_client.ask(
-        place, TOKEN_PATH, within_s=timeout_s, limit=ANSWER_LIMIT, token=token, method="POST", content=content
+    body = json.dumps({"token": new_token}).encode()
+    return server_client.request(
+        address,
+        TOKEN_PATH,
+        within_s=timeout_s,
+        max_bytes=MAX_REPLY_BYTES,
+        token=token,
+        method="POST",
+        body_to_send=body,
     )[0]
 
 
-def _said(body: bytes, key: str) -> str:
+def _text_field(body: bytes, key: str) -> str:
     try:
-        answer = json.loads(body.decode("utf-8"))
+        document = json.loads(body.decode("utf-8"))
     except ValueError:
         return ""
-    value = answer.get(key) if isinstance(answer, dict) else None
+    value = document.get(key) if isinstance(document, dict) else None
     return value if isinstance(value, str) else ""

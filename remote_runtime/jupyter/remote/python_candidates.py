@@ -10,38 +10,38 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 
-from .data_dir import our_folder
+from .data_dir import root_dir
 
-MOST_CANDIDATES = 16
-MOST_FURTHER = 24
+MAX_CANDIDATES = 16
+MAX_ENVIRONMENTS = 24
 # pipx and uv put only an application's own command on the PATH.
 COMMANDS = ("jupyter", "jupyter-lab", "jupyter-server", "jupyter-notebook")
 PACKAGES = ("jupyter_server", "notebook", "ipykernel", "torch", "tensorflow", "jax")
 CONDA_FOLDERS = ("miniconda3", "anaconda3", "miniforge3", "mambaforge")
 
 
-def candidates(env: Mapping[str, str]) -> list[str]:
+def find_candidates(env: Mapping[str, str]) -> list[str]:
     """Paths of Pythons, each environment once, at most ``MOST_CANDIDATES``. The PATH of a login comes first: that of an
     exec channel is often shorter."""
     paths: list[str] = []
     for search in (env.get("PATH", os.defpath), os.environ.get("PATH", os.defpath)):
-        paths += [_behind(script) for script in _all("jupyter", search)]
+        paths += [_script_interpreter(script) for script in _which_all("jupyter", search)]
         paths += [found for name in ("python3", "python") for found in [shutil.which(name, path=search)] if found]
-        paths += [_behind(script) for name in COMMANDS[1:] for script in _all(name, search)]
-    paths += [_behind(part) for part in unit_programs()]
+        paths += [_script_interpreter(script) for name in COMMANDS[1:] for script in _which_all(name, search)]
+    paths += [_script_interpreter(part) for part in unit_programs()]
     prefixes = ["/opt/conda/envs/jupyterlab4", "/opt/conda/envs/jupyterlab", "/opt/conda"]
     prefixes += ["/opt/micromamba/envs/jupyterlab"]
     prefixes += [os.path.join(os.path.expanduser("~"), name) for name in CONDA_FOLDERS]
     paths += [os.path.join(prefix, "bin", "python") for prefix in prefixes]
     paths += [sys.executable, "/usr/bin/python3", private_python()]
-    return _each_once(paths)[:MOST_CANDIDATES]
+    return _unique(paths)[:MAX_CANDIDATES]
 
 
-def further(env: Mapping[str, str], known: Iterable[str]) -> list[str]:
+def find_environments(env: Mapping[str, str], known: Iterable[str]) -> list[str]:
     """Environments of conda, pipx, uv, pyenv and virtualenvwrapper that have Jupyter or a framework, at most
     ``MOST_FURTHER``. No command of theirs has to be on the PATH."""
     home = os.path.expanduser("~")
-    prefixes = _lines(os.path.join(home, ".conda", "environments.txt"))
+    prefixes = _absolute_paths(os.path.join(home, ".conda", "environments.txt"))
     roots = [os.path.join(home, name) for name in CONDA_FOLDERS]
     roots += ["/opt/conda", "/opt/micromamba", os.path.join(home, "micromamba"), os.path.join(home, ".conda")]
     roots += [env[name] for name in ("CONDA_PREFIX", "MAMBA_ROOT_PREFIX") if env.get(name)]
@@ -56,14 +56,14 @@ def further(env: Mapping[str, str], known: Iterable[str]) -> list[str]:
     for folder in folders:
         prefixes += sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
     seen = {os.path.realpath(os.path.dirname(path)) for path in known}
-    paths = _each_once(os.path.join(prefix, "bin", "python") for prefix in prefixes if _has_packages(prefix))
-    return [path for path in paths if os.path.realpath(os.path.dirname(path)) not in seen][:MOST_FURTHER]
+    paths = _unique(os.path.join(prefix, "bin", "python") for prefix in prefixes if _has_packages(prefix))
+    return [path for path in paths if os.path.realpath(os.path.dirname(path)) not in seen][:MAX_ENVIRONMENTS]
 
 
 def private_python() -> str:
     """The python of our own environment, whether it is there or not."""
     folder = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
-    return os.path.join(our_folder(), "venv", *folder)
+    return os.path.join(root_dir(), "venv", *folder)
 
 
 def unit_programs() -> list[str]:
@@ -81,7 +81,7 @@ def unit_programs() -> list[str]:
     return [word for word in words if re.match(r"/.*/(jupyter|python)[^/]*$", word)]
 
 
-def _each_once(paths: Iterable[str]) -> list[str]:
+def _unique(paths: Iterable[str]) -> list[str]:
     unique: dict[str, str] = {}
     for path in paths:
         if path and os.access(path, os.X_OK) and not os.path.isdir(path):
@@ -90,7 +90,7 @@ def _each_once(paths: Iterable[str]) -> list[str]:
     return list(unique.values())
 
 
-def _all(name: str, search: str) -> list[str]:
+def _which_all(name: str, search: str) -> list[str]:
     """Every program of this name on the PATH, not the first one only."""
     found = (shutil.which(name, path=folder) for folder in search.split(os.pathsep) if folder)
     return [path for path in found if path]
@@ -102,7 +102,7 @@ def _has_packages(prefix: str) -> bool:
     return any(glob.glob(os.path.join(inside, name)) for name in PACKAGES)
 
 
-def _lines(path: str) -> list[str]:
+def _absolute_paths(path: str) -> list[str]:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as handle:
             return [line.strip() for line in handle.read(65536).splitlines() if os.path.isabs(line.strip())]
@@ -110,7 +110,7 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def _behind(script: str) -> str:
+def _script_interpreter(script: str) -> str:
     """The Python of a script such as ``jupyter``: its first line, or the python next to it."""
     if os.path.basename(script).startswith("python"):
         return script

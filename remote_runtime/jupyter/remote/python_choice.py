@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from . import interpreters, private_venv
-from .interpreters import Found, Probed
+from .interpreters import Interpreter, ProbedInterpreters
 from .python_candidates import private_python
-from .reply import Answers, Failure
-from .request import Wish
+from .reply import ReplyWriter, ReportedError
+from .request import LaunchSpec
 
 
-class Broken(Exception):
+class BrokenPython(Exception):
     """A Python in which ``package``, Jupyter's server or ipykernel, cannot be imported, whatever its metadata says.
     ``why``: its last words."""
 
@@ -24,109 +24,119 @@ class Broken(Exception):
 
 
 @dataclass(frozen=True)
-class Choice:
+class PythonChoice:
     """``server`` runs Jupyter, ``kernel`` its kernels; often they are one. ``notes``: what a person should know."""
 
-    server: Found
-    kernel: Found
+    server: Interpreter
+    kernel: Interpreter
     notes: list[str]
 
 
-class Search:
+class PythonSearch:
     """``env``: that of a login."""
 
-    def __init__(self, wish: Wish, env: Mapping[str, str], answers: Answers) -> None:
-        self._wish = wish
+    def __init__(self, spec: LaunchSpec, env: Mapping[str, str], reply: ReplyWriter) -> None:
+        self._spec = spec
         self._env = env
-        self._answers = answers
-        self._probed: Probed | None = None
+        self._reply = reply
+        self._probed: ProbedInterpreters | None = None
         self._broken: dict[str, str] = {}
-        self._named_lacks = ""
-        self._made = False
-        self._made_again_because = ""
+        self._broken_package = ""
+        self._venv_made = False
+        self._remake_reason = ""
 
-    def find(self) -> Choice:
+    def find(self) -> PythonChoice:
         """Raises ``Failure``: ``jupyter-missing`` when there is no usable one and none may be made,
         ``jupyter-did-not-start`` when the one that the profile names is broken, or as ``environment.ensure``."""
-        wish = self._wish
+        spec = self._spec
         if self._probed is None:
-            self._answers.say("Looking for Jupyter on the machine")
-            self._probed = interpreters.look(wish.python, self._env, self._answers)
-        sound = [each for each in self._probed.found if each.path not in self._broken]
-        found = interpreters.choose(sound)
-        if found is None or (found.path == private_python() and not private_venv.has(wish.packages)):
-            if wish.python != "auto" or wish.install != "auto":
-                raise self._missing(self._probed.found)
-            found = self._ensure(sound)
-        lender = interpreters.lender(sound, found)
-        return Choice(found, lender or found, [*self._passed_over(), *self._told(found, lender, self._probed.aside)])
+            self._reply.progress("Looking for Jupyter on the machine")
+            self._probed = interpreters.probe_all(spec.python, self._env, self._reply)
+        sound = [each for each in self._probed.interpreters if each.path not in self._broken]
+        server = interpreters.choose(sound)
+        if server is None or (server.path == private_python() and not private_venv.has_packages(spec.packages)):
+            if spec.python != "auto" or spec.install != "auto":
+                raise self._missing_error(self._probed.interpreters)
+            server = self._ensure(sound)
+        kernel = interpreters.kernel_interpreter(sound, server)
+        return PythonChoice(
+            server,
+            kernel or server,
+            [*self._excluded_notes(), *self._choice_notes(server, kernel, self._probed.suggestions)],
+        )
 
-    def exclude(self, broken: Broken) -> None:
+    def exclude(self, broken: BrokenPython) -> None:
         """Go on without it. Raises ``Failure`` when our own environment is broken though it was just made."""
-        if broken.python == private_python() and self._made:
-            raise Failure(
+        if broken.python == private_python() and self._venv_made:
+            raise ReportedError(
                 "jupyter-install-failed", "The private environment for Jupyter does not work", broken.why,
                 "Name a Python that has jupyter_server and ipykernel: `jupyter.python`",
             )  # fmt: skip
-        self._answers.say(f"{broken.python} cannot be used: {last_line(broken.why)}")
+        self._reply.progress(f"{broken.python} cannot be used: {last_line(broken.why)}")
         self._broken[broken.python] = broken.why
-        self._named_lacks = broken.package
+        self._broken_package = broken.package
 
-    def _ensure(self, sound: list[Found]) -> Found:
+    def _ensure(self, sound: list[Interpreter]) -> Interpreter:
         ours = private_python()
         broken = self._broken.pop(ours, "")
-        self._made = self._made or bool(broken) or private_venv.installed() is None
-        found, why = private_venv.ensure(self._wish.packages, sound, self._env, self._answers, broken)
-        self._made_again_because = self._made_again_because or why
+        self._venv_made = self._venv_made or bool(broken) or private_venv.installed_packages() is None
+        interpreter, why = private_venv.ensure(self._spec.packages, sound, self._env, self._reply, broken)
+        self._remake_reason = self._remake_reason or why
         if self._probed:
-            others = [each for each in self._probed.found if each.path != ours]
-            self._probed = Probed([*others, found], self._probed.aside)
-        return found
+            others = [each for each in self._probed.interpreters if each.path != ours]
+            self._probed = ProbedInterpreters([*others, interpreter], self._probed.suggestions)
+        return interpreter
 
-    def _missing(self, probed: list[Found]) -> Failure:
-        seen = "; ".join(f"{each.path}: {self._trouble(each)}" for each in probed) or "no Python at all"
-        if self._wish.python == "auto":
+    def _missing_error(self, probed: list[Interpreter]) -> ReportedError:
+        problems = "; ".join(f"{each.path}: {self._problem_of(each)}" for each in probed) or "no Python at all"
+        if self._spec.python == "auto":
             hint = "`jupyter.install: auto` allows a private one; `jupyter.python` names another Python"
-            return Failure("jupyter-missing", "No usable Jupyter on the machine", seen, hint)
+            return ReportedError("jupyter-missing", "No usable Jupyter on the machine", problems, hint)
         named = probed[0].path
         if named in self._broken:
-            return Failure(
+            return ReportedError(
                 "jupyter-did-not-start",
-                f"{self._named_lacks} cannot be imported in {named}, which jupyter.python names",
+                f"{self._broken_package} cannot be imported in {named}, which jupyter.python names",
                 self._broken[named],
                 f"On the machine: `{named} -m pip install --upgrade --force-reinstall jupyter_server ipykernel`",
             )  # fmt: skip
-        return Failure("jupyter-missing", "No usable Jupyter in the Python that jupyter.python names", seen,
+        return ReportedError("jupyter-missing", "No usable Jupyter in the Python that jupyter.python names", problems,
                        f"On the machine: `{named} -m pip install jupyter_server ipykernel`")  # fmt: skip
 
-    def _trouble(self, found: Found) -> str:
-        return last_line(self._broken[found.path]) if found.path in self._broken else found.lacks()
+    def _problem_of(self, interpreter: Interpreter) -> str:
+        return (
+            last_line(self._broken[interpreter.path])
+            if interpreter.path in self._broken
+            else interpreter.unusable_reason()
+        )
 
-    def _passed_over(self) -> list[str]:
-        told = [
+    def _excluded_notes(self) -> list[str]:
+        notes = [
             f"{path} is passed over, since it is broken: {last_line(why)}; `jupyter.python` names the one to use"
             for path, why in self._broken.items()
         ]
-        if self._made_again_because:
-            why = last_line(self._made_again_because)
-            told.append(f"the private environment for Jupyter was broken ({why}) and has been made again")
-        return told
+        if self._remake_reason:
+            why = last_line(self._remake_reason)
+            notes.append(f"the private environment for Jupyter was broken ({why}) and has been made again")
+        return notes
 
-    def _told(self, found: Found, lender: Found | None, aside: list[Found]) -> list[str]:
-        told = []
-        if lender:
-            told.append(f"the kernel python3 runs {lender.path}, which has {', '.join(lender.frameworks)}; "
-                        f"Jupyter itself runs {found.path}")  # fmt: skip
+    def _choice_notes(
+        self, server: Interpreter, kernel: Interpreter | None, suggestions: list[Interpreter]
+    ) -> list[str]:
+        notes = []
+        if kernel:
+            notes.append(f"the kernel python3 runs {kernel.path}, which has {', '.join(kernel.frameworks)}; "
+                        f"Jupyter itself runs {server.path}")  # fmt: skip
         else:
-            told += [
+            notes += [
                 f"{each.path} has {', '.join(each.frameworks)}: `jupyter.python: {each.path}` takes it"
                 + ("" if each.kind else " once jupyter_server and ipykernel are in it")
-                for each in aside[:5]
+                for each in suggestions[:5]
             ]
-        if self._wish.packages and found.path != private_python():
-            told.append("jupyter.packages is for a private environment; "
-                        f"Jupyter runs {found.path}, which stays as it is")  # fmt: skip
-        return told
+        if self._spec.packages and server.path != private_python():
+            notes.append("jupyter.packages is for a private environment; "
+                        f"Jupyter runs {server.path}, which stays as it is")  # fmt: skip
+        return notes
 
 
 def last_line(text: str) -> str:

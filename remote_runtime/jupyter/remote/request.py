@@ -7,7 +7,7 @@ import json
 from typing import Any, NamedTuple
 
 
-class Bridge(NamedTuple):
+class BridgeFiles(NamedTuple):
     """The server extension: ``files`` maps paths inside ``bridge/<digest>/`` to their text."""
 
     digest: str
@@ -15,14 +15,14 @@ class Bridge(NamedTuple):
     files: dict[str, str]
 
 
-class Rule(NamedTuple):
+class IdleRule(NamedTuple):
     """``do``: ``stop-server``, ``stop-instance`` or ``suspend-instance`` when nothing was used for ``after_s``."""
 
     after_s: float
     do: str
 
 
-class Wish(NamedTuple):
+class LaunchSpec(NamedTuple):
     """The server that should run. ``port``: None lets us choose; ``socket``: it may be a unix socket instead;
     ``python``: ``auto`` or a path on this machine. ``person``: somebody asked for it, it is not a repair. ``program``:
     what the watchdog is made of. ``renew``: another program may know the token by now. ``attach``: ``port`` and
@@ -38,17 +38,17 @@ class Wish(NamedTuple):
     packages: list[str]
     origins: list[str]
     socket: bool
-    bridge: Bridge
+    bridge: BridgeFiles
     boot: str
     person: bool = True
     renew: bool = False
     attempt: str = ""
-    idle: Rule | None = None
-    program: dict[str, Any] = {}
+    idle: IdleRule | None = None
+    watchdog_source: dict[str, Any] = {}
     attach: dict[str, Any] | None = None
     hostnames: list[str] = ["localhost"]
 
-    def digests(self) -> dict[str, str]:
+    def key_digests(self) -> dict[str, str]:
         """A fingerprint for each profile key that a running server cannot take over. ``env`` may hold secrets."""
         keys: dict[str, Any] = {
             "jupyter.python": self.python,
@@ -65,8 +65,13 @@ class Wish(NamedTuple):
         }
 
 
-def load_wish(orders: dict[str, Any]) -> Wish:
-    wish = dict(orders["wish"])
-    idle = wish.pop("idle", None)
-    program = {name: orders.get(name) for name in ("launcher", "sources")}
-    return Wish(bridge=Bridge(**wish.pop("bridge")), idle=Rule(**idle) if idle else None, program=program, **wish)
+def load_spec(request: dict[str, Any]) -> LaunchSpec:
+    spec = dict(request["wish"])
+    idle = spec.pop("idle", None)
+    watchdog_source = {name: request.get(name) for name in ("launcher", "sources")}
+    return LaunchSpec(
+        bridge=BridgeFiles(**spec.pop("bridge")),
+        idle=IdleRule(**idle) if idle else None,
+        watchdog_source=watchdog_source,
+        **spec,
+    )

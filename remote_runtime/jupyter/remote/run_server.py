@@ -21,11 +21,11 @@ from typing import Any, TextIO
 
 # jsonschema imports it for a format that Jupyter's own schemas do not have. It builds a grammar when it is imported:
 # 2 s of computing, three quarters of what it takes a server to start.
-GRAMMAR = "rfc3987_syntax"
-ALIVE_EVERY_S = 20.0
+GRAMMAR_MODULE = "rfc3987_syntax"
+ALIVE_INTERVAL_S = 20.0
 
 
-class Redacted:
+class RedactingStream:
     """A stream that never shows the token: at debug level, and with every 500, Jupyter would print it."""
 
     def __init__(self, stream: TextIO, token: str) -> None:
@@ -49,7 +49,7 @@ class Redacted:
         return getattr(self._stream, name)
 
 
-def import_when_used(name: str, function: str) -> None:
+def import_lazily(name: str, function: str) -> None:
     """From here on ``from NAME import FUNCTION`` imports nothing; the first call does, and so does any other name of
     it. Nothing changes where it is not installed."""
     if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
@@ -68,7 +68,7 @@ def import_when_used(name: str, function: str) -> None:
     sys.modules[name] = stand_in
 
 
-def keep(folder: str) -> None:
+def lock_runtime_dir(folder: str) -> None:
     """While this process lives, systemd-tmpfiles cleans nothing in a folder below /tmp that is locked (tmpfiles.d(5)):
     a kernel whose socket is gone lives on and cannot be reached."""
     if sys.platform != "win32":
@@ -78,7 +78,7 @@ def keep(folder: str) -> None:
             fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
 
 
-def say_alive(path: str) -> None:
+def touch_alive_file(path: str) -> None:
     """While this process lives, the time of this file is lately: other machines that share the folder see it."""
 
     def run() -> None:
@@ -87,14 +87,14 @@ def say_alive(path: str) -> None:
         while True:
             with contextlib.suppress(OSError):  # the folder may be gone, or its disk
                 os.utime(path)
-            time.sleep(ALIVE_EVERY_S)
+            time.sleep(ALIVE_INTERVAL_S)
 
     threading.Thread(target=run, daemon=True, name="say-alive").start()
 
 
 BASE = "jupyter_config"  # the file of all Jupyter applications, without its ending
 # What of jupyter_config.* counts for the server itself: limits, and what its contents and kernels are managed by.
-COUNTED = frozenset(
+ALLOWED_TRAITS = frozenset(
     (
         "contents_manager_class", "iopub_data_rate_limit", "iopub_msg_rate_limit", "kernel_manager_class",
         "kernel_spec_manager_class", "limit_rate", "log_datefmt", "log_format", "log_level", "max_body_size",
@@ -103,16 +103,18 @@ COUNTED = frozenset(
     )
 )  # fmt: skip
 # Sections that reach the server's own traits, by the classes that it inherits from.
-SERVER = re.compile(r"ServerApp|NotebookApp|Jupyter(?:Async)?App|Application|\w*Configurable|HasTraits|HasDescriptors")
+SERVER_SECTIONS = re.compile(
+    r"ServerApp|NotebookApp|Jupyter(?:Async)?App|Application|\w*Configurable|HasTraits|HasDescriptors"
+)
 # Who may log in, who signs the kernels' messages, and who else runs the kernels: our configuration says that.
-GUARDS = re.compile(r"\w*(?:IdentityProvider|Authorizer|Authenticator|LoginHandler)|Session\w*|Gateway\w*")
+GUARDED_SECTIONS = re.compile(r"\w*(?:IdentityProvider|Authorizer|Authenticator|LoginHandler)|Session\w*|Gateway\w*")
 # Where kernels listen, and which folder is shown.
-MOVES = frozenset(("ip", "transport", "connection_file", "root_dir")) | {
+PLACEMENT_TRAITS = frozenset(("ip", "transport", "connection_file", "root_dir")) | {
     name + "_port" for name in ("shell", "iopub", "stdin", "control", "hb")
 }
 
 
-def ours(application: Any, unused: str) -> Any:
+def restricted_app(application: Any, ignored_file: str) -> Any:
     """``application`` (a ``JupyterApp``), so that of the user's settings only what neither guards nor moves the server
     counts (the rest is named in the file ``unused``), and each kernel finds the programs of its own environment.
 
@@ -120,7 +122,7 @@ def ours(application: Any, unused: str) -> Any:
     file once more and its own (``ExtensionApp._link_jupyter_server_extension``)."""
     from traitlets.config import Application
 
-    class Base(Application):
+    class FilteringLoader(Application):
         """Between JupyterApp and Application: where the one asks the other to load a file."""
 
         left_out: set[str] = set()
@@ -139,45 +141,49 @@ def ours(application: Any, unused: str) -> Any:
             if self.own is not None or self.reading == BASE:
                 config = deepcopy(config)
                 own = getattr(self, "cli_config", {}) if self.own is None else self.own
-                left_out = leave_out(config, own)
+                left_out = remove_protected(config, own)
                 if self.reading != BASE:  # an extension passes on which extensions there are: nobody has set that
                     left_out = {name for name in left_out if not name.endswith("server_extensions")}
                 if not left_out <= self.left_out:
                     self.left_out = self.left_out | left_out
                     files = [path for path in self._loaded_config_files if BASE + "." in path]
-                    save(unused, {"traits": sorted(self.left_out), "files": files})
+                    write_json(ignored_file, {"traits": sorted(self.left_out), "files": files})
             super().update_config(config)
 
-    class Server(application, Base):  # type: ignore[misc]  # which of them is known when it runs
+    class RestrictedApp(application, FilteringLoader):  # type: ignore[misc]  # which of them is known when it runs
         def init_configurables(self) -> None:
             super().init_configurables()
-            lead_to_environments(self.kernel_spec_manager)
+            activate_kernel_environments(self.kernel_spec_manager)
 
-    Server.__name__ = application.__name__  # its section of the configuration
-    return Server
+    RestrictedApp.__name__ = application.__name__  # its section of the configuration
+    return RestrictedApp
 
 
-def leave_out(config: Any, own: Any) -> set[str]:
+def remove_protected(config: Any, own_config: Any) -> set[str]:
     """Takes it out of ``config`` but for what is the same in ``own``, and answers what it was."""
     left_out = set()
     for section in [name for name, value in config.items() if isinstance(value, dict)]:
         for trait, value in list(config[section].items()):
-            server = SERVER.fullmatch(section) and trait not in COUNTED
+            server = SERVER_SECTIONS.fullmatch(section) and trait not in ALLOWED_TRAITS
             protected = (
-                server or GUARDS.fullmatch(section) or (trait in MOVES and section.endswith(("Manager", "Mixin")))
+                server
+                or GUARDED_SECTIONS.fullmatch(section)
+                or (trait in PLACEMENT_TRAITS and section.endswith(("Manager", "Mixin")))
             )
-            if protected and not (section in own and trait in own[section] and own[section][trait] == value):
+            if protected and not (
+                section in own_config and trait in own_config[section] and own_config[section][trait] == value
+            ):
                 del config[section][trait]
                 left_out.add(section + "." + trait)
     return left_out
 
 
-def save(path: str, content: Any) -> None:
+def write_json(path: str, content: Any) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(content, file)
 
 
-def lead_to_environments(specs: Any) -> None:
+def activate_kernel_environments(specs: Any) -> None:
     """From here on each kernel of the ``KernelSpecManager`` has the folder of its own Python first on its PATH, as in a
     shell where its environment is active: ``!pip install`` is to install where the kernel looks."""
     find = specs.get_kernel_spec
@@ -189,13 +195,13 @@ def lead_to_environments(specs: Any) -> None:
             program = sys.executable  # as jupyter_client's format_kernel_cmd has it
         programs = spec.metadata.get("remote_runtime_programs") or os.path.dirname(program)
         if os.path.isabs(programs):
-            spec.env = {**activated(programs, os.environ), **spec.env}
+            spec.env = {**activation_variables(programs, os.environ), **spec.env}
         return spec
 
     specs.get_kernel_spec = get_kernel_spec
 
 
-def activated(programs: str, env: Mapping[str, str]) -> dict[str, str]:
+def activation_variables(programs: str, env: Mapping[str, str]) -> dict[str, str]:
     """The variables of an environment whose programs are in that folder; ``${PATH}`` is put in by jupyter_client."""
     prefix = os.path.dirname(programs)
     found = {"PATH": programs + os.pathsep + "${PATH}"}
@@ -208,7 +214,7 @@ def activated(programs: str, env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def blamed(exit_: SystemExit) -> str:
+def exit_origin(exit_: SystemExit) -> str:
     """Who called ``sys.exit``: the last file of the traceback that is of neither Jupyter, traitlets nor Python."""
     trace = exit_.__traceback__
     found = ""
@@ -232,27 +238,27 @@ def main() -> None:
     with open(path, encoding="utf-8") as handle:
         sections = json.load(handle)
     token = next(section["token"] for section in sections.values() if section.get("token"))
-    streams: Any = [Redacted(stream, token) for stream in (sys.stdout, sys.stderr)]
+    streams: Any = [RedactingStream(stream, token) for stream in (sys.stdout, sys.stderr)]
     sys.stdout, sys.stderr = streams
-    keep(os.environ["JUPYTER_RUNTIME_DIR"])
-    say_alive(os.path.join(os.path.dirname(path), "alive"))
+    lock_runtime_dir(os.environ["JUPYTER_RUNTIME_DIR"])
+    touch_alive_file(os.path.join(os.path.dirname(path), "alive"))
     # The first entry is the folder of this file, where nothing may be imported from.
     sys.path[0] = bridge
     # For kernels, and not for us: a module of the user's must not take the place of one of Jupyter's.
     modules = os.environ.pop("RR_KERNELS_PYTHONPATH", "")
     if modules:
         os.environ["PYTHONPATH"] = modules
-    import_when_used(GRAMMAR, "is_valid_syntax")
+    import_lazily(GRAMMAR_MODULE, "is_valid_syntax")
     if kind == "notebook6":
         from notebook.notebookapp import NotebookApp as App
     else:
         from jupyter_server.serverapp import ServerApp as App
     try:
-        ours(App, os.path.join(os.path.dirname(path), "unused.json")).launch_instance()
+        restricted_app(App, os.path.join(os.path.dirname(path), "unused.json")).launch_instance()
     except SystemExit as exit_:
-        culprit = blamed(exit_)
-        if culprit:
-            sys.stderr.write(f"Jupyter was ended by sys.exit({exit_.code!r}) in {culprit}\n")
+        origin = exit_origin(exit_)
+        if origin:
+            sys.stderr.write(f"Jupyter was ended by sys.exit({exit_.code!r}) in {origin}\n")
             if not exit_.code:
                 raise SystemExit(1) from exit_
         raise

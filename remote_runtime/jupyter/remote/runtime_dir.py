@@ -17,36 +17,36 @@ import stat
 import sys
 
 from . import processes
-from .data_dir import make_private, our_folder, write_private
+from .data_dir import make_private_dir, root_dir, write_private
 
-NOTE = "runtime-folder"
+PATH_FILE = "runtime-folder"
 PREFIX = "remote-runtime-"
-LONGEST_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-99"
+SAMPLE_SOCKET_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-99"
 
 
-def make(directory: str) -> bool:
+def create(directory: str) -> bool:
     """For the server in ``directory``, in place of a former one. False: no kernel can have sockets on this machine, and
     the folder is an ordinary one."""
     remove(directory)
-    short, note = "/tmp", os.path.join(directory, NOTE)  # noqa: S108  # a new folder of mode 0700 in it
-    for parent in (short, os.environ.get("TMPDIR") or short, our_folder()):
+    short, path_file = "/tmp", os.path.join(directory, PATH_FILE)  # noqa: S108  # a new folder of mode 0700 in it
+    for parent in (short, os.environ.get("TMPDIR") or short, root_dir()):
         path = os.path.join(parent, PREFIX + os.urandom(4).hex())
         # Before it is made: whoever ends us now leaves nothing that nobody knows of.
-        write_private(note, path)
+        write_private(path_file, path)
         with contextlib.suppress(OSError):
             # Fails where something has this name, a link that another user put there included.
             os.mkdir(path, 0o700)
-            if takes_sockets(path):
+            if supports_sockets(path):
                 return True
             os.rmdir(path)
-    os.unlink(note)
-    make_private(path_of(directory))
+    os.unlink(path_file)
+    make_private_dir(path_of(directory))
     return False
 
 
 def path_of(directory: str) -> str:
     try:
-        with open(os.path.join(directory, NOTE), encoding="utf-8") as handle:
+        with open(os.path.join(directory, PATH_FILE), encoding="utf-8") as handle:
             return handle.read()
     except OSError:
         return os.path.join(directory, "runtime")
@@ -56,19 +56,19 @@ def remove(directory: str) -> None:
     """A folder of that name stays if it is not the user's: after a reboot another user can have put it there."""
     path = path_of(directory)
     with contextlib.suppress(OSError):
-        found = os.lstat(path)
-        is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == processes.own_uid()
+        status = os.lstat(path)
+        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == processes.own_uid()
         if is_ours and os.path.basename(path).startswith(PREFIX):
             shutil.rmtree(path, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(os.path.join(directory, NOTE))
+        os.unlink(os.path.join(directory, PATH_FILE))
 
 
-def takes_sockets(path: str) -> bool:
+def supports_sockets(path: str) -> bool:
     """Whether a kernel's socket can be made there: the path's length, the system and the file system decide."""
     if sys.platform == "win32":
         return False
-    probe = os.path.join(path, LONGEST_NAME)
+    probe = os.path.join(path, SAMPLE_SOCKET_NAME)
     try:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(probe)

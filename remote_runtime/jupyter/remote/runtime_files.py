@@ -15,18 +15,18 @@ from .processes import LINUX
 NAMES = ("jpserver-{}.json", "nbserver-{}.json")
 
 
-def description_of(pid: int) -> tuple[str, dict[str, Any]]:
+def read_description(pid: int) -> tuple[str, dict[str, Any]]:
     """The file and what it says; empty when there is none."""
-    for folder in folders(environment_of(pid)):
+    for folder in runtime_dirs(process_environment(pid)):
         for name in NAMES:
             path = os.path.join(folder, name.format(pid))
-            said = load_json(path)
-            if said:
-                return path, said
+            description = load_json(path)
+            if description:
+                return path, description
     return "", {}
 
 
-def folders(env: dict[str, str]) -> list[str]:
+def runtime_dirs(env: dict[str, str]) -> list[str]:
     home = env.get("HOME") or os.path.expanduser("~")
     found = [env["JUPYTER_RUNTIME_DIR"]] if env.get("JUPYTER_RUNTIME_DIR") else []
     found += [os.path.join(env["JUPYTER_DATA_DIR"], "runtime")] if env.get("JUPYTER_DATA_DIR") else []
@@ -38,7 +38,7 @@ def folders(env: dict[str, str]) -> list[str]:
     return [*found, os.path.join(data, "jupyter", "runtime")]
 
 
-def environment_of(pid: int) -> dict[str, str]:
+def process_environment(pid: int) -> dict[str, str]:
     """That of another process where the system shows it (Linux), else our own."""
     if not LINUX:
         return dict(os.environ)

@@ -10,39 +10,41 @@ from typing import Any, NamedTuple
 
 from . import processes, proof, runtime_dir
 from .data_dir import CONFIG, INFO, LOG, NEXT_TOKEN, load_json, write_private
-from .reply import Answers, Failure
+from .reply import ReplyWriter, ReportedError
 
-GRACE_S = 10.0
-ANSWER_WITHIN_S = 20.0
+TERMINATE_WAIT_S = 10.0
+REPLY_TIMEOUT_S = 20.0
 
 
-class Running(NamedTuple):
+class ServerProcess(NamedTuple):
     """A live server process of ours. ``info`` is what ``start`` wrote about it; ``token`` proves it."""
 
     directory: str
     pid: int
-    place: int | str
+    address: int | str
     token: str
     info: dict[str, Any]
 
 
-def load(directory: str) -> Running | None:
+def load(directory: str) -> ServerProcess | None:
     """The server recorded there if its process still lives; a pid that belongs to another process does not count."""
     info = load_json(os.path.join(directory, INFO))
-    pid, place, born = info.get("pid"), info.get("socket") or info.get("port"), info.get("birth")
-    if not (isinstance(pid, int) and isinstance(place, (int, str)) and born and processes.birth(pid) == born):
+    pid, address, start_id = info.get("pid"), info.get("socket") or info.get("port"), info.get("birth")
+    if not (
+        isinstance(pid, int) and isinstance(address, (int, str)) and start_id and processes.start_id(pid) == start_id
+    ):
         return None
-    return Running(directory, pid, place, token_in(directory), info)
+    return ServerProcess(directory, pid, address, read_token(directory), info)
 
 
-def token_in(directory: str) -> str:
+def read_token(directory: str) -> str:
     """The token is only in the server's configuration, mode 0600."""
     sections = load_json(os.path.join(directory, CONFIG)).values()
     tokens = [section["token"] for section in sections if isinstance(section, dict) and section.get("token")]
     return str(tokens[0]) if tokens else ""
 
 
-def renewed(running: Running) -> Running | None:
+def renew_token(running: ServerProcess) -> ServerProcess | None:
     """The same server with a new token, its kernels untouched; None when its bridge is too old for that.
 
     The new token is on the disk before the server has it: whoever comes after a crash finds the one that is valid.
@@ -53,16 +55,16 @@ def renewed(running: Running) -> Running | None:
     directory, token = running.directory, token_hex(24)
     write_private(os.path.join(directory, NEXT_TOKEN), token)
     try:
-        status = proof.change_token(running.place, running.token, token, ANSWER_WITHIN_S)
+        status = proof.change_token(running.address, running.token, token, REPLY_TIMEOUT_S)
     except (OSError, ValueError) as exc:
-        raise stuck(running, f"it did not take a new token: {exc}") from exc
+        raise stuck_error(running, f"it did not take a new token: {exc}") from exc
     if status == 204:
-        return _with_token(running, token)
+        return _store_token(running, token)
     os.unlink(os.path.join(directory, NEXT_TOKEN))
     return None
 
 
-def _with_token(running: Running, token: str) -> Running:
+def _store_token(running: ServerProcess, token: str) -> ServerProcess:
     path = os.path.join(running.directory, CONFIG)
     config = load_json(path)
     for section in config.values():
@@ -73,17 +75,17 @@ def _with_token(running: Running, token: str) -> Running:
     return running._replace(token=token)
 
 
-def _with_token_of_a_renewal(running: Running) -> Running | None:
+def _recover_renewed_token(running: ServerProcess) -> ServerProcess | None:
     """The launcher ended between giving the server a new token and writing it down."""
     with contextlib.suppress(OSError), open(os.path.join(running.directory, NEXT_TOKEN), encoding="ascii") as handle:
         token = handle.read()
-        if proof.check(running.place, token, timeout_s=3.0) == "ours":
-            return _with_token(running, token)
+        if proof.check_identity(running.address, token, timeout_s=3.0) == "ours":
+            return _store_token(running, token)
     return None
 
 
-def stuck(running: Running, why: str) -> Failure:
-    return Failure(
+def stuck_error(running: ServerProcess, why: str) -> ReportedError:
+    return ReportedError(
         "jupyter-stuck",
         f"Jupyter runs on the machine (pid {running.pid}) but does not answer",
         why,
@@ -91,41 +93,43 @@ def stuck(running: Running, why: str) -> Failure:
     )
 
 
-def note_down(directory: str, facts: dict[str, Any]) -> None:
+def add_info(directory: str, facts: dict[str, Any]) -> None:
     """Adds to what ``start`` wrote about the server."""
     path = os.path.join(directory, INFO)
     write_private(path, json.dumps({**load_json(path), **facts}))
 
 
-def find_healthy(directory: str, answers: Answers, within_s: float = ANSWER_WITHIN_S) -> Running | None:
+def find_healthy(directory: str, reply: ReplyWriter, within_s: float = REPLY_TIMEOUT_S) -> ServerProcess | None:
     """The live server that proved itself within that time, None when it died.
 
     Raises ``Failure`` when it lives but does not answer: ending it would end its kernels, which only a person may.
     """
     until = time.monotonic() + within_s
-    told = False
+    reported = False
     while True:
         running = load(directory)
         if running is None:
             return None
-        verdict = proof.check(running.place, running.token, timeout_s=min(3.0, max(0.5, until - time.monotonic())))
+        verdict = proof.check_identity(
+            running.address, running.token, timeout_s=min(3.0, max(0.5, until - time.monotonic()))
+        )
         if verdict == "ours":
             return running
-        if verdict == "stranger" and (healthy := _with_token_of_a_renewal(running)):
+        if verdict == "stranger" and (healthy := _recover_renewed_token(running)):
             return healthy
-        if time.monotonic() >= until or answers.remaining_s() < 1.0:
-            raise stuck(running, log_end(directory, running.token))
-        if not told:
-            answers.say("Waiting for the running Jupyter to answer")
-            told = True
-        answers.tick(0.5)
+        if time.monotonic() >= until or reply.remaining_s() < 1.0:
+            raise stuck_error(running, tail_log(directory, running.token))
+        if not reported:
+            reply.progress("Waiting for the running Jupyter to answer")
+            reported = True
+        reply.sleep(0.5)
 
 
-def at_work(running: Running) -> str:
+def busy_reason(running: ServerProcess) -> str:
     """What its end would interrupt, in words; empty when no kernel is busy. Who cannot be asked may be at work."""
-    if proof.check(running.place, running.token, timeout_s=5.0) != "ours":
+    if proof.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
         return "Jupyter does not answer, and its kernels may be busy"
-    status = proof.ask(running.place, running.token, "/api/remote-runtime", timeout_s=10.0)
+    status = proof.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
     kernels = status.get("kernels")
     if not isinstance(kernels, list):
         return "Jupyter does not say whether its kernels are busy"
@@ -133,32 +137,34 @@ def at_work(running: Running) -> str:
     return f"{busy} kernels are busy" if busy > 1 else "a kernel is busy" if busy else ""
 
 
-def end(directory: str) -> bool:
+def terminate(directory: str) -> bool:
     """End the server there, its kernels, and what a dead server left behind. True if there was a live one.
 
     Raises ``Failure`` if something survives.
     """
     running = load(directory)
-    mark = os.path.join(runtime_dir.path_of(directory), "kernel-")
-    members = processes.family(running.pid if running else 0, mark)
-    if running and os.name == "nt" and proof.check(running.place, running.token, timeout_s=3.0) == "ours":
-        proof.shut_down(running.place, running.token, timeout_s=GRACE_S)
-        processes.wait_gone({running.pid: running.info["birth"]}, GRACE_S)
+    marker = os.path.join(runtime_dir.path_of(directory), "kernel-")
+    members = processes.process_tree(running.pid if running else 0, marker)
+    if running and os.name == "nt" and proof.check_identity(running.address, running.token, timeout_s=3.0) == "ours":
+        proof.request_shutdown(running.address, running.token, timeout_s=TERMINATE_WAIT_S)
+        processes.wait_until_gone({running.pid: running.info["birth"]}, TERMINATE_WAIT_S)
     elif running:
         # Jupyter ends its kernels in good order by itself; the others are only told afterwards.
-        processes.end({running.pid: running.info["birth"]}, GRACE_S)
-    left = processes.end(members, 2.0)
-    if left:
-        raise Failure("jupyter-did-not-stop", "Processes of the server go on", "pids " + ", ".join(map(str, left)))
+        processes.terminate({running.pid: running.info["birth"]}, TERMINATE_WAIT_S)
+    survivors = processes.terminate(members, 2.0)
+    if survivors:
+        raise ReportedError(
+            "jupyter-did-not-stop", "Processes of the server go on", "pids " + ", ".join(map(str, survivors))
+        )
     runtime_dir.remove(directory)
     return running is not None
 
 
-def log_end(directory: str, token: str, lines: int = 25) -> str:
+def tail_log(directory: str, token: str, lines: int = 25) -> str:
     """The end of the server's log, without the token and without our own asking for its proof."""
     text, _ = read_log(directory, None, 16384)
-    told = [line for line in text.rstrip().splitlines() if proof.IDENTITY_PATH not in line]
-    tail = "\n".join(told[-lines:])
+    kept_lines = [line for line in text.rstrip().splitlines() if proof.IDENTITY_PATH not in line]
+    tail = "\n".join(kept_lines[-lines:])
     return tail.replace(token, "[token]") if token else tail
 
 

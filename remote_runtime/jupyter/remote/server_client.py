@@ -8,69 +8,69 @@ import socket
 import sys
 import time
 
-HEAD_LIMIT = 65536
+MAX_HEAD_BYTES = 65536
 
 
 class NotHttp(ValueError):
     """What came is no answer of an HTTP server, or not all of it."""
 
 
-def ask(
-    place: int | str,
+def request(
+    address: int | str,
     path: str,
     *,
     within_s: float,
-    limit: int,
+    max_bytes: int,
     token: str = "",
     method: str = "GET",
-    content: bytes = b"",
+    body_to_send: bytes = b"",
 ) -> tuple[int, bytes]:
     """The status and at most ``limit`` bytes of the body. ``place``: a port of 127.0.0.1, or the path of a unix socket.
 
     Raises ``OSError`` (``TimeoutError`` after ``within_s`` at the latest) and ``NotHttp``."""
-    lines = [f"{method} {path} HTTP/1.0", "Host: 127.0.0.1", f"Content-Length: {len(content)}"]
+    lines = [f"{method} {path} HTTP/1.0", "Host: 127.0.0.1", f"Content-Length: {len(body_to_send)}"]
     lines += [f"Authorization: token {token}"] if token else []
     until = time.monotonic() + within_s
-    with _connected(place, within_s) as connection:
-        connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
-        head, body = _head(connection, until)
-        status, length = _read(head)
-        while length is None or len(body) < min(length, limit):
-            part = _more(connection, until)
+    with _connect(address, within_s) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body_to_send)
+        head, body = _read_head(connection, until)
+        status, length = _parse_head(head)
+        while length is None or len(body) < min(length, max_bytes):
+            part = _receive(connection, until)
             if not part and length is not None:
                 raise NotHttp("the answer is cut short")
             body += part
-            if not part or len(body) > limit:
+            if not part or len(body) > max_bytes:
                 break
-    return status, bytes(body[:limit])
+    return status, bytes(body[:max_bytes])
 
 
-def _connected(place: int | str, within_s: float) -> socket.socket:
-    if isinstance(place, int) or sys.platform == "win32":
-        return socket.create_connection(("127.0.0.1", int(place)), within_s)
+def _connect(address: int | str, within_s: float) -> socket.socket:
+    if isinstance(address, int) or sys.platform == "win32":
+        return socket.create_connection(("127.0.0.1", int(address)), within_s)
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(within_s)
-        connection.connect(place)
+        connection.connect(address)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _head(connection: socket.socket, until: float) -> tuple[list[str], bytearray]:
+def _read_head(connection: socket.socket, until: float) -> tuple[list[str], bytearray]:
     """The lines before the body, and what has come of the body."""
-    heard = bytearray()
-    while b"\r\n\r\n" not in heard:
-        part = _more(connection, until)
-        heard += part
-        if not part or len(heard) > HEAD_LIMIT:
+    received = bytearray()
+    while b"\r\n\r\n" not in received:
+        part = _receive(connection, until)
+        received += part
+        if not part or len(received) > MAX_HEAD_BYTES:
             raise NotHttp("the answer has no head")
-    head, _, body = heard.partition(b"\r\n\r\n")
+    head, _, body = received.partition(b"\r\n\r\n")
     return head.decode("latin-1").split("\r\n"), body
 
 
-def _read(head: list[str]) -> tuple[int, int | None]:
+def _parse_head(head: list[str]) -> tuple[int, int | None]:
     """The status, and the length of the body if it is told."""
     version, _, status = head[0].partition(" ")
     if not version.startswith("HTTP/") or not status[:3].isdigit():
@@ -80,7 +80,7 @@ def _read(head: list[str]) -> tuple[int, int | None]:
     return int(status[:3]), int(length) if length.isdigit() else None
 
 
-def _more(connection: socket.socket, until: float) -> bytes:
+def _receive(connection: socket.socket, until: float) -> bytes:
     left_s = until - time.monotonic()
     if left_s <= 0:
         raise TimeoutError("no answer in time")

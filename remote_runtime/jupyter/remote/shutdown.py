@@ -20,7 +20,7 @@ from typing import Any
 from . import processes
 
 # Says "Google Compute Engine" on an instance.
-PRODUCT = "/sys/class/dmi/id/product_name"
+PRODUCT_FILE = "/sys/class/dmi/id/product_name"
 METADATA_S, API_S, SUDO_S = 3.0, 30.0, 5.0
 VERBS = {"stop-instance": "stop", "suspend-instance": "suspend"}
 POWER_OFF = (("systemctl", "poweroff"), ("poweroff",), ("shutdown", "-h", "now"))
@@ -33,7 +33,7 @@ _ENDPOINT = re.compile(
 
 
 @dataclass(frozen=True)
-class Way:
+class ShutdownMethod:
     """``how``: ``service-account``, ``power-off``, or ``none``. ``verb``: what becomes of the instance, ``stop`` or
     ``suspend``. ``why``: what was missing for more. ``local_ssd``: it has one, whose data a stop loses."""
 
@@ -43,7 +43,7 @@ class Way:
     local_ssd: bool = False
 
 
-def find(do: str, product: str = PRODUCT) -> Way:
+def find_method(do: str, product: str = PRODUCT_FILE) -> ShutdownMethod:
     """How ``stop-instance`` or ``suspend-instance`` can be done here; changes nothing.
 
     Only real instances are powered off, never the computer that a demo machine or a test runs on. ``product``: the
@@ -52,48 +52,48 @@ def find(do: str, product: str = PRODUCT) -> Way:
     verb = VERBS[do]
     hardware = _is_compute_engine(product)
     is_instance = hardware or bool(os.environ.get("GCE_METADATA_HOST"))
-    why = _lacks_permission(verb) if is_instance else "this is no instance"
+    why = _missing_permission(verb) if is_instance else "this is no instance"
     local_ssd = is_instance and _has_local_ssd()
     if not why:
-        return Way("service-account", verb, local_ssd=local_ssd)
-    if hardware and _power_off():
-        return Way("power-off", "stop", why, local_ssd)
-    return Way("none", verb, f"{why}, and this account may not power it off", local_ssd)
+        return ShutdownMethod("service-account", verb, local_ssd=local_ssd)
+    if hardware and _power_off_command():
+        return ShutdownMethod("power-off", "stop", why, local_ssd)
+    return ShutdownMethod("none", verb, f"{why}, and this account may not power it off", local_ssd)
 
 
-def carry_out(do: str, product: str = PRODUCT, *, accepted: bool = False) -> str:
+def shut_down(do: str, product: str = PRODUCT_FILE, *, accepted: bool = False) -> str:
     """Empty when the end has begun, else why it has not. ``accepted``: Compute Engine took the request before, and
     the machine goes on.
 
     Where Compute Engine refuses a stop, the machine powers itself off if it may. It does not where a suspend is
     refused: what is in its memory would be lost, and nobody was told so.
     """
-    way = find(do, product)
-    if way.how == "none":
-        return way.why
-    if way.how == "power-off":
-        return _powered_off() or ("it was told to power off, and goes on" if accepted else "")
-    refused = f"Compute Engine accepted to {way.verb} it, and it goes on" if accepted else _asked(way)
-    if refused and way.verb == "stop" and _is_compute_engine(product) and _power_off():
-        failed = _powered_off()
+    method = find_method(do, product)
+    if method.how == "none":
+        return method.why
+    if method.how == "power-off":
+        return _run_power_off() or ("it was told to power off, and goes on" if accepted else "")
+    refused = f"Compute Engine accepted to {method.verb} it, and it goes on" if accepted else _request_shutdown(method)
+    if refused and method.verb == "stop" and _is_compute_engine(product) and _power_off_command():
+        failed = _run_power_off()
         return f"{refused}; powering off: {failed}" if failed else ""
     return refused
 
 
-def _asked(way: Way) -> str:
+def _request_shutdown(method: ShutdownMethod) -> str:
     """A stopped instance keeps no Local SSD's data, and the request has to say so; a suspended one does."""
-    query = {"discardLocalSsd": "true" if way.verb == "stop" else "false"} if way.local_ssd else {}
+    query = {"discardLocalSsd": "true" if method.verb == "stop" else "false"} if method.local_ssd else {}
     try:
-        _call(f"{_instance()}/{way.verb}", None, query)
+        _call(f"{_instance_path()}/{method.verb}", None, query)
     except urllib.error.HTTPError as exc:
-        return f"Compute Engine refused: {_said(exc)}"
+        return f"Compute Engine refused: {_error_message(exc)}"
     except (OSError, ValueError) as exc:
-        return f"Compute Engine cannot be asked from the instance: {_reason(exc)}"
+        return f"Compute Engine cannot be asked from the instance: {_error_reason(exc)}"
     return ""
 
 
-def _powered_off() -> str:
-    command = _power_off()
+def _run_power_off() -> str:
+    command = _power_off_command()
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
     )
@@ -101,16 +101,16 @@ def _powered_off() -> str:
     return "" if done.returncode == 0 else said or f"{' '.join(command)} ended with status {done.returncode}"
 
 
-def _lacks_permission(verb: str) -> str:
+def _missing_permission(verb: str) -> str:
     wanted = f"compute.instances.{verb}"
     try:
-        granted = _call(f"{_instance()}/testIamPermissions", {"permissions": [wanted]})
+        granted = _call(f"{_instance_path()}/testIamPermissions", {"permissions": [wanted]})
     except urllib.error.HTTPError as exc:
         if exc.code == 404:
             return "the instance has no service account"
-        return f"the instance has a service account without access: {_said(exc)}"
+        return f"the instance has a service account without access: {_error_message(exc)}"
     except (OSError, ValueError) as exc:
-        return f"Compute Engine cannot be asked from the instance ({_reason(exc)})"
+        return f"Compute Engine cannot be asked from the instance ({_error_reason(exc)})"
     if wanted in granted.get("permissions", []):
         return ""
     return f"the instance's service account lacks {wanted}"
@@ -125,7 +125,7 @@ def _has_local_ssd() -> bool:
         return False
 
 
-def _said(exc: urllib.error.HTTPError) -> str:
+def _error_message(exc: urllib.error.HTTPError) -> str:
     """Google's words in the answer, or its status."""
     try:
         said = str(json.loads(exc.read(65536).decode("utf-8", "replace"))["error"]["message"])
@@ -134,26 +134,26 @@ def _said(exc: urllib.error.HTTPError) -> str:
     return " ".join(said.split())[:300] or f"it answered {exc.code}"
 
 
-def _reason(exc: Exception) -> str:
+def _error_reason(exc: Exception) -> str:
     cause = exc.reason if isinstance(exc, urllib.error.URLError) else exc
     return str(getattr(cause, "strerror", None) or cause)[:200]
 
 
-def _power_off() -> list[str]:
+def _power_off_command() -> list[str]:
     for words in POWER_OFF:
         program = shutil.which(words[0], path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         if program:
             command = [program, *words[1:]]
-            return command if processes.own_uid() == 0 else (["sudo", "-n", *command] if _may_sudo(command) else [])
+            return command if processes.own_uid() == 0 else (["sudo", "-n", *command] if _can_sudo(command) else [])
     return []
 
 
-def _may_sudo(command: list[str]) -> bool:
+def _can_sudo(command: list[str]) -> bool:
     """Whether sudo runs it and asks for no password. ``sudo -l CMD`` alone says yes, too, for one that asks for one."""
-    return bool(_listed(command)) and asks_for_no_password(_listed([]), command)
+    return bool(_sudo_list(command)) and needs_no_password(_sudo_list([]), command)
 
 
-def _listed(command: list[str]) -> str:
+def _sudo_list(command: list[str]) -> str:
     """What ``sudo -l`` prints; empty where it refuses, or is not there."""
     if not shutil.which("sudo"):
         return ""
@@ -168,7 +168,7 @@ def _listed(command: list[str]) -> str:
         return ""
 
 
-def asks_for_no_password(listing: str, command: list[str]) -> bool:
+def needs_no_password(listing: str, command: list[str]) -> bool:
     """By what ``sudo -l`` lists. sudoers(5): the last entry that matches counts, and a tag holds for the entries that
     follow it in its rule. A pattern is not taken for a match."""
     free = False
@@ -195,7 +195,7 @@ def _is_compute_engine(product: str) -> bool:
         return False
 
 
-def _instance() -> str:
+def _instance_path() -> str:
     zone = _metadata("instance/zone").rpartition("/")[2]
     return f"projects/{_metadata('project/project-id')}/zones/{zone}/instances/{_metadata('instance/name')}"
 
@@ -209,7 +209,7 @@ def _metadata(path: str) -> str:
         return str(answer.read(65536).decode("utf-8"))
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """The token is for the address that was asked."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
@@ -231,6 +231,6 @@ def _call(path: str, body: dict[str, Any] | None, query: dict[str, str] | None =
     asked = urllib.request.Request(url, content, headers, method="POST")  # noqa: S310  # as checked
     # What stays on this machine goes through no proxy.
     proxies = [urllib.request.ProxyHandler({})] if root.startswith("http:") else []
-    with urllib.request.build_opener(_Stay, *proxies).open(asked, timeout=API_S) as response:
+    with urllib.request.build_opener(_NoRedirect, *proxies).open(asked, timeout=API_S) as response:
         answer = json.loads(response.read(1048576).decode("utf-8"))
     return answer if isinstance(answer, dict) else {}

@@ -19,137 +19,139 @@ from .data_dir import (
     LOCK,
     LOG,
     PACKAGE,
-    empty,
-    forget_content,
+    clear,
+    install_bridge,
     load_json,
     locked,
-    make_private,
-    unpack,
+    make_private_dir,
+    remove_content_dir,
     write_private,
 )
-from .interpreters import Found
-from .listen_address import Places, can_use_sockets, place_in_use, reserved, socket_of
-from .package_import import Import
-from .python_choice import Broken, Choice, Search
-from .reply import Answers, Failure
-from .request import Wish
-from .start_failure import did_not_start, reason
+from .interpreters import Interpreter
+from .listen_address import ListenAddress, address_in_use_error, reserve_address, socket_path, supports_sockets
+from .package_import import ImportCheck
+from .python_choice import BrokenPython, PythonChoice, PythonSearch
+from .reply import ReplyWriter, ReportedError
+from .request import LaunchSpec
+from .start_failure import explain_exit, start_error
 
-PORT_ATTEMPTS = 3
+MAX_PORT_ATTEMPTS = 3
 KERNELS_PYTHONPATH = "RR_KERNELS_PYTHONPATH"
 # Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
-WITHOUT_BRIDGE_S = 3.0
+BRIDGE_WAIT_S = 3.0
 # It goes on without ever answering then.
 CANNOT_LISTEN = re.compile(r"^\[E .*\bException in callback .*\b_bind", re.MULTILINE)
-LOOK_EVERY_S = 0.5
-OPEN_KERNELS = "kernels listen on TCP ports: other users of the machine can read cells and their output"
+LOG_CHECK_INTERVAL_S = 0.5
+TCP_KERNELS_NOTE = "kernels listen on TCP ports: other users of the machine can read cells and their output"
 
 
-def start(directory: str, wish: Wish, answers: Answers) -> server.Running:
+def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.ServerProcess:
     """A new server in ``directory``, whose lock is held. Raises ``Failure``; then nothing of it is left running."""
-    working_dir = find_working_dir(wish.working_dir)
-    former = "" if wish.renew else former_token(directory)
-    bridge = prepare(directory, wish, answers)
-    content, has_sockets = "", runtime_dir.make(directory)
+    working_dir = find_working_dir(spec.working_dir)
+    token_before = "" if spec.renew else previous_token(directory)
+    bridge = prepare_directory(directory, spec, reply)
+    content_dir, has_sockets = "", runtime_dir.create(directory)
     try:
-        with Places(directory, wish, answers) as places:
-            login = login_environment.look(answers)
-            write_private(os.path.join(directory, "boot.py"), wish.boot)
-            search = Search(wish, login.env, answers)
-            chosen = search.find()
-            on_socket = places.settle(chosen.server.kind)
-        content, notes = make_content(working_dir)
-        notes += [*([login.trouble] if login.trouble else []), *places.notes]
+        with ListenAddress(directory, spec, reply) as places:
+            login = login_environment.read_login_environment(reply)
+            write_private(os.path.join(directory, "boot.py"), spec.boot)
+            search = PythonSearch(spec, login.env, reply)
+            choice = search.find()
+            on_socket = places.use_socket(choice.server.kind)
+        content_dir, notes = make_content_dir(working_dir)
+        notes += [*([login.problem] if login.problem else []), *places.notes]
         while True:
-            kernelspec.write(directory, chosen.kernel, lent=chosen.kernel != chosen.server)
-            env = environment_of(directory, chosen.server, login.env, wish)
-            on_socket = on_socket and can_use_sockets(chosen.server.kind)
-            plan = Plan(directory, wish, chosen, env, bridge, former, working_dir, has_sockets, on_socket, content)
+            kernelspec.write_kernelspec(directory, choice.kernel, is_borrowed=choice.kernel != choice.server)
+            env = server_environment(directory, choice.server, login.env, spec)
+            on_socket = on_socket and supports_sockets(choice.server.kind)
+            plan = LaunchPlan(
+                directory, spec, choice, env, bridge, token_before, working_dir, has_sockets, on_socket, content_dir
+            )
             try:
-                running = launch(plan, answers)
+                running = launch(plan, reply)
                 break
-            except Broken as broken:
+            except BrokenPython as broken:
                 search.exclude(broken)
-                chosen = search.find()
-                has_sockets = runtime_dir.make(directory)
+                choice = search.find()
+                has_sockets = runtime_dir.create(directory)
     except BaseException:
-        forget_content(content)
+        remove_content_dir(content_dir)
         runtime_dir.remove(directory)
         raise
-    notes += [*chosen.notes, *kernelspec.overruled(login.env, chosen.kernel)]
-    notes += user_settings.told(directory, chosen.server.kind, login.env)
-    told = [*notes, *([] if has_sockets else [OPEN_KERNELS])]
-    return running._replace(info={**running.info, "notes": told})
+    notes += [*choice.notes, *kernelspec.overridden_notes(login.env, choice.kernel)]
+    notes += user_settings.settings_notes(directory, choice.server.kind, login.env)
+    all_notes = [*notes, *([] if has_sockets else [TCP_KERNELS_NOTE])]
+    return running._replace(info={**running.info, "notes": all_notes})
 
 
-class Plan(NamedTuple):
+class LaunchPlan(NamedTuple):
     """``env``: of the server's process; ``bridge``: its folder; ``former``: the token to go on with, or empty.
     ``content``: the folder that was made, or empty."""
 
     directory: str
-    wish: Wish
-    chosen: Choice
+    spec: LaunchSpec
+    choice: PythonChoice
     env: dict[str, str]
     bridge: str
-    former: str
+    previous_token: str
     working_dir: str
     has_sockets: bool
     on_socket: bool
     content: str
 
 
-def launch(plan: Plan, answers: Answers) -> server.Running:
+def launch(plan: LaunchPlan, reply: ReplyWriter) -> server.ServerProcess:
     """Raises ``Broken`` for a Python whose Jupyter or ipykernel cannot be imported, and ``Failure``."""
-    directory, wish, found = plan.directory, plan.wish, plan.chosen.server
-    for attempt in range(1, PORT_ATTEMPTS + 1):
-        with reserved(socket_of(directory), wish, on_socket=plan.on_socket, hold=attempt == 1) as place:
+    directory, spec, interpreter = plan.directory, plan.spec, plan.choice.server
+    for attempt in range(1, MAX_PORT_ATTEMPTS + 1):
+        with reserve_address(socket_path(directory), spec, on_socket=plan.on_socket, hold=attempt == 1) as address:
             # Nobody else of the machine can have listened in its place and been told the former one by a page.
-            token = plan.former if plan.former and isinstance(place, str) else secrets.token_hex(24)
-            config = settings(found.kind, place, token, plan.working_dir, wish)
+            token = plan.previous_token if plan.previous_token and isinstance(address, str) else secrets.token_hex(24)
+            config = jupyter_config(interpreter.kind, address, token, plan.working_dir, spec)
             if plan.has_sockets:
                 config["KernelManager"] = {"transport": "ipc"}
             write_private(os.path.join(directory, CONFIG), json.dumps(config))
-            answers.say("Starting Jupyter with " + found.path)
+            reply.progress("Starting Jupyter with " + interpreter.path)
             process = spawn(plan)
             try:
-                info = record(plan, process.pid, place)
-                with Import(plan.chosen.kernel.path, package_import.KERNEL, plan.env) as kernel:
-                    if wait_until_ours(plan, process, place, token, answers):
-                        why = kernel.trouble(answers)
+                info = save_info(plan, process.pid, address)
+                with ImportCheck(plan.choice.kernel.path, package_import.KERNEL_MODULE, plan.env) as kernel:
+                    if wait_until_ready(plan, process, address, token, reply):
+                        why = kernel.problem(reply)
                         if why:
-                            raise Broken(plan.chosen.kernel.path, "ipykernel", why)
-                        close_runtime_files(runtime_dir.path_of(directory))
-                        return server.Running(directory, process.pid, place, token, info)
-                if wish.port or attempt == PORT_ATTEMPTS:
-                    raise place_in_use(place)
+                            raise BrokenPython(plan.choice.kernel.path, "ipykernel", why)
+                        restrict_runtime_files(runtime_dir.path_of(directory))
+                        return server.ServerProcess(directory, process.pid, address, token, info)
+                if spec.port or attempt == MAX_PORT_ATTEMPTS:
+                    raise address_in_use_error(address)
             except BaseException:
-                server.end(directory)
+                server.terminate(directory)
                 process.poll()
                 raise
     raise AssertionError("the last attempt returns or raises")
 
 
-def find_working_dir(wanted: str) -> str:
-    path = os.path.realpath(os.path.expanduser(wanted))
+def find_working_dir(named: str) -> str:
+    path = os.path.realpath(os.path.expanduser(named))
     if not os.path.isdir(path):
-        raise Failure("jupyter-did-not-start", "The working directory does not exist on the machine", path,
+        raise ReportedError("jupyter-did-not-start", "The working directory does not exist on the machine", path,
                       "Make it there, or name another: `jupyter.working_dir`")  # fmt: skip
     return path
 
 
-def prepare(directory: str, wish: Wish, answers: Answers) -> str:
+def prepare_directory(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> str:
     """Clears the server's directory and unpacks the bridge, which counts as used from here on. Answers its folder."""
     runtime_dir.remove(directory)
-    empty(directory, keep=LOCK)
-    bridges = make_private(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
-    with locked(os.path.join(bridges, LOCK), answers, why="Waiting for another start on the machine"):
+    clear(directory, keep=LOCK)
+    bridges = make_private_dir(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
+    with locked(os.path.join(bridges, LOCK), reply, why="Waiting for another start on the machine"):
         write_private(
-            os.path.join(directory, INFO), json.dumps({"bridge_digest": wish.bridge.digest, "attempt": wish.attempt})
+            os.path.join(directory, INFO), json.dumps({"bridge_digest": spec.bridge.digest, "attempt": spec.attempt})
         )
-        return unpack(wish.bridge)
+        return install_bridge(spec.bridge)
 
 
-def make_content(working_dir: str) -> tuple[str, list[str]]:
+def make_content_dir(working_dir: str) -> tuple[str, list[str]]:
     """Some features of Colab expect a ``content`` folder in the server's root. Answers its path if it was made, and
     what to tell about it."""
     content = os.path.join(working_dir, "content")
@@ -164,21 +166,21 @@ def make_content(working_dir: str) -> tuple[str, list[str]]:
     return content, [f"made {content}, which some of Colab's features want"]
 
 
-def former_token(directory: str) -> str:
+def previous_token(directory: str) -> str:
     """Of a server that has ended and listened on a unix socket, where a page may go on with it; else empty."""
-    return server.token_in(directory) if load_json(os.path.join(directory, INFO)).get("socket") else ""
+    return server.read_token(directory) if load_json(os.path.join(directory, INFO)).get("socket") else ""
 
 
-def settings(kind: str, place: int | str, token: str, working_dir: str, wish: Wish) -> dict[str, Any]:
+def jupyter_config(kind: str, address: int | str, token: str, working_dir: str, spec: LaunchSpec) -> dict[str, Any]:
     """Jupyter's configuration, by section. Only ``kind`` decides the names; all three servers behave alike."""
-    origins, session_only = wish.origins, {"expires_days": None}
-    listens = {"port": place} if isinstance(place, int) else {"sock": place, "sock_mode": "0600"}
+    origins, session_only = spec.origins, {"expires_days": None}
+    listen_traits = {"port": address} if isinstance(address, int) else {"sock": address, "sock_mode": "0600"}
     common: dict[str, Any] = {
-        "ip": "127.0.0.1", **listens, "port_retries": 0, "open_browser": False,
+        "ip": "127.0.0.1", **listen_traits, "port_retries": 0, "open_browser": False,
         "allow_credentials": True, "allow_remote_access": False, "allow_root": True, "quit_button": False,
         "shutdown_no_activity_timeout": 0, "allow_origin": origins[0] if len(origins) == 1 else "",
         "allow_origin_pat": "^(?:{})$".format("|".join(map(re.escape, origins))) if len(origins) > 1 else "",
-        "local_hostnames": wish.hostnames, "tornado_settings": {"xsrf_cookie_kwargs": {"path": "/", **session_only}},
+        "local_hostnames": spec.hostnames, "tornado_settings": {"xsrf_cookie_kwargs": {"path": "/", **session_only}},
     }  # fmt: skip
     if kind == "notebook6":
         app = {"notebook_dir": working_dir, "nbserver_extensions": {PACKAGE: True}, "token": token, "password": ""}
@@ -191,27 +193,36 @@ def settings(kind: str, place: int | str, token: str, working_dir: str, wish: Wi
     return {"ServerApp": {**common, **app}, **identity}
 
 
-def environment_of(directory: str, found: Found, login: dict[str, str], wish: Wish) -> dict[str, str]:
+def server_environment(
+    directory: str, interpreter: Interpreter, login: dict[str, str], spec: LaunchSpec
+) -> dict[str, str]:
     """What the server gets: a login's environment, the profile's above it, ours above all."""
-    env = {**login, **wish.env, "JUPYTER_RUNTIME_DIR": runtime_dir.path_of(directory)}
-    if "PYTHONPATH" in wish.env:
+    env = {**login, **spec.env, "JUPYTER_RUNTIME_DIR": runtime_dir.path_of(directory)}
+    if "PYTHONPATH" in spec.env:
         # For kernels only: a module of the user's must not take the place of one of Jupyter's. See boot.py.
-        paths = [os.path.expanduser(path) for path in wish.env["PYTHONPATH"].split(os.pathsep) if path]
+        paths = [os.path.expanduser(path) for path in spec.env["PYTHONPATH"].split(os.pathsep) if path]
         env[KERNELS_PYTHONPATH] = os.pathsep.join([*paths, *filter(None, [login.get("PYTHONPATH")])])
         del env["PYTHONPATH"]
         env.update({"PYTHONPATH": login["PYTHONPATH"]} if login.get("PYTHONPATH") else {})
-    programs, path = found.programs, env.get("PATH", os.defpath)
+    programs, path = interpreter.bin_dir, env.get("PATH", os.defpath)
     if programs not in path.split(os.pathsep):
         # What the server starts itself, such as a terminal; boot.py sets that of each kernel.
         env["PATH"] = programs + os.pathsep + path
-    return kernelspec.environment(directory, env)
+    return kernelspec.with_data_path(directory, env)
 
 
-def spawn(plan: Plan) -> subprocess.Popen[bytes]:
+def spawn(plan: LaunchPlan) -> subprocess.Popen[bytes]:
     """Detached: its own session, all streams to the log, so that it outlives us and holds no channel open."""
-    directory, found = plan.directory, plan.chosen.server
+    directory, interpreter = plan.directory, plan.choice.server
     config = "--config=" + os.path.join(directory, CONFIG)
-    command = [found.path, os.path.join(directory, "boot.py"), found.kind, plan.bridge, config, *plan.wish.args]
+    command = [
+        interpreter.path,
+        os.path.join(directory, "boot.py"),
+        interpreter.kind,
+        plan.bridge,
+        config,
+        *plan.spec.args,
+    ]
     detached: dict[str, Any] = {"start_new_session": True}
     if os.name == "nt":
         detached = {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
@@ -221,54 +232,54 @@ def spawn(plan: Plan) -> subprocess.Popen[bytes]:
         )
 
 
-def record(plan: Plan, pid: int, place: int | str) -> dict[str, Any]:
+def save_info(plan: LaunchPlan, pid: int, address: int | str) -> dict[str, Any]:
     """Writes down what runs here before it answers: if we are killed now, the next start finds it."""
-    directory, wish, found = plan.directory, plan.wish, plan.chosen.server
+    directory, spec, interpreter = plan.directory, plan.spec, plan.choice.server
     info = {
-        "pid": pid, "port" if isinstance(place, int) else "socket": place, "birth": processes.birth(pid),
-        "python": found.python, "jupyter_server": found.jupyter, "interpreter": found.path,
-        "bridge": wish.bridge.version, "bridge_digest": wish.bridge.digest, "digests": wish.digests(),
-        "attempt": wish.attempt, "content": plan.content, "host": host.note(),
+        "pid": pid, "port" if isinstance(address, int) else "socket": address, "birth": processes.start_id(pid),
+        "python": interpreter.python, "jupyter_server": interpreter.jupyter_label, "interpreter": interpreter.path,
+        "bridge": spec.bridge.version, "bridge_digest": spec.bridge.digest, "digests": spec.key_digests(),
+        "attempt": spec.attempt, "content": plan.content, "host": host.host_info(),
     }  # fmt: skip
     write_private(os.path.join(directory, INFO), json.dumps(info))
     return info
 
 
-def wait_until_ours(
-    plan: Plan, process: subprocess.Popen[bytes], place: int | str, token: str, answers: Answers
+def wait_until_ready(
+    plan: LaunchPlan, process: subprocess.Popen[bytes], address: int | str, token: str, reply: ReplyWriter
 ) -> bool:
     """True when the server proved itself, False when another program has its place. Raises as ``launch``."""
     directory = plan.directory
-    answers.say("Waiting for Jupyter to answer")
+    reply.progress("Waiting for Jupyter to answer")
     answering_since = None
-    looked_at = time.monotonic()
+    log_checked_at = time.monotonic()
     while True:
         if process.poll() is not None:
-            said = server.log_end(directory, token)
-            if re.search(r"port \d+ is already in use|Address already in use", said):
+            log = server.tail_log(directory, token)
+            if re.search(r"port \d+ is already in use|Address already in use", log):
                 return False
-            raise reason(plan.chosen.server, plan.env, process.returncode, said, answers)
-        verdict = proof.check(place, token, timeout_s=5.0)
+            raise explain_exit(plan.choice.server, plan.env, process.returncode, log, reply)
+        verdict = proof.check_identity(address, token, timeout_s=5.0)
         if verdict == "ours":
             return True
         if verdict != "silent":
-            answers.tick(0.5)
+            reply.sleep(0.5)
             answering_since = answering_since or time.monotonic()
-            if time.monotonic() - answering_since > WITHOUT_BRIDGE_S:
-                said = server.log_end(directory, token)
-                raise Failure("bridge-not-loaded", "Jupyter answers, but without the bridge", said)
-        if time.monotonic() - looked_at > LOOK_EVERY_S:
-            looked_at = time.monotonic()
-            said = server.log_end(directory, token)
-            if CANNOT_LISTEN.search(said):
-                raise did_not_start(f"Jupyter cannot listen at {place}", said)
-        if answers.remaining_s() == 0.0:
-            said = server.log_end(directory, token)
-            raise did_not_start("Jupyter did not answer in time", said)
-        answers.tick(0.05)
+            if time.monotonic() - answering_since > BRIDGE_WAIT_S:
+                log = server.tail_log(directory, token)
+                raise ReportedError("bridge-not-loaded", "Jupyter answers, but without the bridge", log)
+        if time.monotonic() - log_checked_at > LOG_CHECK_INTERVAL_S:
+            log_checked_at = time.monotonic()
+            log = server.tail_log(directory, token)
+            if CANNOT_LISTEN.search(log):
+                raise start_error(f"Jupyter cannot listen at {address}", log)
+        if reply.remaining_s() == 0.0:
+            log = server.tail_log(directory, token)
+            raise start_error("Jupyter did not answer in time", log)
+        reply.sleep(0.05)
 
 
-def close_runtime_files(runtime: str) -> None:
+def restrict_runtime_files(runtime: str) -> None:
     """Jupyter writes the token there, older versions for everyone to read if the folder were not ours alone."""
     for name in os.listdir(runtime):
         with contextlib.suppress(FileNotFoundError):

@@ -6,27 +6,29 @@ import re
 from collections.abc import Mapping
 
 from . import disk_space, package_import
-from .interpreters import Found
-from .package_import import Import
-from .python_choice import Broken
-from .reply import Answers, Failure
+from .interpreters import Interpreter
+from .package_import import ImportCheck
+from .python_choice import BrokenPython
+from .reply import ReplyWriter, ReportedError
 
 
-def reason(found: Found, env: Mapping[str, str], status: int, said: str, answers: Answers) -> Exception:
+def explain_exit(
+    interpreter: Interpreter, env: Mapping[str, str], status: int, log: str, reply: ReplyWriter
+) -> Exception:
     """``Broken`` or ``Failure``, for one that ended before it answered. ``said``: the end of its log."""
-    full = disk_space.full_disk(said)
+    full = disk_space.disk_full_cause(log)
     if full:
         return full
-    with Import(found.path, package_import.server_module(found.kind), env) as jupyter:
-        why = jupyter.trouble(answers)
+    with ImportCheck(interpreter.path, package_import.server_module(interpreter.kind), env) as jupyter:
+        why = jupyter.problem(reply)
     if why:
-        return Broken(found.path, "Jupyter", why)
-    left = re.search(r"Jupyter was ended by sys\.exit\(.*\) in (\w+)", said)
-    hint = f"On the machine: `{found.path} -m jupyter server extension disable {left.group(1)}`" if left else ""
-    return did_not_start(f"Jupyter ended (status {status})", said, hint)
+        return BrokenPython(interpreter.path, "Jupyter", why)
+    match = re.search(r"Jupyter was ended by sys\.exit\(.*\) in (\w+)", log)
+    hint = f"On the machine: `{interpreter.path} -m jupyter server extension disable {match.group(1)}`" if match else ""
+    return start_error(f"Jupyter ended (status {status})", log, hint)
 
 
-def did_not_start(what: str, said: str, hint: str = "") -> Failure:
-    return disk_space.full_disk(said) or Failure(
-        "jupyter-did-not-start", what, said or "it wrote nothing to its log", hint
+def start_error(what: str, log: str, hint: str = "") -> ReportedError:
+    return disk_space.disk_full_cause(log) or ReportedError(
+        "jupyter-did-not-start", what, log or "it wrote nothing to its log", hint
     )

@@ -14,43 +14,43 @@ from typing import Any
 
 from .data_dir import load_json
 
-UNUSED = "unused.json"
-MOST_BYTES = 1 << 20
-MOST_NAMES = 5
+IGNORED_FILE = "unused.json"
+MAX_FILE_BYTES = 1 << 20
+MAX_NAMES = 5
 
 
-def told(directory: str, kind: str, env: Mapping[str, str]) -> list[str]:
+def settings_notes(directory: str, kind: str, env: Mapping[str, str]) -> list[str]:
     """After the server in ``directory`` has started."""
-    return [*unused(directory), *unread(kind, env)]
+    return [*ignored_traits(directory), *unread_files(kind, env)]
 
 
-def unused(directory: str) -> list[str]:
+def ignored_traits(directory: str) -> list[str]:
     """What ``boot.py`` has left out."""
-    seen = load_json(os.path.join(directory, UNUSED))
-    names, files = seen.get("traits"), seen.get("files")
+    document = load_json(os.path.join(directory, IGNORED_FILE))
+    names, files = document.get("traits"), document.get("files")
     if not isinstance(names, list) or not isinstance(files, list) or not names:
         return []
-    shown = ", ".join(map(str, names[:MOST_NAMES])) + (" …" if len(names) > MOST_NAMES else "")
+    shown = ", ".join(map(str, names[:MAX_NAMES])) + (" …" if len(names) > MAX_NAMES else "")
     where = ", ".join(map(str, files)) or "your Jupyter settings"
     return [f"{where}: this server does not use what would guard or move it, {shown}"]
 
 
-def unread(kind: str, env: Mapping[str, str]) -> list[str]:
+def unread_files(kind: str, env: Mapping[str, str]) -> list[str]:
     folder = env.get("JUPYTER_CONFIG_DIR") or os.path.join(env.get("HOME") or os.path.expanduser("~"), ".jupyter")
     stem = "jupyter_notebook_config" if kind == "notebook6" else "jupyter_server_config"
     paths = [os.path.join(folder, stem + end) for end in (".py", ".json")]
-    found = [path for path in paths if says_something(path)]
+    found = [path for path in paths if has_settings(path)]
     if not found:
         return []
     return [f"{' and '.join(found)} is not read by this server: `jupyter.args` sets limits, and jupyter_config.py in "
             "that folder counts for kernels and contents"]  # fmt: skip
 
 
-def says_something(path: str) -> bool:
+def has_settings(path: str) -> bool:
     """A generated file is all comments, and one that switches an extension on has nothing else."""
     try:
         with open(path, encoding="utf-8", errors="replace") as handle:
-            text = handle.read(MOST_BYTES)
+            text = handle.read(MAX_FILE_BYTES)
     except OSError:
         return False
     if path.endswith(".py"):

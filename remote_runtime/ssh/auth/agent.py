@@ -14,20 +14,20 @@ from paramiko.agent import AgentKey, AgentSSH
 
 from ...core.profile import SshSettings
 from ...core.sanitize import clean_line
-from ..files.paths import expand, home_of
-from ..transport.version_exchange import as_text
+from ..files.paths import expand_home, home_dir
+from ..transport.version_exchange import decode_text
 
 log = logging.getLogger(__name__)
 # It may ask its user for consent, or to unlock it.
-SIGNS_WITHIN_S = 30.0
+SIGN_TIMEOUT_S = 30.0
 # As OpenSSH's client bounds an answer and the number of keys.
-_LARGEST_ANSWER = 256 << 10
-_MOST_KEYS = 2048
-_LIST_KEYS, _KEYS = 11, 12  # draft-ietf-sshm-ssh-agent
+_MAX_ANSWER_BYTES = 256 << 10
+_MAX_KEYS = 2048
+_REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12  # draft-ietf-sshm-ssh-agent
 _AgentSSH: Any = AgentSSH
 
 
-def address_of(settings: SshSettings, environ: Mapping[str, str]) -> str:
+def agent_address(settings: SshSettings, environ: Mapping[str, str]) -> str:
     """Its socket's path; empty where there is none to ask. On Windows it has no path that we choose."""
     name = settings.identity_agent or "SSH_AUTH_SOCK"
     if name == "none":
@@ -36,7 +36,7 @@ def address_of(settings: SshSettings, environ: Mapping[str, str]) -> str:
     path = environ.get(path[1:], "") if path.startswith("$") else path
     if not path and sys.platform == "win32":
         return "this computer's agent"
-    return str(expand(path, home_of(environ))) if path else ""
+    return str(expand_home(path, home_dir(environ))) if path else ""
 
 
 def open_agent(address: str, within_s: float) -> Any:
@@ -53,7 +53,7 @@ def open_agent(address: str, within_s: float) -> Any:
         connection.connect(address)
         agent = _Agent(within_s)
         agent._connect(connection)  # paramiko's public class reads this process's environment only
-        agent.within_s = SIGNS_WITHIN_S
+        agent.within_s = SIGN_TIMEOUT_S
     except BaseException:
         connection.close()
         raise
@@ -64,7 +64,7 @@ def limit_signing(key: paramiko.PKey, within_s: float) -> None:
     """An agent's ``key`` signs within that time, or not at all."""
     agent = key.agent if isinstance(key, AgentKey) else None
     if isinstance(agent, _Agent):
-        agent.within_s = max(0.1, min(SIGNS_WITHIN_S, within_s / 2))  # other keys may be offered then
+        agent.within_s = max(0.1, min(SIGN_TIMEOUT_S, within_s / 2))  # other keys may be offered then
 
 
 class _Agent(_AgentSSH):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
@@ -77,28 +77,28 @@ class _Agent(_AgentSSH):  # type: ignore[misc]  # paramiko's types leave out the
 
     def _connect(self, conn: socket.socket) -> None:
         self._conn = conn
-        kind, answer = self._send_message(bytes([_LIST_KEYS]))
-        if kind != _KEYS:
+        kind, answer = self._send_message(bytes([_REQUEST_IDENTITIES]))
+        if kind != _IDENTITIES_ANSWER:
             raise paramiko.SSHException("it refuses to list its keys")
         keys = []
-        for _ in range(min(answer.get_int(), _MOST_KEYS)):
+        for _ in range(min(answer.get_int(), _MAX_KEYS)):
             blob, comment = answer.get_string(), answer.get_string()
             if not blob:
                 break
             try:
-                keys.append(AgentKey(self, blob, clean_line(as_text(comment), 100)))
+                keys.append(AgentKey(self, blob, clean_line(decode_text(comment), 100)))
             except Exception as error:  # noqa: BLE001  # paramiko, cryptography and nacl each raise their own
                 log.info("a key of the agent cannot be read: %r", error)
         self._keys = tuple(keys)
 
     def _send_message(self, msg: Any) -> tuple[int, paramiko.Message]:
-        said = bytes(msg) if isinstance(msg, bytes) else msg.asbytes()
+        request = bytes(msg) if isinstance(msg, bytes) else msg.asbytes()
         end = time.monotonic() + self.within_s
         try:
             self._conn.settimeout(self.within_s)
-            self._conn.sendall(len(said).to_bytes(4, "big") + said)
+            self._conn.sendall(len(request).to_bytes(4, "big") + request)
             size = int.from_bytes(self._read(4, end), "big")
-            if not 0 < size <= _LARGEST_ANSWER:
+            if not 0 < size <= _MAX_ANSWER_BYTES:
                 raise paramiko.SSHException("its answer is not what agents say")
             answer = paramiko.Message(self._read(size, end))
         except BaseException:

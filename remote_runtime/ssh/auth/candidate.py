@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Literal
 
 from ...core.frozen import dataclass
 from .certificates import Certificate
-from .key_files import Fault, certificate_of, certified, certify
+from .key_files import KeyFault, certificate_of, certified, certify
 
 if TYPE_CHECKING:
     import paramiko
 
 
 @dataclass(frozen=True)
-class Candidate:
+class KeyCandidate:
     """A key worth offering. ``blob``: its public half, empty if unknown. ``key``: None unless it is ``ready``.
 
     ``public``: only its public half is there, which tells which of the agent's keys is meant. ``certificate``: what is
@@ -30,40 +30,40 @@ class Candidate:
     state: Literal["ready", "locked", "public", "unusable", "missing"] = "ready"
     path: Path | None = None
     certificate: bytes = b""
-    fault: Fault | None = None
+    fault: KeyFault | None = None
 
     @property
     def id(self) -> tuple[str, bytes]:
-        return self.label, self.shown
+        return self.label, self.presented
 
     @property
-    def shown(self) -> bytes:
+    def presented(self) -> bytes:
         return self.certificate or self.blob
 
 
-def with_certificate(candidate: Candidate, signed: Sequence[tuple[str, bytes]] | None) -> list[Candidate]:
+def with_certificate(candidate: KeyCandidate, certificates: Sequence[tuple[str, bytes]] | None) -> list[KeyCandidate]:
     """A machine may accept the certificate or the key alone; an expired certificate must not hide the key. ``signed``:
     instead of the one beside it, those of them that are for this key."""
-    if signed is None:
+    if certificates is None:
         beside = certificate_of(candidate.path) if candidate.path else b""
-        signed = [(f"the certificate of {candidate.label}", beside)] if beside else []
+        certificates = [(f"the certificate of {candidate.label}", beside)] if beside else []
     else:
-        signed = [
-            (f"the certificate {name}", blob) for name, blob in signed if Certificate(blob).is_for(candidate.blob)
+        certificates = [
+            (f"the certificate {name}", blob) for name, blob in certificates if Certificate(blob).is_for(candidate.blob)
         ]
-    shown = []
-    for name, blob in signed:
+    presenting = []
+    for name, blob in certificates:
         key = certified(candidate.key, blob) if candidate.key else None
-        untimely = Certificate(blob).untimely(time.time())
-        label = f"{name} ({untimely})" if untimely else name
-        fault = Fault(untimely, "Have a new certificate signed for the key") if untimely else None
-        shown.append(replace(candidate, label=label, key=key, certificate=blob, fault=fault))
-    return [*shown, candidate]
+        validity_error = Certificate(blob).validity_error(time.time())
+        label = f"{name} ({validity_error})" if validity_error else name
+        fault = KeyFault(validity_error, "Have a new certificate signed for the key") if validity_error else None
+        presenting.append(replace(candidate, label=label, key=key, certificate=blob, fault=fault))
+    return [*presenting, candidate]
 
 
-def of_agent(key: paramiko.AgentKey) -> Candidate:
+def agent_candidate(key: paramiko.AgentKey) -> KeyCandidate:
     label = f"agent key {key.comment or key.get_name()}"
     if not key.get_name().endswith("-cert-v01@openssh.com"):
-        return Candidate(label, key.asbytes(), key)
+        return KeyCandidate(label, key.asbytes(), key)
     certify(key, key.blob)
-    return Candidate(f"{label} (certificate)", b"", key, certificate=key.blob)
+    return KeyCandidate(f"{label} (certificate)", b"", key, certificate=key.blob)

@@ -7,23 +7,23 @@ import shlex
 import time
 from pathlib import Path
 
-from ...core.callbacks import Tell
+from ...core.callbacks import Progress
 from ...core.errors import SshError
 from ...core.model import Instance
 from ...core.profile import SshSettings
-from ..files.known_hosts import HostKey, Known, known_name, load, look_up, parse_keys
-from ..files.paths import expand
-from ..files.pinned_keys import GCLOUDS_HOSTS, add_pin, load_pins
-from ..transport.algorithms import permitted
+from ..files.known_hosts import HostKey, KnownKeys, find_keys, known_hosts_name, load, parse_keys
+from ..files.paths import expand_home
+from ..files.pinned_keys import GCLOUD_KNOWN_HOSTS, load_pins, pin
+from ..transport.algorithms import filter_allowed
 from .certificates import Certificate
 from .key_files import rsa_bits
 
-USERS_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 _OPENSSH_ORDER = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
 
-class HostKeys:
+class HostKeyPolicy:
     """What is known of one machine before it is connected to.
 
     Raises ``LocalError`` ``state-dir-unusable`` for pins that cannot be read.
@@ -34,22 +34,22 @@ class HostKeys:
         self._settings = settings
         self._pins = pins
         name = instance.host_key_name
-        ours, gclouds = load_pins(pins), load(home / GCLOUDS_HOSTS, "gcloud's known hosts")
-        users = [load(expand(file, home), file) for file in settings.known_hosts_files or USERS_FILES]
-        self._users = users if instance.kind == "ssh" else []
-        self._pinned = look_up([ours], name)
-        self._vouched = Known("the cloud's guest attributes", tuple(parse_keys(instance.host_keys)))
-        self._sources = [self._pinned, self._vouched]
+        ours, gclouds = load_pins(pins), load(home / GCLOUD_KNOWN_HOSTS, "gcloud's known hosts")
+        users = [load(expand_home(file, home), file) for file in settings.known_hosts_files or USER_FILES]
+        self._user_files = users if instance.kind == "ssh" else []
+        self._pinned = find_keys([ours], name)
+        self._from_cloud = KnownKeys("the cloud's guest attributes", tuple(parse_keys(instance.host_keys)))
+        self._sources = [self._pinned, self._from_cloud]
         if instance.kind == "gce":
-            self._sources.append(look_up([gclouds], name))
-        self._sources.append(look_up(self._users, name))
+            self._sources.append(find_keys([gclouds], name))
+        self._sources.append(find_keys(self._user_files, name))
         # With another port than 22 OpenSSH looks again for the bare name, which can only confirm a key.
-        has_port = instance.port != 22 and name == known_name(instance.address, instance.port)
-        self._bare = look_up(self._users, instance.address.lower()) if has_port else Known("")
-        names = dict.fromkeys([name, instance.address.lower(), known_name(instance.address, instance.port)])
-        revoking = [file.only("@revoked") for file in (ours, gclouds, *users)]
-        self._revoked = [look_up([file], each) for file in revoking for each in names]
-        self._authorities = {*self._sources[-1].authorities, *self._bare.authorities}
+        has_port = instance.port != 22 and name == known_hosts_name(instance.address, instance.port)
+        self._without_port = find_keys(self._user_files, instance.address.lower()) if has_port else KnownKeys("")
+        names = dict.fromkeys([name, instance.address.lower(), known_hosts_name(instance.address, instance.port)])
+        revoking = [file.with_marker("@revoked") for file in (ours, gclouds, *users)]
+        self._revoked = [find_keys([file], each) for file in revoking for each in names]
+        self._authorities = {*self._sources[-1].authorities, *self._without_port.authorities}
 
     def algorithms(self) -> list[str]:
         """Host key algorithms for the key exchange: certificates first where an authority is trusted, then those of the
@@ -57,81 +57,83 @@ class HostKeys:
 
         Raises ``SshError`` ``ssh-config-unsupported`` where none is left.
         """
-        known = [key.kind for source in (*self._sources, self._bare) for key in source.keys]
+        known = [key.kind for source in (*self._sources, self._without_port) for key in source.keys]
         kinds = [*(kind for kind in _OPENSSH_ORDER if kind in known), *_OPENSSH_ORDER]
         names = [name for kind in dict.fromkeys(kinds) for name in _ALGORITHMS.get(kind, (kind,))]
         if self._authorities:
             names = [*(f"{name}-cert-v01@openssh.com" for name in names), *names]
-        return permitted("HostKeyAlgorithms", names, self._settings.only.host_keys)
+        return filter_allowed("HostKeyAlgorithms", names, self._settings.allowed_algorithms.host_keys)
 
-    def check(self, shown: HostKey, tell: Tell, certificate: bytes = b"") -> None:
+    def check(self, host_key: HostKey, progress: Progress, certificate: bytes = b"") -> None:
         """Returns if ``shown`` is the machine's key, by itself or by the ``certificate`` that it was shown in; it is
         pinned where the cloud vouches for it or the profile accepts new ones. Raises ``SshError`` ``host-key-changed``
         or ``host-key-unknown``."""
-        if 0 < (bits := rsa_bits(base64.b64decode(shown.data))) < self._settings.only.rsa_bits:
-            least = self._settings.only.rsa_bits
-            why = f"it has {bits} bits, and RequiredRSASize of ~/.ssh/config asks for {least}"
+        if 0 < (bits := rsa_bits(base64.b64decode(host_key.data))) < self._settings.allowed_algorithms.rsa_bits:
+            min_bits = self._settings.allowed_algorithms.rsa_bits
+            why = f"it has {bits} bits, and RequiredRSASize of ~/.ssh/config asks for {min_bits}"
             raise self._unverified("is too short", why)
         signed = Certificate(certificate) if certificate and self._authorities else None
         for source in self._revoked:
-            if shown in source.revoked or (signed and signed.authority in source.revoked):
-                raise self._unverified("is revoked", f"{source.where} marks {_words(shown)} as revoked")
+            if host_key in source.revoked or (signed and signed.authority in source.revoked):
+                raise self._unverified("is revoked", f"{source.where} marks {_describe(host_key)} as revoked")
         if signed and signed.authority in self._authorities:
             name = self._instance.host_key_name
-            fault = signed.fault(
+            fault = signed.host_fault(
                 self._instance.address if self._is_by_address() else name,
                 time.time(),
-                self._settings.only.ca_signatures,
+                self._settings.allowed_algorithms.ca_signatures,
             )
             if fault:
-                raise self._unverified("is not certified", f"its certificate by {_words(signed.authority)} {fault}")
+                raise self._unverified("is not certified", f"its certificate by {_describe(signed.authority)} {fault}")
             return
         for source in self._sources:
-            if source.keys and shown not in source.keys:
-                raise self._changed(shown, source)
+            if source.keys and host_key not in source.keys:
+                raise self._changed(host_key, source)
             if source.keys:
-                if source is self._vouched:
-                    add_pin(self._pins, self._instance.host_key_name, shown)
+                if source is self._from_cloud:
+                    pin(self._pins, self._instance.host_key_name, host_key)
                 return
-        if shown in self._bare.keys:
+        if host_key in self._without_port.keys:
             return
         if self._settings.host_key != "accept-new":
-            raise self._unknown(shown)
-        add_pin(self._pins, self._instance.host_key_name, shown)
-        tell(f"New host key of {self._instance.name} accepted and pinned: {_words(shown)}")
+            raise self._unknown(host_key)
+        pin(self._pins, self._instance.host_key_name, host_key)
+        progress(f"New host key of {self._instance.name} accepted and pinned: {_describe(host_key)}")
 
     def _is_by_address(self) -> bool:
         """Not by a HostKeyAlias. A certificate names hosts without their ports."""
-        return self._instance.host_key_name == known_name(self._instance.address, self._instance.port)
+        return self._instance.host_key_name == known_hosts_name(self._instance.address, self._instance.port)
 
-    def _changed(self, shown: HostKey, source: Known) -> SshError:
-        known = next((key for key in source.keys if key.kind == shown.kind), source.keys[0])
+    def _changed(self, host_key: HostKey, source: KnownKeys) -> SshError:
+        known = next((key for key in source.keys if key.kind == host_key.kind), source.keys[0])
         why = (
-            f"it shows {_words(shown)}, but by {source.where} its key is {_words(known)}; "
+            f"it shows {_describe(host_key)}, but by {source.where} its key is {_describe(known)}; "
             "either the machine was made anew or somebody is in between"
         )
-        if source is not self._vouched and shown in self._vouched.keys:
+        if source is not self._from_cloud and host_key in self._from_cloud.keys:
             why += "; the cloud's guest attributes name the new key, so it was most likely made anew"
         hint = ""
         if source is self._pinned:
             hint = "If you know that it was made anew: `remote-runtime host-key forget PROFILE`"
-        elif source is not self._vouched:
-            file = f"~/{GCLOUDS_HOSTS}" if source.where == "gcloud's known hosts" else source.where.split(" and ")[0]
+        elif source is not self._from_cloud:
+            file = (
+                f"~/{GCLOUD_KNOWN_HOSTS}" if source.where == "gcloud's known hosts" else source.where.split(" and ")[0]
+            )
             words = ["ssh-keygen", "-R", self._instance.host_key_name]
-            words += ["-f", file] if file != USERS_FILES[0] else []
+            words += ["-f", file] if file != USER_FILES[0] else []
             hint = f"If you know that it was made anew: `{shlex.join(words)}`"
         return SshError("host-key-changed", f"The host key of {self._instance.name} has changed", why, hint)
 
-    def _unknown(self, shown: HostKey) -> SshError:
+    def _unknown(self, host_key: HostKey) -> SshError:
         name = self._instance.name
-        why = f"it shows {_words(shown)}, and nothing we trust knows its key"
+        why = f"it shows {_describe(host_key)}, and nothing we trust knows its key"
         if self._authorities:
             why += "; known_hosts trusts a certificate authority for it, and it shows no certificate by that"
-        unread = [file for file in self._users if file.trouble]
+        unread = [file for file in self._user_files if file.trouble]
         why += "".join(f"; {file.where} cannot be read ({file.trouble})" for file in unread)
         if self._instance.kind == "ssh":
             hint = "Compare the fingerprint on the machine, then set `ssh.host_key: accept-new`"
-            if self._settings.notes_host_keys and not unread:
+            if self._settings.updates_known_hosts and not unread:
                 hint = f"Compare the fingerprint on the machine and connect once with `ssh {name}`, or set"
                 hint += " `ssh.host_key: accept-new`"
         else:
@@ -146,5 +148,5 @@ class HostKeys:
         return SshError("host-key-unknown", f"The host key of {self._instance.name} {verdict}", why, hint)
 
 
-def _words(key: HostKey) -> str:
+def _describe(key: HostKey) -> str:
     return f"{key.kind} {key.fingerprint}"

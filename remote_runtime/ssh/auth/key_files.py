@@ -21,46 +21,48 @@ from ...core.sanitize import clean_line
 if TYPE_CHECKING:
     import paramiko
 
-_LARGEST_KEY_FILE = 1 << 20
-_OPENSSH = "-----BEGIN OPENSSH PRIVATE KEY-----"
+_MAX_KEY_FILE_BYTES = 1 << 20
+_OPENSSH_HEADER = "-----BEGIN OPENSSH PRIVATE KEY-----"
 # Of keys that are encrypted in OpenSSH's format, and in the older one (RFC 1421); cryptography knows no others.
 _CIPHERS = (
     *("", "none", "aes256-ctr", "aes256-cbc", "aes256-gcm@openssh.com"),
     *("DES-EDE3-CBC", "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"),
 )
 # OpenSSH's client looks for one among other blocks and text, where it is not in the format above.
-_BLOCK = re.compile(r"^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----.*?^-----END \1?PRIVATE KEY-----", re.MULTILINE | re.DOTALL)
+_PEM_BLOCK = re.compile(
+    r"^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----.*?^-----END \1?PRIVATE KEY-----", re.MULTILINE | re.DOTALL
+)
 _DEK_INFO = re.compile(r"^DEK-Info: *([^,\s]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Fault:
+class KeyFault:
     """Why a key file cannot be used, and what can be done."""
 
     why: str
     hint: str = ""
 
 
-def load_key(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["locked"] | Fault:
+def load_key(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["locked"] | KeyFault:
     """Without its certificate: ``certified`` adds that. ``locked``: without the right passphrase."""
     try:
         text = _private_text(path)
     except OSError as error:
-        return Fault(f"it cannot be read: {(error.strerror or str(error)).lower()}")
-    if fault := _fault_of(path, text):
+        return KeyFault(f"it cannot be read: {(error.strerror or str(error)).lower()}")
+    if fault := _find_fault(path, text):
         return fault
     locked = _is_locked(text)
     if locked and not passphrase:
         return "locked"
     try:
         return _parsed(text, passphrase if locked else None)
-    except _Unsupported as error:
-        return Fault(f"its type {error} is not supported: only ED25519, ECDSA and RSA keys are", _NEW_KEY)
+    except _UnsupportedKeyType as error:
+        return KeyFault(f"its type {error} is not supported: only ED25519, ECDSA and RSA keys are", _NEW_KEY)
     except Exception as error:  # noqa: BLE001  # cryptography raises many kinds for damaged data
         why = clean_line(str(error), 200)
         if locked and "unknown" in why.lower():  # PKCS#8 has its cipher behind much ASN.1
-            return _encrypted_otherwise(path, f"({why.rstrip('.')})")
-        return "locked" if locked else Fault(f"it is damaged: {why}")
+            return _unsupported_encryption(path, f"({why.rstrip('.')})")
+        return "locked" if locked else KeyFault(f"it is damaged: {why}")
 
 
 def others_can_read(path: Path) -> bool:
@@ -77,7 +79,7 @@ def certificate_of(path: Path) -> bytes:
 def read_certificate(path: Path) -> bytes:
     """Empty if it is no file with a certificate."""
     text = read_key_file(path)
-    return parse_public(text) if "-cert-v01@openssh.com " in text else b""
+    return parse_public_key(text) if "-cert-v01@openssh.com " in text else b""
 
 
 def certified(key: paramiko.PKey, certificate: bytes) -> paramiko.PKey:
@@ -108,17 +110,17 @@ def read_key_file(path: Path) -> str:
 
 def public_half(path: Path, private_text: str) -> bytes:
     """From ``path.pub``, else from OpenSSH's private format, which holds it unencrypted."""
-    return parse_public(read_key_file(path.with_name(path.name + ".pub"))) or _openssh_head(private_text)[2]
+    return parse_public_key(read_key_file(path.with_name(path.name + ".pub"))) or _parse_openssh_header(private_text)[2]
 
 
-def parse_public(text: str) -> bytes:
+def parse_public_key(text: str) -> bytes:
     try:
         return base64.b64decode(text.split()[1])
     except (ValueError, IndexError):
         return b""
 
 
-def key_kind(blob: bytes) -> str:
+def key_type(blob: bytes) -> str:
     """``ssh-ed25519`` and so on: a public key begins with its type (RFC 4253 6.6)."""
     size = int.from_bytes(blob[:4], "big")
     return blob[4 : 4 + size].decode("ascii", "replace")
@@ -135,7 +137,7 @@ def rsa_bits(blob: bytes) -> int:
 _NEW_KEY = "`ssh-keygen -t ed25519` makes a key that works everywhere"
 
 
-class _Unsupported(Exception):
+class _UnsupportedKeyType(Exception):
     """Its text names the type."""
 
 
@@ -144,50 +146,50 @@ def _private_text(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise OSError("it is no file")
     with path.open("rb") as file:
-        text = file.read(_LARGEST_KEY_FILE).decode("ascii", "replace").strip()
-    block = None if text.startswith(("-----BEGIN OPENSSH", "PuTTY-User-Key-File")) else _BLOCK.search(text)
+        text = file.read(_MAX_KEY_FILE_BYTES).decode("ascii", "replace").strip()
+    block = None if text.startswith(("-----BEGIN OPENSSH", "PuTTY-User-Key-File")) else _PEM_BLOCK.search(text)
     return block[0] if block else text
 
 
-def _fault_of(path: Path, text: str) -> Fault | None:
+def _find_fault(path: Path, text: str) -> KeyFault | None:
     """What can be seen before a passphrase is asked for."""
     name = shlex.quote(str(path))
     mode = _mode(path)
     if mode & 0o022:
-        return Fault(f"others can write to it (mode {mode:04o})", f"`chmod 600 {name}`")
+        return KeyFault(f"others can write to it (mode {mode:04o})", f"`chmod 600 {name}`")
     if text.startswith("PuTTY-User-Key-File"):
         hint = (
             f"`puttygen {name} -O private-openssh -o {shlex.quote(str(path.with_suffix('.openssh')))}`, and name that"
         )
-        return Fault("it is in PuTTY's format", hint)
+        return KeyFault("it is in PuTTY's format", hint)
     if text.startswith("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY"):
         hint = f"`puttygen {name} -O private-openssh -o {shlex.quote(f'{path}.openssh')}`, and name that"
-        return Fault("it is in the format of ssh.com", hint)
+        return KeyFault("it is in the format of ssh.com", hint)
     if not text:
-        return Fault("it is empty")
+        return KeyFault("it is empty")
     if not text.startswith("-----BEGIN ") or "PRIVATE KEY-----" not in text.split("\n")[0]:
-        return Fault("it holds no private key")
-    cipher, kdf, public = _openssh_head(text)
+        return KeyFault("it holds no private key")
+    cipher, kdf, public = _parse_openssh_header(text)
     if found := _DEK_INFO.search(text):
         cipher = found[1]
-    kind = key_kind(public)
+    kind = key_type(public)
     if kind.startswith("sk-"):
-        return Fault(
+        return KeyFault(
             f"its private half is on a FIDO token ({kind})", f"`ssh-add {name}` puts it in an agent, which is used"
         )
     if kdf not in ("", "none", "bcrypt") or cipher not in _CIPHERS:
-        return _encrypted_otherwise(path, f"with {clean_line(cipher, 60)}")
+        return _unsupported_encryption(path, f"with {clean_line(cipher, 60)}")
     return None
 
 
-def _encrypted_otherwise(path: Path, how: str) -> Fault:
+def _unsupported_encryption(path: Path, how: str) -> KeyFault:
     why = f"it is encrypted {how}, which is not supported"
-    return Fault(why, f"`ssh-keygen -p -Z aes256-ctr -f {shlex.quote(str(path))}`")
+    return KeyFault(why, f"`ssh-keygen -p -Z aes256-ctr -f {shlex.quote(str(path))}`")
 
 
 def _is_locked(text: str) -> bool:
-    if text.startswith(_OPENSSH):
-        return _openssh_head(text)[0] not in ("", "none")
+    if text.startswith(_OPENSSH_HEADER):
+        return _parse_openssh_header(text)[0] not in ("", "none")
     return text.startswith("-----BEGIN ENCRYPTED ") or "Proc-Type: 4,ENCRYPTED" in text
 
 
@@ -198,7 +200,7 @@ def _parsed(text: str, passphrase: str | None) -> paramiko.PKey:
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-    load = form.load_ssh_private_key if text.startswith(_OPENSSH) else form.load_pem_private_key
+    load = form.load_ssh_private_key if text.startswith(_OPENSSH_HEADER) else form.load_pem_private_key
     key = load(text.encode(), passphrase.encode() if passphrase else None)
     kinds: dict[type, Any] = {
         ed25519.Ed25519PrivateKey: paramiko.Ed25519Key,
@@ -207,22 +209,22 @@ def _parsed(text: str, passphrase: str | None) -> paramiko.PKey:
     }
     kind = next((ours for theirs, ours in kinds.items() if isinstance(key, theirs)), None)
     if kind is None:
-        raise _Unsupported(type(key).__name__.removesuffix("PrivateKey").lstrip("_"))
+        raise _UnsupportedKeyType(type(key).__name__.removesuffix("PrivateKey").lstrip("_"))
     try:
         plain = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise _Unsupported(getattr(getattr(key, "curve", None), "name", type(key).__name__)) from error
+        raise _UnsupportedKeyType(getattr(getattr(key, "curve", None), "name", type(key).__name__)) from error
     loaded: paramiko.PKey = kind.from_private_key(io.StringIO(plain.decode()))
     return loaded
 
 
-def _openssh_head(text: str) -> tuple[str, str, bytes]:
+def _parse_openssh_header(text: str) -> tuple[str, str, bytes]:
     """Cipher, kdf and the first public key of "openssh-key-v1" data: those, then the kdf's options, the number of keys
     and the public keys are in the clear (PROTOCOL.key of OpenSSH). Empty for another format."""
     magic = b"openssh-key-v1\0"
     try:
         raw = base64.b64decode("".join(text.splitlines()[1:-1]))
-        if not text.startswith(_OPENSSH) or not raw.startswith(magic):
+        if not text.startswith(_OPENSSH_HEADER) or not raw.startswith(magic):
             return "", "", b""
         fields = []
         place = len(magic)

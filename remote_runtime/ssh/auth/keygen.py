@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 from ...core.errors import SshError
-from ..files.known_hosts import as_line
-from ..files.paths import own_name
+from ..files.known_hosts import format_public_key
+from ..files.paths import local_username
 from .key_files import public_half, read_key_file
 
 
@@ -20,10 +20,10 @@ def ensure_key_pair(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            _put(path, _new_private_key(), 0o600)
+            _write_new(path, _new_private_key(), 0o600)
         public = path.with_name(path.name + ".pub")
         if not public.exists() and (blob := public_half(path, read_key_file(path))):
-            _put(public, f"{as_line(blob)} {_comment()}\n".encode(), 0o644)
+            _write_new(public, f"{format_public_key(blob)} {_comment()}\n".encode(), 0o644)
     except OSError as error:
         raise SshError("no-usable-key", f"The key {path} cannot be made", error.strerror or str(error)) from error
 
@@ -37,7 +37,7 @@ def _new_private_key() -> bytes:
     )
 
 
-def _put(path: Path, content: bytes, mode: int) -> None:
+def _write_new(path: Path, content: bytes, mode: int) -> None:
     """Appears whole, and never in the place of another: two runtimes may come up at the same time."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     aside = Path(name)
@@ -52,5 +52,5 @@ def _put(path: Path, content: bytes, mode: int) -> None:
 
 
 def _comment() -> str:
-    name = own_name()
+    name = local_username()
     return f"{name}@{socket.gethostname()}" if name else "remote-runtime"

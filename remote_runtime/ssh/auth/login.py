@@ -8,36 +8,36 @@ from itertools import chain
 
 import paramiko
 
-from ...core.callbacks import Ask
+from ...core.callbacks import Prompt
 from ...core.deadline import Deadline
 from ...core.errors import SshError
-from ..transport.transport import Link
-from ..transport.version_exchange import Said
-from .auth_handler import Answer, Conversation
-from .candidate import Candidate
-from .key_files import Fault
+from ..transport.transport import Transport
+from ..transport.version_exchange import ServerText
+from .auth_handler import AuthClient, AuthReply
+from .candidate import KeyCandidate
+from .key_files import KeyFault
 from .keys import Keys
-from .second_factor import BY_A_PERSON, SecondFactor
+from .second_factor import INTERACTIVE_METHODS, SecondFactor
 
-_FAULTS_SHOWN = 5
-_LABELS_SHOWN = 12
+_MAX_FAULTS_SHOWN = 5
+_MAX_LABELS_SHOWN = 12
 
 
-class FewTries(SshError):
+class TooManyAuthFailures(SshError):
     """``no-usable-key``: the server hung up before every key was tried. Others may be tried on a new connection."""
 
 
-def log_in(
-    link: Link,
+def authenticate(
+    transport: Transport,
     user: str,
-    candidates: Iterable[Candidate],
+    candidates: Iterable[KeyCandidate],
     *,
     refused: set[tuple[str, bytes]],
     keys: Keys,
-    ask: Ask,
+    prompt: Prompt,
     deadline: Deadline,
-    waiting: Callable[[], None],
-) -> Candidate | None:
+    on_wait: Callable[[], None],
+) -> KeyCandidate | None:
     """The one that was accepted, with its ``key``; None if the machine wanted none. One login at most.
 
     ``candidates``: taken one after the other, as they are needed. ``refused``: ``id`` of each that this server has
@@ -46,80 +46,84 @@ def log_in(
     Raises ``FewTries``, ``SshError`` ``no-usable-key``, ``passphrase-needed``, ``two-factor-needed``,
     ``ssh-unreachable`` (the link died), ``DeadlinePassed``, ``Interrupted``.
     """
-    talk = Conversation(link, user, deadline, waiting)
+    auth = AuthClient(transport, user, deadline, on_wait)
     rest = iter(candidates)
     first = next(rest, None)
-    answer = talk.begin() if first else talk.try_nothing()
-    tried: list[Candidate] = []
-    before: list[str] = []
-    unsigned: list[Fault] = []
+    answer = auth.start() if first else auth.auth_none()
+    tried: list[KeyCandidate] = []
+    refused_before: list[str] = []
+    unsigned_faults: list[KeyFault] = []
     try:
         for candidate in chain([first] if first else [], rest):
             if answer.kind == "accepted" or "publickey" not in answer.methods:
                 break
             if candidate.id in refused:
-                before.append(candidate.label)
+                refused_before.append(candidate.label)
                 continue
-            if candidate.shown and candidate.shown in [each.shown for each in tried]:
+            if candidate.presented and candidate.presented in [each.presented for each in tried]:
                 continue  # a file's, which the agent has too
             tried.append(candidate)
-            if candidate.key is None and candidate.shown:
-                seen = talk.would_accept(candidate.shown)
-                if seen.kind != "would accept":
-                    answer = seen
+            if candidate.key is None and candidate.presented:
+                answer_to_query = auth.query_key(candidate.presented)
+                if answer_to_query.kind != "would accept":
+                    answer = answer_to_query
                     continue
-            with talk.a_person_is_asked():
-                key = candidate.key or keys.unlock(candidate, ask)
-            answer = talk.offer(key)
-            if answer.unsigned:
+            with auth.pause_deadline():
+                key = candidate.key or keys.unlock(candidate, prompt)
+            answer = auth.auth_publickey(key)
+            if answer.signing_error:
                 tried.remove(candidate)
-                unsigned.append(Fault(f"{candidate.label}: nothing can be signed with it: {answer.unsigned}"))
+                unsigned_faults.append(
+                    KeyFault(f"{candidate.label}: nothing can be signed with it: {answer.signing_error}")
+                )
                 continue
             if answer.kind == "accepted":
                 return replace(candidate, key=key)
             if answer.kind == "more" and (
                 "keyboard-interactive" in answer.methods or "publickey" not in answer.methods
             ):
-                SecondFactor(talk, ask, user).give(answer)
+                SecondFactor(auth, prompt, user).complete(answer)
                 return replace(candidate, key=key)
     except SshError as error:
         if error.code == "ssh-unreachable" and "too many authentication failures" in error.why.lower():
             refused.update(candidate.id for candidate in tried)
-            raise _too_many(user, [label for label, _ in sorted(refused)]) from error
+            raise _too_many_failures(user, [label for label, _ in sorted(refused)]) from error
         raise
     if answer.kind == "accepted":
         return None
     refused.update(candidate.id for candidate in tried)
-    labels = [*before, *(candidate.label for candidate in tried)]
-    faults = [*unsigned, *(candidate.fault for candidate in tried if candidate.fault), *keys.passed_over]
-    raise _refused(user, labels, answer, faults, link.said)
+    labels = [*refused_before, *(candidate.label for candidate in tried)]
+    faults = [*unsigned_faults, *(candidate.fault for candidate in tried if candidate.fault), *keys.skipped]
+    raise _no_usable_key(user, labels, answer, faults, transport.server_text)
 
 
-def is_silent(link: Link, key: paramiko.PKey) -> bool:
+def needs_no_user(transport: Transport, key: paramiko.PKey) -> bool:
     """Whether the login with ``key`` asked nobody, and another would not either: an agent may want its user's consent,
     a second factor may ring a telephone."""
-    return not isinstance(key, paramiko.AgentKey) and link.auth_handler.auth_method not in BY_A_PERSON
+    return not isinstance(key, paramiko.AgentKey) and transport.auth_handler.auth_method not in INTERACTIVE_METHODS
 
 
-def _too_many(user: str, tried: Sequence[str]) -> FewTries:
-    why = f"as {user} it refused {_listed(tried)} and closed the connection before the other keys could be tried"
+def _too_many_failures(user: str, tried: Sequence[str]) -> TooManyAuthFailures:
+    why = f"as {user} it refused {_format_labels(tried)} and closed the connection before the other keys could be tried"
     hint = "Name the right key in `ssh.identity_file` and set `IdentitiesOnly yes` in ~/.ssh/config"
-    return FewTries("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
+    return TooManyAuthFailures("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
 
 
-def _refused(user: str, tried: Sequence[str], answer: Answer, faults: Sequence[Fault], said: Said) -> SshError:
+def _no_usable_key(
+    user: str, tried: Sequence[str], answer: AuthReply, faults: Sequence[KeyFault], server_text: ServerText
+) -> SshError:
     what = "The machine accepts none of the keys" if tried else "No key can be offered to the machine"
-    why = f"as {user} it refused {_listed(tried)}" if tried else f"there is no key to offer as {user}"
+    why = f"as {user} it refused {_format_labels(tried)}" if tried else f"there is no key to offer as {user}"
     hint = "Set `ssh.user` and `ssh.identity_file`"
     if "publickey" not in answer.methods and answer.methods:
         why += f"; it accepts {', '.join(answer.methods)} only, and passwords are not supported"
         hint = "Set `PubkeyAuthentication yes` in its sshd_config, and allow `publickey` in its `AuthenticationMethods`"
     else:
         hint = next((fault.hint for fault in faults if fault.hint), hint)
-    why += "".join(f"; {fault.why}" for fault in faults[:_FAULTS_SHOWN] if fault.why not in why)
-    return SshError("no-usable-key", what, said.after(why), hint)
+    why += "".join(f"; {fault.why}" for fault in faults[:_MAX_FAULTS_SHOWN] if fault.why not in why)
+    return SshError("no-usable-key", what, server_text.append_to(why), hint)
 
 
-def _listed(labels: Sequence[str]) -> str:
-    more = len(labels) - _LABELS_SHOWN
-    return ", ".join([*labels[:_LABELS_SHOWN], *([f"{more} more"] if more > 0 else [])])
+def _format_labels(labels: Sequence[str]) -> str:
+    more = len(labels) - _MAX_LABELS_SHOWN
+    return ", ".join([*labels[:_MAX_LABELS_SHOWN], *([f"{more} more"] if more > 0 else [])])

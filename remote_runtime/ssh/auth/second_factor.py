@@ -2,72 +2,74 @@
 
 from __future__ import annotations
 
-from ...core.callbacks import Ask
+from ...core.callbacks import Prompt
 from ...core.errors import SshError
 from ...core.sanitize import clean_line
-from .auth_handler import Answer, Conversation
+from .auth_handler import AuthClient, AuthReply
 
-BY_A_PERSON = ("keyboard-interactive", "password")
-_TRIES = 3
+INTERACTIVE_METHODS = ("keyboard-interactive", "password")
+_MAX_TRIES = 3
 # Each question of a login is a round, and OpenSSH ends each try with one that asks nothing.
-_MOST_ROUNDS = 8
+_MAX_ROUNDS = 8
 
 
 class SecondFactor:
     """``ask`` is asked at most ``_MOST_ROUNDS`` times, whatever the server sends."""
 
-    def __init__(self, talk: Conversation, ask: Ask, user: str) -> None:
-        self._talk = talk
-        self._ask = ask
+    def __init__(self, auth: AuthClient, prompt: Prompt, user: str) -> None:
+        self._auth = auth
+        self._prompt = prompt
         self._user = user
         self._rounds = 0
 
-    def give(self, answer: Answer) -> None:
+    def complete(self, answer: AuthReply) -> None:
         """``answer``: what the server said to the key. Returns when it lets us in.
 
         Raises ``SshError`` ``two-factor-needed`` and ``ssh-unreachable``, ``DeadlinePassed``, ``Interrupted``.
         """
-        before = ""
-        for _ in range(_TRIES):
+        prefix = ""
+        for _ in range(_MAX_TRIES):
             if "keyboard-interactive" in answer.methods:
-                answer = self._answer_questions(before)
+                answer = self._answer_questions(prefix)
             elif "password" in answer.methods:
-                answer = self._give_password(before)
+                answer = self._give_password(prefix)
             else:
                 break
             if answer.kind == "accepted":
                 return
-            before = "Not accepted. "
+            prefix = "Not accepted. "
         methods = ", ".join(answer.methods)
-        raise _refused(f"it still wants: {methods}")
+        raise _not_accepted(f"it still wants: {methods}")
 
-    def _answer_questions(self, before: str) -> Answer:
-        answer = self._talk.ask_me()
+    def _answer_questions(self, prefix: str) -> AuthReply:
+        answer = self._auth.auth_interactive()
         while answer.kind == "asks":
             self._rounds += 1
-            if self._rounds > _MOST_ROUNDS:
-                raise _refused(f"it goes on asking, {_MOST_ROUNDS} times so far")
-            replies = [self._reply(before, answer, prompt, secret=not echo) for prompt, echo in answer.prompts]
-            before = ""
-            answer = self._talk.reply(replies)
+            if self._rounds > _MAX_ROUNDS:
+                raise _not_accepted(f"it goes on asking, {_MAX_ROUNDS} times so far")
+            responses = [self._ask_one(prefix, answer, prompt, secret=not echo) for prompt, echo in answer.prompts]
+            prefix = ""
+            answer = self._auth.send_responses(responses)
         return answer
 
-    def _give_password(self, before: str) -> Answer:
-        answer = self._talk.give_password(self._asked(f"{before}Password of {self._user}", secret=True))
+    def _give_password(self, prefix: str) -> AuthReply:
+        answer = self._auth.auth_password(self._ask_user(f"{prefix}Password of {self._user}", secret=True))
         if answer.kind == "asks":
-            said = clean_line(answer.instructions, 200)
-            raise _refused(f"the password has expired: {said}", "Log in with `ssh` once and change the password")
+            instructions = clean_line(answer.instructions, 200)
+            raise _not_accepted(
+                f"the password has expired: {instructions}", "Log in with `ssh` once and change the password"
+            )
         return answer
 
-    def _reply(self, before: str, answer: Answer, prompt: str, *, secret: bool) -> str:
+    def _ask_one(self, prefix: str, answer: AuthReply, prompt: str, *, secret: bool) -> str:
         text = clean_line(prompt, 200).rstrip(": ") or "Answer"
-        told = clean_line(answer.instructions, 500)
-        return self._asked(before + (f"{told} {text}" if told else text), secret=secret)
+        instructions = clean_line(answer.instructions, 500)
+        return self._ask_user(prefix + (f"{instructions} {text}" if instructions else text), secret=secret)
 
-    def _asked(self, prompt: str, *, secret: bool) -> str:
-        with self._talk.a_person_is_asked():
-            return self._ask(prompt, secret=secret, code="two-factor-needed")
+    def _ask_user(self, prompt: str, *, secret: bool) -> str:
+        with self._auth.pause_deadline():
+            return self._prompt(prompt, secret=secret, code="two-factor-needed")
 
 
-def _refused(why: str, hint: str = "") -> SshError:
+def _not_accepted(why: str, hint: str = "") -> SshError:
     return SshError("two-factor-needed", "The machine does not accept the second factor", why, hint)

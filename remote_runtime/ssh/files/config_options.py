@@ -43,38 +43,38 @@ NOT_USED: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedOption:
     """``unused``: values that ask for nothing. ``way_out``: what to do, ``HOST`` being the name in the profile."""
 
     why: str
-    way_out: str
-    unused: tuple[str, ...] = ("none",)
+    remedy: str
+    harmless_values: tuple[str, ...] = ("none",)
 
 
 # What would change where we connect to or whom we trust.
-REFUSED: Mapping[str, Refused] = {
-    "BindAddress": Refused("it is not supported", "Replace it by `ProxyCommand nc -s ADDRESS %h %p`", ()),
-    "BindInterface": Refused("it is not supported", "Replace it by a ProxyCommand that uses the interface", ()),
-    "KnownHostsCommand": Refused(
+REFUSED: Mapping[str, RefusedOption] = {
+    "BindAddress": RefusedOption("it is not supported", "Replace it by `ProxyCommand nc -s ADDRESS %h %p`", ()),
+    "BindInterface": RefusedOption("it is not supported", "Replace it by a ProxyCommand that uses the interface", ()),
+    "KnownHostsCommand": RefusedOption(
         "no command is run for host keys",
         "Put the host's key in known_hosts, and `KnownHostsCommand none` under `Host HOST` at the top of ~/.ssh/config",
     ),
-    "PKCS11Provider": Refused(
+    "PKCS11Provider": RefusedOption(
         "tokens are used through an agent",
         "`ssh-add -s PROVIDER`, and `PKCS11Provider none` under `Host HOST` at the top of ~/.ssh/config",
     ),
-    "ProxyUseFdpass": Refused(
+    "ProxyUseFdpass": RefusedOption(
         "the ProxyCommand has to carry the bytes",
         "`ProxyUseFdpass no` under `Host HOST` at the top of ~/.ssh/config, and a ProxyCommand such as `nc %h %p`",
         ("no", "false"),
     ),
-    "PubkeyAuthentication": Refused(
+    "PubkeyAuthentication": RefusedOption(
         "logins are by key",
         "`PubkeyAuthentication yes` under `Host HOST` at the top of ~/.ssh/config",
         ("yes", "true", "unbound", "host-bound"),
     ),
-    "RefuseConnection": Refused("it forbids the connection", "Remove it for this host", ()),
-    "RevokedHostKeys": Refused(
+    "RefuseConnection": RefusedOption("it forbids the connection", "Remove it for this host", ()),
+    "RevokedHostKeys": RefusedOption(
         "such files are not read",
         "Put its keys in ~/.ssh/known_hosts as `@revoked * TYPE KEY`, and `RevokedHostKeys none` under `Host HOST` at"
         " the top of ~/.ssh/config",
@@ -82,20 +82,20 @@ REFUSED: Mapping[str, Refused] = {
 }
 
 
-def names(groups: Mapping[str, str]) -> set[str]:
+def option_names(groups: Mapping[str, str]) -> set[str]:
     """The options of all groups, in lower case, as ``ssh -G`` prints them."""
     return {name.lower() for group in groups for name in group.split()}
 
 
 @functools.lru_cache
-def known() -> frozenset[str]:
-    return frozenset(names(HONOURED) | names(NOT_USED)) | {name.lower() for name in REFUSED}
+def known_options() -> frozenset[str]:
+    return frozenset(option_names(HONOURED) | option_names(NOT_USED)) | {name.lower() for name in REFUSED}
 
 
-def table() -> str:
+def options_table() -> str:
     """For the reference: Markdown."""
     rows = [(group, "honoured", why) for group, why in HONOURED.items()]
-    rows += [(name, "refused", f"{each.why}. {each.way_out}") for name, each in REFUSED.items()]
+    rows += [(name, "refused", f"{each.why}. {each.remedy}") for name, each in REFUSED.items()]
     rows += [(group, "of no use here", why) for group, why in NOT_USED.items()]
     lines = ["| Options | Decision | |", "| --- | --- | --- |"]
     for group, verdict, why in rows:

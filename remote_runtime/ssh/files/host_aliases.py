@@ -9,22 +9,22 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .paths import expand, home_of
+from .paths import expand_home, home_dir
 
-MOST_HOSTS = 500
-MOST_BYTES = 1 << 20
-_RESOLVE_S = 3.0
+MAX_HOSTS = 500
+MAX_FILE_BYTES = 1 << 20
+_RESOLVE_TIMEOUT_S = 3.0
 
 
-def hosts(environ: Mapping[str, str]) -> dict[str, str]:
+def host_aliases(environ: Mapping[str, str]) -> dict[str, str]:
     """Each ``Host`` without wildcards, and the HostName beside it (empty if there is none), in the file's order."""
-    home = home_of(environ)
+    home = home_dir(environ)
     found: dict[str, str] = {}
     names: list[str] = []
     for keyword, words in _lines(home / ".ssh" / "config", home, set()):
         if keyword in ("host", "match"):
             names = [word for word in words if not set(word) & set("*?!")] if keyword == "host" else []
-            for name in names[: MOST_HOSTS - len(found)]:
+            for name in names[: MAX_HOSTS - len(found)]:
                 found.setdefault(name, "")
         elif keyword == "hostname" and words:
             found.update({name: words[0] for name in names if found.get(name) == ""})
@@ -38,7 +38,7 @@ def _lines(file: Path, home: Path, seen: set[Path]) -> Iterator[tuple[str, list[
     seen.add(file)
     try:
         with file.open("rb") as opened:
-            text = opened.read(MOST_BYTES).decode("utf-8", "replace")
+            text = opened.read(MAX_FILE_BYTES).decode("utf-8", "replace")
     except OSError:
         return  # a file that is missing or closed to us names no hosts
     for line in text.splitlines():
@@ -51,23 +51,23 @@ def _lines(file: Path, home: Path, seen: set[Path]) -> Iterator[tuple[str, list[
         keyword = words[0].lower()
         if keyword == "include":
             for pattern in words[1:]:
-                for each in sorted(glob.glob(str(home / ".ssh" / expand(pattern, home)))):
+                for each in sorted(glob.glob(str(home / ".ssh" / expand_home(pattern, home)))):
                     yield from _lines(Path(each), home, seen)
         else:
             yield keyword, words[1:]
 
 
-def is_known(host: str) -> bool:
+def is_resolvable(host: str) -> bool:
     """False when the system says within a moment that there is no such host; it may take long to find that out."""
     unknown: list[Exception] = []
 
-    def look() -> None:
+    def resolve() -> None:
         try:
             socket.getaddrinfo(host, None)
         except (OSError, UnicodeError) as error:  # the second: a label that is empty or too long
             unknown.append(error)
 
-    looking = threading.Thread(target=look, daemon=True, name="look-up")
-    looking.start()
-    looking.join(_RESOLVE_S)
+    resolver = threading.Thread(target=resolve, daemon=True, name="look-up")
+    resolver.start()
+    resolver.join(_RESOLVE_TIMEOUT_S)
     return not unknown

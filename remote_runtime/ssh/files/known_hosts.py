@@ -27,7 +27,7 @@ class HostKey:
 
 
 @dataclass(frozen=True)
-class HostsFile:
+class KnownHostsFile:
     """``where``: its name for the person. ``entries``: (marker, names, key). ``trouble``: why it could not be read,
     empty for a file that is missing."""
 
@@ -35,13 +35,13 @@ class HostsFile:
     entries: tuple[tuple[str, str, HostKey], ...] = ()
     trouble: str = ""
 
-    def only(self, marker: str) -> HostsFile:
+    def with_marker(self, marker: str) -> KnownHostsFile:
         """Its entries with this marker."""
-        return HostsFile(self.where, tuple(entry for entry in self.entries if entry[0] == marker), self.trouble)
+        return KnownHostsFile(self.where, tuple(entry for entry in self.entries if entry[0] == marker), self.trouble)
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownKeys:
     """What one source says of a name. ``where``: for the person. ``authorities``: keys whose certificates count."""
 
     where: str
@@ -50,15 +50,15 @@ class Known:
     authorities: tuple[HostKey, ...] = ()
 
 
-def load(path: Path, where: str) -> HostsFile:
+def load(path: Path, where: str) -> KnownHostsFile:
     try:
-        lines = lines_of(path)
+        lines = read_lines(path)
     except OSError as error:
-        return HostsFile(where, trouble=(error.strerror or str(error)).lower())
-    return HostsFile(where, tuple(entry for line in lines for entry in _entry(line)))
+        return KnownHostsFile(where, trouble=(error.strerror or str(error)).lower())
+    return KnownHostsFile(where, tuple(entry for line in lines for entry in _parse_line(line)))
 
 
-def look_up(files: Sequence[HostsFile], name: str) -> Known:
+def find_keys(files: Sequence[KnownHostsFile], name: str) -> KnownKeys:
     """What ``files`` together say of ``name``: OpenSSH takes the user's files as one."""
     found: dict[str, list[HostKey]] = {"": [], "@revoked": [], "@cert-authority": []}
     where: dict[str, None] = {}
@@ -67,15 +67,15 @@ def look_up(files: Sequence[HostsFile], name: str) -> Known:
             if marker in found and _matches(names, name):
                 found[marker].append(key)
                 where[file.where] = None
-    return Known(" and ".join(where), tuple(found[""]), tuple(found["@revoked"]), tuple(found["@cert-authority"]))
+    return KnownKeys(" and ".join(where), tuple(found[""]), tuple(found["@revoked"]), tuple(found["@cert-authority"]))
 
 
-def known_name(host: str, port: int) -> str:
+def known_hosts_name(host: str, port: int) -> str:
     """As known_hosts writes it: ``host``, or ``[host]:port`` where the port is not 22."""
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
-def lines_of(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
     """Those that may be entries; none of a file that is missing. Raises ``OSError``."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -99,13 +99,13 @@ def parse_keys(lines: Iterable[str]) -> list[HostKey]:
     return keys
 
 
-def as_line(blob: bytes) -> str:
+def format_public_key(blob: bytes) -> str:
     """``TYPE BASE64`` of a public key, which begins with its type (RFC 4253 6.6)."""
     size = int.from_bytes(blob[:4], "big")
     return f"{blob[4 : 4 + size].decode('ascii', 'replace')} {base64.b64encode(blob).decode()}"
 
 
-def _entry(line: str) -> list[tuple[str, str, HostKey]]:
+def _parse_line(line: str) -> list[tuple[str, str, HostKey]]:
     """Any blanks divide the fields. None for a line that OpenSSH would pass over."""
     fields = line.split()
     marker = fields.pop(0) if fields[0].startswith("@") else ""

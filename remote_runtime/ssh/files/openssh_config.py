@@ -18,35 +18,35 @@ from pathlib import Path
 from ...core.deadline import Deadline
 from ...core.errors import SshError
 from ...core.sanitize import clean_line
-from .config_file import SYSTEM
-from .paths import exists, expand, home_of, own_name
+from .config_file import SYSTEM_FILE
+from .paths import expand_home, home_dir, local_username, path_exists
 
 _TICK_S = 0.1
 
 
-def ask(
+def query(
     host: str, user: str | None, port: int | None, environ: Mapping[str, str], deadline: Deadline
 ) -> dict[str, tuple[str, ...]] | None:
     """Include, Match and all defaults resolved. ``ssh`` looks up the home directory itself, so a HOME that differs is
     told to it. None if it cannot be run; raises ``SshError`` ``ssh-config-unsupported`` when it complains or does not
     end, and ``Interrupted``."""
-    home, name = home_of(environ), own_name()
+    home, name = home_dir(environ), local_username()
     if not name:
         return None  # ssh refuses to run for a uid without a name
     passwd_home = Path(os.path.expanduser(f"~{name}"))
-    with _files(home, passwd_home) as files:
+    with _config_files(home, passwd_home) as files:
         words = ["ssh", "-G", *files, *(["-l", user] if user else []), *(["-p", str(port)] if port else [])]
         try:
-            status, output, complaint = _run([*words, "--", host], environ, deadline)
+            status, output, stderr = _run([*words, "--", host], environ, deadline)
         except TimeoutError as error:
-            why = f"`ssh -G {host}` took more than {deadline.within_s:.0f} s, for example for a `Match exec`"
+            why = f"`ssh -G {host}` took more than {deadline.timeout_s:.0f} s, for example for a `Match exec`"
             hint = "`timeouts.ssh` in the profile gives it longer"
             what = f"OpenSSH does not finish reading its configuration for {host}"
             raise SshError("ssh-config-unsupported", what, why, hint) from error
         except OSError:
             return None
     if status != 0:
-        raise _complaint(complaint, host)
+        raise _rejected_error(stderr, host)
     options: dict[str, tuple[str, ...]] = {}
     for line in output.split("\n"):
         key, _, value = line.partition(" ")
@@ -56,27 +56,27 @@ def ask(
     return options
 
 
-def paths(value: str, home: Path) -> list[str]:
+def split_paths(value: str, home: Path) -> list[str]:
     """The files of a list that ``ssh -G`` prints without its quotes: blanks belong to a path where it then exists."""
     words = value.split(" ")
     found = []
     while words:
         ends = range(len(words), 0, -1)
-        end = next((end for end in ends if exists(expand(" ".join(words[:end]), home))), 1)
+        end = next((end for end in ends if path_exists(expand_home(" ".join(words[:end]), home))), 1)
         found.append(" ".join(words[:end]))
         words = words[end:]
     return [path for path in found if path]
 
 
 @contextmanager
-def _files(home: Path, passwd_home: Path) -> Iterator[list[str]]:
+def _config_files(home: Path, passwd_home: Path) -> Iterator[list[str]]:
     """``-F`` would take the system's file away, so it is told of both."""
     if home == passwd_home:
         yield []
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "config")
-        both = [home / ".ssh" / "config", SYSTEM]
+        both = [home / ".ssh" / "config", SYSTEM_FILE]
         file.write_text("".join(f'Include "{glob.escape(str(each))}"\n' for each in both), encoding="utf-8")
         yield ["-F", str(file)]
 
@@ -97,13 +97,13 @@ def _run(words: list[str], environ: Mapping[str, str], deadline: Deadline) -> tu
         try:
             while True:
                 try:
-                    output, complaint = process.communicate(timeout=_TICK_S)
+                    output, stderr = process.communicate(timeout=_TICK_S)
                 except subprocess.TimeoutExpired:
                     deadline.check()
                     if deadline.passed():
                         raise TimeoutError from None
                 else:
-                    return process.returncode, output, complaint
+                    return process.returncode, output, stderr
         except BaseException:
             _kill(process)
             raise
@@ -118,12 +118,12 @@ def _kill(process: subprocess.Popen[str]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _complaint(said: str, host: str) -> SshError:
-    why = "; ".join(clean_line(line, 300) for line in said.strip().splitlines()[:3]) or "`ssh -G` failed"
+def _rejected_error(stderr: str, host: str) -> SshError:
+    why = "; ".join(clean_line(line, 300) for line in stderr.strip().splitlines()[:3]) or "`ssh -G` failed"
     hint = f"Correct the line that it names: `ssh -G {host}` says the same"
-    if found := re.search("Bad owner or permissions on (.+)", said):
+    if found := re.search("Bad owner or permissions on (.+)", stderr):
         file = found[1].strip()
         hint = f"`chmod 600 {shlex.quote(file)}`, and the file must be yours"
-    elif found := re.search("Bad configuration option: (\\S+)", said):
+    elif found := re.search("Bad configuration option: (\\S+)", stderr):
         hint = f"Remove the line, or put `IgnoreUnknown {clean_line(found[1], 60)}` before it"
     return SshError("ssh-config-unsupported", f"OpenSSH does not accept its configuration for {host}", why, hint)

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 
-def home_of(environ: Mapping[str, str]) -> Path:
+def home_dir(environ: Mapping[str, str]) -> Path:
     home = environ.get("HOME") or environ.get("USERPROFILE")
     return Path(home) if home else Path.home()
 
 
-def expand(path: str, home: Path) -> Path:
+def expand_home(path: str, home: Path) -> Path:
     """``~`` is the HOME of the given environment, which may not be this process's."""
     return home / path[2:] if path.startswith("~/") else Path(path)
 
 
-def exists(path: Path) -> bool:
+def path_exists(path: Path) -> bool:
     """False too where that cannot be known: a folder that is closed to us, a name that is too long."""
     try:
         return path.exists()
@@ -25,7 +25,7 @@ def exists(path: Path) -> bool:
         return False
 
 
-def own_name() -> str:
+def local_username() -> str:
     """As whom this computer knows us; empty for a uid without a name, as in containers."""
     try:
         return getpass.getuser()

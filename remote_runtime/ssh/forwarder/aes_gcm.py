@@ -12,8 +12,8 @@ from cryptography.exceptions import InvalidTag
 TAG_BYTES = 16
 LENGTH_BYTES = 4
 BLOCK_BYTES = 16
-AROUND_BYTES = LENGTH_BYTES + TAG_BYTES  # of a packet, what is not padding length, payload or padding
-LARGEST_PACKET = 256 << 10  # OpenSSH's own limit, PACKET_MAX_SIZE
+OVERHEAD_BYTES = LENGTH_BYTES + TAG_BYTES  # of a packet, what is not padding length, payload or padding
+MAX_PACKET_BYTES = 256 << 10  # OpenSSH's own limit, PACKET_MAX_SIZE
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _U32 = struct.Struct(">I")
 _NONCE = struct.Struct(">4sII")
@@ -40,47 +40,47 @@ def padding_for(payload_bytes: int) -> int:
     return BLOCK_BYTES + 3 - (payload_bytes + 4) % BLOCK_BYTES
 
 
-class Sealer:
+class Encryptor:
     """Outbound. ``cipher``: cryptography's AESGCM."""
 
-    __slots__ = ("_cipher", "_into", "_nonces")
+    __slots__ = ("_cipher", "_encrypt_into", "_nonces")
 
     def __init__(self, cipher: Any, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._into = getattr(cipher, "encrypt_into", self._by_copy)  # cryptography ≥ 47
+        self._encrypt_into = getattr(cipher, "encrypt_into", self._encrypt_copy)  # cryptography ≥ 47
         self._nonces = nonces(first_nonce)
 
-    def seal(self, plain: Any, size: int, box: memoryview, at: int) -> int:
+    def encrypt(self, plain: Any, size: int, buffer: memoryview, at: int) -> int:
         """``plain``: padding length, payload, padding, ``size`` bytes. Writes the packet into ``box`` from ``at`` on;
         where it ends."""
         length = _U32.pack(size)
         start = at + LENGTH_BYTES
         end = start + size + TAG_BYTES
-        box[at:start] = length
-        self._into(next(self._nonces), plain, length, box[start:end])
+        buffer[at:start] = length
+        self._encrypt_into(next(self._nonces), plain, length, buffer[start:end])
         return end
 
-    def _by_copy(self, nonce: bytes, plain: Any, length: bytes, out: memoryview) -> None:
+    def _encrypt_copy(self, nonce: bytes, plain: Any, length: bytes, out: memoryview) -> None:
         out[:] = self._cipher.encrypt(nonce, plain, length)
 
 
-class Opener:
+class Decryptor:
     """Inbound."""
 
-    __slots__ = ("_cipher", "_into", "_nonces")
+    __slots__ = ("_cipher", "_decrypt_into", "_nonces")
 
     def __init__(self, cipher: Any, first_nonce: bytes) -> None:
         self._cipher = cipher
-        self._into = getattr(cipher, "decrypt_into", self._by_copy)  # cryptography ≥ 47
+        self._decrypt_into = getattr(cipher, "decrypt_into", self._decrypt_copy)  # cryptography ≥ 47
         self._nonces = nonces(first_nonce)
 
-    def open(self, sealed: memoryview, plain: memoryview, size: int) -> memoryview:
+    def decrypt(self, ciphertext: memoryview, plain: memoryview, size: int) -> memoryview:
         """``sealed``: a packet without its length, which is ``size``, as long as ``plain``. The payload, in ``plain``.
 
         Raises ``BadPacket``.
         """
         try:
-            self._into(next(self._nonces), sealed, _U32.pack(size), plain)
+            self._decrypt_into(next(self._nonces), ciphertext, _U32.pack(size), plain)
         except InvalidTag as error:
             raise BadPacket("a packet was changed on its way") from error
         padding = plain[0]
@@ -88,5 +88,5 @@ class Opener:
             raise BadPacket(f"a packet of {size} bytes claims {padding} bytes of padding")
         return plain[1 : size - padding]
 
-    def _by_copy(self, nonce: bytes, sealed: memoryview, length: bytes, out: memoryview) -> None:
-        out[:] = self._cipher.decrypt(nonce, sealed, length)
+    def _decrypt_copy(self, nonce: bytes, ciphertext: memoryview, length: bytes, out: memoryview) -> None:
+        out[:] = self._cipher.decrypt(nonce, ciphertext, length)

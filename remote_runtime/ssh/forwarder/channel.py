@@ -7,30 +7,30 @@ from typing import Protocol
 
 from . import messages
 from .aes_gcm import BadPacket
-from .packet_writer import PIECE_BYTES
-from .windows import Delay, Pool, Window
+from .packet_writer import MAX_DATA_BYTES
+from .windows import RttEstimator, Window, WindowBudget
 
 
 class Desk(Protocol):
     """What the loop does for its channels."""
 
-    pool: Pool
-    delay: Delay
+    budget: WindowBudget
+    rtt: RttEstimator
 
-    def enter(self, channel: Channel) -> int: ...
-    def leave(self, number: int, credit: int) -> None: ...
-    def post(self, message: bytes) -> None: ...
+    def register(self, channel: Channel) -> int: ...
+    def unregister(self, number: int, credit: int) -> None: ...
+    def send(self, message: bytes) -> None: ...
 
 
-class User(Protocol):
+class ChannelHandler(Protocol):
     """Told in the loop's thread. ``on_data`` gets a view that holds until the loop's next turn."""
 
     def on_opened(self) -> None: ...
     def on_refused(self, reason: int, text: str) -> None: ...
     def on_data(self, content: memoryview) -> None: ...
-    def on_room(self) -> None: ...
-    def on_end(self) -> None: ...
-    def on_left(self) -> None: ...
+    def on_window(self) -> None: ...
+    def on_eof(self) -> None: ...
+    def on_closed(self) -> None: ...
 
 
 class Channel:
@@ -38,142 +38,144 @@ class Channel:
     ``ended_there``, ``closed_there``: the peer has said its last byte, its last word. ``closed_here``: nothing more is
     said. ``number`` is free after ``on_left``."""
 
-    def __init__(self, desk: Desk, user: User, host: str, port: int) -> None:
+    def __init__(self, loop: Desk, handler: ChannelHandler, host: str, port: int) -> None:
         self.peer = -1
-        self.room = 0
-        self.piece = PIECE_BYTES
-        self.ended_there = self.closed_there = self.closed_here = False
-        self._desk = desk
-        self._user = user
-        self._window = Window(desk.pool, desk.delay)
-        self._asked_at = time.monotonic()
-        self._number = desk.enter(self)
-        desk.post(messages.open_direct(self._number, self._window.size, PIECE_BYTES, host, port))
+        self.send_window = 0
+        self.max_packet = MAX_DATA_BYTES
+        self.eof_received = self.close_received = self.close_sent = False
+        self._loop = loop
+        self._handler = handler
+        self._window = Window(loop.budget, loop.rtt)
+        self._open_sent_at = time.monotonic()
+        self._number = loop.register(self)
+        loop.send(messages.channel_open(self._number, self._window.size, MAX_DATA_BYTES, host, port))
 
     @property
     def is_open(self) -> bool:
         """Whether it can carry data to the peer."""
-        return self.peer >= 0 and not (self.closed_here or self.closed_there)
+        return self.peer >= 0 and not (self.close_sent or self.close_received)
 
     def send(self, content: bytes) -> int:
         """As much of it as there is room for."""
         sent = 0
-        while sent < len(content) and self.room > 0:
-            piece = content[sent : sent + min(self.room, self.piece)]
-            self.room -= len(piece)
-            sent += len(piece)
-            self._desk.post(messages.data(self.peer, piece))
+        while sent < len(content) and self.send_window > 0:
+            chunk = content[sent : sent + min(self.send_window, self.max_packet)]
+            self.send_window -= len(chunk)
+            sent += len(chunk)
+            self._loop.send(messages.data(self.peer, chunk))
         return sent
 
-    def send_end(self) -> None:
+    def send_eof(self) -> None:
         if self.is_open:
-            self._desk.post(messages.end_of_data(self.peer))
+            self._loop.send(messages.eof(self.peer))
 
-    def credit(self, count: int) -> None:
+    def consume(self, count: int) -> None:
         """The user has done with that many bytes of what came."""
-        if not self.is_open or self.ended_there:
+        if not self.is_open or self.eof_received:
             return
-        more = self._window.consumed(count)
+        more = self._window.consume(count)
         if more:
-            self._desk.post(messages.adjust(self.peer, more))
+            self._loop.send(messages.window_adjust(self.peer, more))
         if self._window.probe_due():
-            self._desk.post(messages.probe(self.peer))
+            self._loop.send(messages.probe(self.peer))
 
     def close(self) -> None:
         """Nothing follows our CLOSE; the channel is gone when both ends have closed."""
-        if not self.closed_here:
-            self.closed_here, self.room = True, 0
+        if not self.close_sent:
+            self.close_sent, self.send_window = True, 0
             if self.peer >= 0:
-                self._desk.post(messages.close(self.peer))
-            if self.closed_there:
-                self._leave()
+                self._loop.send(messages.close(self.peer))
+            if self.close_received:
+                self._unregister()
 
     def receive(self, kind: int, message: memoryview) -> None:
         """Raises ``BadPacket`` for what a server may not say."""
         if kind == messages.OPEN_CONFIRMATION:
-            self._opened(message)
+            self._on_confirmation(message)
         elif kind == messages.OPEN_FAILURE:
-            self._refused(message)
-        elif self.peer < 0 or self.closed_there:
+            self._on_open_failure(message)
+        elif self.peer < 0 or self.close_received:
             raise BadPacket(f"message {kind} for a channel that is not open")
         elif kind == messages.DATA:
-            self._take(messages.content(message))
+            self._on_data(messages.content(message))
         elif kind == messages.EXTENDED_DATA:
-            self._window.received(messages.size(message))  # a connection has no stderr; OpenSSH's client drops it, too
+            self._window.received(
+                messages.window_bytes(message)
+            )  # a connection has no stderr; OpenSSH's client drops it, too
         elif kind == messages.WINDOW_ADJUST:
-            self._more_room(messages.number(message, 5))
-        elif kind == messages.END_OF_DATA:
-            self._end()
+            self._on_window_adjust(messages.uint32(message, 5))
+        elif kind == messages.EOF:
+            self._on_eof()
         elif kind == messages.CLOSE:
-            self._end_all()
+            self._on_close()
         elif kind == messages.REQUEST:
-            if messages.wants_reply(message) and not self.closed_here:
-                self._desk.post(messages.refuse_request(self.peer))
+            if messages.wants_reply(message) and not self.close_sent:
+                self._loop.send(messages.request_failure(self.peer))
         elif kind in (messages.REQUEST_SUCCESS, messages.REQUEST_FAILURE):
-            self._window.probed()
+            self._window.on_probe_reply()
         else:
             raise BadPacket(f"message {kind} for a forwarded connection")
 
-    def _opened(self, message: memoryview) -> None:
+    def _on_confirmation(self, message: memoryview) -> None:
         if self.peer >= 0:
             raise BadPacket("a channel was opened twice")
-        self.peer, self.room, self.piece = messages.opened(message)
-        if self.piece == 0:
+        self.peer, self.send_window, self.max_packet = messages.parse_confirmation(message)
+        if self.max_packet == 0:
             raise BadPacket("a channel that takes no data")
-        if self.piece > PIECE_BYTES:
-            self.piece = PIECE_BYTES
-        self._desk.delay.seen(time.monotonic() - self._asked_at)
-        if self.closed_here:
-            self.room = 0
-            self._desk.post(messages.close(self.peer))
+        if self.max_packet > MAX_DATA_BYTES:
+            self.max_packet = MAX_DATA_BYTES
+        self._loop.rtt.add_sample(time.monotonic() - self._open_sent_at)
+        if self.close_sent:
+            self.send_window = 0
+            self._loop.send(messages.close(self.peer))
         else:
-            self._user.on_opened()
+            self._handler.on_opened()
 
-    def _refused(self, message: memoryview) -> None:
+    def _on_open_failure(self, message: memoryview) -> None:
         if self.peer >= 0:
             raise BadPacket("a channel was refused after it was opened")
-        reason, text = messages.number(message, 5), bytes(messages.string(message, 9)).decode(errors="replace")
-        given_up, self.closed_here, self.closed_there = self.closed_here, True, True
-        if not given_up:
-            self._user.on_refused(reason, text)
-        self._leave()
+        reason, text = messages.uint32(message, 5), bytes(messages.string(message, 9)).decode(errors="replace")
+        was_closed, self.close_sent, self.close_received = self.close_sent, True, True
+        if not was_closed:
+            self._handler.on_refused(reason, text)
+        self._unregister()
 
-    def _take(self, content: memoryview) -> None:
+    def _on_data(self, content: memoryview) -> None:
         self._window.received(len(content))
-        if not (self.closed_here or self.ended_there):
-            self._user.on_data(content)
+        if not (self.close_sent or self.eof_received):
+            self._handler.on_data(content)
 
-    def _more_room(self, count: int) -> None:
-        if self.closed_here:
+    def _on_window_adjust(self, count: int) -> None:
+        if self.close_sent:
             return
-        self.room += count
-        if self.room > 0xFFFFFFFF:
+        self.send_window += count
+        if self.send_window > 0xFFFFFFFF:
             raise BadPacket("a window larger than the protocol has")
-        self._user.on_room()
+        self._handler.on_window()
 
-    def _end(self) -> None:
-        if self.ended_there:
+    def _on_eof(self) -> None:
+        if self.eof_received:
             return
-        self.ended_there = True
-        if not self.closed_here:
-            self._user.on_end()
+        self.eof_received = True
+        if not self.close_sent:
+            self._handler.on_eof()
 
-    def _end_all(self) -> None:
-        self.closed_there, self.room = True, 0
-        if self.closed_here:
-            self._leave()
+    def _on_close(self) -> None:
+        self.close_received, self.send_window = True, 0
+        if self.close_sent:
+            self._unregister()
             return
-        self._user.on_end()
-        self._say_close_after_theirs()
+        self._handler.on_eof()
+        self._reply_close()
 
-    def _say_close_after_theirs(self) -> None:
-        if not self.closed_here:
-            self.closed_here = True
-            self._desk.post(messages.close(self.peer))
-            self._leave()
+    def _reply_close(self) -> None:
+        if not self.close_sent:
+            self.close_sent = True
+            self._loop.send(messages.close(self.peer))
+            self._unregister()
 
-    def _leave(self) -> None:
-        self._desk.leave(self._number, self._window.credit)
-        self._window.give_back()
-        self._user.on_left()
-        del self._user  # who has it too: a circle would stay until the garbage is collected
+    def _unregister(self) -> None:
+        self._loop.unregister(self._number, self._window.credit)
+        self._window.release()
+        self._handler.on_closed()
+        del self._handler  # who has it too: a circle would stay until the garbage is collected

@@ -14,30 +14,32 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from ...core.errors import RemoteRuntimeError
-from ...core.model import named
-from ...tunnel.open_files import is_among_the_last
-from ...tunnel.rate_limited_log import Seldom
-from .client import Address, Client, Guest, Proof
-from .connection import Flow
-from .listener import Listener
-from .protocols import Host, Relief
-from .silent_connections import Quiet, Silent
+from ...core.model import format_address
+from ...tunnel.open_files import is_reserved
+from ...tunnel.rate_limited_log import RateLimitedLog
+from .client import Address, Client, ConnectionHandler, IdentityCheck
+from .connection import ForwardedConnection
+from .listener import ListeningSocket
+from .protocols import ExtraCapacity, Host
+from .silent_connections import SilentChannels, SilentClients
 
 log = logging.getLogger(__name__)
-FEWEST_READY = 6  # as many as a browser opens at once
-MOST_READY = 32
-SWIFT = 32  # connections that last, of one link, before a delay is noticed: sshd looks at each for every packet
-_LASTING_S = 0.1
+MIN_READY = 6  # as many as a browser opens at once
+MAX_READY = 32
+MAX_ACTIVE_PER_CONNECTION = (
+    32  # connections that last, of one link, before a delay is noticed: sshd looks at each for every packet
+)
+_LONG_LIVED_S = 0.1
 _IDLE_S = 300.0
-_FEWER_AFTER_S = 10.0
+_SHRINK_AFTER_S = 10.0
 _RETRY_S = 1.0
-_LONGEST_RETRY_S = 30.0
-_MOST_OPENING = 256
-_CHANCES = 2
-_CLOSING_S = 2.0
+_MAX_RETRY_S = 30.0
+_MAX_OPENING = 256
+_RETRIES = 2
+_CLOSE_TIMEOUT_S = 2.0
 
 
-class Lane:
+class ChannelPool:
     """``carry``, ``take_over``, ``serve``, ``rest``, ``close`` are for any thread, everything else is for the loop's.
 
     ``explain`` makes an error of a refused channel, ``lost`` of a link that is gone. ``prove``: None where nothing has
@@ -51,66 +53,66 @@ class Lane:
         host: str,
         port: int,
         *,
-        prove: Callable[[], Proof] | None,
+        identity_check: Callable[[], IdentityCheck] | None,
         keep_ready: bool,
-        explain: Callable[[int, str], RemoteRuntimeError],
-        lost: Callable[[], RemoteRuntimeError],
-        relief: Relief | None,
+        open_error: Callable[[int, str], RemoteRuntimeError],
+        lost_error: Callable[[], RemoteRuntimeError],
+        overflow: ExtraCapacity | None,
     ) -> None:
         self.host = host
         self.port = port
         self.closed = False
         self._loop = loop
-        self._prove = prove
-        self._keeps_ready = keep_ready
-        self._chances = _CHANCES if keep_ready else 0
-        self._explain = explain
-        self._lost = lost
-        self._relief = relief
+        self._identity_check = identity_check
+        self._keep_ready = keep_ready
+        self._retries = _RETRIES if keep_ready else 0
+        self._open_error = open_error
+        self._lost_error = lost_error
+        self._overflow = overflow
         self._listeners: list[socket.socket] = []
-        self._flows: set[Flow] = set()
-        self._ready: deque[Flow] = deque()
-        self._silent = Silent(loop, self._admit)
-        self._quiet = Quiet(2 * loop.most_silent())
+        self._connections: set[ForwardedConnection] = set()
+        self._ready: deque[ForwardedConnection] = deque()
+        self._silent_clients = SilentClients(loop, self._assign)
+        self._silent_channels = SilentChannels(2 * loop.max_silent())
         self._waiting: deque[Client] = deque()
-        self._opening: set[Flow] = set()
-        self._wanted = FEWEST_READY if keep_ready else 0
-        self._used_at = self._short_at = time.monotonic()
+        self._opening: set[ForwardedConnection] = set()
+        self._target_ready = MIN_READY if keep_ready else 0
+        self._used_at = self._exhausted_at = time.monotonic()
         self._retry_s = _RETRY_S
         self._retry_at = 0.0
-        self._seldom = Seldom(log)
+        self._rate_limited_log = RateLimitedLog(log)
         loop.call_soon(self.refill)
 
-    def carry(self, sock: socket.socket, guest: Guest) -> None:
+    def forward(self, sock: socket.socket, handler: ConnectionHandler) -> None:
         """Lead this connection to the machine. See ``Client``."""
-        client = Client(sock, guest, self._chances)
-        if not self._loop.call_soon(lambda: self._take(client)):
-            client.refuse(self._lost())
+        client = Client(sock, handler, self._retries)
+        if not self._loop.call_soon(lambda: self._add_client(client)):
+            client.return_with_error(self._lost_error())
 
-    def take_over(self, client: Client) -> bool:
+    def adopt(self, client: Client) -> bool:
         """From another lane. False when the link is gone."""
-        return self._loop.call_soon(lambda: self._admit(client))
+        return self._loop.call_soon(lambda: self._assign(client))
 
-    def serve(self, listeners: Sequence[socket.socket], receive: Callable[[Address], Guest]) -> None:
+    def listen(self, listeners: Sequence[socket.socket], new_handler: Callable[[Address], ConnectionHandler]) -> None:
         """Accept connections from these and carry them, until ``closed``. The caller's ``listeners`` stay open."""
-        own = [Listener(listener) for listener in listeners]
+        own = [ListeningSocket(listener) for listener in listeners]
 
-        def take(sock: socket.socket, came_from: Address) -> None:
-            client = Client(sock, receive(came_from), self._chances)
-            if is_among_the_last(sock.fileno()) and not client.guest.is_ours:
-                client.guest.crowded_out(files=True)
+        def accept(sock: socket.socket, came_from: Address) -> None:
+            client = Client(sock, new_handler(came_from), self._retries)
+            if is_reserved(sock.fileno()) and not client.handler.is_ours:
+                client.handler.on_over_limit(files=True)
                 client.reset()
             else:
-                self._take(client)
+                self._add_client(client)
 
-        def listen() -> None:
+        def register() -> None:
             for listener in own:
                 self._listeners.append(listener)
-                self._loop.accept_from(listener, take)
+                self._loop.accept_from(listener, accept)
             if self.closed:
-                self._listen_no_more()
+                self._stop_listening()
 
-        if not self._loop.call_soon(listen):
+        if not self._loop.call_soon(register):
             self.closed = True
             for listener in own:
                 listener.close()
@@ -121,172 +123,174 @@ class Lane:
         done = threading.Event()
 
         def end() -> None:
-            self.end()
+            self.close_now()
             done.set()
 
         if self._loop.call_soon(end):
-            done.wait(_CLOSING_S)  # so that the ports are free afterwards
+            done.wait(_CLOSE_TIMEOUT_S)  # so that the ports are free afterwards
 
-    def end_soon(self, *, reset: bool) -> None:
+    def close_soon(self, *, reset: bool) -> None:
         """``close``, without waiting for it; without ``reset``, as ``rest``."""
         self.closed = True
-        self._loop.call_soon(lambda: self.end(reset=reset))
+        self._loop.call_soon(lambda: self.close_now(reset=reset))
 
-    def rest(self) -> None:
+    def drain(self) -> None:
         """Carry on what is carried, and nothing more."""
-        self.end_soon(reset=False)
+        self.close_soon(reset=False)
 
     # ── in the loop's thread
 
     @property
-    def is_over(self) -> bool:
-        return self.closed and not self._flows
+    def is_finished(self) -> bool:
+        return self.closed and not self._connections
 
     @property
-    def carried(self) -> int:
+    def connection_count(self) -> int:
         """How many connections have a channel, or will in a moment."""
-        return len(self._flows) - len(self._ready)
+        return len(self._connections) - len(self._ready)
 
-    def lasting(self, now: float) -> int:
+    def long_lived_count(self, now: float) -> int:
         """How many of them have it for a while."""
-        return sum(not flow.is_ready and now - flow.since > _LASTING_S for flow in self._flows)
+        return sum(
+            not connection.is_ready and now - connection.state_since > _LONG_LIVED_S for connection in self._connections
+        )
 
-    def end(self, *, reset: bool = True) -> None:
+    def close_now(self, *, reset: bool = True) -> None:
         self.closed = True
-        self._listen_no_more()
-        if self._relief is not None:
-            self._relief.end(reset=reset)
-        self._silent.end()
-        for client in self._take_all_waiting():
-            client.refuse(self._lost())
-        for flow in list(self._flows):
-            if reset or flow.client is None:
-                flow.end()
+        self._stop_listening()
+        if self._overflow is not None:
+            self._overflow.close(reset=reset)
+        self._silent_clients.reset_all()
+        for client in self._pop_waiting():
+            client.return_with_error(self._lost_error())
+        for connection in list(self._connections):
+            if reset or connection.client is None:
+                connection.close()
 
     def tick(self, now: float) -> None:
         """About once a second."""
-        for flow in list(self._flows):
-            flow.check(now)
+        for connection in list(self._connections):
+            connection.check_timeouts(now)
         if now - self._used_at > _IDLE_S:
-            self._wanted = 0
-        elif now - self._short_at > _FEWER_AFTER_S and self._wanted > FEWEST_READY:
-            self._wanted = max(FEWEST_READY, self._wanted // 2)
-            self._short_at = now
-        while len(self._ready) > self._wanted:
-            self._ready.popleft().end()
-        if self._relief is not None and 4 * self._loop.lasting() >= 3 * SWIFT:
-            self._relief.prepare()
+            self._target_ready = 0
+        elif now - self._exhausted_at > _SHRINK_AFTER_S and self._target_ready > MIN_READY:
+            self._target_ready = max(MIN_READY, self._target_ready // 2)
+            self._exhausted_at = now
+        while len(self._ready) > self._target_ready:
+            self._ready.popleft().close()
+        if self._overflow is not None and 4 * self._loop.long_lived_count() >= 3 * MAX_ACTIVE_PER_CONNECTION:
+            self._overflow.ensure_capacity()
         self.refill()
 
     def refill(self) -> None:
         """Open what is needed, as far as it may be open."""
         if self.closed:
             return
-        needed, spare = len(self._waiting), self._wanted - len(self._ready)
+        needed, spare = len(self._waiting), self._target_ready - len(self._ready)
         if spare > 0 and time.monotonic() >= self._retry_at:
             needed += spare
         if len(self._opening) >= needed:
             return
-        needed = min(needed, self._most_opening())
-        while len(self._opening) < needed and not self._loop.crowded():
-            flow = Flow(self._loop, self, self._prove() if self._prove else None)
-            self._flows.add(flow)
-            self._opening.add(flow)
+        needed = min(needed, self._max_opening())
+        while len(self._opening) < needed and not self._loop.at_capacity():
+            connection = ForwardedConnection(self._loop, self, self._identity_check() if self._identity_check else None)
+            self._connections.add(connection)
+            self._opening.add(connection)
 
-    def _most_opening(self) -> int:
+    def _max_opening(self) -> int:
         """Where other links have room, or will soon, this one takes no more than it serves swiftly."""
-        relief = self._relief
-        if relief is None or not relief.helps or self._loop.lasting() < SWIFT:
-            return _MOST_OPENING
+        overflow = self._overflow
+        if overflow is None or not overflow.available or self._loop.long_lived_count() < MAX_ACTIVE_PER_CONNECTION:
+            return _MAX_OPENING
         while len(self._waiting) > len(self._opening):
-            lane = relief.lane()
-            if lane is None or not lane.take_over(self._waiting[-1]):
-                return 0 if relief.is_near() else min(_MOST_OPENING, len(self._waiting))
+            pool = overflow.pool()
+            if pool is None or not pool.adopt(self._waiting[-1]):
+                return 0 if overflow.is_opening() else min(_MAX_OPENING, len(self._waiting))
             self._waiting.pop()
         return 0
 
-    def _take(self, client: Client) -> None:
-        if self._prove is not None and not self.closed:
-            self._silent.add(client)
+    def _add_client(self, client: Client) -> None:
+        if self._identity_check is not None and not self.closed:
+            self._silent_clients.add(client)
             return
-        self._admit(client)
-        self._quiet.add(client)
+        self._assign(client)
+        self._silent_channels.add(client)
 
-    def _admit(self, client: Client) -> None:
+    def _assign(self, client: Client) -> None:
         if self.closed:
-            client.refuse(self._lost())
+            client.return_with_error(self._lost_error())
             return
-        if self._loop.crowded():
-            client.guest.crowded_out(files=False)
+        if self._loop.at_capacity():
+            client.handler.on_over_limit(files=False)
             client.reset()
             return
         self._used_at = time.monotonic()
-        if self._keeps_ready:
-            self._wanted = self._wanted or FEWEST_READY
+        if self._keep_ready:
+            self._target_ready = self._target_ready or MIN_READY
         while self._ready:
-            flow = self._ready.pop()  # the one that waited shortest is the least likely to be given up
-            if flow.is_ready:
-                flow.begin(client)
+            connection = self._ready.pop()  # the one that waited shortest is the least likely to be given up
+            if connection.is_ready:
+                connection.attach(client)
                 self._refill_if_low()
                 return
-        if self._keeps_ready:
-            self._short_at = self._used_at
-            self._wanted = min(MOST_READY, self._wanted * 2)
+        if self._keep_ready:
+            self._exhausted_at = self._used_at
+            self._target_ready = min(MAX_READY, self._target_ready * 2)
         self._waiting.append(client)
         self.refill()
 
-    def _listen_no_more(self) -> None:
+    def _stop_listening(self) -> None:
         for listener in self._listeners:
-            self._loop.accept_no_more(listener)
+            self._loop.stop_accepting(listener)
             listener.close()
         self._listeners.clear()
 
     def _refill_if_low(self) -> None:
         """Several at once, and else at the next tick: a server that opens one does not answer meanwhile."""
-        if self._waiting or 2 * len(self._ready) < self._wanted:
+        if self._waiting or 2 * len(self._ready) < self._target_ready:
             self.refill()
 
-    def _take_all_waiting(self) -> list[Client]:
+    def _pop_waiting(self) -> list[Client]:
         waiting = list(self._waiting)
         self._waiting.clear()
         return waiting
 
     # ── what its flows tell
 
-    def on_ready(self, flow: Flow) -> None:
-        self._opening.discard(flow)
+    def on_ready(self, connection: ForwardedConnection) -> None:
+        self._opening.discard(connection)
         self._retry_s, self._retry_at = _RETRY_S, 0.0
         if self._waiting:
-            flow.begin(self._waiting.popleft())
-        elif len(self._ready) < self._wanted:
-            self._ready.append(flow)
+            connection.attach(self._waiting.popleft())
+        elif len(self._ready) < self._target_ready:
+            self._ready.append(connection)
         else:
-            flow.end()
+            connection.close()
 
-    def on_refused(self, flow: Flow, reason: int, text: str) -> None:
-        self.on_failed(flow, self._explain(reason, text))
+    def on_refused(self, connection: ForwardedConnection, reason: int, text: str) -> None:
+        self.on_failed(connection, self._open_error(reason, text))
 
-    def on_failed(self, flow: Flow, error: RemoteRuntimeError) -> None:
+    def on_failed(self, connection: ForwardedConnection, error: RemoteRuntimeError) -> None:
         """Whoever has waited longest is told; without anybody waiting, new ones are opened ever more rarely."""
-        self._opening.discard(flow)
-        self._seldom(f"no connection to {named(self.host, self.port)}", error)
+        self._opening.discard(connection)
+        self._rate_limited_log(f"no connection to {format_address(self.host, self.port)}", error)
         self._retry_at = time.monotonic() + self._retry_s
-        self._retry_s = min(_LONGEST_RETRY_S, 2 * self._retry_s)
+        self._retry_s = min(_MAX_RETRY_S, 2 * self._retry_s)
         if self._waiting:
-            self._waiting.popleft().refuse(error)
+            self._waiting.popleft().return_with_error(error)
         self.refill()
 
     def on_stale(self, client: Client) -> None:
         """It gets the next channel that is proved from now on, none of those that wait."""
         if self.closed:
-            client.refuse(self._lost())
+            client.return_with_error(self._lost_error())
             return
         self._waiting.appendleft(client)
         self.refill()
 
-    def on_over(self, flow: Flow) -> None:
-        self._flows.discard(flow)
-        self._opening.discard(flow)
-        if flow in self._ready:
-            self._ready.remove(flow)
+    def on_closed(self, connection: ForwardedConnection) -> None:
+        self._connections.discard(connection)
+        self._opening.discard(connection)
+        if connection in self._ready:
+            self._ready.remove(connection)
         self._refill_if_low()

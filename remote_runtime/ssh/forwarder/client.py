@@ -11,11 +11,11 @@ from typing import Protocol
 from ...core.errors import RemoteRuntimeError
 
 Address = tuple[str, int]
-_MOST_REPEATED_BYTES = 32 << 10
-_REPEATABLE = (b"GET ", b"HEAD ")  # RFC 9110 9.2.1: safe to be asked twice
+_MAX_REPLAY_BYTES = 32 << 10
+_REPLAYABLE_METHODS = (b"GET ", b"HEAD ")  # RFC 9110 9.2.1: safe to be asked twice
 
 
-class Proof(Protocol):
+class IdentityCheck(Protocol):
     """A request whose answer proves who listens there."""
 
     request: bytes
@@ -23,21 +23,21 @@ class Proof(Protocol):
     def feed(self, data: bytes) -> bool:
         """Whether the proof is complete. Raises ``RemoteRuntimeError``."""
 
-    def cut_short(self) -> RemoteRuntimeError:
+    def eof_error(self) -> RemoteRuntimeError:
         """What it means that the connection ended before."""
 
 
-class Guest(Protocol):
+class ConnectionHandler(Protocol):
     """Who brought the connection; told in the loop's thread, which it must not hold up. See ``tunnel.pump.Guest``."""
 
     is_ours: bool
 
-    def began(self) -> None: ...
-    def begins(self, word: bytes) -> bool: ...
-    def carries(self, sent: int, received: int) -> None: ...
-    def crowded_out(self, *, files: bool) -> None: ...
-    def refused(self, sock: socket.socket, error: RemoteRuntimeError, *, heard: bool) -> None: ...
-    def ended(self) -> None: ...
+    def on_opened(self) -> None: ...
+    def on_first_bytes(self, first_byte: bytes) -> bool: ...
+    def on_transfer(self, sent: int, received: int) -> None: ...
+    def on_over_limit(self, *, files: bool) -> None: ...
+    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None: ...
+    def on_closed(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -47,24 +47,24 @@ class Client:
     again, None when it cannot."""
 
     sock: socket.socket
-    guest: Guest
-    chances: int = 0
-    has_spoken: bool = False
-    said: bytes | None = field(default=b"", repr=False)
+    handler: ConnectionHandler
+    retries_left: int = 0
+    has_sent: bool = False
+    replay_buffer: bytes | None = field(default=b"", repr=False)
 
-    def begins(self, word: bytes) -> bool:
+    def on_first_bytes(self, first_byte: bytes) -> bool:
         """With this byte; False where it is not to be served."""
-        self.has_spoken = self.guest.begins(word)
-        return self.has_spoken
+        self.has_sent = self.handler.on_first_bytes(first_byte)
+        return self.has_sent
 
-    def note(self, content: bytes) -> None:
+    def remember(self, content: bytes) -> None:
         """Remember what it says while nothing was answered, if it may be said again."""
-        said = (self.said or b"") + content
-        self.said = said if len(said) < _MOST_REPEATED_BYTES and said.startswith(_REPEATABLE) else None
+        sent = (self.replay_buffer or b"") + content
+        self.replay_buffer = sent if len(sent) < _MAX_REPLAY_BYTES and sent.startswith(_REPLAYABLE_METHODS) else None
 
     def close(self) -> None:
         self.sock.close()
-        self.guest.ended()
+        self.handler.on_closed()
 
     def reset(self) -> None:
         """So that it sees a reset, never a clean end of data."""
@@ -72,14 +72,14 @@ class Client:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
-    def give_up(self) -> None:
+    def shut_down(self) -> None:
         """Whoever serves it sees that it has left."""
         with contextlib.suppress(OSError):  # it has
             self.sock.shutdown(socket.SHUT_RDWR)
 
-    def refuse(self, error: RemoteRuntimeError) -> None:
+    def return_with_error(self, error: RemoteRuntimeError) -> None:
         """Give it back, unless it was answered; what it has said nobody can hear again."""
-        if self.has_spoken and self.said is None:
+        if self.has_sent and self.replay_buffer is None:
             self.reset()
             return
-        self.guest.refused(self.sock, error, heard=self.has_spoken)
+        self.handler.on_refused(self.sock, error, request_lost=self.has_sent)

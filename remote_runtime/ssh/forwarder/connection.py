@@ -8,104 +8,106 @@ import time
 from typing import Protocol
 
 from ...core.errors import HealthError, RemoteRuntimeError
-from ...core.model import named
+from ...core.model import format_address
 from .channel import Channel, Desk
-from .client import Client, Proof
-from .final_output import part
-from .packet_writer import PIECE_BYTES, SLOTS, Slots
-from .write_buffer import Inward
+from .client import Client, IdentityCheck
+from .final_output import close_after_sending
+from .packet_writer import MAX_DATA_BYTES, READ_BUFFERS, ReadBuffers
+from .write_buffer import WriteBuffer
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_LINGER_S = 5.0
-_OPENING_S = 15.0
+_DRAIN_TIMEOUT_S = 5.0
+_OPEN_TIMEOUT_S = 15.0
 
 
 class Floor(Desk, Protocol):
     """What the loop does for its flows."""
 
-    slots: Slots
+    read_buffers: ReadBuffers
 
-    def may_send(self) -> bool: ...
-    def when_it_may(self, flow: Flow) -> None: ...
-    def post_what_was_read(self, peer: int, count: int) -> None: ...
-    def watch(self, flow: Flow, sock: socket.socket, before: int, events: int) -> None: ...
-    def mark(self, flow: Flow) -> None: ...
+    def can_send(self) -> bool: ...
+    def wait_writable(self, connection: ForwardedConnection) -> None: ...
+    def send_from_buffers(self, peer: int, count: int) -> None: ...
+    def watch(self, connection: ForwardedConnection, sock: socket.socket, before: int, events: int) -> None: ...
+    def schedule_flush(self, connection: ForwardedConnection) -> None: ...
 
 
-class Owner(Protocol):
+class ForwardedConnectionOwner(Protocol):
     """The lane that a flow belongs to."""
 
     host: str
     port: int
 
-    def on_ready(self, flow: Flow) -> None: ...
-    def on_refused(self, flow: Flow, reason: int, text: str) -> None: ...
-    def on_failed(self, flow: Flow, error: RemoteRuntimeError) -> None: ...
+    def on_ready(self, connection: ForwardedConnection) -> None: ...
+    def on_refused(self, connection: ForwardedConnection, reason: int, text: str) -> None: ...
+    def on_failed(self, connection: ForwardedConnection, error: RemoteRuntimeError) -> None: ...
     def on_stale(self, client: Client) -> None: ...
-    def on_over(self, flow: Flow) -> None: ...
+    def on_closed(self, connection: ForwardedConnection) -> None: ...
 
 
-class Flow:
+class ForwardedConnection:
     """Only the loop's thread uses it. First it opens its channel and proves who listens, then it waits for a client
     (``is_ready``), then it serves that ``client``."""
 
-    def __init__(self, floor: Floor, owner: Owner, proof: Proof | None) -> None:
+    def __init__(self, loop: Floor, owner: ForwardedConnectionOwner, identity_check: IdentityCheck | None) -> None:
         self.client: Client | None = None
         self.is_ready = False
-        self.since = time.monotonic()
-        self._floor = floor
+        self.state_since = time.monotonic()
+        self._loop = loop
         self._owner = owner
-        self._proof = proof
-        self._inward = Inward()
+        self._identity_check = identity_check
+        self._write_buffer = WriteBuffer()
         self._unsent = b""
-        self._pieces = 1
-        self._watched = 0
-        self._ended_here = self._shut = self._left = False
-        self._lingers_until: float | None = None
-        self._channel = Channel(floor, self, owner.host, owner.port)
+        self._buffers_per_read = 1
+        self._watched_events = 0
+        self._client_eof = self._client_shut_down = self._channel_closed = False
+        self._drain_until: float | None = None
+        self._channel = Channel(loop, self, owner.host, owner.port)
 
     # ── what its lane asks of it
 
-    def begin(self, client: Client) -> None:
+    def attach(self, client: Client) -> None:
         """Serve this client, beginning with what it said in vain before."""
         self.client, self.is_ready = client, False
-        self._unsent = client.said or b""
-        if not client.chances:
-            client.said = None
-        client.guest.began()
+        self._unsent = client.replay_buffer or b""
+        if not client.retries_left:
+            client.replay_buffer = None
+        client.handler.on_opened()
         if self._unsent:
             self._send_unsent()
         self._read()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """The link is lost, or it is not needed any more: reset the client after what had come, close the channel."""
         self.is_ready = False
         client, self.client = self.client, None
         if client is not None:
             self._watch(client, 0)
-            part(client, self._inward.rest(), whole=self._channel.ended_there or self._channel.closed_there)
-        self._dismiss()
+            close_after_sending(
+                client, self._write_buffer.remaining(), whole=self._channel.eof_received or self._channel.close_received
+            )
+        self._close()
 
-    def check(self, now: float) -> None:
+    def check_timeouts(self, now: float) -> None:
         """Whether what has a limit in time is over it."""
         if (
             self.client is None
             and not self.is_ready
-            and now - self.since > _OPENING_S
-            and not self._channel.closed_here
+            and now - self.state_since > _OPEN_TIMEOUT_S
+            and not self._channel.close_sent
         ):
-            what = f"{named(self._owner.host, self._owner.port)} on the machine does not answer"
-            self._fail(HealthError("not-answering", what, f"nothing within {_OPENING_S:.0f} s"))
-        elif self._lingers_until is not None and now > self._lingers_until:
-            self._dismiss()
+            what = f"{format_address(self._owner.host, self._owner.port)} on the machine does not answer"
+            self._fail(HealthError("not-answering", what, f"nothing within {_OPEN_TIMEOUT_S:.0f} s"))
+        elif self._drain_until is not None and now > self._drain_until:
+            self._close()
 
     # ── what its channel tells
 
     def on_opened(self) -> None:
-        if self._proof is None:
-            self._become_ready()
+        if self._identity_check is None:
+            self._mark_ready()
         else:
-            self._unsent = self._proof.request
+            self._unsent = self._identity_check.request
             self._send_unsent()
 
     def on_refused(self, reason: int, text: str) -> None:
@@ -113,51 +115,51 @@ class Flow:
 
     def on_data(self, content: memoryview) -> None:
         if self.client is not None:
-            self.client.said = None
-            self._inward.take(content)
-            self._floor.mark(self)
-        elif self.is_ready or self._proof is None:
-            self._dismiss()  # what it says before it is asked is meant for nobody
+            self.client.replay_buffer = None
+            self._write_buffer.append(content)
+            self._loop.schedule_flush(self)
+        elif self.is_ready or self._identity_check is None:
+            self._close()  # what it says before it is asked is meant for nobody
         else:
-            self._channel.credit(len(content))
-            self._prove(self._proof, bytes(content))
+            self._channel.consume(len(content))
+            self._feed_identity_check(self._identity_check, bytes(content))
 
-    def on_room(self) -> None:
+    def on_window(self) -> None:
         self._send_unsent()
-        self.update()
+        self.update_events()
 
-    def on_end(self) -> None:
+    def on_eof(self) -> None:
         client = self.client
-        if client is not None and client.said is not None and not self._ended_here:
+        if client is not None and client.replay_buffer is not None and not self._client_eof:
             # The channel waited, and its end gave it up before it answered anything: the client gets another one.
             self._watch(client, 0)
             self.client = None
-            client.chances -= 1
+            client.retries_left -= 1
             self._channel.close()
             self._owner.on_stale(client)
         elif client is not None:
-            self._floor.mark(self)
-        elif self.is_ready or self._proof is None:
-            self._dismiss()
+            self._loop.schedule_flush(self)
+        elif self.is_ready or self._identity_check is None:
+            self._close()
         else:
-            self._fail(self._proof.cut_short())
+            self._fail(self._identity_check.eof_error())
 
-    def on_left(self) -> None:
-        self._left = True
-        self._over()
+    def on_closed(self) -> None:
+        self._channel_closed = True
+        self._report_closed()
 
-    def _prove(self, proof: Proof, content: bytes) -> None:
+    def _feed_identity_check(self, identity_check: IdentityCheck, content: bytes) -> None:
         try:
-            proved = proof.feed(content)
+            is_complete = identity_check.feed(content)
         except RemoteRuntimeError as error:
             self._fail(error)
             return
-        if proved:
-            self._become_ready()
+        if is_complete:
+            self._mark_ready()
 
-    def _become_ready(self) -> None:
+    def _mark_ready(self) -> None:
         self.is_ready = True
-        self.since = time.monotonic()
+        self.state_since = time.monotonic()
         self._owner.on_ready(self)
 
     def _fail(self, error: RemoteRuntimeError) -> None:
@@ -166,135 +168,137 @@ class Flow:
 
     # ── from the channel to the client
 
-    def deliver(self) -> None:
+    def flush_to_client(self) -> None:
         """Give the local reader what has come, and its end after that."""
         client = self.client
         if client is None:
-            self._inward.drop()
+            self._write_buffer.clear()
             return
         try:
-            if self._inward.waiting:
-                delivered = self._inward.deliver(client.sock)
-                self._channel.credit(delivered)
-                client.guest.carries(0, delivered)
-            there = self._channel
-            if (there.ended_there or there.closed_there) and not self._inward.waiting:
-                self._pass_the_end_on(client)
+            if self._write_buffer.pending_bytes:
+                delivered = self._write_buffer.send_to(client.sock)
+                self._channel.consume(delivered)
+                client.handler.on_transfer(0, delivered)
+            channel = self._channel
+            if (channel.eof_received or channel.close_received) and not self._write_buffer.pending_bytes:
+                self._forward_eof(client)
         except OSError:
-            self._dismiss(reset=True)
-        if self._inward.waiting or self._watched != _READ:  # most often, nothing waits and nothing changes
-            self.update()
+            self._close(reset=True)
+        if (
+            self._write_buffer.pending_bytes or self._watched_events != _READ
+        ):  # most often, nothing waits and nothing changes
+            self.update_events()
 
-    def _pass_the_end_on(self, client: Client) -> None:
+    def _forward_eof(self, client: Client) -> None:
         # A channel may close without an end of its data before (RFC 4254 5.3); asyncssh does.
-        if not self._shut:
-            self._shut = True
+        if not self._client_shut_down:
+            self._client_shut_down = True
             client.sock.shutdown(socket.SHUT_WR)
-        if self._shut and self._ended_here:
-            self._dismiss()
-        elif self._channel.closed_there and self._lingers_until is None:
+        if self._client_shut_down and self._client_eof:
+            self._close()
+        elif self._channel.close_received and self._drain_until is None:
             # Closing a socket with unread input would reset it, and what it was sent last could be lost.
-            self._lingers_until = time.monotonic() + _LINGER_S
+            self._drain_until = time.monotonic() + _DRAIN_TIMEOUT_S
 
     # ── from the client to the channel
 
-    def act(self, events: int) -> None:
+    def on_socket_ready(self, events: int) -> None:
         """The client's socket is ready for these."""
         if events & _WRITE:
-            self.deliver()
-        if events & _READ and self._lingers_until is not None:
-            self._read_away()
+            self.flush_to_client()
+        if events & _READ and self._drain_until is not None:
+            self._discard_input()
         elif events & _READ:
             self._read()
 
     def _read(self) -> None:
         """Little at a time until the client shows that it has much to say."""
-        client, channel, floor = self.client, self._channel, self._floor
-        if client is None or not self._wants_to_read() or not floor.may_send():
-            self.update()
+        client, channel, loop = self.client, self._channel, self._loop
+        if client is None or not self._can_read() or not loop.can_send():
+            self.update_events()
             return
-        pieces = self._pieces if channel.piece == PIECE_BYTES else 1
+        buffers = self._buffers_per_read if channel.max_packet == MAX_DATA_BYTES else 1
         try:
-            count = floor.slots.read(client.sock, channel.room, pieces, channel.piece)
+            count = loop.read_buffers.read(client.sock, channel.send_window, buffers, channel.max_packet)
         except (BlockingIOError, InterruptedError):
-            self.update()
+            self.update_events()
             return
         except OSError:
-            self._dismiss(reset=True)
+            self._close(reset=True)
             return
         if count == 0:
-            self._end_here()
-        elif not (client.has_spoken or client.begins(floor.slots.content(1))):
-            self._dismiss()
+            self._on_client_eof()
+        elif not (client.has_sent or client.on_first_bytes(loop.read_buffers.content(1))):
+            self._close()
             return
         else:
-            client.guest.carries(count, 0)
-            if client.said is not None:
-                client.note(floor.slots.content(count))
-            channel.room -= count
-            floor.post_what_was_read(channel.peer, count)
-            if count < PIECE_BYTES:
-                self._pieces = 1
-            elif count >= pieces * PIECE_BYTES:
-                self._pieces = SLOTS
-        self.update()
+            client.handler.on_transfer(count, 0)
+            if client.replay_buffer is not None:
+                client.remember(loop.read_buffers.content(count))
+            channel.send_window -= count
+            loop.send_from_buffers(channel.peer, count)
+            if count < MAX_DATA_BYTES:
+                self._buffers_per_read = 1
+            elif count >= buffers * MAX_DATA_BYTES:
+                self._buffers_per_read = READ_BUFFERS
+        self.update_events()
 
-    def _end_here(self) -> None:
-        self._ended_here = True
-        if self._shut:
-            self._dismiss()  # both ends are done, which the channel's CLOSE says
+    def _on_client_eof(self) -> None:
+        self._client_eof = True
+        if self._client_shut_down:
+            self._close()  # both ends are done, which the channel's CLOSE says
         else:
-            self._channel.send_end()
+            self._channel.send_eof()
 
-    def _read_away(self) -> None:
+    def _discard_input(self) -> None:
         try:
-            if self.client is None or self.client.sock.recv(PIECE_BYTES):
+            if self.client is None or self.client.sock.recv(MAX_DATA_BYTES):
                 return
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             pass  # it has left, which is what was waited for
-        self._dismiss()
+        self._close()
 
     def _send_unsent(self) -> None:
         if self._unsent:
             self._unsent = self._unsent[self._channel.send(self._unsent) :]
 
-    def _wants_to_read(self) -> bool:
-        return self._channel.room > 0 and not self._ended_here and not self._unsent
+    def _can_read(self) -> bool:
+        return self._channel.send_window > 0 and not self._client_eof and not self._unsent
 
-    def update(self) -> None:
+    def update_events(self) -> None:
         """Watch the client's socket for what can be done with it now, which may be more than before."""
         client = self.client
         if client is None:
             return
-        events = _WRITE if self._inward.waiting else 0
-        if self._lingers_until is not None:
+        events = _WRITE if self._write_buffer.pending_bytes else 0
+        if self._drain_until is not None:
             events |= _READ
-        elif self._wants_to_read():
-            if self._floor.may_send():
+        elif self._can_read():
+            if self._loop.can_send():
                 events |= _READ
             else:
-                self._floor.when_it_may(self)
+                self._loop.wait_writable(self)
         self._watch(client, events)
 
     def _watch(self, client: Client, events: int) -> None:
-        before = self._watched
+        before = self._watched_events
         if events != before:
-            self._watched = events
-            self._floor.watch(self, client.sock, before, events)
+            self._watched_events = events
+            self._loop.watch(self, client.sock, before, events)
 
-    def _dismiss(self, *, reset: bool = False) -> None:
+    def _close(self, *, reset: bool = False) -> None:
         """Part with the client, and with the channel."""
         client, self.client = self.client, None
         if client is not None:
             self._watch(client, 0)
             client.reset() if reset else client.close()
-        self._inward.drop()
+        self._write_buffer.clear()
         self._channel.close()
-        self._over()
+        self._report_closed()
 
-    def _over(self) -> None:
-        self.is_ready = self.is_ready and not self._channel.closed_here
-        if self._left and self.client is None:
-            self._owner.on_over(self)
+    def _report_closed(self) -> None:
+        self.is_ready = self.is_ready and not self._channel.close_sent
+        if self._channel_closed and self.client is None:
+            self._owner.on_closed(self)

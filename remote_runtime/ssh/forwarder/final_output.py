@@ -7,19 +7,19 @@ import socket
 import threading
 import time
 
-from ...tunnel.relay import untaken, wait_until_taken
+from ...tunnel.relay import unacknowledged_bytes, wait_until_acknowledged
 from .client import Client
 
-WITHIN_S = 5.0
-_MOST = 64
-_places = threading.BoundedSemaphore(_MOST)
+DELIVERY_TIMEOUT_S = 5.0
+_MAX_THREADS = 64
+_free_threads = threading.BoundedSemaphore(_MAX_THREADS)
 
 
-def part(client: Client, rest: bytes, *, whole: bool) -> None:
+def close_after_sending(client: Client, rest: bytes, *, whole: bool) -> None:
     """Part with a client that is to get ``rest``, elsewhere if that takes time. ``whole``: the machine had ended it
     itself; else the client sees a reset."""
     with contextlib.suppress(OSError):  # it has left
-        if (rest or untaken(client.sock)) and _places.acquire(blocking=False):
+        if (rest or unacknowledged_bytes(client.sock)) and _free_threads.acquire(blocking=False):
             threading.Thread(target=_deliver, args=(client, rest, whole), daemon=True, name="tail").start()
             return
     client.reset()
@@ -27,19 +27,19 @@ def part(client: Client, rest: bytes, *, whole: bool) -> None:
 
 def _deliver(client: Client, rest: bytes, whole: bool) -> None:
     try:
-        until = time.monotonic() + WITHIN_S
+        until = time.monotonic() + DELIVERY_TIMEOUT_S
         left = memoryview(rest)
         while left:
             client.sock.settimeout(max(0.01, until - time.monotonic()))
             left = left[client.sock.send(left) :]
-        client.guest.carries(0, len(rest))
+        client.handler.on_transfer(0, len(rest))
         if whole:
             client.sock.shutdown(socket.SHUT_WR)
-        wait_until_taken(client.sock)
+        wait_until_acknowledged(client.sock)
     except OSError:
         whole = False
     finally:
-        _places.release()
+        _free_threads.release()
     if whole:
         client.close()
     else:

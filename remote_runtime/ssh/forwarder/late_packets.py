@@ -9,11 +9,11 @@ from __future__ import annotations
 from . import messages as wire
 from .aes_gcm import BadPacket
 
-MOST_CHANNELS = 4096
-MOST_MESSAGES = 64  # of a channel, besides its data
-_HARMLESS = (
+MAX_CLOSED_CHANNELS = 4096
+MAX_LATE_MESSAGES = 64  # of a channel, besides its data
+_ALLOWED_KINDS = (
     wire.WINDOW_ADJUST,
-    wire.END_OF_DATA,
+    wire.EOF,
     wire.CLOSE,
     wire.REQUEST,
     wire.REQUEST_SUCCESS,
@@ -21,28 +21,28 @@ _HARMLESS = (
 )
 
 
-class Late:
+class LatePackets:
     """Of the channels that were closed last: how many bytes and messages may still come for each."""
 
     def __init__(self) -> None:
-        self._left: dict[int, tuple[int, int]] = {}
+        self._allowed: dict[int, tuple[int, int]] = {}
 
-    def closed(self, number: int, credit: int) -> None:
+    def on_channel_closed(self, number: int, credit: int) -> None:
         """``credit``: what the peer may have sent before it knew."""
-        self._left[number] = credit, MOST_MESSAGES
-        if len(self._left) > MOST_CHANNELS:
-            del self._left[next(iter(self._left))]
+        self._allowed[number] = credit, MAX_LATE_MESSAGES
+        if len(self._allowed) > MAX_CLOSED_CHANNELS:
+            del self._allowed[next(iter(self._allowed))]
 
-    def ignore(self, number: int, message: memoryview) -> None:
+    def check(self, number: int, message: memoryview) -> None:
         """Raises ``BadPacket`` for a channel that never was, or is long gone, and for what it may never say."""
         kind = message[0]
-        credit, messages = self._left.get(number, (0, 0))
+        credit, messages = self._allowed.get(number, (0, 0))
         if kind in (wire.DATA, wire.EXTENDED_DATA):
-            credit -= wire.size(message)
-        elif kind in _HARMLESS:
+            credit -= wire.window_bytes(message)
+        elif kind in _ALLOWED_KINDS:
             messages -= 1
         else:
             messages = -1
-        if number not in self._left or credit < 0 or messages < 0:
+        if number not in self._allowed or credit < 0 or messages < 0:
             raise BadPacket(f"message {kind} for a channel that is not open")
-        self._left[number] = credit, messages
+        self._allowed[number] = credit, messages

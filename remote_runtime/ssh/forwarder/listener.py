@@ -6,7 +6,7 @@ import functools
 import socket
 
 
-class Listener(socket.socket):
+class ListeningSocket(socket.socket):
     """Another one of the same port, non-blocking. ``accept`` asks it for family and type each time, for which
     ``socket`` makes enums of numbers: that costs ten times what it does to remember them."""
 

@@ -14,24 +14,24 @@ from typing import Protocol
 from ...core.errors import RemoteRuntimeError
 from . import messages
 from .aes_gcm import BadPacket
-from .call_queue import Calls
+from .call_queue import CallQueue
 from .channel import Channel
-from .channel_pool import Lane
-from .client import Address, Proof
-from .connection import Flow
-from .late_packets import Late
-from .packet_reader import Inbox
-from .packet_writer import Outbox, Slots
-from .protocols import Relief
-from .windows import MOST_CHANNELS, Delay, Pool
+from .channel_pool import ChannelPool
+from .client import Address, IdentityCheck
+from .connection import ForwardedConnection
+from .late_packets import LatePackets
+from .packet_reader import PacketReader
+from .packet_writer import PacketWriter, ReadBuffers
+from .protocols import ExtraCapacity
+from .windows import MAX_CHANNELS, RttEstimator, WindowBudget
 
-_QUEUED_BYTES = 256 << 10
+_MAX_QUEUED_BYTES = 256 << 10
 _TICK_S = 0.5
-_STALL_S = 30.0
-_MOST_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
-_MOST_SILENT, _MOST_SILENT_IN_SELECT = 512, 80
-_ACCEPTED_AT_ONCE = 64
-_COUNT_EVERY_S = 0.02
+_STALL_TIMEOUT_S = 30.0
+_MAX_CHANNELS_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
+_MAX_SILENT, _MAX_SILENT_IN_SELECT = 512, 80
+_MAX_ACCEPTS = 64
+_COUNT_INTERVAL_S = 0.02
 _READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
 
 
@@ -44,239 +44,250 @@ class Gate(Protocol):
 class Loop:
     """``sock``: the link's, non-blocking. ``call_soon`` may be used from any thread."""
 
-    def __init__(self, sock: socket.socket, inbox: Inbox, outbox: Outbox, gate: Gate) -> None:
-        self.pool = Pool()
-        self.delay = Delay()
-        self.slots = Slots()
+    def __init__(self, sock: socket.socket, reader: PacketReader, writer: PacketWriter, clear_to_send: Gate) -> None:
+        self.budget = WindowBudget()
+        self.rtt = RttEstimator()
+        self.read_buffers = ReadBuffers()
         self._sock = sock
-        self._inbox = inbox
-        self._outbox = outbox
-        self._gate = gate
-        self._held: list[bytes] = []
-        self._lanes: list[Lane] = []
+        self._reader = reader
+        self._writer = writer
+        self._clear_to_send = clear_to_send
+        self._outgoing: list[bytes] = []
+        self._pools: list[ChannelPool] = []
         self._channels: dict[int, Channel] = {}
-        self._late = Late()
-        self._next_number = messages.FIRST_NUMBER
-        self._marked: dict[Flow, None] = {}
-        self._blocked: dict[Flow, None] = {}
-        self._calls = Calls()
-        self._later: list[Callable[[], None]] = []
-        self._over = False
+        self._late_packets = LatePackets()
+        self._next_number = messages.FIRST_CHANNEL
+        self._to_flush: dict[ForwardedConnection, None] = {}
+        self._waiting_to_send: dict[ForwardedConnection, None] = {}
+        self._call_queue = CallQueue()
+        self._at_next_tick: list[Callable[[], None]] = []
+        self._is_closed = False
         self._selector = selectors.DefaultSelector()
         only_select = isinstance(self._selector, selectors.SelectSelector)
-        self._most_channels = _MOST_IN_SELECT if only_select else MOST_CHANNELS
-        self._most_silent = _MOST_SILENT_IN_SELECT if only_select else _MOST_SILENT
-        self._heard = False
-        self._broken: OSError | None = None
-        self._lasting = 0
+        self._max_channels = _MAX_CHANNELS_IN_SELECT if only_select else MAX_CHANNELS
+        self._max_silent = _MAX_SILENT_IN_SELECT if only_select else _MAX_SILENT
+        self._has_received = False
+        self._send_error: OSError | None = None
+        self._long_lived = 0
         self._counted_at = 0.0
-        self._selector.register(self._calls.bell, selectors.EVENT_READ, lambda events: self._calls.answer())
-        self._selector.register(sock, selectors.EVENT_READ, self._move_link)
+        self._selector.register(
+            self._call_queue.wakeup_socket, selectors.EVENT_READ, lambda events: self._call_queue.drain()
+        )
+        self._selector.register(sock, selectors.EVENT_READ, self._on_link_ready)
         self._link_events = selectors.EVENT_READ
-        self.heard_at = self._ticked_at = self._moved_at = time.monotonic()
+        self.last_received_at = self._ticked_at = self._last_sent_at = time.monotonic()
 
     # ── for other threads
 
     def call_soon(self, call: Callable[[], None]) -> bool:
         """In the loop's thread. False when the loop has ended, ``call`` is not called then."""
-        return self._calls.add(call)
+        return self._call_queue.add(call)
 
     def wake(self) -> None:
-        self._calls.wake()
+        self._call_queue.wake()
 
-    def lane(
+    def channel_pool(
         self,
         host: str,
         port: int,
         *,
-        prove: Callable[[], Proof] | None,
+        identity_check: Callable[[], IdentityCheck] | None,
         keep_ready: bool,
-        explain: Callable[[int, str], RemoteRuntimeError],
-        lost: Callable[[], RemoteRuntimeError],
-        relief: Relief | None = None,
-    ) -> Lane:
+        open_error: Callable[[int, str], RemoteRuntimeError],
+        lost_error: Callable[[], RemoteRuntimeError],
+        overflow: ExtraCapacity | None = None,
+    ) -> ChannelPool:
         """See ``Lane``."""
-        lane = Lane(self, host, port, prove=prove, keep_ready=keep_ready, explain=explain, lost=lost, relief=relief)
-        self.call_soon(lambda: self._lanes.append(lane))
-        return lane
+        pool = ChannelPool(
+            self,
+            host,
+            port,
+            identity_check=identity_check,
+            keep_ready=keep_ready,
+            open_error=open_error,
+            lost_error=lost_error,
+            overflow=overflow,
+        )
+        self.call_soon(lambda: self._pools.append(pool))
+        return pool
 
     @property
-    def carried(self) -> int:
+    def connection_count(self) -> int:
         """How many connections it carries, or will in a moment; to other threads, about."""
-        return sum(lane.carried for lane in self._lanes) + len(self._calls)
+        return sum(lane.connection_count for lane in self._pools) + len(self._call_queue)
 
-    def lasting(self) -> int:
+    def long_lived_count(self) -> int:
         """How many of them have been there for a while; a moment ago. In the loop's thread."""
         now = time.monotonic()
-        if now - self._counted_at > _COUNT_EVERY_S:
+        if now - self._counted_at > _COUNT_INTERVAL_S:
             self._counted_at = now
-            self._lasting = sum(lane.lasting(now) for lane in self._lanes)
-        return self._lasting
+            self._long_lived = sum(lane.long_lived_count(now) for lane in self._pools)
+        return self._long_lived
 
     def refill(self) -> None:
         """There is room elsewhere, or there will be none."""
 
         def refill() -> None:
-            for lane in self._lanes:
-                lane.refill()
+            for pool in self._pools:
+                pool.refill()
 
         self.call_soon(refill)
 
     # ── for the hook, in the loop's thread
 
-    def turn(self) -> bool:
+    def run_once(self) -> bool:
         """Wait until something can be moved, at most half a second, and move it. Whether the link said something.
 
         Raises ``EOFError``, ``OSError``, ``BadPacket``.
         """
-        self._send()
-        self._heard = False
+        self._flush_writer()
+        self._has_received = False
         for key, events in self._selector.select(_TICK_S):
             key.data(events)
         now = time.monotonic()
-        if self._heard:
-            self.heard_at = now
-        elif self._broken is not None:
-            raise self._broken
+        if self._has_received:
+            self.last_received_at = now
+        elif self._send_error is not None:
+            raise self._send_error
         if now - self._ticked_at >= _TICK_S:
             self._tick(now)
-        return self._heard
+        return self._has_received
 
     def receive(self, message: memoryview) -> bool:
         """Whether this message was for a channel of ours. Raises ``BadPacket``."""
         kind = message[0]
         if not messages.OPEN_CONFIRMATION <= kind <= messages.REQUEST_FAILURE:
             return False
-        number = messages.number(message, 1)
+        number = messages.uint32(message, 1)
         channel = self._channels.get(number)
         if channel is None:
-            if number < messages.FIRST_NUMBER:
+            if number < messages.FIRST_CHANNEL:
                 return False
-            self._late.ignore(number, message)
+            self._late_packets.check(number, message)
             return True
         channel.receive(kind, message)
         return True
 
-    def deliver(self) -> None:
+    def flush(self) -> None:
         """Before the views of what was received end."""
-        marked, self._marked = self._marked, {}
-        for flow in marked:
-            flow.deliver()
+        to_flush, self._to_flush = self._to_flush, {}
+        for connection in to_flush:
+            connection.flush_to_client()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """The link is gone: whoever waits is told, whoever was served is reset."""
-        if not self._calls.end():
+        if not self._call_queue.stop():
             return
-        self._over = True
-        self._marked.clear()
-        self._calls.make()
-        for lane in self._lanes:
-            lane.end()
+        self._is_closed = True
+        self._to_flush.clear()
+        self._call_queue.run()
+        for pool in self._pools:
+            pool.close_now()
         self._selector.close()
-        self._calls.close()
+        self._call_queue.close()
 
     # ── for lanes, flows and channels
 
-    def enter(self, channel: Channel) -> int:
+    def register(self, channel: Channel) -> int:
         number = self._next_number
         self._next_number += 1
         self._channels[number] = channel
         return number
 
-    def leave(self, number: int, credit: int) -> None:
+    def unregister(self, number: int, credit: int) -> None:
         del self._channels[number]
-        self._late.closed(number, credit)
+        self._late_packets.on_channel_closed(number, credit)
 
     def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
-        if not self._over and listener.fileno() >= 0:
+        if not self._is_closed and listener.fileno() >= 0:
             self._selector.register(listener, selectors.EVENT_READ, lambda events: self._accept(listener, take))
 
-    def accept_no_more(self, listener: socket.socket) -> None:
-        if not self._over and listener in self._selector.get_map():
+    def stop_accepting(self, listener: socket.socket) -> None:
+        if not self._is_closed and listener in self._selector.get_map():
             self._selector.unregister(listener)
 
-    def most_silent(self) -> int:
+    def max_silent(self) -> int:
         """How many connections that say nothing a lane keeps."""
-        return self._most_silent
+        return self._max_silent
 
     def watch_readable(self, sock: socket.socket, call: Callable[[int], None]) -> None:
-        if not self._over:
+        if not self._is_closed:
             self._selector.register(sock, selectors.EVENT_READ, call)
 
-    def forget(self, sock: socket.socket) -> None:
-        if not self._over:
+    def unwatch(self, sock: socket.socket) -> None:
+        if not self._is_closed:
             self._selector.unregister(sock)
 
-    def crowded(self) -> bool:
+    def at_capacity(self) -> bool:
         """So many channels only are sure of a window, or of their place in select(2)."""
-        return self._over or len(self._channels) >= self._most_channels
+        return self._is_closed or len(self._channels) >= self._max_channels
 
-    def post(self, message: bytes) -> None:
-        self._held.append(message)
+    def send(self, message: bytes) -> None:
+        self._outgoing.append(message)
 
-    def may_send(self) -> bool:
-        return self._outbox.queued < _QUEUED_BYTES and self._gate.is_set() and not self._over
+    def can_send(self) -> bool:
+        return self._writer.queued_bytes < _MAX_QUEUED_BYTES and self._clear_to_send.is_set() and not self._is_closed
 
-    def when_it_may(self, flow: Flow) -> None:
-        self._blocked[flow] = None
+    def wait_writable(self, connection: ForwardedConnection) -> None:
+        self._waiting_to_send[connection] = None
 
-    def post_what_was_read(self, peer: int, count: int) -> None:
-        self._release()
-        self._outbox.put_data(peer, self.slots.buffer, count)
+    def send_from_buffers(self, peer: int, count: int) -> None:
+        self._write_outgoing()
+        self._writer.write_data(peer, self.read_buffers.buffer, count)
 
-    def mark(self, flow: Flow) -> None:
-        self._marked[flow] = None
+    def schedule_flush(self, connection: ForwardedConnection) -> None:
+        self._to_flush[connection] = None
 
-    def watch(self, flow: Flow, sock: socket.socket, before: int, events: int) -> None:
-        if self._over:
+    def watch(self, connection: ForwardedConnection, sock: socket.socket, before: int, events: int) -> None:
+        if self._is_closed:
             return
         if events == 0:
             self._selector.unregister(sock)
         elif before:
-            self._selector.modify(sock, events, flow.act)
+            self._selector.modify(sock, events, connection.on_socket_ready)
         else:
-            self._selector.register(sock, events, flow.act)
+            self._selector.register(sock, events, connection.on_socket_ready)
 
     # ── inside
 
-    def _send(self) -> None:
+    def _flush_writer(self) -> None:
         """What waits to be sent, and who waits to send."""
-        if self._held and self._gate.is_set():
-            self._release()
-        if self._outbox.queued and self._broken is None:
+        if self._outgoing and self._clear_to_send.is_set():
+            self._write_outgoing()
+        if self._writer.queued_bytes and self._send_error is None:
             try:
-                if self._outbox.flush(self._sock):
-                    self._moved_at = time.monotonic()
+                if self._writer.flush(self._sock):
+                    self._last_sent_at = time.monotonic()
             except OSError as error:  # what the link still has for us is read first
-                self._broken = error
-        if self._blocked and self.may_send():
-            blocked, self._blocked = self._blocked, {}
-            for flow in blocked:
-                flow.update()
-        events = _READ_AND_WRITE if self._outbox.queued and self._broken is None else selectors.EVENT_READ
+                self._send_error = error
+        if self._waiting_to_send and self.can_send():
+            waiting, self._waiting_to_send = self._waiting_to_send, {}
+            for connection in waiting:
+                connection.update_events()
+        events = _READ_AND_WRITE if self._writer.queued_bytes and self._send_error is None else selectors.EVENT_READ
         if events != self._link_events:
             self._link_events = events
-            self._selector.modify(self._sock, events, self._move_link)
+            self._selector.modify(self._sock, events, self._on_link_ready)
 
-    def _release(self) -> None:
-        if self._held:
-            self._outbox.put(self._held)
-            self._held.clear()
+    def _write_outgoing(self) -> None:
+        if self._outgoing:
+            self._writer.write(self._outgoing)
+            self._outgoing.clear()
 
-    def _move_link(self, events: int) -> None:
+    def _on_link_ready(self, events: int) -> None:
         if events & selectors.EVENT_READ:
-            self._inbox.fill(self._sock)
-            self._heard = True
+            self._reader.read_from(self._sock)
+            self._has_received = True
 
     def _accept(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
-        for _ in range(_ACCEPTED_AT_ONCE):
+        for _ in range(_MAX_ACCEPTS):
             try:
                 sock, came_from = listener.accept()
             except (BlockingIOError, ConnectionError):
                 return
             except OSError:  # no descriptor is left: asking again at once would keep the loop busy
                 self._selector.unregister(listener)
-                self._later.append(lambda: self.accept_from(listener, take))
+                self._at_next_tick.append(lambda: self.accept_from(listener, take))
                 return
             sock.setblocking(False)
             try:  # noqa: SIM105  # suppress costs three calls, for each connection
@@ -287,13 +298,13 @@ class Loop:
 
     def _tick(self, now: float) -> None:
         self._ticked_at = now
-        later, self._later = self._later, []
-        for call in later:
+        calls, self._at_next_tick = self._at_next_tick, []
+        for call in calls:
             call()
-        self._lanes = [lane for lane in self._lanes if not lane.is_over]
-        for lane in self._lanes:
+        self._pools = [pool for pool in self._pools if not pool.is_finished]
+        for lane in self._pools:
             lane.tick(now)
-        if not self._outbox.queued:
-            self._moved_at = now
-        elif now - self._moved_at > _STALL_S:
+        if not self._writer.queued_bytes:
+            self._last_sent_at = now
+        elif now - self._last_sent_at > _STALL_TIMEOUT_S:
             raise BadPacket("the link takes no more data")

@@ -5,6 +5,6 @@ from __future__ import annotations
 import mmap
 
 
-def untouched(size: int) -> memoryview:
+def mmap_buffer(size: int) -> memoryview:
     """``size`` zero bytes, of which the system provides a page when it is first written. A ``bytearray`` writes all."""
     return memoryview(mmap.mmap(-1, size))

@@ -12,13 +12,13 @@ OPEN_FAILURE = 92
 WINDOW_ADJUST = 93
 DATA = 94
 EXTENDED_DATA = 95
-END_OF_DATA = 96
+EOF = 96
 CLOSE = 97
 REQUEST = 98
 REQUEST_SUCCESS = 99
 REQUEST_FAILURE = 100
 
-FIRST_NUMBER = 0x1000000  # paramiko numbers its own channels below
+FIRST_CHANNEL = 0x1000000  # paramiko numbers its own channels below
 _PROBE = b"keepalive@openssh.com"
 _U32 = struct.Struct(">I")
 _KIND_CHANNEL = struct.Struct(">BI")
@@ -26,14 +26,14 @@ _ADJUST = struct.Struct(">BII")
 _NUMBERS = struct.Struct(">III")
 
 
-def open_direct(number: int, window: int, piece: int, host: str, port: int) -> bytes:
+def channel_open(number: int, window: int, max_packet: int, host: str, port: int) -> bytes:
     """SSH_MSG_CHANNEL_OPEN of a ``direct-tcpip``; with port 0 of a ``direct-streamlocal@openssh.com`` to the unix
     socket whose path is ``host`` (OpenSSH's PROTOCOL, 2.4)."""
     kind, target = _direct(host, port)
-    return kind + _NUMBERS.pack(number, window, piece) + target
+    return kind + _NUMBERS.pack(number, window, max_packet) + target
 
 
-def adjust(channel: int, more: int) -> bytes:
+def window_adjust(channel: int, more: int) -> bytes:
     return _ADJUST.pack(WINDOW_ADJUST, channel, more)
 
 
@@ -41,15 +41,15 @@ def data(channel: int, content: bytes) -> bytes:
     return _ADJUST.pack(DATA, channel, len(content)) + content
 
 
-def end_of_data(channel: int) -> bytes:
-    return _KIND_CHANNEL.pack(END_OF_DATA, channel)
+def eof(channel: int) -> bytes:
+    return _KIND_CHANNEL.pack(EOF, channel)
 
 
 def close(channel: int) -> bytes:
     return _KIND_CHANNEL.pack(CLOSE, channel)
 
 
-def refuse_request(channel: int) -> bytes:
+def request_failure(channel: int) -> bytes:
     return _KIND_CHANNEL.pack(REQUEST_FAILURE, channel)
 
 
@@ -58,7 +58,7 @@ def probe(channel: int) -> bytes:
     return _KIND_CHANNEL.pack(REQUEST, channel) + _string(_PROBE) + b"\x01"
 
 
-def number(message: memoryview, at: int) -> int:
+def uint32(message: memoryview, at: int) -> int:
     """Raises ``BadPacket``."""
     try:
         value: int = _U32.unpack_from(message, at)[0]
@@ -67,7 +67,7 @@ def number(message: memoryview, at: int) -> int:
     return value
 
 
-def opened(message: memoryview) -> tuple[int, int, int]:
+def parse_confirmation(message: memoryview) -> tuple[int, int, int]:
     """Of an OPEN_CONFIRMATION: the peer's number, its window, and what it takes at once. Raises ``BadPacket``."""
     try:
         return _NUMBERS.unpack_from(message, 5)
@@ -77,7 +77,7 @@ def opened(message: memoryview) -> tuple[int, int, int]:
 
 def string(message: memoryview, at: int) -> memoryview:
     """Raises ``BadPacket``."""
-    size = number(message, at)
+    size = uint32(message, at)
     if at + 4 + size > len(message):
         raise BadPacket(f"message {message[0]} is cut short")
     return message[at + 4 : at + 4 + size]
@@ -85,12 +85,12 @@ def string(message: memoryview, at: int) -> memoryview:
 
 def content(message: memoryview) -> memoryview:
     """Of a DATA message, which must be exactly that long. Raises ``BadPacket``."""
-    if number(message, 5) + 9 != len(message):
+    if uint32(message, 5) + 9 != len(message):
         raise BadPacket("a data message is not as long as its data")
     return message[9:]
 
 
-def size(message: memoryview) -> int:
+def window_bytes(message: memoryview) -> int:
     """How much of the window a DATA or EXTENDED_DATA message takes."""
     return max(0, len(message) - (9 if message[0] == DATA else 13))
 

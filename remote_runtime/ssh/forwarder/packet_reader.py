@@ -5,67 +5,69 @@ from __future__ import annotations
 import socket
 import struct
 
-from .aes_gcm import AROUND_BYTES, BLOCK_BYTES, LARGEST_PACKET, LENGTH_BYTES, BadPacket, Opener
-from .memory import untouched
+from .aes_gcm import BLOCK_BYTES, LENGTH_BYTES, MAX_PACKET_BYTES, OVERHEAD_BYTES, BadPacket, Decryptor
+from .memory import mmap_buffer
 
-_RAW_BYTES = 320 << 10  # more than the largest packet; what one turn takes is what a keystroke waits for
-_PLAIN_BYTES = 1 << 20
+_CIPHERTEXT_BYTES = 320 << 10  # more than the largest packet; what one turn takes is what a keystroke waits for
+_PLAINTEXT_BYTES = 1 << 20
 _LENGTH = struct.Struct(">I")
-_FULL_BYTES = _PLAIN_BYTES - LARGEST_PACKET
+_FULL_BYTES = _PLAINTEXT_BYTES - MAX_PACKET_BYTES
 
 
-class Inbox:
+class PacketReader:
     """``opener`` is replaced when keys are renewed. ``taken_bytes``: read since then."""
 
-    def __init__(self, opener: Opener) -> None:
-        self.opener = opener
-        self.taken_bytes = 0
-        self._raw = untouched(_RAW_BYTES)
+    def __init__(self, decryptor: Decryptor) -> None:
+        self.decryptor = decryptor
+        self.received_bytes = 0
+        self._ciphertext = mmap_buffer(_CIPHERTEXT_BYTES)
         self._start = self._end = 0
-        self._plain = untouched(_PLAIN_BYTES)
-        self._used = 0
+        self._plaintext = mmap_buffer(_PLAINTEXT_BYTES)
+        self._plaintext_used = 0
 
-    def renew(self, opener: Opener) -> None:
-        self.opener = opener
-        self.taken_bytes = 0
+    def rekey(self, decryptor: Decryptor) -> None:
+        self.decryptor = decryptor
+        self.received_bytes = 0
 
-    def fill(self, sock: socket.socket) -> None:
+    def read_from(self, sock: socket.socket) -> None:
         """One read. Raises ``EOFError`` at the end, ``OSError``; nothing to read is no error."""
         if self._start:
             rest = self._end - self._start
             if rest:
-                self._raw[:rest] = bytes(self._raw[self._start : self._end])
+                self._ciphertext[:rest] = bytes(self._ciphertext[self._start : self._end])
             self._start, self._end = 0, rest
         try:
-            count = sock.recv_into(self._raw[self._end :])
+            count = sock.recv_into(self._ciphertext[self._end :])
         except (BlockingIOError, InterruptedError):
             return
         if count == 0:
             raise EOFError
         self._end += count
-        self.taken_bytes += count
+        self.received_bytes += count
 
-    def next(self) -> memoryview | None:
+    def next_payload(self) -> memoryview | None:
         """The payload of the next packet, None when none is complete, or there is no place. It holds until ``forget``.
 
         Raises ``BadPacket``.
         """
-        start, used = self._start, self._used
+        start, used = self._start, self._plaintext_used
         if self._end - start < LENGTH_BYTES or used > _FULL_BYTES:
             return None
-        (size,) = _LENGTH.unpack_from(self._raw, start)
-        if size < BLOCK_BYTES or size > LARGEST_PACKET or size % BLOCK_BYTES:
+        (size,) = _LENGTH.unpack_from(self._ciphertext, start)
+        if size < BLOCK_BYTES or size > MAX_PACKET_BYTES or size % BLOCK_BYTES:
             raise BadPacket(f"a packet claims to have {size} bytes")
-        end = start + size + AROUND_BYTES
+        end = start + size + OVERHEAD_BYTES
         if end > self._end:
             return None
-        self._start, self._used = end, used + size
-        return self.opener.open(self._raw[start + LENGTH_BYTES : end], self._plain[used : used + size], size)
+        self._start, self._plaintext_used = end, used + size
+        return self.decryptor.decrypt(
+            self._ciphertext[start + LENGTH_BYTES : end], self._plaintext[used : used + size], size
+        )
 
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether ``forget`` is due before ``next``."""
-        return self._used > _FULL_BYTES
+        return self._plaintext_used > _FULL_BYTES
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """The views that ``next`` gave are used up."""
-        self._used = 0
+        self._plaintext_used = 0

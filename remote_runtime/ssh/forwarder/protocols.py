@@ -14,35 +14,35 @@ from .silent_connections import Watcher
 class Host(Floor, Watcher, Protocol):
     """What the loop does for its lanes."""
 
-    def lasting(self) -> int: ...
-    def crowded(self) -> bool: ...
+    def long_lived_count(self) -> int: ...
+    def at_capacity(self) -> bool: ...
     def call_soon(self, call: Callable[[], None]) -> bool: ...
     def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None: ...
-    def accept_no_more(self, listener: socket.socket) -> None: ...
+    def stop_accepting(self, listener: socket.socket) -> None: ...
 
 
-class OtherLane(Protocol):
+class OtherPool(Protocol):
     """A lane of another link."""
 
-    def take_over(self, client: Client) -> bool:
+    def adopt(self, client: Client) -> bool:
         """False when the link is gone."""
 
 
-class Relief(Protocol):
+class ExtraCapacity(Protocol):
     """Other links to the same machine, for connections that would be too many for one. For the lane's thread."""
 
     @property
-    def helps(self) -> bool:
+    def available(self) -> bool:
         """Whether there are such links, or may be."""
 
-    def lane(self) -> OtherLane | None:
+    def pool(self) -> OtherPool | None:
         """To the same port, on a link that has room."""
 
-    def is_near(self) -> bool:
+    def is_opening(self) -> bool:
         """Whether it is worth a moment's wait; from now on one is made ready."""
 
-    def prepare(self) -> None:
+    def ensure_capacity(self) -> None:
         """See that there is room before it is needed."""
 
-    def end(self, *, reset: bool) -> None:
+    def close(self, *, reset: bool) -> None:
         """Its lanes are not needed any more; ``reset``: what they carry neither."""

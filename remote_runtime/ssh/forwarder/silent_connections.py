@@ -10,81 +10,81 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from ...tunnel.silent_connections import HEAD_BYTES, is_asked
+from ...tunnel.silent_connections import MAX_HEAD_BYTES, is_request_complete
 from .client import Client
 
 
 class Watcher(Protocol):
     """What the loop does for them."""
 
-    def most_silent(self) -> int:
+    def max_silent(self) -> int:
         """How many connections that say nothing a lane keeps."""
 
     def watch_readable(self, sock: socket.socket, call: Callable[[int], None]) -> None: ...
-    def forget(self, sock: socket.socket) -> None: ...
+    def unwatch(self, sock: socket.socket) -> None: ...
 
 
-class Silent:
+class SilentClients:
     """In the loop's thread. ``admit`` is called with each client that speaks."""
 
-    def __init__(self, watcher: Watcher, admit: Callable[[Client], None]) -> None:
+    def __init__(self, watcher: Watcher, assign: Callable[[Client], None]) -> None:
         self._watcher = watcher
-        self._admit = admit
+        self._assign = assign
         self._clients: dict[Client, None] = {}  # the oldest first
 
     def add(self, client: Client) -> None:
         self._clients[client] = None
-        self._watcher.watch_readable(client.sock, lambda events: self._look(client))
-        if len(self._clients) > self._watcher.most_silent():
+        self._watcher.watch_readable(client.sock, lambda events: self._check(client))
+        if len(self._clients) > self._watcher.max_silent():
             oldest = next(iter(self._clients))
-            self._part_with(oldest)
-            oldest.guest.crowded_out(files=False)
+            self._remove(oldest)
+            oldest.handler.on_over_limit(files=False)
             oldest.reset()
         else:
-            self._look(client)
+            self._check(client)
 
-    def end(self) -> None:
+    def reset_all(self) -> None:
         """Reset all of them."""
         for client in list(self._clients):
-            self._part_with(client)
+            self._remove(client)
             client.reset()
 
-    def _look(self, client: Client) -> None:
+    def _check(self, client: Client) -> None:
         """Whether it has asked for something by now, or has left."""
         try:
-            said = client.sock.recv(HEAD_BYTES, socket.MSG_PEEK)
+            received = client.sock.recv(MAX_HEAD_BYTES, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            said = b""
-        if said and client.guest.begins(said[:1]):
-            if not is_asked(client.sock, said):
+            received = b""
+        if received and client.handler.on_first_bytes(received[:1]):
+            if not is_request_complete(client.sock, received):
                 return
-            self._part_with(client)
-            self._admit(client)
+            self._remove(client)
+            self._assign(client)
         else:
-            self._part_with(client)
+            self._remove(client)
             client.close()
 
-    def _part_with(self, client: Client) -> None:
+    def _remove(self, client: Client) -> None:
         del self._clients[client]
-        self._watcher.forget(client.sock)
+        self._watcher.unwatch(client.sock)
 
 
-class Quiet:
+class SilentChannels:
     """The same bound where the machine may speak first, so that each has a channel from the beginning."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_clients: int) -> None:
+        self._max_clients = max_clients
         self._clients: dict[Client, None] = {}  # the oldest first
 
     def add(self, client: Client) -> None:
         self._clients[client] = None
-        if len(self._clients) <= self._most:
+        if len(self._clients) <= self._max_clients:
             return
-        self._clients = {each: None for each in self._clients if not each.has_spoken and each.sock.fileno() >= 0}
-        if len(self._clients) > self._most:
+        self._clients = {each: None for each in self._clients if not each.has_sent and each.sock.fileno() >= 0}
+        if len(self._clients) > self._max_clients:
             oldest = next(iter(self._clients))
             del self._clients[oldest]
-            oldest.guest.crowded_out(files=False)
-            oldest.give_up()
+            oldest.handler.on_over_limit(files=False)
+            oldest.shut_down()

@@ -6,93 +6,93 @@ import socket
 import sys
 
 _CHUNK_BYTES = 64 << 10
-_MOST_PIECES = 64  # of one call, far below every system's limit
+_MAX_VIEWS_PER_CALL = 64  # of one call, far below every system's limit
 
 
-class Inward:
+class WriteBuffer:
     """``waiting``: bytes that the reader has not taken yet."""
 
     def __init__(self) -> None:
-        self.waiting = 0
-        self._fresh: list[memoryview] = []
-        self._kept: list[bytearray] = []
+        self.pending_bytes = 0
+        self._views: list[memoryview] = []
+        self._chunks: list[bytearray] = []
         self._offset = 0
 
-    def take(self, content: memoryview) -> None:
+    def append(self, content: memoryview) -> None:
         """A view that holds until the next ``deliver`` or ``keep``."""
-        self._fresh.append(content)
-        self.waiting += len(content)
+        self._views.append(content)
+        self.pending_bytes += len(content)
 
-    def keep(self) -> None:
+    def copy(self) -> None:
         """Nobody is there to read: copy what is fresh. Small pieces share a chunk, else each would cost an object."""
-        for view in self._fresh:
-            if not self._kept or len(self._kept[-1]) >= _CHUNK_BYTES:
-                self._kept.append(bytearray())
-            self._kept[-1] += view
-        self._fresh.clear()
+        for view in self._views:
+            if not self._chunks or len(self._chunks[-1]) >= _CHUNK_BYTES:
+                self._chunks.append(bytearray())
+            self._chunks[-1] += view
+        self._views.clear()
 
-    def rest(self) -> bytes:
+    def remaining(self) -> bytes:
         """All that waits, copied."""
-        self.keep()
-        return b"".join(self._kept)[self._offset :]
+        self.copy()
+        return b"".join(self._chunks)[self._offset :]
 
-    def drop(self) -> None:
-        if not self.waiting:
+    def clear(self) -> None:
+        if not self.pending_bytes:
             return
-        self._fresh.clear()
-        self._kept.clear()
-        self.waiting = self._offset = 0
+        self._views.clear()
+        self._chunks.clear()
+        self.pending_bytes = self._offset = 0
 
-    def deliver(self, sock: socket.socket) -> int:
+    def send_to(self, sock: socket.socket) -> int:
         """How many bytes the socket took; the rest is kept. Raises ``OSError``."""
-        before = self.waiting
+        before = self.pending_bytes
         try:
-            if not self._kept:
-                self._send_fresh(sock)
-                return before - self.waiting
-            self.keep()
-            self._send_kept(sock)
+            if not self._chunks:
+                self._send_views(sock)
+                return before - self.pending_bytes
+            self.copy()
+            self._send_chunks(sock)
         except (BlockingIOError, InterruptedError):
-            self.keep()
-        return before - self.waiting
+            self.copy()
+        return before - self.pending_bytes
 
-    def _send_fresh(self, sock: socket.socket) -> None:
-        if len(self._fresh) == 1:  # most often
-            sent = sock.send(self._fresh[0])
-            self.waiting -= sent
-            if not self.waiting:
-                self._fresh.clear()
+    def _send_views(self, sock: socket.socket) -> None:
+        if len(self._views) == 1:  # most often
+            sent = sock.send(self._views[0])
+            self.pending_bytes -= sent
+            if not self.pending_bytes:
+                self._views.clear()
                 return
-            self._fresh[0] = self._fresh[0][sent:]
+            self._views[0] = self._views[0][sent:]
             raise BlockingIOError
-        while self._fresh:
-            pieces = self._fresh[:_MOST_PIECES]
-            sent = _send(sock, pieces)
-            self.waiting -= sent
+        while self._views:
+            views = self._views[:_MAX_VIEWS_PER_CALL]
+            sent = _send(sock, views)
+            self.pending_bytes -= sent
             done = 0
-            while done < len(pieces) and sent >= len(pieces[done]):
-                sent -= len(pieces[done])
+            while done < len(views) and sent >= len(views[done]):
+                sent -= len(views[done])
                 done += 1
             if sent:
-                self._fresh[done] = self._fresh[done][sent:]
-            del self._fresh[:done]
-            if done < len(pieces):
+                self._views[done] = self._views[done][sent:]
+            del self._views[:done]
+            if done < len(views):
                 raise BlockingIOError
 
-    def _send_kept(self, sock: socket.socket) -> None:
-        while self._kept:
-            chunk = self._kept[0]
+    def _send_chunks(self, sock: socket.socket) -> None:
+        while self._chunks:
+            chunk = self._chunks[0]
             with memoryview(chunk) as view:
                 sent = sock.send(view[self._offset :])
-            self.waiting -= sent
+            self.pending_bytes -= sent
             self._offset += sent
             if self._offset < len(chunk):
                 raise BlockingIOError
-            del self._kept[0]  # a large chunk each: there are never many
+            del self._chunks[0]  # a large chunk each: there are never many
             self._offset = 0
 
 
-def _send(sock: socket.socket, pieces: list[memoryview]) -> int:
-    if len(pieces) > 1 and sys.platform != "win32":
-        return sock.sendmsg(pieces)
-    return sock.send(pieces[0])
+def _send(sock: socket.socket, views: list[memoryview]) -> int:
+    if len(views) > 1 and sys.platform != "win32":
+        return sock.sendmsg(views)
+    return sock.send(views[0])

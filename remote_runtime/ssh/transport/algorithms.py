@@ -12,7 +12,7 @@ from ...core.profile import Algorithms
 from ...core.sanitize import clean_line
 
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
-AUTHENTICATED = CIPHERS[:2]
+AEAD_CIPHERS = CIPHERS[:2]
 DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 _WEAK = ("-sha1", "group1-")
 # Servers that are asked for few name only one of these two names of the same method (RFC 8731).
@@ -31,24 +31,24 @@ _LISTS = (
     ("MAC", "client_mac_algo_list", "MACs"),
     ("MAC", "server_mac_algo_list", "MACs"),
 )
-_SHOWN = 12
-_OTHER_SERVER = (
+_MAX_NAMES_SHOWN = 12
+_OTHER_SERVER_HINT = (
     "Let its SSH server offer such a {}, or run OpenSSH's server there: `sudo apt-get install openssh-server`"
 )
 
 
-def narrow(transport: Any, only: Algorithms) -> None:
+def restrict_algorithms(transport: Any, only: Algorithms) -> None:
     """paramiko's ``transport`` to what we offer, of which ~/.ssh/config may allow less. Raises as ``permitted``."""
     options = transport.get_security_options()
-    options.kex = permitted("KexAlgorithms", key_exchanges(options.kex), only.kex)
-    options.ciphers = permitted("Ciphers", (name for name in CIPHERS if name in options.ciphers), only.ciphers)
-    options.digests = permitted("MACs", (name for name in DIGESTS if name in options.digests), only.macs)
+    options.kex = filter_allowed("KexAlgorithms", key_exchanges(options.kex), only.kex)
+    options.ciphers = filter_allowed("Ciphers", (name for name in CIPHERS if name in options.ciphers), only.ciphers)
+    options.digests = filter_allowed("MACs", (name for name in DIGESTS if name in options.digests), only.macs)
     options.compression = ["none"]
     signing = transport._preferred_pubkeys
     transport._preferred_pubkeys = tuple(name for name in signing if not only.public_keys or name in only.public_keys)
 
 
-def permitted(option: str, names: Iterable[str], allowed: Collection[str]) -> list[str]:
+def filter_allowed(option: str, names: Iterable[str], allowed: Collection[str]) -> list[str]:
     """Those of ``names`` that ``option`` allows, in their order; all of them where it allows nothing, being unset.
 
     Raises ``SshError`` ``ssh-config-unsupported`` where none is left.
@@ -57,7 +57,7 @@ def permitted(option: str, names: Iterable[str], allowed: Collection[str]) -> li
     kept = [name for name in known if not allowed or name in allowed]
     if not kept:
         what = f"{option} of ~/.ssh/config allows no algorithm that is supported"
-        why = f"it allows {_shown(tuple(allowed))}; supported here: {_shown(known)}"
+        why = f"it allows {_format_names(tuple(allowed))}; supported here: {_format_names(known)}"
         raise SshError("ssh-config-unsupported", what, why, f"Add {known[0]} to {option} there")
     return kept
 
@@ -70,17 +70,17 @@ def key_exchanges(known: Sequence[str]) -> list[str]:
     return names
 
 
-def without_needless_macs(offered: dict[str, Any]) -> dict[str, Any]:
+def ignore_macs_of_aead(offered: dict[str, Any]) -> dict[str, Any]:
     """Where the cipher authenticates what it encrypts, no MAC is used (RFC 5647 5.1), and none has to be common;
     paramiko asks for one anyway. ``offered``: a server's lists, which are changed."""
-    for way in ("client", "server"):
-        ours = [name for name in CIPHERS if name in offered[f"{way}_encrypt_algo_list"]]
-        if ours and ours[0] in AUTHENTICATED:
-            offered[f"{way}_mac_algo_list"] = [*offered[f"{way}_mac_algo_list"], *DIGESTS]
+    for direction in ("client", "server"):
+        ours = [name for name in CIPHERS if name in offered[f"{direction}_encrypt_algo_list"]]
+        if ours and ours[0] in AEAD_CIPHERS:
+            offered[f"{direction}_mac_algo_list"] = [*offered[f"{direction}_mac_algo_list"], *DIGESTS]
     return offered
 
 
-def nothing_in_common(offered: Mapping[str, Any], options: paramiko.SecurityOptions, version: str) -> tuple[str, str]:
+def find_mismatch(offered: Mapping[str, Any], options: paramiko.SecurityOptions, version: str) -> tuple[str, str]:
     """Why there is no connection, and the line of sshd_config that makes one possible; empty if all is in common.
     ``version``: the server's, which need not be OpenSSH's."""
     ours = {
@@ -92,14 +92,14 @@ def nothing_in_common(offered: Mapping[str, Any], options: paramiko.SecurityOpti
     for word, name, keyword in _LISTS:
         theirs, known = offered.get(name, ()), ours[keyword]
         if not set(theirs) & set(known):
-            why = f"no {word} in common: it offers {_shown(theirs)}; supported here: {_shown(known)}"
-            remedy = _remedy(keyword, known, theirs) if "OpenSSH" in version else _OTHER_SERVER.format(word)
+            why = f"no {word} in common: it offers {_format_names(theirs)}; supported here: {_format_names(known)}"
+            remedy = _remedy(keyword, known, theirs) if "OpenSSH" in version else _OTHER_SERVER_HINT.format(word)
             return why, remedy
     return "", ""
 
 
 def _remedy(keyword: str, known: Sequence[str], theirs: Sequence[str]) -> str:
-    wanted = [name for name in known if name in (*AUTHENTICATED, _CURVE, DIGESTS[0])][:2] or list(known[:1])
+    wanted = [name for name in known if name in (*AEAD_CIPHERS, _CURVE, DIGESTS[0])][:2] or list(known[:1])
     if keyword == "HostKeyAlgorithms":
         if "ssh-rsa" not in theirs:  # its signatures are by SHA-1; the same key makes others
             return "`sudo ssh-keygen -A` on the machine makes host keys of all kinds; restart its SSH server then"
@@ -107,7 +107,7 @@ def _remedy(keyword: str, known: Sequence[str], theirs: Sequence[str]) -> str:
     return f"Add to its sshd_config, and restart it: `{keyword} +{','.join(wanted)}`"
 
 
-def _shown(names: Sequence[str]) -> str:
+def _format_names(names: Sequence[str]) -> str:
     plain = [clean_line(name, 60) for name in names if not name.startswith(("kex-strict-", "ext-info-"))]
-    more = [f"{len(plain) - _SHOWN} more"] if len(plain) > _SHOWN else []
-    return ", ".join([*plain[:_SHOWN], *more]) or "none"
+    more = [f"{len(plain) - _MAX_NAMES_SHOWN} more"] if len(plain) > _MAX_NAMES_SHOWN else []
+    return ", ".join([*plain[:_MAX_NAMES_SHOWN], *more]) or "none"

@@ -17,22 +17,22 @@ import paramiko
 from paramiko.buffered_pipe import PipeTimeout
 from paramiko.pipe import make_or_pipe
 
-from ..wakeup import Bell
+from ..wakeup import WakeupPipe
 
 WINDOW_BYTES = 2 << 20
 PACKET_BYTES = 1 << 15
-_Channel: Any = paramiko.Channel
+_ParamikoChannel: Any = paramiko.Channel
 
 
-class Carrier(Protocol):
+class ChannelTransport(Protocol):
     """What a channel needs of the ``Link`` that opened it."""
 
-    def why_ended(self) -> str: ...
-    def end(self) -> None: ...
+    def close_reason(self) -> str: ...
+    def close(self) -> None: ...
     def _send_user_message(self, data: paramiko.Message) -> None: ...
 
 
-class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
+class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
     """A channel that one thread owns.
 
     paramiko builds a message under the channel's lock and sends it after releasing it, while its own thread answers
@@ -46,28 +46,28 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
-        self.activity = threading.Event()
+        self.state_changed = threading.Event()
         self.refusal: tuple[int, str] | None = None
         self.exit_signal: str | None = None
         self.on_window: Callable[[], None] | None = None
-        self.closed_there = False
-        self._lane = threading.RLock()
+        self.close_received = False
+        self._send_lock = threading.RLock()
         self._unanswered_close: paramiko.Message | None = None
 
     @property
-    def link(self) -> Carrier:
-        transport: Carrier = self.transport
+    def channel_transport(self) -> ChannelTransport:
+        transport: ChannelTransport = self.transport
         return transport
 
     def fileno(self) -> int:
         with self.lock:
-            bell: Any = self._pipe  # type: ignore[has-type]  # paramiko's types leave it out
-            if bell is None:
-                self._pipe = bell = Bell()
-                stdout, stderr = make_or_pipe(bell)
+            pipe: Any = self._pipe  # type: ignore[has-type]  # paramiko's types leave it out
+            if pipe is None:
+                self._pipe = pipe = WakeupPipe()
+                stdout, stderr = make_or_pipe(pipe)
                 self.in_buffer.set_event(stdout)
                 self.in_stderr_buffer.set_event(stderr)
-            return int(bell.fileno())
+            return int(pipe.fileno())
 
     def recv(self, nbytes: int) -> bytes:
         return self._read(self.in_buffer, nbytes)
@@ -81,26 +81,26 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
         except PipeTimeout as error:
             raise TimeoutError from error
         # What was read counts, also when nothing more can be asked for: the next call tells that the link is gone.
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException), self._lane_held():
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException), self._sending():
             more = self._check_add_window(len(data))
             if more > 0:
                 message = paramiko.Message()
                 message.add_byte(bytes([93]))  # SSH_MSG_CHANNEL_WINDOW_ADJUST
                 message.add_int(self.remote_chanid)
                 message.add_int(more)
-                self.link._send_user_message(message)
+                self.channel_transport._send_user_message(message)
         return data
 
     def send(self, s: bytes) -> int:
-        with self._lane_held():
+        with self._sending():
             return int(super().send(s))
 
     def shutdown(self, how: int) -> None:
-        with self._lane_held():
+        with self._sending():
             super().shutdown(how)
 
     def close(self) -> None:
-        with self._lane_held():
+        with self._sending():
             super().close()
 
     def request(self, kind: str, *fields: object, wants_reply: bool) -> None:
@@ -115,31 +115,31 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
                 message.add_int(value)
             else:
                 message.add_string(value)  # type: ignore[arg-type]  # bytes or str, both are encoded
-        with self._lane_held():
+        with self._sending():
             if not self.closed:
-                self.link._send_user_message(message)
+                self.channel_transport._send_user_message(message)
 
     @contextmanager
-    def _lane_held(self) -> Iterator[None]:
+    def _sending(self) -> Iterator[None]:
         try:
-            with self._lane:
+            with self._send_lock:
                 yield
         finally:
             self._answer_close()
 
     def _handle_close(self, m: paramiko.Message) -> None:
-        self.closed_there = True  # before whoever reads finds the end of what came
+        self.close_received = True  # before whoever reads finds the end of what came
         self._unanswered_close = m
         self._answer_close()
 
     def _answer_close(self) -> None:
-        while self._unanswered_close is not None and self._lane.acquire(blocking=False):
+        while self._unanswered_close is not None and self._send_lock.acquire(blocking=False):
             try:
                 message, self._unanswered_close = self._unanswered_close, None
                 if message is not None:
                     super()._handle_close(message)
             finally:
-                self._lane.release()
+                self._send_lock.release()
 
     def _handle_request(self, m: paramiko.Message) -> None:
         start = m.packet.tell()
@@ -148,7 +148,7 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
             self.exit_signal = m.get_text()[:32]
         m.packet.seek(start)
         super()._handle_request(m)
-        self.activity.set()
+        self.state_changed.set()
 
     def _feed(self, m: Any) -> None:
         super()._feed(m)
@@ -162,31 +162,31 @@ class LinkChannel(_Channel):  # type: ignore[misc]  # paramiko's types leave out
         """A hostile server must not fill our memory by ignoring the window."""
         if len(self.in_buffer) + len(self.in_stderr_buffer) > 2 * WINDOW_BYTES:
             raise paramiko.SSHException("the server sends more than it may")
-        self.activity.set()
+        self.state_changed.set()
 
     def _window_adjust(self, m: paramiko.Message) -> None:
         super()._window_adjust(m)
-        self.activity.set()
+        self.state_changed.set()
         if self.on_window is not None:
             self.on_window()
 
     def _handle_eof(self, m: paramiko.Message) -> None:
         super()._handle_eof(m)
-        self.activity.set()
+        self.state_changed.set()
 
     def _set_closed(self) -> None:
         super()._set_closed()
-        self.activity.set()
+        self.state_changed.set()
         if self.on_window is not None:
             self.on_window()
 
 
-def has_ended(channel: LinkChannel) -> bool:
+def has_ended(channel: TransportChannel) -> bool:
     """Whether the server has told how the command ended. Programs that it left behind may keep the channel open."""
     return channel.exit_status != -1 or channel.exit_signal is not None
 
 
-def exit_status(channel: LinkChannel) -> int | None:
+def exit_status(channel: TransportChannel) -> int | None:
     """Of a command that has ended: the exit status, 128 + N after signal N, None if the server told neither."""
     if channel.exit_status != -1:
         return int(channel.exit_status)
@@ -196,28 +196,28 @@ def exit_status(channel: LinkChannel) -> int | None:
     return None
 
 
-def close_quietly(channel: LinkChannel) -> None:
+def close_quietly(channel: TransportChannel) -> None:
     """A dead link has closed it already."""
     try:
         channel.close()
     except (OSError, EOFError, paramiko.SSHException):
-        channel.activity.set()
+        channel.state_changed.set()
 
 
 # RFC 4254, 5: paramiko's own table names the methods of its own class.
 CHANNEL_HANDLERS = {
-    93: LinkChannel._window_adjust,
-    94: LinkChannel._feed,
-    95: LinkChannel._feed_extended,
-    96: LinkChannel._handle_eof,
-    97: LinkChannel._handle_close,
-    98: LinkChannel._handle_request,
-    99: LinkChannel._request_success,
-    100: LinkChannel._request_failed,
+    93: TransportChannel._window_adjust,
+    94: TransportChannel._feed,
+    95: TransportChannel._feed_extended,
+    96: TransportChannel._handle_eof,
+    97: TransportChannel._handle_close,
+    98: TransportChannel._handle_request,
+    99: TransportChannel._request_success,
+    100: TransportChannel._request_failed,
 }
 
 
-def opening(kind: str, number: int, target: tuple[str, int] | None) -> paramiko.Message:
+def open_message(kind: str, number: int, target: tuple[str, int] | None) -> paramiko.Message:
     """SSH_MSG_CHANNEL_OPEN (RFC 4254 5.1, 7.2). ``target``: where to; with port 0, a unix socket (OpenSSH's PROTOCOL
     2.4)."""
     message = paramiko.Message()

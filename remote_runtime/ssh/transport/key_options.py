@@ -11,30 +11,30 @@ import re
 from ...core.frozen import dataclass
 from ...core.sanitize import clean_line
 
-_SAID = re.compile(r"(.+:\d+): key options:([a-z0-9 -]*)")
+_DEBUG_MESSAGE = re.compile(r"(.+:\d+): key options:([a-z0-9 -]*)")
 
 
 @dataclass(frozen=True)
 class KeyOptions:
     """``place``: file and line, in the server's words; empty where it said nothing."""
 
-    place: str = ""
+    location: str = ""
     names: tuple[str, ...] = ()
 
     @property
     def forbids_forwarding(self) -> bool:
-        return bool(self.place) and "port-forwarding" not in self.names
+        return bool(self.location) and "port-forwarding" not in self.names
 
     @property
     def forces_command(self) -> bool:
         return "command" in self.names
 
     @property
-    def limits_places(self) -> bool:
+    def limits_destinations(self) -> bool:
         return "permitopen" in self.names
 
 
-def read_options(text: str) -> KeyOptions | None:
+def parse_key_options(text: str) -> KeyOptions | None:
     """None for another debug message."""
-    found = _SAID.match(clean_line(text, 400))
+    found = _DEBUG_MESSAGE.match(clean_line(text, 400))
     return KeyOptions(found[1], tuple(found[2].split())) if found else None

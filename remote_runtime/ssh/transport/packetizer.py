@@ -13,10 +13,10 @@ from paramiko.packet import Packetizer
 
 from ...core.deadline import Deadline
 
-_STALL_S = 30.0
+_DEFAULT_WRITE_TIMEOUT_S = 30.0
 
 
-class Patience:
+class WriteDeadline:
     """How long the writes of the current thread may get nowhere: until its deadline, else half a minute."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Patience:
 
     def deadline(self) -> Deadline:
         current: Deadline | None = getattr(self._local, "deadline", None)
-        return current or Deadline(_STALL_S)
+        return current or Deadline(_DEFAULT_WRITE_TIMEOUT_S)
 
 
 class BoundedPacketizer(Packetizer):
@@ -42,9 +42,9 @@ class BoundedPacketizer(Packetizer):
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
-        self.heard_at = time.monotonic()
-        self.patience = Patience()
-        self.stalled: Callable[[], None] = self.close
+        self.last_received_at = time.monotonic()
+        self.write_deadline = WriteDeadline()
+        self.on_write_stall: Callable[[], None] = self.close
         self._sock = sock
 
     def write_all(self, out: Any) -> None:
@@ -55,9 +55,9 @@ class BoundedPacketizer(Packetizer):
             except TimeoutError:
                 if self.closed:
                     raise EOFError from None
-                deadline = deadline or self.patience.deadline()
-                if deadline.passed() or deadline.called_off.is_set():
-                    self.stalled()
+                deadline = deadline or self.write_deadline.deadline()
+                if deadline.passed() or deadline.cancelled.is_set():
+                    self.on_write_stall()
                     raise EOFError from None
                 continue
             except OSError as error:
@@ -70,5 +70,5 @@ class BoundedPacketizer(Packetizer):
 
     def read_message(self) -> tuple[int, paramiko.Message]:
         answer = super().read_message()
-        self.heard_at = time.monotonic()
+        self.last_received_at = time.monotonic()
         return answer

@@ -8,7 +8,7 @@ import socket
 
 import paramiko
 
-from .channel import PACKET_BYTES, LinkChannel, close_quietly
+from .channel import PACKET_BYTES, TransportChannel, close_quietly
 
 
 class ChannelStream:
@@ -19,10 +19,10 @@ class ChannelStream:
     an end of its data before (RFC 4254 5.3) or without.
     """
 
-    def __init__(self, channel: LinkChannel) -> None:
+    def __init__(self, channel: TransportChannel) -> None:
         channel.settimeout(0.0)
         self._channel = channel
-        self._bell: tuple[socket.socket, socket.socket] | None = None
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
 
     @property
     def closed(self) -> bool:
@@ -31,11 +31,11 @@ class ChannelStream:
     def fileno(self) -> int:
         return int(self._channel.fileno())
 
-    def room(self) -> tuple[int, int]:
+    def writable(self) -> tuple[int, int]:
         """After ``send`` has raised ``BlockingIOError``: readable when there is room again."""
-        if self._bell is None:
+        if self._wakeup is None:
             raise ValueError("nothing was refused")
-        return self._bell[0].fileno(), selectors.EVENT_READ
+        return self._wakeup[0].fileno(), selectors.EVENT_READ
 
     def recv(self, size: int) -> bytes:
         try:
@@ -43,54 +43,54 @@ class ChannelStream:
         except TimeoutError:
             raise BlockingIOError from None
         except (EOFError, paramiko.SSHException) as error:
-            raise ConnectionResetError(self._why()) from error
-        if not data and not (self._channel.eof_received or self._channel.closed_there):
-            raise ConnectionResetError(self._why())
+            raise ConnectionResetError(self._close_reason()) from error
+        if not data and not (self._channel.eof_received or self._channel.close_received):
+            raise ConnectionResetError(self._close_reason())
         return data
 
     def send(self, data: bytes) -> int:
-        if self._bell is not None:
+        if self._wakeup is not None:
             self._drain()  # whatever grants room from here on rings again
         try:
             taken = self._channel.send(data[:PACKET_BYTES])
         except TimeoutError:
-            if self._bell is None:
-                self._listen_for_room()
+            if self._wakeup is None:
+                self._watch_window()
                 return self.send(data)  # room may have come before that
             raise BlockingIOError from None
         except (EOFError, paramiko.SSHException, OSError) as error:
-            raise ConnectionResetError(self._why()) from error
+            raise ConnectionResetError(self._close_reason()) from error
         if taken == 0:
-            raise ConnectionResetError(self._why())
+            raise ConnectionResetError(self._close_reason())
         return taken
 
     def shutdown_write(self) -> None:
         try:
             self._channel.shutdown_write()
         except (EOFError, paramiko.SSHException) as error:
-            raise ConnectionResetError(self._why()) from error
+            raise ConnectionResetError(self._close_reason()) from error
 
     def close(self) -> None:
         self._channel.on_window = None
         close_quietly(self._channel)
-        for end in self._bell or ():
+        for end in self._wakeup or ():
             end.close()
 
-    def _listen_for_room(self) -> None:
-        reading, ringing = self._bell = socket.socketpair()
-        reading.setblocking(False)
-        ringing.setblocking(False)
+    def _watch_window(self) -> None:
+        receiver, sender = self._wakeup = socket.socketpair()
+        receiver.setblocking(False)
+        sender.setblocking(False)
 
-        def ring() -> None:
+        def wake() -> None:
             with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
-                ringing.send(b"\0")
+                sender.send(b"\0")
 
-        self._channel.on_window = ring
+        self._channel.on_window = wake
 
     def _drain(self) -> None:
-        if self._bell is not None:
+        if self._wakeup is not None:
             with contextlib.suppress(BlockingIOError):
-                self._bell[0].recv(4096)
+                self._wakeup[0].recv(4096)
 
-    def _why(self) -> str:
-        return self._channel.link.why_ended() or "the other end closed the connection"
+    def _close_reason(self) -> str:
+        return self._channel.channel_transport.close_reason() or "the other end closed the connection"
