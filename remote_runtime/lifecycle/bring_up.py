@@ -29,7 +29,6 @@ from .find import try_last_address
 from .resources import Resources as Resources
 from .resources import endpoint as endpoint
 from .rollback import ROLLBACK_S, Rollback
-from .speculative_check import BackgroundImport
 from .upstream import open_upstream
 
 log = logging.getLogger(__name__)
@@ -55,17 +54,16 @@ def ensure(context: BringUpContext, resources: Resources, *, start: bool, deadli
                 connect(context, resources, deadline, rollback)
                 tries -= 1
                 try:
-                    with BackgroundImport():
-                        reconnected = tries < MAX_TRIES - 1
-                        ensure_server(
-                            context,
-                            resources,
-                            rollback,
-                            deadline,
-                            user_requested=start,
-                            attempt=attempt,
-                            reconnected=reconnected,
-                        )
+                    reconnected = tries < MAX_TRIES - 1
+                    ensure_server(
+                        context,
+                        resources,
+                        rollback,
+                        deadline,
+                        user_requested=start,
+                        attempt=attempt,
+                        reconnected=reconnected,
+                    )
                     open_forwards(context, resources, deadline)
                     seen = check_path(context, resources, deadline)
                     if start:

@@ -136,12 +136,5 @@ def bridge(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
     ) from cause
 
 
-def preload_libraries() -> None:
-    """Imports what the checks need, which takes as long as they do: best while nothing else is to be done."""
-    import http.client  # noqa: F401
-
-    import websockets.sync.client  # noqa: F401
-
-
 def _origin_refused(why: str) -> HealthError:
     return HealthError("origin-refused", "Jupyter refuses pages of Colab", why, "Check `colab.origins` in the profile")

@@ -89,7 +89,7 @@ class Response:
 
 
 def request(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
-    import http.client  # see ``checks.load``
+    import http.client  # slow to import
 
     deadline.check()
     connection = http.client.HTTPConnection("localhost", endpoint.port, timeout=max(0.1, deadline.remaining_s()))
