@@ -1,8 +1,8 @@
-"""The bridge: a Jupyter server extension through which Colab's page reaches the server that loads it.
+"""The bridge: a Jupyter server extension through which Colab's page reaches the server.
 
 Importable as ``remote_runtime.bridge`` where this project is installed and, copied into another environment, as
-``remote_runtime_bridge``. Python 3.8 or newer; needs only tornado and the Jupyter server that loads it, and imports
-neither before it is loaded.
+``remote_runtime_bridge``. Python 3.8 or newer; needs only tornado and the Jupyter server, and imports neither before it
+is loaded.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ __version__ = "0.1.0"
 
 
 def _jupyter_server_extension_points() -> List[Dict[str, str]]:
-    """What jupyter_server 1.x and 2.x ask an extension package for."""
+    """For jupyter_server 1.x and 2.x."""
     return [{"module": __name__}]
 
 
 def _jupyter_server_extension_paths() -> List[Dict[str, str]]:
-    """The older name of the same question, asked by notebook 6."""
+    """For notebook 6."""
     return _jupyter_server_extension_points()
 
 
 def _load_jupyter_server_extension(server_app: Any) -> None:
-    """Called once by jupyter_server, with its running ``ServerApp``."""
+    """Called once by jupyter_server with its ``ServerApp``."""
     from .extension import load
 
     load(server_app)
 
 
 def load_jupyter_server_extension(server_app: Any) -> None:
-    """The same, called by notebook 6 with its ``NotebookApp``."""
+    """Called by notebook 6 with its ``NotebookApp``."""
     _load_jupyter_server_extension(server_app)

@@ -1,4 +1,4 @@
-"""``/api/colab/…``: what Colab's page asks of a runtime beyond Jupyter's API, in the shapes of Colab's own server."""
+"""``/api/colab/…``: the API that Colab's page expects beside Jupyter's, with the answers of Colab's own server."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tornado.web import RequestHandler, authenticated
 
 from .resources import Resources
 
-# Keeps the answer from being run as a script by a page that includes it; Colab's page strips it.
+# Prevents another page from including the answer as a script; Colab's page strips it.
 _UNSCRIPTABLE = ")]}'\n"
 
 Answer = Callable[[], Awaitable[Dict[str, Any]]]
 
 
 def answers(resources: Resources, settings: Mapping[str, Any]) -> Dict[str, Answer]:
-    """What is answered, by the last part of the path."""
+    """The answer functions by the last part of the path."""
 
     async def build_info() -> Dict[str, Any]:
         return {"release_tag": None}
@@ -33,7 +33,7 @@ def answers(resources: Resources, settings: Mapping[str, Any]) -> Dict[str, Answ
 class ColabHandler(RequestHandler):
     """Mixed with the server's own API handler, which authenticates."""
 
-    # The page polls these for its monitor; that is not use of the server.
+    # The page polls this for its resource monitor, which does not count as use of the server.
     _track_activity = False
 
     def initialize(self, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""What browsers are told about pages of other origins: preflights on every path, and headers that survive errors."""
+"""CORS: answers preflights on every path, and adds the headers to every answer, errors included."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PREFLIGHT_LIFETIME_S = 600
 
 
 class Preflight(RequestHandler):
-    """The answer to OPTIONS on any path. The page's origin is known to be allowed; the transform below says so."""
+    """Answers OPTIONS on any path. The router has checked the origin; ``CorsTransform`` adds the headers for it."""
 
     SUPPORTED_METHODS = ("OPTIONS",)
 
     def check_xsrf_cookie(self) -> None:
-        """A preflight carries no credentials and changes nothing."""
+        """Not needed: a preflight carries no credentials and changes nothing."""
 
     @open_to_unauthenticated
     def options(self, *args: str, **kwargs: str) -> None:
@@ -36,7 +36,7 @@ class Preflight(RequestHandler):
 
 
 def cors_transform(origins: Origins) -> Type[OutputTransform]:
-    """A transform for the application: tornado applies it to every answer, errors and redirects included."""
+    """For ``Application.add_transform``: tornado applies it to every answer, errors and redirects included."""
 
     class CorsTransform(OutputTransform):
         def __init__(self, request: HTTPServerRequest) -> None:
@@ -47,7 +47,7 @@ def cors_transform(origins: Origins) -> Type[OutputTransform]:
         ) -> "tuple[int, HTTPHeaders, bytes]":
             if status_code != 101:
                 set_headers(headers, origins, self._request)
-                # Browsers without Sec-Fetch-Site keep by this what a page of another site includes from it.
+                # It protects browsers without Sec-Fetch-Site from inclusion by pages of other sites.
                 policy = "cross-origin" if origins.allows(page_of(self._request)) else "same-site"
                 headers["Cross-Origin-Resource-Policy"] = policy
             return status_code, headers, chunk
@@ -56,7 +56,7 @@ def cors_transform(origins: Origins) -> Type[OutputTransform]:
 
 
 def set_headers(headers: HTTPHeaders, origins: Origins, request: Mapping[str, str]) -> None:
-    """On an answer's ``headers``, by those of its ``request``."""
+    """Set the CORS headers in an answer's ``headers``, depending on those of its ``request``."""
     origin, host = origin_of(request), request.get("Host", "")
     varies = headers.get("Vary", "")
     if "origin" not in [name.strip().lower() for name in varies.split(",")]:

@@ -1,4 +1,4 @@
-"""The token that a page hands over with a WebSocket, and what belongs to the bridge in its query."""
+"""The credentials in a WebSocket's query, and the bridge's own parameters there."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class WrongAuthUrl(ValueError):
-    """The auth URL is not a URL of this server. Its text is never part of the message: it carries a token."""
+    """The auth URL is not a URL of this server. The message must not contain it: it carries a token."""
 
 
 def authorization(query: str, headers: Mapping[str, str], scheme: str) -> Optional[str]:
-    """The ``Authorization`` header for what a WebSocket carries, None when it brings no credentials.
+    """The ``Authorization`` header for the requests over a WebSocket, None if it has no credentials.
 
-    The token is taken from the auth URL; without one, from the query's ``token``, else the request's own
-    ``Authorization``. Raises ``WrongAuthUrl`` unless the auth URL has this server's scheme, host and port as the
-    client sees them (``scheme`` and the Host header).
+    The token is taken from the auth URL; without one, from the query's ``token``; else the request's own
+    ``Authorization`` is used. Raises ``WrongAuthUrl`` unless the auth URL has this server's scheme, host and port as
+    the client sees them (``scheme`` and the Host header).
     """
     auth_url = last_value(query, AUTH_URL)
     if auth_url is None:
         token = last_value(query, "token")
         if token:
-            # What cannot be in a header is nobody's token.
+            # A token that cannot be sent in a header cannot be valid.
             return f"token {token}" if token.isprintable() else None
         return headers.get("Authorization")
     try:
@@ -40,13 +40,13 @@ def authorization(query: str, headers: Mapping[str, str], scheme: str) -> Option
 
 
 def last_value(query: str, name: str) -> Optional[str]:
-    """The last value of a query's parameter."""
+    """The last value of a parameter of the query."""
     values = parse_qs(query, keep_blank_values=True).get(name)
     return values[-1] if values else None
 
 
 def without_our_parameters(query: str) -> str:
-    """The query that is meant for the target, its parts and their order untouched."""
+    """The query without the bridge's parameters; the others keep their text and order."""
     ours = (AUTH_URL, MIN_VERSION)
     return "&".join(part for part in query.split("&") if unquote_plus(part.partition("=")[0]) not in ours)
 

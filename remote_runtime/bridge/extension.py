@@ -1,4 +1,4 @@
-"""Puts the bridge together in a running Jupyter server."""
+"""Installs the bridge in a running Jupyter server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Handler = TypeVar("Handler", bound=RequestHandler)
 
 
 def load(server_app: Any) -> None:
-    """Does everything once a server, however many times and under however many names it is enabled."""
+    """Install everything once in a server, even if the extension is enabled several times or under two names."""
     application = server_app.web_app
     settings = application.settings
     if _LOADED in settings:

@@ -1,6 +1,6 @@
-"""Leads a browser that opens a page with the token at ``localhost`` on to the server's own name below it.
+"""Redirects a browser that opens a page with the token at ``localhost`` to the server's own name below it.
 
-The answer sets the login cookie, and browsers send a cookie of ``localhost`` to every port of this computer.
+The page sets the login cookie, and browsers send a cookie of ``localhost`` to every port of this computer.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from tornado.httputil import HTTPServerRequest
 from .credentials import last_value
 from .origins import is_local_name
 
-# They look for no name below ``localhost`` elsewhere than on this computer; Safari did not find any before 26.
+# They resolve names below ``localhost`` to this computer; Safari did not resolve them before 26.
 _BROWSERS = ("Chrome/", "Firefox/")
 
 
 def redirect_location(request: HTTPServerRequest, names: Iterable[str]) -> Optional[str]:
-    """Where the browser should go instead, None where it is right. ``names``: the server's ``local_hostnames``."""
+    """The URL to redirect to, None if there is none. ``names``: the server's ``local_hostnames``."""
     own = next((name for name in names if name.endswith(".localhost")), None)
     if own is None or request.method != "GET" or not _opens_a_page(request.headers):
         return None

@@ -1,4 +1,4 @@
-"""``/http_over_websocket``: HTTP requests carried by a WebSocket, answered by the application that serves it."""
+"""``/http_over_websocket``: HTTP requests over a WebSocket, answered by the same application."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .virtual_connection import VirtualConnection
 MAX_UNAUTHENTICATED_MESSAGE_BYTES = 64 * 1024
 MAX_UNAUTHENTICATED_REQUESTS = 8
 MAX_CONCURRENT_REQUESTS = 64
-# RFC 6455, 7.4.1: the one legal code for "we do not talk like this". Upstream's 400 is refused by many clients.
+# RFC 6455, 7.4.1. jupyter_http_over_ws closes with 400, which is no legal code and which many clients refuse.
 POLICY_VIOLATION = 1008
 # A control frame holds 125 bytes, two of them are the code.
 _MAX_REASON_BYTES = 123
 
 
 class BridgeSocket(WebSocketHandler):
-    """What both of the bridge's sockets check while they open. Mixed with the server's own page handler."""
+    """The checks of both of the bridge's WebSockets. Mixed with the server's own page handler."""
 
     def initialize(self, origins: Origins, max_body_bytes: int) -> None:
         self._origins = origins
@@ -48,7 +48,7 @@ class BridgeSocket(WebSocketHandler):
         except credentials.WrongAuthUrl:
             self._wrong_auth_url = True
         if self._authorization is not None:
-            # The server's own code judges the credentials, here and at each request that is carried.
+            # The server's own code checks the credentials, here and for each request.
             self.request.headers["Authorization"] = self._authorization
         await maybe_await(super().prepare())
         self.is_authenticated = bool(self.current_user) and not self._wrong_auth_url
@@ -61,7 +61,7 @@ class BridgeSocket(WebSocketHandler):
     def max_message_size(self) -> int:
         if not self.is_authenticated:
             return MAX_UNAUTHENTICATED_MESSAGE_BYTES
-        # Room for the largest body as base64, for its frame of JSON, and for one that deserves an answer of 413.
+        # The largest body as base64, its JSON, and a body that is a little too large, which gets the answer 413.
         return self._max_body_bytes // 3 * 4 + 16 * 1024 * 1024
 
     def check_origin(self, origin: str) -> bool:
@@ -81,7 +81,7 @@ class BridgeSocket(WebSocketHandler):
 
 
 class TunnelSocket(BridgeSocket):
-    """Requests run side by side; when too many are under way the next message is not read before one has ended."""
+    """Requests run concurrently; if too many are pending, the next message is not read until one has ended."""
 
     def initialize(self, origins: Origins, max_body_bytes: int) -> None:
         super().initialize(origins, max_body_bytes)
@@ -108,9 +108,10 @@ class TunnelSocket(BridgeSocket):
         return protocol
 
     def on_message(self, message: Union[str, bytes]) -> Optional[Awaitable[None]]:
-        """A coroutine would cost each request two turns of the loop: there is one only where something must wait."""
+        """No coroutine, which would take two iterations of the loop for each request; it returns one if it must
+        wait."""
         if self.ws_connection is None:
-            # Closed by us; what the page had sent by then is still delivered here.
+            # Closed here; messages that the page had sent before are still delivered.
             return None
         try:
             bridge_request = wire.parse_request(message)
@@ -152,10 +153,10 @@ class TunnelSocket(BridgeSocket):
         try:
             rest = dispatch(self.application, bridge_request, self._client, connection)
         except HTTPInputError:
-            # As a real connection would have been answered: its query has too many fields, say.
+            # A real connection would get the same answer: its query has too many fields, for example.
             connection.close()
             return self._refuse(bridge_request.message_id, 400, "Bad Request")
-        except Exception:  # noqa: BLE001  a handler that cannot even be made must not end the others' socket
+        except Exception:  # noqa: BLE001  one handler that cannot be constructed must not close the WebSocket
             return self._fail(bridge_request, connection)
         return None if rest is None else self._start_rest(rest, bridge_request, connection)
 
@@ -177,7 +178,7 @@ class TunnelSocket(BridgeSocket):
             await self._send(wire.error_message(message_id, status, status_text))
 
     def _send(self, message: bytes) -> "asyncio.Future[None]":
-        """As ``write_message`` does, without its task and its copy of the message."""
+        """Like ``write_message``, without its task and its copy of the message."""
         stream = None if self.ws_connection is None or self.ws_connection.is_closing() else self.ws_connection.stream
         if stream is None:
             raise StreamClosedError
@@ -190,7 +191,7 @@ class TunnelSocket(BridgeSocket):
 
 
 class DiagnoseSocket(BridgeSocket):
-    """``/http_over_websocket/diagnose``: tells a page whether it is let in, and how old we are."""
+    """``/http_over_websocket/diagnose``: whether the page is authenticated, and the version of the bridge."""
 
     async def on_message(self, message: Union[str, bytes]) -> None:
         if self.ws_connection is None:

@@ -1,7 +1,7 @@
-"""``/api/remote-runtime/identity``: proves that this server knows its token, to who must not send it yet.
+"""``/api/remote-runtime/identity``: proves that this server knows its token, to clients that have not sent it yet.
 
-With ``at`` in the query the proof also covers where the connection arrived. Who listens in this server's place and
-passes the question on gets a proof for another address, which is worth nothing.
+With ``at`` in the query the proof covers the address where the connection arrived, too: a program that listens in this
+server's place and relays the request gets a proof for another address.
 """
 
 from __future__ import annotations
@@ -23,21 +23,19 @@ _NONCE = re.compile(r"[0-9A-Fa-f]{32,128}")
 _PURPOSE = b"remote-runtime-identity:"
 
 
-# A proof tells enough to try tokens without asking the server again: a shorter one would soon be found.
+# With a proof, tokens can be tried offline: a shorter one would be found soon.
 MIN_TOKEN_CHARS = 16
 
 
 def proof(token: str, nonce: str, at: str = "") -> str:
-    """Hex HMAC-SHA256 of the nonce under the token; the purpose keeps it from meaning anything elsewhere.
-
-    ``at``: where the connection arrived, empty for a proof that is good anywhere.
-    """
+    """Hex HMAC-SHA256 of purpose and nonce with the token as key. ``at``: where the connection arrived, empty for a
+    proof without an address."""
     message = _PURPOSE + nonce.encode("ascii") + (b"@" + at.encode() if at else b"")
     return hmac.new(token.encode("utf-8"), message, hashlib.sha256).hexdigest()
 
 
 def local_address(connection: Any) -> str:
-    """``ADDRESS:PORT`` of this end of a TCP connection, the path of a unix socket; IPv4 in IPv6 is IPv4."""
+    """``ADDRESS:PORT`` of this end of a TCP connection, or the path of a unix socket; mapped IPv4 as IPv4."""
     name = connection.getsockname()
     if connection.family not in (socket.AF_INET, socket.AF_INET6):
         return str(name)
@@ -46,7 +44,7 @@ def local_address(connection: Any) -> str:
 
 
 class IdentityHandler(RequestHandler):
-    """Asked on each new connection before anything else goes through it: no authentication, no cookies."""
+    """Requested on each new connection before anything else: no authentication, no cookies."""
 
     @open_to_unauthenticated
     def get(self) -> None:

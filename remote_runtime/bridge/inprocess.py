@@ -17,9 +17,9 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True)
 class ClientInfo:
-    """Whom the application answers to: what a real connection would have told it. ``origin`` is for counting only.
+    """What a real connection would tell the application of the client. ``origin`` is for counting only.
 
-    ``xsrf``: a secret for handlers that check XSRF whatever the credentials are; empty for who has none.
+    ``xsrf``: a secret for handlers that check XSRF in any case; empty for an unauthenticated client.
     """
 
     host: str
@@ -34,13 +34,13 @@ class ClientInfo:
 def dispatch(
     application: Application, bridge_request: wire.BridgeRequest, client: ClientInfo, connection: VirtualConnection
 ) -> Optional[Awaitable[None]]:
-    """Give the request to the application's handler for it. What is returned is to be awaited: a handler that takes
-    its body bit by bit needs time. It, or this function, raises what that handler's constructor raises."""
+    """Pass the request to the application's handler for it. The result must be awaited: a handler that reads its body
+    in parts needs time. Both raise the exceptions of that handler's constructor."""
     start_line = httputil.RequestStartLine(bridge_request.method, bridge_request.path, "HTTP/1.1")
     headers = _headers(bridge_request, client)
     request = httputil.HTTPServerRequest(connection=connection, start_line=start_line, headers=headers)
     if client.xsrf and bridge_request.method not in _SAFE_METHODS:
-        # Where handlers look for it: a cookie and the query. The query's text stays as the page wrote it.
+        # In the cookies and the arguments, where handlers look for it; the query's text stays unchanged.
         request.cookies.update(SimpleCookie({application.settings.get("xsrf_cookie_name", "_xsrf"): client.xsrf}))
         for arguments in (request.arguments, request.query_arguments):
             arguments["_xsrf"] = [client.xsrf.encode()]

@@ -1,8 +1,8 @@
-"""Ends a connection without losing what was said last.
+"""Closes a connection without losing the data sent last.
 
-tornado closes a WebSocket that breaks its limits while the client is still sending. A close with unread data resets the
-connection, and a reset takes the close code and earlier answers with it. RFC 9112, 9.6 tells the remedy: end our
-direction, read on for a while, close then.
+tornado closes a WebSocket that exceeds its limits while the client is still sending. A close with unread data resets
+the connection, and the close code and earlier answers are lost. RFC 9112, 9.6 has the remedy: shut our direction down,
+read for a while, then close.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _READ_BYTES = 256 * 1024
 
 
 def dup_socket(stream: Optional[IOStream]) -> Optional[socket.socket]:
-    """A second handle on the connection, which the stream's own close leaves open. None with TLS: it has one owner."""
+    """A duplicate of the stream's socket, which stays open when the stream is closed. None with TLS."""
     if stream is None or stream.socket is None or isinstance(stream.socket, ssl.SSLSocket):
         return None
     return stream.socket.dup()
 
 
 def lingering_close(sock: socket.socket) -> None:
-    """Called when the stream is closed: returns at once, closes the connection when the client has ended its side."""
+    """To be called when the stream is closed. Returns at once; closes the socket when the client has closed its end."""
     try:
         sock.setblocking(False)
         sock.shutdown(socket.SHUT_WR)
     except OSError:
-        # Reset by the client: nobody is there to hear more.
+        # Reset by the client.
         sock.close()
         return
     loop = IOLoop.current()

@@ -1,4 +1,4 @@
-"""Keeps tokens out of the server's logs, its own dumps of failed requests and tracebacks included."""
+"""Removes tokens from the server's logs, its dumps of failed requests and tracebacks included."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Callable, Iterable, List, Set
 from urllib.parse import quote, quote_plus
 
 HIDDEN = "***"
-# Replacing a shorter one wherever its letters occur would make logs unreadable; the patterns still hide it in URLs.
+# Replacing a shorter one everywhere would make logs unreadable; the patterns still hide it in URLs.
 _MIN_TOKEN_CHARS = 6
 _EQUALS = r"(?:=|%(?:25)*3D)"
 _ENDS = r"[^\s&;'\"<>%\\)},]"
@@ -27,7 +27,7 @@ _PATTERNS = (
 
 
 class RedactingFilter(logging.Filter):
-    """Rewrites what a record will say; lets every record pass. ``token`` is asked at each record."""
+    """Redacts every record. ``token`` is called for each."""
 
     def __init__(self, token: Callable[[], str], shows_banner: Callable[[], bool]) -> None:
         super().__init__()
@@ -36,13 +36,13 @@ class RedactingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.CRITICAL and self._shows_banner():
-            # A server that made up its token tells it to the person at the terminal this way, once.
+            # A server that generated its token shows it to the user at the terminal this way, once.
             return True
         token = self._token()
         try:
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):
-            # A record whose arguments do not fit is reported by logging itself, arguments included.
+            # logging itself reports a record whose arguments do not fit, arguments included.
             message = f"{record.msg} {record.args!r}"
         hidden = redact(message, token)
         if hidden != message:
@@ -55,7 +55,7 @@ class RedactingFilter(logging.Filter):
 
 
 def redact(text: str, token: str) -> str:
-    """The text without the token, in any of the spellings URLs give it, and without anything that looks like one."""
+    """The text without the token, plain or quoted as in URLs, and without anything that looks like a token."""
     if len(token) >= _MIN_TOKEN_CHARS:
         for spelling in {token, quote(token, safe=""), quote_plus(token), quote(quote(token, safe=""), safe="")}:
             text = text.replace(spelling, HIDDEN)
@@ -65,10 +65,10 @@ def redact(text: str, token: str) -> str:
 
 
 def install(loggers: Iterable[logging.Logger], redacting: logging.Filter, owner: object) -> None:
-    """Put the filter on the loggers and on every handler that their records can reach, as long as ``owner`` exists: a
-    process can have one server after another, and its loggers stay.
+    """Add the filter to the loggers and to every handler that their records can reach, as long as ``owner`` exists: a
+    process can run one server after another with the same loggers.
 
-    Filters of a logger do not see its children's records; those of a handler see everything it prints.
+    A logger's filter does not see its children's records; a handler's filter sees everything that it prints.
     """
     filtered: Set[Any] = set()
     for logger in loggers:
@@ -101,7 +101,7 @@ def _redact_traceback(record: logging.LogRecord, token: str) -> None:
         printed = text.getvalue().rstrip("\n")
         hidden = redact(printed, token)
         if hidden != printed:
-            # Formatters print exc_text when there is no exc_info, and would format the original otherwise.
+            # Formatters print exc_text only if there is no exc_info.
             record.exc_text, record.exc_info = hidden, None
     elif record.exc_text:
         record.exc_text = redact(record.exc_text, token)

@@ -1,4 +1,4 @@
-"""Which web pages may use this server: the origins it was started for, and its own pages."""
+"""Which web pages may use this server: those of the configured origins, and its own."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Origins:
-    """Judges ``Origin`` headers by the server's own ``allow_origin`` and ``allow_origin_pat``, read at each question.
+    """The origins allowed by the server's ``allow_origin`` and ``allow_origin_pat``, which are read at each call.
 
-    A wildcard or nothing at all means Colab's origins only: a token in a URL must not be usable from any page.
+    A wildcard or no setting allows Colab's origins only: a token in a URL must not be usable from any page.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = settings
 
     def listed(self) -> List[str]:
-        """For people: the exact origin, or the pattern between slashes."""
+        """For people: the exact origins, or the pattern between slashes."""
         exact = self._exact()
         if exact:
             return [exact]
@@ -30,7 +30,7 @@ class Origins:
         return [f"/{pattern}/"] if pattern else list(COLAB_ORIGINS)
 
     def allows(self, origin: Optional[str]) -> bool:
-        """Whether this is one of the pages that the server was started for."""
+        """Whether pages of this origin may use the server."""
         if not origin:
             return False
         exact = self._exact()
@@ -44,8 +44,8 @@ class Origins:
     def is_foreign(self, page: Optional[str], host: str) -> bool:
         """Whether a request is from a page that is neither allowed nor of this server.
 
-        ``page``: from ``page_of``; ``host``: the request's Host header; whether that name is acceptable is checked by
-        the server's handlers. Another port of this computer is another server, whoever runs it.
+        ``page``: from ``page_of``; ``host``: the request's Host header, which the server's handlers check. Another port
+        of this computer is another server.
         """
         if page is None or self.allows(page):
             return False
@@ -61,17 +61,17 @@ class Origins:
 
 
 def origin_of(headers: Mapping[str, str]) -> Optional[str]:
-    """The page that a request comes from, None when the request names none (curl, a script, an old GET)."""
+    """The origin that a request names, None if it names none (curl, a script, an old GET)."""
     origin = headers.get("Origin")
     return origin if origin is not None else headers.get("Sec-Websocket-Origin")
 
 
 def page_of(headers: Mapping[str, str]) -> Optional[str]:
-    """The origin of the page that a request comes from, None when no page of another site can be behind it.
+    """The origin of the page that caused a request, None if that cannot be a page of another site.
 
-    A script, a style or an image that a page of another site includes has no Origin; browsers say so in Sec-Fetch-Site
-    (W3C, Fetch Metadata), and the page's origin in Referer unless it hides it: it is ``null`` then. What a person
-    opens, by a link on whatever page, is let in.
+    The request for a script, style or image that a page of another site includes has no Origin; browsers send
+    Sec-Fetch-Site (W3C, Fetch Metadata) and the page's origin in Referer; if the page suppresses that, it is ``null``
+    here. Navigation by the user, from a link on any page, is allowed.
     """
     origin = origin_of(headers)
     if origin is not None or headers.get("Sec-Fetch-Site") not in ("cross-site", "same-site"):
@@ -83,7 +83,7 @@ def page_of(headers: Mapping[str, str]) -> Optional[str]:
 
 
 def is_local_name(host: str, names: Iterable[str]) -> bool:
-    """Whether a Host header names this computer: a loopback address, ``localhost``, one of the server's ``names``."""
+    """Whether a Host header names this computer: a loopback address, ``localhost`` or one of the server's ``names``."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -99,7 +99,7 @@ def _is_loopback(name: str) -> bool:
 
 
 def _is_same_port_of_loopback(page: str, host: str) -> bool:
-    """The server's own page, opened by another name of this computer."""
+    """Whether it is the server's own page, opened by another name of this computer."""
     try:
         parts, asked = urlsplit(page), urlsplit(f"//{host}")
         name = parts.hostname or ""

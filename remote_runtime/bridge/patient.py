@@ -1,6 +1,6 @@
-"""A WebSocket that a message over the limit ends only when what was asked before it has been answered.
+"""On a message over the size limit, answer the pending requests first, then close with 1009.
 
-tornado's own protocol ends the connection at such a message's header, with every answer that is still under way.
+tornado's own protocol closes the connection at such a message's header, and pending answers are lost.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ MAX_DRAIN_S = 10.0
 
 
 class DrainingProtocol(WebSocketProtocol13):
-    """``answered`` is awaited, for ``PATIENCE_S`` at most, between a message that is too big and the close with 1009.
-
-    The message itself is not read meanwhile, so that it costs no memory.
-    """
+    """``all_answered`` is awaited, for ``MAX_DRAIN_S`` at most, between a message that is too big and the close with
+    1009. The message itself is not read, so that it uses no memory."""
 
     def __init__(self, plain: WebSocketProtocol13, all_answered: Callable[[], Awaitable[None]]) -> None:
         super().__init__(plain.handler, plain.mask_outgoing, plain.params)
@@ -33,7 +31,7 @@ class DrainingProtocol(WebSocketProtocol13):
         else:
             super().close(code, reason)
 
-    # The two that tornado (6.1 to 6.6) has for a frame that arrives and for an end at once: it closes, then aborts.
+    # tornado (6.1 to 6.6) calls these two for a frame that arrives and for the end at once: it closes, then aborts.
 
     async def _receive_frame(self) -> None:
         await super()._receive_frame()
@@ -50,5 +48,5 @@ class DrainingProtocol(WebSocketProtocol13):
 
 
 def drain_before_close(plain: Optional[WebSocketProtocol], all_answered: Callable[[], Awaitable[None]]) -> Any:
-    """``plain`` with patience; what is no such protocol stays as it is."""
+    """``plain`` as a ``DrainingProtocol``; another protocol is returned unchanged."""
     return DrainingProtocol(plain, all_answered) if type(plain) is WebSocketProtocol13 else plain

@@ -1,4 +1,4 @@
-"""The bridge's messages as values: what a page asks for over the WebSocket, and the pieces of its answer.
+"""Parses and encodes the bridge's messages: a page's request, and the messages of its answer.
 
 The format is that of googlecolab/jupyter_http_over_ws, protocol version 0.0.7. Pure functions; no tornado.
 """
@@ -46,7 +46,7 @@ _VERSION = re.compile(
 
 @dataclass(frozen=True)
 class BridgeRequest:
-    """``path``: starts with a slash, ASCII without blanks or control characters, may carry a query."""
+    """``path``: starts with a slash, ASCII without blanks and control characters, may have a query."""
 
     message_id: MessageId
     method: str
@@ -56,7 +56,7 @@ class BridgeRequest:
 
 
 class BadRequest(Exception):
-    """A message that is not a request. ``status_text`` tells the page why; ``message_id`` is None if it has none."""
+    """A message that is no request. ``status_text``: the reason for the page; ``message_id``: None if it has none."""
 
     def __init__(self, status_text: str, message_id: Optional[MessageId] = None) -> None:
         super().__init__(status_text)
@@ -65,7 +65,7 @@ class BadRequest(Exception):
 
 
 def parse_request(message: Union[str, bytes]) -> BridgeRequest:
-    """The request in a WebSocket message. Raises ``BadRequest``, and nothing else, whatever the message is."""
+    """The request in a WebSocket message. Raises ``BadRequest`` and no other exception."""
     contents = _parse_object(message)
     message_id = _parse_message_id(contents)
     missing = [key for key in ("path", "method", "message_id") if contents.get(key) is None]
@@ -79,7 +79,7 @@ def parse_request(message: Union[str, bytes]) -> BridgeRequest:
 
 
 def first_message(message_id: MessageId, status: int, reason: str, headers: Iterable[Tuple[str, str]]) -> bytes:
-    """How the first message of an answer begins. Headers that occur twice are joined, those of one hop are left out."""
+    """The beginning of an answer's first message. Repeated headers are joined, hop-by-hop headers left out."""
     joined: Dict[str, str] = {}
     for name, value in headers:
         if name.lower() not in _HOP_BY_HOP:
@@ -88,7 +88,7 @@ def first_message(message_id: MessageId, status: int, reason: str, headers: Iter
 
 
 def next_message(message_id: MessageId) -> bytes:
-    """How any later message of an answer begins."""
+    """The beginning of an answer's later messages."""
     return _message_start({"message_id": message_id})
 
 
@@ -97,12 +97,12 @@ def chunk(beginning: bytes, data: "bytes | bytearray", *, done: bool) -> bytes:
     end = b', "done": true}' if done else b', "done": false}'
     if not data:
         return beginning + end
-    # Base64 needs no escapes; encoding it as JSON would look at each of its characters once more.
+    # Not by json: base64 needs no escapes, and json would check each character.
     return b"".join((beginning, b', "data": "', binascii.b2a_base64(data, newline=False), b'"', end))
 
 
 def error_message(message_id: Optional[MessageId], status: int, status_text: str) -> bytes:
-    """An answer that the bridge itself gives."""
+    """An answer of the bridge itself."""
     answer: Dict[str, Any] = {} if message_id is None else {"message_id": message_id}
     answer.update(status=status, statusText=status_text, done=True)
     return json.dumps(answer).encode("ascii")

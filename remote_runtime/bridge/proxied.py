@@ -1,4 +1,4 @@
-"""``/http_over_websocket/proxied_ws/PATH?QUERY``: hands the connection to the handler of ``/PATH?QUERY``."""
+"""``/http_over_websocket/proxied_ws/PATH?QUERY``: passes the connection to the handler of ``/PATH?QUERY``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from . import credentials
 
 
 def proxied_handler(application: Application, request: HTTPServerRequest, prefix: str) -> Optional[HTTPMessageDelegate]:
-    """The delegate of the target's own WebSocket handler, None if there is no such handler.
+    """The delegate of the target's WebSocket handler, None if there is no such handler.
 
-    ``request`` becomes a request for the target: path, query, arguments and credentials are those that the page meant,
-    and nothing of the bridge's own is left in it. ``prefix``: ``…/http_over_websocket/``; a target below it is none.
-    Raises ``WrongAuthUrl``.
+    ``request`` becomes a request for the target: it gets the target's path, query, arguments and credentials, without
+    the bridge's parameters. ``prefix``: ``…/http_over_websocket/``; paths below it are no targets. Raises
+    ``WrongAuthUrl``.
     """
     path = request.path[len(prefix) + len("proxied_ws") :]
     if not path.startswith("/") or path.startswith(prefix) or path == prefix.rstrip("/"):

@@ -1,6 +1,6 @@
-"""Refuses a request at its headers, and reads a large body only from who is known to the server.
+"""Refuses requests at their headers, and reads a large body from authenticated clients only.
 
-tornado keeps a whole body in memory before it asks the handler: who has no token could fill it with one request.
+tornado reads the whole body into memory before it calls the handler: a client without a token could fill it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_UNAUTHENTICATED_BODY_BYTES = 64 * 1024
 
 
 class StatusResponse(HTTPMessageDelegate):
-    """Answers with a status and no more. A request that has a body ends its connection, without reading the body."""
+    """Answers with a status and its name. The body of a request is not read; its connection is closed instead."""
 
     def __init__(self, request: HTTPServerRequest, status: int, headers: HTTPHeaders) -> None:
         self._request = request
@@ -31,14 +31,14 @@ class StatusResponse(HTTPMessageDelegate):
         return self._end_connection() if stream_of(self._request) is not None and has_body(headers) else None
 
     def data_received(self, chunk: bytes) -> None:
-        """Nothing of it matters."""
+        """The body is ignored."""
 
     def finish(self) -> None:
         self._answer()
         self._connection.finish()
 
     def on_connection_close(self) -> None:
-        """Nothing was begun."""
+        """Nothing to stop."""
 
     @property
     def _connection(self) -> Any:
@@ -65,7 +65,7 @@ class StatusResponse(HTTPMessageDelegate):
 
 
 class AuthenticateBeforeBody(HTTPMessageDelegate):
-    """Goes on with ``known()`` for who ``is_known``, with ``unknown()`` for who is not: before any of the body."""
+    """Authenticates the client before the body is read, then continues with ``accept()`` or ``refuse()``."""
 
     def __init__(
         self,
@@ -101,11 +101,11 @@ def has_body(headers: Mapping[str, str]) -> bool:
 
 
 def is_large(headers: Mapping[str, str]) -> bool:
-    """Whether a body is longer than who is unknown may send, or of a length that is not told."""
+    """Whether a body is longer than an unauthenticated client may send, or of unknown length."""
     length = headers.get("Content-Length", "0")
     return "Transfer-Encoding" in headers or not length.isdigit() or int(length) > MAX_UNAUTHENTICATED_BODY_BYTES
 
 
 def stream_of(request: HTTPServerRequest) -> Any:
-    """The connection's, None for a request that a WebSocket carries: its body is bounded by the WebSocket's."""
+    """The connection's stream; None for a request over a WebSocket, whose message size is limited."""
     return getattr(request.connection, "stream", None)

@@ -1,4 +1,4 @@
-"""Who uses the server: requests counted by the page's origin, and the WebSockets that are open now."""
+"""Counts requests and open WebSockets by the page's origin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tornado.websocket import WebSocketHandler
 
 from .origins import origin_of
 
-# Anybody can send any Origin: names beyond these are counted together.
+# A client can send any Origin: beyond these, names are counted together.
 _MAX_ORIGINS = 32
 _MAX_ORIGIN_CHARS = 100
 
@@ -21,7 +21,7 @@ class RequestStats:
         self._sockets: MutableSet[WebSocketHandler] = WeakSet()
 
     def count_request(self, origin: Optional[str], *, is_allowed: bool = False) -> None:
-        """The server's own pages are counted by their names whatever others have invented before them."""
+        """Allowed origins have space of their own, so that invented ones cannot displace them."""
         name = _name(origin)
         _count(self.requests, name, max_names=2 * _MAX_ORIGINS if is_allowed or origin is None else _MAX_ORIGINS)
 
@@ -35,7 +35,7 @@ class RequestStats:
         """Open WebSockets by origin."""
         counts: Dict[str, int] = {}
         for socket in list(self._sockets):
-            # Older versions of tornado keep the connection of a socket whose handler has failed.
+            # Older versions of tornado keep the connection of a WebSocket whose handler has failed.
             if socket.ws_connection is not None and not socket.ws_connection.is_closing():
                 name = _name(origin_of(socket.request.headers))
                 counts[name] = counts.get(name, 0) + 1

@@ -1,4 +1,4 @@
-"""Memory, disks and GPUs of the machine, as Colab's resource monitor wants them."""
+"""Memory, disks and GPUs of the machine, in the format of Colab's resource monitor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_GPU_OUTPUT_BYTES = 64 * 1024
 
 
 class Resources:
-    """Reads on demand; nvidia-smi is slow, so its answer is kept for a few seconds and shared by all who ask."""
+    """Reads on demand; the output of nvidia-smi, which is slow, is cached for ``_GPU_CACHE_S``."""
 
     def __init__(self) -> None:
         self._gpus: List[Dict[str, Any]] = []
@@ -28,7 +28,7 @@ class Resources:
         self._used: Set[int] = set()
 
     async def read(self, kernel_manager: Any) -> Dict[str, Any]:
-        """The answer of ``/api/colab/resources``."""
+        """The answer to ``/api/colab/resources``."""
         return {
             "memory": {**memory(), "kernels": kernel_memory(kernel_manager)},
             "disks": disks(),
@@ -49,7 +49,7 @@ class Resources:
 
 
 def memory() -> Dict[str, int]:
-    """``totalBytes`` and ``freeBytes`` (what programs can still get); zeros where the system does not tell."""
+    """``totalBytes`` and ``freeBytes`` (available to programs); zeros if unknown."""
     try:
         import psutil
 
@@ -60,7 +60,7 @@ def memory() -> Dict[str, int]:
 
 
 def disks() -> List[Dict[str, Any]]:
-    """The file system of ``/`` under the label that Colab's page looks for."""
+    """The file system of ``/``, with the label that Colab's page looks for."""
     try:
         usage = shutil.disk_usage("/")
     except OSError:
@@ -69,7 +69,7 @@ def disks() -> List[Dict[str, Any]]:
 
 
 def kernel_memory(kernel_manager: Any) -> List[Dict[str, Any]]:
-    """Resident memory of each kernel's process, and of its children where psutil is there."""
+    """Resident memory of each kernel's process, and of its children if psutil is installed."""
     found = []
     for kernel_id in list(kernel_manager.list_kernel_ids()) if kernel_manager is not None else []:
         pid = _pid_of(kernel_manager, kernel_id)
@@ -80,9 +80,9 @@ def kernel_memory(kernel_manager: Any) -> List[Dict[str, Any]]:
 
 
 def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
-    """The GPUs in nvidia-smi's csv (no header, no units). ``used`` remembers which were ever seen at work.
+    """The GPUs in nvidia-smi's csv (no header, no units). ``used`` collects the indices of those ever seen in use.
 
-    None for what a GPU does not tell: in MIG mode its utilisation, and its memory where it shares the machine's."""
+    None for values that a GPU does not report: utilisation in MIG mode, memory if it shares the machine's."""
     gpus = []
     for index, line in enumerate(output.splitlines()):
         fields = [field.strip() for field in line.rsplit(",", 4)]
@@ -128,7 +128,7 @@ def _run_nvidia_smi() -> str:
     is_whole = not reader.is_alive() and len(output) <= _MAX_GPU_OUTPUT_BYTES
     if not is_whole:
         process.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs may hold it for good
+    with contextlib.suppress(subprocess.TimeoutExpired):  # a driver that hangs may block it forever
         process.wait(_EXIT_TIMEOUT_S)
         reader.join(_EXIT_TIMEOUT_S)
     if process.stdout and not reader.is_alive():
@@ -205,5 +205,5 @@ def _to_number(text: str) -> Optional[float]:
 
 
 def _scale(number: Optional[float], unit: float) -> Any:
-    """A whole number of bytes, or a share."""
+    """An integer number of bytes, or a share."""
     return None if number is None else int(number * unit) if unit >= 1 else number * unit

@@ -1,4 +1,4 @@
-"""The first rule of the application's router: who is refused, what is preflight, what is handed over. Else nothing."""
+"""The application's first routing rule: refuses, answers preflights, proxies, redirects, and passes the rest on."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from .proxied import proxied_handler
 from .request_guard import AuthenticateBeforeBody, StatusResponse, is_large, stream_of
 from .request_stats import RequestStats
 
-# The keeper's checks say what a page would say, and are none.
+# The keeper's health checks send this header: they look like a page's requests, and are not counted.
 _OWN_REQUEST_HEADER = "X-Remote-Runtime"
 
 
 def install_router(
     application: Application, origins: Origins, stats: RequestStats, prefix: str, page: Type[RequestHandler]
 ) -> None:
-    """Every request passes here before any other handler, whichever extensions were loaded earlier. ``page``: the
-    server's own class, which knows who asks."""
+    """Install the router before all other rules, whichever extensions were loaded earlier. ``page``: the server's own
+    handler class, which authenticates."""
     application.default_router.rules.insert(
         0, Rule(AnyMatches(), BridgeRouter(application, origins, stats, prefix, page))
     )
@@ -43,7 +43,7 @@ class BridgeRouter(Router):
         self._passed_on: Optional[HTTPServerRequest] = None
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Optional[HTTPMessageDelegate]:
-        """None lets the request pass on to the rules behind this one."""
+        """None passes the request on to the other rules."""
         if request is self._passed_on:
             return None
         origin, page = origin_of(request.headers), page_of(request.headers)

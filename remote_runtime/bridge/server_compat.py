@@ -1,4 +1,4 @@
-"""Which Jupyter server loaded us, and the few things that its generations say differently."""
+"""Differences between the Jupyter servers that load the bridge: jupyter_server 1 and 2, notebook 6."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 
 def handler_bases(server_app: Any) -> "tuple[Type[RequestHandler], Type[RequestHandler]]":
-    """The server's own classes for pages and for its API: authentication, XSRF and host checks come with them."""
+    """The server's own classes for pages and for its API, which check authentication, XSRF and host."""
     if _is_jupyter_server(server_app):
         from jupyter_server.base.handlers import APIHandler, JupyterHandler
 
@@ -33,13 +33,13 @@ def server_version(server_app: Any) -> Dict[str, str]:
 
 
 def server_token(settings: Mapping[str, Any]) -> str:
-    """The token in force, empty when there is none: the identity provider's since jupyter_server 2, else a setting."""
+    """The current token, empty if there is none: the identity provider's since jupyter_server 2, else a setting."""
     provider = settings.get("identity_provider")
     return str(getattr(provider, "token", "") or settings.get("token") or "")
 
 
 def set_server_token(server_app: Any, token: str) -> None:
-    """From the next request on. The counterpart of ``server_token``, and what the server writes into its own file."""
+    """Valid from the next request on; also the token that the server writes into its own file."""
     provider = getattr(server_app, "identity_provider", None)
     if provider is not None:
         provider.token = token
@@ -49,20 +49,20 @@ def set_server_token(server_app: Any, token: str) -> None:
 
 
 def generated_token(server_app: Any) -> bool:
-    """Whether the token is the server's own invention, which it has to show to the person who started it."""
+    """Whether the server generated the token itself, so that it must show it to the user who started it."""
     provider = getattr(server_app, "identity_provider", None)
     return bool(getattr(provider, "token_generated", False) or getattr(server_app, "_token_generated", False))
 
 
 def open_to_unauthenticated(method: Any) -> Any:
-    """Marks a handler's method as one that judges its callers itself (jupyter_server 2.13 asks for the mark)."""
-    # Written as an attribute the name would be mangled inside a class.
+    """Mark a handler's method as one that needs no authentication (required since jupyter_server 2.13)."""
+    # With setattr, since the name would be mangled inside a class.
     setattr(method, "__allow_unauthenticated", True)
     return method
 
 
 async def is_authenticated(page: Type[RequestHandler], application: Application, request: HTTPServerRequest) -> bool:
-    """Whether the server's own code knows who asks, by any credentials that it takes. ``page``: its class for pages."""
+    """Whether the server accepts the request's credentials. ``page``: the server's class for pages."""
     handler: Any = page(application, request)
     provider = application.settings.get("identity_provider")
     try:
@@ -73,7 +73,7 @@ async def is_authenticated(page: Type[RequestHandler], application: Application,
 
 
 async def maybe_await(value: Any) -> Any:
-    """What a method answers that is a coroutine in some generations and a plain function in others."""
+    """The result of a method that is a coroutine in some versions and a plain function in others."""
     return await value if inspect.isawaitable(value) else value
 
 

@@ -1,4 +1,4 @@
-"""``/api/remote-runtime``: what the bridge and the server are, and who is using them."""
+"""``/api/remote-runtime``: versions of the bridge and the server, kernels, terminals, requests and WebSockets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .server_compat import maybe_await
 class StatusHandler(RequestHandler):
     """Mixed with the server's own API handler, which authenticates."""
 
-    # Being watched does not count as being used.
+    # Monitoring does not count as use.
     _track_activity = False
 
     def initialize(self, origins: Origins, census: RequestStats, versions: Dict[str, str]) -> None:
@@ -59,7 +59,7 @@ async def _kernels(manager: Any) -> List[Dict[str, Any]]:
 
 
 def _terminals(manager: Any) -> List[Dict[str, Any]]:
-    """``clients``: how many WebSockets are open to it; see terminado."""
+    """``clients``: the number of open WebSockets; see terminado."""
     found = dict(getattr(manager, "terminals", None) or {})
     return [
         {
@@ -72,8 +72,8 @@ def _terminals(manager: Any) -> List[Dict[str, Any]]:
 
 
 def _idle() -> Any:
-    """What the launcher's watchdog saw last, and ``age_s`` ago, in the folder of the program that runs the server; None
-    without one."""
+    """The idle watchdog's last report, ``age_s`` old, from the folder of the program that runs the server; None without
+    a watchdog."""
     try:
         with open(os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "idle.json"), encoding="utf-8") as handle:
             idle = json.load(handle)

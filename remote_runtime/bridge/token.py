@@ -1,4 +1,4 @@
-"""``POST /api/remote-runtime/token``: the server gets another token while its kernels keep running."""
+"""``POST /api/remote-runtime/token``: replaces the server's token while its kernels keep running."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _TOKEN = re.compile(r"[0-9a-f]{48}")
 
 
 class TokenHandler(RequestHandler):
-    """Mixed with the server's own API handler, which authenticates: only the current token can be exchanged.
+    """Mixed with the server's own API handler, which authenticates with the current token.
 
-    The body is ``{"token": T}`` with 48 hexadecimal digits. The former token and all login cookies are refused from
-    then on. Answers 204; 400 for another body, 409 for a server without a token.
+    The body is ``{"token": T}`` with 48 hexadecimal digits. The previous token and all login cookies become invalid.
+    Answers 204; 400 for another body, 409 for a server without a token.
     """
 
     _track_activity = False

@@ -1,4 +1,4 @@
-"""What happens to every WebSocket of the server once it is open: no Nagle delay, and a place in the census."""
+"""Counts every WebSocket that the server opens, and disables Nagle's algorithm for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def watch_websockets(settings: Dict[str, Any], stats: RequestStats) -> None:
         log_request(handler)
         if handler.get_status() == 101 and isinstance(handler, WebSocketHandler):
             stats.add_socket(handler)
-            # Set here it would be undone: tornado restores the delay when it ends the HTTP request.
+            # Not here: tornado enables Nagle's algorithm again when it ends the HTTP request.
             IOLoop.current().add_callback(_set_nodelay, handler)
 
     settings["log_function"] = log_and_watch
@@ -31,9 +31,9 @@ def _set_nodelay(handler: WebSocketHandler) -> None:
         try:
             handler.set_nodelay(True)
         except (OSError, StreamClosedError, AssertionError):
-            # The client left between the handshake and now; nothing is left to hurry.
+            # The client has left since the handshake.
             return
 
 
 def _log_nothing(handler: RequestHandler) -> None:
-    """Jupyter always sets a log_function; without one nothing was logged here before us either."""
+    """Jupyter always sets a log_function; without one nothing is logged."""

@@ -1,4 +1,4 @@
-"""In the place of a client's connection, for a request that a WebSocket carries: its answer goes to a ``send``."""
+"""A request over a WebSocket as tornado sees it: dispatched without a connection, its answer passed to ``send``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tornado.iostream import StreamClosedError
 
 from . import protocol
 
-# Takes a whole message; the future ends when its bytes are gone. Both fail with StreamClosedError.
+# Sends a whole message; the future is done when its bytes were written. Both fail with StreamClosedError.
 Send = Callable[[bytes], "asyncio.Future[None]"]
 
 
 class VirtualConnection(httputil.HTTPConnection):
-    """The answer's way out. As on a real connection a write leaves at once, and its future tells when it is gone.
+    """As on a real connection a write is sent at once, and its future is done when it was written.
 
-    A write longer than a piece is sent by a task, piece after piece, so that it never fills the socket's buffer.
-    ``context``: what tornado and the front know of the client. ``when_ended`` is called once, when the last message is
-    gone or the client is.
+    A write longer than a chunk is sent by a task, chunk by chunk, so that it does not fill the socket's buffer.
+    ``context``: the client, for tornado and the router. ``on_end`` is called once, when the last message was written or
+    the client has left.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class VirtualConnection(httputil.HTTPConnection):
         self._sender: Optional["asyncio.Task[None]"] = None
         self._on_close: Optional[Callable[[], Any]] = None
 
-    # What tornado's handlers call; see tornado.httputil.HTTPConnection and tornado.http1connection.
+    # Called by tornado's handlers; see tornado.httputil.HTTPConnection and tornado.http1connection.
 
     def set_close_callback(self, callback: Optional[Callable[[], Any]]) -> None:
         self._on_close = callback
@@ -55,7 +55,7 @@ class VirtualConnection(httputil.HTTPConnection):
         self._length = headers.get("Content-Length")
         if chunk:
             return self.write(chunk)
-        # At the loop's next turn an answer without a body has been finished, and has taken one message.
+        # By the loop's next iteration an answer without a body is finished, and needs one message only.
         asyncio.get_event_loop().call_soon(self._begin)
         return _done_future()
 
@@ -66,7 +66,7 @@ class VirtualConnection(httputil.HTTPConnection):
         if self._sender is not None or len(chunk) > protocol.CHUNK_BYTES:
             return self._queue(chunk)
         if self._has_whole_body():
-            # The last piece of a body whose length is known waits for the handler's end, to be sent with ``done``.
+            # The last chunk of a body of known length waits for ``finish``, to be sent with ``done``.
             self._pending += chunk
             return _done_future()
         return self._send_in_turn(chunk) if chunk else _done_future()
@@ -82,7 +82,7 @@ class VirtualConnection(httputil.HTTPConnection):
                 sent.add_done_callback(lambda _: self._end())
 
     def close(self) -> None:
-        """The client is gone: writes fail from now on, and the handler is told as by a closed connection."""
+        """The client has left: further writes fail, and the handler's close callback is called."""
         if not self._has_ended:
             callback, self._on_close = self._on_close, None
             self._end()
@@ -102,12 +102,12 @@ class VirtualConnection(httputil.HTTPConnection):
         try:
             return self._send(protocol.chunk(beginning, chunk, done=done))
         except OSError:
-            # tornado's word for a stream that is closed, or whose buffer is full.
+            # tornado raises it for a stream that is closed or whose buffer is full.
             self.close()
             return _failed_future()
 
     def _send_in_turn(self, chunk: "bytes | bytearray") -> "asyncio.Future[None]":
-        """Not gone before the loop's next turn: a page that reads as fast as we write must not keep others waiting."""
+        """Not done before the loop's next iteration: a page that reads as fast as we write must not block others."""
         sent = self._send_now(chunk)
         if sent.done() and not self._has_ended:
             sent = asyncio.Future()
@@ -177,5 +177,5 @@ def _failed_future() -> "asyncio.Future[None]":
 def _fail(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_exception(StreamClosedError())
-        # Handlers that do not wait for their writes never look; asyncio would log that.
+        # Handlers that do not await their writes never retrieve it, which asyncio would log.
         future.exception()

@@ -1,8 +1,8 @@
-"""More connections to the same machine, while one would carry too many channels.
+"""Additional SSH connections to the same machine, while one would have too many channels.
 
-For every packet sshd looks at each channel of its connection, which takes it about 2 microseconds each (measured with
-OpenSSH 9.2): beside a thousand idle channels a keystroke is answered ten times later. So a link carries a few dozen
-of them; who comes then is carried by another link, which is opened without a question or not at all.
+For every packet sshd examines each channel of its connection, about 2 microseconds each (measured with OpenSSH 9.2):
+beside a thousand idle channels a keystroke is answered ten times later. Beyond 32 long-lived channels, further ones use
+an additional SSH connection, opened only if no prompt is needed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _JOIN_TIMEOUT_S = 2.0
 
 
 class ExtraSession(Protocol):
-    """One more of them. See ``session.Session``."""
+    """An additional connection. See ``session.Session``."""
 
     @property
     def closed(self) -> bool: ...
@@ -41,9 +41,9 @@ class ExtraSession(Protocol):
 
 
 class ExtraConnections:
-    """The other links of the session whose loop is ``first``. ``enter`` logs in once more and asks nobody; where it
-    fails once it is not tried again (``helps``). ``every_s``: how often each link is asked whether it lives.
-    ``login_s``: for one more login."""
+    """The additional connections of the session that has ``loop``. ``log_in`` logs in once more without a prompt;
+    after a failure it is not tried again (``available``). ``check_every_s``: how often each connection is checked.
+    ``login_s``: limit for a login."""
 
     def __init__(
         self, loop: Loop, log_in: Callable[[Deadline], ExtraSession], check_every_s: float, login_s: float
@@ -62,12 +62,12 @@ class ExtraConnections:
         self._thread: threading.Thread | None = None
 
     def is_opening(self) -> bool:
-        """Whether a link is being opened, and was not for long yet."""
+        """Open a connection if needed; whether one is being opened, not for long yet."""
         self.ensure_capacity()
         return self._requested.is_set() and time.monotonic() - self._requested_at < _MAX_OPENING_S
 
     def ensure_capacity(self) -> None:
-        """Let a link be opened unless there is one with much room."""
+        """Open a connection in the background unless one has much capacity."""
         if self._requested.is_set() or not self.available or len(self.sessions) >= MAX_CONNECTIONS - 1:
             return
         if any(
@@ -84,7 +84,7 @@ class ExtraConnections:
                 self._thread.start()
 
     def close(self) -> None:
-        """End all of them."""
+        """Close all additional connections."""
         with self._lock:
             self._closing.set()
             self._requested.set()
@@ -143,7 +143,7 @@ class ExtraConnections:
 
 
 class PoolOverflow:
-    """What relieves one lane, to ``host``:``port``. See ``engine.lane.Relief``, and ``Lane`` for the rest."""
+    """The pools on additional connections for one pool, to ``host``:``port``. See ``ChannelPool``."""
 
     def __init__(
         self,

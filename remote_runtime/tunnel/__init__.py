@@ -1,1 +1,1 @@
-"""The local end of the tunnel: ports, connections, the proof of who answers, and the pulse of the link."""
+"""The local end of the tunnel: ports, forwarded connections, the server's identity check, and keepalive."""

@@ -1,7 +1,7 @@
-"""Who comes to a local port, counted by what they said: browsers that are not allowed to speak come and say nothing.
+"""Counts the connections to a local port by their outcome: a browser without permission connects and sends nothing.
 
-Chromium opens the TCP connection first and asks for the permission then. When it is denied, a WebSocket's connection
-closes without a byte, and a fetch's stays open for a while without one.
+Chromium opens the TCP connection before it asks for permission. If that is denied, a WebSocket's connection closes
+without a byte, and a fetch's stays open for a while without one.
 """
 
 from __future__ import annotations
@@ -19,39 +19,39 @@ TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: what https begins with
 
 
 class ConnectionStats:
-    """``http``: the port speaks that, and not TLS."""
+    """``http``: the port speaks HTTP, so TLS is refused."""
 
     def __init__(self, port: int, *, http: bool = True) -> None:
         self.http = http
         self._port = port
         self._lock = threading.Lock()
-        self._uncounted: dict[Address, bool] = {}  # whether it waits while there is no way to the machine
+        self._uncounted: dict[Address, bool] = {}  # whether it may wait while there is no upstream
         self._open: set[ConnectionRecord] = set()
         self._counts = {"carried": 0, "empty": 0, "tls": 0, "sent_away": 0, "without_a_file": 0}
         self._sent = self._received = 0
 
     def counted(self) -> Connections:
-        """Without those that came through ``ourselves``."""
+        """The number of connections by outcome, without uncounted ones."""
         with self._lock:
             counts = Counter(self._counts)
             counts.update(visit.outcome for visit in tuple(self._open))
         return Connections(**counts)
 
     def traffic(self) -> Traffic:
-        """Of the same visitors."""
+        """The bytes of the same connections."""
         with self._lock:
             sent = self._sent + sum(visit.sent for visit in tuple(self._open))
             received = self._received + sum(visit.received for visit in tuple(self._open))
         return Traffic(sent, received)
 
     def connect_uncounted(self, timeout_s: float) -> socket.socket:
-        """A connection to the port that is not counted, and that does not wait for a way to the machine: whoever opens
-        it may be the one who has to restore the way. Raises ``OSError``."""
+        """A connection to the port that is not counted and does not wait for an upstream, since the caller may be the
+        one that has to restore it. Raises ``OSError``."""
         connection = socket.socket()
         at: Address | None = None
         try:
             connection.settimeout(timeout_s)
-            # Bound before it connects: it is known before it can be accepted.
+            # Bound first, so that its address is registered before it can be accepted.
             connection.bind(("127.0.0.1", 0))
             at = connection.getsockname()
             with self._lock:
@@ -66,17 +66,17 @@ class ConnectionStats:
         return connection
 
     def ignore_from(self, port: int) -> None:
-        """A connection that is about to come from this port here is not counted."""
+        """Do not count the next connection from this local port."""
         with self._lock:
             self._uncounted["127.0.0.1", port] = True
 
     def open_record(self, came_from: Address) -> ConnectionRecord:
-        """One accepted connection; somebody has to ``end`` it."""
+        """The record of an accepted connection; the caller must ``close`` it."""
         record = ConnectionRecord(self)
         if came_from in self._uncounted:
             record.is_ours, record.may_wait = True, self._uncounted.pop(came_from)
         else:
-            self._open.add(record)  # which needs no lock, other than to sum up
+            self._open.add(record)  # atomic; only the sums need the lock
         return record
 
     def close_record(self, record: ConnectionRecord) -> None:
@@ -90,8 +90,9 @@ class ConnectionStats:
 
 
 class ConnectionRecord:
-    """Waits until its client speaks, leaves, or is sent away. One thread at a time uses it; others may count it.
-    ``waits``: it may wait while there is no way to the machine. ``is_ours``: it is a check of this program's."""
+    """``outcome``: "waiting" until the client sends its first byte, closes, or is rejected. ``may_wait``: while there
+    is no upstream. ``is_ours``: it is a health check of this program. Used by one thread at a time; others may read
+    it."""
 
     def __init__(self, stats: ConnectionStats) -> None:
         self.outcome: Literal["carried", "empty", "waiting", "tls", "sent_away", "without_a_file"] = "waiting"
@@ -104,7 +105,7 @@ class ConnectionRecord:
         self.outcome = "carried"
 
     def on_first_bytes(self, first_byte: bytes) -> bool:
-        """With this byte. False, and it is not served, where that is TLS to a port that speaks http."""
+        """Returns False, and the client is not served, if it speaks TLS to a port that speaks HTTP."""
         if self._stats.http and first_byte == TLS_HANDSHAKE:
             self.outcome = "tls"
             return False
@@ -112,16 +113,16 @@ class ConnectionRecord:
         return True
 
     def on_over_limit(self, *, files: bool) -> None:
-        """There is no room for it; ``files``: too few may be open."""
+        """It is reset: too few files can be opened (``files``), or too many connections are open."""
         self.outcome = "without_a_file" if files else "sent_away"
 
     def on_transfer(self, sent: int, received: int) -> None:
-        """So many bytes to the machine, and so many back."""
+        """Count bytes sent to the machine and received from it."""
         self.sent += sent
         self.received += received
 
     def on_client_closed(self) -> None:
-        """By itself; without a word if it has not spoken."""
+        """The client has closed the connection."""
         if self.outcome == "waiting":
             self.outcome = "empty"
 

@@ -1,9 +1,9 @@
-"""Whoever listens proves that it knows our token before anything else is said to it.
+"""The identity check: the server proves that it knows our token before anything else is sent to it.
 
 The bridge answers ``GET /api/remote-runtime/identity?nonce=N`` without authentication with
-``{"hmac": HMAC-SHA256(token, "remote-runtime-identity:" + N)}``; with ``at`` in the query the message goes on with
-``@`` and the address and port where the connection arrived. The connection stays open (HTTP/1.1): what is sent on it
-afterwards reaches the process that has proved itself, and no other.
+``{"hmac": HMAC-SHA256(token, "remote-runtime-identity:" + N)}``; with ``at`` in the query, ``@`` and the address and
+port where the connection arrived are appended to the message. The connection stays open (HTTP/1.1), so everything sent
+on it afterwards reaches the process that has proved its identity.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from ..core.model import Secret
 from ..core.sanitize import clean
 
 MAX_ANSWER_BYTES = 16 << 10
-# What our own local end may answer: no stranger can make us believe that we were interrupted.
+# Codes that our own local end may answer. ``interrupted`` is none of them: a stranger must not be able to send that.
 LOCAL_CODES = {*SshError.codes, *HealthError.codes, *DeadlinePassed.codes}
 
 
 class Stream(Protocol):
-    """One connection to the machine, used by one thread. ``recv`` and ``send`` never block: they raise
-    ``BlockingIOError`` when there is nothing to read or no room; ``fileno`` is readable when ``recv`` has an answer,
-    and ``room``, a descriptor with its event of ``selectors``, is ready when ``send`` may have room again."""
+    """A connection to the machine, used by one thread. ``recv`` and ``send`` do not block: they raise
+    ``BlockingIOError``. ``fileno`` is readable when ``recv`` has data; ``writable`` is the descriptor and the event of
+    ``selectors`` to wait for until ``send`` accepts data again."""
 
     @property
     def closed(self) -> bool:
-        """Whether the other end takes nothing more, as far as is known."""
+        """Whether the other end accepts no more data, as far as is known."""
 
     def fileno(self) -> int: ...
     def recv(self, size: int) -> bytes: ...
@@ -43,9 +43,9 @@ class Stream(Protocol):
 
 
 class IdentityCheck:
-    """Whether the other end of one connection knows the token, without the connection: say ``request``, feed the
-    answer. ``at``: where on the machine it must listen itself, ``ADDRESS:PORT``: then the answer of a server elsewhere,
-    passed on by who listens there, proves nothing."""
+    """Checks that the other end of a connection knows the token: send ``request``, feed the answer. ``address``:
+    ``ADDRESS:PORT`` where the server itself must listen; the answer of a server elsewhere, relayed by another program
+    that listens there, is then refused."""
 
     def __init__(self, token: Secret, address: str = "") -> None:
         nonce = secrets.token_hex(32)
@@ -57,10 +57,10 @@ class IdentityCheck:
         self._received = b""
 
     def feed(self, data: bytes) -> bool:
-        """Whether it has proved itself; the connection is then ready for a request.
+        """Whether the check has passed; the connection is then ready for a request.
 
-        Raises ``HealthError`` ``stranger-answered``, and what our own local end says when it cannot lead there
-        (``pump.refuse``).
+        Raises ``HealthError`` ``stranger-answered``, and the error that our own local end answers when it cannot
+        forward (``relay.send_error``).
         """
         self._received += data
         answer = _parse(self._received)
@@ -79,15 +79,15 @@ class IdentityCheck:
         return True
 
     def eof_error(self) -> HealthError:
-        """What it means that the connection ended before the answer did."""
+        """The error if the connection ended before the answer was complete."""
         why = f"after {len(self._received)} bytes of its answer"
         return HealthError("not-answering", "Jupyter closed the connection", why)
 
 
 def verify_identity(stream: Stream, token: Secret, deadline: Deadline, address: str = "") -> None:
-    """Returns when the other end has proved itself; ``stream`` is then ready for a request.
+    """Returns when the check has passed; ``stream`` is then ready for a request.
 
-    Raises what ``Proof.feed`` raises, and ``HealthError`` ``not-answering`` when nothing came before the deadline.
+    Raises the errors of ``IdentityCheck.feed``, and ``HealthError`` ``not-answering`` after the deadline.
     """
     check = IdentityCheck(token, address)
     _send_all(stream, check.request, deadline)
@@ -126,7 +126,7 @@ def _send_all(stream: Stream, data: bytes, deadline: Deadline) -> None:
 
 
 def _parse(received: bytes) -> tuple[int, str, bytes] | None:
-    """The whole answer, None while it is incomplete."""
+    """Status, reason and body of the answer, None while it is incomplete."""
     head, separator, body = received.partition(b"\r\n\r\n")
     if not separator:
         if len(received) > MAX_ANSWER_BYTES or not received.startswith(b"HTTP/1.1 "[: len(received)]):

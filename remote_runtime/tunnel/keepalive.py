@@ -1,4 +1,4 @@
-"""Whether the other end of a connection is alive: asked at each interval, in a thread of its own."""
+"""Checks in a thread, at an interval, that an SSH session is alive, and closes it if it is not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .network_change import TICK_S, NetworkChangeDetector
 
 
 class Checkable(Protocol):
-    """What can be asked whether it lives. ``check`` raises ``RemoteRuntimeError`` after hearing nothing for so long."""
+    """``check`` raises ``RemoteRuntimeError`` if nothing is received within ``within_s``."""
 
     @property
     def closed(self) -> bool: ...
@@ -27,9 +27,9 @@ MAX_DOUBTFUL_S = 3.0
 
 
 class Keepalive:
-    """Closes the session when nothing was heard for three intervals, so that everybody on it notices. After a
-    ``disturbance`` it is asked at once, and given little time. ``watch`` begins to look for those, a tick later: what
-    it imports would delay the `up` that has just entered a machine."""
+    """Closes the session if nothing was received for ``MAX_SILENT_INTERVALS``. After a standstill or a network change
+    it is checked at once, within ``MAX_DOUBTFUL_S``. ``new_detector`` is called a tick later: its imports would delay
+    the `up` that has just connected."""
 
     def __init__(self, session: Checkable, every_s: float, new_detector: Callable[[], NetworkChangeDetector]) -> None:
         self._session = session
@@ -62,7 +62,7 @@ class Keepalive:
             self._network_changes.reset()
 
     def _wait_interval(self) -> str:
-        """An interval long, unless something happens that makes the link doubtful: what that is."""
+        """Wait for an interval, or until a standstill or a network change: its description, else empty."""
         left_s = self._every_s
         while left_s > 0 and not self._session.closed:
             tick_s = min(TICK_S, left_s)

@@ -1,4 +1,4 @@
-"""What makes a link doubtful and another try worthwhile: this computer stood still, or its network has changed."""
+"""Detects that this computer was suspended or that its network has changed: the link must be checked then."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable
 
 MIN_STANDSTILL_S = 5.0
 TICK_S = 1.0
-# Nothing is sent there: connecting a UDP socket only asks which way would be taken.
+# Nothing is sent there: connecting a UDP socket only selects the route and with it the source address.
 PROBE_ADDRESSES = ("8.8.8.8", "2001:4860:4860::8888")
 Clock = Callable[[], float]
 
 
 class NetworkChangeDetector:
-    """``peer``: the address of the link's other end. ``clocks``: in sleep, the monotonic one stands still on some
-    systems and goes on on others, where the wall clock may have been set meanwhile: either may tell."""
+    """``peer``: the address of the link's other end. ``clocks``: during a suspend the monotonic clock stops on some
+    systems, and the wall clock may be set at any time, so both are compared."""
 
     def __init__(
         self,
@@ -33,11 +33,12 @@ class NetworkChangeDetector:
         self.reset()
 
     def reset(self) -> None:
-        """Time has passed for a reason."""
+        """Do not count the time up to now as a standstill."""
         self._last_times = [clock() for clock in self._clocks]
 
     def poll(self) -> str:
-        """What happened since the last ``noticed`` or ``mark``, in words, empty for nothing. Ask every ``TICK_S``."""
+        """What has happened since the last ``poll`` or ``reset``, as text; empty if nothing. Call it every
+        ``TICK_S``."""
         before = self._last_times
         self.reset()
         late_s = max(now - then for now, then in zip(self._last_times, before, strict=True)) - TICK_S
@@ -48,8 +49,7 @@ class NetworkChangeDetector:
 
 
 def local_network(peer: str) -> frozenset[str]:
-    """The addresses of this computer's interfaces that are up, and those that it would speak from: these alone where
-    the system does not list the interfaces."""
+    """The addresses of the interfaces that are up, if the system lists them, and the source addresses of routes."""
     return frozenset(_interface_addresses() | {f"from {source}" for source in _source_addresses(peer)})
 
 
@@ -59,7 +59,7 @@ def _interface_addresses() -> set[str]:
     try:
         up = {name for name, stats in psutil.net_if_stats().items() if stats.isup}
         listed = psutil.net_if_addrs()
-    except (OSError, psutil.Error):  # some sandboxes forbid it, and an interface may go meanwhile
+    except (OSError, psutil.Error):  # some sandboxes forbid it, and an interface may disappear meanwhile
         return set()
     return {
         address.address
@@ -72,7 +72,7 @@ def _interface_addresses() -> set[str]:
 def _source_addresses(peer: str) -> set[str]:
     sources = set()
     for address in (peer, *PROBE_ADDRESSES):
-        with contextlib.suppress(ValueError, OSError):  # a name, or no way there
+        with contextlib.suppress(ValueError, OSError):  # a name, or no route
             family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET
             with socket.socket(family, socket.SOCK_DGRAM) as probe:
                 probe.connect((address, 9))

@@ -1,4 +1,4 @@
-"""How many files this process may have open, and how many of them connections leave to everything else."""
+"""The limit of open files, and how many of them connections leave for everything else."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 from ..core.errors import LocalError
 
 MAX_CAUSES = 20
-MIN_FREE_FILES = 12  # what a check of the whole path opens at once, and a little more
-RESERVED_FILES = 16  # for the control channel, a repair and the checks
+MIN_FREE_FILES = 12  # a little more than a health check opens at once
+RESERVED_FILES = 16  # for the control channel, a reconnect and the health checks
 
 
 def max_open_files() -> int | None:
-    """The limit (``ulimit -n``); None where there is none."""
+    """The limit (``ulimit -n``); None if there is none."""
     if sys.platform == "win32":
         return None
     import resource
@@ -24,15 +24,15 @@ def max_open_files() -> int | None:
 
 
 def is_reserved(descriptor: int) -> bool:
-    """Whether so few files can still be opened that a connection with this one must not be kept. POSIX gives a new
-    file the lowest number that is free."""
+    """Whether this is one of the last ``RESERVED_FILES`` descriptors, which connections must not use. POSIX gives a new
+    file the lowest free number."""
     limit = max_open_files()
     return limit is not None and descriptor >= limit - RESERVED_FILES
 
 
 def shortage_error(error: BaseException) -> LocalError | None:
-    """What ``error`` comes of, if that is the limit of open files: it says so, or so few can be opened now that nothing
-    works."""
+    """The error to report if ``error`` was caused by the limit of open files: it says so, or fewer than
+    ``MIN_FREE_FILES`` can be opened now."""
     free = _free_files()
     return reported_shortage(error) or (
         _shortage(f"{free} more can be opened: {error}") if free < MIN_FREE_FILES else None
@@ -40,16 +40,16 @@ def shortage_error(error: BaseException) -> LocalError | None:
 
 
 def check_free_files() -> None:
-    """Whether any connection could be kept, beside all that is open now. Raises ``LocalError`` ``too-many-files``."""
+    """Whether there are files for a connection. Raises ``LocalError`` ``too-many-files``."""
     free = _free_files()
     if free <= RESERVED_FILES + 1:
         raise _shortage(f"{free} more can be opened, and {RESERVED_FILES} of them are kept for repairs")
 
 
 def reported_shortage(error: BaseException) -> LocalError | None:
-    """The same, where ``error`` says so itself, or was raised from what does."""
+    """The same if ``error``, or an exception that it was raised from, says so."""
     cause: BaseException | None = error
-    for _ in range(MAX_CAUSES):  # one that was raised again while it was handled may be its own context
+    for _ in range(MAX_CAUSES):  # an exception can be its own context
         if cause is None:
             break
         if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):

@@ -1,7 +1,6 @@
-"""The local end of the tunnel: one port on both loopback addresses, led to the machine connection by connection.
+"""Forwards one local port (127.0.0.1 and ::1) to the machine.
 
-The port is bound once and stays bound. While there is no way to the machine, new connections wait, bounded in
-number and time; those under way are reset.
+The port is bound once and stays bound. While there is no upstream, new connections wait, limited in number and time.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from .silent_connections import MAX_SILENT, SilentConnections
 
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 1024
-FILES_PER_CONNECTION = 3  # of a connection: its client, its way to the machine, what waits for both
+FILES_PER_CONNECTION = 3  # its client, its upstream connection, the selector of both
 OTHER_FILES = 64
 ACCEPT_RETRY_S = 0.2
 MAX_WAITING = 256
@@ -37,7 +36,8 @@ IDENTITY_TIMEOUT_S = 15.0
 
 
 class PortForwarder:
-    """A bound local port. ``token``: when given, what answers must prove that it knows it before it is sent a byte."""
+    """``http``: the port speaks HTTP, so errors are answered and TLS is refused. ``failure``: why the last connection
+    could not be forwarded. ``ipv6_taken_by``: why the port could not be bound on [::1] later."""
 
     def __init__(self, listeners: list[socket.socket], *, http: bool = True) -> None:
         self.port: int = listeners[0].getsockname()[1]
@@ -60,7 +60,7 @@ class PortForwarder:
         self._silent_connections = SilentConnections(min(MAX_SILENT, self._max_threads // 2), self._closing.is_set)
         self._threads: set[threading.Thread] = set()
         self.ipv6_taken_by = ""
-        self._selector = selectors.DefaultSelector()  # here, where a process without a free descriptor is told so
+        self._selector = selectors.DefaultSelector()  # here, so that the caller gets the error if no file can be opened
         for listener in listeners:
             self._watch(listener)
         self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"front-{self.port}")
@@ -71,7 +71,7 @@ class PortForwarder:
         self._selector.register(listener, selectors.EVENT_READ)
 
     def listen_on_ipv6(self) -> None:
-        """Listen on [::1] too, once this computer has it: browsers try it first. ``taken``: who was quicker there."""
+        """Listen on [::1] too if this computer has IPv6 by now: browsers try it first."""
         if any(listener.family == socket.AF_INET6 for listener in self._listeners):
             return
         try:
@@ -93,8 +93,8 @@ class PortForwarder:
         forwarder.listen(listeners, lambda came_from: PortConnectionHandler(self, self.stats.open_record(came_from)))
 
     def set_upstream(self, upstream: Upstream, token: Secret | None, address: str = "") -> None:
-        """Lead connections this way from now on, those that wait first. ``token``, ``at``: what the other end must
-        prove (``Proof``). Raises ``RemoteRuntimeError``."""
+        """Forward connections to ``upstream`` from now on, the waiting ones first. ``token``, ``address``: for an
+        ``IdentityCheck`` before anything else is sent; None to skip it. Raises ``RemoteRuntimeError``."""
         is_unchanged = self._upstream is upstream and (self._token, self._address) == (token, address)
         keeps_forwarder = is_unchanged and self._forwarder is not None and not self._forwarder.closed
         forwarder = (
@@ -112,7 +112,7 @@ class PortForwarder:
             self._listen(self._listeners, forwarder)
 
     def disconnect(self) -> None:
-        """There is no way now: reset what is under way, let new connections wait."""
+        """Drop the upstream: reset the open connections, let new ones wait."""
         with self._changed:
             forwarders, self._upstream, self._forwarder, self._draining = (
                 [*self._draining, self._forwarder],
@@ -127,7 +127,7 @@ class PortForwarder:
                 forwarder.close()
 
     def pause(self) -> None:
-        """Let new connections wait; those under way stay as they are."""
+        """Let new connections wait; the open ones stay."""
         with self._changed:
             forwarder, self._upstream, self._forwarder = self._forwarder, None, None
             if forwarder is not None:
@@ -186,7 +186,7 @@ class PortForwarder:
             self._start_thread(client, record, lambda: self._serve_on_request(client, record))
 
     def _start_thread(self, client: socket.socket, record: ConnectionRecord, work: Callable[[], None]) -> None:
-        """Where there is no room for another thread, the client is sent away."""
+        """Reset the client if there are too many threads."""
 
         def run() -> None:
             try:
@@ -211,12 +211,12 @@ class PortForwarder:
         record.close()
 
     def record_rejection(self, record: ConnectionRecord, why: object, *, files: bool) -> None:
-        """It is sent away."""
+        """Count and log a connection that is reset for lack of files, threads or channels."""
         record.on_over_limit(files=files)
         self._rate_limited_log("a connection is sent away", why, level=logging.WARNING)
 
     def _serve_on_request(self, client: socket.socket, record: ConnectionRecord) -> None:
-        """Serve it; one to Jupyter when it speaks."""
+        """Serve the client; if the identity check is required, once its request is complete."""
         oldest = self._silent_connections.add(client, record)
         if oldest is not None:
             self.record_rejection(oldest, TOO_MANY_CONNECTIONS, files=False)
@@ -258,7 +258,7 @@ class PortForwarder:
     def take_back(
         self, client: socket.socket, record: ConnectionRecord, error: RemoteRuntimeError, *, request_lost: bool
     ) -> None:
-        """A lane did not serve it: it is told why, or waits if it was the link that was lost."""
+        """The forwarder has not served this client: report the error to it, or let it wait if the link is lost."""
 
         def tell() -> None:
             send_error(client, error, http=self._http)
@@ -298,7 +298,7 @@ class PortForwarder:
 
 
 def max_connections() -> int:
-    """As many as this process may have files open for."""
+    """As many as the limit of open files allows."""
     limit = max_open_files()
     if limit is None:
         return MAX_CONNECTIONS

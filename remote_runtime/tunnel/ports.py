@@ -1,4 +1,4 @@
-"""Local ports: bound on 127.0.0.1 and ::1 together, because browsers try ::1 first."""
+"""Binds local ports on both 127.0.0.1 and ::1, because browsers try ::1 first."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BACKLOG = 1024  # a full queue costs a client a second
 
 
 def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) -> list[socket.socket]:
-    """Listening sockets on one port of both loopback addresses (of 127.0.0.1 alone where there is no IPv6).
+    """Listening sockets on one port of both loopback addresses (of 127.0.0.1 alone if there is no IPv6).
 
-    ``wanted``: a port, an inclusive range, or None for any, near 8888; the remembered one is tried first where it
-    fits. Raises ``LocalError`` ``port-in-use`` naming the program that holds it, where the system tells.
+    ``wanted``: a port, an inclusive range, or None for any, near 8888; the remembered one is tried first if ``wanted``
+    allows it. Raises ``LocalError`` ``port-in-use`` with the program that has the port, if the system tells.
     """
     candidates = list(_candidates(wanted, remembered))
     for port in candidates:
@@ -44,7 +44,7 @@ def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) ->
 
 
 def check(wanted: int | tuple[int, int] | None) -> None:
-    """Whether ``bind`` would get one now. Raises ``LocalError`` ``port-in-use``."""
+    """Check that ``bind`` would succeed now. Raises ``LocalError`` ``port-in-use``."""
     for listener in bind(wanted):
         listener.close()
 
@@ -55,7 +55,7 @@ def accepts(wanted: int | tuple[int, int] | None, remembered: int | None) -> boo
 
 
 def owner_of(port: int) -> str:
-    """The program that listens on this port here, as a person would name it."""
+    """The program that listens on this port here, as text for people."""
     import psutil
 
     try:
@@ -116,10 +116,7 @@ def _bind_both(port: int) -> list[socket.socket]:
 
 
 def bind_ipv6(port: int) -> socket.socket | None:
-    """A listening socket on ``[::1]``, where ``bind`` had none to give; None while this computer still has no IPv6.
-
-    Raises ``LocalError`` ``port-in-use``: another program was quicker.
-    """
+    """A listening socket on ``[::1]``; None if this computer has no IPv6. Raises ``LocalError`` ``port-in-use``."""
     if not _has_ipv6():
         return None
     try:

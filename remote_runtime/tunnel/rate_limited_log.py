@@ -1,4 +1,4 @@
-"""A log that any program of this computer can write to must not grow as fast as that program likes."""
+"""Limits how often lines are logged that any program on this computer can cause."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ INTERVAL_S = 10.0
 
 
 class RateLimitedLog:
-    """Logs the first of its kind at once, and then at most once in ``every_s`` with how many there were. ``kind``
-    is what they have in common; for any thread."""
+    """Logs the first line of a ``kind`` at once, and further ones at most once in ``every_s``, with their number. For
+    any thread."""
 
     def __init__(self, log: logging.Logger, every_s: float = INTERVAL_S) -> None:
         self._log = log

@@ -1,4 +1,4 @@
-"""Moving bytes between a local connection and the machine, both ways in one thread."""
+"""Copies bytes between a local connection and the machine, both ways in one thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .connection_stats import Address
 from .identity import IdentityCheck, Stream
 
 CHUNK_BYTES = 256 << 10
-POLL_S = 0.5  # whether it was called off
+POLL_S = 0.5  # between checks for cancellation
 DRAIN_TIMEOUT_S = 5.0
 CONFIRM_TIMEOUT_S = 2.0
 SO_NWRITE = 0x1024  # macOS
@@ -89,10 +89,10 @@ class Forwarder(Protocol):
 def relay(
     client: socket.socket, stream: Stream, upstream: Upstream, is_cancelled: Callable[[], bool], record: Visit
 ) -> None:
-    """Move bytes both ways until both ends are done, each half closed as it ends.
+    """Copy bytes both ways until both ends are done, and pass each EOF on. ``record`` counts the bytes.
 
-    ``visit`` is told what the client says and hears. A reset of the client, or a link that dies, resets the
-    other end, after what had come from it. A far side that takes nothing more may still have said something.
+    A reset by the client ends the upstream connection. If the link is lost, the client is reset after the data that had
+    arrived. If the upstream connection accepts no more data, what it has sent is still delivered.
     """
     refused_at = 0.0
 
@@ -102,7 +102,7 @@ def relay(
             return stream.send(content)
         except BlockingIOError:
             raise
-        except OSError:  # read what the client says, away: a socket with unread input would be reset at its end
+        except OSError:  # discard the client's data: closing a socket with unread input would reset it
             refused_at = refused_at or time.monotonic()
             return len(content)
 
@@ -151,7 +151,7 @@ def relay(
 
 
 class _Direction:
-    """One direction: what was read and could not be written yet is kept, and nothing more is read meanwhile."""
+    """One direction. While data that was read cannot be written, nothing more is read."""
 
     def __init__(self, read: Callable[[int], bytes], write: Callable[[bytes], int], end: Callable[[], None]) -> None:
         self._read, self._write, self._end = read, write, end
@@ -206,15 +206,15 @@ def _wait(
 
 
 def wait_until_acknowledged(client: socket.socket) -> None:
-    """A moment for what was sent last: a reset throws away what the other end has not got yet."""
+    """Wait, for ``CONFIRM_TIMEOUT_S`` at most: a reset discards data that the other end has not acknowledged."""
     until = time.monotonic() + CONFIRM_TIMEOUT_S
-    with contextlib.suppress(OSError, ValueError):  # it has left
+    with contextlib.suppress(OSError, ValueError):  # the client has left
         while unacknowledged_bytes(client) and time.monotonic() < until:
             time.sleep(0.005)
 
 
 def unacknowledged_bytes(client: socket.socket) -> int:
-    """How many bytes the other end has not confirmed; 0 where the system does not say. Raises ``OSError``."""
+    """How many sent bytes the other end has not acknowledged; 0 if the system does not tell. Raises ``OSError``."""
     if sys.platform == "linux":
         import fcntl
         import termios
@@ -224,7 +224,7 @@ def unacknowledged_bytes(client: socket.socket) -> int:
 
 
 def send_error(client: socket.socket, error: RemoteRuntimeError, *, http: bool) -> None:
-    """Tell a browser why there is no answer; reset what is not HTTP."""
+    """Answer an HTTP client with 502 and the error; reset another one."""
     if not http:
         reset(client)
         return
@@ -243,22 +243,22 @@ def send_error(client: socket.socket, error: RemoteRuntimeError, *, http: bool) 
 
 
 def reset(client: socket.socket) -> None:
-    """Close so that the other end sees a reset, never a clean end of data."""
-    with contextlib.suppress(OSError):  # it may be gone already, which is a reset too
+    """Close with a TCP reset."""
+    with contextlib.suppress(OSError):  # it is closed already
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
 
 def set_nodelay(connection: socket.socket) -> None:
-    """Send small pieces at once."""
-    with contextlib.suppress(OSError):  # macOS: EINVAL when the other end has left, which reading will tell
+    """Disable Nagle's algorithm."""
+    with contextlib.suppress(OSError):  # macOS: EINVAL when the other end has left, which reading will show
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class SocketStream:
     """A ``Stream`` over a connected socket."""
 
-    closed = False  # a socket tells that when it is written to
+    closed = False  # writing to the socket shows it
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)

@@ -1,4 +1,4 @@
-"""Connections that have said nothing yet, where each has a thread of its own (see ``ssh.engine.silent``)."""
+"""Connections whose clients have sent nothing yet, where each has a thread (see ``ssh.forwarder.silent_clients``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _POLL_S = 0.5
 
 
 class SilentConnections:
-    """At most ``most``: when another one comes, the oldest is given up."""
+    """At most ``max_connections``: one more closes the oldest."""
 
     def __init__(self, max_connections: int, is_closing: Callable[[], bool]) -> None:
         self._max_connections = max(1, max_connections)
@@ -24,7 +24,7 @@ class SilentConnections:
         self._clients: dict[socket.socket, ConnectionRecord] = {}  # the oldest first
 
     def add(self, client: socket.socket, record: ConnectionRecord) -> ConnectionRecord | None:
-        """Whose connection was ended for it, if so."""
+        """The record of the connection that was closed for it, if any."""
         with self._lock:
             self._clients[client] = record
             if len(self._clients) <= self._max_connections:
@@ -37,15 +37,15 @@ class SilentConnections:
             if len(self._clients) <= self._max_connections:
                 return None
             oldest = next(iter(self._clients))
-            with contextlib.suppress(OSError):  # it has left by itself
+            with contextlib.suppress(OSError):  # it is closed already
                 oldest.shutdown(socket.SHUT_RDWR)
             return self._clients.pop(oldest)
 
     def wait_for_request(self, client: socket.socket) -> bytes:
-        """The beginning of what it asks for, which stays to be read; empty when it leaves, or is ended. Waits for as
-        long as that takes. The client does not block afterwards."""
+        """Wait until the client's request is complete: its first bytes, which are not consumed. Empty if the client
+        leaves or is closed. The socket is non-blocking afterwards."""
         received = b""
-        with contextlib.suppress(OSError):  # a reset, which is no word
+        with contextlib.suppress(OSError):  # a reset
             client.settimeout(_POLL_S)
             while not self._is_closing():
                 with contextlib.suppress(TimeoutError):
@@ -57,11 +57,11 @@ class SilentConnections:
 
 
 def is_request_complete(client: socket.socket, received: bytes) -> bool:
-    """Whether the head of an HTTP request is complete, or as long as none needs to be, or it is none, which the server
-    refuses. Else the socket is readable again only once it has more: nothing is taken from those who are not served."""
+    """Whether the head of an HTTP request is complete, or too long, or no HTTP, which the server will refuse. Otherwise
+    the socket becomes readable again only with more data: nothing is consumed before the client is served."""
     complete = b"\r\n\r\n" in received or len(received) >= MAX_HEAD_BYTES or not received[:1].isupper()
     try:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1 if complete else len(received) + 1)
-    except OSError:  # Windows has it in name only
+    except OSError:  # Windows does not support it
         return True
     return complete

@@ -1,4 +1,4 @@
-"""AES-GCM as OpenSSH uses it (RFC 5647, aes128-gcm@openssh.com): the length is authenticated and not hidden."""
+"""AES-GCM as OpenSSH uses it (RFC 5647, aes128-gcm@openssh.com): the length is authenticated, not encrypted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidTag
 TAG_BYTES = 16
 LENGTH_BYTES = 4
 BLOCK_BYTES = 16
-OVERHEAD_BYTES = LENGTH_BYTES + TAG_BYTES  # of a packet, what is not padding length, payload or padding
+OVERHEAD_BYTES = LENGTH_BYTES + TAG_BYTES  # of a packet, beside padding length, payload and padding
 MAX_PACKET_BYTES = 256 << 10  # OpenSSH's own limit, PACKET_MAX_SIZE
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _U32 = struct.Struct(">I")
@@ -20,15 +20,15 @@ _NONCE = struct.Struct(">4sII")
 
 
 class BadPacket(Exception):
-    """What arrived is not a packet of the peer's; the connection cannot go on."""
+    """The peer violates the protocol; the SSH connection must be closed."""
 
 
 def nonces(first: bytes) -> Iterator[bytes]:
-    """Four fixed bytes and a counter of eight, one step for each packet (RFC 5647 7.1)."""
+    """Four fixed bytes and an eight-byte counter of packets (RFC 5647 7.1)."""
 
     def runs() -> Iterator[Iterator[bytes]]:
         fixed, high, low = _NONCE.unpack(first)
-        while True:  # numbers above 32 bits are slow
+        while True:  # in two halves: Python's integers above 32 bits are slower
             yield map(_NONCE.pack, repeat(fixed), repeat(high), range(low, 1 << 32))
             high, low = (high + 1) & 0xFFFFFFFF, 0
 
@@ -36,7 +36,7 @@ def nonces(first: bytes) -> Iterator[bytes]:
 
 
 def padding_for(payload_bytes: int) -> int:
-    """At least 4, so that padding length, payload and padding fill whole blocks (RFC 4253 6)."""
+    """At least 4 bytes, so that padding length, payload and padding fill whole blocks (RFC 4253 6)."""
     return BLOCK_BYTES + 3 - (payload_bytes + 4) % BLOCK_BYTES
 
 
@@ -51,8 +51,8 @@ class Encryptor:
         self._nonces = nonces(first_nonce)
 
     def encrypt(self, plain: Any, size: int, buffer: memoryview, at: int) -> int:
-        """``plain``: padding length, payload, padding, ``size`` bytes. Writes the packet into ``box`` from ``at`` on;
-        where it ends."""
+        """Write a packet into ``buffer`` at offset ``at``; where it ends. ``plain``: padding length, payload, padding,
+        ``size`` bytes."""
         length = _U32.pack(size)
         start = at + LENGTH_BYTES
         end = start + size + TAG_BYTES
@@ -75,10 +75,8 @@ class Decryptor:
         self._nonces = nonces(first_nonce)
 
     def decrypt(self, ciphertext: memoryview, plain: memoryview, size: int) -> memoryview:
-        """``sealed``: a packet without its length, which is ``size``, as long as ``plain``. The payload, in ``plain``.
-
-        Raises ``BadPacket``.
-        """
+        """The payload, as a view of ``plain``, which has ``size`` bytes. ``ciphertext``: a packet without its length.
+        Raises ``BadPacket``."""
         try:
             self._decrypt_into(next(self._nonces), ciphertext, _U32.pack(size), plain)
         except InvalidTag as error:

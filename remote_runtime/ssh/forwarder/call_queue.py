@@ -1,4 +1,4 @@
-"""Calls from other threads, to be made in the loop's; a socket wakes it (Windows can wait for nothing else)."""
+"""Calls that other threads queue for the loop's thread. A socket pair wakes it: Windows selects nothing but sockets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Call = Callable[[], None]
 
 
 class CallQueue:
-    """``add`` and ``wake`` are for any thread. ``bell`` is readable when there is something to do."""
+    """``add`` and ``wake`` are for any thread. ``wakeup_socket`` is readable while calls are queued."""
 
     def __init__(self) -> None:
         self._calls: deque[Call] = deque()
@@ -24,7 +24,7 @@ class CallQueue:
             end.setblocking(False)
 
     def add(self, call: Call) -> bool:
-        """False when there is no loop any more; ``call`` is not made then."""
+        """Returns False if the queue was stopped; ``call`` is not made then."""
         with self._lock:
             if self._is_stopped:
                 return False
@@ -38,14 +38,14 @@ class CallQueue:
     def wake(self) -> None:
         if not self._is_woken:
             self._is_woken = True
-            with contextlib.suppress(OSError):  # full: it will wake up; closed: it has ended
+            with contextlib.suppress(OSError):  # full: the loop wakes up anyway; closed: the loop has ended
                 self._wakeup_send.send(b"!")
 
     def drain(self) -> None:
-        """The bell rang."""
+        """Make the queued calls; to be called when ``wakeup_socket`` is readable."""
         with contextlib.suppress(BlockingIOError):
             self.wakeup_socket.recv(4096)
-        self._is_woken = False  # before the calls: whoever comes from now on presses again
+        self._is_woken = False  # before the calls: one that is added meanwhile wakes the loop again
         self.run()
 
     def run(self) -> None:
@@ -53,7 +53,7 @@ class CallQueue:
             self._calls.popleft()()
 
     def stop(self) -> bool:
-        """Take no more. False when that was so before; those that were taken can still be made."""
+        """Refuse further calls; queued ones can still be made. Returns False if the queue was stopped before."""
         with self._lock:
             was, self._is_stopped = self._is_stopped, True
             return not was

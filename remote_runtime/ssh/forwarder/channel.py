@@ -1,4 +1,4 @@
-"""One channel as the SSH protocol sees it (RFC 4254, 5): numbers, windows, ends; who uses it is told what happens."""
+"""One SSH channel: its numbers, windows, EOF and CLOSE (RFC 4254, 5). A ``ChannelHandler`` gets the events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Desk(Protocol):
 
 
 class ChannelHandler(Protocol):
-    """Told in the loop's thread. ``on_data`` gets a view that holds until the loop's next turn."""
+    """Called in the loop's thread. The view that ``on_data`` gets is valid until ``Loop.flush``."""
 
     def on_opened(self) -> None: ...
     def on_refused(self, reason: int, text: str) -> None: ...
@@ -34,9 +34,8 @@ class ChannelHandler(Protocol):
 
 
 class Channel:
-    """``room``: what the peer takes now, 0 unless the channel is open; ``piece``: of it in one message.
-    ``ended_there``, ``closed_there``: the peer has said its last byte, its last word. ``closed_here``: nothing more is
-    said. ``number`` is free after ``on_left``."""
+    """``send_window``: bytes that the peer accepts now, 0 unless the channel is open; ``max_packet``: bytes of them in
+    one message. ``eof_received``, ``close_received``, ``close_sent``: which of these messages were exchanged."""
 
     def __init__(self, loop: Desk, handler: ChannelHandler, host: str, port: int) -> None:
         self.peer = -1
@@ -52,11 +51,11 @@ class Channel:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can carry data to the peer."""
+        """Whether data can be sent to the peer."""
         return self.peer >= 0 and not (self.close_sent or self.close_received)
 
     def send(self, content: bytes) -> int:
-        """As much of it as there is room for."""
+        """Send as much as the window allows; how many bytes that was."""
         sent = 0
         while sent < len(content) and self.send_window > 0:
             chunk = content[sent : sent + min(self.send_window, self.max_packet)]
@@ -70,7 +69,7 @@ class Channel:
             self._loop.send(messages.eof(self.peer))
 
     def consume(self, count: int) -> None:
-        """The user has done with that many bytes of what came."""
+        """The handler has processed ``count`` received bytes: grant them to the peer again."""
         if not self.is_open or self.eof_received:
             return
         more = self._window.consume(count)
@@ -80,7 +79,7 @@ class Channel:
             self._loop.send(messages.probe(self.peer))
 
     def close(self) -> None:
-        """Nothing follows our CLOSE; the channel is gone when both ends have closed."""
+        """Send CLOSE. The channel ends when both sides have sent theirs."""
         if not self.close_sent:
             self.close_sent, self.send_window = True, 0
             if self.peer >= 0:
@@ -89,7 +88,7 @@ class Channel:
                 self._unregister()
 
     def receive(self, kind: int, message: memoryview) -> None:
-        """Raises ``BadPacket`` for what a server may not say."""
+        """Raises ``BadPacket`` for a message that the protocol does not allow now."""
         if kind == messages.OPEN_CONFIRMATION:
             self._on_confirmation(message)
         elif kind == messages.OPEN_FAILURE:
@@ -101,7 +100,7 @@ class Channel:
         elif kind == messages.EXTENDED_DATA:
             self._window.received(
                 messages.window_bytes(message)
-            )  # a connection has no stderr; OpenSSH's client drops it, too
+            )  # a forwarded connection has no stderr; OpenSSH's client drops it, too
         elif kind == messages.WINDOW_ADJUST:
             self._on_window_adjust(messages.uint32(message, 5))
         elif kind == messages.EOF:
@@ -178,4 +177,4 @@ class Channel:
         self._loop.unregister(self._number, self._window.credit)
         self._window.release()
         self._handler.on_closed()
-        del self._handler  # who has it too: a circle would stay until the garbage is collected
+        del self._handler  # it refers to this channel: without the cycle both are freed at once

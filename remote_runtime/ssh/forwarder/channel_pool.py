@@ -1,7 +1,7 @@
-"""The connections to one port of the machine, and the channels kept ready for those to come.
+"""Forwards local connections to one remote port, each over an SSH channel of its own.
 
-Opening a channel costs a round trip, and proving who listens another. A page opens connections in bursts, so some
-channels are opened and proved in advance, as many as were lately needed at once.
+Opening a channel costs a round trip, and checking the server's identity another. A page opens connections in bursts, so
+idle channels are opened and checked in advance, as many as were recently needed at once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ from .protocols import ExtraCapacity, Host
 from .silent_connections import SilentChannels, SilentClients
 
 log = logging.getLogger(__name__)
-MIN_READY = 6  # as many as a browser opens at once
+MIN_READY = 6  # a browser opens six connections to a server at once
 MAX_READY = 32
-MAX_ACTIVE_PER_CONNECTION = (
-    32  # connections that last, of one link, before a delay is noticed: sshd looks at each for every packet
-)
+MAX_ACTIVE_PER_CONNECTION = 32  # long-lived channels: sshd examines each for every packet
 _LONG_LIVED_S = 0.1
 _IDLE_S = 300.0
 _SHRINK_AFTER_S = 10.0
@@ -40,11 +38,11 @@ _CLOSE_TIMEOUT_S = 2.0
 
 
 class ChannelPool:
-    """``carry``, ``take_over``, ``serve``, ``rest``, ``close`` are for any thread, everything else is for the loop's.
+    """``forward``, ``adopt``, ``listen``, ``drain``, ``close`` are for any thread, the rest is for the loop's.
 
-    ``explain`` makes an error of a refused channel, ``lost`` of a link that is gone. ``prove``: None where nothing has
-    to be proved. ``keep_ready``: not for servers that speak first, or mind a connection that says nothing. ``relief``:
-    who takes connections over when the link serves many.
+    ``open_error(reason, text)`` and ``lost_error()`` build the exceptions. ``identity_check``: None to skip the check.
+    ``keep_ready``: keep idle channels open; not for protocols in which the server speaks first, or that end an idle
+    connection. ``overflow``: further SSH connections for when this one has many channels.
     """
 
     def __init__(
@@ -84,17 +82,17 @@ class ChannelPool:
         loop.call_soon(self.refill)
 
     def forward(self, sock: socket.socket, handler: ConnectionHandler) -> None:
-        """Lead this connection to the machine. See ``Client``."""
+        """See ``tunnel.protocols.Forwarder``."""
         client = Client(sock, handler, self._retries)
         if not self._loop.call_soon(lambda: self._add_client(client)):
             client.return_with_error(self._lost_error())
 
     def adopt(self, client: Client) -> bool:
-        """From another lane. False when the link is gone."""
+        """Take a client over from another pool. Returns False if the SSH connection is lost."""
         return self._loop.call_soon(lambda: self._assign(client))
 
     def listen(self, listeners: Sequence[socket.socket], new_handler: Callable[[Address], ConnectionHandler]) -> None:
-        """Accept connections from these and carry them, until ``closed``. The caller's ``listeners`` stay open."""
+        """See ``tunnel.protocols.Forwarder``. The caller's ``listeners`` stay open."""
         own = [ListeningSocket(listener) for listener in listeners]
 
         def accept(sock: socket.socket, came_from: Address) -> None:
@@ -118,7 +116,7 @@ class ChannelPool:
                 listener.close()
 
     def close(self) -> None:
-        """Reset all its connections. The next ones are refused."""
+        """Reset all connections and refuse further ones."""
         self.closed = True
         done = threading.Event()
 
@@ -127,15 +125,15 @@ class ChannelPool:
             done.set()
 
         if self._loop.call_soon(end):
-            done.wait(_CLOSE_TIMEOUT_S)  # so that the ports are free afterwards
+            done.wait(_CLOSE_TIMEOUT_S)  # so that the ports are free when it returns
 
     def close_soon(self, *, reset: bool) -> None:
-        """``close``, without waiting for it; without ``reset``, as ``rest``."""
+        """``close``, or without ``reset`` ``drain``; without waiting for the loop."""
         self.closed = True
         self._loop.call_soon(lambda: self.close_now(reset=reset))
 
     def drain(self) -> None:
-        """Carry on what is carried, and nothing more."""
+        """Refuse further connections; the open ones stay."""
         self.close_soon(reset=False)
 
     # ── in the loop's thread
@@ -146,11 +144,11 @@ class ChannelPool:
 
     @property
     def connection_count(self) -> int:
-        """How many connections have a channel, or will in a moment."""
+        """How many connections have a channel, or have one being opened."""
         return len(self._connections) - len(self._ready)
 
     def long_lived_count(self, now: float) -> int:
-        """How many of them have it for a while."""
+        """How many of them have had it for ``_LONG_LIVED_S`` or more."""
         return sum(
             not connection.is_ready and now - connection.state_since > _LONG_LIVED_S for connection in self._connections
         )
@@ -168,7 +166,7 @@ class ChannelPool:
                 connection.close()
 
     def tick(self, now: float) -> None:
-        """About once a second."""
+        """Called twice a second: check timeouts, and adapt the number of idle channels."""
         for connection in list(self._connections):
             connection.check_timeouts(now)
         if now - self._used_at > _IDLE_S:
@@ -183,7 +181,7 @@ class ChannelPool:
         self.refill()
 
     def refill(self) -> None:
-        """Open what is needed, as far as it may be open."""
+        """Open channels for waiting clients and idle ones in advance, within the limits."""
         if self.closed:
             return
         needed, spare = len(self._waiting), self._target_ready - len(self._ready)
@@ -198,7 +196,7 @@ class ChannelPool:
             self._opening.add(connection)
 
     def _max_opening(self) -> int:
-        """Where other links have room, or will soon, this one takes no more than it serves swiftly."""
+        """Limit for opening channels here: 0 while another connection has, or will soon have, capacity."""
         overflow = self._overflow
         if overflow is None or not overflow.available or self._loop.long_lived_count() < MAX_ACTIVE_PER_CONNECTION:
             return _MAX_OPENING
@@ -228,7 +226,7 @@ class ChannelPool:
         if self._keep_ready:
             self._target_ready = self._target_ready or MIN_READY
         while self._ready:
-            connection = self._ready.pop()  # the one that waited shortest is the least likely to be given up
+            connection = self._ready.pop()  # the newest: the server is least likely to have closed it
             if connection.is_ready:
                 connection.attach(client)
                 self._refill_if_low()
@@ -246,7 +244,7 @@ class ChannelPool:
         self._listeners.clear()
 
     def _refill_if_low(self) -> None:
-        """Several at once, and else at the next tick: a server that opens one does not answer meanwhile."""
+        """Open several at once, else wait for the next tick: a server does not answer while it opens a channel."""
         if self._waiting or 2 * len(self._ready) < self._target_ready:
             self.refill()
 
@@ -255,7 +253,7 @@ class ChannelPool:
         self._waiting.clear()
         return waiting
 
-    # ── what its flows tell
+    # ── called by the connections
 
     def on_ready(self, connection: ForwardedConnection) -> None:
         self._opening.discard(connection)
@@ -271,7 +269,7 @@ class ChannelPool:
         self.on_failed(connection, self._open_error(reason, text))
 
     def on_failed(self, connection: ForwardedConnection, error: RemoteRuntimeError) -> None:
-        """Whoever has waited longest is told; without anybody waiting, new ones are opened ever more rarely."""
+        """Report the error to the client that waits longest. Idle channels are retried with exponential backoff."""
         self._opening.discard(connection)
         self._rate_limited_log(f"no connection to {format_address(self.host, self.port)}", error)
         self._retry_at = time.monotonic() + self._retry_s
@@ -281,7 +279,7 @@ class ChannelPool:
         self.refill()
 
     def on_stale(self, client: Client) -> None:
-        """It gets the next channel that is proved from now on, none of those that wait."""
+        """Give the client a newly opened channel; the idle ones may be stale too."""
         if self.closed:
             client.return_with_error(self._lost_error())
             return

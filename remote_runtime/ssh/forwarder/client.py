@@ -1,4 +1,4 @@
-"""A local connection that the engine was given, and what must be proved before it may speak."""
+"""A local connection that a pool has taken over, and the sockets that accept such connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...core.errors import RemoteRuntimeError
 
 Address = tuple[str, int]
 _MAX_REPLAY_BYTES = 32 << 10
-_REPLAYABLE_METHODS = (b"GET ", b"HEAD ")  # RFC 9110 9.2.1: safe to be asked twice
+_REPLAYABLE_METHODS = (b"GET ", b"HEAD ")  # safe methods: RFC 9110 9.2.1
 
 
 class IdentityCheck(Protocol):
@@ -42,9 +42,9 @@ class ConnectionHandler(Protocol):
 
 @dataclass(eq=False)
 class Client:
-    """``sock``: connected, non-blocking, the engine's until it is given back to the ``guest``. ``chances``: how often
-    it may get another channel when one ends without an answer; only for HTTP. ``said``: what it would have to say
-    again, None when it cannot."""
+    """``sock``: connected, non-blocking, owned here until it is returned to the ``handler``. ``retries_left``: how
+    often it may get another channel after one ended without an answer; 0 unless it speaks HTTP. ``replay_buffer``: what
+    it has sent, to be sent again on another channel; None if that is impossible."""
 
     sock: socket.socket
     handler: ConnectionHandler
@@ -53,12 +53,12 @@ class Client:
     replay_buffer: bytes | None = field(default=b"", repr=False)
 
     def on_first_bytes(self, first_byte: bytes) -> bool:
-        """With this byte; False where it is not to be served."""
+        """Returns False if the client must not be served."""
         self.has_sent = self.handler.on_first_bytes(first_byte)
         return self.has_sent
 
     def remember(self, content: bytes) -> None:
-        """Remember what it says while nothing was answered, if it may be said again."""
+        """Add to the replay buffer, or give it up: too long, or not safe to repeat."""
         sent = (self.replay_buffer or b"") + content
         self.replay_buffer = sent if len(sent) < _MAX_REPLAY_BYTES and sent.startswith(_REPLAYABLE_METHODS) else None
 
@@ -67,18 +67,18 @@ class Client:
         self.handler.on_closed()
 
     def reset(self) -> None:
-        """So that it sees a reset, never a clean end of data."""
+        """Close it with a TCP reset."""
         with contextlib.suppress(OSError):  # it may be gone already, which is a reset too
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close()
 
     def shut_down(self) -> None:
-        """Whoever serves it sees that it has left."""
-        with contextlib.suppress(OSError):  # it has
+        """Shut the socket down, so that the connection that serves it sees EOF."""
+        with contextlib.suppress(OSError):  # it is closed already
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def return_with_error(self, error: RemoteRuntimeError) -> None:
-        """Give it back, unless it was answered; what it has said nobody can hear again."""
+        """Return the socket to the handler; if its request was sent and cannot be sent again, reset it instead."""
         if self.has_sent and self.replay_buffer is None:
             self.reset()
             return

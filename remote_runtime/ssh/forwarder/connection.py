@@ -1,4 +1,5 @@
-"""A channel to a port of the machine, proved if need be, and the one local connection that it then serves."""
+"""One forwarded connection: an SSH channel to a remote port, identity-checked if required, and the local socket
+connected to it."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ class Floor(Desk, Protocol):
 
 
 class ForwardedConnectionOwner(Protocol):
-    """The lane that a flow belongs to."""
+    """The pool that a connection belongs to."""
 
     host: str
     port: int
@@ -46,8 +47,8 @@ class ForwardedConnectionOwner(Protocol):
 
 
 class ForwardedConnection:
-    """Only the loop's thread uses it. First it opens its channel and proves who listens, then it waits for a client
-    (``is_ready``), then it serves that ``client``."""
+    """Used in the loop's thread only. It opens its channel and checks the server's identity, waits for a client
+    (``is_ready``), and serves that ``client``."""
 
     def __init__(self, loop: Floor, owner: ForwardedConnectionOwner, identity_check: IdentityCheck | None) -> None:
         self.client: Client | None = None
@@ -64,10 +65,10 @@ class ForwardedConnection:
         self._drain_until: float | None = None
         self._channel = Channel(loop, self, owner.host, owner.port)
 
-    # ── what its lane asks of it
+    # ── called by the pool
 
     def attach(self, client: Client) -> None:
-        """Serve this client, beginning with what it said in vain before."""
+        """Serve this client. Its replay buffer is sent first."""
         self.client, self.is_ready = client, False
         self._unsent = client.replay_buffer or b""
         if not client.retries_left:
@@ -78,7 +79,7 @@ class ForwardedConnection:
         self._read()
 
     def close(self) -> None:
-        """The link is lost, or it is not needed any more: reset the client after what had come, close the channel."""
+        """Send the client what has arrived, reset it, and close the channel."""
         self.is_ready = False
         client, self.client = self.client, None
         if client is not None:
@@ -89,7 +90,7 @@ class ForwardedConnection:
         self._close()
 
     def check_timeouts(self, now: float) -> None:
-        """Whether what has a limit in time is over it."""
+        """Fail if the channel does not open in time; close if the client does not close after the server has."""
         if (
             self.client is None
             and not self.is_ready
@@ -101,7 +102,7 @@ class ForwardedConnection:
         elif self._drain_until is not None and now > self._drain_until:
             self._close()
 
-    # ── what its channel tells
+    # ── called by the channel
 
     def on_opened(self) -> None:
         if self._identity_check is None:
@@ -119,7 +120,7 @@ class ForwardedConnection:
             self._write_buffer.append(content)
             self._loop.schedule_flush(self)
         elif self.is_ready or self._identity_check is None:
-            self._close()  # what it says before it is asked is meant for nobody
+            self._close()  # data that no request preceded
         else:
             self._channel.consume(len(content))
             self._feed_identity_check(self._identity_check, bytes(content))
@@ -131,7 +132,7 @@ class ForwardedConnection:
     def on_eof(self) -> None:
         client = self.client
         if client is not None and client.replay_buffer is not None and not self._client_eof:
-            # The channel waited, and its end gave it up before it answered anything: the client gets another one.
+            # The server closed this idle channel before it answered: retry the client's request on another one.
             self._watch(client, 0)
             self.client = None
             client.retries_left -= 1
@@ -169,7 +170,7 @@ class ForwardedConnection:
     # ── from the channel to the client
 
     def flush_to_client(self) -> None:
-        """Give the local reader what has come, and its end after that."""
+        """Write the received data to the client, then its EOF."""
         client = self.client
         if client is None:
             self._write_buffer.clear()
@@ -186,24 +187,24 @@ class ForwardedConnection:
             self._close(reset=True)
         if (
             self._write_buffer.pending_bytes or self._watched_events != _READ
-        ):  # most often, nothing waits and nothing changes
+        ):  # usually nothing is pending and nothing changes
             self.update_events()
 
     def _forward_eof(self, client: Client) -> None:
-        # A channel may close without an end of its data before (RFC 4254 5.3); asyncssh does.
+        # A channel may close without an EOF before (RFC 4254 5.3); asyncssh does that.
         if not self._client_shut_down:
             self._client_shut_down = True
             client.sock.shutdown(socket.SHUT_WR)
         if self._client_shut_down and self._client_eof:
             self._close()
         elif self._channel.close_received and self._drain_until is None:
-            # Closing a socket with unread input would reset it, and what it was sent last could be lost.
+            # Closing a socket with unread input resets it, and the data sent last could be lost.
             self._drain_until = time.monotonic() + _DRAIN_TIMEOUT_S
 
     # ── from the client to the channel
 
     def on_socket_ready(self, events: int) -> None:
-        """The client's socket is ready for these."""
+        """``events``: for which the client's socket is ready."""
         if events & _WRITE:
             self.flush_to_client()
         if events & _READ and self._drain_until is not None:
@@ -212,7 +213,7 @@ class ForwardedConnection:
             self._read()
 
     def _read(self) -> None:
-        """Little at a time until the client shows that it has much to say."""
+        """Read one buffer at a time, and several while the client fills them."""
         client, channel, loop = self.client, self._channel, self._loop
         if client is None or not self._can_read() or not loop.can_send():
             self.update_events()
@@ -246,7 +247,7 @@ class ForwardedConnection:
     def _on_client_eof(self) -> None:
         self._client_eof = True
         if self._client_shut_down:
-            self._close()  # both ends are done, which the channel's CLOSE says
+            self._close()  # both directions have ended
         else:
             self._channel.send_eof()
 
@@ -257,7 +258,7 @@ class ForwardedConnection:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            pass  # it has left, which is what was waited for
+            pass  # the client has closed, which ends the wait
         self._close()
 
     def _send_unsent(self) -> None:
@@ -268,7 +269,7 @@ class ForwardedConnection:
         return self._channel.send_window > 0 and not self._client_eof and not self._unsent
 
     def update_events(self) -> None:
-        """Watch the client's socket for what can be done with it now, which may be more than before."""
+        """Select the client's socket for the events that can be handled now."""
         client = self.client
         if client is None:
             return
@@ -289,7 +290,7 @@ class ForwardedConnection:
             self._loop.watch(self, client.sock, before, events)
 
     def _close(self, *, reset: bool = False) -> None:
-        """Part with the client, and with the channel."""
+        """Close the client and the channel."""
         client, self.client = self.client, None
         if client is not None:
             self._watch(client, 0)

@@ -1,4 +1,4 @@
-"""What the machine had said before its connection died: a client that reads slowly gets it first, and then the end."""
+"""When a connection ends, a client that reads slowly first gets the data that had arrived for it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _free_threads = threading.BoundedSemaphore(_MAX_THREADS)
 
 
 def close_after_sending(client: Client, rest: bytes, *, whole: bool) -> None:
-    """Part with a client that is to get ``rest``, elsewhere if that takes time. ``whole``: the machine had ended it
-    itself; else the client sees a reset."""
-    with contextlib.suppress(OSError):  # it has left
+    """Send ``rest``, in a thread if that takes time, and close the client. ``whole``: the server had ended the
+    connection, so the client sees EOF; else it sees a reset."""
+    with contextlib.suppress(OSError):  # the client has left
         if (rest or unacknowledged_bytes(client.sock)) and _free_threads.acquire(blocking=False):
             threading.Thread(target=_deliver, args=(client, rest, whole), daemon=True, name="tail").start()
             return

@@ -1,7 +1,7 @@
-"""What still comes for channels that are closed: ignored as far as it was under way (RFC 4254 5.3), and no further.
+"""Messages for channels that are closed: ignored as far as they may have been in flight (RFC 4254 5.3), and no further.
 
-Servers answer a request after their own CLOSE, grant room, and send what the window had allowed: OpenSSH's client and
-paramiko ignore it, too.
+Servers answer a request after their own CLOSE, adjust the window, and send what the window had allowed. OpenSSH's
+client and paramiko ignore that, too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from . import messages as wire
 from .aes_gcm import BadPacket
 
 MAX_CLOSED_CHANNELS = 4096
-MAX_LATE_MESSAGES = 64  # of a channel, besides its data
+MAX_LATE_MESSAGES = 64  # of a channel, beside its data
 _ALLOWED_KINDS = (
     wire.WINDOW_ADJUST,
     wire.EOF,
@@ -22,19 +22,19 @@ _ALLOWED_KINDS = (
 
 
 class LatePackets:
-    """Of the channels that were closed last: how many bytes and messages may still come for each."""
+    """How many bytes and messages may still arrive for each of the channels that were closed last."""
 
     def __init__(self) -> None:
         self._allowed: dict[int, tuple[int, int]] = {}
 
     def on_channel_closed(self, number: int, credit: int) -> None:
-        """``credit``: what the peer may have sent before it knew."""
+        """``credit``: bytes that the peer may have sent before it received our CLOSE."""
         self._allowed[number] = credit, MAX_LATE_MESSAGES
         if len(self._allowed) > MAX_CLOSED_CHANNELS:
             del self._allowed[next(iter(self._allowed))]
 
     def check(self, number: int, message: memoryview) -> None:
-        """Raises ``BadPacket`` for a channel that never was, or is long gone, and for what it may never say."""
+        """Raises ``BadPacket`` for a channel that never existed or was closed long ago, and for too many messages."""
         kind = message[0]
         credit, messages = self._allowed.get(number, (0, 0))
         if kind in (wire.DATA, wire.EXTENDED_DATA):

@@ -7,8 +7,8 @@ import socket
 
 
 class ListeningSocket(socket.socket):
-    """Another one of the same port, non-blocking. ``accept`` asks it for family and type each time, for which
-    ``socket`` makes enums of numbers: that costs ten times what it does to remember them."""
+    """A non-blocking duplicate of a listening socket. It caches ``family`` and ``type``: ``accept`` reads both, and
+    ``socket`` converts them to enums each time, which takes ten times as long."""
 
     def __init__(self, listener: socket.socket) -> None:
         super().__init__(listener.family, listener.type, listener.proto, fileno=listener.dup().detach())

@@ -1,6 +1,6 @@
-"""The loop: one thread that waits for the link and all local connections, and moves what can be moved.
+"""The forwarder's event loop: one thread that serves the SSH connection and all local sockets.
 
-It runs inside paramiko's own thread, whenever that asks for the next message (``hook``).
+It runs in paramiko's transport thread, whenever that reads the next message (``transport.packetizer``).
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Gate(Protocol):
 
 
 class Loop:
-    """``sock``: the link's, non-blocking. ``call_soon`` may be used from any thread."""
+    """``sock``: the SSH connection's, non-blocking. ``clear_to_send``: not set while keys are being exchanged, when no
+    channel may send anything (RFC 4253 7.1)."""
 
     def __init__(self, sock: socket.socket, reader: PacketReader, writer: PacketWriter, clear_to_send: Gate) -> None:
         self.budget = WindowBudget()
@@ -80,7 +81,7 @@ class Loop:
     # ── for other threads
 
     def call_soon(self, call: Callable[[], None]) -> bool:
-        """In the loop's thread. False when the loop has ended, ``call`` is not called then."""
+        """Make ``call`` in the loop's thread. Returns False if the loop has ended; ``call`` is not made then."""
         return self._call_queue.add(call)
 
     def wake(self) -> None:
@@ -113,11 +114,11 @@ class Loop:
 
     @property
     def connection_count(self) -> int:
-        """How many connections it carries, or will in a moment; to other threads, about."""
+        """How many connections are forwarded or about to be; approximate in other threads."""
         return sum(lane.connection_count for lane in self._pools) + len(self._call_queue)
 
     def long_lived_count(self) -> int:
-        """How many of them have been there for a while; a moment ago. In the loop's thread."""
+        """How many of them are long-lived, counted every ``_COUNT_INTERVAL_S``. For the loop's thread."""
         now = time.monotonic()
         if now - self._counted_at > _COUNT_INTERVAL_S:
             self._counted_at = now
@@ -125,7 +126,7 @@ class Loop:
         return self._long_lived
 
     def refill(self) -> None:
-        """There is room elsewhere, or there will be none."""
+        """Let all pools check again whether they can open channels."""
 
         def refill() -> None:
             for pool in self._pools:
@@ -133,10 +134,10 @@ class Loop:
 
         self.call_soon(refill)
 
-    # ── for the hook, in the loop's thread
+    # ── for the packetizer, in the loop's thread
 
     def run_once(self) -> bool:
-        """Wait until something can be moved, at most half a second, and move it. Whether the link said something.
+        """Wait for events, at most half a second, and handle them. Whether the SSH connection was read.
 
         Raises ``EOFError``, ``OSError``, ``BadPacket``.
         """
@@ -154,7 +155,7 @@ class Loop:
         return self._has_received
 
     def receive(self, message: memoryview) -> bool:
-        """Whether this message was for a channel of ours. Raises ``BadPacket``."""
+        """Handle a message for one of our channels; False if it is for none. Raises ``BadPacket``."""
         kind = message[0]
         if not messages.OPEN_CONFIRMATION <= kind <= messages.REQUEST_FAILURE:
             return False
@@ -169,13 +170,13 @@ class Loop:
         return True
 
     def flush(self) -> None:
-        """Before the views of what was received end."""
+        """Write received data to the clients; to be called before the received views become invalid."""
         to_flush, self._to_flush = self._to_flush, {}
         for connection in to_flush:
             connection.flush_to_client()
 
     def close(self) -> None:
-        """The link is gone: whoever waits is told, whoever was served is reset."""
+        """The SSH connection is lost: fail the waiting clients, reset the others."""
         if not self._call_queue.stop():
             return
         self._is_closed = True
@@ -186,7 +187,7 @@ class Loop:
         self._selector.close()
         self._call_queue.close()
 
-    # ── for lanes, flows and channels
+    # ── for pools, connections and channels
 
     def register(self, channel: Channel) -> int:
         number = self._next_number
@@ -207,7 +208,7 @@ class Loop:
             self._selector.unregister(listener)
 
     def max_silent(self) -> int:
-        """How many connections that say nothing a lane keeps."""
+        """How many silent clients a pool keeps."""
         return self._max_silent
 
     def watch_readable(self, sock: socket.socket, call: Callable[[int], None]) -> None:
@@ -219,7 +220,7 @@ class Loop:
             self._selector.unregister(sock)
 
     def at_capacity(self) -> bool:
-        """So many channels only are sure of a window, or of their place in select(2)."""
+        """Whether no further channel is sure of a minimal window, or of a place in select(2)."""
         return self._is_closed or len(self._channels) >= self._max_channels
 
     def send(self, message: bytes) -> None:
@@ -251,14 +252,14 @@ class Loop:
     # ── inside
 
     def _flush_writer(self) -> None:
-        """What waits to be sent, and who waits to send."""
+        """Send queued packets, and let connections that waited for that read their clients again."""
         if self._outgoing and self._clear_to_send.is_set():
             self._write_outgoing()
         if self._writer.queued_bytes and self._send_error is None:
             try:
                 if self._writer.flush(self._sock):
                     self._last_sent_at = time.monotonic()
-            except OSError as error:  # what the link still has for us is read first
+            except OSError as error:  # raised once everything that has arrived was read
                 self._send_error = error
         if self._waiting_to_send and self.can_send():
             waiting, self._waiting_to_send = self._waiting_to_send, {}
@@ -285,7 +286,7 @@ class Loop:
                 sock, came_from = listener.accept()
             except (BlockingIOError, ConnectionError):
                 return
-            except OSError:  # no descriptor is left: asking again at once would keep the loop busy
+            except OSError:  # no descriptor is left: retried at the next tick
                 self._selector.unregister(listener)
                 self._at_next_tick.append(lambda: self.accept_from(listener, take))
                 return

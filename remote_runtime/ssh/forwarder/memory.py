@@ -6,5 +6,5 @@ import mmap
 
 
 def mmap_buffer(size: int) -> memoryview:
-    """``size`` zero bytes, of which the system provides a page when it is first written. A ``bytearray`` writes all."""
+    """``size`` zero bytes that use memory only once they are written, page by page; a ``bytearray`` writes them all."""
     return memoryview(mmap.mmap(-1, size))

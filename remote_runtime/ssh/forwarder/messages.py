@@ -1,4 +1,4 @@
-"""The messages of channels (RFC 4254, 5; OpenSSH's PROTOCOL), as bytes."""
+"""Encodes and decodes channel messages (RFC 4254, 5; OpenSSH's PROTOCOL)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def request_failure(channel: int) -> bytes:
 
 
 def probe(channel: int) -> bytes:
-    """A request that every server refuses, for the time it takes."""
+    """A channel request that every server refuses, to measure the round trip."""
     return _KIND_CHANNEL.pack(REQUEST, channel) + _string(_PROBE) + b"\x01"
 
 
@@ -68,7 +68,7 @@ def uint32(message: memoryview, at: int) -> int:
 
 
 def parse_confirmation(message: memoryview) -> tuple[int, int, int]:
-    """Of an OPEN_CONFIRMATION: the peer's number, its window, and what it takes at once. Raises ``BadPacket``."""
+    """Of an OPEN_CONFIRMATION: the peer's channel number, window and maximum packet. Raises ``BadPacket``."""
     try:
         return _NUMBERS.unpack_from(message, 5)
     except struct.error:
@@ -84,19 +84,19 @@ def string(message: memoryview, at: int) -> memoryview:
 
 
 def content(message: memoryview) -> memoryview:
-    """Of a DATA message, which must be exactly that long. Raises ``BadPacket``."""
+    """The data of a DATA message. Raises ``BadPacket`` if its length is wrong."""
     if uint32(message, 5) + 9 != len(message):
         raise BadPacket("a data message is not as long as its data")
     return message[9:]
 
 
 def window_bytes(message: memoryview) -> int:
-    """How much of the window a DATA or EXTENDED_DATA message takes."""
+    """How much of the window a DATA or EXTENDED_DATA message uses."""
     return max(0, len(message) - (9 if message[0] == DATA else 13))
 
 
 def wants_reply(message: memoryview) -> bool:
-    """Of a channel request. Raises ``BadPacket``."""
+    """Whether a channel request wants a reply. Raises ``BadPacket``."""
     at = 9 + len(string(message, 5))
     if at >= len(message):
         raise BadPacket(f"message {message[0]} is cut short")
@@ -105,7 +105,7 @@ def wants_reply(message: memoryview) -> bool:
 
 @functools.lru_cache
 def _direct(host: str, port: int) -> tuple[bytes, bytes]:
-    """What stands before and after the numbers of an opening."""
+    """What precedes and follows the numbers in an SSH_MSG_CHANNEL_OPEN."""
     if port == 0:
         return b"\x5a" + _string(b"direct-streamlocal@openssh.com"), _string(host.encode()) + b"\0" * 8
     origin = _string(b"127.0.0.1") + _U32.pack(0)

@@ -1,4 +1,4 @@
-"""What arrives: bytes of the socket, cut into packets and opened, without a copy of the data in them."""
+"""Reads SSH packets from a socket and decrypts them, without copying their data."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import struct
 from .aes_gcm import BLOCK_BYTES, LENGTH_BYTES, MAX_PACKET_BYTES, OVERHEAD_BYTES, BadPacket, Decryptor
 from .memory import mmap_buffer
 
-_CIPHERTEXT_BYTES = 320 << 10  # more than the largest packet; what one turn takes is what a keystroke waits for
+_CIPHERTEXT_BYTES = 320 << 10  # more than the largest packet; a keystroke may wait until so much was processed
 _PLAINTEXT_BYTES = 1 << 20
 _LENGTH = struct.Struct(">I")
 _FULL_BYTES = _PLAINTEXT_BYTES - MAX_PACKET_BYTES
 
 
 class PacketReader:
-    """``opener`` is replaced when keys are renewed. ``taken_bytes``: read since then."""
+    """``received_bytes``: read from the socket since the last ``rekey``."""
 
     def __init__(self, decryptor: Decryptor) -> None:
         self.decryptor = decryptor
@@ -30,7 +30,7 @@ class PacketReader:
         self.received_bytes = 0
 
     def read_from(self, sock: socket.socket) -> None:
-        """One read. Raises ``EOFError`` at the end, ``OSError``; nothing to read is no error."""
+        """Read once; nothing to read is no error. Raises ``EOFError``, ``OSError``."""
         if self._start:
             rest = self._end - self._start
             if rest:
@@ -46,10 +46,8 @@ class PacketReader:
         self.received_bytes += count
 
     def next_payload(self) -> memoryview | None:
-        """The payload of the next packet, None when none is complete, or there is no place. It holds until ``forget``.
-
-        Raises ``BadPacket``.
-        """
+        """The payload of the next packet, valid until ``release``. None if no packet is complete, or ``is_full``.
+        Raises ``BadPacket``."""
         start, used = self._start, self._plaintext_used
         if self._end - start < LENGTH_BYTES or used > _FULL_BYTES:
             return None
@@ -65,9 +63,9 @@ class PacketReader:
         )
 
     def is_full(self) -> bool:
-        """Whether ``forget`` is due before ``next``."""
+        """Whether ``release`` must be called before ``next_payload``."""
         return self._plaintext_used > _FULL_BYTES
 
     def release(self) -> None:
-        """The views that ``next`` gave are used up."""
+        """The views that ``next_payload`` returned are no longer used."""
         self._plaintext_used = 0

@@ -1,4 +1,4 @@
-"""What leaves: packets sealed into one buffer, in the order in which they are put, by any thread."""
+"""Encrypts SSH packets into one send buffer, in order, for any thread."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _DATA_HEAD = struct.Struct(">BBII")
 
 
 class Overflow(Exception):
-    """The peer takes nothing and makes us say ever more."""
+    """The send buffer has reached its limit: the peer reads nothing, and makes us answer it."""
 
 
 class PacketWriter:
-    """``queued``: bytes that the socket has not taken yet. ``sent_bytes``: since the keys were renewed."""
+    """``queued_bytes``: that the socket has not accepted yet. ``sent_bytes``: since the last ``rekey``."""
 
     def __init__(self, encryptor: Encryptor) -> None:
         self.lock = threading.RLock()
@@ -35,14 +35,14 @@ class PacketWriter:
         self.sent_bytes = 0
         self._encryptor = encryptor
         paddings = [padding_for(payload_bytes) for payload_bytes in range(BLOCK_BYTES)]
-        # The padding is encrypted anew each time, so no new bytes are needed.
+        # The same padding bytes can be used again: they are encrypted with another nonce each time.
         self._paddings = [(bytes((padding,)), os.urandom(padding)) for padding in paddings]
         self._size = _INITIAL_BYTES
         self._buffer = mmap_buffer(self._size)
         self._start = self._end = 0
 
     def rekey(self, encryptor: Encryptor) -> None:
-        """What is put from now on is sealed with it."""
+        """Use this encryptor from now on."""
         with self.lock:
             self._encryptor = encryptor
             self.sent_bytes = 0
@@ -56,7 +56,8 @@ class PacketWriter:
                 self._append(plain, len(plain))
 
     def write_data(self, channel: int, buffers: memoryview, count: int) -> None:
-        """``count`` bytes for the peer's ``channel``, read into ``slots`` (see ``slots_of``). Raises ``Overflow``."""
+        """Send the ``count`` bytes in ``buffers`` (see ``ReadBuffers``) to the peer's ``channel``. Raises
+        ``Overflow``."""
         at = 0
         with self.lock:
             while count > 0:
@@ -69,7 +70,7 @@ class PacketWriter:
                 count -= piece
 
     def flush(self, sock: socket.socket) -> bool:
-        """Whether the socket took any of it. Raises ``OSError``."""
+        """Whether the socket accepted any bytes. Raises ``OSError``."""
         with self.lock:
             before = self.queued_bytes
             while self.queued_bytes:
@@ -103,7 +104,7 @@ class PacketWriter:
 
 
 class ReadBuffers:
-    """Where data is read into, so that head and padding of each packet have their place around it."""
+    """Buffers for data read from clients, with space for each packet's header and padding around it."""
 
     def __init__(self) -> None:
         self.buffer = mmap_buffer(READ_BUFFERS * STRIDE_BYTES)
@@ -111,7 +112,7 @@ class ReadBuffers:
         self._buffers = [self.buffer[at : at + MAX_DATA_BYTES] for at in starts]
 
     def read(self, sock: socket.socket, max_bytes: int, buffers: int, max_packet: int) -> int:
-        """At most ``most`` bytes, in ``pieces`` pieces; a single one of at most ``piece``. 0: the end of the data.
+        """Read at most ``max_bytes`` into so many ``buffers``, or at most ``max_packet`` into one. 0 at EOF.
 
         Raises ``BlockingIOError``, ``OSError``.
         """
@@ -120,5 +121,5 @@ class ReadBuffers:
         return sock.recvmsg_into(self._buffers[: min(buffers, max_bytes // MAX_DATA_BYTES)])[0]
 
     def content(self, count: int) -> bytes:
-        """The first ``count`` bytes that were read, of the first piece only."""
+        """The first ``count`` bytes that were read, of the first buffer only."""
         return bytes(self._buffers[0][:count])

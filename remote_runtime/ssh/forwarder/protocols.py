@@ -22,27 +22,27 @@ class Host(Floor, Watcher, Protocol):
 
 
 class OtherPool(Protocol):
-    """A lane of another link."""
+    """A pool of another SSH connection."""
 
     def adopt(self, client: Client) -> bool:
-        """False when the link is gone."""
+        """See ``ChannelPool.adopt``."""
 
 
 class ExtraCapacity(Protocol):
-    """Other links to the same machine, for connections that would be too many for one. For the lane's thread."""
+    """Further SSH connections to the same machine. Used in the loop's thread."""
 
     @property
     def available(self) -> bool:
-        """Whether there are such links, or may be."""
+        """Whether there are any, or one can be opened."""
 
     def pool(self) -> OtherPool | None:
-        """To the same port, on a link that has room."""
+        """A pool to the same remote port, on a connection that has capacity."""
 
     def is_opening(self) -> bool:
-        """Whether it is worth a moment's wait; from now on one is made ready."""
+        """Open one if needed; whether it will soon be there."""
 
     def ensure_capacity(self) -> None:
-        """See that there is room before it is needed."""
+        """Open one in advance if the others have little capacity."""
 
     def close(self, *, reset: bool) -> None:
-        """Its lanes are not needed any more; ``reset``: what they carry neither."""
+        """Close its pools. ``reset``: and their connections, else these stay."""

@@ -1,7 +1,7 @@
-"""Local connections that have said nothing yet: those to Jupyter get a channel when they ask.
+"""Clients that have sent nothing yet. One of Jupyter's gets a channel with its first request.
 
-Chromium opens connections ahead of requests, and before it asks for its permission. Any program of this computer can
-open as many as it likes: of those that say nothing the oldest is closed when there is no room for another.
+Chromium opens connections ahead of requests, and before it asks for permission. Any program on this computer can open
+any number: the oldest silent ones are closed when there are too many.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Watcher(Protocol):
 
 
 class SilentClients:
-    """In the loop's thread. ``admit`` is called with each client that speaks."""
+    """Used in the loop's thread. ``assign`` is called with each client whose request is complete."""
 
     def __init__(self, watcher: Watcher, assign: Callable[[Client], None]) -> None:
         self._watcher = watcher
@@ -44,13 +44,13 @@ class SilentClients:
             self._check(client)
 
     def reset_all(self) -> None:
-        """Reset all of them."""
+        """Reset all clients."""
         for client in list(self._clients):
             self._remove(client)
             client.reset()
 
     def _check(self, client: Client) -> None:
-        """Whether it has asked for something by now, or has left."""
+        """Pass the client on if its request is complete, close it if it has left or must not be served."""
         try:
             received = client.sock.recv(MAX_HEAD_BYTES, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
@@ -72,7 +72,7 @@ class SilentClients:
 
 
 class SilentChannels:
-    """The same bound where the machine may speak first, so that each has a channel from the beginning."""
+    """The same limit where the server may speak first, so that each client gets its channel at once."""
 
     def __init__(self, max_clients: int) -> None:
         self._max_clients = max_clients

@@ -1,10 +1,10 @@
-"""How much the machine may send before we say that there is room again (RFC 4254 5.2).
+"""Receive windows: how many bytes the server may send before we adjust the window (RFC 4254 5.2).
 
-A large window keeps a long link full, and a too large one fills the link's queue, where a keystroke then waits behind
-a download. So a window grows only while its reader keeps up and the round trip stays near its minimum, as TCP Vegas
-and LEDBAT (RFC 6817) do, and shrinks when it does not; never below what the link is known to carry in such a round
-trip, as BBR has it, since a busy computer answers late too. All windows together are bounded: readers that stall, or a
-machine that means us harm, cost no more memory than that.
+A large window keeps a link with a long round trip full; a too large one fills its queue, and a keystroke then waits
+behind a download. So a window grows only while its reader keeps up and the round trip stays near its minimum, as TCP
+Vegas and LEDBAT (RFC 6817) do, and shrinks otherwise; but not below the rate measured lately times such a round trip,
+as in BBR, since a busy computer answers late too. The sum of all windows is bounded, and with it the memory that
+stalled readers or a malicious server can use.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _SMALL_STEP = 3  # an eighth
 
 
 class WindowBudget:
-    """What all windows of a link may have together, beyond the smallest window that each is sure of."""
+    """Bytes that the windows of a connection share, beyond the minimal window of each."""
 
     def __init__(self) -> None:
         self.available = MAX_TOTAL_BYTES - MAX_CHANNELS * MIN_BYTES
 
     def reserve_initial(self) -> int:
-        """For a new channel: less when many have some already; a part is kept for those that will need it."""
+        """The window of a new channel: smaller the less is available; a part is kept for windows that grow."""
         return MIN_BYTES + self.reserve(INITIAL_BYTES - MIN_BYTES, (self.available - _FOR_GROWTH_BYTES) // 8)
 
     def reserve(self, wanted: int, max_bytes: int) -> int:
-        """``most``: not more than what is ``left``."""
+        """Bytes taken from the budget: ``wanted``, but at most ``max_bytes``, which must be available."""
         reserved = wanted if wanted < max_bytes else max_bytes
         if reserved <= 0:
             return 0
@@ -55,7 +55,7 @@ class WindowBudget:
 
 
 class WindowedBest:
-    """The best, as ``better`` says of two, of the values of the last one to two periods."""
+    """The best value of the last one to two periods. ``better``: compares two values."""
 
     def __init__(self, better: Callable[[float, float], bool], worst: float) -> None:
         self.best = worst
@@ -74,7 +74,7 @@ class WindowedBest:
 
 
 class RttEstimator:
-    """The link's round trip: ``least_s`` is its minimum of the last five to ten minutes, in seconds."""
+    """The connection's round trip time: ``min_s`` is the minimum of the last five to ten minutes."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -88,17 +88,17 @@ class RttEstimator:
         self._min.add(round_trip_s, self.clock(), _RTT_WINDOW_S)
 
     def is_uncongested(self, round_trip_s: float) -> bool:
-        """The link's queue is as good as empty."""
+        """Whether the link's queue is practically empty."""
         return round_trip_s < self.min_s * _UNCONGESTED_FACTOR + _UNCONGESTED_S
 
     @property
     def congested_s(self) -> float:
-        """From here on its queue is too long."""
+        """The round trip from which on the link's queue is too long."""
         return self.min_s * _CONGESTED_FACTOR + _CONGESTED_S
 
 
 class Window:
-    """Of one channel. ``size``: what the machine may have under way; ``credit``: what it may send now."""
+    """The window of one channel. ``size``: bytes that may be in flight; ``credit``: that the server may send now."""
 
     def __init__(self, budget: WindowBudget, rtt: RttEstimator) -> None:
         self._budget = budget
@@ -115,14 +115,14 @@ class Window:
         self._rate = WindowedBest(operator.gt, 0.0)
 
     def received(self, count: int) -> None:
-        """Raises ``BadPacket`` when that is more than it may send."""
+        """Raises ``BadPacket`` if the server exceeds the window."""
         if count > self.credit:
             raise BadPacket("the server sends more than it may")
         self.credit -= count
         self._received += count
 
     def consume(self, count: int) -> int:
-        """The local reader took this much. What to add to the credit now; 0 for later."""
+        """The local reader has read ``count`` bytes. Returns the bytes to grant now; 0 to grant them later."""
         if self._to_withhold:
             withheld = min(count, self._to_withhold)
             self._to_withhold -= withheld
@@ -136,7 +136,7 @@ class Window:
         return more
 
     def probe_due(self) -> bool:
-        """Whether to measure the round trip now: while much comes, one at a time. True is told once."""
+        """Whether to send a probe now: one at a time, while much is received. It counts as sent then."""
         if self._probing or self._received - self._received_at_probe < min(self.size, INITIAL_BYTES) >> 2:
             return False
         now = self._rtt.clock()
@@ -146,7 +146,7 @@ class Window:
         return True
 
     def on_probe_reply(self) -> None:
-        """The answer of the probe has come; one that nobody has asked for says nothing."""
+        """Measure, and adapt the window; a reply without a probe is ignored."""
         if not self._probing:
             return
         self._probing = False
@@ -159,18 +159,18 @@ class Window:
         )
         if round_trip_s > self._rtt.congested_s:
             self._step, self._has_grown = _SMALL_STEP, False
-            # Not at once: a single late answer says little.
+            # Step by step: a single late reply means little.
             self._shrink_to(max(int(self._rate.best * self._rtt.congested_s), self.size - (self.size >> 3)))
         elif self._has_grown:
-            self._has_grown = False  # this probe left together with the larger window: the next one shows its effect
+            self._has_grown = False  # this probe was sent with the larger window: the next one measures its effect
         elif received * 2 >= self.size and self._rtt.is_uncongested(round_trip_s):
-            # The window, not the sender, is what limits it.
+            # The window limits the rate, not the sender.
             self._has_grown = True
             self._grow(self.size >> self._step)
             self._step = max(0, self._step - 1)
 
     def release(self) -> None:
-        """The channel is closed."""
+        """Return the window to the budget; the channel is closed."""
         self._budget.release(self.size + self._to_withhold - MIN_BYTES)
         self.size, self._to_withhold = MIN_BYTES, 0
 
@@ -180,7 +180,7 @@ class Window:
         self._unsent_credit += more
 
     def _shrink_to(self, target: int) -> None:
-        """Credit that was given cannot be taken back: as much is not renewed."""
+        """The peer may already use the window it was granted, so shrink by not replenishing it."""
         less = max(0, self.size - max(target, min(self.size, _MIN_SHRUNK_BYTES)))
         self.size -= less
         self._to_withhold += less

@@ -1,4 +1,4 @@
-"""From a channel to its local socket: at once where the socket takes it, kept in order where it does not."""
+"""Writes received data to a local socket, and buffers in order what the socket does not accept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MAX_VIEWS_PER_CALL = 64  # of one call, far below every system's limit
 
 
 class WriteBuffer:
-    """``waiting``: bytes that the reader has not taken yet."""
+    """``pending_bytes``: that the socket has not accepted yet."""
 
     def __init__(self) -> None:
         self.pending_bytes = 0
@@ -19,12 +19,12 @@ class WriteBuffer:
         self._offset = 0
 
     def append(self, content: memoryview) -> None:
-        """A view that holds until the next ``deliver`` or ``keep``."""
+        """``content`` must stay valid until the next ``send_to`` or ``copy``."""
         self._views.append(content)
         self.pending_bytes += len(content)
 
     def copy(self) -> None:
-        """Nobody is there to read: copy what is fresh. Small pieces share a chunk, else each would cost an object."""
+        """Copy the views, small ones together into chunks."""
         for view in self._views:
             if not self._chunks or len(self._chunks[-1]) >= _CHUNK_BYTES:
                 self._chunks.append(bytearray())
@@ -32,7 +32,7 @@ class WriteBuffer:
         self._views.clear()
 
     def remaining(self) -> bytes:
-        """All that waits, copied."""
+        """A copy of all pending bytes."""
         self.copy()
         return b"".join(self._chunks)[self._offset :]
 
@@ -44,7 +44,7 @@ class WriteBuffer:
         self.pending_bytes = self._offset = 0
 
     def send_to(self, sock: socket.socket) -> int:
-        """How many bytes the socket took; the rest is kept. Raises ``OSError``."""
+        """How many bytes the socket accepted; the rest stays pending. Raises ``OSError``."""
         before = self.pending_bytes
         try:
             if not self._chunks:
@@ -88,7 +88,7 @@ class WriteBuffer:
             self._offset += sent
             if self._offset < len(chunk):
                 raise BlockingIOError
-            del self._chunks[0]  # a large chunk each: there are never many
+            del self._chunks[0]  # chunks are large, so the list is short
             self._offset = 0
 
 
