@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from . import profiles
 from .commands.down import down
 from .commands.up import Options, up
-from .core.frozen import dataclass
+from .core.fast_dataclass import fast_dataclass
 from .core.model import Runtime, Secret
 from .state import store
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ReadyRuntime(Runtime):
     """A runtime that is ready: it has a URL."""
 

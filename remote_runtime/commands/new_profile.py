@@ -14,7 +14,7 @@ from .. import compute, profiles, ssh
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.private_file import write_private
 from ..core.profile import GceTarget, LocalTarget, SshTarget
 from ..profiles import ProfileTemplate
@@ -54,7 +54,7 @@ class Prompts(Protocol):
     def confirm(self, question: str, *, default: bool) -> bool: ...
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ProfileOptions:
     """What the command line says; None is not given."""
 

@@ -13,7 +13,7 @@ from .. import profiles
 from ..core import file_lock
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Profile
 from ..core.profile import ExtraForward
 from ..state import launch, launch_request, log_file, store
@@ -35,7 +35,7 @@ CONNECT_INTERVAL_S = 0.005
 KEEPER_GRACE_S = 60.0  # beyond the profile's own limits: the keeper is the one who ends the story
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Options:
     port: int | None = None
     extra: tuple[ExtraForward, ...] = ()

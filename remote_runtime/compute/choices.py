@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ProjectList:
     """``ids``: those that the credentials see. ``default``: the one in use where a profile names none, and ``source``
     where that was found. ``why_none``: why they could not be listed, empty if they were."""
@@ -19,7 +19,7 @@ class ProjectList:
     why_none: str = ""
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class InstanceSummary:
     """An instance to choose. ``gpus``: as in ``2 nvidia-l4``, empty without one."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from .frozen import dataclass
+from .fast_dataclass import fast_dataclass
 
 AccessMethod = Literal["metadata", "os-login"]
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class LoginIdentity:
     """Who wants to enter. ``user``: the login name that was asked for; ``local``: the name on this computer.
     ``keys``: ``TYPE BASE64`` of those that can be shown."""
@@ -20,7 +20,7 @@ class LoginIdentity:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class LoginAccess:
     """What an instance's metadata or OS Login says of us.
 
@@ -35,7 +35,7 @@ class LoginAccess:
     two_factor: bool = False
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class InstalledKey:
     """A public key (``TYPE BASE64``) that we put on an instance, or into somebody's OS Login, until ``until``.
     ``user``: the login name; for OS Login the account's email."""
@@ -50,7 +50,7 @@ class InstalledKey:
     project: str
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class AccessGrant:
     """``added``: None if nothing had to be written."""
 

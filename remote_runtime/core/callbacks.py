@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from .deadline import Deadline
-from .frozen import dataclass
+from .fast_dataclass import fast_dataclass
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class CommandResult:
     """How a command on the machine ended. ``status`` is its exit status, None if the connection was lost first, or
     nothing more was awaited; ``forced``: where the server says that a command is forced on this login, if it does;

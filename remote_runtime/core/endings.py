@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .frozen import dataclass
+from .fast_dataclass import fast_dataclass
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class OnDownSettings:
     server: Literal["stop", "keep"] = "stop"
     instance: Literal["keep", "stop", "suspend"] = "keep"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class IdleSettings:
     """``after_s``: None means never."""
 
@@ -21,7 +21,7 @@ class IdleSettings:
     do: Literal["stop-server", "stop-instance", "suspend-instance"] = "stop-instance"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Timeouts:
     """The only limits of `up`, of a reconnect, and of what else goes the same steps: what waits inside a step has a
     part of its time, and no shorter one of its own."""

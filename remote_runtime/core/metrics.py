@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .frozen import dataclass
+from .fast_dataclass import fast_dataclass
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class GpuLoad:
     """Bytes; ``busy`` from 0 to 1. None for what the GPU does not tell: in MIG mode, or without memory of its own."""
 
@@ -15,7 +15,7 @@ class GpuLoad:
     busy: float | None
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class MachineLoad:
     """Bytes of memory that programs have and could have, and the GPUs there are. ``seen``: ISO 8601, when."""
 
@@ -25,7 +25,7 @@ class MachineLoad:
     seen: str = ""
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Traffic:
     """Bytes that the local port has carried to the machine and back, the keeper's own left out."""
 

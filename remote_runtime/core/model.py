@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from .access import InstalledKey, LoginAccess
 from .endings import IdleSettings, OnDownSettings, Timeouts
-from .frozen import dataclass
+from .fast_dataclass import fast_dataclass
 from .metrics import MachineLoad, Traffic
 from .profile import ColabSettings, ExtraForward, ForwardSettings, JupyterSettings, SshSettings, Target
 
@@ -39,7 +39,7 @@ class Secret:
         return hash(self.__value)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Profile:
     """What was asked for. ``path`` is the file it came from."""
 
@@ -60,7 +60,7 @@ class Profile:
         return replace(self, forward=forward if local_port is None else replace(forward, local_port=local_port))
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Instance:
     """The machine found, and how to reach it.
 
@@ -108,7 +108,7 @@ class Instance:
         return replace(self, via=previous.via, why_via=previous.why_via)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Gpu:
     """``memory_bytes``: 0 where the GPU has none of its own. ``driver``: its version."""
 
@@ -117,7 +117,7 @@ class Gpu:
     driver: str
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Kernelspec:
     """A kernel that the server offers. ``language``: as Jupyter names it, such as ``python``."""
 
@@ -126,7 +126,7 @@ class Kernelspec:
     language: str
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class IdleWatchdog:
     """What watches on the machine for idleness. ``how`` it does what ``idle.do`` says: ``here`` (it ends the server),
     ``service-account``, ``power-off`` or ``none``, with the ``why``. ``verb``: what becomes of the machine, ``stop`` or
@@ -146,7 +146,7 @@ class IdleWatchdog:
 UNKNOWN_INTERPRETER = "unknown"  # the interpreter of a server of the user's, where the system does not show it
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Server:
     """A Jupyter server on the machine, listening there on 127.0.0.1:``port`` or the unix socket ``socket``.
 
@@ -199,7 +199,7 @@ def format_address(host: str, port: int) -> str:
 Verdict = Literal["ready", "starting", "reconnecting", "unreachable", "stranger", "down"]
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Health:
     """What was seen through the forwarded port. ``stranger``: something answers that is not our server. ``lacks``: what
     an attached server's settings lack, which Colab can do without."""
@@ -210,7 +210,7 @@ class Health:
     missing_settings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Forward:
     """A local port and what it leads to on the machine (see ``named``)."""
 
@@ -218,7 +218,7 @@ class Forward:
     remote: str
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Connections:
     """Connections to the local port, the keeper's own checks left out. ``carried``: their client has said something.
     ``empty``: they ended without a byte of it. ``waiting``: open, and nothing was heard of them yet. ``tls``: they
@@ -233,7 +233,7 @@ class Connections:
     without_a_file: int = 0
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Runtime:
     """All of it under one name: what the state file holds and what `status` shows.
 
@@ -288,7 +288,7 @@ class Runtime:
         return Secret(f"http://{self.local_host}:{self.local_port}/?token={quote(self.server.token.reveal(), safe='')}")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Finding:
     """One line of doctor. ``code``: the error's, empty where there is none. ``skipped``: ``why`` says what it needs.
     ``note``: nothing was checked, and a person should know it."""

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Literal
 
-from .frozen import dataclass
+from .fast_dataclass import fast_dataclass
 
 COLAB_ORIGIN = "https://colab.research.google.com"
 # Google serves the same page at both.
 COLAB_ORIGINS = (COLAB_ORIGIN, "https://colab.google.com")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class GceTarget:
     """A Compute Engine instance, by name or by labels."""
 
@@ -26,7 +26,7 @@ class GceTarget:
     kind: Literal["gce"] = "gce"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class SshTarget:
     """Any SSH host: a name of ~/.ssh/config, a host name or an address."""
 
@@ -36,14 +36,14 @@ class SshTarget:
     kind: Literal["ssh"] = "ssh"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class LocalTarget:
     """This machine, without SSH."""
 
     kind: Literal["local"] = "local"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class DemoTarget:
     """The emulated Compute Engine machine on loopback. Without an ``external_address`` an emulated Identity-Aware Proxy
     leads to it."""
@@ -55,7 +55,7 @@ class DemoTarget:
 Target = GceTarget | SshTarget | LocalTarget | DemoTarget
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Algorithms:
     """Those that ~/.ssh/config allows, by OpenSSH's names; empty where it does not say."""
 
@@ -68,7 +68,7 @@ class Algorithms:
     rsa_bits: int = 0  # RequiredRSASize
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class SshSettings:
     user: str | None = None
     port: int | None = None
@@ -89,7 +89,7 @@ class SshSettings:
     allowed_algorithms: Algorithms = field(default_factory=Algorithms)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class AttachSettings:
     """A Jupyter server that the user already runs on the machine. ``token_file``: None for what it wrote down."""
 
@@ -97,7 +97,7 @@ class AttachSettings:
     token_file: str | None = None
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class JupyterSettings:
     python: str = "auto"
     install: Literal["auto", "never"] = "auto"
@@ -109,7 +109,7 @@ class JupyterSettings:
     packages: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ExtraForward:
     """``LOCAL:HOST:REMOTE``; HOST is seen from the machine. With the port 0 it is the path of a unix socket there."""
 
@@ -118,7 +118,7 @@ class ExtraForward:
     host: str = "127.0.0.1"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ForwardSettings:
     """``local_port``: None (auto), a port, or an inclusive range (first, last)."""
 
@@ -127,6 +127,6 @@ class ForwardSettings:
     extra: tuple[ExtraForward, ...] = ()
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ColabSettings:
     origins: tuple[str, ...] = COLAB_ORIGINS

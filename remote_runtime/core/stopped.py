@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .frozen import dataclass
+from .fast_dataclass import fast_dataclass
 
 ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class TakeDownResult:
     """What became of it, as it was seen now. ``server``: ``unknown`` where the machine was not looked at. ``instance``:
     its status, ``UNKNOWN`` where it could not be read, None when there is none. ``checked``: a kept server was seen.

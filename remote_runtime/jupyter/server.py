@@ -17,7 +17,7 @@ from ..core.callbacks import Progress, RunCommand
 from ..core.deadline import Deadline
 from ..core.endings import IdleSettings
 from ..core.errors import LocalError, MachineError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Server
 from ..core.profile import JupyterSettings
 from ..core.sanitize import clean, clean_line
@@ -32,7 +32,7 @@ MAX_SERVERS = 100
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ServerSpec:
     """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it.
     ``socket``: it may listen on a unix socket, which no other user of the machine reaches. ``idle``: what the watchdog
@@ -57,7 +57,7 @@ class ServerSpec:
         return key
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Bridge:
     """The server extension as it is sent: ``files`` maps paths below ``bridge/<digest>/`` to their text."""
 
@@ -70,7 +70,7 @@ class Bridge:
         return hashlib.sha256(joined.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class RunningServer:
     """A server of ours, whoever started it. ``key``: its folder, ``NAME-CLIENT``; ``since``: ISO 8601."""
 
@@ -79,7 +79,7 @@ class RunningServer:
     since: str
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class PurgeResult:
     """``done``: our folder is gone. Else ``alive`` are the servers (folder names) that still run there."""
 
@@ -87,7 +87,7 @@ class PurgeResult:
     alive: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class LogPart:
     """Part of the server's log; ``offset`` (bytes) is where the next part starts."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import Interrupted, RemoteRuntimeError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.metrics import Traffic
 from ..core.model import Connections, Profile
 from ..core.profile import ExtraForward
@@ -27,7 +27,7 @@ STATUS_TIMEOUT_S = 3.0
 OVERRIDE_KEYS = ("port", "extra")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ControlServer:
     """``stands``: whether the runtime has been ready in this keeper's life. ``overrides``: what the command line of the
     first `up` put before the profile."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, Interrupted, RemoteRuntimeError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Health, Verdict
 from ..jupyter import health
 from ..lifecycle.bring_up import Resources
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 MIN_CHECK_TIMEOUT_S, MAX_CHECK_TIMEOUT_S = 2.0, 10.0
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Monitor:
     """Nothing here changes a thing, but that a port is bound on [::1] as soon as this computer has it."""
 

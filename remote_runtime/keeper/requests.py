@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Literal
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Profile
 from ..lifecycle.take_down import TakeDownOptions
 from ..state.ipc import ControlChannel, Message
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 CONFIRM_TIMEOUT_S = 120.0
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ControlRequest:
     """``up``: bring it up again, as this profile says. ``down``: take it down and answer on the channel.
     ``look``: something looks wrong, check now. ``overrides``: what the command line puts before the profile.

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..core.access import InstalledKey
 from ..core.callbacks import Prompt
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Profile, Server
 from ..targets.gce import Machines
 
@@ -20,7 +20,7 @@ class ProgressSink(Protocol):
     def note(self, text: str) -> None: ...
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class BringUpContext:
     """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
     that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an

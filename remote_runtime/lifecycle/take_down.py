@@ -15,7 +15,7 @@ from ..core.access import InstalledKey, merge_keys
 from ..core.callbacks import Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError, describe_bug
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Profile, Runtime
 from ..core.stopped import ServerEnd, TakeDownResult
 from ..jupyter import server as jupyter
@@ -39,7 +39,7 @@ MAY_STILL_COST = "{} may still run and cost money"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class TakeDownOptions:
     """What `down` was asked for beyond the profile. ``instance``: None leaves it to ``on_down``. ``no_server``: it is
     known that none of ours is there. ``force``: kernels that are busy end too."""

@@ -9,7 +9,7 @@ from .. import ssh
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, SshError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Profile, Server
 from ..core.profile import LocalTarget
 from ..targets.gce import Machines, TargetSession
@@ -98,7 +98,7 @@ def can_reach(session: TargetSession, path_or_port: str | int) -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class SessionUpstream:
     """A channel of the one authenticated connection for each local connection. ``plain``: without the fast engine."""
 
@@ -132,7 +132,7 @@ class SessionUpstream:
         """The session is its owner's to close."""
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class SshtunnelUpstream:
     """sshtunnel's private loopback port, on a login of its own; other ports of the machine use the session."""
 

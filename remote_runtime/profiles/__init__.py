@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import UsageError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Profile
 from ..core.profile import ExtraForward
 from .field_types import FORWARD_SYNTAX, parse_forward
@@ -46,7 +46,7 @@ __all__ = [
 _MAX_PROBLEMS = 50
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ProfileFile:
     """A profile's file. ``shadowed``: another file of this name is found before it. ``problem``: why it cannot be
     used, in one line, None if it can."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from .validation_errors import Problem, ValidationError, error_at
 from .value_types import Schema, Text, ValueType, require_mapping
 from .yaml_nodes import describe_type, join_key, key_value_nodes, yaml_tag
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ListOf:
     """A list, read into a tuple."""
 
@@ -50,7 +50,7 @@ class ListOf:
         }
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class MappingOf:
     """A mapping with names of its own. ``hide`` says which names have values that are not shown."""
 

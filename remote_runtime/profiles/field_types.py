@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward
 from .validation_errors import error_at, quoted
 from .value_types import Port, Schema, Text, port_number, scalar_text
@@ -125,7 +125,7 @@ def _is_loopback(host: str) -> bool:
 ORIGIN = Text("an origin", find_problem=_origin_problem, max_chars=300)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class LocalPortOrRange:
     """``auto`` (None), a port, or an inclusive range ``[first, last]``."""
 
@@ -149,7 +149,7 @@ class LocalPortOrRange:
                                                     "maxItems": 2}]}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ForwardSpec:
     """``LOCAL:REMOTE``, ``LOCAL:HOST:REMOTE``, or ``LOCAL:/SOCKET``; an IPv6 HOST is in brackets."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import UsageError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from .validation_errors import did_you_mean, quoted
 
 Origin = Literal["environment", "user", "packaged", "directory"]
@@ -27,7 +27,7 @@ _SUFFIXES = (".yaml", ".yml")
 _RESERVED = re.compile("(?i)(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\\..*)?")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class SearchDir:
     origin: Origin
     path: Path

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from .collection_types import ListOf, MappingOf
 from .validation_errors import (
     Problem,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Rule = Callable[[Mapping[str, Any], frozenset[str]], Iterator[tuple[str, str, str]]]
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Key:
     """One key: its shape, what it is for, and the ``field`` of the block's dataclass that it sets."""
 
@@ -45,7 +45,7 @@ class Key:
         return self.field or self.name
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class NotYet:
     """A key of which this version supports only some values, given as the profile writes them."""
 
@@ -53,7 +53,7 @@ class NotYet:
     version: str
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Section:
     """A mapping with known keys, read into ``model``. Keys that are not given keep the model's defaults.
 
@@ -171,7 +171,7 @@ class Section:
         return {"description": entry.description} | schema
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class TaggedUnion:
     """A block whose keys depend on its ``kind``."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Literal
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import GceTarget, LocalTarget, SshTarget
 from .schema import GCE, IDLE, SSH, SSH_HOST
 from .validation_errors import ValidationError
@@ -27,7 +27,7 @@ PROMPTED_KEYS: dict[str, tuple[Section, str]] = {
 }
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ProfileTemplate:
     """``idle``: how long nobody uses the VM until it stops. ``about``: a few words on the machine, for a comment."""
 

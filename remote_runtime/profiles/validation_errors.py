@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.sanitize import clean, redact
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _MAX_QUOTED_CHARS = 60
 _PASSWORD = re.compile(r":[^\s/@]+@")  # USER:PASSWORD@HOST
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Problem:
     """``line`` counts from 1; ``key`` is dotted (``forward.extra[0]``), empty for the file as a whole."""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from .validation_errors import did_you_mean, error_at, join_with_or, quoted
 from .yaml_nodes import describe_type, is_null, yaml_tag
 
@@ -25,7 +25,7 @@ class ValueType(Protocol):
     def json_schema(self) -> Schema: ...
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Text:
     """Text that matches ``pattern`` as a whole. ``allowed`` says so in words. ``check`` answers with a complaint
     (what is wrong, what is allowed) or None. The value is shown in complaints only where a pattern is, and not where
@@ -60,7 +60,7 @@ class Text:
         return schema | {"pattern": f"^(?:{self.pattern})$"} if self.pattern else schema
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class RemotePath:
     """A path on the machine, where YAML's bare ``~`` (nothing, to YAML) means the home directory."""
 
@@ -76,7 +76,7 @@ class RemotePath:
         return {"anyOf": [self.path.json_schema(), {"type": "null"}]}
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class OneOf:
     values: tuple[str, ...]
 
@@ -98,7 +98,7 @@ class OneOf:
         return {"enum": list(self.values)}
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Boolean:
     def parse(self, node: Node, key: str) -> bool:
         text = scalar_text(node, key, "true or false")
@@ -113,7 +113,7 @@ class Boolean:
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class FormatVersion:
     """The version of the profile's format; only 1 exists."""
 
@@ -134,7 +134,7 @@ class FormatVersion:
         return {"const": 1}
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Port:
     """A TCP port, or a word that stands for None."""
 
@@ -165,7 +165,7 @@ def port_number(text: str) -> int | None:
     return int(text) if re.fullmatch("[1-9][0-9]{0,4}", text) and int(text) <= 65535 else None
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Duration:
     """Seconds, written with a unit. ``never`` stands for None where it is allowed."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..core.callbacks import Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.errors import SshError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from .auth.keys import AgentTimeouts, Keys
 from .reach import Connector
 
@@ -21,7 +21,7 @@ _REPORT_AFTER_S = 3.0
 _REPORT_EVERY_S = 5.0
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ConnectOptions:
     """``wanted``: public halves of the keys that the machine knows. ``reach``: connects to its port. ``answer_by``:
     until then its port, and its server's greeting, may be silent. ``reconnect``: nobody waits at the terminal."""

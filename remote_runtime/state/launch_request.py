@@ -7,11 +7,11 @@ import pickle
 import subprocess
 from typing import Any, BinaryIO
 
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Profile
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class LaunchRequest:
     """``message``: what the command says to a keeper that lives already. ``profile``: as the command has read it, in
     ``profile_text`` as YAML, so that the keeper does not have to read it again."""

@@ -16,7 +16,7 @@ from typing import Any
 from ..core import file_lock
 from ..core.access import InstalledKey, access_from_document, keys_from_documents
 from ..core.errors import LocalError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.metrics import GpuLoad, MachineLoad, Traffic
 from ..core.model import Connections, Forward, Gpu, IdleWatchdog, Instance, Kernelspec, Runtime, Secret, Server
 from ..core.private_file import ensure_private_dir, read_private, socket_path, write_private
@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 PROBE_BYTES = 1 << 14  # as much as a state file takes, and a beginning of a log
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class StateDir:
     """Where runtimes are kept: ``$REMOTE_RUNTIME_STATE_DIR``, else the platform's place for state."""
 
@@ -136,7 +136,7 @@ def is_alive(state: StateDir, name: str) -> bool:
     return file_lock.is_locked(state.file_path(name, "alive"))
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class LastRun:
     """What outlives `down`: the local port used last, and the id that keys our folder on the machine. ``failure``: how
     the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601). ``keys``: those of ours that are still there.

@@ -14,7 +14,7 @@ from ..core import file_lock
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import CloudError
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.subprocesses import detached_popen_args, has_ended, python
 
 LOCK = "machine.lock"  # in its directory, held while it runs
@@ -23,7 +23,7 @@ EXTRA_MISSING_STATUS = 4  # the exit code of ``python -m remote_runtime.demo`` w
 EXTRA_HINT = "scripts/quickstart in a clone, or there `pip install '.[demo]'`"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class DemoProcess:
     """``home``: its directory, which it makes and removes itself. ``name``: the runtime it serves.
     ``external_address``: whether it has one, from its start on; else Identity-Aware Proxy leads to it."""

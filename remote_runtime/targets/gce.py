@@ -12,7 +12,7 @@ from ..core.access import InstalledKey
 from ..core.callbacks import Progress, Prompt, RunCommand
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, from_code
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Profile
 from ..core.profile import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
 from . import either_way, gce_login, local
@@ -55,7 +55,7 @@ class TargetSession(Protocol):
     def close(self, why: str = ...) -> None: ...
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Machines:
     """``keys``: keys once unlocked stay so while this object lives."""
 

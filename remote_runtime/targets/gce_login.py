@@ -14,7 +14,7 @@ from ..core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
 from ..core.callbacks import Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, SshError, from_code
-from ..core.frozen import dataclass
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import SshSettings
 
@@ -27,7 +27,7 @@ PROPAGATION_S = 10.0
 MIN_VALIDITY_S = 30.0
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class LoginOptions:
     """``keys``: what was unlocked stays so. ``environ``: ours; ``cloud``: what Compute Engine's look-ups are given.
     ``lifetime_s``: how long a key that we add lives. ``reach``: what connects to the machine, None for an ordinary
@@ -46,7 +46,7 @@ class LoginOptions:
     reconnect: bool = False
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class KeyPolicy:
     """``may_add``: whether a key may be put on the machine. ``fresh``: whether one of ours that has lived half of its
     life is renewed. ``news``: is told what is about to be added (the instance as it was), and of the instance with its

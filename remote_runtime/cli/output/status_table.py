@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean, clean_line
 from . import MAX_CHARS, format, paint, width, wrap
 
@@ -27,7 +27,7 @@ OPEN_FILES_NOTE = (
 IDLE_CONNECTIONS_NOTE = "{} connections to the local port were closed: too many were open that sent nothing"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Column:
     """``rank``: the highest leaves first when there is no room, 0 never. ``label``: what stands before the value then,
     or after it."""

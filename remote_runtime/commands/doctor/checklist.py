@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...core.errors import CODES, RemoteRuntimeError, with_default_hint
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Finding
 
 # Where an error is told, when the step that raised it has such a check; else its ``MAIN`` one has failed.
@@ -75,7 +75,7 @@ OK_TEXTS: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ExpectedFailure:
     """An error that is no failure: `up` would do what doctor does not. ``because`` follows its reason."""
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...core.errors import CloudError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 from . import auth_errors, credential_sources, credentials_file, gcloud_config
 from .credential_sources import LOGIN_HINT as LOGIN_HINT
@@ -25,7 +25,7 @@ PLAIN_HTTP_REFUSED = "The credentials are not sent over plain HTTP"
 _TOKEN = re.compile(r"[\w.~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Identity:
     """``project``: the one the credentials belong to, if they say so. ``renew``: what to do when they are refused.
     ``set_quota_project``: what lets requests count for another project, whose name follows. ``source``: whose they are,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...core.errors import CloudError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line, redact
 
 MAX_WHY_CHARS = 400
@@ -32,7 +32,7 @@ _POLICY_REASONS = ("SECURITY_POLICY_VIOLATED", "LOCATION_POLICY_VIOLATED", "LOCA
              "ORG_RESTRICTION_VIOLATION", "ORG_RESTRICTION_HEADER_INVALID")  # fmt: skip
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ErrorDetails:
     """A refusal in Google's words, and what it names: ``reasons``, ``service`` (``compute.googleapis.com``),
     ``consumer`` (the id or number of the project that the request counts for), ``permission``, and ``owner``, the

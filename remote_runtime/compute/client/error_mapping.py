@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from ...core.errors import CloudError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line, redact
 from . import auth_errors, error_info, gcloud_config
 from .transport_errors import exception_chain, unsent_error
@@ -29,7 +29,7 @@ _QUOTA = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ApiFailure:
     """``passing``: whether the same request may work later, because the API is ``busy`` or ``unreachable`` now."""
 

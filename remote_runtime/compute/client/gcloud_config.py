@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...core.errors import CloudError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._:-]{0,98}[a-z0-9])?", re.ASCII)
 _API_PATH = re.compile(r"(/compute)?/(v1|beta|alpha)/?$")
@@ -23,7 +23,7 @@ _URL = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ApiEndpoint:
     """One of Google's APIs: its name, where it is, and the variable of gcloud's that says otherwise."""
 
@@ -48,7 +48,7 @@ IAM_CREDENTIALS = ApiEndpoint(
 API_ENDPOINTS = (COMPUTE, RESOURCE_MANAGER, OS_LOGIN, IAM_CREDENTIALS)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class SourcedValue:
     """A value, and where it was found, as words that follow "from"."""
 

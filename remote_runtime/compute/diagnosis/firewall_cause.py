@@ -8,7 +8,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from ...core.errors import CloudError, RemoteRuntimeError, SshError, from_code
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ..client.api import Api
 from ..instances.convert import clean_name, gcloud_args
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BACKEND_UNREACHABLE = "iap-backend-unreachable"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class _Route:
     """``source``: where a connection comes from, as the firewall sees it; ``words``: to a person."""
 

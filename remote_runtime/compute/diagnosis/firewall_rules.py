@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ..instances.convert import clean_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ ANYWHERE = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0"
 TCP = ("tcp", "6", "all")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Verdict:
     """``by``: the rule that decides, in words; empty for the implied refusal of what no rule allows. ``only_from``:
     ranges from which some connections are let in all the same."""
@@ -31,7 +31,7 @@ class Verdict:
     only_from: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class _Rule:
     action: Literal["allow", "deny", "next"]
     coverage: Coverage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 
 MAX_LINE_CHARS = 200
@@ -28,7 +28,7 @@ _PATTERNS: tuple[tuple[BootState, re.Pattern[str]], ...] = (
 )
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class BootStatus:
     """``line``: what the console says, cleaned; empty for ``booting``, ``up`` and ``unknown``."""
 

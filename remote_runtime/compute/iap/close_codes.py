@@ -6,7 +6,7 @@ import shlex
 from typing import Literal
 
 from ...core.errors import SshError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ...core.sanitize import clean_line
 
@@ -28,7 +28,7 @@ _MAX_REASON_CHARS = 200
 IAP_RANGE = "35.235.240.0/20"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Close:
     """How the relay ended a connection: a WebSocket close code, or the status of a refused handshake."""
 

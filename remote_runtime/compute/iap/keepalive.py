@@ -7,11 +7,11 @@ import socket
 import time
 from collections.abc import Callable
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from .websocket import ConnectionLost, WebSocketConnection
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class RelayTimeouts:
     """``silent_s``: how long nothing may be heard while something of ours waits for an answer; after half of it the
     relay is asked. ``idle_s``: how long nothing may be heard before it is asked although nothing waits. ``attempt_s``:

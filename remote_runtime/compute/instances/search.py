@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...core.errors import CloudError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.profile import GceTarget
 from ..client.api import Api
 from ..client.error_mapping import InvalidRequest, NotFound
@@ -25,7 +25,7 @@ MAX_INSTANCES = 2000
 MAX_SHOWN = 10
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class InstanceListing:
     """``missed``: zones that did not answer, so that their instances are not among these."""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ...core.errors import CloudError, DeadlinePassed
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ...core.sanitize import clean_line
 from ..client.api import Api
@@ -28,7 +28,7 @@ _DESCRIPTIONS = {
 MAX_OPERATIONS = 500
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class StopReason:
     """``preempted``: Compute Engine took it back, nobody asked for that. ``words`` say what happened and when."""
 

@@ -9,14 +9,14 @@ import json
 from collections.abc import Collection
 from datetime import datetime, timezone
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 
 SSH_KEYS = "ssh-keys"
 LEGACY_SSH_KEYS = "sshKeys"
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class KeyEntry:
     """``key``: ``TYPE BASE64``. ``until``: seconds since 1970, None for one that does not expire."""
 

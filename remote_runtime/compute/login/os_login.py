@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ...core.access import InstalledKey, LoginAccess, LoginIdentity
 from ...core.errors import CloudError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 from ..client import credentials, gcloud_config
 from ..client.account import email_of
@@ -21,7 +21,7 @@ from ..client.api import Api
 from ..client.error_mapping import NotFound
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class OsLoginClient:
     """``api``: that of Compute Engine, at OS Login's address."""
 

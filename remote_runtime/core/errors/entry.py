@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..frozen import dataclass
+from ..fast_dataclass import fast_dataclass
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class CatalogueEntry:
     """``meaning`` completes "the code says that …". ``cause``: where it comes from. ``cure``: what to do, with the
     command in backticks; PROFILE stands for the runtime's name, and it is the hint of an error that has none. Doctor

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from ... import bridge
 from ...core.errors import MachineError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from .files import has_content, install, is_current, is_writable, remove, version_in
 from .probe import probe_environment
 from .servers import ServerStatus, check_running_servers, check_server
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Enabled:
     """What `enable` put in place, or `disable` took away. ``changed``: False if everything was so already."""
 
@@ -28,7 +28,7 @@ class Enabled:
     changed: bool
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class BridgeStatus:
     """``installed``: the version in the environment, None if it is not there. ``servers``: those that were asked."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...core.errors import MachineError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 
 MODULE = "remote_runtime_bridge"
@@ -39,7 +39,7 @@ print(sys.argv[1] + json.dumps(found))
 """
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class InstallLocation:
     """Where the package and its configuration belong: in the environment, or else in the user's own folders."""
 
@@ -59,7 +59,7 @@ class InstallLocation:
         return files
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class PythonEnvironment:
     python: str
     jupyter_server: str | None

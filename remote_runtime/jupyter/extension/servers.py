@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from ...core.errors import UsageError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import MIN_TOKEN_CHARS, Secret
 from ...core.sanitize import clean_line
 
@@ -24,7 +24,7 @@ _MAX_FILE_BYTES = 64 * 1024
 _PURPOSE = b"remote-runtime-identity:"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ServerStatus:
     """``loaded``: None where it could not be asked, ``why`` says the reason. ``url``: without the token."""
 
@@ -36,7 +36,7 @@ class ServerStatus:
     why: str
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class _Address:
     host: str
     port: int

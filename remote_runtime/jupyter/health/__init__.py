@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.deadline import Deadline
 from ...core.errors import HealthError, Interrupted, RemoteRuntimeError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Health, Verdict
 from ...core.sanitize import clean_line
 from . import attached, checks
@@ -76,7 +76,7 @@ def quick_check(endpoint: Endpoint, deadline: Deadline) -> Health:
         return Health(VERDICTS.get(error.code, "unreachable"), str(error))
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Usage:
     """What the bridge counts. ``page_requests``: requests of the door's origins since the server started, None without
     the bridge; ``idle_s``: for how long nothing was used, None where no watchdog looks; ``idle_failed``: why it could

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ...core.deadline import Deadline
 from ...core.errors import HealthError, MachineError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import MIN_TOKEN_CHARS, UNKNOWN_INTERPRETER, Server
 from . import checks
 from .endpoint import Endpoint, request
@@ -19,7 +19,7 @@ from .endpoint import Endpoint, request
 NO_CREDENTIALS = "its answers carry no Access-Control-Allow-Credentials"
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class MissingSetting:
     """``stops``: nothing goes directly without it. ``setting``: what mends it in Jupyter's configuration."""
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from ...core.deadline import Deadline
 from ...core.errors import HealthError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Secret, Server
 from ...core.sanitize import clean_line
 from ...tunnel.identity import verify_identity
@@ -25,7 +25,7 @@ MAX_RESPONSE_BYTES = 4 << 20
 OWN_REQUEST_HEADERS = {"X-Remote-Runtime": "check"}
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Endpoint:
     """Where to knock: a port of this machine, what it should know, and the origins it should serve. ``connect``: how
     to get there in so many seconds, where somebody counts who comes; it raises ``OSError``. ``attached``: the server,
@@ -72,7 +72,7 @@ def verify(endpoint: Endpoint, deadline: Deadline) -> float:
     return (time.monotonic() - began) * 1000
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class Response:
     status: int
     headers: Mapping[str, str]

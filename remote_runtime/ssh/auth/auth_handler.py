@@ -13,7 +13,7 @@ from paramiko.auth_handler import AuthHandler
 
 from ...core.deadline import Deadline
 from ...core.errors import DeadlinePassed
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 from ..transport.transport import Transport
 from ..transport.version_exchange import decode_text
@@ -24,7 +24,7 @@ _MAX_QUEUED_REPLIES = 100
 _ParamikoAuthHandler: Any = AuthHandler
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class AuthReply:
     """``refused`` and ``more`` (accepted, but not enough) name the ``methods`` that may go on. ``unsigned``: why the
     key was not offered."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from .certificates import Certificate
 from .key_files import KeyFault, certificate_of, certified, certify
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import paramiko
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class KeyCandidate:
     """A key worth offering. ``blob``: its public half, empty if unknown. ``key``: None unless it is ``ready``.
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _PEM_BLOCK = re.compile(
 _DEK_INFO = re.compile(r"^DEK-Info: *([^,\s]+)", re.MULTILINE)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class KeyFault:
     """Why a key file cannot be used, and what can be done."""
 

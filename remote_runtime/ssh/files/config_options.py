@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 
 HONOURED: Mapping[str, str] = {
     "Host Match Include Tag IgnoreUnknown CanonicalDomains CanonicalizeFallbackLocal CanonicalizeHostname"
@@ -42,7 +42,7 @@ NOT_USED: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class RefusedOption:
     """``unused``: values that ask for nothing. ``way_out``: what to do, ``HOST`` being the name in the profile."""
 

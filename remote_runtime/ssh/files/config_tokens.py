@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...core.errors import SshError
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from .paths import local_username
 
 _TOKEN = re.compile(r"%(?P<sign>.?)|\$\{(?P<variable>[^}]*)\}?", re.DOTALL)
@@ -18,7 +18,7 @@ _HOST_NAME_TOKENS = "h"
 _COMMAND_TOKENS = "hnpr"  # ProxyCommand and ProxyJump; a shell takes care of the variables
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class ConfigTokens:
     """``name``: as it was typed; ``host``: its HostName; ``alias``: its HostKeyAlias, if any; ``jump``: the last host
     of its ProxyJump, if any."""

@@ -9,10 +9,10 @@ import hmac
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class HostKey:
     """``kind``: ``ssh-ed25519`` and so on; ``data``: its base64 form."""
 
@@ -26,7 +26,7 @@ class HostKey:
         return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class KnownHostsFile:
     """``where``: its name for the person. ``entries``: (marker, names, key). ``trouble``: why it could not be read,
     empty for a file that is missing."""
@@ -40,7 +40,7 @@ class KnownHostsFile:
         return KnownHostsFile(self.where, tuple(entry for entry in self.entries if entry[0] == marker), self.trouble)
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class KnownKeys:
     """What one source says of a name. ``where``: for the person. ``authorities``: keys whose certificates count."""
 

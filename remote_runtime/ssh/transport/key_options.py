@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 
-from ...core.frozen import dataclass
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 
 _DEBUG_MESSAGE = re.compile(r"(.+:\d+): key options:([a-z0-9 -]*)")
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class KeyOptions:
     """``place``: file and line, in the server's words; empty where it said nothing."""
 
