@@ -11,8 +11,9 @@ import click
 
 from .._version import __version__
 from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, with_default_hint
-from . import bridge, doctor, down, open, output, profiles, ssh, status, up
-from .pages import OrderedGroup, examples
+from . import bridge, doctor, down, open, profiles, ssh, status, up
+from .common import OrderedGroup, examples
+from .output import console
 
 
 def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
@@ -56,9 +57,9 @@ def _open_files_error(error: Exception) -> RemoteRuntimeError | None:
 def _report_error(error: RemoteRuntimeError, as_json: bool) -> int:
     error = with_default_hint(error)
     if as_json:
-        output.document({"error": error.as_dict()})
+        console.document({"error": error.as_dict()})
     else:
-        output.failure(error)
+        console.failure(error)
     return error.exit_code
 
 
@@ -66,7 +67,7 @@ def _report_bug(log: str, as_json: bool) -> int:
     error = Bug("bug", "This is a bug of remote-runtime, not of yours", log)
     if as_json:
         return _report_error(error, as_json)
-    output.bug(log)
+    console.bug(log)
     return error.exit_code
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import click
 
-from . import output
-from .common import F, common
+from .common import F, OrderedGroup, common, examples
 from .completion import files
-from .pages import OrderedGroup, examples
+from .output import console
 
 
 @click.group(cls=OrderedGroup)
@@ -68,7 +67,7 @@ def _show(done: str, seen: dict[str, Any], quiet: bool, as_json: bool) -> None:
     from .output import bridge as words
 
     if as_json:
-        output.document({"bridge": seen, "done": done})
+        console.document({"bridge": seen, "done": done})
         return
     show = {"enabled": words.enabled, "disabled": words.disabled, "status": words.status}[done]
     show(seen, quiet=quiet)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from ..core.errors import LocalError, RemoteRuntimeError, with_default_hint
-from . import output
+from .output import console
 
 if TYPE_CHECKING:
     from ..state.store import StateDir
@@ -51,10 +51,10 @@ def _show_locations() -> None:
     from ..profiles.search_path import search_dirs
     from ..state import store
 
-    output.say(f"remote-runtime {__version__}, Python {platform.python_version()}")
-    output.say(f"State: {store.state_dir_path(os.environ)}")
+    console.say(f"remote-runtime {__version__}, Python {platform.python_version()}")
+    console.say(f"State: {store.state_dir_path(os.environ)}")
     folders = dict.fromkeys(str(place.path) for place in search_dirs(os.environ, Path.cwd()))
-    output.say(f"Profiles: {', '.join(folders)}")
+    console.say(f"Profiles: {', '.join(folders)}")
 
 
 def terminal(
@@ -112,7 +112,7 @@ def copy_url(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str,
         hint = f"{error.hint}, or copy the URL above by hand" if error.hint else "Copy the URL above by hand"
         return {"copy": LocalError(error.code, error.what, error.why, hint)}
     if not quiet:
-        output.say("The URL is on the clipboard.")
+        console.say("The URL is on the clipboard.")
     return {}
 
 
@@ -120,7 +120,7 @@ def run_jobs(
     jobs: Mapping[str, Callable[[], dict[str, Any]]], view: TerminalView, cancelled: threading.Event
 ) -> tuple[list[dict[str, Any]], dict[str, RemoteRuntimeError]]:
     """All jobs at once: what they answered, and how the others failed. Raises what the only job raised, and bugs."""
-    from ..commands.together import run_parallel
+    from ..commands.ui import run_parallel
 
     try:
         results = run_parallel(jobs, view, cancelled)
@@ -149,7 +149,7 @@ def error_document(errors: Mapping[str, RemoteRuntimeError], *, as_json: bool) -
     """Part of a JSON document: the first error, and all by name. Without JSON they are told on stderr here."""
     if not as_json:
         for name, error in errors.items():
-            output.failure(error, name)
+            console.failure(error, name)
     if not errors:
         return {}
     all_errors = {name: error.as_dict() for name, error in errors.items()}
@@ -158,3 +158,15 @@ def error_document(errors: Mapping[str, RemoteRuntimeError], *, as_json: bool) -
 
 def exit_code_of(errors: Mapping[str, RemoteRuntimeError]) -> int:
     return max((error.exit_code for error in errors.values()), default=0)
+
+
+class OrderedGroup(click.Group):
+    """Lists its commands as they were added."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def examples(*lines: str) -> str:
+    """An epilog that click does not wrap. A line is ``COMMAND`` or ``COMMAND  # what it does``."""
+    return "\n".join(["\b", "Examples:", *(f"  remote-runtime {line}" for line in lines)])

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..core.errors import UsageError
-from . import output
-from .common import common, state, terminal
+from .common import common, examples, state, terminal
 from .completion import profile_names
-from .pages import examples
+from .output import console
 
 if TYPE_CHECKING:
     from ..core.model import Finding
@@ -47,7 +46,7 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
     """
     from ..commands.doctor.run import doctor as examine
     from ..commands.doctor.run import exit_code
-    from ..commands.together import run_parallel
+    from ..commands.ui import run_parallel
     from .output import findings
 
     if force and report_to is None:
@@ -78,9 +77,9 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, quiet: bool
     if isinstance(result, Exception):
         raise result
     if as_json:
-        output.document({**result, "findings": [asdict(finding) for finding in result["findings"]]})
+        console.document({**result, "findings": [asdict(finding) for finding in result["findings"]]})
     elif not quiet:
         findings.summarize(result["findings"])
         if report_to is not None:
-            output.say(f"The report is in {report_to}: read it before you post it")
+            console.say(f"The report is in {report_to}: read it before you post it")
     return exit_code(result["findings"])

@@ -9,10 +9,19 @@ import threading
 import click
 
 from ..core.errors import UsageError
-from . import output
-from .common import common, error_document, exit_code_of, name_of, run_jobs, state, terminal, with_runnable_commands
+from .common import (
+    common,
+    error_document,
+    examples,
+    exit_code_of,
+    name_of,
+    run_jobs,
+    state,
+    terminal,
+    with_runnable_commands,
+)
 from .completion import runtime_names
-from .pages import examples
+from .output import console
 
 
 @click.command(
@@ -99,12 +108,12 @@ def down(
                 with_runnable_commands(note, references.get(result["name"], result["name"])) for note in notes
             ]
     if as_json:
-        output.document({"stopped": stopped, **error_document(errors, as_json=True)})
+        console.document({"stopped": stopped, **error_document(errors, as_json=True)})
         return exit_code_of(errors)
     if not names and not quiet:
-        output.say("No runtime is up.")
+        console.say("No runtime is up.")
     if not quiet:
         for result in stopped:
-            output.stopped(result)
+            console.stopped(result)
     error_document(errors, as_json=False)
     return exit_code_of(errors)

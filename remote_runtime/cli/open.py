@@ -7,10 +7,9 @@ import os
 import click
 
 from ..core.errors import LocalError, RemoteRuntimeError
-from . import output
-from .common import common, copy_url, error_document, exit_code_of, handle_signals, name_of, state, terminal
+from .common import common, copy_url, error_document, examples, exit_code_of, handle_signals, name_of, state, terminal
 from .completion import live_names
-from .pages import examples
+from .output import console
 
 
 @click.command(name="open", epilog=examples("open my-vm --copy", "open my-vm --lab"))
@@ -47,10 +46,10 @@ def open_(profile: str, lab: bool, copy: bool, quiet: bool, verbose: bool, as_js
     finally:
         view.pause()
     if as_json:
-        output.document({"name": name, "url": shown_url, "opened": opened, **error_document(errors, as_json=True)})
+        console.document({"name": name, "url": shown_url, "opened": opened, **error_document(errors, as_json=True)})
         return exit_code_of(errors)
     if not quiet and not lab:
-        output.paste_instructions()
-    output.answer(shown_url)
+        console.paste_instructions()
+    console.answer(shown_url)
     error_document(errors, as_json=False)
     return exit_code_of(errors)

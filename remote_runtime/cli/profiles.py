@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import UsageError
+from ..core.errors import Interrupted, UsageError
 from ..core.sanitize import clean, clean_line
-from . import output
-from .common import common, error_document, exit_code_of
+from .common import OrderedGroup, common, error_document, examples, exit_code_of, terminal
 from .completion import profile_names
-from .new import new
-from .output import format
-from .pages import OrderedGroup, examples
+from .output import console, format
 
 if TYPE_CHECKING:
     from ..profiles import ProfileFile
@@ -28,7 +26,71 @@ def profiles() -> None:
     """List, show, check and make profiles."""
 
 
-profiles.add_command(new)
+@profiles.command(
+    epilog=examples(
+        "profiles new",
+        "profiles new my-vm --project my-project --instance my-dlvm",
+        "profiles new box --host gpu-box",
+    )
+)
+@click.argument("name", required=False)
+@click.option("--kind", type=click.Choice(["gce", "ssh", "local"]), help="What the machine is.")
+@click.option("--project", metavar="ID", help="The Google Cloud project.")
+@click.option("--zone", help="The instance's zone.")
+@click.option("--instance", metavar="NAME", help="The Compute Engine instance.")
+@click.option("--host", help="The SSH host: a name, an address, or a Host of ~/.ssh/config.")
+@click.option("--user", metavar="LOGIN", help="The login name on the machine.")
+@click.option("--on-down", type=click.Choice(["keep", "stop", "suspend"]), help="What `down` does with the instance.")
+@click.option("--idle", metavar="DURATION", help="Stop the instance when nobody has used it so long.")
+@click.option("--up/--no-up", "bring_up", default=None, help="Bring it up then; otherwise you are asked.")
+@click.option("--force", is_flag=True, help="Even if there is a profile of this name.")
+@common
+@click.pass_context
+def new(
+    context: click.Context,
+    /,
+    bring_up: bool | None,
+    force: bool,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Make a profile: asks for the machine, and looks up what there is.
+
+    Nothing is asked when --instance, --host or `--kind local` says it, without a terminal, and with --json.
+    """
+    from ..commands import new_profile as command
+    from .output.prompts import TerminalPrompts
+    from .up import up
+
+    environ = dict(os.environ)
+    options = command.ProfileOptions(**given)
+    view = terminal(quiet, verbose, as_json)
+    prompts = TerminalPrompts(view) if view.interactive and not options.is_complete() else None
+    try:
+        if prompts is None:
+            draft = command.draft_from_options(options, environ)
+        else:
+            draft = command.interview(options, prompts, environ)
+            force = force or prompts.confirm_replace(draft.name, taken=command.is_taken(draft.name, environ))
+        path = command.write(draft, force=force, environ=environ)
+    except (KeyboardInterrupt, EOFError) as error:
+        raise Interrupted("Interrupted: no profile was written") from error
+    finally:
+        view.pause()
+    if prompts is not None and bring_up is None:
+        console.say(f"Written: {path}")
+        bring_up = prompts.confirm_or_leave(f"Bring {draft.name} up now?")
+    if bring_up:
+        return int(context.invoke(up, profile=(draft.name,), quiet=quiet, verbose=verbose, as_json=as_json))
+    if as_json:
+        console.document({"profile": {"name": draft.name, "path": str(path)}})
+        return 0
+    console.answer(str(path))
+    if not quiet:
+        console.say(f"`remote-runtime up {draft.name}` brings it up.")
+    return 0
 
 
 @profiles.command(name="list")
@@ -39,13 +101,13 @@ def list_(quiet: bool, verbose: bool, as_json: bool) -> None:
 
     found = list_profiles()
     if as_json:
-        output.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
+        console.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
         return
     rows = [(each.name, _origin(each), format.path(each.path)) for each in found]
-    output.answer(output.table(("NAME", "FROM", "FILE"), rows))
+    console.answer(console.table(("NAME", "FROM", "FILE"), rows))
     for each in found:
         if each.problem and not quiet:
-            output.say(f"{each.name} cannot be used: {each.problem}")
+            console.say(f"{each.name} cannot be used: {each.problem}")
 
 
 def _origin(found: ProfileFile) -> str:
@@ -62,10 +124,10 @@ def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> Non
 
     loaded = load(profile)
     if as_json:
-        output.document({"name": loaded.name, "path": str(loaded.path), "profile": to_document(loaded)})
+        console.document({"name": loaded.name, "path": str(loaded.path), "profile": to_document(loaded)})
     else:
         path = clean_line(str(loaded.path), MAX_PATH_CHARS)
-        output.answer(f"# {path}\n{clean(to_yaml(loaded).rstrip(), MAX_PROFILE_CHARS)}")
+        console.answer(f"# {path}\n{clean(to_yaml(loaded).rstrip(), MAX_PROFILE_CHARS)}")
 
 
 @profiles.command(
@@ -85,7 +147,7 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
     from ..profiles import load
 
     if schema:
-        output.answer(json.dumps(describe(), indent=2))
+        console.answer(json.dumps(describe(), indent=2))
         return 0
     if not profile:
         raise UsageError("usage", "Name the profiles to check", "", "`remote-runtime profiles list` names them")
@@ -99,10 +161,10 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
             errors[reference] = error
     if as_json:
         good = [{"name": each.name, "path": str(each.path)} for each in loaded]
-        output.document({"profiles": good, **error_document(errors, as_json=True)})
+        console.document({"profiles": good, **error_document(errors, as_json=True)})
         return exit_code_of(errors)
     for each in loaded:
         if not quiet:
-            output.answer(f"{clean_line(str(each.path), MAX_PATH_CHARS)}: good")
+            console.answer(f"{clean_line(str(each.path), MAX_PATH_CHARS)}: good")
     error_document(errors, as_json=False)
     return exit_code_of(errors)

@@ -10,10 +10,9 @@ import click
 
 from ..core.errors import RemoteRuntimeError, UsageError, with_default_hint
 from ..core.sanitize import clean_line
-from . import output
-from .common import common, name_of, state, terminal
+from .common import OrderedGroup, common, examples, name_of, state, terminal
 from .completion import profile_names
-from .pages import OrderedGroup, examples
+from .output import console
 
 CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 
@@ -35,7 +34,7 @@ def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_j
     """
     from ..commands.ssh import connect, run_command
     from ..commands.status import require_known_name
-    from ..commands.together import run_parallel
+    from ..commands.ui import run_parallel
 
     view = terminal(quiet, verbose, as_json)
     cancelled = threading.Event()
@@ -54,7 +53,7 @@ def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_j
     try:
         if as_json and line is not None:
             result = run_command(line, session, cancelled)
-            output.document({"name": name_of(profile), **result})
+            console.document({"name": name_of(profile), **result})
             return CONNECTION_LOST_EXIT_CODE if result["status"] is None else int(result["status"])
         return int(session.shell(line))
     finally:
@@ -94,13 +93,13 @@ def _show_pins(profile: str, quiet: bool, verbose: bool, as_json: bool, *, forge
     finally:
         view.pause()
     if as_json:
-        output.document(found)
+        console.document(found)
         return
     host = clean_line(found["host"], 300)
     if not host:
-        output.answer(f"{found['name']} runs on this computer, which needs no host key.")
+        console.answer(f"{found['name']} runs on this computer, which needs no host key.")
     elif not found["pins"]:
-        output.answer(f"No host key of {host} is pinned here.")
+        console.answer(f"No host key of {host} is pinned here.")
     else:
         rows = [(pin["type"], pin["fingerprint"]) for pin in found["pins"]]
-        output.answer(f"{host}{' (forgotten)' if forget else ''}\n{output.table(('TYPE', 'FINGERPRINT'), rows)}")
+        console.answer(f"{host}{' (forgotten)' if forget else ''}\n{console.table(('TYPE', 'FINGERPRINT'), rows)}")

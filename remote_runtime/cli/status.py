@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..core.errors import UsageError
-from . import output
-from .common import common, copy_url, error_document, exit_code_of, name_of, run_jobs, state, terminal
+from .common import common, copy_url, error_document, examples, exit_code_of, name_of, run_jobs, state, terminal
 from .completion import live_names, logged_names, runtime_names
-from .pages import examples
+from .output import console
 
 if TYPE_CHECKING:
     from ..state.store import StateDir
@@ -50,13 +49,13 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, quiet: boo
     runtimes = look(names, state_dir, os.environ)
     machines = _check_machines(list(profile), state_dir, quiet, verbose, as_json) if all_machines else None
     if as_json:
-        output.document({"runtimes": runtimes, **({} if machines is None else {"machines": machines})})
+        console.document({"runtimes": runtimes, **({} if machines is None else {"machines": machines})})
     else:
-        output.answer(status_table(runtimes))
+        console.answer(status_table(runtimes))
     if machines is not None and not as_json:
-        from .output.machines import machine_table as table
+        from .output.status_table import machine_table as table
 
-        output.answer("\n" + table(machines))
+        console.answer("\n" + table(machines))
     return 0 if not profile or all(runtime["state"] == "ready" for runtime in runtimes) else 1
 
 
@@ -100,9 +99,9 @@ def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> 
     runtime_url = look(name_of(profile), state(), os.environ)
     errors = copy_url(runtime_url, os.environ, quiet=quiet or as_json) if copy else {}
     if as_json:
-        output.document({"name": name_of(profile), "url": runtime_url, **error_document(errors, as_json=True)})
+        console.document({"name": name_of(profile), "url": runtime_url, **error_document(errors, as_json=True)})
         return exit_code_of(errors)
-    output.answer(runtime_url)
+    console.answer(runtime_url)
     error_document(errors, as_json=False)
     return exit_code_of(errors)
 
@@ -127,7 +126,7 @@ def logs(profile: str, server: bool, follow: bool, quiet: bool, verbose: bool, a
     if as_json:
         if follow:
             raise UsageError("usage", "--json gives one document: it cannot follow a log")
-        output.document({"name": name_of(profile), "lines": list(lines)})
+        console.document({"name": name_of(profile), "lines": list(lines)})
         return
     for line in lines:
-        output.answer(line)
+        console.answer(line)

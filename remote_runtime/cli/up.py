@@ -12,10 +12,9 @@ from typing import Any
 import click
 
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
-from . import output
-from .common import common, copy_url, error_document, exit_code_of, handle_signals, run_jobs, state, terminal
+from .common import common, copy_url, error_document, examples, exit_code_of, handle_signals, run_jobs, state, terminal
 from .completion import profile_names
-from .pages import examples
+from .output import console
 
 
 class Seconds(click.FloatRange):
@@ -134,10 +133,10 @@ def _show_up(
     errors: Mapping[str, RemoteRuntimeError],
 ) -> None:
     if as_json:
-        output.document({"runtimes": list(ready), **error_document(errors, as_json=True)})
+        console.document({"runtimes": list(ready), **error_document(errors, as_json=True)})
         return
     if ready and not quiet:
-        output.ready(ready)
+        console.ready(ready)
     for runtime in ready:
-        output.answer(f"{runtime['name']}\t{runtime['url']}" if show_names else runtime["url"])
+        console.answer(f"{runtime['name']}\t{runtime['url']}" if show_names else runtime["url"])
     error_document(errors, as_json=False)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.commands.doctor import browser_checks, browsers, issue_report, local_checks, running_checks
+from remote_runtime.commands.doctor import browser_checks, issue_report, local_checks, running_checks
 from remote_runtime.commands.doctor.checklist import Checklist, ExpectedFailure
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CODES, CloudError, LocalError, SshError, UsageError, from_code
@@ -255,7 +255,7 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
     assert seen["runtime stuck"].verdict == "failed"
     assert "remote-runtime up stuck" in seen["runtime stuck"].hint
     assert "OpenSSH" in seen["ssh"].what
-    assert set(browsers.BROWSER_CHECKS) <= set(seen)
+    assert set(local_checks.BROWSER_CHECKS) <= set(seen)
     assert {seen[check].verdict for check in ("chrome", "firefox")} == {"note"}, "nothing was checked there"
 
 

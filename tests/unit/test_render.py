@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.cli import output
+from remote_runtime.cli.output import console
 from remote_runtime.cli.output.findings import FindingsPrinter
 from remote_runtime.cli.output.progress import TerminalView
 from remote_runtime.cli.output.status_table import status_table
@@ -67,7 +67,7 @@ def test_the_status_counts_the_gpus_of_a_machine() -> None:
 
 
 def test_a_failure_says_what_why_and_what_next(capsys: Captured) -> None:
-    output.failure(LocalError("busy", "work stays up", "its kernels\nare busy", "--force takes it down"), "work")
+    console.failure(LocalError("busy", "work stays up", "its kernels\nare busy", "--force takes it down"), "work")
     assert capsys.readouterr() == (
         "",
         "error[busy] work: work stays up\n  why:  its kernels\n        are busy\n  next: --force takes it down\n",
@@ -75,20 +75,20 @@ def test_a_failure_says_what_why_and_what_next(capsys: Captured) -> None:
 
 
 def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> None:
-    output.failure(LocalError("busy", "work stays up"))
+    console.failure(LocalError("busy", "work stays up"))
     assert capsys.readouterr().err == "error[busy]: work stays up\n"
 
 
 def test_the_story_and_findings_are_folded_between_words() -> None:
     code = """
-from remote_runtime.cli import output
+from remote_runtime.cli.output import console
 from remote_runtime.core.errors import LocalError
 from remote_runtime.core.model import Finding
 from remote_runtime.cli.output.findings import FindingsPrinter
 from remote_runtime.cli.output.progress import TerminalView
 long = "several words of a line that goes on " * 5
-output.say(long)
-output.failure(LocalError("busy", long))
+console.say(long)
+console.failure(LocalError("busy", long))
 for animated in (False, True):
     view = TerminalView(quiet=False, verbose=False, plain=not animated, show_names=False)
     view.step("a", "Looking")
@@ -134,11 +134,11 @@ def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) ->
 
 def test_a_long_reason_is_folded_between_words_and_a_command_is_not() -> None:
     code = """
-from remote_runtime.cli import output
+from remote_runtime.cli.output import console
 from remote_runtime.core.errors import LocalError
 path = "/home/me/" + "folder/" * 12 + "work.yaml"
 ADVICE = "`" + "x " * 50 + "y` does that"
-output.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", ADVICE))
+console.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", ADVICE))
 """
     lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
     assert lines[1:] == [
@@ -152,18 +152,18 @@ output.failure(LocalError("busy", "no", f"the file {path} says this and that, an
 
 def test_fifty_complaints_are_all_told_and_so_is_the_end_of_a_log(capsys: Captured) -> None:
     complaints = [f"/home/me/profiles/work.yaml:{line}: key: it is wrong; it may be otherwise" for line in range(50)]
-    output.failure(UsageError("profile-invalid", "The profile has mistakes", "\n".join(complaints)))
+    console.failure(UsageError("profile-invalid", "The profile has mistakes", "\n".join(complaints)))
     shown = capsys.readouterr().err
     assert all(complaint in shown for complaint in complaints)
 
 
 def test_a_failure_without_end_is_cut(capsys: Captured) -> None:
-    output.failure(LocalError("busy", "x" * 100_000, "y" * 100_000, "z" * 100_000))
+    console.failure(LocalError("busy", "x" * 100_000, "y" * 100_000, "z" * 100_000))
     assert len(capsys.readouterr().err) < 40_000
 
 
 def test_a_bug_is_told_with_its_log_and_no_traceback(capsys: Captured) -> None:
-    output.bug("/state/bugs.log")
+    console.bug("/state/bugs.log")
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "a bug of remote-runtime" in shown.err
@@ -193,11 +193,11 @@ def test_no_runtime_is_an_answer_that_says_what_to_do() -> None:
 
 
 def test_columns_are_aligned_by_their_widest_cell() -> None:
-    assert output.table(("A", "B"), [("long cell", "x"), ("y", "z")]) == "A          B\nlong cell  x\ny          z"
+    assert console.table(("A", "B"), [("long cell", "x"), ("y", "z")]) == "A          B\nlong cell  x\ny          z"
 
 
 def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captured) -> None:
-    output.ready([runtime()])
+    console.ready([runtime()])
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "Jupyter runs in /usr/bin/python3 (Python 3.12.3)." in shown.err
@@ -211,7 +211,7 @@ def test_what_is_not_known_of_a_server_of_the_users_is_not_told(capsys: Captured
     """An attached one does not say which version of Python it is."""
     seen = runtime()
     for interpreter, told in (("/opt/nb/bin/python3", "Jupyter runs in /opt/nb/bin/python3."), ("unknown", "")):
-        output.ready([{**seen, "server": {**seen["server"], "interpreter": interpreter, "python": ""}}])
+        console.ready([{**seen, "server": {**seen["server"], "interpreter": interpreter, "python": ""}}])
         said = capsys.readouterr().err
         assert told in said
         assert "unknown" not in said
@@ -220,7 +220,7 @@ def test_what_is_not_known_of_a_server_of_the_users_is_not_told(capsys: Captured
 
 
 def test_several_that_are_ready_are_told_apart_and_what_to_do_with_them_once(capsys: Captured) -> None:
-    output.ready([runtime(), runtime(name="other")])
+    console.ready([runtime(), runtime(name="other")])
     told = capsys.readouterr().err
     assert "work: Jupyter runs in" in told
     assert "other: Jupyter runs in" in told
@@ -249,7 +249,7 @@ STOPPED = [
 
 @pytest.mark.parametrize(("end", "words"), STOPPED)
 def test_what_became_of_a_runtime_is_told_in_words(capsys: Captured, end: TakeDownResult, words: str) -> None:
-    output.stopped(take_down_document(end))
+    console.stopped(take_down_document(end))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert words in shown.err
@@ -261,7 +261,7 @@ def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
     long = "trainer-of-the-vision-team-with-a-name-of-sixty-three-letters-0"
     rows = [("1", f"{long}1", "europe-west4-a", "RUNNING", "team=vision, env=production, owner=somebody-with-a-name")]
     rows += [("2", f"{long}2", "europe-west4-b", "TERMINATED", "")]
-    assert output.table(head, rows, max_columns=80).splitlines() == [
+    assert console.table(head, rows, max_columns=80).splitlines() == [
         "   INSTANCE",
         f"1  {long}1",
         "     europe-west4-a · RUNNING · team=vision, env=production,",
@@ -270,7 +270,7 @@ def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
         "     europe-west4-b · TERMINATED",
     ]
     short = [(number, name[-8:], *rest[:-1], rest[-1][:11]) for number, name, *rest in rows]
-    assert output.table(head, short, max_columns=80).splitlines() == [
+    assert console.table(head, short, max_columns=80).splitlines() == [
         "   INSTANCE  ZONE            STATUS      LABELS",
         "1  tters-01  europe-west4-a  RUNNING     team=vision",
         "2  tters-02  europe-west4-b  TERMINATED",
@@ -278,7 +278,7 @@ def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
 
 
 def test_a_document_is_one_ascii_json_on_stdout(capsys: Captured) -> None:
-    output.document({"name": "wörk", "why": HOSTILE})
+    console.document({"name": "wörk", "why": HOSTILE})
     out, err = capsys.readouterr()
     assert err == ""
     assert out.isascii()
@@ -286,7 +286,7 @@ def test_a_document_is_one_ascii_json_on_stdout(capsys: Captured) -> None:
     assert "\x1b" not in out
 
 
-@pytest.mark.parametrize("tell", [output.answer, output.say], ids=["answer", "say"])
+@pytest.mark.parametrize("tell", [console.answer, console.say], ids=["answer", "say"])
 def test_a_stream_that_cannot_show_a_character_shows_another(
     monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
 ) -> None:
@@ -302,10 +302,10 @@ def test_a_stream_that_cannot_show_a_character_shows_another(
 
 def test_hostile_names_are_harmless_in_every_text(capsys: Captured) -> None:
     evil = runtime(name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE))
-    output.failure(LocalError("busy", HOSTILE, HOSTILE, HOSTILE), HOSTILE)
-    output.ready([evil])
-    output.stopped(take_down_document(TakeDownResult(HOSTILE, True, "gone", HOSTILE)))
-    output.bug(HOSTILE)
+    console.failure(LocalError("busy", HOSTILE, HOSTILE, HOSTILE), HOSTILE)
+    console.ready([evil])
+    console.stopped(take_down_document(TakeDownResult(HOSTILE, True, "gone", HOSTILE)))
+    console.bug(HOSTILE)
     shown = capsys.readouterr().err + status_table([evil])
     assert safe(shown)
     assert HARMLESS in shown
@@ -331,7 +331,7 @@ def tell_hostile(view: TerminalView) -> None:
 
 ON_A_TERMINAL = """
 import time
-from remote_runtime.cli import output
+from remote_runtime.cli.output import console
 from remote_runtime.core.errors import LocalError
 from remote_runtime.cli.output.progress import TerminalView
 from tests.unit.test_render import HOSTILE, tell_hostile
@@ -342,7 +342,7 @@ view.detail("work", "detail")
 time.sleep(0.3)  # the animation draws by itself
 view.done("work")
 view.pause()
-output.failure(LocalError("busy", HOSTILE, HOSTILE))
+console.failure(LocalError("busy", HOSTILE, HOSTILE))
 """
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...core.sanitize import clean_line
-from . import MAX_CHARS, answer, say, table
+from .console import MAX_CHARS, answer, say, table
 
 RECIPE = "jupyter server --ServerApp.allow_credentials=True --ServerApp.port=8899 --ServerApp.port_retries=0"
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...core.sanitize import clean_line
-from . import MAX_CHARS, format
+from . import format
+from .console import MAX_CHARS
 from .status_table import COLOURS, NO_RUNTIME, SILENT_BROWSER_NOTE, browser_is_silent
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ...core.model import Finding
 from ...core.sanitize import clean, clean_line
-from . import MAX_REASON_CHARS, answer, fold, say
+from .console import MAX_REASON_CHARS, answer, fold, say
 
 WIDTH = 17
 MARKS = {

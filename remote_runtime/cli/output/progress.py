@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...core.sanitize import clean, clean_line
-from . import MAX_CHARS, fold, say
+from .console import MAX_CHARS, fold, say
 
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

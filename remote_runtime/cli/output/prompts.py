@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from ...core.callbacks import Progress
 from ...core.errors import RemoteRuntimeError
 from ...core.sanitize import clean_line
-from . import paint, say, table, width
+from .console import paint, say, table, width
 from .progress import TerminalView
 
 MAX_ROWS = 20

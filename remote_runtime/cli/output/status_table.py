@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean, clean_line
-from . import MAX_CHARS, format, paint, width, wrap
+from . import format
+from .console import MAX_CHARS, fold, paint, table, width, wrap
 
 # Fit for dark and for light terminals, which yellow is not.
 COLOURS = {"ready": "32", "starting": "35", "reconnecting": "35", "unreachable": "31", "stranger": "31"}
@@ -152,3 +154,23 @@ def _wrap(text: str, max_columns: int) -> str:
     if not max_columns:
         return text
     return "\n".join(part for line in text.splitlines() for part in wrap(line, max_columns, "  "))
+
+
+def machine_table(found: Sequence[Mapping[str, Any]]) -> str:
+    """A table of the servers, and the machines that could not be entered below it."""
+    rows = [
+        (machine["profile"], server["key"], format.duration_since(server["since"]), server["runtime"] or "none here")
+        for machine in found
+        for server in machine["servers"]
+    ]
+    lines = [table(("MACHINE OF", "SERVER", "UP", "RUNTIME"), rows, max_columns=width())] if rows else []
+    for machine in found:
+        if machine["why"]:
+            lines += fold(f"{machine['profile']}: not entered: {clean_line(machine['why'], MAX_CHARS)}")
+    for machine in found:
+        if any(server["runtime"] is None for server in machine["servers"]):
+            ends = f"`remote-runtime down {shlex.quote(machine['profile'])} --orphans`"
+            lines += fold(f"{ends} ends what no runtime here knows")
+    if not found:
+        return "No machine was looked at: no profile names one."
+    return "\n".join(lines) or "No server of ours runs on the profiles' machines."

@@ -7,6 +7,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -15,13 +16,21 @@ from typing import Any
 from ... import profiles
 from ..._version import __version__
 from ...core.errors import LocalError, UsageError, with_default_hint
+from ...core.model import Finding
 from ...state.store import StateDir, check_writable
 from ...tunnel import ports
-from . import browsers, running_checks
+from . import running_checks
 from .checklist import Checklist
 
 LIBRARIES = ("paramiko", "cryptography", "google-cloud-compute", "google-auth", "websockets", "click", "jupyter_server")
 SSH_TIMEOUT_S = 5.0
+# Measured with Chromium 156 and Firefox ESR 153; a page cannot answer these questions, nor can a server.
+BROWSER_CHECKS = ("chrome", "firefox", "safari")
+CHROME_NOTE = 'Chrome and Edge ask once for "Access other apps and services on this device": allow it'
+FIREFOX_NOTE = (
+    "Firefox asks once whether the page may access this device: allow it; older versions also need "
+    "network.websocket.allowInsecureFromHTTPS = true in about:config"
+)
 
 
 def check_computer(
@@ -35,7 +44,7 @@ def check_computer(
     _check_port(checklist, runtimes)
     for runtime in runtimes:
         _check_runtime(checklist, runtime)
-    browsers.add_browser_notes(checklist)
+    add_browser_notes(checklist)
 
 
 def _check_state_dir(checklist: Checklist, state: StateDir) -> None:
@@ -147,3 +156,13 @@ def _check_runtime(checklist: Checklist, status: Mapping[str, Any]) -> None:
         )
     else:
         checklist.fail(check, with_default_hint(error, name))
+
+
+def add_browser_notes(checklist: Checklist) -> None:
+    checklist.note("chrome", CHROME_NOTE)
+    checklist.note("firefox", FIREFOX_NOTE)
+    if sys.platform == "darwin":
+        why = "it blocks http://localhost on https pages"
+        checklist.warn("safari", "Safari may not let the page connect", why, "Use Chrome")
+    else:
+        checklist.add(Finding("safari", "skipped", "skipped", "Safari is not on this system"))

@@ -20,7 +20,7 @@ from ..logs import read_log
 from ..profile_reference import profile_reference, with_runnable_commands
 from ..status import read_status
 from ..ui import View
-from . import browsers, dry_run, issue_report, local_checks, running_checks
+from . import dry_run, issue_report, local_checks, running_checks
 from .checklist import Checklist
 
 CHECKS_TIMEOUT_S = 120.0  # for what comes after Jupyter
@@ -145,7 +145,7 @@ class _ProfileCheck:
         else:
             self._report_leftovers(runtime, status)
             self._dry_run(runtime)
-        browsers.add_browser_notes(self._checklist)
+        local_checks.add_browser_notes(self._checklist)
 
     def _load_runtime(self) -> Runtime | None:
         try:

@@ -1,0 +1,165 @@
+"""Words on the terminal: the only place that prints. stdout is the answer, stderr the story."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+from ...core.errors import RemoteRuntimeError
+from ...core.model import UNKNOWN_INTERPRETER
+from ...core.sanitize import clean, clean_line
+from . import format
+
+MAX_CHARS = 2000
+COMMAND = re.compile(r"`[^`]*`|(?<=[Rr]un: ).*|\bgcloud .*")
+MAX_REASON_CHARS = 16_000  # all complaints about a profile, the end of a log
+
+
+def answer(text: str) -> None:
+    """The answer of a command."""
+    _write(sys.stdout, text)
+
+
+def document(content: Mapping[str, Any]) -> None:
+    """The answer as JSON, one document."""
+    answer(json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=True))
+
+
+def say(text: str) -> None:
+    """A line of the story."""
+    _write(sys.stderr, "\n".join(part for line in clean(text, MAX_CHARS).splitlines() for part in fold(line)))
+
+
+def failure(error: RemoteRuntimeError, name: str = "") -> None:
+    """What happened, why, and what to do next."""
+    headline = fold(
+        clean_line(f"error[{error.code}]{f' {name}' if name else ''}: {error.what}", MAX_CHARS), indent=" " * 8
+    )
+    _print_error("\n".join(headline).removeprefix("error"))
+    why = [part for line in clean(error.why, MAX_REASON_CHARS).splitlines() for part in fold(line, 8)]
+    next_ = [part for line in clean(error.hint, MAX_REASON_CHARS).splitlines() for part in fold(line, 8)]
+    for label, lines in (("why", why), ("next", next_)):
+        if lines:
+            _write(sys.stderr, "\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
+
+
+def fold(line: str, margin: int = 0, indent: str = "") -> list[str]:
+    """As wide as the terminal without a margin. Words and paths stay whole, and so do a line that is laid out already
+    and commands: whoever copies one must get it in one piece."""
+    max_columns = width() - margin
+    if max_columns < 20 or len(line) <= max_columns or line.startswith(" "):
+        return [line]
+    return wrap(line, max_columns, indent)
+
+
+def wrap(line: str, columns: int, indent: str = "") -> list[str]:
+    """Folded between words; those of a command stay together. ``indent``: of all lines but the first."""
+    unbroken = COMMAND.sub(lambda command: command[0].replace(" ", "\0"), line)
+    parts = textwrap.wrap(unbroken, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return [part.replace("\0", " ") for part in parts]
+
+
+def bug(log: str) -> None:
+    _print_error(f": this is a bug of remote-runtime, not of yours\n  log:  {log}")
+
+
+def width(fallback: int = 0) -> int:
+    """The terminal's columns; ``fallback`` where there is none, 0 for as many as it takes."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if stream.isatty():
+                return os.get_terminal_size(stream.fileno()).columns or 80
+    return fallback
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, max_columns: int = 0) -> str:
+    """Columns as wide as their widest cell. Those that do not fit ``within`` are below their row instead: two machines
+    may differ in the last letter of their names only."""
+    cells = [list(head), *([clean_line(cell, 200) for cell in row] for row in rows)]
+    shown = [column for column in range(len(head)) if any(row[column] for row in cells[1:])] or list(range(len(head)))
+    widths = {column: max(len(row[column]) for row in cells) for column in shown}
+    below: list[int] = []
+    while max_columns and len(shown) > 1 and sum(widths[column] + 2 for column in shown) - 2 > max_columns:
+        below.insert(0, shown.pop())
+    lines = []
+    for row in cells:
+        lines.append("  ".join(f"{row[column]:<{widths[column]}}" for column in shown).rstrip())
+        rest = " · ".join(row[column] for column in below if row[column] and row is not cells[0])
+        lines += [f"     {part}" for part in wrap(rest, max(20, max_columns - 5))]
+    return "\n".join(lines)
+
+
+def ready(runtimes: Sequence[Mapping[str, Any]]) -> None:
+    """What to do with the URLs, and what they mean."""
+    for runtime in runtimes:
+        name, server = f"{runtime['name']}: " if len(runtimes) > 1 else "", runtime["server"]
+        if server and server["interpreter"] not in ("", UNKNOWN_INTERPRETER):
+            version = f" (Python {server['python']})" if server["python"] else ""
+            say(f"{name}Jupyter runs in {server['interpreter']}{version}.")
+        extra = format.extra_ports(runtime)
+        if extra:
+            say(f"{name}{extra[0].upper()}{extra[1:]}")
+    paste_instructions()
+    machines = " and ".join(dict.fromkeys(format.machine(runtime) or "the machine" for runtime in runtimes))
+    say(f"A notebook connected to it can run anything on {machines}: connect only notebooks that you trust.")
+
+
+def paste_instructions() -> None:
+    """What to do with the URL."""
+    say(
+        "In Colab: Connect → Connect to a local runtime → paste the URL.\n"
+        'Allow "Access other apps and services on this device" when the browser asks.'
+    )
+
+
+def stopped(result: Mapping[str, Any]) -> None:
+    """What became of a runtime, and what keeps running."""
+    servers = {
+        "stopped": "Jupyter stopped",
+        "kept": "Jupyter is kept" if str(result["instance"]).startswith("suspend") else "Jupyter keeps running",
+        "gone": "no Jupyter of ours left",
+        "unknown": f"its machine was not looked at (`remote-runtime status {result['name']} --all-machines` does)",
+    }
+    kept_unseen = result["server"] == "kept" and not result.get("server_checked", True)
+    server = "Jupyter was not stopped, and not checked" if kept_unseen else servers[result["server"]]
+    text = f"{result['name']} is down: {server}"
+    if result["instance"] == "running":
+        runs = f", for {format.duration_since(result['instance_since'])} so far" if result.get("instance_since") else ""
+        text += f"; the instance keeps running{runs}, and costs money (--stop-instance stops it)"
+    elif result["instance"] == "unknown":
+        text += "; the instance could not be checked"
+    elif result["instance"] == "gone":
+        text += "; its machine no longer exists, and costs nothing"
+    elif result["instance"]:
+        text += f"; the instance is {result['instance']}"
+    say(text)
+    for note in result.get("notes", ()):
+        say(f"{result['name']}: {note}")
+    if result.get("orphans"):
+        say(f"{result['name']}: also ended {', '.join(result['orphans'])}")
+
+
+def _print_error(text: str) -> None:
+    _write(sys.stderr, paint("error", "1;31") + clean(text, MAX_CHARS))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text + "\n")
+    except UnicodeEncodeError:
+        stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding) + "\n")
+    stream.flush()
+
+
+def paint(text: str, code: str, stream: TextIO | None = None) -> str:
+    """``text`` in a colour or weight of the terminal's own (fit for light and dark ones), where the stream, stderr if
+    none is given, is a terminal that may be coloured."""
+    if "NO_COLOR" in os.environ or not (stream or sys.stderr).isatty():
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
