@@ -22,8 +22,8 @@ from ..core.errors import RemoteRuntimeError
 from ..core.model import Instance
 from ..core.profile import GceTarget
 from . import worker, worker_protocol
-from .choices import InstanceSummary, ProjectList
 from .iap import open_tunnel
+from .worker_protocol import InstanceSummary, ProjectList
 
 __all__ = [
     "InstanceSummary",

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from ..core.access import LoginIdentity, keys_from_documents
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
-from . import handlers, permissions, worker_protocol
+from . import handlers, worker_protocol
 from .client import gcloud_config
 from .instances import inventory
 
@@ -72,7 +72,7 @@ def _carry_out(order: dict[str, Any], deadline: Deadline, recorded: Callable[[di
     if order["do"] == "candidates":
         return [asdict(each) for each in inventory.list_instances(order["project"], **given)]
     if order["do"] == "permissions":
-        return permissions.missing_permissions(worker_protocol.to_target(order["target"]), order["wanted"], **given)
+        return handlers.missing_permissions(worker_protocol.to_target(order["target"]), order["wanted"], **given)
     instance = worker_protocol.to_instance(order["instance"])
     if order["do"] == "read":
         return asdict(handlers.reload(instance, connect_by=order["connect"], **given))

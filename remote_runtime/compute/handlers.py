@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ from .login import access as letting_in
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
-
 
 TIMEOUT_HINT = "`timeouts.instance` in the profile, or `--timeout`, allows more"
 
@@ -182,3 +181,21 @@ def _no_address_error(instance: Instance, connect_by: str) -> CloudError:
         "it runs, but Compute Engine shows none",
         f"See its interfaces: gcloud compute instances describe {gcloud_args(instance)}",
     )
+
+
+def missing_permissions(
+    target: GceTarget, permissions: Sequence[str], *, tell: Progress, deadline: Deadline, environ: Mapping[str, str]
+) -> list[str]:
+    """Those of ``wanted`` that the credentials lack on the instance that ``target`` means. Raises as ``find``."""
+    api = open_api(environ, progress=tell, deadline=deadline)
+    api.project = gcloud_config.project(target.project, environ, lambda: api.identity.project).value
+    raw = search.find_one(api, target, gcloud_config.zone(target.zone, environ))
+    request = {
+        "project": api.project,
+        "zone": raw.zone.rsplit("/", 1)[-1],
+        "resource": raw.name,
+        "test_permissions_request_resource": {"permissions": list(permissions)},
+    }
+    answer = api.call(api.instances.test_iam_permissions, request, doing=f"ask for the permissions on {raw.name}")
+    granted = set(answer.permissions)
+    return [permission for permission in permissions if permission not in granted]

@@ -8,14 +8,14 @@ From the child, a line each: ``{"tell": TEXT}``, ``{"started": INSTANCE}``, ``{"
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, field
 from typing import Any
 
 from ..core.access import AccessGrant, LoginIdentity, access_from_document, keys_from_documents
 from ..core.errors import RemoteRuntimeError, from_dict
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import GceTarget
-from .choices import InstanceSummary, ProjectList
 
 Json = Mapping[str, Any]
 
@@ -69,3 +69,26 @@ def to_candidates(answer: Any) -> list[InstanceSummary]:
 
 def to_status(answer: Any) -> str:
     return str(answer)
+
+
+@fast_dataclass(frozen=True)
+class ProjectList:
+    """``ids``: those that the credentials see. ``default``: the one in use where a profile names none, and ``source``
+    where that was found. ``why_none``: why they could not be listed, empty if they were."""
+
+    ids: tuple[str, ...] = ()
+    default: str = ""
+    source: str = ""
+    why_none: str = ""
+
+
+@fast_dataclass(frozen=True)
+class InstanceSummary:
+    """An instance to choose. ``gpus``: as in ``2 nvidia-l4``, empty without one."""
+
+    name: str
+    zone: str
+    status: str
+    machine_type: str
+    gpus: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)

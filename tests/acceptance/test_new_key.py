@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from remote_runtime.compute.login import key_entries
+from remote_runtime.compute.login import metadata_keys
 from tests.support.doorway import Doorway, at_home, doorway
 from tests.support.page import Page
 from tests.support.world import World, eventually
@@ -96,6 +96,6 @@ def test_an_up_that_enters_where_it_was_renews_the_key_and_a_purge_after_a_plain
 
 
 def expires_in_s(door: Doorway) -> float:
-    (entry,) = key_entries.valid_entries(door.vm.metadata["ssh-keys"], time.time())
+    (entry,) = metadata_keys.valid_entries(door.vm.metadata["ssh-keys"], time.time())
     assert entry.until is not None
     return entry.until - time.time()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import compute
-from remote_runtime.compute.login import key_entries
+from remote_runtime.compute.login import metadata_keys
 from remote_runtime.core.access import InstalledKey, LoginIdentity
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, SshError
@@ -51,7 +51,7 @@ def enters_with_a_new_key(door: Doorway) -> None:
     with_session = door.enter(machine)
     assert door.run(with_session, "echo", "inside") == "inside"
     with_session.close()
-    (entry,) = key_entries.valid_entries(door.vm.metadata["ssh-keys"], time.time())
+    (entry,) = metadata_keys.valid_entries(door.vm.metadata["ssh-keys"], time.time())
     assert (entry.user, entry.key) == (door.sshd.user, public(door.key_file()))
     assert entry.until is not None
     assert 86000 < entry.until - time.time() < 86401
@@ -113,7 +113,7 @@ def test_an_entry_under_another_name_tells_the_login_name(door: Doorway) -> None
 def test_a_key_that_has_expired_is_replaced_when_a_connection_is_needed(door: Doorway) -> None:
     door.enter(door.find()).close()
     (old,) = door.keys
-    line = key_entries.format_entry(old.user, old.key, int(time.time()) - 5)
+    line = metadata_keys.format_entry(old.user, old.key, int(time.time()) - 5)
     with door.emulator.cloud.changed:
         door.vm.metadata["ssh-keys"] = f"them:ssh-rsa AAAA them\n{line}"
         door.emulator.cloud.changed.notify_all()
@@ -135,7 +135,7 @@ def test_up_renews_a_key_that_has_lived_half_its_life_and_a_repair_does_not(door
     assert writes(door) == 1
     door.enter(found).close()
     assert writes(door) == 2
-    (entry,) = key_entries.valid_entries(door.vm.metadata["ssh-keys"], time.time())
+    (entry,) = metadata_keys.valid_entries(door.vm.metadata["ssh-keys"], time.time())
     assert entry.until is not None
     assert entry.until - time.time() > 2 * 86400
 
@@ -334,14 +334,14 @@ class Writer:
 
 def test_a_colleague_who_writes_all_the_time_loses_nothing_and_nothing_of_ours_stays(door: Doorway) -> None:
     make_key(door.key_file())
-    expired = key_entries.format_entry("me", public(door.key_file()), int(time.time()) - 60)
+    expired = metadata_keys.format_entry("me", public(door.key_file()), int(time.time()) - 60)
     theirs = "a:ssh-rsa AAAA one\r\n\n  b:ssh-rsa AAAA two "
     door.vm.metadata |= {"colour": "blue \u2603\n", "ssh-keys": f"{theirs}\n{expired}", "empty": ""}
     before = dict(door.vm.metadata)
     with Writer(door) as writer:
         door.emulator.cloud.meddle_metadata = 2  # and a second one, who is quicker than us for certain
         door.enter(door.find()).close()
-        mine = key_entries.format_entry(door.keys[0].user, door.keys[0].key, door.keys[0].until)
+        mine = metadata_keys.format_entry(door.keys[0].user, door.keys[0].key, door.keys[0].until)
         assert mine in door.vm.metadata["ssh-keys"].split("\n")
         door.emulator.cloud.meddle_metadata = 2
         door.withdraw()

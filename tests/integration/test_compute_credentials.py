@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remote_runtime.compute.client import credentials
-from remote_runtime.compute.iap.tokens import AccessTokens
+from remote_runtime.compute.iap.session import AccessTokens
 from remote_runtime.core.errors import CloudError
 from remote_runtime.state.log_file import redact
 from tests.support.world import World

@@ -10,8 +10,8 @@ import pytest
 
 from remote_runtime.compute import handlers
 from remote_runtime.compute.client import credentials, gcloud_config
-from remote_runtime.compute.iap.proxy import proxy_for
-from remote_runtime.compute.iap.tokens import AccessTokens
+from remote_runtime.compute.iap.connect import proxy_for
+from remote_runtime.compute.iap.session import AccessTokens
 from remote_runtime.compute.iap.websocket import ConnectionLost
 from remote_runtime.compute.instances import inventory
 from remote_runtime.core.deadline import Deadline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote_runtime.compute.diagnosis import serial_console as console
+from remote_runtime.compute.diagnosis import causes
 from remote_runtime.demo.gcp_api import serial_console
 
 
@@ -22,7 +22,7 @@ from remote_runtime.demo.gcp_api import serial_console
     ],
 )
 def test_each_boot_is_told_by_what_it_writes(boot: str, state: str, said: str) -> None:
-    sign = console.parse_serial_output(serial_console.serial_output("gpu-box", 1, boot))
+    sign = causes.parse_serial_output(serial_console.serial_output("gpu-box", 1, boot))
     assert sign.state == state
     assert said in sign.line
     assert bool(sign.line) == bool(said)
@@ -30,11 +30,11 @@ def test_each_boot_is_told_by_what_it_writes(boot: str, state: str, said: str) -
 
 def test_only_the_last_boot_counts() -> None:
     once = serial_console.serial_output("gpu-box", 1, serial_console.EMERGENCY)
-    assert console.parse_serial_output(once + serial_console.serial_output("gpu-box", 1)).state == "up"
-    assert console.parse_serial_output(serial_console.serial_output("gpu-box", 1) + once).state == "emergency"
+    assert causes.parse_serial_output(once + serial_console.serial_output("gpu-box", 1)).state == "up"
+    assert causes.parse_serial_output(serial_console.serial_output("gpu-box", 1) + once).state == "emergency"
 
 
 def test_what_the_console_says_is_cleaned_and_cut() -> None:
-    sign = console.parse_serial_output("Kernel panic - not syncing: \x1b[31m" + "x" * 10_000 + "\r\n")
+    sign = causes.parse_serial_output("Kernel panic - not syncing: \x1b[31m" + "x" * 10_000 + "\r\n")
     assert "\x1b" not in sign.line
-    assert len(sign.line) <= console.MAX_LINE_CHARS
+    assert len(sign.line) <= causes.MAX_LINE_CHARS

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ...core.errors import CloudError, MachineError, RemoteRuntimeError, SshError
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
+from ...core.sanitize import clean_line
 from ..client import metadata_flags
 from ..client.api import Api
 from ..instances import power, stop_reason
 from ..instances.convert import gcloud_args, status_of
-from . import firewall_cause, serial_console
+from . import firewall_cause
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -66,7 +69,7 @@ def _running_causes(
     code: str,
     firewall: Callable[[], RemoteRuntimeError | None],
 ) -> Iterator[RemoteRuntimeError]:
-    boot = _try_query(api, lambda: _boot_status(api, instance)) or serial_console.BootStatus("unknown")
+    boot = _try_query(api, lambda: _boot_status(api, instance)) or BootStatus("unknown")
     if failure := _boot_failure(instance, boot):
         yield failure
     closed = _try_query(api, (lambda: _login_cause(api, instance, raw)) if code in KEY_ERROR_CODES else firewall)
@@ -93,15 +96,15 @@ def _try_query(api: Api, query: Callable[[], T]) -> T | None:
         return None
 
 
-def _boot_status(api: Api, instance: Instance) -> serial_console.BootStatus:
+def _boot_status(api: Api, instance: Instance) -> BootStatus:
     request = {"project": api.project, "zone": instance.zone, "instance": instance.name, "port": 1}
     output = api.call(
         api.instances.get_serial_port_output, request, doing=f"read the serial console of {instance.name}"
     )
-    return serial_console.parse_serial_output(output.contents)
+    return parse_serial_output(output.contents)
 
 
-def _boot_failure(instance: Instance, boot: serial_console.BootStatus) -> RemoteRuntimeError | None:
+def _boot_failure(instance: Instance, boot: BootStatus) -> RemoteRuntimeError | None:
     quote = f'its serial console says "{boot.line}"'
     hint_all = f"See all of it: gcloud compute instances get-serial-port-output {gcloud_args(instance)}"
     if boot.state == "panic":
@@ -161,3 +164,44 @@ def _started_recently(raw: compute_v1.Instance) -> bool:
     except ValueError:
         return True
     return (datetime.now(timezone.utc) - since).total_seconds() < MAX_BOOT_S
+
+
+MAX_LINE_CHARS = 200
+_BOOT_START = re.compile(r"^.*\bLinux version \d", re.MULTILINE)
+_UP = re.compile(
+    r"^\S+ login: ?$|Reached target .*(Multi-User|Graphical)|Started .*(OpenBSD Secure Shell|OpenSSH)"
+    r"|sshd\[\d+\]: Server listening",
+    re.MULTILINE,
+)
+
+BootState = Literal["panic", "emergency", "disk-full", "no-sshd", "booting", "up", "unknown"]
+_PATTERNS: tuple[tuple[BootState, re.Pattern[str]], ...] = (
+    ("panic", re.compile(r"Kernel panic - not syncing.*")),
+    (
+        "emergency",
+        re.compile(r"You are in (?:emergency|rescue) mode|Entering emergency mode|Give root password for maintenance"),
+    ),
+    ("disk-full", re.compile(r".*no space left on device.*", re.IGNORECASE)),
+    ("no-sshd", re.compile(r"Failed to start .*(?:OpenBSD Secure Shell|OpenSSH|\bsshd?\.service).*")),
+)
+
+
+@fast_dataclass(frozen=True)
+class BootStatus:
+    """``line``: what the console says, cleaned; empty for ``booting``, ``up`` and ``unknown``."""
+
+    state: BootState
+    line: str = ""
+
+
+def parse_serial_output(contents: str) -> BootStatus:
+    """The worst that the last boot tells of itself."""
+    text = contents.replace("\r", "")
+    begins = [match.start() for match in _BOOT_START.finditer(text)]
+    last = text[begins[-1] :] if begins else text
+    for state, pattern in _PATTERNS:
+        if found := pattern.search(last):
+            return BootStatus(state, clean_line(found.group(), MAX_LINE_CHARS))
+    if _UP.search(last):
+        return BootStatus("up")
+    return BootStatus("booting" if begins or not text.strip() else "unknown")

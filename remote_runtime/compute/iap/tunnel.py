@@ -19,8 +19,7 @@ from .close_codes import Close
 from .connect import RelayConnector, relay_url
 from .keepalive import RelayKeepalive, RelayTimeouts, SocketSelector
 from .messages import Ack, CloseMessage, Connected, Data, Malformed, Resumed, encode_ack, encode_data, parse
-from .session import IapSession, SessionEnded
-from .tokens import AccessTokens
+from .session import AccessTokens, IapSession, SessionEnded
 from .websocket import ClosedByRelay, ConnectionLost, WebSocketConnection
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from ...core.callbacks import Progress
 from ...core.deadline import Deadline
 from ...core.errors import CloudError, Interrupted, RemoteRuntimeError
 from ...core.sanitize import clean_line
-from ..choices import InstanceSummary, ProjectList
 from ..client import credentials, error_mapping, gcloud_config
 from ..client.api import Api, open_api
+from ..worker_protocol import InstanceSummary, ProjectList
 from . import search
 from .convert import clean_name, status_of
 

@@ -13,8 +13,8 @@ from ...core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
 from ...core.errors import CloudError
 from ...core.model import Instance
 from ..client import metadata_flags
-from ..client.account import email_of
 from ..client.api import Api
+from ..client.credentials import email_of
 from . import metadata_keys, os_login
 
 if TYPE_CHECKING:

@@ -5,19 +5,21 @@ The whole metadata is written back with the fingerprint that was read; whoever w
 
 from __future__ import annotations
 
+import json
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from ...core.access import InstalledKey, LoginAccess, LoginIdentity
 from ...core.errors import CloudError, DeadlinePassed
+from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ..client import metadata_flags
 from ..client.api import Api
 from ..instances import operations, power
-from . import key_entries
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -47,13 +49,13 @@ def add_key(
     api: Api, raw: compute_v1.Instance, instance: Instance, new: InstalledKey, previous_keys: tuple[InstalledKey, ...]
 ) -> None:
     """``former``: entries that this one replaces. Raises ``CloudError``, ``DeadlinePassed``."""
-    line = key_entries.format_entry(new.user, new.key, new.until)
+    line = format_entry(new.user, new.key, new.until)
     old = {_line(each) for each in previous_keys if (each.by, each.id) == ("metadata", new.id)} - {line}
 
     def change(value: str | None) -> str | None:
         if value is not None and line in (part.strip() for part in value.split("\n")):
             return value  # an answer was lost on the way
-        return key_entries.with_entry(value, line, without=old, key=new.key, now=time.time())
+        return with_entry(value, line, without=old, key=new.key, now=time.time())
 
     _update_metadata(api, instance, raw, change, doing=f"put a key on {instance.name}")
 
@@ -71,25 +73,25 @@ def remove_keys(api: Api, instance: Instance, installed: tuple[InstalledKey, ...
 
     def change(value: str | None) -> str | None:
         for key in keys:
-            value = None if value is None else key_entries.without_entries(value, lines, key=key, now=time.time())
+            value = None if value is None else without_entries(value, lines, key=key, now=time.time())
         return value
 
     _update_metadata(api, instance, raw, change, doing=f"take our key off {instance.name}")
 
 
-def _effective_entries(api: Api, raw: compute_v1.Instance) -> list[key_entries.KeyEntry]:
+def _effective_entries(api: Api, raw: compute_v1.Instance) -> list[KeyEntry]:
     """What the guest agent reads: the instance's legacy ``sshKeys`` hide the project's keys, as
     ``block-project-ssh-keys`` does."""
     own = metadata_flags.metadata_items(raw.metadata)
-    values = [own.get(key_entries.SSH_KEYS, ""), own.get(key_entries.LEGACY_SSH_KEYS, "")]
-    if key_entries.LEGACY_SSH_KEYS not in own and not metadata_flags.is_true(own.get("block-project-ssh-keys")):
+    values = [own.get(SSH_KEYS, ""), own.get(LEGACY_SSH_KEYS, "")]
+    if LEGACY_SSH_KEYS not in own and not metadata_flags.is_true(own.get("block-project-ssh-keys")):
         project = metadata_flags.project_metadata(api)
-        values += [project.get(key_entries.SSH_KEYS, ""), project.get(key_entries.LEGACY_SSH_KEYS, "")]
-    return [entry for value in values for entry in key_entries.valid_entries(value, time.time())]
+        values += [project.get(SSH_KEYS, ""), project.get(LEGACY_SSH_KEYS, "")]
+    return [entry for value in values for entry in valid_entries(value, time.time())]
 
 
 def _line(added: InstalledKey) -> str:
-    return key_entries.format_entry(added.user, added.key, added.until)
+    return format_entry(added.user, added.key, added.until)
 
 
 def _update_metadata(api: Api, instance: Instance, raw: compute_v1.Instance, edit: Edit, *, doing: str) -> None:
@@ -110,17 +112,17 @@ def _edited_metadata(metadata: compute_v1.Metadata, edit: Edit) -> compute_v1.Me
     """What to write; None if that is what is there."""
     from google.cloud import compute_v1
 
-    value = metadata_flags.metadata_items(metadata).get(key_entries.SSH_KEYS)
+    value = metadata_flags.metadata_items(metadata).get(SSH_KEYS)
     wanted = edit(value)
     if wanted == value:
         return None
     items = [
-        compute_v1.Items(key=item.key, value=wanted) if item.key == key_entries.SSH_KEYS else item
+        compute_v1.Items(key=item.key, value=wanted) if item.key == SSH_KEYS else item
         for item in metadata.items
-        if item.key != key_entries.SSH_KEYS or wanted is not None
+        if item.key != SSH_KEYS or wanted is not None
     ]
     if value is None:
-        items.append(compute_v1.Items(key=key_entries.SSH_KEYS, value=wanted))
+        items.append(compute_v1.Items(key=SSH_KEYS, value=wanted))
     return compute_v1.Metadata(fingerprint=metadata.fingerprint, items=items)
 
 
@@ -153,3 +155,71 @@ def _set_metadata(api: Api, instance: Instance, metadata: compute_v1.Metadata, d
             return False
         raise CloudError("key-not-added", f"Compute Engine refuses to {doing}", exc.why) from exc
     return True
+
+
+SSH_KEYS = "ssh-keys"
+LEGACY_SSH_KEYS = "sshKeys"
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
+
+
+@fast_dataclass(frozen=True)
+class KeyEntry:
+    """``key``: ``TYPE BASE64``. ``until``: seconds since 1970, None for one that does not expire."""
+
+    user: str
+    key: str
+    until: float | None
+
+
+def format_entry(user: str, key: str, until: int) -> str:
+    """The guest, gcloud and Google's console insist on this order of fields, and on no space in the JSON."""
+    on = datetime.fromtimestamp(until, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S+0000")
+    details = json.dumps({"userName": user, "expireOn": on}, separators=(",", ":"))
+    return f"{user}:{key} google-ssh {details}"
+
+
+def parse_entry(line: str) -> KeyEntry | None:
+    """None for what the guest would not take as a key."""
+    user, colon, rest = line.strip().partition(":")
+    fields = rest.split(None, 3)
+    if not colon or not user or len(fields) < 2:
+        return None
+    until = None
+    if len(fields) == 4 and fields[2] == "google-ssh":
+        try:
+            until = datetime.strptime(json.loads(fields[3])["expireOn"], _TIME_FORMAT).timestamp()
+        except (ValueError, KeyError, TypeError):
+            return None
+    return KeyEntry(user, f"{fields[0]} {fields[1]}", until)
+
+
+def valid_entries(value: str, now: float) -> list[KeyEntry]:
+    """Those that count now."""
+    found = [entry for line in value.split("\n") if (entry := parse_entry(line)) is not None]
+    return [entry for entry in found if entry.until is None or entry.until > now]
+
+
+def with_entry(value: str | None, line: str, *, without: Collection[str], key: str, now: float) -> str:
+    """``value`` (None: there is no such metadata) with ``line`` at its end; all else stays byte for byte, except
+    ``without`` and what has expired of ``key``."""
+    if value is None:
+        return line
+    kept = without_entries(value, without, key=key, now=now)
+    if kept is None:
+        return line
+    if kept == "" or kept.endswith("\n"):
+        return f"{kept}{line}\n"
+    return f"{kept}\n{line}"
+
+
+def without_entries(value: str, lines: Collection[str], *, key: str = "", now: float = 0.0) -> str | None:
+    """``value`` without ``lines`` and without what has expired of ``key``; None if that was all there was and the
+    metadata was made for it."""
+    parts = value.split("\n")
+    kept = [part for part in parts if part.strip() not in lines and not _has_expired(part, key, now)]
+    return None if not kept else "\n".join(kept)
+
+
+def _has_expired(line: str, key: str, now: float) -> bool:
+    entry = parse_entry(line) if key else None
+    return entry is not None and entry.key == key and entry.until is not None and entry.until <= now

@@ -16,8 +16,8 @@ from ...core.errors import CloudError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 from ..client import credentials, gcloud_config
-from ..client.account import email_of
 from ..client.api import Api
+from ..client.credentials import email_of
 from ..client.error_mapping import NotFound
 
 
