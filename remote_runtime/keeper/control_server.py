@@ -158,7 +158,7 @@ class ControlServer:
         result = health.quick_check(self.endpoint(), deadline)
         if result.verdict != "ready":
             self.record.update(state=result.verdict, why=result.why)
-            self.requests.put(ControlRequest("look"), cancel=False)
+            self.requests.put(ControlRequest("check"), cancel=False)
             return
         try:
             usage = health.read_usage(self.endpoint(), deadline)

@@ -5,6 +5,7 @@ It holds ``NAME.alive`` while it lives, is the only writer of ``NAME.json``, and
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from ..core.access import InstalledKey
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
-from ..core.model import Health, Instance, Profile, Verdict
+from ..core.model import Health, Profile, Verdict
 from ..jupyter import health
 from ..lifecycle import bring_up, take_down
 from ..state import ipc, store
@@ -154,7 +155,7 @@ class Keeper:
                 return
             if request is not None and request.op == "up":
                 self._handle_up(request)
-            due = time.monotonic() - checked_at > interval_s or (request is not None and request.op == "look")
+            due = time.monotonic() - checked_at > interval_s or (request is not None and request.op == "check")
             bring_up.apply_lookup(self._repair_context(), self._resources)
             problem = self._find_problem(check_now=due)
             if problem is not None and not self._reconnect(*problem):
@@ -176,46 +177,33 @@ class Keeper:
         return None
 
     def _reconnect(self, verdict: Verdict, why: str) -> bool:
-        """Until it stands again. Returns False when it was taken down instead."""
+        """Returns False when the runtime is down instead of ready again."""
         log.warning("%s: %s", verdict, why)
         self.record.update(state=verdict, why=why, seen=now())
         outage = Outage(self._resources, why)
         if not self._monitor.is_jupyter_listening():
             self._resources.pause_forwarding()
-        is_down = False
+        reconnector = Reconnector(self._resources, self.requests, self.record, self._repair_context)
+        with contextlib.closing(reconnector):
+            while True:
+                outcome = reconnector.run()
+                if isinstance(outcome, Health):
+                    outage.finish(self.record)
+                    self._on_ready(outcome)
+                    return True
+                if isinstance(outcome, RemoteRuntimeError):
+                    self._end_idle_stopped(outcome)
+                    return False
+                if outcome is None or (outcome.op == "up" and self._handle_up(outcome)):
+                    return True
+                if outcome.op == "down" and self._take_down(outcome):
+                    return False
 
-        def obey(order: ControlRequest) -> bool:
-            nonlocal is_down
-            is_down = order.op == "down" and self._take_down(order)
-            return is_down or (order.op == "up" and self._handle_up(order))
-
-        def is_final(error: RemoteRuntimeError) -> bool:
-            nonlocal is_down
-            is_down = self._end_if_idle_stopped(error)
-            return is_down
-
-        repair = Reconnector(
-            self._resources, self.requests, self.record, self._repair_context, obey, is_final, self._on_restart
-        )
-        result = repair.run()
-        if result is not None:
-            outage.finish(self.record)
-            self._on_ready(result)
-        return not is_down
-
-    def _on_restart(self, instance: Instance) -> None:
-        log.warning("%s was preempted, and is started again", instance.name)
-        self.record.update(instance=instance, why=f"{instance.name} was preempted, and is started again")
-
-    def _end_if_idle_stopped(self, error: RemoteRuntimeError) -> bool:
-        """What the machine's watchdog has ended stays so: this life is over, and the next `up` begins another."""
-        idle = self.profile.idle
-        if idle.after_s is None or error.code not in ("stopped-when-idle", "instance-stopped"):
-            return False
+    def _end_idle_stopped(self, error: RemoteRuntimeError) -> None:
+        """Leaves a machine that was stopped when idle as it is; the next `up` starts another keeper."""
         self._resources.close()
         why = f"{error}; its profile's idle ends it when it is not used"
         self.record.update(state="down", why=why, last_error=error.as_dict())
-        return True
 
     def _handle_up(self, request: ControlRequest) -> bool:
         """Another `up` of a runtime that stands, or stood: the same story, of which most still holds."""

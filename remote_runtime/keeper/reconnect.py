@@ -1,4 +1,4 @@
-"""Makes a runtime stand again: tries without end, at first at once, then ever more rarely."""
+"""Restores a runtime that stopped working: retries without end, at first at once, then less and less often."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import replace
 
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, describe_bug
@@ -21,12 +21,12 @@ from .runtime_record import RuntimeRecord
 
 log = logging.getLogger(__name__)
 MAX_BACKOFF_S = 30.0
-MAX_QUICK_RETRIES = (
-    10  # connections that were lost before the check was over: the server lets us in, so it is tried soon
-)
+# After a connection that was made and lost again the next attempt comes soon: the server accepts us.
+MAX_QUICK_RETRIES = 10
 NO_MACHINE_RETRY_S = 10.0
-# A try without a person is a question to nobody, and to the machine a failed login that may ring a phone.
+# Without a user these fail again, and for the machine each is a failed login that may ring a phone.
 NEEDS_USER = ("two-factor-needed", "passphrase-needed")
+STOPPED_WHEN_IDLE = ("stopped-when-idle", "instance-stopped")
 CANCEL_POLL_S = 0.25
 VERDICTS: dict[str, Verdict] = {
     "stranger-answered": "stranger",
@@ -38,158 +38,177 @@ VERDICTS: dict[str, Verdict] = {
     "machine-booting": "reconnecting",
     "another-machine": "reconnecting",
 }
+Outcome = Health | RemoteRuntimeError | ControlRequest | None
 
 
-@dataclass
 class Reconnector:
-    """``story``: as it is to be told now. ``obey``: carries an order out, and answers whether the repair is over.
-    ``is_final``: whether nothing is to be mended after this failure. ``revived``: see ``Inquiry``."""
+    """One repair. ``make_context()`` returns the present context of ``bring_up.ensure``. To be closed."""
 
-    resources: bring_up.Resources
-    requests: RequestQueue
-    record: RuntimeRecord
-    context: Callable[[], bring_up.BringUpContext]
-    handle_request: Callable[[ControlRequest], bool]
-    is_final: Callable[[RemoteRuntimeError], bool]
-    on_restart: InitVar[Callable[[Instance], None]]
-    _no_machine_error: RemoteRuntimeError | None = None
-    _network_changed: bool = False
-    _user_needed_error: RemoteRuntimeError | None = None
+    def __init__(
+        self,
+        resources: bring_up.Resources,
+        requests: RequestQueue,
+        record: RuntimeRecord,
+        make_context: Callable[[], bring_up.BringUpContext],
+    ) -> None:
+        self._resources = resources
+        self._requests = requests
+        self._record = record
+        self._make_context = make_context
+        self._lookup = InstanceLookup(self._on_restart)
+        address = resources.instance.address if resources.instance else ""
+        self._network_changes = NetworkChangeDetector(address)
+        self._network_changed = False
+        self._attempts = self._quick_retries = 0
+        self._retry_at: float | None = None
+        self._no_machine_error: RemoteRuntimeError | None = None
+        self._user_needed_error: RemoteRuntimeError | None = None
+        self._idle_stop: RemoteRuntimeError | None = None
 
-    def __post_init__(self, on_restart: Callable[[Instance], None]) -> None:
-        self._lookup = InstanceLookup(on_restart)
-        self._finished = False
+    def run(self) -> Outcome:
+        """Retries until one of these; after a request that did not end the repair, ``run`` continues it.
 
-    def run(self) -> Health | None:
-        """The health when it stands again; None when an order ended the repair, or the keeper is to end."""
-        self._network_changes = NetworkChangeDetector(
-            self.resources.instance.address if self.resources.instance else ""
-        )
-        attempt = quick_retries = 0
-        try:
-            while not self.requests.terminated:
-                attempt += 1
-                connections = self.resources.connect_count
-                health = self._attempt(attempt)
-                if self.resources.connect_count > connections and quick_retries < MAX_QUICK_RETRIES:
-                    attempt, quick_retries = 1, quick_retries + 1
-                if health is not None or self._finished or self._wait_for_retry(attempt):
-                    return health
-                if self._network_changed:
-                    attempt, self._network_changed = 0, False
-            return None
-        finally:
-            self._lookup.close()
+        - ``Health``: the runtime is ready again.
+        - ``ControlRequest``: an `up` or a `down` for the caller to handle.
+        - ``RemoteRuntimeError``: the profile's ``idle`` has stopped the machine; it is to stay so.
+        - None: the process was told to end.
+        """
+        if self._user_needed_error is not None:
+            record_failure(self._record, self._user_needed_error)  # whatever the `up` in between failed with
+        while not self._requests.terminated:
+            if self._retry_at is None:
+                health = self._attempt()
+                if health is not None or self._idle_stop is not None:
+                    return health or self._idle_stop
+                self._schedule_retry()
+            request = self._wait_for_retry()
+            if request is not None or self._idle_stop is not None:
+                return request or self._idle_stop
+            self._retry_at = None
+            if self._network_changed:
+                self._attempts, self._network_changed = 0, False
+        return None
 
-    def _attempt(self, attempt: int) -> Health | None:
-        context = replace(self.context(), single_attempt=True)
+    def close(self) -> None:
+        self._lookup.close()
+
+    def _attempt(self) -> Health | None:
+        self._attempts += 1
+        connections = self._resources.connect_count
+        health = self._try_once(self._attempts)
+        if self._resources.connect_count > connections and self._quick_retries < MAX_QUICK_RETRIES:
+            self._attempts, self._quick_retries = 1, self._quick_retries + 1
+        return health
+
+    def _try_once(self, attempt: int) -> Health | None:
+        context = replace(self._make_context(), single_attempt=True)
         try:
             if self._no_machine_error is not None:
-                self._lookup.start(context.machines, context.profile, self.resources.instance, self._no_machine_error)
                 raise self._no_machine_error
             with self._cancelled_on_change() as cancelled:
                 deadline = Deadline(context.profile.timeouts.total_s, cancelled)
-                return bring_up.ensure(context, self.resources, start=False, deadline=deadline)
+                return bring_up.ensure(context, self._resources, start=False, deadline=deadline)
         except Interrupted as error:
             log.info("attempt %d: %s", attempt, error)
         except RemoteRuntimeError as error:
             log.info("attempt %d: %s: %s", attempt, error.code, error)
             self._record_failure(error)
             self._user_needed_error = error if error.code in NEEDS_USER else None
-            if not self.resources.is_connected() and (attempt in (1, 2, 4, 8) or attempt % 10 == 0):
-                self._lookup.start(context.machines, context.profile, self.resources.instance, error)
+            due = not self._resources.is_connected() and (attempt in (1, 2, 4, 8) or attempt % 10 == 0)
+            if due or self._no_machine_error is not None:
+                self._lookup.start(context.machines, context.profile, self._resources.instance, error)
         except Exception as error:
             log.exception("a bug of ours in a repair; the next attempt may do without it")
-            self.record.update(state="unreachable", why=describe_bug(error))
+            self._record.update(state="unreachable", why=describe_bug(error))
         return None
 
     @contextlib.contextmanager
     def _cancelled_on_change(self) -> Iterator[threading.Event]:
-        """Set when an order comes, or when a try to enter has become vain: another network here, another address."""
-        cancelled, over = threading.Event(), threading.Event()
+        """Set when a request interrupts the attempt, or when connecting became pointless: this computer's network or
+        the machine's address has changed."""
+        cancelled, done = threading.Event(), threading.Event()
 
         def watch() -> None:
-            ticked_at = time.monotonic()
-            while not over.wait(CANCEL_POLL_S):
-                is_outdated = self._lookup.result_differs(self.resources.instance)
-                if time.monotonic() - ticked_at >= TICK_S:
-                    ticked_at = time.monotonic()
+            polled_at = time.monotonic()
+            while not done.wait(CANCEL_POLL_S):
+                if time.monotonic() - polled_at >= TICK_S:
+                    polled_at = time.monotonic()
                     self._network_changed = self._network_changed or bool(self._network_changes.poll())
-                if self.requests.cancelled.is_set() or (
-                    (is_outdated or self._network_changed) and not self.resources.is_connected()
-                ):
+                is_outdated = self._network_changed or self._lookup.result_differs(self._resources.instance)
+                if self._requests.cancelled.is_set() or (is_outdated and not self._resources.is_connected()):
                     cancelled.set()
                     return
 
         self._network_changes.reset()
-        watcher = threading.Thread(target=watch, daemon=True, name="repair-watch")
+        watcher = threading.Thread(target=watch, daemon=True, name="reconnect-watch")
         watcher.start()
         try:
             yield cancelled
         finally:
-            over.set()
+            done.set()
             watcher.join()
 
-    def _wait_for_retry(self, attempt: int) -> bool:
-        """Until the next try is due; whether the repair is over. Only an order ends it where a person is needed."""
-        until = time.monotonic() + backoff_s(attempt)
+    def _schedule_retry(self) -> None:
+        pause_s = backoff_s(self._attempts)
         if self._no_machine_error is not None:
-            until = min(until, time.monotonic() + NO_MACHINE_RETRY_S)
+            pause_s = min(pause_s, NO_MACHINE_RETRY_S)
+        self._retry_at = time.monotonic() + pause_s
         self._network_changes.reset()
+
+    def _wait_for_retry(self) -> ControlRequest | None:
+        """Returns None when the next attempt is due, or the repair is over. While a user is needed no attempt is due:
+        only a request, or the end of the process, ends the wait then."""
         while True:
-            self._take_lookup_result()
-            if self._finished or (self._network_changed and self._user_needed_error is None):
-                return self._finished
-            left_s = until - time.monotonic()
-            request = self.requests.next(
-                TICK_S if self._user_needed_error is not None else max(0.0, min(TICK_S, left_s))
-            )
-            if request is not None and self.handle_request(request):
-                return True
-            if self._user_needed_error is not None:
-                if self.requests.terminated:
-                    return False
-                if request is not None:
-                    record_failure(
-                        self.record, self._user_needed_error
-                    )  # whatever an `up` failed with: it is still waited for a person
+            self._apply_lookup_result()
+            needs_user = self._user_needed_error is not None
+            if self._idle_stop is not None or (self._network_changed and not needs_user):
+                return None
+            left_s = (self._retry_at or 0.0) - time.monotonic()
+            request = self._requests.next(TICK_S if needs_user else max(0.0, min(TICK_S, left_s)))
+            if request is not None and request.op != "check":
+                return request
+            if self._requests.terminated:
+                return None
+            if needs_user:
                 continue
             change = self._network_changes.poll()
             if change:
                 log.info("%s: trying again at once", change)
                 self._network_changed = True
-            elif left_s <= TICK_S or self.requests.terminated:
-                return False
+            elif left_s <= TICK_S:
+                return None
 
-    def _take_lookup_result(self) -> None:
+    def _apply_lookup_result(self) -> None:
         result = self._lookup.take_result()
         if isinstance(result, RemoteRuntimeError):
             self._no_machine_error = result if result.code in NO_INSTANCE_CODES else None
             self._record_failure(result)
         elif isinstance(result, Instance):
-            previous, was_gone, self._no_machine_error = (
-                self.resources.instance,
-                self._no_machine_error is not None,
-                None,
-            )
-            if self.resources.is_connected() or (
-                previous is not None and has_same_address(result, previous) and not was_gone
-            ):
+            was_gone, self._no_machine_error = self._no_machine_error is not None, None
+            previous = self._resources.instance
+            is_same = previous is not None and has_same_address(result, previous) and not was_gone
+            if self._resources.is_connected() or is_same:
                 return
             started_from = previous.started_from if previous is not None and previous.id == result.id else None
             instance = result.with_route_of(previous) if previous is not None else result
-            self.resources.instance = replace(instance, started_from=started_from)
-            self.record.update(instance=self.resources.instance)
+            self._resources.instance = replace(instance, started_from=started_from)
+            self._record.update(instance=self._resources.instance)
             self._network_changed = True
 
     def _record_failure(self, error: RemoteRuntimeError) -> None:
-        self._finished = self.is_final(error)
-        if not self._finished:
-            record_failure(self.record, error)
+        if error.code in STOPPED_WHEN_IDLE and self._make_context().profile.idle.after_s is not None:
+            self._idle_stop = error
+        else:
+            record_failure(self._record, error)
+
+    def _on_restart(self, instance: Instance) -> None:
+        """Called by the look-up's thread when it restarts a preempted Spot VM."""
+        log.warning("%s was preempted, and is started again", instance.name)
+        self._record.update(instance=instance, why=f"{instance.name} was preempted, and is started again")
 
 
 def record_failure(record: RuntimeRecord, error: RemoteRuntimeError) -> None:
-    """Tell in the state file why it does not stand, unless something else came between."""
+    """Save why the runtime is not ready, unless ``error`` is an interruption."""
     log.warning("%s: %s", error.code, error)
     if isinstance(error, Interrupted):
         return
@@ -198,5 +217,5 @@ def record_failure(record: RuntimeRecord, error: RemoteRuntimeError) -> None:
 
 
 def backoff_s(attempt: int) -> float:
-    """How long to wait after a failed attempt: doubling, with jitter, so that a server is not stormed."""
+    """How long to wait after a failed attempt: doubling up to ``MAX_BACKOFF_S``, with jitter."""
     return min(MAX_BACKOFF_S, 2.0 ** min(attempt - 1, 5)) * random.uniform(0.5, 1.0)  # noqa: S311  # not a secret

@@ -21,10 +21,10 @@ CONFIRM_TIMEOUT_S = 120.0
 @fast_dataclass(frozen=True)
 class ControlRequest:
     """``up``: bring it up again, as this profile says. ``down``: take it down and answer on the channel.
-    ``look``: something looks wrong, check now. ``overrides``: what the command line puts before the profile.
+    ``check``: something looks wrong, check now. ``overrides``: what the command line puts before the profile.
     ``said``: what ``allow`` waits for."""
 
-    op: Literal["up", "down", "look"]
+    op: Literal["up", "down", "check"]
     options: TakeDownOptions = field(default_factory=TakeDownOptions)
     channel: ControlChannel | None = None
     profile: Profile | None = None

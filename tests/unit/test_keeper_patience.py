@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,35 +22,35 @@ LIMITS = Timeouts(instance_s=400.0, ssh_s=240.0)
 PROFILE = Profile("work", Path("/work.yaml"), GceTarget(instance="my-vm"), timeouts=LIMITS)
 
 
-class Slow(FakeTarget):
-    """Nobody enters it. ``given``: to whom tried."""
+class Unreachable(FakeTarget):
+    """Its SSH port does not answer. ``given``: the arguments of the last attempt to connect."""
 
     def connect(self, *args: Any, **given: Any) -> Any:
         self.given = given
-        orders.terminated = True  # one try is enough
+        requests.terminated = True  # one try is enough
         raise SshError("ssh-unreachable", "no answer")
 
 
-orders = RequestQueue()
+requests = RequestQueue()
 
 
 def test_a_reconnect_has_the_limits_of_the_profile_and_waits_for_no_silent_port(tmp_path: Path) -> None:
-    journal, held, cloud = EventLog(), bring_up.Resources(), Slow(EventLog())
+    events, resources, cloud = EventLog(), bring_up.Resources(), Unreachable(EventLog())
     state = StateDir(tmp_path / "state")
     state.path.mkdir()
-    held.instance = VM
-    story = bring_up.BringUpContext(
+    resources.instance = VM
+    context = bring_up.BringUpContext(
         profile=PROFILE,
         client_id="c",
         machines=cast("Machines", cloud),
-        progress=FakeProgress(journal),
+        progress=FakeProgress(events),
         prompt=lambda prompt, *, secret, code: "",
-        record=journal.record,
+        record=events.record,
         remembered_port=None,
     )
     record = RuntimeRecord(state, Runtime(name="work", profile_path="", target={}, client_id="c"))
-    repair = Reconnector(held, orders, record, lambda: story, lambda order: False, lambda error: False, lambda at: None)
-    assert repair.run() is None
-    held.close()
+    with contextlib.closing(Reconnector(resources, requests, record, lambda: context)) as reconnector:
+        assert reconnector.run() is None
+    resources.close()
     assert 200 < cloud.given["deadline"].timeout_s <= LIMITS.ssh_s
     assert cloud.given["key_policy"].reconnect
