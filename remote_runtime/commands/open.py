@@ -15,7 +15,7 @@ from ..core.model import Runtime
 from ..core.private_file import write_private
 from ..core.profile import COLAB_ORIGIN
 from ..jupyter import health
-from ..jupyter.page_host import page_host
+from ..jupyter.server import page_host
 from ..state import store
 from ..state.quietly import uncounted_connector
 from . import desktop

@@ -12,9 +12,10 @@ from ..core.callbacks import CommandResult, Progress
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, MachineError, RemoteRuntimeError, SshError
 from ..core.sanitize import clean, clean_line
-from .python_command import EXIT_NO_STREAMS
 from .remote.reply import NO, YES
 
+# The exit status of a Python that has no stdout, or gets no program on its stdin.
+EXIT_NO_STREAMS = 113
 MAX_REPLIES = 20_000
 MAX_LINE_CHARS = 200
 MAX_ERROR_CHARS = 8_000

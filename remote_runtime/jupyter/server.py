@@ -23,7 +23,6 @@ from ..core.profile import JupyterSettings
 from ..core.sanitize import clean, clean_line
 from . import server_description
 from .idle_policy import describe, parse_watchdog, watchdog_request
-from .page_host import page_host
 from .remote_call import call_launcher, invalid_reply
 
 BRIDGE_PACKAGE = "remote_runtime_bridge"
@@ -239,3 +238,14 @@ def load_bridge() -> Bridge:
 
 def _ignore(text: str) -> None:
     """For what is short and has nothing to tell on the way."""
+
+
+MAX_LABEL_CHARS = 40  # a label has at most 63 characters
+
+
+def page_host(name: str) -> str:
+    """For the runtime of this name, and for no other."""
+    label = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:MAX_LABEL_CHARS]
+    if label != name:
+        label += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"rr-{label}.localhost"

@@ -16,7 +16,7 @@ import pytest
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter import python_command, remote_call
+from remote_runtime.jupyter import remote_call
 from remote_runtime.jupyter import server as jupyter
 from remote_runtime.lifecycle.upstream import can_reach
 from remote_runtime.ssh.session import Session
@@ -258,7 +258,7 @@ def test_the_path_of_a_login_shell_counts_whatever_shell_it_is(tmp_path: Path, s
         f"status is-login; and set -x PATH {path.replace(':', ' ')}\n"
     )
     environ = {"HOME": str(tmp_path), "SHELL": shell, "PATH": str(tmp_path)}
-    line = shlex.join(python_command.search_command(("python3", "python3.11"), "ready", "tried"))
+    line = shlex.join(remote_call.search_command(("python3", "python3.11"), "ready", "tried"))
     try:
         done = subprocess.run([shell, "-c", line], env=environ, input=b"exit\n0\n", capture_output=True, timeout=20)
     finally:

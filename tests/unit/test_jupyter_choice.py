@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.jupyter.remote import kernelspecs, private_venv
+from remote_runtime.jupyter.remote import private_venv, server_client
 from remote_runtime.jupyter.remote.interpreters import Interpreter
 from remote_runtime.jupyter.remote.kernelspec import overridden_notes
 from remote_runtime.jupyter.remote.python_candidates import find_candidates, find_environments
@@ -148,14 +148,14 @@ def test_a_default_kernel_whose_program_is_gone_is_named_with_its_file(home: Pat
     for program, told in ((sys.executable, False), ("python3", False), ("/opt/gone/bin/python", True)):
         described = {"argv": [program, "-m", "ipykernel_launcher"], "display_name": "Python 3", "language": "python"}
         spec.write_text(json.dumps(described))
-        specs = [kernelspecs.parse_kernelspec("python3", {"name": "python3", "spec": described})]
-        notes = kernelspecs.missing_kernel_notes(specs, {"JUPYTER_PATH": str(home / "data")})
+        specs = [server_client.parse_kernelspec("python3", {"name": "python3", "spec": described})]
+        notes = server_client.missing_kernel_notes(specs, {"JUPYTER_PATH": str(home / "data")})
         assert bool(notes) == told
         assert all(str(spec) in note and program in note and "ipykernel install" in note for note in notes)
-    assert kernelspecs.missing_kernel_notes([], {}) == []
+    assert server_client.missing_kernel_notes([], {}) == []
     assert (
         "offers no kernel python3, only ir"
-        in kernelspecs.missing_kernel_notes([kernelspecs.parse_kernelspec("ir", None)], {})[0]
+        in server_client.missing_kernel_notes([server_client.parse_kernelspec("ir", None)], {})[0]
     )
 
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from remote_runtime.jupyter.python_command import direct_command, launcher_input
+from remote_runtime.jupyter.remote_call import direct_command, launcher_input
 
 FOR_A_START = {
     "start",
@@ -16,7 +16,6 @@ FOR_A_START = {
     "python_choice",
     "login_environment",
     "kernelspec",
-    "package_import",
     "disk_space",
     "user_settings",
     "start_failure",
@@ -48,7 +47,7 @@ def test_a_look_compiles_nothing_that_only_a_start_needs() -> None:
     loaded = {
         name.partition(".")[2] for name in modules_after("dispatch") if name.startswith("remote_runtime_machine.")
     }
-    assert {"dispatch", "server", "proof", "kernelspecs", "idle_watchdog"} <= loaded
+    assert {"dispatch", "server", "server_client", "idle_watchdog"} <= loaded
     assert not loaded & FOR_A_START
 
 

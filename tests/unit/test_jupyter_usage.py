@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from remote_runtime.jupyter import launcher, python_command
+from remote_runtime.jupyter import launcher, remote_call
 from remote_runtime.jupyter.remote import idle_shells
 from remote_runtime.jupyter.remote.activity import LAUNCHER_MARK, ProcessStat, runs_over_ssh
-from remote_runtime.jupyter.remote.stillness import IdleTimer
+from remote_runtime.jupyter.remote.idle_watchdog import IdleTimer
 
 SOMEBODY = os.geteuid() + 1
 # Above the highest pid that Linux gives, so that nothing is found in /proc.
@@ -41,8 +41,8 @@ def test_below_a_session_or_not_even_where_the_table_goes_round(parents: dict[in
 @pytest.mark.parametrize(
     "words",
     [
-        python_command.direct_command("python3", "r"),
-        python_command.search_command(("python3",), "r", "m"),
+        remote_call.direct_command("python3", "r"),
+        remote_call.search_command(("python3",), "r", "m"),
         [launcher.ENTRY],
     ],
 )

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from remote_runtime.jupyter.page_host import page_host
+from remote_runtime.jupyter.server import page_host
 
 
 def test_a_plain_name_stays_readable() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...core.deadline import Deadline
 from ...core.errors import HealthError, Interrupted, RemoteRuntimeError
 from ...core.fast_dataclass import fast_dataclass
+from ...core.metrics import GpuLoad, MachineLoad
 from ...core.model import Health, Verdict
 from ...core.sanitize import clean_line
 from . import attached, checks
 from .cell import run_cell
 from .endpoint import Endpoint, request, verify
-from .machine_load import read_load
 
 __all__ = [
     "NO_PAGE",
@@ -143,3 +145,39 @@ def list_kernels(endpoint: Endpoint, deadline: Deadline) -> list[dict[str, Any]]
     if response.status != 200 or not isinstance(documents, list):
         raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {response.status}")
     return [kernel for kernel in documents if isinstance(kernel, dict)]
+
+
+PATH = "/api/colab/resources"
+UNSCRIPTABLE = b")]}'\n"
+MAX_GPUS = 16
+MAX_BYTES = 1 << 50
+
+
+def read_load(endpoint: Endpoint, deadline: Deadline) -> MachineLoad:
+    """What it is now. Raises ``HealthError``."""
+    verify(endpoint, deadline)
+    response = request(endpoint, "GET", PATH, {}, deadline)
+    try:
+        document = json.loads(response.body.removeprefix(UNSCRIPTABLE))
+        total = _bytes(document["memory"]["totalBytes"])
+        used = max(0, total - _bytes(document["memory"]["freeBytes"]))
+        gpus = tuple(_gpu(each) for each in document["gpus"][:MAX_GPUS])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise HealthError(
+            "not-answering", "The bridge does not tell the machine's load", f"it answered {response.status}"
+        ) from error
+    return MachineLoad(used, total, gpus, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+
+
+def _gpu(document: Any) -> GpuLoad:
+    utilization, used, total = (document[key] for key in ("gpuUtilization", "memoryUsedBytes", "memoryTotalBytes"))
+    return GpuLoad(
+        clean_line(str(document["name"]), 60),
+        None if used is None else _bytes(used),
+        _bytes(total) or None if total is not None else None,
+        None if utilization is None else min(1.0, utilization) if float(utilization) > 0 else 0.0,
+    )
+
+
+def _bytes(value: Any) -> int:
+    return min(MAX_BYTES, max(0, int(value)))

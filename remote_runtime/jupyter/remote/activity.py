@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from . import idle_shells, processes, proof, server
+from . import idle_shells, processes, server, server_client
 from .data_dir import WATCHDOG_PROGRAM, server_directories
 from .resource_use import ResourceUse
 
@@ -76,9 +76,9 @@ def _jupyter(directory: str, busy_pids: set[int]) -> Activity:
     if running is None:
         return Activity()
     is_working = is_kernel_working(running.pid, busy_pids)
-    if proof.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
+    if server_client.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
         return Activity("Jupyter does not answer, and works") if is_working else Activity()
-    status = proof.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
+    status = server_client.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
     activity = jupyter_activity(status) if status else Activity("Jupyter does not say what it does")
     # A kernel can call itself idle while a cell runs: a message on its control channel makes it.
     return activity if activity.what or not is_working else Activity("a kernel's process works")

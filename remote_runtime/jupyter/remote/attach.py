@@ -11,13 +11,14 @@ import os
 import re
 import shlex
 import stat
+import sys
 from dataclasses import dataclass
 from typing import Any
 
-from . import processes, proof, server_client
+from . import processes, server_client
+from .data_dir import load_json
 from .listeners import ListeningProcess, find_listeners
 from .reply import ReplyWriter, ReportedError
-from .runtime_files import read_description
 from .server_client import NotHttp
 
 MAX_REPLY_BYTES = 65536
@@ -53,7 +54,7 @@ def attach(port: int, token_file: str | None, reply: ReplyWriter) -> AttachedSer
     token = read_token_file(token_file) if token_file else described_token(path, description, port)
     version = jupyter_version(port)
     refuse_unprotected(port)
-    bridge = proof.identify(port, token, TIMEOUT_S, f"127.0.0.1:{port}")[1]
+    bridge = server_client.identify(port, token, TIMEOUT_S, f"127.0.0.1:{port}")[1]
     if find_listener(port, need_description=False) != listener:
         raise not_found_error(port, "another process has taken its port at this moment")
     notes = []
@@ -205,3 +206,41 @@ def not_found_error(port: int, why: str, hint: str = "") -> ReportedError:
 
 def no_token_error(what: str, why: str, hint: str) -> ReportedError:
     return ReportedError("attach-without-token", what, why, hint)
+
+
+DESCRIPTION_NAMES = ("jpserver-{}.json", "nbserver-{}.json")
+
+
+def read_description(pid: int) -> tuple[str, dict[str, Any]]:
+    """The file and what it says; empty when there is none."""
+    for folder in runtime_dirs(process_environment(pid)):
+        for name in DESCRIPTION_NAMES:
+            path = os.path.join(folder, name.format(pid))
+            description = load_json(path)
+            if description:
+                return path, description
+    return "", {}
+
+
+def runtime_dirs(env: dict[str, str]) -> list[str]:
+    home = env.get("HOME") or os.path.expanduser("~")
+    found = [env["JUPYTER_RUNTIME_DIR"]] if env.get("JUPYTER_RUNTIME_DIR") else []
+    found += [os.path.join(env["JUPYTER_DATA_DIR"], "runtime")] if env.get("JUPYTER_DATA_DIR") else []
+    if os.name == "nt":
+        return [*found, os.path.join(env.get("APPDATA", home), "jupyter", "runtime")]
+    if sys.platform == "darwin":
+        return [*found, os.path.join(home, "Library", "Jupyter", "runtime")]
+    data = env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
+    return [*found, os.path.join(data, "jupyter", "runtime")]
+
+
+def process_environment(pid: int) -> dict[str, str]:
+    """That of another process where the system shows it (Linux), else our own."""
+    if not processes.LINUX:
+        return dict(os.environ)
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as handle:
+            entries = handle.read(1 << 20).decode("utf-8", "surrogateescape").split("\0")
+    except OSError:
+        return dict(os.environ)
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)

@@ -28,9 +28,9 @@ from .data_dir import (
     server_directories,
     server_directory,
 )
-from .kernelspecs import list_kernelspecs, missing_kernel_notes
 from .reply import ClientGone, ReplyWriter, ReportedError
 from .request import LaunchSpec, load_spec
+from .server_client import list_kernelspecs, missing_kernel_notes
 
 START_WINDOW_S = 1.0
 WAITING_FOR_LOCK = "Waiting for another remote-runtime that works on this server"
@@ -201,8 +201,7 @@ def _refuse_idle_stopped(directory: str) -> None:
 
 
 def _attach(attach_spec: dict[str, Any], reply: ReplyWriter) -> dict[str, Any]:
-    from .attach import attach
-    from .runtime_files import process_environment
+    from .attach import attach, process_environment
 
     with gpus.GpuProbe() as gpu_probe:
         attached = attach(attach_spec["port"], attach_spec["token_file"], reply)

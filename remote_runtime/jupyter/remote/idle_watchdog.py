@@ -129,7 +129,6 @@ def main(directory: str, rule_document: dict[str, Any]) -> int:
     if _is_running(rule_document):
         return 0
     from . import activity
-    from .stillness import IdleTimer
 
     rule = IdleRule(float(rule_document["after_s"]), str(rule_document["do"]))
     _register(directory, os.getpid())
@@ -239,3 +238,26 @@ def _format_duration(seconds: float) -> str:
             count = int(seconds // size)
             return f"{count} {unit}{'s' if count > 1 else ''}"
     return f"{seconds:g} seconds"
+
+
+# What setting the clock right moves it by; a suspension lasts longer.
+MAX_CLOCK_JUMP_S = 5.0
+# Longer than a look, a pause and a try to stop the machine take together.
+MAX_CHECK_GAP_S = 180.0
+
+
+class IdleTimer:
+    """Seconds of ``time.monotonic()`` and ``time.time()``. A machine that stood still between two looks was resumed by
+    somebody, which is a use."""
+
+    def __init__(self, for_s: float, monotonic: float, wall: float) -> None:
+        self._used_at = monotonic - for_s
+        self._checked_at, self._clock_offset = monotonic, wall - monotonic
+
+    def idle_s(self, ago_s: float, monotonic: float, wall: float) -> float:
+        """``ago_s``: how long ago a use was, as it is seen now."""
+        if wall - monotonic - self._clock_offset > MAX_CLOCK_JUMP_S or monotonic - self._checked_at > MAX_CHECK_GAP_S:
+            self._used_at = monotonic
+        self._checked_at, self._clock_offset = monotonic, wall - monotonic
+        self._used_at = max(self._used_at, monotonic - ago_s)
+        return monotonic - self._used_at

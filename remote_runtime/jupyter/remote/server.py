@@ -8,7 +8,7 @@ import os
 import time
 from typing import Any, NamedTuple
 
-from . import processes, proof, runtime_dir
+from . import processes, runtime_dir, server_client
 from .data_dir import CONFIG, INFO, LOG, NEXT_TOKEN, load_json, write_private
 from .reply import ReplyWriter, ReportedError
 
@@ -55,7 +55,7 @@ def renew_token(running: ServerProcess) -> ServerProcess | None:
     directory, token = running.directory, token_hex(24)
     write_private(os.path.join(directory, NEXT_TOKEN), token)
     try:
-        status = proof.change_token(running.address, running.token, token, REPLY_TIMEOUT_S)
+        status = server_client.change_token(running.address, running.token, token, REPLY_TIMEOUT_S)
     except (OSError, ValueError) as exc:
         raise stuck_error(running, f"it did not take a new token: {exc}") from exc
     if status == 204:
@@ -79,7 +79,7 @@ def _recover_renewed_token(running: ServerProcess) -> ServerProcess | None:
     """The launcher ended between giving the server a new token and writing it down."""
     with contextlib.suppress(OSError), open(os.path.join(running.directory, NEXT_TOKEN), encoding="ascii") as handle:
         token = handle.read()
-        if proof.check_identity(running.address, token, timeout_s=3.0) == "ours":
+        if server_client.check_identity(running.address, token, timeout_s=3.0) == "ours":
             return _store_token(running, token)
     return None
 
@@ -110,7 +110,7 @@ def find_healthy(directory: str, reply: ReplyWriter, within_s: float = REPLY_TIM
         running = load(directory)
         if running is None:
             return None
-        verdict = proof.check_identity(
+        verdict = server_client.check_identity(
             running.address, running.token, timeout_s=min(3.0, max(0.5, until - time.monotonic()))
         )
         if verdict == "ours":
@@ -127,9 +127,9 @@ def find_healthy(directory: str, reply: ReplyWriter, within_s: float = REPLY_TIM
 
 def busy_reason(running: ServerProcess) -> str:
     """What its end would interrupt, in words; empty when no kernel is busy. Who cannot be asked may be at work."""
-    if proof.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
+    if server_client.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
         return "Jupyter does not answer, and its kernels may be busy"
-    status = proof.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
+    status = server_client.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
     kernels = status.get("kernels")
     if not isinstance(kernels, list):
         return "Jupyter does not say whether its kernels are busy"
@@ -145,8 +145,12 @@ def terminate(directory: str) -> bool:
     running = load(directory)
     marker = os.path.join(runtime_dir.path_of(directory), "kernel-")
     members = processes.process_tree(running.pid if running else 0, marker)
-    if running and os.name == "nt" and proof.check_identity(running.address, running.token, timeout_s=3.0) == "ours":
-        proof.request_shutdown(running.address, running.token, timeout_s=TERMINATE_WAIT_S)
+    if (
+        running
+        and os.name == "nt"
+        and server_client.check_identity(running.address, running.token, timeout_s=3.0) == "ours"
+    ):
+        server_client.request_shutdown(running.address, running.token, timeout_s=TERMINATE_WAIT_S)
         processes.wait_until_gone({running.pid: running.info["birth"]}, TERMINATE_WAIT_S)
     elif running:
         # Jupyter ends its kernels in good order by itself; the others are only told afterwards.
@@ -163,7 +167,7 @@ def terminate(directory: str) -> bool:
 def tail_log(directory: str, token: str, lines: int = 25) -> str:
     """The end of the server's log, without the token and without our own asking for its proof."""
     text, _ = read_log(directory, None, 16384)
-    kept_lines = [line for line in text.rstrip().splitlines() if proof.IDENTITY_PATH not in line]
+    kept_lines = [line for line in text.rstrip().splitlines() if server_client.IDENTITY_PATH not in line]
     tail = "\n".join(kept_lines[-lines:])
     return tail.replace(token, "[token]") if token else tail
 

@@ -12,7 +12,7 @@ import subprocess
 import time
 from typing import Any, NamedTuple
 
-from . import host, kernelspec, login_environment, package_import, processes, proof, runtime_dir, server, user_settings
+from . import host, kernelspec, login_environment, processes, runtime_dir, server, server_client, user_settings
 from .data_dir import (
     CONFIG,
     INFO,
@@ -29,11 +29,10 @@ from .data_dir import (
 )
 from .interpreters import Interpreter
 from .listen_address import ListenAddress, address_in_use_error, reserve_address, socket_path, supports_sockets
-from .package_import import ImportCheck
 from .python_choice import BrokenPython, PythonChoice, PythonSearch
 from .reply import ReplyWriter, ReportedError
 from .request import LaunchSpec
-from .start_failure import explain_exit, start_error
+from .start_failure import KERNEL_MODULE, ImportCheck, explain_exit, start_error
 
 MAX_PORT_ATTEMPTS = 3
 KERNELS_PYTHONPATH = "RR_KERNELS_PYTHONPATH"
@@ -115,7 +114,7 @@ def launch(plan: LaunchPlan, reply: ReplyWriter) -> server.ServerProcess:
             process = spawn(plan)
             try:
                 info = save_info(plan, process.pid, address)
-                with ImportCheck(plan.choice.kernel.path, package_import.KERNEL_MODULE, plan.env) as kernel:
+                with ImportCheck(plan.choice.kernel.path, KERNEL_MODULE, plan.env) as kernel:
                     if wait_until_ready(plan, process, address, token, reply):
                         why = kernel.problem(reply)
                         if why:
@@ -259,7 +258,7 @@ def wait_until_ready(
             if re.search(r"port \d+ is already in use|Address already in use", log):
                 return False
             raise explain_exit(plan.choice.server, plan.env, process.returncode, log, reply)
-        verdict = proof.check_identity(address, token, timeout_s=5.0)
+        verdict = server_client.check_identity(address, token, timeout_s=5.0)
         if verdict == "ours":
             return True
         if verdict != "silent":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import time
 from collections.abc import Mapping
 
-from . import disk_space, package_import
+from . import disk_space
 from .interpreters import Interpreter
-from .package_import import ImportCheck
 from .python_choice import BrokenPython
 from .reply import ReplyWriter, ReportedError
 
@@ -19,7 +21,7 @@ def explain_exit(
     full = disk_space.disk_full_cause(log)
     if full:
         return full
-    with ImportCheck(interpreter.path, package_import.server_module(interpreter.kind), env) as jupyter:
+    with ImportCheck(interpreter.path, server_module(interpreter.kind), env) as jupyter:
         why = jupyter.problem(reply)
     if why:
         return BrokenPython(interpreter.path, "Jupyter", why)
@@ -32,3 +34,54 @@ def start_error(what: str, log: str, hint: str = "") -> ReportedError:
     return disk_space.disk_full_cause(log) or ReportedError(
         "jupyter-did-not-start", what, log or "it wrote nothing to its log", hint
     )
+
+
+IMPORT_TIMEOUT_S = 30.0
+SERVER_MODULES = {"notebook6": "notebook.notebookapp", "server1": "jupyter_server.serverapp"}
+KERNEL_MODULE = "ipykernel.kernelapp"
+MAX_LINES = 6
+MAX_BYTES = 65536
+
+
+def server_module(kind: str) -> str:
+    return SERVER_MODULES.get(kind, SERVER_MODULES["server1"])
+
+
+class ImportCheck:
+    """An import in another Python, at work meanwhile. Used once; ended with its block."""
+
+    def __init__(self, python: str, module: str, env: Mapping[str, str]) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said = bytearray()
+        self._start_error = ""
+        try:
+            self._process = subprocess.Popen(
+                [python, "-c", "import " + module], cwd=os.sep, env=dict(env),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        except OSError as exc:
+            self._start_error = f"{python} cannot be run: {exc.strerror}"
+
+    def __enter__(self) -> ImportCheck:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+            with self._process:
+                pass
+
+    def problem(self, reply: ReplyWriter) -> str:
+        """Its last words if it failed; empty if it can be imported, or if that cannot be said in time. One that says
+        more than a pipe holds stands still and counts as such."""
+        if self._process is None or self._process.stderr is None:
+            return self._start_error
+        until = time.monotonic() + min(IMPORT_TIMEOUT_S, reply.remaining_s() / 2)
+        while self._process.poll() is None:
+            if time.monotonic() > until:
+                return ""
+            reply.sleep(0.02)
+        if self._process.returncode == 0:
+            return ""
+        output = self._process.stderr.read(MAX_BYTES).decode("utf-8", "replace").strip().splitlines()
+        return "\n".join(output[-MAX_LINES:]) or f"it ended with status {self._process.returncode}"
