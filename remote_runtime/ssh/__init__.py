@@ -17,11 +17,11 @@ from ..core.model import Instance
 from ..core.profile import SshSettings
 from .auth.key_files import parse_public_key
 from .auth.keys import Keys
+from .connectors import Connector, NoVersionReceived
 from .files.host_aliases import host_aliases, is_resolvable
+from .files.known_hosts import known_instances, pinned_keys, unpin
 from .files.paths import local_username
-from .files.pinned_keys import known_instances, pinned_keys, unpin
 from .files.ssh_config import resolve
-from .reach import Connector, NoVersionReceived
 
 if TYPE_CHECKING:
     from .session import Session as Session

@@ -11,7 +11,7 @@ from ..core.deadline import Deadline
 from ..core.errors import SshError
 from ..core.fast_dataclass import fast_dataclass
 from .auth.keys import AgentTimeouts, Keys
-from .reach import Connector
+from .connectors import Connector
 
 # A try to reconnect is one of many: a port that is silent, and an agent, are asked again by the next one.
 RECONNECT_TIMEOUT_S = 15.0

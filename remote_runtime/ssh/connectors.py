@@ -12,8 +12,9 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..core.deadline import Deadline
 from ..core.errors import SshError
@@ -216,3 +217,21 @@ def _expand_tokens(command: str, values: dict[str, str]) -> str:
             raise SshError("ssh-config-unsupported", f"{value!r} cannot be given to ProxyCommand", command)
         expanded += value
     return expanded
+
+
+class NoVersionReceived(SshError):
+    """``ssh-unreachable``: a port that accepts connections, and no SSH server that has spoken there yet."""
+
+
+class Connection(Protocol):
+    """``socket``: blocking, its other end is the machine's SSH port. ``why_ended``: empty while it is open, and when it
+    was ended from this side."""
+
+    @property
+    def socket(self) -> socket.socket: ...
+    def close_reason(self) -> str: ...
+    def close(self) -> None: ...
+
+
+Connector = Callable[[Deadline], Connection]
+"""Opens one. Raises ``SshError`` and ``Interrupted``."""

@@ -9,8 +9,8 @@ import paramiko
 from ..core.errors import SshError
 from ..core.sanitize import clean_line
 from .connect_options import ConnectOptions, RetryableError, WaitProgress
+from .connectors import Connection, NoVersionReceived
 from .proxy_command import ProxyCommand
-from .reach import Connection, NoVersionReceived
 from .transport.algorithms import find_mismatch
 from .transport.transport import Transport
 

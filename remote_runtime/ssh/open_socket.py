@@ -13,10 +13,9 @@ from ..core.errors import DeadlinePassed, HealthError, SshError
 from ..core.model import Instance
 from ..core.profile import SshSettings, SshTarget
 from .connect_options import ConnectOptions, RetryableError
-from .connectors import ConnectFailed, connect_tcp, start_proxy_command
+from .connectors import ConnectFailed, Connection, connect_tcp, start_proxy_command
 from .files.paths import local_username
 from .files.ssh_config import parse_jump_host, resolve
-from .reach import Connection
 from .session import Session
 
 _MAX_JUMPS = 8

@@ -20,9 +20,8 @@ from ..core.model import Instance
 from ..core.profile import SshSettings
 from ..core.sanitize import clean_line
 from ..tunnel.relay import SocketStream
-from .connectors import ConnectFailed, connect_tcp, start_proxy_command
+from .connectors import ConnectFailed, Connector, connect_tcp, start_proxy_command
 from .files.known_hosts import HostKey
-from .reach import Connector
 from .session import Session
 from .transport.algorithms import KEX_INFO, restrict_algorithms
 from .transport.quiet import silence_paramiko

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from remote_runtime.demo.gcp_api.os_login import PosixAccount
-from remote_runtime.ssh.files.known_hosts import parse_keys
-from remote_runtime.ssh.files.pinned_keys import pin
+from remote_runtime.ssh.files.known_hosts import parse_keys, pin
 from tests.support.doorway import PROJECT, Doorway
 from tests.support.sshd import make_key, wait_for
 

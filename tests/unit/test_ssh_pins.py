@@ -13,9 +13,8 @@ from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import Algorithms, SshSettings
 from remote_runtime.ssh import pinned_keys, unpin
 from remote_runtime.ssh.auth.host_keys import HostKeyPolicy
-from remote_runtime.ssh.files.known_hosts import HostKey, parse_keys
+from remote_runtime.ssh.files.known_hosts import HostKey, parse_keys, pin
 from remote_runtime.ssh.files.paths import expand_home
-from remote_runtime.ssh.files.pinned_keys import pin
 from tests.support.sshd import make_key
 
 

@@ -11,9 +11,18 @@ from ...core.callbacks import Progress
 from ...core.errors import SshError
 from ...core.model import Instance
 from ...core.profile import SshSettings
-from ..files.known_hosts import HostKey, KnownKeys, find_keys, known_hosts_name, load, parse_keys
+from ..files.known_hosts import (
+    GCLOUD_KNOWN_HOSTS,
+    HostKey,
+    KnownKeys,
+    find_keys,
+    known_hosts_name,
+    load,
+    load_pins,
+    parse_keys,
+    pin,
+)
 from ..files.paths import expand_home
-from ..files.pinned_keys import GCLOUD_KNOWN_HOSTS, load_pins, pin
 from ..transport.algorithms import filter_allowed
 from .certificates import Certificate
 from .key_files import rsa_bits

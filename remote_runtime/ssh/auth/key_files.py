@@ -9,14 +9,19 @@ import io
 import os
 import re
 import shlex
+import socket
 import stat
 import struct
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...core.errors import SshError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
+from ..files.known_hosts import format_public_key
+from ..files.paths import local_username
 
 if TYPE_CHECKING:
     import paramiko
@@ -244,3 +249,45 @@ def _mode(path: Path) -> int:
         return 0
     found = path.stat()
     return stat.S_IMODE(found.st_mode) if found.st_uid == os.getuid() else 0
+
+
+def ensure_key_pair(path: Path) -> None:
+    """``path`` (0600) and ``path.pub``: what is there stays, what is missing is made. ED25519, in OpenSSH's format,
+    without a passphrase, as gcloud makes its own where nobody is asked. Raises ``SshError`` ``no-usable-key``."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _write_new(path, _new_private_key(), 0o600)
+        public = path.with_name(path.name + ".pub")
+        if not public.exists() and (blob := public_half(path, read_key_file(path))):
+            _write_new(public, f"{format_public_key(blob)} {_comment()}\n".encode(), 0o644)
+    except OSError as error:
+        raise SshError("no-usable-key", f"The key {path} cannot be made", error.strerror or str(error)) from error
+
+
+def _new_private_key() -> bytes:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    """Appears whole, and never in the place of another: two runtimes may come up at the same time."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    aside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        aside.chmod(mode)
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _comment() -> str:
+    name = local_username()
+    return f"{name}@{socket.gethostname()}" if name else "remote-runtime"

@@ -19,6 +19,7 @@ from .candidate import KeyCandidate, agent_candidate, with_certificate
 from .key_files import (
     KeyFault,
     certified,
+    ensure_key_pair,
     key_type,
     load_key,
     others_can_read,
@@ -28,7 +29,6 @@ from .key_files import (
     read_key_file,
     rsa_bits,
 )
-from .keygen import ensure_key_pair
 
 if TYPE_CHECKING:
     import paramiko

@@ -11,13 +11,13 @@ import paramiko
 from ...core.callbacks import Prompt
 from ...core.deadline import Deadline
 from ...core.errors import SshError
+from ...core.sanitize import clean_line
 from ..transport.transport import Transport
 from ..transport.version_exchange import ServerText
 from .auth_handler import AuthClient, AuthReply
 from .candidate import KeyCandidate
 from .key_files import KeyFault
 from .keys import Keys
-from .second_factor import INTERACTIVE_METHODS, SecondFactor
 
 _MAX_FAULTS_SHOWN = 5
 _MAX_LABELS_SHOWN = 12
@@ -127,3 +127,71 @@ def _no_usable_key(
 def _format_labels(labels: Sequence[str]) -> str:
     more = len(labels) - _MAX_LABELS_SHOWN
     return ", ".join([*labels[:_MAX_LABELS_SHOWN], *([f"{more} more"] if more > 0 else [])])
+
+
+INTERACTIVE_METHODS = ("keyboard-interactive", "password")
+_MAX_TRIES = 3
+# Each question of a login is a round, and OpenSSH ends each try with one that asks nothing.
+_MAX_ROUNDS = 8
+
+
+class SecondFactor:
+    """``ask`` is asked at most ``_MOST_ROUNDS`` times, whatever the server sends."""
+
+    def __init__(self, auth: AuthClient, prompt: Prompt, user: str) -> None:
+        self._auth = auth
+        self._prompt = prompt
+        self._user = user
+        self._rounds = 0
+
+    def complete(self, answer: AuthReply) -> None:
+        """``answer``: what the server said to the key. Returns when it lets us in.
+
+        Raises ``SshError`` ``two-factor-needed`` and ``ssh-unreachable``, ``DeadlinePassed``, ``Interrupted``.
+        """
+        prefix = ""
+        for _ in range(_MAX_TRIES):
+            if "keyboard-interactive" in answer.methods:
+                answer = self._answer_questions(prefix)
+            elif "password" in answer.methods:
+                answer = self._give_password(prefix)
+            else:
+                break
+            if answer.kind == "accepted":
+                return
+            prefix = "Not accepted. "
+        methods = ", ".join(answer.methods)
+        raise _not_accepted(f"it still wants: {methods}")
+
+    def _answer_questions(self, prefix: str) -> AuthReply:
+        answer = self._auth.auth_interactive()
+        while answer.kind == "asks":
+            self._rounds += 1
+            if self._rounds > _MAX_ROUNDS:
+                raise _not_accepted(f"it goes on asking, {_MAX_ROUNDS} times so far")
+            responses = [self._ask_one(prefix, answer, prompt, secret=not echo) for prompt, echo in answer.prompts]
+            prefix = ""
+            answer = self._auth.send_responses(responses)
+        return answer
+
+    def _give_password(self, prefix: str) -> AuthReply:
+        answer = self._auth.auth_password(self._ask_user(f"{prefix}Password of {self._user}", secret=True))
+        if answer.kind == "asks":
+            instructions = clean_line(answer.instructions, 200)
+            raise _not_accepted(
+                f"the password has expired: {instructions}", "Log in with `ssh` once and change the password"
+            )
+        return answer
+
+    def _ask_one(self, prefix: str, answer: AuthReply, prompt: str, *, secret: bool) -> str:
+        text = clean_line(prompt, 200).rstrip(": ") or "Answer"
+        instructions = clean_line(answer.instructions, 500)
+        return self._ask_user(prefix + (f"{instructions} {text}" if instructions else text), secret=secret)
+
+    def _ask_user(self, prompt: str, *, secret: bool) -> str:
+        with self._auth.pause_deadline():
+            return self._prompt(prompt, secret=secret, code="two-factor-needed")
+
+
+def _not_accepted(why: str, hint: str = "") -> SshError:
+    return SshError("two-factor-needed", "The machine does not accept the second factor", why, hint)

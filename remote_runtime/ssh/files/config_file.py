@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...core.errors import SshError
-from .config_options import known_options
-from .config_tokens import expand_host_name
+from .config_options import expand_host_name, known_options
 from .paths import expand_home, home_dir, local_username
 
 SYSTEM_FILE = Path("/etc/ssh/ssh_config")

@@ -15,8 +15,7 @@ from ...core.errors import SshError
 from ...core.model import Instance
 from ...core.profile import Algorithms, SshSettings, SshTarget
 from . import config_file, openssh_config
-from .config_options import REFUSED
-from .config_tokens import ConfigTokens
+from .config_options import REFUSED, ConfigTokens
 from .known_hosts import known_hosts_name
 from .paths import home_dir, local_username
 

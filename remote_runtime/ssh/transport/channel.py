@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,6 @@ from typing import Any, Protocol
 import paramiko
 from paramiko.buffered_pipe import PipeTimeout
 from paramiko.pipe import make_or_pipe
-
-from ..wakeup import WakeupPipe
 
 WINDOW_BYTES = 2 << 20
 PACKET_BYTES = 1 << 15
@@ -234,3 +233,37 @@ def open_message(kind: str, number: int, target: tuple[str, int] | None) -> para
             message.add_string(host)
             message.add_int(port)
     return message
+
+
+class WakeupPipe:
+    """The interface is that of ``paramiko.pipe``."""
+
+    def __init__(self) -> None:
+        self._receiver, self._sender = socket.socketpair()
+        self._lock = threading.Lock()
+        self._set = self._forever = self._closed = False
+
+    def fileno(self) -> int:
+        return self._receiver.fileno()
+
+    def set(self) -> None:
+        with self._lock:
+            if not (self._set or self._closed):
+                self._set = True
+                self._sender.send(b"*")
+
+    def set_forever(self) -> None:
+        self._forever = True
+        self.set()
+
+    def clear(self) -> None:
+        with self._lock:
+            if self._set and not (self._forever or self._closed):
+                self._receiver.recv(1)
+                self._set = False
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._receiver.close()
+            self._sender.close()

@@ -19,9 +19,8 @@ from ...core.sanitize import clean_line, redact
 from ..forwarder.loop import Loop
 from .algorithms import KEX_INFO, ignore_macs_of_aead, restrict_algorithms
 from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, TransportChannel, open_message
-from .hook import FastPacketizer
 from .key_options import KeyOptions, parse_key_options
-from .packetizer import BoundedPacketizer
+from .packetizer import BoundedPacketizer, FastPacketizer
 from .quiet import silence_paramiko
 from .version_exchange import ServerText, decode_text, read_version
 
