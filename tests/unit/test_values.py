@@ -106,7 +106,7 @@ def test_every_value_that_a_command_loads_is_made_so() -> None:
     made_by_the_standard_one = [
         path.relative_to(PACKAGE).as_posix()
         for path in sorted(PACKAGE.rglob("*.py"))
-        if re.search(r"^ *@(dataclasses\.)?dataclass\(frozen=True", path.read_text(encoding="utf-8"), re.MULTILINE)
+        if re.search(r"^ *@(dataclasses\.)?dataclass\(frozen=True\)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     ]
     assert [path for path in made_by_the_standard_one if not path.startswith(ALONE)] == []
     assert made_by_the_standard_one
