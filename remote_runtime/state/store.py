@@ -9,16 +9,15 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..core import file_lock
-from ..core.access import InstalledKey, access_from_document, keys_from_documents
+from ..core.access import InstalledKey
+from ..core.codec import from_json, to_json
 from ..core.errors import LocalError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.metrics import GpuLoad, MachineLoad, Traffic
-from ..core.model import Connections, Forward, Gpu, IdleWatchdog, Instance, Kernelspec, Runtime, Secret, Server
+from ..core.model import Runtime
 from ..core.private_file import ensure_private_dir, read_private, socket_path, write_private
 
 log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ def load(state: StateDir, name: str) -> Runtime | None:
         document = json.loads(read_private(path))
         if document["schema"] > SCHEMA_VERSION:
             raise ValueError(f"it was written by remote-runtime {document['runtime']['tool_version']}, which is newer")
-        return _from_document(document["runtime"])
+        return from_json(Runtime, document["runtime"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
@@ -118,7 +117,7 @@ def load(state: StateDir, name: str) -> Runtime | None:
 
 def save(state: StateDir, runtime: Runtime) -> None:
     """Write it aside, then put it in place. Only the keeper calls this."""
-    document = {"schema": SCHEMA_VERSION, "runtime": _as_document(runtime)}
+    document = {"schema": SCHEMA_VERSION, "runtime": to_json(runtime)}
     write_private(state.file_path(runtime.name, "json"), json.dumps(document, indent=1).encode())
 
 
@@ -158,7 +157,7 @@ def load_last_run(state: StateDir, name: str) -> LastRun:
         client_id = document["client_id"]
         if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
             failure = document.get("failure")
-            keys = keys_from_documents(document.get("keys", ()))
+            keys = tuple(from_json(InstalledKey, key) for key in document.get("keys", ()))
             failure = failure if isinstance(failure, dict) else None
             path, folder = str(document.get("profile_path") or ""), document.get("folder") is not False
             return LastRun(client_id, port, failure, keys, path, folder)
@@ -176,7 +175,7 @@ def assign_new_client_id(state: StateDir, name: str) -> None:
 def save_last_run(state: StateDir, name: str, last_run: LastRun) -> None:
     """A convenience of the next `up`: a disk that is full only makes it forgetful."""
     try:
-        write_private(state.file_path(name, "port"), json.dumps(asdict(last_run)).encode())
+        write_private(state.file_path(name, "port"), json.dumps(to_json(last_run)).encode())
     except OSError as error:
         log.warning("what is to be remembered of %s could not be kept: %s", name, error)
 
@@ -185,43 +184,3 @@ def _default_dir() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_state_dir("remote-runtime", appauthor=False))
-
-
-def _as_document(runtime: Runtime) -> dict[str, Any]:
-    document = asdict(replace(runtime, server=None))
-    if runtime.server is not None:
-        document["server"] = {**asdict(runtime.server), "token": runtime.server.token.reveal()}
-    return document
-
-
-def _from_document(document: dict[str, Any]) -> Runtime:
-    instance, server = document["instance"], document["server"]
-    return Runtime(
-        **{
-            **document,
-            "instance": instance
-            and Instance(**_tuples({**instance, "access": access_from_document(instance.get("access"))})),
-            "keys": keys_from_documents(document.get("keys", ())),
-            "server": server and _server(server),
-            "forwards": tuple(Forward(**forward) for forward in document["forwards"]),
-            "connections": Connections(**document.get("connections", {})),
-            "load": _load(document.get("load")),
-            "traffic": Traffic(**document.get("traffic", {})),
-        }
-    )
-
-
-def _server(document: dict[str, Any]) -> Server:
-    gpus = [Gpu(**gpu) for gpu in document.get("gpus", [])]
-    kernelspecs = [Kernelspec(**each) for each in document.get("kernelspecs", [])]
-    idle = IdleWatchdog(**document["idle"]) if document.get("idle") else None
-    token = Secret(document["token"])
-    return Server(**_tuples({**document, "token": token, "gpus": gpus, "kernelspecs": kernelspecs, "idle": idle}))
-
-
-def _load(document: dict[str, Any] | None) -> MachineLoad | None:
-    return MachineLoad(**{**document, "gpus": tuple(GpuLoad(**gpu) for gpu in document["gpus"])}) if document else None
-
-
-def _tuples(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
