@@ -20,8 +20,8 @@ import pytest
 from remote_runtime.compute.client import lazy_import
 from remote_runtime.jupyter.remote import run_server
 
-from .support import network
-from .support.world import World
+from .support.environment import network
+from .support.environment.world import World
 
 SETTLE_S = 10.0
 

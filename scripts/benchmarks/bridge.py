@@ -19,7 +19,7 @@ from functools import partial
 import psutil
 
 from scripts.stacks import venvs
-from tests.support.jupyter import JupyterServer
+from tests.support.servers.jupyter import JupyterServer
 
 from . import clients, table
 

@@ -26,8 +26,8 @@ from remote_runtime.compute.iap.tunnel import open_tunnel
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.demo.iap_relay.protocol import RelayFault
 from remote_runtime.demo.iap_relay.server import Relay
-from tests.support import gcloud
-from tests.support.iap import INSTANCE, authority
+from tests.support.clients import gcloud
+from tests.support.servers.iap import INSTANCE, authority
 
 from .table import Row, machine, table
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 
 from scripts.soaks.faults import autossh
-from tests.support.lan import Lan, Traveller, lan
-from tests.support.world import World, eventually
+from tests.support.environment.lan import Lan, Traveller, lan
+from tests.support.environment.world import World, eventually
 
 from . import tunnel_candidates as candidates
 from .tunnel_parts import Values

@@ -19,8 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.cloud import NAME, PROJECT, ZONE, CloudMachine, cloud_machine
-from tests.support.world import World
+from tests.support.environment.world import World
+from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, CloudMachine, cloud_machine
 
 from . import table
 

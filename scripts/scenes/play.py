@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from remote_runtime.demo.gcp_api.values import OperationFault
-from tests.support.cloud import NAME, PROJECT, ZONE, CloudMachine, cloud_machine
-from tests.support.page import Page
-from tests.support.world import World
+from tests.support.clients.page import Page
+from tests.support.environment.world import World
+from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, CloudMachine, cloud_machine
 
 from .film import Film
 

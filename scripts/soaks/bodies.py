@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 
 from scripts.stacks import matrix, venvs
-from tests.support.flood_of_bodies import MIB, Flood
-from tests.support.jupyter import COLAB_ORIGIN, JupyterServer
+from tests.support.faults.endless_body import MIB, Flood
+from tests.support.servers.jupyter import COLAB_ORIGIN, JupyterServer
 
 BODY_BYTES = 200 * MIB
 CONNECTIONS = 4

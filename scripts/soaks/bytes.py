@@ -20,9 +20,9 @@ from typing import Any
 
 import psutil
 
-from tests.support.asyncssh_server import running_asyncssh
-from tests.support.sshd import running_sshd
-from tests.support.targets import Target
+from tests.support.servers.asyncssh_server import running_asyncssh
+from tests.support.servers.echo_servers import Target
+from tests.support.servers.sshd import running_sshd
 
 from .faults import tell
 

@@ -10,10 +10,10 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.faults import ssh_host
-from tests.support.page import Page
-from tests.support.sshd import Sshd
-from tests.support.world import World, eventually
+from tests.support.clients.page import Page
+from tests.support.environment.world import World, eventually
+from tests.support.faults.faults import ssh_host
+from tests.support.servers.sshd import Sshd
 
 MOST_S = 60.0
 NEVER_S = 90.0

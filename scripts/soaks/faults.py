@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.support import network
-from tests.support.cloud import cloud_machine
-from tests.support.lan import Traveller, lan
-from tests.support.sshd import Sshd, running_sshd
-from tests.support.survival import (
+from tests.support.environment import network
+from tests.support.environment.lan import Traveller, lan
+from tests.support.environment.world import World, eventually
+from tests.support.faults.link_faults import (
     HEAD,
     INTERVALS,
     KEEPALIVE_S,
@@ -30,8 +29,9 @@ from tests.support.survival import (
     faults_of_the_machine,
     port_taken_meanwhile,
 )
-from tests.support.targets import Target
-from tests.support.world import World, eventually
+from tests.support.machines.gce_vm import cloud_machine
+from tests.support.servers.echo_servers import Target
+from tests.support.servers.sshd import Sshd, running_sshd
 
 MOST_S = 60.0
 

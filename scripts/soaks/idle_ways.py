@@ -17,10 +17,10 @@ from pathlib import Path
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server as jupyter
-from tests.support.local_run import LocalMachine
-from tests.support.page import Page
-from tests.support.processes import commands_of, end_processes_of
-from tests.support.sshd import Sshd, running_sshd
+from tests.support.clients.page import Page
+from tests.support.environment.processes import commands_of, end_processes_of
+from tests.support.machines.local_machine import LocalMachine
+from tests.support.servers.sshd import Sshd, running_sshd
 
 from .faults import tell
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from remote_runtime.core.profile import JupyterSettings
 from scripts.stacks import matrix, venvs
-from tests.support import network
-from tests.support.eavesdropper import eavesdropper
-from tests.support.kernel_ports import SECRETS, machine_with_a_kernel
+from tests.support.clients.eavesdropper import eavesdropper
+from tests.support.environment import network
+from tests.support.machines.machine_with_kernel import SECRETS, machine_with_a_kernel
 
 TCP = ("--KernelManager.transport=tcp",)
 

@@ -13,8 +13,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.support.faults import ssh_host
-from tests.support.world import World
+from tests.support.environment.world import World
+from tests.support.faults.faults import ssh_host
 
 SIGNALS = (signal.SIGKILL, signal.SIGHUP, signal.SIGTERM)
 

@@ -7,9 +7,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from tests.support.cloud import cloud_machine
-from tests.support.survival import HEAD, Survivor, faults_of_the_machine
-from tests.support.world import World
+from tests.support.environment.world import World
+from tests.support.faults.link_faults import HEAD, Survivor, faults_of_the_machine
+from tests.support.machines.gce_vm import cloud_machine
 
 from .faults import tell
 

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.doorman import Doorman, Visit, doorman
-from tests.support.faults import ssh_host
-from tests.support.page import Page
-from tests.support.sshd import Sshd
-from tests.support.world import World, eventually
+from tests.support.clients.page import Page
+from tests.support.environment.world import World, eventually
+from tests.support.faults.faults import ssh_host
+from tests.support.servers.scripted_server import Doorman, Visit, doorman
+from tests.support.servers.sshd import Sshd
 
 MOST_S = 200.0
 LIMITS = "timeouts: {ssh: 2m}\n"

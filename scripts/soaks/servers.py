@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.asyncssh_server import running_asyncssh
-from tests.support.endings import MANNERS, wrong_endings
-from tests.support.entering import Visitor
-from tests.support.servers import Server, running_dropbear, running_paramiko
-from tests.support.sshd import running_sshd
+from tests.support.clients.ssh_client import Visitor
+from tests.support.faults.connection_endings import MANNERS, wrong_endings
+from tests.support.servers.asyncssh_server import running_asyncssh
+from tests.support.servers.other_ssh_servers import Server, running_dropbear, running_paramiko
+from tests.support.servers.sshd import running_sshd
 
 from .faults import tell
 

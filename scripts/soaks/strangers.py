@@ -12,9 +12,9 @@ from pathlib import Path
 
 from websockets.exceptions import WebSocketException
 
-from tests.support.faults import ssh_host
-from tests.support.page import Page, execute
-from tests.support.world import World
+from tests.support.clients.page import Page, execute
+from tests.support.environment.world import World
+from tests.support.faults.faults import ssh_host
 
 WAYS = {
     "idle": "",

@@ -1,6 +1,6 @@
 """``scripts/fuzz``: coverage-guided fuzzing of what the bridge takes from pages, in an environment with atheris.
 
-What must hold is in tests/support/bridge_fuzz.py; hypothesis checks the same in every run of the tests.
+What must hold is in tests/support/faults/bridge_fuzz.py; hypothesis checks the same in every run of the tests.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from pathlib import Path
 from . import venvs
 
 RUN_LIMIT_S = 600.0
-NAMES = ("bodies", "limits", "pages", "proxied_ws", "secrets", "tunnel", "upstream")
-TESTS = tuple(f"tests/integration/test_bridge_{name}.py" for name in NAMES)
+NAMES = ("bodies", "limits", "pages", "proxied_ws", "secrets", "http_over_websocket", "upstream")
+TESTS = tuple(f"tests/integration/bridge/test_{name}.py" for name in NAMES)
 SHOWN = ("jupyter_server", "notebook", "jupyterlab", "tornado")
 # On old Pythons pip searches for hours unless it is told these.
 OLD = ("ipykernel==6.29.5", "ipython==8.12.3", "nbconvert==7.16.4")

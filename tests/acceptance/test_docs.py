@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles
-from tests.support.cloud import CloudMachine, cloud_machine
-from tests.support.world import World
+from tests.support.environment.world import World
+from tests.support.machines.gce_vm import CloudMachine, cloud_machine
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])

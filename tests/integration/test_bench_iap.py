@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.world import REPOSITORY
+from tests.support.environment.world import REPOSITORY
 
 SMALL = ("--whole-megabytes=4", "--faults=10", "--megabytes=1", "--rounds=1", "--silent=0.5")
 

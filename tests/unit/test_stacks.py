@@ -71,7 +71,7 @@ def test_the_matrix_lists_its_rows_and_refuses_others(capsys: pytest.CaptureFixt
 def test_all_of_the_bridges_tests_against_a_server_are_in_the_matrix() -> None:
     against_servers = {
         str(path.relative_to(venvs.ROOT))
-        for path in (venvs.ROOT / "tests" / "integration").glob("test_bridge_*.py")
+        for path in (venvs.ROOT / "tests" / "integration" / "bridge").glob("test_*.py")
         if "odd_server" in path.read_text()
     }
     assert against_servers == set(matrix.TESTS)

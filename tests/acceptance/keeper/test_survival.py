@@ -1,0 +1,101 @@
+"""What the tunnel survives, against a real sshd, a real Jupyter and a kernel with a variable; figures are printed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.environment.world import World, eventually
+from tests.support.faults.link_faults import (
+    HEAD,
+    INTERVALS,
+    KEEPALIVE_S,
+    Row,
+    Survivor,
+    faults_of_the_link,
+    faults_of_the_machine,
+    port_taken_meanwhile,
+)
+from tests.support.machines.gce_vm import CloudMachine, cloud_machine
+
+# What a computer that does other things too may take longer than the keeper plans.
+LOADED_S = 5.0
+LONGEST_PAUSE_S = 30.0
+
+
+@pytest.fixture
+def vm(world: World) -> Iterator[CloudMachine]:
+    with cloud_machine(world) as machine:
+        yield machine
+
+
+@pytest.fixture
+def survivor(world: World, vm: CloudMachine) -> Survivor:
+    return Survivor(world, vm)
+
+
+def told(row: Row) -> Row:
+    sys.stdout.write(f"{row}\n")
+    return row
+
+
+def test_faults_of_the_link_cost_no_kernel(survivor: Survivor) -> None:
+    sys.stdout.write(f"{HEAD}\n")
+    for fault in faults_of_the_link(survivor):
+        row = told(fault())
+        assert row.kept, row
+        assert row.noticed_s is None or row.noticed_s <= INTERVALS * KEEPALIVE_S + LOADED_S, row
+        assert row.working_s <= INTERVALS * KEEPALIVE_S + 2 * LOADED_S, row
+    log = survivor.world.log("vm")
+    assert "this computer stood still for" in log
+    assert "nothing was heard of the machine for" in log
+    assert survivor.world.look("vm")["last_outage"]["why"]
+
+
+def test_faults_of_the_machine_and_of_jupyter_end_by_themselves(survivor: Survivor) -> None:
+    sys.stdout.write(f"{HEAD}\n")
+    url = survivor.page.url
+    gone, stopped, frozen, killed, restarted = faults_of_the_machine(survivor, gone_s=3.0)
+    for fault, keeps in ((gone, True), (stopped, True), (frozen, True), (killed, False)):
+        row = told(fault())
+        assert row.kept is keeps, row
+        assert row.working_s <= LONGEST_PAUSE_S, row
+    survivor.set_variable()
+    row = told(restarted())
+    assert not row.kept, "a machine that restarts has other kernels"
+    assert survivor.world.run("url", "vm").out.strip() == url
+    assert survivor.world.file("vm")["instance"]["address"] == "127.0.0.2"
+
+
+def test_a_disk_that_is_full_here_does_not_keep_a_machine_from_being_followed(world: World, survivor: Survivor) -> None:
+    no_room = world.state / f"vm.json.{world.keeper('vm').pid}.tmp"
+    no_room.mkdir()
+    survivor.instance.nat_ip = "127.0.0.2"
+    survivor.server.kill()
+    survivor.vm.sshd.move("127.0.0.2")
+    eventually(survivor.works, within_s=60)
+    assert "the state cannot be saved" in world.log("vm")
+    assert world.file("vm")["instance"]["address"] == "127.0.0.1", "no change was written down"
+    no_room.rmdir()
+    eventually(lambda: world.file("vm")["instance"]["address"] == "127.0.0.2" and world.file("vm")["state"] == "ready")
+
+
+def test_a_jupyter_that_does_not_answer_is_told_with_what_to_do(world: World, survivor: Survivor) -> None:
+    server, reconnects = survivor.server, world.file("vm")["reconnects"]
+    server.suspend()
+    try:
+        told = eventually(lambda: (seen := world.look("vm"))["last_error"] and seen, within_s=60)
+    finally:
+        server.resume()
+    assert told["state"] == "unreachable"
+    assert told["last_error"]["code"] == "jupyter-stuck"
+    assert "remote-runtime down" in told["last_error"]["hint"]
+    eventually(lambda: world.look("vm")["state"] == "ready", within_s=60)
+    assert world.file("vm")["reconnects"] == reconnects, "the link was kept"
+    assert survivor.page.run(survivor.kernel, "print(kept)") == "42"
+
+
+def test_a_port_that_was_taken_while_the_keeper_was_dead_is_replaced_and_told(survivor: Survivor) -> None:
+    assert told(port_taken_meanwhile(survivor)).kept

@@ -1,0 +1,53 @@
+"""Every way to a machine, to be let in, and to know it: from `up` to a cell in a kernel."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from remote_runtime import ssh
+from remote_runtime.state import store
+from tests.support.clients.page import Page
+from tests.support.environment.world import World
+from tests.support.machines.gce_login_vm import NAME, Way, at_home, doorway
+from tests.support.machines.login_methods import KNOWN_BY, LET_IN, know, let_in_by
+from tests.support.servers.sshd import Sshd, running_sshd
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Sshd]:
+    """Its Jupyter, and that one's kernel, go on from one way to the next: the ways differ before they come there."""
+    with tempfile.TemporaryDirectory(prefix="rr-ways-") as folder, running_sshd(Path(folder)) as sshd:
+        yield sshd
+
+
+@pytest.mark.parametrize("known_by", KNOWN_BY)
+@pytest.mark.parametrize("let_in", LET_IN)
+@pytest.mark.parametrize("connect", get_args(Way))
+def test_a_cell_is_run(world: World, machine: Sshd, connect: Way, let_in: str, known_by: str) -> None:
+    with doorway(world.home / "cloud", machine, connect=connect) as door, let_in_by(let_in, door):
+        at_home(world, door)
+        know(door, known_by)
+        store.save_last_run(door.machines.state, "vm", store.LastRun("ways"))  # whose Jupyter it is
+
+        page = Page(world.up("vm"))
+
+        assert page.run(kernel_of(page), "print(6*7)") == "42"
+        runtime = world.file("vm")
+        assert runtime["instance"]["via"] == connect
+        assert {asked.query["instance"] for asked in door.relay.requests} == ({NAME} if connect == "iap" else set())
+        added = {"metadata key": ["metadata"], "OS Login": ["os-login"]}.get(let_in, [])
+        assert [key["by"] for key in runtime["keys"]] == added
+        pinned = ssh.pinned_keys(door.machines.state.known_hosts, f"compute.{door.vm.id}")
+        assert bool(pinned) == (known_by != "gcloud's pin"), "gcloud's pin is enough"
+        assert world.run("down", "vm", "--keep-server", "--force").code == 0
+        (world.state / "vm.json").unlink()  # what it keeps is the next way's, not this world's to end
+
+
+def kernel_of(page: Page) -> str:
+    _, kernels = page.ask("GET", "/api/kernels")
+    return kernels[0]["id"] if kernels else page.start_kernel()

@@ -1,0 +1,95 @@
+"""A machine without Jupyter gets a private environment, from the real package registry."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.errors import MachineError
+from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.jupyter import server as jupyter
+from remote_runtime.jupyter.remote.interpreters import Interpreter
+from remote_runtime.jupyter.remote.private_venv import create
+from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
+from tests.support.environment.processes import commands_of
+from tests.support.machines.local_machine import LocalMachine
+
+pytestmark = pytest.mark.registry
+WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> LocalMachine:
+    """The system's Python only, which has no Jupyter."""
+    return LocalMachine(tmp_path / "home", path=["/usr/bin", "/bin"])
+
+
+def test_a_machine_without_jupyter_gets_a_private_one_after_an_interrupted_attempt(machine: LocalMachine) -> None:
+    half_made = machine.folder / "venv" / "bin"
+    half_made.mkdir(parents=True)
+    told: list[str] = []
+    server = jupyter.ensure(machine.run, WANTED, progress=lambda text: told.append(text), deadline=Deadline(170))
+    try:
+        assert server.interpreter == str(machine.folder / "venv" / "bin" / "python")
+        assert any(text.startswith("Installing Jupyter: ") for text in told)
+    finally:
+        assert jupyter.stop(machine.run, WANTED, deadline=Deadline(40)) == "stopped"
+    assert commands_of(machine.folder) == {}
+    assert (machine.folder / "venv").is_dir()
+    assert jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(20)) == jupyter.PurgeResult(True)
+    assert not machine.folder.exists()
+
+
+def test_a_package_that_cannot_be_installed_shows_the_end_of_pips_output(machine: LocalMachine) -> None:
+    machine.environ.update(PIP_NO_INDEX="1", PIP_FIND_LINKS="/no/such/wheels", PIP_CONFIG_FILE=os.devnull)
+    with pytest.raises(MachineError) as caught:
+        jupyter.ensure(machine.run, WANTED, progress=lambda _: None, deadline=Deadline(170))
+    assert caught.value.code == "jupyter-install-failed"
+    assert "jupyter_server" in caught.value.why
+    assert not (machine.folder / "venv").exists()
+
+
+def test_without_venv_virtualenv_and_uv_the_apt_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Ubuntu, where ``python3 -m venv`` is a package of its own."""
+    stripped = tmp_path / "python3"
+    stripped.write_text('#!/bin/sh\necho "no module $2"; exit 1\n')
+    stripped.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    with open(os.devnull, "w") as nobody, pytest.raises(ReportedError) as caught:
+        create(str(tmp_path / "venv"), Interpreter(str(stripped), "3.12.3"), ReplyWriter("", nobody, 60))
+    assert caught.value.error["code"] == "jupyter-install-failed"
+    assert "no module venv" in caught.value.error["why"]
+    assert caught.value.error["hint"] == "On the machine: `sudo apt-get install python3.12-venv`"
+
+
+@pytest.mark.parametrize("tool", ["virtualenv", "uv"])
+def test_without_venv_another_tool_makes_an_environment_that_has_pip(
+    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real tools from the package registry; only the Python is without venv and ensurepip, as Ubuntu's is."""
+    base = tmp_path / "base"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(base)], check=True)
+    install = ["pip", "--python", str(base / "bin" / "python"), "install", "--quiet", tool]
+    subprocess.run([sys.executable, "-m", *install], check=True)
+    stripped = base / "bin" / "stripped"
+    refusal = 'echo "ensurepip is not available"; exit 1'
+    stripped.write_text(f'#!/bin/sh\n[ "$2" != venv ] || {{ {refusal}; }}\nexec "{base}/bin/python" "$@"\n')
+    stripped.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{base}/bin:/usr/bin:/bin")
+    with open(os.devnull, "w") as nobody:
+        create(str(tmp_path / "venv"), Interpreter(str(stripped), "3.12.3"), ReplyWriter("", nobody, 60))
+    python = str(tmp_path / "venv" / "bin" / "python")
+    looked = subprocess.run(
+        [python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+    )
+    assert "pip==" in looked.stdout
+    assert f"{tool}==" not in looked.stdout, "an environment of its own"

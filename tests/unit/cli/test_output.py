@@ -1,0 +1,461 @@
+"""Words on the terminal: what they say, and what never reaches it whatever a machine calls itself."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from remote_runtime.cli.output import console
+from remote_runtime.cli.output.findings import FindingsPrinter
+from remote_runtime.cli.output.progress import TerminalView
+from remote_runtime.cli.output.status_table import status_table
+from remote_runtime.core.documents import runtime_document, take_down_document
+from remote_runtime.core.errors import LocalError, UsageError
+from remote_runtime.core.model import Finding, Gpu, Instance, Runtime, Secret, Server
+from remote_runtime.core.stopped import TakeDownResult
+
+TOKEN = "ab" * 24
+HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]evil[/bold red]\r\u202eexe\x9b31m"
+HARMLESS = "[bold red]evil[/bold red]"
+Captured = pytest.CaptureFixture[str]
+
+
+def runtime(**changes: Any) -> dict[str, Any]:
+    server = Server(4242, 77, Secret(TOKEN), "/srv", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3")
+    facts: dict[str, Any] = {
+        "name": "work",
+        "profile_path": "/work.yaml",
+        "target": {"kind": "gce"},
+        "client_id": "c",
+        "state": "ready",
+        "local_port": 8888,
+        "instance": Instance("gce", "my-vm", zone="europe-west4-a"),
+        "server": server,
+        "kernels": 2,
+        "rtt_ms": 12.4,
+    }
+    return runtime_document(Runtime(**{**facts, **changes}))
+
+
+def safe(text: str) -> bool:
+    return not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text) and "owned" not in text
+
+
+# ── what is said ──
+
+
+def test_the_status_counts_the_gpus_of_a_machine() -> None:
+    t4, l4 = Gpu("Tesla T4", 15360 << 20, "580.95"), Gpu("NVIDIA L4", 1 << 34, "580.95")
+    server = Server(4242, 77, Secret(TOKEN), "/srv", True, "2.14.0", "0.1.0", "3.12.3", "/x", gpus=(t4, l4, t4))
+    assert "my-vm (europe-west4-a), 2 × Tesla T4, NVIDIA L4  " in status_table([runtime(server=server)])
+    assert runtime(server=server)["server"]["gpus"][1] == {
+        "name": "NVIDIA L4",
+        "memory_bytes": 1 << 34,
+        "driver": "580.95",
+    }
+
+
+def test_a_failure_says_what_why_and_what_next(capsys: Captured) -> None:
+    console.failure(LocalError("busy", "work stays up", "its kernels\nare busy", "--force takes it down"), "work")
+    assert capsys.readouterr() == (
+        "",
+        "error[busy] work: work stays up\n  why:  its kernels\n        are busy\n  next: --force takes it down\n",
+    )
+
+
+def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> None:
+    console.failure(LocalError("busy", "work stays up"))
+    assert capsys.readouterr().err == "error[busy]: work stays up\n"
+
+
+def test_the_story_and_findings_are_folded_between_words() -> None:
+    code = """
+from remote_runtime.cli.output import console
+from remote_runtime.core.errors import LocalError
+from remote_runtime.core.model import Finding
+from remote_runtime.cli.output.findings import FindingsPrinter
+from remote_runtime.cli.output.progress import TerminalView
+long = "several words of a line that goes on " * 5
+console.say(long)
+console.failure(LocalError("busy", long))
+for animated in (False, True):
+    view = TerminalView(quiet=False, verbose=False, plain=not animated, show_names=False)
+    view.step("a", "Looking")
+    view.note("a", long)
+    view.pause()
+failed = Finding("check", "failed", long, long, "`remote-runtime up " + "x" * 90 + "`", "busy")
+FindingsPrinter(quiet=False, verbose=False).show(failed)
+"""
+    lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
+    told = [line for line in lines if "next:" not in line]
+    assert max(map(len, told)) <= 80
+    words = set(" ".join(told).split())
+    assert words <= {
+        *["several", "words", "of", "a", "line", "that", "goes", "on"],
+        *["·", "x", "✗", "Several", "Looking", "check", "why:", "[busy]", "error[busy]:"],
+    }
+    assert any(line.endswith("x" * 90 + "`") for line in lines), "a command is copied in one piece"
+
+
+def test_checks_that_are_skipped_for_one_reason_are_one_line(capsys: Captured) -> None:
+    told = FindingsPrinter(quiet=False, verbose=False)
+    told.show(Finding("ssh", "failed", "it is silent", "no answer", "", "ssh-unreachable"))
+    for check in ("host-key", "login"):
+        told.show(Finding(check, "skipped", "skipped", "it needs ssh"))
+    told.show(Finding("safari", "skipped", "skipped", "Safari is not on this system"))
+    told.show(Finding("forward", "ok", "it stands"))
+    told.flush()
+    assert capsys.readouterr().out.splitlines() == [
+        "✗ ssh              it is silent [ssh-unreachable]",
+        "                   why:  no answer",
+        "· 2 checks         skipped: host-key, login (it needs ssh)",
+        "· safari           skipped: Safari is not on this system",
+        "✓ forward          it stands",
+    ]
+
+
+def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) -> None:
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=False)
+    for text in ("made /x", "gcloud knows it", "target.zone is y"):
+        view.note("a", text)
+    assert capsys.readouterr().err == "· Made /x\n· gcloud knows it\n· target.zone is y\n"
+
+
+def test_a_long_reason_is_folded_between_words_and_a_command_is_not() -> None:
+    code = """
+from remote_runtime.cli.output import console
+from remote_runtime.core.errors import LocalError
+path = "/home/me/" + "folder/" * 12 + "work.yaml"
+ADVICE = "`" + "x " * 50 + "y` does that"
+console.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", ADVICE))
+"""
+    lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
+    assert lines[1:] == [
+        "  why:  the file",
+        "        /home/me/" + "folder/" * 12 + "work.yaml",
+        "        says this and that, and a few words more",
+        "  next: `" + "x " * 50 + "y`",
+        "        does that",
+    ]
+
+
+def test_fifty_complaints_are_all_told_and_so_is_the_end_of_a_log(capsys: Captured) -> None:
+    complaints = [f"/home/me/profiles/work.yaml:{line}: key: it is wrong; it may be otherwise" for line in range(50)]
+    console.failure(UsageError("profile-invalid", "The profile has mistakes", "\n".join(complaints)))
+    shown = capsys.readouterr().err
+    assert all(complaint in shown for complaint in complaints)
+
+
+def test_a_failure_without_end_is_cut(capsys: Captured) -> None:
+    console.failure(LocalError("busy", "x" * 100_000, "y" * 100_000, "z" * 100_000))
+    assert len(capsys.readouterr().err) < 40_000
+
+
+def test_a_bug_is_told_with_its_log_and_no_traceback(capsys: Captured) -> None:
+    console.bug("/state/bugs.log")
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "a bug of remote-runtime" in shown.err
+    assert "/state/bugs.log" in shown.err
+
+
+def test_the_table_shows_each_runtime_without_its_token() -> None:
+    text = status_table([runtime(), runtime(name="other", state="unreachable", why="no answer", rtt_ms=None)])
+    head, first, second, *rest = text.splitlines()
+    assert head.split()[:4] == ["NAME", "STATE", "URL", "MACHINE"]
+    assert first.split()[:3] == ["work", "ready", "http://localhost:8888/"]
+    assert "my-vm (europe-west4-a)" in first
+    assert "12 ms" in first
+    assert second.split()[:2] == ["other", "unreachable"]
+    assert rest[-1] == "other: no answer"
+    assert TOKEN not in text
+
+
+def test_what_is_not_known_leaves_its_cell_empty() -> None:
+    bare = runtime(state="down", server=None, instance=None, local_port=None, rtt_ms=None, kernels=None)
+    assert status_table([bare]).splitlines()[1].split()[:2] == ["work", "down"]
+    assert "None" not in status_table([bare])
+
+
+def test_no_runtime_is_an_answer_that_says_what_to_do() -> None:
+    assert "remote-runtime up" in status_table([])
+
+
+def test_columns_are_aligned_by_their_widest_cell() -> None:
+    assert console.table(("A", "B"), [("long cell", "x"), ("y", "z")]) == "A          B\nlong cell  x\ny          z"
+
+
+def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captured) -> None:
+    console.ready([runtime()])
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Jupyter runs in /usr/bin/python3 (Python 3.12.3)." in shown.err
+    assert "Connect to a local runtime" in shown.err
+    assert "Allow" in shown.err
+    assert "can run anything on my-vm" in shown.err
+    assert TOKEN not in shown.err
+
+
+def test_what_is_not_known_of_a_server_of_the_users_is_not_told(capsys: Captured) -> None:
+    """An attached one does not say which version of Python it is."""
+    seen = runtime()
+    for interpreter, told in (("/opt/nb/bin/python3", "Jupyter runs in /opt/nb/bin/python3."), ("unknown", "")):
+        console.ready([{**seen, "server": {**seen["server"], "interpreter": interpreter, "python": ""}}])
+        said = capsys.readouterr().err
+        assert told in said
+        assert "unknown" not in said
+        assert "()" not in said
+        assert "Python )" not in said
+
+
+def test_several_that_are_ready_are_told_apart_and_what_to_do_with_them_once(capsys: Captured) -> None:
+    console.ready([runtime(), runtime(name="other")])
+    told = capsys.readouterr().err
+    assert "work: Jupyter runs in" in told
+    assert "other: Jupyter runs in" in told
+    assert told.count("Connect to a local runtime") == told.count("can run anything on my-vm") == 1
+    assert "my-vm and" not in told, "it is one machine"
+
+
+STOPPED = [
+    (TakeDownResult("work", True, "stopped", None), "work is down: Jupyter stopped"),
+    (
+        TakeDownResult("work", True, "kept", "RUNNING"),
+        "Jupyter keeps running; the instance keeps running, and costs money",
+    ),
+    (TakeDownResult("work", True, "kept", "SUSPENDED"), "Jupyter is kept; the instance is suspended"),
+    (TakeDownResult("work", True, "gone", "TERMINATED"), "no Jupyter of ours left; the instance is stopped"),
+    (
+        TakeDownResult("work", False, "unknown", "SUSPENDED"),
+        "was not looked at (`remote-runtime status work --all-machines`",
+    ),
+    (
+        TakeDownResult("work", True, "kept", "UNKNOWN", checked=False),
+        "not stopped, and not checked; the instance could not be",
+    ),
+]
+
+
+@pytest.mark.parametrize(("end", "words"), STOPPED)
+def test_what_became_of_a_runtime_is_told_in_words(capsys: Captured, end: TakeDownResult, words: str) -> None:
+    console.stopped(take_down_document(end))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert words in shown.err
+    assert "TERMINATED" not in shown.err
+
+
+def test_no_name_of_a_table_is_cut_and_what_does_not_fit_is_below_it() -> None:
+    head = ("", "INSTANCE", "ZONE", "STATUS", "LABELS")
+    long = "trainer-of-the-vision-team-with-a-name-of-sixty-three-letters-0"
+    rows = [("1", f"{long}1", "europe-west4-a", "RUNNING", "team=vision, env=production, owner=somebody-with-a-name")]
+    rows += [("2", f"{long}2", "europe-west4-b", "TERMINATED", "")]
+    assert console.table(head, rows, max_columns=80).splitlines() == [
+        "   INSTANCE",
+        f"1  {long}1",
+        "     europe-west4-a · RUNNING · team=vision, env=production,",
+        "     owner=somebody-with-a-name",
+        f"2  {long}2",
+        "     europe-west4-b · TERMINATED",
+    ]
+    short = [(number, name[-8:], *rest[:-1], rest[-1][:11]) for number, name, *rest in rows]
+    assert console.table(head, short, max_columns=80).splitlines() == [
+        "   INSTANCE  ZONE            STATUS      LABELS",
+        "1  tters-01  europe-west4-a  RUNNING     team=vision",
+        "2  tters-02  europe-west4-b  TERMINATED",
+    ]
+
+
+def test_a_document_is_one_ascii_json_on_stdout(capsys: Captured) -> None:
+    console.document({"name": "wörk", "why": HOSTILE})
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.isascii()
+    assert json.loads(out) == {"schema": 1, "name": "wörk", "why": HOSTILE}
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize("tell", [console.answer, console.say], ids=["answer", "say"])
+def test_a_stream_that_cannot_show_a_character_shows_another(
+    monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
+) -> None:
+    written = io.BytesIO()
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, io.TextIOWrapper(written, encoding="ascii"))
+    tell("naïve → done")
+    assert written.getvalue() == b"na?ve ? done\n"
+
+
+# ── what never reaches a terminal ──
+
+
+def test_hostile_names_are_harmless_in_every_text(capsys: Captured) -> None:
+    evil = runtime(name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE))
+    console.failure(LocalError("busy", HOSTILE, HOSTILE, HOSTILE), HOSTILE)
+    console.ready([evil])
+    console.stopped(take_down_document(TakeDownResult(HOSTILE, True, "gone", HOSTILE)))
+    console.bug(HOSTILE)
+    shown = capsys.readouterr().err + status_table([evil])
+    assert safe(shown)
+    assert HARMLESS in shown
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_hostile_story_is_harmless_in_plain_lines(capsys: Captured, several: bool) -> None:
+    tell_hostile(TerminalView(quiet=False, verbose=True, plain=True, show_names=several))
+    shown = capsys.readouterr().err
+    assert safe(shown)
+    assert shown.count(HARMLESS) >= 4
+
+
+def tell_hostile(view: TerminalView) -> None:
+    name = "work"
+    view.step(name, f"step {HOSTILE}")
+    view.detail(name, f"detail {HOSTILE}")
+    view.note(name, f"note {HOSTILE}")
+    view.step(name, f"another {HOSTILE}")
+    view.failed(name)
+    view.pause()
+
+
+ON_A_TERMINAL = """
+import time
+from remote_runtime.cli.output import console
+from remote_runtime.core.errors import LocalError
+from remote_runtime.cli.output.progress import TerminalView
+from tests.unit.cli.test_output import HOSTILE, tell_hostile
+tell_hostile(TerminalView(quiet=False, verbose=True, plain=False, show_names=True))
+view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
+view.step("work", "Finding " + HOSTILE)
+view.detail("work", "detail")
+time.sleep(0.3)  # the animation draws by itself
+view.done("work")
+view.pause()
+console.failure(LocalError("busy", HOSTILE, HOSTILE))
+"""
+
+
+def on_a_terminal(code: str, **environ: str) -> str:
+    """What a program writes to its terminal."""
+    near, far = pty.openpty()
+    variables = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=far,
+        stdout=far,
+        stderr=far,
+        env={**variables, "TERM": "xterm", "PYTHONPATH": os.getcwd(), **environ},
+        start_new_session=True,
+    ) as child:
+        os.close(far)
+        written = b""
+        with contextlib.suppress(OSError):  # which is how a terminal ends
+            while piece := os.read(near, 65536):
+                written += piece
+        os.close(near)
+        assert child.wait(20) == 0, written.decode()
+    return written.decode()
+
+
+def test_a_hostile_story_is_harmless_on_an_animated_terminal() -> None:
+    shown = on_a_terminal(ON_A_TERMINAL)
+    assert "owned" not in shown
+    assert "\x1b[2J" not in shown
+    assert "\x9b" not in shown
+    assert "\u202e" not in shown
+    assert "\x1b]" not in shown
+    assert HARMLESS in shown, "markup of the output library is text"
+    assert "\x1b[1;31merror\x1b[0m[busy]" in shown, "colour is ours to give"
+
+
+def test_no_color_means_neither_colour_nor_animation() -> None:
+    assert "\x1b" not in on_a_terminal(ON_A_TERMINAL, NO_COLOR="1")
+
+
+# ── the story in plain lines ──
+
+
+def test_a_story_that_is_not_on_a_terminal_is_plain_lines(capsys: Captured) -> None:
+    view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
+    view.step("work", "Finding the machine")
+    view.note("work", "Profile work")
+    view.step("work", "Starting Jupyter")
+    view.done("work")
+    view.failed("work")
+    assert capsys.readouterr() == ("", "Finding the machine\n· Profile work\nStarting Jupyter\n")
+
+
+def test_a_detail_that_only_counts_is_told_once(capsys: Captured) -> None:
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=False)
+    view.step("work", "Starting")
+    for seconds in range(50):
+        view.detail("work", f"still waiting, {seconds} s")
+    view.detail("work", "the machine answers")
+    assert capsys.readouterr().err == "Starting\n  still waiting, 0 s\n  the machine answers\n"
+
+
+def test_several_runtimes_are_told_apart_and_count_for_themselves(capsys: Captured) -> None:
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=True)
+    for name in ("one", "two"):
+        view.step(name, "Starting")
+        view.detail(name, "waiting, 1 s")
+    assert capsys.readouterr().err == "one: Starting\none:   waiting, 1 s\ntwo: Starting\ntwo:   waiting, 1 s\n"
+
+
+def test_a_mark_stands_before_the_name_as_the_spinner_does(capsys: Captured) -> None:
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=True)
+    view.note("one", "Profile one")
+    assert capsys.readouterr().err == "· one: Profile one\n"
+
+
+def test_quiet_is_silent(capsys: Captured) -> None:
+    view = TerminalView(quiet=True, verbose=True, plain=True, show_names=False)
+    view.step("work", "Starting")
+    view.detail("work", "waiting")
+    view.note("work", "note")
+    view.failed("work")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_nobody_can_be_asked_without_a_terminal() -> None:
+    view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
+    assert not view.interactive
+    with pytest.raises(EOFError):
+        view.ask("work", "Passphrase:", secret=True)
+    assert view.confirm("work", "Take it down?") is False
+
+
+def test_json_asks_nobody_even_on_a_terminal() -> None:
+    code = """
+from remote_runtime.cli.output.progress import TerminalView
+print([TerminalView(quiet=False, verbose=False, plain=plain, show_names=False).interactive for plain in (False, True)])
+"""
+    assert on_a_terminal(code).strip() == "[True, False]"
+
+
+def test_runtimes_that_tell_at_once_do_not_tear_each_others_lines(capsys: Captured) -> None:
+    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=True)
+
+    def tell(name: str) -> None:
+        for number in range(100):
+            view.step(name, f"step {number}")
+
+    tellers = [threading.Thread(target=tell, args=(name,)) for name in ("one", "two", "three")]
+    for teller in tellers:
+        teller.start()
+    for teller in tellers:
+        teller.join()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 300
+    assert all(re.fullmatch(r"(one|two|three): step \d+", line) for line in lines)

@@ -1,0 +1,264 @@
+"""`status` as a table and as a picture: what fits, what is told below, and what the graphs show."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from remote_runtime.cli.output import format
+from remote_runtime.cli.output.dashboard import PLAIN_BARS, Dashboard, bar_graph, svg
+from remote_runtime.cli.output.status_table import status_table
+from remote_runtime.core.metrics import GpuLoad, MachineLoad, Traffic
+from remote_runtime.core.model import Connections, Forward, IdleWatchdog, Instance, Secret, Server
+from tests.unit.cli.test_output import HOSTILE, TOKEN, on_a_terminal, runtime, safe
+
+GB = 1 << 30
+SERVER = Server(4242, 77, Secret("ab" * 24), "/srv", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3")
+A100 = GpuLoad("NVIDIA A100-SXM4-40GB", 12 * GB, 40 * GB, 0.43)
+
+
+def ago(**time: float) -> str:
+    return (datetime.now(timezone.utc) - timedelta(**time)).isoformat(timespec="seconds")
+
+
+def training(**changes: Any) -> dict[str, Any]:
+    instance = Instance("gce", "my-dlvm", zone="europe-west4-a", project="p", running_since=ago(hours=3, minutes=2))
+    facts = {
+        "name": "training",
+        "instance": instance,
+        "since": ago(minutes=12),
+        "busy_kernels": 1,
+        "load": MachineLoad(20 * GB, 85 * GB, (A100,)),
+        "rtt_ms": 43.6,
+        "reconnects": 3,
+    }
+    return runtime(**{**facts, **changes})
+
+
+def test_a_wide_terminal_has_everything_in_the_table() -> None:
+    head, row = status_table([training()], 200).splitlines()
+    assert re.split("  +", head) == [
+        "NAME", "STATE", "URL", "MACHINE", "VM ON", "GPU", "MEMORY", "KERNELS", "RTT", "RECONNECTS", "UP",
+    ]  # fmt: skip
+    assert re.split("  +", row) == [
+        "training", "ready", "http://localhost:8888/", "my-dlvm (europe-west4-a), NVIDIA A100-SXM4-40GB",
+        "3 h 2 min", "43 % 12/40 GB", "20/85 GB", "2, 1 busy", "44 ms", "3", "12 min 0 s",
+    ]  # fmt: skip
+
+
+def test_extra_ports_and_where_names_were_found_are_told_below_the_table() -> None:
+    instance = Instance(
+        "gce", "my-dlvm", zone="us-a1-b", project="lab", project_from="the profile", zone_from="CLOUDSDK_COMPUTE_ZONE",
+        credentials_from="gcloud's login of a@b.c",
+    )  # fmt: skip
+    forwards = (Forward(8888, "127.0.0.1:1"), Forward(6006, "127.0.0.1:6006"))
+    told = status_table([training(instance=instance, forwards=forwards)], 0)
+    assert "zone us-a1-b from CLOUDSDK_COMPUTE_ZONE · credentials from gcloud's login of a@b.c" in told
+    assert "project lab" not in told, "the profile says it"
+    assert "without a token" in told
+    assert "http://localhost:6006 → 127.0.0.1:6006" in told
+    assert "8888 →" not in told
+
+
+@pytest.mark.parametrize(("kind", "stop"), [("gce", True), ("ssh", False)])
+def test_an_idle_action_that_failed_is_told_below_the_table(kind: str, stop: bool) -> None:
+    guard = IdleWatchdog(3600.0, "stop-instance", "service-account", "stop", failed="Compute Engine refused: policy")
+    facts: dict[str, Any] = {"server": replace(SERVER, idle=guard), "target": {"kind": kind}}
+    told = status_table([training(**facts)], 0)
+    assert "Compute Engine refused: policy" in told
+    assert "keeps running" in told
+    assert ("remote-runtime down training --stop-instance" in told) == stop
+    assert "Compute Engine refused: policy" in "".join(drawn([training(**facts)], columns=400))
+    assert training(**facts)["server"]["idle"]["failed"] == "Compute Engine refused: policy"
+    assert "refused" not in status_table([training(**facts, state="down")], 0)
+    whole = replace(guard, failed="")
+    assert "keeps running" not in status_table([training(**{**facts, "server": replace(SERVER, idle=whole)})], 0)
+
+
+def test_a_runtime_that_is_down_has_no_figures_and_a_demo_no_origin_of_its_names() -> None:
+    instance = Instance("demo", "demo-vm", zone="us-a1-b", credentials_from="no credentials")
+    down = status_table([training(state="down", instance=None, rtt_ms=None)], 0)
+    assert down.splitlines()[0].split() == ["NAME", "STATE", "MACHINE"]
+    assert "from" not in status_table([training(instance=instance, target={"kind": "demo"})], 0)
+
+
+@pytest.mark.parametrize("columns", [80, 100, 140])
+def test_what_does_not_fit_is_told_below_the_table(columns: int) -> None:
+    text = status_table([training(), training(name="other", load=None, reconnects=0)], columns)
+    assert max(map(len, text.splitlines())) <= columns
+    flat = " ".join(text.split())
+    for fact in (
+        "2, 1 busy",
+        "44 ms",
+        "12 min 0 s",
+        "43 % 12/40 GB",
+        "my-dlvm (europe-west4-a)",
+        "3 h 2 min",
+        "20/85 GB",
+    ):
+        assert fact in flat, fact
+    assert "0 reconnects" not in flat
+    assert TOKEN not in text
+
+
+def test_a_long_reason_is_wrapped_and_a_path_in_it_is_whole() -> None:
+    path = "/home/somebody/a-rather-long-folder-name/and-another-one/profiles/work-on-the-big-machine.yaml"
+    lines = status_table([training(state="unreachable", why=f"the profile {path} has mistakes")], 80).splitlines()
+    assert any(path in line for line in lines)
+    assert all(len(line) <= 80 for line in lines if path not in line)
+
+
+def test_several_gpus_are_one_figure_and_no_gpu_is_no_column() -> None:
+    many = MachineLoad(1, 2, (A100, GpuLoad("NVIDIA L4", 0, 24 * GB, 0.0)))
+    assert "2× 22 % 12/64 GB" in status_table([training(load=many)], 200)
+    assert "GPU" not in status_table([training(load=MachineLoad(1, 2))], 200)
+
+
+def test_what_a_gpu_does_not_tell_is_a_dash_and_no_zero() -> None:
+    """In MIG mode it has no utilisation; one that shares the machine's memory has none of its own."""
+    mig = GpuLoad("NVIDIA A100", 9 * GB, 40 * GB, None)
+    sharing = GpuLoad("NVIDIA GB10", None, None, 0.87)
+    for gpus, told in (((mig,), "– 9/40 GB"), ((sharing,), "87 % –"), ((mig, sharing), "2× 87 % 9/40 GB")):
+        seen = training(load=MachineLoad(1, 2, gpus))
+        assert told in status_table([seen], 200)
+        assert not any("0/0" in line for line in drawn([seen]))
+
+
+def test_a_vm_that_is_stopped_is_said_to_be() -> None:
+    told = status_table(
+        [training(instance=Instance("gce", "x", status="TERMINATED"), state="down", seen="2026-01-01T00:00:00+00:00")],
+        200,
+    )
+    assert "x was terminated when last seen" in told, "it is not looked at now"
+
+
+def test_what_is_not_seen_now_is_told_as_it_was() -> None:
+    told = status_table([training(state="reconnecting", seen="2026-01-01T00:00:00+00:00")], 200)
+    assert "was running when last seen" in told
+    assert not {"GPU", "MEMORY", "KERNELS", "RTT", "ON"} & set(told.split("\n")[0].split())
+
+
+@pytest.mark.parametrize(("carried", "empty", "waiting", "told"), [(0, 0, 1, True), (1, 2, 0, True), (5, 1, 1, False)])
+def test_a_silent_browser_is_told_unless_others_speak(carried: int, empty: int, waiting: int, told: bool) -> None:
+    came = training(connections=Connections(carried, empty, waiting), page_requests=0)
+    assert ("allow" in status_table([came], 200)) == told
+
+
+def test_connections_that_were_not_served_are_told_with_their_cause() -> None:
+    came = training(connections=Connections(carried=9, tls=1, sent_away=3, without_a_file=4))
+    told = " ".join(status_table([came], 0).split())
+    assert "open http://, not https://" in told
+    assert "4 connections" in told
+    assert "ulimit -n" in told
+    assert "3 connections" in told
+    assert "https" not in status_table([training(connections=Connections(carried=9))], 0)
+    assert "https" not in status_table([{**came, "state": "down"}], 0)
+
+
+def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
+    code = (
+        "from tests.unit.cli.test_status_table import *\n"
+        "print(status_table([training(), training(state='unreachable')]))"
+    )
+    shown = on_a_terminal(code, COLUMNS="80")
+    assert "\x1b[32mready" in shown
+    assert "\x1b[31munreachable" in shown
+    assert "\x1b" not in on_a_terminal(code, NO_COLOR="1")
+
+
+# ── the picture ──
+
+
+def drawn(*looks: list[dict[str, Any]], columns: int = 80, lines: int = 24, **options: Any) -> list[str]:
+    dashboard = Dashboard(**options)
+    for second, found in enumerate(looks):
+        dashboard.update(found, float(second))
+    written = io.StringIO()
+    Console(file=written, width=columns, height=lines, force_terminal=True, color_system=None).print(dashboard)
+    return written.getvalue().splitlines()
+
+
+def looks(count: int, **changes: Any) -> list[list[dict[str, Any]]]:
+    """One MB more a second is received; the round trip swings."""
+    return [
+        [training(traffic=Traffic(0, second << 20), rtt_ms=10.0 if second % 2 else 40.0, **changes)]
+        for second in range(count)
+    ]
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+def test_the_picture_has_figures_and_graphs_as_wide_as_the_terminal(columns: int) -> None:
+    lines = drawn(*looks(200), columns=columns)
+    assert max(map(len, lines)) <= columns
+    assert lines[0].startswith("training  ready  http://localhost:8888/  up 12 min")
+    assert lines[1].startswith("my-dlvm (europe-west4-a) · VM on for 3 h 2 min · NVIDIA A100-SXM4-40GB · kern")
+    assert lines[1].endswith("3 reconnects" if columns == 140 else "…")
+    row = {line.split("  ")[0]: line for line in lines}
+    assert "10 ms" in row["round trip"]
+    assert row["round trip"].endswith("█▂█▂█▂")
+    assert len(row["round trip"]) == columns
+    assert "1 MB/s" in row["received"]
+    assert row["received"].endswith("████")
+    assert "43 %" in row["GPU"]
+    assert row["GPU"].endswith("▃▃")
+    assert "12/40 GB" in row["GPU memory"]
+    assert "20/85 GB" in row["memory"]
+    assert lines[-1] == "q quits · p pauses · looks every 1 s"
+
+
+def test_the_picture_fills_the_screen_and_never_leaves_it() -> None:
+    for height in (6, 12, 24):
+        lines = drawn(*[[training(name=f"r{number}") for number in range(4)]] * 3, lines=height, full_screen=True)
+        assert len(lines) == height
+        assert lines[0].startswith("r0  ready")
+        assert lines[-1].startswith("q quits")
+
+
+def test_what_is_not_known_leaves_a_gap_and_a_new_count_is_no_speed() -> None:
+    down = [training(state="reconnecting", why="the network is gone", load=None, traffic=Traffic(0, 4 << 20))]
+    lines = drawn(*looks(3), down, *looks(2))
+    assert next(line for line in lines if line.startswith("received")).endswith("1 MB/s   ▄▄█ ▄")
+    assert next(line for line in lines if line.startswith("round trip")).endswith("█▂█ █▂")
+    assert any("the network is gone" in line for line in drawn(*looks(1), down))
+
+
+def test_bars_are_as_high_as_their_share() -> None:
+    assert bar_graph([0.0, 0.5, 1.0, None], 1.0) == "▁▄█ "
+    assert bar_graph([1.0, 2.0, 4.0], None) == "▂▄█"
+    assert bar_graph([0.0, 0.0], None) == "▁▁"
+    assert bar_graph([0.0, 1.0], 1.0, PLAIN_BARS) == ".@"
+    assert bar_graph([], None) == ""
+
+
+def test_the_picture_can_be_kept_as_svg_without_the_token() -> None:
+    dashboard = Dashboard()
+    for second, found in enumerate(looks(30)):
+        dashboard.update(found, float(second))
+    picture = svg(dashboard, columns=80, title="remote-runtime status --watch")
+    assert picture.startswith("<svg")
+    text = re.sub("<[^>]*>", "", picture).replace("&#160;", " ")
+    for words_ in ("training", "ready", "remote-runtime status --watch", "q quits", "GPU memory"):
+        assert words_ in text
+    assert TOKEN not in picture
+
+
+def test_hostile_names_are_harmless_in_the_picture_and_the_table() -> None:
+    gpu = GpuLoad(HOSTILE, 1, 2, 0.5)
+    evil = training(
+        name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE), load=MachineLoad(1, 2, (gpu,))
+    )
+    assert safe("\n".join(drawn([evil], columns=300)))
+    assert safe(status_table([evil], 80))
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (1, "1 B"), (1536, "1.5 kB"), (10 << 20, "10 MB"), (5 << 40, "5 TB")]
+)
+def test_sizes_are_short(count: int, text: str) -> None:
+    assert format.size(count) == text
