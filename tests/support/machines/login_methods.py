@@ -12,7 +12,7 @@ from pathlib import Path
 from remote_runtime.demo.gcp_api.os_login import PosixAccount
 from remote_runtime.ssh.files.known_hosts import parse_keys, pin
 from tests.support.machines.gce_login_vm import PROJECT, Doorway
-from tests.support.servers.other_ssh_servers.sshd import make_key, wait_for
+from tests.support.servers.sshd import make_key, wait_for
 
 LET_IN = ("metadata key", "OS Login", "existing key", "agent")
 KNOWN_BY = ("guest attributes", "our pin", "gcloud's pin")

@@ -15,7 +15,7 @@ from remote_runtime.ssh import pinned_keys, unpin
 from remote_runtime.ssh.auth.host_keys import HostKeyPolicy
 from remote_runtime.ssh.files.known_hosts import HostKey, parse_keys, pin
 from remote_runtime.ssh.files.paths import expand_home
-from tests.support.servers.other_ssh_servers.sshd import make_key
+from tests.support.servers.sshd import make_key
 
 
 def make(kind: str, seed: int) -> HostKey:
