@@ -9,14 +9,16 @@ from typing import Any
 
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
-from ..core.errors import Interrupted, RemoteRuntimeError
+from ..core.errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.metrics import Traffic
 from ..core.model import Connections, Profile
 from ..core.profile import ExtraForward
-from ..jupyter import health
+from ..jupyter import health, server
+from ..lifecycle.bring_up import Resources
 from ..lifecycle.take_down import TakeDownOptions
 from ..state.ipc import ControlChannel, Message
+from ..state.log_file import redact
 from .load_sampler import LoadSampler
 from .requests import ControlRequest, RequestQueue
 from .runtime_record import RuntimeRecord
@@ -24,6 +26,7 @@ from .subscribers import Subscriber, Subscribers
 
 log = logging.getLogger(__name__)
 STATUS_TIMEOUT_S = 3.0
+READ_TIMEOUT_S = 15.0
 OVERRIDE_KEYS = ("port", "extra")
 
 
@@ -181,6 +184,27 @@ class ControlServer:
         server = self.record.runtime.server
         if server is not None and server.idle is not None and server.idle.failed != usage.idle_failed:
             self.record.update(server=replace(server, idle=replace(server.idle, failed=usage.idle_failed)))
+
+
+def read_server_log(
+    resources: Resources, record: RuntimeRecord, profile: Profile, offset: int | None, lines: int
+) -> tuple[list[str], int]:
+    """The lines after ``offset``, or the last ``lines`` where it is None, and where the next ones begin.
+
+    Raises ``LocalError`` ``not-up`` while there is no connection, ``UsageError`` for a server that is not ours.
+    """
+    if record.runtime.server is not None and record.runtime.server.attached:
+        why = "it is attached to a server that was started elsewhere, and its log is there"
+        raise UsageError("usage", f"{profile.name} has no server log", why)
+    session = resources.session
+    if session is None or session.closed:
+        raise LocalError("not-up", f"{profile.name} has no connection now", record.runtime.why)
+    server_spec = server.ServerSpec(profile.name, record.runtime.client_id, profile.jupyter, profile.colab.origins)
+    if offset is None:
+        part = server.tail_log(session.run, server_spec, lines=lines, deadline=Deadline(READ_TIMEOUT_S))
+    else:
+        part = server.read_log(session.run, server_spec, offset=offset, deadline=Deadline(READ_TIMEOUT_S))
+    return redact(part.text).splitlines(), part.offset
 
 
 def requested_profile(message: dict[str, Any]) -> Profile:

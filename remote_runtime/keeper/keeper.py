@@ -20,13 +20,11 @@ from ..jupyter import health
 from ..lifecycle import bring_up, take_down
 from ..state import ipc, store
 from ..targets.gce import Machines
-from . import results, server_log
-from .control_server import ControlServer
+from . import results
+from .control_server import ControlServer, read_server_log
 from .monitor import Monitor
-from .outage import Outage
-from .profile_change import close_changed
+from .profile_change import close_changed, other_machine_error
 from .reconnect import Reconnector, record_failure
-from .refusals import other_machine_error
 from .requests import ControlRequest, RequestQueue
 from .runtime_record import RuntimeRecord, now, profile_yaml, target_fields
 from .subscribers import Subscribers
@@ -71,7 +69,7 @@ class Keeper:
             connections=self._resources.connections,
             traffic=self._resources.traffic,
             ignore_connection_from=self._resources.ignore_connection_from,
-            read_server_log=lambda offset, lines: server_log.read_server_log(
+            read_server_log=lambda offset, lines: read_server_log(
                 self._resources, self.record, self.profile, offset, lines
             ),
             is_ready=lambda: self._is_ready,
@@ -180,7 +178,7 @@ class Keeper:
         """Returns False when the runtime is down instead of ready again."""
         log.warning("%s: %s", verdict, why)
         self.record.update(state=verdict, why=why, seen=now())
-        outage = Outage(self._resources, why)
+        outage = results.Outage(self._resources, why)
         if not self._monitor.is_jupyter_listening():
             self._resources.pause_forwarding()
         reconnector = Reconnector(self._resources, self.requests, self.record, self._repair_context)

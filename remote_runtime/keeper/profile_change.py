@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..core.errors import LocalError
 from ..core.model import Profile
 from ..lifecycle.bring_up import Resources
-from .refusals import other_machine_error
 
 
 def close_changed(previous: Profile, profile: Profile, resources: Resources, note: Callable[[str], None]) -> bool:
@@ -26,3 +26,13 @@ def close_changed(previous: Profile, profile: Profile, resources: Resources, not
         note("The profile's ssh has changed: the connection is made anew")
         resources.disconnect()
     return False
+
+
+def other_machine_error(profile: Profile, previous_profile_path: str) -> LocalError:
+    """``former``: the profile that the runtime was brought up from."""
+    return LocalError(
+        "busy",
+        f"{profile.name} was brought up on another machine than its profile names now",
+        f"it was brought up from {previous_profile_path}",
+        f"`remote-runtime down {profile.name}` first",
+    )

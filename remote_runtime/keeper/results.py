@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import replace
 
 from ..core.documents import take_down_document
 from ..core.errors import Interrupted
 from ..core.stopped import TakeDownResult
+from ..lifecycle.bring_up import Resources
 from .requests import ControlRequest
 from .runtime_record import RuntimeRecord, now
 from .subscribers import Subscribers
 
+log = logging.getLogger(__name__)
 SERVER_LEFT_RUNNING = "Jupyter was left running on the machine: `up` takes it over again, `down` ends it"
 
 
@@ -31,3 +35,30 @@ def report_nothing_to_take_down(requests: list[ControlRequest], name: str) -> No
     """Those asked for `down` while it did not come up."""
     for request in requests:
         request.reply({"event": "stopped", **take_down_document(TakeDownResult(name, True, "unknown", None))})
+
+
+class Outage:
+    """Begins when it is made. Lasts by the wall clock: a computer's sleep counts."""
+
+    def __init__(self, resources: Resources, why: str) -> None:
+        self._resources = resources
+        self._link_before = _link_of(resources)
+        self._why = why
+        self._began_at = now()
+        self._began_s = time.time()
+
+    def finish(self, record: RuntimeRecord) -> None:
+        """It stands again: by a new connection or a new server, which is counted, or by itself."""
+        lasted_s = round(max(0.0, time.time() - self._began_s), 1)
+        is_new_link = self._link_before != _link_of(self._resources)
+        reconnects = record.runtime.reconnects + is_new_link
+        restarted, self._resources.restart_reason = self._resources.restart_reason, ""
+        outage: dict[str, str | float] = {"why": self._why, "at": self._began_at, "lasted_s": lasted_s}
+        record.update(reconnects=reconnects, last_outage={**outage, **({"restarted": restarted} if restarted else {})})
+        if restarted:
+            log.warning("%s", restarted)
+        log.info("it stands again after %s s (%s)", lasted_s, self._why)
+
+
+def _link_of(resources: Resources) -> tuple[int, int]:
+    return id(resources.session), resources.server.pid if resources.server else 0

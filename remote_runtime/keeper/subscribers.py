@@ -8,8 +8,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from ..core.deadline import Deadline
+from ..core.errors import RemoteRuntimeError, from_code
 from ..state.ipc import ControlChannel, Message
-from .refusals import unanswered_error
 from .requests import ControlRequest
 
 ANSWER_TIMEOUT_S = 120.0
@@ -111,7 +111,7 @@ class Subscribers:
                     break
                 deadline.check()
             if self._answer is None:
-                raise unanswered_error(code, text, asked=bool(recipients))
+                raise _unanswered_error(code, text, asked=bool(recipients))
             return self._answer
         finally:
             with self._lock:
@@ -131,3 +131,11 @@ class Subscribers:
         except OSError:
             # It is leaving: its own thread sees the end of the connection and takes it off the list.
             return
+
+
+def _unanswered_error(code: str, prompt: str, *, asked: bool) -> RemoteRuntimeError:
+    """The error for a question that nobody answered."""
+    why = "the question was not answered" if asked else "no terminal is there to ask on"
+    return from_code(
+        code, f"An answer is needed: {prompt}", why, "Run `remote-runtime up` in a terminal, or use an ssh-agent"
+    )
