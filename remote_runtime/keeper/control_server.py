@@ -1,22 +1,20 @@
-"""Where a keeper receives the commands: each connection of the control channel, in a thread of its own."""
+"""The keeper's side of the control channel: answers the commands, each connection in a thread of its own."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.metrics import Traffic
-from ..core.model import Connections, Profile
+from ..core.model import Profile
 from ..core.profile import ExtraForward
 from ..jupyter import health, server
 from ..lifecycle.bring_up import Resources
-from ..lifecycle.take_down import TakeDownOptions
+from ..lifecycle.take_down import TakeDownOptions, ends_kernels
 from ..state.ipc import ControlChannel, Message
 from ..state.log_file import redact
 from .load_sampler import LoadSampler
@@ -26,26 +24,30 @@ from .subscribers import Subscriber, Subscribers
 
 log = logging.getLogger(__name__)
 STATUS_TIMEOUT_S = 3.0
-READ_TIMEOUT_S = 15.0
+SERVER_LOG_TIMEOUT_S = 15.0
 OVERRIDE_KEYS = ("port", "extra")
+
+
+class ServedKeeper(Protocol):
+    """The part of the keeper that its control server uses. ``has_been_ready``: the runtime was ready at least once
+    in this process. ``overrides``: values of command lines of `up` that replace the profile's."""
+
+    profile: Profile
+    record: RuntimeRecord
+    requests: RequestQueue
+    resources: Resources
+    subscribers: Subscribers
+    has_been_ready: bool
+    overrides: dict[str, Any]
+
+    def endpoint(self) -> health.Endpoint: ...
 
 
 @fast_dataclass(frozen=True)
 class ControlServer:
-    """``stands``: whether the runtime has been ready in this keeper's life. ``overrides``: what the command line of the
-    first `up` put before the profile."""
+    """Serves one connection of the control channel at each call, until the client disconnects."""
 
-    requests: RequestQueue
-    subscribers: Subscribers
-    record: RuntimeRecord
-    endpoint: Callable[[], health.Endpoint]
-    connections: Callable[[], Connections]
-    ignore_connection_from: Callable[[int], None]
-    traffic: Callable[[], Traffic]
-    read_server_log: Callable[[int | None, int], tuple[list[str], int]]
-    is_ready: Callable[[], bool]
-    ends_kernels: Callable[[TakeDownOptions], bool]
-    overrides: dict[str, Any]
+    keeper: ServedKeeper
     sampler: LoadSampler = field(default_factory=LoadSampler)
 
     def __call__(self, channel: ControlChannel) -> None:
@@ -53,11 +55,11 @@ class ControlServer:
         op = message.get("op")
         if op == "status":
             self._refresh_status()
-            channel.send({"event": "runtime", "runtime": runtime_document(self.record.runtime)})
+            channel.send({"event": "runtime", "runtime": runtime_document(self.keeper.record.runtime)})
         elif op == "down":
             self._handle_down(channel, message)
         elif op == "expect":
-            self.ignore_connection_from(int(message["port"]))
+            self.keeper.resources.ignore_connection_from(int(message["port"]))
             channel.send({"event": "expected"})
         elif op == "server-log":
             channel.send(self._server_log_reply(message))
@@ -68,7 +70,9 @@ class ControlServer:
         options = TakeDownOptions(
             message["keep_server"], message["instance"], message["purge"], force=bool(message["force"])
         )
-        busy_kernels = 0 if options.force or not self.ends_kernels(options) else self._count_busy_kernels()
+        keeper = self.keeper
+        ask = not options.force and ends_kernels(keeper.record.runtime, keeper.profile, options)
+        busy_kernels = self._count_busy_kernels() if ask else 0
         if busy_kernels:
             why = f"{busy_kernels} kernels are busy" if busy_kernels > 1 else "a kernel is busy"
             channel.send({"event": "busy", "why": why})
@@ -78,7 +82,7 @@ class ControlServer:
                 return
             options = replace(options, force=True)
         request = ControlRequest("down", options, channel)
-        self.requests.put(request, cancel=True)
+        keeper.requests.put(request, cancel=True)
         try:
             while True:
                 if (channel.receive(1.0) or {}).get("op") == "go":
@@ -87,46 +91,48 @@ class ControlServer:
             request.replies.put(False)
 
     def _count_busy_kernels(self) -> int:
-        """As far as they can be asked now: where they cannot, the machine is asked before they are ended."""
-        if self.record.runtime.state != "ready":
+        """Returns 0 if Jupyter cannot be asked now; ``take_down`` asks on the machine then."""
+        if self.keeper.record.runtime.state != "ready":
             return 0
         try:
-            kernels = health.list_kernels(self.endpoint(), Deadline(STATUS_TIMEOUT_S))
+            kernels = health.list_kernels(self.keeper.endpoint(), Deadline(STATUS_TIMEOUT_S))
         except RemoteRuntimeError as error:
             log.info("the kernels could not be asked: %s", error)
             return 0
         return sum(kernel.get("execution_state") == "busy" for kernel in kernels)
 
     def _handle_up(self, channel: ControlChannel, message: Message) -> None:
-        was_ready = self.is_ready()
-        has_new_overrides = any(message.get(key) and message[key] != self.overrides.get(key) for key in OVERRIDE_KEYS)
+        keeper = self.keeper
+        was_ready = keeper.has_been_ready
+        overrides = keeper.overrides
+        has_new_overrides = any(message.get(key) and message[key] != overrides.get(key) for key in OVERRIDE_KEYS)
         request = self._make_up_request(channel, message) if was_ready or has_new_overrides else None
         subscriber = Subscriber(channel, bool(message.get("interactive")), bool(message.get("foreground")), request)
         if was_ready:
-            self.subscribers.clear_history()
-        self.subscribers.add(subscriber)
+            keeper.subscribers.clear_history()
+        keeper.subscribers.add(subscriber)
         try:
             if request is not None:
-                self.requests.put(request, cancel=was_ready and self.record.runtime.state != "ready")
+                keeper.requests.put(request, cancel=was_ready and keeper.record.runtime.state != "ready")
             self._receive_until_cancelled(subscriber)
-            is_last = self.subscribers.cancel(subscriber)
-            if is_last and (not self.is_ready() or self.requests.up_in_progress.is_set()):
-                self.requests.cancel()
+            is_last = keeper.subscribers.cancel(subscriber)
+            if is_last and (not keeper.has_been_ready or keeper.requests.up_in_progress.is_set()):
+                keeper.requests.cancel()
             elif subscriber.owns_runtime:
                 # Nobody is left to ask whether busy kernels may end: leaving was the answer.
-                self.requests.put(ControlRequest("down", TakeDownOptions(force=True)), cancel=True)
+                keeper.requests.put(ControlRequest("down", TakeDownOptions(force=True)), cancel=True)
             else:
-                name = self.record.runtime.name
+                name = keeper.record.runtime.name
                 why = f"it is up: `remote-runtime down {name}` takes it down" if is_last else "others wait for it"
                 error = Interrupted(f"`up {name}` was interrupted, {name} was not", why)
                 channel.send({"event": "failed", "error": error.as_dict(), "remains": [], "undone": False})
             _wait_for_disconnect(channel)
         finally:
-            self.subscribers.remove(subscriber)
+            keeper.subscribers.remove(subscriber)
 
     def _make_up_request(self, channel: ControlChannel, message: Message) -> ControlRequest | None:
-        """None when it is refused. What an `up` had overridden stays so, unless this one overrides it anew."""
-        overrides = {**self.overrides, **{key: message[key] for key in OVERRIDE_KEYS if message.get(key)}}
+        """Returns None for a profile that cannot be used. Overrides of earlier requests stay unless replaced here."""
+        overrides = {**self.keeper.overrides, **{key: message[key] for key in OVERRIDE_KEYS if message.get(key)}}
         options = {"within_s": message.get("within_s"), "environ": message.get("environ", {}), "overrides": overrides}
         try:
             return ControlRequest("up", profile=requested_profile({**message, **overrides}), **options)
@@ -135,12 +141,12 @@ class ControlServer:
             return None
 
     def _receive_until_cancelled(self, subscriber: Subscriber) -> None:
-        """Until it leaves, or asks to be let go."""
+        """Returns when the client cancels or disconnects; passes its answers on meanwhile."""
         try:
             while True:
                 reply = subscriber.channel.receive(1.0) or {}
                 if reply.get("op") == "answer":
-                    self.subscribers.answer(reply)
+                    self.keeper.subscribers.answer(reply)
                 elif reply.get("op") == "cancel":
                     return
         except (EOFError, OSError):
@@ -148,75 +154,74 @@ class ControlServer:
 
     def _server_log_reply(self, message: Message) -> Message:
         try:
-            lines, offset = self.read_server_log(message["offset"], message["lines"])
+            lines, offset = read_server_log(self.keeper, message["offset"], message["lines"])
         except RemoteRuntimeError as error:
             return {"event": "failed", "error": error.as_dict()}
         return {"event": "log", "lines": lines, "offset": offset}
 
     def _refresh_status(self) -> None:
-        """What the file says may be seconds old: look once more before it is told as the truth."""
-        if self.record.runtime.state != "ready":
+        """Checks the path and updates the record, whose facts may be seconds old."""
+        keeper = self.keeper
+        if keeper.record.runtime.state != "ready":
             return
         deadline = Deadline(STATUS_TIMEOUT_S)
-        result = health.quick_check(self.endpoint(), deadline)
+        result = health.quick_check(keeper.endpoint(), deadline)
         if result.verdict != "ready":
-            self.record.update(state=result.verdict, why=result.why)
-            self.requests.put(ControlRequest("check"), cancel=False)
+            keeper.record.update(state=result.verdict, why=result.why)
+            keeper.requests.put(ControlRequest("check"), cancel=False)
             return
         try:
-            usage = health.read_usage(self.endpoint(), deadline)
+            usage = health.read_usage(keeper.endpoint(), deadline)
         except RemoteRuntimeError as error:
             log.info("its use could not be counted: %s", error)
             return
         # The server's own count starts again with the server.
-        before = self.record.runtime.page_requests
+        before = keeper.record.runtime.page_requests
         page_requests = before if usage.page_requests is None else max(usage.page_requests, before or 0)
-        self.record.update(
+        keeper.record.update(
             rtt_ms=result.rtt_ms,
             kernels=usage.kernels,
             busy_kernels=usage.busy,
-            load=self.sampler.load(self.endpoint()),
-            traffic=self.traffic(),
-            connections=self.connections(),
+            load=self.sampler.load(keeper.endpoint()),
+            traffic=keeper.resources.traffic(),
+            connections=keeper.resources.connections(),
             page_requests=page_requests,
             idle_s=usage.idle_s,
         )
-        server = self.record.runtime.server
+        server = keeper.record.runtime.server
         if server is not None and server.idle is not None and server.idle.failed != usage.idle_failed:
-            self.record.update(server=replace(server, idle=replace(server.idle, failed=usage.idle_failed)))
+            keeper.record.update(server=replace(server, idle=replace(server.idle, failed=usage.idle_failed)))
 
 
-def read_server_log(
-    resources: Resources, record: RuntimeRecord, profile: Profile, offset: int | None, lines: int
-) -> tuple[list[str], int]:
-    """The lines after ``offset``, or the last ``lines`` where it is None, and where the next ones begin.
+def read_server_log(keeper: ServedKeeper, offset: int | None, lines: int) -> tuple[list[str], int]:
+    """The lines of Jupyter's log after ``offset``, or the last ``lines`` if that is None, and the next offset.
 
     Raises ``LocalError`` ``not-up`` while there is no connection, ``UsageError`` for a server that is not ours.
     """
+    record, profile, session = keeper.record, keeper.profile, keeper.resources.session
     if record.runtime.server is not None and record.runtime.server.attached:
         why = "it is attached to a server that was started elsewhere, and its log is there"
         raise UsageError("usage", f"{profile.name} has no server log", why)
-    session = resources.session
     if session is None or session.closed:
         raise LocalError("not-up", f"{profile.name} has no connection now", record.runtime.why)
     server_spec = server.ServerSpec(profile.name, record.runtime.client_id, profile.jupyter, profile.colab.origins)
     if offset is None:
-        part = server.tail_log(session.run, server_spec, lines=lines, deadline=Deadline(READ_TIMEOUT_S))
+        part = server.tail_log(session.run, server_spec, lines=lines, deadline=Deadline(SERVER_LOG_TIMEOUT_S))
     else:
-        part = server.read_log(session.run, server_spec, offset=offset, deadline=Deadline(READ_TIMEOUT_S))
+        part = server.read_log(session.run, server_spec, offset=offset, deadline=Deadline(SERVER_LOG_TIMEOUT_S))
     return redact(part.text).splitlines(), part.offset
 
 
 def requested_profile(message: dict[str, Any]) -> Profile:
-    """The profile that an `up` names, with what its command line overrides. Raises ``UsageError``."""
-    from .. import profiles  # with yaml: the profile of the first `up` came with the errand
+    """The profile that an `up` names, with the overrides of its command line. Raises ``UsageError``."""
+    from .. import profiles  # imports yaml, which the first `up` of a keeper does not need
 
     extra = tuple(ExtraForward(**each) for each in message.get("extra", ()))
     return replace(profiles.load(message["profile"]), name=message["name"]).overridden(message.get("port"), extra)
 
 
 def _wait_for_disconnect(channel: ControlChannel) -> None:
-    """The connection closes when its thread ends: stay until the other side has heard the end of the story."""
+    """Keeps the connection open until the client has received the last event and closes it."""
     try:
         while True:
             channel.receive(1.0)

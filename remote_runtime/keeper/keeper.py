@@ -21,7 +21,7 @@ from ..lifecycle import bring_up, take_down
 from ..state import ipc, store
 from ..targets.gce import Machines
 from . import results
-from .control_server import ControlServer, read_server_log
+from .control_server import ControlServer
 from .monitor import Monitor
 from .profile_change import close_changed, other_machine_error
 from .reconnect import Reconnector, record_failure
@@ -51,42 +51,27 @@ class Keeper:
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._resources = bring_up.Resources()
-        self._subscribers = Subscribers()
-        self._monitor = Monitor(self._resources, self.requests.cancelled, self._endpoint)
-        self._is_ready = False
+        self.resources = bring_up.Resources()
+        self.subscribers = Subscribers()
+        self._monitor = Monitor(self.resources, self.requests.cancelled, self.endpoint)
+        self.has_been_ready = False
         left = self.record.runtime
         self._leftover_instance = left.instance if left.unfinished else None
         self._leftover_server = left.unfinished and left.server is not None and not left.server.attached
 
     def run(self) -> None:
         """Returns when the runtime is down or did not come up. Raises only what is a bug."""
-        server = ControlServer(
-            requests=self.requests,
-            subscribers=self._subscribers,
-            record=self.record,
-            endpoint=self._endpoint,
-            connections=self._resources.connections,
-            traffic=self._resources.traffic,
-            ignore_connection_from=self._resources.ignore_connection_from,
-            read_server_log=lambda offset, lines: read_server_log(
-                self._resources, self.record, self.profile, offset, lines
-            ),
-            is_ready=lambda: self._is_ready,
-            ends_kernels=lambda wish: take_down.ends_kernels(self.record.runtime, self.profile, wish),
-            overrides=self.overrides,
-        )
         self.record.update()
-        with ipc.serve(self.state, self.profile.name, server):
+        with ipc.serve(self.state, self.profile.name, ControlServer(self)):
             try:
-                if not self._subscribers.subscribed.wait(FIRST_CLIENT_TIMEOUT_S):
+                if not self.subscribers.subscribed.wait(FIRST_CLIENT_TIMEOUT_S):
                     self._report_failed_start(Interrupted("Nobody waits for this runtime"))
                 elif self._check_same_machine() and self._bring_up():
                     self._keep_up()
             except Exception:
-                self._resources.close()
+                self.resources.close()
                 self.record.update(state="down", why="the background process failed; its log has the details")
-                self._subscribers.send({"event": "bug", "log": str(self.state.file_path(self.profile.name, "log"))})
+                self.subscribers.send({"event": "bug", "log": str(self.state.file_path(self.profile.name, "log"))})
                 raise
 
     def _check_same_machine(self) -> bool:
@@ -95,16 +80,16 @@ class Keeper:
         if left.target == target or (left.instance is None and left.server is None):
             self.record.update(target=target, profile_path=str(self.profile.path), profile_text=self.profile_text)
             return True
-        self._resources.close()
+        self.resources.close()
         error = other_machine_error(self.profile, left.profile_path)
         self.record.update(state="down", why=str(error))
-        self._subscribers.send({"event": "failed", "error": error.as_dict(), "remains": [], "ends": True})
+        self.subscribers.send({"event": "failed", "error": error.as_dict(), "remains": [], "ends": True})
         return False
 
     def _bring_up(self) -> bool:
         try:
             deadline = Deadline(self.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
-            self._on_ready(bring_up.ensure(self._context(), self._resources, start=True, deadline=deadline))
+            self._on_ready(bring_up.ensure(self._context(), self.resources, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
             self._report_failed_start(error)
             return False
@@ -113,7 +98,7 @@ class Keeper:
     def _report_failed_start(self, error: RemoteRuntimeError) -> None:
         """It did not come up: nothing is left, or the state file says what is."""
         log.warning("did not come up: %s: %s", error.code, error)
-        self._resources.close()
+        self.resources.close()
         runtime = self.record.runtime
         has_leftovers = bool(error.remains) or not runtime.unfinished
         if has_leftovers:
@@ -126,7 +111,7 @@ class Keeper:
         down_requests = [order for order in self.requests.drain() if order.op == "down"]
         abandoned = isinstance(error, Interrupted) and not down_requests and not self.requests.terminated
         event = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
-        self._subscribers.send({**event, "ends": True, "undone": True, "abandoned": abandoned})
+        self.subscribers.send({**event, "ends": True, "undone": True, "abandoned": abandoned})
         if down_requests and (has_leftovers or runtime.instance is not None):
             self._take_down(down_requests[0], no_server=not has_leftovers)
         elif not has_leftovers:
@@ -137,12 +122,12 @@ class Keeper:
         runtime = self.record.runtime
         self.remembered_port = runtime.local_port
         self.record.save_last_run(self.remembered_port)
-        since = runtime.since if self._is_ready else now()
-        record = self.record.update if self._is_ready else self.record.save_or_fail
+        since = runtime.since if self.has_been_ready else now()
+        record = self.record.update if self.has_been_ready else self.record.save_or_fail
         record(state="ready", why="", rtt_ms=result.rtt_ms, unfinished=False, since=since, last_error=None, seen="")
-        self._is_ready, self._leftover_instance, self._leftover_server = True, None, False
+        self.has_been_ready, self._leftover_instance, self._leftover_server = True, None, False
         log.info("ready on local port %s", runtime.local_port)
-        self._subscribers.send_result({"event": "ready", "runtime": runtime_document(self.record.runtime)}, request)
+        self.subscribers.send_result({"event": "ready", "runtime": runtime_document(self.record.runtime)}, request)
 
     def _keep_up(self) -> None:
         checked_at = time.monotonic()
@@ -154,14 +139,14 @@ class Keeper:
             if request is not None and request.op == "up":
                 self._handle_up(request)
             due = time.monotonic() - checked_at > interval_s or (request is not None and request.op == "check")
-            bring_up.apply_lookup(self._repair_context(), self._resources)
+            bring_up.apply_lookup(self._repair_context(), self.resources)
             problem = self._find_problem(check_now=due)
             if problem is not None and not self._reconnect(*problem):
                 return
             if due or problem is not None:
                 checked_at = time.monotonic()
         self.record.update(state="down", why="the background process was told to end; the server may still run")
-        self._resources.close()
+        self.resources.close()
 
     def _find_problem(self, *, check_now: bool) -> tuple[Verdict, str] | None:
         problem = self._monitor.link_problem()
@@ -178,10 +163,10 @@ class Keeper:
         """Returns False when the runtime is down instead of ready again."""
         log.warning("%s: %s", verdict, why)
         self.record.update(state=verdict, why=why, seen=now())
-        outage = results.Outage(self._resources, why)
+        outage = results.Outage(self.resources, why)
         if not self._monitor.is_jupyter_listening():
-            self._resources.pause_forwarding()
-        reconnector = Reconnector(self._resources, self.requests, self.record, self._repair_context)
+            self.resources.pause_forwarding()
+        reconnector = Reconnector(self.resources, self.requests, self.record, self._repair_context)
         with contextlib.closing(reconnector):
             while True:
                 outcome = reconnector.run()
@@ -199,7 +184,7 @@ class Keeper:
 
     def _end_idle_stopped(self, error: RemoteRuntimeError) -> None:
         """Leaves a machine that was stopped when idle as it is; the next `up` starts another keeper."""
-        self._resources.close()
+        self.resources.close()
         why = f"{error}; its profile's idle ends it when it is not used"
         self.record.update(state="down", why=why, last_error=error.as_dict())
 
@@ -212,17 +197,17 @@ class Keeper:
             self.overrides.update(request.overrides)
             if request.environ:
                 self.machines = replace(self.machines, environ={**self.machines.environ, **request.environ})
-            if self._resources.session is None or self._resources.session.closed:
-                self._resources.instance = None
+            if self.resources.session is None or self.resources.session.closed:
+                self.resources.instance = None
             deadline = Deadline(request.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
-            self._on_ready(bring_up.ensure(self._context(), self._resources, start=True, deadline=deadline), request)
+            self._on_ready(bring_up.ensure(self._context(), self.resources, start=True, deadline=deadline), request)
         except RemoteRuntimeError as error:
             if self.profile is not previous_profile or request.profile is None:  # else what stands was not touched
                 record_failure(self.record, error)
             if error.code == "port-in-use":
                 self._apply_profile(previous_profile)  # what worked before does so again
             event = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
-            self._subscribers.send_result({**event, "undone": True}, request)
+            self.subscribers.send_result({**event, "undone": True}, request)
             return False
         finally:
             self.requests.up_in_progress.clear()
@@ -230,7 +215,7 @@ class Keeper:
 
     def _apply_profile(self, profile: Profile) -> None:
         """Raises ``LocalError``, and changes nothing then."""
-        if close_changed(self.profile, profile, self._resources, self._subscribers.note):
+        if close_changed(self.profile, profile, self.resources, self.subscribers.note):
             self.remembered_port = self.record.runtime.local_port
         self.profile = profile
         self.record.update(profile_path=str(profile.path), profile_text=profile_yaml(profile))
@@ -244,7 +229,7 @@ class Keeper:
             result = take_down.take_down(
                 self.record.runtime,
                 self.profile,
-                self._resources,
+                self.resources,
                 self.machines,
                 replace(request.options, no_server=no_server),
                 progress=lambda text: request.reply({"event": "step", "text": text}),
@@ -256,7 +241,7 @@ class Keeper:
             log.info("it stays: %s", busy)
             return False
         self._save_keys(self.record.runtime.keys)
-        results.report_taken_down(result, request, self.record, self._subscribers)
+        results.report_taken_down(result, request, self.record, self.subscribers)
         return True
 
     def _save_keys(self, keys: tuple[InstalledKey, ...]) -> None:
@@ -272,23 +257,23 @@ class Keeper:
             profile=self.profile,
             client_id=self.record.runtime.client_id,
             machines=self.machines,
-            progress=self._subscribers,
+            progress=self.subscribers,
             prompt=self._prompt,
             record=self.record.save_or_fail,
             remembered_port=self.remembered_port,
             leftover_instance=self._leftover_instance,
             leftover_server=self._leftover_server,
-            last_instance=None if self._leftover_instance or self._is_ready else self.record.runtime.instance,
-            last_server=None if self._leftover_server or self._is_ready else self.record.runtime.server,
+            last_instance=None if self._leftover_instance or self.has_been_ready else self.record.runtime.instance,
+            last_server=None if self._leftover_server or self.has_been_ready else self.record.runtime.server,
             keys=self.record.runtime.keys,
         )
 
     def _prompt(self, prompt: str, *, secret: bool, code: str) -> str:
         deadline = Deadline(600.0, self.requests.cancelled)
-        return self._subscribers.prompt(prompt, secret=secret, code=code, deadline=deadline)
+        return self.subscribers.prompt(prompt, secret=secret, code=code, deadline=deadline)
 
-    def _endpoint(self) -> health.Endpoint:
+    def endpoint(self) -> health.Endpoint:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
-        return bring_up.endpoint(runtime.local_port, runtime.server, self.profile, self._resources.forwarder)
+        return bring_up.endpoint(runtime.local_port, runtime.server, self.profile, self.resources.forwarder)
