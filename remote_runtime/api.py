@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from . import profiles
-from .commands.down import down
+from .commands.context import CommandContext, View
+from .commands.down import DownOptions, down
 from .commands.up import Options, up
 from .core.fast_dataclass import fast_dataclass
 from .core.model import Runtime, Secret
@@ -33,18 +33,10 @@ def open_runtime(
     profile: str, *, keep: bool | None, timeout_s: float | None, progress: Callable[[str], None] | None
 ) -> Iterator[ReadyRuntime]:
     """See ``remote_runtime.open``."""
-    environ, state = dict(os.environ), store.open_state_dir(os.environ)
-    name, view, never_cancelled = profiles.name_of(profile), _ProgressView(progress), threading.Event()
+    name, state = profiles.name_of(profile), store.open_state_dir(os.environ)
+    context = CommandContext(state, dict(os.environ), View() if progress is None else _ProgressView(progress))
     was_up = store.is_alive(state, name)
-    up(
-        profile,
-        Options(timeout_s=timeout_s),
-        state=state,
-        environ=environ,
-        view=view,
-        called_off=never_cancelled,
-        on_ready=lambda runtime: None,
-    )
+    up(profile, Options(timeout_s=timeout_s), context, on_ready=lambda runtime: None)
     try:
         runtime = store.load(state, name)
         if runtime is None:
@@ -52,44 +44,16 @@ def open_runtime(
         yield ReadyRuntime(**vars(runtime))
     finally:
         if not (was_up if keep is None else keep):
-            down(
-                name,
-                keep_server=False,
-                instance=None,
-                purge=False,
-                force=False,
-                state=state,
-                environ=environ,
-                view=view,
-                called_off=never_cancelled,
-            )
+            down(name, DownOptions(), context)
 
 
-class _ProgressView:
-    """``commands.view.View`` without a person."""
+class _ProgressView(View):
+    """Passes each text on. That a step is done or has failed is told by the next one, or by the exception."""
 
-    interactive = False
-
-    def __init__(self, progress: Callable[[str], None] | None) -> None:
-        self._progress = progress or (lambda text: None)
+    def __init__(self, progress: Callable[[str], None]) -> None:
+        self._progress = progress
 
     def step(self, name: str, text: str) -> None:
         self._progress(text)
 
-    def detail(self, name: str, text: str) -> None:
-        self._progress(text)
-
-    def note(self, name: str, text: str) -> None:
-        self._progress(text)
-
-    def done(self, name: str) -> None:
-        """The next step says it."""
-
-    def failed(self, name: str) -> None:
-        """The exception says it."""
-
-    def ask(self, name: str, prompt: str, *, secret: bool) -> str:
-        raise EOFError
-
-    def confirm(self, name: str, question: str) -> bool:
-        return False
+    detail = note = step

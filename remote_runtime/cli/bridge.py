@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .common import F, OrderedGroup, common, examples
+from .common import F, OrderedGroup, OutputOptions, common, examples
 from .completion import files
 from .output import console
 
@@ -34,40 +34,40 @@ def _environment(command: F) -> F:
     )
 )
 @_environment
-def enable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> None:
+def enable(python: str | None, output: OutputOptions) -> None:
     """Copy the bridge into the environment and switch it on."""
     from ..jupyter import extension
 
     done = extension.enable(python or extension.default_python())
-    _show("enabled", asdict(done), quiet, as_json)
+    _show("enabled", asdict(done), output)
 
 
 @bridge.command()
 @_environment
-def disable(python: str | None, quiet: bool, verbose: bool, as_json: bool) -> None:
+def disable(python: str | None, output: OutputOptions) -> None:
     """Take away what `enable` put there."""
     from ..jupyter import extension
 
     done = extension.disable(python or extension.default_python())
-    _show("disabled", asdict(done), quiet, as_json)
+    _show("disabled", asdict(done), output)
 
 
 @bridge.command(name="status")
 @_environment
 @click.option("--url", "address", metavar="URL", help="Ask this server instead of those that run here.")
-def bridge_status(python: str | None, address: str | None, quiet: bool, verbose: bool, as_json: bool) -> None:
+def bridge_status(python: str | None, address: str | None, output: OutputOptions) -> None:
     """Whether the bridge is there, and which running servers have it."""
     from ..jupyter import extension
 
     seen = extension.status(python or extension.default_python(), address)
-    _show("status", asdict(seen), quiet, as_json)
+    _show("status", asdict(seen), output)
 
 
-def _show(done: str, seen: dict[str, Any], quiet: bool, as_json: bool) -> None:
+def _show(done: str, seen: dict[str, Any], output: OutputOptions) -> None:
     from .output import bridge as words
 
-    if as_json:
+    if output.as_json:
         console.document({"bridge": seen, "done": done})
         return
     show = {"enabled": words.enabled, "disabled": words.disabled, "status": words.status}[done]
-    show(seen, quiet=quiet)
+    show(seen, quiet=output.quiet)

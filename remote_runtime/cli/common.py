@@ -6,8 +6,8 @@ import functools
 import os
 import platform
 import signal
-import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -17,21 +17,65 @@ from ..core.errors import LocalError, RemoteRuntimeError, with_default_hint
 from .output import console
 
 if TYPE_CHECKING:
+    from ..commands.context import CommandContext
     from ..state.store import StateDir
     from .output.progress import TerminalView
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True)
+class OutputOptions:
+    """``-q``, ``-v`` and ``--json``."""
+
+    quiet: bool
+    verbose: bool
+    as_json: bool
+
+    def view(self, *, show_names: bool = False, transient: bool = False) -> TerminalView:
+        from .output.progress import TerminalView
+
+        quiet, plain = self.quiet or self.as_json, self.as_json
+        return TerminalView(quiet=quiet, verbose=self.verbose, plain=plain, show_names=show_names, transient=transient)
+
+    def context(self, *, show_names: bool = False, transient: bool = False) -> CommandContext:
+        from ..commands.context import CommandContext
+
+        return CommandContext(state(), dict(os.environ), self.view(show_names=show_names, transient=transient))
+
+    def finish(
+        self, document: Mapping[str, Any], errors: Mapping[str, RemoteRuntimeError], show: Callable[[], None]
+    ) -> int:
+        """Print the result and return the exit code: ``document`` and the errors as JSON, or what ``show`` prints and
+        the errors on stderr."""
+        if self.as_json:
+            console.document({**document, **_error_document(errors)})
+        else:
+            show()
+            for name, error in errors.items():
+                console.failure(error, name)
+        return max((error.exit_code for error in errors.values()), default=0)
+
+
+def _error_document(errors: Mapping[str, RemoteRuntimeError]) -> dict[str, Any]:
+    if not errors:
+        return {}
+    documents = {name: error.as_dict() for name, error in errors.items()}
+    return {"error": next(iter(documents.values())), "errors": documents}
+
+
 def common(command: F) -> F:
-    """``-q``, ``-v`` and ``--json``. With ``-v`` every command first says where it looks."""
+    """Adds ``-q``, ``-v`` and ``--json``, which the command gets as ``output: OutputOptions``.
+
+    With ``-v`` every command first says where it looks.
+    """
 
     @functools.wraps(command)
-    def wrapper(*arguments: Any, **options: Any) -> Any:
-        if options["verbose"] and not options["quiet"]:
+    def wrapper(*arguments: Any, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> Any:
+        if verbose and not quiet:
             _show_locations()
         try:
-            return command(*arguments, **options)
+            return command(*arguments, output=OutputOptions(quiet, verbose, as_json), **options)
         except RemoteRuntimeError as error:
             given = options.get("profile") or ()
             for reference in [given] if isinstance(given, str) else given:
@@ -57,18 +101,8 @@ def _show_locations() -> None:
     console.say(f"Profiles: {', '.join(folders)}")
 
 
-def terminal(
-    quiet: bool, verbose: bool, as_json: bool, *, show_names: bool = False, transient: bool = False
-) -> TerminalView:
-    from .output.progress import TerminalView
-
-    return TerminalView(
-        quiet=quiet or as_json, verbose=verbose, plain=as_json, show_names=show_names, transient=transient
-    )
-
-
 def handle_signals(*more: str) -> None:
-    """SIGTERM, and the ``others`` that this system has, end a command the way Ctrl-C does: what it started is undone.
+    """SIGTERM, and the ``more`` that this system has, end a command the way Ctrl-C does: what it started is undone.
     What the caller ignores (nohup) stays ignored."""
 
     def interrupt(number: int, frame: object) -> None:
@@ -102,30 +136,27 @@ def with_runnable_commands(text: str, reference: str) -> str:
     return names.with_runnable_commands(text, reference, store.StateDir(store.state_dir_path(os.environ)), os.environ)
 
 
-def copy_url(text: str, environ: Mapping[str, str], *, quiet: bool) -> dict[str, RemoteRuntimeError]:
+def copy_url(url: str, output: OutputOptions) -> dict[str, RemoteRuntimeError]:
     """On the clipboard; or why it is not (``no-clipboard``), by option. The URL is printed in any case."""
     from ..commands import desktop
 
     try:
-        desktop.copy(text, environ)
+        desktop.copy(url, os.environ)
     except LocalError as error:
         hint = f"{error.hint}, or copy the URL above by hand" if error.hint else "Copy the URL above by hand"
         return {"copy": LocalError(error.code, error.what, error.why, hint)}
-    if not quiet:
+    if not (output.quiet or output.as_json):
         console.say("The URL is on the clipboard.")
     return {}
 
 
 def run_jobs(
-    jobs: Mapping[str, Callable[[], dict[str, Any]]], view: TerminalView, cancelled: threading.Event
+    jobs: Mapping[str, Callable[[], dict[str, Any]]], context: CommandContext
 ) -> tuple[list[dict[str, Any]], dict[str, RemoteRuntimeError]]:
-    """All jobs at once: what they answered, and how the others failed. Raises what the only job raised, and bugs."""
-    from ..commands.ui import run_parallel
+    """Run all jobs at once: the results, and the errors by name. Raises the error of an only job, and bugs."""
+    from ..commands.context import run_parallel
 
-    try:
-        results = run_parallel(jobs, view, cancelled)
-    finally:
-        view.pause()
+    results = run_parallel(jobs, context)
     done, errors = [], {}
     for name, result in results.items():
         if isinstance(result, dict):
@@ -143,21 +174,6 @@ def run_jobs(
 def _make_commands_runnable(error: RemoteRuntimeError, reference: str) -> RemoteRuntimeError:
     error.hint, error.why = with_runnable_commands(error.hint, reference), with_runnable_commands(error.why, reference)
     return error
-
-
-def error_document(errors: Mapping[str, RemoteRuntimeError], *, as_json: bool) -> dict[str, Any]:
-    """Part of a JSON document: the first error, and all by name. Without JSON they are told on stderr here."""
-    if not as_json:
-        for name, error in errors.items():
-            console.failure(error, name)
-    if not errors:
-        return {}
-    all_errors = {name: error.as_dict() for name, error in errors.items()}
-    return {"error": next(iter(all_errors.values())), "errors": all_errors}
-
-
-def exit_code_of(errors: Mapping[str, RemoteRuntimeError]) -> int:
-    return max((error.exit_code for error in errors.values()), default=0)
 
 
 class OrderedGroup(click.Group):

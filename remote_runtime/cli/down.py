@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
+from typing import Literal
 
 import click
 
 from ..core.errors import UsageError
-from .common import (
-    common,
-    error_document,
-    examples,
-    exit_code_of,
-    name_of,
-    run_jobs,
-    state,
-    terminal,
-    with_runnable_commands,
-)
+from .common import OutputOptions, common, examples, name_of, run_jobs, state, with_runnable_commands
 from .completion import runtime_names
 from .output import console
 
@@ -49,15 +38,14 @@ def down(
     force: bool,
     purge: bool,
     orphans: bool,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
+    output: OutputOptions,
 ) -> int:
     """Take runtimes down: the tunnel, and Jupyter on the machine.
 
     The instance is left as on_down in the profile says, or as an option here says. With busy kernels you are asked;
     where nobody can be asked, --force is needed. What is down already stays down.
     """
+    from ..commands.down import DownOptions
     from ..commands.down import down as take_down
     from ..commands.orphans import stop_orphans
     from ..commands.profile_reference import profile_file
@@ -73,47 +61,24 @@ def down(
         raise UsageError("usage", "--keep-server contradicts stopping the instance and --purge")
     state_dir = state()
     names = store.list_names(state_dir) if everything else [name_of(reference) for reference in profile]
-    view = terminal(quiet, verbose, as_json, show_names=len(names) > 1)
-    cancelled = threading.Event()
-    jobs = {
-        name: functools.partial(
-            take_down,
-            name,
-            keep_server=keep_server,
-            instance="stop" if stop_instance else "suspend" if suspend_instance else None,
-            purge=purge,
-            force=force,
-            named=not everything,
-            state=state_dir,
-            environ=dict(os.environ),
-            view=view,
-            called_off=cancelled,
-        )
-        for name in names
-    }
-    stopped, errors = run_jobs(jobs, view, cancelled)
+    context = output.context(show_names=len(names) > 1)
+    instance: Literal["stop", "suspend"] | None = "stop" if stop_instance else "suspend" if suspend_instance else None
+    options = DownOptions(keep_server, instance, purge, force)
+    jobs = {name: functools.partial(take_down, name, options, context, named=not everything) for name in names}
+    stopped, errors = run_jobs(jobs, context)
     references = dict(zip(names, profile, strict=False))
     for result in stopped if orphans else ():
-        result["orphans"] = stop_orphans(
-            references.get(result["name"]) or profile_file(result["name"], state_dir),
-            force=force,
-            state=state_dir,
-            environ=dict(os.environ),
-            view=view,
-            called_off=cancelled,
-        )
+        reference = references.get(result["name"]) or profile_file(result["name"], state_dir)
+        result["orphans"] = stop_orphans(reference, context, force=force)
     for result in stopped:
         if notes := result.get("notes"):
-            result["notes"] = [
-                with_runnable_commands(note, references.get(result["name"], result["name"])) for note in notes
-            ]
-    if as_json:
-        console.document({"stopped": stopped, **error_document(errors, as_json=True)})
-        return exit_code_of(errors)
-    if not names and not quiet:
-        console.say("No runtime is up.")
-    if not quiet:
-        for result in stopped:
+            reference = references.get(result["name"], result["name"])
+            result["notes"] = [with_runnable_commands(note, reference) for note in notes]
+
+    def show() -> None:
+        if not names and not output.quiet:
+            console.say("No runtime is up.")
+        for result in stopped if not output.quiet else ():
             console.stopped(result)
-    error_document(errors, as_json=False)
-    return exit_code_of(errors)
+
+    return output.finish({"stopped": stopped}, errors, show)

@@ -10,7 +10,7 @@ import click
 
 from ..core.errors import Interrupted, UsageError
 from ..core.sanitize import clean, clean_line
-from .common import OrderedGroup, common, error_document, examples, exit_code_of, terminal
+from .common import OrderedGroup, OutputOptions, common, examples
 from .completion import profile_names
 from .output import console, format
 
@@ -51,9 +51,7 @@ def new(
     /,
     bring_up: bool | None,
     force: bool,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
+    output: OutputOptions,
     **given: Any,
 ) -> int:
     """Make a profile: asks for the machine, and looks up what there is.
@@ -66,7 +64,7 @@ def new(
 
     environ = dict(os.environ)
     options = command.ProfileOptions(**given)
-    view = terminal(quiet, verbose, as_json)
+    view = output.view()
     prompts = TerminalPrompts(view) if view.interactive and not options.is_complete() else None
     try:
         if prompts is None:
@@ -83,30 +81,30 @@ def new(
         console.say(f"Written: {path}")
         bring_up = prompts.confirm_or_leave(f"Bring {draft.name} up now?")
     if bring_up:
-        return int(context.invoke(up, profile=(draft.name,), quiet=quiet, verbose=verbose, as_json=as_json))
-    if as_json:
+        return int(context.invoke(up, profile=(draft.name,), **asdict(output)))
+    if output.as_json:
         console.document({"profile": {"name": draft.name, "path": str(path)}})
         return 0
     console.answer(str(path))
-    if not quiet:
+    if not output.quiet:
         console.say(f"`remote-runtime up {draft.name}` brings it up.")
     return 0
 
 
 @profiles.command(name="list")
 @common
-def list_(quiet: bool, verbose: bool, as_json: bool) -> None:
+def list_(output: OutputOptions) -> None:
     """All profiles, and where each comes from."""
     from ..profiles import list_profiles
 
     found = list_profiles()
-    if as_json:
+    if output.as_json:
         console.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
         return
     rows = [(each.name, _origin(each), format.path(each.path)) for each in found]
     console.answer(console.table(("NAME", "FROM", "FILE"), rows))
     for each in found:
-        if each.problem and not quiet:
+        if each.problem and not output.quiet:
             console.say(f"{each.name} cannot be used: {each.problem}")
 
 
@@ -118,12 +116,12 @@ def _origin(found: ProfileFile) -> str:
 @profiles.command(name="show")
 @click.argument("profile", shell_complete=profile_names)
 @common
-def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+def show_profile(profile: str, output: OutputOptions) -> None:
     """A profile with every key, as it works here."""
     from ..profiles import load, to_document, to_yaml
 
     loaded = load(profile)
-    if as_json:
+    if output.as_json:
         console.document({"name": loaded.name, "path": str(loaded.path), "profile": to_document(loaded)})
     else:
         path = clean_line(str(loaded.path), MAX_PATH_CHARS)
@@ -139,7 +137,7 @@ def show_profile(profile: str, quiet: bool, verbose: bool, as_json: bool) -> Non
 @click.argument("profile", nargs=-1, shell_complete=profile_names)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of profiles.")
 @common
-def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
+def check(profile: tuple[str, ...], schema: bool, output: OutputOptions) -> int:
     """Whether profiles can be used; every mistake with its line."""
     import json
 
@@ -159,12 +157,10 @@ def check(profile: tuple[str, ...], schema: bool, quiet: bool, verbose: bool, as
             if len(profile) == 1:
                 raise
             errors[reference] = error
-    if as_json:
-        good = [{"name": each.name, "path": str(each.path)} for each in loaded]
-        console.document({"profiles": good, **error_document(errors, as_json=True)})
-        return exit_code_of(errors)
-    for each in loaded:
-        if not quiet:
+    good = [{"name": each.name, "path": str(each.path)} for each in loaded]
+
+    def show() -> None:
+        for each in loaded if not output.quiet else ():
             console.answer(f"{clean_line(str(each.path), MAX_PATH_CHARS)}: good")
-    error_document(errors, as_json=False)
-    return exit_code_of(errors)
+
+    return output.finish({"profiles": good}, errors, show)

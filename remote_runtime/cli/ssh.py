@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import threading
+from typing import TYPE_CHECKING
 
 import click
 
 from ..core.errors import RemoteRuntimeError, UsageError, with_default_hint
 from ..core.sanitize import clean_line
-from .common import OrderedGroup, common, examples, name_of, state, terminal
+from .common import OrderedGroup, OutputOptions, common, examples, name_of
 from .completion import profile_names
 from .output import console
+
+if TYPE_CHECKING:
+    from ..targets.gce import TargetSession
 
 CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 
@@ -26,33 +27,34 @@ CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 @click.argument("profile", shell_complete=profile_names)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @common
-def ssh(profile: str, command: tuple[str, ...], quiet: bool, verbose: bool, as_json: bool) -> int:
+def ssh(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
     """A shell on the machine, or one command after `--`.
 
     With the keys and the verified host key that `up` uses. Exits with the command's own code. With --json the command
     reads nothing, and what it writes is told when it has ended.
     """
+    from ..commands.context import run_parallel
+    from ..commands.profile_reference import load_profile
     from ..commands.ssh import connect, run_command
     from ..commands.status import require_known_name
-    from ..commands.ui import run_parallel
 
-    view = terminal(quiet, verbose, as_json)
-    cancelled = threading.Event()
+    context = output.context()
     line = " ".join(command) or None  # as OpenSSH's client does: the machine's shell reads it
-    if as_json and line is None:
-        require_known_name(profile, state(), os.environ)
+    if output.as_json and line is None:
+        require_known_name(profile, context.state, context.environ)
         raise UsageError("usage", "--json tells what one command wrote: a shell has no such answer")
 
-    job = functools.partial(connect, profile, state=state(), environ=dict(os.environ), view=view, called_off=cancelled)
-    session = run_parallel({profile: job}, view, cancelled)[profile]
-    view.pause()
+    def job() -> TargetSession:
+        return connect(load_profile(profile, context), context)
+
+    session = run_parallel({profile: job}, context)[profile]
     if isinstance(session, RemoteRuntimeError):
         raise with_default_hint(session, profile)
     if isinstance(session, Exception):
         raise session
     try:
-        if as_json and line is not None:
-            result = run_command(line, session, cancelled)
+        if output.as_json and line is not None:
+            result = run_command(line, session, context.cancelled)
             console.document({"name": name_of(profile), **result})
             return CONNECTION_LOST_EXIT_CODE if result["status"] is None else int(result["status"])
         return int(session.shell(line))
@@ -68,31 +70,32 @@ def host_key() -> None:
 @host_key.command()
 @click.argument("profile", shell_complete=profile_names)
 @common
-def show(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+def show(profile: str, output: OutputOptions) -> None:
     """The pins of a profile's machine."""
-    _show_pins(profile, quiet, verbose, as_json, forget=False)
+    _show_pins(profile, output, forget=False)
 
 
 @host_key.command()
 @click.argument("profile", shell_complete=profile_names)
 @common
-def forget(profile: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+def forget(profile: str, output: OutputOptions) -> None:
     """Forget the pins of a profile's machine.
 
     Only for a machine that you know was made anew: at the next connection it is verified as if seen for the first time.
     """
-    _show_pins(profile, quiet, verbose, as_json, forget=True)
+    _show_pins(profile, output, forget=True)
 
 
-def _show_pins(profile: str, quiet: bool, verbose: bool, as_json: bool, *, forget: bool) -> None:
+def _show_pins(profile: str, output: OutputOptions, *, forget: bool) -> None:
+    from ..commands.profile_reference import load_profile
     from ..commands.ssh import pinned_host_keys
 
-    view = terminal(quiet, verbose, as_json)
+    context = output.context()
     try:
-        found = pinned_host_keys(profile, forget=forget, state=state(), environ=dict(os.environ), view=view)
+        found = pinned_host_keys(load_profile(profile, context), context, forget=forget)
     finally:
-        view.pause()
-    if as_json:
+        context.view.pause()
+    if output.as_json:
         console.document(found)
         return
     host = clean_line(found["host"], 300)

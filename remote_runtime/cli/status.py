@@ -8,17 +8,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ..core.errors import UsageError
-from .common import common, copy_url, error_document, examples, exit_code_of, name_of, run_jobs, state, terminal
+from .common import OutputOptions, common, copy_url, examples, name_of, run_jobs, state
 from .completion import live_names, logged_names, runtime_names
 from .output import console
-
-if TYPE_CHECKING:
-    from ..state.store import StateDir
 
 
 @click.command(
@@ -35,48 +32,40 @@ if TYPE_CHECKING:
 )
 @click.option("--watch", is_flag=True, help="Go on, with graphs of the last minutes; q quits.")
 @common
-def status(profile: tuple[str, ...], all_machines: bool, watch: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
+def status(profile: tuple[str, ...], all_machines: bool, watch: bool, output: OutputOptions) -> int:
     """What is up, whether it is healthy, and since when.
 
     With names, the exit code is 0 only if all of them are ready.
     """
     from ..commands.status import status as look
-    from .output.status_table import status_table
+    from .output.status_table import machine_table, status_table
 
     names, state_dir = [name_of(reference) for reference in profile], state()
     if watch:
-        return _watch(lambda: look(names, state_dir, os.environ), as_json)
+        return _watch(lambda: look(names, state_dir, os.environ), output)
     runtimes = look(names, state_dir, os.environ)
-    machines = _check_machines(list(profile), state_dir, quiet, verbose, as_json) if all_machines else None
-    if as_json:
+    machines = _check_machines(list(profile), output) if all_machines else None
+    if output.as_json:
         console.document({"runtimes": runtimes, **({} if machines is None else {"machines": machines})})
     else:
         console.answer(status_table(runtimes))
-    if machines is not None and not as_json:
-        from .output.status_table import machine_table as table
-
-        console.answer("\n" + table(machines))
+        if machines is not None:
+            console.answer("\n" + machine_table(machines))
     return 0 if not profile or all(runtime["state"] == "ready" for runtime in runtimes) else 1
 
 
-def _check_machines(
-    names: list[str], where: StateDir, quiet: bool, verbose: bool, as_json: bool
-) -> list[dict[str, Any]]:
+def _check_machines(names: list[str], output: OutputOptions) -> list[dict[str, Any]]:
     from ..commands import orphans as machines
 
-    view, cancelled = terminal(quiet, verbose, as_json, show_names=True), threading.Event()
-    list_servers = functools.partial(
-        machines.list_servers, state=where, environ=dict(os.environ), view=view, called_off=cancelled
-    )
+    context = output.context(show_names=True)
     files, left_out = ({name: name for name in names}, []) if names else machines.profiles_with_machines(os.environ)
-    checked = run_jobs({name: functools.partial(list_servers, file) for name, file in files.items()}, view, cancelled)[
-        0
-    ]
+    jobs = {name: functools.partial(machines.list_servers, file, context) for name, file in files.items()}
+    checked, _ = run_jobs(jobs, context)
     return [*checked, *map(machines.not_checked, left_out)]
 
 
-def _watch(read_status: Callable[[], list[dict[str, Any]]], as_json: bool) -> int:
-    if as_json or not sys.stdout.isatty():
+def _watch(read_status: Callable[[], list[dict[str, Any]]], output: OutputOptions) -> int:
+    if output.as_json or not sys.stdout.isatty():
         raise UsageError("usage", "--watch draws on a terminal", "", "Without it, `remote-runtime status` looks once")
     from .output.watch import watch
 
@@ -89,7 +78,7 @@ def _watch(read_status: Callable[[], list[dict[str, Any]]], as_json: bool) -> in
 @click.argument("profile", shell_complete=live_names)
 @click.option("--copy", is_flag=True, help="Put it on the clipboard too.")
 @common
-def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> int:
+def url(profile: str, copy: bool, output: OutputOptions) -> int:
     """Print the URL of a runtime that is up, again.
 
     It carries the token: who has it can run anything on the machine.
@@ -97,13 +86,9 @@ def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> 
     from ..commands.status import url as look
 
     runtime_url = look(name_of(profile), state(), os.environ)
-    errors = copy_url(runtime_url, os.environ, quiet=quiet or as_json) if copy else {}
-    if as_json:
-        console.document({"name": name_of(profile), "url": runtime_url, **error_document(errors, as_json=True)})
-        return exit_code_of(errors)
-    console.answer(runtime_url)
-    error_document(errors, as_json=False)
-    return exit_code_of(errors)
+    errors = copy_url(runtime_url, output) if copy else {}
+    document = {"name": name_of(profile), "url": runtime_url}
+    return output.finish(document, errors, lambda: console.answer(runtime_url))
 
 
 @click.command(
@@ -116,14 +101,14 @@ def url(profile: str, copy: bool, quiet: bool, verbose: bool, as_json: bool) -> 
 @click.option("--server", is_flag=True, help="Jupyter's log on the machine instead.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
 @common
-def logs(profile: str, server: bool, follow: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
+def logs(profile: str, server: bool, follow: bool, output: OutputOptions) -> None:
     """The log of the background process, or Jupyter's on the machine."""
     from ..commands.logs import read_log
     from ..commands.status import require_known_name
 
     require_known_name(profile, state(), os.environ)
     lines = read_log(name_of(profile), server=server, follow=follow, state=state(), stop=threading.Event())
-    if as_json:
+    if output.as_json:
         if follow:
             raise UsageError("usage", "--json gives one document: it cannot follow a log")
         console.document({"name": name_of(profile), "lines": list(lines)})

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
-from .common import common, copy_url, error_document, examples, exit_code_of, handle_signals, run_jobs, state, terminal
+from .common import OutputOptions, common, copy_url, examples, handle_signals, run_jobs
 from .completion import profile_names
 from .output import console
 
@@ -50,9 +49,7 @@ def up(
     copy: bool,
     foreground: bool,
     timeout: float | None,
-    quiet: bool,
-    verbose: bool,
-    as_json: bool,
+    output: OutputOptions,
 ) -> int:
     """Bring runtimes up and print the URL for Colab.
 
@@ -66,38 +63,24 @@ def up(
 
     if len(profile) > 1 and (port is not None or foreground or copy):
         raise UsageError("usage", "--port, --foreground and --copy are for one profile at a time")
-    after_ready = _after_ready(show_page, copy, quiet or as_json)
+    after_ready = _after_ready(show_page, copy, output)
     options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout)
     show_names = len(profile) > 1
-    view = terminal(quiet, verbose, as_json, show_names=show_names)
-    cancelled = threading.Event()
+    context = output.context(show_names=show_names)
     handle_signals()
 
     def show(runtime: Mapping[str, Any]) -> None:
-        _show_up([runtime], show_names, quiet, as_json, after_ready([runtime]))
+        _show_up([runtime], show_names, output, after_ready([runtime]))
 
-    jobs = {
-        reference: functools.partial(
-            bring_up,
-            reference,
-            options,
-            state=state(),
-            environ=dict(os.environ),
-            view=view,
-            called_off=cancelled,
-            on_ready=show,
-        )
-        for reference in profile
-    }
-    ready, errors = run_jobs(jobs, view, cancelled)
-    if not foreground:
-        errors |= after_ready(ready)
-        _show_up(ready, show_names, quiet, as_json, errors)
-    return exit_code_of(errors)
+    jobs = {reference: functools.partial(bring_up, reference, options, context, on_ready=show) for reference in profile}
+    ready, errors = run_jobs(jobs, context)
+    if foreground:
+        return 0
+    return _show_up(ready, show_names, output, errors | after_ready(ready))
 
 
 def _after_ready(
-    show_page: bool, copy: bool, quiet: bool
+    show_page: bool, copy: bool, output: OutputOptions
 ) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, RemoteRuntimeError]]:
     """What is done with runtimes that are ready; it answers with what failed, by option. Raises ``LocalError`` at once
     for what cannot be done on this computer."""
@@ -113,7 +96,7 @@ def _after_ready(
         for runtime in ready[:1]:
             try:
                 if copy:
-                    failed |= copy_url(runtime["url"], os.environ, quiet=quiet)
+                    failed |= copy_url(runtime["url"], output)
                 if show_page:
                     from ..commands.open import COLAB_URL
 
@@ -128,15 +111,13 @@ def _after_ready(
 def _show_up(
     ready: Sequence[Mapping[str, Any]],
     show_names: bool,
-    quiet: bool,
-    as_json: bool,
+    output: OutputOptions,
     errors: Mapping[str, RemoteRuntimeError],
-) -> None:
-    if as_json:
-        console.document({"runtimes": list(ready), **error_document(errors, as_json=True)})
-        return
-    if ready and not quiet:
-        console.ready(ready)
-    for runtime in ready:
-        console.answer(f"{runtime['name']}\t{runtime['url']}" if show_names else runtime["url"])
-    error_document(errors, as_json=False)
+) -> int:
+    def show() -> None:
+        if ready and not output.quiet:
+            console.ready(ready)
+        for runtime in ready:
+            console.answer(f"{runtime['name']}\t{runtime['url']}" if show_names else runtime["url"])
+
+    return output.finish({"runtimes": list(ready)}, errors, show)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
-from collections.abc import Mapping
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 from ..core.access import merge_keys
 from ..core.deadline import Deadline
-from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError, from_code
+from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError
+from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Runtime
 from ..state import ipc, store
+from .context import CommandContext, View
 from .status import require_known_name
-from .ui import View
 from .up import exclusive, wait_for_exit
 
 DOWN_TIMEOUT_S = 420.0
@@ -27,69 +26,66 @@ MAX_SILENCE_WITH_FORCE_S = 30.0
 STEP_MARGIN_S = 30.0
 
 
-def down(
-    name: str,
-    *,
-    keep_server: bool,
-    instance: Literal["stop", "suspend"] | None,
-    purge: bool,
-    force: bool,
-    named: bool = True,
-    state: store.StateDir,
-    environ: Mapping[str, str],
-    view: View,
-    called_off: threading.Event,
-) -> dict[str, Any]:
+@fast_dataclass(frozen=True)
+class DownOptions:
+    """``instance``: overrides ``on_down.instance`` of the profile."""
+
+    keep_server: bool = False
+    instance: Literal["stop", "suspend"] | None = None
+    purge: bool = False
+    force: bool = False
+
+
+def down(name: str, options: DownOptions, context: CommandContext, *, named: bool = True) -> dict[str, Any]:
     """An entry of ``stopped``; a runtime that is not up is down already. Raises ``LocalError`` ``busy`` when kernels
     are busy and nobody says yes, ``left-behind`` when something could not be taken away. ``named``: by the person, who
     then means what the name means now."""
-    request = {"op": "down", "keep_server": keep_server, "instance": instance, "purge": purge, "force": force}
-    require_known_name(name, state, environ)
-    deadline = Deadline(DOWN_TIMEOUT_S, called_off)
-    with exclusive(state, name, deadline, view):
+    state = context.state
+    require_known_name(name, state, context.environ)
+    deadline = context.deadline(DOWN_TIMEOUT_S)
+    with exclusive(name, deadline, context):
         stopped = None
         if store.is_alive(state, name):
-            stopped = _ask_keeper(name, request, state, view, deadline)
+            stopped = _ask_keeper(name, options, context, deadline)
         if stopped is None:
-            stopped = _clear_leftovers(name, {**request, "named": named}, state, environ, view, called_off)
-    view.done(name)
+            stopped = _clear_leftovers(name, options, context, named=named)
+    context.view.done(name)
     remains = stopped.pop("remains")
     stopped.pop("elsewhere", None)
-    if purge and not remains:
+    if options.purge and not remains:
         store.save_last_run(state, name, replace(store.load_last_run(state, name), folder=False))
     if remains:
         raise LocalError(
             "left-behind",
             f"{name} is down here, but not everything could be taken away",
             "; ".join(remains),
-            f"`remote-runtime down {name}{' --purge' if purge else ''}` tries again; with --force it is forgotten",
+            f"`remote-runtime down {name}{' --purge' * options.purge}` tries again; with --force it is forgotten",
         )
     return stopped
 
 
-def _ask_keeper(
-    name: str, request: dict[str, Any], state: store.StateDir, view: View, deadline: Deadline
-) -> dict[str, Any] | None:
+def _ask_keeper(name: str, options: DownOptions, context: CommandContext, deadline: Deadline) -> dict[str, Any] | None:
     """None when the keeper went away meanwhile, so that the rest is ours."""
+    state = context.state
     with ExitStack() as stack:
         try:
             channel = stack.enter_context(ipc.connect(state, name, deadline.within(CONNECT_TIMEOUT_S)))
-            channel.send(request)
-            max_silence_s = MAX_SILENCE_WITH_FORCE_S if request["force"] else MAX_SILENCE_S
+            channel.send({"op": "down", **asdict(options)})
+            max_silence_s = MAX_SILENCE_WITH_FORCE_S if options.force else MAX_SILENCE_S
             silence_deadline = Deadline(max_silence_s)
             while True:
                 event = channel.receive(0.5)
                 if event is None:
                     _check_deadlines(deadline, silence_deadline, name)
                     continue
-                if event["event"] == "limits" and not request["force"]:  # a profile that has longer ones
+                if event["event"] == "limits" and not options.force:  # a profile that has longer ones
                     max_silence_s = max(max_silence_s, event["step_s"] + STEP_MARGIN_S)
                     deadline = Deadline(max(deadline.remaining_s(), event["whole_s"]), deadline.cancelled)
                 silence_deadline = Deadline(max_silence_s)
                 if event["event"] == "step":
-                    view.step(name, event["text"])
+                    context.view.step(name, event["text"])
                 elif event["event"] == "busy":
-                    _confirm_busy(name, event["why"], view)
+                    _confirm_busy(name, event["why"], context.view)
                     channel.send({"op": "go"})
                 elif event["event"] == "stopped":
                     wait_for_exit(state, name)
@@ -98,46 +94,40 @@ def _ask_keeper(
             wait_for_exit(state, name)
             return None
         except LocalError as error:
-            if error.code != "keeper-unresponsive" or not request["force"]:
+            if error.code != "keeper-unresponsive" or not options.force:
                 raise
             _kill_keeper(state, name)
             return None
 
 
-def _clear_leftovers(
-    name: str,
-    request: dict[str, Any],
-    state: store.StateDir,
-    environ: Mapping[str, str],
-    view: View,
-    cancelled: threading.Event,
-) -> dict[str, Any]:
+def _clear_leftovers(name: str, options: DownOptions, context: CommandContext, *, named: bool) -> dict[str, Any]:
+    state, view = context.state, context.view
     nothing_left = {"name": name, "tunnel": False, "server": "unknown", "instance": None, "remains": []}
     try:
         runtime = store.load(state, name)
     except LocalError:
-        if not request["force"]:
+        if not options.force:
             raise
         runtime = None
     if runtime is None:
         _remove_stray_demo(state, name)
         store.remove_files(state, name)
-        if _is_demo(name, state, environ):
+        if _is_demo(name, context):
             nothing_left["server"] = "gone"  # a demo machine is a process of this computer
-        if request["purge"]:
+        if options.purge:
             from . import ssh as machine
 
-            remains = _purge(name, state, environ, view, cancelled, named=request["named"])
-            machine.remove_keys(name, store.load_last_run(state, name).keys, state, environ, view)
-            for what in remains if request["force"] else ():
+            remains = _purge(name, context, named=named)
+            machine.remove_keys(name, store.load_last_run(state, name).keys, context)
+            for what in remains if options.force else ():
                 view.note(name, f"forgotten: {what}")
-            return {**nothing_left, "remains": [] if request["force"] else remains}
+            return {**nothing_left, "remains": [] if options.force else remains}
         return nothing_left
-    stopped = _take_down(runtime, request, state, environ, view)
+    stopped = _take_down(runtime, options, context)
     attached = runtime.server is not None and runtime.server.attached
     if stopped["server"] == "kept" and not attached and not stopped["remains"]:
         return stopped  # its file stays, so that the next `down` finds it
-    if request["force"] or not stopped["remains"]:
+    if options.force or not stopped["remains"]:
         for what in stopped["remains"]:
             view.note(name, f"forgotten: {what}")
         store.remove_files(state, name)
@@ -147,52 +137,37 @@ def _clear_leftovers(
     return stopped
 
 
-def _take_down(
-    runtime: Runtime, request: dict[str, Any], state: store.StateDir, environ: Mapping[str, str], view: View
-) -> dict[str, Any]:
+def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) -> dict[str, Any]:
     from .. import profiles, ssh
     from ..core.documents import take_down_document
     from ..lifecycle import bring_up, take_down
     from ..targets.gce import Machines
 
-    def ask(prompt: str, *, secret: bool, code: str) -> str:
-        try:
-            return view.ask(runtime.name, prompt, secret=secret)
-        except EOFError as error:
-            raise from_code(code, f"An answer is needed: {prompt}", "no terminal is there to ask on") from error
+    state, name = context.state, runtime.name
 
     def confirm(why: str) -> bool:
-        _confirm_busy(runtime.name, why, view)
+        _confirm_busy(name, why, context.view)
         return True
 
-    profile = profiles.parse_profile(runtime.name, runtime.profile_path, runtime.profile_text)
-    last_run = store.load_last_run(state, runtime.name)  # with what an earlier `down` put there and could not take away
+    profile = profiles.parse_profile(name, runtime.profile_path, runtime.profile_text)
+    last_run = store.load_last_run(state, name)  # with what an earlier `down` put there and could not take away
     stopped = take_down.take_down(
         replace(runtime, keys=merge_keys(runtime.keys, last_run.keys)),
         profile,
         bring_up.Resources(),
-        Machines(state, environ, ssh.Keys()),
-        take_down.TakeDownOptions(
-            request["keep_server"], request["instance"], request["purge"], force=request["force"]
-        ),
-        progress=lambda text: view.step(runtime.name, text),
-        prompt=ask,
+        Machines(state, context.environ, ssh.Keys()),
+        take_down.TakeDownOptions(options.keep_server, options.instance, options.purge, force=options.force),
+        progress=lambda text: context.view.step(name, text),
+        prompt=context.prompt(name),
         confirm=confirm,
-        record=lambda keys: store.save_last_run(state, runtime.name, replace(last_run, keys=keys)),
+        record=lambda keys: store.save_last_run(state, name, replace(last_run, keys=keys)),
     )
     return {**take_down_document(stopped), "tunnel": False}
 
 
-def _purge(
-    name: str,
-    state: store.StateDir,
-    environ: Mapping[str, str],
-    view: View,
-    cancelled: threading.Event,
-    *,
-    named: bool,
-) -> list[str]:
+def _purge(name: str, context: CommandContext, *, named: bool) -> list[str]:
     """Our folder, which an earlier `down` left on the machine of the profile; what stays, in words."""
+    state = context.state
     if not (state.file_path(name, "port").exists() and store.load_last_run(state, name).folder):
         return []  # never up from here, or all that was put there was taken back
     from .. import profiles
@@ -201,28 +176,23 @@ def _purge(
     from .profile_reference import profile_file, profile_reference
 
     try:
-        reference = profile_reference(name, state, environ) if named else profile_file(name, state)
-        profile = profiles.load(reference, environ=environ)
+        reference = profile_reference(name, state, context.environ) if named else profile_file(name, state)
+        profile = profiles.load(reference, environ=context.environ)
         if profile.target.kind == "demo":
             return []  # it ended with its runtime
-        with closing(
-            machine.connect(reference, state=state, environ=environ, view=view, called_off=cancelled)
-        ) as session:
-            view.step(name, "Removing our folder from the machine")
-            purged = server.purge(
-                session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, cancelled)
-            )
+        with closing(machine.connect(profile, context)) as session:
+            context.view.step(name, "Removing our folder from the machine")
+            purged = server.purge(session.run, profile.jupyter, deadline=context.deadline(profile.timeouts.jupyter_s))
     except RemoteRuntimeError as error:
         return [] if error.code == "instance-not-found" else [f"our folder may stay on the machine: {error}"]
     return [] if purged.done else [f"our folder stays on the machine: in use by {', '.join(purged.alive)}"]
 
 
-def _is_demo(name: str, state: store.StateDir, environ: Mapping[str, str]) -> bool:
-    from .. import profiles
-    from .profile_reference import profile_reference
+def _is_demo(name: str, context: CommandContext) -> bool:
+    from .profile_reference import load_profile
 
     try:
-        return profiles.load(profile_reference(name, state, environ), environ=environ).target.kind == "demo"
+        return load_profile(name, context).target.kind == "demo"
     except RemoteRuntimeError:
         return False
 
@@ -256,10 +226,7 @@ def _check_deadlines(deadline: Deadline, silence_deadline: Deadline, name: str) 
 
 def _kill_keeper(state: store.StateDir, name: str) -> None:
     """The last resort. The lock is held, so the pid in the state file is the keeper's."""
-    try:
-        runtime = store.load(state, name)
-    except RemoteRuntimeError:
-        runtime = None
+    runtime = store.load_if_readable(state, name)
     if runtime is None or not store.is_alive(state, name):
         return
     os.kill(runtime.keeper_pid, getattr(signal, "SIGKILL", signal.SIGTERM))

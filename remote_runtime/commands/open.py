@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,28 +19,29 @@ from ..jupyter.server import page_host
 from ..state import store
 from ..state.quietly import uncounted_connector
 from . import desktop
+from .context import CommandContext
 from .status import url as url_of
-from .ui import View
 
 COLAB_URL = f"{COLAB_ORIGIN}/"
 HEALTH_TIMEOUT_S = 15.0
 BROWSER_TIMEOUT_S = 60.0
 
 
-def open_colab(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
+def open_colab(name: str, context: CommandContext) -> str:
     """Show Colab's page; answers with the URL to paste there. Raises ``LocalError`` ``not-up`` or ``no-browser``."""
-    desktop.check_browser(environ)
-    url = url_of(name, state, environ)
-    desktop.open_page(COLAB_URL, environ)
+    desktop.check_browser(context.environ)
+    url = url_of(name, context.state, context.environ)
+    desktop.open_page(COLAB_URL, context.environ)
     return url
 
 
-def open_lab(name: str, state: store.StateDir, environ: Mapping[str, str], view: View) -> str:
+def open_lab(name: str, context: CommandContext) -> str:
     """Show the server's JupyterLab; answers with its address, which holds no token.
 
     Raises ``LocalError`` ``not-up`` or ``no-browser``, ``MachineError`` ``lab-missing``, ``HealthError``, and
     ``DeadlinePassed`` when no browser came.
     """
+    state, environ, view = context.state, context.environ, context.view
     desktop.check_browser(environ)
     url_of(name, state, environ)
     runtime = store.load(state, name)

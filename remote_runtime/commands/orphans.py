@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
 from .. import profiles
-from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError
 from ..core.model import Profile
 from ..jupyter import server
 from ..state import store
 from . import ssh
-from .profile_reference import profile_reference
-from .ui import View
+from .context import CommandContext, View
+from .profile_reference import load_profile
 
 
 def profiles_with_machines(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -46,69 +44,57 @@ def not_checked(name: str) -> dict[str, Any]:
     return {"profile": name, "servers": [], "why": why}
 
 
-def list_servers(
-    reference: str, *, state: store.StateDir, environ: Mapping[str, str], view: View, called_off: threading.Event
-) -> dict[str, Any]:
-    """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: what runs on the profile's machine.
+def list_servers(reference: str, context: CommandContext) -> dict[str, Any]:
+    """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: our servers on the profile's machine.
 
     ``runtime``: the name of the runtime here that the server belongs to, None for an orphan. ``why``: why the machine
-    could not be entered, empty if it could. Starts no machine.
+    could not be reached, empty if it could. Starts no machine.
     """
     name = profiles.name_of(reference)
     try:
-        profile = profiles.load(profile_reference(reference, state, environ), environ=environ)
-        with closing(ssh.connect(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
+        profile = load_profile(reference, context)
+        with closing(ssh.connect(profile, context)) as session:
             running = server.list_servers(
-                session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
+                session.run, profile.jupyter, deadline=context.deadline(profile.timeouts.jupyter_s)
             )
     except RemoteRuntimeError as error:
-        view.done(name)
+        context.view.done(name)
         return {"profile": name, "servers": [], "why": str(error)}
-    view.done(name)
-    owners = _runtimes_by_server_key(state)
+    context.view.done(name)
+    owners = _runtimes_by_server_key(context.state)
     servers = [
         {"key": each.key, "pid": each.pid, "since": each.since, "runtime": owners.get(each.key)} for each in running
     ]
     return {"profile": name, "servers": servers, "why": ""}
 
 
-def stop_orphans(
-    reference: str,
-    *,
-    force: bool,
-    state: store.StateDir,
-    environ: Mapping[str, str],
-    view: View,
-    called_off: threading.Event,
-) -> list[str]:
-    """The keys of the servers that were ended. Raises ``LocalError`` ``busy`` when nobody says yes to it: they may be
+def stop_orphans(reference: str, context: CommandContext, *, force: bool) -> list[str]:
+    """The keys of the servers that were stopped. Raises ``LocalError`` ``busy`` when nobody confirms it: they may be
     another computer's, with kernels at work.
 
-    What an `up` from here had put on the machine to get in goes with its server; another computer's ends by itself.
+    The login keys that an `up` from here installed are removed with its server; another computer's expire.
     """
-    profile = profiles.load(profile_reference(reference, state, environ), environ=environ)
-    name = profile.name
+    profile = load_profile(reference, context)
+    name, state, timeout_s = profile.name, context.state, profile.timeouts.jupyter_s
     keys_before = store.load_last_run(state, name).keys
-    with closing(ssh.connect(reference, state=state, environ=environ, view=view, called_off=called_off)) as session:
+    with closing(ssh.connect(profile, context)) as session:
         owners = _runtimes_by_server_key(state)
-        running = server.list_servers(
-            session.run, profile.jupyter, deadline=Deadline(profile.timeouts.jupyter_s, called_off)
-        )
+        running = server.list_servers(session.run, profile.jupyter, deadline=context.deadline(timeout_s))
         orphans = [each for each in running if each.key not in owners]
         if orphans and not force:
-            _confirm_orphans(profile, [f"{each.key} (since {each.since})" for each in orphans], view)
+            _confirm_orphans(profile, [f"{each.key} (since {each.since})" for each in orphans], context.view)
         for orphan in orphans:
-            view.step(name, f"Stopping {orphan.key}")
-            wanted = server.ServerSpec(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
-            server.stop(session.run, wanted, deadline=Deadline(profile.timeouts.jupyter_s, called_off))
+            context.view.step(name, f"Stopping {orphan.key}")
+            spec = server.ServerSpec(*orphan.key.rpartition("-")[::2], profile.jupyter, profile.colab.origins)
+            server.stop(session.run, spec, deadline=context.deadline(timeout_s))
     new_keys = tuple(key for key in store.load_last_run(state, name).keys if key not in keys_before)
-    ssh.remove_keys(name, new_keys, state, environ, view)
+    ssh.remove_keys(name, new_keys, context)
     for orphan in orphans:
         owner, _, client_id = orphan.key.rpartition("-")
         last_run = store.load_last_run(state, owner)
         if last_run.client_id == client_id:
-            ssh.remove_keys(owner, last_run.keys, state, environ, view)
-    view.done(name)
+            ssh.remove_keys(owner, last_run.keys, context)
+    context.view.done(name)
     return [each.key for each in orphans]
 
 
@@ -116,10 +102,7 @@ def _runtimes_by_server_key(state: store.StateDir) -> dict[str, str]:
     """The server's key of each runtime here, up or left behind → its name."""
     owners = {}
     for name in store.list_names(state):
-        try:
-            runtime = store.load(state, name)
-        except RemoteRuntimeError:
-            continue
+        runtime = store.load_if_readable(state, name)
         if runtime is not None:
             owners[f"{runtime.name}-{runtime.client_id}"] = name
     return owners

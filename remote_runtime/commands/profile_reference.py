@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .. import profiles
-from ..core.errors import RemoteRuntimeError, UsageError
+from ..core.errors import UsageError
+from ..core.model import Profile
 from ..profiles.search_path import find_profile, is_path
 from ..state import store
+from .context import CommandContext
 
 
 def profile_reference(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
@@ -22,6 +24,11 @@ def profile_reference(name: str, state: store.StateDir, environ: Mapping[str, st
     except UsageError:
         return path
     return name if os.path.samefile(found, path) else path
+
+
+def load_profile(name: str, context: CommandContext) -> Profile:
+    """The profile that ``name`` means. Raises ``UsageError`` as ``profiles.load``."""
+    return profiles.load(profile_reference(name, context.state, context.environ), environ=context.environ)
 
 
 def profile_file(name: str, state: store.StateDir) -> str:
@@ -40,8 +47,5 @@ def with_runnable_commands(text: str, name: str, state: store.StateDir, environ:
 
 
 def _last_profile_path(name: str, state: store.StateDir) -> str:
-    try:
-        runtime = store.load(state, name)
-    except RemoteRuntimeError:
-        runtime = None
+    runtime = store.load_if_readable(state, name)
     return runtime.profile_path if runtime is not None else store.load_last_run(state, name).profile_path

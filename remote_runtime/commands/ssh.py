@@ -3,49 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .. import compute, profiles, ssh
+from .. import compute, ssh
 from ..core.access import InstalledKey
 from ..core.deadline import Deadline
-from ..core.errors import LocalError, RemoteRuntimeError, from_code
+from ..core.errors import LocalError
 from ..core.model import Instance, Profile
 from ..state import store
 from ..targets.gce import Machines, TargetSession
 from ..targets.gce_login import KeyPolicy
-from .profile_reference import profile_reference
-from .ui import View
+from .context import CommandContext
 
 COMMAND_TIMEOUT_S = 86400.0
 KEY_REMOVAL_TIMEOUT_S = 150.0
 
 
-def connect(
-    reference: str,
-    *,
-    state: store.StateDir,
-    environ: Mapping[str, str],
-    view: View,
-    called_off: threading.Event,
-) -> TargetSession:
+def connect(profile: Profile, context: CommandContext) -> TargetSession:
     """A connection of its own to the profile's machine. Raises ``RemoteRuntimeError``."""
-    profile = profiles.load(profile_reference(reference, state, environ), environ=environ)
-    name = profile.name
-    machines = Machines(state, environ, ssh.Keys())
-    deadline = Deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s, called_off)
-
-    def progress(text: str) -> None:
-        view.detail(name, text)
-
-    def ask(prompt: str, *, secret: bool, code: str) -> str:
-        try:
-            return view.ask(name, prompt, secret=secret)
-        except EOFError as error:
-            raise from_code(code, f"An answer is needed: {prompt}", "no terminal is there to ask on") from error
-
-    instance = _running_instance(profile, state) or _find_instance(profile, machines, view, deadline)
+    name, state, view = profile.name, context.state, context.view
+    machines = Machines(state, context.environ, ssh.Keys())
+    deadline = context.deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s)
+    instance = _running_instance(profile, state) or _find_instance(profile, machines, context, deadline)
     view.step(name, f"Connecting to {instance.name}")
     ssh_deadline = deadline.within(profile.timeouts.ssh_s)
     last_run = store.load_last_run(state, name)
@@ -56,8 +36,8 @@ def connect(
     session = machines.connect(
         profile,
         instance,
-        prompt=ask,
-        progress=progress,
+        prompt=context.prompt(name),
+        progress=context.progress(name),
         deadline=ssh_deadline,
         installed_keys=last_run.keys,
         key_policy=KeyPolicy(save_keys),
@@ -66,16 +46,14 @@ def connect(
     return session
 
 
-def remove_keys(
-    name: str, keys: tuple[InstalledKey, ...], state: store.StateDir, environ: Mapping[str, str], view: View
-) -> None:
-    """Those of the keys that are remembered of this name. Raises ``CloudError``, ``DeadlinePassed``."""
+def remove_keys(name: str, keys: tuple[InstalledKey, ...], context: CommandContext) -> None:
+    """Remove ``keys`` from the machine and from the last run of ``name``. Raises ``CloudError``, ``DeadlinePassed``."""
     if not keys:
         return
-    view.step(name, "Taking our key away")
-    compute.revoke_access(
-        keys, progress=lambda text: view.detail(name, text), deadline=Deadline(KEY_REMOVAL_TIMEOUT_S), environ=environ
-    )
+    state = context.state
+    context.view.step(name, "Taking our key away")
+    deadline = Deadline(KEY_REMOVAL_TIMEOUT_S)  # Ctrl-C does not interrupt it
+    compute.revoke_access(keys, progress=context.progress(name), deadline=deadline, environ=context.environ)
     last_run = store.load_last_run(state, name)
     store.save_last_run(state, name, replace(last_run, keys=tuple(key for key in last_run.keys if key not in keys)))
 
@@ -92,14 +70,12 @@ def run_command(line: str, session: TargetSession, cancelled: threading.Event) -
     return {"status": outcome.status, "stdout": "".join(f"{text}\n" for text in lines), "stderr": outcome.stderr}
 
 
-def pinned_host_keys(
-    reference: str, *, forget: bool, state: store.StateDir, environ: Mapping[str, str], view: View
-) -> dict[str, Any]:
+def pinned_host_keys(profile: Profile, context: CommandContext, *, forget: bool) -> dict[str, Any]:
     """``{"name", "host", "pins": [{"type", "fingerprint"}], "forgotten": n}``."""
-    profile = profiles.load(profile_reference(reference, state, environ), environ=environ)
-    host = _host_key_name(profile, state, environ, view)
-    pinned = ssh.pinned_keys(state.known_hosts, host)
-    forgotten = ssh.unpin(state.known_hosts, host) if forget else 0
+    known_hosts = context.state.known_hosts
+    host = _host_key_name(profile, context)
+    pinned = ssh.pinned_keys(known_hosts, host)
+    forgotten = ssh.unpin(known_hosts, host) if forget else 0
     return {
         "name": profile.name,
         "host": host,
@@ -112,14 +88,11 @@ def _running_instance(profile: Profile, state: store.StateDir) -> Instance | Non
     """The instance of a runtime that is up: no look-up is needed."""
     if not store.is_alive(state, profile.name):
         return None
-    try:
-        runtime = store.load(state, profile.name)
-    except RemoteRuntimeError:
-        return None
+    runtime = store.load_if_readable(state, profile.name)
     return runtime.instance if runtime and runtime.instance and runtime.instance.status == "RUNNING" else None
 
 
-def _find_instance(profile: Profile, machines: Machines, view: View, deadline: Deadline) -> Instance:
+def _find_instance(profile: Profile, machines: Machines, context: CommandContext, deadline: Deadline) -> Instance:
     if not machines.exists(profile):
         raise LocalError(
             "not-up",
@@ -127,24 +100,21 @@ def _find_instance(profile: Profile, machines: Machines, view: View, deadline: D
             "it lives only while its runtime is up",
             f"`remote-runtime up {profile.name}` starts it",
         )
-    view.step(profile.name, "Finding the machine")
+    context.view.step(profile.name, "Finding the machine")
     return machines.find(
         profile,
         start=False,
-        progress=lambda text: view.detail(profile.name, text),
+        progress=context.progress(profile.name),
         deadline=deadline,
         on_start=lambda instance: None,
     )
 
 
-def _host_key_name(profile: Profile, state: store.StateDir, environ: Mapping[str, str], view: View) -> str:
-    try:
-        runtime = store.load(state, profile.name)
-    except RemoteRuntimeError:
-        runtime = None
+def _host_key_name(profile: Profile, context: CommandContext) -> str:
+    runtime = store.load_if_readable(context.state, profile.name)
     if runtime is not None and runtime.instance is not None and runtime.instance.host_key_name:
         return runtime.instance.host_key_name
-    machines = Machines(state, environ, ssh.Keys())
-    instance = _find_instance(profile, machines, view, Deadline(profile.timeouts.instance_s))
-    view.done(profile.name)
+    machines = Machines(context.state, context.environ, ssh.Keys())
+    instance = _find_instance(profile, machines, context, context.deadline(profile.timeouts.instance_s))
+    context.view.done(profile.name)
     return instance.host_key_name

@@ -17,7 +17,7 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Profile
 from ..core.profile import ExtraForward
 from ..state import launch, launch_request, log_file, store
-from .ui import View
+from .context import CommandContext, View
 
 if TYPE_CHECKING:
     from ..state.ipc import ControlChannel, Message
@@ -44,23 +44,17 @@ class Options:
 
 
 def up(
-    reference: str,
-    options: Options,
-    *,
-    state: store.StateDir,
-    environ: Mapping[str, str],
-    view: View,
-    called_off: threading.Event,
-    on_ready: Callable[[dict[str, Any]], None],
+    reference: str, options: Options, context: CommandContext, *, on_ready: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     """RUNTIME when it is ready. With ``foreground`` stays until it is taken down, after ``on_ready(RUNTIME)``.
 
-    Raises ``RemoteRuntimeError``; ``Interrupted`` when called off, everything undone; ``KeeperBug``.
+    Raises ``RemoteRuntimeError``; ``Interrupted`` when cancelled, everything undone; ``KeeperBug``.
     """
+    state, environ, view = context.state, context.environ, context.view
     profile = profiles.load(reference, environ=environ)
     name = profile.name
     view.note(name, f"Profile {name} ({profile.path})")
-    deadline = Deadline(options.timeout_s or _default_timeout_s(profile), called_off)
+    deadline = context.deadline(options.timeout_s or _default_timeout_s(profile))
     message = {
         "op": "up",
         "name": name,
@@ -76,7 +70,7 @@ def up(
         stack.callback(view.failed, name)
         while True:
             with suppress(_KeeperExiting):
-                with exclusive(state, name, deadline, view):
+                with exclusive(name, deadline, context):
                     keeper = None
                     if not store.is_alive(state, name):
                         store.check_writable(state)
@@ -84,14 +78,14 @@ def up(
                         keeper = _start_keeper(reference, message, wanted, environ)
                     channel = _connect(state, name, keeper, deadline, stack)
                     channel.send(message)
-                runtime = _follow_events(channel, keeper, profile, reference, view, deadline, state)
+                runtime = _follow_events(channel, keeper, profile, reference, deadline, context)
                 break
             view.step(name, "Waiting for an `up` that was interrupted to be undone")
-            wait_for_exit(state, name, ROLLBACK_TIMEOUT_S, called_off)
+            wait_for_exit(state, name, ROLLBACK_TIMEOUT_S, context.cancelled)
         view.done(name)
         if options.foreground:
             on_ready(runtime)
-            _wait_until_down(channel, name, view, called_off, state)
+            _wait_until_down(channel, name, context)
         return runtime
 
 
@@ -104,12 +98,12 @@ def _default_timeout_s(profile: Profile) -> float:
 
 
 @contextmanager
-def exclusive(state: store.StateDir, name: str, deadline: Deadline, view: View) -> Iterator[None]:
+def exclusive(name: str, deadline: Deadline, context: CommandContext) -> Iterator[None]:
     """While one command starts or ends this runtime, the others wait. Raises ``LocalError`` ``busy`` or
     ``state-dir-unusable``."""
-    path = state.file_path(name, "busy")
+    path = context.state.file_path(name, "busy")
     if file_lock.is_locked(path):
-        view.step(name, f"Waiting for another command that works on {name}")
+        context.view.step(name, f"Waiting for another command that works on {name}")
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock.locked(path, deadline.within(LOCK_TIMEOUT_S)))
@@ -118,7 +112,7 @@ def exclusive(state: store.StateDir, name: str, deadline: Deadline, view: View) 
                 "busy", f"Another command works on {name}", f"it did not end in {LOCK_TIMEOUT_S:.0f} s"
             ) from error
         except OSError as error:
-            raise store.not_writable_error(state, error) from error
+            raise store.not_writable_error(context.state, error) from error
         yield
 
 
@@ -165,12 +159,11 @@ def _follow_events(
     keeper: subprocess.Popen[bytes] | None,
     profile: Profile,
     reference: str,
-    view: View,
     deadline: Deadline,
-    state: store.StateDir,
+    context: CommandContext,
 ) -> dict[str, Any]:
-    """``child``: the keeper, if this command began it."""
-    name, rollback_deadline = profile.name, Deadline(ROLLBACK_TIMEOUT_S)
+    """``keeper``: the process, if this command started it."""
+    state, name, rollback_deadline = context.state, profile.name, Deadline(ROLLBACK_TIMEOUT_S)
     cancel_reason: RemoteRuntimeError | None = None
     while True:
         try:
@@ -180,7 +173,7 @@ def _follow_events(
             event = channel.receive(0.2) or {"event": "silence"}
             if event["event"] == "note":
                 event = {**event, "text": profiles.by_path(event["text"], reference)}
-            _handle_event(event, name, view, channel)
+            _handle_event(event, name, context.view, channel)
         except (EOFError, OSError) as error:
             if cancel_reason is None and (keeper is None or keeper.poll() == 0):
                 raise _KeeperExiting from error
@@ -238,7 +231,7 @@ def _handle_event(event: Message, name: str, view: View, channel: ControlChannel
         view.note(name, event["text"])
     elif kind == "ask":
         try:
-            answer: str | None = view.ask(name, event["prompt"], secret=event["secret"])
+            answer: str | None = view.prompt(name, event["prompt"], secret=event["secret"])
         except EOFError:
             answer = None
         channel.send({"op": "answer", "id": event["id"], "text": answer})
@@ -261,25 +254,23 @@ def _failure_of(event: Message, cancel_reason: RemoteRuntimeError | None, name: 
     return error
 
 
-def _wait_until_down(
-    channel: ControlChannel, name: str, view: View, cancelled: threading.Event, state: store.StateDir
-) -> None:
+def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext) -> None:
     """Until somebody takes it down, or this command is interrupted, which takes it down too.
 
     Raises ``LocalError``: ``keeper-died``, or ``left-behind`` when something could not be taken away.
     """
     with suppress(EOFError, OSError):  # the keeper has ended; its file says how
-        while not cancelled.is_set():
+        while not context.cancelled.is_set():
             channel.receive(0.2)
-        view.step(name, f"Taking {name} down")
+        context.view.step(name, f"Taking {name} down")
         channel.send({"op": "cancel"})
-    wait_for_exit(state, name, ROLLBACK_TIMEOUT_S)
-    view.done(name)
-    leftover = store.load(state, name)
+    wait_for_exit(context.state, name, ROLLBACK_TIMEOUT_S)
+    context.view.done(name)
+    leftover = store.load(context.state, name)
     if leftover is None:
         return
     if leftover.state != "down":
-        raise _died_error(state, name, "it was ended from outside")
+        raise _died_error(context.state, name, "it was ended from outside")
     raise LocalError(
         "left-behind",
         f"{name} is down here, but not everything could be taken away",

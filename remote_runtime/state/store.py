@@ -15,7 +15,7 @@ from pathlib import Path
 from ..core import file_lock
 from ..core.access import InstalledKey
 from ..core.codec import from_json, to_json
-from ..core.errors import LocalError
+from ..core.errors import LocalError, RemoteRuntimeError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Runtime
 from ..core.private_file import ensure_private_dir, read_private, socket_path, write_private
@@ -113,6 +113,14 @@ def load(state: StateDir, name: str) -> Runtime | None:
             why,
             f"`remote-runtime down {name} --force` ends its processes here and removes the file",
         ) from error
+
+
+def load_if_readable(state: StateDir, name: str) -> Runtime | None:
+    """None also for a file that cannot be read or understood."""
+    try:
+        return load(state, name)
+    except RemoteRuntimeError:
+        return None
 
 
 def save(state: StateDir, runtime: Runtime) -> None:

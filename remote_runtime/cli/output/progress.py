@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...commands.context import View
 from ...core.sanitize import clean, clean_line
 from .console import MAX_CHARS, fold, say
 
@@ -30,7 +31,7 @@ class _Step:
     detail: str = ""
 
 
-class TerminalView:
+class TerminalView(View):
     """The story of one command (``commands.view.View``), with a spinner on a terminal and plain lines elsewhere.
 
     ``passing``: what it does leaves no line behind, because the answer says what came of it.
@@ -86,25 +87,25 @@ class TerminalView:
             self._finish(name, "ok" if self._is_undoing(name) else "bad")
             self._draw()
 
-    def ask(self, name: str, prompt: str, *, secret: bool) -> str:
+    def prompt(self, name: str, text: str, *, secret: bool) -> str:
         """From a worker's thread; the main thread asks. Raises ``EOFError`` when nobody can answer."""
         if not self.interactive:
             raise EOFError
         reply: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._prompts.put((f"{name}: {clean_line(prompt, 300)} ", secret, reply))
-        text = reply.get()
-        if text is None:
+        self._prompts.put((f"{name}: {clean_line(text, 300)} ", secret, reply))
+        answer = reply.get()
+        if answer is None:
             raise EOFError
-        return text
+        return answer
 
     def confirm(self, name: str, question: str) -> bool:
         try:
-            return self.ask(name, f"{question} [y/N]", secret=False).strip().lower() in ("y", "yes")
+            return self.prompt(name, f"{question} [y/N]", secret=False).strip().lower() in ("y", "yes")
         except EOFError:
             return False
 
     def answer_prompts(self, timeout_s: float) -> None:
-        """``commands.together.Answering``."""
+        """See ``View``."""
         try:
             prompt, secret, reply = self._prompts.get(timeout=timeout_s)
         except queue.Empty:

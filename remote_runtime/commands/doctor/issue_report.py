@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ... import profiles
-from ...core.errors import LocalError, RemoteRuntimeError, UsageError
+from ...core.errors import LocalError, UsageError
 from ...core.model import Finding, Profile
 from ...core.private_file import write_private
 from ...core.sanitize import clean
 from ...state.log_file import redact
-from ...state.store import StateDir, list_names, load
+from ...state.store import StateDir, list_names, load_if_readable
 
 MAX_BLOCK_CHARS = 200_000
 MIN_SECRET_CHARS = 6
@@ -97,10 +97,7 @@ def known_secrets(state: StateDir) -> list[str]:
     """The tokens of all runtimes whose file can be read."""
     found = []
     for name in list_names(state):
-        try:
-            runtime = load(state, name)
-        except RemoteRuntimeError:
-            continue  # such a file is a finding, and its text is in no report
+        runtime = load_if_readable(state, name)  # an unreadable file is a finding, and its text is in no report
         if runtime is not None and runtime.server is not None:
             found.append(runtime.server.token.reveal())
     return found

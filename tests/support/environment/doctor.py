@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
+from remote_runtime.commands.context import CommandContext, View
 from remote_runtime.commands.doctor.run import doctor
 from remote_runtime.core.model import Finding
 from remote_runtime.state import store
@@ -13,10 +13,8 @@ from remote_runtime.state import store
 from .world import World
 
 
-class NobodyThere:
-    """``commands.view.View``: remembers what was shown, answers nothing."""
-
-    interactive = False
+class RecordingView(View):
+    """Remembers what was shown, and answers nothing."""
 
     def __init__(self) -> None:
         self.shown: list[str] = []
@@ -24,36 +22,14 @@ class NobodyThere:
     def step(self, name: str, text: str) -> None:
         self.shown.append(text)
 
-    def detail(self, name: str, text: str) -> None:
-        self.shown.append(text)
-
-    def note(self, name: str, text: str) -> None:
-        self.shown.append(text)
-
-    def done(self, name: str) -> None: ...
-
-    def failed(self, name: str) -> None: ...
-
-    def ask(self, name: str, prompt: str, *, secret: bool) -> str:
-        raise EOFError
-
-    def confirm(self, name: str, question: str) -> bool:
-        return False
+    detail = note = step
 
 
 def visit(world: World, reference: str | None, *, report_to: Path | None = None, force: bool = False) -> dict[str, Any]:
     """What `doctor` answers; its findings must be those that it told on the way."""
     told: list[Finding] = []
-    result = doctor(
-        reference,
-        found=told.append,
-        report_to=report_to,
-        force=force,
-        state=store.open_state_dir(world.environ),
-        environ=world.environ,
-        view=NobodyThere(),
-        called_off=threading.Event(),
-    )
+    context = CommandContext(store.open_state_dir(world.environ), world.environ, RecordingView())
+    result = doctor(reference, context, on_finding=told.append, report_to=report_to, force=force)
     assert told == result["findings"]
     return result
 

@@ -432,7 +432,7 @@ def test_nobody_can_be_asked_without_a_terminal() -> None:
     view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
     assert not view.interactive
     with pytest.raises(EOFError):
-        view.ask("work", "Passphrase:", secret=True)
+        view.prompt("work", "Passphrase:", secret=True)
     assert view.confirm("work", "Take it down?") is False
 
 

@@ -1,0 +1,114 @@
+"""What every command works with: the state directory, the environment, the terminal, and the event that cancels it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from typing import TypeVar
+
+from ..core.callbacks import Progress, Prompt
+from ..core.deadline import Deadline
+from ..core.errors import from_code
+from ..core.fast_dataclass import fast_dataclass
+from ..state.store import StateDir
+
+T = TypeVar("T")
+
+
+class View:
+    """Shows the progress of commands and asks the person. This one shows nothing, and nobody answers.
+
+    ``name``: the runtime's. Safe to call from several threads, one runtime each.
+    """
+
+    interactive = False  # whether a person can be asked
+
+    def step(self, name: str, text: str) -> None:
+        """A step begins; the one before it is done."""
+
+    def detail(self, name: str, text: str) -> None:
+        """The current step goes on."""
+
+    def note(self, name: str, text: str) -> None:
+        """A line that stays."""
+
+    def done(self, name: str) -> None:
+        """The current step, if there is one, is done."""
+
+    def failed(self, name: str) -> None:
+        """The current step, if there is one, has failed."""
+
+    def prompt(self, name: str, text: str, *, secret: bool) -> str:
+        """Raises ``EOFError`` when nobody can answer."""
+        raise EOFError
+
+    def confirm(self, name: str, question: str) -> bool:
+        """False when nobody can answer."""
+        return False
+
+    def answer_prompts(self, timeout_s: float) -> None:
+        """In the main thread: let the person answer the prompts of other threads that come in this time.
+
+        Raises ``KeyboardInterrupt``.
+        """
+        time.sleep(timeout_s)
+
+    def pause(self) -> None:
+        """Stop drawing, so that something else can be printed; the next step goes on."""
+
+
+@fast_dataclass(frozen=True)
+class CommandContext:
+    """``cancelled``: set by the first Ctrl-C; what was begun is then undone."""
+
+    state: StateDir
+    environ: Mapping[str, str]
+    view: View
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def deadline(self, timeout_s: float) -> Deadline:
+        return Deadline(timeout_s, self.cancelled)
+
+    def progress(self, name: str) -> Progress:
+        return lambda text: self.view.detail(name, text)
+
+    def prompt(self, name: str) -> Prompt:
+        def ask(prompt: str, *, secret: bool, code: str) -> str:
+            try:
+                return self.view.prompt(name, prompt, secret=secret)
+            except EOFError as error:
+                raise from_code(code, f"An answer is needed: {prompt}", "no terminal is there to ask on") from error
+
+        return ask
+
+
+def run_parallel(jobs: Mapping[str, Callable[[], T]], context: CommandContext) -> dict[str, T | Exception]:
+    """Run each job in a thread; return its result or exception, in the order of the jobs.
+
+    The main thread answers prompts. The first Ctrl-C sets ``context.cancelled`` and waits for the jobs; the second one
+    raises ``KeyboardInterrupt``.
+    """
+    results: dict[str, T | Exception] = {}
+
+    def work(name: str, job: Callable[[], T]) -> None:
+        try:
+            results[name] = job()
+        except Exception as error:  # noqa: BLE001  # the caller gets it as a result
+            results[name] = error
+
+    threads = [threading.Thread(target=work, args=job, daemon=True) for job in jobs.items()]
+    for thread in threads:
+        thread.start()
+    try:
+        while any(thread.is_alive() for thread in threads):
+            try:
+                context.view.answer_prompts(0.1)
+            except KeyboardInterrupt:
+                if context.cancelled.is_set():
+                    raise
+                context.cancelled.set()
+    finally:
+        context.view.pause()
+    return {name: results[name] for name in jobs if name in results}
