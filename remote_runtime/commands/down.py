@@ -141,7 +141,7 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
     from .. import profiles, ssh
     from ..core.documents import take_down_document
     from ..lifecycle import bring_up, take_down
-    from ..targets.gce import Machines
+    from ..targets import open_target
 
     state, name = context.state, runtime.name
 
@@ -153,9 +153,8 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
     last_run = store.load_last_run(state, name)  # with what an earlier `down` put there and could not take away
     stopped = take_down.take_down(
         replace(runtime, keys=merge_keys(runtime.keys, last_run.keys)),
-        profile,
         bring_up.Resources(),
-        Machines(state, context.environ, ssh.Keys()),
+        open_target(profile, state, context.environ, ssh.Keys()),
         take_down.TakeDownOptions(options.keep_server, options.instance, options.purge, force=options.force),
         progress=lambda text: context.view.step(name, text),
         prompt=context.prompt(name),

@@ -12,8 +12,7 @@ from ..core.deadline import Deadline
 from ..core.errors import LocalError
 from ..core.model import Instance, Profile
 from ..state import store
-from ..targets.gce import Machines, TargetSession
-from ..targets.gce_login import KeyPolicy
+from ..targets import KeyPolicy, Target, TargetSession, open_target
 from .context import CommandContext
 
 COMMAND_TIMEOUT_S = 86400.0
@@ -23,24 +22,23 @@ KEY_REMOVAL_TIMEOUT_S = 150.0
 def connect(profile: Profile, context: CommandContext) -> TargetSession:
     """A connection of its own to the profile's machine. Raises ``RemoteRuntimeError``."""
     name, state, view = profile.name, context.state, context.view
-    machines = Machines(state, context.environ, ssh.Keys())
+    target = open_target(profile, state, context.environ, ssh.Keys())
     deadline = context.deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s)
-    instance = _running_instance(profile, state) or _find_instance(profile, machines, context, deadline)
+    instance = _running_instance(profile, state) or _find_instance(target, context, deadline)
     view.step(name, f"Connecting to {instance.name}")
     ssh_deadline = deadline.within(profile.timeouts.ssh_s)
     last_run = store.load_last_run(state, name)
 
-    def save_keys(_: Instance, keys: tuple[InstalledKey, ...]) -> None:
+    def save_keys(keys: tuple[InstalledKey, ...]) -> None:
         store.save_last_run(state, name, replace(last_run, keys=keys))
 
-    session = machines.connect(
-        profile,
+    session = target.connect(
         instance,
         prompt=context.prompt(name),
         progress=context.progress(name),
         deadline=ssh_deadline,
         installed_keys=last_run.keys,
-        key_policy=KeyPolicy(save_keys),
+        key_policy=KeyPolicy(save_keys, lambda access, keys: save_keys(keys)),
     )
     view.done(name)
     return session
@@ -92,8 +90,9 @@ def _running_instance(profile: Profile, state: store.StateDir) -> Instance | Non
     return runtime.instance if runtime and runtime.instance and runtime.instance.status == "RUNNING" else None
 
 
-def _find_instance(profile: Profile, machines: Machines, context: CommandContext, deadline: Deadline) -> Instance:
-    if not machines.exists(profile):
+def _find_instance(target: Target, context: CommandContext, deadline: Deadline) -> Instance:
+    profile = target.profile
+    if not target.exists():
         raise LocalError(
             "not-up",
             "The demo machine does not run",
@@ -101,8 +100,7 @@ def _find_instance(profile: Profile, machines: Machines, context: CommandContext
             f"`remote-runtime up {profile.name}` starts it",
         )
     context.view.step(profile.name, "Finding the machine")
-    return machines.find(
-        profile,
+    return target.find(
         start=False,
         progress=context.progress(profile.name),
         deadline=deadline,
@@ -114,7 +112,7 @@ def _host_key_name(profile: Profile, context: CommandContext) -> str:
     runtime = store.load_if_readable(context.state, profile.name)
     if runtime is not None and runtime.instance is not None and runtime.instance.host_key_name:
         return runtime.instance.host_key_name
-    machines = Machines(context.state, context.environ, ssh.Keys())
-    instance = _find_instance(profile, machines, context, context.deadline(profile.timeouts.instance_s))
+    target = open_target(profile, context.state, context.environ, ssh.Keys())
+    instance = _find_instance(target, context, context.deadline(profile.timeouts.instance_s))
     context.view.done(profile.name)
     return instance.host_key_name

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from .. import ssh
 from .._version import __version__
 from ..core import file_lock
 from ..core.access import merge_keys
@@ -22,7 +21,6 @@ from ..core.model import Runtime
 from ..core.subprocesses import disable_core_dumps
 from ..state import launch_request, store
 from ..state.log_file import log_to_file, open_log
-from ..targets.gce import Machines
 from ..tunnel import open_files
 from .control_server import OVERRIDE_KEYS
 from .keeper import Keeper
@@ -116,13 +114,12 @@ def _run(state: store.StateDir, name: str, request: launch_request.LaunchRequest
         since=now(),
         tool_version=__version__,
     )
-    machines = Machines(state, dict(os.environ), ssh.Keys())
     within_s = options.get("within_s")
     keeper = Keeper(
         state=state,
         profile=profile,
         profile_text=request.profile_text,
-        machines=machines,
+        environ=dict(os.environ),
         record=RuntimeRecord(state, runtime),
         requests=requests,
         remembered_port=leftover.local_port if leftover and leftover.local_port else last_run.local_port,

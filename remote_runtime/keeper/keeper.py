@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from .. import ssh
 from ..core.access import InstalledKey
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
@@ -19,7 +20,7 @@ from ..core.model import Health, Profile, Verdict
 from ..jupyter import health
 from ..lifecycle import bring_up, take_down
 from ..state import ipc, store
-from ..targets.gce import Machines
+from ..targets import Target, open_target
 from . import results
 from .control_server import ControlServer
 from .monitor import Monitor
@@ -43,7 +44,7 @@ class Keeper:
     state: store.StateDir
     profile: Profile
     profile_text: str
-    machines: Machines
+    environ: dict[str, str]
     record: RuntimeRecord
     requests: RequestQueue
     remembered_port: int | None
@@ -53,6 +54,7 @@ class Keeper:
     def __post_init__(self) -> None:
         self.resources = bring_up.Resources()
         self.subscribers = Subscribers()
+        self._keys = ssh.Keys()
         self._monitor = Monitor(self.resources, self.requests.cancelled, self.endpoint)
         self.has_been_ready = False
         left = self.record.runtime
@@ -195,8 +197,7 @@ class Keeper:
             if request.profile is not None:
                 self._apply_profile(request.profile)
             self.overrides.update(request.overrides)
-            if request.environ:
-                self.machines = replace(self.machines, environ={**self.machines.environ, **request.environ})
+            self.environ = {**self.environ, **(request.environ or {})}
             if self.resources.session is None or self.resources.session.closed:
                 self.resources.instance = None
             deadline = Deadline(request.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
@@ -228,9 +229,8 @@ class Keeper:
         try:
             result = take_down.take_down(
                 self.record.runtime,
-                self.profile,
                 self.resources,
-                self.machines,
+                self._target(),
                 replace(request.options, no_server=no_server),
                 progress=lambda text: request.reply({"event": "step", "text": text}),
                 prompt=self._prompt,
@@ -254,9 +254,8 @@ class Keeper:
 
     def _context(self) -> bring_up.BringUpContext:
         return bring_up.BringUpContext(
-            profile=self.profile,
             client_id=self.record.runtime.client_id,
-            machines=self.machines,
+            target=self._target(),
             progress=self.subscribers,
             prompt=self._prompt,
             record=self.record.save_or_fail,
@@ -267,6 +266,9 @@ class Keeper:
             last_server=None if self._leftover_server or self.has_been_ready else self.record.runtime.server,
             keys=self.record.runtime.keys,
         )
+
+    def _target(self) -> Target:
+        return open_target(self.profile, self.state, self.environ, self._keys)
 
     def _prompt(self, prompt: str, *, secret: bool, code: str) -> str:
         deadline = Deadline(600.0, self.requests.cancelled)

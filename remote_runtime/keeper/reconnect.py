@@ -116,7 +116,7 @@ class Reconnector:
             self._user_needed_error = error if error.code in NEEDS_USER else None
             due = not self._resources.is_connected() and (attempt in (1, 2, 4, 8) or attempt % 10 == 0)
             if due or self._no_machine_error is not None:
-                self._lookup.start(context.machines, context.profile, self._resources.instance, error)
+                self._lookup.start(context.target, self._resources.instance, error)
         except Exception as error:
             log.exception("a bug of ours in a repair; the next attempt may do without it")
             self._record.update(state="unreachable", why=describe_bug(error))

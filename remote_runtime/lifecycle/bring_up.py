@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
-from ..core.access import InstalledKey
+from ..core.access import InstalledKey, LoginAccess
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, SshError
 from ..core.model import Forward, Health, Instance, Server, format_address
 from ..core.profile import ExtraForward
 from ..jupyter import health
-from ..targets.gce_login import KeyPolicy
+from ..targets import KeyPolicy
 from ..tunnel import open_files, ports
 from ..tunnel.port_forwarder import PortForwarder
 from . import debts
@@ -140,28 +140,22 @@ def connect(context: BringUpContext, resources: Resources, deadline: Deadline, r
     resources.disconnect()
     context.progress.step(f"Connecting to {resources.instance.name}")
     within = deadline.within(context.profile.timeouts.ssh_s)
-    profile, machines, progress = context.profile, context.machines, context.progress
+    profile, target, progress = context.profile, context.target, context.progress
     instance = replace(resources.instance, started_from=None) if context.single_attempt else resources.instance
     try:
-        key_policy = KeyPolicy(
-            lambda *news: _record_key(context, resources, rollback, *news),
-            context.may_install_key,
-            not context.single_attempt,
-            context.single_attempt,
-        )
-        session = machines.connect(
-            profile,
+        session = target.connect(
             instance,
             prompt=context.prompt,
             progress=progress,
             deadline=within,
             installed_keys=context.keys,
-            key_policy=key_policy,
+            key_policy=_key_policy(context, resources, rollback, instance) if context.may_install_key else None,
+            reconnect=context.single_attempt,
         )
     except SshError as error:
         if context.single_attempt:
             raise
-        raise machines.explain(profile, resources.instance, error, progress=progress, deadline=deadline) from error
+        raise target.explain(resources.instance, error, progress=progress, deadline=deadline) from error
     resources.attach_session(session, profile.ssh.keepalive_s, instance.address)
     connected = session.instance
     if connected is not None and connected.via != resources.instance.via:
@@ -174,37 +168,34 @@ def connect(context: BringUpContext, resources: Resources, deadline: Deadline, r
         progress.note(f"{resources.instance.name} asks for a second factor at each login: {again}")
 
 
-def _record_key(
-    context: BringUpContext,
-    resources: Resources,
-    rollback: Rollback,
-    instance: Instance,
-    keys: tuple[InstalledKey, ...],
-) -> None:
-    """Before our key is written, and when it is: whatever happens then, it is known what to take away."""
-    context.record(keys=keys)
-    new_keys = [key for key in keys if key not in context.keys]
-    if resources.instance is None:
-        raise ValueError("the machine is found before a key is put on it")
-    if instance.access == resources.instance.access:
+def _key_policy(context: BringUpContext, resources: Resources, rollback: Rollback, found: Instance) -> KeyPolicy:
+    """Records our key before and after it is written, so that it can be revoked whatever happens in between."""
+
+    def new_keys(keys: tuple[InstalledKey, ...]) -> list[InstalledKey]:
+        return [key for key in keys if key not in context.keys]
+
+    def before_install(keys: tuple[InstalledKey, ...]) -> None:
+        context.record(keys=keys)
 
         def revoke() -> None:
-            context.machines.revoke_keys(
-                context.profile, new_keys, progress=context.progress, deadline=Deadline(ROLLBACK_S)
-            )
+            context.target.revoke_keys(new_keys(keys), progress=context.progress, deadline=Deadline(ROLLBACK_S))
             context.record(keys=context.keys)
 
-        if new_keys and not context.single_attempt:  # the next try of many would only have to put it there again
-            rollback.push(f"taking our key off {instance.name}", revoke, key="key")
-        return
-    resources.instance = replace(resources.instance, access=instance.access)
-    context.record(instance=resources.instance)
-    if new_keys:
-        until = datetime.fromtimestamp(new_keys[0].until).astimezone().strftime("%Y-%m-%d %H:%M %Z")
-        context.progress.note(
-            f"Our key on {instance.name} is valid until {until}; a lost connection renews it as long as the "
-            "Google credentials are valid"
-        )
+        if new_keys(keys) and not context.single_attempt:  # the next attempt would only have to install it again
+            rollback.push(f"taking our key off {found.name}", revoke, key="key")
+
+    def after_install(access: LoginAccess, keys: tuple[InstalledKey, ...]) -> None:
+        context.record(keys=keys)
+        resources.instance = replace(resources.instance or found, access=access)
+        context.record(instance=resources.instance)
+        for key in new_keys(keys)[:1]:
+            until = datetime.fromtimestamp(key.until).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+            context.progress.note(
+                f"Our key on {found.name} is valid until {until}; a lost connection renews it as long as the "
+                "Google credentials are valid"
+            )
+
+    return KeyPolicy(before_install, after_install, renew=not context.single_attempt)
 
 
 def open_forwards(context: BringUpContext, resources: Resources, deadline: Deadline) -> None:
@@ -215,8 +206,7 @@ def open_forwards(context: BringUpContext, resources: Resources, deadline: Deadl
     context.progress.step("Opening the tunnel")
     if resources.upstream is None or resources.upstream.closed or resources.upstream.address != server.address:
         resources.upstream = open_upstream(
-            context.profile,
-            context.machines,
+            context.target,
             resources.instance,
             session,
             server.address,

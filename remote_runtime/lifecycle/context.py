@@ -9,7 +9,7 @@ from ..core.access import InstalledKey
 from ..core.callbacks import Prompt
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Profile, Server
-from ..targets.gce import Machines
+from ..targets import Target
 
 
 class ProgressSink(Protocol):
@@ -29,9 +29,8 @@ class BringUpContext:
     of many: it does not wait for a machine that boots or a port that is silent, nor for the cloud to say why. ``keys``:
     those that we put there before. ``may_add_key``: one may be put there now."""
 
-    profile: Profile
     client_id: str
-    machines: Machines
+    target: Target
     progress: ProgressSink
     prompt: Prompt
     record: Callable[..., None]
@@ -43,3 +42,7 @@ class BringUpContext:
     single_attempt: bool = False
     keys: tuple[InstalledKey, ...] = ()
     may_install_key: bool = True
+
+    @property
+    def profile(self) -> Profile:
+        return self.target.profile

@@ -25,9 +25,7 @@ def restore_on_failure(context: BringUpContext, instance: Instance, rollback: Ro
     def restore() -> None:
         try:
             within = Deadline(ROLLBACK_S)
-            status = context.machines.restore_status(
-                context.profile, instance, progress=context.progress, deadline=within
-            )
+            status = context.target.restore_status(instance, progress=context.progress, deadline=within)
         except CloudError as error:
             if error.code != "instance-not-found":
                 raise

@@ -39,7 +39,7 @@ def ensure_server(
         context.client_id,
         profile.jupyter,
         profile.colab.origins,
-        resources.unix_sockets_work and supports_unix_sockets(profile),
+        resources.unix_sockets_work and supports_unix_sockets(context.target),
         profile.idle,
         renew=bool(resources.exposure_reason),
         attempt=attempt or secrets.token_hex(8),
@@ -101,7 +101,7 @@ def ensure_server(
         )
     _report_exposure(context, resources, server)
     _report_restart(context, resources, server)
-    context.machines.confirm_addresses()
+    context.target.confirm_addresses()
     resources.server, resources.server_connect_count = server, resources.connect_count
     context.record(server=server)
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..core.deadline import Deadline
 from ..core.errors import CloudError
 from ..core.model import Instance
-from ..targets.gce_login import KeyPolicy
+from ..targets import KeyPolicy
 from . import debts, last_known
 from .context import BringUpContext
 from .resources import Resources
@@ -20,20 +20,22 @@ log = logging.getLogger(__name__)
 def try_last_address(context: BringUpContext, resources: Resources, deadline: Deadline) -> None:
     """The last known machine, if it is still there. The look-up that tells whether the profile still means it takes a
     second or two, and goes on meanwhile."""
-    profile, machines, last_instance = context.profile, context.machines, context.last_instance
+    target, last_instance = context.target, context.last_instance
     if resources.instance is not None or resources.is_connected() or last_instance is None:
         return
-    if not last_known.has_pinned_host_key(profile, last_instance, machines):
+    if not last_known.has_pinned_host_key(target, last_instance):
         return
     context.progress.step(f"Connecting to {last_instance.name} where it was last")
-    key_policy = KeyPolicy(lambda instance, keys: context.record(keys=keys), context.may_install_key)
-    resources.lookup = last_known.start_lookup(machines, profile, last_instance, key_policy, context.keys)
-    session = last_known.connect_at_last_address(
-        machines, profile, last_instance, progress=context.progress, deadline=deadline
+    key_policy = KeyPolicy(
+        lambda keys: context.record(keys=keys), lambda access, keys: context.record(keys=keys), renew=True
     )
+    resources.lookup = last_known.start_lookup(
+        target, last_instance, key_policy if context.may_install_key else None, context.keys
+    )
+    session = last_known.connect_at_last_address(target, last_instance, progress=context.progress, deadline=deadline)
     if session is None:
         return
-    resources.attach_session(session, profile.ssh.keepalive_s, last_instance.address)
+    resources.attach_session(session, context.profile.ssh.keepalive_s, last_instance.address)
     resources.instance = replace(last_instance, status="RUNNING", started_from=None)
     context.record(instance=resources.instance)
 
@@ -59,21 +61,21 @@ def find_instance(
     """The machine, running. Raises as ``Machines.find``."""
     if resources.instance is not None or resources.is_connected():
         return
-    profile, machines = context.profile, context.machines
+    target = context.target
     context.progress.step("Finding the machine")
     if resources.lookup is not None and (found := _await_lookup(resources, deadline)):
         resources.instance = found
         context.record(instance=found)
         return
-    if not machines.exists(profile):
-        rollback.push("", lambda: machines.stop_demo(profile, resources.instance, Deadline(ROLLBACK_S)))
+    if not target.exists():
+        rollback.push("", lambda: target.stop_demo(resources.instance, Deadline(ROLLBACK_S)))
 
     def on_start(instance: Instance) -> None:
         context.record(instance=instance)
         debts.restore_on_failure(context, instance, rollback)
 
-    within = deadline.within(profile.timeouts.instance_s)
-    found = machines.find(profile, start=start, progress=context.progress, deadline=within, on_start=on_start)
+    within = deadline.within(context.profile.timeouts.instance_s)
+    found = target.find(start=start, progress=context.progress, deadline=within, on_start=on_start)
     if (
         context.leftover_instance is not None
         and context.leftover_instance.id == found.id

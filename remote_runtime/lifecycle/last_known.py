@@ -6,15 +6,12 @@ import logging
 import threading
 from collections.abc import Callable
 
-from .. import ssh
 from ..core.access import InstalledKey
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, RemoteRuntimeError, from_code
-from ..core.model import Instance, Profile
-from ..core.profile import GceTarget
-from ..targets.gce import Machines, TargetSession
-from ..targets.gce_login import KeyPolicy, no_install
+from ..core.model import Instance
+from ..targets import KeyPolicy, Target, TargetSession
 
 log = logging.getLogger(__name__)
 # For its port and its greeting: longer than over a slow link, shorter than a look-up. The login may take longer.
@@ -60,10 +57,9 @@ class BackgroundLookup:
 
 
 def start_lookup(
-    machines: Machines,
-    profile: Profile,
+    target: Target,
     last_instance: Instance,
-    key_policy: KeyPolicy,
+    key_policy: KeyPolicy | None,
     installed_keys: tuple[InstalledKey, ...],
 ) -> BackgroundLookup:
     """Where ``known`` is now; its key is renewed then if ``wish`` allows it, which nobody waits for either. ``added``:
@@ -71,19 +67,17 @@ def start_lookup(
 
     def find(within: Deadline) -> Instance:
         # What has to be started is started by those who wait for it.
-        found = machines.find(
-            profile,
+        found = target.find(
             start=False,
             in_background=True,
             progress=_log_progress,
             deadline=within,
             on_start=lambda instance: None,
         )
-        if found.id != last_instance.id or not key_policy.may_install:
+        if found.id != last_instance.id or key_policy is None:
             return found
         try:
-            return machines.renew_key(
-                profile,
+            return target.renew_key(
                 found,
                 progress=_log_progress,
                 deadline=within,
@@ -94,38 +88,34 @@ def start_lookup(
             log.info("the key on %s is not renewed: %s: %s", found.name, error.code, error)
             return found
 
-    return BackgroundLookup(find, profile.timeouts.instance_s)
+    return BackgroundLookup(find, target.profile.timeouts.instance_s)
 
 
-def has_pinned_host_key(profile: Profile, last_instance: Instance | None, machines: Machines) -> bool:
+def has_pinned_host_key(target: Target, last_instance: Instance) -> bool:
     """Whether ``known`` can be told from every other machine: a Compute Engine instance whose host key is pinned under
     its id. One that asks for a second factor is not tried in vain: each try is a question to a person."""
     return (
-        last_instance is not None
-        and isinstance(profile.target, GceTarget)
-        and last_instance.kind == "gce"
-        and bool(last_instance.address and last_instance.id)
+        bool(last_instance.address)
         and not (last_instance.access is not None and last_instance.access.two_factor)
-        and bool(ssh.pinned_keys(machines.state.known_hosts, last_instance.host_key_name))
+        and target.has_pinned_host_key(last_instance)
     )
 
 
 def connect_at_last_address(
-    machines: Machines, profile: Profile, last_instance: Instance, *, progress: Progress, deadline: Deadline
+    target: Target, last_instance: Instance, *, progress: Progress, deadline: Deadline
 ) -> TargetSession | None:
     """``known`` entered at its last address; None when it is not there, whatever is there instead.
 
     Nothing is sent to a machine that shows another host key than the pinned one. Raises ``Interrupted``.
     """
     try:
-        within = deadline.within(profile.timeouts.ssh_s)
-        return machines.connect(
-            profile,
+        within = deadline.within(target.profile.timeouts.ssh_s)
+        return target.connect(
             last_instance,
             prompt=_no_prompt,
             progress=progress,
             deadline=within,
-            key_policy=no_install(RESPOND_WITHIN_S),
+            respond_within_s=RESPOND_WITHIN_S,
         )
     except RemoteRuntimeError as error:
         if error.code == "interrupted":

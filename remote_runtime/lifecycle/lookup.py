@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
-from ..core.model import Instance, Profile
-from ..targets.gce import Machines
+from ..core.model import Instance
+from ..targets import Target
 from .last_known import BackgroundLookup
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,12 @@ class InstanceLookup:
         self._on_restart = on_restart
         self._lookup: BackgroundLookup | None = None
 
-    def start(
-        self, machines: Machines, profile: Profile, last_instance: Instance | None, error: RemoteRuntimeError
-    ) -> None:
+    def start(self, target: Target, last_instance: Instance | None, error: RemoteRuntimeError) -> None:
         """``error``: why the machine ``known`` could not be entered."""
         if self._lookup is None:
-            within_s = profile.timeouts.instance_s
+            within_s = target.profile.timeouts.instance_s
             self._lookup = BackgroundLookup(
-                lambda deadline: self._find(machines, profile, last_instance, error, deadline), within_s
+                lambda deadline: self._find(target, last_instance, error, deadline), within_s
             )
 
     def take_result(self) -> LookupResult | None:
@@ -55,15 +53,13 @@ class InstanceLookup:
 
     def _find(
         self,
-        machines: Machines,
-        profile: Profile,
+        target: Target,
         last_instance: Instance | None,
         error: RemoteRuntimeError,
         deadline: Deadline,
     ) -> Instance:
         try:
-            instance = machines.find(
-                profile,
+            instance = target.find(
                 start=False,
                 progress=_quiet,
                 deadline=deadline,
@@ -78,7 +74,7 @@ class InstanceLookup:
             return last_instance
         if last_instance is None or not has_same_address(instance, last_instance):
             return instance
-        explained = machines.explain(profile, instance, error, progress=_quiet, deadline=deadline)
+        explained = target.explain(instance, error, progress=_quiet, deadline=deadline)
         if explained is not error:
             raise explained
         return instance

@@ -9,7 +9,7 @@ from ..core.metrics import Traffic
 from ..core.model import Connections, Instance, Profile, Server
 from ..core.profile import ForwardSettings
 from ..jupyter import health
-from ..targets.gce import TargetSession
+from ..targets import TargetSession
 from ..tunnel import ports
 from ..tunnel.keepalive import Keepalive
 from ..tunnel.network_change import NetworkChangeDetector

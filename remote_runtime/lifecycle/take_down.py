@@ -20,8 +20,7 @@ from ..core.model import Instance, Profile, Runtime
 from ..core.stopped import ServerEnd, TakeDownResult
 from ..jupyter import server as jupyter
 from ..jupyter.idle_policy import watchdog_left_on_disk
-from ..targets import gce_login
-from ..targets.gce import Machines, TargetSession
+from ..targets import KeyPolicy, Target, TargetSession
 from .bring_up import Resources
 from .upstream import is_listening
 
@@ -61,9 +60,8 @@ def ends_kernels(runtime: Runtime, profile: Profile, options: TakeDownOptions) -
 
 def take_down(
     runtime: Runtime,
-    profile: Profile,
     resources: Resources,
-    machines: Machines,
+    target: Target,
     options: TakeDownOptions,
     *,
     progress: Progress,
@@ -74,20 +72,23 @@ def take_down(
     """``allow`` is asked whether what is at work, in words, may end. ``record`` is told which keys of ours are there,
     whenever that changes. Raises ``LocalError`` ``busy`` when what is at work may not end, and nothing is changed then;
     whatever else failed is in ``remains``."""
-    return _TakeDown(runtime, profile, resources, machines, options, progress, prompt, confirm, record).run()
+    return _TakeDown(runtime, resources, target, options, progress, prompt, confirm, record).run()
 
 
 @dataclasses.dataclass
 class _TakeDown:
     runtime: Runtime
-    profile: Profile
     resources: Resources
-    machines: Machines
+    target: Target
     options: TakeDownOptions
     progress: Progress
     prompt: Prompt
     confirm: Callable[[str], bool]
     record: Callable[[tuple[InstalledKey, ...]], None]
+
+    @property
+    def profile(self) -> Profile:
+        return self.target.profile
 
     def run(self) -> TakeDownResult:
         self._remains: dict[str, str] = {}
@@ -158,7 +159,7 @@ class _TakeDown:
         if keep and self.runtime.server is not None and not self.runtime.unfinished:
             self._check_server()
             return "kept"
-        if not self.machines.exists(self.profile):
+        if not self.target.exists():
             return "gone"
         if self.options.no_server or instance is None:
             return "unknown"  # nobody looks: this `up` has left nothing there
@@ -208,7 +209,7 @@ class _TakeDown:
     def _for_jupyter(self) -> Deadline:
         return Deadline(STOP_S if self.options.force else max(STOP_S, self.profile.timeouts.jupyter_s))
 
-    def _on_key_change(self, instance: Instance, keys: tuple[InstalledKey, ...]) -> None:
+    def _on_key_change(self, keys: tuple[InstalledKey, ...]) -> None:
         self._save_keys(merge_keys(self._keys, keys))
 
     def _save_keys(self, keys: tuple[InstalledKey, ...]) -> None:
@@ -220,14 +221,13 @@ class _TakeDown:
         if instance is None or (session is not None and self._check_session()):
             return session or _missing()
         self.progress(f"Connecting to {instance.name} to stop Jupyter")
-        self.resources.session = self.machines.connect(
-            self.profile,
+        self.resources.session = self.target.connect(
             instance,
             prompt=self.prompt,
             progress=self.progress,
             deadline=Deadline(max(CONNECT_S, self.profile.timeouts.ssh_s)),
             installed_keys=self._keys,
-            key_policy=gce_login.KeyPolicy(self._on_key_change),
+            key_policy=KeyPolicy(self._on_key_change, lambda access, keys: self._on_key_change(keys)),
         )
         self._machine_answers = True
         return self.resources.session
@@ -246,7 +246,7 @@ class _TakeDown:
 
         def withdraw() -> bool:
             self.progress("Taking our key away")
-            self.machines.revoke_keys(self.profile, ended, progress=self.progress, deadline=Deadline(STOP_S))
+            self.target.revoke_keys(ended, progress=self.progress, deadline=Deadline(STOP_S))
             return True
 
         if self._attempt("our key stays where we put it", withdraw):
@@ -272,13 +272,11 @@ class _TakeDown:
 
     def _restore_status(self) -> str:
         instance = self.runtime.instance or _missing()
-        return self.machines.restore_status(
-            self.profile, instance, progress=self.progress, deadline=self._for_instance()
-        )
+        return self.target.restore_status(instance, progress=self.progress, deadline=self._for_instance())
 
     def _set_status(self, instance: Instance, action: Literal["stop", "suspend"]) -> str:
         within = self._for_instance()
-        return self.machines.set_status(self.profile, instance, action, progress=self.progress, deadline=within)
+        return self.target.set_status(instance, action, progress=self.progress, deadline=within)
 
     def _status_now(self) -> str:
         """A machine that was reached runs; of another the cloud is asked, once."""
@@ -288,9 +286,7 @@ class _TakeDown:
             instance = self.runtime.instance or _missing()
             try:
                 within = Deadline(STOP_S)
-                self._status = self.machines.read_instance(
-                    self.profile, instance, progress=self.progress, deadline=within
-                ).status
+                self._status = self.target.read_instance(instance, progress=self.progress, deadline=within).status
             except RemoteRuntimeError as error:
                 self._status = "GONE" if error.code == "instance-not-found" else UNKNOWN
                 if self._status == UNKNOWN:
@@ -298,7 +294,7 @@ class _TakeDown:
         return self._status
 
     def _stop_demo(self) -> None:
-        self.machines.stop_demo(self.profile, self.runtime.instance, Deadline(STOP_S))
+        self.target.stop_demo(self.runtime.instance, Deadline(STOP_S))
 
 
 def _action(profile: Profile, options: TakeDownOptions) -> Literal["stop", "suspend"] | None:

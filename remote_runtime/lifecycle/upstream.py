@@ -11,8 +11,7 @@ from ..core.deadline import Deadline
 from ..core.errors import HealthError, SshError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Profile, Server
-from ..core.profile import LocalTarget
-from ..targets.gce import Machines, TargetSession
+from ..targets import Target, TargetSession
 from ..tunnel.identity import IdentityCheck, Stream
 from ..tunnel.relay import Forwarder, Upstream
 
@@ -30,8 +29,7 @@ class OpenUpstream(Upstream, Protocol):
 
 
 def open_upstream(
-    profile: Profile,
-    machines: Machines,
+    target: Target,
     instance: Instance,
     session: TargetSession,
     address: tuple[str, int],
@@ -40,24 +38,16 @@ def open_upstream(
     deadline: Deadline,
 ) -> OpenUpstream:
     """The way the profile's ``forward.engine`` asks for; ``tell`` hears what it cannot do. Raises ``SshError``."""
-    if supports_unix_sockets(profile):
-        if not session.is_fast and not isinstance(profile.target, LocalTarget):
-            _check_fast_engine(profile, progress)
+    if supports_unix_sockets(target):
+        if not session.is_fast and target.uses_ssh:
+            _check_fast_engine(target.profile, progress)
         return SessionUpstream(session, *address)
     if address[1] == 0:
         progress("sshtunnel reaches no unix socket, where Jupyter listens until the next `down` and `up`: not used now")
         return SessionUpstream(session, *address)
     progress("sshtunnel logs in a second time, keeps no connections ready, and reaches no unix sockets")
-    tunnel = ssh.open_sshtunnel(
-        instance,
-        machines.ssh_settings(profile),
-        session=session,
-        remote_port=address[1],
-        keys=machines.keys,
-        progress=progress,
-        deadline=deadline.within(profile.timeouts.ssh_s),
-        connector=machines.connector(profile, instance),
-    )
+    within = deadline.within(target.profile.timeouts.ssh_s)
+    tunnel = target.open_sshtunnel(instance, session, address[1], progress=progress, deadline=within)
     return SshtunnelUpstream(tunnel, session, address)
 
 
@@ -68,9 +58,9 @@ def _check_fast_engine(profile: Profile, progress: Progress) -> None:
     progress(f"Forwarding more slowly than usual: {why}")
 
 
-def supports_unix_sockets(profile: Profile) -> bool:
+def supports_unix_sockets(target: Target) -> bool:
     """Whether ``open_way`` can lead to a unix socket."""
-    return profile.forward.engine != "sshtunnel" or isinstance(profile.target, LocalTarget)
+    return target.profile.forward.engine != "sshtunnel" or not target.uses_ssh
 
 
 def is_listening(session: TargetSession, server: Server, *, within_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""The demo machine process, seen from outside: started, asked, ended. Nothing of ``demo`` is imported."""
+"""The demo machine: a process of this computer that emulates a Compute Engine instance. Imports nothing of ``demo``."""
 
 from __future__ import annotations
 
@@ -6,21 +6,91 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from .. import ssh
 from ..core import file_lock
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import CloudError
 from ..core.fast_dataclass import fast_dataclass
+from ..core.model import Instance
+from ..core.profile import DemoTarget, GceTarget, SshSettings
 from ..core.subprocesses import detached_popen_args, has_ended, python
+from .gce import GceBackend
 
 LOCK = "machine.lock"  # in its directory, held while it runs
 LOCK_OFFSET = 2**20
 EXTRA_MISSING_STATUS = 4  # the exit code of ``python -m remote_runtime.demo`` without the extra
 EXTRA_HINT = "scripts/quickstart in a clone, or there `pip install '.[demo]'`"
+
+
+class DemoBackend(GceBackend):
+    """The emulator serves Google's API, IAP and SSH; the demo machine is started by ``find`` and ended by
+    ``stop_demo``."""
+
+    def find(
+        self,
+        *,
+        start: bool,
+        progress: Progress,
+        deadline: Deadline,
+        on_start: Callable[[Instance], None],
+        in_background: bool = False,
+        restart_preempted: bool = False,
+    ) -> Instance:
+        self._process().ensure(progress, deadline, self.environ)
+        instance = super().find(
+            start=start,
+            progress=progress,
+            deadline=deadline,
+            on_start=on_start,
+            in_background=in_background,
+            restart_preempted=restart_preempted,
+        )
+        return replace(instance, kind="demo", port=self._process().description()["ssh_port"])
+
+    def exists(self) -> bool:
+        return self._process().is_running()
+
+    def has_pinned_host_key(self, instance: Instance) -> bool:
+        return False
+
+    def missing_permissions(
+        self, permissions: Sequence[str], *, progress: Progress, deadline: Deadline
+    ) -> tuple[str, ...]:
+        return ()
+
+    def stop_demo(self, instance: Instance | None, deadline: Deadline) -> None:
+        if instance is not None:
+            ssh.unpin(self.state.known_hosts, instance.host_key_name)
+        self._process().stop(deadline)
+
+    def _gce_target(self) -> GceTarget:
+        demo = self._process().description()
+        return GceTarget(instance=demo["instance"], project=demo["project"], zone=demo["zone"])
+
+    def _worker_environ(self) -> Mapping[str, str]:
+        demo = self._process().description()
+        return {
+            **self.environ,
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": demo["endpoint"],
+            "REMOTE_RUNTIME_IAP_URL": demo["iap_url"],
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": demo["os_login_endpoint"],
+            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        }
+
+    def _ssh_settings(self, deadline: Deadline) -> SshSettings:
+        demo, settings = self._process().description(), self.profile.ssh
+        return replace(settings, user=demo["user"], identity_file=demo["identity_file"], identities_only=True)
+
+    def _process(self) -> DemoProcess:
+        target = cast("DemoTarget", self.profile.target)
+        home = self.state.file_path(self.profile.name, "machine")
+        return DemoProcess(home, self.profile.name, external_address=target.external_address)
 
 
 @fast_dataclass(frozen=True)

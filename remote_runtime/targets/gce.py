@@ -1,71 +1,50 @@
-"""Which edge serves which kind of target: one place that finds a machine, enters it, and puts it back."""
+"""A Compute Engine instance: found through the API; reached at its external address, or through IAP."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 from .. import compute, ssh
 from ..core.access import InstalledKey
-from ..core.callbacks import Progress, Prompt, RunCommand
+from ..core.callbacks import Progress, Prompt
 from ..core.deadline import Deadline
-from ..core.errors import Interrupted, RemoteRuntimeError, from_code
-from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance, Profile
-from ..core.profile import DemoTarget, GceTarget, LocalTarget, SshSettings, SshTarget
-from . import either_way, gce_login, local
-from .demo import DemoProcess
+from ..core.errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
+from ..core.model import Instance
+from ..core.profile import GceTarget, SshSettings
+from .base import KeyPolicy, TargetSession
+from .gce_login import GceLogin, login_identity
+from .ssh_host import SshBackend
 
 if TYPE_CHECKING:
-    from ..state.store import StateDir
-    from ..tunnel.identity import IdentityCheck, Stream
-    from ..tunnel.relay import Forwarder
+    from ..ssh import Session
 
 log = logging.getLogger(__name__)
-EXPLAIN_S = 20.0
+DIAGNOSE_S = 20.0
 DIAGNOSABLE_CODES = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-backend-unreachable")
+EXTERNAL_TIMEOUT_S = 8.0
+EXTERNAL_BOOT_TIMEOUT_S = 30.0
+
+T = TypeVar("T")
 
 
-class TargetSession(Protocol):
-    """An entered machine: ``ssh.Session`` or ``local.LocalSession``."""
+class ExternalAndIapFailed(SshError):
+    """``ssh-unreachable``: the error at the external address, and then the one ``through_iap``."""
 
-    @property
-    def closed(self) -> bool: ...
-    @property
-    def why_closed(self) -> str: ...
-    @property
-    def run(self) -> RunCommand: ...
-    @property
-    def is_fast(self) -> bool: ...
-    @property
-    def instance(self) -> Instance | None:
-        """The machine as it was reached, which may be in another way than it was found; None for this computer."""
-
-    def login_facts(self) -> Mapping[str, str]:
-        """How it was entered, in words: ``host-key`` and ``login``; nothing for this computer."""
-
-    def dial(self, host: str, port: int, *, within_s: float) -> Stream: ...
-    def channel_pool(
-        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
-    ) -> Forwarder | None: ...
-    def check(self, within_s: float) -> float: ...
-    def shell(self, command: str | None) -> int: ...
-    def close(self, why: str = ...) -> None: ...
+    def __init__(self, error: SshError, through_iap: RemoteRuntimeError) -> None:
+        why = f"{error.why}; through Identity-Aware Proxy: {through_iap.what} ({through_iap.why})"
+        super().__init__(error.code, error.what, why, through_iap.hint or error.hint)
+        self.through_iap = through_iap
 
 
-@fast_dataclass(frozen=True)
-class Machines:
-    """``keys``: keys once unlocked stay so while this object lives."""
-
-    state: StateDir
-    environ: Mapping[str, str]
-    keys: ssh.Keys
+class GceBackend(SshBackend):
+    """An SSH host whose address, host keys and accepted keys Compute Engine knows."""
 
     def find(
         self,
-        profile: Profile,
         *,
         start: bool,
         progress: Progress,
@@ -74,139 +53,99 @@ class Machines:
         in_background: bool = False,
         restart_preempted: bool = False,
     ) -> Instance:
-        """The profile's machine, running. ``started`` is told before a start is asked for. ``revive``: without
-        ``start`` too, a VM that Compute Engine preempted is started again. ``in_background``: what others do here goes
-        first. Raises ``CloudError``, or ``SshError`` for an ssh host whose configuration cannot be used."""
-        target = profile.target
-        if isinstance(target, LocalTarget):
-            return Instance("local", "this machine")
-        if isinstance(target, SshTarget):
-            within = deadline.within(profile.timeouts.ssh_s)
-            return ssh.resolve(target, profile.ssh, environ=self.environ, deadline=within)[0]
-        if isinstance(target, DemoTarget):
-            self._demo(profile).ensure(progress, deadline, self.environ)
-            target = self._demo_target(profile)
-        settings = self.ssh_settings(profile)
-        found = compute.find(
-            target,
+        instance = compute.find(
+            self._gce_target(),
             progress=progress,
             deadline=deadline,
-            environ=self._cloud_environ(profile),
+            environ=self._worker_environ(),
             before_start=on_start,
             in_background=in_background,
             may_start="always" if start else "preempted" if restart_preempted else "never",
             known_hosts=ssh.known_instances(self.state.known_hosts, self.environ),
-            login=gce_login.login_identity(settings, self.environ),
+            login=login_identity(self._ssh_settings(deadline), self.environ),
         )
-        if isinstance(profile.target, DemoTarget):
-            return replace(found, kind="demo", port=self._demo(profile).description()["ssh_port"])
-        return replace(found, port=profile.ssh.port or found.port)
+        return replace(instance, port=self.profile.ssh.port or instance.port)
 
     def connect(
         self,
-        profile: Profile,
         instance: Instance,
         *,
         prompt: Prompt,
         progress: Progress,
         deadline: Deadline,
         installed_keys: tuple[InstalledKey, ...] = (),
-        key_policy: gce_login.KeyPolicy | None = None,
+        key_policy: KeyPolicy | None = None,
+        respond_within_s: float | None = None,
+        reconnect: bool = False,
     ) -> TargetSession:
-        """Enter it; through IAP, if ``target.connect`` is ``auto`` and its external address does not answer.
-        ``added``: the keys that we put there before. ``wish``: whether one may be put there now; None: no.
+        """Falls back to IAP if ``target.connect`` is ``auto`` and the external address does not respond."""
 
-        Raises ``SshError``, and ``CloudError``: ``no-credentials`` on the way through IAP, or for a key that cannot be
-        put there.
-        """
-        if isinstance(profile.target, LocalTarget):
-            return local.LocalSession(local.search_path(self.environ))
-
-        looking = key_policy or gce_login.no_install()
-
-        def enter(at: Instance, answers_within_s: float | None) -> TargetSession:
-            if at.access is not None:
-                ring = self._login_options(profile, at, installed_keys)
-                ring = replace(ring, respond_within_s=answers_within_s, reconnect=looking.reconnect)
-                return gce_login.connect(at, ring, looking, prompt=prompt, progress=progress, deadline=deadline)
-            return ssh.connect(
-                at,
-                self.ssh_settings(profile, deadline),
+        def connect_to(instance: Instance, respond_within_s: float | None) -> Session:
+            settings = self._ssh_settings(deadline)
+            log_in = partial(
+                ssh.connect,
+                instance,
                 pins=self.state.known_hosts,
                 keys=self.keys,
                 prompt=prompt,
                 progress=progress,
                 deadline=deadline,
                 environ=self.environ,
-                connector=self.connector(profile, at),
-                respond_within_s=answers_within_s,
-                reconnect=looking.reconnect,
+                connector=self._connector(instance),
+                respond_within_s=respond_within_s,
+                reconnect=reconnect,
             )
+            if instance.access is None:
+                return log_in(settings)
+            login = self._login(instance, installed_keys, key_policy, progress, deadline)
+            return login.connect(instance.access, log_in)
 
-        if looking.respond_within_s is not None or not either_way.may_fall_back_to_iap(profile, instance):
-            return enter(instance, looking.respond_within_s)
-        return either_way.connect(enter, instance, progress, deadline)
+        may_fall_back = instance.kind == "gce" and instance.via == "external" and self._gce_target().connect == "auto"
+        if respond_within_s is not None or not may_fall_back:
+            return connect_to(instance, respond_within_s)
+        return connect_external_or_iap(connect_to, instance, progress, deadline)
 
-    def confirm_addresses(self) -> None:
-        """The machines that were reached last are the right ones: of several addresses, theirs is tried first."""
-        self.keys.addresses.confirm()
-
-    def connector(self, profile: Profile, instance: Instance) -> ssh.Connector | None:
-        """What connects to its SSH port; None where an ordinary connection does."""
-        if instance.via != "iap":
-            return None
-        environ = self._cloud_environ(profile)
-        return lambda deadline: compute.open_tunnel(instance, environ=environ, deadline=deadline)
+    def has_pinned_host_key(self, instance: Instance) -> bool:
+        return bool(instance.id) and bool(ssh.pinned_keys(self.state.known_hosts, instance.host_key_name))
 
     def renew_key(
         self,
-        profile: Profile,
         instance: Instance,
         *,
         progress: Progress,
         deadline: Deadline,
         installed_keys: tuple[InstalledKey, ...],
-        key_policy: gce_login.KeyPolicy,
+        key_policy: KeyPolicy,
     ) -> Instance:
-        """With a key of ours that has lived less than half of its life. Raises ``DeadlinePassed``, ``Interrupted``."""
         if instance.access is None:
             return instance
-        ring = self._login_options(profile, instance, installed_keys)
-        return replace(
-            instance, access=gce_login.renew_key(instance, instance.access, ring, key_policy, progress, deadline)
-        )
+        access = self._login(instance, installed_keys, key_policy, progress, deadline).renew_key(instance.access)
+        return replace(instance, access=access)
 
-    def revoke_keys(
-        self, profile: Profile, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline
-    ) -> None:
-        """Take the keys away that were put there. Raises ``CloudError``, ``DeadlinePassed``."""
-        compute.revoke_access(keys, progress=progress, deadline=deadline, environ=self._cloud_environ(profile))
+    def revoke_keys(self, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline) -> None:
+        compute.revoke_access(keys, progress=progress, deadline=deadline, environ=self._worker_environ())
 
     def explain(
-        self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, progress: Progress, deadline: Deadline
+        self, instance: Instance, error: RemoteRuntimeError, *, progress: Progress, deadline: Deadline
     ) -> RemoteRuntimeError:
-        """``error`` of ``connect``, with the cause that Compute Engine knows of; as it is where there is none, or where
-        asking fails. Raises ``Interrupted``."""
-        target = profile.target
-        if not isinstance(target, (GceTarget, DemoTarget)) or error.code not in DIAGNOSABLE_CODES:
+        """The cause that Compute Engine's API shows."""
+        if error.code not in DIAGNOSABLE_CODES:
             return error
         progress("Asking Compute Engine why")
-        connect = instance.via or "external"
-        through_iap = error.through_iap if isinstance(error, either_way.ExternalAndIapFailed) else None
         try:
             causes = compute.diagnose(
                 instance,
                 error,
-                connect="iap" if error.code.startswith("iap-") else connect,
-                through_iap=through_iap,
+                connect="iap" if error.code.startswith("iap-") else instance.via or "external",
+                through_iap=error.through_iap if isinstance(error, ExternalAndIapFailed) else None,
                 progress=progress,
-                deadline=deadline.within(EXPLAIN_S),
-                environ=self._cloud_environ(profile),
+                deadline=deadline.within(DIAGNOSE_S),
+                environ=self._worker_environ(),
             )
         except Interrupted:
             raise
         except (RemoteRuntimeError, RuntimeError, OSError) as failure:
-            log.info("why %s cannot be entered is not known: %s", instance.name, failure)
+            log.info("no diagnosis of %s: %s", instance.name, failure)
             return error
         if not causes:
             return error
@@ -215,97 +154,81 @@ class Machines:
         return from_code(cause.code, what, str(cause), cause.hint)
 
     def missing_permissions(
-        self, profile: Profile, permissions: Sequence[str], *, progress: Progress, deadline: Deadline
+        self, permissions: Sequence[str], *, progress: Progress, deadline: Deadline
     ) -> tuple[str, ...]:
-        """Those of ``wanted`` that the credentials lack on the profile's instance. Raises ``CloudError``."""
-        if not isinstance(profile.target, GceTarget):
-            return ()
-        environ = self._cloud_environ(profile)
         return compute.missing_permissions(
-            profile.target, permissions, progress=progress, deadline=deadline, environ=environ
+            self._gce_target(), permissions, progress=progress, deadline=deadline, environ=self._worker_environ()
         )
-
-    def ssh_settings(self, profile: Profile, deadline: Deadline | None = None) -> SshSettings:
-        """What the profile says, completed by ~/.ssh/config or by the demo machine. Raises ``SshError``."""
-        if isinstance(profile.target, SshTarget):
-            within = deadline or Deadline(profile.timeouts.ssh_s)
-            return ssh.resolve(profile.target, profile.ssh, environ=self.environ, deadline=within)[1]
-        if isinstance(profile.target, DemoTarget):
-            demo = self._demo(profile).description()
-            return replace(profile.ssh, user=demo["user"], identity_file=demo["identity_file"], identities_only=True)
-        return profile.ssh
 
     def set_status(
+        self, instance: Instance, action: Literal["stop", "suspend"], *, progress: Progress, deadline: Deadline
+    ) -> str:
+        return compute.set_status(
+            instance, action, progress=progress, deadline=deadline, environ=self._worker_environ()
+        )
+
+    def restore_status(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> str:
+        return compute.restore_status(instance, progress=progress, deadline=deadline, environ=self._worker_environ())
+
+    def read_instance(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> Instance:
+        return compute.reload(instance, progress=progress, deadline=deadline, environ=self._worker_environ())
+
+    def _gce_target(self) -> GceTarget:
+        return cast("GceTarget", self.profile.target)
+
+    def _worker_environ(self) -> Mapping[str, str]:
+        """The environment of the process that calls Google's API."""
+        return self.environ
+
+    def _ssh_settings(self, deadline: Deadline) -> SshSettings:
+        return self.profile.ssh
+
+    def _connector(self, instance: Instance) -> ssh.Connector | None:
+        if instance.via != "iap":
+            return None
+        environ = self._worker_environ()
+        return lambda deadline: compute.open_tunnel(instance, environ=environ, deadline=deadline)
+
+    def _login(
         self,
-        profile: Profile,
         instance: Instance,
-        action: Literal["stop", "suspend"],
-        *,
+        installed_keys: tuple[InstalledKey, ...],
+        key_policy: KeyPolicy | None,
         progress: Progress,
         deadline: Deadline,
-    ) -> str:
-        """Stop or suspend it; the status it ends with. Raises ``CloudError``."""
-        environ = self._cloud_environ(profile)
-        return compute.set_status(instance, action, progress=progress, deadline=deadline, environ=environ)
-
-    def read_instance(
-        self, profile: Profile, instance: Instance, *, progress: Progress, deadline: Deadline
-    ) -> Instance:
-        """The instance as it is now. Raises ``CloudError``."""
-        return compute.reload(instance, progress=progress, deadline=deadline, environ=self._cloud_environ(profile))
-
-    def restore_status(self, profile: Profile, instance: Instance, *, progress: Progress, deadline: Deadline) -> str:
-        """Into the state it had before we started it; its status then. Raises ``CloudError``."""
-        return compute.restore_status(
-            instance, progress=progress, deadline=deadline, environ=self._cloud_environ(profile)
+    ) -> GceLogin:
+        settings, environ = self._ssh_settings(deadline), self._worker_environ()
+        return GceLogin(
+            instance, settings, self.keys, self.environ, environ, installed_keys, key_policy, progress, deadline
         )
 
-    def exists(self, profile: Profile) -> bool:
-        """False only for a demo machine that is not running: nothing of ours can be left on it."""
-        return not isinstance(profile.target, DemoTarget) or self._demo(profile).is_running()
 
-    def stop_demo(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
-        """End the demo machine; all others are not ours to end. Raises ``CloudError`` or ``DeadlinePassed``."""
-        if not isinstance(profile.target, DemoTarget):
-            return
-        if instance is not None:
-            ssh.unpin(self.state.known_hosts, instance.host_key_name)
-        self._demo(profile).stop(deadline)
+def connect_external_or_iap(
+    connect_to: Callable[[Instance, float | None], T], instance: Instance, progress: Progress, deadline: Deadline
+) -> T:
+    """Connect to the external address; through IAP if it does not respond within 8 s, or 30 s while it boots.
 
-    def _login_options(
-        self, profile: Profile, at: Instance, installed_keys: tuple[InstalledKey, ...]
-    ) -> gce_login.LoginOptions:
-        cloud, settings, lifetime_s = (
-            self._cloud_environ(profile),
-            self.ssh_settings(profile),
-            profile.ssh.key_lifetime_s,
-        )
-        reach = self.connector(profile, at)
-        return gce_login.LoginOptions(
-            self.state.known_hosts, self.keys, self.environ, cloud, settings, lifetime_s, reach, installed_keys
-        )
-
-    def _cloud_environ(self, profile: Profile) -> Mapping[str, str]:
-        if not isinstance(profile.target, DemoTarget):
-            return self.environ
-        demo = self._demo(profile).description()
-        return {
-            **self.environ,
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": demo["endpoint"],
-            "REMOTE_RUNTIME_IAP_URL": demo["iap_url"],
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN": demo["os_login_endpoint"],
-            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
-        }
-
-    def _demo(self, profile: Profile) -> DemoProcess:
-        return DemoProcess(
-            self.state.file_path(profile.name, "machine"), profile.name, external_address=_has_external(profile)
-        )
-
-    def _demo_target(self, profile: Profile) -> GceTarget:
-        facts = self._demo(profile).description()
-        return GceTarget(instance=facts["instance"], project=facts["project"], zone=facts["zone"])
-
-
-def _has_external(profile: Profile) -> bool:
-    return not isinstance(profile.target, DemoTarget) or profile.target.external_address
+    ``connect_to(instance, respond_within_s)``: ``respond_within_s`` limits the wait for the first response, None for
+    the whole ``deadline``. Where IAP is not open, and the address accepted the connection, its SSH server is waited
+    for until the deadline. Raises ``ExternalAndIapFailed`` if neither works; else the error of the route that got
+    through, or that alone was tried.
+    """
+    first_s = EXTERNAL_BOOT_TIMEOUT_S if instance.started_from else EXTERNAL_TIMEOUT_S
+    if deadline.remaining_s() < 1.5 * first_s:
+        return connect_to(instance, None)
+    try:
+        return connect_to(instance, first_s)
+    except SshError as error:
+        if error.code != "ssh-unreachable":
+            raise
+        progress(f"{instance.where} does not answer: trying through Identity-Aware Proxy")
+        through_iap = replace(instance, via="iap", why_via=f"{instance.where} does not answer from here")
+        try:
+            return connect_to(through_iap, None)
+        except (SshError, CloudError) as second:
+            if not second.code.startswith("iap-") and second.code != "no-credentials":
+                raise  # it got through to the machine
+            if isinstance(error, ssh.NoVersionReceived) and not deadline.passed():
+                progress(f"Through Identity-Aware Proxy neither: waiting for {instance.where} to greet")
+                return connect_to(instance, None)
+            raise ExternalAndIapFailed(error, second) from second

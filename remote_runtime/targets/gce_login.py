@@ -1,186 +1,131 @@
-"""Entering a Compute Engine instance: with a key that it knows, else with one that we put there first."""
+"""Log in to a Compute Engine instance: with a key that it accepts, or with one that is installed first."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .. import compute, ssh
 from ..core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
-from ..core.callbacks import Progress, Prompt
+from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, SshError, from_code
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import SshSettings
+from .base import KeyPolicy
 
 if TYPE_CHECKING:
     from ..ssh import Session
 
-# A key that is let in, by what we read, and is refused: the guest may not have heard of it yet.
+# The metadata lists a key that the instance refuses: its guest agent may not have read it yet.
 PROPAGATION_S = 10.0
-# An entry that ends so soon may end before the login does.
+# A key that expires so soon may expire before the login is over.
 MIN_VALIDITY_S = 30.0
 
 
-@fast_dataclass(frozen=True)
-class LoginOptions:
-    """``keys``: what was unlocked stays so. ``environ``: ours; ``cloud``: what Compute Engine's look-ups are given.
-    ``lifetime_s``: how long a key that we add lives. ``reach``: what connects to the machine, None for an ordinary
-    connection. ``added``: the keys that we added before. ``answers_within_s``,
-    ``reconnect``: as ``ssh.connect`` takes them."""
+class LogIn(Protocol):
+    """``ssh.connect`` with all else that it needs."""
 
-    pins: Path
-    keys: ssh.Keys
-    environ: Mapping[str, str]
-    cloud_environ: Mapping[str, str]
-    settings: SshSettings
-    lifetime_s: float
-    connector: ssh.Connector | None = None
-    installed_keys: tuple[InstalledKey, ...] = ()
-    respond_within_s: float | None = None
-    reconnect: bool = False
-
-
-@fast_dataclass(frozen=True)
-class KeyPolicy:
-    """``may_add``: whether a key may be put on the machine. ``fresh``: whether one of ours that has lived half of its
-    life is renewed. ``news``: is told what is about to be added (the instance as it was), and of the instance with its
-    new access. ``reconnect``, ``answers_within_s``: as ``ssh.connect`` takes them."""
-
-    on_change: Callable[[Instance, tuple[InstalledKey, ...]], None]
-    may_install: bool = True
-    fresh: bool = False
-    reconnect: bool = False
-    respond_within_s: float | None = None
-
-
-def no_install(respond_within_s: float | None = None) -> KeyPolicy:
-    """Nothing is put there."""
-    return KeyPolicy(lambda instance, keys: None, may_install=False, respond_within_s=respond_within_s)
+    def __call__(
+        self,
+        settings: SshSettings,
+        *,
+        accepted_keys: Sequence[str],
+        key_just_added: bool = ...,
+        keep_trying_s: float | None = ...,
+    ) -> Session: ...
 
 
 def login_identity(settings: SshSettings, environ: Mapping[str, str]) -> LoginIdentity:
-    """Raises ``SshError`` ``no-usable-key`` for a key file that was asked for and cannot be used.
+    """The login name and the public keys to look up access for.
 
-    The keys are looked through anew: a login that goes on meanwhile has a conversation of its own with the agent.
+    The keys are read anew: a login at the same time has its own connection to the agent. Raises ``SshError``
+    ``no-usable-key`` for a configured key file that cannot be used.
     """
     with contextlib.closing(ssh.Keys()) as keys:
         return LoginIdentity(settings.user, ssh.local_username(), keys.public_keys(settings, environ))
 
 
-def connect(
-    instance: Instance,
-    options: LoginOptions,
-    key_policy: KeyPolicy,
-    *,
-    prompt: Prompt,
-    progress: Progress,
-    deadline: Deadline,
-) -> Session:
-    """One login. Raises ``SshError``, and ``CloudError`` where a key is needed and cannot be added."""
-    access = instance.access
-    if access is None:
-        raise ValueError("this is for instances whose access was looked up")
+@fast_dataclass(frozen=True)
+class GceLogin:
+    """One login. ``environ``: this process's; ``worker_environ``: of the process that calls Google's API.
+    ``installed_keys``: keys that we installed before. ``key_policy``: None installs none."""
 
-    def log_in(
-        access: LoginAccess, accepted_keys: Sequence[str], *, added: bool, keep_trying_s: float | None = None
-    ) -> Session:
-        return ssh.connect(
-            instance,
-            replace(options.settings, user=access.user),
-            pins=options.pins,
-            keys=options.keys,
-            prompt=prompt,
-            progress=progress,
-            deadline=deadline,
-            environ=options.environ,
-            accepted_keys=accepted_keys,
-            connector=options.connector,
-            key_just_added=added,
-            keep_trying_s=keep_trying_s,
-            respond_within_s=options.respond_within_s,
-            reconnect=options.reconnect,
-        )
+    instance: Instance
+    settings: SshSettings
+    keys: ssh.Keys
+    environ: Mapping[str, str]
+    worker_environ: Mapping[str, str]
+    installed_keys: tuple[InstalledKey, ...]
+    key_policy: KeyPolicy | None
+    progress: Progress
+    deadline: Deadline
 
-    refused: SshError | None = None
-    is_expired = _remaining_s(access) < min(MIN_VALIDITY_S, options.lifetime_s / 4)
-    if key_policy.may_install and key_policy.fresh and not is_expired:
-        access = renew_key(instance, access, options, key_policy, progress, deadline)
-    if access.user and not is_expired:
+    def connect(self, access: LoginAccess, log_in: LogIn) -> Session:
+        """Raises ``SshError``, and ``CloudError`` where a key is needed and cannot be installed."""
+        refused: SshError | None = None
+        is_expired = _remaining_s(access) < min(MIN_VALIDITY_S, self.settings.key_lifetime_s / 4)
+        if self.key_policy is not None and self.key_policy.renew and not is_expired:
+            access = self.renew_key(access)
+        if access.user and not is_expired:
+            try:
+                return log_in(replace(self.settings, user=access.user), accepted_keys=access.keys)
+            except SshError as error:
+                if error.code != "no-usable-key":
+                    raise
+                refused = error
+        if self.key_policy is None:
+            raise self._no_key_error(refused)
         try:
-            return log_in(access, access.keys, added=False)
-        except SshError as error:
-            if error.code != "no-usable-key":
+            grant = self._install_key(self.key_policy, renew=self.key_policy.renew)
+        except CloudError as error:
+            if refused is None:
                 raise
-            refused = error
-    if not key_policy.may_install:
-        raise _no_key_error(instance, refused)
-    grant = _install_key(instance, options, key_policy, progress, deadline, refused, renew=key_policy.fresh)
-    keep_trying_s = None if grant.added else PROPAGATION_S
-    return log_in(grant.access, grant.access.keys, added=True, keep_trying_s=keep_trying_s)
-
-
-def renew_key(
-    instance: Instance,
-    access: LoginAccess,
-    options: LoginOptions,
-    key_policy: KeyPolicy,
-    progress: Progress,
-    deadline: Deadline,
-) -> LoginAccess:
-    """With a key that has lived less than half of its life. ``access`` as it is where it cannot be renewed: what lets
-    us in now still does."""
-    if _remaining_s(access) >= options.lifetime_s / 2:
-        return access
-    try:
-        return _install_key(instance, options, key_policy, progress, deadline, None, renew=True).access
-    except (CloudError, SshError) as error:
-        progress(f"The key on {instance.name} cannot be renewed: {error}")
-        return access
-
-
-def _install_key(
-    instance: Instance,
-    options: LoginOptions,
-    key_policy: KeyPolicy,
-    progress: Progress,
-    deadline: Deadline,
-    refused: SshError | None,
-    *,
-    renew: bool,
-) -> AccessGrant:
-    key = options.keys.key_to_install(options.settings, options.environ, progress)
-    progress(f"Putting a key on {instance.name}")
-
-    def before_write(new: InstalledKey) -> None:
-        key_policy.on_change(instance, (*options.installed_keys, new))
-
-    try:
-        grant = compute.grant_access(
-            instance,
-            login_identity(options.settings, options.environ),
-            key,
-            lifetime_s=options.lifetime_s,
-            previous_keys=options.installed_keys,
-            renew=renew,
-            before_write=before_write,
-            progress=progress,
-            deadline=deadline,
-            environ=options.cloud_environ,
+            what = f"{self.instance.name} knows none of our keys, and none could be added: {error.what}"
+            raise from_code(error.code, what, error.why, error.hint) from error
+        return log_in(
+            replace(self.settings, user=grant.access.user),
+            accepted_keys=grant.access.keys,
+            key_just_added=True,
+            keep_trying_s=None if grant.added else PROPAGATION_S,
         )
-    except CloudError as error:
-        if refused is None:
-            raise
-        what = f"{instance.name} knows none of our keys, and none could be added: {error.what}"
-        raise from_code(error.code, what, error.why, error.hint) from error
-    entered = replace(instance, access=grant.access)
-    key_policy.on_change(entered, _replace_key(options.installed_keys, grant.added))
-    return grant
+
+    def renew_key(self, access: LoginAccess) -> LoginAccess:
+        """Access with a new key if less than half of the lifetime remains; ``access`` where none can be installed, as
+        it is still valid."""
+        if self.key_policy is None or _remaining_s(access) >= self.settings.key_lifetime_s / 2:
+            return access
+        try:
+            return self._install_key(self.key_policy, renew=True).access
+        except (CloudError, SshError) as error:
+            self.progress(f"The key on {self.instance.name} cannot be renewed: {error}")
+            return access
+
+    def _install_key(self, key_policy: KeyPolicy, *, renew: bool) -> AccessGrant:
+        key = self.keys.key_to_install(self.settings, self.environ, self.progress)
+        self.progress(f"Putting a key on {self.instance.name}")
+        grant = compute.grant_access(
+            self.instance,
+            login_identity(self.settings, self.environ),
+            key,
+            lifetime_s=self.settings.key_lifetime_s,
+            previous_keys=self.installed_keys,
+            renew=renew,
+            before_write=lambda new: key_policy.before_install((*self.installed_keys, new)),
+            progress=self.progress,
+            deadline=self.deadline,
+            environ=self.worker_environ,
+        )
+        key_policy.after_install(grant.access, _replace_key(self.installed_keys, grant.added))
+        return grant
+
+    def _no_key_error(self, refused: SshError | None) -> SshError:
+        what = f"{self.instance.name} knows none of our keys yet"
+        return SshError("no-usable-key", what, refused.why if refused else "", "`remote-runtime up` puts one there")
 
 
 def _remaining_s(access: LoginAccess) -> float:
@@ -188,12 +133,7 @@ def _remaining_s(access: LoginAccess) -> float:
 
 
 def _replace_key(former: tuple[InstalledKey, ...], new: InstalledKey | None) -> tuple[InstalledKey, ...]:
-    """Without those that the new one has replaced."""
+    """``former`` with ``new``, without the key that it replaced."""
     if new is None:
         return former
     return (*(each for each in former if (each.by, each.id) != (new.by, new.id)), new)
-
-
-def _no_key_error(instance: Instance, refused: SshError | None) -> SshError:
-    what = f"{instance.name} knows none of our keys yet"
-    return SshError("no-usable-key", what, refused.why if refused else "", "`remote-runtime up` puts one there")

@@ -13,13 +13,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from ..core.callbacks import CommandResult
+from ..core.access import InstalledKey
+from ..core.callbacks import CommandResult, Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, MachineError
-from ..core.model import format_address
+from ..core.fast_dataclass import fast_dataclass
+from ..core.model import Instance, Profile, format_address
 from ..core.sanitize import clean
 from ..tunnel.identity import IdentityCheck
 from ..tunnel.relay import SocketStream
+from .base import KeyPolicy, Target
 
 MAX_LINE_BYTES = 1 << 20
 MAX_OUTPUT_BYTES = 16 << 20
@@ -27,6 +30,42 @@ MAX_STDERR_BYTES = 8 << 10
 CLEANUP_S = 15.0
 PIPE_JOIN_S = 0.5
 DRAIN_S = 2.0
+
+
+@fast_dataclass(frozen=True)
+class LocalBackend(Target):
+    profile: Profile
+    environ: Mapping[str, str]
+
+    @property
+    def uses_ssh(self) -> bool:
+        return False
+
+    def find(
+        self,
+        *,
+        start: bool,
+        progress: Progress,
+        deadline: Deadline,
+        on_start: Callable[[Instance], None],
+        in_background: bool = False,
+        restart_preempted: bool = False,
+    ) -> Instance:
+        return Instance("local", "this machine")
+
+    def connect(
+        self,
+        instance: Instance,
+        *,
+        prompt: Prompt,
+        progress: Progress,
+        deadline: Deadline,
+        installed_keys: tuple[InstalledKey, ...] = (),
+        key_policy: KeyPolicy | None = None,
+        respond_within_s: float | None = None,
+        reconnect: bool = False,
+    ) -> LocalSession:
+        return LocalSession(search_path(self.environ))
 
 
 class LocalSession:

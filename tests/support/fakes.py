@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from remote_runtime.core.access import InstalledKey, LoginAccess
@@ -15,10 +15,11 @@ from remote_runtime.core.callbacks import CommandResult, Progress, Prompt
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.model import Instance, Profile
-from remote_runtime.core.profile import SshSettings
-from remote_runtime.targets.gce_login import KeyPolicy
+from remote_runtime.core.profile import GceTarget
+from remote_runtime.targets import KeyPolicy, Target
 from remote_runtime.tunnel.relay import SocketStream
 
+PROFILE = Profile("work", Path("/work.yaml"), GceTarget(instance="my-vm"))
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
 SERVER: dict[str, object] = {
     "port": 1, "socket": None, "pid": 77, "token": "ab" * 24, "directory": "/srv/work-laptop1", "started_by_us": True,
@@ -136,15 +137,19 @@ class FakeSession:
         self.closed = True
 
 
-class FakeTarget:
-    """``machines.Machines`` of one instance. ``starts_from``: find starts it from this status. ``reason``: why it
+class FakeTarget(Target):
+    """One instance. ``starts_from``: find starts it from this status. ``reason``: why it
     cannot be entered. ``needs_key``: the key that is put on it at each connection."""
 
-    keys: Any = None
-
     def __init__(
-        self, journal: EventLog, *, server: dict[str, Any] | None = None, starts_from: str | None = None
+        self,
+        journal: EventLog,
+        profile: Profile = PROFILE,
+        *,
+        server: dict[str, Any] | None = None,
+        starts_from: str | None = None,
     ) -> None:
+        self.profile = profile
         self.there = True
         self.is_busy = False
         self.starts_from = starts_from
@@ -156,13 +161,11 @@ class FakeTarget:
         self.may_connect = threading.Event()
         self.may_connect.set()
         self.sessions: list[FakeSession] = []
-        self.state: Any = None
         self.found = VM
         self._journal = journal
 
     def find(
         self,
-        profile: Profile,
         *,
         start: bool,
         progress: Progress,
@@ -181,7 +184,6 @@ class FakeTarget:
 
     def connect(
         self,
-        profile: Profile,
         instance: Instance,
         *,
         prompt: Prompt,
@@ -189,24 +191,23 @@ class FakeTarget:
         deadline: Deadline,
         installed_keys: tuple[InstalledKey, ...] = (),
         key_policy: KeyPolicy | None = None,
+        respond_within_s: float | None = None,
+        reconnect: bool = False,
     ) -> FakeSession:
         self.connecting.set()
         assert self.may_connect.wait(20), "nobody let the connection happen"
         self._journal.did("connect")
         if self.needs_key is not None and key_policy is not None:
             self._journal.did("add key")
-            key_policy.on_change(instance, (*installed_keys, self.needs_key))
-            key_policy.on_change(
-                replace(instance, access=LoginAccess("metadata", "me", (self.needs_key.key,))),
-                (*installed_keys, self.needs_key),
-            )
+            keys = (*installed_keys, self.needs_key)
+            key_policy.before_install(keys)
+            key_policy.after_install(LoginAccess("metadata", "me", (self.needs_key.key,)), keys)
         self.sessions.append(FakeSession(self._journal, self.server))
         self.sessions[-1].is_busy = self.is_busy
         return self.sessions[-1]
 
     def renew_key(
         self,
-        profile: Profile,
         instance: Instance,
         *,
         progress: Progress,
@@ -219,22 +220,16 @@ class FakeTarget:
     def confirm_addresses(self) -> None:
         """It has one address."""
 
-    def revoke_keys(
-        self, profile: Profile, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline
-    ) -> None:
+    def revoke_keys(self, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline) -> None:
         self._journal.did(f"withdraw {len(keys)}")
 
     def explain(
-        self, profile: Profile, instance: Instance, error: RemoteRuntimeError, *, progress: Progress, deadline: Deadline
+        self, instance: Instance, error: RemoteRuntimeError, *, progress: Progress, deadline: Deadline
     ) -> RemoteRuntimeError:
         return self.reason or error
 
-    def ssh_settings(self, profile: Profile) -> SshSettings:
-        return profile.ssh
-
     def set_status(
         self,
-        profile: Profile,
         instance: Instance,
         action: Literal["stop", "suspend"],
         *,
@@ -244,19 +239,17 @@ class FakeTarget:
         self._journal.did(f"{action} instance")
         return {"stop": "TERMINATED", "suspend": "SUSPENDED"}[action]
 
-    def read_instance(
-        self, profile: Profile, instance: Instance, *, progress: Progress, deadline: Deadline
-    ) -> Instance:
+    def read_instance(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> Instance:
         self._journal.did("read instance")
         return Instance(**{**vars(instance), "status": self.status})
 
-    def restore_status(self, profile: Profile, instance: Instance, *, progress: Progress, deadline: Deadline) -> str:
+    def restore_status(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> str:
         deadline.check()
         self._journal.did(f"put back to {instance.started_from}")
         return str(instance.started_from)
 
-    def exists(self, profile: Profile) -> bool:
+    def exists(self) -> bool:
         return self.there
 
-    def stop_demo(self, profile: Profile, instance: Instance | None, deadline: Deadline) -> None:
+    def stop_demo(self, instance: Instance | None, deadline: Deadline) -> None:
         self._journal.did("release")

@@ -16,7 +16,7 @@ from ...lifecycle import bring_up
 from ...lifecycle.bring_up import BringUpContext, Resources
 from ...lifecycle.rollback import Rollback
 from ...state.store import LastRun
-from ...targets.gce import Machines
+from ...targets import Target
 from . import browser_checks
 from .checklist import Checklist, ExpectedFailure
 
@@ -44,7 +44,7 @@ class DryRun:
     being done."""
 
     profile: Profile
-    machines: Machines
+    open_target: Callable[[Profile], Target]
     checklist: Checklist
     prompt: Prompt
     on_step: Callable[[str], None]
@@ -102,7 +102,7 @@ class DryRun:
         return {"port": f"local port {port} is free, on 127.0.0.1 and ::1"}
 
     def _find(self, context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline) -> None:
-        if not self.machines.exists(self.profile):
+        if not self.open_target(self.profile).exists():
             why, hint = "it lives only while its runtime is up", "`remote-runtime up PROFILE` starts it"
             self.checklist.warn("instance", "the demo machine does not run", why, hint, code="instance-stopped")
             self.checklist.blocked_by = "instance"
@@ -131,7 +131,8 @@ class DryRun:
 
         def query() -> Mapping[str, str]:
             within = deadline.within(PERMISSIONS_TIMEOUT_S)
-            missing = self.machines.missing_permissions(self.profile, wanted, progress=self, deadline=within)
+            target = self.open_target(self.profile)
+            missing = target.missing_permissions(wanted, progress=self, deadline=within)
             if missing:
                 raise CloudError(
                     "permission-denied",
@@ -218,9 +219,8 @@ class DryRun:
         one that is about to be stopped."""
         client_id = self.leftover.client_id if self.leftover is not None and self.leftover.server is not None else ""
         return BringUpContext(
-            profile=replace(profile, jupyter=replace(profile.jupyter, install="never")),
             client_id=client_id or f"doctor{secrets.token_hex(4)}",
-            machines=self.machines,
+            target=self.open_target(replace(profile, jupyter=replace(profile.jupyter, install="never"))),
             progress=self,
             prompt=self.prompt,
             record=lambda **facts: None,

@@ -14,7 +14,7 @@ from ...core.model import Finding, Profile, Runtime
 from ...state import store
 from ...state.log_file import tail
 from ...state.quietly import uncounted_connector
-from ...targets.gce import Machines
+from ...targets import open_target
 from ..context import CommandContext
 from ..logs import read_log
 from ..profile_reference import load_profile, with_runnable_commands
@@ -96,9 +96,10 @@ def _check_profile(profile: Profile, checklist: Checklist, context: CommandConte
     else:
         if runtime is not None:
             _report_leftovers(runtime, status, checklist)
+        keys = ssh.Keys()
         dry_run.DryRun(
             profile=profile,
-            machines=Machines(state, context.environ, ssh.Keys()),
+            open_target=lambda profile: open_target(profile, state, context.environ, keys),
             checklist=checklist,
             prompt=context.prompt(name),
             on_step=lambda text: view.step(name, text),

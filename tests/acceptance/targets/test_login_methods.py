@@ -32,7 +32,7 @@ def test_a_cell_is_run(world: World, machine: Sshd, connect: Way, let_in: str, k
     with doorway(world.home / "cloud", machine, connect=connect) as door, let_in_by(let_in, door):
         at_home(world, door)
         know(door, known_by)
-        store.save_last_run(door.machines.state, "vm", store.LastRun("ways"))  # whose Jupyter it is
+        store.save_last_run(door.state, "vm", store.LastRun("ways"))  # whose Jupyter it is
 
         page = Page(world.up("vm"))
 
@@ -42,7 +42,7 @@ def test_a_cell_is_run(world: World, machine: Sshd, connect: Way, let_in: str, k
         assert {asked.query["instance"] for asked in door.relay.requests} == ({NAME} if connect == "iap" else set())
         added = {"metadata key": ["metadata"], "OS Login": ["os-login"]}.get(let_in, [])
         assert [key["by"] for key in runtime["keys"]] == added
-        pinned = ssh.pinned_keys(door.machines.state.known_hosts, f"compute.{door.vm.id}")
+        pinned = ssh.pinned_keys(door.state.known_hosts, f"compute.{door.vm.id}")
         assert bool(pinned) == (known_by != "gcloud's pin"), "gcloud's pin is enough"
         assert world.run("down", "vm", "--keep-server", "--force").code == 0
         (world.state / "vm.json").unlink()  # what it keeps is the next way's, not this world's to end

@@ -15,7 +15,6 @@ from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
 from remote_runtime.lifecycle import bring_up
-from remote_runtime.targets.gce import Machines
 from tests.support.fakes import EventLog, FakeProgress, FakeTarget
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
 
@@ -58,9 +57,8 @@ class Attentive(FakeProgress):
 
 def story(cloud: FakeTarget, journal: EventLog, then: Callable[[], None]) -> bring_up.BringUpContext:
     return bring_up.BringUpContext(
-        profile=PROFILE,
         client_id="laptop1",
-        machines=cast("Machines", cloud),
+        target=cloud,
         progress=Attentive(journal, then),
         prompt=cast("Any", None),
         record=journal.record,
@@ -80,7 +78,7 @@ def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(
     held: bring_up.Resources, jupyter: JupyterServer
 ) -> None:
     journal = EventLog()
-    cloud = FakeTarget(journal, server={"port": jupyter.port, "token": jupyter.token})
+    cloud = FakeTarget(journal, PROFILE, server={"port": jupyter.port, "token": jupyter.token})
     began = time.monotonic()
 
     seen = bring_up.ensure(story(cloud, journal, drops(cloud, 2)), held, start=True, deadline=Deadline(60.0))
@@ -97,7 +95,7 @@ def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(
 
 def test_an_up_whose_link_drops_each_time_gives_up_and_undoes(held: bring_up.Resources, jupyter: JupyterServer) -> None:
     journal = EventLog()
-    cloud = FakeTarget(journal, server={"port": jupyter.port, "token": jupyter.token})
+    cloud = FakeTarget(journal, PROFILE, server={"port": jupyter.port, "token": jupyter.token})
     with pytest.raises(SshError, match="was lost"):
         bring_up.ensure(story(cloud, journal, drops(cloud, 99)), held, start=True, deadline=Deadline(60.0))
     assert journal.events.count("connect") == bring_up.MAX_TRIES

@@ -23,7 +23,7 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Finding
 from remote_runtime.state.store import LastRun, StateDir
-from remote_runtime.targets.gce import Machines
+from remote_runtime.targets import open_target
 from tests.support.clients.ssh_client import Visitor
 from tests.support.servers.sshd import Sshd, running_sshd
 
@@ -105,7 +105,7 @@ def test_doctor_names_an_agent_that_does_not_answer_although_the_login_succeeds(
     state.path.mkdir(mode=0o700)
     DryRun(
         profile=profiles.load(str(file), environ=visitor.environ),
-        machines=Machines(state, visitor.environ, visitor.keys),
+        open_target=lambda profile: open_target(profile, state, visitor.environ, visitor.keys),
         checklist=Checklist("box", told.append),
         prompt=visitor.person.ask,
         on_step=visitor.person.tell,

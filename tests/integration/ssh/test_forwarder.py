@@ -27,7 +27,7 @@ from remote_runtime.lifecycle.upstream import OpenUpstream, SessionUpstream, ope
 from remote_runtime.ssh.forwarder import channel_pool
 from remote_runtime.ssh.session import Session
 from remote_runtime.state import store
-from remote_runtime.targets.gce import Machines
+from remote_runtime.targets import open_target
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.clients.forwarded_port import leading_to
@@ -399,7 +399,8 @@ def test_a_server_without_aes_gcm_is_served_the_other_way_or_refused(
     visitor_home, told = tmp_path / "visitor", list[str]()
     with running_sshd(tmp_path, config=["Ciphers aes256-ctr,aes128-ctr"]) as server, Target(echo) as target:
         visitor = Visitor(server, visitor_home)
-        machines = Machines(store.open_state_dir({"REMOTE_RUNTIME_HOME": str(tmp_path)}), {}, visitor.keys)
+        state = store.open_state_dir({"REMOTE_RUNTIME_HOME": str(tmp_path)})
+        box = open_target(profile, state, {}, visitor.keys)
         with visitor.enter() as session:
             assert not session.is_fast
 
@@ -408,9 +409,7 @@ def test_a_server_without_aes_gcm_is_served_the_other_way_or_refused(
 
             def open_it() -> OpenUpstream:
                 deadline = Deadline(10)
-                return open_upstream(
-                    profile, machines, visitor.instance, session, target.address, progress=note, deadline=deadline
-                )
+                return open_upstream(box, visitor.instance, session, target.address, progress=note, deadline=deadline)
 
             if engine == "fast":
                 with pytest.raises(SshError, match="fast engine"):

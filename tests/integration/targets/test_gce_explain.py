@@ -18,8 +18,8 @@ from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.firewalls import rule
 from remote_runtime.demo.gcp_api.values import Vm
 from remote_runtime.state.store import StateDir
-from remote_runtime.targets.either_way import ExternalAndIapFailed
-from remote_runtime.targets.gce import Machines
+from remote_runtime.targets import open_target
+from remote_runtime.targets.gce import ExternalAndIapFailed
 
 ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")
 PROFILE = Profile("vm", Path("vm.yaml"), GceTarget("gpu-box", project="demo"))
@@ -36,7 +36,7 @@ class Asked:
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         }
         self.told: list[str] = []
-        self.machines = Machines(StateDir(tmp_path), environ, ssh.Keys())
+        self.state, self.environ = StateDir(tmp_path), environ
         number = emulator.cloud.instances[0].id if emulator else "1"
         self.instance = Instance("gce", "gpu-box", "203.0.113.7", id=number, zone="us-central1-a", project="demo")
 
@@ -47,7 +47,8 @@ class Asked:
         self, error: RemoteRuntimeError = ERROR, profile: Profile = PROFILE, deadline: Deadline | None = None
     ) -> RemoteRuntimeError:
         within = deadline or Deadline(30)
-        return self.machines.explain(profile, self.instance, error, progress=self.tell, deadline=within)
+        target = open_target(profile, self.state, self.environ, ssh.Keys())
+        return target.explain(self.instance, error, progress=self.tell, deadline=within)
 
 
 def test_the_cause_is_told_with_the_error_that_it_explains(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from remote_runtime import ssh
-from remote_runtime.core.access import InstalledKey
+from remote_runtime.core.access import InstalledKey, LoginAccess
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import GceTarget, SshSettings
@@ -19,9 +19,8 @@ from remote_runtime.demo.gcp_api.os_login import OsLoginUser as Account
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from remote_runtime.demo.iap_relay.relay_backend import instance_finder
 from remote_runtime.demo.iap_relay.server import Relay
-from remote_runtime.state.store import open_state_dir
-from remote_runtime.targets.gce import Machines, TargetSession
-from remote_runtime.targets.gce_login import KeyPolicy
+from remote_runtime.state.store import StateDir, open_state_dir
+from remote_runtime.targets import KeyPolicy, Target, TargetSession, open_target
 from tests.support.clients.ssh_client import Person
 from tests.support.environment.world import World
 from tests.support.servers.sshd import Sshd, running_sshd
@@ -56,8 +55,12 @@ class Doorway:
         return self.emulator.cloud.os_login.user(ME)
 
     @property
-    def machines(self) -> Machines:
-        return Machines(open_state_dir(self.environ), self.environ, self.ring)
+    def target(self) -> Target:
+        return open_target(self.profile, self.state, self.environ, self.ring)
+
+    @property
+    def state(self) -> StateDir:
+        return open_state_dir(self.environ)
 
     @property
     def profile(self) -> Profile:
@@ -69,25 +72,28 @@ class Doorway:
         return self.home / ".ssh" / name
 
     def find(self) -> Instance:
-        return self.machines.find(
-            self.profile, start=True, progress=self.person.tell, deadline=Deadline(60), on_start=lambda instance: None
+        return self.target.find(
+            start=True, progress=self.person.tell, deadline=Deadline(60), on_start=lambda instance: None
         )
 
     def enter(
         self, instance: Instance, *, within_s: float = 60.0, may_add: bool = True, fresh: bool = True
     ) -> TargetSession:
-        def told(instance: Instance, keys: tuple[InstalledKey, ...]) -> None:
+        def before_install(keys: tuple[InstalledKey, ...]) -> None:
             self.news.append((instance, keys))
             self.keys = keys
 
-        return self.machines.connect(
-            self.profile,
+        def after_install(access: LoginAccess, keys: tuple[InstalledKey, ...]) -> None:
+            self.news.append((replace(instance, access=access), keys))
+            self.keys = keys
+
+        return self.target.connect(
             instance,
             prompt=self.person.ask,
             progress=self.person.tell,
             deadline=Deadline(within_s),
             installed_keys=self.keys,
-            key_policy=KeyPolicy(told, may_add, fresh),
+            key_policy=KeyPolicy(before_install, after_install, renew=fresh) if may_add else None,
         )
 
     def run(self, session: TargetSession, *command: str) -> str:
@@ -96,7 +102,7 @@ class Doorway:
         return "\n".join(lines)
 
     def withdraw(self) -> None:
-        self.machines.revoke_keys(self.profile, self.keys, progress=self.person.tell, deadline=Deadline(60))
+        self.target.revoke_keys(self.keys, progress=self.person.tell, deadline=Deadline(60))
 
 
 @contextlib.contextmanager

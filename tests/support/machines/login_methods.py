@@ -60,6 +60,6 @@ def know(door: Doorway, way: str) -> None:
     door.vm.metadata["enable-guest-attributes"] = "FALSE"
     name, line = f"compute.{door.vm.id}", door.sshd.host_keys[0]
     if way == "our pin":
-        pin(door.machines.state.known_hosts, name, parse_keys([line])[0])
+        pin(door.state.known_hosts, name, parse_keys([line])[0])
     else:
         (door.home / ".ssh" / "google_compute_known_hosts").write_text(f"{name} {line}\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import SshError
@@ -15,7 +15,6 @@ from remote_runtime.keeper.requests import RequestQueue
 from remote_runtime.keeper.runtime_record import RuntimeRecord
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.state.store import StateDir
-from remote_runtime.targets.gce import Machines
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
 
 LIMITS = Timeouts(instance_s=400.0, ssh_s=240.0)
@@ -35,14 +34,13 @@ requests = RequestQueue()
 
 
 def test_a_reconnect_has_the_limits_of_the_profile_and_waits_for_no_silent_port(tmp_path: Path) -> None:
-    events, resources, cloud = EventLog(), bring_up.Resources(), Unreachable(EventLog())
+    events, resources, cloud = EventLog(), bring_up.Resources(), Unreachable(EventLog(), PROFILE)
     state = StateDir(tmp_path / "state")
     state.path.mkdir()
     resources.instance = VM
     context = bring_up.BringUpContext(
-        profile=PROFILE,
         client_id="c",
-        machines=cast("Machines", cloud),
+        target=cloud,
         progress=FakeProgress(events),
         prompt=lambda prompt, *, secret, code: "",
         record=events.record,
@@ -53,4 +51,4 @@ def test_a_reconnect_has_the_limits_of_the_profile_and_waits_for_no_silent_port(
         assert reconnector.run() is None
     resources.close()
     assert 200 < cloud.given["deadline"].timeout_s <= LIMITS.ssh_s
-    assert cloud.given["key_policy"].reconnect
+    assert cloud.given["reconnect"]

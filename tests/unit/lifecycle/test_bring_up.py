@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -26,7 +26,6 @@ from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, ExtraForward, ForwardSettings, GceTarget
 from remote_runtime.jupyter.launcher_protocol import CommandNotRun
 from remote_runtime.lifecycle import bring_up
-from remote_runtime.targets.gce import Machines
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
 
@@ -72,10 +71,10 @@ def ensure(
     called_off: threading.Event | None = None,
     **more: Any,
 ) -> None:
+    cloud.profile = profile
     story = bring_up.BringUpContext(
-        profile=profile,
         client_id="laptop1",
-        machines=cast("Machines", cloud),
+        target=cloud,
         progress=FakeProgress(journal),
         prompt=nobody,
         record=journal.record,

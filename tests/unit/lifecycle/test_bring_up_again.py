@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from remote_runtime import ssh
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import CloudError, SshError
@@ -17,7 +18,7 @@ from remote_runtime.core.model import Instance, Profile
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.state.store import StateDir
-from remote_runtime.targets.gce import Machines
+from remote_runtime.targets.gce import GceBackend
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
 
@@ -42,26 +43,29 @@ class SlowCloud(FakeTarget):
     ``refusals``: what the next connections end with; after the first one the look-up may answer."""
 
     def __init__(self, journal: EventLog, jupyter: JupyterServer, home: Path, *, pinned: bool = True) -> None:
-        super().__init__(journal, server={"port": jupyter.port, "token": jupyter.token})
+        super().__init__(journal, PROFILE, server={"port": jupyter.port, "token": jupyter.token})
         self.may_answer = threading.Event()
         self.answer: Exception | None = None
         self.refusals: list[Exception] = []
-        self.state = StateDir(home)
+        self.backend = GceBackend(PROFILE, StateDir(home), {}, ssh.Keys())
         if pinned:
-            self.state.known_hosts.write_text(PIN + "\n")
+            self.backend.state.known_hosts.write_text(PIN + "\n")
 
-    def find(self, profile: Profile, **given: Any) -> Instance:
+    def has_pinned_host_key(self, instance: Instance) -> bool:
+        return self.backend.has_pinned_host_key(instance)
+
+    def find(self, **given: Any) -> Instance:
         in_background = given.get("in_background", False)
         while in_background and not self.may_answer.wait(0.01):
             given["deadline"].check()
-        found = super().find(profile, **given)
+        found = super().find(**given)
         if in_background and self.answer is not None:
             raise self.answer
         return found
 
-    def connect(self, profile: Profile, instance: Instance, **given: Any) -> Any:
+    def connect(self, instance: Instance, **given: Any) -> Any:
         if not self.refusals:
-            return super().connect(profile, instance, **given)
+            return super().connect(instance, **given)
         self._journal.did("refused")
         self.may_answer.set()
         raise self.refusals.pop(0)
@@ -73,9 +77,8 @@ class Again:
 
     def story(self, **more: Any) -> bring_up.BringUpContext:
         return bring_up.BringUpContext(
-            profile=PROFILE,
             client_id="laptop1",
-            machines=cast("Machines", self.cloud),
+            target=self.cloud,
             progress=FakeProgress(self.journal),
             prompt=nobody,
             record=self.journal.record,

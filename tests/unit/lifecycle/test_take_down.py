@@ -20,7 +20,6 @@ from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, Targ
 from remote_runtime.core.stopped import TakeDownResult
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.lifecycle.take_down import TakeDownOptions, take_down
-from remote_runtime.targets.gce import Machines
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeSession, FakeTarget
@@ -40,11 +39,11 @@ class Scene:
         self, runtime: Runtime = UP, *, target: Target | None = None, on_down: OnDownSettings | None = None
     ) -> None:
         self.journal = EventLog()
-        self.cloud = FakeTarget(self.journal)
         self.runtime = runtime
-        self.profile = Profile(
+        profile = Profile(
             "work", Path("/work.yaml"), target or GceTarget(instance="my-vm"), on_down=on_down or OnDownSettings()
         )
+        self.cloud = FakeTarget(self.journal, profile)
         self.allow: Callable[[str], bool] = lambda why: False
         self.keys: list[tuple[InstalledKey, ...]] = []
         self.held = bring_up.Resources(session=FakeSession(self.journal, self.cloud.server))
@@ -52,9 +51,8 @@ class Scene:
     def down(self, **wish: Any) -> TakeDownResult:
         return take_down(
             self.runtime,
-            self.profile,
             self.held,
-            cast("Machines", self.cloud),
+            self.cloud,
             TakeDownOptions(**wish),
             progress=FakeProgress(self.journal),
             prompt=nobody,

@@ -1,0 +1,171 @@
+"""The machine that a profile names, as the rest of the program uses it: one interface for all kinds of target."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from ..core.access import InstalledKey, LoginAccess
+from ..core.callbacks import Progress, Prompt, RunCommand
+from ..core.deadline import Deadline
+from ..core.errors import RemoteRuntimeError
+from ..core.fast_dataclass import fast_dataclass
+from ..core.model import Instance, Profile
+
+if TYPE_CHECKING:
+    from .. import ssh
+    from ..tunnel.identity import IdentityCheck, Stream
+    from ..tunnel.relay import Forwarder
+
+
+class TargetSession(Protocol):
+    """A connection to a machine: ``ssh.Session`` or ``local.LocalSession``."""
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def why_closed(self) -> str: ...
+    @property
+    def run(self) -> RunCommand: ...
+    @property
+    def is_fast(self) -> bool: ...
+    @property
+    def instance(self) -> Instance | None:
+        """The machine with the route that the connection took; None for this computer."""
+
+    def login_facts(self) -> Mapping[str, str]:
+        """``host-key`` and ``login`` in words, ``agent`` where it did not answer; empty for this computer."""
+
+    def dial(self, host: str, port: int, *, within_s: float) -> Stream: ...
+    def channel_pool(
+        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
+    ) -> Forwarder | None: ...
+    def check(self, within_s: float) -> float: ...
+    def shell(self, command: str | None) -> int: ...
+    def close(self, why: str = ...) -> None: ...
+
+
+@fast_dataclass(frozen=True)
+class KeyPolicy:
+    """Allows a key to be installed on the machine where it accepts none of ours.
+
+    ``renew``: replace a key of ours when less than half of its lifetime remains. ``before_install(keys)`` is called
+    with all keys of ours, the new one among them, before it is written; ``after_install(access, keys)`` afterwards.
+    """
+
+    before_install: Callable[[tuple[InstalledKey, ...]], None]
+    after_install: Callable[[LoginAccess, tuple[InstalledKey, ...]], None] = lambda access, keys: None
+    renew: bool = False
+
+
+class Target(ABC):
+    """The machine of one profile. The defaults are those of a kind that can only be connected to."""
+
+    profile: Profile
+
+    @abstractmethod
+    def find(
+        self,
+        *,
+        start: bool,
+        progress: Progress,
+        deadline: Deadline,
+        on_start: Callable[[Instance], None],
+        in_background: bool = False,
+        restart_preempted: bool = False,
+    ) -> Instance:
+        """The machine, running. ``on_start`` is called with the instance before a start is requested.
+        ``restart_preempted``: start a VM that Compute Engine preempted, even without ``start``. ``in_background``:
+        run at a low priority.
+
+        Raises ``CloudError``; ``SshError`` for an SSH host whose configuration cannot be used.
+        """
+
+    @abstractmethod
+    def connect(
+        self,
+        instance: Instance,
+        *,
+        prompt: Prompt,
+        progress: Progress,
+        deadline: Deadline,
+        installed_keys: tuple[InstalledKey, ...] = (),
+        key_policy: KeyPolicy | None = None,
+        respond_within_s: float | None = None,
+        reconnect: bool = False,
+    ) -> TargetSession:
+        """Connect and log in. ``installed_keys``: keys that we installed before. ``key_policy``: None installs no key.
+        ``respond_within_s``, ``reconnect``: as ``ssh.connect``.
+
+        Raises ``SshError``; ``CloudError``: `no-credentials` on the route through IAP, or for a key that cannot be
+        installed.
+        """
+
+    def exists(self) -> bool:
+        """False only for a demo machine that does not run: nothing of ours can be left on it."""
+        return True
+
+    @property
+    def uses_ssh(self) -> bool:
+        """False for this computer."""
+        return True
+
+    def has_pinned_host_key(self, instance: Instance) -> bool:
+        """Whether a connection to the last address of ``instance`` could reach no other machine: its host key is
+        pinned under its id."""
+        return False
+
+    def open_sshtunnel(
+        self, instance: Instance, session: TargetSession, remote_port: int, *, progress: Progress, deadline: Deadline
+    ) -> ssh.SshtunnelForwarder:
+        """A forward through sshtunnel, on a login of its own. Raises ``SshError``, ``CloudError``."""
+        raise NotImplementedError("this target has no SSH server")
+
+    def confirm_addresses(self) -> None:  # noqa: B027  # nothing to do
+        """The connection reached the right machine: where a host has several addresses, try this one first."""
+
+    def renew_key(
+        self,
+        instance: Instance,
+        *,
+        progress: Progress,
+        deadline: Deadline,
+        installed_keys: tuple[InstalledKey, ...],
+        key_policy: KeyPolicy,
+    ) -> Instance:
+        """With a new key of ours if less than half of its lifetime remains, else as it is. Raises ``DeadlinePassed``,
+        ``Interrupted``."""
+        return instance
+
+    def revoke_keys(self, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline) -> None:  # noqa: B027  # nothing to do
+        """Remove keys that we installed. Raises ``CloudError``, ``DeadlinePassed``."""
+
+    def explain(
+        self, instance: Instance, error: RemoteRuntimeError, *, progress: Progress, deadline: Deadline
+    ) -> RemoteRuntimeError:
+        """``error`` of ``connect`` with its cause; unchanged where no cause is known. Raises ``Interrupted``."""
+        return error
+
+    def missing_permissions(
+        self, permissions: Sequence[str], *, progress: Progress, deadline: Deadline
+    ) -> tuple[str, ...]:
+        """Those of ``permissions`` that the credentials lack on the instance. Raises ``CloudError``."""
+        return ()
+
+    def set_status(
+        self, instance: Instance, action: Literal["stop", "suspend"], *, progress: Progress, deadline: Deadline
+    ) -> str:
+        """Stop or suspend it; returns its status then. Raises ``CloudError``."""
+        return instance.status
+
+    def restore_status(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> str:
+        """Return it to the status it had before we started it; returns its status then. Raises ``CloudError``."""
+        return instance.status
+
+    def read_instance(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> Instance:
+        """The instance as it is now. Raises ``CloudError``."""
+        return instance
+
+    def stop_demo(self, instance: Instance | None, deadline: Deadline) -> None:  # noqa: B027  # nothing to do
+        """End the demo machine; no other machine is ours to end. Raises ``CloudError``, ``DeadlinePassed``."""
