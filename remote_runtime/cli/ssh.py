@@ -13,7 +13,7 @@ from .completion import profile_names
 from .output import console
 
 if TYPE_CHECKING:
-    from ..targets.gce import TargetSession
+    from ..targets import TargetSession
 
 CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 
