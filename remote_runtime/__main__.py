@@ -9,15 +9,15 @@ from .core.subprocesses import disable_core_dumps
 
 def main() -> None:
     disable_core_dumps()
-    if sys.argv[1:2] != ["up"]:
+    if sys.argv[1:2] != ["up"] or not sys.argv[2:] or sys.argv[2].startswith("-"):
         sys.exit(_run())
     from .state import launch  # which loads what the other commands can do without
 
-    launch.prestart(sys.argv[2:])
+    launch.prestart(sys.argv[2])  # the word after `up` is a profile
     try:
         code = _run()
     finally:
-        launch.stop_all_prestarted()
+        launch.stop_prestarted()
     sys.exit(code)
 
 

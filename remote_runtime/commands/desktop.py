@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 
 from ..core.errors import LocalError
-from ..core.subprocesses import ISOLATED_SYS_PATH, detached_popen_args, python
+from ..core.subprocesses import ISOLATED_SYS_PATH, detached_popen_args, start_python
 
 COPY_TIMEOUT_S = 5.0
 SHOW_TIMEOUT_S = 4.0
@@ -80,7 +80,7 @@ def open_page(url: str, environ: Mapping[str, str]) -> None:
     """Show a page whose address is no secret. Raises ``LocalError`` ``no-browser``."""
     check_browser(environ)
     nothing = subprocess.DEVNULL
-    child = python(
+    child = start_python(
         ["-c", _SHOW, url],
         stdin=nothing,
         stdout=nothing,

@@ -16,7 +16,7 @@ from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, Re
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Profile
 from ..core.profile import ExtraForward
-from ..state import launch, launch_request, log_file, store
+from ..state import launch, log_file, store
 from .context import CommandContext, View
 
 if TYPE_CHECKING:
@@ -55,17 +55,7 @@ def up(
     name = profile.name
     view.note(name, f"Profile {name} ({profile.path})")
     deadline = context.deadline(options.timeout_s or _default_timeout_s(profile))
-    message = {
-        "op": "up",
-        "name": name,
-        "profile": str(profile.path),
-        "port": options.port,
-        "extra": [asdict(extra) for extra in options.extra],
-        "within_s": options.timeout_s,
-        "interactive": view.interactive,
-        "foreground": options.foreground,
-        "environ": {key: value for key, value in environ.items() if key.startswith(REFRESHED_VARIABLES)},
-    }
+    subscription = {"op": "up", "interactive": view.interactive, "foreground": options.foreground}
     with ExitStack() as stack:
         stack.callback(view.failed, name)
         while True:
@@ -74,10 +64,9 @@ def up(
                     keeper = None
                     if not store.is_alive(state, name):
                         store.check_writable(state)
-                        wanted = profile.overridden(options.port, options.extra)
-                        keeper = _start_keeper(reference, message, wanted, environ)
+                        keeper = _start_keeper(reference, profile, options, environ)
                     channel = _connect(state, name, keeper, deadline, stack)
-                    channel.send(message)
+                    channel.send(subscription if keeper else {**subscription, **_request(profile, options, environ)})
                 runtime = _follow_events(channel, keeper, profile, reference, deadline, context)
                 break
             view.step(name, "Waiting for an `up` that was interrupted to be undone")
@@ -117,11 +106,28 @@ def exclusive(name: str, deadline: Deadline, context: CommandContext) -> Iterato
 
 
 def _start_keeper(
-    reference: str, message: Message, profile: Profile, environ: Mapping[str, str]
+    reference: str, profile: Profile, options: Options, environ: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     keeper = launch.take_prestarted(reference) or launch.start_keeper(reference, environ)
-    launch_request.send(keeper, launch_request.LaunchRequest(message, profile, profiles.to_yaml(profile)))
+    wanted = profile.overridden(options.port, options.extra)
+    overrides = {key: value for key, value in _overrides(options).items() if value}
+    launch.send(keeper, launch.LaunchRequest(wanted, profiles.to_yaml(wanted), overrides, options.timeout_s))
     return keeper
+
+
+def _request(profile: Profile, options: Options, environ: Mapping[str, str]) -> Message:
+    """What a keeper that lives already is asked for."""
+    return {
+        "name": profile.name,
+        "profile": str(profile.path),
+        **_overrides(options),
+        "within_s": options.timeout_s,
+        "environ": {key: value for key, value in environ.items() if key.startswith(REFRESHED_VARIABLES)},
+    }
+
+
+def _overrides(options: Options) -> dict[str, Any]:
+    return {"port": options.port, "extra": [asdict(extra) for extra in options.extra]}
 
 
 def _connect(

@@ -23,7 +23,7 @@ from ..core.deadline import Deadline
 from ..core.errors import CloudError, DeadlinePassed, LocalError, from_dict
 from ..core.model import Instance
 from ..core.sanitize import redact
-from ..core.subprocesses import ISOLATED_SYS_PATH, python
+from ..core.subprocesses import ISOLATED_SYS_PATH, start_python
 from . import worker_protocol
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -128,7 +128,7 @@ def _exit_error(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> Exceptio
 def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     try:
-        process = python(
+        process = start_python(
             ["-c", WORKER_CODE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ISOLATED_SYS_PATH = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; "
 
 
-def python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+def start_python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """This Python, as ``Popen`` starts it. Raises ``LocalError`` ``python-gone``: it may have been replaced by now."""
     import subprocess
 

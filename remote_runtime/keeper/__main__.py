@@ -1,4 +1,4 @@
-"""The ``errand`` comes on stdin. None may come."""
+"""The keeper's program: reads its ``LaunchRequest`` from stdin, and ends when there is none."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, RemoteRuntimeError
 from ..core.model import Runtime
 from ..core.subprocesses import disable_core_dumps
-from ..state import launch_request, store
+from ..state import launch, store
 from ..state.log_file import log_to_file, open_log
 from ..tunnel import open_files
-from .control_server import OVERRIDE_KEYS
 from .keeper import Keeper
 from .requests import RequestQueue
 from .runtime_record import RuntimeRecord, now, target_fields
@@ -35,7 +34,7 @@ MAX_OPEN_FILES = 65_536
 def main() -> int:
     """Only a keeper that got no order, or not the lock, returns."""
     disable_core_dumps()
-    request = launch_request.receive(sys.stdin.buffer)
+    request = launch.receive(sys.stdin.buffer)
     if request is None:
         return 0
     name = request.profile.name
@@ -91,8 +90,8 @@ def _exit_holding_lock(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _run(state: store.StateDir, name: str, request: launch_request.LaunchRequest) -> int:
-    profile, options, requests = request.profile, request.message, RequestQueue()
+def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int:
+    profile, requests = request.profile, RequestQueue()
     for end in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, end), lambda *_: requests.terminate())
     last_run = store.load_last_run(state, name)
@@ -114,7 +113,6 @@ def _run(state: store.StateDir, name: str, request: launch_request.LaunchRequest
         since=now(),
         tool_version=__version__,
     )
-    within_s = options.get("within_s")
     keeper = Keeper(
         state=state,
         profile=profile,
@@ -123,8 +121,8 @@ def _run(state: store.StateDir, name: str, request: launch_request.LaunchRequest
         record=RuntimeRecord(state, runtime),
         requests=requests,
         remembered_port=leftover.local_port if leftover and leftover.local_port else last_run.local_port,
-        within_s=float(within_s) if isinstance(within_s, (int, float)) else None,
-        overrides={key: options[key] for key in OVERRIDE_KEYS if options.get(key)},
+        within_s=request.timeout_s,
+        overrides=dict(request.overrides),
     )
     log.info("keeper %d of %s, remote-runtime %s", os.getpid(), name, __version__)
     try:

@@ -19,7 +19,7 @@ from ..core.errors import CloudError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import DemoTarget, GceTarget, SshSettings
-from ..core.subprocesses import detached_popen_args, has_ended, python
+from ..core.subprocesses import detached_popen_args, has_ended, start_python
 from .gce import GceBackend
 
 LOCK = "machine.lock"  # in its directory, held while it runs
@@ -168,7 +168,7 @@ class DemoProcess:
 
     def _start(self, stderr: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         more = [] if self.external_address else ["--no-external-address"]
-        return python(
+        return start_python(
             ["-m", "remote_runtime.demo", str(self.home), *more],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from remote_runtime import profiles
 from remote_runtime.state import launch
 from tests.support.environment.world import World
 
@@ -56,16 +59,28 @@ def test_ctrl_c_before_the_command_is_loaded_leaves_no_keeper_and_no_traceback(w
     assert world.running() == []
 
 
-def test_a_keeper_is_begun_for_each_profile_that_is_surely_meant() -> None:
-    launch.prestart(["here", "-q", "there"])
-    here, there = launch.take_prestarted("here"), launch.take_prestarted("there")
-    assert here is not None
-    assert there is not None
+def test_a_keeper_that_was_started_early_is_handed_out_once(tmp_path: Path) -> None:
+    launch.prestart("here")
+    assert launch.take_prestarted("there") is None
+    process = launch.take_prestarted("here")
+    assert process is not None
     assert launch.take_prestarted("here") is None
-    for process in (here, there):
-        launch.stop_prestarted(process)
-    launch.prestart(["--port", "8899", "here"])  # a word may be an option's value
+    profile = profiles.parse_profile("here", str(tmp_path / "here.yaml"), HERE)
+    process.kill()
+    process.wait(timeout=30)
+    launch.send(process, launch.LaunchRequest(profile, HERE, {}))  # which nobody reads any more
+    if process.stderr is not None:
+        process.stderr.close()
+    launch.prestart("here")
+    launch.stop_prestarted()
     assert launch.take_prestarted("here") is None
-    launch.prestart(["here"])
-    launch.stop_all_prestarted()
-    assert launch.take_prestarted("here") is None
+
+
+def test_a_keeper_gets_the_whole_request(tmp_path: Path) -> None:
+    profile = profiles.parse_profile("here", str(tmp_path / "here.yaml"), HERE)
+    request = launch.LaunchRequest(profile, HERE, {"port": 8899, "extra": [{"local_port": 1}]}, 12.5)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as echo:
+        launch.send(echo, request)
+        assert echo.stdout is not None
+        assert launch.receive(io.BytesIO(echo.stdout.read())) == request
+    assert launch.receive(io.BytesIO(b"")) is None

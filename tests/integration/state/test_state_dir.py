@@ -155,7 +155,7 @@ def test_a_keeper_leaves_no_core() -> None:
     def unlimited() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
 
-    process = subprocesses.python(
+    process = subprocesses.start_python(
         ["-c", launch.KEEPER_PROGRAM, "remote_runtime.keeper", "here"], stdin=subprocess.PIPE, preexec_fn=unlimited
     )
     try:
