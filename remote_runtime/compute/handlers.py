@@ -1,11 +1,12 @@
-"""What the child process carries out; each function is what the one of the same name in ``compute`` promises."""
+"""What ``compute`` does, in its worker process: one function for each request."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from ..core.access import AccessGrant, InstalledKey, LoginIdentity
 from ..core.callbacks import Progress
@@ -17,36 +18,53 @@ from .client import gcloud_config
 from .client.api import Api, open_api
 from .diagnosis import causes
 from .instances import host_keys, power, search
-from .instances.convert import check_connectable, gcloud_args, has_local_ssd, to_instance
-from .login import access as letting_in
+from .instances.convert import check_connectable, gcloud_args, has_local_ssd, last_segment, seconds_since, to_instance
+from .instances.inventory import list_instances as list_instances
+from .instances.inventory import list_projects as list_projects
+from .instances.power import MayStart
+from .login import access
+from .worker_protocol import TIMEOUT_HINT
 
-if TYPE_CHECKING:
-    from google.cloud import compute_v1
-
-TIMEOUT_HINT = "`timeouts.instance` in the profile, or `--timeout`, allows more"
+BACKGROUND_NICENESS = 10
+Action = Literal["start", "resume", "stop", "suspend"]
+Connect = Literal["auto", "external", "internal", "iap"]
 
 
 def find(
     target: GceTarget,
     *,
-    tell: Progress,
+    progress: Progress,
     deadline: Deadline,
     environ: Mapping[str, str],
-    started: Callable[[Instance], None],
-    host_keys_within_s: float,
-    may_start: power.MayStart = "always",
-    known: frozenset[str] = frozenset(),
-    who: LoginIdentity | None = None,
+    before_start: Callable[[Instance], None],
+    host_keys_within_s: float = 120.0,
+    in_background: bool = False,
+    may_start: MayStart = "always",
+    known_hosts: Collection[str] = (),
+    login: LoginIdentity | None = None,
 ) -> Instance:
-    api = open_api(environ, progress=tell, deadline=deadline)
+    """The running instance that ``target`` describes, with its address and the host keys that it publishes.
+
+    An instance that is not running is started or resumed if ``target.start`` and ``may_start`` allow it: ``preempted``
+    starts a Spot VM that Compute Engine preempted, but no VM that a person stopped. ``before_start`` is called with the
+    instance and its ``started_from`` before the request is sent: ``restore_status`` can undo the start from then on.
+
+    ``host_keys_within_s``: how long to wait for the host keys of a machine that has just started; those of the hosts in
+    ``known_hosts`` (``compute.<id>``) are not waited for. ``login``: whose access is read. ``in_background``: runs at a
+    lower priority.
+    """
+    if in_background and sys.platform != "win32":
+        os.nice(BACKGROUND_NICENESS)
+    api = open_api(environ, progress=progress, deadline=deadline)
     api.timeout_hint = TIMEOUT_HINT
     project = gcloud_config.project(target.project, environ, lambda: api.identity.project)
     zone = gcloud_config.zone(target.zone, environ)
     api.project = project.value
-    where = f"project {project.value} (from {project.source})" + (
-        f", zone {zone.value} (from {zone.source})" if zone else ", in any zone"
+    zone_text = f", zone {zone.value} (from {zone.source})" if zone else ", in any zone"
+    api.progress(
+        f"Looking for {_describe_target(target)} in project {project.value} (from {project.source}){zone_text}, "
+        f"with {api.identity.source}"
     )
-    api.progress(f"Looking for {_describe_target(target)} in {where}, with {api.identity.source}")
     raw = search.find_one(api, target, zone)
     check_connectable(raw, target.connect)
     poller = power.StatusPoller(api, to_instance(raw, api.project, target.connect), raw)
@@ -54,148 +72,190 @@ def find(
     started_from = power.ensure_running(
         poller,
         may_start=may_start if target.start else "never",
-        before_start=started,
+        before_start=before_start,
         forbidden_by_profile=not target.start,
     )
     instance = replace(to_instance(poller.raw, api.project, target.connect), started_from=started_from)
     if not instance.address and instance.via != "iap":
         raise _no_address_error(instance, target.connect)
     # A machine that has run for longer has published its keys, or never will.
-    is_late = was_running and not _started_within(poller.raw, host_keys_within_s)
-    wait_s = 0.0 if is_late or instance.host_key_name in known else host_keys_within_s
+    age_s = seconds_since(poller.raw.last_start_timestamp)
+    is_late = was_running and (age_s is None or age_s >= host_keys_within_s)
+    wait_s = 0.0 if is_late or instance.host_key_name in known_hosts else host_keys_within_s
     keys = host_keys.read_published(api, instance, poller.raw, wait_s=wait_s)
-    access = letting_in.read_access(api, environ, poller.raw, who) if who is not None else None
+    login_access = access.read_access(api, environ, poller.raw, login) if login is not None else None
     if has_local_ssd(poller.raw):
-        tell(f"{instance.name} has a Local SSD: what is on it is lost when the instance is stopped")
-    zone_source = zone.source if zone is not None and zone.value == instance.zone else "the search in all zones"
+        progress(f"{instance.name} has a Local SSD: what is on it is lost when the instance is stopped")
     return replace(
         instance,
         host_keys=keys,
-        access=access,
+        access=login_access,
         project_from=project.source,
-        zone_from=zone_source,
+        zone_from=zone.source if zone and zone.value == instance.zone else "the search in all zones",
         credentials_from=api.identity.source,
     )
 
 
-def grant_access(
+def reload(
     instance: Instance,
-    who: LoginIdentity,
     *,
-    key: str,
-    lifetime_s: float,
-    former: tuple[InstalledKey, ...],
-    fresh: bool,
-    adding: Callable[[InstalledKey], None],
-    tell: Progress,
+    progress: Progress,
     deadline: Deadline,
     environ: Mapping[str, str],
-) -> AccessGrant:
-    api = _api_for(instance, tell, deadline, environ)
-    raw = power.reload(api, instance)
-    wanted: dict[str, Any] = {"key": key, "lifetime_s": lifetime_s, "former": former, "fresh": fresh, "adding": adding}
-    return letting_in.grant_access(api, environ, instance, raw, who, **wanted)
-
-
-def revoke_access(
-    added: tuple[InstalledKey, ...], *, tell: Progress, deadline: Deadline, environ: Mapping[str, str]
-) -> None:
-    letting_in.revoke_access(open_api(environ, progress=tell, deadline=deadline), environ, added)
-
-
-def reload(
-    instance: Instance, *, connect_by: str, tell: Progress, deadline: Deadline, environ: Mapping[str, str]
+    connect: Connect = "auto",
 ) -> Instance:
-    api = _api_for(instance, tell, deadline, environ)
+    """``instance`` with its present status and address, and the host keys that it publishes now.
+
+    The address is empty if it has none of the kind that ``connect`` asks for. Raises ``instance-not-found`` if the
+    instance was deleted, or replaced by another one of the same name.
+    """
+    api = _api_of(instance, progress, deadline, environ)
     raw = power.reload(api, instance)
     now = replace(
-        to_instance(raw, api.project, connect_by),
+        to_instance(raw, api.project, connect),
         kind=instance.kind,
         started_from=instance.started_from,
+        access=instance.access,
         project_from=instance.project_from,
         zone_from=instance.zone_from,
         credentials_from=instance.credentials_from,
     )
-    keys = host_keys.read_published(api, now, raw, wait_s=0.0)
-    return replace(now, host_keys=keys, access=instance.access)
+    return replace(now, host_keys=host_keys.read_published(api, now, raw, wait_s=0.0))
+
+
+def grant_access(
+    instance: Instance,
+    login: LoginIdentity,
+    key: str,
+    *,
+    lifetime_s: float,
+    previous_keys: Sequence[InstalledKey],
+    renew: bool,
+    before_write: Callable[[InstalledKey], None],
+    progress: Progress,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+) -> AccessGrant:
+    """Lets ``key`` (``TYPE BASE64``) log in to ``instance`` for ``lifetime_s``: by OS Login where that is on, else by
+    the instance's metadata. ``before_write`` is called with the key before anything is written: ``revoke_access`` can
+    remove it from then on.
+
+    Writes nothing while the key is accepted; with ``renew``, while it is accepted for at least half of ``lifetime_s``.
+    ``previous_keys``: entries of ours that the new one replaces. Raises ``key-not-added`` among others.
+    """
+    api = _api_of(instance, progress, deadline, environ)
+    return access.grant_access(
+        api,
+        environ,
+        instance,
+        power.reload(api, instance),
+        login,
+        key=key,
+        lifetime_s=lifetime_s,
+        previous_keys=previous_keys,
+        renew=renew,
+        before_write=before_write,
+    )
+
+
+def revoke_access(
+    keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
+) -> None:
+    """Removes ``keys``, and expired entries of the same keys. Leaves everything else as it is."""
+    access.revoke_access(open_api(environ, progress=progress, deadline=deadline), environ, keys)
 
 
 def set_status(
-    instance: Instance, action: str, *, tell: Progress, deadline: Deadline, environ: Mapping[str, str]
+    instance: Instance, action: Action, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
 ) -> str:
-    poller = _poller(instance, tell, deadline, environ)
+    """Carries out ``action`` and returns the status reached; does nothing if the instance has it already.
+
+    ``stop`` and ``suspend`` return ``STOPPING`` or ``SUSPENDING`` if the deadline passes before the instance is down.
+    """
+    poller = _poller(instance, progress, deadline, environ)
     if action in ("stop", "suspend"):
         return power.bring_down(poller, action, wait=True)
     power.ensure_running(poller, may_start="always", before_start=lambda _: None)
     return poller.status
 
 
-def restore_status(instance: Instance, *, tell: Progress, deadline: Deadline, environ: Mapping[str, str]) -> str:
-    return power.restore_status(_poller(instance, tell, deadline, environ))
+def restore_status(instance: Instance, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> str:
+    """Stops or suspends an instance that we started, as its ``started_from`` says; returns its status.
+
+    Waits until the instance is stopping or suspending, not until it is down.
+    """
+    return power.restore_status(_poller(instance, progress, deadline, environ))
 
 
 def diagnose(
     instance: Instance,
     code: str,
     *,
-    connect_by: str,
-    through_iap: RemoteRuntimeError | None,
-    tell: Progress,
+    progress: Progress,
     deadline: Deadline,
     environ: Mapping[str, str],
+    connect: Connect = "external",
+    through_iap: RemoteRuntimeError | None = None,
 ) -> list[RemoteRuntimeError]:
-    api = _api_for(instance, tell, deadline, environ)
-    return causes.find_causes(api, instance, code=code, connect=connect_by, through_iap=through_iap)
+    """The causes that explain why ``instance`` could not be reached, the most certain first; empty if Compute Engine
+    shows nothing wrong. ``code``: of the error; ``connect``: the route that was tried; ``through_iap``: the error of an
+    attempt through IAP afterwards, if there was one.
+
+    The causes: `instance-stopped`, `instance-not-found`, `firewall-blocked`, `machine-booting`, `machine-not-booted`,
+    `disk-full`, `os-login-required`, `permission-denied`; and the code of ``through_iap`` where the firewall leaves
+    only that route open.
+    """
+    api = _api_of(instance, progress, deadline, environ)
+    return causes.find_causes(api, instance, code=code, connect=connect, through_iap=through_iap)
+
+
+def missing_permissions(
+    target: GceTarget,
+    permissions: Sequence[str],
+    *,
+    progress: Progress,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+) -> list[str]:
+    """Those of ``permissions`` that the credentials lack on the instance that ``target`` means. Raises as ``find``."""
+    api = open_api(environ, progress=progress, deadline=deadline)
+    api.project = gcloud_config.project(target.project, environ, lambda: api.identity.project).value
+    raw = search.find_one(api, target, gcloud_config.zone(target.zone, environ))
+    granted = search.granted_permissions(api, raw.name, last_segment(raw.zone), permissions)
+    return [permission for permission in permissions if permission not in granted]
+
+
+HANDLERS: Mapping[str, Callable[..., Any]] = {
+    handler.__name__: handler
+    for handler in (
+        find, reload, grant_access, revoke_access, set_status, restore_status, diagnose, missing_permissions,
+        list_projects, list_instances,
+    )
+}  # fmt: skip
 
 
 def _poller(
     instance: Instance, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
 ) -> power.StatusPoller:
-    api = _api_for(instance, progress, deadline, environ)
+    api = _api_of(instance, progress, deadline, environ)
     return power.StatusPoller(api, instance, power.reload(api, instance))
 
 
-def _api_for(instance: Instance, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> Api:
+def _api_of(instance: Instance, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> Api:
     api = open_api(environ, progress=progress, deadline=deadline)
     api.project = instance.project or ""
     return api
-
-
-def _started_within(raw: compute_v1.Instance, seconds: float) -> bool:
-    try:
-        since = datetime.fromisoformat(raw.last_start_timestamp.replace("Z", "+00:00"))
-    except ValueError:
-        return False
-    return (datetime.now(timezone.utc) - since).total_seconds() < seconds
 
 
 def _describe_target(target: GceTarget) -> str:
     return target.instance or "labels " + ", ".join(f"{key}={value}" for key, value in sorted(target.labels.items()))
 
 
-def _no_address_error(instance: Instance, connect_by: str) -> CloudError:
-    kind = "internal" if connect_by == "internal" else "external"
+def _no_address_error(instance: Instance, connect: str) -> CloudError:
+    kind = "internal" if connect == "internal" else "external"
     return CloudError(
         "no-address",
         f"{instance.name} has no {kind} address",
         "it runs, but Compute Engine shows none",
         f"See its interfaces: gcloud compute instances describe {gcloud_args(instance)}",
     )
-
-
-def missing_permissions(
-    target: GceTarget, permissions: Sequence[str], *, tell: Progress, deadline: Deadline, environ: Mapping[str, str]
-) -> list[str]:
-    """Those of ``wanted`` that the credentials lack on the instance that ``target`` means. Raises as ``find``."""
-    api = open_api(environ, progress=tell, deadline=deadline)
-    api.project = gcloud_config.project(target.project, environ, lambda: api.identity.project).value
-    raw = search.find_one(api, target, gcloud_config.zone(target.zone, environ))
-    request = {
-        "project": api.project,
-        "zone": raw.zone.rsplit("/", 1)[-1],
-        "resource": raw.name,
-        "test_permissions_request_resource": {"permissions": list(permissions)},
-    }
-    answer = api.call(api.instances.test_iam_permissions, request, doing=f"ask for the permissions on {raw.name}")
-    granted = set(answer.permissions)
-    return [permission for permission in permissions if permission not in granted]

@@ -1,80 +1,31 @@
-"""What goes between the front door and its child process, as JSON objects.
+"""The messages between this process and its worker, a JSON object a line, and the values that only these two exchange.
 
-To the child: one line with the order, then ``{"recorded": true}`` for each ``started`` and ``adding``.
-From the child, a line each: ``{"tell": TEXT}``, ``{"started": INSTANCE}``, ``{"adding": KEY}``, and last
-``{"result": ANSWER}`` or ``{"error": ERROR}``.
+To the worker: a request, ``{"call": NAME, "arguments": [...], "options": {...}, "callbacks": [NAME, ...]}`` and its
+deadline; then ``{"done": true}`` whenever a callback has returned.
+From the worker: ``{"progress": TEXT}`` and ``{"callback": NAME, "argument": VALUE}``, any number of them, and last
+``{"result": VALUE}`` or ``{"error": ERROR}``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, field
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import field
 from typing import Any
 
-from ..core.access import AccessGrant, LoginIdentity, access_from_document, keys_from_documents
+from ..core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
 from ..core.errors import RemoteRuntimeError, from_dict
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import GceTarget
 
-Json = Mapping[str, Any]
-
-
-def from_target(target: GceTarget) -> Json:
-    return {**asdict(target), "labels": dict(target.labels)}
-
-
-def to_target(order: Json) -> GceTarget:
-    return GceTarget(**order)
-
-
-def from_instance(instance: Instance) -> Json:
-    return asdict(instance)
-
-
-def to_instance(answer: Any) -> Instance:
-    access = access_from_document(answer.get("access"))
-    return Instance(**{**answer, "host_keys": tuple(answer["host_keys"]), "access": access})
-
-
-def to_who(order: Any) -> LoginIdentity | None:
-    return LoginIdentity(**{**order, "keys": tuple(order["keys"])}) if order else None
-
-
-def to_admission(answer: Any) -> AccessGrant:
-    (access, added) = (
-        access_from_document(answer["access"]),
-        keys_from_documents([answer["added"]] if answer["added"] else []),
-    )
-    if access is None:
-        raise ValueError("an admission says who is let in")
-    return AccessGrant(access, added[0] if added else None)
-
-
-def from_errors(errors: Iterable[RemoteRuntimeError]) -> list[Json]:
-    return [error.as_dict() for error in errors]
-
-
-def to_errors(answer: Any) -> tuple[RemoteRuntimeError, ...]:
-    return tuple(from_dict(each) for each in answer)
-
-
-def to_projects(answer: Any) -> ProjectList:
-    return ProjectList(**{**answer, "ids": tuple(answer["ids"])})
-
-
-def to_candidates(answer: Any) -> list[InstanceSummary]:
-    return [InstanceSummary(**each) for each in answer]
-
-
-def to_status(answer: Any) -> str:
-    return str(answer)
+TIMEOUT_HINT = "`timeouts.instance` in the profile, or `--timeout`, allows more"
 
 
 @fast_dataclass(frozen=True)
 class ProjectList:
-    """``ids``: those that the credentials see. ``default``: the one in use where a profile names none, and ``source``
-    where that was found. ``why_none``: why they could not be listed, empty if they were."""
+    """``ids``: the projects that the credentials can list. ``default``: the one that a profile without a project uses,
+    and ``source`` where that is set. ``why_none``: why the projects could not be listed, empty if they were."""
 
     ids: tuple[str, ...] = ()
     default: str = ""
@@ -84,7 +35,7 @@ class ProjectList:
 
 @fast_dataclass(frozen=True)
 class InstanceSummary:
-    """An instance to choose. ``gpus``: as in ``2 nvidia-l4``, empty without one."""
+    """One line of a list of instances. ``gpus``: as in ``2 nvidia-l4``, empty without one."""
 
     name: str
     zone: str
@@ -92,3 +43,36 @@ class InstanceSummary:
     machine_type: str
     gpus: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+
+
+_VALUES = (AccessGrant, GceTarget, InstalledKey, Instance, InstanceSummary, LoginAccess, LoginIdentity, ProjectList)
+_CLASSES: Mapping[str, Any] = {each.__name__: each for each in _VALUES}
+_CLASS = "$class"  # neither a field nor a label is called so
+
+
+def encode(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message, default=_document).encode() + b"\n"
+
+
+def decode(line: bytes) -> Any:
+    """Of a value's fields, every list becomes a tuple."""
+    return json.loads(line, object_hook=_value)
+
+
+def _document(value: object) -> Any:
+    if isinstance(value, RemoteRuntimeError):
+        return {_CLASS: "error", **value.as_dict()}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Collection):
+        return list(value)
+    return {_CLASS: type(value).__name__, **vars(value)}
+
+
+def _value(document: dict[str, Any]) -> Any:
+    name = document.pop(_CLASS, "")
+    if not name:
+        return document
+    if name == "error":
+        return from_dict(document)
+    return _CLASSES[name](**{key: tuple(each) if isinstance(each, list) else each for key, each in document.items()})

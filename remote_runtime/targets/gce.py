@@ -135,7 +135,7 @@ class GceBackend(SshBackend):
         try:
             causes = compute.diagnose(
                 instance,
-                error,
+                error.code,
                 connect="iap" if error.code.startswith("iap-") else instance.via or "external",
                 through_iap=error.through_iap if isinstance(error, ExternalAndIapFailed) else None,
                 progress=progress,
@@ -156,8 +156,10 @@ class GceBackend(SshBackend):
     def missing_permissions(
         self, permissions: Sequence[str], *, progress: Progress, deadline: Deadline
     ) -> tuple[str, ...]:
-        return compute.missing_permissions(
-            self._gce_target(), permissions, progress=progress, deadline=deadline, environ=self._worker_environ()
+        return tuple(
+            compute.missing_permissions(
+                self._gce_target(), permissions, progress=progress, deadline=deadline, environ=self._worker_environ()
+            )
         )
 
     def set_status(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ...core.errors import CloudError, MachineError, RemoteRuntimeError, SshError
@@ -13,8 +12,8 @@ from ...core.model import Instance
 from ...core.sanitize import clean_line
 from ..client import metadata_flags
 from ..client.api import Api
-from ..instances import power, stop_reason
-from ..instances.convert import gcloud_args, status_of
+from ..instances import power, search, stop_reason
+from ..instances.convert import gcloud_args, seconds_since, status_of
 from . import firewall_cause
 
 if TYPE_CHECKING:
@@ -140,14 +139,7 @@ def _missing_permission(
     api: Api, instance: Instance, permissions: tuple[str, ...], doing: str, role: str
 ) -> CloudError | None:
     """None when one of ``permissions`` is held."""
-    request = {
-        "project": api.project,
-        "zone": instance.zone,
-        "resource": instance.name,
-        "test_permissions_request_resource": {"permissions": list(permissions)},
-    }
-    answer = api.call(api.instances.test_iam_permissions, request, doing=f"ask for the permissions on {instance.name}")
-    if set(permissions) & set(answer.permissions):
+    if search.granted_permissions(api, instance.name, instance.zone or "", permissions):
         return None
     return CloudError(
         "permission-denied",
@@ -159,11 +151,8 @@ def _missing_permission(
 
 
 def _started_recently(raw: compute_v1.Instance) -> bool:
-    try:
-        since = datetime.fromisoformat((raw.last_start_timestamp or raw.creation_timestamp).replace("Z", "+00:00"))
-    except ValueError:
-        return True
-    return (datetime.now(timezone.utc) - since).total_seconds() < MAX_BOOT_S
+    age_s = seconds_since(raw.last_start_timestamp or raw.creation_timestamp)
+    return age_s is None or age_s < MAX_BOOT_S
 
 
 MAX_LINE_CHARS = 200

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 import re
 import shlex
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import CloudError
@@ -33,7 +33,7 @@ def to_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instanc
         address=_external(raw) if via == "external" else _internal(raw),
         status=status_of(raw),
         id=number,
-        zone=clean_name(raw.zone.rsplit("/", 1)[-1]),
+        zone=last_segment(raw.zone),
         project=project,
         host_key_name=f"compute.{number}",
         running_since=_to_utc(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
@@ -67,11 +67,9 @@ def has_local_ssd(raw: compute_v1.Instance) -> bool:
 
 def unreachable_zones_in(page: Any) -> set[str]:
     """The zones of which a page of an aggregated list says that it could not look there."""
-    unreachable = {clean_name(url.rsplit("/", 1)[-1]) for url in page.unreachables}
+    unreachable = {last_segment(url) for url in page.unreachables}
     unreachable |= {
-        clean_name(name.rsplit("/", 1)[-1])
-        for name, scope in page.items.items()
-        if scope.warning.code not in COMPLETE_WARNINGS
+        last_segment(name) for name, scope in page.items.items() if scope.warning.code not in COMPLETE_WARNINGS
     }
     if page.warning.code not in COMPLETE_WARNINGS and not unreachable:
         unreachable.add("some zones")
@@ -84,11 +82,23 @@ def status_of(raw: compute_v1.Instance) -> str:
 
 
 def _to_utc(text: str) -> str:
-    """RFC 3339, as ISO 8601 in UTC; empty for what is none."""
+    """An RFC 3339 time as ISO 8601 in UTC; empty if it is none."""
+    time = parse_time(text)
+    return time.astimezone(timezone.utc).isoformat(timespec="seconds") if time else ""
+
+
+def parse_time(text: str) -> datetime | None:
+    """An RFC 3339 time; None if it is none. Compute Engine's are those of the Pacific time zone."""
     try:
-        return datetime.datetime.fromisoformat(text).astimezone(datetime.timezone.utc).isoformat(timespec="seconds")
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
-        return ""
+        return None
+
+
+def seconds_since(text: str) -> float | None:
+    """Seconds since an RFC 3339 time; None if it is none."""
+    time = parse_time(text)
+    return (datetime.now(timezone.utc) - time).total_seconds() if time else None
 
 
 def check_connectable(raw: compute_v1.Instance, connect: str) -> None:
@@ -107,6 +117,11 @@ def gcloud_args(instance: Instance) -> str:
     """``NAME --zone=ZONE --project=PROJECT`` for a gcloud command that a person pastes into a shell."""
     words = [instance.name, f"--zone={instance.zone}"] + ([f"--project={instance.project}"] if instance.project else [])
     return " ".join(shlex.quote(each) for each in words)
+
+
+def last_segment(url: str) -> str:
+    """The name at the end of a resource's URL."""
+    return clean_name(url.rsplit("/", 1)[-1])
 
 
 def clean_name(text: str) -> str:

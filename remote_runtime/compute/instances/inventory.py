@@ -13,7 +13,7 @@ from ..client import credentials, error_mapping, gcloud_config
 from ..client.api import Api, open_api
 from ..worker_protocol import InstanceSummary, ProjectList
 from . import search
-from .convert import clean_name, status_of
+from .convert import clean_name, last_segment, status_of
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -22,7 +22,7 @@ MAX_PROJECTS = 500
 PROJECTS_TIMEOUT_S = 15.0
 
 
-def list_projects(*, environ: Mapping[str, str], deadline: Deadline) -> ProjectList:
+def list_projects(*, progress: Progress, environ: Mapping[str, str], deadline: Deadline) -> ProjectList:
     """Asks the Resource Manager (https://cloud.google.com/resource-manager/reference/rest/v1/projects/list), which may
     be off or closed to the credentials: then ``why_none`` says so. Raises ``CloudError`` ``no-credentials``."""
     endpoint = gcloud_config.endpoint(environ, gcloud_config.RESOURCE_MANAGER)
@@ -43,34 +43,30 @@ def list_projects(*, environ: Mapping[str, str], deadline: Deadline) -> ProjectL
 
 
 def list_instances(
-    project: str, *, tell: Progress, environ: Mapping[str, str], deadline: Deadline
+    project: str, *, progress: Progress, environ: Mapping[str, str], deadline: Deadline
 ) -> list[InstanceSummary]:
     """The project's instances by name, 2000 at most. Raises ``CloudError``."""
-    api: Api = open_api(environ, progress=tell, deadline=deadline)
+    api: Api = open_api(environ, progress=progress, deadline=deadline)
     api.project = project
     listing = search.list_all(api, "")
     if listing.unreachable_zones:
-        tell(
+        progress(
             f"Instances in {', '.join(listing.unreachable_zones)} are not listed: Compute Engine does not answer there"
         )
     return [_summary(raw) for raw in listing.instances]
 
 
 def _summary(raw: compute_v1.Instance) -> InstanceSummary:
-    gpus = [f"{each.accelerator_count} {_last_segment(each.accelerator_type)}" for each in raw.guest_accelerators]
+    gpus = [f"{each.accelerator_count} {last_segment(each.accelerator_type)}" for each in raw.guest_accelerators]
     labels = {clean_line(key, 63): clean_line(value, 63) for key, value in sorted(raw.labels.items())}
     return InstanceSummary(
         clean_name(raw.name),
-        _last_segment(raw.zone),
+        last_segment(raw.zone),
         status_of(raw),
-        _last_segment(raw.machine_type),
+        last_segment(raw.machine_type),
         ", ".join(gpus[:4]),
         labels,
     )
-
-
-def _last_segment(url: str) -> str:
-    return clean_name(url.rsplit("/", 1)[-1])
 
 
 def _project_ids(identity: credentials.Identity, endpoint: str, deadline: Deadline) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from ..client import error_info
 from ..client.api import Api
 from ..client.error_mapping import NotReady, quota_error
 from . import search
-from .convert import NAME, clean_name, has_local_ssd, unreachable_zones_in
+from .convert import NAME, has_local_ssd, last_segment, unreachable_zones_in
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -146,10 +146,10 @@ def zones_with_machine_type(api: Api, instance: Instance) -> tuple[str, list[str
 
     try:
         raw = search.get(api, instance.name, instance.zone or "")
-        kind = _last_segment(raw.machine_type)
+        kind = last_segment(raw.machine_type)
         zones = _zones_offering(api, api.client(compute_v1.MachineTypesClient), "machine_types", kind)
         for accelerator in raw.guest_accelerators[:1]:
-            gpu = _last_segment(accelerator.accelerator_type)
+            gpu = last_segment(accelerator.accelerator_type)
             zones &= _zones_offering(api, api.client(compute_v1.AcceleratorTypesClient), "accelerator_types", gpu)
             kind = f"{kind} with {gpu}"
     except (CloudError, DeadlinePassed) as exc:  # that it does not start is known, and told
@@ -167,7 +167,7 @@ def _zones_offering(api: Api, client: Any, what: str, name: str) -> set[str]:
             missed |= unreachable_zones_in(page)
             for scope, found in page.items.items():
                 if any(each.name == name for each in getattr(found, what)):
-                    offering.add(_last_segment(scope))
+                    offering.add(last_segment(scope))
         return offering, missed
 
     method: Callable[..., tuple[set[str], set[str]]] = listed
@@ -176,7 +176,3 @@ def _zones_offering(api: Api, client: Any, what: str, name: str) -> set[str]:
     if unreachable:
         raise CloudError("cloud-unreachable", f"Compute Engine does not answer for {', '.join(sorted(unreachable))}")
     return offering
-
-
-def _last_segment(url: str) -> str:
-    return clean_name(url.rsplit("/", 1)[-1])

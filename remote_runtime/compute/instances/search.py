@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...core.errors import CloudError
@@ -12,7 +12,7 @@ from ...core.profile import GceTarget
 from ..client.api import Api
 from ..client.error_mapping import InvalidRequest, NotFound
 from ..client.gcloud_config import SourcedValue
-from .convert import check_names, clean_name, status_of, unreachable_zones_in
+from .convert import check_names, clean_name, last_segment, status_of, unreachable_zones_in
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -49,7 +49,7 @@ def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_
     listing = list_all(api, _filter(target))
     found, unreachable = [raw for raw in listing.instances if _matches(raw, target)], listing.unreachable_zones
     if strict and zone is not None:
-        found = [raw for raw in found if _zone_name(raw) == zone.value]
+        found = [raw for raw in found if last_segment(raw.zone) == zone.value]
         unreachable = tuple(each for each in unreachable if each == zone.value)
     if len(found) > 1:
         raise _ambiguous_error(target, found)
@@ -69,6 +69,18 @@ def get(api: Api, name: str, zone: str) -> compute_v1.Instance:
     raw = _call(api, api.instances.get, request, doing=f"read the instance {name}")
     check_names(raw, api.endpoint)
     return raw
+
+
+def granted_permissions(api: Api, name: str, zone: str, permissions: Iterable[str]) -> set[str]:
+    """Those of ``permissions`` that the credentials have on the instance."""
+    request = {
+        "project": api.project,
+        "zone": zone,
+        "resource": name,
+        "test_permissions_request_resource": {"permissions": list(permissions)},
+    }
+    answer = api.call(api.instances.test_iam_permissions, request, doing=f"ask for the permissions on {name}")
+    return set(answer.permissions)
 
 
 def _filter(target: GceTarget) -> str:
@@ -136,7 +148,7 @@ def _not_found_error(api: Api, target: GceTarget, zone: SourcedValue | None, exc
     except NotFound as missing:
         # The project itself is unknown.
         return CloudError("instance-not-found", what, missing.why, "See which projects there are: gcloud projects list")
-    elsewhere = [_zone_name(raw) for raw in others.instances if raw.name == target.instance]
+    elsewhere = [last_segment(raw.zone) for raw in others.instances if raw.name == target.instance]
     if elsewhere:
         why = f"it is in {' and '.join(elsewhere)}"
         return CloudError("instance-not-found", what, why, f"Set `target.zone: {elsewhere[0]}`, or leave the zone out")
@@ -156,7 +168,7 @@ def _not_found_error(api: Api, target: GceTarget, zone: SourcedValue | None, exc
 
 
 def _ambiguous_error(target: GceTarget, found: Sequence[compute_v1.Instance]) -> CloudError:
-    shown = [f"{clean_name(raw.name)} in {_zone_name(raw)} ({status_of(raw)})" for raw in found[:MAX_SHOWN]]
+    shown = [f"{clean_name(raw.name)} in {last_segment(raw.zone)} ({status_of(raw)})" for raw in found[:MAX_SHOWN]]
     more = f", and {len(found) - MAX_SHOWN} more" if len(found) > MAX_SHOWN else ""
     wanted = f"the name {target.instance}" if target.instance else "the profile's labels"
     return CloudError(
@@ -165,7 +177,3 @@ def _ambiguous_error(target: GceTarget, found: Sequence[compute_v1.Instance]) ->
         ", ".join(shown) + more,
         "Set `target.zone`" if target.instance else "Set `target.instance`, or more labels",
     )
-
-
-def _zone_name(raw: compute_v1.Instance) -> str:
-    return clean_name(raw.zone.rsplit("/", 1)[-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ...core.errors import CloudError, DeadlinePassed
@@ -10,6 +9,7 @@ from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ...core.sanitize import clean_line
 from ..client.api import Api
+from .convert import parse_time
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -66,19 +66,11 @@ def stop_reason(api: Api, instance: Instance) -> StopReason | None:
         return None
     last = max(stops, key=_inserted_at)
     template = _DESCRIPTIONS[last.operation_type].format(user=clean_line(last.user, 100) or "somebody")
-    when = _parse_time(last.end_time) or _parse_time(last.insert_time)
+    when = parse_time(last.end_time) or parse_time(last.insert_time)
     description = f"{template} at {when.astimezone():%Y-%m-%d %H:%M %Z}" if when else template
     return StopReason(last.operation_type == PREEMPTED, description)
 
 
 def _inserted_at(operation: compute_v1.Operation) -> float:
-    moment = _parse_time(operation.insert_time)
+    moment = parse_time(operation.insert_time)
     return moment.timestamp() if moment else 0.0
-
-
-def _parse_time(text: str) -> datetime | None:
-    """Compute Engine's times are the Pacific's."""
-    try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return None

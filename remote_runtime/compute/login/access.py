@@ -42,33 +42,33 @@ def grant_access(
     *,
     key: str,
     lifetime_s: float,
-    former: tuple[InstalledKey, ...],
-    fresh: bool,
-    adding: Callable[[InstalledKey], None],
+    previous_keys: Sequence[InstalledKey],
+    renew: bool,
+    before_write: Callable[[InstalledKey], None],
 ) -> AccessGrant:
-    """Writes ``key`` where it is missing, or ends before half its ``lifetime_s`` if ``fresh``; ``adding`` is told
-    before. ``former``: what we added earlier. A key that was there before us is not recorded as ours."""
+    """Writes ``key`` where it is missing, or ends before half its ``lifetime_s`` if ``renew``; ``before_write`` is
+    called before. ``previous_keys``: what we added earlier. A key that was there before us is not recorded as ours."""
     login = dataclasses.replace(login, keys=(key,))
     access = read_access(api, environ, raw, login)
     now = time.time()
-    is_valid = access.until is None or access.until - now > (lifetime_s / 2 if fresh else 0.0)
+    is_valid = access.until is None or access.until - now > (lifetime_s / 2 if renew else 0.0)
     if access.user and access.keys and is_valid:
         return AccessGrant(access)
     until = int(now + lifetime_s)
     instance_fields = (instance.name, instance.id or "", instance.zone or "", api.project)
     if access.by == "os-login":
         new = InstalledKey("os-login", os_login.email(api, environ), key, until, *instance_fields)
-        is_preexisting = bool(access.keys) and not any(one.by == "os-login" and one.key == key for one in former)
+        is_preexisting = bool(access.keys) and not any(one.by == "os-login" and one.key == key for one in previous_keys)
         if not is_preexisting:
-            adding(new)
+            before_write(new)
         no_expiry = is_preexisting and access.until is None
         new_access = os_login.import_key(api, environ, new, login, no_expiry=no_expiry)
         return AccessGrant(
             dataclasses.replace(new_access, two_factor=access.two_factor), None if is_preexisting else new
         )
     new = InstalledKey("metadata", access.user, key, until, *instance_fields)
-    adding(new)
-    metadata_keys.add_key(api, raw, instance, new, former)
+    before_write(new)
+    metadata_keys.add_key(api, raw, instance, new, previous_keys)
     return AccessGrant(dataclasses.replace(access, keys=(key,), until=float(until)), new)
 
 

@@ -9,7 +9,7 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def read_access(api: Api, raw: compute_v1.Instance, login: LoginIdentity) -> Log
 
 
 def add_key(
-    api: Api, raw: compute_v1.Instance, instance: Instance, new: InstalledKey, previous_keys: tuple[InstalledKey, ...]
+    api: Api, raw: compute_v1.Instance, instance: Instance, new: InstalledKey, previous_keys: Sequence[InstalledKey]
 ) -> None:
     """``former``: entries that this one replaces. Raises ``CloudError``, ``DeadlinePassed``."""
     line = format_entry(new.user, new.key, new.until)

@@ -45,10 +45,10 @@ def find(emulator: ComputeEmulator, variables: dict[str, str], told: list[str]) 
 
     return handlers.find(
         TARGET,
-        tell=tell,
+        progress=tell,
         deadline=Deadline(20),
         environ={**variables, "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint},
-        started=lambda instance: None,
+        before_start=lambda instance: None,
         host_keys_within_s=0.0,
     )
 

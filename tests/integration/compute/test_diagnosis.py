@@ -43,16 +43,16 @@ class Patient:
     def causes(
         self,
         code: str = "ssh-unreachable",
-        connect: str = "external",
+        connect: handlers.Connect = "external",
         through_iap: RemoteRuntimeError | None = None,
         **changes: Any,
     ) -> list[RemoteRuntimeError]:
         return handlers.diagnose(
             replace(self.instance, **changes),
             code,
-            connect_by=connect,
+            connect=connect,
             through_iap=through_iap,
-            tell=self.tell,
+            progress=self.tell,
             deadline=Deadline(20),
             environ=environ(self.emulator),
         )
@@ -60,7 +60,7 @@ class Patient:
     def cause(
         self,
         code: str = "ssh-unreachable",
-        connect: str = "external",
+        connect: handlers.Connect = "external",
         through_iap: RemoteRuntimeError | None = None,
     ) -> RemoteRuntimeError:
         """The first, and only one."""
@@ -246,9 +246,10 @@ def test_what_may_not_be_asked_is_left_out_and_told() -> None:
 
 def test_the_front_door_answers_with_causes_as_values() -> None:
     with patient(Vm("gpu-box", status="RUNNING", boot_log=serial_console.PANIC)) as ill:
-        given: Any = {"tell": ill.tell, "deadline": Deadline(30)}
-        error = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22")
-        (cause,) = compute.diagnose(ill.instance, error, environ={**os.environ, **environ(ill.emulator)}, **given)
+        given: Any = {"progress": ill.tell, "deadline": Deadline(30)}
+        (cause,) = compute.diagnose(
+            ill.instance, "ssh-unreachable", environ={**os.environ, **environ(ill.emulator)}, **given
+        )
         assert (type(cause), cause.code) == (SshError, "machine-not-booted")
         assert "Kernel panic" in cause.why
 
@@ -258,9 +259,9 @@ def test_an_api_that_does_not_answer_is_an_error_of_its_own() -> None:
         handlers.diagnose(
             ill.instance,
             "ssh-unreachable",
-            connect_by="external",
+            connect="external",
             through_iap=None,
-            tell=ill.tell,
+            progress=ill.tell,
             deadline=Deadline(5),
             environ={**environ(ill.emulator), "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": "http://127.0.0.1:9/"},
         )

@@ -52,10 +52,10 @@ def refusal(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, **more: st
     with pytest.raises(CloudError) as caught:
         handlers.find(
             GceTarget(instance="vm1"),
-            tell=lambda text: None,
+            progress=lambda text: None,
             deadline=Deadline(60),
             environ={**environ, **more},
-            started=lambda instance: None,
+            before_start=lambda instance: None,
             host_keys_within_s=1.0,
         )
     error = caught.value

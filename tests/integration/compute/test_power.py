@@ -46,15 +46,15 @@ class Machine:
         return handlers.restore_status(self.as_found(started_from), **self._given(15.0))  # type: ignore[arg-type]  # see _given
 
     def read(self, instance: Instance) -> Instance:
-        return handlers.reload(instance, connect_by="auto", **self._given(15.0))  # type: ignore[arg-type]  # see _given
+        return handlers.reload(instance, connect="auto", **self._given(15.0))  # type: ignore[arg-type]  # see _given
 
     def revive(self, *, start: bool = True) -> Instance:
         target = GceTarget("gpu-box", project="demo", start=start)
-        given = {**self._given(15.0), "started": lambda instance: None, "host_keys_within_s": 0.0}
+        given = {**self._given(15.0), "before_start": lambda instance: None, "host_keys_within_s": 0.0}
         return handlers.find(target, may_start="preempted", **given)  # type: ignore[arg-type]  # see _given
 
     def find(self, started: Callable[[Instance], None], within_s: float = 15.0) -> Instance:
-        given = {**self._given(within_s), "started": started, "host_keys_within_s": 0.0}
+        given = {**self._given(within_s), "before_start": started, "host_keys_within_s": 0.0}
         return handlers.find(GceTarget("gpu-box", project="demo"), may_start="always", **given)  # type: ignore[arg-type]  # see _given
 
     @property
@@ -71,7 +71,7 @@ class Machine:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self.emulator.endpoint,
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         }
-        return {"tell": self.told.append, "deadline": Deadline(within_s), "environ": environ}
+        return {"progress": self.told.append, "deadline": Deadline(within_s), "environ": environ}
 
 
 @contextmanager

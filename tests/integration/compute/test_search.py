@@ -47,10 +47,10 @@ class Caller:
     def find(self, target: GceTarget = TARGET, *, within_s: float = 20.0, host_keys_within_s: float = 5.0) -> Instance:
         return handlers.find(
             target,
-            tell=self.tell,
+            progress=self.tell,
             deadline=Deadline(within_s),
             environ=environ(self.emulator.endpoint),
-            started=self.record,
+            before_start=self.record,
             host_keys_within_s=host_keys_within_s,
         )
 
@@ -236,10 +236,10 @@ def test_a_zone_of_the_environment_is_only_where_the_search_begins() -> None:
     with caller(Vm("gpu-box", zone="us-east1-b", status="RUNNING")) as ask:
         found = handlers.find(
             TARGET,
-            tell=ask.tell,
+            progress=ask.tell,
             deadline=Deadline(20),
             environ={**environ(ask.emulator.endpoint), "CLOUDSDK_COMPUTE_ZONE": "us-central1-a"},
-            started=ask.record,
+            before_start=ask.record,
             host_keys_within_s=0.0,
         )
     assert (found.zone, found.zone_from) == ("us-east1-b", "the search in all zones")
@@ -415,10 +415,10 @@ def _refusal_at(endpoint: str, *, within_s: float, extra: Mapping[str, str] | No
     with pytest.raises(CloudError) as caught:
         handlers.find(
             TARGET,
-            tell=lambda text: None,
+            progress=lambda text: None,
             deadline=Deadline(within_s),
             environ={**environ(endpoint), **(extra or {})},
-            started=lambda instance: None,
+            before_start=lambda instance: None,
             host_keys_within_s=0.0,
         )
     return caught.value
@@ -450,10 +450,10 @@ def test_work_that_is_called_off_ends_at_once() -> None:
         with pytest.raises(Interrupted):
             handlers.find(
                 TARGET,
-                tell=ask.tell,
+                progress=ask.tell,
                 deadline=Deadline(30, called_off),
                 environ=environ(ask.emulator.endpoint),
-                started=ask.record,
+                before_start=ask.record,
                 host_keys_within_s=0.0,
             )
         timer.join()
@@ -586,7 +586,7 @@ def test_an_instance_that_could_not_be_looked_for_is_not_said_to_be_missing() ->
             assert error.code == "cloud-unreachable"
             assert "us-east1-b" in error.what
         known = environ(ask.emulator.endpoint)
-        listed = inventory.list_instances("demo", tell=ask.tell, deadline=Deadline(9), environ=known)
+        listed = inventory.list_instances("demo", progress=ask.tell, deadline=Deadline(9), environ=known)
         assert [each.name for each in listed] == ["other"]
         assert "us-east1-b" in ask.told[-1]
         # A zone that the profile names, and that answered, has it or not.

@@ -10,13 +10,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from remote_runtime import compute
-from remote_runtime.compute import worker
+from remote_runtime.compute import handlers, worker, worker_protocol
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
 from remote_runtime.core.model import Instance
@@ -61,7 +60,7 @@ def test_find_change_read_and_put_back_work_through_the_child() -> None:
     told, started = Told(), list[Instance]()
     with ComputeEmulator([Vm("gpu-box")]) as emulator:
         found = find(emulator.endpoint, told=told, started=started)
-        given = {"tell": told, "deadline": Deadline(60), "environ": environ(emulator.endpoint)}
+        given = {"progress": told, "deadline": Deadline(60), "environ": environ(emulator.endpoint)}
         seen = compute.reload(found, **given)  # type: ignore[arg-type]  # a dict has one type for all its values
         suspended = compute.set_status(found, "suspend", **given)  # type: ignore[arg-type]  # likewise
         resumed = compute.set_status(found, "resume", **given)  # type: ignore[arg-type]  # likewise
@@ -75,9 +74,8 @@ def test_find_change_read_and_put_back_work_through_the_child() -> None:
     assert "Starting gpu-box (TERMINATED)" in told
 
 
-def test_putting_back_what_we_did_not_start_needs_no_child() -> None:
-    instance = Instance(kind="gce", name="gpu-box", status="RUNNING")
-    assert compute.restore_status(instance, progress=Told(), deadline=Deadline(1), environ={}) == "RUNNING"
+def test_every_function_that_a_child_carries_out_is_called_in_one() -> None:
+    assert {*compute.__all__} - {"InstanceSummary", "ProjectList", "open_tunnel"} == handlers.HANDLERS.keys()
 
 
 def test_an_error_of_the_child_arrives_with_code_reason_and_hint() -> None:
@@ -183,7 +181,8 @@ from remote_runtime.core.profile import GceTarget
 from remote_runtime.core.deadline import Deadline
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]) << 20,) * 2)
 try:
-    compute.find(GceTarget("x", project="p"), tell=print, deadline=Deadline(60), environ=os.environ, started=print)
+    compute.find(GceTarget("x", project="p"), progress=print, deadline=Deadline(60), environ=os.environ,
+                 before_start=print)
 except CloudError as error:
     print(error.code)
 """
@@ -197,17 +196,15 @@ def test_a_child_without_memory_is_no_bug() -> None:
 
 def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:
     with ComputeEmulator([Vm("gpu-box", status="STAGING")]) as emulator:
-        order = (
-            '{"do": "find", "target": {"instance": "gpu-box", "project": "demo"}, "host_keys_within_s": 0, '
-            '"known": [], "may_start": true, "who": {}, '
-            f'"within_s": 60, "until": {time.time() + 60}}}\n'
-        )
+        options = {"host_keys_within_s": 0.0}
+        request = {"call": "find", "arguments": [TARGET], "options": options, "callbacks": ["before_start"]}
+        line = worker_protocol.encode({**request, "timeout_s": 60, "until": time.time() + 60})
         orphan = subprocess.Popen([sys.executable, "-m", "remote_runtime.compute"], stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, env=environ(emulator.endpoint))  # fmt: skip
         with orphan:
             assert orphan.stdin is not None
             assert orphan.stdout is not None
-            orphan.stdin.write(order.encode())
+            orphan.stdin.write(line)
             orphan.stdin.flush()
             told = b""
             while b"STAGING" not in told:
@@ -219,10 +216,9 @@ def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:
 
 def test_a_bug_in_the_child_surfaces_with_its_traceback() -> None:
     with pytest.raises(RuntimeError) as caught:
-        worker.call({"do": "nonsense", "instance": asdict(Instance(kind="gce", name="gpu-box"))}, progress=Told(),
-                  deadline=Deadline(20), environ=environ("http://127.0.0.1:9"))  # fmt: skip
+        worker.call("nonsense", progress=Told(), deadline=Deadline(20), environ=environ("http://127.0.0.1:9"))
     assert "Traceback" in str(caught.value)
-    assert "unknown order 'nonsense'" in str(caught.value)
+    assert "KeyError: 'nonsense'" in str(caught.value)
     assert "(exit status 1)" in str(caught.value)
 
 

@@ -191,7 +191,9 @@ def test_no_api_gets_credentials_over_plain_http_and_each_refusal_names_its_own_
     uses: dict[gcloud_config.ApiEndpoint, Callable[[dict[str, str]], object]] = {
         gcloud_config.COMPUTE: api,
         gcloud_config.OS_LOGIN: lambda environ: os_login.read_access(api(environ), environ, LoginIdentity()),
-        gcloud_config.RESOURCE_MANAGER: lambda environ: inventory.list_projects(environ=environ, deadline=Deadline(5)),
+        gcloud_config.RESOURCE_MANAGER: lambda environ: inventory.list_projects(
+            progress=lambda _: None, environ=environ, deadline=Deadline(5)
+        ),
         gcloud_config.IAM_CREDENTIALS: lambda environ: api({**environ, **robot}),
     }
     for service, use in uses.items():
