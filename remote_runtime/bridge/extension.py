@@ -40,7 +40,7 @@ def load(server_app: Any) -> None:
     base = settings.get("base_url", "/").rstrip("/")
     colab, colab_answers = _with(ColabHandler, api), answers(Resources(), settings)
     socket = {"origins": origins, "max_body_bytes": int(server_app.max_body_size)}
-    status = {"origins": origins, "census": stats, "versions": server_compat.server_version(server_app)}
+    status = {"origins": origins, "stats": stats, "versions": server_compat.server_version(server_app)}
     application.add_handlers(
         ".*$",
         [

@@ -14,13 +14,11 @@ from tornado.iostream import StreamClosedError
 from tornado.log import app_log
 from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol
 
-from . import credentials, linger
-from . import protocol as wire
-from .inprocess import ClientInfo, dispatch
+from . import credentials, protocol
 from .origins import Origins, origin_of
-from .patient import drain_before_close
 from .server_compat import maybe_await, open_to_unauthenticated
-from .virtual_connection import VirtualConnection
+from .tornado_websocket import drain_before_close, dup_socket, lingering_close
+from .virtual_connection import ClientInfo, VirtualConnection, dispatch
 
 MAX_UNAUTHENTICATED_MESSAGE_BYTES = 64 * 1024
 MAX_UNAUTHENTICATED_REQUESTS = 8
@@ -70,8 +68,8 @@ class BridgeSocket(WebSocketHandler):
     def open(self, *args: str, **kwargs: str) -> None:
         wanted = self.min_version()
         try:
-            if wanted is not None and wire.is_newer(wanted):
-                app_log.info("The page wants bridge protocol %r, this one speaks %s", wanted, wire.PROTOCOL_VERSION)
+            if wanted is not None and protocol.is_newer(wanted):
+                app_log.info("The page wants bridge protocol %r, this one speaks %s", wanted, protocol.PROTOCOL_VERSION)
         except ValueError:
             reason = f'Invalid "min_version" provided: {wanted}'.encode("utf-8", "replace")[:_MAX_REASON_BYTES]
             self.close(POLICY_VIOLATION, reason.decode("utf-8", "ignore"))
@@ -90,7 +88,7 @@ class TunnelSocket(BridgeSocket):
         self._dup_socket: Optional[socket.socket] = None
 
     def open(self, *args: str, **kwargs: str) -> None:
-        self._dup_socket = None if self.ws_connection is None else linger.dup_socket(self.ws_connection.stream)
+        self._dup_socket = None if self.ws_connection is None else dup_socket(self.ws_connection.stream)
         self._max_in_flight = MAX_CONCURRENT_REQUESTS if self.is_authenticated else MAX_UNAUTHENTICATED_REQUESTS
         self._client = ClientInfo(
             host=self.request.headers.get("Host", ""),
@@ -114,14 +112,14 @@ class TunnelSocket(BridgeSocket):
             # Closed here; messages that the page had sent before are still delivered.
             return None
         try:
-            bridge_request = wire.parse_request(message)
-        except wire.BadRequest as refusal:
+            bridge_request = protocol.parse_request(message)
+        except protocol.BadRequest as refusal:
             return self._refuse(refusal.message_id, 400, refusal.status_text)
         if bridge_request.body is not None and len(bridge_request.body) > self._max_body_bytes:
             return self._refuse(bridge_request.message_id, 413, "Request Entity Too Large")
         if self._wrong_auth_url:
             app_log.warning("The bridge's auth URL is not this server as the page sees it; its requests are refused")
-            return self._refuse(bridge_request.message_id, 500, wire.UNCAUGHT)
+            return self._refuse(bridge_request.message_id, 500, protocol.UNCAUGHT)
         if len(self._in_flight) >= self._max_in_flight:
             return self._start_when_slot_free(bridge_request)
         return self._start(bridge_request)
@@ -130,11 +128,11 @@ class TunnelSocket(BridgeSocket):
         for connection in list(self._in_flight):
             connection.close()
         if self._dup_socket is not None and self.close_code is None:
-            linger.lingering_close(self._dup_socket)
+            lingering_close(self._dup_socket)
         elif self._dup_socket is not None:
             self._dup_socket.close()
 
-    async def _start_when_slot_free(self, bridge_request: wire.BridgeRequest) -> None:
+    async def _start_when_slot_free(self, bridge_request: protocol.BridgeRequest) -> None:
         while len(self._in_flight) >= self._max_in_flight:
             self._slot_free = asyncio.get_event_loop().create_future()
             await self._slot_free
@@ -147,7 +145,7 @@ class TunnelSocket(BridgeSocket):
             self._slot_free = asyncio.get_event_loop().create_future()
             await self._slot_free
 
-    def _start(self, bridge_request: wire.BridgeRequest) -> Optional[Awaitable[None]]:
+    def _start(self, bridge_request: protocol.BridgeRequest) -> Optional[Awaitable[None]]:
         connection = VirtualConnection(bridge_request.message_id, self._client, self._send, self._ended)
         self._in_flight.add(connection)
         try:
@@ -161,28 +159,28 @@ class TunnelSocket(BridgeSocket):
         return None if rest is None else self._start_rest(rest, bridge_request, connection)
 
     async def _start_rest(
-        self, rest: Awaitable[None], bridge_request: wire.BridgeRequest, connection: VirtualConnection
+        self, rest: Awaitable[None], bridge_request: protocol.BridgeRequest, connection: VirtualConnection
     ) -> None:
         try:
             await rest
         except Exception:  # noqa: BLE001  as above
             await self._fail(bridge_request, connection)
 
-    def _fail(self, bridge_request: wire.BridgeRequest, connection: VirtualConnection) -> Awaitable[None]:
+    def _fail(self, bridge_request: protocol.BridgeRequest, connection: VirtualConnection) -> Awaitable[None]:
         app_log.error("Uncaught exception in the bridge", exc_info=True)
         connection.close()
-        return self._refuse(bridge_request.message_id, 500, wire.UNCAUGHT)
+        return self._refuse(bridge_request.message_id, 500, protocol.UNCAUGHT)
 
-    async def _refuse(self, message_id: Optional[wire.MessageId], status: int, status_text: str) -> None:
+    async def _refuse(self, message_id: Optional[protocol.MessageId], status: int, status_text: str) -> None:
         with contextlib.suppress(StreamClosedError):
-            await self._send(wire.error_message(message_id, status, status_text))
+            await self._send(protocol.error_message(message_id, status, status_text))
 
     def _send(self, message: bytes) -> "asyncio.Future[None]":
         """Like ``write_message``, without its task and its copy of the message."""
         stream = None if self.ws_connection is None or self.ws_connection.is_closing() else self.ws_connection.stream
         if stream is None:
             raise StreamClosedError
-        return stream.write(b"".join((wire.text_frame(len(message)), message)))
+        return stream.write(b"".join((protocol.text_frame(len(message)), message)))
 
     def _ended(self, connection: VirtualConnection) -> None:
         self._in_flight.discard(connection)
@@ -200,9 +198,9 @@ class DiagnoseSocket(BridgeSocket):
         wanted = self.min_version()
         answer = {
             "message_id": text,
-            "extension_version": wire.PROTOCOL_VERSION,
+            "extension_version": protocol.PROTOCOL_VERSION,
             "has_authentication_cookie": self.is_authenticated,
-            "is_outdated_extension": wanted is not None and wire.is_newer(wanted),
+            "is_outdated_extension": wanted is not None and protocol.is_newer(wanted),
         }
         with contextlib.suppress(WebSocketClosedError):
             await self.write_message(json.dumps(answer))

@@ -14,7 +14,7 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.log import access_log
 
-from . import linger
+from .tornado_websocket import dup_socket, lingering_close
 
 MAX_UNAUTHENTICATED_BODY_BYTES = 64 * 1024
 
@@ -46,12 +46,12 @@ class StatusResponse(HTTPMessageDelegate):
 
     async def _end_connection(self) -> None:
         self._headers["Connection"] = "close"
-        sock = linger.dup_socket(stream_of(self._request))
+        sock = dup_socket(stream_of(self._request))
         with contextlib.suppress(StreamClosedError):  # the client has left
             await self._answer()
             self._connection.finish()
         if sock is not None:
-            linger.lingering_close(sock)
+            lingering_close(sock)
 
     def _answer(self) -> Any:
         request = self._request

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional, Type
+import copy
+from typing import Any, Iterable, Mapping, Optional, Type
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest
 from tornado.routing import AnyMatches, Router, Rule
 from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
 
-from . import server_compat
+from . import credentials, server_compat
 from .cors import Preflight, set_headers
-from .credentials import WrongAuthUrl
-from .hostname_redirect import redirect_location
-from .origins import Origins, origin_of, page_of
-from .proxied import proxied_handler
+from .credentials import WrongAuthUrl, last_value
+from .origins import Origins, is_local_name, origin_of, page_of
 from .request_guard import AuthenticateBeforeBody, StatusResponse, is_large, stream_of
 from .request_stats import RequestStats
 
 # The keeper's health checks send this header: they look like a page's requests, and are not counted.
 _OWN_REQUEST_HEADER = "X-Remote-Runtime"
+# They resolve names below ``localhost`` to this computer; Safari did not resolve them before 26.
+_BROWSERS = ("Chrome/", "Firefox/")
 
 
 def install_router(
@@ -92,3 +94,52 @@ class BridgeRouter(Router):
         headers = HTTPHeaders()
         set_headers(headers, self._origins, request.headers)
         return StatusResponse(request, status, headers)
+
+
+def proxied_handler(application: Application, request: HTTPServerRequest, prefix: str) -> Optional[HTTPMessageDelegate]:
+    """For ``/http_over_websocket/proxied_ws/PATH?QUERY``: the delegate of ``/PATH?QUERY``'s WebSocket handler, None
+    if there is none.
+
+    ``request`` becomes a request for the target: it gets the target's path, query, arguments and credentials, without
+    the bridge's parameters. ``prefix``: ``…/http_over_websocket/``; paths below it are no targets. Raises
+    ``WrongAuthUrl``.
+    """
+    path = request.path[len(prefix) + len("proxied_ws") :]
+    if not path.startswith("/") or path.startswith(prefix) or path == prefix.rstrip("/"):
+        return None
+    token = credentials.authorization(request.query, request.headers, request.protocol or "http")
+    _rewrite(request, path, credentials.without_our_parameters(request.query))
+    if token is not None:
+        request.headers["Authorization"] = token
+    delegate = application.find_handler(request)
+    handler = getattr(delegate, "handler_class", None)
+    return delegate if isinstance(handler, type) and issubclass(handler, WebSocketHandler) else None
+
+
+def _rewrite(request: HTTPServerRequest, path: str, query: str) -> None:
+    request.path = path
+    request.query = query
+    request.uri = f"{path}?{query}" if query else path
+    request.arguments = credentials.arguments(query)
+    request.query_arguments = copy.deepcopy(request.arguments)
+
+
+def redirect_location(request: HTTPServerRequest, names: Iterable[str]) -> Optional[str]:
+    """The URL below the server's own name, for a browser that opens a page with the token at ``localhost``; else None.
+
+    The page sets the login cookie, and browsers send a cookie of ``localhost`` to every port of this computer.
+    ``names``: the server's ``local_hostnames``.
+    """
+    own = next((name for name in names if name.endswith(".localhost")), None)
+    if own is None or request.method != "GET" or not _opens_a_page(request.headers):
+        return None
+    host = request.headers.get("Host", "")
+    if host.partition(":")[0] == own or not is_local_name(host, ()) or not last_value(request.query, "token"):
+        return None
+    _, colon, port = host.rpartition(":")
+    return f"http://{own}{colon}{port}{request.uri}" if colon and port.isdigit() else None
+
+
+def _opens_a_page(headers: Mapping[str, str]) -> bool:
+    is_page = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return is_page and any(browser in headers.get("User-Agent", "") for browser in _BROWSERS)

@@ -23,9 +23,9 @@ class StatusHandler(RequestHandler):
     # Monitoring does not count as use.
     _track_activity = False
 
-    def initialize(self, origins: Origins, census: RequestStats, versions: Dict[str, str]) -> None:
+    def initialize(self, origins: Origins, stats: RequestStats, versions: Dict[str, str]) -> None:
         self._origins = origins
-        self._stats = census
+        self._stats = stats
         self._versions = versions
 
     @authenticated

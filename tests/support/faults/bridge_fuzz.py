@@ -19,7 +19,7 @@ from tornado.httputil import (
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from remote_runtime.bridge import credentials, inprocess, protocol, virtual_connection
+from remote_runtime.bridge import credentials, protocol, virtual_connection
 from remote_runtime.bridge.cors import cors_transform
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins
 from remote_runtime.bridge.request_guard import StatusResponse
@@ -28,7 +28,7 @@ from remote_runtime.bridge.routing import install_router
 
 PREFIX = "/http_over_websocket/"
 LIMIT_S = 5.0
-CALLER = inprocess.ClientInfo("localhost:8888", "127.0.0.1", "http", "agent", "token secret", COLAB_ORIGIN)
+CALLER = virtual_connection.ClientInfo("localhost:8888", "127.0.0.1", "http", "agent", "token secret", COLAB_ORIGIN)
 HANDED_ON = {"Host", "Accept", "User-Agent", "Authorization", "Content-Length", "Content-Type"}
 # Whatever of these an origin has may be this computer or this server; anything else is a stranger's page.
 MAY_BE_NEAR = re.compile(r"localhost|127\.|\[|https://colab(\.research)?\.google\.com", re.IGNORECASE)
@@ -125,7 +125,7 @@ async def _answered(asked: protocol.BridgeRequest) -> list[bytes]:
 
     answer = virtual_connection.VirtualConnection(asked.message_id, CALLER, send, lambda _: ended.set())
     try:
-        rest = inprocess.dispatch(application(), asked, CALLER, answer)
+        rest = virtual_connection.dispatch(application(), asked, CALLER, answer)
     except HTTPInputError:
         # What tornado itself refuses; the tunnel answers 400.
         return [protocol.error_message(asked.message_id, 400, "Bad Request")]

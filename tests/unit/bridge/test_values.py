@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from tornado.httputil import HTTPConnection, HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from remote_runtime.bridge import credentials, identity, log_redaction, resources
-from remote_runtime.bridge.hostname_redirect import redirect_location
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins, page_of
 from remote_runtime.bridge.request_stats import RequestStats
+from remote_runtime.bridge.routing import redirect_location
 from remote_runtime.core.model import MIN_TOKEN_CHARS
 
 HOST = {"Host": "localhost:8888"}
