@@ -102,8 +102,8 @@ class TunnelSocket(BridgeSocket):
         super().open()
 
     def get_websocket_protocol(self) -> Optional[WebSocketProtocol]:
-        protocol: Optional[WebSocketProtocol] = drain_before_close(super().get_websocket_protocol(), self._all_answered)
-        return protocol
+        plain: Optional[WebSocketProtocol] = super().get_websocket_protocol()
+        return drain_before_close(plain, self._all_answered)
 
     def on_message(self, message: Union[str, bytes]) -> Optional[Awaitable[None]]:
         """No coroutine, which would take two iterations of the loop for each request; it returns one if it must

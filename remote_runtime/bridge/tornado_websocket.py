@@ -82,7 +82,9 @@ class DrainingProtocol(WebSocketProtocol13):
             super()._abort()
 
 
-def drain_before_close(plain: Optional[WebSocketProtocol], all_answered: Callable[[], Awaitable[None]]) -> Any:
+def drain_before_close(
+    plain: Optional[WebSocketProtocol], all_answered: Callable[[], Awaitable[None]]
+) -> Optional[WebSocketProtocol]:
     """``plain`` as a ``DrainingProtocol``; another protocol is returned unchanged."""
     return DrainingProtocol(plain, all_answered) if type(plain) is WebSocketProtocol13 else plain
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Iterator
 from itertools import chain, repeat
@@ -88,3 +89,8 @@ class Decryptor:
 
     def _decrypt_copy(self, nonce: bytes, ciphertext: memoryview, length: bytes, out: memoryview) -> None:
         out[:] = self._cipher.decrypt(nonce, ciphertext, length)
+
+
+def mmap_buffer(size: int) -> memoryview:
+    """``size`` zero bytes that use memory only once they are written, page by page; a ``bytearray`` writes them all."""
+    return memoryview(mmap.mmap(-1, size))

@@ -17,11 +17,9 @@ from ...core.errors import RemoteRuntimeError
 from ...core.model import format_address
 from ...tunnel.open_files import is_reserved
 from ...tunnel.rate_limited_log import RateLimitedLog
-from .client import Address, Client, ConnectionHandler, IdentityCheck
+from .client import Address, Client, ConnectionHandler, IdentityCheck, ListeningSocket, SilentChannels, SilentClients
 from .connection import ForwardedConnection
-from .listener import ListeningSocket
 from .protocols import ExtraCapacity, Host
-from .silent_connections import SilentChannels, SilentClients
 
 log = logging.getLogger(__name__)
 MIN_READY = 6  # a browser opens six connections to a server at once

@@ -1,18 +1,31 @@
-"""A local connection that a pool has taken over, and the sockets that accept such connections."""
+"""Local connections that a pool forwards: accepted, silent, and closed.
+
+Chromium opens connections ahead of requests, and before it asks for permission. Any program on this computer can open
+any number: a client of Jupyter's gets a channel with its first request, and the oldest silent ones are closed when
+there are too many.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import struct
+import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ...core.errors import RemoteRuntimeError
+from ...tunnel.relay import unacknowledged_bytes, wait_until_acknowledged
+from ...tunnel.silent_connections import MAX_HEAD_BYTES, is_request_complete
 
 Address = tuple[str, int]
 _MAX_REPLAY_BYTES = 32 << 10
 _REPLAYABLE_METHODS = (b"GET ", b"HEAD ")  # safe methods: RFC 9110 9.2.1
+DELIVERY_TIMEOUT_S = 5.0
+_free_threads = threading.BoundedSemaphore(64)
 
 
 class IdentityCheck(Protocol):
@@ -83,3 +96,127 @@ class Client:
             self.reset()
             return
         self.handler.on_refused(self.sock, error, request_lost=self.has_sent)
+
+
+class ListeningSocket(socket.socket):
+    """A non-blocking duplicate of a listening socket. It caches ``family`` and ``type``: ``accept`` reads both, and
+    ``socket`` converts them to enums each time, which takes ten times as long."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        super().__init__(listener.family, listener.type, listener.proto, fileno=listener.dup().detach())
+        self.setblocking(False)
+
+    @functools.cached_property
+    def family(self) -> socket.AddressFamily:
+        return super().family
+
+    @functools.cached_property
+    def type(self) -> socket.SocketKind:
+        return super().type
+
+
+class Watcher(Protocol):
+    """What the loop does for them."""
+
+    def max_silent(self) -> int:
+        """How many connections that say nothing a lane keeps."""
+
+    def watch_readable(self, sock: socket.socket, call: Callable[[int], None]) -> None: ...
+    def unwatch(self, sock: socket.socket) -> None: ...
+
+
+class SilentClients:
+    """Used in the loop's thread. ``assign`` is called with each client whose request is complete."""
+
+    def __init__(self, watcher: Watcher, assign: Callable[[Client], None]) -> None:
+        self._watcher = watcher
+        self._assign = assign
+        self._clients: dict[Client, None] = {}  # the oldest first
+
+    def add(self, client: Client) -> None:
+        self._clients[client] = None
+        self._watcher.watch_readable(client.sock, lambda events: self._check(client))
+        if len(self._clients) > self._watcher.max_silent():
+            oldest = next(iter(self._clients))
+            self._remove(oldest)
+            oldest.handler.on_over_limit(files=False)
+            oldest.reset()
+        else:
+            self._check(client)
+
+    def reset_all(self) -> None:
+        """Reset all clients."""
+        for client in list(self._clients):
+            self._remove(client)
+            client.reset()
+
+    def _check(self, client: Client) -> None:
+        """Pass the client on if its request is complete, close it if it has left or must not be served."""
+        try:
+            received = client.sock.recv(MAX_HEAD_BYTES, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            received = b""
+        if received and client.handler.on_first_bytes(received[:1]):
+            if not is_request_complete(client.sock, received):
+                return
+            self._remove(client)
+            self._assign(client)
+        else:
+            self._remove(client)
+            client.close()
+
+    def _remove(self, client: Client) -> None:
+        del self._clients[client]
+        self._watcher.unwatch(client.sock)
+
+
+class SilentChannels:
+    """The same limit where the server may speak first, so that each client gets its channel at once."""
+
+    def __init__(self, max_clients: int) -> None:
+        self._max_clients = max_clients
+        self._clients: dict[Client, None] = {}  # the oldest first
+
+    def add(self, client: Client) -> None:
+        self._clients[client] = None
+        if len(self._clients) <= self._max_clients:
+            return
+        self._clients = {each: None for each in self._clients if not each.has_sent and each.sock.fileno() >= 0}
+        if len(self._clients) > self._max_clients:
+            oldest = next(iter(self._clients))
+            del self._clients[oldest]
+            oldest.handler.on_over_limit(files=False)
+            oldest.shut_down()
+
+
+def close_after_sending(client: Client, rest: bytes, *, whole: bool) -> None:
+    """Send ``rest``, in a thread if that takes time, and close the client. ``whole``: the server had ended the
+    connection, so the client sees EOF; else it sees a reset."""
+    with contextlib.suppress(OSError):  # the client has left
+        if (rest or unacknowledged_bytes(client.sock)) and _free_threads.acquire(blocking=False):
+            threading.Thread(target=_deliver, args=(client, rest, whole), daemon=True, name="final output").start()
+            return
+    client.reset()
+
+
+def _deliver(client: Client, rest: bytes, whole: bool) -> None:
+    try:
+        until = time.monotonic() + DELIVERY_TIMEOUT_S
+        left = memoryview(rest)
+        while left:
+            client.sock.settimeout(max(0.01, until - time.monotonic()))
+            left = left[client.sock.send(left) :]
+        client.handler.on_transfer(0, len(rest))
+        if whole:
+            client.sock.shutdown(socket.SHUT_WR)
+        wait_until_acknowledged(client.sock)
+    except OSError:
+        whole = False
+    finally:
+        _free_threads.release()
+    if whole:
+        client.close()
+    else:
+        client.reset()

@@ -11,8 +11,7 @@ from typing import Protocol
 from ...core.errors import HealthError, RemoteRuntimeError
 from ...core.model import format_address
 from .channel import Channel, Desk
-from .client import Client, IdentityCheck
-from .final_output import close_after_sending
+from .client import Client, IdentityCheck, close_after_sending
 from .packet_writer import MAX_DATA_BYTES, READ_BUFFERS, ReadBuffers
 from .write_buffer import WriteBuffer
 

@@ -15,11 +15,10 @@ from ...core.errors import RemoteRuntimeError
 from . import messages
 from .aes_gcm import BadPacket
 from .call_queue import CallQueue
-from .channel import Channel
+from .channel import Channel, LatePackets
 from .channel_pool import ChannelPool
 from .client import Address, IdentityCheck
 from .connection import ForwardedConnection
-from .late_packets import LatePackets
 from .packet_reader import PacketReader
 from .packet_writer import PacketWriter, ReadBuffers
 from .protocols import ExtraCapacity

@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from .aes_gcm import BLOCK_BYTES, LENGTH_BYTES, MAX_PACKET_BYTES, OVERHEAD_BYTES, BadPacket, Decryptor
-from .memory import mmap_buffer
+from .aes_gcm import BLOCK_BYTES, LENGTH_BYTES, MAX_PACKET_BYTES, OVERHEAD_BYTES, BadPacket, Decryptor, mmap_buffer
 
 _CIPHERTEXT_BYTES = 320 << 10  # more than the largest packet; a keystroke may wait until so much was processed
 _PLAINTEXT_BYTES = 1 << 20

@@ -9,8 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable
 
-from .aes_gcm import BLOCK_BYTES, OVERHEAD_BYTES, Encryptor, padding_for
-from .memory import mmap_buffer
+from .aes_gcm import BLOCK_BYTES, OVERHEAD_BYTES, Encryptor, mmap_buffer, padding_for
 
 MAX_DATA_BYTES = 32 << 10
 READ_BUFFERS = 8

@@ -6,9 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from .client import Address, Client
+from .client import Address, Client, Watcher
 from .connection import Floor
-from .silent_connections import Watcher
 
 
 class Host(Floor, Watcher, Protocol):

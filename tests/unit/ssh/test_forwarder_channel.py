@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from remote_runtime.ssh.forwarder import messages as wire
 from remote_runtime.ssh.forwarder.aes_gcm import BadPacket
-from remote_runtime.ssh.forwarder.channel import Channel
-from remote_runtime.ssh.forwarder.late_packets import MAX_CLOSED_CHANNELS as MOST_CLOSED
-from remote_runtime.ssh.forwarder.late_packets import MAX_LATE_MESSAGES, LatePackets
+from remote_runtime.ssh.forwarder.channel import MAX_CLOSED_CHANNELS as MOST_CLOSED
+from remote_runtime.ssh.forwarder.channel import MAX_LATE_MESSAGES, Channel, LatePackets
 from remote_runtime.ssh.forwarder.windows import (
     INITIAL_BYTES,
     MAX_BYTES,
