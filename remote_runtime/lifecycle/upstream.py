@@ -13,7 +13,7 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Profile, Server
 from ..targets import Target, TargetSession
 from ..tunnel.identity import IdentityCheck, Stream
-from ..tunnel.relay import Forwarder, Upstream
+from ..tunnel.protocols import Forwarder, Upstream
 
 DIAL_TIMEOUT_S = 15.0
 PROBE_TIMEOUT_S = 10.0

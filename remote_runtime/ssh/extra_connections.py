@@ -15,8 +15,8 @@ from typing import Protocol
 
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
+from ..tunnel.identity import IdentityCheck
 from .forwarder.channel_pool import MAX_ACTIVE_PER_CONNECTION, ChannelPool
-from .forwarder.client import IdentityCheck
 from .forwarder.loop import Loop
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,12 @@ from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
 from ..core.model import Instance, format_address
 from ..core.sanitize import clean_line
+from ..tunnel.identity import IdentityCheck
+from ..tunnel.protocols import ConnectionHandler
 from .command import run_command
 from .extra_connections import ExtraConnections, PoolOverflow
 from .files.known_hosts import HostKey
 from .forwarder.channel_pool import ChannelPool
-from .forwarder.client import IdentityCheck
 from .transport.channel import TransportChannel
 from .transport.key_options import KeyOptions
 from .transport.stream import ChannelStream
@@ -177,7 +178,8 @@ class Session:
         if loop is None:
             raise ValueError("only a fast session has lanes")
         where = f"{format_address(host, port)} on the machine"
-        return loop.channel_pool(
+        return ChannelPool(
+            loop,
             host,
             port,
             identity_check=identity_check,
@@ -233,10 +235,8 @@ class Session:
         return run_shell(self._transport, command, Deadline(self._within_s))
 
 
-class _HopHandler:
-    """The guest of a lane that waits for its channel."""
-
-    is_ours = True
+class _HopHandler(ConnectionHandler):
+    """Waits for the channel of a jump connection."""
 
     def __init__(self) -> None:
         self._results: queue.SimpleQueue[RemoteRuntimeError | Literal[True]] = queue.SimpleQueue()
@@ -250,22 +250,9 @@ class _HopHandler:
     def on_opened(self) -> None:
         self._results.put(True)
 
-    def on_first_bytes(self, first_byte: bytes) -> bool:
-        """What it says is the next hop's."""
-        return True
-
-    def on_over_limit(self, *, files: bool) -> None:
-        """It comes alone."""
-
-    def on_transfer(self, sent: int, received: int) -> None:
-        """The next hop counts it."""
-
     def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
         sock.close()
         self._results.put(error)
-
-    def on_closed(self) -> None:
-        """The next hop's connection ends with it."""
 
 
 def _channel_type(port: int) -> str:

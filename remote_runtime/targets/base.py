@@ -16,7 +16,7 @@ from ..core.model import Instance, Profile
 if TYPE_CHECKING:
     from .. import ssh
     from ..tunnel.identity import IdentityCheck, Stream
-    from ..tunnel.relay import Forwarder
+    from ..tunnel.protocols import Forwarder
 
 
 class TargetSession(Protocol):

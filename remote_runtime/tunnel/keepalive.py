@@ -36,7 +36,7 @@ class Keepalive:
         self._every_s = every_s
         self._new_detector = new_detector
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True, name="pulse")
+        self._thread = threading.Thread(target=self._run, daemon=True, name="ssh keepalive")
         self._thread.start()
 
     @functools.cached_property

@@ -9,6 +9,9 @@ import sys
 from ..core.errors import LocalError
 
 MAX_CAUSES = 20
+MAX_CONNECTIONS = 1024
+FILES_PER_CONNECTION = 3  # its client, its upstream connection, the selector of both
+OTHER_FILES = 64
 MIN_FREE_FILES = 12  # a little more than a health check opens at once
 RESERVED_FILES = 16  # for the control channel, a reconnect and the health checks
 
@@ -21,6 +24,14 @@ def max_open_files() -> int | None:
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else soft
+
+
+def max_connections() -> int:
+    """As many as the limit of open files allows."""
+    limit = max_open_files()
+    if limit is None:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, max(1, (limit - min(OTHER_FILES, limit // 2)) // FILES_PER_CONNECTION))
 
 
 def is_reserved(descriptor: int) -> bool:

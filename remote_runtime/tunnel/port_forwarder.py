@@ -5,9 +5,7 @@ The port is bound once and stays bound. While there is no upstream, new connecti
 
 from __future__ import annotations
 
-import errno
 import logging
-import selectors
 import socket
 import threading
 import time
@@ -17,22 +15,21 @@ from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError
 from ..core.model import Secret
 from . import ports
-from .connection_handler import TOO_MANY_CONNECTIONS, TOO_MANY_FILES, PortConnectionHandler
+from .acceptor import Acceptor
 from .connection_stats import Address, ConnectionRecord, ConnectionStats
 from .identity import IdentityCheck, Stream, verify_identity
-from .open_files import is_reserved, max_open_files
+from .open_files import MAX_CONNECTIONS, is_reserved, max_connections
+from .protocols import ConnectionHandler, Forwarder, Upstream
 from .rate_limited_log import RateLimitedLog
-from .relay import Forwarder, Upstream, relay, reset, send_error, set_nodelay
+from .relay import relay, reset, send_error, set_nodelay
 from .silent_connections import MAX_SILENT, SilentConnections
 
 log = logging.getLogger(__name__)
-MAX_CONNECTIONS = 1024
-FILES_PER_CONNECTION = 3  # its client, its upstream connection, the selector of both
-OTHER_FILES = 64
-ACCEPT_RETRY_S = 0.2
 MAX_WAITING = 256
 MAX_WAIT_S = 30.0
 IDENTITY_TIMEOUT_S = 15.0
+TOO_MANY_FILES = "this process may not open more files"
+TOO_MANY_CONNECTIONS = "too many others are there"
 
 
 class PortForwarder:
@@ -42,8 +39,8 @@ class PortForwarder:
     def __init__(self, listeners: list[socket.socket], *, http: bool = True) -> None:
         self.port: int = listeners[0].getsockname()[1]
         self.failure: RemoteRuntimeError | None = None
-        self.on_failure: Callable[[RemoteRuntimeError], None] = lambda error: None
         self.stats = ConnectionStats(self.port, http=http)
+        self.ipv6_taken_by = ""
         self._http = http
         self._listeners = listeners
         self._upstream: Upstream | None = None
@@ -59,16 +56,13 @@ class PortForwarder:
         self._max_threads = max_connections()
         self._silent_connections = SilentConnections(min(MAX_SILENT, self._max_threads // 2), self._closing.is_set)
         self._threads: set[threading.Thread] = set()
-        self.ipv6_taken_by = ""
-        self._selector = selectors.DefaultSelector()  # here, so that the caller gets the error if no file can be opened
-        for listener in listeners:
-            self._watch(listener)
-        self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"front-{self.port}")
-        self._acceptor.start()
-
-    def _watch(self, listener: socket.socket) -> None:
-        listener.setblocking(False)
-        self._selector.register(listener, selectors.EVENT_READ)
+        self._acceptor = Acceptor(
+            listeners,
+            is_needed=lambda: self._forwarder is None or self._forwarder.closed,
+            on_accept=self._on_accept,
+            log=self._rate_limited_log,
+            name=f"port-{self.port}",
+        )
 
     def listen_on_ipv6(self) -> None:
         """Listen on [::1] too if this computer has IPv6 by now: browsers try it first."""
@@ -82,7 +76,7 @@ class PortForwarder:
         self.ipv6_taken_by = ""
         if listener is None:
             return
-        self._watch(listener)
+        self._acceptor.watch(listener)
         with self._changed:
             self._listeners.append(listener)
             forwarder = self._forwarder
@@ -90,22 +84,24 @@ class PortForwarder:
             self._listen([listener], forwarder)
 
     def _listen(self, listeners: list[socket.socket], forwarder: Forwarder) -> None:
-        forwarder.listen(listeners, lambda came_from: PortConnectionHandler(self, self.stats.open_record(came_from)))
+        forwarder.listen(
+            listeners,
+            lambda came_from: PortConnectionHandler(self, self.stats.open_record(came_from)),
+            self._acceptor.wake,
+        )
 
     def set_upstream(self, upstream: Upstream, token: Secret | None, address: str = "") -> None:
         """Forward connections to ``upstream`` from now on, the waiting ones first. ``token``, ``address``: for an
         ``IdentityCheck`` before anything else is sent; None to skip it. Raises ``RemoteRuntimeError``."""
         is_unchanged = self._upstream is upstream and (self._token, self._address) == (token, address)
         keeps_forwarder = is_unchanged and self._forwarder is not None and not self._forwarder.closed
-        forwarder = (
-            self._forwarder
-            if keeps_forwarder
-            else upstream.open_forwarder((lambda: IdentityCheck(token, address)) if token is not None else None)
-        )
+        identity_check = (lambda: IdentityCheck(token, address)) if token is not None else None
+        forwarder = self._forwarder if keeps_forwarder else upstream.open_forwarder(identity_check)
         with self._changed:
             before, self._forwarder = self._forwarder, forwarder
             self._upstream, self._token, self._address, self.failure = upstream, token, address, None
             self._changed.notify_all()
+        self._acceptor.wake()
         if before is not None and before is not forwarder:
             before.close()
         if forwarder is not None and forwarder is not before:
@@ -114,17 +110,13 @@ class PortForwarder:
     def disconnect(self) -> None:
         """Drop the upstream: reset the open connections, let new ones wait."""
         with self._changed:
-            forwarders, self._upstream, self._forwarder, self._draining = (
-                [*self._draining, self._forwarder],
-                None,
-                None,
-                [],
-            )
+            forwarder, self._upstream, self._forwarder = self._forwarder, None, None
+            forwarders, self._draining = [*self._draining, *([forwarder] if forwarder else [])], []
             self._generation += 1
             self._changed.notify_all()
-        for forwarder in forwarders:
-            if forwarder is not None:
-                forwarder.close()
+        self._acceptor.wake()
+        for each in forwarders:
+            each.close()
 
     def pause(self) -> None:
         """Let new connections wait; the open ones stay."""
@@ -132,51 +124,28 @@ class PortForwarder:
             forwarder, self._upstream, self._forwarder = self._forwarder, None, None
             if forwarder is not None:
                 self._draining.append(forwarder)
-            self._changed.notify_all()
+        self._acceptor.wake()
         if forwarder is not None:
             forwarder.drain()
+
+    def has_upstream(self) -> bool:
+        return self._upstream is not None and not self._upstream.closed
 
     @property
     def alive(self) -> bool:
         """Whether connections are accepted."""
-        return self._acceptor.is_alive()
+        return self._acceptor.alive
 
     def close(self) -> None:
         self._closing.set()
         self.disconnect()
-        with self._changed:
-            self._changed.notify_all()
-        self._acceptor.join(5)
+        self._acceptor.close()
         for listener in self._listeners:
             listener.close()
         for thread in list(self._threads):
             thread.join(5)
 
-    def _accept(self) -> None:
-        with self._selector as selector:
-            while not self._closing.is_set():
-                if self._is_accepted_elsewhere():
-                    continue
-                for key, _ in selector.select(0.2):
-                    try:
-                        client, came_from = key.fileobj.accept()  # type: ignore[union-attr]  # registered above: sockets
-                    except OSError as error:
-                        # A lane may have been quicker, or the client has left between select and accept.
-                        if error.errno in (errno.EMFILE, errno.ENFILE):
-                            self._rate_limited_log("a connection must wait", error, level=logging.WARNING)
-                            self._closing.wait(ACCEPT_RETRY_S)
-                    else:
-                        self._start(client, came_from[:2])
-
-    def _is_accepted_elsewhere(self) -> bool:
-        """Whether a lane accepts; a while later."""
-        with self._changed:
-            if self._forwarder is None or self._forwarder.closed or self._closing.is_set():
-                return False
-            self._changed.wait(0.2)
-            return True
-
-    def _start(self, client: socket.socket, came_from: Address) -> None:
+    def _on_accept(self, client: socket.socket, came_from: Address) -> None:
         client.setblocking(False)
         set_nodelay(client)
         record = self.stats.open_record(came_from)
@@ -194,7 +163,7 @@ class PortForwarder:
             finally:
                 self._threads.discard(thread)
 
-        thread = threading.Thread(target=run, daemon=True, name=f"front-{self.port}-conn")
+        thread = threading.Thread(target=run, daemon=True, name=f"port-{self.port}-connection")
         is_full = len(self._threads) >= self._max_threads and not record.is_ours
         self._threads.add(thread)
         try:
@@ -214,6 +183,8 @@ class PortForwarder:
         """Count and log a connection that is reset for lack of files, threads or channels."""
         record.on_over_limit(files=files)
         self._rate_limited_log("a connection is sent away", why, level=logging.WARNING)
+
+    # ── in a connection's thread
 
     def _serve_on_request(self, client: socket.socket, record: ConnectionRecord) -> None:
         """Serve the client; if the identity check is required, once its request is complete."""
@@ -239,7 +210,7 @@ class PortForwarder:
             if self._generation == generation and not upstream.closed:
                 record.on_client_closed()
         except RemoteRuntimeError as error:
-            self.record_failure(error)
+            self._record_failure(error)
             send_error(client, error, http=self._http)
         except OSError as error:
             self._rate_limited_log("a connection ended", error)
@@ -247,41 +218,16 @@ class PortForwarder:
         client.close()
         record.close()
 
-    def record_failure(self, error: RemoteRuntimeError) -> None:
-        self._rate_limited_log("a connection could not be led to the machine", error)
-        self.failure = error
-        self.on_failure(error)
-
-    def has_upstream(self) -> bool:
-        return self._upstream is not None and not self._upstream.closed
-
-    def take_back(
-        self, client: socket.socket, record: ConnectionRecord, error: RemoteRuntimeError, *, request_lost: bool
-    ) -> None:
-        """The forwarder has not served this client: report the error to it, or let it wait if the link is lost."""
-
-        def tell() -> None:
-            send_error(client, error, http=self._http)
-            client.close()
-            record.close()
-
-        if self.has_upstream():
-            self.record_failure(error)
-        if request_lost or self.has_upstream():
-            self._start_thread(client, record, tell)
-        else:
-            self._start_thread(client, record, lambda: self._serve(client, record))
-
     def _wait_for_upstream(self, within_s: float) -> tuple[Upstream, Secret | None, Forwarder | None, int]:
         until = time.monotonic() + within_s
         with self._changed:
             self._waiting += 1
             try:
                 while self._upstream is None or self._upstream.closed:
-                    left = until - time.monotonic()
-                    if self._closing.is_set() or left <= 0 or self._waiting > MAX_WAITING:
+                    left_s = until - time.monotonic()
+                    if self._closing.is_set() or left_s <= 0 or self._waiting > MAX_WAITING:
                         raise ConnectionError("there is no way to the machine")
-                    self._changed.wait(min(left, 1.0))
+                    self._changed.wait(left_s)
                 return self._upstream, self._token, self._forwarder, self._generation
             finally:
                 self._waiting -= 1
@@ -296,10 +242,48 @@ class PortForwarder:
                 raise
         return stream
 
+    def _record_failure(self, error: RemoteRuntimeError) -> None:
+        self._rate_limited_log("a connection could not be led to the machine", error)
+        self.failure = error
 
-def max_connections() -> int:
-    """As many as the limit of open files allows."""
-    limit = max_open_files()
-    if limit is None:
-        return MAX_CONNECTIONS
-    return min(MAX_CONNECTIONS, max(1, (limit - min(OTHER_FILES, limit // 2)) // FILES_PER_CONNECTION))
+    def take_back(
+        self, client: socket.socket, record: ConnectionRecord, error: RemoteRuntimeError, *, request_lost: bool
+    ) -> None:
+        """The forwarder has not served this client: report the error to it, or let it wait if the link is lost."""
+
+        def report() -> None:
+            send_error(client, error, http=self._http)
+            client.close()
+            record.close()
+
+        has_upstream = self.has_upstream()
+        if has_upstream:
+            self._record_failure(error)
+        work = report if request_lost or has_upstream else lambda: self._serve(client, record)
+        self._start_thread(client, record, work)
+
+
+class PortConnectionHandler(ConnectionHandler):
+    """Records the events of a connection that a forwarder serves."""
+
+    def __init__(self, port: PortForwarder, record: ConnectionRecord) -> None:
+        self.is_ours = record.is_ours
+        self._port = port
+        self._record = record
+
+    def on_over_limit(self, *, files: bool) -> None:
+        self._port.record_rejection(self._record, TOO_MANY_FILES if files else TOO_MANY_CONNECTIONS, files=files)
+
+    def on_first_bytes(self, first_byte: bytes) -> bool:
+        return self._record.on_first_bytes(first_byte)
+
+    def on_transfer(self, sent: int, received: int) -> None:
+        self._record.on_transfer(sent, received)
+
+    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
+        self._port.take_back(sock, self._record, error, request_lost=request_lost)
+
+    def on_closed(self) -> None:
+        if self._record.outcome == "waiting" and self._port.has_upstream():
+            self._record.on_client_closed()
+        self._record.close()

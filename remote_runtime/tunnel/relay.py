@@ -8,12 +8,12 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 from ..core.errors import RemoteRuntimeError
-from .connection_stats import Address
-from .identity import IdentityCheck, Stream
+from .connection_stats import ConnectionRecord
+from .identity import Stream
+from .protocols import Upstream
 
 CHUNK_BYTES = 256 << 10
 POLL_S = 0.5  # between checks for cancellation
@@ -22,72 +22,12 @@ CONFIRM_TIMEOUT_S = 2.0
 SO_NWRITE = 0x1024  # macOS
 
 
-class Upstream(Protocol):
-    """How connections reach the machine."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether the link under it is dead."""
-
-    def dial(self) -> Stream:
-        """A new connection. Raises ``RemoteRuntimeError``."""
-
-    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> Forwarder | None:
-        """What carries connections without a thread for each, if this way has that. Raises ``RemoteRuntimeError``."""
-
-
-class Visit(Protocol):
-    """Who is told of a client's bytes."""
-
-    def on_first_bytes(self, first_byte: bytes) -> bool: ...
-    def on_transfer(self, sent: int, received: int) -> None: ...
-
-
-class ConnectionHandler(Protocol):
-    """Who brought a connection to a lane. Called in another thread, which it must not hold up; ``refused`` or
-    ``ended`` once, as the last. ``is_ours``: there is always room for it."""
-
-    is_ours: bool
-
-    def on_over_limit(self, *, files: bool) -> None:
-        """There is no room for it, or no file; it is reset."""
-
-    def on_opened(self) -> None:
-        """It has a channel of its own now."""
-
-    def on_first_bytes(self, first_byte: bytes) -> bool:
-        """The client's first byte. False: it is not to be served, and is closed."""
-
-    def on_transfer(self, sent: int, received: int) -> None:
-        """So many bytes were taken from the client, and so many given to it."""
-
-    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
-        """It is not the lane's any more, and was never served. ``heard``: what it has asked for is lost."""
-
-    def on_closed(self) -> None:
-        """It is closed."""
-
-
-class Forwarder(Protocol):
-    """Takes local connections over and moves their bytes itself, after the proof that was asked for."""
-
-    closed: bool
-
-    def forward(self, sock: socket.socket, handler: ConnectionHandler) -> None:
-        """``sock``: connected, non-blocking, the lane's from now on."""
-
-    def listen(self, listeners: Sequence[socket.socket], new_handler: Callable[[Address], ConnectionHandler]) -> None:
-        """``carry`` whatever they accept, until ``closed``; ``receive`` is told where it came from."""
-
-    def drain(self) -> None:
-        """Carry on what it carries, accept nothing more."""
-
-    def close(self) -> None:
-        """Reset what it carries, accept nothing more."""
-
-
 def relay(
-    client: socket.socket, stream: Stream, upstream: Upstream, is_cancelled: Callable[[], bool], record: Visit
+    client: socket.socket,
+    stream: Stream,
+    upstream: Upstream,
+    is_cancelled: Callable[[], bool],
+    record: ConnectionRecord,
 ) -> None:
     """Copy bytes both ways until both ends are done, and pass each EOF on. ``record`` counts the bytes.
 

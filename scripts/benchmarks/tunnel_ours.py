@@ -17,7 +17,7 @@ from remote_runtime.core.profile import SshSettings
 from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
-from remote_runtime.tunnel.relay import Forwarder
+from remote_runtime.tunnel.protocols import Forwarder
 
 from .tunnel_machine import KINDS
 

@@ -7,30 +7,9 @@ from typing import Protocol
 
 from . import messages
 from .aes_gcm import BadPacket
+from .loop import Loop
 from .packet_writer import MAX_DATA_BYTES
-from .windows import RttEstimator, Window, WindowBudget
-
-MAX_CLOSED_CHANNELS = 4096
-MAX_LATE_MESSAGES = 64  # of a channel, beside its data
-_ALLOWED_KINDS = (
-    messages.WINDOW_ADJUST,
-    messages.EOF,
-    messages.CLOSE,
-    messages.REQUEST,
-    messages.REQUEST_SUCCESS,
-    messages.REQUEST_FAILURE,
-)
-
-
-class Desk(Protocol):
-    """What the loop does for its channels."""
-
-    budget: WindowBudget
-    rtt: RttEstimator
-
-    def register(self, channel: Channel) -> int: ...
-    def unregister(self, number: int, credit: int) -> None: ...
-    def send(self, message: bytes) -> None: ...
+from .windows import Window
 
 
 class ChannelHandler(Protocol):
@@ -48,7 +27,7 @@ class Channel:
     """``send_window``: bytes that the peer accepts now, 0 unless the channel is open; ``max_packet``: bytes of them in
     one message. ``eof_received``, ``close_received``, ``close_sent``: which of these messages were exchanged."""
 
-    def __init__(self, loop: Desk, handler: ChannelHandler, host: str, port: int) -> None:
+    def __init__(self, loop: Loop, handler: ChannelHandler, host: str, port: int) -> None:
         self.peer = -1
         self.send_window = 0
         self.max_packet = MAX_DATA_BYTES
@@ -57,7 +36,7 @@ class Channel:
         self._handler = handler
         self._window = Window(loop.budget, loop.rtt)
         self._open_sent_at = time.monotonic()
-        self._number = loop.register(self)
+        self._number = loop.channels.register(self.receive)
         loop.send(messages.channel_open(self._number, self._window.size, MAX_DATA_BYTES, host, port))
 
     @property
@@ -185,38 +164,7 @@ class Channel:
             self._unregister()
 
     def _unregister(self) -> None:
-        self._loop.unregister(self._number, self._window.credit)
+        self._loop.channels.unregister(self._number, self._window.credit)
         self._window.release()
         self._handler.on_closed()
         del self._handler  # it refers to this channel: without the cycle both are freed at once
-
-
-class LatePackets:
-    """How many bytes and messages may still arrive for each of the channels that were closed last (RFC 4254 5.3).
-
-    Servers answer a request after their own CLOSE, adjust the window, and send what the window had allowed. OpenSSH's
-    client and paramiko ignore that, too.
-    """
-
-    def __init__(self) -> None:
-        self._allowed: dict[int, tuple[int, int]] = {}
-
-    def on_channel_closed(self, number: int, credit: int) -> None:
-        """``credit``: bytes that the peer may have sent before it received our CLOSE."""
-        self._allowed[number] = credit, MAX_LATE_MESSAGES
-        if len(self._allowed) > MAX_CLOSED_CHANNELS:
-            del self._allowed[next(iter(self._allowed))]
-
-    def check(self, number: int, message: memoryview) -> None:
-        """Raises ``BadPacket`` for a channel that never existed or was closed long ago, and for too many messages."""
-        kind = message[0]
-        credit, count = self._allowed.get(number, (0, 0))
-        if kind in (messages.DATA, messages.EXTENDED_DATA):
-            credit -= messages.window_bytes(message)
-        elif kind in _ALLOWED_KINDS:
-            count -= 1
-        else:
-            count = -1
-        if number not in self._allowed or credit < 0 or count < 0:
-            raise BadPacket(f"message {kind} for a channel that is not open")
-        self._allowed[number] = credit, count

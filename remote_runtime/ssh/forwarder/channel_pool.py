@@ -12,14 +12,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from ...core.errors import RemoteRuntimeError
 from ...core.model import format_address
+from ...tunnel.connection_stats import Address
+from ...tunnel.identity import IdentityCheck
 from ...tunnel.open_files import is_reserved
+from ...tunnel.protocols import ConnectionHandler
 from ...tunnel.rate_limited_log import RateLimitedLog
-from .client import Address, Client, ConnectionHandler, IdentityCheck, ListeningSocket, SilentChannels, SilentClients
+from .client import Client, ListeningSocket, SilentChannels, SilentClients
 from .connection import ForwardedConnection
-from .protocols import ExtraCapacity, Host
+from .loop import Loop
 
 log = logging.getLogger(__name__)
 MIN_READY = 6  # a browser opens six connections to a server at once
@@ -35,6 +39,26 @@ _RETRIES = 2
 _CLOSE_TIMEOUT_S = 2.0
 
 
+class ExtraCapacity(Protocol):
+    """Further SSH connections to the same machine. Used in the loop's thread."""
+
+    @property
+    def available(self) -> bool:
+        """Whether there are any, or one can be opened."""
+
+    def pool(self) -> ChannelPool | None:
+        """A pool to the same remote port, on a connection that has capacity."""
+
+    def is_opening(self) -> bool:
+        """Open one if needed; whether it will soon be there."""
+
+    def ensure_capacity(self) -> None:
+        """Open one in advance if the others have little capacity."""
+
+    def close(self, *, reset: bool) -> None:
+        """Close its pools. ``reset``: and their connections, else these stay."""
+
+
 class ChannelPool:
     """``forward``, ``adopt``, ``listen``, ``drain``, ``close`` are for any thread, the rest is for the loop's.
 
@@ -45,7 +69,7 @@ class ChannelPool:
 
     def __init__(
         self,
-        loop: Host,
+        loop: Loop,
         host: str,
         port: int,
         *,
@@ -53,7 +77,7 @@ class ChannelPool:
         keep_ready: bool,
         open_error: Callable[[int, str], RemoteRuntimeError],
         lost_error: Callable[[], RemoteRuntimeError],
-        overflow: ExtraCapacity | None,
+        overflow: ExtraCapacity | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -66,10 +90,11 @@ class ChannelPool:
         self._lost_error = lost_error
         self._overflow = overflow
         self._listeners: list[socket.socket] = []
+        self._on_stopped: list[Callable[[], None]] = []
         self._connections: set[ForwardedConnection] = set()
         self._ready: deque[ForwardedConnection] = deque()
         self._silent_clients = SilentClients(loop, self._assign)
-        self._silent_channels = SilentChannels(2 * loop.max_silent())
+        self._silent_channels = SilentChannels(2 * loop.max_silent)
         self._waiting: deque[Client] = deque()
         self._opening: set[ForwardedConnection] = set()
         self._target_ready = MIN_READY if keep_ready else 0
@@ -77,6 +102,7 @@ class ChannelPool:
         self._retry_s = _RETRY_S
         self._retry_at = 0.0
         self._rate_limited_log = RateLimitedLog(log)
+        loop.add_pool(self)
         loop.call_soon(self.refill)
 
     def forward(self, sock: socket.socket, handler: ConnectionHandler) -> None:
@@ -89,7 +115,12 @@ class ChannelPool:
         """Take a client over from another pool. Returns False if the SSH connection is lost."""
         return self._loop.call_soon(lambda: self._assign(client))
 
-    def listen(self, listeners: Sequence[socket.socket], new_handler: Callable[[Address], ConnectionHandler]) -> None:
+    def listen(
+        self,
+        listeners: Sequence[socket.socket],
+        new_handler: Callable[[Address], ConnectionHandler],
+        on_stopped: Callable[[], None],
+    ) -> None:
         """See ``tunnel.protocols.Forwarder``. The caller's ``listeners`` stay open."""
         own = [ListeningSocket(listener) for listener in listeners]
 
@@ -102,6 +133,7 @@ class ChannelPool:
                 self._add_client(client)
 
         def register() -> None:
+            self._on_stopped.append(on_stopped)
             for listener in own:
                 self._listeners.append(listener)
                 self._loop.accept_from(listener, accept)
@@ -112,6 +144,7 @@ class ChannelPool:
             self.closed = True
             for listener in own:
                 listener.close()
+            on_stopped()
 
     def close(self) -> None:
         """Reset all connections and refuse further ones."""
@@ -240,6 +273,9 @@ class ChannelPool:
             self._loop.stop_accepting(listener)
             listener.close()
         self._listeners.clear()
+        for on_stopped in self._on_stopped:
+            on_stopped()
+        self._on_stopped.clear()
 
     def _refill_if_low(self) -> None:
         """Open several at once, else wait for the next tick: a server does not answer while it opens a channel."""

@@ -9,48 +9,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import selectors
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ...core.errors import RemoteRuntimeError
-from ...tunnel.relay import unacknowledged_bytes, wait_until_acknowledged
+from ...tunnel.protocols import ConnectionHandler
+from ...tunnel.relay import reset, unacknowledged_bytes, wait_until_acknowledged
 from ...tunnel.silent_connections import MAX_HEAD_BYTES, is_request_complete
+from .loop import Loop
 
-Address = tuple[str, int]
 _MAX_REPLAY_BYTES = 32 << 10
 _REPLAYABLE_METHODS = (b"GET ", b"HEAD ")  # safe methods: RFC 9110 9.2.1
 DELIVERY_TIMEOUT_S = 5.0
 _free_threads = threading.BoundedSemaphore(64)
-
-
-class IdentityCheck(Protocol):
-    """A request whose answer proves who listens there."""
-
-    request: bytes
-
-    def feed(self, data: bytes) -> bool:
-        """Whether the proof is complete. Raises ``RemoteRuntimeError``."""
-
-    def eof_error(self) -> RemoteRuntimeError:
-        """What it means that the connection ended before."""
-
-
-class ConnectionHandler(Protocol):
-    """Who brought the connection; told in the loop's thread, which it must not hold up. See ``tunnel.pump.Guest``."""
-
-    is_ours: bool
-
-    def on_opened(self) -> None: ...
-    def on_first_bytes(self, first_byte: bytes) -> bool: ...
-    def on_transfer(self, sent: int, received: int) -> None: ...
-    def on_over_limit(self, *, files: bool) -> None: ...
-    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None: ...
-    def on_closed(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -81,9 +56,8 @@ class Client:
 
     def reset(self) -> None:
         """Close it with a TCP reset."""
-        with contextlib.suppress(OSError):  # it may be gone already, which is a reset too
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
+        reset(self.sock)
+        self.handler.on_closed()
 
     def shut_down(self) -> None:
         """Shut the socket down, so that the connection that serves it sees EOF."""
@@ -115,28 +89,18 @@ class ListeningSocket(socket.socket):
         return super().type
 
 
-class Watcher(Protocol):
-    """What the loop does for them."""
-
-    def max_silent(self) -> int:
-        """How many connections that say nothing a lane keeps."""
-
-    def watch_readable(self, sock: socket.socket, call: Callable[[int], None]) -> None: ...
-    def unwatch(self, sock: socket.socket) -> None: ...
-
-
 class SilentClients:
     """Used in the loop's thread. ``assign`` is called with each client whose request is complete."""
 
-    def __init__(self, watcher: Watcher, assign: Callable[[Client], None]) -> None:
-        self._watcher = watcher
+    def __init__(self, loop: Loop, assign: Callable[[Client], None]) -> None:
+        self._loop = loop
         self._assign = assign
         self._clients: dict[Client, None] = {}  # the oldest first
 
     def add(self, client: Client) -> None:
         self._clients[client] = None
-        self._watcher.watch_readable(client.sock, lambda events: self._check(client))
-        if len(self._clients) > self._watcher.max_silent():
+        self._loop.watch(client.sock, 0, selectors.EVENT_READ, lambda events: self._check(client))
+        if len(self._clients) > self._loop.max_silent:
             oldest = next(iter(self._clients))
             self._remove(oldest)
             oldest.handler.on_over_limit(files=False)
@@ -169,7 +133,7 @@ class SilentClients:
 
     def _remove(self, client: Client) -> None:
         del self._clients[client]
-        self._watcher.unwatch(client.sock)
+        self._loop.watch(client.sock, selectors.EVENT_READ, 0, lambda events: None)
 
 
 class SilentChannels:

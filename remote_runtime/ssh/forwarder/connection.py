@@ -10,26 +10,16 @@ from typing import Protocol
 
 from ...core.errors import HealthError, RemoteRuntimeError
 from ...core.model import format_address
-from .channel import Channel, Desk
-from .client import Client, IdentityCheck, close_after_sending
-from .packet_writer import MAX_DATA_BYTES, READ_BUFFERS, ReadBuffers
+from ...tunnel.identity import IdentityCheck
+from .channel import Channel
+from .client import Client, close_after_sending
+from .loop import Loop
+from .packet_writer import MAX_DATA_BYTES, READ_BUFFERS
 from .write_buffer import WriteBuffer
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _DRAIN_TIMEOUT_S = 5.0
 _OPEN_TIMEOUT_S = 15.0
-
-
-class Floor(Desk, Protocol):
-    """What the loop does for its flows."""
-
-    read_buffers: ReadBuffers
-
-    def can_send(self) -> bool: ...
-    def wait_writable(self, connection: ForwardedConnection) -> None: ...
-    def send_from_buffers(self, peer: int, count: int) -> None: ...
-    def watch(self, connection: ForwardedConnection, sock: socket.socket, before: int, events: int) -> None: ...
-    def schedule_flush(self, connection: ForwardedConnection) -> None: ...
 
 
 class ForwardedConnectionOwner(Protocol):
@@ -49,7 +39,7 @@ class ForwardedConnection:
     """Used in the loop's thread only. It opens its channel and checks the server's identity, waits for a client
     (``is_ready``), and serves that ``client``."""
 
-    def __init__(self, loop: Floor, owner: ForwardedConnectionOwner, identity_check: IdentityCheck | None) -> None:
+    def __init__(self, loop: Loop, owner: ForwardedConnectionOwner, identity_check: IdentityCheck | None) -> None:
         self.client: Client | None = None
         self.is_ready = False
         self.state_since = time.monotonic()
@@ -117,7 +107,7 @@ class ForwardedConnection:
         if self.client is not None:
             self.client.replay_buffer = None
             self._write_buffer.append(content)
-            self._loop.schedule_flush(self)
+            self._loop.schedule_flush(self.flush_to_client)
         elif self.is_ready or self._identity_check is None:
             self._close()  # data that no request preceded
         else:
@@ -138,7 +128,7 @@ class ForwardedConnection:
             self._channel.close()
             self._owner.on_stale(client)
         elif client is not None:
-            self._loop.schedule_flush(self)
+            self._loop.schedule_flush(self.flush_to_client)
         elif self.is_ready or self._identity_check is None:
             self._close()
         else:
@@ -279,14 +269,14 @@ class ForwardedConnection:
             if self._loop.can_send():
                 events |= _READ
             else:
-                self._loop.wait_writable(self)
+                self._loop.wait_writable(self.update_events)
         self._watch(client, events)
 
     def _watch(self, client: Client, events: int) -> None:
         before = self._watched_events
         if events != before:
             self._watched_events = events
-            self._loop.watch(self, client.sock, before, events)
+            self._loop.watch(client.sock, before, events, self.on_socket_ready)
 
     def _close(self, *, reset: bool = False) -> None:
         """Close the client and the channel."""

@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ...core.errors import RemoteRuntimeError
-from . import messages
 from .aes_gcm import BadPacket
-from .call_queue import CallQueue
-from .channel import Channel, LatePackets
-from .channel_pool import ChannelPool
-from .client import Address, IdentityCheck
-from .connection import ForwardedConnection
+from .call_queue import Call, CallQueue
+from .channel_table import ChannelTable
 from .packet_reader import PacketReader
 from .packet_writer import PacketWriter, ReadBuffers
-from .protocols import ExtraCapacity
 from .windows import MAX_CHANNELS, RttEstimator, WindowBudget
 
 _MAX_QUEUED_BYTES = 256 << 10
@@ -34,38 +29,47 @@ _COUNT_INTERVAL_S = 0.02
 _READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
 
 
-class Gate(Protocol):
-    """Whether messages of channels may be sent: not while keys are being renewed (RFC 4253 7.1)."""
+class Pool(Protocol):
+    """What the loop calls of a ``ChannelPool``."""
 
-    def is_set(self) -> bool: ...
+    @property
+    def is_finished(self) -> bool: ...
+    @property
+    def connection_count(self) -> int: ...
+    def long_lived_count(self, now: float) -> int: ...
+    def refill(self) -> None: ...
+    def tick(self, now: float) -> None: ...
+    def close_now(self) -> None: ...
 
 
 class Loop:
     """``sock``: the SSH connection's, non-blocking. ``clear_to_send``: not set while keys are being exchanged, when no
-    channel may send anything (RFC 4253 7.1)."""
+    channel may send anything (RFC 4253 7.1). ``max_silent``: how many silent clients a pool keeps. ``receive`` handles
+    a message for one of our channels, see ``ChannelTable``."""
 
-    def __init__(self, sock: socket.socket, reader: PacketReader, writer: PacketWriter, clear_to_send: Gate) -> None:
+    def __init__(
+        self, sock: socket.socket, reader: PacketReader, writer: PacketWriter, clear_to_send: threading.Event
+    ) -> None:
         self.budget = WindowBudget()
         self.rtt = RttEstimator()
         self.read_buffers = ReadBuffers()
+        self.channels = ChannelTable()
+        self.receive = self.channels.receive
         self._sock = sock
         self._reader = reader
         self._writer = writer
         self._clear_to_send = clear_to_send
         self._outgoing: list[bytes] = []
-        self._pools: list[ChannelPool] = []
-        self._channels: dict[int, Channel] = {}
-        self._late_packets = LatePackets()
-        self._next_number = messages.FIRST_CHANNEL
-        self._to_flush: dict[ForwardedConnection, None] = {}
-        self._waiting_to_send: dict[ForwardedConnection, None] = {}
+        self._pools: list[Pool] = []
+        self._to_flush: dict[Call, None] = {}
+        self._waiting_to_send: dict[Call, None] = {}
         self._call_queue = CallQueue()
-        self._at_next_tick: list[Callable[[], None]] = []
+        self._at_next_tick: list[Call] = []
         self._is_closed = False
         self._selector = selectors.DefaultSelector()
         only_select = isinstance(self._selector, selectors.SelectSelector)
         self._max_channels = _MAX_CHANNELS_IN_SELECT if only_select else MAX_CHANNELS
-        self._max_silent = _MAX_SILENT_IN_SELECT if only_select else _MAX_SILENT
+        self.max_silent = _MAX_SILENT_IN_SELECT if only_select else _MAX_SILENT
         self._has_received = False
         self._send_error: OSError | None = None
         self._long_lived = 0
@@ -79,49 +83,27 @@ class Loop:
 
     # ── for other threads
 
-    def call_soon(self, call: Callable[[], None]) -> bool:
+    def call_soon(self, call: Call) -> bool:
         """Make ``call`` in the loop's thread. Returns False if the loop has ended; ``call`` is not made then."""
         return self._call_queue.add(call)
 
     def wake(self) -> None:
         self._call_queue.wake()
 
-    def channel_pool(
-        self,
-        host: str,
-        port: int,
-        *,
-        identity_check: Callable[[], IdentityCheck] | None,
-        keep_ready: bool,
-        open_error: Callable[[int, str], RemoteRuntimeError],
-        lost_error: Callable[[], RemoteRuntimeError],
-        overflow: ExtraCapacity | None = None,
-    ) -> ChannelPool:
-        """See ``Lane``."""
-        pool = ChannelPool(
-            self,
-            host,
-            port,
-            identity_check=identity_check,
-            keep_ready=keep_ready,
-            open_error=open_error,
-            lost_error=lost_error,
-            overflow=overflow,
-        )
+    def add_pool(self, pool: Pool) -> None:
         self.call_soon(lambda: self._pools.append(pool))
-        return pool
 
     @property
     def connection_count(self) -> int:
         """How many connections are forwarded or about to be; approximate in other threads."""
-        return sum(lane.connection_count for lane in self._pools) + len(self._call_queue)
+        return sum(pool.connection_count for pool in self._pools) + len(self._call_queue)
 
     def long_lived_count(self) -> int:
         """How many of them are long-lived, counted every ``_COUNT_INTERVAL_S``. For the loop's thread."""
         now = time.monotonic()
         if now - self._counted_at > _COUNT_INTERVAL_S:
             self._counted_at = now
-            self._long_lived = sum(lane.long_lived_count(now) for lane in self._pools)
+            self._long_lived = sum(pool.long_lived_count(now) for pool in self._pools)
         return self._long_lived
 
     def refill(self) -> None:
@@ -153,26 +135,11 @@ class Loop:
             self._tick(now)
         return self._has_received
 
-    def receive(self, message: memoryview) -> bool:
-        """Handle a message for one of our channels; False if it is for none. Raises ``BadPacket``."""
-        kind = message[0]
-        if not messages.OPEN_CONFIRMATION <= kind <= messages.REQUEST_FAILURE:
-            return False
-        number = messages.uint32(message, 1)
-        channel = self._channels.get(number)
-        if channel is None:
-            if number < messages.FIRST_CHANNEL:
-                return False
-            self._late_packets.check(number, message)
-            return True
-        channel.receive(kind, message)
-        return True
-
     def flush(self) -> None:
-        """Write received data to the clients; to be called before the received views become invalid."""
+        """Write received data to the clients."""
         to_flush, self._to_flush = self._to_flush, {}
-        for connection in to_flush:
-            connection.flush_to_client()
+        for flush in to_flush:
+            flush()
 
     def close(self) -> None:
         """The SSH connection is lost: fail the waiting clients, reset the others."""
@@ -188,17 +155,7 @@ class Loop:
 
     # ── for pools, connections and channels
 
-    def register(self, channel: Channel) -> int:
-        number = self._next_number
-        self._next_number += 1
-        self._channels[number] = channel
-        return number
-
-    def unregister(self, number: int, credit: int) -> None:
-        del self._channels[number]
-        self._late_packets.on_channel_closed(number, credit)
-
-    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
+    def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, tuple[str, int]], None]) -> None:
         if not self._is_closed and listener.fileno() >= 0:
             self._selector.register(listener, selectors.EVENT_READ, lambda events: self._accept(listener, take))
 
@@ -206,21 +163,9 @@ class Loop:
         if not self._is_closed and listener in self._selector.get_map():
             self._selector.unregister(listener)
 
-    def max_silent(self) -> int:
-        """How many silent clients a pool keeps."""
-        return self._max_silent
-
-    def watch_readable(self, sock: socket.socket, call: Callable[[int], None]) -> None:
-        if not self._is_closed:
-            self._selector.register(sock, selectors.EVENT_READ, call)
-
-    def unwatch(self, sock: socket.socket) -> None:
-        if not self._is_closed:
-            self._selector.unregister(sock)
-
     def at_capacity(self) -> bool:
         """Whether no further channel is sure of a minimal window, or of a place in select(2)."""
-        return self._is_closed or len(self._channels) >= self._max_channels
+        return self._is_closed or len(self.channels) >= self._max_channels
 
     def send(self, message: bytes) -> None:
         self._outgoing.append(message)
@@ -228,25 +173,29 @@ class Loop:
     def can_send(self) -> bool:
         return self._writer.queued_bytes < _MAX_QUEUED_BYTES and self._clear_to_send.is_set() and not self._is_closed
 
-    def wait_writable(self, connection: ForwardedConnection) -> None:
-        self._waiting_to_send[connection] = None
+    def wait_writable(self, on_writable: Call) -> None:
+        """Call ``on_writable`` once ``can_send``."""
+        self._waiting_to_send[on_writable] = None
 
     def send_from_buffers(self, peer: int, count: int) -> None:
         self._write_outgoing()
         self._writer.write_data(peer, self.read_buffers.buffer, count)
 
-    def schedule_flush(self, connection: ForwardedConnection) -> None:
-        self._to_flush[connection] = None
+    def schedule_flush(self, flush: Call) -> None:
+        """Call ``flush`` before the received views become invalid."""
+        self._to_flush[flush] = None
 
-    def watch(self, connection: ForwardedConnection, sock: socket.socket, before: int, events: int) -> None:
+    def watch(self, sock: socket.socket, before: int, events: int, on_ready: Callable[[int], None]) -> None:
+        """Call ``on_ready`` with those of ``events`` that ``sock`` is ready for. ``before``: the events watched so far,
+        0 for none."""
         if self._is_closed:
             return
         if events == 0:
             self._selector.unregister(sock)
         elif before:
-            self._selector.modify(sock, events, connection.on_socket_ready)
+            self._selector.modify(sock, events, on_ready)
         else:
-            self._selector.register(sock, events, connection.on_socket_ready)
+            self._selector.register(sock, events, on_ready)
 
     # ── inside
 
@@ -262,8 +211,8 @@ class Loop:
                 self._send_error = error
         if self._waiting_to_send and self.can_send():
             waiting, self._waiting_to_send = self._waiting_to_send, {}
-            for connection in waiting:
-                connection.update_events()
+            for on_writable in waiting:
+                on_writable()
         events = _READ_AND_WRITE if self._writer.queued_bytes and self._send_error is None else selectors.EVENT_READ
         if events != self._link_events:
             self._link_events = events
@@ -279,7 +228,7 @@ class Loop:
             self._reader.read_from(self._sock)
             self._has_received = True
 
-    def _accept(self, listener: socket.socket, take: Callable[[socket.socket, Address], None]) -> None:
+    def _accept(self, listener: socket.socket, take: Callable[[socket.socket, tuple[str, int]], None]) -> None:
         for _ in range(_MAX_ACCEPTS):
             try:
                 sock, came_from = listener.accept()
@@ -302,8 +251,8 @@ class Loop:
         for call in calls:
             call()
         self._pools = [pool for pool in self._pools if not pool.is_finished]
-        for lane in self._pools:
-            lane.tick(now)
+        for pool in self._pools:
+            pool.tick(now)
         if not self._writer.queued_bytes:
             self._last_sent_at = now
         elif now - self._last_sent_at > _STALL_TIMEOUT_S:

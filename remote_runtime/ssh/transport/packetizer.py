@@ -20,7 +20,7 @@ from paramiko.packet import NeedRekeyException, Packetizer
 from ...core.deadline import Deadline
 from ..forwarder import aes_gcm
 from ..forwarder.aes_gcm import BadPacket, Decryptor, Encryptor
-from ..forwarder.loop import Gate, Loop
+from ..forwarder.loop import Loop
 from ..forwarder.packet_reader import PacketReader
 from ..forwarder.packet_writer import Overflow, PacketWriter
 
@@ -99,7 +99,7 @@ class FastPacketizer(BoundedPacketizer):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.clear_to_send: Gate = threading.Event()
+        self.clear_to_send = threading.Event()
         self.loop: Loop | None = None
         self._uses_gcm: bool | None = None
         self._writer: PacketWriter | None = None

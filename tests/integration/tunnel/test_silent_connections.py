@@ -21,7 +21,8 @@ from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.open_files import RESERVED_FILES
 from remote_runtime.tunnel.port_forwarder import PortForwarder
-from remote_runtime.tunnel.relay import SocketStream, Upstream
+from remote_runtime.tunnel.protocols import Upstream
+from remote_runtime.tunnel.relay import SocketStream
 from tests.support.clients.ssh_client import Visitor
 from tests.support.servers.echo_servers import TOKEN, WITHIN_S, Target, echo, prove_then
 from tests.support.servers.sshd import running_sshd, wait_for

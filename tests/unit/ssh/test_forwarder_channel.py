@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from remote_runtime.ssh.forwarder import messages as wire
 from remote_runtime.ssh.forwarder.aes_gcm import BadPacket
-from remote_runtime.ssh.forwarder.channel import MAX_CLOSED_CHANNELS as MOST_CLOSED
-from remote_runtime.ssh.forwarder.channel import MAX_LATE_MESSAGES, Channel, LatePackets
+from remote_runtime.ssh.forwarder.channel import Channel
+from remote_runtime.ssh.forwarder.channel_table import MAX_CLOSED_CHANNELS, MAX_LATE_MESSAGES, ChannelTable
+from remote_runtime.ssh.forwarder.loop import Loop
 from remote_runtime.ssh.forwarder.windows import (
     INITIAL_BYTES,
     MAX_BYTES,
@@ -27,25 +28,29 @@ NUMBER = wire.FIRST_CHANNEL
 PEER = 3
 
 
-class Desk:
-    """Keeps what is posted."""
+class FakeLoop(Loop):
+    """Keeps what is sent. ``free``: numbers of closed channels."""
 
     def __init__(self) -> None:
         self.budget, self.rtt = WindowBudget(), RttEstimator()
+        self.channels = self.table = FakeTable()
         self.posted: list[bytes] = []
-        self.free: list[int] = []
-
-    def register(self, channel: Channel) -> int:
-        return NUMBER
-
-    def unregister(self, number: int, credit: int) -> None:
-        self.free.append(number)
 
     def send(self, message: bytes) -> None:
         self.posted.append(message)
 
     def kinds(self) -> list[int]:
         return [message[0] for message in self.posted[1:]]
+
+
+class FakeTable(ChannelTable):
+    def __init__(self) -> None:
+        super().__init__()
+        self.free: list[int] = []
+
+    def unregister(self, number: int, credit: int) -> None:
+        super().unregister(number, credit)
+        self.free.append(number)
 
 
 class User:
@@ -73,11 +78,11 @@ class User:
         self.told.append("left")
 
 
-def opened() -> tuple[Channel, Desk, User]:
-    desk, user = Desk(), User()
-    channel = Channel(desk, user, "localhost", 8888)
+def opened() -> tuple[Channel, FakeLoop, User]:
+    loop, user = FakeLoop(), User()
+    channel = Channel(loop, user, "localhost", 8888)
     hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1 << 20, 1 << 15))
-    return channel, desk, user
+    return channel, loop, user
 
 
 def hear(channel: Channel, kind: int, rest: bytes = b"") -> None:
@@ -89,38 +94,38 @@ def data(content: bytes) -> bytes:
 
 
 def test_a_channel_asks_for_its_target_with_its_first_window() -> None:
-    _, desk, user = opened()
+    _, loop, user = opened()
     head = b"\x5a" + data(b"direct-tcpip") + struct.pack(">III", NUMBER, INITIAL_BYTES, 32768)
-    assert desk.posted[0] == head + data(b"localhost") + struct.pack(">I", 8888) + data(b"127.0.0.1") + bytes(4)
+    assert loop.posted[0] == head + data(b"localhost") + struct.pack(">I", 8888) + data(b"127.0.0.1") + bytes(4)
     assert user.told == ["opened"]
 
 
 def test_a_refusal_is_told_and_frees_the_number() -> None:
-    desk, user = Desk(), User()
-    left = desk.budget.available
-    channel = Channel(desk, user, "localhost", 1)
+    loop, user = FakeLoop(), User()
+    left = loop.budget.available
+    channel = Channel(loop, user, "localhost", 1)
     hear(channel, wire.OPEN_FAILURE, struct.pack(">I", 2) + data(b"Connection refused") + data(b""))
     assert user.told == [(2, "Connection refused"), "left"]
-    assert desk.free == [NUMBER]
-    assert desk.budget.available == left
+    assert loop.table.free == [NUMBER]
+    assert loop.budget.available == left
 
 
 def test_both_ends_close_once_whoever_begins() -> None:
     for ours_first in (True, False):
-        channel, desk, user = opened()
+        channel, loop, user = opened()
         if ours_first:
             channel.close()
             hear(channel, wire.CLOSE)
         else:
             hear(channel, wire.CLOSE)
             channel.close()
-        assert desk.kinds() == [wire.CLOSE]
-        assert desk.free == [NUMBER]
+        assert loop.kinds() == [wire.CLOSE]
+        assert loop.table.free == [NUMBER]
         assert user.told[-1] == "left"
 
 
 def test_nothing_follows_our_close() -> None:
-    channel, desk, _ = opened()
+    channel, loop, _ = opened()
     channel.close()
     assert channel.send(b"late") == 0
     channel.send_eof()
@@ -128,32 +133,32 @@ def test_nothing_follows_our_close() -> None:
     hear(channel, wire.DATA, data(b"still under way"))
     hear(channel, wire.REQUEST, data(b"keepalive@openssh.com") + b"\1")
     channel.close()
-    assert desk.kinds() == [wire.CLOSE]
+    assert loop.kinds() == [wire.CLOSE]
 
 
 def test_a_channel_that_was_given_up_while_it_was_opened_is_closed() -> None:
-    desk, user = Desk(), User()
-    channel = Channel(desk, user, "localhost", 1)
+    loop, user = FakeLoop(), User()
+    channel = Channel(loop, user, "localhost", 1)
     channel.close()
-    assert desk.kinds() == []
+    assert loop.kinds() == []
     hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1 << 20, 1 << 15))
     hear(channel, wire.CLOSE)
-    assert desk.posted[1:] == [wire.close(PEER)]
+    assert loop.posted[1:] == [wire.close(PEER)]
     assert user.told == ["left"]
 
 
 def test_a_request_is_refused_if_it_wants_an_answer() -> None:
-    channel, desk, _ = opened()
+    channel, loop, _ = opened()
     hear(channel, wire.REQUEST, data(b"keepalive@openssh.com") + b"\1")
     hear(channel, wire.REQUEST, data(b"eow@openssh.com") + b"\0")
-    assert desk.posted[1:] == [wire.request_failure(PEER)]
+    assert loop.posted[1:] == [wire.request_failure(PEER)]
 
 
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=90_000), st.integers(1, 1 << 17)), max_size=20), st.integers(1, 50_000))
 def test_what_is_sent_keeps_to_the_peers_window_and_piece(steps: list[bytes | int], piece: int) -> None:
-    desk, user = Desk(), User()
-    channel = Channel(desk, user, "localhost", 1)
+    loop, user = FakeLoop(), User()
+    channel = Channel(loop, user, "localhost", 1)
     hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1000, piece))
     room, wanted, sent = 1000, b"", 0
     for step in steps:
@@ -163,7 +168,7 @@ def test_what_is_sent_keeps_to_the_peers_window_and_piece(steps: list[bytes | in
         else:
             wanted += step
         sent += channel.send(wanted[sent:])
-    messages = [memoryview(message) for message in desk.posted[1:]]
+    messages = [memoryview(message) for message in loop.posted[1:]]
     assert b"".join(bytes(wire.content(message)) for message in messages) == wanted[:sent]
     assert sent == min(room, len(wanted))
     assert all(len(wire.content(message)) <= min(piece, 32768) for message in messages)
@@ -215,35 +220,39 @@ LATE = [
 ]  # fmt: skip
 
 
+def closed(count: int) -> ChannelTable:
+    """A table whose first ``count`` channels were closed."""
+    table = ChannelTable()
+    for _ in range(count):
+        table.unregister(table.register(lambda kind, message: None), credit=1000)
+    return table
+
+
 def late(kind: int, rest: bytes = b"", *, number: int = NUMBER) -> memoryview:
     return memoryview(bytes((kind,)) + struct.pack(">I", number) + rest)
 
 
 @pytest.mark.parametrize(("kind", "rest"), LATE, ids=[str(kind) for kind, _ in LATE])
 def test_what_was_under_way_when_a_channel_was_closed_is_ignored_and_no_more(kind: int, rest: bytes) -> None:
-    gone = LatePackets()
-    gone.on_channel_closed(NUMBER, credit=1000)
-    gone.check(NUMBER, late(kind, rest))
+    gone = closed(1)
+    gone.receive(late(kind, rest))
     with pytest.raises(BadPacket):
-        [gone.check(NUMBER, late(kind, rest)) for _ in range(MAX_LATE_MESSAGES)]  # type: ignore[func-returns-value]  # none
+        [gone.receive(late(kind, rest)) for _ in range(MAX_LATE_MESSAGES)]
 
 
 @pytest.mark.parametrize("kind", [wire.OPEN_CONFIRMATION, wire.OPEN_FAILURE])
 def test_a_closed_channel_is_not_opened_again(kind: int) -> None:
-    gone = LatePackets()
-    gone.on_channel_closed(NUMBER, credit=1000)
+    gone = closed(1)
     with pytest.raises(BadPacket):
-        gone.check(NUMBER, late(kind, bytes(12)))
+        gone.receive(late(kind, bytes(12)))
 
 
 def test_a_channel_that_never_was_or_is_long_gone_is_not_ignored() -> None:
-    gone = LatePackets()
-    for number in range(NUMBER, NUMBER + MOST_CLOSED + 1):
-        gone.on_channel_closed(number, credit=1000)
-    gone.check(NUMBER + MOST_CLOSED, late(wire.CLOSE))
-    for number in (NUMBER, NUMBER + MOST_CLOSED + 1):
+    gone = closed(MAX_CLOSED_CHANNELS + 1)
+    gone.receive(late(wire.CLOSE, number=NUMBER + MAX_CLOSED_CHANNELS))
+    for number in (NUMBER, NUMBER + MAX_CLOSED_CHANNELS + 1):
         with pytest.raises(BadPacket):
-            gone.check(number, late(wire.CLOSE))
+            gone.receive(late(wire.CLOSE, number=number))
 
 
 @pytest.mark.parametrize("kind", range(wire.OPEN_CONFIRMATION, wire.REQUEST_FAILURE + 1))
