@@ -21,6 +21,7 @@ from .command import run_command
 from .extra_connections import ExtraConnections, PoolOverflow
 from .files.known_hosts import HostKey
 from .forwarder.channel_pool import ChannelPool
+from .forwarder.connection import ChannelTimeouts
 from .transport.channel import TransportChannel
 from .transport.key_options import KeyOptions
 from .transport.stream import ChannelStream
@@ -140,9 +141,9 @@ class Session:
     def channel_pool(
         self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool = True
     ) -> ChannelPool | None:
-        """What carries local connections to ``host``:``port`` of the machine (see ``dial``) by itself; None when the
-        server offers no AES-GCM. Each is proved first, if ``prove`` is given; some channels are kept ready for the
-        next ones. When this session carries many, others are opened for those that follow, if ``again`` is given.
+        """A forwarder of connections to ``host``:``port`` of the machine (see ``dial``), None if the server offers no
+        AES-GCM. ``keep_ready``: see ``ChannelPool``. If this session has many channels, further connections are
+        opened for the next ones.
 
         Raises ``SshError`` ``ssh-unreachable``.
         """
@@ -161,7 +162,7 @@ class Session:
 
     @property
     def connection_count(self) -> int:
-        """How many local connections its lanes carry, about."""
+        """How many local connections its pools forward, approximately."""
         return self._transport.loop.connection_count if self._transport.loop else 0
 
     def local_channel_pool(
@@ -172,11 +173,12 @@ class Session:
         identity_check: Callable[[], IdentityCheck] | None,
         keep_ready: bool,
         overflow: PoolOverflow | None = None,
+        timeouts: ChannelTimeouts | None = None,
     ) -> ChannelPool:
-        """As ``lane``, on this connection, which must be fast, and those of ``relief``."""
+        """A pool on this connection, which must be fast, and on those of ``overflow``."""
         loop = self._transport.loop
         if loop is None:
-            raise ValueError("only a fast session has lanes")
+            raise ValueError("only a fast session has channel pools")
         where = f"{format_address(host, port)} on the machine"
         return ChannelPool(
             loop,
@@ -189,6 +191,7 @@ class Session:
             ),
             lost_error=self._transport.lost_error,
             overflow=overflow,
+            timeouts=timeouts,
         )
 
     def enable_nodelay(self, deadline: Deadline | None = None) -> None:

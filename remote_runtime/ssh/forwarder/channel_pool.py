@@ -22,7 +22,7 @@ from ...tunnel.open_files import is_reserved
 from ...tunnel.protocols import ConnectionHandler
 from ...tunnel.rate_limited_log import RateLimitedLog
 from .client import Client, ListeningSocket, SilentChannels, SilentClients
-from .connection import ForwardedConnection
+from .connection import ChannelTimeouts, ForwardedConnection
 from .loop import Loop
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ MIN_READY = 6  # a browser opens six connections to a server at once
 MAX_READY = 32
 MAX_ACTIVE_PER_CONNECTION = 32  # long-lived channels: sshd examines each for every packet
 _LONG_LIVED_S = 0.1
-_IDLE_S = 300.0
 _SHRINK_AFTER_S = 10.0
 _RETRY_S = 1.0
 _MAX_RETRY_S = 30.0
@@ -78,9 +77,11 @@ class ChannelPool:
         open_error: Callable[[int, str], RemoteRuntimeError],
         lost_error: Callable[[], RemoteRuntimeError],
         overflow: ExtraCapacity | None = None,
+        timeouts: ChannelTimeouts | None = None,
     ) -> None:
         self.host = host
         self.port = port
+        self.timeouts = timeouts or ChannelTimeouts()
         self.closed = False
         self._loop = loop
         self._identity_check = identity_check
@@ -200,7 +201,7 @@ class ChannelPool:
         """Called twice a second: check timeouts, and adapt the number of idle channels."""
         for connection in list(self._connections):
             connection.check_timeouts(now)
-        if now - self._used_at > _IDLE_S:
+        if now - self._used_at > self.timeouts.idle_s:
             self._target_ready = 0
         elif now - self._exhausted_at > _SHRINK_AFTER_S and self._target_ready > MIN_READY:
             self._target_ready = max(MIN_READY, self._target_ready // 2)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from dataclasses import dataclass
 from typing import Protocol
 
 from ...core.errors import HealthError, RemoteRuntimeError
@@ -19,7 +20,15 @@ from .write_buffer import WriteBuffer
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _DRAIN_TIMEOUT_S = 5.0
-_OPEN_TIMEOUT_S = 15.0
+
+
+@dataclass
+class ChannelTimeouts:
+    """``open_s``: for a channel to open and pass the identity check. ``idle_s``: without a client, after which no idle
+    channels are kept."""
+
+    open_s: float = 15.0
+    idle_s: float = 300.0
 
 
 class ForwardedConnectionOwner(Protocol):
@@ -27,6 +36,7 @@ class ForwardedConnectionOwner(Protocol):
 
     host: str
     port: int
+    timeouts: ChannelTimeouts
 
     def on_ready(self, connection: ForwardedConnection) -> None: ...
     def on_refused(self, connection: ForwardedConnection, reason: int, text: str) -> None: ...
@@ -80,14 +90,15 @@ class ForwardedConnection:
 
     def check_timeouts(self, now: float) -> None:
         """Fail if the channel does not open in time; close if the client does not close after the server has."""
+        open_s = self._owner.timeouts.open_s
         if (
             self.client is None
             and not self.is_ready
-            and now - self.state_since > _OPEN_TIMEOUT_S
+            and now - self.state_since > open_s
             and not self._channel.close_sent
         ):
             what = f"{format_address(self._owner.host, self._owner.port)} on the machine does not answer"
-            self._fail(HealthError("not-answering", what, f"nothing within {_OPEN_TIMEOUT_S:.0f} s"))
+            self._fail(HealthError("not-answering", what, f"nothing within {open_s:.0f} s"))
         elif self._drain_until is not None and now > self._drain_until:
             self._close()
 

@@ -25,12 +25,13 @@ from remote_runtime.core.model import Profile, Secret
 from remote_runtime.core.profile import ForwardSettings, SshTarget
 from remote_runtime.lifecycle.upstream import OpenUpstream, SessionUpstream, open_upstream
 from remote_runtime.ssh.forwarder import channel_pool
+from remote_runtime.ssh.forwarder.connection import ChannelTimeouts
 from remote_runtime.ssh.session import Session
 from remote_runtime.state import store
 from remote_runtime.targets import open_target
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
-from tests.support.clients.forwarded_port import leading_to
+from tests.support.clients.forwarded_port import TimedUpstream, leading_to
 from tests.support.clients.ssh_client import Visitor
 from tests.support.servers.asyncssh_server import running_asyncssh
 from tests.support.servers.echo_servers import TOKEN, WITHIN_S, Target, echo, prove_then, read_all
@@ -304,9 +305,8 @@ def test_holding_resets_what_is_under_way_while_the_session_goes_on(session: Ses
     assert session.check(5.0) > 0
 
 
-def test_some_channels_are_open_and_proved_before_anybody_comes(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_some_channels_are_open_and_proved_before_anybody_comes(session: Session) -> None:
+    timeouts = ChannelTimeouts()
     proved: list[socket.socket] = []
     ended: list[bytes] = []
 
@@ -315,13 +315,13 @@ def test_some_channels_are_open_and_proved_before_anybody_comes(
         ended.append(connection.recv(100))
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    with leading_to(session, prove_then(answer), token=TOKEN) as opened:
+    with leading_to(session, prove_then(answer), token=TOKEN, timeouts=timeouts) as opened:
         wait_for(lambda: len(proved) == channel_pool.MIN_READY)
         with visit(opened) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             wait_for(lambda: ended == [b"GET / HTTP/1.1\r\n\r\n"])
         wait_for(lambda: len(proved) == channel_pool.MIN_READY + 1)
-        monkeypatch.setattr(channel_pool, "_IDLE_S", 0.0)
+        timeouts.idle_s = 0.0
         wait_for(lambda: len(ended) == channel_pool.MIN_READY + 1)
         with visit(opened) as client:
             client.sendall(b"GET /again HTTP/1.1\r\n\r\n")
@@ -525,15 +525,12 @@ def test_what_comes_late_or_is_unknown_does_not_end_the_link(tmp_path: Path) -> 
         server.stop()
 
 
-def test_a_server_that_never_answers_an_open_is_given_up_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("remote_runtime.ssh.forwarder.connection._OPENING_S", 0.5)
+def test_a_server_that_never_answers_an_open_is_given_up_in_time(tmp_path: Path) -> None:
     server = HostileServer(tmp_path / "server", lambda server, kind, asked: None)
     opened = PortForwarder(ports.bind(None))
     try:
         with entered(server, tmp_path / "visitor") as session:
-            opened.set_upstream(SessionUpstream(session, "127.0.0.1", 1), TOKEN)
+            opened.set_upstream(TimedUpstream(session, "127.0.0.1", 1, ChannelTimeouts(open_s=0.5)), TOKEN)
             with visit(opened) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert read_all(client).startswith(b"HTTP/1.1 502 not-answering")

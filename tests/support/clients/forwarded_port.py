@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from remote_runtime.core.model import Secret
 from remote_runtime.lifecycle.upstream import SessionUpstream
+from remote_runtime.ssh.forwarder.connection import ChannelTimeouts
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
+from remote_runtime.tunnel.identity import IdentityCheck, Stream
 from remote_runtime.tunnel.port_forwarder import PortForwarder
+from remote_runtime.tunnel.protocols import Forwarder
 
-from ..servers.echo_servers import Handler, Target
+from ..servers.echo_servers import WITHIN_S, Handler, Target
+
+
+class TimedUpstream:
+    """Of a session, with ``timeouts``."""
+
+    closed = False
+
+    def __init__(self, session: Session, host: str, port: int, timeouts: ChannelTimeouts) -> None:
+        self._session, self._host, self._port, self._timeouts = session, host, port, timeouts
+
+    def dial(self) -> Stream:
+        return self._session.dial(self._host, self._port, within_s=WITHIN_S)
+
+    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> Forwarder:
+        return self._session.local_channel_pool(
+            self._host, self._port, identity_check=identity_check, keep_ready=True, timeouts=self._timeouts
+        )
 
 
 @contextlib.contextmanager
-def leading_to(session: Session, handle: Handler, *, token: Secret | None = None) -> Iterator[PortForwarder]:
+def leading_to(
+    session: Session, handle: Handler, *, token: Secret | None = None, timeouts: ChannelTimeouts | None = None
+) -> Iterator[PortForwarder]:
     with Target(handle) as target:
         opened = PortForwarder(ports.bind(None))
+        plain = SessionUpstream(session, *target.address)
         try:
-            opened.set_upstream(SessionUpstream(session, *target.address), token)
+            opened.set_upstream(TimedUpstream(session, *target.address, timeouts) if timeouts else plain, token)
             yield opened
         finally:
             opened.close()
