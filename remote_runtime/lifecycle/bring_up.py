@@ -207,7 +207,6 @@ def open_forwards(context: BringUpContext, resources: Resources, deadline: Deadl
     if resources.upstream is None or resources.upstream.closed or resources.upstream.address != server.address:
         resources.upstream = open_upstream(
             context.target,
-            resources.instance,
             session,
             server.address,
             progress=context.progress.note,

@@ -10,7 +10,7 @@ from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, SshError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance, Profile, Server
+from ..core.model import Profile, Server
 from ..targets import Target, TargetSession
 from ..tunnel.identity import IdentityCheck, Stream
 from ..tunnel.protocols import Forwarder, Upstream
@@ -30,7 +30,6 @@ class OpenUpstream(Upstream, Protocol):
 
 def open_upstream(
     target: Target,
-    instance: Instance,
     session: TargetSession,
     address: tuple[str, int],
     *,
@@ -47,7 +46,7 @@ def open_upstream(
         return SessionUpstream(session, *address)
     progress("sshtunnel logs in a second time, keeps no connections ready, and reaches no unix sockets")
     within = deadline.within(target.profile.timeouts.ssh_s)
-    tunnel = target.open_sshtunnel(instance, session, address[1], progress=progress, deadline=within)
+    tunnel = ssh.open_sshtunnel(session, *address, progress=progress, deadline=within)
     return SshtunnelUpstream(tunnel, session, address)
 
 

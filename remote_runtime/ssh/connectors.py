@@ -1,4 +1,4 @@
-"""A connected socket to the machine's SSH port: the address that answers first, or the user's ProxyCommand."""
+"""Connections to a machine's SSH port: the interface, and TCP to the address that answers first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import queue
 import selectors
 import socket
-import sys
 import threading
 import time
 from collections import deque
@@ -18,7 +17,6 @@ from typing import Any, Literal, Protocol
 
 from ..core.deadline import Deadline
 from ..core.errors import SshError
-from .proxy_command import ProxyCommand
 
 _STAGGER_S = 0.25
 _TICK_S = 0.1
@@ -31,8 +29,39 @@ Family = Literal["any", "inet", "inet6"]
 FailureKind = Literal["refused", "silent", "unreachable", "unknown host"]
 
 
+class Connection(Protocol):
+    """``socket``: blocking, connected to the machine's SSH port. ``close_reason``: empty while the connection is open,
+    and after ``close``."""
+
+    @property
+    def socket(self) -> socket.socket: ...
+    def close_reason(self) -> str: ...
+    def close(self) -> None: ...
+
+
+Connector = Callable[[Deadline], Connection]
+"""Opens a connection. Raises ``SshError`` and ``Interrupted``."""
+
+
+class TcpConnection:
+    """A plain socket. The transport that uses it closes it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+
+    def close_reason(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        """See the class."""
+
+
+class NoVersionReceived(SshError):
+    """``ssh-unreachable``: the port accepts connections, and no SSH server has sent its version yet."""
+
+
 class ConnectFailed(Exception):
-    """No connection: ``why`` in words. Stays inside this package."""
+    """No TCP connection. Stays inside this package."""
 
     def __init__(self, kind: FailureKind, why: str, address: str = "") -> None:
         super().__init__(why)
@@ -42,8 +71,8 @@ class ConnectFailed(Exception):
 
 
 class AddressCache:
-    """Which address of a name answered last: a reconnect tries it first. Once ``settle`` was called, the one that had
-    answered then: another one may be another machine's."""
+    """Which address of a host and port answered last: the next connection tries it first. After ``confirm`` that stays
+    the one that had answered then: another one may be another machine's."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, int], _Address] = {}
@@ -63,10 +92,10 @@ class AddressCache:
 def connect_tcp(
     host: str, port: int, deadline: Deadline, family: Family = "any", cache: AddressCache | None = None
 ) -> socket.socket:
-    """Connected, without Nagle's delay: to the first of its addresses that answers. Those are tried in parallel, each a
-    moment after the one before it, the families in turn (RFC 8305); ``reached``: what answered before goes first.
+    """A connected socket, with TCP_NODELAY, to the first address of ``host`` that answers. They are tried in parallel,
+    ``_STAGGER_S`` apart, with the families in turn (RFC 8305); the one in ``cache`` first.
 
-    Raises ``NoAnswer``, or ``Interrupted``.
+    Raises ``ConnectFailed``, or ``Interrupted``.
     """
     cache = cache or AddressCache()
     addresses = cache.prefer_known(host, port, _interleave_families(_resolve(host, port, _FAMILIES[family], deadline)))
@@ -78,19 +107,8 @@ def connect_tcp(
     return won
 
 
-def start_proxy_command(command: str, host: str, port: int, user: str, name: str) -> ProxyCommand:
-    """``command``, begun; its ``socket`` leads to its standard input and output. ``name``: ``host`` as it was typed.
-
-    ``%h``, ``%n``, ``%p``, ``%r`` and ``%%`` are replaced as ssh_config(5) says. Raises ``SshError``.
-    """
-    if sys.platform == "win32":
-        raise SshError("ssh-config-unsupported", "ProxyCommand is not supported on Windows", command)
-    words = ["/bin/sh", "-c", "exec " + _expand_tokens(command, {"h": host, "n": name, "p": str(port), "r": user})]
-    return ProxyCommand(words)
-
-
 class HappyEyeballs:
-    """Connections that are being made to ``addresses``; the ones that have not won are closed at the end."""
+    """Parallel attempts to connect to ``addresses``. Closes all but the first that succeeds."""
 
     def __init__(self, addresses: list[_Address]) -> None:
         self._pending = deque(addresses)
@@ -146,7 +164,7 @@ class HappyEyeballs:
             self._record_failure(address, code)
 
     def _record_failure(self, address: _Address, code: int) -> None:
-        """The next one need not wait then."""
+        """The next attempt starts at once then."""
         self._next_attempt_at = time.monotonic()
         why = os.strerror(code).lower() if code else "no connection"
         self._failed.append(
@@ -158,7 +176,7 @@ class HappyEyeballs:
         attempt.close()
 
     def _error(self) -> ConnectFailed:
-        """A refusal tells more than a network that leads nowhere."""
+        """The most telling failure: a refusal, if there was one."""
         if not self._failed:
             return ConnectFailed("unknown host", "the name has no address")
         best = next((each for each in self._failed if each.kind == "refused"), self._failed[0])
@@ -177,61 +195,39 @@ def _interleave_families(addresses: list[_Address]) -> list[_Address]:
 
 
 def _resolve(host: str, port: int, family: int, deadline: Deadline) -> list[_Address]:
-    """The resolver cannot be interrupted, so it runs in a thread that may be left behind."""
+    try:
+        return resolve_name(host, port, family, deadline)
+    except TimeoutError as error:
+        raise ConnectFailed("unknown host", "the look-up of its name does not end") from error
+    except (OSError, UnicodeError) as error:
+        only = "" if family == socket.AF_UNSPEC else " for the AddressFamily of ~/.ssh/config"
+        raise ConnectFailed("unknown host", f"its name cannot be resolved{only} ({error})") from error
+
+
+def resolve_name(host: str, port: int, family: int, deadline: Deadline) -> list[_Address]:
+    """The addresses of ``host``, each once. ``getaddrinfo`` cannot be interrupted, so it runs in a thread, which is
+    left behind at the deadline.
+
+    Raises ``TimeoutError``, ``Interrupted``; ``OSError`` and ``UnicodeError`` as ``getaddrinfo`` does: there is no such
+    host, or a label of its name is empty or too long.
+    """
     answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
-    def resolve_name() -> None:
+    def look_up() -> None:
         try:
             answers.put(socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError) as error:
             answers.put(error)
 
-    threading.Thread(target=resolve_name, name="look-up", daemon=True).start()
+    threading.Thread(target=look_up, name="getaddrinfo", daemon=True).start()
     while True:
         try:
-            result = answers.get(timeout=_TICK_S)
+            answer = answers.get(timeout=_TICK_S)
         except queue.Empty:
             deadline.check()
             if deadline.passed():
-                raise ConnectFailed("unknown host", "the look-up of its name does not end") from None
+                raise TimeoutError from None
             continue
-        if isinstance(result, Exception):
-            only = "" if family == socket.AF_UNSPEC else " for the AddressFamily of ~/.ssh/config"
-            raise ConnectFailed("unknown host", f"its name cannot be resolved{only} ({result})") from result
-        return list(dict.fromkeys((kind, address) for kind, _, _, _, address in result))
-
-
-def _expand_tokens(command: str, values: dict[str, str]) -> str:
-    expanded = ""
-    rest = iter(command)
-    for character in rest:
-        if character != "%":
-            expanded += character
-            continue
-        letter = next(rest, "")
-        if letter != "%" and letter not in values:
-            raise SshError("ssh-config-unsupported", f"%{letter} in ProxyCommand is not supported", command)
-        # A host name that is a shell word of its own would be run as one.
-        value = values.get(letter, "%")
-        if letter in values and not all(c.isalnum() or c in "-._:@[]%" for c in value):
-            raise SshError("ssh-config-unsupported", f"{value!r} cannot be given to ProxyCommand", command)
-        expanded += value
-    return expanded
-
-
-class NoVersionReceived(SshError):
-    """``ssh-unreachable``: a port that accepts connections, and no SSH server that has spoken there yet."""
-
-
-class Connection(Protocol):
-    """``socket``: blocking, its other end is the machine's SSH port. ``why_ended``: empty while it is open, and when it
-    was ended from this side."""
-
-    @property
-    def socket(self) -> socket.socket: ...
-    def close_reason(self) -> str: ...
-    def close(self) -> None: ...
-
-
-Connector = Callable[[Deadline], Connection]
-"""Opens one. Raises ``SshError`` and ``Interrupted``."""
+        if isinstance(answer, Exception):
+            raise answer
+        return list(dict.fromkeys((kind, address) for kind, _, _, _, address in answer))

@@ -1,7 +1,8 @@
-"""Entering a machine: reach its SSH port, verify its host key, log in once; wait while it boots."""
+"""Connect to a machine: open a connection to its SSH port, verify its host key, log in once; retry while it boots."""
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,18 +11,15 @@ from dataclasses import replace
 
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, SshError
-from ..core.model import Instance
-from ..core.profile import SshSettings
 from .auth.candidate import KeyCandidate
 from .auth.certificates import presented_certificate
 from .auth.host_keys import HostKeyPolicy
 from .auth.login import TooManyAuthFailures, authenticate, needs_no_user
-from .connect_options import ConnectOptions as ConnectOptions
-from .connect_options import RetryableError, WaitProgress
+from .connect_request import ConnectRequest, RetryableError, WaitProgress
 from .files.known_hosts import HostKey
 from .files.paths import home_dir
 from .negotiate import LONGER_TIMEOUT_HINT, connection_lost_error, hung_up_error, negotiate
-from .open_socket import login_name, open_connection
+from .open_connection import open_connection
 from .penalties import CONNECTION_PENALTY_S, LOGIN_PENALTY_S
 from .session import Session
 from .transport.transport import Transport
@@ -31,203 +29,149 @@ _RETRY_PAUSE_S = 1.0
 _BUSY_PAUSE_S = 3.0
 _QUICK_TRIES = 3
 _QUICK_PAUSE_S = 0.3
-# The troubles of a machine that is there.
+# Kinds of failures after which the machine is known to be there.
 _SERVER_RESPONDED = ("hung up", "no key", "not now")
-# sshd allows six tries a connection (MaxAuthTries), and newer ones shut out who comes back too often.
+# sshd allows six tries a connection (MaxAuthTries), and since 9.8 refuses addresses with many failures.
 _MAX_CONNECTIONS = 4
-# A try that had no more than this says less than the one before it.
+# The error of an attempt that had less time says less than the one before it.
 _MIN_TRY_S = 2.0
 
 
 def connect_with_retries(
-    instance: Instance,
-    settings: SshSettings,
-    options: ConnectOptions,
-    deadline: Deadline,
-    *,
-    key_just_added: bool,
-    keep_trying_s: float | None = None,
-    depth: int = 0,
+    request: ConnectRequest, *, only_accepted: bool = False, keep_trying_s: float | None = None
 ) -> Session:
-    """See ``remote_runtime.ssh.connect``."""
+    """See ``remote_runtime.ssh.connect``. ``only_accepted``: offer ``accepted_keys`` only, until the deadline."""
+    instance, deadline = request.instance, request.deadline
     start = time.monotonic()
     retry_until = deadline if keep_trying_s is None else deadline.within(keep_trying_s)
     tries = 0
     previous: RetryableError | None = None
     while True:
         tries += 1
-        available_s = options.answer_by.remaining_s()
+        available_s = request.respond_by.remaining_s()
         try:
-            return _try_all_keys(instance, settings, options, deadline, depth, only_accepted=key_just_added)
+            return _try_all_keys(request, only_accepted=only_accepted)
         except RetryableError as problem:
             may_wait = instance.started_from is not None or problem.kind == "not now"
             if problem.kind == "no key":  # a machine that boots learns late of the keys that are meant for it
-                may_wait = key_just_added or (may_wait and bool(options.wanted))
+                may_wait = only_accepted or (may_wait and bool(request.accepted_keys))
             retry_at_once = problem.kind in ("refused", "hung up") and tries < _QUICK_TRIES
             if problem.kind in _SERVER_RESPONDED:
-                options = replace(options, answer_by=deadline)
-            limit = options.answer_by
+                request = replace(request, respond_by=deadline)
+            limit = request.respond_by
             if limit.passed() or retry_until.passed() or not (may_wait or retry_at_once):
                 cut_short = problem.kind == "too soon" or (problem.kind == "silent" and available_s < _MIN_TRY_S)
                 raise (previous if previous is not None and cut_short else problem).error from problem
             previous = problem
-            options.tell(
-                f"Waiting for SSH on {instance.where} ({problem.why}), "
-                f"{time.monotonic() - start:.0f} s of {limit.timeout_s:.0f} s"
-            )
+            elapsed = f"{time.monotonic() - start:.0f} s of {limit.timeout_s:.0f} s"
+            request.progress(f"Waiting for SSH on {instance.where} ({problem.why}), {elapsed}")
             pause_s = _BUSY_PAUSE_S if problem.kind == "not now" else _RETRY_PAUSE_S
             deadline.sleep(pause_s if may_wait else _QUICK_PAUSE_S)
 
 
-class _LazyCandidates(Iterable[KeyCandidate]):
-    """``known`` first; the others are looked for, and the agent asked, only if those do not let us in."""
-
-    def __init__(self, known: list[KeyCandidate], find: Callable[[], list[KeyCandidate]]) -> None:
-        self._known = known
-        self._find = find
-        self._others: list[KeyCandidate] | None = None
-        if not known:
-            self._search()
-
-    def __iter__(self) -> Iterator[KeyCandidate]:
-        yield from self._known
-        tried = [candidate.presented for candidate in self._known]
-        yield from (candidate for candidate in self._search() if candidate.presented not in tried)
-
-    def _search(self) -> list[KeyCandidate]:
-        if self._others is None:
-            self._others = self._find()
-        return self._others
-
-
-def _try_all_keys(
-    instance: Instance,
-    settings: SshSettings,
-    options: ConnectOptions,
-    deadline: Deadline,
-    depth: int,
-    *,
-    only_accepted: bool,
-) -> Session:
+def _try_all_keys(request: ConnectRequest, *, only_accepted: bool) -> Session:
+    @functools.lru_cache
     def find() -> list[KeyCandidate]:
-        return options.keys.candidates(
-            settings, options.environ, options.wanted, options.agent_timeouts(), options.tell
+        found = request.keys.candidates(
+            request.settings,
+            request.environ,
+            request.accepted_keys,
+            request.agent_timeouts(),
+            request.progress,
         )
+        return [candidate for candidate in found if not only_accepted or candidate.blob in request.accepted_keys]
 
-    known = options.keys.last_accepted(instance.host_key_name, settings)
-    candidates: Iterable[KeyCandidate] = _LazyCandidates(known, find)
-    if only_accepted:
-        candidates = [candidate for candidate in find() if candidate.blob in options.wanted]
+    deadline = request.deadline
+    known = [] if only_accepted else request.keys.last_accepted(request.instance.host_key_name, request.settings)
+    if not known:
+        find()
     refused: set[tuple[str, bytes]] = set()
     too_many: TooManyAuthFailures | None = None
     for connection in range(1, _MAX_CONNECTIONS + 1):
         refused_before = len(refused)
-        _wait_for_penalties(instance, options, deadline, too_many)
+        _wait_for_penalties(request, too_many)
         try:
-            return _try_once(instance, settings, options, deadline, depth, candidates, refused)
+            return _try_once(request, _candidates(known, find), refused)
         except TooManyAuthFailures as error:
             if connection == _MAX_CONNECTIONS or len(refused) == refused_before or deadline.passed():
                 raise RetryableError("no key", error, "it accepts only few tries") from error
-            options, too_many = replace(options, answer_by=deadline), error
+            request, too_many = replace(request, respond_by=deadline), error
     raise ValueError("there is at least one connection")
 
 
-def _wait_for_penalties(
-    instance: Instance, options: ConnectOptions, deadline: Deadline, last_error: TooManyAuthFailures | None
-) -> None:
-    """Raises ``NotYet`` when there is no time left for that: with what was ``few``, if a try was made."""
-    pause_s = options.keys.penalties.pause_s((instance.address, instance.port))
+def _candidates(known: list[KeyCandidate], find: Callable[[], list[KeyCandidate]]) -> Iterator[KeyCandidate]:
+    """``known``, then the others: the agent is asked for them only when the server has refused ``known``."""
+    yield from known
+    tried = [candidate.presented for candidate in known]
+    yield from (candidate for candidate in find() if candidate.presented not in tried)
+
+
+def _wait_for_penalties(request: ConnectRequest, last_error: TooManyAuthFailures | None) -> None:
+    """Raises ``RetryableError`` with ``last_error``, if there is one, when they outlast the deadline."""
+    instance, deadline = request.instance, request.deadline
+    pause_s = request.keys.penalties.pause_s((instance.address, instance.port))
     if pause_s > 0 and pause_s >= deadline.remaining_s():
         what = f"The next login at {instance.where} has to wait"
         why = f"it refuses addresses with many failed logins (PerSourcePenalties): {pause_s:.0f} s more"
         raise RetryableError("too soon", last_error or SshError("ssh-refused", what, why, LONGER_TIMEOUT_HINT))
     if pause_s >= 1:
-        options.tell(f"Waiting {pause_s:.0f} s: {instance.where} refuses addresses with many failed logins")
+        request.progress(f"Waiting {pause_s:.0f} s: {instance.where} refuses addresses with many failed logins")
     deadline.sleep(pause_s)
 
 
-def _try_once(
-    instance: Instance,
-    settings: SshSettings,
-    options: ConnectOptions,
-    deadline: Deadline,
-    depth: int,
-    candidates: Iterable[KeyCandidate],
-    refused: set[tuple[str, bytes]],
-) -> Session:
-    def connect_jump(
-        hop: Instance, hop_settings: SshSettings, hop_options: ConnectOptions, hop_deadline: Deadline
-    ) -> Session:
-        return connect_with_retries(hop, hop_settings, hop_options, hop_deadline, key_just_added=False, depth=depth + 1)
-
-    penalties, address = options.keys.penalties, (instance.address, instance.port)
+def _try_once(request: ConnectRequest, candidates: Iterable[KeyCandidate], refused: set[tuple[str, bytes]]) -> Session:
+    instance, settings, keys = request.instance, request.settings, request.keys
+    address = (instance.address, instance.port)
     with ExitStack() as undo:
-        host_keys = HostKeyPolicy(instance, settings, pins=options.pins, home=home_dir(options.environ))
-        key_types = host_keys.algorithms()
-        sock, connection = open_connection(
-            instance, settings, options, deadline, undo, connect_jump=connect_jump, depth=depth
-        )
+        policy = HostKeyPolicy(instance, settings, pins=request.pins, home=home_dir(request.environ))
+        key_types = policy.algorithms()
+        connection = open_connection(request, undo, connect_with_retries)
         try:
-            transport = Transport(
-                sock, key_types, connection.close_reason if connection else str, settings.allowed_algorithms
-            )
+            transport = Transport(connection.socket, key_types, connection.close_reason, settings.allowed_algorithms)
         except SshError:  # nothing of ours is allowed by ~/.ssh/config
-            sock.close()
+            connection.socket.close()
             raise
         undo.callback(transport.close)
-        negotiate(transport, instance.where, options, connection)
-        penalties.note_version(address, transport.remote_version)
+        negotiate(transport, connection, request)
+        keys.penalties.note_version(address, transport.remote_version)
         host_key = HostKey(transport.host_key.get_name(), transport.host_key.get_base64())
         try:
-            host_keys.check(host_key, options.tell, presented_certificate(transport.host_key))
+            policy.check(host_key, request.progress, presented_certificate(transport.host_key))
         except SshError:
-            penalties.add(address, CONNECTION_PENALTY_S)
+            keys.penalties.add(address, CONNECTION_PENALTY_S)
             raise
         try:
-            accepted = _log_in(transport, instance, settings, options, deadline, candidates, refused)
+            accepted = _log_in(transport, request, candidates, refused)
         except BaseException:
-            penalties.add(address, LOGIN_PENALTY_S)
+            keys.penalties.add(address, LOGIN_PENALTY_S)
             raise
-        options.keys.remember_accepted(accepted, instance.host_key_name, settings)
-        key = accepted.key if accepted else None
-        is_direct = not (settings.proxy_jump or settings.proxy_command)
+        keys.remember_accepted(accepted, instance.host_key_name, settings)
         relogin = None
-        if accepted and key and is_direct and needs_no_user(transport, key):
-            relogin = _relogin(instance, settings, options, accepted)
-        return Session(
-            transport,
-            instance,
-            user=login_name(settings),
-            host_key=host_key,
-            key=key,
-            release=undo.pop_all().close,
-            relogin=relogin,
-            keepalive_s=settings.keepalive_s,
-            within_s=deadline.timeout_s,
-            silent_agent=options.keys.silent_agent,
-        )
+        is_direct = not (settings.proxy_jump or settings.proxy_command)
+        if accepted and accepted.key and is_direct and needs_no_user(transport, accepted.key):
+            relogin = functools.partial(_log_in_again, request, accepted)
+        key = accepted.key if accepted else None
+        return Session(transport, request, host_key=host_key, key=key, release=undo.pop_all().close, relogin=relogin)
 
 
-def _relogin(
-    instance: Instance, settings: SshSettings, options: ConnectOptions, accepted: KeyCandidate
-) -> Callable[[Deadline], Session]:
-    """The same login once more, with the key that was accepted."""
-
-    def log_in_again(deadline: Deadline) -> Session:
-        silent_options = replace(
-            options, ask=_refuse_prompt, tell=lambda text: log.info("%s", text), answer_by=deadline
-        )
-        try:
-            session = _try_once(instance, settings, silent_options, deadline, 0, [accepted], set())
-        except RetryableError as problem:
-            raise problem.error from problem
-        with ExitStack() as undo:
-            undo.callback(session.close)
-            session.enable_nodelay()
-            undo.pop_all()
-        return session
-
-    return log_in_again
+def _log_in_again(request: ConnectRequest, accepted: KeyCandidate, deadline: Deadline) -> Session:
+    """The same login once more, with the key that was accepted, without a prompt."""
+    request = replace(
+        request,
+        deadline=deadline,
+        respond_by=deadline,
+        prompt=_refuse_prompt,
+        progress=lambda text: log.info("%s", text),
+    )
+    try:
+        session = _try_once(request, [accepted], set())
+    except RetryableError as problem:
+        raise problem.error from problem
+    with ExitStack() as undo:
+        undo.callback(session.close)
+        session.enable_nodelay()
+        undo.pop_all()
+    return session
 
 
 def _refuse_prompt(prompt: str, *, secret: bool, code: str) -> str:
@@ -236,24 +180,21 @@ def _refuse_prompt(prompt: str, *, secret: bool, code: str) -> str:
 
 def _log_in(
     transport: Transport,
-    instance: Instance,
-    settings: SshSettings,
-    options: ConnectOptions,
-    deadline: Deadline,
+    request: ConnectRequest,
     candidates: Iterable[KeyCandidate],
     refused: set[tuple[str, bytes]],
 ) -> KeyCandidate | None:
-    user, where = login_name(settings), instance.where
+    where, deadline = request.instance.where, request.deadline
     try:
         return authenticate(
             transport,
-            user,
+            request.user,
             candidates,
             refused=refused,
-            keys=options.keys,
-            prompt=options.ask,
+            keys=request.keys,
+            prompt=request.prompt,
             deadline=deadline,
-            on_wait=WaitProgress(options.tell, lambda: f"the login at {where}", deadline),
+            on_wait=WaitProgress(request.progress, lambda: f"the login at {where}", deadline),
         )
     except TooManyAuthFailures:
         raise
@@ -264,7 +205,7 @@ def _log_in(
         if error.code == "no-usable-key":
             raise RetryableError("no key", error, "it does not know our key") from error
         if ended := transport.sock_close_reason():
-            is_command = settings.proxy_command is not None and not settings.proxy_jump
+            is_command = request.settings.proxy_command is not None and not request.settings.proxy_jump
             raise connection_lost_error(where, "during the login", ended, is_command=is_command) from error
         if error.code == "ssh-unreachable":
             raise hung_up_error(where, transport.server_text.append_to(error.why)) from error

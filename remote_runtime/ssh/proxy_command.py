@@ -1,16 +1,17 @@
-"""The program that a ProxyCommand names: its input and output are the connection, and its stderr says why it ended."""
+"""The ProxyCommand of ssh_config(5): its stdin and stdout are the connection, its stderr may say why it ended."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..core.errors import SshError
 from .transport.version_exchange import last_lines
@@ -21,8 +22,33 @@ _TICK_S = 0.2
 _CANNOT_RUN = {126: "it cannot be run", 127: "there is no such program"}
 
 
+def start_proxy_command(command: str, host: str, port: int, user: str, name: str) -> ProxyCommand:
+    """Runs ``command`` by the user's shell rules of ssh_config(5), with ``%h``, ``%n``, ``%p``, ``%r`` and ``%%``
+    replaced. ``name``: ``host`` as it was typed. Raises ``SshError``.
+    """
+    if sys.platform == "win32":
+        raise SshError("ssh-config-unsupported", "ProxyCommand is not supported on Windows", command)
+    values = {"h": host, "n": name, "p": str(port), "r": user}
+    return ProxyCommand(["/bin/sh", "-c", "exec " + _expand_tokens(command, values)])
+
+
+def _expand_tokens(command: str, values: Mapping[str, str]) -> str:
+    def value(found: re.Match[str]) -> str:
+        if found[1] == "%":
+            return "%"
+        if found[1] not in values:
+            raise SshError("ssh-config-unsupported", f"{found[0]} in ProxyCommand is not supported", command)
+        text = values[found[1]]
+        # A host name that is a shell word of its own would be run as one.
+        if not all(character.isalnum() or character in "-._:@[]%" for character in text):
+            raise SshError("ssh-config-unsupported", f"{text!r} cannot be given to ProxyCommand", command)
+        return text
+
+    return re.sub("%(.?)", value, command, flags=re.DOTALL)
+
+
 class ProxyCommand:
-    """A ``reach.Passage``. Raises ``SshError`` ``ssh-unreachable`` when it cannot be begun."""
+    """A ``connectors.Connection``. Raises ``SshError`` ``ssh-unreachable`` when it cannot be started."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.socket, theirs = socket.socketpair()
@@ -47,7 +73,7 @@ class ProxyCommand:
 
     @property
     def cannot_run(self) -> bool:
-        """Whether its shell says that there is no such program: it is the same the next time."""
+        """Whether its shell could not run the program: a retry makes no sense."""
         return self._process.poll() in _CANNOT_RUN
 
     def stderr_tail(self) -> str:

@@ -13,11 +13,12 @@ import paramiko
 from ..core.callbacks import CommandResult
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
-from ..core.model import Instance, format_address
+from ..core.model import format_address
 from ..core.sanitize import clean_line
 from ..tunnel.identity import IdentityCheck
 from ..tunnel.protocols import ConnectionHandler
 from .command import run_command
+from .connect_request import ConnectRequest
 from .extra_connections import ExtraConnections, PoolOverflow
 from .files.known_hosts import HostKey
 from .forwarder.channel_pool import ChannelPool
@@ -34,39 +35,34 @@ _TICK_S = 0.1
 
 
 class Session:
-    """``instance``: the machine as it was reached. ``user``: whom the machine knows us as. ``host_key``: the one that
-    was verified. ``key``: the one that was accepted. Closing it ends the connection and everything that was reached
-    through it. ``again``: logs in once more in the same way, without a question; None where that may need one.
-    ``within_s``: what the login was given, and a further login or a shell is given too."""
+    """The login at a machine that ``request`` asked for. ``host_key``: the one that was verified. ``key``: the one that
+    was accepted. ``close`` ends the connection and all that it forwards, then calls ``release``. ``relogin`` logs in
+    once more in the same way, without a prompt; None where that may need one."""
 
     def __init__(
         self,
         transport: Transport,
-        instance: Instance,
+        request: ConnectRequest,
         *,
-        user: str,
         host_key: HostKey,
         key: paramiko.PKey | None,
         release: Callable[[], None],
         relogin: Callable[[Deadline], Session] | None,
-        keepalive_s: float,
-        within_s: float,
-        silent_agent: str = "",
     ) -> None:
-        self.instance = instance
-        self.user = user
+        self.request = request
+        self.instance = request.instance
+        self.user = request.user
         self.host_key = host_key
         self.key = key
         self._transport = transport
         self._release = release
-        self._silent_agent = silent_agent
+        self._silent_agent = request.keys.silent_agent
         self._has_run_command = False
-        self._within_s = max(_MIN_LOGIN_S, within_s)
-        self._extra_connections = (
-            ExtraConnections(transport.loop, relogin, keepalive_s, self._within_s)
-            if transport.loop and relogin
-            else None
-        )
+        self._timeout_s = max(_MIN_LOGIN_S, request.deadline.timeout_s)
+        self._extra_connections = None
+        if transport.loop and relogin:
+            keepalive_s = request.settings.keepalive_s
+            self._extra_connections = ExtraConnections(transport.loop, relogin, keepalive_s, self._timeout_s)
 
     def __enter__(self) -> Session:
         return self
@@ -197,7 +193,7 @@ class Session:
     def enable_nodelay(self, deadline: Deadline | None = None) -> None:
         """sshd delays small packets until the connection has run something; every exchange would take 40 ms more."""
         if not self._has_run_command:
-            self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=deadline or Deadline(self._within_s))
+            self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=deadline or Deadline(self._timeout_s))
 
     def open_jump(self, host: str, port: int, deadline: Deadline) -> socket.socket | TransportChannel:
         """A connection for the next hop: a socket where this session is fast, else a channel.
@@ -235,7 +231,7 @@ class Session:
         """
         from .shell import run_shell
 
-        return run_shell(self._transport, command, Deadline(self._within_s))
+        return run_shell(self._transport, command, Deadline(self._timeout_s))
 
 
 class _HopHandler(ConnectionHandler):

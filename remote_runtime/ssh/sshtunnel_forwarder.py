@@ -1,4 +1,8 @@
-"""The sshtunnel engine: a login of its own, always with the host key that was verified before, only on loopback."""
+"""``forward.engine: sshtunnel``: a second login, by the sshtunnel library, with the host key that was verified.
+
+It is slower than our own channels, and knows no unix sockets, no half-closed connections and no jump hosts. It stays
+because it was asked for; everything else uses ``Session``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, cast
 
 import paramiko
@@ -16,12 +21,11 @@ import paramiko
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, SshError
-from ..core.model import Instance
-from ..core.profile import SshSettings
 from ..core.sanitize import clean_line
 from ..tunnel.relay import SocketStream
-from .connectors import ConnectFailed, Connector, connect_tcp, start_proxy_command
+from .connect_request import ConnectRequest, RetryableError
 from .files.known_hosts import HostKey
+from .open_connection import open_connection
 from .session import Session
 from .transport.algorithms import KEX_INFO, restrict_algorithms
 from .transport.quiet import silence_paramiko
@@ -65,44 +69,35 @@ class SshtunnelForwarder:
 
 
 def open_tunnel(
-    instance: Instance,
-    settings: SshSettings,
-    session: Session,
-    *,
-    remote_host: str,
-    remote_port: int,
-    progress: Progress,
-    deadline: Deadline,
-    connector: Connector | None = None,
+    session: Session, host: str, port: int, *, progress: Progress, deadline: Deadline
 ) -> SshtunnelForwarder:
     """See ``remote_runtime.ssh.open_sshtunnel``."""
+    instance, settings = session.instance, session.request.settings
+    hint = "`forward.engine: auto`"
     if settings.proxy_jump:
-        raise SshError(
-            "ssh-config-unsupported", "sshtunnel cannot go through a jump host", hint="`forward.engine: auto`"
-        )
+        raise SshError("ssh-config-unsupported", "sshtunnel cannot go through a jump host", hint=hint)
     if session.key is None:
-        raise SshError("no-usable-key", "sshtunnel needs a key, the machine wanted none", hint="`forward.engine: auto`")
+        raise SshError("no-usable-key", "sshtunnel needs a key, the machine wanted none", hint=hint)
     silence_paramiko()
     progress("Logging in a second time, for sshtunnel")
-    where = f"{remote_host}:{remote_port} on the machine"
     with ExitStack() as undo:
-        sock = _connect(instance, settings, session.user, deadline, undo, connector)
-        forwarder = _make_forwarder(instance, settings, session, sock, (remote_host, remote_port), deadline)
+        sock = _connect(session, deadline, undo)
+        forwarder = _make_forwarder(session, sock, (host, port), deadline)
         undo.callback(_stop, forwarder)
         with _enforce_deadline(sock, deadline):
             try:
                 forwarder.start()
             except Exception as error:  # sshtunnel raises its own kinds, paramiko's and OSError
                 deadline.check()
-                _check_host_key(forwarder.login, session, instance)
+                _check_host_key(forwarder.login, session)
                 why = clean_line(str(error), 300) or "no answer in time"
                 what = f"sshtunnel cannot connect to {instance.where}"
-                raise SshError("ssh-refused", what, why, "`forward.engine: auto` needs no login of its own") from error
-        return SshtunnelForwarder(forwarder, where, undo.pop_all().close)
+                raise SshError("ssh-refused", what, why, f"{hint} needs no login of its own") from error
+        return SshtunnelForwarder(forwarder, f"{host}:{port} on the machine", undo.pop_all().close)
 
 
-def _check_host_key(login: paramiko.Transport | None, session: Session, instance: Instance) -> None:
-    """sshtunnel compares it, and does not say that this is what failed. Raises ``SshError`` ``host-key-changed``."""
+def _check_host_key(login: paramiko.Transport | None, session: Session) -> None:
+    """sshtunnel refuses another host key without saying so. Raises ``SshError`` ``host-key-changed``."""
     shown = login.host_key if login is not None else None
     if shown is None:
         return
@@ -111,45 +106,28 @@ def _check_host_key(login: paramiko.Transport | None, session: Session, instance
         why = (
             f"sshtunnel's login was shown {now.kind} {now.fingerprint}, the one before {known.kind} {known.fingerprint}"
         )
-        raise SshError("host-key-changed", f"The host key of {instance.name} has changed", why)
+        raise SshError("host-key-changed", f"The host key of {session.instance.name} has changed", why)
 
 
-def _connect(
-    instance: Instance,
-    settings: SshSettings,
-    user: str,
-    deadline: Deadline,
-    undo: ExitStack,
-    connector: Connector | None,
-) -> socket.socket:
-    if connector is not None:
-        connection = connector(deadline)
-        undo.callback(connection.close)
-        return connection.socket
-    if settings.proxy_command:
-        command = start_proxy_command(settings.proxy_command, instance.address, instance.port, user, instance.name)
-        undo.callback(command.close)
-        sock = command.socket
-    else:
-        try:
-            sock = connect_tcp(instance.address, instance.port, deadline, settings.address_family)
-        except ConnectFailed as error:
-            raise SshError("ssh-unreachable", f"Nothing answers at {instance.where}", error.why) from error
+def _connect(session: Session, deadline: Deadline, undo: ExitStack) -> socket.socket:
+    def connect_jump(request: ConnectRequest) -> Session:
+        raise ValueError("there is no jump host")
+
+    try:
+        request = replace(session.request, deadline=deadline, respond_by=deadline, reconnect=False)
+        sock = open_connection(request, undo, connect_jump).socket
+    except RetryableError as problem:
+        raise problem.error from problem
     undo.callback(sock.close)
     return sock
 
 
-def _make_forwarder(
-    instance: Instance,
-    settings: SshSettings,
-    session: Session,
-    sock: socket.socket,
-    target: tuple[str, int],
-    deadline: Deadline,
-) -> Any:
-    """Its defaults are an unchecked host key, all interfaces, the agent, ~/.ssh, and 15 s for a greeting: every one is
-    set here."""
+def _make_forwarder(session: Session, sock: socket.socket, target: tuple[str, int], deadline: Deadline) -> Any:
+    """sshtunnel's defaults are an unchecked host key, all interfaces, the agent, ~/.ssh, and 15 s for the server's
+    version: every one is set here."""
     import sshtunnel
+
+    instance, settings = session.instance, session.request.settings
 
     class Forwarder(sshtunnel.SSHTunnelForwarder):  # type: ignore[misc]  # it has no types
         login: paramiko.Transport | None = None

@@ -14,7 +14,6 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Profile
 
 if TYPE_CHECKING:
-    from .. import ssh
     from ..tunnel.identity import IdentityCheck, Stream
     from ..tunnel.protocols import Forwarder
 
@@ -115,12 +114,6 @@ class Target(ABC):
         """Whether a connection to the last address of ``instance`` could reach no other machine: its host key is
         pinned under its id."""
         return False
-
-    def open_sshtunnel(
-        self, instance: Instance, session: TargetSession, remote_port: int, *, progress: Progress, deadline: Deadline
-    ) -> ssh.SshtunnelForwarder:
-        """A forward through sshtunnel, on a login of its own. Raises ``SshError``, ``CloudError``."""
-        raise NotImplementedError("this target has no SSH server")
 
     def confirm_addresses(self) -> None:  # noqa: B027  # nothing to do
         """The connection reached the right machine: where a host has several addresses, try this one first."""

@@ -63,20 +63,6 @@ class SshBackend(Target):
             reconnect=reconnect,
         )
 
-    def open_sshtunnel(
-        self, instance: Instance, session: TargetSession, remote_port: int, *, progress: Progress, deadline: Deadline
-    ) -> ssh.SshtunnelForwarder:
-        return ssh.open_sshtunnel(
-            instance,
-            self._ssh_settings(deadline),
-            session=session,
-            remote_port=remote_port,
-            keys=self.keys,
-            progress=progress,
-            deadline=deadline,
-            connector=self._connector(instance),
-        )
-
     def confirm_addresses(self) -> None:
         self.keys.addresses.confirm()
 

@@ -39,7 +39,7 @@ for family in sys.argv[2:]:
         with connect_tcp("dual", int(sys.argv[1]), Deadline(3), family, reached) as won:
             got = won.getpeername()[0]
     except ConnectFailed as error:
-        got = error.trouble
+        got = error.kind
     print(json.dumps([got, time.monotonic() - start]))
 """
 

@@ -61,15 +61,7 @@ def test_a_late_greeting_is_waited_for_whoever_waits(server: Sshd, tmp_path: Pat
             lambda: direct.enter(within_s=60).close(),
             lambda: again.enter(within_s=60, reconnect=True).close(),
             lambda: by_command.enter(within_s=60, proxy_command=command).close(),
-            lambda: open_sshtunnel(
-                direct.instance,
-                direct.settings,
-                session=session,
-                remote_port=9,
-                keys=direct.keys,
-                progress=direct.person.tell,
-                deadline=Deadline(60),
-            ).close(),
+            lambda: open_sshtunnel(session, "127.0.0.1", 9, progress=direct.person.tell, deadline=Deadline(60)).close(),
         ]
         with ThreadPoolExecutor(len(ways)) as pool:
             for done in [pool.submit(way) for way in ways]:

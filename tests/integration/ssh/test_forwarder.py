@@ -409,7 +409,7 @@ def test_a_server_without_aes_gcm_is_served_the_other_way_or_refused(
 
             def open_it() -> OpenUpstream:
                 deadline = Deadline(10)
-                return open_upstream(box, visitor.instance, session, target.address, progress=note, deadline=deadline)
+                return open_upstream(box, session, target.address, progress=note, deadline=deadline)
 
             if engine == "fast":
                 with pytest.raises(SshError, match="fast engine"):

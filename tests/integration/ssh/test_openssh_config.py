@@ -18,9 +18,9 @@ from remote_runtime import ssh
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import SshSettings, SshTarget
-from remote_runtime.ssh.connectors import start_proxy_command
 from remote_runtime.ssh.files import config_options, openssh_config
 from remote_runtime.ssh.files.ssh_config import parse_jump_host
+from remote_runtime.ssh.proxy_command import start_proxy_command
 from tests.support.environment.mounts import within_mount
 from tests.support.servers.sshd import wait_for
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,22 +76,19 @@ def test_its_login_uses_what_the_configuration_allows_and_nothing_weaker(tmp_pat
             with contextlib.closing(open_tunnel(visitor, session, echo)) as tunnel:
                 transport = tunnel._forwarder._transport
                 assert (transport.local_cipher, transport.local_mac) == ("aes128-ctr", "hmac-sha2-256")
-            visitor.settings = replace(visitor.settings, allowed_algorithms=Algorithms(ciphers=("aes256-ctr",)))
+            set_settings(session, allowed_algorithms=Algorithms(ciphers=("aes256-ctr",)))
             with pytest.raises(SshError) as caught:
                 open_tunnel(visitor, session, echo)
             assert caught.value.code == "ssh-refused"
 
 
 def open_tunnel(visitor: Visitor, session: Session, port: int, within_s: float = 20.0) -> SshtunnelForwarder:
-    return ssh.open_sshtunnel(
-        visitor.instance,
-        visitor.settings,
-        session=session,
-        remote_port=port,
-        keys=visitor.keys,
-        progress=visitor.person.tell,
-        deadline=Deadline(within_s, visitor.called_off),
-    )
+    deadline = Deadline(within_s, visitor.called_off)
+    return ssh.open_sshtunnel(session, "127.0.0.1", port, progress=visitor.person.tell, deadline=deadline)
+
+
+def set_settings(session: Session, **changed: Any) -> None:
+    session.request = replace(session.request, settings=replace(session.request.settings, **changed))
 
 
 def exchange(tunnel: SshtunnelForwarder, data: bytes) -> bytes:
@@ -170,7 +168,7 @@ def test_no_thread_is_left_behind(visitor: Visitor, session: Session, echo: int)
 
 
 def test_what_it_cannot_do_is_refused(visitor: Visitor, session: Session, echo: int) -> None:
-    visitor.settings = replace(visitor.settings, proxy_jump=("gate",))
+    set_settings(session, proxy_jump=("gate",))
     with pytest.raises(SshError) as caught:
         open_tunnel(visitor, session, echo)
     assert caught.value.code == "ssh-config-unsupported"

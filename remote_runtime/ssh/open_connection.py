@@ -1,4 +1,4 @@
-"""The socket to a machine's SSH port: an ordinary connection, a ProxyCommand, a passage, or through jump hosts."""
+"""The connection to a machine's SSH port: TCP, a ProxyCommand, jump hosts, or what a connector of the caller opens."""
 
 from __future__ import annotations
 
@@ -8,18 +8,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, SshError
-from ..core.model import Instance
 from ..core.profile import SshSettings, SshTarget
-from .connect_options import ConnectOptions, RetryableError
-from .connectors import ConnectFailed, Connection, connect_tcp, start_proxy_command
-from .files.paths import local_username
+from .connect_request import ConnectRequest, RetryableError
+from .connectors import ConnectFailed, Connection, TcpConnection, connect_tcp
 from .files.ssh_config import parse_jump_host, resolve
+from .proxy_command import start_proxy_command
 from .session import Session
 
 _MAX_JUMPS = 8
-# The end of a connection through a jump host may be known before that of the connection to it.
+# The end of a connection through a jump host may be noticed before that of the connection to the jump host.
 _CLOSE_REASON_WAIT_S = 0.3
 _TICK_S = 0.05
 _HINTS = {
@@ -29,81 +27,63 @@ _HINTS = {
     "unreachable": "Check your network and VPN, and `target.host`",
 }
 _CONNECTOR_FAILURES = {"iap-backend-unreachable": "silent", "iap-unreachable": "hung up"}
-ConnectJump = Callable[[Instance, SshSettings, ConnectOptions, Deadline], Session]
 
 
 def open_connection(
-    instance: Instance,
-    settings: SshSettings,
-    options: ConnectOptions,
-    deadline: Deadline,
-    undo: ExitStack,
-    *,
-    connect_jump: ConnectJump,
-    depth: int,
-) -> tuple[Any, Connection | None]:
-    """A socket, and what it leads through if that has something to say. ``enter``: enters a jump host. Raises
-    ``NotYet``, ``SshError``, ``Interrupted``."""
-    connection: Connection
-    if options.reach is not None:
+    request: ConnectRequest, undo: ExitStack, connect_jump: Callable[[ConnectRequest], Session]
+) -> Connection:
+    """``undo`` closes it. ``connect_jump`` connects to a jump host.
+
+    Raises ``RetryableError``, ``SshError``, ``Interrupted``."""
+    instance, settings = request.instance, request.settings
+    if request.connector is not None:
         try:
-            connection = options.reach(options.answer_by)
+            connection = request.connector(request.respond_by)
         except SshError as error:
             kind = _CONNECTOR_FAILURES.get(error.code)
             if kind is None:
                 raise
             raise RetryableError(kind, error) from error
     elif settings.proxy_jump:
-        if depth >= _MAX_JUMPS:
+        if request.jumps >= _MAX_JUMPS:
             why = " → ".join(settings.proxy_jump)
             hint = "Correct `ProxyJump` in ~/.ssh/config, or `target.jump`"
             raise SshError("ssh-config-unsupported", "The jump hosts lead to each other", why, hint)
-        connection = _connect_through_jump(instance, settings, options, deadline, undo, connect_jump)
+        connection = _connect_through_jump(request, undo, connect_jump)
     elif settings.proxy_command:
         connection = start_proxy_command(
-            settings.proxy_command, instance.address, instance.port, login_name(settings), instance.name
+            settings.proxy_command, instance.address, instance.port, request.user, instance.name
         )
     else:
-        return _connect_tcp(instance, settings, options), None
+        connection = _connect_tcp(request)
     undo.callback(connection.close)
-    return connection.socket, connection
+    return connection
 
 
-def login_name(settings: SshSettings) -> str:
-    user = settings.user or local_username()
-    if not user:
-        what = "It is not known as whom to log in"
-        raise SshError("ssh-config-unsupported", what, "this computer has no name for you", "Set `ssh.user`")
-    return user
-
-
-def _connect_tcp(instance: Instance, settings: SshSettings, options: ConnectOptions) -> Any:
+def _connect_tcp(request: ConnectRequest) -> Connection:
+    instance, family = request.instance, request.settings.address_family
     try:
-        within, family = options.connect_by(), settings.address_family
-        return connect_tcp(instance.address, instance.port, within, family, options.keys.addresses)
+        sock = connect_tcp(instance.address, instance.port, request.connect_by(), family, request.keys.addresses)
+        return TcpConnection(sock)
     except ConnectFailed as error:
         what = f"Nothing answers at {instance.where}"
-        hint = _HINTS[error.kind] if instance.kind == "ssh" else ""  # Compute Engine knows more of its own
+        hint = _HINTS[error.kind] if instance.kind == "ssh" else ""  # compute knows more of its instances
         raise RetryableError(error.kind, SshError("ssh-unreachable", what, error.why, hint)) from error
 
 
 def _connect_through_jump(
-    instance: Instance,
-    settings: SshSettings,
-    options: ConnectOptions,
-    deadline: Deadline,
-    undo: ExitStack,
-    connect_jump: ConnectJump,
+    request: ConnectRequest, undo: ExitStack, connect_jump: Callable[[ConnectRequest], Session]
 ) -> Connection:
-    """A channel from the last jump host; each is verified and logged in to like any other machine."""
+    """A channel of the session with the last jump host, which is verified and logged in to like any other machine."""
+    instance, settings, deadline = request.instance, request.settings, request.deadline
     *before, last = settings.proxy_jump
     user, host, port = parse_jump_host(last)
-    overrides = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
-    hop, hop_settings = resolve(
-        SshTarget(host, port, tuple(before)), overrides, environ=options.environ, deadline=deadline
-    )
+    wanted = replace(SshSettings(), user=user, host_key=settings.host_key, identity_file=settings.identity_file)
+    target = SshTarget(host, port, tuple(before))
+    jump_host, jump_settings = resolve(target, wanted, environ=request.environ, deadline=deadline)
+    jump = replace(request, instance=jump_host, settings=jump_settings, jumps=request.jumps + 1)
     try:
-        session = connect_jump(hop, hop_settings, replace(options, wanted=(), reach=None), deadline)
+        session = connect_jump(replace(jump, accepted_keys=(), connector=None))
     except SshError as error:
         raise _jump_error(last, host, error) from error
     undo.callback(session.close)

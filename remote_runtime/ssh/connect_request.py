@@ -1,0 +1,94 @@
+"""A request to connect to a machine, and a failure after which another attempt may succeed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ..core.callbacks import Progress, Prompt
+from ..core.deadline import Deadline
+from ..core.errors import SshError
+from ..core.fast_dataclass import fast_dataclass
+from ..core.model import Instance
+from ..core.profile import SshSettings
+from .auth.keys import AgentTimeouts, Keys
+from .connectors import Connector
+from .files.paths import local_username
+
+_RECONNECT_TIMEOUT_S = 15.0
+_AGENT_TIMEOUT_S = 2.0
+_LOCKED_AGENT_TIMEOUT_S = 15.0
+_REPORT_AFTER_S = 3.0
+_REPORT_EVERY_S = 5.0
+
+
+@fast_dataclass(frozen=True)
+class ConnectRequest:
+    """``pins``: our known_hosts file. ``accepted_keys``: public halves of the keys that the machine accepts.
+    ``connector``: opens the connection to its SSH port instead of what ``settings`` say. ``respond_by``: deadline for
+    the version of its SSH server. ``reconnect``: one of many attempts, so neither a silent port nor a silent agent is
+    waited for long. ``jumps``: how many jump hosts lead to each other so far."""
+
+    instance: Instance
+    settings: SshSettings
+    deadline: Deadline
+    pins: Path
+    keys: Keys
+    prompt: Prompt
+    progress: Progress
+    environ: Mapping[str, str]
+    accepted_keys: tuple[bytes, ...]
+    connector: Connector | None
+    respond_by: Deadline
+    reconnect: bool = False
+    jumps: int = 0
+
+    @property
+    def user(self) -> str:
+        """The login name. Raises ``SshError`` ``ssh-config-unsupported`` where there is none."""
+        user = self.settings.user or local_username()
+        if not user:
+            what = "It is not known as whom to log in"
+            raise SshError("ssh-config-unsupported", what, "this computer has no name for you", "Set `ssh.user`")
+        return user
+
+    def connect_by(self) -> Deadline:
+        """The deadline for a TCP connection."""
+        return self.respond_by.within(_RECONNECT_TIMEOUT_S) if self.reconnect else self.respond_by
+
+    def agent_timeouts(self) -> AgentTimeouts:
+        left_s = self.respond_by.remaining_s()
+        if self.reconnect:
+            return AgentTimeouts(min(_AGENT_TIMEOUT_S, left_s))
+        return AgentTimeouts(_AGENT_TIMEOUT_S, min(_LOCKED_AGENT_TIMEOUT_S, left_s / 2), self.progress)
+
+
+class WaitProgress:
+    """To be called often during a wait: reports it after ``_REPORT_AFTER_S``, then every ``_REPORT_EVERY_S``.
+    ``describe`` returns what is waited for."""
+
+    def __init__(self, progress: Progress, describe: Callable[[], str], deadline: Deadline) -> None:
+        self._progress = progress
+        self._describe = describe
+        self._timeout_s = deadline.timeout_s
+        self._started_at = time.monotonic()
+        self._next_report_at = self._started_at + _REPORT_AFTER_S
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_report_at:
+            self._next_report_at = now + _REPORT_EVERY_S
+            self._progress(f"Waiting for {self._describe()}, {now - self._started_at:.0f} s of {self._timeout_s:.0f} s")
+
+
+class RetryableError(Exception):
+    """Another attempt may succeed. ``error``: to raise when there is none. ``kind``: a ``FailureKind``, ``hung up``
+    (the server closed the connection), ``no key`` (it accepted none), ``not now`` (it is busy), or ``too soon`` (its
+    penalties outlast the deadline). ``why``: for a progress message."""
+
+    def __init__(self, kind: str, error: SshError, why: str = "") -> None:
+        super().__init__(error.why)
+        self.kind = kind
+        self.why = why or error.why
+        self.error = error
