@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import profiles
 from ..core.errors import LocalError, RemoteRuntimeError
-from ..core.model import Profile
+from ..core.profile import Profile
 from ..jupyter import server
 from ..state import store
 from . import ssh

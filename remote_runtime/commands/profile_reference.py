@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import profiles
 from ..core.errors import UsageError
-from ..core.model import Profile
+from ..core.profile import Profile
 from ..profiles.search_path import find_profile, is_path
 from ..state import store
 from .context import CommandContext

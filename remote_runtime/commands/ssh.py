@@ -10,7 +10,8 @@ from .. import compute, ssh
 from ..core.access import InstalledKey
 from ..core.deadline import Deadline
 from ..core.errors import LocalError
-from ..core.model import Instance, Profile
+from ..core.model import Instance
+from ..core.profile import Profile
 from ..state import store
 from ..targets import KeyPolicy, Target, TargetSession, open_target
 from .context import CommandContext

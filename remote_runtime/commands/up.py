@@ -14,8 +14,7 @@ from ..core import file_lock
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Profile
-from ..core.profile import ExtraForward
+from ..core.profile import ExtraForward, Profile
 from ..state import launch, log_file, store
 from .context import CommandContext, View
 

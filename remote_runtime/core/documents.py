@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .model import Connections, Runtime
-    from .stopped import TakeDownResult
+    from .metrics import Connections
+    from .model import Runtime, TakeDownResult
 
 
 def runtime_document(runtime: Runtime) -> dict[str, Any]:

@@ -31,3 +31,18 @@ class Traffic:
 
     sent: int = 0
     received: int = 0
+
+
+@fast_dataclass(frozen=True)
+class Connections:
+    """Connections to the local port, the keeper's own checks left out. ``carried``: their client has said something.
+    ``empty``: they ended without a byte of it. ``waiting``: open, and nothing was heard of them yet. ``tls``: they
+    began as https does, and were closed. ``sent_away``: they gave room to others; ``without_a_file``: this process may
+    not open enough files to keep them."""
+
+    carried: int = 0
+    empty: int = 0
+    waiting: int = 0
+    tls: int = 0
+    sent_away: int = 0
+    without_a_file: int = 0

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
 from .access import InstalledKey, LoginAccess
-from .endings import IdleSettings, OnDownSettings, Timeouts
 from .fast_dataclass import fast_dataclass
-from .metrics import MachineLoad, Traffic
-from .profile import ColabSettings, ExtraForward, ForwardSettings, JupyterSettings, SshSettings, Target
+from .metrics import Connections, MachineLoad, Traffic
 
 # Characters. The bridge proves no shorter token: it could be guessed from the proof.
 MIN_TOKEN_CHARS = 16
@@ -37,27 +34,6 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self.__value)
-
-
-@fast_dataclass(frozen=True)
-class Profile:
-    """What was asked for. ``path`` is the file it came from."""
-
-    name: str
-    path: Path
-    target: Target
-    ssh: SshSettings = field(default_factory=SshSettings)
-    jupyter: JupyterSettings = field(default_factory=JupyterSettings)
-    forward: ForwardSettings = field(default_factory=ForwardSettings)
-    colab: ColabSettings = field(default_factory=ColabSettings)
-    on_down: OnDownSettings = field(default_factory=OnDownSettings)
-    idle: IdleSettings = field(default_factory=IdleSettings)
-    timeouts: Timeouts = field(default_factory=Timeouts)
-
-    def overridden(self, local_port: int | None, extra: tuple[ExtraForward, ...]) -> Profile:
-        """With what a command line puts before ``forward``: another port, None for the profile's, and more forwards."""
-        forward = replace(self.forward, extra=self.forward.extra + extra)
-        return replace(self, forward=forward if local_port is None else replace(forward, local_port=local_port))
 
 
 @fast_dataclass(frozen=True)
@@ -219,21 +195,6 @@ class Forward:
 
 
 @fast_dataclass(frozen=True)
-class Connections:
-    """Connections to the local port, the keeper's own checks left out. ``carried``: their client has said something.
-    ``empty``: they ended without a byte of it. ``waiting``: open, and nothing was heard of them yet. ``tls``: they
-    began as https does, and were closed. ``sent_away``: they gave room to others; ``without_a_file``: this process may
-    not open enough files to keep them."""
-
-    carried: int = 0
-    empty: int = 0
-    waiting: int = 0
-    tls: int = 0
-    sent_away: int = 0
-    without_a_file: int = 0
-
-
-@fast_dataclass(frozen=True)
 class Runtime:
     """All of it under one name: what the state file holds and what `status` shows.
 
@@ -299,3 +260,31 @@ class Finding:
     why: str = ""
     hint: str = ""
     code: str = ""
+
+
+ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
+
+
+@fast_dataclass(frozen=True)
+class TakeDownResult:
+    """What became of it, as it was seen now. ``server``: ``unknown`` where the machine was not looked at. ``instance``:
+    its status, ``UNKNOWN`` where it could not be read, None when there is none. ``checked``: a kept server was seen.
+    ``remains``: what could not be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps
+    running was started. ``notes``: what a person should know about what stays. ``elsewhere``: its Jupyter
+    runs on another machine than the login reached."""
+
+    name: str
+    tunnel: bool
+    server: ServerEnd
+    instance: str | None
+    remains: tuple[str, ...] = ()
+    instance_since: str = ""
+    attached: bool = False
+    notes: tuple[str, ...] = ()
+    elsewhere: bool = False
+    checked: bool = True
+
+    @property
+    def server_still_ours(self) -> bool:
+        """Whether a server of ours goes on, which a later `down` should find."""
+        return self.server == "kept" and not self.attached

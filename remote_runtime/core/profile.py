@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import field, replace
+from pathlib import Path
 from typing import Literal
 
 from .fast_dataclass import fast_dataclass
@@ -130,3 +131,53 @@ class ForwardSettings:
 @fast_dataclass(frozen=True)
 class ColabSettings:
     origins: tuple[str, ...] = COLAB_ORIGINS
+
+
+@fast_dataclass(frozen=True)
+class OnDownSettings:
+    server: Literal["stop", "keep"] = "stop"
+    instance: Literal["keep", "stop", "suspend"] = "keep"
+
+
+@fast_dataclass(frozen=True)
+class IdleSettings:
+    """``after_s``: None means never."""
+
+    after_s: float | None = None
+    do: Literal["stop-server", "stop-instance", "suspend-instance"] = "stop-instance"
+
+
+@fast_dataclass(frozen=True)
+class Timeouts:
+    """The only limits of `up`, of a reconnect, and of what else goes the same steps: what waits inside a step has a
+    part of its time, and no shorter one of its own."""
+
+    instance_s: float = 300.0
+    ssh_s: float = 60.0
+    jupyter_s: float = 120.0
+    ready_s: float = 30.0
+
+    @property
+    def total_s(self) -> float:
+        return self.instance_s + self.ssh_s + self.jupyter_s + self.ready_s
+
+
+@fast_dataclass(frozen=True)
+class Profile:
+    """What was asked for. ``path`` is the file it came from."""
+
+    name: str
+    path: Path
+    target: Target
+    ssh: SshSettings = field(default_factory=SshSettings)
+    jupyter: JupyterSettings = field(default_factory=JupyterSettings)
+    forward: ForwardSettings = field(default_factory=ForwardSettings)
+    colab: ColabSettings = field(default_factory=ColabSettings)
+    on_down: OnDownSettings = field(default_factory=OnDownSettings)
+    idle: IdleSettings = field(default_factory=IdleSettings)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    def overridden(self, local_port: int | None, extra: tuple[ExtraForward, ...]) -> Profile:
+        """With what a command line puts before ``forward``: another port, None for the profile's, and more forwards."""
+        forward = replace(self.forward, extra=self.forward.extra + extra)
+        return replace(self, forward=forward if local_port is None else replace(forward, local_port=local_port))

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..core.endings import IdleSettings
 from ..core.model import IdleWatchdog, Runtime
+from ..core.profile import IdleSettings
 from ..core.sanitize import clean_line
 from .remote_call import invalid_reply
 

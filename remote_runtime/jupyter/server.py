@@ -15,11 +15,10 @@ from typing import Literal
 
 from ..core.callbacks import Progress, RunCommand
 from ..core.deadline import Deadline
-from ..core.endings import IdleSettings
 from ..core.errors import LocalError, MachineError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Server
-from ..core.profile import JupyterSettings
+from ..core.profile import IdleSettings, JupyterSettings
 from ..core.sanitize import clean, clean_line
 from . import server_description
 from .idle_policy import describe, parse_watchdog, watchdog_request

@@ -10,8 +10,7 @@ from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Profile
-from ..core.profile import ExtraForward
+from ..core.profile import ExtraForward, Profile
 from ..jupyter import health, server
 from ..lifecycle.bring_up import Resources
 from ..lifecycle.take_down import TakeDownOptions, ends_kernels

@@ -16,7 +16,8 @@ from ..core.access import InstalledKey
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
-from ..core.model import Health, Profile, Verdict
+from ..core.model import Health, Verdict
+from ..core.profile import Profile
 from ..jupyter import health
 from ..lifecycle import bring_up, take_down
 from ..state import ipc, store

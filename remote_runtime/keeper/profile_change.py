@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..core.errors import LocalError
-from ..core.model import Profile
+from ..core.profile import Profile
 from ..lifecycle.bring_up import Resources
 
 

@@ -10,7 +10,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Profile
+from ..core.profile import Profile
 from ..lifecycle.take_down import TakeDownOptions
 from ..state.ipc import ControlChannel, Message
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..core.documents import take_down_document
 from ..core.errors import Interrupted
-from ..core.stopped import TakeDownResult
+from ..core.model import TakeDownResult
 from ..lifecycle.bring_up import Resources
 from .requests import ControlRequest
 from .runtime_record import RuntimeRecord, now

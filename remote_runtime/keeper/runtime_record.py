@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..core.model import Profile, Runtime
+from ..core.model import Runtime
+from ..core.profile import Profile
 from ..state import store
 
 log = logging.getLogger(__name__)

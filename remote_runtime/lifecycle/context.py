@@ -8,7 +8,8 @@ from typing import Protocol
 from ..core.access import InstalledKey
 from ..core.callbacks import Prompt
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance, Profile, Server
+from ..core.model import Instance, Server
+from ..core.profile import Profile
 from ..targets import Target
 
 

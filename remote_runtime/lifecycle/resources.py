@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from ..core.metrics import Traffic
-from ..core.model import Connections, Instance, Profile, Server
-from ..core.profile import ForwardSettings
+from ..core.metrics import Connections, Traffic
+from ..core.model import Instance, Server
+from ..core.profile import ForwardSettings, Profile
 from ..jupyter import health
 from ..targets import TargetSession
 from ..tunnel import ports

@@ -16,8 +16,8 @@ from ..core.callbacks import Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError, describe_bug
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance, Profile, Runtime
-from ..core.stopped import ServerEnd, TakeDownResult
+from ..core.model import Instance, Runtime, ServerEnd, TakeDownResult
+from ..core.profile import Profile
 from ..jupyter import server as jupyter
 from ..jupyter.idle_policy import watchdog_left_on_disk
 from ..targets import KeyPolicy, Target, TargetSession

@@ -10,7 +10,8 @@ from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, SshError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Profile, Server
+from ..core.model import Server
+from ..core.profile import Profile
 from ..targets import Target, TargetSession
 from ..tunnel.identity import IdentityCheck, Stream
 from ..tunnel.protocols import Forwarder, Upstream

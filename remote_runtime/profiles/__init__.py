@@ -15,8 +15,7 @@ from typing import Any
 
 from ..core.errors import UsageError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Profile
-from ..core.profile import ExtraForward
+from ..core.profile import ExtraForward, Profile
 from .field_types import FORWARD_SYNTAX, parse_forward
 from .schema import PROFILE
 from .search_path import Origin, find_profile, is_path, name_error, packaged_dir, profile_files, user_dir

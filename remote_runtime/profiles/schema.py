@@ -6,18 +6,20 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .._version import __version__
-from ..core.endings import IdleSettings, OnDownSettings, Timeouts
-from ..core.model import Profile
 from ..core.profile import (
     AttachSettings,
     ColabSettings,
     DemoTarget,
     ForwardSettings,
     GceTarget,
+    IdleSettings,
     JupyterSettings,
     LocalTarget,
+    OnDownSettings,
+    Profile,
     SshSettings,
     SshTarget,
+    Timeouts,
 )
 from .collection_types import ListOf, MappingOf
 from .field_types import (

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from ..core.codec import from_json, to_json
 from ..core.errors import LocalError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Profile
+from ..core.profile import Profile
 from ..core.subprocesses import ISOLATED_SYS_PATH, detached_popen_args, start_python
 
 KEEPER_PROGRAM = ISOLATED_SYS_PATH + "from remote_runtime.keeper.__main__ import main; sys.exit(main())"

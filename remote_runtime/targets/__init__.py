@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ..core.model import Profile
-from ..core.profile import DemoTarget, GceTarget, SshTarget
+from ..core.profile import DemoTarget, GceTarget, Profile, SshTarget
 from .base import KeyPolicy, Target, TargetSession
 from .demo import DemoBackend
 from .gce import GceBackend

@@ -11,7 +11,8 @@ from ..core.callbacks import Progress, Prompt, RunCommand
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance, Profile
+from ..core.model import Instance
+from ..core.profile import Profile
 
 if TYPE_CHECKING:
     from ..tunnel.identity import IdentityCheck, Stream

@@ -18,7 +18,8 @@ from ..core.callbacks import CommandResult, Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, MachineError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance, Profile, format_address
+from ..core.model import Instance, format_address
+from ..core.profile import Profile
 from ..core.sanitize import clean
 from ..tunnel.identity import IdentityCheck
 from ..tunnel.relay import SocketStream

@@ -10,8 +10,8 @@ from ..core.access import InstalledKey
 from ..core.callbacks import Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance, Profile
-from ..core.profile import SshSettings, SshTarget
+from ..core.model import Instance
+from ..core.profile import Profile, SshSettings, SshTarget
 from .base import KeyPolicy, Target, TargetSession
 
 if TYPE_CHECKING:

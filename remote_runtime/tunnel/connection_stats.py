@@ -11,8 +11,7 @@ import threading
 from collections import Counter
 from typing import Literal
 
-from ..core.metrics import Traffic
-from ..core.model import Connections
+from ..core.metrics import Connections, Traffic
 
 Address = tuple[str, int]
 TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: what https begins with

@@ -14,8 +14,8 @@ from remote_runtime.core.access import InstalledKey, LoginAccess
 from remote_runtime.core.callbacks import CommandResult, Progress, Prompt
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
-from remote_runtime.core.model import Instance, Profile
-from remote_runtime.core.profile import GceTarget
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import GceTarget, Profile
 from remote_runtime.targets import KeyPolicy, Target
 from remote_runtime.tunnel.relay import SocketStream
 

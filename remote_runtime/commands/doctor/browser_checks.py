@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...core.deadline import Deadline
 from ...core.errors import HealthError
-from ...core.model import Connections
+from ...core.metrics import Connections
 from ...jupyter import health
 from ...jupyter.health import attached, checks
 from .checklist import Checklist

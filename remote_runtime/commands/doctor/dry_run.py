@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from ...core.callbacks import Prompt
 from ...core.deadline import Deadline
 from ...core.errors import CloudError, LocalError, from_dict
-from ...core.model import Profile, Runtime, format_address
-from ...core.profile import GceTarget, LocalTarget
+from ...core.model import Runtime, format_address
+from ...core.profile import GceTarget, LocalTarget, Profile
 from ...lifecycle import bring_up
 from ...lifecycle.bring_up import BringUpContext, Resources
 from ...lifecycle.rollback import Rollback

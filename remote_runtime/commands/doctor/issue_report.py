@@ -15,8 +15,9 @@ from typing import Any
 
 from ... import profiles
 from ...core.errors import LocalError, UsageError
-from ...core.model import Finding, Profile
+from ...core.model import Finding
 from ...core.private_file import write_private
+from ...core.profile import Profile
 from ...core.sanitize import clean
 from ...state.log_file import redact
 from ...state.store import StateDir, list_names, load_if_readable

@@ -10,7 +10,8 @@ from typing import Any
 
 from ... import profiles, ssh
 from ...core.errors import LocalError, RemoteRuntimeError, from_code
-from ...core.model import Finding, Profile, Runtime
+from ...core.model import Finding, Runtime
+from ...core.profile import Profile
 from ...state import store
 from ...state.log_file import tail
 from ...state.quietly import uncounted_connector

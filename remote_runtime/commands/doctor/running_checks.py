@@ -9,7 +9,9 @@ from typing import Any
 
 from ...core.deadline import Deadline
 from ...core.errors import HealthError, RemoteRuntimeError, from_code, from_dict
-from ...core.model import Connections, Profile, Runtime
+from ...core.metrics import Connections
+from ...core.model import Runtime
+from ...core.profile import Profile
 from ...jupyter import health
 from . import browser_checks
 from .checklist import CHECK_OF_CODE, Checklist

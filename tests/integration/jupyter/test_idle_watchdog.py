@@ -17,10 +17,9 @@ import pytest
 from websockets.sync.client import connect
 
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.core.endings import IdleSettings
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
-from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
+from remote_runtime.core.profile import COLAB_ORIGIN, IdleSettings, JupyterSettings
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.metadata_server import MetadataServer
 from remote_runtime.demo.gcp_api.values import RequestFault, Vm

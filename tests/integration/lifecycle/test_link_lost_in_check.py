@@ -10,10 +10,8 @@ from typing import Any, cast
 import pytest
 
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import SshError
-from remote_runtime.core.model import Profile
-from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
+from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget, Profile, Timeouts
 from remote_runtime.lifecycle import bring_up
 from tests.support.fakes import EventLog, FakeProgress, FakeTarget
 from tests.support.servers.jupyter import JupyterServer, jupyter_server

@@ -21,8 +21,8 @@ from paramiko.packet import Packetizer
 
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
-from remote_runtime.core.model import Profile, Secret
-from remote_runtime.core.profile import ForwardSettings, SshTarget
+from remote_runtime.core.model import Secret
+from remote_runtime.core.profile import ForwardSettings, Profile, SshTarget
 from remote_runtime.lifecycle.upstream import OpenUpstream, SessionUpstream, open_upstream
 from remote_runtime.ssh.forwarder import channel_pool
 from remote_runtime.ssh.forwarder.connection import ChannelTimeouts

@@ -11,8 +11,8 @@ import pytest
 from remote_runtime import ssh
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import Interrupted, RemoteRuntimeError, SshError
-from remote_runtime.core.model import Instance, Profile
-from remote_runtime.core.profile import GceTarget, SshTarget
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import GceTarget, Profile, SshTarget
 from remote_runtime.demo.gcp_api import serial_console
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.firewalls import rule

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from remote_runtime import ssh
 from remote_runtime.core.access import InstalledKey, LoginAccess
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.core.model import Instance, Profile
-from remote_runtime.core.profile import GceTarget, SshSettings
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import GceTarget, Profile, SshSettings
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.instance import Instance as EmulatedInstance
 from remote_runtime.demo.gcp_api.os_login import OsLoginUser as Account

@@ -22,8 +22,7 @@ from remote_runtime.cli.output.progress import TerminalView
 from remote_runtime.cli.output.status_table import status_table
 from remote_runtime.core.documents import runtime_document, take_down_document
 from remote_runtime.core.errors import LocalError, UsageError
-from remote_runtime.core.model import Finding, Gpu, Instance, Runtime, Secret, Server
-from remote_runtime.core.stopped import TakeDownResult
+from remote_runtime.core.model import Finding, Gpu, Instance, Runtime, Secret, Server, TakeDownResult
 
 TOKEN = "ab" * 24
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]evil[/bold red]\r\u202eexe\x9b31m"

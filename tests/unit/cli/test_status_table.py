@@ -14,8 +14,8 @@ from rich.console import Console
 from remote_runtime.cli.output import format
 from remote_runtime.cli.output.dashboard import PLAIN_BARS, Dashboard, bar_graph, svg
 from remote_runtime.cli.output.status_table import status_table
-from remote_runtime.core.metrics import GpuLoad, MachineLoad, Traffic
-from remote_runtime.core.model import Connections, Forward, IdleWatchdog, Instance, Secret, Server
+from remote_runtime.core.metrics import Connections, GpuLoad, MachineLoad, Traffic
+from remote_runtime.core.model import Forward, IdleWatchdog, Instance, Secret, Server
 from tests.unit.cli.test_output import HOSTILE, TOKEN, on_a_terminal, runtime, safe
 
 GB = 1 << 30

@@ -14,8 +14,9 @@ from remote_runtime.commands.doctor import browser_checks, issue_report, local_c
 from remote_runtime.commands.doctor.checklist import Checklist, ExpectedFailure
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CODES, CloudError, LocalError, SshError, UsageError, from_code
-from remote_runtime.core.model import Connections, Finding, Profile, Runtime
-from remote_runtime.core.profile import SshTarget
+from remote_runtime.core.metrics import Connections
+from remote_runtime.core.model import Finding, Runtime
+from remote_runtime.core.profile import Profile, SshTarget
 from remote_runtime.state.store import StateDir
 
 READY: dict[str, Any] = {

@@ -11,7 +11,8 @@ import pytest
 from remote_runtime import profiles
 from remote_runtime.core.access import AccessGrant, InstalledKey, LoginAccess
 from remote_runtime.core.codec import from_json, to_json
-from remote_runtime.core.model import Instance, Profile, Server
+from remote_runtime.core.model import Instance, Server
+from remote_runtime.core.profile import Profile
 
 PROFILES = sorted((Path(__file__).parents[3] / "profiles").glob("*.yaml"))
 KEY = InstalledKey("metadata", "me", "ssh-ed25519 A", 17, "my-vm", "1", "z", "p")

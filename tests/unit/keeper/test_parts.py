@@ -14,8 +14,7 @@ from typing import Any, cast
 import pytest
 
 from remote_runtime.core.errors import LocalError
-from remote_runtime.core.model import Instance, Runtime
-from remote_runtime.core.stopped import TakeDownResult
+from remote_runtime.core.model import Instance, Runtime, TakeDownResult
 from remote_runtime.keeper import results
 from remote_runtime.keeper.requests import ControlRequest, RequestQueue
 from remote_runtime.keeper.runtime_record import RuntimeRecord

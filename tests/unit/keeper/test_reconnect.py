@@ -6,10 +6,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import SshError
-from remote_runtime.core.model import Profile, Runtime
-from remote_runtime.core.profile import GceTarget
+from remote_runtime.core.model import Runtime
+from remote_runtime.core.profile import GceTarget, Profile, Timeouts
 from remote_runtime.keeper.reconnect import Reconnector
 from remote_runtime.keeper.requests import RequestQueue
 from remote_runtime.keeper.runtime_record import RuntimeRecord

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import (
     CloudError,
     DeadlinePassed,
@@ -22,8 +21,16 @@ from remote_runtime.core.errors import (
     RemoteRuntimeError,
     SshError,
 )
-from remote_runtime.core.model import Instance, Profile
-from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, ExtraForward, ForwardSettings, GceTarget
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import (
+    COLAB_ORIGIN,
+    ColabSettings,
+    ExtraForward,
+    ForwardSettings,
+    GceTarget,
+    Profile,
+    Timeouts,
+)
 from remote_runtime.jupyter.launcher_protocol import CommandNotRun
 from remote_runtime.lifecycle import bring_up
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget

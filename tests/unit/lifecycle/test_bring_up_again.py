@@ -12,10 +12,9 @@ import pytest
 
 from remote_runtime import ssh
 from remote_runtime.core.deadline import Deadline, wait_until
-from remote_runtime.core.endings import Timeouts
 from remote_runtime.core.errors import CloudError, SshError
-from remote_runtime.core.model import Instance, Profile
-from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget, Profile, Timeouts
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets.gce import GceBackend

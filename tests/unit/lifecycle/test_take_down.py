@@ -13,11 +13,9 @@ import pytest
 
 from remote_runtime.core.access import InstalledKey
 from remote_runtime.core.documents import take_down_document
-from remote_runtime.core.endings import OnDownSettings
 from remote_runtime.core.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
-from remote_runtime.core.model import IdleWatchdog, Instance, Profile, Runtime, Secret, Server
-from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, Target
-from remote_runtime.core.stopped import TakeDownResult
+from remote_runtime.core.model import IdleWatchdog, Instance, Runtime, Secret, Server, TakeDownResult
+from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, OnDownSettings, Profile, Target
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.lifecycle.take_down import TakeDownOptions, take_down
 from remote_runtime.tunnel import ports

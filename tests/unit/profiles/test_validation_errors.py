@@ -9,8 +9,7 @@ import pytest
 
 from remote_runtime import profiles
 from remote_runtime.core.errors import UsageError
-from remote_runtime.core.model import Profile
-from remote_runtime.core.profile import AttachSettings, ExtraForward, GceTarget, SshTarget
+from remote_runtime.core.profile import AttachSettings, ExtraForward, GceTarget, Profile, SshTarget
 
 LOCAL = "version: 1\ntarget: {kind: local}\n"
 
