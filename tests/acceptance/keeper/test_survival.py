@@ -36,12 +36,14 @@ def survivor(world: World, vm: CloudMachine) -> Survivor:
 
 def problem(row: Row, *, keeps: bool, noticed_s: float | None, working_s: float) -> str:
     """What is wrong with a row, with the row; empty if nothing is."""
-    wrong = [
-        row.kept is not keeps and f"the variable was {'kept' if row.kept else 'lost'}",
-        noticed_s is not None and row.noticed_s is not None and row.noticed_s > noticed_s and "noticed late",
-        row.working_s > working_s and "the URL worked late",
-    ]
-    return f"{row}: {', '.join(filter(None, wrong))}" if any(wrong) else ""
+    wrong = []
+    if row.kept is not keeps:
+        wrong.append(f"the variable was {'kept' if row.kept else 'lost'}")
+    if noticed_s is not None and row.noticed_s is not None and row.noticed_s > noticed_s:
+        wrong.append("noticed late")
+    if row.working_s > working_s:
+        wrong.append("the URL worked late")
+    return f"{row}: {', '.join(wrong)}" if wrong else ""
 
 
 def test_faults_of_the_link_cost_no_kernel(survivor: Survivor) -> None:
