@@ -10,6 +10,8 @@ from . import profiles
 from .commands.context import CommandContext, View
 from .commands.down import DownOptions, down
 from .commands.up import Options, up
+from .core.errors import RemoteRuntimeError
+from .core.errors.hints import fill_in_profile
 from .core.fast_dataclass import fast_dataclass
 from .core.model import Runtime, Secret
 from .state import store
@@ -36,15 +38,19 @@ def open_runtime(
     name, state = profiles.name_of(profile), store.open_state_dir(os.environ)
     context = CommandContext(state, dict(os.environ), View() if progress is None else _ProgressView(progress))
     was_up = store.is_alive(state, name)
-    up(profile, Options(timeout_s=timeout_s), context, on_ready=lambda runtime: None)
     try:
-        runtime = store.load(state, name)
-        if runtime is None:
-            raise ValueError(f"{name} was ready a moment ago")
-        yield ReadyRuntime(**vars(runtime))
-    finally:
-        if not (was_up if keep is None else keep):
-            down(name, DownOptions(), context)
+        up(profile, Options(timeout_s=timeout_s), context, on_ready=lambda runtime: None)
+        try:
+            runtime = store.load(state, name)
+            if runtime is None:
+                raise ValueError(f"{name} was ready a moment ago")
+            yield ReadyRuntime(**vars(runtime))
+        finally:
+            if not (was_up if keep is None else keep):
+                down(name, DownOptions(), context)
+    except RemoteRuntimeError as error:
+        error.why, error.hint = (fill_in_profile(text, profile) for text in (error.why, error.hint))
+        raise
 
 
 class _ProgressView(View):

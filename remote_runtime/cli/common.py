@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from ..core.errors import LocalError, RemoteRuntimeError, with_default_hint
+from ..core.errors.hints import PLACEHOLDER
 from .output import console
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ def common(command: F) -> F:
             return command(*arguments, output=OutputOptions(quiet, verbose, as_json), **options)
         except RemoteRuntimeError as error:
             given = options.get("profile") or ()
-            for reference in [given] if isinstance(given, str) else given:
-                _make_commands_runnable(with_default_hint(error), reference)
+            names = [given] if isinstance(given, str) else list(given)
+            if len(names) == 1:
+                _with_commands(error, names[0])
             raise
 
     options = (
@@ -127,15 +129,6 @@ def name_of(reference: str) -> str:
     return profiles.name_of(reference)
 
 
-def with_runnable_commands(text: str, reference: str) -> str:
-    """``text`` with commands that work for the profile that ``reference`` means, or that the runtime was brought up
-    from."""
-    from ..commands import profile_reference as names
-    from ..state import store
-
-    return names.with_runnable_commands(text, reference, store.StateDir(store.state_dir_path(os.environ)), os.environ)
-
-
 def copy_url(url: str, output: OutputOptions) -> dict[str, RemoteRuntimeError]:
     """On the clipboard; or why it is not (``no-clipboard``), by option. The URL is printed in any case."""
     from ..commands import desktop
@@ -162,7 +155,7 @@ def run_jobs(
         if isinstance(result, dict):
             done.append(result)
         elif isinstance(result, RemoteRuntimeError):
-            errors[name] = _make_commands_runnable(with_default_hint(result, name), name)
+            errors[name] = _with_commands(result, name)
         else:
             raise result
     if len(jobs) == 1:
@@ -171,8 +164,15 @@ def run_jobs(
     return done, errors
 
 
-def _make_commands_runnable(error: RemoteRuntimeError, reference: str) -> RemoteRuntimeError:
-    error.hint, error.why = with_runnable_commands(error.hint, reference), with_runnable_commands(error.why, reference)
+def _with_commands(error: RemoteRuntimeError, name: str) -> RemoteRuntimeError:
+    """``error`` with a hint whose commands work for the profile, or the runtime, of this name or path."""
+    from ..commands.profile_reference import profile_reference
+    from ..state import store
+
+    error = with_default_hint(error)
+    if PLACEHOLDER in error.why + error.hint:
+        state_dir = store.StateDir(store.state_dir_path(os.environ))
+        error = with_default_hint(error, profile_reference(name, state_dir, os.environ))
     return error
 
 

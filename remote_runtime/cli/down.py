@@ -8,7 +8,8 @@ from typing import Literal
 import click
 
 from ..core.errors import UsageError
-from .common import OutputOptions, common, examples, name_of, run_jobs, state, with_runnable_commands
+from ..core.errors.hints import fill_in_profile
+from .common import OutputOptions, common, examples, name_of, run_jobs, state
 from .completion import runtime_names
 from .output import console
 
@@ -48,7 +49,7 @@ def down(
     from ..commands.down import DownOptions
     from ..commands.down import down as take_down
     from ..commands.orphans import stop_orphans
-    from ..commands.profile_reference import profile_file
+    from ..commands.profile_reference import profile_file, profile_reference
     from ..state import store
 
     if bool(profile) == everything:
@@ -72,8 +73,10 @@ def down(
         result["orphans"] = stop_orphans(reference, context, force=force)
     for result in stopped:
         if notes := result.get("notes"):
-            reference = references.get(result["name"], result["name"])
-            result["notes"] = [with_runnable_commands(note, reference) for note in notes]
+            reference = profile_reference(
+                references.get(result["name"], result["name"]), context.state, context.environ
+            )
+            result["notes"] = [fill_in_profile(note, reference) for note in notes]
 
     def show() -> None:
         if not names and not output.quiet:

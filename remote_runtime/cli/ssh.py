@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..core.errors import RemoteRuntimeError, UsageError, with_default_hint
+from ..core.errors import UsageError
 from ..core.sanitize import clean_line
 from .common import OrderedGroup, OutputOptions, common, examples, name_of
 from .completion import profile_names
@@ -48,8 +48,6 @@ def ssh(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
         return connect(load_profile(profile, context), context)
 
     session = run_parallel({profile: job}, context)[profile]
-    if isinstance(session, RemoteRuntimeError):
-        raise with_default_hint(session, profile)
     if isinstance(session, Exception):
         raise session
     try:

@@ -59,7 +59,7 @@ def down(name: str, options: DownOptions, context: CommandContext, *, named: boo
             "left-behind",
             f"{name} is down here, but not everything could be taken away",
             "; ".join(remains),
-            f"`remote-runtime down {name}{' --purge' * options.purge}` tries again; with --force it is forgotten",
+            f"`remote-runtime down PROFILE{' --purge' * options.purge}` tries again; with --force it is forgotten",
         )
     return stopped
 
@@ -217,7 +217,7 @@ def _check_deadlines(deadline: Deadline, silence_deadline: Deadline, name: str) 
             "keeper-unresponsive",
             f"The background process of {name} says nothing more",
             "it may be stopped",
-            f"`remote-runtime down {name} --force` ends it",
+            "`remote-runtime down PROFILE --force` ends it",
         )
     if deadline.passed():
         raise DeadlinePassed(f"Taking {name} down took more than {deadline.timeout_s:.0f} s", "", "--force ends it")

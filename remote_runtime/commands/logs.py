@@ -57,7 +57,7 @@ def _server_lines(name: str, follow: bool, state: store.StateDir, stop: threadin
 
 def _request_server_log(name: str, offset: int | None, state: store.StateDir) -> tuple[list[str], int]:
     if not store.is_alive(state, name):
-        raise LocalError("not-up", f"{name} is down", "", f"`remote-runtime up {name}` brings it up")
+        raise LocalError("not-up", f"{name} is down", "", "`remote-runtime up PROFILE` brings it up")
     with ipc.connect(state, name, Deadline(ANSWER_TIMEOUT_S)) as channel:
         channel.send({"op": "server-log", "offset": offset, "lines": MAX_LINES})
         event = channel.receive(ANSWER_TIMEOUT_S)

@@ -56,7 +56,8 @@ def open_lab(name: str, context: CommandContext) -> str:
             "lab-missing",
             f"The server of {name} has no JupyterLab",
             f"it runs in {runtime.server.interpreter}",
-            f"Install jupyterlab in that environment, then `remote-runtime down {name}` and `remote-runtime up {name}`",
+            "Install jupyterlab in that environment, then `remote-runtime down PROFILE` and "
+            "`remote-runtime up PROFILE`",
         )
     own_host = page_host(name)
     # A server of the user's own, or one that was started by an older version, does not know the name.
@@ -82,7 +83,7 @@ def _page_requests(endpoint: health.Endpoint, name: str) -> int:
             "attach-unfit",
             f"Your server behind {name} has no bridge, so it cannot be seen when the browser has come",
             "",
-            f"`remote-runtime url {name}` gives the URL: put /lab before its ?",
+            "`remote-runtime url PROFILE` gives the URL: put /lab before its ?",
         )
     return requests
 

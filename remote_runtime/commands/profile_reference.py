@@ -37,13 +37,8 @@ def profile_file(name: str, state: store.StateDir) -> str:
     path = _last_profile_path(name, state)
     if not path or not os.path.isfile(path):
         what, why = f"The profile of {name} is gone", path or f"no file is known that {name} was brought up from"
-        raise UsageError("profile-not-found", what, why, f"Name the profile: `remote-runtime down {name}`")
+        raise UsageError("profile-not-found", what, why, "Name the profile: `remote-runtime down PROFILE`")
     return path
-
-
-def with_runnable_commands(text: str, name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
-    """``text`` with commands that work as they stand."""
-    return profiles.by_path(text, profile_reference(name, state, environ)) if "remote-runtime" in text else text
 
 
 def _last_profile_path(name: str, state: store.StateDir) -> str:

@@ -98,7 +98,7 @@ def _find_instance(target: Target, context: CommandContext, deadline: Deadline) 
             "not-up",
             "The demo machine does not run",
             "it lives only while its runtime is up",
-            f"`remote-runtime up {profile.name}` starts it",
+            "`remote-runtime up PROFILE` starts it",
         )
     context.view.step(profile.name, "Finding the machine")
     return target.find(

@@ -10,6 +10,7 @@ from typing import Any
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
+from ..core.errors.hints import fill_in_profile
 from ..core.model import Runtime
 from ..state import ipc, store
 
@@ -20,9 +21,7 @@ def status(names: list[str], state: store.StateDir, environ: Mapping[str, str]) 
     """RUNTIME of each name, of all that there are when none is given. Raises as ``check_name``."""
     for name in names:
         require_known_name(name, state, environ)
-    return [
-        _with_runnable_commands(read_status(state, name), state, environ) for name in names or store.list_names(state)
-    ]
+    return [fill_in_commands(read_status(state, name), state, environ) for name in names or store.list_names(state)]
 
 
 def require_known_name(name: str, state: store.StateDir, environ: Mapping[str, str]) -> None:
@@ -39,20 +38,14 @@ def require_known_name(name: str, state: store.StateDir, environ: Mapping[str, s
             raise
 
 
-def _with_runnable_commands(
-    runtime: dict[str, Any], state: store.StateDir, environ: Mapping[str, str]
-) -> dict[str, Any]:
-    """With commands that work as they stand."""
-    error = runtime["last_error"] or {}
-    if "remote-runtime" not in runtime["why"] + error.get("why", "") + error.get("hint", ""):
-        return runtime
-    from .profile_reference import with_runnable_commands
+def fill_in_commands(runtime: dict[str, Any], state: store.StateDir, environ: Mapping[str, str]) -> dict[str, Any]:
+    """RUNTIME with commands in its reasons and hints that work as they stand."""
+    from .profile_reference import profile_reference
 
-    def say(text: str) -> str:
-        return with_runnable_commands(text, runtime["name"], state, environ)
-
-    said = {key: say(error[key]) for key in ("why", "hint") if key in error}
-    return {**runtime, "why": say(runtime["why"]), "last_error": {**error, **said} if error else None}
+    reference, error = profile_reference(runtime["name"], state, environ), runtime["last_error"]
+    if error:
+        error = {key: fill_in_profile(text, reference) for key, text in error.items()}
+    return {**runtime, "why": fill_in_profile(runtime["why"], reference), "last_error": error}
 
 
 def read_status(state: store.StateDir, name: str) -> dict[str, Any]:
@@ -92,7 +85,7 @@ def url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
             "not-up",
             f"{name} is {runtime['state']}",
             runtime["why"],
-            f"`remote-runtime up {name}` brings it up",
+            "`remote-runtime up PROFILE` brings it up",
         )
     return str(runtime["url"])
 
@@ -125,5 +118,5 @@ def _down_reason(runtime: Runtime) -> str:
     left = "what it had started may still be there" if runtime.unfinished else "its server may still run on the machine"
     return (
         f"the background process ended unexpectedly; {left}: "
-        f"`remote-runtime up {runtime.name}` mends it, `remote-runtime down {runtime.name}` cleans up"
+        "`remote-runtime up PROFILE` mends it, `remote-runtime down PROFILE` cleans up"
     )

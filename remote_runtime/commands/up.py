@@ -13,6 +13,7 @@ from .. import profiles
 from ..core import file_lock
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
+from ..core.errors.hints import fill_in_profile
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward, Profile
 from ..state import launch, log_file, store
@@ -177,7 +178,7 @@ def _follow_events(
                 channel.send({"op": "cancel"})
             event = channel.receive(0.2) or {"event": "silence"}
             if event["event"] == "note":
-                event = {**event, "text": profiles.by_path(event["text"], reference)}
+                event = {**event, "text": fill_in_profile(event["text"], reference)}
             _handle_event(event, name, context.view, channel)
         except (EOFError, OSError) as error:
             if cancel_reason is None and (keeper is None or keeper.poll() == 0):
@@ -222,7 +223,7 @@ def _not_exiting_error(name: str) -> LocalError:
         "keeper-unresponsive",
         f"The background process of {name} does not end",
         "",
-        f"`remote-runtime down {name} --force` ends it",
+        "`remote-runtime down PROFILE --force` ends it",
     )
 
 
@@ -255,7 +256,7 @@ def _failure_of(event: Message, cancel_reason: RemoteRuntimeError | None, name: 
         error.why = f"{error.why or error.what}; still there: {'; '.join(event['remains'])}"
         error.hint = error.hint or "`remote-runtime down` tries again to take it away"
     if error is not cancel_reason:
-        error.hint = error.hint or f"`remote-runtime doctor {name}` checks every step"
+        error.hint = error.hint or "`remote-runtime doctor PROFILE` checks every step"
     return error
 
 
@@ -280,7 +281,7 @@ def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext
         "left-behind",
         f"{name} is down here, but not everything could be taken away",
         leftover.why,
-        f"`remote-runtime down {name}` tries again",
+        "`remote-runtime down PROFILE` tries again",
     )
 
 
@@ -291,6 +292,6 @@ def _died_error(state: store.StateDir, name: str, why: str) -> LocalError:
         "keeper-died",
         f"The background process of {name} ended unexpectedly",
         f"{why}; its log ends with: {last_line}" if last_line else why,
-        f"`remote-runtime logs {name}` shows more; `remote-runtime up {name}` starts it again, "
-        f"`remote-runtime down {name}` cleans up",
+        "`remote-runtime logs PROFILE` shows more; `remote-runtime up PROFILE` starts it again, "
+        "`remote-runtime down PROFILE` cleans up",
     )

@@ -70,7 +70,7 @@ def watchdog_request(idle: IdleSettings) -> Mapping[str, Any] | None:
 def watchdog_left_on_disk(runtime: Runtime) -> tuple[str, ...]:
     """What a person is told of the idle watch on a machine that is off: it starts again with the machine, and can be
     taken away only where that can be entered."""
-    instance, server, name = runtime.instance, runtime.server, runtime.name
+    instance, server = runtime.instance, runtime.server
     watchdog = server.idle if server is not None else None
     if instance is None or instance.kind != "gce" or watchdog is None or not watchdog.reboot:
         return ()
@@ -78,5 +78,5 @@ def watchdog_left_on_disk(runtime: Runtime) -> tuple[str, ...]:
     return (
         f"the idle watch was left on the disk of {instance.name}, which is off: started again, it is "
         f"{PAST_TENSE[watchdog.verb]} when nothing was used for {after}. "
-        f"`remote-runtime up {name}` and then `down {name}` takes it away",
+        "`remote-runtime up PROFILE` and then `down PROFILE` takes it away",
     )

@@ -122,7 +122,7 @@ class ControlServer:
                 keeper.requests.put(ControlRequest("down", TakeDownOptions(force=True)), cancel=True)
             else:
                 name = keeper.record.runtime.name
-                why = f"it is up: `remote-runtime down {name}` takes it down" if is_last else "others wait for it"
+                why = "it is up: `remote-runtime down PROFILE` takes it down" if is_last else "others wait for it"
                 error = Interrupted(f"`up {name}` was interrupted, {name} was not", why)
                 channel.send({"event": "failed", "error": error.as_dict(), "remains": [], "undone": False})
             _wait_for_disconnect(channel)

@@ -34,5 +34,5 @@ def other_machine_error(profile: Profile, previous_profile_path: str) -> LocalEr
         "busy",
         f"{profile.name} was brought up on another machine than its profile names now",
         f"it was brought up from {previous_profile_path}",
-        f"`remote-runtime down {profile.name}` first",
+        "`remote-runtime down PROFILE` first",
     )

@@ -164,7 +164,7 @@ def connect(context: BringUpContext, resources: Resources, deadline: Deadline, r
     if resources.instance.via == "iap":
         progress.note(f"Through Identity-Aware Proxy: {resources.instance.why_via}")
     if resources.instance.access is not None and resources.instance.access.two_factor and not context.single_attempt:
-        again = f"after a lost connection answer it with `remote-runtime up {profile.name}`"
+        again = "after a lost connection answer it with `remote-runtime up PROFILE`"
         progress.note(f"{resources.instance.name} asks for a second factor at each login: {again}")
 
 

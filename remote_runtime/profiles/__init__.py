@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ __all__ = [
     "PROMPTED_KEYS",
     "ProfileFile",
     "ProfileTemplate",
-    "by_path",
     "example_text",
     "json_schema",
     "list_profiles",
@@ -84,18 +82,6 @@ def name_of(name_or_path: str) -> str:
     if why:
         raise UsageError("profile-invalid", f"{name!r:.80} is not a name", why)
     return name
-
-
-def by_path(text: str, reference: str) -> str:
-    """``text`` with commands that work for a profile given by its path, whose name alone is not found."""
-    if not is_path(reference):
-        return text
-    name = re.escape(Path(reference).stem)
-    return re.sub(rf"(remote-runtime [a-z-]+(?: show| forget| check)?) {name}(?![\w./-])", _then(reference), text)
-
-
-def _then(reference: str) -> Callable[[re.Match[str]], str]:
-    return lambda found: f"{found[1]} {shlex.quote(reference)}"
 
 
 def list_profiles(environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None) -> list[ProfileFile]:

@@ -206,7 +206,7 @@ def _unresponsive_error(name: str) -> LocalError:
         "keeper-unresponsive",
         f"The background process of {name} does not answer",
         "it may be stopped or the computer very busy",
-        f"`remote-runtime down {name} --force` ends it",
+        "`remote-runtime down PROFILE --force` ends it",
     )
 
 

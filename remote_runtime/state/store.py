@@ -111,7 +111,7 @@ def load(state: StateDir, name: str) -> Runtime | None:
             "state-unreadable",
             f"The state file {path} cannot be read",
             why,
-            f"`remote-runtime down {name} --force` ends its processes here and removes the file",
+            "`remote-runtime down PROFILE --force` ends its processes here and removes the file",
         ) from error
 
 

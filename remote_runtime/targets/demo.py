@@ -116,7 +116,7 @@ class DemoProcess:
                 "demo-failed",
                 "The demo machine is gone",
                 str(error),
-                f"`remote-runtime down {self.name}`, then `remote-runtime up {self.name}`",
+                "`remote-runtime down PROFILE`, then `remote-runtime up PROFILE`",
             ) from error
 
     def ensure(self, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ...core.errors import CODES, RemoteRuntimeError, with_default_hint
+from ...core.errors.hints import fill_in_profile
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Finding
 
@@ -85,26 +86,26 @@ class ExpectedFailure:
 
 
 class Checklist:
-    """``name``: the runtime's, for the commands in hints. ``found`` is given each finding as it is made. ``spoken``:
-    puts what the person typed into commands that name the runtime."""
+    """``reference``: what commands in hints call the profile. ``on_finding`` is called with each finding as it is made.
 
-    def __init__(
-        self, name: str, found: Callable[[Finding], None], spoken: Callable[[str], str] = lambda text: text
-    ) -> None:
-        self.name = name
+    ``blocked_by``: the failed check that the later ones need, empty while there is none.
+    """
+
+    def __init__(self, reference: str, on_finding: Callable[[Finding], None]) -> None:
         self.findings: list[Finding] = []
         self.blocked_by = ""
-        self._on_finding = found
-        self._spoken = spoken
+        self._reference = reference
+        self._on_finding = on_finding
 
     @property
     def passed(self) -> bool:
         return all(finding.verdict != "failed" for finding in self.findings)
 
     def add(self, finding: Finding) -> None:
-        known = replace(finding, why=self._named(finding.why), hint=self._named(finding.hint))
-        self.findings.append(known)
-        self._on_finding(known)
+        why, hint = (fill_in_profile(text, self._reference) for text in (finding.why, finding.hint))
+        finding = replace(finding, why=why, hint=hint)
+        self.findings.append(finding)
+        self._on_finding(finding)
 
     def ok(self, check: str, what: str, why: str = "") -> None:
         self.add(Finding(check, "ok", what, why))
@@ -117,21 +118,10 @@ class Checklist:
         self.add(Finding(check, "warning", what, why, hint, code))
 
     def fail(self, check: str, error: RemoteRuntimeError) -> None:
-        """With the catalogue's cure where the error has no hint of its own."""
-        advised_error = with_default_hint(error, self.name)
-        hint = _DOCTOR_ADVICE.sub("", advised_error.hint) or (
-            CODES[advised_error.code].remedy if advised_error.hint else ""
-        )
-        self.add(
-            Finding(
-                check,
-                "failed",
-                advised_error.what,
-                advised_error.why or CODES[advised_error.code].cause,
-                hint,
-                advised_error.code,
-            )
-        )
+        """With the catalogue's remedy where the error has no hint of its own."""
+        entry, error = CODES[error.code], with_default_hint(error)
+        hint = _DOCTOR_ADVICE.sub("", error.hint) or (entry.remedy if error.hint else "")
+        self.add(Finding(check, "failed", error.what, error.why or entry.cause, hint, error.code))
 
     def skip(self, *checks: str) -> None:
         for check in checks:
@@ -187,6 +177,3 @@ class Checklist:
         self.skip(*checks[at + 1 :])
         if not essential:
             self.blocked_by = blocked_before
-
-    def _named(self, text: str) -> str:
-        return self._spoken(text.replace(" PROFILE", f" {self.name}") if self.name else text)

@@ -16,9 +16,11 @@ from typing import Any
 from ... import profiles
 from ..._version import __version__
 from ...core.errors import LocalError, UsageError, with_default_hint
+from ...core.errors.hints import fill_in_profile
 from ...core.model import Finding
 from ...state.store import StateDir, check_writable
 from ...tunnel import ports
+from ..profile_reference import profile_reference
 from . import running_checks
 from .checklist import Checklist
 
@@ -43,7 +45,7 @@ def check_computer(
     _check_openssh(checklist, environ)
     _check_port(checklist, runtimes)
     for runtime in runtimes:
-        _check_runtime(checklist, runtime)
+        _check_runtime(checklist, runtime, profile_reference(runtime["name"], state, environ))
     add_browser_notes(checklist)
 
 
@@ -139,7 +141,7 @@ def _check_port(checklist: Checklist, runtimes: Sequence[Mapping[str, Any]]) -> 
         checklist.ok("port", f"local port {port} is free, on {both}")
 
 
-def _check_runtime(checklist: Checklist, status: Mapping[str, Any]) -> None:
+def _check_runtime(checklist: Checklist, status: Mapping[str, Any], reference: str) -> None:
     name = status["name"]
     check = f"runtime {name}"
     error = running_checks.runtime_error(status)
@@ -152,10 +154,12 @@ def _check_runtime(checklist: Checklist, status: Mapping[str, Any]) -> None:
             check,
             "it is down, and something of it may be left",
             status["why"],
-            f"`remote-runtime up {name}` brings it up, `remote-runtime down {name}` clears it",
+            fill_in_profile(
+                "`remote-runtime up PROFILE` brings it up, `remote-runtime down PROFILE` clears it", reference
+            ),
         )
     else:
-        checklist.fail(check, with_default_hint(error, name))
+        checklist.fail(check, with_default_hint(error, reference))
 
 
 def add_browser_notes(checklist: Checklist) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,8 +17,8 @@ from ...state.quietly import uncounted_connector
 from ...targets import open_target
 from ..context import CommandContext
 from ..logs import read_log
-from ..profile_reference import load_profile, with_runnable_commands
-from ..status import read_status
+from ..profile_reference import load_profile, profile_reference
+from ..status import read_status, status
 from . import dry_run, issue_report, local_checks, running_checks
 from .checklist import Checklist
 
@@ -44,14 +43,10 @@ def doctor(
     state, environ, view = context.state, context.environ, context.view
     name = profiles.name_of(reference) if reference else ""
 
-    def say(text: str, of: str) -> str:
-        return with_runnable_commands(text, of, state, environ)
-
-    references = [reference] if reference else store.list_names(state)
-    checklist = Checklist(name, on_finding, lambda text: functools.reduce(say, references, text))
+    checklist = Checklist(profile_reference(reference, state, environ) if reference else "", on_finding)
     profile = None
     if reference is None:
-        statuses = [read_status(state, each) for each in store.list_names(state)]
+        statuses = status([], state, environ)
         local_checks.check_computer(checklist, state, environ, statuses)
     else:
         profile = _load(checklist, reference, context)
@@ -82,7 +77,7 @@ def _check_profile(profile: Profile, checklist: Checklist, context: CommandConte
     """The runtime if it is up, else a dry run of `up`."""
     name, state, view = profile.name, context.state, context.view
     view.step(name, "Looking at what is up")
-    status = read_status(state, name)
+    now = read_status(state, name)
     try:
         runtime = store.load(state, name)
     except LocalError as error:
@@ -93,10 +88,10 @@ def _check_profile(profile: Profile, checklist: Checklist, context: CommandConte
         view.step(name, "Checking the path as Colab will use it")
         deadline = context.deadline(used.timeouts.ready_s + CHECKS_TIMEOUT_S)
         connector = uncounted_connector(name, state)
-        running_checks.check_running(checklist, used, runtime, status, deadline, connect_uncounted=connector)
+        running_checks.check_running(checklist, used, runtime, now, deadline, connect_uncounted=connector)
     else:
         if runtime is not None:
-            _report_leftovers(runtime, status, checklist)
+            _report_leftovers(runtime, now, checklist)
         keys = ssh.Keys()
         dry_run.DryRun(
             profile=profile,
@@ -136,7 +131,7 @@ def _report(name: str, checklist: Checklist, profile: Profile | None, context: C
         checklist.findings,
         versions={**local_checks.versions(), "OpenSSH": local_checks.openssh_version(environ) or "not installed"},
         profile=profile,
-        runtimes=[read_status(state, each) for each in names],
+        runtimes=status(names, state, environ) if names else [],
         logs=logs,
         state=state,
         environ=environ,

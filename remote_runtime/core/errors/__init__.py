@@ -23,6 +23,7 @@ from typing import ClassVar
 from .cloud import CLOUD
 from .entry import CatalogueEntry
 from .health import HEALTH
+from .hints import fill_in_profile
 from .local import LOCAL
 from .machine import MACHINE
 from .ssh import SSH
@@ -150,13 +151,11 @@ ERROR_CLASSES: tuple[type[RemoteRuntimeError], ...] = (
 CODES: Mapping[str, CatalogueEntry] = {code: entry for kind in ERROR_CLASSES for code, entry in kind.codes.items()}
 
 
-def with_default_hint(error: RemoteRuntimeError, name: str = "") -> RemoteRuntimeError:
-    """``error`` with the catalogue's cure where it has no hint, and with the runtime's ``name`` in commands."""
+def with_default_hint(error: RemoteRuntimeError, reference: str = "") -> RemoteRuntimeError:
+    """``error`` with the catalogue's remedy where it has no hint, and with ``reference`` in its commands."""
     if not error.hint and not isinstance(error, (Interrupted, Bug)):
         error.hint = CODES[error.code].remedy
-    if name:
-        error.hint = error.hint.replace(" PROFILE", f" {name}")
-        error.why = error.why.replace(" PROFILE", f" {name}")
+    error.why, error.hint = fill_in_profile(error.why, reference), fill_in_profile(error.hint, reference)
     return error
 
 

@@ -90,7 +90,7 @@ def test_an_error_without_reason_or_hint_gets_the_catalogues() -> None:
 
 def test_no_check_advises_to_run_doctor() -> None:
     for code in CODES:
-        for hint in ("", "`remote-runtime doctor work` checks every step"):
+        for hint in ("", "`remote-runtime doctor PROFILE` checks every step"):
             checkup, told = new()
             checkup.fail("ssh", from_code(code, "it failed", "because", hint))
             assert "remote-runtime doctor" not in told[0].hint or "--report" in told[0].hint, code

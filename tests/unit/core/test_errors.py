@@ -6,6 +6,7 @@ import pytest
 
 from remote_runtime.core import errors
 from remote_runtime.core.errors import CODES, ERROR_CLASSES, LocalError, RemoteRuntimeError, from_code, from_dict
+from remote_runtime.core.errors.hints import fill_in_profile
 
 EXIT_CODES = {"UsageError": 2, "Bug": 3, "Interrupted": 130}
 
@@ -56,3 +57,15 @@ def test_an_error_reads_as_what_and_why() -> None:
     assert str(LocalError("busy", "work stays up", "its kernels are busy")) == "work stays up: its kernels are busy"
     assert str(LocalError("busy", "work stays up")) == "work stays up"
     assert from_dict({"code": "busy", "what": "w"}).as_dict() == {"code": "busy", "what": "w", "why": "", "hint": ""}
+
+
+def test_commands_name_the_profile_as_the_user_does_quoted_for_a_shell() -> None:
+    hint = "`remote-runtime logs PROFILE --server` shows more; `remote-runtime profiles check PROFILE`"
+    assert fill_in_profile(hint, "./a folder/my.yaml") == (
+        "`remote-runtime logs './a folder/my.yaml' --server` shows more; "
+        "`remote-runtime profiles check './a folder/my.yaml'`"
+    )
+    assert fill_in_profile(hint, "my-vm") == (
+        "`remote-runtime logs my-vm --server` shows more; `remote-runtime profiles check my-vm`"
+    )
+    assert fill_in_profile(hint, "") == hint

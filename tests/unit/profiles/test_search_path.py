@@ -74,15 +74,6 @@ def test_a_path_is_loaded_as_it_is_and_named_by_its_stem(tmp_path: Path, environ
         assert profiles.load(given, environ=environ, cwd=tmp_path / "here").name == name
 
 
-def test_commands_name_the_path_where_the_name_alone_is_not_found() -> None:
-    hint = "`remote-runtime logs my` shows more; `remote-runtime up my-vm` or `remote-runtime profiles check my`"
-    assert profiles.by_path(hint, "./a folder/my.yaml") == (
-        "`remote-runtime logs './a folder/my.yaml'` shows more; `remote-runtime up my-vm` or "
-        "`remote-runtime profiles check './a folder/my.yaml'`"
-    )
-    assert profiles.by_path(hint, "my") == hint
-
-
 def test_an_unknown_name_is_refused_with_a_near_miss(tmp_path: Path, environ: dict[str, str]) -> None:
     put(tmp_path / "first", "my-gpu")
     with pytest.raises(UsageError) as caught:

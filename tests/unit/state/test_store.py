@@ -191,7 +191,7 @@ def test_a_damaged_file_is_told_with_its_path_and_a_way_out(state: StateDir, con
     assert error.code == "state-unreadable"
     assert str(state.file_path("work", "json")) in error.what
     assert error.why
-    assert "remote-runtime down work --force" in error.hint
+    assert "remote-runtime down PROFILE --force" in error.hint
 
 
 def test_a_file_of_a_newer_version_is_refused_by_name(state: StateDir) -> None:
