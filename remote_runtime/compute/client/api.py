@@ -1,4 +1,4 @@
-"""One conversation with the Compute Engine API: its clients, and requests that are bounded, repeated and explained."""
+"""Requests to the Compute Engine API, each with a timeout, retries, and an error that explains it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REQUEST_TIMEOUT_S = 15.0
-# An API that never answered is most likely a wrong address or a computer that is offline; one that did will come back.
+# If the API has never answered, its address is probably wrong or this computer offline; else it will answer again.
 FIRST_RETRY_S = 3.0
 LATER_RETRY_S = 60.0
 PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -26,8 +26,9 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 @dataclass
 class Api:
-    """``project``: where it looks, empty until that is settled. ``project_metadata``: None until it was read. ``told``:
-    the last news that ``tell`` was given. ``allows``: what sets the deadline, as a hint; empty where nobody can."""
+    """``project``: the project of the requests, empty until it is known. ``project_metadata``: None until it was read.
+    ``last_message``: the last text given to ``progress``. ``timeout_hint``: the setting that allows more time, empty if
+    there is none."""
 
     endpoint: str
     identity: credentials.Identity
@@ -53,12 +54,12 @@ class Api:
         self.progress = remember
 
     def client(self, kind: Callable[..., T]) -> T:
-        """Another of Google's clients, for the same API and as the same caller."""
+        """Another of Google's clients, for the same address and credentials."""
         return kind(**self.options)
 
     def call(self, method: Callable[..., T], request: Mapping[str, Any], *, doing: str, until_ready: bool = True) -> T:
-        """The answer to one request. Connection trouble, 429 and 5xx are met with more tries until the deadline, and
-        ``until_ready`` also the answer that something else is just being done to the resource.
+        """The result of one request. Connection errors, 429 and 5xx are retried until the deadline; with
+        ``until_ready`` also the answer that another operation on the resource is under way.
 
         ``doing`` completes "these credentials may not …". Raises ``CloudError``, ``DeadlinePassed``, ``Interrupted``.
         """
@@ -80,7 +81,7 @@ class Api:
                     and self.deadline.passed()
                     and error_mapping.is_timeout(exc)
                 ):
-                    raise self._timeout_error(doing) from None  # our own time was over, not its
+                    raise self._timeout_error(doing) from None  # our deadline passed, not the request's own timeout
                 failure = error_mapping.map_error(
                     exc,
                     endpoint=self.endpoint,
@@ -94,7 +95,7 @@ class Api:
                 no_more |= isinstance(failure.error, error_mapping.NotReady) and not until_ready
                 gives_up = failure.transient == "unreachable" and time.monotonic() - started_at > self.retry_s
                 if no_more or gives_up:
-                    # Not "from exc": of credentials, its words may have what they are.
+                    # Not "from exc": its message may contain the credentials.
                     raise failure.error from None
                 if tries == 2:
                     self.progress(f"Trying Compute Engine again: {failure.error.why}")
@@ -110,8 +111,8 @@ class Api:
 
 
 def open_api(environ: Mapping[str, str], *, progress: Progress, deadline: Deadline) -> Api:
-    """A conversation with the API that ``environ`` names, as whom it says. Nothing is sent yet, except that Application
-    Default Credentials may ask this computer's metadata server who it is."""
+    """Clients for the API and the credentials that ``environ`` names. Sends nothing, except that Application Default
+    Credentials may query this computer's metadata server."""
     endpoint = gcloud_config.endpoint(environ)
     identity = credentials.load(environ, endpoint)
     lazy_import.import_lazily()
@@ -123,7 +124,7 @@ def open_api(environ: Mapping[str, str], *, progress: Progress, deadline: Deadli
     try:
         instances = compute_v1.InstancesClient(**options)
         operations, projects = compute_v1.ZoneOperationsClient(**options), compute_v1.ProjectsClient(**options)
-    except (GoogleAuthError, ValueError) as exc:  # of Google's own variables and of files they name
+    except (GoogleAuthError, ValueError) as exc:  # caused by Google's own variables and the files they name
         raise error_mapping.unusable_client_error(exc) from None
     return Api(
         endpoint=endpoint,

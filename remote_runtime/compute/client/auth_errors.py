@@ -1,4 +1,4 @@
-"""What goes wrong when credentials are renewed or exchanged for others: google-auth's exceptions, in our words."""
+"""google-auth's exceptions when credentials are refreshed or exchanged, as our errors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .credential_sources import impersonation_hint
 from .transport_errors import unsent_error
 
 IMPERSONATE_PERMISSION = "iam.serviceAccounts.getAccessToken"
-# The words of a program that makes credentials may be the credentials (google.auth.pluggable).
+# The output of a program that makes credentials may contain them (google.auth.pluggable).
 _FILE = re.compile(r"^File '.*'(?= was not found)", re.DOTALL)  # its path may be the token (google.auth.identity_pool)
 _PROGRAM = re.compile(r"(Executable exited with non-zero return code -?\d+).*", re.DOTALL)
 
 
 def raised_while_refreshing(exc: BaseException) -> bool:
-    """Whether it was raised by google-auth as it renewed credentials: of what it reads then, from files and programs,
-    it lets exceptions of any kind through."""
+    """True if google-auth raised ``exc`` while it refreshed credentials. It lets through any exception of the files and
+    programs that it reads then."""
     return any(
         frame.f_code.co_name in ("refresh", "retrieve_subject_token")
         and str(frame.f_globals.get("__name__", "")).startswith(("google.auth.", "google.oauth2."))
@@ -31,7 +31,7 @@ def raised_while_refreshing(exc: BaseException) -> bool:
 
 
 def safe_message(exc: Exception) -> str:
-    """The first of google-auth's words; what follows may be an answer or a file with secrets."""
+    """The first part of google-auth's message; the rest may be a response or a file with secrets."""
     import google.auth.exceptions
 
     if isinstance(exc, google.auth.exceptions.GoogleAuthError):
@@ -44,7 +44,7 @@ def safe_message(exc: Exception) -> str:
 
 
 def is_transient(exc: Exception) -> bool:
-    """Whether the same may work later: there was no answer, or one that asks for another try."""
+    """True if a retry may succeed: there was no response, or one that asks for a retry."""
     import google.auth.exceptions as auth
 
     is_known = isinstance(exc, auth.TransportError) or (isinstance(exc, auth.GoogleAuthError) and bool(exc.retryable))
@@ -52,14 +52,14 @@ def is_transient(exc: Exception) -> bool:
 
 
 def is_token_exchange_error(exc: Exception) -> bool:
-    """Whether Google, or who else was asked for credentials, had its part in it."""
+    """True if the request for a token failed, rather than reading the credentials."""
     import google.auth.exceptions as auth
 
     return isinstance(exc, (auth.TransportError, auth.RefreshError)) or raised_while_refreshing(exc)
 
 
 def credentials_error(exc: Exception, *, project: str, renew_hint: str, acts_as: str = "") -> CloudError:
-    """Why credentials cannot be used. ``acts_as``: the service account that they were to act as."""
+    """The reason why credentials cannot be used. ``acts_as``: the service account that they impersonate."""
     if error := unsent_error(exc):
         return error
     message = safe_message(exc)
@@ -84,7 +84,7 @@ def credentials_error(exc: Exception, *, project: str, renew_hint: str, acts_as:
 
 
 def _error_details(exc: Exception) -> error_info.ErrorDetails | None:
-    """The error in the answer that google-auth keeps behind its words."""
+    """The error in the response, which google-auth keeps behind its message."""
     for part in exc.args[1:]:
         try:
             found: Any = json.loads(part) if isinstance(part, (str, bytes)) else part

@@ -1,4 +1,4 @@
-"""What kinds of credentials there are: whose they are, in words, and the command that renews them."""
+"""The kinds of Google credentials: their description, and the command that renews them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_NAME_CHARS = 120
 
 
 def describe(credentials: Credentials) -> tuple[str, str]:
-    """Whose Application Default Credentials these are, and how to renew them when they are refused."""
+    """A description of Application Default Credentials, and the hint how to renew them."""
     from google.auth import impersonated_credentials
     from google.oauth2 import service_account
 
@@ -37,7 +37,7 @@ def describe(credentials: Credentials) -> tuple[str, str]:
 
 
 def token_endpoints(credentials: Any) -> Iterator[tuple[str, str]]:
-    """Where credentials of a file are sent to be renewed or exchanged: the file's names for it, and the addresses."""
+    """The addresses to which the credentials of a file are sent for a token, each with its name in the file."""
     for attribute in ("token_uri", "_token_uri", "_token_url", "_service_account_impersonation_url"):
         if isinstance(address := getattr(credentials, attribute, None), str):
             yield attribute.lstrip("_"), address
@@ -48,7 +48,7 @@ def token_endpoints(credentials: Any) -> Iterator[tuple[str, str]]:
 
 
 def impersonate(source: Credentials, accounts: Sequence[str], environ: Mapping[str, str]) -> Credentials:
-    """``source`` acting as the last of ``accounts``, through those before it."""
+    """Credentials of the last of ``accounts``, impersonated by ``source`` through the accounts before it."""
     from google.auth import impersonated_credentials
 
     *delegates, target = accounts
@@ -66,7 +66,7 @@ def impersonate(source: Credentials, accounts: Sequence[str], environ: Mapping[s
 
 
 def impersonation_hint(target: str) -> str:
-    """The hint for credentials that may not act as ``target``."""
+    """The hint for credentials that may not impersonate ``target``."""
     return (
         f"Its owner can allow it: gcloud iam service-accounts add-iam-policy-binding {shlex.quote(target)} "
         "--member=user:EMAIL --role=roles/iam.serviceAccountTokenCreator"
@@ -74,7 +74,7 @@ def impersonation_hint(target: str) -> str:
 
 
 def gcloud_credentials(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
-    """What `gcloud auth login` left, and whose it is; None when there is none that can be read."""
+    """The credentials that `gcloud auth login` stored, and their account; None if they cannot be read."""
     import sqlite3
 
     account = gcloud_config.account(environ)

@@ -1,4 +1,4 @@
-"""Who we are to Google: Application Default Credentials, a token file, or nobody (an emulator)."""
+"""Loads Google credentials: Application Default Credentials, a token file, gcloud's login, or none (an emulator)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ RENEW_FILE_HINT = (
 MAX_TOKEN_CHARS = 16384
 QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
 PLAIN_HTTP_REFUSED = "The credentials are not sent over plain HTTP"
+TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"  # noqa: S105  # an address
+TOKEN_INFO_TIMEOUT_S = 10.0
 _TOKEN = re.compile(r"[\w.~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 
 
 @fast_dataclass(frozen=True)
 class Identity:
-    """``project``: the one the credentials belong to, if they say so. ``renew``: what to do when they are refused.
-    ``set_quota_project``: what lets requests count for another project, whose name follows. ``source``: whose they are,
-    in words. ``acts_as``: the service account that they act as, if gcloud is told so."""
+    """``project``: the one that the credentials name, if any. ``renew_hint``: for credentials that are refused.
+    ``set_quota_project``: the command that sets the quota project, to which its name is appended. ``source``: a
+    description. ``acts_as``: the service account that is impersonated, if gcloud is configured so."""
 
     credentials: Credentials
     project: str | None = None
@@ -43,8 +45,8 @@ class Identity:
 def load(
     environ: Mapping[str, str], endpoint: str, service: gcloud_config.ApiEndpoint = gcloud_config.COMPUTE
 ) -> Identity:
-    """The credentials for ``endpoint`` of ``service``. Raises ``CloudError`` ``no-credentials``, also when they would
-    have to travel in the clear, there or where they are renewed."""
+    """The credentials for ``service`` at ``endpoint``. Raises ``CloudError`` ``no-credentials``, also if they would be
+    sent unencrypted, to ``endpoint`` or to the address that renews them."""
     from google.auth.credentials import AnonymousCredentials
 
     if environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").strip().lower() in ("true", "1", "yes", "on"):
@@ -70,7 +72,7 @@ def load(
 
 
 def check_encrypted(endpoint: str, service: gcloud_config.ApiEndpoint) -> None:
-    """Raises ``CloudError`` ``no-credentials`` where credentials would travel in the clear to ``service``."""
+    """Raises ``CloudError`` ``no-credentials`` if ``endpoint`` of ``service`` would receive credentials unencrypted."""
     if not gcloud_config.may_carry_credentials(endpoint):
         raise CloudError(
             "no-credentials",
@@ -107,29 +109,28 @@ def _from_token_file(path: str) -> Credentials:
 
 
 def _unusable_token_file(path: str, why: str) -> CloudError:
-    """The variable may have been set to the token itself."""
+    """``path`` is shown only if it is one: the variable may have been set to the token itself."""
     where = credentials_file.path_if_safe(path) or "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE names no file"
     return CloudError("no-credentials", "The access token cannot be read", f"{where}: {why}", RENEW_FILE_HINT)
 
 
 def _default(environ: Mapping[str, str]) -> Identity:
-    """Application Default Credentials, else what `gcloud auth login` left. A file that the environment names is used,
-    or refused."""
+    """Application Default Credentials, else gcloud's login. If the environment names a file, nothing else is tried."""
     import google.auth
 
     try:
         credentials, project = google.auth.default(scopes=[credential_sources.SCOPE])
     except Exception as exc:  # noqa: BLE001  what google-auth makes of a file that a person wrote; no list is complete
-        if auth_errors.is_token_exchange_error(exc):  # some credentials are exchanged for others as they are loaded
+        if auth_errors.is_token_exchange_error(exc):  # some credentials are exchanged while they are loaded
             raise auth_errors.credentials_error(exc, project="", renew_hint=LOGIN_HINT) from None
         if not environ.get(credentials_file.VARIABLE) and (found := credential_sources.gcloud_credentials(environ)):
             credentials, account = found
             return Identity(credentials, renew_hint="Run: gcloud auth login", source=f"gcloud's login of {account}")
-        # Not "from exc": its words may have the contents of the file.
+        # Not "from exc": its message may contain the file's content.
         raise credentials_file.unusable_error(environ, type(exc).__name__) from None
     source, renew = credential_sources.describe(credentials)
     is_named = bool(environ.get(credentials_file.VARIABLE))
-    if is_named and LOGIN_HINT in renew:  # what a login writes is not looked at while the variable is set
+    if is_named and LOGIN_HINT in renew:  # the login's file is ignored while the variable is set
         renew = renew.replace("Run: ", f"Unset {credentials_file.VARIABLE}, then run: ")
     if is_named or environ.get(QUOTA_PROJECT):
         return Identity(
@@ -138,15 +139,12 @@ def _default(environ: Mapping[str, str]) -> Identity:
     return Identity(credentials, project, renew_hint=renew, source=source)
 
 
-TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"  # noqa: S105  # an address
-TOKEN_INFO_TIMEOUT_S = 10.0
-
-
 def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
-    """Raises ``CloudError`` ``no-credentials`` if nobody tells."""
+    """The email of the credentials' account: OS Login keeps accounts and keys under it. Raises ``CloudError``
+    ``no-credentials`` if it is unknown."""
     credentials: Any = identity.credentials
     if getattr(credentials, "service_account_email", "") == "default":
-        _refresh(identity)  # a Google machine's metadata server tells it
+        _refresh(identity)  # the metadata server of a Google machine reports it
     candidates = [getattr(credentials, "service_account_email", ""), getattr(credentials, "account", "")]
     gcloud_account = gcloud_config.account(environ) or ""
     if identity.is_anonymous or environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
@@ -166,7 +164,7 @@ def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
 
 
 def _email_of_token(credentials: Any) -> str:
-    """Google's answer to a token; empty where it says nothing of an email. The token travels in the body."""
+    """The email that Google reports for the token; empty if none. The token is sent in the body."""
     from google.auth.transport.requests import Request
     from requests import post
 
@@ -190,4 +188,4 @@ def _refresh(identity: Identity) -> None:
             raise
         raise auth_errors.credentials_error(
             exc, project="", renew_hint=identity.renew_hint
-        ) from None  # its words may have a secret
+        ) from None  # its message may contain a secret

@@ -1,7 +1,7 @@
-"""What is wrong with a file of credentials, in words that repeat nothing of what is in it.
+"""Explains what is wrong with a credentials file, without repeating its content.
 
-google-auth's exceptions carry what they could not read, the contents included, and the variables that name a file are
-set to its contents by mistake. So the file is looked at here, and nothing of theirs is shown.
+google-auth's exceptions contain what could not be read, and the variable that names a file is sometimes set to the
+file's content. So this module inspects the file itself, and shows nothing of those exceptions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 MAX_FILE_BYTES = 1 << 20
 MAX_PATH_CHARS = 300
 _LOGIN = LOGIN_HINT.partition(": ")[2]
-# What google-auth asks of each kind (google.auth._default); each is text, but for what is an object.
+# The fields that google-auth requires of each type (google.auth._default); text, except for OBJECT_FIELDS.
 REQUIRED_FIELDS = {
     "authorized_user": ("client_id", "client_secret", "refresh_token"),
     "service_account": ("client_email", "private_key", "token_uri"),
@@ -34,7 +34,8 @@ OBJECT_FIELDS = ("credential_source", "source_credentials")
 
 
 def unusable_error(environ: Mapping[str, str], kind: str) -> CloudError:
-    """Why Application Default Credentials could not be loaded. ``kind``: of the exception, for want of better words."""
+    """Why Application Default Credentials could not be loaded. ``kind``: the exception's class, used if nothing better
+    is known."""
     if value := environ.get(VARIABLE, ""):
         where, why = path_if_safe(value), _value_problem(value) or find_problem(Path(value)) or _unsupported(kind)
         hint = f"Set {VARIABLE} to the path of a credentials file, or unset it and run: {_LOGIN}"
@@ -47,7 +48,7 @@ def unusable_error(environ: Mapping[str, str], kind: str) -> CloudError:
 
 
 def path_if_safe(path: str) -> str:
-    """``path`` where it is the path of a file and can be nothing else; empty for what may be a secret."""
+    """``path`` if it can only be a file's path; empty if it may be a secret."""
     is_path = path.isprintable() and not set("{@") & set(path) and len(path) <= MAX_PATH_CHARS and redact(path) == path
     folder = os.path.dirname(path)
     # A token may begin with a slash.
@@ -64,7 +65,7 @@ def _unsupported(kind: str) -> str:
 
 
 def _value_problem(value: str) -> str:
-    """What is wrong with the variable's value, whatever file there is; it completes "VARIABLE is PATH, and …"."""
+    """What is wrong with the variable's value, whatever the file contains; completes "VARIABLE is PATH, and …"."""
     if os.path.isfile(value):
         return ""
     if "{" in value or "PRIVATE KEY" in value:
@@ -79,7 +80,7 @@ def _value_problem(value: str) -> str:
 
 
 def find_problem(path: Path) -> str:
-    """What is wrong with the file; it completes "PATH …". Empty when nothing is found."""
+    """What is wrong with the file; completes "PATH …". Empty if nothing is found."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)

@@ -1,5 +1,5 @@
-"""What Google's refusals of a request mean, read from their google.rpc.ErrorInfo (https://google.aip.dev/193), whose
-reasons are listed in https://cloud.google.com/apis/docs/reference/rest/error-reasons (google.api.ErrorReason)."""
+"""Reads Google's google.rpc.ErrorInfo (https://google.aip.dev/193) and explains refused requests by its reasons
+(https://cloud.google.com/apis/docs/reference/rest/error-reasons)."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _POLICY_REASONS = ("SECURITY_POLICY_VIOLATED", "LOCATION_POLICY_VIOLATED", "LOCA
 
 @fast_dataclass(frozen=True)
 class ErrorDetails:
-    """A refusal in Google's words, and what it names: ``reasons``, ``service`` (``compute.googleapis.com``),
-    ``consumer`` (the id or number of the project that the request counts for), ``permission``, and ``owner``, the
-    project of the resource. Empty for what it does not name."""
+    """What a refusal says: its ``message``, ``reasons``, ``service`` (``compute.googleapis.com``), ``consumer`` (id or
+    number of the project that the request counts for), ``permission``, and ``owner``, the project of the resource.
+    Fields that it does not name are empty."""
 
     message: str
     reasons: frozenset[str] = frozenset()
@@ -47,7 +47,7 @@ class ErrorDetails:
 
 
 def parse_error(message: str, errors: Iterable[Any] = (), details: Iterable[Any] = ()) -> ErrorDetails:
-    """Of the parts of an error in Google's JSON: ``message``, ``errors`` of the older form, ``details``."""
+    """From the parts of an error in Google's JSON: ``message``, ``errors`` (the older form), ``details``."""
     words = clean_line(redact(message), MAX_WHY_CHARS)
     infos = [each for each in details if isinstance(each, Mapping) and each.get("@type") == _ERROR_INFO]
     old = [each for each in errors if isinstance(each, Mapping)]
@@ -55,7 +55,7 @@ def parse_error(message: str, errors: Iterable[Any] = (), details: Iterable[Any]
     named = dict(_metadata_items(infos))
     found = _PERMISSION.search(words)
     permission = named.get("permission", "") or (found.group(1) or found.group(2) if found else "")
-    if "iam.serviceAccountUser" in words:  # who changes a machine may become its service account
+    if "iam.serviceAccountUser" in words:  # whoever may change a machine may act as its service account
         permission = ACT_AS
     service = _SERVICE.fullmatch(named.get("service", "")) or _SERVICE.search(words)
     consumer = _CONSUMER.fullmatch(named.get("consumer", "")) or _OF_DISABLED_API.search(words)
@@ -73,9 +73,8 @@ def parse_error(message: str, errors: Iterable[Any] = (), details: Iterable[Any]
 def refusal_error(
     details: ErrorDetails, doing: str, project: str, renew_hint: str, set_quota_project: str = ""
 ) -> CloudError | None:
-    """What it means where its cause is not a role that is missing: an API that is off, a quota project, billing, a
-    policy, a scope; None where it names none of them. ``renew``: the hint for the credentials; ``set_quota_project``:
-    the command for their quota project."""
+    """The error for a refusal that is not caused by a missing role: a disabled API, the quota project, billing, a
+    policy, a scope; None for any other. ``set_quota_project``: as in ``Identity``."""
     consumer = details.consumer or project
     of_consumer = f"--project={shlex.quote(consumer)}"
     cannot = f"Google does not let these credentials {doing}"
@@ -106,7 +105,7 @@ def refusal_error(
 
 
 def permission_denied_error(details: ErrorDetails, doing: str, project: str) -> CloudError:
-    """``permission-denied``, with the permission that Google names and, for what it is, a role that has it."""
+    """``permission-denied`` with the permission that Google names, and a role that grants it."""
     what = f"These credentials may not {doing}" + (f": {details.permission} is missing" if details.permission else "")
     return CloudError("permission-denied", what, details.message, _grant_hint(details, project))
 

@@ -1,4 +1,4 @@
-"""What Google's client and the HTTP library raise, as our errors: the one place that knows their exceptions."""
+"""Maps the exceptions of Google's client and the HTTP library to our errors; the only place that knows them."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ _QUOTA = re.compile(
 
 @fast_dataclass(frozen=True)
 class ApiFailure:
-    """``passing``: whether the same request may work later, because the API is ``busy`` or ``unreachable`` now."""
+    """``transient``: why a retry may succeed: the API is ``busy`` or ``unreachable``; ``no`` if it will not."""
 
     error: CloudError
     transient: Literal["no", "busy", "unreachable"] = "no"
 
 
 class NotFound(CloudError):
-    """``instance-not-found`` for one request; the look-up decides what that means."""
+    """``instance-not-found`` for one request; the search decides what that means."""
 
 
 class InvalidRequest(CloudError):
-    """``instance-not-startable`` for one request that Compute Engine finds wrong; a look-up may mean another thing."""
+    """``instance-not-startable`` for a request that Compute Engine rejects; a search raises another error instead."""
 
 
 class NotReady(InvalidRequest):
-    """Another change of the same thing is under way: a little later the request may be right."""
+    """Another operation on the same resource is under way: a retry may succeed."""
 
 
 def is_client_error(exc: Exception) -> bool:
-    """Whether a request through Google's client raised it, and not we."""
+    """True if a request through Google's client raised ``exc``, rather than our own code."""
     import google.api_core.exceptions
     import google.auth.exceptions
     import google.protobuf.json_format  # type: ignore[import-untyped]  # protobuf ships no types
@@ -61,7 +61,7 @@ def is_client_error(exc: Exception) -> bool:
         google.auth.exceptions.GoogleAuthError,
         google.protobuf.json_format.Error,
         requests.exceptions.RequestException,
-        # Google's client on an answer that is JSON but no error object, from a captive portal for example.
+        # Google's client raises it for JSON that is no error object, as of a captive portal.
         AttributeError,
     )
     return isinstance(exc, kinds) or auth_errors.raised_while_refreshing(exc) or unsent_error(exc) is not None
@@ -125,7 +125,7 @@ def map_error(
 
 
 def unusable_client_error(exc: Exception) -> CloudError:
-    """Why Google's client could not be made of what its own variables say."""
+    """The error for Google's own environment variables that its client cannot use."""
     variables = [name for name in CLIENT_VARIABLES if os.environ.get(name) is not None]
     hint = f"Mend or unset {' and '.join(variables)}" if variables else ""
     why = f"{' or '.join(variables) or 'the environment'} has a value that it refuses ({type(exc).__name__})"
@@ -137,7 +137,7 @@ def unreachable_error(endpoint: str, why: str, api_name: str = gcloud_config.COM
 
 
 def quota_error(why: str, doing: str, project: str) -> CloudError:
-    """``quota-exceeded``, with where to see what is used up; a limit of 0 is not used up, but was never asked for."""
+    """``quota-exceeded`` with the command that shows the usage; a limit of 0 has to be requested instead."""
     found = _QUOTA.search(why)
     of_project = f"--project={shlex.quote(project)}"
     if found and float(found["limit"].rstrip(".") or 0) == 0:
@@ -151,7 +151,7 @@ def quota_error(why: str, doing: str, project: str) -> CloudError:
 
 
 def _details(exc: api.GoogleAPICallError) -> error_info.ErrorDetails:
-    """Google's own words in an API error, without the request they repeat."""
+    """Google's message in an API error, without the request that it repeats."""
     text = re.sub(r"^[A-Z]{3,6} https?://\S+: ", "", str(exc.message or exc), count=1)
     return error_info.parse_error(text, exc.errors, exc.details)
 
@@ -170,4 +170,4 @@ def _connection_problem(exc: Exception) -> str:
             return "nothing accepts connections there"
         if isinstance(link, OSError) and link.strerror and not isinstance(link, requests.exceptions.RequestException):
             return clean_line(link.strerror, error_info.MAX_WHY_CHARS)
-    return clean_line(redact(str(exc)), error_info.MAX_WHY_CHARS)  # a header that cannot be sent is repeated in it
+    return clean_line(redact(str(exc)), error_info.MAX_WHY_CHARS)  # it repeats a header that cannot be sent

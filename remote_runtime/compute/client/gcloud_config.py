@@ -1,4 +1,4 @@
-"""Where to look: endpoint, project and zone, from Google's own environment variables and gcloud's configuration."""
+"""Reads API addresses, project, zone and account from Google's environment variables and gcloud's configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...core.fast_dataclass import fast_dataclass
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._:-]{0,98}[a-z0-9])?", re.ASCII)
 _API_PATH = re.compile(r"(/compute)?/(v1|beta|alpha)/?$")
-# Nothing that two URL parsers could read in two ways: no user's name, backslash or control character.
+# Without what URL parsers read in different ways: user names, backslashes, control characters.
 _URL = re.compile(
     r"(?i)(?P<scheme>[a-z]+)://(?:\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)(?::\d{1,5})?(?:/[\w.~/%:-]*)?",
     re.ASCII,
@@ -25,7 +25,7 @@ _URL = re.compile(
 
 @fast_dataclass(frozen=True)
 class ApiEndpoint:
-    """One of Google's APIs: its name, where it is, and the variable of gcloud's that says otherwise."""
+    """A Google API: its name, its address, and the variable of gcloud that overrides the address."""
 
     name: str
     default: str
@@ -50,17 +50,15 @@ API_ENDPOINTS = (COMPUTE, RESOURCE_MANAGER, OS_LOGIN, IAM_CREDENTIALS)
 
 @fast_dataclass(frozen=True)
 class SourcedValue:
-    """A value, and where it was found, as words that follow "from"."""
+    """A value and its source, in words that follow "from"."""
 
     value: str
     source: str
 
 
 def endpoint(environ: Mapping[str, str], api: ApiEndpoint = COMPUTE) -> str:
-    """Scheme, host, port and path prefix of the API, without ``/compute/v1/`` and without a final slash.
-
-    The variable may be ``…/compute/v1/`` as gcloud wants it, or the bare origin.
-    """
+    """Scheme, host, port and path prefix of the API, without ``/compute/v1/`` and a final slash. The variable may have
+    the form ``…/compute/v1/``, which gcloud requires, or name the origin only."""
     url = environ.get(api.variable, "").strip()
     if not url:
         return api.default
@@ -68,7 +66,7 @@ def endpoint(environ: Mapping[str, str], api: ApiEndpoint = COMPUTE) -> str:
         raise CloudError(
             "cloud-unreachable",
             f"The address of the {api.name} is not a URL",
-            # Its value is not shown: it may have a password or a key in it, or be one.
+            # The value is not shown: it may contain a password or a key.
             f"{api.variable} {'has a user name in it' if '@' in url else 'is not SCHEME://HOST[:PORT][/PATH]'}",
             "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",
         )
@@ -77,7 +75,7 @@ def endpoint(environ: Mapping[str, str], api: ApiEndpoint = COMPUTE) -> str:
 
 
 def is_url(text: str, *schemes: str) -> bool:
-    """Whether it is ``SCHEME://HOST[:PORT][/PATH]`` and can be read in no other way."""
+    """True for ``SCHEME://HOST[:PORT][/PATH]`` that every URL parser reads in the same way."""
     found = _URL.fullmatch(text)
     try:
         return bool(found and found["scheme"].lower() in schemes and urlsplit(text).port != 0)
@@ -86,7 +84,7 @@ def is_url(text: str, *schemes: str) -> bool:
 
 
 def may_carry_credentials(url: str) -> bool:
-    """Only what is encrypted, or stays on this computer, and no address that cannot be read."""
+    """True if the address is encrypted or on this computer."""
     try:
         return urlsplit(url).scheme in ("https", "wss") or is_on_loopback(url)
     except ValueError:
@@ -104,7 +102,7 @@ def is_on_loopback(url: str) -> bool:
 def project(
     from_profile: str | None, environ: Mapping[str, str], of_credentials: Callable[[], str | None]
 ) -> SourcedValue:
-    """The project to look in. ``of_credentials`` is asked last. Raises ``CloudError`` ``no-credentials``."""
+    """The project to search. ``of_credentials`` is called last. Raises ``CloudError`` ``no-credentials``."""
     found = (
         _sourced(from_profile, "the profile")
         or _sourced(environ.get("GOOGLE_CLOUD_PROJECT"), "GOOGLE_CLOUD_PROJECT")
@@ -123,7 +121,7 @@ def project(
 
 
 def zone(from_profile: str | None, environ: Mapping[str, str]) -> SourcedValue | None:
-    """The zone to look in first; None: all of them. Raises ``CloudError`` ``no-credentials`` for what is none."""
+    """The zone to search first; None for all. Raises ``CloudError`` ``no-credentials`` if the name is invalid."""
     found = (
         _sourced(from_profile, "the profile")
         or _sourced(environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE")
@@ -133,7 +131,7 @@ def zone(from_profile: str | None, environ: Mapping[str, str]) -> SourcedValue |
 
 
 def account(environ: Mapping[str, str]) -> str | None:
-    """The account that gcloud uses."""
+    """gcloud's account."""
     found = _sourced(environ.get("CLOUDSDK_CORE_ACCOUNT"), "") or _sourced(
         _gcloud_property(environ, "core", "account"), ""
     )
@@ -141,7 +139,7 @@ def account(environ: Mapping[str, str]) -> str | None:
 
 
 def impersonated_accounts(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The service accounts to act as, as gcloud is told to: the last one, through those before it."""
+    """gcloud's service accounts to impersonate: the last one, through those before it."""
     wanted = environ.get("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT") or _gcloud_property(
         environ, "auth", "impersonate_service_account"
     )
@@ -153,7 +151,7 @@ def _sourced(value: Any, source: str) -> SourcedValue | None:
 
 
 def _require_name(found: SourcedValue, what: str, key: str, command: str) -> SourcedValue:
-    """``found``, if it can be part of a request. It is not shown: what is set by mistake may be a secret."""
+    """``found`` if it can be part of a request. An invalid value is not shown: it may be a secret."""
     if _NAME.fullmatch(found.value):
         return found
     is_variable = found.source.isupper()
@@ -164,7 +162,7 @@ def _require_name(found: SourcedValue, what: str, key: str, command: str) -> Sou
 
 
 def _gcloud_property(environ: Mapping[str, str], section: str, key: str) -> str | None:
-    """A property of gcloud's active configuration; None when there is no such thing or it cannot be read."""
+    """A property of gcloud's active configuration; None if it is not set or cannot be read."""
     folder = gcloud_config_dir(environ)
     name = environ.get("CLOUDSDK_ACTIVE_CONFIG_NAME") or _read(folder / "active_config").strip() or "default"
     properties = configparser.ConfigParser(interpolation=None, strict=False)

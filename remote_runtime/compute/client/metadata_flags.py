@@ -1,4 +1,4 @@
-"""Metadata: switches that the instance sets, else the project."""
+"""Boolean metadata, which an instance sets or inherits from its project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def is_enabled(api: Api, raw: compute_v1.Instance, key: str) -> bool:
-    """Whether ``key`` is true. A project whose metadata may not be read says nothing."""
+    """True if the instance's or else the project's ``key`` is true. Unreadable project metadata count as not set."""
     value = metadata_items(raw.metadata).get(key)
     return is_true(project_metadata(api).get(key) if value is None else value)
 

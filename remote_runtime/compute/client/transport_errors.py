@@ -1,7 +1,7 @@
-"""Why a request was never sent: the proxy or the certificates that the environment names cannot be used.
+"""Explains requests that could not be sent because the environment's proxy or certificates cannot be used.
 
-requests and urllib3 raise exceptions of any kind then, which repeat parts of a proxy's address, its password included.
-So the variables are looked at here, and neither those words nor a value are shown.
+requests and urllib3 raise various exceptions then, with parts of the proxy's address, even its password. So this module
+inspects the variables, and shows neither those messages nor a value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HTTP_LIBRARIES = ("requests.", "urllib3.")
 
 
 def exception_chain(exc: BaseException) -> list[BaseException]:
-    """It, and what it comes from."""
+    """``exc`` and its causes."""
     links = [exc]
     while (inner := links[-1].__cause__ or links[-1].__context__) is not None and inner not in links:
         links.append(inner)
@@ -27,8 +27,8 @@ def exception_chain(exc: BaseException) -> list[BaseException]:
 
 
 def unsent_error(exc: BaseException, environ: Mapping[str, str] = os.environ) -> CloudError | None:
-    """``cloud-unreachable`` for what kept a request from being sent at all; None for all else. ``environ``: the one
-    that requests reads, which is this process's."""
+    """``cloud-unreachable`` for a request that could not be sent; None for all other exceptions. ``environ``: the
+    environment that requests reads, which is this process's."""
     if not _is_unsent(exc):
         return None
     why, hint = "", ""
@@ -44,14 +44,14 @@ def unsent_error(exc: BaseException, environ: Mapping[str, str] = os.environ) ->
 
 
 def is_proxy_url(address: str) -> bool:
-    """Whether it is an address that can be read in one way, of a kind of proxy that needs no other package."""
+    """True for the address of an HTTP proxy that every URL parser reads in the same way."""
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
         host, _ = parts.hostname or "", parts.port
         host.encode("ascii" if ":" in host else "idna")
     except ValueError:  # UnicodeError too
         return False
-    # A / or # in a password ends the host's part of a URL.
+    # An unescaped / or # in a password ends the host part of a URL.
     is_bare = not (parts.path.strip("/") or parts.query or parts.fragment)
     return parts.scheme in ("http", "https") and is_bare and host.isprintable() and bool(host) and " " not in host
 
@@ -71,6 +71,6 @@ def _is_unsent(exc: BaseException) -> bool:
     if isinstance(exc, (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)):
         return False
     modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(exc.__traceback__)]
-    # google-auth's session calls, and is called by, requests: whose code raised it?
+    # google-auth's session calls requests and is called by it: find whose code raised it.
     raised_by = [name for name in modules if name.startswith(("google.", *HTTP_LIBRARIES))][-1:]
     return any(name.startswith(HTTP_LIBRARIES) for name in raised_by)

@@ -1,4 +1,4 @@
-"""Why SSH does not reach or enter an instance: Compute Engine is asked, and looks for one cause that explains it."""
+"""Finds out from Compute Engine why SSH to an instance fails."""
 
 from __future__ import annotations
 
@@ -21,22 +21,40 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A boot that began longer ago and still shows no login has stopped talking to the console.
+MAX_LINE_CHARS = 200
+_BOOT_START = re.compile(r"^.*\bLinux version \d", re.MULTILINE)
+_UP = re.compile(
+    r"^\S+ login: ?$|Reached target .*(Multi-User|Graphical)|Started .*(OpenBSD Secure Shell|OpenSSH)"
+    r"|sshd\[\d+\]: Server listening",
+    re.MULTILINE,
+)
+
+BootState = Literal["panic", "emergency", "disk-full", "no-sshd", "booting", "up", "unknown"]
+_PATTERNS: tuple[tuple[BootState, re.Pattern[str]], ...] = (
+    ("panic", re.compile(r"Kernel panic - not syncing.*")),
+    (
+        "emergency",
+        re.compile(r"You are in (?:emergency|rescue) mode|Entering emergency mode|Give root password for maintenance"),
+    ),
+    ("disk-full", re.compile(r".*no space left on device.*", re.IGNORECASE)),
+    ("no-sshd", re.compile(r"Failed to start .*(?:OpenBSD Secure Shell|OpenSSH|\bsshd?\.service).*")),
+)
+# After this time, a console without a login prompt means that the boot no longer writes to it.
 MAX_BOOT_S = 900.0
 OS_LOGIN_PERMISSION = "compute.instances.osLogin"
 OS_ADMIN_LOGIN_PERMISSION = "compute.instances.osAdminLogin"
 SET_METADATA_PERMISSION = "compute.instances.setMetadata"
-# The login is refused, so the network is open.
+# The server refused the login, so the firewall is open.
 KEY_ERROR_CODES = ("no-usable-key", "passphrase-needed", "two-factor-needed")
 
 
 def find_causes(
     api: Api, instance: Instance, *, code: str, connect: str, through_iap: RemoteRuntimeError | None = None
 ) -> list[RemoteRuntimeError]:
-    """What explains that SSH to ``instance`` failed with ``code``, and then with ``through_iap``, the most certain
-    first; none when all looks well.
+    """The causes that explain why SSH to ``instance`` failed with ``code``, and through IAP with ``through_iap``, the
+    most certain first; empty if all looks well.
 
-    A question that these credentials may not ask is left out. Raises ``CloudError`` ``cloud-unreachable``.
+    Queries that these credentials may not make are skipped. Raises ``CloudError`` ``cloud-unreachable``.
     """
     try:
         raw = power.reload(api, instance)
@@ -85,7 +103,7 @@ def _running_causes(
 
 
 def _try_query(api: Api, query: Callable[[], T]) -> T | None:
-    """None also when the question may not be asked."""
+    """None also if the credentials may not make the query."""
     try:
         return query()
     except CloudError as exc:
@@ -138,7 +156,7 @@ def _login_cause(api: Api, instance: Instance, raw: compute_v1.Instance) -> Remo
 def _missing_permission(
     api: Api, instance: Instance, permissions: tuple[str, ...], doing: str, role: str
 ) -> CloudError | None:
-    """None when one of ``permissions`` is held."""
+    """None if the credentials have one of ``permissions``."""
     if search.granted_permissions(api, instance.name, instance.zone or "", permissions):
         return None
     return CloudError(
@@ -155,36 +173,16 @@ def _started_recently(raw: compute_v1.Instance) -> bool:
     return age_s is None or age_s < MAX_BOOT_S
 
 
-MAX_LINE_CHARS = 200
-_BOOT_START = re.compile(r"^.*\bLinux version \d", re.MULTILINE)
-_UP = re.compile(
-    r"^\S+ login: ?$|Reached target .*(Multi-User|Graphical)|Started .*(OpenBSD Secure Shell|OpenSSH)"
-    r"|sshd\[\d+\]: Server listening",
-    re.MULTILINE,
-)
-
-BootState = Literal["panic", "emergency", "disk-full", "no-sshd", "booting", "up", "unknown"]
-_PATTERNS: tuple[tuple[BootState, re.Pattern[str]], ...] = (
-    ("panic", re.compile(r"Kernel panic - not syncing.*")),
-    (
-        "emergency",
-        re.compile(r"You are in (?:emergency|rescue) mode|Entering emergency mode|Give root password for maintenance"),
-    ),
-    ("disk-full", re.compile(r".*no space left on device.*", re.IGNORECASE)),
-    ("no-sshd", re.compile(r"Failed to start .*(?:OpenBSD Secure Shell|OpenSSH|\bsshd?\.service).*")),
-)
-
-
 @fast_dataclass(frozen=True)
 class BootStatus:
-    """``line``: what the console says, cleaned; empty for ``booting``, ``up`` and ``unknown``."""
+    """``line``: the cleaned line of the console; empty for ``booting``, ``up`` and ``unknown``."""
 
     state: BootState
     line: str = ""
 
 
 def parse_serial_output(contents: str) -> BootStatus:
-    """The worst that the last boot tells of itself."""
+    """The worst event of the last boot."""
     text = contents.replace("\r", "")
     begins = [match.start() for match in _BOOT_START.finditer(text)]
     last = text[begins[-1] :] if begins else text

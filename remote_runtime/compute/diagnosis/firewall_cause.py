@@ -1,4 +1,4 @@
-"""What the firewall in front of an instance explains, and the one thing that opens a way."""
+"""Explains a failed connection by the firewall in front of the instance, with the one command that opens it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKEND_UNREACHABLE = "iap-backend-unreachable"
 
 @fast_dataclass(frozen=True)
 class _Route:
-    """``source``: where a connection comes from, as the firewall sees it; ``words``: to a person."""
+    """``source``: the addresses from which the connection comes, as the firewall sees it. ``description``: in words."""
 
     source: firewall_rules.Network
     description: str
@@ -38,8 +38,8 @@ def explain(
     connect: str,
     through_iap: RemoteRuntimeError | None,
 ) -> RemoteRuntimeError | None:
-    """Why ``connect`` ended with ``code``, and IAP, if it was tried after that, with ``through_iap``; None where the
-    firewall has no part in it."""
+    """The cause of ``code`` by the route ``connect``, and of ``through_iap`` if IAP was tried afterwards; None if the
+    firewall is not the cause."""
     interface = raw.network_interfaces[0]
     request = {
         "project": api.project,
@@ -76,14 +76,14 @@ def explain(
 
 
 def _local_source(instance: Instance, connect: str) -> tuple[firewall_rules.Network, str]:
-    """Behind NAT we cannot know our public address."""
+    """Behind NAT our public address is unknown: any address, then."""
     if connect == "internal" and (ours := _our_address(instance.address)):
         return ipaddress.ip_network(ours), f"this computer ({ours})"
     return firewall_rules.ANYWHERE[6 if ":" in instance.address else 4], "the internet"
 
 
 def _our_address(towards: str) -> str:
-    """The address that this computer uses towards ``towards``; no packet is sent."""
+    """This computer's address for connections to ``towards``; sends no packet."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in towards else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((towards, 22))
@@ -104,7 +104,7 @@ def _no_server_error(instance: Instance, iap: _Route) -> SshError:
 def _blocked_message(
     instance: Instance, tried: _Route, other: _Route | None, interface: compute_v1.NetworkInterface
 ) -> tuple[str, str]:
-    """What, and why: ``taken`` is closed, and ``other`` too."""
+    """What and why: the route ``tried`` is blocked, and ``other`` too."""
     verdict = tried.verdict
     if verdict.only_from:
         ranges = [_describe_range(each) for each in verdict.only_from[:5]]
@@ -127,7 +127,7 @@ def _allow_hint(
     api: Api, instance: Instance, interface: compute_v1.NetworkInterface, source: firewall_rules.Network
 ) -> str:
     parts = interface.network.split("/")
-    # A shared network belongs to another project.
+    # A shared VPC network belongs to another project.
     owner = clean_name(parts[parts.index("projects") + 1]) if "projects" in parts[:-1] else api.project
     yours = f"YOUR_ADDRESS/{source.max_prefixlen}"
     ranges = yours if source in firewall_rules.ANYWHERE.values() else str(source)

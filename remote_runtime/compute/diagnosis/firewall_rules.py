@@ -1,4 +1,4 @@
-"""Whether the firewalls in front of an instance let a connection in, from what ``getEffectiveFirewalls`` answers."""
+"""Evaluates firewall rules, as ``getEffectiveFirewalls`` returns them, for one connection."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TCP = ("tcp", "6", "all")
 
 @fast_dataclass(frozen=True)
 class Verdict:
-    """``by``: the rule that decides, in words; empty for the implied refusal of what no rule allows. ``only_from``:
-    ranges from which some connections are let in all the same."""
+    """``decided_by``: the deciding rule in words; empty for the implied deny. ``only_from``: ranges from which some
+    connections are allowed nevertheless."""
 
     allowed: bool
     decided_by: str = ""
@@ -47,8 +47,8 @@ def evaluate(
 ) -> Verdict:
     """Whether all of ``source`` may connect to TCP ``port``.
 
-    Rules are evaluated as Google does: hierarchical policies, rules of the VPC network, its global and its regional
-    policies; in each the lowest number first, and a refusal before a permission of the same number
+    The order is Google's: hierarchical policies, rules of the VPC network, its global and its regional policies; in
+    each the lowest priority number first, and deny before allow at the same number
     (https://cloud.google.com/firewall/docs/firewall-policies-overview#rule-evaluation).
     """
     only_from: list[str] = []
@@ -144,7 +144,8 @@ def _in_range(text: str, port: int) -> bool:
 
 
 def _coverage(ranges: Sequence[str], source: Network, *, narrowed: bool) -> Coverage:
-    """How much of ``source`` a rule is about. ``narrowed``: it has conditions besides ranges, which cannot be told."""
+    """How much of ``source`` a rule covers. ``narrowed``: it has other conditions too, which cannot be evaluated
+    here."""
     if not ranges:
         return "some" if narrowed else "all"
     coverage: Coverage = "some" if narrowed else "none"

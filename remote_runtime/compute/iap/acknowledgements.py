@@ -1,4 +1,4 @@
-"""What has been sent, received and acknowledged in one session, over all of its connections."""
+"""Counts the bytes sent, received and acknowledged in one session, over all of its connections."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _ACK_EVERY_BYTES = 32 << 10
 
 
 class AckTracker:
-    """Every chunk of ours is kept until the relay confirms it: a resumed session sends the rest again.
+    """Keeps every chunk that we send until the relay acknowledges it: a resumed session sends the rest again.
 
-    ``received``: bytes of theirs. ``unconfirmed``: bytes of ours that are kept, sent or not.
+    ``received``: bytes from the relay. ``unacknowledged``: bytes of ours that are kept, sent or not.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class AckTracker:
         return not self._unsent
 
     def enqueue(self, content: bytes) -> None:
-        """Bytes of ours, to be sent after all others."""
+        """Appends bytes to be sent."""
         self.unacknowledged += len(content)
         view = memoryview(content)
         self._unsent.extend(view[at : at + MAX_ARRAY_BYTES] for at in range(0, len(view), MAX_ARRAY_BYTES))
@@ -49,7 +49,7 @@ class AckTracker:
         return chunk
 
     def on_ack(self, received: int) -> None:
-        """The relay has received so many bytes of ours since the session began. Raises ``Malformed``."""
+        """The relay has received ``received`` bytes since the session began. Raises ``Malformed``."""
         count = received - self._acked_sent
         if count < 0:
             raise Malformed(f"it acknowledged {self._acked_sent} bytes, and now only {received}")
@@ -66,18 +66,18 @@ class AckTracker:
             count -= len(chunk)
 
     def on_resume(self, received: int) -> None:
-        """A new connection begins, and the relay has so many bytes of ours. Raises ``Malformed``."""
+        """A new connection begins; the relay has received ``received`` bytes. Raises ``Malformed``."""
         self.on_ack(received)
         self._unsent.extendleft(reversed(self._sent))
         self._sent.clear()
         self._sent_bytes = 0
-        self._acked_received = self.received  # the request to resume has said it
+        self._acked_received = self.received  # the request to resume contains it
 
     def ack_due(self, *, idle: bool) -> bool:
-        """Whether an acknowledgement is due: above 32 KiB, and of any byte when nothing else is going on."""
+        """True after more than 32 KiB; after any byte if ``idle``."""
         return self.received - self._acked_received > (0 if idle else _ACK_EVERY_BYTES)
 
     def ack(self) -> int:
-        """The count to tell the relay."""
+        """The count to send to the relay."""
         self._acked_received = self.received
         return self.received

@@ -1,4 +1,4 @@
-"""What the relay's close codes mean, and what a person is told about them."""
+"""The relay's close codes: what they mean for the session, and the error for each."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ...core.sanitize import clean_line
 
-Meaning = Literal["over", "refused", "forgotten", "not yet", "renew", "passing"]
+Meaning = Literal["finished", "refused", "session_lost", "retry_later", "renew_token", "resumable"]
 _MEANINGS: dict[int, Meaning] = {
-    1000: "over",  # closed as it should be
-    4001: "forgotten",  # the session is unknown
-    4002: "forgotten",  # … in use
-    4003: "not yet",  # nothing answers at the machine's port
-    4004: "renew",  # the token ended
-    4009: "over",  # the machine takes no more
-    4010: "over",  # the machine has said all
+    1000: "finished",  # normal closure
+    4001: "session_lost",  # unknown session
+    4002: "session_lost",  # session in use
+    4003: "retry_later",  # the machine's port does not answer
+    4004: "renew_token",  # the token has expired
+    4009: "finished",  # the machine does not read any more
+    4010: "finished",  # end of the machine's stream
     4033: "refused",  # no permission
-    4047: "not yet",  # no such machine, or it is booting
+    4047: "retry_later",  # no such machine, or it is booting
     4054: "refused",  # an organisation's policy
-    4074: "forgotten",  # what we still have to hear is gone
+    4074: "session_lost",  # bytes that we have not received are gone
 }
 _MAX_REASON_CHARS = 200
 IAP_RANGE = "35.235.240.0/20"
@@ -30,20 +30,21 @@ IAP_RANGE = "35.235.240.0/20"
 
 @fast_dataclass(frozen=True)
 class Close:
-    """How the relay ended a connection: a WebSocket close code, or the status of a refused handshake."""
+    """How the relay ended a connection: a WebSocket close code, or the HTTP status of a refused handshake."""
 
     code: int
     reason: str = ""
 
     @property
     def meaning(self) -> Meaning:
-        """``over``: the stream has ended; ``refused``: in vain; ``forgotten``: only a new session helps; ``not yet``:
-        perhaps when the machine has booted; ``renew``: with another token; ``passing``: the session can be resumed."""
+        """``finished``: the stream has ended. ``refused``: a retry fails too. ``session_lost``: only a new session
+        helps. ``retry_later``: a retry may succeed when the machine has booted. ``renew_token``: a retry needs a new
+        token. ``resumable``: the session can be resumed."""
         if self.code in (401, 407):
-            return "renew" if self.code == 401 else "refused"
+            return "renew_token" if self.code == 401 else "refused"
         if 400 <= self.code < 500 and self.code not in (408, 429):
             return "refused"
-        return _MEANINGS.get(self.code, "passing")
+        return _MEANINGS.get(self.code, "resumable")
 
     def __str__(self) -> str:
         said = clean_line(self.reason, _MAX_REASON_CHARS)
@@ -51,7 +52,7 @@ class Close:
 
 
 def explain(close: Close, instance: Instance) -> SshError:
-    """Why a new session was not made."""
+    """The error for a session that could not be opened."""
     name, project = instance.name, shlex.quote(instance.project or "PROJECT")
     if close.code == 4003:
         return SshError(
@@ -85,7 +86,7 @@ def explain(close: Close, instance: Instance) -> SshError:
             f"A project owner can grant it: gcloud projects add-iam-policy-binding {project} "
             "--member=user:EMAIL --role=roles/iap.tunnelResourceAccessor",
         )
-    if close.meaning == "renew":
+    if close.meaning == "renew_token":
         return SshError(
             "iap-refused",
             "Identity-Aware Proxy does not accept the credentials",

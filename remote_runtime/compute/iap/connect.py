@@ -1,4 +1,4 @@
-"""To the relay: through the environment's proxy, over TLS that is always verified, to an open WebSocket."""
+"""Connects to the relay: through the environment's proxy, over verified TLS, up to the WebSocket handshake."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _ADDRESS_TIMEOUT_S = 5.0
 _MAX_RESPONSE_BYTES = 16384
 _MAX_MESSAGE_BYTES = 64 << 10
 
-# Its debug log would have the token.
+# Its debug log would contain the token.
 _log = logging.getLogger(f"{__name__}.websocket")
 _log.setLevel(logging.WARNING)
 
 
 def relay_url(environ: Mapping[str, str]) -> str:
-    """Google's, or what ``REMOTE_RUNTIME_IAP_URL`` says. Raises ``SshError`` ``iap-unreachable``."""
+    """Google's relay, or ``REMOTE_RUNTIME_IAP_URL``. Raises ``SshError`` ``iap-unreachable``."""
     url = environ.get(URL_VARIABLE, "").strip().rstrip("/") or DEFAULT_URL
     if gcloud_config.is_url(url, "ws", "wss") and gcloud_config.may_carry_credentials(url):
         return url
@@ -53,7 +53,7 @@ def relay_url(environ: Mapping[str, str]) -> str:
 
 @dataclass
 class RelayConnector:
-    """``url``: as from ``relay_url``. ``abort`` may be called from another thread and ends what is going on."""
+    """``url``: as from ``relay_url``. ``abort`` may be called from another thread and interrupts ``connect``."""
 
     url: str
     environ: Mapping[str, str]
@@ -67,7 +67,8 @@ class RelayConnector:
     def connect(
         self, verb: str, query: Mapping[str, object], token: str | None, deadline: Deadline
     ) -> WebSocketConnection:
-        """``verb``: ``connect`` or ``reconnect``. Raises ``Broken``, and ``Closed`` with a refusal's HTTP status."""
+        """``verb``: ``connect`` or ``reconnect``. Raises ``ConnectionLost``, and ``ClosedByRelay`` with the HTTP status
+        of a refusal."""
         try:
             sock = self._open(deadline)
             try:
@@ -91,7 +92,7 @@ class RelayConnector:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
-                return  # it ended by itself
+                return  # already closed
 
     def _set_current(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -120,7 +121,7 @@ class RelayConnector:
         return sock
 
     def _connect_tcp(self, host: str, port: int, deadline: Deadline) -> socket.socket:
-        """Every address in turn: one that swallows packets must not take the time of the others."""
+        """Tries each address; one that drops packets gets a part of the time only."""
         last_error: OSError = OSError(f"{host} has no address")
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for number, (family, _, _, _, address) in enumerate(addresses, 1):
@@ -170,7 +171,7 @@ class RelayConnector:
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """The system's authorities (``SSL_CERT_FILE`` names others), and certifi's where the system has none, as with
+        """Trusts the system's certificates (or ``SSL_CERT_FILE``), and certifi's if the system has none, as with
         python.org's Python for macOS."""
         context = ssl.create_default_context()
         paths = ssl.get_default_verify_paths()
@@ -189,7 +190,8 @@ def _remaining_s(deadline: Deadline) -> float:
 
 
 def proxy_for(relay: SplitResult, environ: Mapping[str, str]) -> SplitResult | None:
-    """What ``https_proxy`` or ``HTTPS_PROXY`` names, unless ``no_proxy`` excepts the relay. Raises ``Broken``."""
+    """The proxy in ``https_proxy`` or ``all_proxy``, unless ``no_proxy`` excludes the relay. Raises
+    ``ConnectionLost``."""
     variables = {name.lower(): value for name, value in environ.items() if value and name.lower().endswith("_proxy")}
     variables |= {name: value for name, value in environ.items() if value and name.endswith("_proxy")}
     proxy = variables.get("https_proxy") or variables.get("all_proxy")
@@ -203,7 +205,7 @@ def proxy_for(relay: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         is_address = is_proxy_url(proxy) or parts.scheme.startswith("socks")
-    except ValueError:  # its words have a part of the address
+    except ValueError:  # its message contains a part of the address
         is_address = False
     if not is_address:
         raise ConnectionLost("HTTPS_PROXY is no address of a proxy; it takes http://HOST:PORT")
@@ -215,7 +217,8 @@ def proxy_for(relay: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
 def connect_through_proxy(
     sock: socket.socket, proxy: SplitResult, target: str, remaining_s: Callable[[], float]
 ) -> None:
-    """HTTP's CONNECT (RFC 9110 9.3.6). ``left_s``: for the next wait. Raises ``Broken``, ``OSError``."""
+    """HTTP CONNECT (RFC 9110, 9.3.6). ``remaining_s``: the timeout of the next read or write. Raises
+    ``ConnectionLost``, ``OSError``."""
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
     if proxy.username is not None:
         login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
@@ -223,7 +226,7 @@ def connect_through_proxy(
     sock.settimeout(remaining_s())
     sock.sendall("\r\n".join([*lines, "", ""]).encode())
     response = b""
-    while not response.endswith(b"\r\n\r\n"):  # the relay says nothing before we do
+    while not response.endswith(b"\r\n\r\n"):  # byte by byte: TLS follows
         sock.settimeout(remaining_s())
         part = sock.recv(1)
         response += part

@@ -1,4 +1,4 @@
-"""What the passage's thread waits for: its two sockets, and the moment when the relay has been silent for too long."""
+"""Detects a relay that does not answer any more, by WebSocket pings."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from .websocket import ConnectionLost, WebSocketConnection
 
 @fast_dataclass(frozen=True)
 class RelayTimeouts:
-    """``silent_s``: how long nothing may be heard while something of ours waits for an answer; after half of it the
-    relay is asked. ``idle_s``: how long nothing may be heard before it is asked although nothing waits. ``attempt_s``:
-    for one connection that resumes it. ``resume_s``: for all attempts to resume. ``acknowledge_after_s``: what few
-    bytes have come are acknowledged when nothing happened for so long."""
+    """``silent_s``: without a byte from the relay while it owes a reply; it is pinged after half of that. ``idle_s``:
+    without a byte while it owes none, before it is pinged. ``attempt_s``: for one attempt to resume. ``resume_s``: for
+    all of them. ``acknowledge_after_s``: idle time after which any bytes are acknowledged."""
 
     silent_s: float = 10.0
     idle_s: float = 20.0
@@ -26,7 +25,7 @@ class RelayTimeouts:
 
 
 class SocketSelector:
-    """A selector with sockets that come and go."""
+    """Selects among sockets whose events change."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
@@ -50,13 +49,14 @@ class SocketSelector:
 
 
 class RelayKeepalive:
-    """Whether the relay still answers: it is asked when it is silent, and it owes an answer if something of ours is
-    under way, or if it has ever answered such a question."""
+    """Pings a silent relay. It owes a reply if we have sent data since its last bytes, or if it has ever answered a
+    ping."""
 
     def __init__(
         self, connection: WebSocketConnection, timeouts: RelayTimeouts, has_unacknowledged: Callable[[], bool]
     ) -> None:
-        """``waits``: whether bytes of ours are not confirmed; then it is asked sooner, though it may owe nothing."""
+        """``has_unacknowledged``: True while data of ours are not acknowledged: pings sooner then, though no reply may
+        be owed."""
         self._connection = connection
         self._has_unacknowledged = has_unacknowledged
         self._half_s = timeouts.silent_s / 2
@@ -70,7 +70,7 @@ class RelayKeepalive:
         self._sent_at = time.monotonic()
 
     def not_listening(self) -> None:
-        """Nobody listened to it for a while."""
+        """Its silence does not count until now: the socket was not read."""
         self._listening_since = time.monotonic()
         self._pinged_at = None
 
@@ -78,7 +78,7 @@ class RelayKeepalive:
         return max(0.0, self._due() - time.monotonic())
 
     def check(self) -> None:
-        """Raises ``Broken``."""
+        """Raises ``ConnectionLost``."""
         if self._pinged_at is not None and self._connection.last_received_at > self._pinged_at:
             self._pinged_at = None
         now = time.monotonic()

@@ -1,6 +1,6 @@
-"""The relay's messages (protocol v4): one in each binary WebSocket message, big-endian, a tag of two bytes first.
+"""The relay's messages (protocol v4): one in each binary WebSocket message, big-endian, with a tag of two bytes.
 
-Read from gcloud 528; the test relay of ``demo`` speaks the same and was checked against that client.
+Read from gcloud 528; the relay of ``demo`` speaks the same and was checked against that client.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 SUBPROTOCOL = "relay.tunnel.cloudproxy.app"
 ORIGIN = "bot:iap-tunneler"
-MAX_ARRAY_BYTES = 16384  # in one array
+MAX_ARRAY_BYTES = 16384
 
 _CONNECTED, _RESUMED, _DATA, _ACKNOWLEDGED, _ENDED = 1, 2, 4, 7, 10
 _TAG = struct.Struct(">H")
@@ -20,19 +20,19 @@ _END = struct.Struct(">HII")
 
 
 class Malformed(Exception):
-    """Not a message of this protocol, or one at the wrong time."""
+    """Not a message of this protocol, or one that is not allowed now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The first message of a new session: ``sid`` names it when it is resumed."""
+    """The first message of a new session: ``sid`` is its id, to resume it."""
 
     sid: str
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The first message of a resumed session: the ``received`` bytes of ours need not be sent again."""
+    """The first message of a resumed session: the relay has the first ``received`` bytes."""
 
     received: int
 
@@ -44,14 +44,14 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """``received``: all bytes of ours since the session began."""
+    """``received``: bytes since the session began."""
 
     received: int
 
 
 @dataclass(frozen=True, slots=True)
 class CloseMessage:
-    """What a WebSocket's close says, with a longer reason."""
+    """The same as a WebSocket close frame, with a longer reason."""
 
     code: int
     reason: str
@@ -61,7 +61,7 @@ Message = Connected | Resumed | Data | Ack | CloseMessage
 
 
 def parse(message: bytes | bytearray | memoryview) -> Message | None:
-    """None for a tag that this version does not know: such messages are to be ignored. Raises ``Malformed``."""
+    """None for an unknown tag: such messages are ignored. Raises ``Malformed``."""
     try:
         (tag,) = _TAG.unpack_from(message)
         if tag == _DATA:
@@ -81,7 +81,7 @@ def parse(message: bytes | bytearray | memoryview) -> Message | None:
 
 
 def encode_data(content: bytes | memoryview) -> bytes:
-    """At most ``MOST_BYTES``."""
+    """``content``: at most ``MAX_ARRAY_BYTES``."""
     return b"".join((_ARRAY.pack(_DATA, len(content)), content))
 
 

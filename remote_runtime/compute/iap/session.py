@@ -1,4 +1,4 @@
-"""One session with the relay: opened, and resumed on another connection, each time with a token that is valid then."""
+"""One session with the relay: opens it, and resumes it on another connection, each time with a valid token."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials
     from requests.adapters import HTTPAdapter
 
+_REQUEST_TIMEOUT_S = 10.0
 _RENEWALS = 1
 _TICK_S = 0.1
 
 
 class SessionEnded(Exception):
-    """The session cannot go on; why, in words."""
+    """The session cannot be resumed; the text says why."""
 
 
 class IapSession:
@@ -40,7 +41,7 @@ class IapSession:
         self._renew_token = False
 
     def open(self, deadline: Deadline) -> WebSocketConnection:
-        """Raises ``RemoteRuntimeError``: see ``open_passage``."""
+        """Raises ``RemoteRuntimeError``: see ``compute.open_tunnel``."""
         instance = self._instance
         query = {
             "project": instance.project or "",
@@ -54,7 +55,7 @@ class IapSession:
             try:
                 return self._handshake("connect", query, deadline)
             except ClosedByRelay as error:
-                if error.close.meaning == "renew" and renewals < _RENEWALS:
+                if error.close.meaning == "renew_token" and renewals < _RENEWALS:
                     self._renew_token = True
                     continue
                 raise explain(error.close, instance) from error
@@ -67,7 +68,7 @@ class IapSession:
         raise AssertionError("the last round returns or raises")
 
     def resume(self, deadline: Deadline) -> WebSocketConnection:
-        """Once. Raises ``Broken`` when another try may help, ``Over``, and ``CloudError``."""
+        """One attempt. Raises ``ConnectionLost`` if a retry may succeed, ``SessionEnded``, and ``CloudError``."""
         query = {
             "sid": self._sid,
             "ack": self.acks.received,
@@ -83,18 +84,18 @@ class IapSession:
             raise SessionEnded(f"the relay broke its protocol: {error}") from error
 
     def check_close(self, close: Close) -> None:
-        """Returns when the session can be resumed. Raises ``Over``."""
+        """Returns if the session can be resumed. Raises ``SessionEnded``."""
         meaning = close.meaning
-        if meaning == "over":
+        if meaning == "finished":
             raise SessionEnded(f"the machine closed the connection ({close})")
-        if meaning == "forgotten":
+        if meaning == "session_lost":
             raise SessionEnded(f"Identity-Aware Proxy has given the connection up ({close})")
-        if meaning in ("refused", "not yet"):
+        if meaning in ("refused", "retry_later"):
             raise SessionEnded(str(explain(close, self._instance)))
-        self._renew_token = meaning == "renew"
+        self._renew_token = meaning == "renew_token"
 
     def abort(self) -> None:
-        """From another thread: no connection is made any more."""
+        """Interrupts a connection attempt, from another thread."""
         self._connector.abort()
 
     def _handshake(self, verb: str, query: dict[str, object], deadline: Deadline) -> WebSocketConnection:
@@ -130,9 +131,6 @@ def _first_message(connection: WebSocketConnection, deadline: Deadline) -> Messa
     raise ConnectionLost(f"it does not begin within {deadline.timeout_s:.0f} s")
 
 
-_REQUEST_TIMEOUT_S = 10.0
-
-
 class AccessTokens:
     """``url``: the relay's."""
 
@@ -142,11 +140,12 @@ class AccessTokens:
         self._identity: credentials.Identity | None = None
 
     def get(self, *, renew: bool) -> str | None:
-        """None where the environment asks for no credentials. ``renew``: the one before was refused.
+        """A valid token; None if the environment disables credentials. ``renew``: the previous token was refused.
 
-        Raises ``CloudError`` ``no-credentials``, and ``Broken`` when Google's sign-in does not answer."""
+        Raises ``CloudError`` ``no-credentials``, and ``ConnectionLost`` if Google's sign-in does not answer.
+        """
         if renew or self._identity is None or self._identity.credentials.expiry is None:
-            self._identity = credentials.load(self._environ, self._url)  # files may say another thing by now
+            self._identity = credentials.load(self._environ, self._url)  # the files may have changed
         google_credentials = self._identity.credentials
         try:
             if not google_credentials.valid:
@@ -159,7 +158,7 @@ class AccessTokens:
             if auth_errors.is_transient(error):
                 raise ConnectionLost(f"Google's sign-in does not answer: {auth_errors.safe_message(error)}") from None
             identity = self._identity
-            # Not "from error": its words may have what the credentials are.
+            # Not "from error": its message may contain the credentials.
             raise auth_errors.credentials_error(
                 error, project="", renew_hint=identity.renew_hint, acts_as=identity.acts_as
             ) from None
@@ -171,14 +170,14 @@ def _refresh(google_credentials: Credentials) -> None:
     from google.auth.transport.requests import Request
 
     with requests.Session() as session:
-        # Plain HTTP is for this computer and its metadata server only (``credentials.load``): never through a proxy.
+        # Plain HTTP is used only for this computer and its metadata server (``credentials.load``): without a proxy.
         session.mount("http://", no_proxy_adapter())
         request = functools.partial(Request(session), timeout=_REQUEST_TIMEOUT_S)
         google_credentials.refresh(request)  # type: ignore[no-untyped-call]  # google-auth types it in part
 
 
 def no_proxy_adapter() -> HTTPAdapter:
-    """Sends to where it is told, whatever proxy the environment names."""
+    """An adapter that ignores the environment's proxy."""
     from requests.adapters import HTTPAdapter
 
     class NoProxyAdapter(HTTPAdapter):

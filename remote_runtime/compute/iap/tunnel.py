@@ -1,4 +1,4 @@
-"""The live connection: a socket whose other end a thread carries to the relay and back."""
+"""A tunnel to a port of an instance: a local socket, and the thread that transfers its bytes over the relay."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ _MAX_PAUSE_S = 5.0
 def open_tunnel(
     instance: Instance, *, environ: Mapping[str, str], deadline: Deadline, timeouts: RelayTimeouts | None = None
 ) -> IapTunnel:
-    """See ``remote_runtime.compute.iap.open_passage``."""
+    """See ``compute.open_tunnel``."""
     url = relay_url(environ)
     first_attempt_s = deadline.remaining_s() if timeouts is None else timeouts.attempt_s
-    passage = IapTunnel(
+    tunnel = IapTunnel(
         IapSession(instance, RelayConnector(url, environ), AccessTokens(environ, url)),
         timeouts or RelayTimeouts(),
         first_attempt_s,
     )
     try:
-        passage.wait_open(deadline)
+        tunnel.wait_open(deadline)
     except BaseException:
-        passage.close()
+        tunnel.close()
         raise
-    return passage
+    return tunnel
 
 
 class IapTunnel:
-    """``socket``: a plain one, blocking, for whoever speaks through it; closing or shutting it down ends the passage.
-    ``resumed``: how many times the connection to the relay was replaced."""
+    """``socket``: a blocking socket; closing it or shutting it down ends the tunnel. ``resumed``: how many times the
+    connection to the relay was replaced."""
 
     def __init__(self, session: IapSession, timeouts: RelayTimeouts, first_attempt_s: float) -> None:
         self.socket, self._local = socket.socketpair()
@@ -74,7 +74,7 @@ class IapTunnel:
         self._thread.start()
 
     def close_reason(self) -> str:
-        """Empty while it is open, and when it was ended from this side."""
+        """Empty while the tunnel is open, and if it was closed from this side."""
         return self._close_reason
 
     def wait_open(self, deadline: Deadline) -> None:
@@ -92,12 +92,12 @@ class IapTunnel:
             return
 
     def close(self) -> None:
-        """What was said is sent in the next moments, if it can be."""
+        """Data already written are still sent, if that takes moments only."""
         self._cancelled.set()
         self._session.abort()
         self.socket.close()
 
-    # ── in the thread
+    # ── run by the thread
 
     def _run(self) -> None:
         connection = None
@@ -127,7 +127,7 @@ class IapTunnel:
             self._local.close()
 
     def _serve_connection(self, connection: WebSocketConnection) -> bool:
-        """Until our side has ended (True), or the connection is gone and the session may be resumed (False)."""
+        """True when the local side has ended; False when the connection is lost and the session may be resumed."""
         connection.answers_pings |= self._answers_pings
         try:
             with selectors.DefaultSelector() as selector:
@@ -145,7 +145,7 @@ class IapTunnel:
         return False
 
     def _resume(self) -> WebSocketConnection:
-        """Raises ``Over`` or ``RemoteRuntimeError``."""
+        """Raises ``SessionEnded`` or ``RemoteRuntimeError``."""
         started_at, attempt = time.monotonic(), 0
         while True:
             try:
@@ -164,7 +164,7 @@ class IapTunnel:
             attempt += 1
 
     def _pause(self, seconds: float) -> None:
-        """Raises ``Over`` as soon as our side has ended."""
+        """Raises ``SessionEnded`` as soon as the local side has ended."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._local, selectors.EVENT_READ)
             until = time.monotonic() + seconds
@@ -173,7 +173,7 @@ class IapTunnel:
                     raise SessionEnded("closed here")
                 if selector.select(left) and not self._local_has_data():
                     raise SessionEnded("closed here")
-                time.sleep(min(_TICK_S, max(0.0, until - time.monotonic())))  # what it says waits
+                time.sleep(min(_TICK_S, max(0.0, until - time.monotonic())))  # its data wait
 
     def _local_has_data(self) -> bool:
         try:
@@ -215,7 +215,7 @@ class IapTunnel:
             keepalive.check()
 
     def _wait_s(self, keepalive: RelayKeepalive, *, busy: bool) -> float:
-        """``busy``: one of the sides is not listened to, so its end would not wake us."""
+        """``busy``: one of the sockets is not selected, so its end would not wake us."""
         if busy:
             return _TICK_S
         if self._acks.ack_due(idle=True):
@@ -229,7 +229,6 @@ class IapTunnel:
         connection.flush()
 
     def _read_local(self) -> None:
-        """To our side."""
         try:
             content = self._local.recv(_READ_BYTES)
         except BlockingIOError:
@@ -242,7 +241,8 @@ class IapTunnel:
             self._local_ended = True
 
     def _receive(self, connection: WebSocketConnection) -> None:
-        """A part at a time: a relay that never stops must not keep our side waiting, nor fill the memory."""
+        """A limited number of messages: a relay that keeps sending must neither stop the local side nor fill the
+        memory."""
         for _ in range(_MAX_MESSAGES_PER_TURN):
             raw_message = connection.next_message() if self._can_receive() else None
             if raw_message is None:
@@ -261,7 +261,7 @@ class IapTunnel:
         return self._undelivered_bytes < _MAX_UNDELIVERED_BYTES and len(self._undelivered) < _MAX_UNDELIVERED_PIECES
 
     def _buffer_received(self, content: memoryview, message_bytes: int) -> None:
-        """``kept_bytes``: of the message, which lives as long as ``content`` does."""
+        """``message_bytes``: the size of the message, which stays in memory as long as ``content``."""
         self._acks.received += len(content)
         self._undelivered_bytes += len(content)
         if content:
@@ -285,7 +285,7 @@ class IapTunnel:
             self._local_ended = True
 
     def _write_all_local(self) -> None:
-        """What the machine said before it ended."""
+        """The machine's last bytes."""
         until = time.monotonic() + _FINAL_OUTPUT_S
         with selectors.DefaultSelector() as selector:
             selector.register(self._local, selectors.EVENT_WRITE)

@@ -1,4 +1,4 @@
-"""A WebSocket on a socket that never blocks: messages in and out, and every way it can break."""
+"""A WebSocket connection on a non-blocking socket."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .close_codes import Close
 
 _READ_BYTES = 64 << 10
 _FULL_BYTES = 128 << 10
-# Well above what may be queued of ours: the rest are answers to pings of a relay that reads none of them.
+# Well above our own data: the rest are pongs for a relay that sends pings and does not read.
 _MAX_QUEUED_BYTES = 1 << 20
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NO_CODE = 1005  # RFC 6455 7.4.1
 
 
 class ConnectionLost(Exception):
-    """The connection is gone, in whatever way; why, in words. The session may be resumed on another one."""
+    """The connection failed; the text says why. The session may be resumed on another one."""
 
 
 class ClosedByRelay(Exception):
-    """The relay closed the connection, and says why."""
+    """The relay closed the connection with a code."""
 
     def __init__(self, close: Close) -> None:
         super().__init__(str(close))
@@ -36,8 +36,8 @@ class ClosedByRelay(Exception):
 
 
 class WebSocketConnection:
-    """``sock`` and ``protocol`` have shaken hands. ``heard_at``: when the last bytes came (monotonic clock).
-    ``answers_pings``: the relay has answered one, here or on an earlier connection, so that it must answer all."""
+    """``sock`` and ``protocol`` have finished the handshake. ``last_received_at``: monotonic clock. ``answers_pings``:
+    the relay has answered a ping, on this connection or an earlier one, so it must answer all."""
 
     def __init__(self, sock: socket.socket, protocol: ClientProtocol) -> None:
         sock.setblocking(False)
@@ -49,7 +49,7 @@ class WebSocketConnection:
         self._messages: deque[bytes] = deque()
         self._partial_message = b""
         self._close: Close | None = None
-        self._parse()  # what came along with the handshake's answer
+        self._parse()  # bytes that came with the handshake's response
 
     @property
     def queued(self) -> int:
@@ -57,23 +57,23 @@ class WebSocketConnection:
 
     @property
     def has_room(self) -> bool:
-        """Whether more may be queued without making what is urgent wait."""
+        """False while what is queued would delay urgent messages."""
         return len(self._send_buffer) < _FULL_BYTES
 
     def send(self, message: bytes) -> None:
-        """Nothing, once the relay has closed: ``next`` tells that when all that came before it is read."""
+        """Does nothing after the relay has closed: ``next_message`` raises then, after the messages before it."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_binary(message)
             self._collect()
 
     def ping(self) -> None:
-        """As ``put``."""
+        """Does nothing after the relay has closed."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_ping(b"")
             self._collect()
 
     def flush(self) -> None:
-        """As much as the socket takes. Raises ``Broken``."""
+        """Sends as much as the socket takes. Raises ``ConnectionLost``."""
         try:
             while self._send_buffer:
                 with memoryview(self._send_buffer) as view:
@@ -85,9 +85,9 @@ class WebSocketConnection:
             raise ConnectionLost(_describe(error)) from error
 
     def next_message(self) -> bytes | None:
-        """The next message; None when no more has come yet. Raises ``Broken``, ``Closed``.
+        """The next message; None if none has come yet. Raises ``ConnectionLost``, ``ClosedByRelay``.
 
-        The socket is read once at most: what carries no message (pongs, empty fragments) may come for ever.
+        Reads the socket at most once: frames without a message (pongs, empty fragments) may come for ever.
         """
         if not self._messages:
             self._check_open()
@@ -99,11 +99,11 @@ class WebSocketConnection:
         return None
 
     def pending(self) -> bool:
-        """Whether there is more to receive that the socket does not show as readable."""
+        """True if there are received bytes for which the socket is not readable."""
         return bool(self._messages) or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
 
     def close(self) -> None:
-        """Say good-bye, if that can be done without waiting."""
+        """Sends a close frame, if that is possible without waiting."""
         with contextlib.suppress(ConnectionLost, InvalidState):
             self._protocol.send_close(1000)
             self._collect()
@@ -114,7 +114,7 @@ class WebSocketConnection:
         self.sock.close()
 
     def _check_open(self) -> None:
-        """Whether more can come."""
+        """Raises ``ClosedByRelay`` or ``ConnectionLost`` if nothing more can come."""
         if self._close is not None:
             raise ClosedByRelay(self._close)
         if len(self._send_buffer) > _MAX_QUEUED_BYTES:
@@ -123,7 +123,7 @@ class WebSocketConnection:
             raise ConnectionLost(f"it sent what is no WebSocket's: {self._protocol.parser_exc}")
 
     def _read(self) -> bool:
-        """Whether anything came."""
+        """True if bytes came."""
         try:
             content = self.sock.recv(_READ_BYTES)
         except _WOULD_BLOCK:

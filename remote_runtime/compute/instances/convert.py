@@ -1,4 +1,4 @@
-"""An instance as the API describes it, checked and turned into our ``Instance``."""
+"""Checks what the API returns for an instance, and converts it to ``Instance``."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 MAX_NAME_CHARS = 63
 _SET_BY_PROFILE = "the profile says so"
 _NO_EXTERNAL = "it has no external address"
-COMPLETE_WARNINGS = ("", "NO_RESULTS_ON_PAGE")  # codes of warnings: those of a scope that was looked at
+COMPLETE_WARNINGS = ("", "NO_RESULTS_ON_PAGE")  # warnings of a scope that was searched
 NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _STATUS = re.compile(r"[A-Z_]{1,40}")
 
 
 def to_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instance:
-    """``address`` is empty when the instance has none of the kind that ``connect`` asks for; IAP needs none."""
+    """``address`` is empty if the instance has none of the kind that ``connect`` asks for; IAP needs none."""
     number = str(raw.id)
     via = _route(raw, connect)
     return Instance(
@@ -49,13 +49,13 @@ def _route(raw: compute_v1.Instance, connect: str) -> Literal["external", "inter
 
 
 def _has_external(raw: compute_v1.Instance) -> bool:
-    """A stopped instance keeps the access configuration of its external address; the address itself is given back."""
+    """A stopped instance keeps the access configuration of its external address, but not the address."""
     return any(each.access_configs or each.ipv6_access_configs for each in raw.network_interfaces)
 
 
 def check_names(raw: compute_v1.Instance, endpoint: str) -> None:
-    """Its name, zone and id go into our next requests. Raises ``CloudError`` ``cloud-unreachable`` for what cannot be
-    Compute Engine's."""
+    """Its name, zone and id become part of further requests. Raises ``CloudError`` ``cloud-unreachable`` if they cannot
+    be Compute Engine's."""
     if not (NAME.fullmatch(raw.name) and NAME.fullmatch(raw.zone.rsplit("/", 1)[-1]) and raw.id):
         why = f"it names an instance {clean_name(raw.name)!r} in zone {clean_name(raw.zone)!r}"
         raise CloudError("cloud-unreachable", f"What answers at {endpoint} is not the Compute Engine API", why)
@@ -66,7 +66,7 @@ def has_local_ssd(raw: compute_v1.Instance) -> bool:
 
 
 def unreachable_zones_in(page: Any) -> set[str]:
-    """The zones of which a page of an aggregated list says that it could not look there."""
+    """The zones that a page of an aggregated list reports as unreachable."""
     unreachable = {last_segment(url) for url in page.unreachables}
     unreachable |= {
         last_segment(name) for name, scope in page.items.items() if scope.warning.code not in COMPLETE_WARNINGS
@@ -77,7 +77,7 @@ def unreachable_zones_in(page: Any) -> set[str]:
 
 
 def status_of(raw: compute_v1.Instance) -> str:
-    """Compute Engine's word, ``UNKNOWN`` for what cannot be one."""
+    """Compute Engine's status; ``UNKNOWN`` for what is not one."""
     return raw.status if _STATUS.fullmatch(raw.status) else "UNKNOWN"
 
 
@@ -88,7 +88,7 @@ def _to_utc(text: str) -> str:
 
 
 def parse_time(text: str) -> datetime | None:
-    """An RFC 3339 time; None if it is none. Compute Engine's are those of the Pacific time zone."""
+    """An RFC 3339 time, as Compute Engine sends them (in the Pacific time zone); None if it is none."""
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
@@ -102,7 +102,7 @@ def seconds_since(text: str) -> float | None:
 
 
 def check_connectable(raw: compute_v1.Instance, connect: str) -> None:
-    """Refuses, before an instance is started for nothing, one that could not be reached then."""
+    """Raises ``CloudError`` ``no-address`` for an instance that could not be reached after a start."""
     if connect == "external" and not _has_external(raw):
         raise CloudError(
             "no-address",
@@ -114,7 +114,7 @@ def check_connectable(raw: compute_v1.Instance, connect: str) -> None:
 
 
 def gcloud_args(instance: Instance) -> str:
-    """``NAME --zone=ZONE --project=PROJECT`` for a gcloud command that a person pastes into a shell."""
+    """``NAME --zone=ZONE --project=PROJECT``, quoted for a gcloud command in a hint."""
     words = [instance.name, f"--zone={instance.zone}"] + ([f"--project={instance.project}"] if instance.project else [])
     return " ".join(shlex.quote(each) for each in words)
 
@@ -125,7 +125,7 @@ def last_segment(url: str) -> str:
 
 
 def clean_name(text: str) -> str:
-    """A resource name, shown to people: ours have at most 63 characters of a small alphabet, what comes may not."""
+    """A resource name from the API, safe to show. Real ones have at most 63 characters."""
     return clean_line(text, MAX_NAME_CHARS)
 
 

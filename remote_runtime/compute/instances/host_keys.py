@@ -1,4 +1,4 @@
-"""The SSH host keys that a machine's guest agent publishes in its guest attributes."""
+"""Reads the SSH host keys that a machine's guest agent publishes in its guest attributes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ GUEST_ATTRIBUTES_FLAG = "enable-guest-attributes"
 MAX_KEYS = 16
 MAX_KEY_CHARS = 8192
 POLL_EVERY_S = 0.5
-REPORT_EVERY_POLLS = 10  # looks
+REPORT_EVERY_POLLS = 10
 _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9-]{1,40}(@openssh\.com)?")
 
 
 def read_published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s: float) -> tuple[str, ...]:
-    """``TYPE BASE64`` lines; empty when the machine does not publish its keys.
-
-    They are written at the machine's first boot and can be late: at most ``wait_s`` seconds are spent on waiting.
-    """
+    """``TYPE BASE64`` lines; empty if the machine publishes none. They are written at its first boot: waits for them
+    for up to ``wait_s``."""
     if not metadata_flags.is_enabled(api, raw, GUEST_ATTRIBUTES_FLAG):
         return ()
     try:
@@ -44,7 +42,7 @@ def read_published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wa
     except CloudError as exc:
         if exc.code == "cloud-unreachable":
             raise
-        # Keys may be known from elsewhere.
+        # The host keys may be known from another source.
         api.progress(f"The host keys of {instance.name} cannot be read: {exc.why or exc.what}")
     return ()
 
@@ -59,7 +57,7 @@ def _poll(api: Api, instance: Instance, deadline: Deadline) -> tuple[str, ...] |
 
 
 def _read(api: Api, instance: Instance) -> tuple[str, ...] | None:
-    """None: not there yet."""
+    """None if they are not published yet."""
     request = {
         "project": api.project,
         "zone": instance.zone,
@@ -77,7 +75,7 @@ def _read(api: Api, instance: Instance) -> tuple[str, ...] | None:
 
 
 def _line(key_type: str, value: str) -> str:
-    """Empty for what is no host key. The value may be followed by a comment."""
+    """Empty for what is no host key. The value may end with a comment."""
     blob = value.split(maxsplit=1)[0] if value.strip() else ""
     if not _KEY_TYPE.fullmatch(key_type) or not 0 < len(blob) <= MAX_KEY_CHARS:
         return ""

@@ -1,4 +1,4 @@
-"""What there is to choose from: the projects that the credentials see, and the instances of one."""
+"""Lists the projects that the credentials can see, and the instances of one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PROJECTS_TIMEOUT_S = 15.0
 
 
 def list_projects(*, progress: Progress, environ: Mapping[str, str], deadline: Deadline) -> ProjectList:
-    """Asks the Resource Manager (https://cloud.google.com/resource-manager/reference/rest/v1/projects/list), which may
-    be off or closed to the credentials: then ``why_none`` says so. Raises ``CloudError`` ``no-credentials``."""
+    """From the Resource Manager (https://cloud.google.com/resource-manager/reference/rest/v1/projects/list). If that
+    API is disabled or refuses the credentials, ``why_none`` says so. Raises ``CloudError`` ``no-credentials``."""
     endpoint = gcloud_config.endpoint(environ, gcloud_config.RESOURCE_MANAGER)
     identity = credentials.load(environ, endpoint, gcloud_config.RESOURCE_MANAGER)
     try:
@@ -45,7 +45,7 @@ def list_projects(*, progress: Progress, environ: Mapping[str, str], deadline: D
 def list_instances(
     project: str, *, progress: Progress, environ: Mapping[str, str], deadline: Deadline
 ) -> list[InstanceSummary]:
-    """The project's instances by name, 2000 at most. Raises ``CloudError``."""
+    """The project's instances by name, at most 2000. Raises ``CloudError``."""
     api: Api = open_api(environ, progress=progress, deadline=deadline)
     api.project = project
     listing = search.list_all(api, "")
@@ -93,7 +93,7 @@ def _project_ids(identity: credentials.Identity, endpoint: str, deadline: Deadli
                     acts_as=identity.acts_as,
                     set_quota_project=identity.set_quota_project,
                     api_name=gcloud_config.RESOURCE_MANAGER.name,
-                ).error from None  # its words may have what the credentials are
+                ).error from None  # its message may contain the credentials
             if answer.status_code != 200 or not isinstance(found, dict):
                 raise CloudError("permission-denied", "The projects may not be listed", _error_message(found))
             ids += parse_project_ids(found.get("projects"))

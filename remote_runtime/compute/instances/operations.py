@@ -1,4 +1,4 @@
-"""Start, resume, stop and suspend as zone operations: asked for, waited for, and their failures explained."""
+"""Starts, resumes, stops and suspends an instance by zone operations, waits for them, and explains their failures."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ from .convert import NAME, has_local_ssd, last_segment, unreachable_zones_in
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
-# The server holds `wait` for two minutes; we want to say how the instance is doing in between.
+# The server answers `wait` after up to two minutes; progress is reported in between.
 MAX_WAIT_S = 3.0
 PAUSE_S = 0.3
+MAX_SHOWN = 10
 _METHODS = {"start": "start_unary", "resume": "resume_unary", "stop": "stop_unary", "suspend": "suspend_unary"}
 _DISK = re.compile(r"/disks/([a-z][-a-z0-9]{0,62})'? was not found")
 _ZONES = re.compile(r"[a-z]+-[a-z]+\d+-[a-z](?:, ?[a-z]+-[a-z]+\d+-[a-z])*")
 
 
 def submit(api: Api, action: str, instance: Instance, raw: compute_v1.Instance) -> compute_v1.Operation:
-    """Asks for ``action``; the same request sent twice, after a lost answer, is carried out once. Raises ``NotReady``
-    while something else is being done to the instance.
+    """Requests ``action``; a repeated request, after a lost response, has no second effect. Raises ``NotReady`` while
+    another operation on the instance is under way.
 
-    A stop has to say that the data of a Local SSD is lost, which no stopped instance keeps; a suspend, that it is not.
+    A stop must confirm that the data of a Local SSD is lost, which no stopped instance keeps; a suspend, that it is
+    kept.
     """
     request: dict[str, Any] = {
         "project": api.project,
@@ -50,10 +52,8 @@ def submit(api: Api, action: str, instance: Instance, raw: compute_v1.Instance) 
 def wait_until_done(
     api: Api, action: str, instance: Instance, operation: compute_v1.Operation, on_poll: Callable[[], None]
 ) -> None:
-    """Returns when ``operation`` has succeeded; ``progress`` is called every few seconds until then.
-
-    Raises ``CloudError`` for a failed operation, and ``DeadlinePassed``.
-    """
+    """Returns when ``operation`` has succeeded; calls ``on_poll`` every few seconds until then. Raises ``CloudError``
+    for a failed operation, and ``DeadlinePassed``."""
     from google.cloud import compute_v1
 
     while operation.status != compute_v1.Operation.Status.DONE:
@@ -70,7 +70,7 @@ def wait_until_done(
 
 
 def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> compute_v1.Operation:
-    """The operation as it is when it is done, or a few seconds later."""
+    """The operation when it is done, or its state a few seconds later."""
     import requests
 
     def wait(*, request: dict[str, str], retry: None, timeout: float) -> compute_v1.Operation:
@@ -109,7 +109,7 @@ def _operation_error(api: Api, action: str, instance: Instance, operation: compu
 
 
 def _other_zones(api: Api, instance: Instance, operation: compute_v1.Operation) -> str:
-    """Google names zones with room in the error's details, sometimes; the region's others are worth a try."""
+    """A hint: Google sometimes names zones with capacity; else the region's other zones may have some."""
     for error in operation.error.errors:
         for detail in error.error_details:
             zones_available = detail.error_info.metadatas.get("zonesAvailable", "")
@@ -136,12 +136,9 @@ def _missing_disk_error(instance: Instance, what: str, why: str, disk: str) -> C
     return CloudError("instance-not-startable", f"{what}: {found}", why, f"Restore it from a snapshot: {restore}")
 
 
-MAX_SHOWN = 10
-
-
 def zones_with_machine_type(api: Api, instance: Instance) -> tuple[str, list[str]]:
-    """The instance's machine type (with its GPU), and the other zones of its region that offer it; no zones when they
-    cannot be read."""
+    """The instance's machine type (with its GPU) and the other zones of its region that offer it; empty if they cannot
+    be read."""
     from google.cloud import compute_v1
 
     try:
@@ -152,7 +149,7 @@ def zones_with_machine_type(api: Api, instance: Instance) -> tuple[str, list[str
             gpu = last_segment(accelerator.accelerator_type)
             zones &= _zones_offering(api, api.client(compute_v1.AcceleratorTypesClient), "accelerator_types", gpu)
             kind = f"{kind} with {gpu}"
-    except (CloudError, DeadlinePassed) as exc:  # that it does not start is known, and told
+    except (CloudError, DeadlinePassed) as exc:  # the error is that the instance does not start
         api.progress(f"Other zones cannot be read: {exc.what}")
         return "", []
     region = (instance.zone or "").rpartition("-")[0]

@@ -1,4 +1,4 @@
-"""Getting an instance into a status: running, stopped or suspended, through whatever it is doing now."""
+"""Brings an instance to a status (running, stopped, suspended) from any other."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UP = COMING_UP | {"RUNNING"}
 GOING_DOWN = frozenset({"PENDING_STOP", "STOPPING", "SUSPENDING"})
 POLL_EVERY_S = 0.5
 REPORT_EVERY_S = 10.0
-# Until a request that was sent just before shows in the status.
+# A request shows in the status within this time.
 SETTLE_S = 2.0
 _PROGRESS_TEXTS = {
     "start": "Starting {}",
@@ -38,10 +38,10 @@ _PROGRESS_TEXTS = {
 
 @dataclass
 class StatusPoller:
-    """Looks at one instance, and says how it is doing: at each new status, and every ``TELL_EVERY_S``.
+    """Polls one instance and reports each new status, and the same one every ``REPORT_EVERY_S``.
 
-    ``raw`` and ``status`` are what the last look showed. ``goal`` completes "it was not … within 300 s";
-    ``refused``: why the last request was not possible yet.
+    ``raw`` and ``status`` are of the last poll. ``goal`` completes "it was not … within 300 s"; ``rejection``: why the
+    last request was not possible yet.
     """
 
     api: Api
@@ -57,8 +57,8 @@ class StatusPoller:
         return status_of(self.raw)
 
     def poll(self) -> None:
-        """Raises ``CloudError`` ``instance-not-found`` when it was deleted, or another has its name now, and
-        ``DeadlinePassed`` with the status that was seen last."""
+        """Raises ``CloudError`` ``instance-not-found`` if the instance was deleted or replaced, and ``DeadlinePassed``
+        with the last status."""
         try:
             self.raw = reload(self.api, self.instance)
         except DeadlinePassed as exc:
@@ -75,7 +75,6 @@ class StatusPoller:
         self.api.progress(f"{words.format(self.instance.name)} ({self.status}){waited}")
 
     def wait_and_poll(self) -> None:
-        """A moment, and another look."""
         if self.api.deadline.passed():
             raise self.timeout_error()
         self.api.deadline.sleep(POLL_EVERY_S)
@@ -91,7 +90,7 @@ class StatusPoller:
 
 
 def reload(api: Api, instance: Instance) -> compute_v1.Instance:
-    """``instance`` as it is now. Raises ``CloudError`` ``instance-not-found``, also when another has its name."""
+    """``instance`` as it is now. Raises ``CloudError`` ``instance-not-found``, also if another one has its name now."""
     raw = search.get(api, instance.name, instance.zone or "")
     if instance.id != str(raw.id):
         why = f"its id was {instance.id}, now it is {raw.id}"
@@ -106,11 +105,10 @@ def ensure_running(
     before_start: Callable[[Instance], None],
     forbidden_by_profile: bool = False,
 ) -> str | None:
-    """Returns when it runs: with the status that we started or resumed it from, None if we did neither.
+    """Returns when the instance runs: the status from which we started or resumed it, None if we did not.
 
-    ``starting`` is given the instance, with ``started_from``, before the request is sent, and without it when the
-    request was refused because somebody else has started it meanwhile. ``may_start`` ``preempted``:
-    only if Compute Engine took it back; what a person stopped stays so.
+    ``before_start`` is called with the instance and its ``started_from`` before the request is sent, and again without
+    that if the request is refused because somebody else has started the instance. ``may_start``: as for ``find``.
     """
     started_from: str | None = None
     while (status := poller.status) != "RUNNING":
@@ -137,7 +135,7 @@ def ensure_running(
                 if poller.status not in UP and not isinstance(exc, NotReady):
                     raise
                 poller.rejection = exc.why
-                started_from = None  # somebody else was quicker: it is not ours to put back
+                started_from = None  # somebody else started it: not ours to stop again
                 before_start(replace(poller.instance, status=poller.status))
                 if poller.status not in UP:
                     poller.wait_and_poll()
@@ -147,10 +145,8 @@ def ensure_running(
 
 
 def bring_down(poller: StatusPoller, action: str, *, wait: bool) -> str:
-    """Stops or suspends it, and answers with its status; a machine that does not run stays as it is.
-
-    ``wait``: until it is down, or the deadline passes on the way; else only until it is on the way.
-    """
+    """Stops or suspends the instance, and returns its status; one that does not run stays as it is. ``wait``: until it
+    is down or the deadline passes; else only until it is stopping or suspending."""
     poller.goal = "down"
     try:
         _bring_down(poller, action, wait=wait)
@@ -173,7 +169,7 @@ def _bring_down(poller: StatusPoller, action: str, *, wait: bool) -> None:
 
 
 def _request_down(poller: StatusPoller, action: str) -> compute_v1.Operation | None:
-    """None when it does not run. Some changes are not possible until an instance that comes up is up."""
+    """None if the instance does not run. Some requests are refused until an instance that is starting runs."""
     poller.poll()
     while poller.status in UP:
         try:
@@ -194,8 +190,8 @@ def _request_down(poller: StatusPoller, action: str) -> compute_v1.Operation | N
 
 
 def restore_status(poller: StatusPoller) -> str:
-    """Undoes a start or resume. The request may have been sent without anyone having seen its answer: a machine that
-    still looks down is looked at until that would show."""
+    """Undoes a start or resume. Its request may have been sent without a response: an instance that still looks down is
+    polled until a start would show."""
     started_from, poller.goal = poller.instance.started_from, "seen to start"
     settled_at = time.monotonic() + SETTLE_S
     while poller.status == started_from and time.monotonic() < settled_at:

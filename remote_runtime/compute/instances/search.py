@@ -1,4 +1,4 @@
-"""Which instance a profile means: by name in a zone, by name or labels in the whole project."""
+"""Finds the instance that a profile names: by name in a zone, by name or labels in the whole project."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_SIZE = 500
-# Near misses are looked for among this many instances, and at most this many that fit are listed.
+# Similar names are searched among MAX_INSTANCES; an error lists MAX_SHOWN matches.
 MAX_INSTANCES = 2000
 MAX_SHOWN = 10
 
 
 @fast_dataclass(frozen=True)
 class InstanceListing:
-    """``missed``: zones that did not answer, so that their instances are not among these."""
+    """``unreachable_zones``: zones that did not answer, so that their instances are missing."""
 
     instances: tuple[compute_v1.Instance, ...]
     unreachable_zones: tuple[str, ...] = ()
 
 
 def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_v1.Instance:
-    """The one instance that ``target`` means in ``api.project``.
+    """The one instance that ``target`` describes in ``api.project``.
 
-    A zone from the profile is the only one looked at; any other is looked at first. Raises ``CloudError``
-    ``instance-not-found`` with what is similar, or ``instance-ambiguous`` with all that fit.
+    Only the profile's zone is searched; a zone from elsewhere is searched first. Raises ``CloudError``:
+    ``instance-not-found`` with similar names, or ``instance-ambiguous`` with all matches.
     """
     strict = zone is not None and target.zone is not None
     if target.instance and zone is not None:
@@ -64,7 +64,7 @@ def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_
 
 
 def get(api: Api, name: str, zone: str) -> compute_v1.Instance:
-    """Raises ``NotThere`` when the zone has no such instance."""
+    """Raises ``NotFound`` if the zone has no such instance."""
     request = {"project": api.project, "zone": zone, "instance": name}
     raw = _call(api, api.instances.get, request, doing=f"read the instance {name}")
     check_names(raw, api.endpoint)
@@ -91,14 +91,14 @@ def _filter(target: GceTarget) -> str:
 
 
 def _matches(raw: compute_v1.Instance, target: GceTarget) -> bool:
-    """Filters match patterns; a profile means exactly what it says."""
+    """The API's filters match patterns; a profile's names and labels are exact."""
     if target.instance:
         return bool(raw.name == target.instance)
     return all(raw.labels.get(key) == value for key, value in target.labels.items())
 
 
 def list_all(api: Api, expression: str) -> InstanceListing:
-    """The project's instances that fit the filter ``expression``, all if it is empty, by name and zone."""
+    """The project's instances that match the filter ``expression``, all if it is empty; by name and zone."""
 
     def every_page(*, request: dict[str, Any], retry: None, timeout: float) -> InstanceListing:
         instances: list[compute_v1.Instance] = []
@@ -118,7 +118,7 @@ def list_all(api: Api, expression: str) -> InstanceListing:
 
 
 def _call(api: Api, method: Callable[..., T], request: dict[str, Any], *, doing: str) -> T:
-    """Raises ``NotThere`` also for a name, zone or project that cannot exist."""
+    """Raises ``NotFound`` also for a name, zone or project that cannot exist."""
     try:
         return api.call(method, request, doing=doing)
     except InvalidRequest as exc:
@@ -146,7 +146,7 @@ def _not_found_error(api: Api, target: GceTarget, zone: SourcedValue | None, exc
     try:
         others = list_all(api, "")
     except NotFound as missing:
-        # The project itself is unknown.
+        # The project does not exist.
         return CloudError("instance-not-found", what, missing.why, "See which projects there are: gcloud projects list")
     elsewhere = [last_segment(raw.zone) for raw in others.instances if raw.name == target.instance]
     if elsewhere:

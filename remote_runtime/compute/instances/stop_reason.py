@@ -1,4 +1,4 @@
-"""Why an instance is not running: what its last operations were."""
+"""Finds out from its last operations why an instance is not running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 PREEMPTED = "compute.instances.preempted"
-# https://cloud.google.com/compute/docs/logging/audit-logging#system_event ; what a person asks for has short names.
+# https://cloud.google.com/compute/docs/logging/audit-logging#system_event ; a person's requests have short names.
 _DESCRIPTIONS = {
     PREEMPTED: "Compute Engine preempted it",
     "compute.instances.guestTerminate": "it was shut down from inside",
@@ -30,17 +30,15 @@ MAX_OPERATIONS = 500
 
 @fast_dataclass(frozen=True)
 class StopReason:
-    """``preempted``: Compute Engine took it back, nobody asked for that. ``words`` say what happened and when."""
+    """``preempted``: Compute Engine stopped a Spot VM. ``description``: what happened and when."""
 
     preempted: bool
     description: str
 
 
 def stop_reason(api: Api, instance: Instance) -> StopReason | None:
-    """What stopped or suspended it last; None when that cannot be told.
-
-    Operations are kept for two weeks or more (https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses).
-    """
+    """Why it stopped or was suspended last; None if unknown. Compute Engine keeps operations for two weeks or more
+    (https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses)."""
 
     def listed(*, request: dict[str, object], retry: None, timeout: float) -> list[compute_v1.Operation]:
         pages = api.operations.list(request=request, retry=retry, timeout=timeout)
@@ -54,7 +52,7 @@ def stop_reason(api: Api, instance: Instance) -> StopReason | None:
     request = {"project": api.project, "zone": instance.zone, "filter": f"targetId = {instance.id}"}
     try:
         operations = api.call(listed, request, doing=f"see what stopped {instance.name}")
-    except (CloudError, DeadlinePassed) as exc:  # that it is stopped is known, and told
+    except (CloudError, DeadlinePassed) as exc:  # the error is that the instance is stopped
         api.progress(f"What stopped {instance.name} cannot be read: {exc.why or exc.what}")
         return None
     stops = [

@@ -1,4 +1,4 @@
-"""Whether an instance lets us in, and what is written so that it does: by its metadata, or by OS Login."""
+"""Reads and grants SSH access to an instance, by its metadata or by OS Login."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TWO_FACTOR_FLAG = "enable-oslogin-2fa"
 
 
 def read_access(api: Api, environ: Mapping[str, str], raw: compute_v1.Instance, login: LoginIdentity) -> LoginAccess:
-    """Reads only. Raises ``CloudError`` where OS Login is on and does not answer."""
+    """The access of ``login``; changes nothing. Raises ``CloudError`` if OS Login is on and does not answer."""
     if metadata_flags.is_enabled(api, raw, OS_LOGIN_FLAG):
         access = os_login.read_access(api, environ, login)
         return dataclasses.replace(access, two_factor=metadata_flags.is_enabled(api, raw, TWO_FACTOR_FLAG))
@@ -46,8 +46,9 @@ def grant_access(
     renew: bool,
     before_write: Callable[[InstalledKey], None],
 ) -> AccessGrant:
-    """Writes ``key`` where it is missing, or ends before half its ``lifetime_s`` if ``renew``; ``before_write`` is
-    called before. ``previous_keys``: what we added earlier. A key that was there before us is not recorded as ours."""
+    """Writes ``key`` if it is missing, or with ``renew`` if it expires before half of ``lifetime_s``; calls
+    ``before_write`` first. ``previous_keys``: those that we installed before. A key that somebody else installed is not
+    returned as ours."""
     login = dataclasses.replace(login, keys=(key,))
     access = read_access(api, environ, raw, login)
     now = time.time()
@@ -73,7 +74,7 @@ def grant_access(
 
 
 def revoke_access(api: Api, environ: Mapping[str, str], keys: Sequence[InstalledKey]) -> None:
-    """Takes away what we added. Raises ``CloudError``, ``DeadlinePassed``."""
+    """Removes keys that we installed. Raises ``CloudError``, ``DeadlinePassed``."""
     for each in {(one.user, one.key): one for one in keys if one.by == "os-login"}.values():
         os_login.delete_key(api, environ, each)
     in_metadata = sorted((one for one in keys if one.by == "metadata"), key=lambda one: one.id)
@@ -86,7 +87,8 @@ def revoke_access(api: Api, environ: Mapping[str, str], keys: Sequence[Installed
 
 
 def _default_user(api: Api, environ: Mapping[str, str], local_user: str) -> str:
-    """gcloud's: the name on this computer, else the account's name where that has characters that no login has."""
+    """As gcloud: the user's name on this computer, else the account's if that name has characters that no login name
+    has."""
     if (
         local_user
         and local_user.isascii()

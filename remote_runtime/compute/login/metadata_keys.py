@@ -1,6 +1,8 @@
-"""Keys in an instance's metadata: which count there, one added, those of ours taken away.
+"""SSH keys in an instance's metadata.
 
-The whole metadata is written back with the fingerprint that was read; whoever was quicker makes us read again.
+``ssh-keys`` has an entry a line, ``USER:TYPE BASE64`` and a comment, or ``google-ssh`` and JSON
+(https://cloud.google.com/compute/docs/connect/add-ssh-keys). The whole metadata is written with the fingerprint that
+was read; if somebody else has written it meanwhile, it is read again.
 """
 
 from __future__ import annotations
@@ -24,16 +26,19 @@ from ..instances import operations, power
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
+SSH_KEYS = "ssh-keys"
+LEGACY_SSH_KEYS = "sshKeys"
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
 MAX_TRIES = 50
 PAUSE_S = 0.2
-# The server's word for a fingerprint that is not the present one, when it says so late.
+# The code of an outdated fingerprint that is found only while the operation runs.
 _CONDITION_NOT_MET = "CONDITION_NOT_MET"
 
 Edit = Callable[["str | None"], "str | None"]
 
 
 def read_access(api: Api, raw: compute_v1.Instance, login: LoginIdentity) -> LoginAccess:
-    """What counts for us now. ``user`` is empty unless it was asked for or one of our keys names it."""
+    """The keys of ``login`` that are valid now. ``user`` is empty unless it was given or an entry names it."""
     ours = [
         entry for entry in _effective_entries(api, raw) if entry.key in login.keys and login.user in (None, entry.user)
     ]
@@ -48,20 +53,20 @@ def read_access(api: Api, raw: compute_v1.Instance, login: LoginIdentity) -> Log
 def add_key(
     api: Api, raw: compute_v1.Instance, instance: Instance, new: InstalledKey, previous_keys: Sequence[InstalledKey]
 ) -> None:
-    """``former``: entries that this one replaces. Raises ``CloudError``, ``DeadlinePassed``."""
+    """``previous_keys``: entries that this one replaces. Raises ``CloudError``, ``DeadlinePassed``."""
     line = format_entry(new.user, new.key, new.until)
     old = {_line(each) for each in previous_keys if (each.by, each.id) == ("metadata", new.id)} - {line}
 
     def change(value: str | None) -> str | None:
         if value is not None and line in (part.strip() for part in value.split("\n")):
-            return value  # an answer was lost on the way
+            return value  # the response to the first request was lost
         return with_entry(value, line, without=old, key=new.key, now=time.time())
 
     _update_metadata(api, instance, raw, change, doing=f"put a key on {instance.name}")
 
 
 def remove_keys(api: Api, instance: Instance, installed: tuple[InstalledKey, ...]) -> None:
-    """Takes away the entries that we made, and what has expired of their keys. An instance that is gone has none."""
+    """Removes the entries that we wrote, and expired entries of the same keys. Does nothing if the instance is gone."""
     try:
         raw = power.reload(api, instance)
     except CloudError as exc:
@@ -80,7 +85,7 @@ def remove_keys(api: Api, instance: Instance, installed: tuple[InstalledKey, ...
 
 
 def _effective_entries(api: Api, raw: compute_v1.Instance) -> list[KeyEntry]:
-    """What the guest agent reads: the instance's legacy ``sshKeys`` hide the project's keys, as
+    """The entries that the guest agent uses: the instance's legacy ``sshKeys`` hide the project's keys, as
     ``block-project-ssh-keys`` does."""
     own = metadata_flags.metadata_items(raw.metadata)
     values = [own.get(SSH_KEYS, ""), own.get(LEGACY_SSH_KEYS, "")]
@@ -109,7 +114,7 @@ def _update_metadata(api: Api, instance: Instance, raw: compute_v1.Instance, edi
 
 
 def _edited_metadata(metadata: compute_v1.Metadata, edit: Edit) -> compute_v1.Metadata | None:
-    """What to write; None if that is what is there."""
+    """The metadata to write; None if nothing changes."""
     from google.cloud import compute_v1
 
     value = metadata_flags.metadata_items(metadata).get(SSH_KEYS)
@@ -127,7 +132,7 @@ def _edited_metadata(metadata: compute_v1.Metadata, edit: Edit) -> compute_v1.Me
 
 
 def _set_metadata(api: Api, instance: Instance, metadata: compute_v1.Metadata, doing: str) -> bool:
-    """False if somebody else was quicker."""
+    """False if somebody else has written the metadata meanwhile."""
     from google.api_core.exceptions import PreconditionFailed
 
     def write(*, request: dict[str, Any], retry: None, timeout: float) -> compute_v1.Operation | None:
@@ -157,14 +162,9 @@ def _set_metadata(api: Api, instance: Instance, metadata: compute_v1.Metadata, d
     return True
 
 
-SSH_KEYS = "ssh-keys"
-LEGACY_SSH_KEYS = "sshKeys"
-_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%z"
-
-
 @fast_dataclass(frozen=True)
 class KeyEntry:
-    """``key``: ``TYPE BASE64``. ``until``: seconds since 1970, None for one that does not expire."""
+    """``key``: ``TYPE BASE64``. ``until``: seconds since 1970, None if it does not expire."""
 
     user: str
     key: str
@@ -172,14 +172,14 @@ class KeyEntry:
 
 
 def format_entry(user: str, key: str, until: int) -> str:
-    """The guest, gcloud and Google's console insist on this order of fields, and on no space in the JSON."""
+    """The guest agent, gcloud and Google's console require this order of fields, and no space in the JSON."""
     on = datetime.fromtimestamp(until, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S+0000")
     details = json.dumps({"userName": user, "expireOn": on}, separators=(",", ":"))
     return f"{user}:{key} google-ssh {details}"
 
 
 def parse_entry(line: str) -> KeyEntry | None:
-    """None for what the guest would not take as a key."""
+    """None for a line that the guest agent ignores."""
     user, colon, rest = line.strip().partition(":")
     fields = rest.split(None, 3)
     if not colon or not user or len(fields) < 2:
@@ -194,14 +194,14 @@ def parse_entry(line: str) -> KeyEntry | None:
 
 
 def valid_entries(value: str, now: float) -> list[KeyEntry]:
-    """Those that count now."""
+    """The entries that have not expired."""
     found = [entry for line in value.split("\n") if (entry := parse_entry(line)) is not None]
     return [entry for entry in found if entry.until is None or entry.until > now]
 
 
 def with_entry(value: str | None, line: str, *, without: Collection[str], key: str, now: float) -> str:
-    """``value`` (None: there is no such metadata) with ``line`` at its end; all else stays byte for byte, except
-    ``without`` and what has expired of ``key``."""
+    """``value`` (None: there is no such metadata) with ``line`` at its end. All else stays byte for byte, except
+    ``without`` and expired entries of ``key``."""
     if value is None:
         return line
     kept = without_entries(value, without, key=key, now=now)
@@ -213,8 +213,7 @@ def with_entry(value: str | None, line: str, *, without: Collection[str], key: s
 
 
 def without_entries(value: str, lines: Collection[str], *, key: str = "", now: float = 0.0) -> str | None:
-    """``value`` without ``lines`` and without what has expired of ``key``; None if that was all there was and the
-    metadata was made for it."""
+    """``value`` without ``lines`` and expired entries of ``key``; None if nothing else was in it."""
     parts = value.split("\n")
     kept = [part for part in parts if part.strip() not in lines and not _has_expired(part, key, now)]
     return None if not kept else "\n".join(kept)

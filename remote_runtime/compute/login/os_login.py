@@ -1,6 +1,6 @@
-"""OS Login: the account and the keys that a person's Google account carries to every machine.
+"""OS Login: the account and the SSH keys of a Google account, which are valid on every instance.
 
-Its REST v1 API, by google-auth: Google's client library for it is not among our dependencies.
+Uses the REST API v1 and google-auth: Google's client library for it is not among our dependencies.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from ..client.error_mapping import NotFound
 
 @fast_dataclass(frozen=True)
 class OsLoginClient:
-    """``api``: that of Compute Engine, at OS Login's address."""
+    """``api``: as for Compute Engine, with OS Login's address."""
 
     api: Api
     email: str
 
-    def ask(self, verb: str, resource: str, doing: str, *, query: Mapping[str, str], body: Any = None) -> Any:
-        """The JSON of the answer. Raises ``CloudError``, ``NotThere``."""
+    def request(self, verb: str, resource: str, doing: str, *, query: Mapping[str, str], body: Any = None) -> Any:
+        """The JSON of the response. Raises ``CloudError``, ``NotFound``."""
         from google.api_core.exceptions import from_http_response
         from google.auth.transport.requests import AuthorizedSession
 
@@ -58,18 +58,18 @@ def email(api: Api, environ: Mapping[str, str]) -> str:
 def import_key(
     api: Api, environ: Mapping[str, str], new: InstalledKey, login: LoginIdentity, *, no_expiry: bool
 ) -> LoginAccess:
-    """Imports the key, or moves the end of one that is there unless ``endless``. Raises ``CloudError``."""
+    """Imports the key, or sets the expiry of one that is there unless ``no_expiry``. Raises ``CloudError``."""
     client = _client(api, environ)
     name = _key_name(_profile(client, api.project), new.key)
     body = {} if no_expiry else {"expirationTimeUsec": str(new.until * 1_000_000)}
     if name and not no_expiry:
         doing = "renew our key in OS Login"
-        client.ask("PATCH", f"/sshPublicKeys/{name}", doing, query={"updateMask": "expirationTimeUsec"}, body=body)
+        client.request("PATCH", f"/sshPublicKeys/{name}", doing, query={"updateMask": "expirationTimeUsec"}, body=body)
         profile = _profile(client, api.project)
     else:
         profile = _import(client, api.project, {"key": new.key, **body})
     if not profile.get("posixAccounts"):
-        # The import makes the account too.
+        # The import creates the account too.
         profile = _import(client, api.project, {"key": new.key, **body})
     access = _access(profile, dataclasses.replace(login, keys=(new.key,)))
     if not access.user:
@@ -82,7 +82,7 @@ def delete_key(api: Api, environ: Mapping[str, str], key: InstalledKey) -> None:
     name = _key_name(_profile(client, ""), key.key)
     if name:
         try:
-            client.ask("DELETE", f"/sshPublicKeys/{name}", "take our key out of OS Login", query={})
+            client.request("DELETE", f"/sshPublicKeys/{name}", "take our key out of OS Login", query={})
         except NotFound:
             return
 
@@ -97,7 +97,7 @@ def _client(api: Api, environ: Mapping[str, str]) -> OsLoginClient:
 def _profile(client: OsLoginClient, project: str) -> dict[str, Any]:
     query = {"projectId": project} if project else {}
     try:
-        profile = client.ask("GET", "/loginProfile", f"read the OS Login profile of {client.email}", query=query)
+        profile = client.request("GET", "/loginProfile", f"read the OS Login profile of {client.email}", query=query)
     except NotFound:
         return {}
     return profile if isinstance(profile, dict) else {}
@@ -105,7 +105,7 @@ def _profile(client: OsLoginClient, project: str) -> dict[str, Any]:
 
 def _import(client: OsLoginClient, project: str, body: Mapping[str, str]) -> dict[str, Any]:
     query = {"projectId": project}
-    answer = client.ask("POST", ":importSshPublicKey", "put our key into OS Login", query=query, body=body)
+    answer = client.request("POST", ":importSshPublicKey", "put our key into OS Login", query=query, body=body)
     profile = answer.get("loginProfile") if isinstance(answer, dict) else None
     return profile if isinstance(profile, dict) else {}
 
@@ -124,7 +124,7 @@ def _access(profile: Mapping[str, Any], login: LoginIdentity) -> LoginAccess:
 
 
 def _user(profile: Mapping[str, Any], requested: str | None) -> str:
-    """The account asked for, else the primary one, else the first."""
+    """The requested account if it exists, else the primary one, else the first."""
     accounts = [each for each in profile.get("posixAccounts", ()) if each.get("operatingSystemType") != "WINDOWS"]
     names = [clean_line(str(each.get("username", "")), 64) for each in accounts]
     if requested in names:

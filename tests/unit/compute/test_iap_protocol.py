@@ -112,12 +112,12 @@ def test_it_takes_no_more_than_its_limit_and_acknowledges_in_time() -> None:
 @pytest.mark.parametrize(
     ("meaning", "codes"),
     [
-        ("over", [1000, 4009, 4010]),
+        ("finished", [1000, 4009, 4010]),
         ("refused", [4033, 4054, 403, 404, 407]),
-        ("forgotten", [4001, 4002, 4074]),
-        ("not yet", [4003, 4047]),
-        ("renew", [4004, 401]),
-        ("passing", [1001, 1006, 1011, 4051, 4999, 429, 500, 503]),
+        ("session_lost", [4001, 4002, 4074]),
+        ("retry_later", [4003, 4047]),
+        ("renew_token", [4004, 401]),
+        ("resumable", [1001, 1006, 1011, 4051, 4999, 429, 500, 503]),
     ],
 )
 def test_every_close_code_has_one_meaning(meaning: str, codes: list[int]) -> None:
