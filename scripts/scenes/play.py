@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from remote_runtime.demo.gcp_api.values import OperationFault
 from tests.support.clients.page import Page
 from tests.support.environment.world import World
+from tests.support.faults.faulty_emulator import OperationFault
 from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, CloudMachine, cloud_machine
 
 from .film import Film

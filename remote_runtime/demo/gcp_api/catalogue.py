@@ -1,14 +1,30 @@
-"""What there is to choose from: regions, zones, machine types, accelerators, and the project's firewall rules."""
+"""The API methods that list what exists: projects, regions, zones, machine and accelerator types, firewall rules."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from . import filters
+from .api_errors import forbidden
 from .operations import BASE
 from .request import Call, no_results_warning, page, unreachable_warning, zones_of
 from .state import Cloud
 from .values import ACCELERATOR_TYPES, MACHINE_TYPES, Json
+
+PROJECTS_PATH = "v1/projects"
+PROJECTS_PERMISSION = "resourcemanager.projects.list"
+
+
+def list_projects(cloud: Cloud) -> Json:
+    """Resource Manager's REST v1: all emulated projects, on one page. Raises ``ApiError``."""
+    if not cloud.permits(PROJECTS_PERMISSION):
+        raise forbidden(PROJECTS_PERMISSION, "projects")
+    return {
+        "projects": [
+            {"projectNumber": str(10**11 + number), "projectId": project, "name": project, "lifecycleState": "ACTIVE"}
+            for number, project in enumerate(cloud.projects())
+        ]
+    }
 
 
 def zones_get(cloud: Cloud, call: Call) -> Json:

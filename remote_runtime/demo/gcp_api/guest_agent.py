@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .instance import Instance
+from .instance import EmulatedInstance
 from .os_login import OsLogin
 
 Entries = Mapping[str, Sequence[str]]
@@ -26,7 +26,7 @@ class AuthorizedKeys:
     until: float = _FOREVER
 
 
-def authorized_keys(instance: Instance, project: Mapping[str, str], os_login: OsLogin) -> AuthorizedKeys:
+def authorized_keys(instance: EmulatedInstance, project: Mapping[str, str], os_login: OsLogin) -> AuthorizedKeys:
     """What counts now. ``project``: the project's metadata. The caller holds the cloud's lock."""
     now = time.time()
     if _is_on("enable-oslogin", instance.metadata, project):

@@ -13,7 +13,7 @@ from .operations import BASE, new_id, timestamp
 from .values import Json, Vm
 
 
-class Instance:
+class EmulatedInstance:
     """The live state of a ``Vm``, guarded by the cloud's lock. ``power`` is held while the guest is at work."""
 
     def __init__(self, vm: Vm) -> None:

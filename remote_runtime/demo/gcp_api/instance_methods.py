@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from . import filters
-from .api_errors import ApiError, guest_attribute_not_found, invalid
-from .instance import Instance
+from .api_errors import guest_attribute_not_found, invalid
+from .instance import EmulatedInstance
 from .operations import BASE
 from .request import Call, no_results_warning, page, parse_metadata, unreachable_warning, zones_of
-from .serial_console import serial_output
 from .state import Cloud
 from .values import Json
 
+# What an instance writes to its first serial port when it boots.
+BOOT = """\
+SeaBIOS (version 1.8.2-google)
+Booting from Hard Disk 0...
+[    0.000000] Linux version 6.1.0-26-cloud-amd64 (debian-kernel@lists.debian.org) #1 SMP PREEMPT_DYNAMIC
+[    2.317441] systemd[1]: Detected virtualization google.
+[    2.401120] systemd[1]: Hostname set to <{name}>.
+[  OK  ] Started ssh.service - OpenBSD Secure Shell server.
+google_guest_agent[612]: GCE Agent Started
+[  OK  ] Reached target multi-user.target - Multi-User System.
+{name} login:
+"""
 
-def _instance(cloud: Cloud, call: Call) -> Instance:
+
+def _instance(cloud: Cloud, call: Call) -> EmulatedInstance:
     return cloud.instance(call.project, call.zone, call.names["instance"])
 
 
@@ -59,18 +71,6 @@ def set_metadata(cloud: Cloud, call: Call) -> Json:
         return cloud.set_metadata(_instance(cloud, call), metadata, fingerprint).as_json()
 
 
-def check_may_act_as(cloud: Cloud, call: Call) -> None:
-    """Who changes a machine's metadata may become its service account. Raises ``ApiError`` 403."""
-    account = _instance(cloud, call).vm.service_account
-    if account:
-        raise ApiError(
-            403,
-            "forbidden",
-            f"The user does not have access to service account '{account}'.  User: 'demo@example.com'.  Ask a project "
-            "owner to grant you the iam.serviceAccountUser role on the service account",
-        )
-
-
 def get_guest_attributes(cloud: Cloud, call: Call) -> Json:
     query_path = call.query.get("queryPath", "")
     with cloud.changed:
@@ -105,6 +105,11 @@ def get_serial_port_output(cloud: Cloud, call: Call) -> Json:
     }
 
 
+def serial_output(name: str, boots: int, boot_log: str = "") -> str:
+    """The log of all boots so far; lines end with CR LF."""
+    return ((boot_log or BOOT).format(name=name) * boots).replace("\n", "\r\n")
+
+
 def get_effective_firewalls(cloud: Cloud, call: Call) -> Json:
     with cloud.changed:
         _instance(cloud, call)
@@ -116,7 +121,7 @@ def get_effective_firewalls(cloud: Cloud, call: Call) -> Json:
 def test_iam_permissions(cloud: Cloud, call: Call) -> Json:
     """Unlike other methods, this one also answers about what is not there."""
     requested = (call.body or {}).get("permissions", [])
-    granted = [permission for permission in requested if permission not in cloud.forbidden_permissions]
+    granted = [permission for permission in requested if cloud.permits(permission)]
     return {"permissions": granted} if granted else {}
 
 

@@ -44,7 +44,7 @@ def find_method(http_method: str, path: str, query: Mapping[str, str], body: Jso
 
 def handle(cloud: Cloud, method: ComputeMethod, call: Call) -> Json:
     """Raises ``ApiError``."""
-    if method.permission in cloud.forbidden_permissions:
+    if not cloud.permits(method.permission):
         resource = "/".join(call.path.split("/")[: 6 if call.zone else 2])
         raise forbidden(method.permission, resource)
     if call.project not in cloud.projects():
@@ -53,8 +53,6 @@ def handle(cloud: Cloud, method: ComputeMethod, call: Call) -> Json:
         raise ApiError(503, "backendError", f"The zone 'zones/{call.zone}' cannot be reached.")
     if call.zone and call.zone not in zones_of(cloud, call.project):
         raise invalid(f"Invalid value for field 'zone': '{call.zone}'. Unknown zone.")
-    if method.id == "instances.setMetadata" and "iam.serviceAccounts.actAs" in cloud.forbidden_permissions:
-        instance_methods.check_may_act_as(cloud, call)
     return method.handle(cloud, call)
 
 

@@ -8,28 +8,15 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
-from .values import Json, OperationFault
+from .values import Json
 
 BASE = "https://www.googleapis.com/compute/v1/"
 PACIFIC = timezone(timedelta(hours=-8))
 
-# code → (HTTP status, HTTP message, sentence)
-_FAULTS = {
-    "ZONE_RESOURCE_POOL_EXHAUSTED": (
-        503,
-        "SERVICE UNAVAILABLE",
-        "The zone 'projects/{project}/zones/{zone}' does not have enough resources available to fulfill the request. "
-        "Try a different zone, or try again later.",
-    ),
-    "QUOTA_EXCEEDED": (403, "FORBIDDEN", "Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 1.0 in region {region}."),
-}
-
 
 @dataclass
 class Operation:
-    """``zone``: empty for a global one.
-
-    ``status``: PENDING, RUNNING, DONE; ``fault``: what it failed with. Guarded by the cloud's lock."""
+    """``zone``: empty for a global one. ``status``: PENDING, RUNNING, DONE. Guarded by the cloud's lock."""
 
     kind: str
     project: str
@@ -37,7 +24,6 @@ class Operation:
     target: str
     target_id: str
     user: str
-    fault: OperationFault | None = None
     status: str = "PENDING"
     id: str = field(default_factory=lambda: new_id())
     name: str = field(default_factory=lambda: _new_name())
@@ -48,8 +34,8 @@ class Operation:
     def start(self) -> None:
         self.status, self.started = "RUNNING", timestamp()
 
-    def finish(self, fault: OperationFault | None = None) -> None:
-        self.status, self.ended, self.fault = "DONE", timestamp(), fault
+    def finish(self) -> None:
+        self.status, self.ended = "DONE", timestamp()
 
     def as_json(self) -> Json:
         scope_url = f"{BASE}projects/{self.project}/" + (f"zones/{self.zone}" if self.zone else "global")
@@ -72,19 +58,7 @@ class Operation:
             answer["startTime"] = self.started
         if self.ended:
             answer["endTime"] = self.ended
-        if self.fault:
-            answer |= self._error(self.fault)
         return answer
-
-    def _error(self, fault: OperationFault) -> Json:
-        status, phrase, sentence = _FAULTS.get(fault.code, (400, "BAD REQUEST", fault.code))
-        region = self.zone.rpartition("-")[0]
-        message = fault.message or sentence.format(project=self.project, zone=self.zone, region=region)
-        return {
-            "error": {"errors": [{"code": fault.code, "message": message}]},
-            "httpErrorStatusCode": status,
-            "httpErrorMessage": phrase,
-        }
 
 
 def new_id() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from .os_login import RpcError, fingerprint, key_as_json, profile_as_json
 from .state import Cloud
@@ -32,49 +33,55 @@ class OsLoginMethod:
     handle: OsLoginHandler
 
 
-def handle(cloud: Cloud, http_method: str, path: str, query: Mapping[str, str], body: Json | None) -> tuple[str, Json]:
-    """The method's id and its answer. Raises ``ApiError``."""
+def find_method(
+    cloud: Cloud, http_method: str, path: str, query: Mapping[str, str], body: Json | None
+) -> tuple[str, Callable[[], Json]]:
+    """The method's id and a function that returns its answer. Both raise ``ApiError``."""
     for method in METHODS:
         match = re.fullmatch(method.pattern, path)
         if match and method.http_method == http_method:
             names = match.groupdict()
-            request = OsLoginCall(names["email"], names.get("key", ""), query, body or {})
-            with cloud.changed:
-                response = method.handle(cloud, request)
-                cloud.changed.notify_all()
-            return method.id, response
+            call = OsLoginCall(names["email"], names.get("key", ""), query, body or {})
+            return method.id, partial(_handle, cloud, method, call)
     raise RpcError(404, "NOT_FOUND", "Method not found.")
 
 
-def _get_login_profile(cloud: Cloud, request: OsLoginCall) -> Json:
-    return profile_as_json(cloud.os_login.user(request.email), request.query.get("projectId", ""))
+def _handle(cloud: Cloud, method: OsLoginMethod, call: OsLoginCall) -> Json:
+    with cloud.changed:
+        answer = method.handle(cloud, call)
+        cloud.changed.notify_all()
+    return answer
 
 
-def _import_ssh_public_key(cloud: Cloud, request: OsLoginCall) -> Json:
-    project = request.query.get("projectId", "")
+def _get_login_profile(cloud: Cloud, call: OsLoginCall) -> Json:
+    return profile_as_json(cloud.os_login.user(call.email), call.query.get("projectId", ""))
+
+
+def _import_ssh_public_key(cloud: Cloud, call: OsLoginCall) -> Json:
+    project = call.query.get("projectId", "")
     if project:
-        cloud.os_login.provision(request.email, project)
-    if request.body.get("key"):
-        cloud.os_login.import_key(request.email, request.body["key"], _expiry(request.body))
-    return {"loginProfile": profile_as_json(cloud.os_login.user(request.email), project)}
+        cloud.os_login.provision(call.email, project)
+    if call.body.get("key"):
+        cloud.os_login.import_key(call.email, call.body["key"], _expiry(call.body))
+    return {"loginProfile": profile_as_json(cloud.os_login.user(call.email), project)}
 
 
-def _get_key(cloud: Cloud, request: OsLoginCall) -> Json:
-    cloud.os_login.key(request.email, request.key)
-    return key_as_json(cloud.os_login.user(request.email), request.key)
+def _get_key(cloud: Cloud, call: OsLoginCall) -> Json:
+    cloud.os_login.key(call.email, call.key)
+    return key_as_json(cloud.os_login.user(call.email), call.key)
 
 
-def _patch_key(cloud: Cloud, request: OsLoginCall) -> Json:
-    key = cloud.os_login.key(request.email, request.key)
-    if request.query.get("updateMask") != "expirationTimeUsec" or fingerprint(key.key) != request.key:
+def _patch_key(cloud: Cloud, call: OsLoginCall) -> Json:
+    key = cloud.os_login.key(call.email, call.key)
+    if call.query.get("updateMask") != "expirationTimeUsec" or fingerprint(key.key) != call.key:
         raise RpcError(400, "INVALID_ARGUMENT", "Only the expiration time can be updated.")
-    key.expires_usec = _expiry(request.body)
-    return key_as_json(cloud.os_login.user(request.email), request.key)
+    key.expires_usec = _expiry(call.body)
+    return key_as_json(cloud.os_login.user(call.email), call.key)
 
 
-def _delete_key(cloud: Cloud, request: OsLoginCall) -> Json:
-    cloud.os_login.key(request.email, request.key)
-    del cloud.os_login.user(request.email).keys[request.key]
+def _delete_key(cloud: Cloud, call: OsLoginCall) -> Json:
+    cloud.os_login.key(call.email, call.key)
+    del cloud.os_login.user(call.email).keys[call.key]
     return {}
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .api_errors import ApiError, invalid, not_ready
-from .instance import Instance
+from .instance import EmulatedInstance
 from .operations import Operation, timestamp
 from .threads import WorkerThreads
-from .values import Delays, OperationFault
+from .values import Delays
 
 STOPPED = frozenset({"TERMINATED", "STOPPED"})
 
@@ -24,7 +24,7 @@ class StatusChange:
     final: str
     unchanged_in: frozenset[str] = frozenset()
 
-    def check(self, instance: Instance) -> None:
+    def check(self, instance: EmulatedInstance) -> None:
         """Raises ``ApiError`` if the status of ``instance`` forbids the change."""
         if instance.status in self.allowed_from | self.unchanged_in:
             return
@@ -51,34 +51,31 @@ class Power:
     """Works in ``background``. ``guest_attributes_enabled`` is asked when the guest wants to write its host keys."""
 
     def __init__(
-        self, threads: WorkerThreads, delays: Delays, guest_attributes_enabled: Callable[[Instance], bool]
+        self, threads: WorkerThreads, delays: Delays, guest_attributes_enabled: Callable[[EmulatedInstance], bool]
     ) -> None:
         self._threads = threads
         self._changed = threads.changed
         self._delays = delays
         self._guest_attributes_enabled = guest_attributes_enabled
 
-    def start_change(
-        self, change: StatusChange, instance: Instance, operation: Operation, fault: OperationFault | None
-    ) -> None:
-        """Begins the change; ``operation`` is DONE at its end, with ``fault`` if there is one."""
+    def start_change(self, change: StatusChange, instance: EmulatedInstance, operation: Operation) -> None:
+        """Begins the change; ``operation`` is DONE at its end."""
         with self._changed:
-            before = instance.status
             self.set_status(instance, change.transitional[0])
-            self._threads.spawn(lambda: self._work(change, instance, operation, fault, before))
+            self._threads.spawn(lambda: self._work(change, instance, operation))
 
-    def finish_after(self, seconds: float, operation: Operation, fault: OperationFault | None) -> None:
+    def finish_after(self, seconds: float, operation: Operation) -> None:
         """An operation that changes no status."""
 
         def work() -> None:
             if self._threads.sleep(self._delays.queue_s):
                 operation.start()
                 self._threads.sleep(seconds)
-                self._finish(operation, fault)
+                self.finish(operation)
 
         self._threads.spawn(work)
 
-    def boot(self, instance: Instance, boot_s: float) -> None:
+    def boot(self, instance: EmulatedInstance, boot_s: float) -> None:
         """The guest boots, and at its end writes its host keys; called off when the instance leaves RUNNING."""
         with self._changed:
             instance.boot_count += 1
@@ -106,32 +103,30 @@ class Power:
         else:
             self._write_host_keys(instance, vm.host_keys)
 
-    def set_status(self, instance: Instance, status: str) -> None:
+    def set_status(self, instance: EmulatedInstance, status: str) -> None:
         with self._changed:
             instance.status = status
             self._changed.notify_all()
 
-    def _work(
-        self, change: StatusChange, instance: Instance, operation: Operation, fault: OperationFault | None, before: str
-    ) -> None:
+    def finish(self, operation: Operation) -> None:
+        with self._changed:
+            operation.finish()
+            self._changed.notify_all()
+
+    def _work(self, change: StatusChange, instance: EmulatedInstance, operation: Operation) -> None:
         work_s = self._delays.start_s if change.final == "RUNNING" else self._delays.stop_s
         if not self._threads.sleep(self._delays.queue_s):
             return
         operation.start()
-        if fault is not None:
-            self._threads.sleep(work_s / 2)
-            self.set_status(instance, before)
-            self._finish(operation, fault)
-            return
         for status in change.transitional:
             self.set_status(instance, status)
             if not self._threads.sleep(work_s / len(change.transitional)):
                 return
         self._prepare_guest(change.verb, instance)
         self._complete(change, instance)
-        self._finish(operation, None)
+        self.finish(operation)
 
-    def _prepare_guest(self, verb: str, instance: Instance) -> None:
+    def _prepare_guest(self, verb: str, instance: EmulatedInstance) -> None:
         guest = instance.vm.guest
         if guest is None:
             return
@@ -143,7 +138,7 @@ class Power:
             elif verb == "resume":
                 guest.thaw()
 
-    def _complete(self, change: StatusChange, instance: Instance) -> None:
+    def _complete(self, change: StatusChange, instance: EmulatedInstance) -> None:
         with self._changed:
             if change.final == "RUNNING":
                 instance.last_start = timestamp()
@@ -159,15 +154,10 @@ class Power:
         if change.verb in ("start", "reset"):
             self.boot(instance, self._delays.boot_s)
 
-    def _write_host_keys(self, instance: Instance, keys: Mapping[str, str]) -> None:
+    def _write_host_keys(self, instance: EmulatedInstance, keys: Mapping[str, str]) -> None:
         with self._changed:
             if self._guest_attributes_enabled(instance):
                 instance.guest_attributes |= {f"hostkeys/{kind}": value for kind, value in keys.items()}
-            self._changed.notify_all()
-
-    def _finish(self, operation: Operation, fault: OperationFault | None) -> None:
-        with self._changed:
-            operation.finish(fault)
             self._changed.notify_all()
 
 

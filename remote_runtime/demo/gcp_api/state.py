@@ -5,28 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 
-from .api_errors import ApiError, not_found, stale_fingerprint
+from .api_errors import not_found, stale_fingerprint
 from .firewalls import default_rules
 from .guest_agent import authorized_keys
-from .instance import Instance, metadata_as_json, metadata_fingerprint
-from .operations import Operation, timestamp
+from .instance import EmulatedInstance, metadata_as_json, metadata_fingerprint
+from .operations import Operation
 from .os_login import OsLogin
 from .power import CHANGES, Power
 from .threads import WorkerThreads
-from .values import Delays, Json, OperationFault, RequestFault, Vm
+from .values import Delays, Json, Vm
 
 PROJECT_ID = "4503599627370497123"
 AGENT_POLL_S = 30.0
-_USER = "demo@example.com"
+USER = "demo@example.com"
 
 
 class Cloud:
     """Everything is guarded by ``changed``, which is notified at each change. ``close`` ends all work in progress.
 
-    ``fail_next``: verb → what its next operation ends with. ``refusals``: verb → how its requests are refused.
-    ``meddle_metadata``: how many of the next ``setMetadata`` find that another writer was quicker. ``firewalls``:
-    project → rules of its network; ``firewall_policies``: of all projects. ``forbidden_permissions``: what the caller
-    may not do. ``unreachable_zones``: zones that do not answer.
+    ``firewalls``: project → rules of its network; ``firewall_policies``: rules for all projects.
+    ``unreachable_zones``: zones that do not answer.
     """
 
     def __init__(self, vms: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays) -> None:
@@ -34,24 +32,24 @@ class Cloud:
         self.changed = self._threads.changed
         self.delays = delays
         self.project_metadata = {project: dict(items) for project, items in project_metadata.items()}
-        self.fail_next: dict[str, OperationFault] = {}
-        self.refusals: dict[str, RequestFault] = {}
-        self.meddle_metadata = 0
-        self.forbidden_permissions: set[str] = set()
         self.unreachable_zones: set[str] = set()
         self.firewalls: dict[str, list[Json]] = {}
         self.firewall_policies: list[Json] = []
         self.os_login = OsLogin()
-        self.instances: list[Instance] = []
+        self.instances: list[EmulatedInstance] = []
         self._operations: list[Operation] = []
         self._power = Power(self._threads, delays, self.guest_attributes_enabled)
         for vm in vms:
             self.add(vm)
 
+    def permits(self, permission: str) -> bool:
+        """Whether the caller has this IAM permission."""
+        return True
+
     def projects(self) -> list[str]:
         return list(self.project_metadata)
 
-    def instance(self, project: str, zone: str, name_or_id: str) -> Instance:
+    def instance(self, project: str, zone: str, name_or_id: str) -> EmulatedInstance:
         """Raises ``ApiError`` 404."""
         with self.changed:
             for instance in self.instances:
@@ -76,35 +74,27 @@ class Cloud:
         with self.changed:
             self.changed.wait_for(lambda: self._threads.closing or operation.status == "DONE", self.delays.max_wait_s)
 
-    def change(self, verb: str, instance: Instance) -> Operation:
+    def change(self, verb: str, instance: EmulatedInstance) -> Operation:
         """Begins what ``verb`` of ``CHANGES`` asks for. Raises ``ApiError`` if the instance's status forbids it."""
         change = CHANGES[verb]
         with self.changed:
-            if refusal := self.refusals.get(verb):
-                raise ApiError(refusal.status, refusal.reason, refusal.message)
             change.check(instance)
             operation = self._new_operation(verb, instance)
-            fault = self.fail_next.pop(verb, None)
             if instance.status in change.allowed_from:
-                self._power.start_change(change, instance, operation, fault)
+                self._power.start_change(change, instance, operation)
             else:
-                self._power.finish_after(0.0, operation, fault)
+                self._power.finish_after(0.0, operation)
             return operation
 
-    def set_metadata(self, instance: Instance, metadata: Mapping[str, str], fingerprint: str) -> Operation:
+    def set_metadata(self, instance: EmulatedInstance, metadata: Mapping[str, str], fingerprint: str) -> Operation:
         """Raises ``ApiError`` 412 if ``fingerprint`` is not that of the present metadata."""
         with self.changed:
-            if self.meddle_metadata > 0:
-                self.meddle_metadata -= 1
-                instance.metadata["written-meanwhile"] = timestamp()
             if fingerprint != instance.metadata_fingerprint():
                 raise stale_fingerprint()
             operation = self._new_operation("setMetadata", instance)
-            fault = self.fail_next.pop("setMetadata", None)
-            if fault is None:
-                instance.metadata = dict(metadata)
-                self.changed.notify_all()
-            self._power.finish_after(self.delays.metadata_s, operation, fault)
+            instance.metadata = dict(metadata)
+            self.changed.notify_all()
+            self._power.finish_after(self.delays.metadata_s, operation)
             return operation
 
     def set_project_metadata(self, project: str, metadata: Mapping[str, str], fingerprint: str) -> Operation:
@@ -112,35 +102,14 @@ class Cloud:
         with self.changed:
             if fingerprint != metadata_fingerprint(self.project_metadata[project]):
                 raise stale_fingerprint()
-            operation = Operation("setMetadata", project, "", f"projects/{project}", PROJECT_ID, _USER)
+            operation = Operation("setMetadata", project, "", f"projects/{project}", PROJECT_ID, USER)
             self._operations.append(operation)
             self.project_metadata[project] = dict(metadata)
             self.changed.notify_all()
-            self._power.finish_after(self.delays.metadata_s, operation, None)
+            self._power.finish_after(self.delays.metadata_s, operation)
             return operation
 
-    def set_status(self, name: str, status: str, after_s: float = 0.0) -> None:
-        """Another hand changes the status (maintenance, preemption, a colleague), without the guest taking part."""
-        with self.changed:
-            instance = next(found for found in self.instances if found.vm.name == name)
-
-        def happen() -> None:
-            if self._threads.sleep(after_s):
-                self._power.set_status(instance, status)
-
-        if after_s:
-            self._threads.spawn(happen)
-        else:
-            self._power.set_status(instance, status)
-
-    def preempt(self, name: str) -> None:
-        """Compute Engine takes a Spot VM back: a system operation, and the instance stops."""
-        with self.changed:
-            instance = next(found for found in self.instances if found.vm.name == name)
-            operation = self._new_operation("compute.instances.preempted", instance, user="system")
-            self._power.start_change(CHANGES["stop"], instance, operation, None)
-
-    def guest_attributes_enabled(self, instance: Instance) -> bool:
+    def guest_attributes_enabled(self, instance: EmulatedInstance) -> bool:
         with self.changed:
             project = self.project_metadata[instance.vm.project]
             value = instance.metadata.get("enable-guest-attributes", project.get("enable-guest-attributes", ""))
@@ -156,7 +125,7 @@ class Cloud:
 
     def add(self, vm: Vm) -> None:
         """One more instance."""
-        instance = Instance(vm)
+        instance = EmulatedInstance(vm)
         self.instances.append(instance)
         self.project_metadata.setdefault(vm.project, {})
         self.firewalls.setdefault(vm.project, default_rules(vm.project))
@@ -165,7 +134,7 @@ class Cloud:
         if vm.authorize is not None:
             self._threads.spawn(lambda: self._authorize(instance))
 
-    def _authorize(self, instance: Instance) -> None:
+    def _authorize(self, instance: EmulatedInstance) -> None:
         """The guest agent of ``instance``, until the end."""
         reported: object = None
         vm = instance.vm
@@ -179,7 +148,7 @@ class Cloud:
             if vm.authorize is not None and self._threads.sleep(vm.authorize_after_s):
                 vm.authorize(current.entries)
 
-    def _new_operation(self, kind: str, instance: Instance, user: str = _USER) -> Operation:
+    def _new_operation(self, kind: str, instance: EmulatedInstance, user: str = USER) -> Operation:
         vm = instance.vm
         operation = Operation(kind, vm.project, vm.zone, instance.resource, instance.id, user)
         self._operations.append(operation)

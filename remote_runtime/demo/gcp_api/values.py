@@ -46,7 +46,7 @@ class Vm:
     ``external``: False for an instance without an external IPv4 address. ``external_ipv6``: the address, or empty.
     ``host_keys``: type → base64, for an instance without ``guest``; they reach the guest attributes
     ``host_keys_after_s`` seconds after the boot if ``metadata`` or the project says ``enable-guest-attributes``.
-    ``boot_log``: what each boot writes to the serial port (``serial_console``), a format with ``name``.
+    ``boot_log``: what each boot writes to the serial port, a format with ``name``; empty for a usual boot.
     ``accelerator``: the type of a GPU that is attached, or empty. ``local_ssds``: how many Local SSDs are attached, for
     which ``stop`` and ``suspend`` have to say what becomes of their data.
     ``authorize``: is told whom its metadata and OS Login let in (user → ``TYPE BASE64`` lines), when it runs and
@@ -87,26 +87,6 @@ class Delays:
     metadata_s: float = 0.02
     boot_s: float = 0.05
     max_wait_s: float = 120.0
-
-
-@dataclass(frozen=True)
-class OperationFault:
-    """What the next operation of a kind ends with, e.g. ``ZONE_RESOURCE_POOL_EXHAUSTED`` or ``QUOTA_EXCEEDED``.
-
-    An empty ``message`` gives Google's usual sentence for these two.
-    """
-
-    code: str
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class RequestFault:
-    """What a request is answered with, whatever it asks: an HTTP status and Google's reason (``backendError``)."""
-
-    status: int
-    reason: str = "backendError"
-    message: str = "The service is currently unavailable."
 
 
 @dataclass(frozen=True)

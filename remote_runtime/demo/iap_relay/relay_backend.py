@@ -16,7 +16,7 @@ def instance_finder(cloud: Cloud) -> Callable[[TunnelRequest], tuple[str, int]]:
 
     def find_address(request: TunnelRequest) -> tuple[str, int]:
         query = request.query
-        if PERMISSION in cloud.forbidden_permissions:
+        if not cloud.permits(PERMISSION):
             raise RelayRefusal(4033, "not authorized")
         try:
             instance = cloud.instance(query["project"], query["zone"], query["instance"])

@@ -15,11 +15,11 @@ from remote_runtime.compute import handlers
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
-from remote_runtime.demo.gcp_api import serial_console
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.firewalls import rule
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
+from tests.support.faults import boot_logs
+from tests.support.faults.faulty_emulator import FaultyEmulator
 
 OS_LOGIN = {"enable-oslogin": "TRUE"}
 NOBODY_KNOWS_US = "no-usable-key"
@@ -28,7 +28,7 @@ NOBODY_KNOWS_US = "no-usable-key"
 class Patient:
     """The one instance of an emulator, which somebody could not enter."""
 
-    def __init__(self, emulator: ComputeEmulator) -> None:
+    def __init__(self, emulator: FaultyEmulator) -> None:
         self.emulator = emulator
         self.told: list[str] = []
 
@@ -68,7 +68,7 @@ class Patient:
         return cause
 
 
-def environ(emulator: ComputeEmulator) -> dict[str, str]:
+def environ(emulator: FaultyEmulator) -> dict[str, str]:
     return {
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint,
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
@@ -78,7 +78,7 @@ def environ(emulator: ComputeEmulator) -> dict[str, str]:
 @contextmanager
 def patient(vm: Vm | None = None, *, delays: Delays | None = None) -> Iterator[Patient]:
     """Every exchange is held against Google's document when the test ends."""
-    with ComputeEmulator([vm or Vm("gpu-box", status="RUNNING")], delays=delays) as emulator:
+    with FaultyEmulator([vm or Vm("gpu-box", status="RUNNING")], delays=delays) as emulator:
         yield Patient(emulator)
     assert [found for exchange in emulator.exchanges for found in google_discovery.complaints(exchange)] == []
 
@@ -162,7 +162,7 @@ def test_an_address_that_the_firewall_leaves_open_is_not_explained_by_the_other_
 
 
 def test_a_boot_under_way_explains_more_than_a_port_where_nothing_listens() -> None:
-    with patient(Vm("gpu-box", status="RUNNING", boot_log=serial_console.STARTING)) as ill:
+    with patient(Vm("gpu-box", status="RUNNING", boot_log=boot_logs.STARTING)) as ill:
         assert ill.cause("iap-backend-unreachable", "iap").code == "machine-booting"
 
 
@@ -175,11 +175,11 @@ def test_a_rule_that_refuses_is_named() -> None:
 @pytest.mark.parametrize(
     ("boot_log", "code", "what"),
     [
-        (serial_console.PANIC, "machine-not-booted", "The kernel of gpu-box panicked"),
-        (serial_console.EMERGENCY, "machine-not-booted", "gpu-box is in emergency mode"),
-        (serial_console.NO_SSHD, "machine-not-booted", "The SSH server of gpu-box did not start"),
-        (serial_console.DISK_FULL, "disk-full", "The disk of gpu-box is full"),
-        (serial_console.STARTING, "machine-booting", "gpu-box has not finished booting"),
+        (boot_logs.PANIC, "machine-not-booted", "The kernel of gpu-box panicked"),
+        (boot_logs.EMERGENCY, "machine-not-booted", "gpu-box is in emergency mode"),
+        (boot_logs.NO_SSHD, "machine-not-booted", "The SSH server of gpu-box did not start"),
+        (boot_logs.DISK_FULL, "disk-full", "The disk of gpu-box is full"),
+        (boot_logs.STARTING, "machine-booting", "gpu-box has not finished booting"),
     ],
 )
 def test_the_serial_console_tells_of_a_boot_that_went_wrong(boot_log: str, code: str, what: str) -> None:
@@ -192,7 +192,7 @@ def test_the_serial_console_tells_of_a_boot_that_went_wrong(boot_log: str, code:
 
 
 def test_a_full_disk_explains_a_refused_key() -> None:
-    with patient(Vm("gpu-box", status="RUNNING", boot_log=serial_console.DISK_FULL)) as ill:
+    with patient(Vm("gpu-box", status="RUNNING", boot_log=boot_logs.DISK_FULL)) as ill:
         assert ill.causes(NOBODY_KNOWS_US)[0].code == "disk-full"
 
 
@@ -245,7 +245,7 @@ def test_what_may_not_be_asked_is_left_out_and_told() -> None:
 
 
 def test_the_front_door_answers_with_causes_as_values() -> None:
-    with patient(Vm("gpu-box", status="RUNNING", boot_log=serial_console.PANIC)) as ill:
+    with patient(Vm("gpu-box", status="RUNNING", boot_log=boot_logs.PANIC)) as ill:
         given: Any = {"progress": ill.tell, "deadline": Deadline(30)}
         (cause,) = compute.diagnose(
             ill.instance, "ssh-unreachable", environ={**os.environ, **environ(ill.emulator)}, **given

@@ -15,9 +15,9 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
-from remote_runtime.demo.gcp_api.values import Delays, OperationFault, RequestFault, Vm
+from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
+from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault, RequestFault
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,7 +29,7 @@ def _loaded() -> None:
 class Machine:
     """The one instance of an emulator, and what the client does to it."""
 
-    def __init__(self, emulator: ComputeEmulator) -> None:
+    def __init__(self, emulator: FaultyEmulator) -> None:
         self.emulator = emulator
         self.told: list[str] = []
 
@@ -76,7 +76,7 @@ class Machine:
 
 @contextmanager
 def machine(vm: Vm, delays: Delays | None = None) -> Iterator[Machine]:
-    with ComputeEmulator([vm], delays=delays) as emulator:
+    with FaultyEmulator([vm], delays=delays) as emulator:
         yield Machine(emulator)
 
 

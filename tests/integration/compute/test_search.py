@@ -20,9 +20,9 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
-from remote_runtime.demo.gcp_api.values import Delays, OperationFault, RequestFault, Vm
+from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
+from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault, RequestFault
 
 ED25519 = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()
 TARGET = GceTarget(instance="gpu-box", project="demo")
@@ -31,7 +31,7 @@ TARGET = GceTarget(instance="gpu-box", project="demo")
 class Caller:
     """What a caller of the client is told and asked to record."""
 
-    def __init__(self, emulator: ComputeEmulator) -> None:
+    def __init__(self, emulator: FaultyEmulator) -> None:
         self.emulator = emulator
         self.told: list[str] = []
         self.started: list[Instance] = []
@@ -70,7 +70,7 @@ def environ(endpoint: str) -> dict[str, str]:
 
 @contextmanager
 def caller(*vms: Vm, delays: Delays | None = None) -> Iterator[Caller]:
-    with ComputeEmulator(vms, delays=delays) as emulator:
+    with FaultyEmulator(vms, delays=delays) as emulator:
         yield Caller(emulator)
 
 
@@ -170,7 +170,7 @@ def test_an_instance_that_stops_again_by_itself_is_not_started_for_ever() -> Non
     assert cloud.instances[0].status == "TERMINATED"
 
 
-def _stop_as_soon_as_done(emulator: ComputeEmulator) -> None:
+def _stop_as_soon_as_done(emulator: FaultyEmulator) -> None:
     with emulator.cloud.changed:
         emulator.cloud.changed.wait_for(lambda: emulator.cloud.instances[0].status == "RUNNING", 20)
         emulator.cloud.set_status("gpu-box", "TERMINATED")
@@ -533,7 +533,7 @@ def test_the_instances_switch_for_guest_attributes_wins_over_the_projects(
     instance: dict[str, str], project: dict[str, str], expected: int
 ) -> None:
     vm = Vm("gpu-box", status="RUNNING", metadata=instance, host_keys={"ssh-ed25519": ED25519})
-    with ComputeEmulator([vm], project_metadata={"demo": project}) as emulator:
+    with FaultyEmulator([vm], project_metadata={"demo": project}) as emulator:
         found = Caller(emulator).find()
         asked = [exchange for exchange in emulator.exchanges if "GuestAttributes" in exchange.method_id]
     assert (len(found.host_keys), len(asked)) == (expected, expected)

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from remote_runtime.core.profile import SshSettings
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from remote_runtime.ssh import Keys
 from tests.support.environment import google_discovery
+from tests.support.faults.faulty_emulator import FaultyEmulator
 
 pytestmark = pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed here")
 
@@ -29,17 +29,17 @@ Gcloud = Callable[..., str]
 
 
 @pytest.fixture
-def emulator() -> Iterator[ComputeEmulator]:
+def emulator() -> Iterator[FaultyEmulator]:
     vm = Vm("demo-vm", labels={"team": "vision"}, host_keys=KEYS)
     spot = Vm("spot-vm", spot=True, status="RUNNING")
     ssd = Vm("ssd-vm", zone="europe-west4-a", local_ssds=1, status="RUNNING")
-    with ComputeEmulator([vm, spot, ssd], delays=QUICK) as emulator:
+    with FaultyEmulator([vm, spot, ssd], delays=QUICK) as emulator:
         yield emulator
     assert [found for exchange in emulator.exchanges for found in google_discovery.complaints(exchange)] == []
 
 
 @pytest.fixture
-def gcloud(emulator: ComputeEmulator, tmp_path: Path) -> Gcloud:
+def gcloud(emulator: FaultyEmulator, tmp_path: Path) -> Gcloud:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -60,7 +60,7 @@ def gcloud(emulator: ComputeEmulator, tmp_path: Path) -> Gcloud:
     return run
 
 
-def running(emulator: ComputeEmulator) -> Any:
+def running(emulator: FaultyEmulator) -> Any:
     instance = emulator.cloud.instances[0]
     emulator.cloud.change("start", instance)
     with emulator.cloud.changed:
@@ -68,7 +68,7 @@ def running(emulator: ComputeEmulator) -> Any:
     return instance
 
 
-def test_the_real_gcloud_lists_starts_and_reads_guest_attributes(emulator: ComputeEmulator, gcloud: Gcloud) -> None:
+def test_the_real_gcloud_lists_starts_and_reads_guest_attributes(emulator: FaultyEmulator, gcloud: Gcloud) -> None:
     found = gcloud("compute", "instances", "list", "--filter=labels.team=vision AND status=TERMINATED")
     assert "demo-vm" in found
     gcloud("compute", "instances", "start", "demo-vm", f"--zone={ZONE}")
@@ -87,7 +87,7 @@ def test_the_real_gcloud_lists_starts_and_reads_guest_attributes(emulator: Compu
 
 
 def test_the_real_gcloud_is_asked_what_becomes_of_a_local_ssd_and_told_of_a_zone_that_does_not_answer(
-    emulator: ComputeEmulator, gcloud: Gcloud
+    emulator: FaultyEmulator, gcloud: Gcloud
 ) -> None:
     where = "--zone=europe-west4-a"
     with pytest.raises(AssertionError, match="discard-local-ssd"):
@@ -98,7 +98,7 @@ def test_the_real_gcloud_is_asked_what_becomes_of_a_local_ssd_and_told_of_a_zone
     assert "europe-west4-a" in gcloud("compute", "instances", "list", warnings=True)
 
 
-def test_the_real_gcloud_sees_firewalls_regions_and_a_preemption(emulator: ComputeEmulator, gcloud: Gcloud) -> None:
+def test_the_real_gcloud_sees_firewalls_regions_and_a_preemption(emulator: FaultyEmulator, gcloud: Gcloud) -> None:
     where = f"--zone={ZONE}"
     command = ("compute", "instances", "network-interfaces", "get-effective-firewalls", "demo-vm", where)
     assert "default-allow-ssh" in gcloud(*command, "--format=json")
@@ -110,14 +110,14 @@ def test_the_real_gcloud_sees_firewalls_regions_and_a_preemption(emulator: Compu
     assert listed.split() == [emulator.cloud.instances[1].id]
 
 
-def test_the_real_gcloud_writes_metadata_of_instance_and_project(emulator: ComputeEmulator, gcloud: Gcloud) -> None:
+def test_the_real_gcloud_writes_metadata_of_instance_and_project(emulator: FaultyEmulator, gcloud: Gcloud) -> None:
     gcloud("compute", "instances", "add-metadata", "demo-vm", f"--zone={ZONE}", "--metadata=colour=blue")
     assert emulator.cloud.instances[0].metadata == {"enable-guest-attributes": "TRUE", "colour": "blue"}
     gcloud("compute", "project-info", "add-metadata", "--metadata=enable-oslogin=TRUE")
     assert emulator.cloud.project_metadata["demo"] == {"enable-oslogin": "TRUE"}
 
 
-def test_the_real_gcloud_keeps_keys_in_os_login(emulator: ComputeEmulator, gcloud: Gcloud, tmp_path: Path) -> None:
+def test_the_real_gcloud_keeps_keys_in_os_login(emulator: FaultyEmulator, gcloud: Gcloud, tmp_path: Path) -> None:
     key = Keys().key_to_install(SshSettings(), {"HOME": str(tmp_path)}, lambda text: None)
     file = tmp_path / ".ssh" / "google_compute_engine.pub"
     gcloud("compute", "os-login", "ssh-keys", "add", f"--key-file={file}", "--ttl=1h")
@@ -133,7 +133,7 @@ def test_the_real_gcloud_keeps_keys_in_os_login(emulator: ComputeEmulator, gclou
 
 @pytest.mark.parametrize("os_login", [False, True], ids=["metadata", "OS Login"])
 def test_a_whole_gcloud_compute_ssh_resolves_with_the_key_that_we_made(
-    emulator: ComputeEmulator, gcloud: Gcloud, tmp_path: Path, *, os_login: bool
+    emulator: FaultyEmulator, gcloud: Gcloud, tmp_path: Path, *, os_login: bool
 ) -> None:
     instance = running(emulator)
     if os_login:

@@ -13,11 +13,11 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.methods import METHODS
 from remote_runtime.demo.gcp_api.os_login_methods import METHODS as OS_LOGIN_METHODS
-from remote_runtime.demo.gcp_api.values import Delays, OperationFault, RequestFault, Vm
+from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
+from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault, RequestFault
 
 ZONE = "us-central1-a"
 INSTANCE = f"projects/demo/zones/{ZONE}/instances/demo-vm"
@@ -26,15 +26,15 @@ KEYS = {"ssh-ed25519": "AAAAC3NzaC1lZDI1NTE5", "ecdsa-sha2-nistp256": "AAAAE2VjZ
 
 
 @contextmanager
-def emulated(*vms: Vm, delays: Delays = QUICK, **options: Any) -> Iterator[ComputeEmulator]:
+def emulated(*vms: Vm, delays: Delays = QUICK, **options: Any) -> Iterator[FaultyEmulator]:
     """An emulator whose every exchange is held against Google's document when the test ends."""
-    with ComputeEmulator(vms, delays=delays, **options) as emulator:
+    with FaultyEmulator(vms, delays=delays, **options) as emulator:
         yield emulator
     found = [complaint for exchange in emulator.exchanges for complaint in google_discovery.complaints(exchange)]
     assert found == []
 
 
-def call(emulator: ComputeEmulator, http_method: str, path: str, body: Any = None, **query: str) -> tuple[int, Any]:
+def call(emulator: FaultyEmulator, http_method: str, path: str, body: Any = None, **query: str) -> tuple[int, Any]:
     url = urlsplit(emulator.endpoint)
     connection = http.client.HTTPConnection("127.0.0.1", url.port or 0, timeout=20)
     try:
@@ -47,7 +47,7 @@ def call(emulator: ComputeEmulator, http_method: str, path: str, body: Any = Non
         connection.close()
 
 
-def finished(emulator: ComputeEmulator, operation: Any) -> Any:
+def finished(emulator: FaultyEmulator, operation: Any) -> Any:
     status, answer = call(
         emulator, "POST", f"projects/demo/zones/{ZONE}/operations/{operation['name']}/wait", body=None
     )
@@ -55,19 +55,19 @@ def finished(emulator: ComputeEmulator, operation: Any) -> Any:
     return answer
 
 
-def change(emulator: ComputeEmulator, verb: str) -> Any:
+def change(emulator: FaultyEmulator, verb: str) -> Any:
     status, operation = call(emulator, "POST", f"{INSTANCE}/{verb}")
     assert status == 200, operation
     return finished(emulator, operation)
 
 
-def names_found(emulator: ComputeEmulator, expression: str, project: str = "demo") -> set[str]:
+def names_found(emulator: FaultyEmulator, expression: str, project: str = "demo") -> set[str]:
     status, answer = call(emulator, "GET", f"projects/{project}/aggregated/instances", filter=expression)
     assert status == 200, answer
     return {vm["name"] for scope in answer["items"].values() for vm in scope.get("instances", [])}
 
 
-def await_guest_attributes(emulator: ComputeEmulator) -> Any:
+def await_guest_attributes(emulator: FaultyEmulator) -> Any:
     with emulator.cloud.changed:
         assert emulator.cloud.changed.wait_for(lambda: emulator.cloud.instances[0].guest_attributes, 20)
     return call(emulator, "GET", f"{INSTANCE}/getGuestAttributes", queryPath="hostkeys/")[1]["queryValue"]["items"]
@@ -237,7 +237,7 @@ def test_metadata_is_replaced_only_with_the_fingerprint_that_was_read() -> None:
     with emulated(Vm("demo-vm", metadata={"kept": "yes"})) as emulator:
         read = call(emulator, "GET", INSTANCE)[1]["metadata"]
         wanted = {"fingerprint": read["fingerprint"], "items": [*read["items"], {"key": "ssh-keys", "value": "me:x"}]}
-        emulator.cloud.meddle_metadata = 1
+        emulator.cloud.lost_races = 1
         status, answer = call(emulator, "POST", f"{INSTANCE}/setMetadata", wanted)
         assert (status, answer["error"]["errors"][0]["reason"]) == (412, "conditionNotMet")
         again = call(emulator, "GET", INSTANCE)[1]["metadata"]

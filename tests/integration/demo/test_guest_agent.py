@@ -90,6 +90,6 @@ def test_os_login_lets_in_who_has_an_account_and_a_key_and_the_role(change: Call
             cloud.changed.notify_all()
         assert door.comes_to({"me_example_com": [KEY, OTHER]})
         with cloud.changed:
-            change(cloud.os_login.person(ME))
+            change(cloud.os_login.user(ME))
             cloud.changed.notify_all()
         assert door.comes_to({})

@@ -20,9 +20,8 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, IdleSettings, JupyterSettings
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.metadata_server import MetadataServer
-from remote_runtime.demo.gcp_api.values import RequestFault, Vm
+from remote_runtime.demo.gcp_api.values import Vm
 from remote_runtime.jupyter import health
 from remote_runtime.jupyter import server as jupyter
 from remote_runtime.jupyter.remote import activity, autostart, processes, shutdown
@@ -32,6 +31,7 @@ from tests.support.clients.page import Page
 from tests.support.environment import google_discovery
 from tests.support.environment.processes import commands_of, end_processes_of
 from tests.support.environment.world import eventually
+from tests.support.faults.faulty_emulator import FaultyEmulator, RequestFault
 from tests.support.machines.local_machine import LocalMachine
 from tests.support.servers.sshd import Sshd, running_sshd
 
@@ -160,11 +160,11 @@ def on_watch(server: Server) -> int:
 
 
 @pytest.fixture
-def cloud(machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> Iterator[ComputeEmulator]:
+def cloud(machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyEmulator]:
     """The machine is the instance ``gpu-box`` of an emulated cloud, and may do what its service account may. It has a
     Local SSD, so a request has to say what becomes of its data."""
     vm = Vm("gpu-box", status="RUNNING", local_ssds=1)
-    with ComputeEmulator([vm]) as emulator, MetadataServer(vm) as metadata:
+    with FaultyEmulator([vm]) as emulator, MetadataServer(vm) as metadata:
         surroundings = {
             "GCE_METADATA_HOST": metadata.address,
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint,
@@ -175,13 +175,13 @@ def cloud(machine: LocalMachine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
         yield emulator
 
 
-def status_of(cloud: ComputeEmulator) -> str:
+def status_of(cloud: FaultyEmulator) -> str:
     return str(cloud.cloud.instance("demo", "us-central1-a", "gpu-box").status)
 
 
 @pytest.mark.parametrize(("do", "becomes"), [("stop-instance", "TERMINATED"), ("suspend-instance", "SUSPENDED")])
 def test_an_instance_stops_itself_although_jupyter_died(
-    machine: LocalMachine, cloud: ComputeEmulator, do: str, becomes: str
+    machine: LocalMachine, cloud: FaultyEmulator, do: str, becomes: str
 ) -> None:
     server = ensure(machine, replace(WANTED, idle=IdleSettings(AFTER_S, do)))  # type: ignore[arg-type]  # one of its words
     told = "\n".join(server.notes)
@@ -196,7 +196,7 @@ REFUSED = RequestFault(400, "invalid", "Instance\ncannot be stopped: \x1b[31m po
 
 
 def test_a_stop_that_is_refused_is_told_in_googles_words_until_it_is_used_again(
-    machine: LocalMachine, cloud: ComputeEmulator
+    machine: LocalMachine, cloud: FaultyEmulator
 ) -> None:
     cloud.cloud.refusals["stop"] = REFUSED
     wanted = replace(WANTED, idle=IdleSettings(AFTER_S, "stop-instance"))
@@ -224,7 +224,7 @@ def test_a_stop_that_is_refused_is_told_in_googles_words_until_it_is_used_again(
     assert status_of(cloud) == "RUNNING"
 
 
-def test_what_cannot_be_done_is_told_at_up(machine: LocalMachine, cloud: ComputeEmulator) -> None:
+def test_what_cannot_be_done_is_told_at_up(machine: LocalMachine, cloud: FaultyEmulator) -> None:
     cloud.forbidden_permissions.add("compute.instances.stop")
     server = ensure(machine, replace(WANTED, idle=IdleSettings(3600.0, "stop-instance")))
     assert server.idle is not None
@@ -234,7 +234,7 @@ def test_what_cannot_be_done_is_told_at_up(machine: LocalMachine, cloud: Compute
 
 
 def test_without_the_permission_a_real_instance_is_powered_off(
-    cloud: ComputeEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: FaultyEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "product").write_text("Google Compute Engine\n")
     programs = tmp_path / "programs"
@@ -280,7 +280,7 @@ def test_without_the_permission_a_real_instance_is_powered_off(
     ["http://10.254.254.1/compute/v1/", "http://10.254.254.1\\@127.0.0.1/", "http://127.0.0.1@10.254.254.1/"],
 )
 def test_the_machines_own_token_does_not_travel_in_the_clear(
-    cloud: ComputeEmulator, monkeypatch: pytest.MonkeyPatch, endpoint: str
+    cloud: FaultyEmulator, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", endpoint)
     assert "is no https:// address" in shutdown.find_method("stop-instance").why
@@ -300,7 +300,7 @@ def test_a_sudo_that_does_not_answer_is_no_way_and_no_crash(tmp_path: Path, monk
 
 
 def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
-    machine: LocalMachine, cloud: ComputeEmulator, tmp_path: Path
+    machine: LocalMachine, cloud: FaultyEmulator, tmp_path: Path
 ) -> None:
     table = tmp_path / "table"
     table.write_text("5 4 * * * backup --all\n")
@@ -334,7 +334,7 @@ def test_cron_starts_the_watchdog_again_and_down_takes_the_line_away(
 
 @pytest.mark.parametrize("before", ["no", "yes"])
 def test_systemd_starts_the_watchdog_again_and_the_user_lingers_afterwards_as_before(
-    machine: LocalMachine, cloud: ComputeEmulator, tmp_path: Path, before: str
+    machine: LocalMachine, cloud: FaultyEmulator, tmp_path: Path, before: str
 ) -> None:
     lingers = tmp_path / "lingers"
     lingers.write_text(f"{before}\n")
@@ -399,7 +399,7 @@ def test_every_other_byte_of_a_crontab_stays_and_one_that_cannot_be_read_is_left
     assert (tmp_path / "table").read_bytes() == (after if readable else table)
 
 
-def test_a_busy_kernel_of_another_runtime_keeps_the_machine(machine: LocalMachine, cloud: ComputeEmulator) -> None:
+def test_a_busy_kernel_of_another_runtime_keeps_the_machine(machine: LocalMachine, cloud: FaultyEmulator) -> None:
     other = replace(WANTED, name="other", idle=IdleSettings())
     page = page_of(ensure(machine, other))
     kernel = page.start_kernel()

@@ -11,10 +11,10 @@ import pytest
 
 from remote_runtime import profiles
 from remote_runtime.core.profile import GceTarget, LocalTarget, SshTarget
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.values import Vm
 from tests.support.clients.terminal_user import Person, at_a_terminal
 from tests.support.environment.world import COMMAND, World
+from tests.support.faults.faulty_emulator import FaultyEmulator
 
 TRAIN = Vm(
     "train", project="vision-lab", zone="europe-west4-a", status="RUNNING", labels={"team": "vision"},
@@ -24,9 +24,9 @@ WIZARD = [*COMMAND, "profiles", "new"]
 
 
 @pytest.fixture
-def cloud(world: World) -> Iterator[ComputeEmulator]:
+def cloud(world: World) -> Iterator[FaultyEmulator]:
     many = [Vm(f"node-{number:02}", project="big-project") for number in range(30)]
-    with ComputeEmulator([TRAIN, Vm("idle-box", project="vision-lab"), *many]) as emulator:
+    with FaultyEmulator([TRAIN, Vm("idle-box", project="vision-lab"), *many]) as emulator:
         world.environ |= {
             "REMOTE_RUNTIME_CONFIG_DIR": str(world.home / "config"),
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint,
@@ -47,7 +47,7 @@ def answer(person: Person, question: str, text: str) -> str:
     return seen
 
 
-def test_a_vm_is_chosen_from_what_the_cloud_lists(world: World, cloud: ComputeEmulator) -> None:
+def test_a_vm_is_chosen_from_what_the_cloud_lists(world: World, cloud: FaultyEmulator) -> None:
     with at_a_terminal(WIZARD, world.environ) as person:
         answer(person, "Which machine?", "")
         assert "vision-lab" in answer(person, "Project (number or name)", "vision-lab")
@@ -73,7 +73,7 @@ def test_a_vm_is_chosen_from_what_the_cloud_lists(world: World, cloud: ComputeEm
     assert str(path) in world.run("profiles", "show", "train").out
 
 
-def test_a_long_list_is_narrowed_by_a_part_of_the_name(world: World, cloud: ComputeEmulator) -> None:
+def test_a_long_list_is_narrowed_by_a_part_of_the_name(world: World, cloud: FaultyEmulator) -> None:
     with at_a_terminal([*WIZARD, "--project", "big-project"], world.environ) as person:
         first = answer(person, "Instance (number or name)", "node-2")
         narrowed = answer(person, "Instance (number or name)", "node-27")
@@ -88,7 +88,7 @@ def test_a_long_list_is_narrowed_by_a_part_of_the_name(world: World, cloud: Comp
     assert written(world) == []
 
 
-def test_ctrl_c_while_the_cloud_is_asked_leaves_nothing(world: World, cloud: ComputeEmulator) -> None:
+def test_ctrl_c_while_the_cloud_is_asked_leaves_nothing(world: World, cloud: FaultyEmulator) -> None:
     cloud.latency_s = 30.0
     with at_a_terminal([*WIZARD, "--project", "vision-lab"], world.environ) as person:
         person.sees("Looking for the instances of vision-lab")
@@ -98,7 +98,7 @@ def test_ctrl_c_while_the_cloud_is_asked_leaves_nothing(world: World, cloud: Com
     assert world.running() == []
 
 
-def test_without_credentials_the_command_is_told_and_names_can_be_typed(world: World, cloud: ComputeEmulator) -> None:
+def test_without_credentials_the_command_is_told_and_names_can_be_typed(world: World, cloud: FaultyEmulator) -> None:
     del world.environ["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"]
     world.environ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = str(world.home / "missing")
     with at_a_terminal([*WIZARD, "--kind", "gce"], world.environ) as person:
@@ -118,7 +118,7 @@ def test_without_credentials_the_command_is_told_and_names_can_be_typed(world: W
 
 
 def test_projects_that_may_not_be_listed_are_typed_and_their_instances_listed(
-    world: World, cloud: ComputeEmulator
+    world: World, cloud: FaultyEmulator
 ) -> None:
     cloud.forbidden_permissions.add("resourcemanager.projects.list")
     with at_a_terminal([*WIZARD, "--kind", "gce"], {**world.environ, "GOOGLE_CLOUD_PROJECT": "vision-lab"}) as person:
@@ -128,7 +128,7 @@ def test_projects_that_may_not_be_listed_are_typed_and_their_instances_listed(
         assert person.waits() == 130
 
 
-def test_a_host_is_chosen_from_the_ssh_config(world: World, cloud: ComputeEmulator) -> None:
+def test_a_host_is_chosen_from_the_ssh_config(world: World, cloud: FaultyEmulator) -> None:
     folder = world.home / ".ssh"
     folder.mkdir(mode=0o700)
     (folder / "config").write_text("Host gpu box-*\n  HostName 10.1.2.3\nInclude more\nHost *\n  User me\n")
@@ -146,7 +146,7 @@ def test_a_host_is_chosen_from_the_ssh_config(world: World, cloud: ComputeEmulat
     assert profiles.load(str(written(world)[-1])).target == SshTarget("gpu")
 
 
-def test_a_host_that_this_computer_does_not_find_is_told(world: World, cloud: ComputeEmulator) -> None:
+def test_a_host_that_this_computer_does_not_find_is_told(world: World, cloud: FaultyEmulator) -> None:
     with at_a_terminal([*WIZARD, "--kind", "ssh"], world.environ) as person:
         answer(person, "Host (a name", "gpu.invalid")
         assert "finds no host gpu.invalid" in answer(person, "Name of the profile", "")
@@ -154,7 +154,7 @@ def test_a_host_that_this_computer_does_not_find_is_told(world: World, cloud: Co
         assert person.waits() == 0
 
 
-def test_a_profile_of_this_name_is_replaced_only_when_that_is_wanted(world: World, cloud: ComputeEmulator) -> None:
+def test_a_profile_of_this_name_is_replaced_only_when_that_is_wanted(world: World, cloud: FaultyEmulator) -> None:
     assert world.run("profiles", "new", "here", "--kind", "local").code == 0
     with at_a_terminal([*WIZARD, "here"], world.environ) as person:
         answer(person, "Which machine?", "3")
@@ -169,7 +169,7 @@ def test_a_profile_of_this_name_is_replaced_only_when_that_is_wanted(world: Worl
     assert profiles.load(str(written(world)[-1])).target == SshTarget("gpu")
 
 
-def test_flags_alone_make_a_profile_and_ask_nobody(world: World, cloud: ComputeEmulator) -> None:
+def test_flags_alone_make_a_profile_and_ask_nobody(world: World, cloud: FaultyEmulator) -> None:
     flags = ["--project", "vision-lab", "--instance", "train", "--user", "ada", "--on-down", "suspend", "--idle", "90m"]
     done = world.run("profiles", "new", *flags, "--json")
     assert done.code == 0, done.out
@@ -195,7 +195,7 @@ def test_flags_alone_make_a_profile_and_ask_nobody(world: World, cloud: ComputeE
     ids=" ".join,
 )
 def test_flags_that_are_not_enough_or_wrong_are_refused(
-    world: World, cloud: ComputeEmulator, flags: list[str], told: str
+    world: World, cloud: FaultyEmulator, flags: list[str], told: str
 ) -> None:
     done = world.run("profiles", "new", *flags)
     assert (done.code, done.out) == (2, "")
@@ -203,7 +203,7 @@ def test_flags_that_are_not_enough_or_wrong_are_refused(
     assert written(world) == []
 
 
-def test_a_name_that_another_file_would_hide_is_refused(world: World, cloud: ComputeEmulator) -> None:
+def test_a_name_that_another_file_would_hide_is_refused(world: World, cloud: FaultyEmulator) -> None:
     world.profile("work", "version: 1\ntarget: {kind: local}\n")
     done = world.run("profiles", "new", "work", "--host", "gpu", "--force", "--json")
     assert (done.code, done.error["code"]) == (2, "usage")

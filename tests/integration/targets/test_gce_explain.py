@@ -13,13 +13,13 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import Interrupted, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget, Profile, SshTarget
-from remote_runtime.demo.gcp_api import serial_console
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.firewalls import rule
 from remote_runtime.demo.gcp_api.values import Vm
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets import open_target
 from remote_runtime.targets.gce import ExternalAndIapFailed
+from tests.support.faults import boot_logs
 
 ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")
 PROFILE = Profile("vm", Path("vm.yaml"), GceTarget("gpu-box", project="demo"))
@@ -52,7 +52,7 @@ class Asked:
 
 
 def test_the_cause_is_told_with_the_error_that_it_explains(tmp_path: Path) -> None:
-    with ComputeEmulator([Vm("gpu-box", status="RUNNING", boot_log=serial_console.EMERGENCY)]) as emulator:
+    with ComputeEmulator([Vm("gpu-box", status="RUNNING", boot_log=boot_logs.EMERGENCY)]) as emulator:
         explained = Asked(emulator, tmp_path).explain()
     assert explained.code == "machine-not-booted"
     assert explained.what == "Nothing answers at 203.0.113.7:22 (no answer within 10 s)"

@@ -339,11 +339,11 @@ def test_a_colleague_who_writes_all_the_time_loses_nothing_and_nothing_of_ours_s
     door.vm.metadata |= {"colour": "blue \u2603\n", "ssh-keys": f"{theirs}\n{expired}", "empty": ""}
     before = dict(door.vm.metadata)
     with Writer(door) as writer:
-        door.emulator.cloud.meddle_metadata = 2  # and a second one, who is quicker than us for certain
+        door.emulator.cloud.lost_races = 2  # and a second one, who is quicker than us for certain
         door.enter(door.find()).close()
         mine = metadata_keys.format_entry(door.keys[0].user, door.keys[0].key, door.keys[0].until)
         assert mine in door.vm.metadata["ssh-keys"].split("\n")
-        door.emulator.cloud.meddle_metadata = 2
+        door.emulator.cloud.lost_races = 2
         door.withdraw()
     assert door.vm.metadata.pop("written-meanwhile")
     assert door.vm.metadata == before | {"ssh-keys": "\n".join([theirs, *writer.lines])}

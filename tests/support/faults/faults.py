@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-from remote_runtime.demo.gcp_api.values import OperationFault
+from tests.support.faults.faulty_emulator import OperationFault
 
 from ..environment.world import World
 from ..machines.gce_vm import CloudMachine

@@ -13,8 +13,7 @@ from remote_runtime.core.access import InstalledKey, LoginAccess
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget, Profile, SshSettings
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
-from remote_runtime.demo.gcp_api.instance import Instance as EmulatedInstance
+from remote_runtime.demo.gcp_api.instance import EmulatedInstance
 from remote_runtime.demo.gcp_api.os_login import OsLoginUser as Account
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from remote_runtime.demo.iap_relay.relay_backend import instance_finder
@@ -23,6 +22,7 @@ from remote_runtime.state.store import StateDir, open_state_dir
 from remote_runtime.targets import KeyPolicy, Target, TargetSession, open_target
 from tests.support.clients.ssh_client import Person
 from tests.support.environment.world import World
+from tests.support.faults.faulty_emulator import FaultyEmulator
 from tests.support.servers.sshd import Sshd, running_sshd
 
 Way = Literal["external", "internal", "iap"]
@@ -36,7 +36,7 @@ class Doorway:
 
     home: Path
     sshd: Sshd
-    emulator: ComputeEmulator
+    emulator: FaultyEmulator
     environ: dict[str, str]
     relay: Relay
     connect: Way = "external"
@@ -137,7 +137,7 @@ def doorway(
             **options,
         )
         projects = {PROJECT: dict(project or {})}
-        emulator = stack.enter_context(ComputeEmulator([vm], project_metadata=projects, delays=DELAYS))
+        emulator = stack.enter_context(FaultyEmulator([vm], project_metadata=projects, delays=DELAYS))
         relay = Relay(instance_finder(emulator.cloud))
         stack.callback(relay.close)
         environ = {

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from remote_runtime.demo.iap_relay.relay_backend import instance_finder
 from remote_runtime.demo.iap_relay.server import Relay
+from tests.support.faults.faulty_emulator import FaultyEmulator
 
 from ..environment.world import World
 from ..servers.sshd import Sshd, running_sshd
@@ -20,7 +20,7 @@ PROJECT, ZONE, NAME = "my-project", "europe-west4-a", "my-vm"
 
 @dataclass(frozen=True)
 class CloudMachine:
-    emulator: ComputeEmulator
+    emulator: FaultyEmulator
     sshd: Sshd
     relay: Relay
 
@@ -49,7 +49,7 @@ def cloud_machine(
         sshd = stack.enter_context(machine or running_sshd(world.home / "machine", config=sshd_config))
         keys = dict(line.split() for line in sshd.host_keys)
         vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address=address, external=external, host_keys=keys)
-        emulator = stack.enter_context(ComputeEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))
+        emulator = stack.enter_context(FaultyEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))
         relay = Relay(instance_finder(emulator.cloud))
         stack.callback(relay.close)
         world.environ["REMOTE_RUNTIME_IAP_URL"] = relay.url

@@ -1,4 +1,4 @@
-"""What an instance writes to its first serial port: the usual boot, and those that go wrong."""
+"""What an instance whose boot goes wrong writes to its serial port; formats with ``name``, as ``Vm.boot_log``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,6 @@ google_guest_agent[612]: GCE Agent Started
 """
 
 STARTING = _START
-BOOT = f"""{_START}\
-[  OK  ] Started ssh.service - OpenBSD Secure Shell server.
-{_LOGIN}"""
 NO_SSHD = f"""{_START}\
 [FAILED] Failed to start ssh.service - OpenBSD Secure Shell server.
 See 'systemctl status ssh.service' for details.
@@ -40,8 +37,3 @@ DISK_FULL = f"""{_START}\
 google_guest_agent[612]: ERROR non_windows_accounts.go:158 Error updating SSH keys for me: write \
 /home/me/.ssh/authorized_keys: no space left on device.
 {_LOGIN}"""
-
-
-def serial_output(name: str, boots: int, boot_log: str = "") -> str:
-    """The log of all boots so far; lines end with CR LF."""
-    return ((boot_log or BOOT).format(name=name) * boots).replace("\n", "\r\n")
