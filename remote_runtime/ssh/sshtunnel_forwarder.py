@@ -28,7 +28,7 @@ from .files.known_hosts import HostKey
 from .open_connection import open_connection
 from .session import Session
 from .transport.algorithms import KEX_INFO, restrict_algorithms
-from .transport.quiet import silence_paramiko
+from .transport.transport import silence_paramiko
 from .transport.version_exchange import ServerText, read_version
 
 _DIAL_TIMEOUT_S = 10.0

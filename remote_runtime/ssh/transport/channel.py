@@ -1,7 +1,7 @@
-"""paramiko's channels, owned by one thread: nothing follows a channel's CLOSE, nothing outgrows its window.
+"""paramiko's Channel for use by one thread: sends nothing after its CLOSE, and buffers no more than its window.
 
-This module, ``link`` and ``packets`` are the only ones that lean on undocumented attributes of paramiko (tested with
-3.4, 4.0 and 5.1).
+This module, ``transport``, ``packetizer`` and ``auth_handler`` are the only ones that rely on undocumented attributes
+of paramiko (tested with 3.4, 4.0 and 5.1).
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from paramiko.pipe import make_or_pipe
 
 WINDOW_BYTES = 2 << 20
 PACKET_BYTES = 1 << 15
+_CHANNEL_OPEN, _WINDOW_ADJUST, _CHANNEL_REQUEST = 90, 93, 98  # RFC 4254 9
 _ParamikoChannel: Any = paramiko.Channel
 
 
 class ChannelTransport(Protocol):
-    """What a channel needs of the ``Link`` that opened it."""
+    """The methods of ``Transport`` that a channel uses."""
 
     def close_reason(self) -> str: ...
     def close(self) -> None: ...
@@ -34,13 +35,13 @@ class ChannelTransport(Protocol):
 class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
     """A channel that one thread owns.
 
-    paramiko builds a message under the channel's lock and sends it after releasing it, while its own thread answers
+    paramiko builds a message under the channel's lock and sends it after releasing that, while its own thread answers
     the server's CLOSE: EOF or data could follow our CLOSE, and OpenSSH then drops the whole connection. So the owner
-    sends while it holds the lane, and a CLOSE that arrives meanwhile is answered when the lane is free again.
+    holds ``_send_lock`` while it sends, and a CLOSE that arrives meanwhile is answered when the lock is free again.
 
-    ``activity`` is set whenever something happened; ``refusal`` is (reason number, text) if the server refused to
-    open it; ``exit_signal`` the name of the signal that ended the remote command; ``on_window`` is called (in
-    paramiko's thread) when more may be sent; ``closed_there``: the server has closed it, while the link goes on.
+    ``state_changed`` is set by every message for the channel. ``refusal``: (reason number, text) if the server refused
+    to open it. ``exit_signal``: the name of the signal that ended the remote command. ``on_window``: called in
+    paramiko's thread when more may be sent. ``close_received``: the server has closed it, and the connection lives.
     """
 
     def __init__(self, number: int) -> None:
@@ -79,15 +80,11 @@ class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's ty
             data = bytes(buffer.read(nbytes, self.timeout))
         except PipeTimeout as error:
             raise TimeoutError from error
-        # What was read counts, also when nothing more can be asked for: the next call tells that the link is gone.
+        # The data is returned even if the window cannot be enlarged: the next call reports that the connection is lost.
         with contextlib.suppress(OSError, EOFError, paramiko.SSHException), self._sending():
             more = self._check_add_window(len(data))
             if more > 0:
-                message = paramiko.Message()
-                message.add_byte(bytes([93]))  # SSH_MSG_CHANNEL_WINDOW_ADJUST
-                message.add_int(self.remote_chanid)
-                message.add_int(more)
-                self.channel_transport._send_user_message(message)
+                self.channel_transport._send_user_message(message(_WINDOW_ADJUST, self.remote_chanid, more))
         return data
 
     def send(self, s: bytes) -> int:
@@ -102,21 +99,12 @@ class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's ty
         with self._sending():
             super().close()
 
-    def request(self, kind: str, *fields: object, wants_reply: bool) -> None:
-        """A channel request; the answer, if wanted, arrives as ``event`` (see ``Link.request``)."""
-        message = paramiko.Message()
-        message.add_byte(bytes([98]))  # SSH_MSG_CHANNEL_REQUEST, RFC 4254 5.4
-        message.add_int(self.remote_chanid)
-        message.add_string(kind)
-        message.add_boolean(wants_reply)
-        for value in fields:
-            if isinstance(value, int):
-                message.add_int(value)
-            else:
-                message.add_string(value)  # type: ignore[arg-type]  # bytes or str, both are encoded
+    def request(self, kind: str, *fields: int | str | bytes, wants_reply: bool) -> None:
+        """Sends a channel request. The answer, if wanted, sets ``event`` (see ``Transport.request``)."""
         with self._sending():
             if not self.closed:
-                self.channel_transport._send_user_message(message)
+                request = message(_CHANNEL_REQUEST, self.remote_chanid, kind, wants_reply, *fields)
+                self.channel_transport._send_user_message(request)
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
@@ -127,16 +115,16 @@ class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's ty
             self._answer_close()
 
     def _handle_close(self, m: paramiko.Message) -> None:
-        self.close_received = True  # before whoever reads finds the end of what came
+        self.close_received = True  # before the reader finds the end of the data
         self._unanswered_close = m
         self._answer_close()
 
     def _answer_close(self) -> None:
         while self._unanswered_close is not None and self._send_lock.acquire(blocking=False):
             try:
-                message, self._unanswered_close = self._unanswered_close, None
-                if message is not None:
-                    super()._handle_close(message)
+                close, self._unanswered_close = self._unanswered_close, None
+                if close is not None:
+                    super()._handle_close(close)
             finally:
                 self._send_lock.release()
 
@@ -158,7 +146,7 @@ class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's ty
         self._check_unread()
 
     def _check_unread(self) -> None:
-        """A hostile server must not fill our memory by ignoring the window."""
+        """Raises ``paramiko.SSHException`` when the server ignores the window, which would fill our memory."""
         if len(self.in_buffer) + len(self.in_stderr_buffer) > 2 * WINDOW_BYTES:
             raise paramiko.SSHException("the server sends more than it may")
         self.state_changed.set()
@@ -181,12 +169,12 @@ class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's ty
 
 
 def has_ended(channel: TransportChannel) -> bool:
-    """Whether the server has told how the command ended. Programs that it left behind may keep the channel open."""
+    """Whether the server has sent how the command ended. Programs that it left running may keep the channel open."""
     return channel.exit_status != -1 or channel.exit_signal is not None
 
 
 def exit_status(channel: TransportChannel) -> int | None:
-    """Of a command that has ended: the exit status, 128 + N after signal N, None if the server told neither."""
+    """The exit status of the command, 128 + N after signal N; None if the server has sent neither."""
     if channel.exit_status != -1:
         return int(channel.exit_status)
     if channel.exit_signal is not None:
@@ -196,14 +184,14 @@ def exit_status(channel: TransportChannel) -> int | None:
 
 
 def close_quietly(channel: TransportChannel) -> None:
-    """A dead link has closed it already."""
+    """``close``, also where the connection is lost already."""
     try:
         channel.close()
     except (OSError, EOFError, paramiko.SSHException):
         channel.state_changed.set()
 
 
-# RFC 4254, 5: paramiko's own table names the methods of its own class.
+# RFC 4254 5. paramiko's own table names the methods of its own class.
 CHANNEL_HANDLERS = {
     93: TransportChannel._window_adjust,
     94: TransportChannel._feed,
@@ -217,26 +205,34 @@ CHANNEL_HANDLERS = {
 
 
 def open_message(kind: str, number: int, target: tuple[str, int] | None) -> paramiko.Message:
-    """SSH_MSG_CHANNEL_OPEN (RFC 4254 5.1, 7.2). ``target``: where to; with port 0, a unix socket (OpenSSH's PROTOCOL
-    2.4)."""
-    message = paramiko.Message()
-    message.add_byte(bytes([90]))
-    message.add_string(kind)
-    for field in (number, WINDOW_BYTES, PACKET_BYTES):
-        message.add_int(field)
-    if target is not None and target[1] == 0:
-        message.add_string(target[0])
-        message.add_string("")
-        message.add_int(0)
-    elif target is not None:
-        for host, port in (target, ("127.0.0.1", 0)):
-            message.add_string(host)
-            message.add_int(port)
-    return message
+    """SSH_MSG_CHANNEL_OPEN (RFC 4254 5.1, 7.2). ``target``: (host, port), or, with port 0, the path of a unix socket
+    (OpenSSH's PROTOCOL 2.4)."""
+    fields: tuple[int | str, ...] = ()
+    if target is not None:
+        fields = (*target, "127.0.0.1", 0) if target[1] else (target[0], "", 0)
+    return message(_CHANNEL_OPEN, kind, number, WINDOW_BYTES, PACKET_BYTES, *fields)
+
+
+def message(number: int, *fields: bool | int | str | bytes) -> paramiko.Message:
+    """An SSH message; the fields are encoded by their types (RFC 4251 5)."""
+    made = paramiko.Message()
+    made.add_byte(bytes([number]))
+    for field in fields:
+        if isinstance(field, bool):
+            made.add_boolean(field)
+        elif isinstance(field, int):
+            made.add_int(field)
+        else:
+            made.add_string(field)
+    return made
 
 
 class WakeupPipe:
-    """The interface is that of ``paramiko.pipe``."""
+    """A descriptor for ``select`` that is readable while it is set; any thread may use it, also after ``close``.
+
+    It has the interface of ``paramiko.pipe``. paramiko's own can be closed while its other thread writes to it: that
+    thread gets EPIPE or EBADF, which ends the whole connection, or writes to whatever has the descriptor's number now.
+    """
 
     def __init__(self) -> None:
         self._receiver, self._sender = socket.socketpair()

@@ -1,4 +1,4 @@
-"""paramiko's packet layer with bounds: a write that gets nowhere ends."""
+"""paramiko's Packetizer: with deadlines for writes, and, once both directions use AES-GCM, on our own loop."""
 
 from __future__ import annotations
 
@@ -25,10 +25,15 @@ from ..forwarder.packet_reader import PacketReader
 from ..forwarder.packet_writer import Overflow, PacketWriter
 
 _DEFAULT_WRITE_TIMEOUT_S = 30.0
+_TICK_S = 0.1
+_MAX_BYTES_DURING_REKEY = 1 << 30
+_MAX_QUEUED_BYTES = _MAX_UNSENT_BYTES = 256 << 10
+_UNIMPLEMENTED, _KEY_EXCHANGE, _NEW_KEYS = 3, 20, 21
+_TCP_NOTSENT_LOWAT = {"linux": 25, "darwin": 0x201}
 
 
 class WriteDeadline:
-    """How long the writes of the current thread may get nowhere: until its deadline, else half a minute."""
+    """How long a write of the current thread may block: until its deadline, else ``_DEFAULT_WRITE_TIMEOUT_S``."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -48,8 +53,8 @@ class WriteDeadline:
 
 
 class BoundedPacketizer(Packetizer):
-    """``heard_at``: when the last whole packet came (monotonic clock). ``stalled`` is called when a write got nowhere
-    until the thread's deadline: half a packet may be on the wire, so the connection cannot be used any more."""
+    """``last_received_at``: when the last whole packet came (monotonic clock). ``on_write_stall`` is called when a
+    write blocks until its deadline: half a packet may have been sent, so the connection cannot be used any more."""
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock)
@@ -73,7 +78,7 @@ class BoundedPacketizer(Packetizer):
                 continue
             except OSError as error:
                 if bytes(out[:4]) == b"SSH-":
-                    return  # our version: who has hung up before it may have said why, which is still to be read
+                    return  # our version: a server that has closed already may have sent why, which is read next
                 raise EOFError from error
             if sent <= 0:
                 raise EOFError
@@ -85,17 +90,9 @@ class BoundedPacketizer(Packetizer):
         return answer
 
 
-_MAX_BYTES_DURING_REKEY = 1 << 30
-_MAX_QUEUED_BYTES = 256 << 10
-_TICK_S = 0.1
-_UNIMPLEMENTED, _KEY_EXCHANGE, _NEW_KEYS = 3, 20, 21
-_MAX_UNSENT_BYTES = 256 << 10
-_TCP_NOTSENT_LOWAT = {"linux": 25, "darwin": 0x201}
-
-
 class FastPacketizer(BoundedPacketizer):
-    """``gate`` and ``agreed`` are its link's to set. ``loop`` is None before both directions have AES-GCM, and for
-    ever if the server does not know it: then this is the packet layer that it inherits from."""
+    """``clear_to_send`` is the transport's, which also calls ``set_ciphers``. ``loop`` owns the socket once both
+    directions use AES-GCM; it stays None, and the packet layer paramiko's, if the server does not offer that."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
@@ -109,7 +106,7 @@ class FastPacketizer(BoundedPacketizer):
         self._server_is_rekeying = False
 
     def set_ciphers(self, ciphers: tuple[str, str]) -> None:
-        """Both directions' ciphers, before they are set. Raises ``paramiko.SSHException``."""
+        """The ciphers of both directions, before paramiko uses them. Raises ``paramiko.SSHException``."""
         fast = all(cipher in aes_gcm.CIPHERS for cipher in ciphers)
         if self._uses_gcm and not fast:
             raise paramiko.SSHException("the server wants another kind of cipher in the middle of the connection")
@@ -162,7 +159,7 @@ class FastPacketizer(BoundedPacketizer):
             raise paramiko.SSHException(str(error)) from error
 
     def close_loop(self) -> None:
-        """After the last ``read_message``, in its thread."""
+        """To be called after the last ``read_message``, in its thread."""
         if self.loop is not None:
             self.loop.close()
 
@@ -177,17 +174,17 @@ class FastPacketizer(BoundedPacketizer):
         self.loop = Loop(sock, self._reader, writer, self.clear_to_send)
 
     def _wait_for_data(self, loop: Loop, reader: PacketReader, writer: PacketWriter) -> None:
-        """Until something came from the link."""
+        """Returns when the SSH connection has received something."""
         received = False
         while not received:
             if self.closed or self.handshake_timed_out():
                 raise EOFError
             self._check_keys(reader, writer)
             received = loop.run_once()
-        self.heard_at = loop.last_received_at
+        self.last_received_at = loop.last_received_at
 
     def _next_message(self, loop: Loop, reader: PacketReader) -> tuple[int, paramiko.Message] | None:
-        """The next message that is paramiko's to handle, None when nothing whole is there."""
+        """The next message for paramiko; None when no whole packet is left."""
         message = None
         while message is None:
             payload = reader.next_payload()
@@ -211,11 +208,11 @@ class FastPacketizer(BoundedPacketizer):
         if kind in (_KEY_EXCHANGE, _NEW_KEYS):
             self._server_is_rekeying = kind == _KEY_EXCHANGE
         message = paramiko.Message(bytes(payload[1:]))
-        message.seqno = (self._received_count - 1) & 0xFFFFFFFF  # paramiko reads it for its UNIMPLEMENTED
+        message.seqno = (self._received_count - 1) & 0xFFFFFFFF  # for paramiko's own UNIMPLEMENTED
         return kind, message
 
     def _answer_unimplemented(self) -> None:
-        """What every unknown message is answered with (RFC 4253 11.4)."""
+        """RFC 4253 11.4."""
         if self._writer is not None and not self._server_is_rekeying:
             self._writer.write([struct.pack(">BI", _UNIMPLEMENTED, (self._received_count - 1) & 0xFFFFFFFF)])
 
@@ -231,7 +228,7 @@ class FastPacketizer(BoundedPacketizer):
             raise NeedRekeyException
 
     def _flush(self, writer: PacketWriter) -> None:
-        """As far as the socket takes it; the loop does the rest, but not for somebody who has much to say."""
+        """Writes what the socket takes. The loop writes the rest, but a caller waits while much is queued."""
         deadline = None
         while True:
             try:
@@ -259,7 +256,7 @@ def _wait_writable(sock: socket.socket) -> None:
 
 
 def _limit_send_queue(sock: socket.socket) -> None:
-    """What the kernel has taken cannot be overtaken any more: a keystroke would wait behind it."""
+    """Sets TCP_NOTSENT_LOWAT: a keystroke waits behind all that the kernel has queued."""
     option = _TCP_NOTSENT_LOWAT.get(sys.platform)
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import selectors
-import socket
 
 import paramiko
 
-from .channel import PACKET_BYTES, TransportChannel, close_quietly
+from .channel import PACKET_BYTES, TransportChannel, WakeupPipe, close_quietly
 
 
 class ChannelStream:
-    """One forwarded connection, used by one thread; nothing blocks on the other end.
+    """A ``tunnel.identity.Stream`` over a channel, used by one thread.
 
-    ``recv`` and ``send`` raise ``BlockingIOError`` when there is nothing to do now and ``ConnectionResetError`` when
-    the link, or the connection behind it, broke. A server that closes the channel has said all that it had to say, with
-    an end of its data before (RFC 4254 5.3) or without.
+    ``recv`` and ``send`` raise ``ConnectionResetError`` when the SSH connection, or the one behind the channel, broke.
+    A channel that the server closes without EOF (RFC 4254 5.3) has ended cleanly, too.
     """
 
     def __init__(self, channel: TransportChannel) -> None:
         channel.settimeout(0.0)
         self._channel = channel
-        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+        self._window_opened: WakeupPipe | None = None
 
     @property
     def closed(self) -> bool:
@@ -32,10 +29,10 @@ class ChannelStream:
         return int(self._channel.fileno())
 
     def writable(self) -> tuple[int, int]:
-        """After ``send`` has raised ``BlockingIOError``: readable when there is room again."""
-        if self._wakeup is None:
+        """After ``send`` has raised ``BlockingIOError``: the descriptor and event by which to wait for room."""
+        if self._window_opened is None:
             raise ValueError("nothing was refused")
-        return self._wakeup[0].fileno(), selectors.EVENT_READ
+        return self._window_opened.fileno(), selectors.EVENT_READ
 
     def recv(self, size: int) -> bytes:
         try:
@@ -49,14 +46,15 @@ class ChannelStream:
         return data
 
     def send(self, data: bytes) -> int:
-        if self._wakeup is not None:
-            self._drain()  # whatever grants room from here on rings again
+        if self._window_opened is not None:
+            self._window_opened.clear()  # a larger window from here on sets it again
         try:
             taken = self._channel.send(data[:PACKET_BYTES])
         except TimeoutError:
-            if self._wakeup is None:
-                self._watch_window()
-                return self.send(data)  # room may have come before that
+            if self._window_opened is None:
+                self._window_opened = WakeupPipe()
+                self._channel.on_window = self._window_opened.set
+                return self.send(data)  # the window may have become larger before that
             raise BlockingIOError from None
         except (EOFError, paramiko.SSHException, OSError) as error:
             raise ConnectionResetError(self._close_reason()) from error
@@ -73,24 +71,8 @@ class ChannelStream:
     def close(self) -> None:
         self._channel.on_window = None
         close_quietly(self._channel)
-        for end in self._wakeup or ():
-            end.close()
-
-    def _watch_window(self) -> None:
-        receiver, sender = self._wakeup = socket.socketpair()
-        receiver.setblocking(False)
-        sender.setblocking(False)
-
-        def wake() -> None:
-            with contextlib.suppress(OSError):  # it rings already, or nobody listens any more
-                sender.send(b"\0")
-
-        self._channel.on_window = wake
-
-    def _drain(self) -> None:
-        if self._wakeup is not None:
-            with contextlib.suppress(BlockingIOError):
-                self._wakeup[0].recv(4096)
+        if self._window_opened is not None:
+            self._window_opened.close()
 
     def _close_reason(self) -> str:
         return self._channel.channel_transport.close_reason() or "the other end closed the connection"

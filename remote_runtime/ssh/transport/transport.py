@@ -1,8 +1,9 @@
-"""One SSH connection: paramiko's Transport, with deadlines on every wait and an end that joins its thread."""
+"""One SSH connection: paramiko's Transport, with a deadline for every wait and a ``close`` that joins its thread."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -18,22 +19,23 @@ from ...core.profile import Algorithms
 from ...core.sanitize import clean_line, redact
 from ..forwarder.loop import Loop
 from .algorithms import KEX_INFO, ignore_macs_of_aead, restrict_algorithms
-from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, TransportChannel, open_message
+from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, TransportChannel, message, open_message
 from .key_options import KeyOptions, parse_key_options
 from .packetizer import BoundedPacketizer, FastPacketizer
-from .quiet import silence_paramiko
 from .version_exchange import ServerText, decode_text, read_version
 
 _TICK_S = 0.1
+_GLOBAL_REQUEST = 80  # RFC 4254 4
 _ANY = Algorithms()
 _ParamikoTransport: Any = paramiko.Transport
 
 
 class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
-    """``sock`` (a socket or a ``LinkChannel``) is connected and belongs to the link from now on. ``key_types``: the
-    host key algorithms to ask for, best first. ``why_sock_ended``: if that is known. ``end`` closes it; nothing of
-    paramiko reaches stderr. ``said``: the server's words for a person. ``offered``: its algorithms, by paramiko's names
-    of the lists. ``greeted_at``: when its version came. ``disconnect_text``: why it disconnected, if it said so."""
+    """``sock``: a connected socket or ``TransportChannel``; the transport closes it. ``key_types``: the host key
+    algorithms to ask for, best first. ``sock_close_reason``: why ``sock`` was closed, where its owner knows that.
+
+    ``server_text``: the server's messages for a person. ``server_algorithms``: its lists, by paramiko's names.
+    ``version_received_at``: monotonic clock. ``disconnect_text``: its DISCONNECT, empty if there was none."""
 
     active: bool
     packetizer: BoundedPacketizer
@@ -70,12 +72,12 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:
-        """paramiko's own would ask for certificates behind the keys, wanted or not."""
+        """paramiko's own would also ask for certificates, after the keys."""
         return tuple(self._preferred_keys)
 
     def negotiate(self, deadline: Deadline, on_wait: Callable[[], None]) -> None:
-        """Key exchange; ``waiting`` is called all the while. Raises ``EOFError``, ``OSError`` or
-        ``paramiko.SSHException``; ``TimeoutError`` when it is not done at the deadline; ``Interrupted``."""
+        """The key exchange; ``on_wait`` is called every ``_TICK_S`` meanwhile. Raises ``EOFError``, ``OSError`` or
+        ``paramiko.SSHException``; ``TimeoutError`` at the deadline; ``Interrupted``."""
         self.banner_timeout = self.handshake_timeout = deadline.remaining_s()
         done = threading.Event()
         self.start_client(event=done)
@@ -91,14 +93,12 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
 
     @property
     def loop(self) -> Loop | None:
-        """What moves forwarded connections; None where the server offers no AES-GCM."""
+        """The event loop of forwarded connections; None where the server offers no AES-GCM."""
         return self.packetizer.loop if isinstance(self.packetizer, FastPacketizer) else None
 
     def open(self, kind: str, deadline: Deadline, target: tuple[str, int] | None = None) -> TransportChannel:
-        """A new channel; its ``refusal`` is set when the server refused.
-
-        Raises ``SshError`` ``ssh-unreachable`` when the link is dead, ``DeadlinePassed``, ``Interrupted``.
-        """
+        """A new channel; its ``refusal`` is set when the server refused. Raises ``SshError`` ``ssh-unreachable`` when
+        the connection is lost, ``DeadlinePassed``, ``Interrupted``."""
         with self.lock:
             number = self._next_channel()
             channel = TransportChannel(number)
@@ -111,12 +111,12 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
         try:
             self._wait(answered, deadline, "opening a channel")
         except BaseException:
-            self._abandoned[number] = channel  # if the server opens it later it must be closed, not forgotten
+            self._abandoned[number] = channel  # to be closed if the server opens it later
             raise
         return channel
 
-    def request(self, channel: TransportChannel, kind: str, *fields: object, deadline: Deadline) -> bool:
-        """A channel request and its answer. Raises like ``open``."""
+    def request(self, channel: TransportChannel, kind: str, *fields: int | str | bytes, deadline: Deadline) -> bool:
+        """Sends a channel request; whether it succeeded. Raises like ``open``."""
         channel.event.clear()
         channel.event_ready = False
         with self.write_deadline.until(deadline):
@@ -127,19 +127,15 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
     def round_trip_s(self, within_s: float) -> float:
         """How long the server takes to answer a request that it does not know; any answer counts (RFC 4254 4).
 
-        While other packets arrive the link is alive, and the answer may come later: four times ``within_s`` at most.
+        While other packets arrive the connection lives, and the answer may take up to four times ``within_s``.
         Raises ``SshError`` ``ssh-unreachable``.
         """
-        message = paramiko.Message()
-        message.add_byte(bytes([80]))  # SSH_MSG_GLOBAL_REQUEST
-        message.add_string("keepalive@openssh.com")
-        message.add_boolean(True)
         answered = threading.Event()
         start = time.monotonic()
         deadline = Deadline(within_s)
         with self._replies_lock:  # the order of the answers is the order of the requests
             self._pending_replies.append(answered)
-            self.send_within(message, deadline)
+            self.send_within(message(_GLOBAL_REQUEST, "keepalive@openssh.com", True), deadline)
         while not answered.wait(min(_TICK_S, within_s)):
             quiet_since = max(start, self.packetizer.last_received_at)
             now = time.monotonic()
@@ -149,10 +145,10 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
             raise self.lost_error()
         return time.monotonic() - start
 
-    def send_within(self, message: paramiko.Message, deadline: Deadline) -> None:
+    def send_within(self, data: paramiko.Message, deadline: Deadline) -> None:
         try:
             with self.write_deadline.until(deadline):
-                self._send_user_message(message)
+                self._send_user_message(data)
         except (EOFError, OSError, paramiko.SSHException) as error:
             deadline.check()
             raise self.lost_error("it takes no more data") from error
@@ -161,20 +157,18 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
         return SshError("ssh-unreachable", "The SSH connection is lost", self.close_reason() or why)
 
     def close_reason(self) -> str:
-        """Empty while it lives."""
+        """Empty while the connection lives."""
         if self.active:
             return ""
+        if known := self._close_text or self.disconnect_text or self.sock_close_reason():
+            return known
         error = self.saved_exception
-        if self._close_text or self.disconnect_text:
-            return self._close_text or self.disconnect_text
-        if why := self.sock_close_reason():
-            return why
         if error is None or isinstance(error, EOFError):
             return "the server closed the connection"
         return clean_line(str(error) or type(error).__name__, 200)
 
     def close(self, why: str = "closed here") -> None:
-        """Close the socket and wait for the thread. Never blocks on a dead link."""
+        """Close the socket and wait for the thread, at most 2 s."""
         if self.active:
             self._close_text = self._close_text or why
         self.active = False
@@ -201,7 +195,7 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
         if not self.active:
             raise self.lost_error()
 
-    # What follows replaces methods of paramiko that wait without a bound or share one slot among all threads.
+    # The methods of paramiko below wait without a deadline, or share one slot among all threads.
 
     def run(self) -> None:
         try:
@@ -226,7 +220,7 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
 
     def _send_user_message(self, data: paramiko.Message) -> None:
         if threading.current_thread() is self:
-            # This thread finishes the key exchange, so it must not wait for its end.
+            # The thread that finishes the key exchange must not wait for its end.
             if self.clear_to_send.is_set():
                 self._send_message(data)
             else:
@@ -251,13 +245,12 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
     def _parse_newkeys(self, m: paramiko.Message) -> None:
         super()._parse_newkeys(m)
         deferred, self._deferred_messages = self._deferred_messages, []
-        for message in deferred:
-            self._send_message(message)
+        for data in deferred:
+            self._send_message(data)
 
     def _parse_channel_open_success(self, m: paramiko.Message) -> None:
-        start = m.packet.tell()
         number = m.get_int()
-        m.packet.seek(start)
+        m.rewind()
         super()._parse_channel_open_success(m)
         abandoned = self._abandoned.pop(number, None)
         if abandoned is not None:
@@ -291,9 +284,17 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
 
 
 def _shutdown(sock: Any) -> None:
-    """Wakes the thread that reads; only that thread may close the descriptor safely."""
+    """Wakes the thread that reads, which alone may close the descriptor safely."""
     if isinstance(sock, TransportChannel):
         sock.channel_transport.close()  # a jump host's connection serves this one only
         return
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
+
+
+def silence_paramiko() -> None:
+    """Keep paramiko's log out of ours, and its warnings out of stderr, where Python prints those of a bare logger."""
+    for name in ("paramiko", "sshtunnel.SSHTunnelForwarder"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        logger.handlers = logger.handlers or [logging.NullHandler()]
