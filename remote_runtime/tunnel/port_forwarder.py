@@ -5,6 +5,7 @@ The port is bound once and stays bound. While there is no upstream, new connecti
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -22,7 +23,7 @@ from .open_files import MAX_CONNECTIONS, is_reserved, max_connections
 from .protocols import ConnectionHandler, Forwarder, Upstream
 from .rate_limited_log import RateLimitedLog
 from .relay import relay, reset, send_error, set_nodelay
-from .silent_connections import MAX_SILENT, SilentConnections
+from .silent_connections import MAX_SILENT, OldestFirst, wait_for_request
 
 log = logging.getLogger(__name__)
 MAX_WAITING = 256
@@ -54,7 +55,10 @@ class PortForwarder:
         self._waiting = 0
         self._closing = threading.Event()
         self._max_threads = max_connections()
-        self._silent_connections = SilentConnections(min(MAX_SILENT, self._max_threads // 2), self._closing.is_set)
+        self._silent = OldestFirst[tuple[socket.socket, ConnectionRecord]](
+            min(MAX_SILENT, self._max_threads // 2),
+            lambda each: each[1].outcome == "waiting" and each[0].fileno() >= 0,
+        )
         self._threads: set[threading.Thread] = set()
         self._acceptor = Acceptor(
             listeners,
@@ -188,10 +192,13 @@ class PortForwarder:
 
     def _serve_on_request(self, client: socket.socket, record: ConnectionRecord) -> None:
         """Serve the client; if the identity check is required, once its request is complete."""
-        oldest = self._silent_connections.add(client, record)
-        if oldest is not None:
-            self.record_rejection(oldest, TOO_MANY_CONNECTIONS, files=False)
-        request = self._silent_connections.wait_for_request(client) if self._token is not None else b""
+        displaced = self._silent.add((client, record))
+        if displaced is not None:
+            oldest, its_record = displaced
+            with contextlib.suppress(OSError):  # it is closed already
+                oldest.shutdown(socket.SHUT_RDWR)
+            self.record_rejection(its_record, TOO_MANY_CONNECTIONS, files=False)
+        request = wait_for_request(client, self._closing.is_set) if self._token is not None else b""
         if self._token is None or (request and record.on_first_bytes(request[:1])):
             self._serve(client, record)
             return

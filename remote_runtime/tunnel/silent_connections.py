@@ -1,4 +1,4 @@
-"""Connections whose clients have sent nothing yet, where each has a thread (see ``ssh.forwarder.silent_clients``)."""
+"""Limits the connections whose clients have sent nothing yet, and waits for their requests."""
 
 from __future__ import annotations
 
@@ -6,54 +6,47 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from .connection_stats import TLS_HANDSHAKE, ConnectionRecord
+from .connection_stats import TLS_HANDSHAKE
 
 MAX_SILENT = 512
 MAX_HEAD_BYTES = 8 << 10
 _POLL_S = 0.5
+T = TypeVar("T")
 
 
-class SilentConnections:
-    """At most ``max_connections``: one more closes the oldest."""
+class OldestFirst(Generic[T]):
+    """Keeps at most ``max_count`` silent items: one more displaces the oldest. For any thread."""
 
-    def __init__(self, max_connections: int, is_closing: Callable[[], bool]) -> None:
-        self._max_connections = max(1, max_connections)
-        self._is_closing = is_closing
+    def __init__(self, max_count: int, is_silent: Callable[[T], bool]) -> None:
+        self._max_count = max(1, max_count)
+        self._is_silent = is_silent
         self._lock = threading.Lock()
-        self._clients: dict[socket.socket, ConnectionRecord] = {}  # the oldest first
+        self._items: list[T] = []
 
-    def add(self, client: socket.socket, record: ConnectionRecord) -> ConnectionRecord | None:
-        """The record of the connection that was closed for it, if any."""
+    def add(self, item: T) -> T | None:
+        """The item that was displaced, if any."""
         with self._lock:
-            self._clients[client] = record
-            if len(self._clients) <= self._max_connections:
-                return None
-            self._clients = {
-                each: visit
-                for each, visit in self._clients.items()
-                if visit.outcome == "waiting" and each.fileno() >= 0
-            }
-            if len(self._clients) <= self._max_connections:
-                return None
-            oldest = next(iter(self._clients))
-            with contextlib.suppress(OSError):  # it is closed already
-                oldest.shutdown(socket.SHUT_RDWR)
-            return self._clients.pop(oldest)
+            self._items.append(item)
+            if len(self._items) > self._max_count:
+                self._items = [each for each in self._items if self._is_silent(each)]
+            return self._items.pop(0) if len(self._items) > self._max_count else None
 
-    def wait_for_request(self, client: socket.socket) -> bytes:
-        """Wait until the client's request is complete: its first bytes, which are not consumed. Empty if the client
-        leaves or is closed. The socket is non-blocking afterwards."""
-        received = b""
-        with contextlib.suppress(OSError):  # a reset
-            client.settimeout(_POLL_S)
-            while not self._is_closing():
-                with contextlib.suppress(TimeoutError):
-                    received = client.recv(MAX_HEAD_BYTES, socket.MSG_PEEK)
-                    if not received or received[:1] == TLS_HANDSHAKE or is_request_complete(client, received):
-                        break
-            client.setblocking(False)
-        return received
+
+def wait_for_request(client: socket.socket, is_closing: Callable[[], bool]) -> bytes:
+    """Wait until the client's request is complete: its first bytes, which are not consumed. Empty if the client
+    leaves or is closed. The socket is non-blocking afterwards."""
+    received = b""
+    with contextlib.suppress(OSError):  # a reset
+        client.settimeout(_POLL_S)
+        while not is_closing():
+            with contextlib.suppress(TimeoutError):
+                received = client.recv(MAX_HEAD_BYTES, socket.MSG_PEEK)
+                if not received or received[:1] == TLS_HANDSHAKE or is_request_complete(client, received):
+                    break
+        client.setblocking(False)
+    return received
 
 
 def is_request_complete(client: socket.socket, received: bytes) -> bool:

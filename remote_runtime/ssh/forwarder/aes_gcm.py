@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator
-from itertools import chain, repeat
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -17,7 +16,6 @@ OVERHEAD_BYTES = LENGTH_BYTES + TAG_BYTES  # of a packet, beside padding length,
 MAX_PACKET_BYTES = 256 << 10  # OpenSSH's own limit, PACKET_MAX_SIZE
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 _U32 = struct.Struct(">I")
-_NONCE = struct.Struct(">4sII")
 
 
 class BadPacket(Exception):
@@ -26,14 +24,10 @@ class BadPacket(Exception):
 
 def nonces(first: bytes) -> Iterator[bytes]:
     """Four fixed bytes and an eight-byte counter of packets (RFC 5647 7.1)."""
-
-    def runs() -> Iterator[Iterator[bytes]]:
-        fixed, high, low = _NONCE.unpack(first)
-        while True:  # in two halves: Python's integers above 32 bits are slower
-            yield map(_NONCE.pack, repeat(fixed), repeat(high), range(low, 1 << 32))
-            high, low = (high + 1) & 0xFFFFFFFF, 0
-
-    return chain.from_iterable(runs())
+    fixed, counter = first[:4], int.from_bytes(first[4:], "big")
+    while True:
+        yield fixed + counter.to_bytes(8, "big")
+        counter = (counter + 1) % (1 << 64)
 
 
 def padding_for(payload_bytes: int) -> int:
@@ -43,8 +37,6 @@ def padding_for(payload_bytes: int) -> int:
 
 class Encryptor:
     """Outbound. ``cipher``: cryptography's AESGCM."""
-
-    __slots__ = ("_cipher", "_encrypt_into", "_nonces")
 
     def __init__(self, cipher: Any, first_nonce: bytes) -> None:
         self._cipher = cipher
@@ -67,8 +59,6 @@ class Encryptor:
 
 class Decryptor:
     """Inbound."""
-
-    __slots__ = ("_cipher", "_decrypt_into", "_nonces")
 
     def __init__(self, cipher: Any, first_nonce: bytes) -> None:
         self._cipher = cipher

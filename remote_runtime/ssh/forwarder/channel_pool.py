@@ -21,7 +21,8 @@ from ...tunnel.identity import IdentityCheck
 from ...tunnel.open_files import is_reserved
 from ...tunnel.protocols import ConnectionHandler
 from ...tunnel.rate_limited_log import RateLimitedLog
-from .client import Client, ListeningSocket, SilentChannels, SilentClients
+from ...tunnel.silent_connections import OldestFirst
+from .client import Client, SilentClients
 from .connection import ChannelTimeouts, ForwardedConnection
 from .loop import Loop
 
@@ -95,7 +96,7 @@ class ChannelPool:
         self._connections: set[ForwardedConnection] = set()
         self._ready: deque[ForwardedConnection] = deque()
         self._silent_clients = SilentClients(loop, self._assign)
-        self._silent_channels = SilentChannels(2 * loop.max_silent)
+        self._silent_channels = OldestFirst[Client](2 * loop.max_silent, Client.is_silent)
         self._waiting: deque[Client] = deque()
         self._opening: set[ForwardedConnection] = set()
         self._target_ready = MIN_READY if keep_ready else 0
@@ -123,7 +124,7 @@ class ChannelPool:
         on_stopped: Callable[[], None],
     ) -> None:
         """See ``tunnel.protocols.Forwarder``. The caller's ``listeners`` stay open."""
-        own = [ListeningSocket(listener) for listener in listeners]
+        own = [listener.dup() for listener in listeners]
 
         def accept(sock: socket.socket, came_from: Address) -> None:
             client = Client(sock, new_handler(came_from), self._retries)
@@ -136,6 +137,7 @@ class ChannelPool:
         def register() -> None:
             self._on_stopped.append(on_stopped)
             for listener in own:
+                listener.setblocking(False)
                 self._listeners.append(listener)
                 self._loop.accept_from(listener, accept)
             if self.closed:
@@ -148,25 +150,24 @@ class ChannelPool:
             on_stopped()
 
     def close(self) -> None:
-        """Reset all connections and refuse further ones."""
-        self.closed = True
+        """Reset all connections and refuse further ones. Waits until the ports are free."""
         done = threading.Event()
-
-        def end() -> None:
-            self.close_now()
-            done.set()
-
-        if self._loop.call_soon(end):
-            done.wait(_CLOSE_TIMEOUT_S)  # so that the ports are free when it returns
-
-    def close_soon(self, *, reset: bool) -> None:
-        """``close``, or without ``reset`` ``drain``; without waiting for the loop."""
-        self.closed = True
-        self._loop.call_soon(lambda: self.close_now(reset=reset))
+        if self.close_soon(reset=True, on_closed=done.set):
+            done.wait(_CLOSE_TIMEOUT_S)
 
     def drain(self) -> None:
         """Refuse further connections; the open ones stay."""
         self.close_soon(reset=False)
+
+    def close_soon(self, *, reset: bool, on_closed: Callable[[], None] = lambda: None) -> bool:
+        """``close``, or without ``reset`` ``drain``, without waiting. Returns False if the loop has ended."""
+        self.closed = True
+
+        def close_now() -> None:
+            self.close_now(reset=reset)
+            on_closed()
+
+        return self._loop.call_soon(close_now)
 
     # ── in the loop's thread
 
@@ -244,7 +245,10 @@ class ChannelPool:
             self._silent_clients.add(client)
             return
         self._assign(client)
-        self._silent_channels.add(client)
+        oldest = self._silent_channels.add(client)
+        if oldest is not None:
+            oldest.handler.on_over_limit(files=False)
+            oldest.shut_down()
 
     def _assign(self, client: Client) -> None:
         if self.closed:

@@ -8,7 +8,6 @@ there are too many.
 from __future__ import annotations
 
 import contextlib
-import functools
 import selectors
 import socket
 import threading
@@ -40,6 +39,9 @@ class Client:
     has_sent: bool = False
     replay_buffer: bytes | None = field(default=b"", repr=False)
 
+    def is_silent(self) -> bool:
+        return not self.has_sent and self.sock.fileno() >= 0
+
     def on_first_bytes(self, first_byte: bytes) -> bool:
         """Returns False if the client must not be served."""
         self.has_sent = self.handler.on_first_bytes(first_byte)
@@ -70,23 +72,6 @@ class Client:
             self.reset()
             return
         self.handler.on_refused(self.sock, error, request_lost=self.has_sent)
-
-
-class ListeningSocket(socket.socket):
-    """A non-blocking duplicate of a listening socket. It caches ``family`` and ``type``: ``accept`` reads both, and
-    ``socket`` converts them to enums each time, which takes ten times as long."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        super().__init__(listener.family, listener.type, listener.proto, fileno=listener.dup().detach())
-        self.setblocking(False)
-
-    @functools.cached_property
-    def family(self) -> socket.AddressFamily:
-        return super().family
-
-    @functools.cached_property
-    def type(self) -> socket.SocketKind:
-        return super().type
 
 
 class SilentClients:
@@ -134,25 +119,6 @@ class SilentClients:
     def _remove(self, client: Client) -> None:
         del self._clients[client]
         self._loop.watch(client.sock, selectors.EVENT_READ, 0, lambda events: None)
-
-
-class SilentChannels:
-    """The same limit where the server may speak first, so that each client gets its channel at once."""
-
-    def __init__(self, max_clients: int) -> None:
-        self._max_clients = max_clients
-        self._clients: dict[Client, None] = {}  # the oldest first
-
-    def add(self, client: Client) -> None:
-        self._clients[client] = None
-        if len(self._clients) <= self._max_clients:
-            return
-        self._clients = {each: None for each in self._clients if not each.has_sent and each.sock.fileno() >= 0}
-        if len(self._clients) > self._max_clients:
-            oldest = next(iter(self._clients))
-            del self._clients[oldest]
-            oldest.handler.on_over_limit(files=False)
-            oldest.shut_down()
 
 
 def close_after_sending(client: Client, rest: bytes, *, whole: bool) -> None:

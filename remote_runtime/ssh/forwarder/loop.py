@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from ...tunnel.relay import set_nodelay
 from .aes_gcm import BadPacket
 from .call_queue import Call, CallQueue
 from .channel_table import ChannelTable
@@ -239,10 +240,7 @@ class Loop:
                 self._at_next_tick.append(lambda: self.accept_from(listener, take))
                 return
             sock.setblocking(False)
-            try:  # noqa: SIM105  # suppress costs three calls, for each connection
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError:  # macOS: EINVAL when the client has left, which reading will tell
-                pass
+            set_nodelay(sock)
             take(sock, came_from[:2])
 
     def _tick(self, now: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import struct
 
 from .aes_gcm import BadPacket
@@ -29,8 +28,11 @@ _NUMBERS = struct.Struct(">III")
 def channel_open(number: int, window: int, max_packet: int, host: str, port: int) -> bytes:
     """SSH_MSG_CHANNEL_OPEN of a ``direct-tcpip``; with port 0 of a ``direct-streamlocal@openssh.com`` to the unix
     socket whose path is ``host`` (OpenSSH's PROTOCOL, 2.4)."""
-    kind, target = _direct(host, port)
-    return kind + _NUMBERS.pack(number, window, max_packet) + target
+    numbers, target = _NUMBERS.pack(number, window, max_packet), _string(host.encode())
+    if port == 0:
+        return b"\x5a" + _string(b"direct-streamlocal@openssh.com") + numbers + target + bytes(8)
+    origin = _string(b"127.0.0.1") + bytes(4)
+    return b"\x5a" + _string(b"direct-tcpip") + numbers + target + _U32.pack(port) + origin
 
 
 def window_adjust(channel: int, more: int) -> bytes:
@@ -101,15 +103,6 @@ def wants_reply(message: memoryview) -> bool:
     if at >= len(message):
         raise BadPacket(f"message {message[0]} is cut short")
     return bool(message[at])
-
-
-@functools.lru_cache
-def _direct(host: str, port: int) -> tuple[bytes, bytes]:
-    """What precedes and follows the numbers in an SSH_MSG_CHANNEL_OPEN."""
-    if port == 0:
-        return b"\x5a" + _string(b"direct-streamlocal@openssh.com"), _string(host.encode()) + b"\0" * 8
-    origin = _string(b"127.0.0.1") + _U32.pack(0)
-    return b"\x5a" + _string(b"direct-tcpip"), _string(host.encode()) + _U32.pack(port) + origin
 
 
 def _string(value: bytes) -> bytes:

@@ -40,13 +40,11 @@ class WindowBudget:
 
     def reserve_initial(self) -> int:
         """The window of a new channel: smaller the less is available; a part is kept for windows that grow."""
-        return MIN_BYTES + self.reserve(INITIAL_BYTES - MIN_BYTES, (self.available - _FOR_GROWTH_BYTES) // 8)
+        return MIN_BYTES + self.reserve(min(INITIAL_BYTES - MIN_BYTES, (self.available - _FOR_GROWTH_BYTES) // 8))
 
-    def reserve(self, wanted: int, max_bytes: int) -> int:
-        """Bytes taken from the budget: ``wanted``, but at most ``max_bytes``, which must be available."""
-        reserved = wanted if wanted < max_bytes else max_bytes
-        if reserved <= 0:
-            return 0
+    def reserve(self, wanted: int) -> int:
+        """``wanted`` bytes, or what is available."""
+        reserved = max(0, min(wanted, self.available))
         self.available -= reserved
         return reserved
 
@@ -175,7 +173,7 @@ class Window:
         self.size, self._to_withhold = MIN_BYTES, 0
 
     def _grow(self, wanted: int) -> None:
-        more = self._budget.reserve(min(wanted, MAX_BYTES - self.size), self._budget.available)
+        more = self._budget.reserve(min(wanted, MAX_BYTES - self.size))
         self.size += more
         self._unsent_credit += more
 
