@@ -1,9 +1,9 @@
-"""The findings of one visit, in order. A check that fails takes along those that need it."""
+"""The findings of one run of doctor, in order. When a check fails, those that need it are skipped."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ...core.errors import CODES, RemoteRuntimeError, with_default_hint
@@ -11,60 +11,41 @@ from ...core.errors.hints import fill_in_profile
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Finding
 
-# Where an error is told, when the step that raised it has such a check; else its ``MAIN`` one has failed.
-CHECK_OF_CODE: Mapping[str, str] = {
-    "no-credentials": "credentials",
-    "cloud-unreachable": "credentials",
-    "instance-not-found": "instance",
-    "instance-ambiguous": "instance",
-    "instance-stopped": "instance",
-    "instance-not-startable": "instance",
-    "quota-exceeded": "instance",
-    "no-address": "instance",
-    "permission-denied": "instance",
-    "demo-failed": "instance",
-    "firewall-blocked": "firewall",
-    "os-login-required": "login",
-    "ssh-unreachable": "ssh",
-    "ssh-refused": "ssh",
-    "ssh-config-unsupported": "ssh",
-    "iap-refused": "ssh",
-    "iap-backend-unreachable": "ssh",
-    "iap-unreachable": "ssh",
-    "host-key-unknown": "host-key",
-    "host-key-changed": "host-key",
-    "no-usable-key": "login",
-    "key-not-added": "login",
-    "passphrase-needed": "login",
-    "two-factor-needed": "login",
-    "python-missing": "interpreter",
-    "machine-answer-invalid": "interpreter",
-    "jupyter-missing": "jupyter",
-    "jupyter-install-failed": "jupyter",
-    "jupyter-did-not-start": "jupyter",
-    "disk-full": "jupyter",
-    "folder-unusable": "jupyter",
-    "program-missing": "jupyter",
-    "machine-busy": "jupyter",
-    "attach-not-found": "jupyter",
-    "attach-without-token": "jupyter",
-    "attach-unfit": "cors",
-    "bridge-not-loaded": "bridge",
-    "not-answering": "answer",
-    "jupyter-stuck": "answer",
-    "stranger-answered": "answer",
-    "token-refused": "token",
-    "token-not-required": "token",
-    "origin-refused": "cors",
+# The error codes of each check. A code that stands twice belongs to the first of them that the failed step has: a login
+# that runs no command is noticed when Python is asked for.
+CODES_OF_CHECK: Mapping[str, Sequence[str]] = {
+    "credentials": ("no-credentials", "cloud-unreachable"),
+    "instance": (
+        *("instance-not-found", "instance-ambiguous", "instance-stopped", "instance-not-startable"),
+        *("quota-exceeded", "no-address", "permission-denied", "demo-failed"),
+    ),
+    "firewall": ("firewall-blocked",),
+    "ssh": (
+        *("ssh-unreachable", "ssh-refused", "ssh-config-unsupported"),
+        *("iap-refused", "iap-backend-unreachable", "iap-unreachable"),
+    ),
+    "host-key": ("host-key-unknown", "host-key-changed"),
+    "login": ("os-login-required", "no-usable-key", "key-not-added", "passphrase-needed", "two-factor-needed"),
+    "interpreter": ("python-missing", "machine-answer-invalid", "ssh-refused"),
+    "jupyter": (
+        *("jupyter-missing", "jupyter-install-failed", "jupyter-did-not-start", "disk-full", "folder-unusable"),
+        *("program-missing", "machine-busy", "attach-not-found", "attach-without-token"),
+    ),
+    "bridge": ("bridge-not-loaded",),
+    "answer": ("not-answering", "jupyter-stuck", "stranger-answered"),
+    "token": ("token-refused", "token-not-required"),
+    "cors": ("attach-unfit", "origin-refused"),
 }
+CLOUD_CHECKS = ("credentials", "instance")
+LOGIN_CHECKS = ("firewall", "ssh", "host-key", "login")
+SERVER_CHECKS = ("interpreter", "jupyter", "bridge")
+# The checks that fail with any other code, when the failed step has one of them.
 MAIN_CHECKS = ("instance", "ssh", "jupyter")
-# A login that runs no command is found out by the one who asks for Python.
-OTHER_CHECK_OF_CODE: Mapping[str, str] = {"ssh-refused": "interpreter"}
-# Nothing of the machine has answered: what lies before it was not seen.
+# The machine has not answered, so the checks before the failed one have no result.
 UNREACHABLE_CODES = ("ssh-unreachable", "iap-backend-unreachable", "iap-unreachable", "iap-refused")
-# Advice to run doctor, for who does.
+# The advice to run doctor, which doctor leaves out.
 _DOCTOR_ADVICE = re.compile(r"`?remote-runtime doctor\b(?! --report| \S+ --report)[^`;.]*`?[^;.]*(?:[;.]\s*|$)")
-# What holds when a later check of the same step is the one that fails.
+# The texts of checks that passed when a later check of the same step failed.
 OK_TEXTS: Mapping[str, str] = {
     "credentials": "accepted",
     "instance": "it is there",
@@ -78,7 +59,7 @@ OK_TEXTS: Mapping[str, str] = {
 
 @fast_dataclass(frozen=True)
 class ExpectedFailure:
-    """An error that is no failure: `up` would do what doctor does not. ``because`` follows its reason."""
+    """An error that is only a warning: `up` would do what doctor does not. ``reason`` is appended to the error's."""
 
     code: str
     reason: str
@@ -111,7 +92,7 @@ class Checklist:
         self.add(Finding(check, "ok", what, why))
 
     def note(self, check: str, what: str) -> None:
-        """What cannot be checked from here, and a person should know."""
+        """Something that cannot be checked from here, and that the user should know."""
         self.add(Finding(check, "note", what))
 
     def warn(self, check: str, what: str, why: str, hint: str, *, code: str = "") -> None:
@@ -135,9 +116,9 @@ class Checklist:
         essential: bool = True,
         expected: ExpectedFailure | None = None,
     ) -> RemoteRuntimeError | None:
-        """Do ``work``, which proves ``checks`` and says what it saw of each. What it raised, told at its place.
+        """Run ``run_check``, which covers ``checks`` and returns the text of each; return the error that it raised.
 
-        ``essential``: what comes later needs it.
+        ``essential``: the later checks need it.
         """
         if self.blocked_by:
             self.skip(*checks)
@@ -154,14 +135,7 @@ class Checklist:
     def _add_failure(
         self, checks: Sequence[str], error: RemoteRuntimeError, *, essential: bool, expected: ExpectedFailure | None
     ) -> None:
-        failed_check = next(
-            (
-                index
-                for index in (CHECK_OF_CODE.get(error.code), OTHER_CHECK_OF_CODE.get(error.code))
-                if index in checks
-            ),
-            None,
-        )
+        failed_check = check_of(error.code, checks)
         is_known = failed_check is not None and error.code not in UNREACHABLE_CODES
         failed_check = failed_check or next((check for check in checks if check in MAIN_CHECKS), checks[0])
         at, blocked_before, self.blocked_by = checks.index(failed_check), self.blocked_by, failed_check
@@ -177,3 +151,8 @@ class Checklist:
         self.skip(*checks[at + 1 :])
         if not essential:
             self.blocked_by = blocked_before
+
+
+def check_of(code: str, checks: Collection[str]) -> str | None:
+    """The one of ``checks`` that fails with this code."""
+    return next((check for check, codes in CODES_OF_CHECK.items() if code in codes and check in checks), None)

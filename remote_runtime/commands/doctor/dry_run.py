@@ -18,11 +18,8 @@ from ...lifecycle.rollback import Rollback
 from ...state.store import LastRun
 from ...targets import Target
 from . import browser_checks
-from .checklist import Checklist, ExpectedFailure
+from .checklist import CLOUD_CHECKS, LOGIN_CHECKS, SERVER_CHECKS, Checklist, ExpectedFailure
 
-CLOUD_CHECKS = ("credentials", "instance")
-LOGIN_CHECKS = ("firewall", "ssh", "host-key", "login")
-SERVER_CHECKS = ("interpreter", "jupyter", "bridge")
 ALL_CHECKS = ("port", *CLOUD_CHECKS, "permissions", *LOGIN_CHECKS, *SERVER_CHECKS, "forward", *browser_checks.CHECKS)
 PERMISSIONS_TIMEOUT_S = 30.0
 START_FAILURE_CODES = ("instance-not-startable", "quota-exceeded")

@@ -14,25 +14,14 @@ from ...core.model import Runtime
 from ...core.profile import Profile
 from ...jupyter import health
 from . import browser_checks
-from .checklist import CHECK_OF_CODE, Checklist
+from .checklist import CLOUD_CHECKS, CODES_OF_CHECK, LOGIN_CHECKS, SERVER_CHECKS, Checklist, check_of
 
 CODE_OF_STATE: Mapping[str, str] = {
     "stranger": "stranger-answered",
     "reconnecting": "ssh-unreachable",
     "unreachable": "not-answering",
 }
-STEP_CHECKS = (
-    "credentials",
-    "instance",
-    "firewall",
-    "ssh",
-    "host-key",
-    "login",
-    "interpreter",
-    "jupyter",
-    "bridge",
-    "forward",
-)
+STEP_CHECKS = (*CLOUD_CHECKS, *LOGIN_CHECKS, *SERVER_CHECKS, "forward")
 
 
 def check_running(
@@ -101,7 +90,7 @@ def runtime_error(status: Mapping[str, Any]) -> RemoteRuntimeError | None:
 def _check_steps(checklist: Checklist, status: Mapping[str, Any], error: RemoteRuntimeError | None) -> None:
     """What was found on the way, up to what fails now."""
     texts = _step_texts(status)
-    failed_check = "" if error is None else CHECK_OF_CODE.get(error.code, "ssh")
+    failed_check = "" if error is None else (check_of(error.code, CODES_OF_CHECK) or "ssh")
     for check in [check for check in STEP_CHECKS if check in texts or check == failed_check]:
         if checklist.blocked_by:
             checklist.skip(check)
