@@ -1,14 +1,15 @@
-"""`profiles new`: a profile from a few answers. Flags give them, or a person is asked; the rest is proposed."""
+"""`profiles new`: a profile from the options of the command line, or from an interview."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from .. import compute, profiles, ssh
 from ..core.callbacks import Progress
@@ -21,6 +22,7 @@ from ..profiles import ProfileTemplate
 
 Kind = Literal["gce", "ssh", "local"]
 OnDown = Literal["keep", "stop", "suspend"]
+T = TypeVar("T")
 LOOKUP_TIMEOUT_S = 60.0
 KINDS = (
     ("gce", "a Compute Engine VM"),
@@ -29,25 +31,23 @@ KINDS = (
 )
 
 
+Rows = Sequence[Sequence[str]]
+Validator = Callable[[str], str]  # why a text cannot be taken; empty if it can
+
+
 class Prompts(Protocol):
-    """Who answers. ``ask`` and ``choose`` come back only with what ``why_not`` has nothing against."""
+    """Asks the user until the answer is valid. Raises ``EOFError`` when they have left."""
 
     def note(self, text: str) -> None: ...
     def show_error(self, error: RemoteRuntimeError) -> None:
-        """It failed, and the conversation goes on."""
+        """A look-up failed, and the interview goes on."""
 
     def progress(self, text: str) -> AbstractContextManager[Progress]:
-        """Around what takes a while."""
+        """Shows ``text`` while the block runs."""
 
-    def prompt(self, question: str, *, default: str, validate: Callable[[str], str]) -> str: ...
+    def prompt(self, question: str, *, default: str = "", validate: Validator) -> str: ...
     def choose(
-        self,
-        question: str,
-        head: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        *,
-        default: str,
-        validate: Callable[[str], str],
+        self, question: str, head: Sequence[str], rows: Rows, *, default: str = "", validate: Validator
     ) -> Sequence[str]:
         """One of ``rows``, or what was typed instead as the only cell."""
 
@@ -56,7 +56,7 @@ class Prompts(Protocol):
 
 @fast_dataclass(frozen=True)
 class ProfileOptions:
-    """What the command line says; None is not given."""
+    """The options of the command line; None was not given."""
 
     name: str | None = None
     kind: Kind | None = None
@@ -69,11 +69,11 @@ class ProfileOptions:
     idle: str | None = None
 
     def is_complete(self) -> bool:
-        """Whether nobody needs to be asked."""
+        """Whether they describe a machine without an interview."""
         return bool(self.kind == "local" or self.instance or self.host)
 
     def with_kind(self) -> ProfileOptions:
-        """With the kind that the other flags imply. Raises ``UsageError`` when they contradict each other."""
+        """With the kind that the other options imply. Raises ``UsageError`` for invalid or contradicting values."""
         kinds: set[Kind] = {self.kind} if self.kind else set()
         if self.project or self.zone or self.instance or self.on_down or self.idle:
             kinds.add("gce")
@@ -90,7 +90,7 @@ class ProfileOptions:
 
 
 def draft_from_options(options: ProfileOptions, environ: Mapping[str, str]) -> ProfileTemplate:
-    """The profile that the flags alone describe. Raises ``UsageError`` when they are not enough."""
+    """The profile that the options alone describe. Raises ``UsageError`` when they are not enough."""
     options = options.with_kind()
     if not options.is_complete():
         raise UsageError(
@@ -103,7 +103,7 @@ def draft_from_options(options: ProfileOptions, environ: Mapping[str, str]) -> P
 
 
 def interview(options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]) -> ProfileTemplate:
-    """Asks for what the flags do not say. Raises ``UsageError``, ``EOFError``, ``KeyboardInterrupt``."""
+    """Ask for what the options do not say. Raises ``UsageError``, ``EOFError``, ``KeyboardInterrupt``."""
     options = options.with_kind()
     if options.kind is None:
         kind = prompts.choose("Which machine?", ("KIND", "IT IS"), KINDS, default="gce", validate=_kind_error)[0]
@@ -120,28 +120,20 @@ def interview(options: ProfileOptions, prompts: Prompts, environ: Mapping[str, s
 
 
 def write(draft: ProfileTemplate, *, force: bool, environ: Mapping[str, str]) -> Path:
-    """The file, in the user's own folder, 0600. Raises ``UsageError`` when there is one that ``force`` does not allow
-    to be written over or hidden, and ``LocalError`` ``profile-not-written``."""
+    """Write the file into the user's own folder, 0600. Raises ``UsageError`` when there is a profile of this name
+    already, unless ``force`` allows it to be replaced or hidden, and ``LocalError`` ``profile-not-written``."""
     why = profiles.name_error(draft.name)
     if why:
         raise UsageError("profile-invalid", f"{draft.name!r:.80} is not a name", why)
     path = profile_path(draft.name, environ)
-    others = [found for found in profiles.list_profiles(environ) if found.name == draft.name and not found.shadowed]
-    for other in others:
-        if other.path != path and other.origin == "environment":
-            raise UsageError(
-                "usage",
-                f"There is a profile {draft.name} already",
-                f"{other.path} would hide the new one",
-                "Give it another name",
-            )
-        if not force:
-            raise UsageError(
-                "usage",
-                f"There is a profile {draft.name} already",
-                str(other.path),
-                "Give it another name; --force writes it anyway",
-            )
+    for other in profiles.list_profiles(environ):
+        if other.name != draft.name or other.shadowed:
+            continue
+        hides_it = other.path != path and other.origin == "environment"
+        if hides_it or not force:
+            why = f"{other.path} would hide the new one" if hides_it else str(other.path)
+            hint = "Give it another name" if hides_it else "Give it another name; --force writes it anyway"
+            raise UsageError("usage", f"There is a profile {draft.name} already", why, hint)
     text = draft.text()
     profiles.parse_profile(draft.name, str(path), text)
     try:
@@ -164,7 +156,7 @@ def is_taken(name: str, environ: Mapping[str, str]) -> bool:
 def _choose_instance(
     options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]
 ) -> tuple[ProfileOptions, str]:
-    """With project, zone and instance, and a few words on it."""
+    """The options with project, zone and instance, and a description of the machine."""
     signed_in, description = True, ""
     if options.project is None:
         options, signed_in = _choose_project(options, prompts, environ)
@@ -178,9 +170,8 @@ def _choose_instance(
             options = replace(options, zone=machine.zone)
             description = " with ".join(part for part in (machine.machine_type, machine.gpus) if part)
         elif options.zone is None:
-            zone = prompts.prompt(
-                "Its zone (Enter: looked for in the whole project)", default="", validate=_optional_validator("zone")
-            )
+            question = "Its zone (Enter: looked for in the whole project)"
+            zone = prompts.prompt(question, validate=_optional_validator("zone"))
             options = replace(options, zone=zone or None)
     if options.on_down is None:
         stop = prompts.confirm("Stop the VM at `down` too? It costs money while it runs", default=False)
@@ -194,25 +185,18 @@ def _choose_instance(
 def _choose_project(
     options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]
 ) -> tuple[ProfileOptions, bool]:
-    """Whether there are credentials too."""
-    projects, signed_in = compute.ProjectList(), True
-    try:
-        with prompts.progress("Looking for your projects") as progress:
-            projects = compute.list_projects(progress=progress, deadline=Deadline(LOOKUP_TIMEOUT_S), environ=environ)
-    except Interrupted:
-        raise
-    except RemoteRuntimeError as error:
-        prompts.show_error(error)
+    """The options with a project, and whether there are credentials."""
+    found = _look_up("Looking for your projects", prompts, functools.partial(compute.list_projects, environ=environ))
+    signed_in, projects = found is not None, found or compute.ProjectList()
+    if not signed_in:
         prompts.note("Without them nothing can be looked up: type the names.")
-        signed_in = False
     if projects.why_none:
         prompts.note(f"Your projects cannot be listed: {projects.why_none}")
     if projects.ids:
         rows = [(each, f"from {projects.source}" if each == projects.default else "") for each in projects.ids]
         default = projects.default if projects.default in projects.ids or len(projects.ids) > 1 else projects.ids[0]
-        project = prompts.choose(
-            "Project", ("PROJECT", "DEFAULT"), rows, default=default, validate=_validator("project")
-        )[0]
+        head, validate = ("PROJECT", "DEFAULT"), _validator("project")
+        project = prompts.choose("Project", head, rows, default=default, validate=validate)[0]
     else:
         fallback = "gcloud's or the credentials'" if signed_in else "the one that gcloud is configured for"
         question = "Project ID" if projects.default else f"Project ID (Enter: {fallback})"
@@ -222,25 +206,29 @@ def _choose_project(
 
 def _candidates(options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]) -> list[compute.InstanceSummary]:
     project = options.project or ""
-    try:
-        with prompts.progress(f"Looking for the instances of {project}") as progress:
-            found = compute.list_instances(
-                project, progress=progress, deadline=Deadline(LOOKUP_TIMEOUT_S), environ=environ
-            )
-    except Interrupted:
-        raise
-    except RemoteRuntimeError as error:
-        prompts.show_error(error)
-        return []
-    fitting = [each for each in found if options.zone in (None, each.zone)]
-    if not fitting:
+    call = functools.partial(compute.list_instances, project, environ=environ)
+    found = _look_up(f"Looking for the instances of {project}", prompts, call)
+    fitting = [each for each in found or () if options.zone in (None, each.zone)]
+    if found is not None and not fitting:
         prompts.note(f"There is no instance in project {project}" + (f", zone {options.zone}" if options.zone else ""))
     return fitting
 
 
-def _prompt_for_instance(prompts: Prompts, rows: Sequence[Sequence[str]]) -> Sequence[str]:
+def _look_up(text: str, prompts: Prompts, call: Callable[..., T]) -> T | None:
+    """None when it failed, which is shown."""
+    try:
+        with prompts.progress(text) as progress:
+            return call(progress=progress, deadline=Deadline(LOOKUP_TIMEOUT_S))
+    except Interrupted:
+        raise
+    except RemoteRuntimeError as error:
+        prompts.show_error(error)
+        return None
+
+
+def _prompt_for_instance(prompts: Prompts, rows: Rows) -> Sequence[str]:
     if not rows:
-        return [prompts.prompt("Name of the instance", default="", validate=_validator("instance"))]
+        return [prompts.prompt("Name of the instance", validate=_validator("instance"))]
     head = ("INSTANCE", "ZONE", "STATUS", "GPU", "LABELS")
     default = str(rows[0][0]) if len(rows) == 1 else ""
     return prompts.choose("Instance", head, rows, default=default, validate=_validator("instance"))
@@ -259,9 +247,9 @@ def _choose_host(options: ProfileOptions, prompts: Prompts, environ: Mapping[str
         return profiles.value_error("host", host) or (profiles.value_error("user", user) if user else "")
 
     if rows:
-        answer = prompts.choose("Host", ("HOST", "ADDRESS"), rows, default="", validate=validate)[0]
+        answer = prompts.choose("Host", ("HOST", "ADDRESS"), rows, validate=validate)[0]
     else:
-        answer = prompts.prompt("Host (a name or an address; USER@HOST)", default="", validate=validate)
+        answer = prompts.prompt("Host (a name or an address; USER@HOST)", validate=validate)
     user, _, host = answer.rpartition("@")
     if host not in dict(rows) and not ssh.is_resolvable(host):
         prompts.note(f"This computer finds no host {host}: `up` fails unless ~/.ssh/config or a VPN leads to it")
@@ -281,7 +269,7 @@ def _draft(options: ProfileOptions, name: str, description: str = "") -> Profile
 
 
 def _free_names(options: ProfileOptions, environ: Mapping[str, str]) -> Iterator[str]:
-    """Names that are free: the machine's own first."""
+    """Names that no profile has: the machine's own first."""
     machine = options.instance or options.host or "here"
     plain = re.sub("[^A-Za-z0-9._-]+", "-", machine).strip("-.")[:60] or "machine"
     for name in itertools.chain([plain], (f"{plain}-{number}" for number in itertools.count(2))):
@@ -293,9 +281,9 @@ def _kind_error(text: str) -> str:
     return "" if text in {kind for kind, _ in KINDS} else "gce, ssh or local"
 
 
-def _validator(key: str) -> Callable[[str], str]:
+def _validator(key: str) -> Validator:
     return lambda text: profiles.value_error(key, text)
 
 
-def _optional_validator(key: str) -> Callable[[str], str]:
+def _optional_validator(key: str) -> Validator:
     return lambda text: profiles.value_error(key, text) if text else ""

@@ -1,12 +1,13 @@
-"""Questions to a person at a terminal, one after the other: the answer is typed, or a number is."""
+"""Questions to the user at a terminal: they type the answer, or the number of a row."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from ...commands.new_profile import Rows, Validator
 from ...core.callbacks import Progress
 from ...core.errors import RemoteRuntimeError
 from ...core.sanitize import clean_line
@@ -19,7 +20,7 @@ NAME = "profiles new"
 
 
 class TerminalPrompts:
-    """``commands.new.Person``. From the main thread. Raises ``EOFError`` when the person has left."""
+    """``new_profile.Prompts`` on a terminal; in the main thread only."""
 
     def __init__(self, view: TerminalView) -> None:
         self._view = view
@@ -45,7 +46,7 @@ class TerminalPrompts:
             self._view.pause()
         self._view.done(NAME)
 
-    def prompt(self, question: str, *, default: str, validate: Callable[[str], str]) -> str:
+    def prompt(self, question: str, *, default: str = "", validate: Validator) -> str:
         while True:
             text = self._read(question, default)
             why = validate(text)
@@ -54,13 +55,7 @@ class TerminalPrompts:
             say(f"  {why}")
 
     def choose(
-        self,
-        question: str,
-        head: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        *,
-        default: str,
-        validate: Callable[[str], str],
+        self, question: str, head: Sequence[str], rows: Rows, *, default: str = "", validate: Validator
     ) -> Sequence[str]:
         matching = list(enumerate(rows, 1))
         show = True
@@ -96,7 +91,7 @@ class TerminalPrompts:
         return not taken or self.confirm(question, default=False)
 
     def confirm_or_leave(self, question: str) -> bool:
-        """Leaving is an answer too."""
+        """False also when the user leaves."""
         try:
             return self.confirm(question, default=True)
         except (EOFError, KeyboardInterrupt):
@@ -113,8 +108,8 @@ class TerminalPrompts:
             say(f"  {len(rows) - MAX_ROWS} more of {of}: a part of the name shows those that fit")
 
 
-def _matching_numbers(text: str, rows: Sequence[Sequence[str]]) -> list[int]:
-    """The numbers of the rows that are meant: the one of this number, else those of this name."""
+def _matching_numbers(text: str, rows: Rows) -> list[int]:
+    """The numbers of the rows that ``text`` means: the row of this number, else those of this name."""
     if re.fullmatch("[0-9]{1,9}", text):
         return [int(text)] if 1 <= int(text) <= len(rows) else []
     return [number for number, row in enumerate(rows, 1) if row[0] == text]
