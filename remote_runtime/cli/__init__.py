@@ -17,7 +17,8 @@ from .output import console
 
 
 def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
-    """The exit code. No traceback reaches the terminal: a bug's goes to a log whose path is shown."""
+    """Run the command and return the exit code. A bug's traceback goes to a log whose path is shown, not to the
+    terminal."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     try:

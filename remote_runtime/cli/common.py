@@ -1,4 +1,4 @@
-"""What every command has: options, completion, the terminal, the state directory."""
+"""The options and the output that all commands share."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def _show_locations() -> None:
 
 
 def handle_signals(*more: str) -> None:
-    """SIGTERM, and the ``more`` that this system has, end a command the way Ctrl-C does: what it started is undone.
-    What the caller ignores (nohup) stays ignored."""
+    """Let SIGTERM, and the signals named in ``more`` that this system has, interrupt the command as Ctrl-C does. A
+    signal that the caller ignores (nohup) stays ignored."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -123,14 +123,14 @@ def state() -> StateDir:
 
 
 def name_of(reference: str) -> str:
-    """A runtime's name, also when its profile's path was given."""
+    """The runtime's name, also when the path of its profile was given."""
     from .. import profiles
 
     return profiles.name_of(reference)
 
 
 def copy_url(url: str, output: OutputOptions) -> dict[str, RemoteRuntimeError]:
-    """On the clipboard; or why it is not (``no-clipboard``), by option. The URL is printed in any case."""
+    """Copy the URL to the clipboard. Returns the error (``no-clipboard``) by option."""
     from ..commands import desktop
 
     try:
@@ -177,7 +177,7 @@ def _with_commands(error: RemoteRuntimeError, name: str) -> RemoteRuntimeError:
 
 
 class OrderedGroup(click.Group):
-    """Lists its commands as they were added."""
+    """Lists its commands in the order in which they were added."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

@@ -1,4 +1,4 @@
-"""What the shell completes: profiles there are, runtimes that are up, and paths. Quick, and silent when it cannot."""
+"""Completes names of profiles and runtimes, and paths, in the shell. Prints no errors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Completer = Callable[[Context, Parameter, str], list[CompletionItem]]
 
 
 def profile_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
-    """Every profile by name, or any file once a path is begun."""
+    """The names of all profiles, or files if a path is begun."""
     return _items(context, parameter, incomplete, _profiles)
 
 
 def runtime_names(context: Context, parameter: Parameter, incomplete: str) -> list[CompletionItem]:
-    """Runtimes that are up, and those of which something is left."""
+    """Runtimes that are up, or of which something is left."""
     return _items(context, parameter, incomplete, lambda: _runtimes(lambda state, name: True))
 
 

@@ -82,8 +82,8 @@ def up(
 def _after_ready(
     show_page: bool, copy: bool, output: OutputOptions
 ) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, RemoteRuntimeError]]:
-    """What is done with runtimes that are ready; it answers with what failed, by option. Raises ``LocalError`` at once
-    for what cannot be done on this computer."""
+    """A function that opens the page and copies the URL of ready runtimes, and returns its errors by option. Raises
+    ``LocalError`` at once if this computer has no browser or clipboard."""
     from ..commands import desktop
 
     if show_page:

@@ -1,1 +1,1 @@
-"""One file a command. Each returns a value or raises; `cli` turns both into output and exit codes."""
+"""One module per command. A command returns a value or raises; `cli` prints it and chooses the exit code."""

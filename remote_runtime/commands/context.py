@@ -18,10 +18,8 @@ T = TypeVar("T")
 
 
 class View:
-    """Shows the progress of commands and asks the person. This one shows nothing, and nobody answers.
-
-    ``name``: the runtime's. Safe to call from several threads, one runtime each.
-    """
+    """Shows progress and prompts the user. This base class shows nothing and answers nothing. ``name``: the runtime's.
+    Methods may be called from several threads, one per runtime."""
 
     interactive = False  # whether a person can be asked
 
@@ -29,16 +27,16 @@ class View:
         """A step begins; the one before it is done."""
 
     def detail(self, name: str, text: str) -> None:
-        """The current step goes on."""
+        """The current step makes progress."""
 
     def note(self, name: str, text: str) -> None:
         """A line that stays."""
 
     def done(self, name: str) -> None:
-        """The current step, if there is one, is done."""
+        """The current step, if any, is done."""
 
     def failed(self, name: str) -> None:
-        """The current step, if there is one, has failed."""
+        """The current step, if any, has failed."""
 
     def prompt(self, name: str, text: str, *, secret: bool) -> str:
         """Raises ``EOFError`` when nobody can answer."""
@@ -49,19 +47,17 @@ class View:
         return False
 
     def answer_prompts(self, timeout_s: float) -> None:
-        """In the main thread: let the person answer the prompts of other threads that come in this time.
-
-        Raises ``KeyboardInterrupt``.
-        """
+        """In the main thread: read answers to the prompts of other threads. Raises ``KeyboardInterrupt``."""
         time.sleep(timeout_s)
 
     def pause(self) -> None:
-        """Stop drawing, so that something else can be printed; the next step goes on."""
+        """Stop drawing until the next step, so that something else can be printed."""
 
 
 @fast_dataclass(frozen=True)
 class CommandContext:
-    """``cancelled``: set by the first Ctrl-C; what was begun is then undone."""
+    """The arguments that all commands have. ``cancelled``: set by the first Ctrl-C; the command then undoes what it
+    began."""
 
     state: StateDir
     environ: Mapping[str, str]

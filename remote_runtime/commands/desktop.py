@@ -1,8 +1,5 @@
-"""The desktop this computer may have: a browser to show a page in, a clipboard to put a text on.
-
-No secret is in an argv here: the clipboard's program reads its text from stdin, and addresses that carry a token are
-shown by way of a file.
-"""
+"""Opens pages in a browser of this computer and copies text to its clipboard. No secret is passed in an argv: the
+clipboard's program reads stdin, and a URL with a token is opened through a file."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ _SHOW = ISOLATED_SYS_PATH + "import webbrowser; sys.exit(0 if webbrowser.open(sy
 
 
 def clipboard_command(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The command that puts its stdin on the clipboard. Raises ``LocalError`` ``no-clipboard``."""
+    """The command that copies its stdin to the clipboard. Raises ``LocalError`` ``no-clipboard``."""
     candidates = CLIPBOARDS.get(sys.platform, CLIPBOARDS["linux"])
     available = [command for variable, command in candidates if not variable or environ.get(variable)]
     for program, *options in available:
@@ -45,7 +42,7 @@ def clipboard_command(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def copy(text: str, environ: Mapping[str, str]) -> None:
-    """Put it on the clipboard. Raises ``LocalError`` ``no-clipboard``."""
+    """Raises ``LocalError`` ``no-clipboard``."""
     command = clipboard_command(environ)
     try:
         # Some stay, to serve the clipboard: nothing of theirs is waited for.
@@ -64,7 +61,7 @@ def copy(text: str, environ: Mapping[str, str]) -> None:
 
 
 def check_browser(environ: Mapping[str, str]) -> None:
-    """Raises ``LocalError`` ``no-browser`` where no page can be shown: a text browser would take the terminal."""
+    """Raises ``LocalError`` ``no-browser`` without a desktop, where a text browser would take the terminal."""
     desktops = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
     if sys.platform in ("darwin", "win32") or any(environ.get(name) for name in desktops):
         return
@@ -77,7 +74,7 @@ def check_browser(environ: Mapping[str, str]) -> None:
 
 
 def open_page(url: str, environ: Mapping[str, str]) -> None:
-    """Show a page whose address is no secret. Raises ``LocalError`` ``no-browser``."""
+    """Open a URL that contains no secret. Raises ``LocalError`` ``no-browser``."""
     check_browser(environ)
     nothing = subprocess.DEVNULL
     child = start_python(

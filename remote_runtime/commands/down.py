@@ -1,4 +1,4 @@
-"""`down`: ask the keeper to take its runtime down; where no keeper lives, do it from the state file."""
+"""`down`: asks the keeper to take its runtime down, or does it from the state file when there is no keeper."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class DownOptions:
 
 
 def down(name: str, options: DownOptions, context: CommandContext, *, named: bool = True) -> dict[str, Any]:
-    """An entry of ``stopped``; a runtime that is not up is down already. Raises ``LocalError`` ``busy`` when kernels
-    are busy and nobody says yes, ``left-behind`` when something could not be taken away. ``named``: by the person, who
-    then means what the name means now."""
+    """Returns an entry of ``stopped``, also for a runtime that is down already. ``named``: the user named the runtime,
+    so a purge uses the profile that has this name now. Raises ``LocalError``: ``busy`` when kernels are busy and nobody
+    confirms, ``left-behind`` when something could not be removed."""
     state = context.state
     require_known_name(name, state, context.environ)
     deadline = context.deadline(DOWN_TIMEOUT_S)
@@ -65,7 +65,7 @@ def down(name: str, options: DownOptions, context: CommandContext, *, named: boo
 
 
 def _ask_keeper(name: str, options: DownOptions, context: CommandContext, deadline: Deadline) -> dict[str, Any] | None:
-    """None when the keeper went away meanwhile, so that the rest is ours."""
+    """None when the keeper exited meanwhile or was killed."""
     state = context.state
     with ExitStack() as stack:
         try:
@@ -165,7 +165,7 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
 
 
 def _purge(name: str, context: CommandContext, *, named: bool) -> list[str]:
-    """Our folder, which an earlier `down` left on the machine of the profile; what stays, in words."""
+    """Remove our folder that an earlier `down` left on the profile's machine. Returns a description of what remains."""
     state = context.state
     if not (state.file_path(name, "port").exists() and store.load_last_run(state, name).folder):
         return []  # never up from here, or all that was put there was taken back
@@ -197,7 +197,7 @@ def _is_demo(name: str, context: CommandContext) -> bool:
 
 
 def _remove_stray_demo(state: store.StateDir, name: str) -> None:
-    """A demo machine ends by itself when its folder vanishes."""
+    """A demo machine exits when its folder is removed."""
     home = state.file_path(name, "machine")
     if home.exists():
         shutil.rmtree(home, ignore_errors=True)  # the machine removes it at the same time
@@ -224,7 +224,7 @@ def _check_deadlines(deadline: Deadline, silence_deadline: Deadline, name: str) 
 
 
 def _kill_keeper(state: store.StateDir, name: str) -> None:
-    """The last resort. The lock is held, so the pid in the state file is the keeper's."""
+    """The keeper holds its lock, so the pid in the state file is its own."""
     runtime = store.load_if_readable(state, name)
     if runtime is None or not store.is_alive(state, name):
         return

@@ -1,4 +1,4 @@
-"""`logs`: the keeper's log here, or with ``--server`` Jupyter's log on the machine, through the keeper's connection."""
+"""`logs`: reads the keeper's log, or Jupyter's through the keeper's connection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ANSWER_TIMEOUT_S = 20.0
 
 
 def read_log(name: str, *, server: bool, follow: bool, state: store.StateDir, stop: threading.Event) -> Iterator[str]:
-    """Lines, without secrets. With ``follow`` until ``stop`` is set. Raises ``LocalError`` ``not-up``."""
+    """Yields lines without secrets; with ``follow`` until ``stop`` is set. Raises ``LocalError`` ``not-up``."""
     if server:
         yield from _server_lines(name, follow, state, stop)
         return

@@ -1,4 +1,4 @@
-"""`open`: Colab's page in the browser, or the server's own JupyterLab by way of a file that only we can read."""
+"""`open`: shows Colab's page, or the server's JupyterLab through an HTML file that only the user can read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BROWSER_TIMEOUT_S = 60.0
 
 
 def open_colab(name: str, context: CommandContext) -> str:
-    """Show Colab's page; answers with the URL to paste there. Raises ``LocalError`` ``not-up`` or ``no-browser``."""
+    """Open Colab's page; return the URL to paste there. Raises ``LocalError`` ``not-up`` or ``no-browser``."""
     desktop.check_browser(context.environ)
     url = url_of(name, context.state, context.environ)
     desktop.open_page(COLAB_URL, context.environ)
@@ -36,11 +36,9 @@ def open_colab(name: str, context: CommandContext) -> str:
 
 
 def open_lab(name: str, context: CommandContext) -> str:
-    """Show the server's JupyterLab; answers with its address, which holds no token.
-
-    Raises ``LocalError`` ``not-up`` or ``no-browser``, ``MachineError`` ``lab-missing``, ``HealthError``, and
-    ``DeadlinePassed`` when no browser came.
-    """
+    """Open the server's JupyterLab; return its URL without the token. Raises ``LocalError`` ``not-up`` or
+    ``no-browser``, ``MachineError`` ``lab-missing``, ``HealthError``, and ``DeadlinePassed`` when no browser
+    connected."""
     state, environ, view = context.state, context.environ, context.view
     desktop.check_browser(environ)
     url_of(name, state, environ)
@@ -75,8 +73,8 @@ def open_lab(name: str, context: CommandContext) -> str:
 
 
 def _page_requests(endpoint: health.Endpoint, name: str) -> int:
-    """Raises ``MachineError`` ``attach-unfit`` where nobody counts them: the page with the token would lie there too
-    long."""
+    """The requests counted by the bridge. Raises ``MachineError`` ``attach-unfit`` without a bridge: nobody would know
+    when to remove the page with the token."""
     requests = health.read_usage(endpoint, Deadline(HEALTH_TIMEOUT_S)).page_requests
     if requests is None:
         raise MachineError(
@@ -107,10 +105,8 @@ def _wait_for_browser(endpoint: health.Endpoint, requests_before: int, page: Pat
 
 @contextmanager
 def _redirect(runtime: Runtime, hosts: list[str], state: store.StateDir) -> Iterator[Path]:
-    """A page that leads on to JupyterLab with the token, 0600, while the block lasts.
-
-    To the first of ``hosts`` that the browser finds: Safari before 26 finds no names below ``localhost``.
-    """
+    """While the block lasts, a page (0600) that redirects to JupyterLab with the token. It uses the first of ``hosts``
+    that the browser can resolve: Safari before 26 resolves no names below ``localhost``."""
     token = "" if runtime.server is None else runtime.server.token.reveal()
     first, last = (f"{_lab_url(runtime, host)}?token={token}" for host in (hosts[0], hosts[-1]))
     target = html.escape(last, quote=True)
@@ -134,7 +130,7 @@ def _redirect(runtime: Runtime, hosts: list[str], state: store.StateDir) -> Iter
 
 
 def _js_string(text: str) -> str:
-    """As a string of JavaScript inside a page."""
+    """A JavaScript string literal inside an HTML page."""
     return json.dumps(text).replace("<", "\\u003c")
 
 

@@ -1,4 +1,4 @@
-"""`status --all-machines` and `down --orphans`: servers of ours on the machines that no runtime here knows."""
+"""`status --all-machines` and `down --orphans`: our servers on the machines that belong to no runtime here."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from .profile_reference import load_profile
 
 
 def profiles_with_machines(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The files, by name, of the profiles that can be used and name a machine; and the names of those left out.
-
-    The ready ones are there to be copied, and a demo machine ends with its runtime. Left out are those of
-    ``./profiles``: a profile names the program that is run as Python, and who looks in a cloned repository has not
-    chosen its profiles.
-    """
+    """The files, by name, of the usable profiles with a machine, and the names of those left out. Packaged profiles are
+    templates, and demo machines end with their runtime. Profiles in ``./profiles`` are left out: they name a program to
+    run as Python, and a cloned repository's profiles were not chosen by the user."""
     found = [each for each in profiles.list_profiles(environ) if each.problem is None and not each.shadowed]
     files, left_out = {}, []
     for each in found:
@@ -37,7 +34,7 @@ def profiles_with_machines(environ: Mapping[str, str]) -> tuple[dict[str, str], 
 
 
 def not_checked(name: str) -> dict[str, Any]:
-    """What ``look`` would answer, of a profile that is left out."""
+    """The result of ``list_servers`` for a profile that is left out."""
     why = (
         f"its profile is in ./profiles, which may be anybody's: `remote-runtime status {name} --all-machines` connects"
     )
@@ -46,10 +43,8 @@ def not_checked(name: str) -> dict[str, Any]:
 
 def list_servers(reference: str, context: CommandContext) -> dict[str, Any]:
     """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: our servers on the profile's machine.
-
-    ``runtime``: the name of the runtime here that the server belongs to, None for an orphan. ``why``: why the machine
-    could not be reached, empty if it could. Starts no machine.
-    """
+    ``runtime``: the name of the runtime here that owns the server, None for an orphan. ``why``: why the machine could
+    not be reached, else empty. Starts no machine."""
     name = profiles.name_of(reference)
     try:
         profile = load_profile(reference, context)
@@ -69,11 +64,9 @@ def list_servers(reference: str, context: CommandContext) -> dict[str, Any]:
 
 
 def stop_orphans(reference: str, context: CommandContext, *, force: bool) -> list[str]:
-    """The keys of the servers that were stopped. Raises ``LocalError`` ``busy`` when nobody confirms it: they may be
-    another computer's, with kernels at work.
-
-    The login keys that an `up` from here installed are removed with its server; another computer's expire.
-    """
+    """Returns the keys of the stopped servers. Raises ``LocalError`` ``busy`` when nobody confirms: they may be another
+    computer's, with kernels at work. Login keys that an `up` from here installed are removed too; those of another
+    computer expire."""
     profile = load_profile(reference, context)
     name, state, timeout_s = profile.name, context.state, profile.timeouts.jupyter_s
     keys_before = store.load_last_run(state, name).keys
@@ -99,7 +92,7 @@ def stop_orphans(reference: str, context: CommandContext, *, force: bool) -> lis
 
 
 def _runtimes_by_server_key(state: store.StateDir) -> dict[str, str]:
-    """The server's key of each runtime here, up or left behind → its name."""
+    """The runtime's name by the key of its server, for all runtimes here."""
     owners = {}
     for name in store.list_names(state):
         runtime = store.load_if_readable(state, name)

@@ -1,4 +1,4 @@
-"""What commands call a runtime's profile: its name, or the path of its file where the name alone is not found."""
+"""Finds the profile of a runtime by its name, or by the path of the file that it was brought up from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from .context import CommandContext
 
 
 def profile_reference(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
-    """``name``, unless it was brought up last by the path of a file that the name does not mean. A path stays one."""
+    """``name``, or the path that it was last brought up from if the name does not find that file. A path stays as it
+    is."""
     path = "" if is_path(name) else _last_profile_path(name, state)
     if not path or not os.path.isfile(path):
         return name
@@ -27,13 +28,13 @@ def profile_reference(name: str, state: store.StateDir, environ: Mapping[str, st
 
 
 def load_profile(name: str, context: CommandContext) -> Profile:
-    """The profile that ``name`` means. Raises ``UsageError`` as ``profiles.load``."""
+    """The profile that ``name`` means now. Raises as ``profiles.load``."""
     return profiles.load(profile_reference(name, context.state, context.environ), environ=context.environ)
 
 
 def profile_file(name: str, state: store.StateDir) -> str:
-    """The file that a runtime was brought up from, for a command that names no profile: whatever else has its name,
-    such as a file in ``./profiles``, was not meant. Raises ``UsageError`` ``profile-not-found`` when none is known."""
+    """The file that a runtime was brought up from, whatever the name means now: for commands that name no profile.
+    Raises ``UsageError`` ``profile-not-found`` when it is unknown or gone."""
     path = _last_profile_path(name, state)
     if not path or not os.path.isfile(path):
         what, why = f"The profile of {name} is gone", path or f"no file is known that {name} was brought up from"

@@ -1,4 +1,4 @@
-"""`ssh` and `host-key`: the machine of a profile, entered with the same keys and host key as `up` does."""
+"""`ssh` and `host-key`: connects to a profile's machine with the keys and host key checks of `up`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY_REMOVAL_TIMEOUT_S = 150.0
 
 
 def connect(profile: Profile, context: CommandContext) -> TargetSession:
-    """A connection of its own to the profile's machine. Raises ``RemoteRuntimeError``."""
+    """Open an SSH connection to the profile's machine. Raises ``RemoteRuntimeError``."""
     name, state, view = profile.name, context.state, context.view
     target = open_target(profile, state, context.environ, ssh.Keys())
     deadline = context.deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s)
@@ -58,11 +58,8 @@ def remove_keys(name: str, keys: tuple[InstalledKey, ...], context: CommandConte
 
 
 def run_command(line: str, session: TargetSession, cancelled: threading.Event) -> dict[str, Any]:
-    """``{"status", "stdout", "stderr"}`` of a command that the login's own shell reads; its stdin is empty.
-
-    ``status`` is None if the connection was lost first; ``stderr``: the last 8 KiB. Raises ``RemoteRuntimeError``: over
-    16 MiB, or a day.
-    """
+    """Run a command in the login shell with empty stdin; return ``{"status", "stdout", "stderr"}``. ``status`` is None
+    if the connection was lost; ``stderr``: the last 8 KiB. Raises ``RemoteRuntimeError`` above 16 MiB or a day."""
     lines: list[str] = []
     command = ["sh", "-c", 'exec "${SHELL:-sh}" -c "$0"', line]
     outcome = session.run(command, stdin=b"", on_line=lines.append, deadline=Deadline(COMMAND_TIMEOUT_S, cancelled))
@@ -84,7 +81,7 @@ def pinned_host_keys(profile: Profile, context: CommandContext, *, forget: bool)
 
 
 def _running_instance(profile: Profile, state: store.StateDir) -> Instance | None:
-    """The instance of a runtime that is up: no look-up is needed."""
+    """The instance of a runtime that is up, which saves a look-up."""
     if not store.is_alive(state, profile.name):
         return None
     runtime = store.load_if_readable(state, profile.name)

@@ -1,4 +1,4 @@
-"""`status` and `url`: what a runtime is now. Its keeper is asked; the file speaks only for a keeper that is gone."""
+"""`status` and `url`: asks the keeper, or reads the state file when there is no keeper."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ANSWER_TIMEOUT_S = 8.0
 
 
 def status(names: list[str], state: store.StateDir, environ: Mapping[str, str]) -> list[dict[str, Any]]:
-    """RUNTIME of each name, of all that there are when none is given. Raises as ``check_name``."""
+    """RUNTIME documents of ``names``, or of all runtimes. Raises as ``require_known_name``."""
     for name in names:
         require_known_name(name, state, environ)
     return [fill_in_commands(read_status(state, name), state, environ) for name in names or store.list_names(state)]
 
 
 def require_known_name(name: str, state: store.StateDir, environ: Mapping[str, str]) -> None:
-    """Raises ``UsageError`` ``profile-not-found`` for a name that was never up here and that no profile has."""
+    """Raises ``UsageError`` ``profile-not-found`` for a name without state files and without a profile."""
     from .. import profiles
 
     reference, name = name, profiles.name_of(name)
@@ -39,7 +39,7 @@ def require_known_name(name: str, state: store.StateDir, environ: Mapping[str, s
 
 
 def fill_in_commands(runtime: dict[str, Any], state: store.StateDir, environ: Mapping[str, str]) -> dict[str, Any]:
-    """RUNTIME with commands in its reasons and hints that work as they stand."""
+    """RUNTIME with the runtime's profile in the commands of its reasons and hints."""
     from .profile_reference import profile_reference
 
     reference, error = profile_reference(runtime["name"], state, environ), runtime["last_error"]
@@ -49,7 +49,7 @@ def fill_in_commands(runtime: dict[str, Any], state: store.StateDir, environ: Ma
 
 
 def read_status(state: store.StateDir, name: str) -> dict[str, Any]:
-    """RUNTIME now; ``down`` with the reason when no keeper lives, whatever its file says."""
+    """RUNTIME as the keeper reports it; ``down`` with the reason when there is no keeper."""
     alive = store.is_alive(state, name)
     if alive:
         try:
@@ -68,7 +68,7 @@ def read_status(state: store.StateDir, name: str) -> dict[str, Any]:
 
 
 def _saved_at(state: store.StateDir, name: str) -> str:
-    """ISO 8601; empty where there is no file. A keeper that ended without a word wrote it last when it saw news."""
+    """When the state file was written, ISO 8601; empty without a file."""
     try:
         moment = state.file_path(name, "json").stat().st_mtime
     except OSError:
@@ -77,7 +77,8 @@ def _saved_at(state: store.StateDir, name: str) -> str:
 
 
 def url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
-    """The URL, token included. Raises ``LocalError`` ``not-up`` when the runtime is not ready, or as ``check_name``."""
+    """The URL with the token. Raises ``LocalError`` ``not-up`` when the runtime is not ready, or as
+    ``require_known_name``."""
     require_known_name(name, state, environ)
     runtime = read_status(state, name)
     if runtime["state"] != "ready":

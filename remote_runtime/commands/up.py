@@ -1,4 +1,4 @@
-"""`up`: start a keeper, or join the one that is at work, and relay its story until the runtime is ready."""
+"""`up`: starts a keeper or joins a running one, and shows its events until the runtime is ready."""
 
 from __future__ import annotations
 
@@ -46,10 +46,8 @@ class Options:
 def up(
     reference: str, options: Options, context: CommandContext, *, on_ready: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """RUNTIME when it is ready. With ``foreground`` stays until it is taken down, after ``on_ready(RUNTIME)``.
-
-    Raises ``RemoteRuntimeError``; ``Interrupted`` when cancelled, everything undone; ``KeeperBug``.
-    """
+    """Returns RUNTIME when it is ready. With ``foreground``: calls ``on_ready(RUNTIME)`` and waits until it is down.
+    Raises ``RemoteRuntimeError``; ``Interrupted`` when cancelled, after the rollback; ``KeeperBug``."""
     state, environ, view = context.state, context.environ, context.view
     profile = profiles.load(reference, environ=environ)
     name = profile.name
@@ -79,7 +77,7 @@ def up(
 
 
 class _KeeperExiting(Exception):
-    """The keeper that was joined had nobody left to work for, and was at its end already."""
+    """The keeper has lost its last client and is exiting."""
 
 
 def _default_timeout_s(profile: Profile) -> float:
@@ -88,7 +86,7 @@ def _default_timeout_s(profile: Profile) -> float:
 
 @contextmanager
 def exclusive(name: str, deadline: Deadline, context: CommandContext) -> Iterator[None]:
-    """While one command starts or ends this runtime, the others wait. Raises ``LocalError`` ``busy`` or
+    """Hold the lock of commands that start or stop this runtime. Raises ``LocalError`` ``busy`` or
     ``state-dir-unusable``."""
     path = context.state.file_path(name, "busy")
     if file_lock.is_locked(path):
@@ -116,7 +114,7 @@ def _start_keeper(
 
 
 def _request(profile: Profile, options: Options, environ: Mapping[str, str]) -> Message:
-    """What a keeper that lives already is asked for."""
+    """The request to a keeper that runs already."""
     return {
         "name": profile.name,
         "profile": str(profile.path),
@@ -210,7 +208,7 @@ def _cancel_reason(deadline: Deadline, name: str) -> RemoteRuntimeError | None:
 def wait_for_exit(
     state: store.StateDir, name: str, timeout_s: float = KEEPER_EXIT_TIMEOUT_S, cancelled: threading.Event | None = None
 ) -> None:
-    """A keeper that has said goodbye, or broke off, is gone in a moment: wait until its lock is free."""
+    """Wait until the keeper's lock is free."""
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock.locked(state.file_path(name, "alive"), Deadline(timeout_s, cancelled)))
@@ -261,10 +259,8 @@ def _failure_of(event: Message, cancel_reason: RemoteRuntimeError | None, name: 
 
 
 def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext) -> None:
-    """Until somebody takes it down, or this command is interrupted, which takes it down too.
-
-    Raises ``LocalError``: ``keeper-died``, or ``left-behind`` when something could not be taken away.
-    """
+    """Wait until the runtime is taken down, or take it down on Ctrl-C. Raises ``LocalError``: ``keeper-died``, or
+    ``left-behind`` when something could not be removed."""
     with suppress(EOFError, OSError):  # the keeper has ended; its file says how
         while not context.cancelled.is_set():
             channel.receive(0.2)

@@ -1,4 +1,4 @@
-"""What `bridge enable`, `disable` and `status` found or did, in words."""
+"""Prints the results of `bridge enable`, `disable` and `status`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RECIPE = "jupyter server --ServerApp.allow_credentials=True --ServerApp.port=889
 
 
 def enabled(result: Mapping[str, Any], *, quiet: bool) -> None:
-    """What was put there, and how a server is started with it."""
+    """The files that were installed, and how to start a server with the bridge."""
     how = "is enabled" if result["changed"] else "was enabled already"
     answer(
         _indented(
@@ -24,7 +24,7 @@ def enabled(result: Mapping[str, Any], *, quiet: bool) -> None:
 
 
 def disabled(result: Mapping[str, Any], *, quiet: bool) -> None:
-    """What was taken away."""
+    """The files that were removed."""
     if not result["changed"]:
         answer(_indented(f"The bridge was not there: {result['python']}"))
         return
@@ -34,7 +34,7 @@ def disabled(result: Mapping[str, Any], *, quiet: bool) -> None:
 
 
 def status(result: Mapping[str, Any], *, quiet: bool) -> None:
-    """What is in the environment, and what its servers say."""
+    """The bridge in the environment, and in its running servers."""
     there = (
         f"{result['installed']}, {'enabled' if result['enabled'] else 'not enabled'}" if result["installed"] else "no"
     )

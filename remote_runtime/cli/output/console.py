@@ -1,4 +1,4 @@
-"""Words on the terminal: the only place that prints. stdout is the answer, stderr the story."""
+"""Prints on stdout (the answer) and on stderr (progress and errors)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ MAX_REASON_CHARS = 16_000  # all complaints about a profile, the end of a log
 
 
 def answer(text: str) -> None:
-    """The answer of a command."""
+    """Print the answer of a command."""
     _write(sys.stdout, text)
 
 
 def document(content: Mapping[str, Any]) -> None:
-    """The answer as JSON, one document."""
+    """Print the answer as one JSON document."""
     answer(json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=True))
 
 
 def say(text: str) -> None:
-    """A line of the story."""
+    """Print a line on stderr."""
     _write(sys.stderr, "\n".join(part for line in clean(text, MAX_CHARS).splitlines() for part in fold(line)))
 
 
 def failure(error: RemoteRuntimeError, name: str = "") -> None:
-    """What happened, why, and what to do next."""
+    """Print what happened, why, and what to do next."""
     headline = fold(
         clean_line(f"error[{error.code}]{f' {name}' if name else ''}: {error.what}", MAX_CHARS), indent=" " * 8
     )
@@ -50,8 +50,8 @@ def failure(error: RemoteRuntimeError, name: str = "") -> None:
 
 
 def fold(line: str, margin: int = 0, indent: str = "") -> list[str]:
-    """As wide as the terminal without a margin. Words and paths stay whole, and so do a line that is laid out already
-    and commands: whoever copies one must get it in one piece."""
+    """Fold a line to the terminal's width less ``margin``. Words, paths, commands and lines that begin with a space
+    stay whole, so that they can be copied."""
     max_columns = width() - margin
     if max_columns < 20 or len(line) <= max_columns or line.startswith(" "):
         return [line]
@@ -59,7 +59,7 @@ def fold(line: str, margin: int = 0, indent: str = "") -> list[str]:
 
 
 def wrap(line: str, columns: int, indent: str = "") -> list[str]:
-    """Folded between words; those of a command stay together. ``indent``: of all lines but the first."""
+    """Fold a line between words, but not inside a command. ``indent`` begins all lines but the first."""
     unbroken = COMMAND.sub(lambda command: command[0].replace(" ", "\0"), line)
     parts = textwrap.wrap(unbroken, columns, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return [part.replace("\0", " ") for part in parts]
@@ -70,7 +70,7 @@ def bug(log: str) -> None:
 
 
 def width(fallback: int = 0) -> int:
-    """The terminal's columns; ``fallback`` where there is none, 0 for as many as it takes."""
+    """The terminal's columns; ``fallback`` if there is no terminal."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             if stream.isatty():
@@ -79,8 +79,8 @@ def width(fallback: int = 0) -> int:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, max_columns: int = 0) -> str:
-    """Columns as wide as their widest cell. Those that do not fit ``within`` are below their row instead: two machines
-    may differ in the last letter of their names only."""
+    """A table whose columns are as wide as their widest cell. Columns that do not fit ``max_columns`` are written below
+    their row, never cut: names of machines may differ in the last letter only."""
     cells = [list(head), *([clean_line(cell, 200) for cell in row] for row in rows)]
     shown = [column for column in range(len(head)) if any(row[column] for row in cells[1:])] or list(range(len(head)))
     widths = {column: max(len(row[column]) for row in cells) for column in shown}
@@ -96,7 +96,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, max_columns: in
 
 
 def ready(runtimes: Sequence[Mapping[str, Any]]) -> None:
-    """What to do with the URLs, and what they mean."""
+    """What to do with the URLs of runtimes, and what they allow."""
     for runtime in runtimes:
         name, server = f"{runtime['name']}: " if len(runtimes) > 1 else "", runtime["server"]
         if server and server["interpreter"] not in ("", UNKNOWN_INTERPRETER):
@@ -119,7 +119,7 @@ def paste_instructions() -> None:
 
 
 def stopped(result: Mapping[str, Any]) -> None:
-    """What became of a runtime, and what keeps running."""
+    """The result of `down` for a runtime, and what keeps running."""
     servers = {
         "stopped": "Jupyter stopped",
         "kept": "Jupyter is kept" if str(result["instance"]).startswith("suspend") else "Jupyter keeps running",
@@ -158,8 +158,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def paint(text: str, code: str, stream: TextIO | None = None) -> str:
-    """``text`` in a colour or weight of the terminal's own (fit for light and dark ones), where the stream, stderr if
-    none is given, is a terminal that may be coloured."""
+    """``text`` in an ANSI colour or weight if the stream (default: stderr) is a terminal and NO_COLOR is not set."""
     if "NO_COLOR" in os.environ or not (stream or sys.stderr).isatty():
         return text
     return f"\x1b[{code}m{text}\x1b[0m"

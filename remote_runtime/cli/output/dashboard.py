@@ -1,4 +1,4 @@
-"""`status --watch` as a picture: each runtime with graphs of its last minutes, as wide and as high as the terminal."""
+"""`status --watch`: each runtime with graphs of its last minutes, in the size of the terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEYS = "q quits · p pauses · looks every {:g} s"
 
 @dataclass
 class History:
-    """The samples of one runtime, oldest first; None where nothing was known."""
+    """The samples of one runtime, oldest first; None where a value was unknown."""
 
     samples: dict[str, deque[float | None]] = field(default_factory=dict)
     traffic: tuple[float, int, int] | None = None
@@ -43,8 +43,7 @@ class History:
 
 @dataclass
 class Dashboard:
-    """What was seen, fed look by look. A rich renderable: it draws itself for the console's size of the moment.
-    ``fills``: the whole screen is its."""
+    """A rich renderable that keeps the history of runtimes. ``full_screen``: it fills all lines of the console."""
 
     every_s: float = 1.0
     full_screen: bool = False
@@ -54,7 +53,7 @@ class Dashboard:
     _histories: dict[str, History] = field(default_factory=dict)
 
     def update(self, runtimes: Sequence[Mapping[str, Any]], at_s: float) -> None:
-        """What `status` tells, and when on a clock that never goes back."""
+        """``runtimes``: what `status` returns; ``at_s``: the time on a monotonic clock."""
         self._runtimes = runtimes
         for runtime in runtimes:
             history = self._histories.setdefault(runtime["name"], History())
@@ -84,7 +83,7 @@ class Dashboard:
         yield Text(key_help, style="reverse" if self.paused else "bold", no_wrap=True, overflow="ellipsis")
 
     def _rates(self, history: History, runtime: Mapping[str, Any], at_s: float) -> tuple[float | None, float | None]:
-        """Bytes a second since the last look; a count that fell is a new keeper's."""
+        """Bytes per second since the last update. None after a restart of the keeper, whose counts begin at 0."""
         now = (at_s, runtime["traffic"]["sent"], runtime["traffic"]["received"])
         before, history.traffic = history.traffic, now
         if before is None or at_s <= before[0] or now[1] < before[1] or now[2] < before[2]:
@@ -138,7 +137,7 @@ class Dashboard:
 
 
 def bar_graph(samples: Sequence[float | None], full: float | None, signs: str = BARS) -> str:
-    """A sign for each sample, as high as its share of ``full`` (None: of the highest); a blank where none was."""
+    """One character per sample, as high as its share of ``full`` (None: of the maximum); blank for None."""
     values = [sample for sample in samples if sample is not None]
     top = full if full is not None else max(values, default=0.0)
     steps = len(signs) - 1
@@ -152,7 +151,7 @@ def bar_graph(samples: Sequence[float | None], full: float | None, signs: str = 
 
 
 def svg(dashboard: Dashboard, *, columns: int, title: str) -> str:
-    """The picture as SVG, as a dark terminal of so many columns shows it."""
+    """The dashboard as SVG, as drawn on a dark terminal of this width."""
     import io
 
     from rich.console import Console
@@ -164,7 +163,7 @@ def svg(dashboard: Dashboard, *, columns: int, title: str) -> str:
 
 
 def ascii_only() -> bool:
-    """Whether the terminal's encoding has no bars."""
+    """Whether the terminal's encoding lacks the bar characters."""
     return "utf" not in (getattr(sys.stdout, "encoding", None) or "ascii").lower()
 
 

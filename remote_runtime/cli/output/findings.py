@@ -1,4 +1,4 @@
-"""The findings of doctor: a line a check, and what to do below one that fails."""
+"""Prints the findings of doctor: a line per check, with reason and hint below one that fails."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ MARKS = {
 
 
 class FindingsPrinter:
-    """Shown as they come. ``quiet``: only what fails. ``verbose``: the reason of what holds, too."""
+    """``quiet``: print only failures. ``verbose``: print the reasons of passed checks too."""
 
     def __init__(self, *, quiet: bool, verbose: bool) -> None:
         self._quiet, self._verbose = quiet, verbose
         self._skipped: list[Finding] = []
 
     def show(self, finding: Finding) -> None:
-        """What is skipped for one reason is one line: a dozen would drive the reason off the screen."""
+        """Skipped checks with one reason are collected and printed in one line."""
         if finding.verdict != "skipped" or any(finding.why != each.why for each in self._skipped):
             self.flush()
         if finding.verdict == "skipped":
@@ -37,7 +37,7 @@ class FindingsPrinter:
             _show(finding, verbose=self._verbose)
 
     def flush(self) -> None:
-        """Show what was skipped last."""
+        """Print the collected skipped checks."""
         skipped, self._skipped = self._skipped, []
         if not skipped or self._quiet:
             return
@@ -70,7 +70,7 @@ def _print_line(verdict: str, check: str, text: str) -> None:
 
 
 def summarize(findings: Sequence[Finding]) -> None:
-    """The last line of the story."""
+    """Print the last line: how many checks failed."""
     failed = [finding.check for finding in findings if finding.verdict == "failed"]
     warned = [finding.check for finding in findings if finding.verdict == "warning"]
     if failed:

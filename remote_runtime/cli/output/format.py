@@ -1,4 +1,4 @@
-"""Numbers, moments and machines as a person reads them."""
+"""Formats numbers, times and the fields of RUNTIME documents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
 def path(where: Path) -> str:
-    """As a shell takes it, with ``~`` for the home directory."""
+    """With ``~`` for the home directory."""
     try:
         return str(Path("~") / where.relative_to(Path.home()))
     except (ValueError, RuntimeError):  # elsewhere, or nobody's home
@@ -21,7 +21,7 @@ def path(where: Path) -> str:
 
 
 def duration_since(moment: str | None) -> str:
-    """How long ago an ISO 8601 moment was, in the one or two units that matter; empty for none."""
+    """The time since an ISO 8601 moment in one or two units; empty for none."""
     if not moment:
         return ""
     seconds = int((datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds())
@@ -39,7 +39,7 @@ def machine(runtime: Mapping[str, Any]) -> str:
 
 
 def last_seen(runtime: Mapping[str, Any]) -> str:
-    """Of a machine that is not seen now: how it was then."""
+    """When the machine of a runtime that is not connected was last seen, and its status then."""
     instance, moment = runtime["instance"], runtime.get("as_of")
     if runtime["state"] in ("ready", "starting") or not moment or not (instance or runtime["server"]):
         return ""
@@ -50,7 +50,7 @@ def last_seen(runtime: Mapping[str, Any]) -> str:
 
 
 def on_for(runtime: Mapping[str, Any]) -> str:
-    """How long a cloud's machine runs, and costs; else its status."""
+    """How long a cloud machine has been running, or its status."""
     instance = runtime["instance"]
     if not instance or runtime["target"].get("kind") not in ("gce", "demo"):
         return ""
@@ -60,7 +60,7 @@ def on_for(runtime: Mapping[str, Any]) -> str:
 
 
 def url(runtime: Mapping[str, Any]) -> str:
-    """Without the token."""
+    """The URL without the token."""
     return f"http://{runtime.get('local_host', 'localhost')}:{runtime['local_port']}/" if runtime["local_port"] else ""
 
 
@@ -77,7 +77,7 @@ def round_trip(runtime: Mapping[str, Any]) -> str:
 
 
 def gpu(runtime: Mapping[str, Any]) -> str:
-    """All GPUs together: how busy, and their memory."""
+    """Mean utilization and memory of all GPUs."""
     gpus = (runtime.get("load") or {}).get("gpus", ())
     if not gpus:
         return ""
@@ -85,13 +85,13 @@ def gpu(runtime: Mapping[str, Any]) -> str:
 
 
 def gpu_share(gpus: Sequence[Mapping[str, Any]]) -> str:
-    """Of those that tell how busy they are."""
+    """The mean of the GPUs that report their utilization."""
     busy = mean_busy(gpus)
     return UNKNOWN_VALUE if busy is None else percent(busy)
 
 
 def gpu_memory(gpus: Sequence[Mapping[str, Any]]) -> str:
-    """Of those that have some and tell of it."""
+    """The sum of the GPUs that report their memory."""
     known = known_memory(gpus)
     return fraction(sum(used for used, _ in known), sum(total for _, total in known)) if known else UNKNOWN_VALUE
 
@@ -102,13 +102,13 @@ def mean_busy(gpus: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def known_memory(holders: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
-    """Used and all memory, of the holders that tell of both."""
+    """Used and total bytes of those that report both."""
     pairs = [(each["memory_used"], each["memory_total"]) for each in holders]
     return [(used, total) for used, total in pairs if used is not None and total]
 
 
 def gpu_names(runtime: Mapping[str, Any]) -> str:
-    """Those that the machine told of when it was entered, else those that its load is known of."""
+    """The GPUs that the launcher found, or those in the load report."""
     gpus = (runtime["server"] or {}).get("gpus") or (runtime.get("load") or {}).get("gpus", ())
     counted = Counter(str(each["name"]) for each in gpus)
     return ", ".join(f"{count} × {name}" if count > 1 else name for name, count in counted.items())
@@ -120,7 +120,7 @@ def machine_and_gpus(runtime: Mapping[str, Any]) -> str:
 
 
 def value_sources(runtime: Mapping[str, Any]) -> str:
-    """Which project, zone and credentials were used that the profile does not name, and where they were found."""
+    """The project, zone and credentials that were not named in the profile, and where they were found."""
     instance = runtime["instance"] or {}
     if runtime["target"].get("kind") == "demo":
         return ""  # all of it is its own
@@ -137,7 +137,7 @@ def value_sources(runtime: Mapping[str, Any]) -> str:
 
 
 def extra_ports(runtime: Mapping[str, Any]) -> str:
-    """The forwards beside Jupyter's. No token of ours guards them."""
+    """The extra forwards, which no token of ours protects."""
     extras = runtime["forwards"][1:]
     if not extras or runtime["state"] == "down":
         return ""
@@ -146,7 +146,7 @@ def extra_ports(runtime: Mapping[str, Any]) -> str:
 
 
 def idle_failed(runtime: Mapping[str, Any]) -> str:
-    """A promise of `up` that was not kept."""
+    """Why the idle stop that the profile asks for failed."""
     idle = (runtime["server"] or {}).get("idle") or {}
     if not idle.get("failed") or runtime["state"] != "ready":
         return ""
@@ -171,7 +171,7 @@ def percent(share: float) -> str:
 
 
 def fraction(used: float, total: float) -> str:
-    """``12/40 GB``: both in the unit of the second."""
+    """``12/40 GB``: both numbers in the unit of the second."""
     unit_bytes, unit = _unit(total)
     return f"{_number(used / unit_bytes)}/{_number(total / unit_bytes)} {unit}"
 

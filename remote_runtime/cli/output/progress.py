@@ -1,4 +1,4 @@
-"""The story of a command as it is told: a spinner on a terminal, plain lines elsewhere."""
+"""Shows the progress of commands: a spinner on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAIN_MARKS = {"ok": "+", "bad": "x", "note": "-"}
 
 @dataclass
 class _Step:
-    """What one runtime is doing now."""
+    """The current step of one runtime."""
 
     step: str
     began: float = field(default_factory=time.monotonic)
@@ -32,10 +32,8 @@ class _Step:
 
 
 class TerminalView(View):
-    """The story of one command (``commands.view.View``), with a spinner on a terminal and plain lines elsewhere.
-
-    ``passing``: what it does leaves no line behind, because the answer says what came of it.
-    """
+    """Draws a spinner on a terminal and prints plain lines elsewhere. ``transient``: leave no lines behind, because the
+    answer has the result."""
 
     def __init__(self, *, quiet: bool, verbose: bool, plain: bool, show_names: bool, transient: bool = False) -> None:
         self._transient = transient
@@ -82,13 +80,13 @@ class TerminalView(View):
             self._draw()
 
     def failed(self, name: str) -> None:
-        """What it was doing has failed; nothing happens when it was done already."""
+        """Marks the current step as failed, unless it is a rollback."""
         with self._lock:
             self._finish(name, "ok" if self._is_undoing(name) else "bad")
             self._draw()
 
     def prompt(self, name: str, text: str, *, secret: bool) -> str:
-        """From a worker's thread; the main thread asks. Raises ``EOFError`` when nobody can answer."""
+        """Called in worker threads; ``answer_prompts`` reads the answer in the main thread."""
         if not self.interactive:
             raise EOFError
         reply: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -120,7 +118,7 @@ class TerminalView(View):
             reply.put(text)
 
     def read_line(self, prompt: str) -> str:
-        """From the main thread: what the person types. Raises ``EOFError`` when they have left."""
+        """Read a line in the main thread. Raises ``EOFError`` when the user has left."""
         self.pause()
         return self._read(prompt, secret=False)
 
@@ -199,6 +197,6 @@ class TerminalView(View):
 
 
 def _capitalized(text: str) -> str:
-    """As a sentence begins, but for names of programs, keys, files and runtimes."""
+    """With a capital, unless it begins with the name of a program, key, file or runtime."""
     first = text.partition(" ")[0]
     return text[:1].upper() + text[1:] if first.isalpha() and first not in PROGRAMS else text

@@ -1,4 +1,4 @@
-"""`status` as a table that fits the terminal: what does not fit is told below it, in words."""
+"""`status` as a table. Columns that do not fit the terminal are written below it."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ IDLE_CONNECTIONS_NOTE = "{} connections to the local port were closed: too many 
 
 @fast_dataclass(frozen=True)
 class Column:
-    """``rank``: the highest leaves first when there is no room, 0 never. ``label``: what stands before the value then,
-    or after it."""
+    """``rank``: the column with the highest is removed first when space is short, 0 never. ``label``: the format of the
+    value below the table."""
 
     head: str
     cell: Callable[[Mapping[str, Any]], str]
@@ -41,12 +41,12 @@ class Column:
 
 
 def _if_up(runtime: Mapping[str, Any], text: str) -> str:
-    """What was so when somebody looked last is not so any more."""
+    """Empty for a runtime that is down, whose last values are outdated."""
     return "" if runtime["state"] == "down" else text
 
 
 def _if_seen(runtime: Mapping[str, Any], text: str) -> str:
-    """What is known of the machine while it is seen."""
+    """Empty unless the machine is connected."""
     return text if runtime["state"] == "ready" else ""
 
 
@@ -66,7 +66,7 @@ COLUMNS = (
 
 
 def status_table(runtimes: Sequence[Mapping[str, Any]], max_columns: int | None = None) -> str:
-    """``within``: columns of the terminal, 0 for as many as it takes; None asks the terminal."""
+    """``max_columns``: 0 for no limit, None for the terminal's width."""
     max_columns = width() if max_columns is None else max_columns
     if not runtimes:
         return _wrap(NO_RUNTIME, max_columns)
@@ -78,7 +78,7 @@ def status_table(runtimes: Sequence[Mapping[str, Any]], max_columns: int | None 
 
 
 def _visible_columns(cells: Sequence[Sequence[str]], max_columns: int) -> list[int]:
-    """The columns that are shown, of those that hold anything."""
+    """The indexes of the columns that are not empty and fit."""
     filled = [index for index in range(len(COLUMNS)) if any(row[index] for row in cells)]
     widths = _widths(cells)
     while max_columns and sum(widths[index] + 2 for index in filled) - 2 > max_columns:
@@ -135,7 +135,7 @@ def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int])
 
 
 def _refused_connections(runtime: Mapping[str, Any]) -> list[str]:
-    """Which connections the local port did not serve, and why."""
+    """Which connections the local port refused, and why."""
     connections = runtime["connections"] if runtime["state"] != "down" else {}
     notes = [HTTPS_NOTE] if connections.get("tls") else []
     notes += [OPEN_FILES_NOTE.format(connections["without_a_file"])] if connections.get("without_a_file") else []
@@ -143,21 +143,22 @@ def _refused_connections(runtime: Mapping[str, Any]) -> list[str]:
 
 
 def browser_is_silent(runtime: Mapping[str, Any]) -> bool:
-    """Browsers that do speak also open a connection too many now and then: those are outnumbered."""
+    """Whether most connections sent nothing and no page of Colab has arrived. Browsers that work open an unused
+    connection now and then, too."""
     connections = runtime["connections"]
     is_silent = connections["empty"] + connections["waiting"] > connections["carried"]
     return bool(runtime["state"] == "ready" and is_silent and runtime["page_requests"] == 0)
 
 
 def _wrap(text: str, max_columns: int) -> str:
-    """Words, commands and paths are never broken."""
+    """Does not break words, commands and paths."""
     if not max_columns:
         return text
     return "\n".join(part for line in text.splitlines() for part in wrap(line, max_columns, "  "))
 
 
 def machine_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """A table of the servers, and the machines that could not be entered below it."""
+    """A table of our servers on the machines, and below it the machines that could not be reached."""
     rows = [
         (machine["profile"], server["key"], format.duration_since(server["since"]), server["runtime"] or "none here")
         for machine in found

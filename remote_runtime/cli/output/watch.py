@@ -1,4 +1,4 @@
-"""`status --watch`: looks again and again, and draws, until the person leaves."""
+"""`status --watch`: polls the status and draws it until a key ends it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUIT_KEYS = ("q", "Q", "\x1b", CLOSED)
 
 
 def watch(read_status: ReadStatus, *, every_s: float = 1.0) -> None:
-    """Returns when a key says so. Raises ``KeyboardInterrupt``, and what ``look`` raises."""
+    """Raises ``KeyboardInterrupt``, and what ``read_status`` raises."""
     from rich.console import Console
     from rich.live import Live
 
@@ -39,7 +39,7 @@ def watch(read_status: ReadStatus, *, every_s: float = 1.0) -> None:
 
 
 class _StatusPoller:
-    """Looks in a thread of its own: a runtime that does not answer must not keep the keys waiting."""
+    """Polls in a thread, so that a runtime that does not answer does not block the keys."""
 
     def __init__(self, look: ReadStatus, dashboard: Dashboard, every_s: float) -> None:
         self.failure: Exception | None = None
@@ -66,8 +66,8 @@ class _StatusPoller:
 
 @contextmanager
 def read_keys() -> Iterator[ReadKey]:
-    """``read(within_s)``: the key that was pressed in that time, ``""`` for none, ``GONE`` when the terminal went away.
-    The terminal is as it was afterwards."""
+    """``read(within_s)`` returns the key pressed in that time, ``""`` for none, ``CLOSED`` when the terminal was
+    closed. Restores the terminal's mode at the end."""
     if sys.stdin is None or not sys.stdin.isatty():
         yield _no_key
     elif sys.platform == "win32":
@@ -91,7 +91,7 @@ def _no_key(within_s: float) -> str:
 
 
 class _PosixKeys:
-    """Keys that were pressed at once are read one after the other; arrows and their like are none."""
+    """Returns keys pressed at once one by one, and ignores escape sequences such as arrows."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

@@ -1,5 +1,2 @@
-"""Every check from the profile to the browser, in order, made with the same code as `up`, and changing nothing.
-
-``journey``: a path of its own, undone afterwards. ``standing``: a runtime that is up, through its own port.
-``computer``: this computer, without a profile. ``report``: what an issue tracker needs, without secrets.
-"""
+"""Checks everything from the profile to the browser with the code of `up`, and changes nothing. ``run`` chooses:
+``dry_run`` for a runtime that is down, ``running_checks`` for one that is up, ``local_checks`` without a profile."""

@@ -1,4 +1,4 @@
-"""What Colab's page meets at the forwarded port: asked the way the page asks, one promise at a time."""
+"""Checks the forwarded port with the requests that Colab's page sends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ KERNEL_TIMEOUT_S = 60.0
 
 
 def check_page(checklist: Checklist, endpoint: health.Endpoint, deadline: Deadline, ready_s: float = 30.0) -> None:
-    """All of ``CHECKS``, in ``ready_s`` but for the last: a kernel is started for one cell, and ended."""
+    """Run ``CHECKS``, all but the last within ``ready_s``. The last starts a kernel, runs one cell and shuts it
+    down."""
     page_deadline = deadline.within(ready_s)
     origin = endpoint.origins[0]
     pages = ", ".join(endpoint.origins)
@@ -81,7 +82,8 @@ def check_page(checklist: Checklist, endpoint: health.Endpoint, deadline: Deadli
 def check_browser_seen(
     checklist: Checklist, connections: Connections, page_requests: int | None, refused: tuple[str, ...] = ()
 ) -> None:
-    """Whether a page of Colab was ever heard, as the keeper and the bridge have counted it. ``refused``: origins."""
+    """Whether the keeper and the bridge have counted requests of Colab's page. ``refused``: origins that were
+    refused."""
     silent = connections.empty + connections.waiting
     if refused and not page_requests:
         checklist.warn(

@@ -1,4 +1,4 @@
-"""A path of doctor's own: the steps of `up`, one after the other, and all of it taken back. It starts no instance."""
+"""Runs the steps of `up` one by one, reports each, and undoes them. Starts no instance and installs nothing."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ WOULD_INSTALL = ExpectedFailure(
 
 @dataclass
 class DryRun:
-    """``left``: what an earlier `up` or `down` left behind; its server is used as it is. ``show`` is told what is
-    being done."""
+    """``leftover``: what an earlier `up` or `down` left behind; its server is used as it is. ``on_step`` is called with
+    each step's text."""
 
     profile: Profile
     open_target: Callable[[Profile], Target]
@@ -50,7 +50,7 @@ class DryRun:
     _details: list[str] = field(default_factory=list)
 
     def run(self, deadline: Deadline) -> None:
-        """Every check from the local port to a cell. Raises ``Interrupted``."""
+        """Run every check from the local port to a notebook cell. Raises ``Interrupted``."""
         resources, rollback = Resources(), Rollback(lambda text: self._step(text.replace("Undoing", "Taking back", 1)))
         with ExitStack() as stack:
             stack.callback(self._report_leftovers, rollback)
@@ -84,7 +84,7 @@ class DryRun:
     # ── the steps ──
 
     def _bind(self, resources: Resources, rollback: Rollback) -> BringUpContext:
-        """A port that is taken does not keep the other checks from their turn: they use another one."""
+        """If the port is taken, the other checks use another one."""
         context = self._context(self.profile)
         error = self.checklist.step(["port"], lambda: self._port(context, resources, rollback), essential=False)
         if error is not None:
@@ -119,7 +119,7 @@ class DryRun:
             self._check_last_start()
 
     def _check_permissions(self, deadline: Deadline, *, would_start: bool) -> None:
-        """What `up` and `down` of this profile do to the instance. A stopped one can be asked about, too."""
+        """Check the permissions that `up` and `down` need on the instance, also on a stopped one."""
         blocked_by, self.checklist.blocked_by = (
             self.checklist.blocked_by,
             "" if would_start else self.checklist.blocked_by,
@@ -143,7 +143,7 @@ class DryRun:
         self.checklist.blocked_by = blocked_by or self.checklist.blocked_by
 
     def _check_last_start(self) -> None:
-        """Only a start shows what keeps an instance from starting; the last one is remembered."""
+        """Only a start shows why an instance cannot start, so report the failure of the last one."""
         failure = self.last_run.failure
         if failure is None or failure.get("code") not in START_FAILURE_CODES:
             return
@@ -212,8 +212,8 @@ class DryRun:
         return {"forward": f"local port {local_port} leads to {remote} of the machine"}
 
     def _context(self, profile: Profile) -> BringUpContext:
-        """A server that is there is used; a new one gets a folder of its own, so that no `up` can come to depend on
-        one that is about to be stopped."""
+        """Use a server that runs already. A new one gets a client id and folder of its own, because it is stopped at
+        the end."""
         client_id = self.leftover.client_id if self.leftover is not None and self.leftover.server is not None else ""
         return BringUpContext(
             client_id=client_id or f"doctor{secrets.token_hex(4)}",
@@ -235,7 +235,7 @@ class DryRun:
 
 
 def wanted_permissions(profile: Profile) -> list[str]:
-    """What the profile's `up` and `down` need on the instance."""
+    """The permissions that `up` and `down` of the profile need on the instance."""
     wanted = ["compute.instances.get"]
     if isinstance(profile.target, GceTarget) and profile.target.start:
         wanted.append("compute.instances.start")

@@ -1,8 +1,6 @@
-"""What an issue tracker needs: versions, findings, the profile and the ends of the logs, without secrets.
-
-Removed: tokens, keys, passwords, values of ``jupyter.env``, e-mail addresses, and the path of the home folder. Kept,
-since nothing can be understood without them: names of projects, instances, hosts and users, and addresses.
-"""
+"""Writes a report for the issue tracker: versions, findings, the profile and the last log lines. Tokens, keys,
+passwords, values of ``jupyter.env``, e-mail addresses and the path of the home folder are removed. Names of projects,
+instances, hosts and users, and addresses, are kept, because a report is useless without them."""
 
 from __future__ import annotations
 
@@ -41,7 +39,7 @@ PATTERNS = (
 
 
 def check_path(path: Path, *, force: bool) -> None:
-    """Raises ``UsageError`` when the file is there and may not be written over, or cannot be made."""
+    """Raises ``UsageError`` when the file exists and ``force`` is not set, or when it cannot be created."""
     if path.exists() and not force:
         raise UsageError("usage", f"{path} is there already", "", "--force writes over it")
     if path.is_dir() or not path.absolute().parent.is_dir():
@@ -49,7 +47,7 @@ def check_path(path: Path, *, force: bool) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """0600, in one piece. Raises ``LocalError`` ``report-not-written``."""
+    """Write the file atomically, 0600. Raises ``LocalError`` ``report-not-written``."""
     try:
         write_private(path, text.encode())
     except OSError as error:
@@ -66,7 +64,7 @@ def compose(
     state: StateDir,
     environ: Mapping[str, str],
 ) -> str:
-    """The report, in Markdown. ``runtimes``: RUNTIME of each; ``logs``: the last lines by what they are of."""
+    """The report in Markdown. ``runtimes``: RUNTIME documents; ``logs``: the last lines by title."""
     parts = [
         "# remote-runtime doctor",
         HEAD,
@@ -84,7 +82,7 @@ def compose(
 
 
 def scrub(text: str, secrets: Iterable[str], environ: Mapping[str, str]) -> str:
-    """``text`` without what is secret or personal. ``secrets``: what is known to be secret, whatever it looks like."""
+    """Removes ``secrets`` and everything that looks secret or personal."""
     for secret in secrets:
         text = text.replace(secret, "***")
     text = redact(text)
@@ -95,7 +93,7 @@ def scrub(text: str, secrets: Iterable[str], environ: Mapping[str, str]) -> str:
 
 
 def known_secrets(state: StateDir) -> list[str]:
-    """The tokens of all runtimes whose file can be read."""
+    """The tokens of all runtimes whose state file can be read."""
     found = []
     for name in list_names(state):
         runtime = load_if_readable(state, name)  # an unreadable file is a finding, and its text is in no report
@@ -105,7 +103,7 @@ def known_secrets(state: StateDir) -> list[str]:
 
 
 def _env_values(profile: Profile | None) -> list[str]:
-    """Those that say something: a 1 or an ``on`` is in every log. A program repeats them in what it logs."""
+    """Values long enough to be secrets: a 1 or an ``on`` is in every log. Programs may log them."""
     values = profile.jupyter.env.values() if profile is not None else ()
     return [value for value in values if len(value) >= MIN_SECRET_CHARS]
 

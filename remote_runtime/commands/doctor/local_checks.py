@@ -1,4 +1,4 @@
-"""This computer, without a profile: what every runtime needs here, and the runtimes that are up."""
+"""Checks of this computer without a profile, and of the runtimes that are up."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FIREFOX_NOTE = (
 def check_computer(
     checklist: Checklist, state: StateDir, environ: Mapping[str, str], runtimes: Sequence[Mapping[str, Any]]
 ) -> None:
-    """``up``: RUNTIME of each runtime there is."""
+    """``runtimes``: RUNTIME documents."""
     checklist.ok("version", version_line())
     _check_state_dir(checklist, state)
     _check_profiles(checklist, environ)
@@ -59,7 +59,7 @@ def _check_state_dir(checklist: Checklist, state: StateDir) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Of what takes part, without importing any of it."""
+    """Versions of our dependencies, without importing them."""
     found = {"remote-runtime": __version__, "Python": platform.python_version(), "system": platform.platform()}
     for library in LIBRARIES:
         try:
@@ -74,7 +74,7 @@ def version_line() -> str:
 
 
 def openssh_version(environ: Mapping[str, str]) -> str:
-    """What ``ssh -V`` says; empty where there is none."""
+    """The output of ``ssh -V``; empty without OpenSSH."""
     program = shutil.which("ssh", path=environ.get("PATH"))
     if program is None:
         return ""

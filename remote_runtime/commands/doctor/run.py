@@ -1,4 +1,4 @@
-"""`doctor`: every check of a profile's path in order, or of this computer; it changes nothing."""
+"""`doctor`: checks a profile or this computer, and changes nothing."""
 
 from __future__ import annotations
 
@@ -34,10 +34,8 @@ def doctor(
     report_to: Path | None,
     force: bool,
 ) -> dict[str, Any]:
-    """``{"profile", "ok", "findings"}``; ``on_finding`` is called with each finding as it is made.
-
-    Raises ``Interrupted``, and ``UsageError`` when the report's file is there already.
-    """
+    """Returns ``{"profile", "ok", "findings"}``; calls ``on_finding`` with each finding. Raises ``Interrupted``, and
+    ``UsageError`` when the report's file exists."""
     if report_to is not None:
         issue_report.check_path(report_to, force=force)
     state, environ, view = context.state, context.environ, context.view
@@ -74,7 +72,7 @@ def _load(checklist: Checklist, reference: str, context: CommandContext) -> Prof
 
 
 def _check_profile(profile: Profile, checklist: Checklist, context: CommandContext) -> None:
-    """The runtime if it is up, else a dry run of `up`."""
+    """Check the runtime if it is up, else do a dry run of `up`."""
     name, state, view = profile.name, context.state, context.view
     view.step(name, "Looking at what is up")
     now = read_status(state, name)
@@ -146,6 +144,6 @@ def _server_log(name: str, state: store.StateDir) -> list[str]:
 
 
 def exit_code(findings: list[Finding]) -> int:
-    """That of the first failure, as if `up` had met it."""
+    """The exit code that `up` would have had with the first failure."""
     first = next((finding for finding in findings if finding.verdict == "failed"), None)
     return from_code(first.code, first.what).exit_code if first else 0

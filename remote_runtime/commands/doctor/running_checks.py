@@ -1,5 +1,5 @@
-"""A runtime whose keeper lives: what the keeper knows, and the path through its own port. Nothing of it is disturbed
-but for one kernel, started for one cell and ended."""
+"""Checks a runtime that is up: reports what the keeper knows, then tests the local port. Disturbs nothing except for
+one kernel that is started for one cell."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def check_running(
     *,
     connect_uncounted: Callable[[int, float], socket.socket],
 ) -> None:
-    """``runtime``: from its file; ``now``: RUNTIME as its keeper tells it; ``quietly`` connects to a port here without
-    being counted as a visitor. Raises ``Interrupted``."""
+    """``runtime``: its state file; ``status``: RUNTIME from its keeper; ``connect_uncounted`` opens a connection that
+    is not counted as a client. Raises ``Interrupted``."""
     if status["state"] == "starting":
         checklist.warn(
             "keeper",
@@ -69,7 +69,7 @@ def check_running(
 
 
 def _refused_origins(endpoint: health.Endpoint, deadline: Deadline) -> tuple[str, ...]:
-    """Origins of pages that the server refused; none where the checks before have told what fails."""
+    """Origins whose requests the server refused; empty when the server does not answer."""
     try:
         return health.read_usage(endpoint, deadline).refused
     except HealthError:
@@ -77,7 +77,7 @@ def _refused_origins(endpoint: health.Endpoint, deadline: Deadline) -> tuple[str
 
 
 def runtime_error(status: Mapping[str, Any]) -> RemoteRuntimeError | None:
-    """Why it is not ready, in the keeper's words."""
+    """The error because of which it is not ready, from the keeper."""
     if status["state"] in ("ready", "starting"):
         return None
     if status["last_error"]:
@@ -88,7 +88,7 @@ def runtime_error(status: Mapping[str, Any]) -> RemoteRuntimeError | None:
 
 
 def _check_steps(checklist: Checklist, status: Mapping[str, Any], error: RemoteRuntimeError | None) -> None:
-    """What was found on the way, up to what fails now."""
+    """Report what the keeper knows of each step, up to the failed one."""
     texts = _step_texts(status)
     failed_check = "" if error is None else (check_of(error.code, CODES_OF_CHECK) or "ssh")
     for check in [check for check in STEP_CHECKS if check in texts or check == failed_check]:
