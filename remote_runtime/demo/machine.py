@@ -16,8 +16,7 @@ from .directory import Directory, write_private
 from .gcp_api.emulator import ComputeEmulator
 from .gcp_api.metadata_server import MetadataServer
 from .gcp_api.values import Delays, Vm
-from .iap_relay.relay_backend import instance_finder
-from .iap_relay.server import Relay
+from .iap_relay.server import Relay, instance_finder
 from .ssh_server.account import Account, current_user
 from .ssh_server.server import SshServer
 

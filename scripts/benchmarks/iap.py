@@ -24,15 +24,13 @@ from typing import Any
 from remote_runtime.compute.iap.keepalive import RelayTimeouts
 from remote_runtime.compute.iap.tunnel import open_tunnel
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.demo.iap_relay.protocol import RelayFault
-from remote_runtime.demo.iap_relay.server import Relay
 from tests.support.clients import gcloud
+from tests.support.faults.faulty_relay import BREAKS, FaultyRelay, RelayFault
 from tests.support.servers.iap import INSTANCE, authority
 
 from .table import Row, machine, table
 
 MB = 1 << 20
-BREAKS = ("rst", "fin", "tls-eof", "write-error", "silence")
 PATIENCE_S = 15.0
 Open = Callable[[], "contextlib.AbstractContextManager[socket.socket]"]
 
@@ -219,7 +217,7 @@ def _serve(pipe: Any, folder: Path) -> None:
     tls, _ = authority(folder)
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_accept, args=(listener,), daemon=True).start()
-    relay = Relay(lambda asked: listener.getsockname(), tls=tls)
+    relay = FaultyRelay(lambda asked: listener.getsockname(), tls=tls)
     pipe.send(relay.url)
     while True:
         plan = pipe.recv()

@@ -1,4 +1,4 @@
-"""One connection of a session to the relay: what it carries, acknowledges, and does wrong."""
+"""One WebSocket connection of a relay session: what it transfers and acknowledges."""
 
 from __future__ import annotations
 
@@ -6,50 +6,43 @@ import selectors
 import socket
 import struct
 import threading
-from typing import Protocol
 
 from . import protocol as wire
-from .protocol import RelayFault, RelayRefusal
+from .protocol import RelayRefusal
 from .session import RelaySession
 from .websocket import PeerGone, RelaySocket
 
-ACK_INTERVAL_BYTES = 32 << 10
 _IDLE_S = 0.1
 _MAX_QUEUED_BYTES = 256 << 10
-_BREAKS = ("rst", "fin", "tls-eof", "write-error", "silence")
-
-
-class RelayCounters(Protocol):
-    """What the connections of a relay share."""
-
-    transferred_bytes: int
-    acknowledge_bytes: int
-    closed: threading.Event
 
 
 class RelayConnection:
-    """One connection of a session, until it breaks."""
+    """``closed`` is set when the relay ends."""
 
-    def __init__(
-        self, client: RelaySocket, session: RelaySession, fault: RelayFault | None, relay: RelayCounters
-    ) -> None:
-        self._client = client
-        self._session = session
-        self._fault = fault
-        self._relay = relay
-        self._transferred_bytes = 0
+    ack_interval_bytes = 32 << 10
+
+    def __init__(self, client: RelaySocket, session: RelaySession, closed: threading.Event) -> None:
+        self.client = client
+        self.session = session
+        self.closed = closed
+        self.transferred_bytes = 0
         self._acknowledged = session.received
 
+    def greet(self, *, is_new: bool) -> None:
+        """The first message: the session was opened, or is resumed."""
+        sid, received = self.session.sid, self.session.received
+        self.client.put(wire.connect_success_sid(sid) if is_new else wire.reconnect_success_ack(received))
+
     def run(self) -> None:
-        """Raises ``Gone``."""
-        client, session = self._client, self._session
+        """Until ``is_over``. Raises ``PeerGone``."""
+        client, session = self.client, self.session
         with selectors.DefaultSelector() as selector:
-            while not self._session.detach_requested.is_set() and not self._relay.closed.is_set():
+            while True:
                 while len(client.out) < _MAX_QUEUED_BYTES and (chunk := session.next_chunk()) is not None:
                     client.put(wire.data(chunk))
-                    self._count(len(chunk))
+                    self.transferred_bytes += len(chunk)
                 client.flush()
-                if self._fault is not None and self._transferred_bytes >= self._fault.after_bytes and self._misbehave():
+                if self.is_over():
                     return
                 if session.close_code is not None and session.all_sent and not client.out:
                     client.close(session.close_code, "the backend ended")
@@ -66,67 +59,33 @@ class RelayConnection:
                     session.read_backend()
                 self._acknowledge(idle=idle)
 
+    def is_over(self) -> bool:
+        """Whether another connection takes the session over, or the relay ends."""
+        return self.session.detach_requested.is_set() or self.closed.is_set()
+
     def _handle_message(self, message: bytes) -> None:
         (tag,) = struct.unpack_from(">H", message)
         if tag == 4:
             (size,) = struct.unpack_from(">I", message, 2)
             content = message[6:]
             if size != len(content) or size > wire.MAX_ARRAY_BYTES:
-                self._client.close(1002, "a malformed message")
+                self.client.close(1002, "a malformed message")
                 raise PeerGone(closed_cleanly=True)
-            self._session.add_input(content)
-            self._count(size)
+            self.session.add_input(content)
+            self.transferred_bytes += size
         elif tag == 7:
             (received,) = struct.unpack_from(">Q", message, 2)
             try:
-                self._session.acknowledge(received)
+                self.session.acknowledge(received)
             except RelayRefusal as refusal:
-                self._client.close(1002, refusal.reason)
+                self.client.close(1002, refusal.reason)
                 raise PeerGone(closed_cleanly=True) from refusal
 
-    def _count(self, size: int) -> None:
-        self._transferred_bytes += size
-        self._relay.transferred_bytes += size
-
     def _acknowledge(self, *, idle: bool) -> None:
-        behind = self._session.received - self._acknowledged
-        if behind > (0 if idle else self._relay.acknowledge_bytes):
-            self._acknowledged = self._session.received
-            self._client.put(wire.ack(self._acknowledged))
-
-    def _misbehave(self) -> bool:
-        """Whether the connection is over."""
-        fault, client = self._fault, self._client
-        self._fault = None
-        if fault is None:
-            return False
-        if fault.kind in _BREAKS:
-            client.break_off(
-                fault, lambda seconds: self._session.detach_requested.is_set() or self._relay.closed.wait(seconds)
-            )
-            return True
-        if fault.kind == "close":
-            client.close(fault.code, "as it was told")
-            return True
-        if fault.kind == "garbage":
-            client.out += b"\xff" * 64
-        elif fault.kind != "early-data":
-            client.put(self._wrong(fault))
-        return False
-
-    def _wrong(self, fault: RelayFault) -> bytes:
-        if fault.kind == "long-close":
-            return wire.long_close(fault.code, "as it was told")
-        if fault.kind == "low-ack":
-            self._client.put(wire.ack(self._session.received))
-            return wire.ack(self._session.received - 1)
-        if fault.kind == "high-ack":
-            return wire.ack(self._session.received + (1 << 40))
-        if fault.kind == "second-success":
-            return wire.connect_success_sid(self._session.sid)
-        if fault.kind == "oversized":
-            return wire.data(bytes(wire.MAX_ARRAY_BYTES + 1))
-        raise ValueError(f"{fault.kind} is no message")
+        behind = self.session.received - self._acknowledged
+        if behind > (0 if idle else self.ack_interval_bytes):
+            self._acknowledged = self.session.received
+            self.client.put(wire.ack(self._acknowledged))
 
 
 def _set_interest(selector: selectors.BaseSelector, sock: socket.socket, *, read: bool, write: bool) -> None:

@@ -1,40 +1,14 @@
-"""What the relay of Identity-Aware Proxy is asked, answers, and can be told to do wrong."""
+"""Requests and messages of Identity-Aware Proxy's relay, protocol v4."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 SUBPROTOCOL = "relay.tunnel.cloudproxy.app"
 ORIGIN = "bot:iap-tunneler"
 MAX_ARRAY_BYTES = 16384
-
-FaultKind = Literal[
-    "rst",  # the connection is reset
-    "fin",  # it is closed cleanly, without a WebSocket's close
-    "tls-eof",  # TCP ends, TLS does not
-    "write-error",  # nothing is read for a while, then what was written is refused
-    "silence",  # nothing is read or written any more
-    "close",  # a WebSocket's close with ``code``
-    "long-close",  # the message for it
-    "low-ack",
-    "high-ack",
-    "second-success",
-    "oversized",  # an array above the limit
-    "early-data",  # data before the success
-    "garbage",
-]
-
-
-@dataclass(frozen=True)
-class RelayFault:
-    """What one connection does after it has carried ``after_bytes`` in both directions together."""
-
-    kind: FaultKind
-    after_bytes: int = 0
-    code: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +44,3 @@ def data(content: bytes) -> bytes:
 
 def ack(received: int) -> bytes:
     return struct.pack(">HQ", 7, received)
-
-
-def long_close(code: int, reason: str) -> bytes:
-    return struct.pack(">HII", 10, code, len(reason)) + reason.encode()

@@ -1,4 +1,4 @@
-"""Identity-Aware Proxy's relay on loopback, protocol v4: for `up demo-iap`, and for tests, which can make it fail."""
+"""Identity-Aware Proxy's relay on loopback, protocol v4, for `up demo-iap`."""
 
 from __future__ import annotations
 
@@ -8,43 +8,34 @@ import socket
 import ssl
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
-from . import protocol as wire
-from .connection import ACK_INTERVAL_BYTES, RelayConnection
-from .protocol import RelayFault, RelayRefusal, TunnelRequest
+from ..gcp_api.api_errors import ApiError
+from ..gcp_api.state import Cloud
+from .connection import RelayConnection
+from .protocol import RelayRefusal, TunnelRequest
 from .session import RelaySession
 from .websocket import PeerGone, RelaySocket
 
 if TYPE_CHECKING:
     from websockets.http11 import Request
 
+PERMISSION = "iap.tunnelInstances.accessViaIAP"
 _HANDSHAKE_TIMEOUT_S = 10.0
 _CONNECT_TIMEOUT_S = 5.0
 _MAX_DETACHED_S = 60.0
 
 
 class Relay:
-    """Listens from the moment it is made. ``find``: where a request's machine listens; it may raise ``Refusal``.
-
-    ``asked``: every request so far. To be set by tests: ``faults``, one for each of the next connections (None: it does
-    nothing wrong); ``refusals``, close codes instead of a success; ``statuses``, HTTP statuses instead of a WebSocket;
-    ``tokens``, the only ones that are accepted, if any; ``acknowledge_bytes``, after how many it acknowledges.
-    """
+    """Listens from the moment it is made. ``find_address`` returns where the machine of a request listens; it may raise
+    ``RelayRefusal``. ``requests``: those so far."""
 
     def __init__(
         self, find_address: Callable[[TunnelRequest], tuple[str, int]], *, tls: ssl.SSLContext | None = None
     ) -> None:
         self.requests: list[TunnelRequest] = []
-        self.faults: deque[RelayFault | None] = deque()
-        self.refusals: deque[int] = deque()
-        self.statuses: deque[int] = deque()
-        self.tokens: set[str] = set()
-        self.acknowledge_bytes = ACK_INTERVAL_BYTES
-        self.transferred_bytes = 0
         self._find_address = find_address
         self._tls = tls
         self._secret = secrets.token_urlsafe(24)
@@ -100,7 +91,7 @@ class Relay:
             if self._tls is not None:
                 accepted = self._tls.wrap_socket(accepted, server_side=True)
             client = RelaySocket(accepted)
-            request = client.handshake(self._check_request)
+            request = client.handshake(self.check_request)
             if request is not None:
                 self._serve_session(client, _parse_request(request))
         except (OSError, PeerGone):
@@ -108,36 +99,31 @@ class Relay:
         finally:
             accepted.close()
 
-    def _check_request(self, request: Request) -> int | None:
+    def check_request(self, request: Request) -> int | None:
         path = urlsplit(request.path).path
-        if self.statuses:
-            return self.statuses.popleft()
         if path not in (f"/{self._secret}/v4/connect", f"/{self._secret}/v4/reconnect"):
             return 404
-        tunnel_request = _parse_request(request)
-        self.requests.append(tunnel_request)
-        if self.tokens and tunnel_request.token not in self.tokens:
-            return 401
+        self.requests.append(_parse_request(request))
         return None
 
-    def _serve_session(self, client: RelaySocket, tunnel_request: TunnelRequest) -> None:
+    def open_session(self, request: TunnelRequest) -> RelaySession:
+        """Raises ``RelayRefusal``."""
+        return self._open(request) if request.verb == "connect" else self._resume(request)
+
+    def make_connection(self, client: RelaySocket, session: RelaySession) -> RelayConnection:
+        return RelayConnection(client, session, self.closed)
+
+    def _serve_session(self, client: RelaySocket, request: TunnelRequest) -> None:
         try:
-            if self.refusals:
-                raise RelayRefusal(self.refusals.popleft(), "as it was told")
-            session = self._open(tunnel_request) if tunnel_request.verb == "connect" else self._resume(tunnel_request)
+            session = self.open_session(request)
         except RelayRefusal as refusal:
             client.close(refusal.code, refusal.reason)
             return
-        fault = self.faults.popleft() if self.faults else None
-        if fault is not None and fault.kind == "early-data":
-            client.put(wire.data(b"early"))
-        if tunnel_request.verb == "connect":
-            client.put(wire.connect_success_sid(session.sid))
-        else:
-            client.put(wire.reconnect_success_ack(session.received))
         is_finished = False
         try:
-            RelayConnection(client, session, fault, self).run()
+            connection = self.make_connection(client, session)
+            connection.greet(is_new=request.verb == "connect")
+            connection.run()
         except PeerGone as gone:
             is_finished = gone.closed_cleanly
         finally:
@@ -146,9 +132,9 @@ class Relay:
         if is_finished:
             self._drop(session)
 
-    def _open(self, tunnel_request: TunnelRequest) -> RelaySession:
+    def _open(self, request: TunnelRequest) -> RelaySession:
         try:
-            machine = socket.create_connection(self._find_address(tunnel_request), timeout=_CONNECT_TIMEOUT_S)
+            machine = socket.create_connection(self._find_address(request), timeout=_CONNECT_TIMEOUT_S)
         except OSError as error:
             raise RelayRefusal(4003, "failed to connect to backend") from error
         machine.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -162,9 +148,9 @@ class Relay:
                 self._drop(other)
         return session
 
-    def _resume(self, tunnel_request: TunnelRequest) -> RelaySession:
+    def _resume(self, request: TunnelRequest) -> RelaySession:
         with self._lock:
-            session = self._sessions.get(tunnel_request.query.get("sid", ""))
+            session = self._sessions.get(request.query.get("sid", ""))
             if session is None:
                 raise RelayRefusal(4001, "unknown sid")
             session.detach_requested.set()
@@ -172,7 +158,7 @@ class Relay:
             raise RelayRefusal(4002, "sid in use")
         session.detach_requested.clear()
         session.detached.clear()
-        session.resume(int(tunnel_request.query["ack"]))
+        session.resume(int(request.query["ack"]))
         return session
 
     def _drop(self, session: RelaySession) -> None:
@@ -187,3 +173,21 @@ def _parse_request(request: Request) -> TunnelRequest:
     token = headers.get("Authorization", "").removeprefix("Bearer ")
     verb = url.path.rpartition("/")[2]
     return TunnelRequest(verb, dict(parse_qsl(url.query, keep_blank_values=True)), token, headers.get("User-Agent", ""))
+
+
+def instance_finder(cloud: Cloud) -> Callable[[TunnelRequest], tuple[str, int]]:
+    """For ``Relay``: the port that is asked for on 127.0.0.1, if the instance runs and the caller may."""
+
+    def find_address(request: TunnelRequest) -> tuple[str, int]:
+        query = request.query
+        if not cloud.permits(PERMISSION):
+            raise RelayRefusal(4033, "not authorized")
+        try:
+            instance = cloud.instance(query["project"], query["zone"], query["instance"])
+        except ApiError as error:
+            raise RelayRefusal(4047, "Failed to lookup instance") from error
+        if instance.status != "RUNNING" or query["interface"] != "nic0":
+            raise RelayRefusal(4047, "Failed to lookup instance")
+        return "127.0.0.1", int(query["port"])
+
+    return find_address

@@ -1,12 +1,10 @@
-"""The relay's end of one WebSocket, and every way in which it can be broken."""
+"""The relay's end of one WebSocket."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
-import struct
 import time
 from collections.abc import Callable
 
@@ -15,15 +13,12 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from .protocol import ORIGIN, SUBPROTOCOL, RelayFault
+from .protocol import ORIGIN, SUBPROTOCOL
 
 _READ_BYTES = 64 << 10
 _MAX_READ_BYTES = 512 << 10
 _HANDSHAKE_TIMEOUT_S = 10.0
 _DRAIN_TIMEOUT_S = 5.0
-_DEAF_S = 0.15
-_SILENT_S = 60.0
-_TICK_S = 0.05
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -70,10 +65,6 @@ class RelaySocket:
         self._protocol.send_binary(message)
         self._queue_output()
 
-    def put_close(self, code: int, reason: str = "") -> None:
-        self._protocol.send_close(code, reason)
-        self._queue_output()
-
     def flush(self) -> None:
         try:
             while self.out:
@@ -114,34 +105,13 @@ class RelaySocket:
     def close(self, code: int, reason: str) -> None:
         """With the WebSocket's close, and time for the client to read it."""
         with contextlib.suppress(OSError, PeerGone):
-            self.put_close(code, reason)
+            self._protocol.send_close(code, reason)
+            self._queue_output()
             self.sock.settimeout(_DRAIN_TIMEOUT_S)
             self.sock.sendall(self.out)
-            self._shut_down_and_drain()
+            self.shut_down_and_drain()
 
-    def break_off(self, fault: RelayFault, ended: Callable[[float], bool]) -> None:
-        """As ``fault.kind`` says. ``ended``: waits so many seconds, and whether the relay ends."""
-        with contextlib.suppress(OSError):
-            if fault.kind == "silence":
-                until = time.monotonic() + _SILENT_S
-                while time.monotonic() < until and not ended(_TICK_S):
-                    continue
-            elif fault.kind == "write-error":
-                ended(_DEAF_S)
-                _reset(self.sock)
-            elif fault.kind == "rst":
-                _reset(self.sock)
-            elif fault.kind == "fin":
-                if isinstance(self.sock, ssl.SSLSocket):
-                    with contextlib.suppress(ssl.SSLError):
-                        self.sock.unwrap()  # tells that TLS ends; the client's answer is not awaited
-                self._shut_down_and_drain()
-            elif fault.kind == "tls-eof":
-                self._shut_down_and_drain()
-            else:
-                raise ValueError(f"{fault.kind} is no way to break off")
-
-    def _shut_down_and_drain(self) -> None:
+    def shut_down_and_drain(self) -> None:
         """TCP ends; what the client still sends is read, so that it is not reset instead."""
         socket.socket.shutdown(self.sock, socket.SHUT_WR)
         until = time.monotonic() + _DRAIN_TIMEOUT_S
@@ -156,8 +126,3 @@ class RelaySocket:
     def _queue_output(self) -> None:
         for part in self._protocol.data_to_send():
             self.out += part
-
-
-def _reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
-    sock.close()

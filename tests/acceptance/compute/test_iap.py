@@ -7,11 +7,11 @@ from contextlib import ExitStack
 import pytest
 
 from remote_runtime.demo.gcp_api.firewalls import rule
-from remote_runtime.demo.iap_relay.protocol import RelayFault
-from remote_runtime.demo.iap_relay.relay_backend import PERMISSION
+from remote_runtime.demo.iap_relay.server import PERMISSION
 from tests.support.clients.page import Page
 from tests.support.environment.network import swallowing
 from tests.support.environment.world import World, eventually
+from tests.support.faults.faulty_relay import RelayFault
 from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, cloud_machine
 
 ELSEWHERE = "127.0.0.2"  # where nothing listens

@@ -16,7 +16,7 @@ from remote_runtime.commands.doctor.checklist import Checklist
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.model import Finding, Secret
 from remote_runtime.core.profile import COLAB_ORIGIN
-from remote_runtime.demo.iap_relay.relay_backend import PERMISSION
+from remote_runtime.demo.iap_relay.server import PERMISSION
 from remote_runtime.jupyter import health
 from tests.support.environment.doctor import first_failure, verdicts, visit
 from tests.support.environment.mounts import within_mount

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from remote_runtime.demo.iap_relay.protocol import RelayFault
 from tests.support.clients import gcloud
 from tests.support.environment.world import eventually
+from tests.support.faults.faulty_relay import RelayFault
 from tests.support.servers.iap import authority, relayed
 
 PIECE_BYTES = 16 << 10

@@ -19,11 +19,10 @@ from remote_runtime.compute.iap.keepalive import RelayTimeouts
 from remote_runtime.compute.iap.tunnel import IapTunnel, open_tunnel
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
-from remote_runtime.demo.iap_relay.protocol import FaultKind, RelayFault
 from tests.support.environment.world import eventually
+from tests.support.faults.faulty_relay import BREAKS, FaultKind, RelayFault
 from tests.support.servers.iap import ELSEWHERE, INSTANCE, Field, Proxy, authority, relayed
 
-BREAKS: tuple[FaultKind, ...] = ("rst", "fin", "tls-eof", "write-error", "silence")
 QUICK = RelayTimeouts(silent_s=0.4, attempt_s=5.0)
 
 
@@ -287,7 +286,7 @@ def test_bytes_that_are_no_websockets_are_a_broken_connection(field: Field) -> N
 
 
 def test_slow_acknowledgements_cost_no_byte(field: Field) -> None:
-    field.relay.acknowledge_bytes = 4 << 20
+    field.relay.ack_interval_bytes = 4 << 20
     field.relay.faults.append(RelayFault("rst", 9 << 20))
     content = os.urandom(8 << 20)
     with passage(field) as opened:
@@ -295,20 +294,20 @@ def test_slow_acknowledgements_cost_no_byte(field: Field) -> None:
 
 
 def test_a_machine_that_reads_nothing_stops_the_sender() -> None:
-    with relayed(says=b"") as field:
-        field.machine.close()
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            field.relay._find_address = lambda asked: listener.getsockname()
-            with passage(field) as opened:
-                opened.socket.settimeout(0.5)
-                with pytest.raises(TimeoutError):
-                    opened.socket.sendall(bytes(32 << 20))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        relayed(address=listener.getsockname()) as field,
+        passage(field) as opened,
+    ):
+        opened.socket.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            opened.socket.sendall(bytes(32 << 20))
 
 
 def test_closing_here_ends_the_connection_there(field: Field) -> None:
     with passage(field) as opened:
         opened.socket.sendall(b"last words")
-    eventually(lambda: not field.relay._sessions)
+    eventually(lambda: field.relay.session_count == 0)
     eventually(lambda: all(thread.name != "iap" for thread in threading.enumerate()))
 
 

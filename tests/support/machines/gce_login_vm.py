@@ -16,13 +16,13 @@ from remote_runtime.core.profile import GceTarget, Profile, SshSettings
 from remote_runtime.demo.gcp_api.instance import EmulatedInstance
 from remote_runtime.demo.gcp_api.os_login import OsLoginUser as Account
 from remote_runtime.demo.gcp_api.values import Delays, Vm
-from remote_runtime.demo.iap_relay.relay_backend import instance_finder
-from remote_runtime.demo.iap_relay.server import Relay
+from remote_runtime.demo.iap_relay.server import instance_finder
 from remote_runtime.state.store import StateDir, open_state_dir
 from remote_runtime.targets import KeyPolicy, Target, TargetSession, open_target
 from tests.support.clients.ssh_client import Person
 from tests.support.environment.world import World
 from tests.support.faults.faulty_emulator import FaultyEmulator
+from tests.support.faults.faulty_relay import FaultyRelay
 from tests.support.servers.sshd import Sshd, running_sshd
 
 Way = Literal["external", "internal", "iap"]
@@ -38,7 +38,7 @@ class Doorway:
     sshd: Sshd
     emulator: FaultyEmulator
     environ: dict[str, str]
-    relay: Relay
+    relay: FaultyRelay
     connect: Way = "external"
     person: Person = field(default_factory=Person)
     keys: tuple[InstalledKey, ...] = ()
@@ -138,7 +138,7 @@ def doorway(
         )
         projects = {PROJECT: dict(project or {})}
         emulator = stack.enter_context(FaultyEmulator([vm], project_metadata=projects, delays=DELAYS))
-        relay = Relay(instance_finder(emulator.cloud))
+        relay = FaultyRelay(instance_finder(emulator.cloud))
         stack.callback(relay.close)
         environ = {
             "HOME": str(home),

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from remote_runtime.demo.gcp_api.values import Delays, Vm
-from remote_runtime.demo.iap_relay.relay_backend import instance_finder
-from remote_runtime.demo.iap_relay.server import Relay
+from remote_runtime.demo.iap_relay.server import instance_finder
 from tests.support.faults.faulty_emulator import FaultyEmulator
+from tests.support.faults.faulty_relay import FaultyRelay
 
 from ..environment.world import World
 from ..servers.sshd import Sshd, running_sshd
@@ -22,7 +22,7 @@ PROJECT, ZONE, NAME = "my-project", "europe-west4-a", "my-vm"
 class CloudMachine:
     emulator: FaultyEmulator
     sshd: Sshd
-    relay: Relay
+    relay: FaultyRelay
 
     @property
     def status(self) -> str:
@@ -50,7 +50,7 @@ def cloud_machine(
         keys = dict(line.split() for line in sshd.host_keys)
         vm = Vm(NAME, zone=ZONE, project=PROJECT, status=status, address=address, external=external, host_keys=keys)
         emulator = stack.enter_context(FaultyEmulator([vm], delays=Delays(start_s=0.3, stop_s=0.3)))
-        relay = Relay(instance_finder(emulator.cloud))
+        relay = FaultyRelay(instance_finder(emulator.cloud))
         stack.callback(relay.close)
         world.environ["REMOTE_RUNTIME_IAP_URL"] = relay.url
         world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint

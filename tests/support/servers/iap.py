@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from remote_runtime.core.model import Instance
-from remote_runtime.demo.iap_relay.server import Relay
+from tests.support.faults.faulty_relay import FaultyRelay
 
 from .tcp_server import Listening
 
@@ -51,15 +51,18 @@ class Machine(Listening):
 class Field:
     """A relay, the machine behind it, and the environment in which the relay is Google's."""
 
-    relay: Relay
+    relay: FaultyRelay
     machine: Machine
     environ: dict[str, str] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
-def relayed(*, tls: ssl.SSLContext | None = None, says: bytes | None = None) -> Iterator[Field]:
+def relayed(
+    *, tls: ssl.SSLContext | None = None, says: bytes | None = None, address: tuple[str, int] | None = None
+) -> Iterator[Field]:
+    """``address``: of the machine behind the relay, if it is not the ``Field``'s own."""
     machine = Machine(says)
-    relay = Relay(lambda asked: machine.address, tls=tls)
+    relay = FaultyRelay(lambda request: address or machine.address, tls=tls)
     try:
         environ = {"REMOTE_RUNTIME_IAP_URL": relay.url, "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true"}
         yield Field(relay, machine, environ)
