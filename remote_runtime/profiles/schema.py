@@ -21,7 +21,6 @@ from ..core.profile import (
     SshTarget,
     Timeouts,
 )
-from .collection_types import ListOf, MappingOf
 from .field_types import (
     HOST,
     INSTANCE,
@@ -41,7 +40,7 @@ from .field_types import (
     LocalPortOrRange,
 )
 from .jupyter_rules import is_secret_env_name, refuse_arg, refuse_env_name
-from .sections import Key, NotYet, Section, TaggedUnion
+from .sections import Key, ListOf, MappingOf, NotYet, Section, TaggedUnion
 from .value_types import Boolean, Duration, FormatVersion, OneOf, Port, RemotePath, Text
 
 RuleProblems = Iterator[tuple[str, str, str]]
