@@ -7,7 +7,6 @@ import os
 import platform
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -15,6 +14,7 @@ import click
 
 from ..core.errors import LocalError, RemoteRuntimeError, with_default_hint
 from ..core.errors.hints import PLACEHOLDER
+from ..core.fast_dataclass import fast_dataclass
 from .output import console
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
+@fast_dataclass(frozen=True)
 class OutputOptions:
     """``-q``, ``-v`` and ``--json``."""
 

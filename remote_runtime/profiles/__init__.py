@@ -1,7 +1,7 @@
-"""Profiles: YAML that says which machine and how, read into ``model.Profile``. The only user of yaml.
+"""Profiles: YAML files, parsed into ``core.profile.Profile``. The only importer of yaml.
 
-A bad file is refused with everything that is wrong in it, each as ``file:line: key: what is wrong; what is allowed``.
-``places`` tells where profiles are looked up, ``keys`` holds the table of all keys.
+An invalid file is refused with all its mistakes, each as ``file:line: key: what is wrong; what is allowed``.
+``search_path`` says where profiles are looked up, ``schema`` has the table of all keys.
 """
 
 from __future__ import annotations
@@ -45,8 +45,7 @@ _MAX_PROBLEMS = 50
 
 @fast_dataclass(frozen=True)
 class ProfileFile:
-    """A profile's file. ``shadowed``: another file of this name is found before it. ``problem``: why it cannot be
-    used, in one line, None if it can."""
+    """``shadowed``: another file of this name is found first. ``problem``: why it is unusable, in one line, or None."""
 
     name: str
     path: Path
@@ -56,10 +55,9 @@ class ProfileFile:
 
 
 def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Profile:
-    """The profile of this name, looked up as ``places`` says, or in this file (a separator, ``.yaml`` or ``.yml``
-    makes it a path).
+    """The profile of this name, from the search path, or of this file: a separator, ``.yaml`` or ``.yml`` makes it one.
 
-    Raises ``UsageError``: ``profile-not-found``, or ``profile-invalid`` whose ``why`` has one complaint a line.
+    Raises ``UsageError``: ``profile-not-found``, or ``profile-invalid``, whose ``why`` has one mistake a line.
     """
     name, path = find_profile(name_or_path, environ, cwd or Path.cwd())
     return _read(name, path)
@@ -85,7 +83,7 @@ def name_of(name_or_path: str) -> str:
 
 
 def list_profiles(environ: Mapping[str, str] = os.environ, *, cwd: Path | None = None) -> list[ProfileFile]:
-    """All profiles of all places, in the order of the look-up."""
+    """All profiles of the search path, in its order."""
     result: list[ProfileFile] = []
     for search_dir, path in profile_files(environ, cwd or Path.cwd()):
         shadowed = any(earlier.name == path.stem for earlier in result)
@@ -94,7 +92,7 @@ def list_profiles(environ: Mapping[str, str] = os.environ, *, cwd: Path | None =
 
 
 def profile_paths(environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
-    """Every name with the file that it means; the files are not read."""
+    """The file of each name; the files are not read."""
     paths: dict[str, str] = {}
     for _, path in profile_files(environ, cwd):
         if not name_error(path.stem):
@@ -103,8 +101,8 @@ def profile_paths(environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
 
 
 def to_document(profile: Profile) -> dict[str, Any]:
-    """All keys with the values in effect, as a profile writes them. Secrets in ``jupyter.env`` (by their names) and in
-    URLs of ``jupyter.packages`` are ``***``."""
+    """All keys with the values in effect, as a profile writes them; ``***`` for passwords in ``jupyter.packages``, and
+    for variables of ``jupyter.env`` whose names suggest a secret."""
     document: dict[str, Any] = PROFILE.to_yaml(profile)
     jupyter = document["jupyter"]
     jupyter["packages"] = [re.sub("(://)[^/@]*@", r"\1***@", package) for package in jupyter["packages"]]
@@ -112,25 +110,25 @@ def to_document(profile: Profile) -> dict[str, Any]:
 
 
 def to_yaml(profile: Profile) -> str:
-    """``as_document`` as YAML text."""
+    """``to_document`` as YAML text."""
     import yaml
 
     return yaml.safe_dump(to_document(profile), sort_keys=False, allow_unicode=True, width=100)
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a profile, for editors. ``load`` checks more than a schema can say."""
+    """The JSON Schema (draft 2020-12) of a profile, for editors. ``load`` checks more."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "remote-runtime profile"}
     return head | PROFILE.json_schema()
 
 
 def example_text() -> str:
-    """The annotated example with every key, to start a profile from."""
+    """The example profile, with every key and comments."""
     return read_text(packaged_dir() / "example.yaml")
 
 
 def parse_extra_forward(text: str) -> ExtraForward:
-    """The forward that ``LOCAL:REMOTE`` (or its other forms) describes. Raises ``UsageError`` ``usage``."""
+    """The forward that ``text`` describes, in a form of ``FORWARD_SYNTAX``. Raises ``UsageError`` ``usage``."""
     forward = parse_forward(text)
     if forward is None:
         raise UsageError("usage", f"{text!r:.80} is not a forward", FORWARD_SYNTAX)
@@ -148,7 +146,7 @@ def _read(name: str, path: Path) -> Profile:
 
 
 def _invalid_error(name: str, path: Path, error: ValidationError) -> UsageError:
-    lines = [complaint.sentence(str(path)) for complaint in error.problems]
+    lines = [problem.sentence(str(path)) for problem in error.problems]
     count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
     if len(lines) > _MAX_PROBLEMS:
         lines[_MAX_PROBLEMS:] = [f"{path}: and {len(lines) - _MAX_PROBLEMS} more"]

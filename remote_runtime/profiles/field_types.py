@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward
 from .validation_errors import error_at, quoted
-from .value_types import Port, Schema, Text, port_number, scalar_text
+from .value_types import Port, Schema, Text, ValueType, port_number, scalar_text
 from .yaml_nodes import describe_type, yaml_tag
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ ORIGIN = Text("an origin", find_problem=_origin_problem, max_chars=300)
 
 
 @fast_dataclass(frozen=True)
-class LocalPortOrRange:
+class LocalPortOrRange(ValueType):
     """``auto`` (None), a port, or an inclusive range ``[first, last]``."""
 
     def parse(self, node: Node, key: str) -> int | tuple[int, int] | None:
@@ -150,7 +150,7 @@ class LocalPortOrRange:
 
 
 @fast_dataclass(frozen=True)
-class ForwardSpec:
+class ForwardSpec(ValueType):
     """``LOCAL:REMOTE``, ``LOCAL:HOST:REMOTE``, or ``LOCAL:/SOCKET``; an IPv6 HOST is in brackets."""
 
     def parse(self, node: Node, key: str) -> ExtraForward:

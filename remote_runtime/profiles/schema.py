@@ -1,11 +1,10 @@
-"""Every key of a profile: the one table from which parsing, ``profiles show`` and the JSON Schema are made."""
+"""Every key of a profile, in one table: parsing, `profiles show` and the JSON Schema are made from it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .._version import __version__
 from ..core.profile import (
     AttachSettings,
     ColabSettings,
@@ -40,15 +39,10 @@ from .field_types import (
     LocalPortOrRange,
 )
 from .jupyter_rules import is_secret_env_name, refuse_arg, refuse_env_name
-from .sections import Key, ListOf, MappingOf, NotYet, Section, TaggedUnion
+from .sections import Key, ListOf, MappingOf, Section, TaggedUnion
 from .value_types import Boolean, Duration, FormatVersion, OneOf, Port, RemotePath, Text
 
 RuleProblems = Iterator[tuple[str, str, str]]
-_RELEASE = ".".join(__version__.split(".")[:2])
-
-
-def _only(*values: object) -> NotYet:
-    return NotYet(values, _RELEASE)
 
 
 def _check_one_instance(values: Mapping[str, Any], keys: frozenset[str]) -> RuleProblems:
@@ -69,7 +63,7 @@ def _check_ports_unique(values: Mapping[str, Any], keys: frozenset[str]) -> Rule
 
 
 def _check_attach_combination(values: Mapping[str, Any], keys: frozenset[str]) -> RuleProblems:
-    """A server that runs already was given its settings by whoever started it."""
+    """The settings of a server that runs already cannot be changed."""
     for name in ("install", "working_dir", "port", "env", "args", "packages"):
         if values.get("attach") and name in keys and values.get(name) != getattr(JupyterSettings(), name):
             yield name, "changes nothing for a server that runs already", "either attach or this key"
@@ -92,7 +86,7 @@ def _only_for_kind(kind: str, *names: str) -> dict[str, str]:
     return {name: f"belongs to a target of kind {kind}" for name in names}
 
 
-def _kind(word: str) -> Key:
+def _kind_key(word: str) -> Key:
     return Key("kind", OneOf((word,)), "What the machine is.", required=True)
 
 
@@ -102,7 +96,7 @@ _SSH_ONLY = _only_for_kind("ssh", "host", "port", "jump")
 GCE = Section(
     GceTarget,
     (
-        _kind("gce"),
+        _kind_key("gce"),
         Key("project", PROJECT, "The project's ID. Default: that of the credentials or the gcloud configuration."),
         Key("zone", ZONE, "The instance's zone. Default: searched in the whole project."),
         Key("instance", INSTANCE, "The instance's name. Either this or labels."),
@@ -117,7 +111,7 @@ GCE = Section(
 SSH_HOST = Section(
     SshTarget,
     (
-        _kind("ssh"),
+        _kind_key("ssh"),
         Key("host", HOST, "A host name, an address, or a Host of ~/.ssh/config.", required=True),
         Key("port", Port(), "Its SSH port. Default: that of ~/.ssh/config, else 22."),
         Key("jump", ListOf(JUMP, max_items=8), "Hosts to go through, first to last, each `[user@]host[:port]`."),
@@ -126,11 +120,11 @@ SSH_HOST = Section(
     (),
     _GCE_ONLY,
 )
-LOCAL = Section(LocalTarget, (_kind("local"),), "This machine, without SSH.", (), _GCE_ONLY | _SSH_ONLY)
+LOCAL = Section(LocalTarget, (_kind_key("local"),), "This machine, without SSH.", (), _GCE_ONLY | _SSH_ONLY)
 DEMO = Section(
     DemoTarget,
     (
-        _kind("demo"),
+        _kind_key("demo"),
         Key("external_address", Boolean(), "Whether it has one; without it, an emulated IAP leads to it."),
     ),
     "The emulated machine on loopback.",

@@ -1,4 +1,4 @@
-"""Where profiles are looked up, and what they may be called.
+"""The folders in which profiles are looked up, and the names that they may have.
 
 ``NAME.yaml`` is taken from the first of these that has it:
 
@@ -34,7 +34,7 @@ class SearchDir:
 
 
 def search_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[SearchDir, ...]:
-    """All folders in the order of the look-up; they may not exist."""
+    """All folders, in the order of the look-up; they may not exist."""
     folders = [part for part in environ.get("REMOTE_RUNTIME_PROFILES", "").split(os.pathsep) if part]
     return (
         *(SearchDir("environment", cwd / folder) for folder in folders),
@@ -54,7 +54,7 @@ def packaged_dir() -> Path:
 
 
 def user_dir(environ: Mapping[str, str], cwd: Path) -> Path:
-    """Where a person's own profiles are; it may not exist."""
+    """The folder of the user's own profiles; it may not exist."""
     return cwd / _config_dir(environ) / "profiles"
 
 
@@ -81,7 +81,7 @@ def find_profile(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tu
 
 
 def profile_files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[SearchDir, Path]]:
-    """Every ``*.yaml`` of every place, each file once, in the order of the look-up."""
+    """Every ``*.yaml`` of every folder, each file once, in the order of the look-up."""
     seen: set[Path] = set()
     for search_dir in search_dirs(environ, cwd):
         try:
@@ -100,7 +100,7 @@ def is_path(name_or_path: str) -> bool:
 
 
 def name_error(name: str) -> str:
-    """What keeps ``name`` from being a profile's name; empty if nothing does."""
+    """Why ``name`` cannot be a profile's name; empty if it can."""
     if not re.fullmatch("[A-Za-z0-9._-]+", name):
         return "a name has only letters, digits, '.', '_' and '-'"
     if len(name) > 64:

@@ -1,4 +1,4 @@
-"""What is wrong with a profile: where, which key, and what is allowed instead."""
+"""The mistakes in a profile, each with its line, key, what is wrong and what is allowed, and the wording they share."""
 
 from __future__ import annotations
 
@@ -37,16 +37,19 @@ class Problem:
 
 
 class ValidationError(Exception):
-    """A value cannot be read. Carries every complaint about it, so that all can be told at once."""
+    """All mistakes in one value, so that a person sees them at once."""
 
-    def __init__(self, complaints: Iterable[Problem]) -> None:
-        self.problems = tuple(complaints)
-        super().__init__(f"{len(self.problems)} complaints")
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(f"{len(problems)} problems")
+        self.problems = problems
 
 
 def error_at(node: Node, key: str, message: str, allowed: str = "") -> ValidationError:
-    """One complaint about ``node``."""
-    return ValidationError([Problem(line_number(node), key, message, allowed)])
+    return ValidationError(problem_at(node, key, message, allowed))
+
+
+def problem_at(node: Node, key: str, message: str, allowed: str = "") -> Problem:
+    return Problem(line_number(node), key, message, allowed)
 
 
 def line_number(node: Node) -> int:
@@ -54,13 +57,13 @@ def line_number(node: Node) -> int:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean X?`` or nothing."""
+    """``did you mean X?``, or an empty text."""
     close = closest_match(word, known)
     return f"did you mean {close}?" if close else ""
 
 
 def closest_match(word: str, known: Iterable[str]) -> str:
-    """The known word that is most likely meant, or nothing."""
+    """The known word that is most like ``word``, or an empty text."""
     if len(word) > _MAX_QUOTED_CHARS:
         return ""
     known_words = {candidate.lower().replace("-", "_"): candidate for candidate in known}
@@ -69,10 +72,9 @@ def closest_match(word: str, known: Iterable[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """``text`` as it can be shown: in quotes, on one line, shortened, without passwords."""
-    return (
-        '"' + clean(_PASSWORD.sub(":***@", redact(text)), _MAX_QUOTED_CHARS).replace("\n", " ").replace("\t", " ") + '"'
-    )
+    """``text`` in quotes, on one line, shortened, without passwords."""
+    shown = clean(_PASSWORD.sub(":***@", redact(text)), _MAX_QUOTED_CHARS)
+    return '"' + shown.replace("\n", " ").replace("\t", " ") + '"'
 
 
 def join_with_or(words: Iterable[str]) -> str:

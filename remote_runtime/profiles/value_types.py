@@ -1,10 +1,10 @@
-"""The shapes of single values: each reads a YAML node, shows a value as YAML would hold it, and describes itself."""
+"""The types of single values: each parses a YAML node, writes a value as YAML holds it, and has a JSON Schema."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..core.fast_dataclass import fast_dataclass
 from .validation_errors import did_you_mean, error_at, join_with_or, quoted
@@ -17,19 +17,24 @@ Schema = dict[str, Any]
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class ValueType(Protocol):
-    """``read`` raises ``Wrong``; ``show`` is its inverse; ``as_json`` is a JSON Schema (draft 2020-12)."""
+class ValueType:
+    """``parse`` raises ``ValidationError``; ``to_yaml`` is its inverse; the JSON Schema is of draft 2020-12."""
 
-    def parse(self, node: Node, key: str) -> object: ...
-    def to_yaml(self, value: Any) -> object: ...
-    def json_schema(self) -> Schema: ...
+    def parse(self, node: Node, key: str) -> object:
+        raise NotImplementedError
+
+    def to_yaml(self, value: Any) -> object:
+        return value
+
+    def json_schema(self) -> Schema:
+        raise NotImplementedError
 
 
 @fast_dataclass(frozen=True)
-class Text:
-    """Text that matches ``pattern`` as a whole. ``allowed`` says so in words. ``check`` answers with a complaint
-    (what is wrong, what is allowed) or None. The value is shown in complaints only where a pattern is, and not where
-    a secret is written by mistake (``is_shown``)."""
+class Text(ValueType):
+    """Text that matches ``pattern`` as a whole; ``allowed`` describes it. ``find_problem(text)`` returns what is wrong
+    and what is allowed, or None. A message quotes the text if there is a pattern, unless ``is_shown`` is false: for
+    keys in which a secret may be written by mistake."""
 
     allowed: str = "text"
     pattern: str = ""
@@ -45,15 +50,12 @@ class Text:
             raise error_at(node, key, "contains a control character or a line break", self.allowed)
         if len(text) > self.max_chars:
             raise error_at(node, key, f"is longer than {self.max_chars} characters", self.allowed)
-        complaint = self.find_problem(text) if self.find_problem else None
-        if complaint:
-            raise error_at(node, key, *complaint)
+        problem = self.find_problem(text) if self.find_problem else None
+        if problem:
+            raise error_at(node, key, *problem)
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise error_at(node, key, f"{quoted(text) if self.is_shown else 'the value'} does not fit", self.allowed)
         return text
-
-    def to_yaml(self, value: str) -> object:
-        return value
 
     def json_schema(self) -> Schema:
         schema: Schema = {"type": "string", "maxLength": self.max_chars}
@@ -61,7 +63,7 @@ class Text:
 
 
 @fast_dataclass(frozen=True)
-class RemotePath:
+class RemotePath(ValueType):
     """A path on the machine, where YAML's bare ``~`` (nothing, to YAML) means the home directory."""
 
     path: Text
@@ -69,15 +71,12 @@ class RemotePath:
     def parse(self, node: Node, key: str) -> str:
         return "~" if is_null(node) and getattr(node, "value", "") == "~" else self.path.parse(node, key)
 
-    def to_yaml(self, value: str) -> object:
-        return value
-
     def json_schema(self) -> Schema:
         return {"anyOf": [self.path.json_schema(), {"type": "null"}]}
 
 
 @fast_dataclass(frozen=True)
-class OneOf:
+class OneOf(ValueType):
     values: tuple[str, ...]
 
     def parse(self, node: Node, key: str) -> str:
@@ -91,30 +90,24 @@ class OneOf:
             raise error_at(node, key, what, f"allowed: {allowed}" if hint.endswith("?") else allowed)
         return text
 
-    def to_yaml(self, value: str) -> object:
-        return value
-
     def json_schema(self) -> Schema:
         return {"enum": list(self.values)}
 
 
 @fast_dataclass(frozen=True)
-class Boolean:
+class Boolean(ValueType):
     def parse(self, node: Node, key: str) -> bool:
         text = scalar_text(node, key, "true or false")
         if yaml_tag(node) != "bool" or text.lower() not in ("true", "false"):
             raise error_at(node, key, f"{quoted(text)} is not true or false", "write true or false, without quotes")
         return text.lower() == "true"
 
-    def to_yaml(self, value: bool) -> object:
-        return value
-
     def json_schema(self) -> Schema:
         return {"type": "boolean"}
 
 
 @fast_dataclass(frozen=True)
-class FormatVersion:
+class FormatVersion(ValueType):
     """The version of the profile's format; only 1 exists."""
 
     def parse(self, node: Node, key: str) -> int:
@@ -135,8 +128,8 @@ class FormatVersion:
 
 
 @fast_dataclass(frozen=True)
-class Port:
-    """A TCP port, or a word that stands for None."""
+class Port(ValueType):
+    """A TCP port, or ``keyword``, which stands for None."""
 
     keyword: str = ""
 
@@ -161,13 +154,13 @@ class Port:
 
 
 def port_number(text: str) -> int | None:
-    """The port that ``text`` is, written plainly in decimal; else None."""
+    """The port that ``text`` writes in decimal, else None."""
     return int(text) if re.fullmatch("[1-9][0-9]{0,4}", text) and int(text) <= 65535 else None
 
 
 @fast_dataclass(frozen=True)
-class Duration:
-    """Seconds, written with a unit. ``never`` stands for None where it is allowed."""
+class Duration(ValueType):
+    """Seconds, written with a unit; ``never`` for None."""
 
     min_s: int = 1
     max_s: int = 86400
@@ -202,7 +195,7 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def scalar_text(node: Node, key: str, allowed: str) -> str:
-    """The text of a single value. Raises ``Wrong`` for lists, mappings and nothing."""
+    """The text of a single value. Raises ``ValidationError`` for lists, mappings and null."""
     from yaml.nodes import ScalarNode
 
     if not isinstance(node, ScalarNode):
@@ -213,7 +206,7 @@ def scalar_text(node: Node, key: str, allowed: str) -> str:
 
 
 def require_mapping(node: Node, key: str) -> MappingNode:
-    """``node`` as a mapping. Raises ``Wrong`` for anything else."""
+    """``node`` as a mapping. Raises ``ValidationError`` for anything else."""
     from yaml.nodes import MappingNode
 
     if not isinstance(node, MappingNode) or yaml_tag(node) != "map":

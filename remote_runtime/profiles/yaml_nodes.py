@@ -1,6 +1,6 @@
-"""The text of a profile as a tree of YAML nodes, which know their lines. Nothing is constructed from tags.
+"""Parse a profile's text into YAML nodes, which know their lines. No object is constructed from a tag.
 
-Limits, so that a hostile file costs little: 1 MiB, 10 000 nodes (counted as often as aliases repeat them).
+A hostile file costs little: it has at most 1 MiB and 10 000 nodes, which count as often as aliases repeat them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.sanitize import clean
-from .validation_errors import Problem, ValidationError, error_at, quoted
+from .validation_errors import Problem, ValidationError, error_at, line_number, problem_at, quoted
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node
@@ -21,73 +21,62 @@ _TAG_PREFIX = "tag:yaml.org,2002:"
 
 
 def read_text(path: Path) -> str:
-    """Raises ``Wrong`` when the file is too large or not UTF-8, and ``OSError``."""
+    """Raises ``ValidationError`` when the file is too large or not UTF-8, and ``OSError``."""
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        raise ValidationError([Problem(1, "", "the file is larger than 1 MiB", "a profile has a few dozen lines")])
+        raise ValidationError(Problem(1, "", "the file is larger than 1 MiB", "a profile has a few dozen lines"))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
-        raise ValidationError([Problem(line, "", "these bytes are not UTF-8", "save the file as UTF-8")]) from exc
+        raise ValidationError(Problem(line, "", "these bytes are not UTF-8", "save the file as UTF-8")) from exc
 
 
 def parse(text: str) -> Node:
-    """The root node of the one document in ``text``. Raises ``Wrong``."""
+    """The root node of the one document in ``text``. Raises ``ValidationError``."""
     import yaml
 
     try:
         root: Node | None = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ValidationError(
-            [Problem(line, "", "this is not YAML: " + _parser_message(exc.problem or exc.context))]
-        ) from None
+        message = "this is not YAML: " + _parser_message(exc.problem or exc.context)
+        raise ValidationError(Problem(mark.line + 1 if mark else 1, "", message)) from None
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
-        raise ValidationError([Problem(line, "", "this is not YAML: a control character", "remove it")]) from exc
+        raise ValidationError(Problem(line, "", "this is not YAML: a control character", "remove it")) from exc
     except RecursionError as exc:
-        raise ValidationError(
-            [Problem(1, "", "the values are nested too deeply", "a profile has three levels")]
-        ) from exc
+        raise ValidationError(Problem(1, "", "the values are nested too deeply", "a profile has three levels")) from exc
     if root is None:
-        raise ValidationError([Problem(1, "", "the file is empty", "a profile needs version and target")])
+        raise ValidationError(Problem(1, "", "the file is empty", "a profile needs version and target"))
     _check_node_count(root)
     return root
 
 
 def key_value_nodes(mapping: MappingNode, key: str) -> tuple[dict[str, tuple[Node, Node]], list[Problem]]:
-    """The key and value nodes by the key's text, and complaints about keys given twice or not being words."""
+    """The key node and the value node of each key, and the problems with keys that are no scalars or given twice."""
     from yaml.nodes import ScalarNode
 
     nodes: dict[str, tuple[Node, Node]] = {}
     problems: list[Problem] = []
     for name, value in mapping.value:
         if not isinstance(name, ScalarNode):
-            problems += error_at(name, key, f"{describe_type(name)} cannot be a key").problems
+            problems.append(problem_at(name, key, f"{describe_type(name)} cannot be a key"))
         elif name.value in nodes:
-            first = nodes[name.value][0].start_mark.line + 1
-            problems += error_at(name, join_key(key, name.value), f"is given twice, first in line {first}").problems
+            first = line_number(nodes[name.value][0])
+            problems.append(problem_at(name, join_key(key, name.value), f"is given twice, first in line {first}"))
         else:
             nodes[name.value] = (name, value)
     return nodes, problems
 
 
 def join_key(key: str, name: str) -> str:
-    """The dotted key of ``name`` in ``key``; safe to show."""
-    shown = (
-        name
-        if name.replace("_", "").isalnum() and name.isascii() and len(name) < 60
-        else quoted(_hide_assigned_value(name))
-    )
+    """The dotted key of ``name`` in the section ``key``, safe to show."""
+    is_plain = name.replace("_", "").isalnum() and name.isascii() and len(name) < 60
+    # Of NAME=VALUE in the place of a name, the value may be a secret.
+    shown = name if is_plain else quoted(name.partition("=")[0] + "=…" if "=" in name else name)
     return f"{key}.{shown}" if key else shown
-
-
-def _hide_assigned_value(name: str) -> str:
-    """NAME=VALUE in the place of a name: the value may be a secret."""
-    return name.partition("=")[0] + "=…" if "=" in name else name
 
 
 def yaml_tag(node: Node) -> str:
@@ -100,7 +89,7 @@ def is_null(node: Node) -> bool:
 
 
 def describe_type(node: Node) -> str:
-    """What the node is, in words, without its value (which may be a secret)."""
+    """The node's type in words, without its value, which may be a secret."""
     words = {
         "str": "text",
         "int": "a number",
@@ -138,7 +127,7 @@ def _expanded_size(node: Node, sizes: dict[int, int]) -> int:
 
 
 def _parser_message(text: str | None) -> str:
-    """PyYAML's words without names of aliases, anchors and tags: a password may begin with ``*``, ``&`` or ``!``."""
+    """PyYAML's message without names of aliases, anchors and tags: a password may begin with ``*``, ``&`` or ``!``."""
     words = re.sub(r"'(?![<\\]).{2,}'", "a name", " ".join((text or "it cannot be parsed").split()))
     hint = "; text that begins with *, & or ! needs quotes" if "a name" in words else ""
     return clean(words, 200) + hint
