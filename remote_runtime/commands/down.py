@@ -140,7 +140,8 @@ def _clear_leftovers(name: str, options: DownOptions, context: CommandContext, *
 def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) -> dict[str, Any]:
     from .. import profiles, ssh
     from ..core.documents import take_down_document
-    from ..lifecycle import bring_up, take_down
+    from ..lifecycle.resources import Resources
+    from ..lifecycle.take_down import TakeDown, TakeDownOptions
     from ..targets import open_target
 
     state, name = context.state, runtime.name
@@ -151,16 +152,16 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
 
     profile = profiles.parse_profile(name, runtime.profile_path, runtime.profile_text)
     last_run = store.load_last_run(state, name)  # with what an earlier `down` put there and could not take away
-    stopped = take_down.take_down(
+    stopped = TakeDown(
         replace(runtime, keys=merge_keys(runtime.keys, last_run.keys)),
-        bring_up.Resources(),
+        Resources(),
         open_target(profile, state, context.environ, ssh.Keys()),
-        take_down.TakeDownOptions(options.keep_server, options.instance, options.purge, force=options.force),
+        TakeDownOptions(options.keep_server, options.instance, options.purge, force=options.force),
         progress=lambda text: context.view.step(name, text),
         prompt=context.prompt(name),
         confirm=confirm,
         record=lambda keys: store.save_last_run(state, name, replace(last_run, keys=keys)),
-    )
+    ).run()
     return {**take_down_document(stopped), "tunnel": False}
 
 

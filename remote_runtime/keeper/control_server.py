@@ -12,7 +12,7 @@ from ..core.errors import Interrupted, LocalError, RemoteRuntimeError, UsageErro
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward, Profile
 from ..jupyter import health, server
-from ..lifecycle.bring_up import Resources
+from ..lifecycle.resources import Resources
 from ..lifecycle.take_down import TakeDownOptions, ends_kernels
 from ..state.ipc import ControlChannel, Message
 from ..state.log_file import redact
@@ -36,9 +36,10 @@ class ServedKeeper(Protocol):
     requests: RequestQueue
     resources: Resources
     subscribers: Subscribers
-    has_been_ready: bool
     overrides: dict[str, Any]
 
+    @property
+    def has_been_ready(self) -> bool: ...
     def endpoint(self) -> health.Endpoint: ...
 
 

@@ -16,10 +16,14 @@ from ..core.access import InstalledKey
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
-from ..core.model import Health, Verdict
+from ..core.model import Health, Runtime, Verdict
 from ..core.profile import Profile
 from ..jupyter import health
-from ..lifecycle import bring_up, take_down
+from ..lifecycle.bring_up import ensure
+from ..lifecycle.context import BringUpContext
+from ..lifecycle.find import apply_lookup
+from ..lifecycle.resources import Resources, endpoint
+from ..lifecycle.take_down import TakeDown
 from ..state import ipc, store
 from ..targets import Target, open_target
 from . import results
@@ -53,14 +57,15 @@ class Keeper:
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.resources = bring_up.Resources()
+        self.resources = Resources()
         self.subscribers = Subscribers()
         self._keys = ssh.Keys()
         self._monitor = Monitor(self.resources, self.requests.cancelled, self.endpoint)
-        self.has_been_ready = False
-        left = self.record.runtime
-        self._leftover_instance = left.instance if left.unfinished else None
-        self._leftover_server = left.unfinished and left.server is not None and not left.server.attached
+        self._previous: Runtime | None = self.record.runtime  # as an earlier keeper left it; None once it is ready
+
+    @property
+    def has_been_ready(self) -> bool:
+        return self._previous is None
 
     def run(self) -> None:
         """Returns when the runtime is down or did not come up. Raises only what is a bug."""
@@ -92,7 +97,7 @@ class Keeper:
     def _bring_up(self) -> bool:
         try:
             deadline = Deadline(self.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
-            self._on_ready(bring_up.ensure(self._context(), self.resources, start=True, deadline=deadline))
+            self._on_ready(ensure(self._context(), self.resources, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
             self._report_failed_start(error)
             return False
@@ -128,7 +133,7 @@ class Keeper:
         since = runtime.since if self.has_been_ready else now()
         record = self.record.update if self.has_been_ready else self.record.save_or_fail
         record(state="ready", why="", rtt_ms=result.rtt_ms, unfinished=False, since=since, last_error=None, seen="")
-        self.has_been_ready, self._leftover_instance, self._leftover_server = True, None, False
+        self._previous = None
         log.info("ready on local port %s", runtime.local_port)
         self.subscribers.send_result({"event": "ready", "runtime": runtime_document(self.record.runtime)}, request)
 
@@ -142,7 +147,7 @@ class Keeper:
             if request is not None and request.op == "up":
                 self._handle_up(request)
             due = time.monotonic() - checked_at > interval_s or (request is not None and request.op == "check")
-            bring_up.apply_lookup(self._repair_context(), self.resources)
+            apply_lookup(self.resources, self.subscribers, self.record.update)
             problem = self._find_problem(check_now=due)
             if problem is not None and not self._reconnect(*problem):
                 return
@@ -202,7 +207,7 @@ class Keeper:
             if self.resources.session is None or self.resources.session.closed:
                 self.resources.instance = None
             deadline = Deadline(request.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
-            self._on_ready(bring_up.ensure(self._context(), self.resources, start=True, deadline=deadline), request)
+            self._on_ready(ensure(self._context(), self.resources, start=True, deadline=deadline), request)
         except RemoteRuntimeError as error:
             if self.profile is not previous_profile or request.profile is None:  # else what stands was not touched
                 record_failure(self.record, error)
@@ -228,7 +233,7 @@ class Keeper:
         step_s = max(limits.ssh_s, limits.jupyter_s)  # an instance tells how it gets on
         request.reply({"event": "limits", "step_s": step_s, "whole_s": 2 * limits.total_s})
         try:
-            result = take_down.take_down(
+            result = TakeDown(
                 self.record.runtime,
                 self.resources,
                 self._target(),
@@ -237,7 +242,7 @@ class Keeper:
                 prompt=self._prompt,
                 confirm=request.confirm,
                 record=self._save_keys,
-            )
+            ).run()
         except LocalError as busy:
             log.info("it stays: %s", busy)
             return False
@@ -249,22 +254,19 @@ class Keeper:
         self.record.update(keys=keys)
         self.record.save_last_run(self.remembered_port)
 
-    def _repair_context(self) -> bring_up.BringUpContext:
+    def _repair_context(self) -> BringUpContext:
         """What stands is known already, so a disk that is full meanwhile is no reason to let it go."""
         return replace(self._context(), record=self.record.update)
 
-    def _context(self) -> bring_up.BringUpContext:
-        return bring_up.BringUpContext(
+    def _context(self) -> BringUpContext:
+        return BringUpContext(
             client_id=self.record.runtime.client_id,
             target=self._target(),
             progress=self.subscribers,
             prompt=self._prompt,
             record=self.record.save_or_fail,
             remembered_port=self.remembered_port,
-            leftover_instance=self._leftover_instance,
-            leftover_server=self._leftover_server,
-            last_instance=None if self._leftover_instance or self.has_been_ready else self.record.runtime.instance,
-            last_server=None if self._leftover_server or self.has_been_ready else self.record.runtime.server,
+            previous=self._previous,
             keys=self.record.runtime.keys,
         )
 
@@ -279,4 +281,4 @@ class Keeper:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
             raise ValueError("there is no door before the runtime is ready")
-        return bring_up.endpoint(runtime.local_port, runtime.server, self.profile, self.resources.forwarder)
+        return endpoint(runtime.local_port, runtime.server, self.profile, self.resources.forwarder)

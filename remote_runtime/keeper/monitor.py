@@ -11,7 +11,7 @@ from ..core.errors import HealthError, Interrupted, RemoteRuntimeError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Health, Verdict
 from ..jupyter import health
-from ..lifecycle.bring_up import Resources
+from ..lifecycle.resources import Resources
 
 log = logging.getLogger(__name__)
 MIN_CHECK_TIMEOUT_S, MAX_CHECK_TIMEOUT_S = 2.0, 10.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..core.errors import LocalError
 from ..core.profile import Profile
-from ..lifecycle.bring_up import Resources
+from ..lifecycle.resources import Resources
 
 
 def close_changed(previous: Profile, profile: Profile, resources: Resources, note: Callable[[str], None]) -> bool:

@@ -13,8 +13,10 @@ from dataclasses import replace
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, describe_bug
 from ..core.model import Health, Instance, Verdict
-from ..lifecycle import bring_up
-from ..lifecycle.lookup import NO_INSTANCE_CODES, InstanceLookup, has_same_address
+from ..lifecycle.bring_up import ensure
+from ..lifecycle.context import BringUpContext
+from ..lifecycle.lookup import NO_INSTANCE_CODES, ReconnectLookup, has_same_address
+from ..lifecycle.resources import Resources
 from ..tunnel.network_change import TICK_S, NetworkChangeDetector
 from .requests import ControlRequest, RequestQueue
 from .runtime_record import RuntimeRecord
@@ -46,16 +48,16 @@ class Reconnector:
 
     def __init__(
         self,
-        resources: bring_up.Resources,
+        resources: Resources,
         requests: RequestQueue,
         record: RuntimeRecord,
-        make_context: Callable[[], bring_up.BringUpContext],
+        make_context: Callable[[], BringUpContext],
     ) -> None:
         self._resources = resources
         self._requests = requests
         self._record = record
         self._make_context = make_context
-        self._lookup = InstanceLookup(self._on_restart)
+        self._lookup = ReconnectLookup(self._on_restart)
         address = resources.instance.address if resources.instance else ""
         self._network_changes = NetworkChangeDetector(address)
         self._network_changed = False
@@ -107,7 +109,7 @@ class Reconnector:
                 raise self._no_machine_error
             with self._cancelled_on_change() as cancelled:
                 deadline = Deadline(context.profile.timeouts.total_s, cancelled)
-                return bring_up.ensure(context, self._resources, start=False, deadline=deadline)
+                return ensure(context, self._resources, start=False, deadline=deadline)
         except Interrupted as error:
             log.info("attempt %d: %s", attempt, error)
         except RemoteRuntimeError as error:

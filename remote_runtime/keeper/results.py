@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..core.documents import take_down_document
 from ..core.errors import Interrupted
 from ..core.model import TakeDownResult
-from ..lifecycle.bring_up import Resources
+from ..lifecycle.resources import Resources
 from .requests import ControlRequest
 from .runtime_record import RuntimeRecord, now
 from .subscribers import Subscribers

@@ -1,4 +1,4 @@
-"""What the story of `up` is told with: whose it is, with what, and to whom."""
+"""The inputs of bringing a runtime up."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Protocol
 from ..core.access import InstalledKey
 from ..core.callbacks import Prompt
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance, Server
+from ..core.model import Instance, Runtime, Server
 from ..core.profile import Profile
 from ..targets import Target
 
 
 class ProgressSink(Protocol):
-    """Where the story is told: a ``step`` begins, a detail of it changes (the call itself), a ``note`` stays."""
+    """Receives progress: ``step`` when a step begins, ``note`` for what a user should know afterwards too, and the call
+    itself for the current detail of a step."""
 
     def __call__(self, text: str) -> None: ...
     def step(self, text: str) -> None: ...
@@ -23,12 +24,11 @@ class ProgressSink(Protocol):
 
 @fast_dataclass(frozen=True)
 class BringUpContext:
-    """What ``ensure`` works with. ``record`` is called with each fact as it becomes one (`instance`, `server`, …), so
-    that a keeper that dies leaves a truthful state file. ``remembered_port``: the port used last time. ``owed``: an
-    instance that an earlier keeper started and did not live to put back; ``owed_server``: it may have started Jupyter
-    too. ``known``: the instance as it was entered last; ``known_server``: the server that was there. ``hurried``: a try
-    of many: it does not wait for a machine that boots or a port that is silent, nor for the cloud to say why. ``keys``:
-    those that we put there before. ``may_add_key``: one may be put there now."""
+    """``record(**facts)`` saves each result (``instance``, ``server``, …) as soon as it is known, so that the state
+    file is right even if this process is killed. ``remembered_port``: the local port that was used last time.
+    ``previous``: the runtime as an earlier keeper left it; None once this one has brought it up. ``keys``: keys that we
+    installed before. ``single_attempt``: one of many attempts: do not wait for a booting machine or a silent port, and
+    do not diagnose failures."""
 
     client_id: str
     target: Target
@@ -36,14 +36,33 @@ class BringUpContext:
     prompt: Prompt
     record: Callable[..., None]
     remembered_port: int | None = None
-    leftover_instance: Instance | None = None
-    leftover_server: bool = False
-    last_instance: Instance | None = None
-    last_server: Server | None = None
-    single_attempt: bool = False
+    previous: Runtime | None = None
     keys: tuple[InstalledKey, ...] = ()
+    single_attempt: bool = False
     may_install_key: bool = True
 
     @property
     def profile(self) -> Profile:
         return self.target.profile
+
+    @property
+    def leftover_instance(self) -> Instance | None:
+        """The instance of an earlier `up` that did not finish: if that `up` started it, it is still to be stopped."""
+        return self.previous.instance if self.previous is not None and self.previous.unfinished else None
+
+    @property
+    def has_leftover_server(self) -> bool:
+        """Whether an earlier `up` that did not finish may have started Jupyter."""
+        previous = self.previous
+        if previous is None or previous.server is None:
+            return False
+        return previous.unfinished and not previous.server.attached
+
+    @property
+    def last_instance(self) -> Instance | None:
+        """The instance of the last `up` that succeeded."""
+        return self.previous.instance if self.previous is not None and not self.previous.unfinished else None
+
+    @property
+    def last_server(self) -> Server | None:
+        return self.previous.server if self.previous is not None and not self.has_leftover_server else None

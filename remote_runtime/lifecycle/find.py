@@ -1,94 +1,86 @@
-"""Which machine it is: the one that was entered last, the one that a look-up finds, or another one by now."""
+"""Find the machine: connect to its last address at once, and look it up, which takes a second or two, meanwhile."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..core.deadline import Deadline
-from ..core.errors import CloudError
+from ..core.errors import CloudError, RemoteRuntimeError, from_code
 from ..core.model import Instance
 from ..targets import KeyPolicy
-from . import debts, last_known
-from .context import BringUpContext
+from .context import BringUpContext, ProgressSink
+from .lookup import start_lookup
 from .resources import Resources
-from .rollback import ROLLBACK_S, Rollback
+from .rollback import ROLLBACK_S, Rollback, restore_on_failure
 
 log = logging.getLogger(__name__)
+# For the TCP connection and the SSH banner: more than a slow link takes, less than a look-up. A login may take longer.
+RESPOND_WITHIN_S = 3.0
 
 
 def try_last_address(context: BringUpContext, resources: Resources, deadline: Deadline) -> None:
-    """The last known machine, if it is still there. The look-up that tells whether the profile still means it takes a
-    second or two, and goes on meanwhile."""
-    target, last_instance = context.target, context.last_instance
-    if resources.instance is not None or resources.is_connected() or last_instance is None:
+    """Connect to the machine at the address it had last, if no other machine could pass for it there; look up in the
+    background whether it is still the one that the profile names. Raises ``Interrupted``."""
+    target, instance = context.target, context.last_instance
+    if resources.instance is not None or instance is None or not instance.address:
         return
-    if not last_known.has_pinned_host_key(target, last_instance):
+    if not target.has_pinned_host_key(instance):
         return
-    context.progress.step(f"Connecting to {last_instance.name} where it was last")
-    key_policy = KeyPolicy(
-        lambda keys: context.record(keys=keys), lambda access, keys: context.record(keys=keys), renew=True
-    )
-    resources.lookup = last_known.start_lookup(
-        target, last_instance, key_policy if context.may_install_key else None, context.keys
-    )
-    session = last_known.connect_at_last_address(target, last_instance, progress=context.progress, deadline=deadline)
-    if session is None:
+    if instance.access is not None and instance.access.two_factor:
+        return  # each attempt asks the user for the second factor: none in vain
+    context.progress.step(f"Connecting to {instance.name} where it was last")
+    resources.lookup = start_lookup(target, instance, _lookup_key_policy(context), context.keys)
+    try:
+        session = target.connect(
+            instance,
+            prompt=_no_prompt,
+            progress=context.progress,
+            deadline=deadline.within(context.profile.timeouts.ssh_s),
+            respond_within_s=RESPOND_WITHIN_S,
+        )
+    except RemoteRuntimeError as error:
+        if error.code == "interrupted":
+            raise
+        log.info("%s does not let us in at its last address: %s: %s", instance.name, error.code, error)
         return
-    resources.attach_session(session, context.profile.ssh.keepalive_s, last_instance.address)
-    resources.instance = replace(last_instance, status="RUNNING", started_from=None)
+    resources.attach_session(session, context.profile.ssh.keepalive_s, instance.address)
+    resources.instance = replace(instance, status="RUNNING", started_from=None)
     context.record(instance=resources.instance)
 
 
-def apply_lookup(context: BringUpContext, resources: Resources) -> bool:
-    """Goes by what the look-up says, if it has an answer: whether the link was dropped, because another instance is
-    meant now."""
+def find_instance(
+    context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline, *, start: bool
+) -> Instance:
+    """The machine, running. Raises as ``Target.find``."""
+    if resources.instance is not None:
+        return resources.instance
+    context.progress.step("Finding the machine")
+    instance = _await_lookup(resources, deadline) or _find(context, resources, rollback, deadline, start=start)
+    resources.instance = instance
+    context.record(instance=instance)
+    return instance
+
+
+def apply_lookup(resources: Resources, progress: ProgressSink, record: Callable[..., None]) -> bool:
+    """Apply the result of the background look-up, if it is there. Returns True if the profile means another instance
+    by now; the connection is closed then."""
     instance = resources.take_lookup_result()
     if instance is None or resources.instance is None:
         return False
     is_another = instance.id != resources.instance.id
     resources.instance = instance = instance.with_route_of(resources.instance)
-    context.record(instance=instance)
+    record(instance=instance)
     if is_another:
-        context.progress.note(f"{instance.name} is another instance now (id {instance.id})")
+        progress.note(f"{instance.name} is another instance now (id {instance.id})")
         resources.disconnect()
     return is_another
 
 
-def find_instance(
-    context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline, *, start: bool
-) -> None:
-    """The machine, running. Raises as ``Machines.find``."""
-    if resources.instance is not None or resources.is_connected():
-        return
-    target = context.target
-    context.progress.step("Finding the machine")
-    if resources.lookup is not None and (found := _await_lookup(resources, deadline)):
-        resources.instance = found
-        context.record(instance=found)
-        return
-    if not target.exists():
-        rollback.push("", lambda: target.stop_demo(resources.instance, Deadline(ROLLBACK_S)))
-
-    def on_start(instance: Instance) -> None:
-        context.record(instance=instance)
-        debts.restore_on_failure(context, instance, rollback)
-
-    within = deadline.within(context.profile.timeouts.instance_s)
-    found = target.find(start=start, progress=context.progress, deadline=within, on_start=on_start)
-    if (
-        context.leftover_instance is not None
-        and context.leftover_instance.id == found.id
-        and found.started_from is None
-    ):
-        found = replace(found, started_from=context.leftover_instance.started_from)
-    resources.instance = found
-    context.record(instance=found)
-
-
 def _await_lookup(resources: Resources, deadline: Deadline) -> Instance | None:
-    """What the look-up under way finds; None when it has to be done anew, for example because the machine is to be
-    started."""
+    """The result of the background look-up; None if there is none, or if it failed: a stopped machine, for example, is
+    then started by a look-up that may do so."""
     lookup, resources.lookup = resources.lookup, None
     if lookup is None:
         return None
@@ -99,3 +91,31 @@ def _await_lookup(resources: Resources, deadline: Deadline) -> Instance | None:
         return None
     finally:
         lookup.close()
+
+
+def _find(
+    context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline, *, start: bool
+) -> Instance:
+    target, leftover = context.target, context.leftover_instance
+    if not target.exists():
+        rollback.push("", lambda: target.stop_demo(resources.instance, Deadline(ROLLBACK_S)))
+
+    def on_start(instance: Instance) -> None:
+        context.record(instance=instance)
+        restore_on_failure(context, instance, rollback)
+
+    within = deadline.within(context.profile.timeouts.instance_s)
+    instance = target.find(start=start, progress=context.progress, deadline=within, on_start=on_start)
+    if leftover is not None and leftover.id == instance.id and instance.started_from is None:
+        instance = replace(instance, started_from=leftover.started_from)
+    return instance
+
+
+def _lookup_key_policy(context: BringUpContext) -> KeyPolicy | None:
+    if not context.may_install_key:
+        return None
+    return KeyPolicy(lambda keys: context.record(keys=keys), lambda access, keys: context.record(keys=keys))
+
+
+def _no_prompt(prompt: str, *, secret: bool, code: str) -> str:
+    raise from_code(code, f"An answer is needed: {prompt}", "it is asked for once the machine is found")

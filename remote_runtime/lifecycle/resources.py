@@ -1,4 +1,4 @@
-"""The live things of one runtime: what is open, bound and entered."""
+"""The open resources of a runtime: bound ports, SSH session, forwarders, keepalive thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..tunnel import ports
 from ..tunnel.keepalive import Keepalive
 from ..tunnel.network_change import NetworkChangeDetector
 from ..tunnel.port_forwarder import PortForwarder
-from .last_known import BackgroundLookup
+from .lookup import BackgroundLookup
 from .upstream import OpenUpstream
 
 log = logging.getLogger(__name__)
@@ -22,11 +22,14 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Resources:
-    """The live things of one runtime. They survive repairs, each until it is found dead. ``sockets``: as far as is
-    known, the machine's SSH server leads to unix sockets. ``exposed``: why another program of this computer may have
-    been told the server's token, which is then replaced; empty where none can. ``entered``: how often a machine was,
-    ``served``: of these, the last one when Jupyter was found. ``restarted``: why Jupyter had to be started again, told
-    once."""
+    """They survive a reconnect, each until it is found unusable.
+
+    ``instance``, ``server``: what the connection leads to. ``unix_sockets_work``: False once the machine's SSH server
+    refused to connect to a unix socket. ``exposure_reason``: why another program of this computer may have received
+    the server's token, which is then replaced; empty if none can have. ``connect_count``: how often a connection was
+    made; ``server_connect_count``: its value when the server was last found. ``restart_reason``: why Jupyter had to be
+    started again, until it is reported.
+    """
 
     forwarder: PortForwarder | None = None
     extra_forwarders: list[PortForwarder] = field(default_factory=list)
@@ -43,8 +46,8 @@ class Resources:
     restart_reason: str = ""
 
     def bind_ipv6(self) -> bool:
-        """Listen on [::1] too, if this computer has it by now. Whether another program was found there: a page that
-        asks for localhost has told it the token."""
+        """Listen on [::1] too, if this computer has it by now. Returns True if another program listens there: a page
+        that connects to localhost sends it the token."""
         for forwarder in self.forwarders():
             was_taken = forwarder.ipv6_taken_by
             forwarder.listen_on_ipv6()
@@ -57,17 +60,17 @@ class Resources:
         return False
 
     def reset_forwarding(self) -> None:
-        """Reset the connections under way, let new ones wait."""
-        for front in self.forwarders():
-            front.disconnect()
+        """Reset the open connections; new ones wait."""
+        for forwarder in self.forwarders():
+            forwarder.disconnect()
 
     def pause_forwarding(self) -> None:
-        """Let new connections wait; those under way stay."""
-        for front in self.forwarders():
-            front.pause()
+        """New connections wait; open ones stay."""
+        for forwarder in self.forwarders():
+            forwarder.pause()
 
     def disconnect(self) -> None:
-        """Drop the link; ports stay bound and hold new connections."""
+        """Close the session and what uses it. The local ports stay bound; new connections wait."""
         lookup, self.lookup = self.lookup, None
         if lookup is not None:
             lookup.close()
@@ -81,18 +84,18 @@ class Resources:
 
     def close(self) -> None:
         self.disconnect()
-        for front in self.forwarders():
-            front.close()
+        for forwarder in self.forwarders():
+            forwarder.close()
         self.forwarder, self.extra_forwarders = None, []
 
     def take_lookup_result(self) -> Instance | None:
-        """The instance as a look-up saw it that nobody waited for; told once."""
+        """The instance that the background look-up found; returned once."""
         if self.lookup is None or self.lookup.result is None:
             return None
         result, self.lookup = self.lookup.result, None
         if isinstance(result, Instance):
             return result
-        log.info("the machine was entered where it was; it was not found anew: %s", result)
+        log.info("connected at the last address; the look-up failed: %s", result)
         return None
 
     def attach_session(self, session: TargetSession, keepalive_s: float, address: str) -> None:
@@ -103,17 +106,11 @@ class Resources:
     def is_connected(self) -> bool:
         return self.session is not None and not self.session.closed
 
-    def endpoint(self, profile: Profile) -> health.Endpoint:
-        """Where the page will knock. Raises ``ValueError`` before there is a server to lead to."""
-        if self.forwarder is None or self.server is None:
-            raise ValueError("the path is checked last")
-        return endpoint(self.forwarder.port, self.server, profile, self.forwarder)
-
     def connections(self) -> Connections:
         return self.forwarder.stats.counted() if self.forwarder else Connections()
 
     def ignore_connection_from(self, port: int) -> None:
-        """A connection of ours comes from this port, which is no visitor's."""
+        """Do not count the connection from this local port: it is ours."""
         if self.forwarder is not None:
             self.forwarder.stats.ignore_from(port)
 
@@ -121,8 +118,8 @@ class Resources:
         return self.forwarder.stats.traffic() if self.forwarder else Traffic()
 
     def check_ports(self, settings: ForwardSettings) -> None:
-        """Whether these could take the place of the ports that are held. Raises ``LocalError`` ``port-in-use``."""
-        bound_ports = [front.port for front in self.forwarders()]
+        """Whether ``settings`` can replace those of the bound ports. Raises ``LocalError`` ``port-in-use``."""
+        bound_ports = [forwarder.port for forwarder in self.forwarders()]
         if not (self.forwarder is not None and ports.accepts(settings.local_port, self.forwarder.port)):
             ports.check(settings.local_port)
         for extra in settings.extra:
@@ -130,13 +127,13 @@ class Resources:
                 ports.check(extra.local_port)
 
     def is_listening(self) -> bool:
-        return all(front.alive for front in self.forwarders())
+        return all(forwarder.alive for forwarder in self.forwarders())
 
     def forwarders(self) -> list[PortForwarder]:
         return [*self.extra_forwarders, *([self.forwarder] if self.forwarder else [])]
 
 
 def endpoint(port: int, server: Server, profile: Profile, forwarder: PortForwarder | None) -> health.Endpoint:
-    """``front``: the port's, where it is held here, so that it does not count its own keeper as a visitor."""
+    """The endpoint of the health checks. ``forwarder``: if this process has it, they are not counted as clients."""
     connect = forwarder.stats.connect_uncounted if forwarder else None
     return health.Endpoint(port, server.token, profile.colab.origins, connect, server if server.attached else None)

@@ -1,22 +1,24 @@
-"""What was done, to be taken back in reverse when the rest of a story fails."""
+"""Undoes the finished steps of an `up` that fails, in reverse order."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
-from ..core.errors import RemoteRuntimeError, describe_bug
+from ..core.deadline import Deadline
+from ..core.errors import CloudError, RemoteRuntimeError, describe_bug
+from ..core.model import Instance
+from .context import BringUpContext
 
 log = logging.getLogger(__name__)
 ROLLBACK_S = 120.0
 
 
 class Rollback:
-    """A step that fails, or meets a bug of ours, does not keep the others from their turn.
-
-    ``tell`` is told of each step that has a name. ``remains``: what could not be taken back, in words.
-    """
+    """A step that fails does not keep the others from being run. ``progress`` is called with the description of each
+    step that has one. ``failures``: descriptions of what could not be undone."""
 
     def __init__(self, progress: Callable[[str], None]) -> None:
         self._progress = progress
@@ -25,17 +27,16 @@ class Rollback:
         self.failures: list[str] = []
 
     def push(self, description: str, step: Callable[[], object], *, key: str = "") -> None:
-        """``what``: the step's name, empty for one that goes without saying. A step ``of`` a thing replaces the one
-        that was there for it."""
-        self._steps = [each for each in self._steps if not key or each[2] != key]
+        """``description`` is empty for a step that is not shown. A step replaces the one with the same ``key``."""
+        self.discard(key)
         self._steps.append((description, step, key))
 
     def discard(self, key: str) -> None:
-        """The thing is not ours to take back."""
-        self._steps = [each for each in self._steps if each[2] != key]
+        self._steps = [each for each in self._steps if not key or each[2] != key]
 
     def defer(self, description: str) -> None:
-        """Something of an earlier attempt that can be taken back only once the story gets that far (``settle``)."""
+        """A leftover of an earlier run that can only be cleaned up later. Reported as a failure unless
+        ``resolve_deferred`` is called."""
         self._deferred.append(description)
 
     def resolve_deferred(self) -> None:
@@ -44,8 +45,8 @@ class Rollback:
     def run(self) -> None:
         with ExitStack() as stack:  # which calls the others too when one of them is interrupted
             stack.callback(lambda: self.failures.extend(self._deferred))
-            for what, step, _ in self._steps:
-                stack.callback(self._run_step, what, step)
+            for description, step, _ in self._steps:
+                stack.callback(self._run_step, description, step)
 
     def _run_step(self, description: str, step: Callable[[], object]) -> None:
         try:
@@ -55,5 +56,31 @@ class Rollback:
         except RemoteRuntimeError as error:
             self.failures.append(f"{description or 'cleaning up'} failed: {error}")
         except Exception as error:
-            log.exception("a bug of ours while undoing")
+            log.exception("a bug of ours in a rollback")
             self.failures.append(f"{description or 'cleaning up'} failed: {describe_bug(error)}")
+
+
+def adopt_leftovers(context: BringUpContext, rollback: Rollback) -> None:
+    """On failure, undo what an earlier `up` started and did not live to undo."""
+    if context.leftover_instance is not None and context.leftover_instance.started_from:
+        restore_on_failure(context, context.leftover_instance, rollback)
+    if context.has_leftover_server:
+        rollback.defer("Jupyter of an earlier `up` may still run on the machine")
+
+
+def restore_on_failure(context: BringUpContext, instance: Instance, rollback: Rollback) -> None:
+    """On failure, restore the instance's former status. Does nothing if it turned out that somebody else started it."""
+
+    def restore() -> None:
+        try:
+            within = Deadline(ROLLBACK_S)
+            status = context.target.restore_status(instance, progress=context.progress, deadline=within)
+        except CloudError as error:
+            if error.code != "instance-not-found":
+                raise
+            status = "GONE"
+        context.record(instance=replace(instance, status=status, started_from=None))
+
+    rollback.discard(key := instance.id or instance.name)
+    if instance.started_from is not None:
+        rollback.push(f"putting {instance.name} back to {instance.started_from}", restore, key=key)

@@ -1,4 +1,4 @@
-"""The ways from here to where Jupyter listens on the machine: over the one SSH connection, or through sshtunnel."""
+"""Where the local ports are forwarded to: an address on the machine, through the SSH session or through sshtunnel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ PROBE_TIMEOUT_S = 10.0
 
 
 class OpenUpstream(Upstream, Protocol):
-    """A way that can be closed, and branched to another place on the machine. ``at``: see ``model.named``."""
+    """An upstream that is to be closed. ``address``: see ``core.model.format_address``. ``sibling``: the same for
+    another address on the machine."""
 
     @property
     def address(self) -> tuple[str, int]: ...
@@ -30,14 +31,9 @@ class OpenUpstream(Upstream, Protocol):
 
 
 def open_upstream(
-    target: Target,
-    session: TargetSession,
-    address: tuple[str, int],
-    *,
-    progress: Progress,
-    deadline: Deadline,
+    target: Target, session: TargetSession, address: tuple[str, int], *, progress: Progress, deadline: Deadline
 ) -> OpenUpstream:
-    """The way the profile's ``forward.engine`` asks for; ``tell`` hears what it cannot do. Raises ``SshError``."""
+    """As the profile's ``forward.engine`` says; ``progress`` gets what that cannot do. Raises ``SshError``."""
     if supports_unix_sockets(target):
         if not session.is_fast and target.uses_ssh:
             _check_fast_engine(target.profile, progress)
@@ -59,25 +55,26 @@ def _check_fast_engine(profile: Profile, progress: Progress) -> None:
 
 
 def supports_unix_sockets(target: Target) -> bool:
-    """Whether ``open_way`` can lead to a unix socket."""
+    """Whether ``open_upstream`` can forward to a unix socket."""
     return target.profile.forward.engine != "sshtunnel" or not target.uses_ssh
 
 
 def is_listening(session: TargetSession, server: Server, *, within_s: float) -> bool:
-    """Whether something listens where Jupyter did, and is reached."""
+    """Whether the server's address on the machine accepts connections."""
     try:
-        address = (server.socket, 0) if server.socket else ("127.0.0.1", server.port or 0)
-        session.dial(*address, within_s=within_s).close()
+        session.dial(*server.address, within_s=within_s).close()
     except (HealthError, SshError):
         return False
     return True
 
 
 def can_reach(session: TargetSession, path_or_port: str | int) -> bool:
-    """Whether a unix socket, or a port, at which something listens on the machine is reached. OpenSSH's words for
-    "forbidden" and "not there" are the same, so it is asked when it must be there. False for a socket only.
+    """Whether the session can connect to a unix socket, or a port, on which something listens on the machine. False for
+    a socket only. OpenSSH gives the same error for a socket that it may not connect to and for one that is not there,
+    so this must be called while something listens.
 
-    Raises ``HealthError``, ``SshError``: a port that is not reached; the connection is lost."""
+    Raises ``HealthError``, ``SshError``: a port that cannot be reached; the connection is lost.
+    """
     try:
         address = (path_or_port, 0) if isinstance(path_or_port, str) else ("127.0.0.1", path_or_port)
         session.dial(*address, within_s=PROBE_TIMEOUT_S).close()
@@ -90,7 +87,7 @@ def can_reach(session: TargetSession, path_or_port: str | int) -> bool:
 
 @fast_dataclass(frozen=True)
 class SessionUpstream:
-    """A channel of the one authenticated connection for each local connection. ``plain``: without the fast engine."""
+    """A channel of the SSH session for each local connection. ``plain``: without the fast engine."""
 
     session: TargetSession
     host: str
@@ -119,12 +116,12 @@ class SessionUpstream:
         return SessionUpstream(self.session, host, port, self.plain)
 
     def close(self) -> None:
-        """The session is its owner's to close."""
+        """The session stays open."""
 
 
 @fast_dataclass(frozen=True)
 class SshtunnelUpstream:
-    """sshtunnel's private loopback port, on a login of its own; other ports of the machine use the session."""
+    """sshtunnel's loopback port, on a login of its own. Siblings use the session."""
 
     tunnel: ssh.SshtunnelForwarder
     session: TargetSession
@@ -138,7 +135,7 @@ class SshtunnelUpstream:
         return self.tunnel.dial()
 
     def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> None:
-        """sshtunnel has a thread for each connection."""
+        """None: sshtunnel runs a thread for each connection."""
 
     def sibling(self, host: str, port: int) -> SessionUpstream:
         return SessionUpstream(self.session, host, port, plain=True)

@@ -10,13 +10,17 @@ from dataclasses import dataclass, field, replace
 from ...core.callbacks import Prompt
 from ...core.deadline import Deadline
 from ...core.errors import CloudError, LocalError, from_dict
-from ...core.model import Runtime, format_address
+from ...core.model import Instance, Runtime, Server, format_address
 from ...core.profile import GceTarget, LocalTarget, Profile
 from ...lifecycle import bring_up
-from ...lifecycle.bring_up import BringUpContext, Resources
+from ...lifecycle.context import BringUpContext
+from ...lifecycle.ensure_server import ensure_server
+from ...lifecycle.find import find_instance
+from ...lifecycle.resources import Resources, endpoint
 from ...lifecycle.rollback import Rollback
 from ...state.store import LastRun
-from ...targets import Target
+from ...targets import Target, TargetSession
+from ...tunnel.port_forwarder import PortForwarder
 from . import browser_checks
 from .checklist import CLOUD_CHECKS, LOGIN_CHECKS, SERVER_CHECKS, Checklist, ExpectedFailure
 
@@ -56,18 +60,25 @@ class DryRun:
             stack.callback(self._report_leftovers, rollback)
             stack.callback(resources.close)
             stack.callback(rollback.run)
-            context = self._bind(resources, rollback)
-            self._find(context, resources, rollback, deadline)
-            self._connect(context, resources, rollback, deadline)
-            self._ensure_server(context, resources, rollback, deadline)
-            self.checklist.step(["forward"], lambda: self._open_forwards(context, resources, deadline))
-            if self.checklist.blocked_by:
+            context, forwarder = self._bind(resources, rollback)
+            instance = self._find(context, resources, rollback, deadline)
+            session = self._connect(context, resources, instance, rollback, deadline)
+            server = self._ensure_server(context, resources, session, rollback, deadline)
+            if session is None or server is None:
+                self.checklist.skip("forward", *browser_checks.CHECKS)
+                return
+            address = format_address(*server.address)
+
+            def open_forwards() -> Mapping[str, str]:
+                bring_up.open_forwards(context, resources, forwarder, session, server, deadline)
+                return {"forward": f"local port {forwarder.port} leads to {address} of the machine"}
+
+            if self.checklist.step(["forward"], open_forwards) is not None:
                 self.checklist.skip(*browser_checks.CHECKS)
-            else:
-                self._step("Checking the path as Colab will use it")
-                browser_checks.check_page(
-                    self.checklist, resources.endpoint(self.profile), deadline, self.profile.timeouts.ready_s
-                )
+                return
+            self._step("Checking the path as Colab will use it")
+            page = endpoint(forwarder.port, server, self.profile, forwarder)
+            browser_checks.check_page(self.checklist, page, deadline, self.profile.timeouts.ready_s)
 
     # ── how the story is told (``story.Telling``) ──
 
@@ -83,42 +94,55 @@ class DryRun:
 
     # ── the steps ──
 
-    def _bind(self, resources: Resources, rollback: Rollback) -> BringUpContext:
-        """If the port is taken, the other checks use another one."""
+    def _bind(self, resources: Resources, rollback: Rollback) -> tuple[BringUpContext, PortForwarder]:
+        """If a port is taken, the other checks use another one."""
         context = self._context(self.profile)
-        error = self.checklist.step(["port"], lambda: self._port(context, resources, rollback), essential=False)
-        if error is not None:
-            other = replace(self.profile.forward, local_port=None, extra=())
-            context = self._context(replace(self.profile, forward=other))
-            bring_up.bind_ports(context, resources, rollback)
-        return context
+        bound: list[PortForwarder] = []
 
-    def _port(self, context: BringUpContext, resources: Resources, rollback: Rollback) -> Mapping[str, str]:
-        bring_up.bind_ports(context, resources, rollback)
-        port = resources.forwarder.port if resources.forwarder else 0
-        return {"port": f"local port {port} is free, on 127.0.0.1 and ::1"}
+        def bind_ports() -> Mapping[str, str]:
+            bound.append(bring_up.bind_ports(context, resources, rollback))
+            return {"port": f"local port {bound[0].port} is free, on 127.0.0.1 and ::1"}
 
-    def _find(self, context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline) -> None:
-        if not self.open_target(self.profile).exists():
+        self.checklist.step(["port"], bind_ports, essential=False)
+        if bound:
+            return context, bound[0]
+        other = replace(self.profile.forward, local_port=None, extra=())
+        context = self._context(replace(self.profile, forward=other))
+        return context, bring_up.bind_ports(context, resources, rollback)
+
+    def _find(
+        self, context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline
+    ) -> Instance | None:
+        if not context.target.exists():
             why, hint = "it lives only while its runtime is up", "`remote-runtime up PROFILE` starts it"
             self.checklist.warn("instance", "the demo machine does not run", why, hint, code="instance-stopped")
             self.checklist.blocked_by = "instance"
-            return
-        if not isinstance(self.profile.target, GceTarget):
-            self.checklist.step(["machine"], lambda: self._find_instance(context, resources, rollback, deadline))
-            return
-        may_start = self.profile.target.start
-        error = self.checklist.step(
-            CLOUD_CHECKS,
-            lambda: self._find_instance(context, resources, rollback, deadline),
-            expected=WOULD_START if may_start else None,
-        )
-        would_start = may_start and error is not None and error.code == WOULD_START.code
-        self._check_permissions(deadline, would_start=would_start)
-        if would_start:
-            self._check_last_start()
+            return None
+        found: list[Instance] = []
 
-    def _check_permissions(self, deadline: Deadline, *, would_start: bool) -> None:
+        def find() -> Mapping[str, str]:
+            instance = find_instance(context, resources, rollback, deadline, start=False)
+            found.append(instance)
+            where = instance.where if instance.address else instance.name
+            zone = f" in {instance.zone}" if instance.zone else ""
+            return {
+                "machine": where,
+                "credentials": "; ".join(self._details) or "accepted",
+                "instance": f"{instance.name}{zone} is {instance.status}, at {where}",
+            }
+
+        if not isinstance(self.profile.target, GceTarget):
+            self.checklist.step(["machine"], find)
+        else:
+            may_start = self.profile.target.start
+            error = self.checklist.step(CLOUD_CHECKS, find, expected=WOULD_START if may_start else None)
+            would_start = may_start and error is not None and error.code == WOULD_START.code
+            self._check_permissions(context, deadline, would_start=would_start)
+            if would_start:
+                self._check_last_start()
+        return found[0] if found else None
+
+    def _check_permissions(self, context: BringUpContext, deadline: Deadline, *, would_start: bool) -> None:
         """Check the permissions that `up` and `down` need on the instance, also on a stopped one."""
         blocked_by, self.checklist.blocked_by = (
             self.checklist.blocked_by,
@@ -128,8 +152,7 @@ class DryRun:
 
         def query() -> Mapping[str, str]:
             within = deadline.within(PERMISSIONS_TIMEOUT_S)
-            target = self.open_target(self.profile)
-            missing = target.missing_permissions(wanted, progress=self, deadline=within)
+            missing = context.target.missing_permissions(wanted, progress=self, deadline=within)
             if missing:
                 raise CloudError(
                     "permission-denied",
@@ -151,49 +174,56 @@ class DryRun:
         error.what = f"the last `up` could not start it, {failure.get('at', '')}: {error.what}"
         self.checklist.fail("start", error)
 
-    def _find_instance(
-        self, context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline
-    ) -> Mapping[str, str]:
-        bring_up.find_instance(context, resources, rollback, deadline, start=False)
-        instance = resources.instance
+    def _connect(
+        self,
+        context: BringUpContext,
+        resources: Resources,
+        instance: Instance | None,
+        rollback: Rollback,
+        deadline: Deadline,
+    ) -> TargetSession | None:
+        is_local = isinstance(self.profile.target, LocalTarget)
+        checks = () if is_local else LOGIN_CHECKS if isinstance(self.profile.target, GceTarget) else LOGIN_CHECKS[1:]
         if instance is None:
-            raise ValueError("find raises when it finds nothing")
-        where = instance.where if instance.address else instance.name
-        place = f" in {instance.zone}" if instance.zone else ""
-        return {
-            "machine": where,
-            "credentials": "; ".join(self._details) or "accepted",
-            "instance": f"{instance.name}{place} is {instance.status}, at {where}",
-        }
-
-    def _connect(self, context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline) -> None:
-        if isinstance(self.profile.target, LocalTarget):
-            bring_up.connect(context, resources, deadline, rollback)
-            return
-        checks = LOGIN_CHECKS if isinstance(self.profile.target, GceTarget) else LOGIN_CHECKS[1:]
+            self.checklist.skip(*checks)
+            return None
+        if is_local:
+            return bring_up.connect(context, resources, instance, rollback, deadline)
+        opened: list[TargetSession] = []
 
         def connect() -> Mapping[str, str]:
-            bring_up.connect(context, resources, deadline, rollback)
-            where = resources.instance.where if resources.instance else ""
-            seen = resources.session.login_facts() if resources.session else {}
-            through_iap = resources.instance is not None and resources.instance.via == "iap"
+            session = bring_up.connect(context, resources, instance, rollback, deadline)
+            opened.append(session)
+            through_iap = session.instance is not None and session.instance.via == "iap"
             let_in = "it lets Identity-Aware Proxy in" if through_iap else "it lets this computer in"
-            return {"firewall": let_in, "ssh": f"a server answers at {where}", **seen}
+            where = (session.instance or instance).where
+            return {"firewall": let_in, "ssh": f"a server answers at {where}", **session.login_facts()}
 
         self.checklist.step(checks, connect)
-        if resources.session is not None and (what := resources.session.login_facts().get("agent")):
+        if not opened:
+            return None
+        if what := opened[0].login_facts().get("agent"):
             why = "its keys were not offered, and each login waits for it"
             hint = "Unlock it until `ssh-add -l` lists its keys, or set `IdentityAgent none` in ~/.ssh/config"
             self.checklist.warn("agent", what, why, hint)
+        return opened[0]
 
     def _ensure_server(
-        self, context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline
-    ) -> None:
-        def serve() -> Mapping[str, str]:
-            bring_up.ensure_server(context, resources, rollback, deadline)
-            server = resources.server
-            if server is None:
-                raise ValueError("serve raises when nothing serves")
+        self,
+        context: BringUpContext,
+        resources: Resources,
+        session: TargetSession | None,
+        rollback: Rollback,
+        deadline: Deadline,
+    ) -> Server | None:
+        if session is None:
+            self.checklist.skip(*SERVER_CHECKS)
+            return None
+        found: list[Server] = []
+
+        def ensure() -> Mapping[str, str]:
+            server = ensure_server(context, resources, session, rollback, deadline)
+            found.append(server)
             how = "it started" if server.started_by_us else "it runs already"
             return {
                 "interpreter": ", Python ".join(filter(None, [server.interpreter, server.python])),
@@ -201,15 +231,10 @@ class DryRun:
                 "bridge": f"version {server.bridge} is loaded" if server.bridge else "your own server has none",
             }
 
-        wanted = self.profile.jupyter
-        may_install = (wanted.python, wanted.install) == ("auto", "auto")
-        self.checklist.step(SERVER_CHECKS, serve, expected=WOULD_INSTALL if may_install else None)
-
-    def _open_forwards(self, context: BringUpContext, resources: Resources, deadline: Deadline) -> Mapping[str, str]:
-        bring_up.open_forwards(context, resources, deadline)
-        remote = format_address(*resources.server.address) if resources.server else ""
-        local_port = resources.forwarder.port if resources.forwarder else 0
-        return {"forward": f"local port {local_port} leads to {remote} of the machine"}
+        settings = self.profile.jupyter
+        may_install = (settings.python, settings.install) == ("auto", "auto")
+        self.checklist.step(SERVER_CHECKS, ensure, expected=WOULD_INSTALL if may_install else None)
+        return found[0] if found else None
 
     def _context(self, profile: Profile) -> BringUpContext:
         """Use a server that runs already. A new one gets a client id and folder of its own, because it is stopped at

@@ -13,6 +13,8 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget, Profile, Timeouts
 from remote_runtime.lifecycle import bring_up
+from remote_runtime.lifecycle.context import BringUpContext
+from remote_runtime.lifecycle.resources import Resources
 from tests.support.fakes import EventLog, FakeProgress, FakeTarget
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
 
@@ -34,8 +36,8 @@ def jupyter() -> Iterator[JupyterServer]:
 
 
 @pytest.fixture
-def held() -> Iterator[bring_up.Resources]:
-    live = bring_up.Resources()
+def held() -> Iterator[Resources]:
+    live = Resources()
     yield live
     live.close()
 
@@ -53,8 +55,8 @@ class Attentive(FakeProgress):
             self._then()
 
 
-def story(cloud: FakeTarget, journal: EventLog, then: Callable[[], None]) -> bring_up.BringUpContext:
-    return bring_up.BringUpContext(
+def story(cloud: FakeTarget, journal: EventLog, then: Callable[[], None]) -> BringUpContext:
+    return BringUpContext(
         client_id="laptop1",
         target=cloud,
         progress=Attentive(journal, then),
@@ -72,9 +74,7 @@ def drops(cloud: FakeTarget, times: int) -> Callable[[], None]:
     return drop
 
 
-def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(
-    held: bring_up.Resources, jupyter: JupyterServer
-) -> None:
+def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(held: Resources, jupyter: JupyterServer) -> None:
     journal = EventLog()
     cloud = FakeTarget(journal, PROFILE, server={"port": jupyter.port, "token": jupyter.token})
     began = time.monotonic()
@@ -91,7 +91,7 @@ def test_an_up_enters_again_and_a_repair_fails_at_once_with_the_reason(
     assert time.monotonic() - began < READY_S, "nobody waited for the front, which waited for us"
 
 
-def test_an_up_whose_link_drops_each_time_gives_up_and_undoes(held: bring_up.Resources, jupyter: JupyterServer) -> None:
+def test_an_up_whose_link_drops_each_time_gives_up_and_undoes(held: Resources, jupyter: JupyterServer) -> None:
     journal = EventLog()
     cloud = FakeTarget(journal, PROFILE, server={"port": jupyter.port, "token": jupyter.token})
     with pytest.raises(SshError, match="was lost"):

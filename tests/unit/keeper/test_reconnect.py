@@ -12,7 +12,8 @@ from remote_runtime.core.profile import GceTarget, Profile, Timeouts
 from remote_runtime.keeper.reconnect import Reconnector
 from remote_runtime.keeper.requests import RequestQueue
 from remote_runtime.keeper.runtime_record import RuntimeRecord
-from remote_runtime.lifecycle import bring_up
+from remote_runtime.lifecycle.context import BringUpContext
+from remote_runtime.lifecycle.resources import Resources
 from remote_runtime.state.store import StateDir
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
 
@@ -33,11 +34,11 @@ requests = RequestQueue()
 
 
 def test_a_reconnect_has_the_limits_of_the_profile_and_waits_for_no_silent_port(tmp_path: Path) -> None:
-    events, resources, cloud = EventLog(), bring_up.Resources(), Unreachable(EventLog(), PROFILE)
+    events, resources, cloud = EventLog(), Resources(), Unreachable(EventLog(), PROFILE)
     state = StateDir(tmp_path / "state")
     state.path.mkdir()
     resources.instance = VM
-    context = bring_up.BringUpContext(
+    context = BringUpContext(
         client_id="c",
         target=cloud,
         progress=FakeProgress(events),

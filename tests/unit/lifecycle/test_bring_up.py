@@ -21,7 +21,7 @@ from remote_runtime.core.errors import (
     RemoteRuntimeError,
     SshError,
 )
-from remote_runtime.core.model import Instance
+from remote_runtime.core.model import Instance, Runtime
 from remote_runtime.core.profile import (
     COLAB_ORIGIN,
     ColabSettings,
@@ -33,6 +33,8 @@ from remote_runtime.core.profile import (
 )
 from remote_runtime.jupyter.launcher_protocol import CommandNotRun
 from remote_runtime.lifecycle import bring_up
+from remote_runtime.lifecycle.context import BringUpContext
+from remote_runtime.lifecycle.resources import Resources
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
 
@@ -58,8 +60,8 @@ def journal() -> EventLog:
 
 
 @pytest.fixture
-def held() -> Iterator[bring_up.Resources]:
-    live = bring_up.Resources()
+def held() -> Iterator[Resources]:
+    live = Resources()
     yield live
     live.close()
 
@@ -71,7 +73,7 @@ def cloud_of(journal: EventLog, jupyter: JupyterServer, **more: Any) -> FakeTarg
 def ensure(
     journal: EventLog,
     cloud: FakeTarget,
-    held: bring_up.Resources,
+    held: Resources,
     profile: Profile = PROFILE,
     *,
     start: bool = True,
@@ -79,7 +81,7 @@ def ensure(
     **more: Any,
 ) -> None:
     cloud.profile = profile
-    story = bring_up.BringUpContext(
+    story = BringUpContext(
         client_id="laptop1",
         target=cloud,
         progress=FakeProgress(journal),
@@ -91,9 +93,7 @@ def ensure(
     assert seen.verdict == "ready"
 
 
-def fails(
-    journal: EventLog, cloud: FakeTarget, held: bring_up.Resources, profile: Profile = NO_SERVER, **more: Any
-) -> Any:
+def fails(journal: EventLog, cloud: FakeTarget, held: Resources, profile: Profile = NO_SERVER, **more: Any) -> Any:
     with pytest.raises(RemoteRuntimeError) as caught:
         ensure(journal, cloud, held, profile, **more)
     return caught.value
@@ -107,7 +107,7 @@ def nobody(prompt: str, *, secret: bool, code: str) -> str:
 
 
 def test_the_story_is_told_and_recorded_in_its_order(
-    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
+    journal: EventLog, held: Resources, jupyter: JupyterServer
 ) -> None:
     ensure(journal, cloud_of(journal, jupyter, starts_from="TERMINATED"), held)
     assert journal.events == [
@@ -134,7 +134,7 @@ def test_the_story_is_told_and_recorded_in_its_order(
     assert (forward.local, forward.remote) == (held.forwarder.port, f"127.0.0.1:{jupyter.port}")
 
 
-def test_what_still_holds_is_skipped(journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer) -> None:
+def test_what_still_holds_is_skipped(journal: EventLog, held: Resources, jupyter: JupyterServer) -> None:
     cloud = cloud_of(journal, jupyter)
     ensure(journal, cloud, held)
     front, session, way = held.forwarder, held.session, held.upstream
@@ -146,7 +146,7 @@ def test_what_still_holds_is_skipped(journal: EventLog, held: bring_up.Resources
 
 
 def test_a_connection_that_died_is_made_anew_without_a_look_up_while_clients_wait(
-    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
+    journal: EventLog, held: Resources, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     ensure(journal, cloud, held)
@@ -172,7 +172,7 @@ def test_a_connection_that_died_is_made_anew_without_a_look_up_while_clients_wai
 
 
 def test_a_server_on_another_port_gets_a_new_way_over_the_same_connection(
-    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
+    journal: EventLog, held: Resources, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     cloud.server["port"] = 1
@@ -183,9 +183,7 @@ def test_a_server_on_another_port_gets_a_new_way_over_the_same_connection(
     assert held.upstream.address == ("127.0.0.1", jupyter.port)
 
 
-def test_extra_forwards_lead_to_their_own_ports(
-    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
-) -> None:
+def test_extra_forwards_lead_to_their_own_ports(journal: EventLog, held: Resources, jupyter: JupyterServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as service:
         extra = ExtraForward(free_port(), service.getsockname()[1])
         ensure(journal, cloud_of(journal, jupyter), held, replace(PROFILE, forward=ForwardSettings(extra=(extra,))))
@@ -200,7 +198,7 @@ def test_extra_forwards_lead_to_their_own_ports(
 
 
 def test_what_a_person_should_know_of_the_server_is_noted(
-    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
+    journal: EventLog, held: Resources, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter)
     cloud.server["notes"] = ["torch is missing there"]
@@ -209,7 +207,7 @@ def test_what_a_person_should_know_of_the_server_is_noted(
 
 
 def test_a_remembered_port_that_is_taken_now_is_noted(
-    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
+    journal: EventLog, held: Resources, jupyter: JupyterServer
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -218,7 +216,7 @@ def test_a_remembered_port_that_is_taken_now_is_noted(
 
 
 def test_a_remembered_port_that_the_profile_no_longer_allows_is_not_called_taken(
-    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
+    journal: EventLog, held: Resources, jupyter: JupyterServer
 ) -> None:
     wanted = free_port()
     for local_port in (wanted, (wanted, wanted + 20)):
@@ -231,7 +229,7 @@ def test_a_remembered_port_that_the_profile_no_longer_allows_is_not_called_taken
 # ── when it fails ──
 
 
-def test_a_taken_port_fails_before_anything_is_begun(journal: EventLog, held: bring_up.Resources) -> None:
+def test_a_taken_port_fails_before_anything_is_begun(journal: EventLog, held: Resources) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         profile = replace(NO_SERVER, forward=ForwardSettings(local_port=taken.getsockname()[1]))
         error = fails(journal, FakeTarget(journal), held, profile)
@@ -239,7 +237,7 @@ def test_a_taken_port_fails_before_anything_is_begun(journal: EventLog, held: br
     assert journal.events == []
 
 
-def test_a_taken_port_of_an_extra_forward_frees_the_others(journal: EventLog, held: bring_up.Resources) -> None:
+def test_a_taken_port_of_an_extra_forward_frees_the_others(journal: EventLog, held: Resources) -> None:
     free = [free_port(), free_port()]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         extra = tuple(ExtraForward(port, 1) for port in (free[1], taken.getsockname()[1]))
@@ -276,7 +274,7 @@ UNDONE = [
 
 @pytest.mark.parametrize(("step", "undone"), UNDONE, ids=[step for step, _ in UNDONE])
 def test_what_was_done_before_a_step_that_fails_is_taken_back(
-    journal: EventLog, held: bring_up.Resources, step: str, undone: list[str]
+    journal: EventLog, held: Resources, step: str, undone: list[str]
 ) -> None:
     journal.fail[step] = CloudError("cloud-unreachable", "it failed")
     error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
@@ -287,7 +285,7 @@ def test_what_was_done_before_a_step_that_fails_is_taken_back(
     port_is_free(journal)
 
 
-def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: EventLog, held: bring_up.Resources) -> None:
+def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: EventLog, held: Resources) -> None:
     journal.fail["ensure jupyter"] = CommandNotRun("ssh-refused", "The login files take the input")
     error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     assert (error.code, error.remains) == ("ssh-refused", ())
@@ -296,7 +294,7 @@ def test_nothing_is_stopped_where_nothing_that_was_sent_was_run(journal: EventLo
 
 
 def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
-    journal: EventLog, held: bring_up.Resources
+    journal: EventLog, held: Resources
 ) -> None:
     cloud = FakeTarget(journal, starts_from="SUSPENDED")
     cloud.there = False
@@ -315,21 +313,21 @@ def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
     port_is_free(journal)
 
 
-def test_a_server_that_ran_before_keeps_running(journal: EventLog, held: bring_up.Resources) -> None:
+def test_a_server_that_ran_before_keeps_running(journal: EventLog, held: Resources) -> None:
     cloud = FakeTarget(journal)
     cloud.server["started_by_us"] = False
     fails(journal, cloud, held)
     assert "stop jupyter" not in journal.events
 
 
-def test_a_machine_that_ran_before_keeps_running(journal: EventLog, held: bring_up.Resources) -> None:
+def test_a_machine_that_ran_before_keeps_running(journal: EventLog, held: Resources) -> None:
     fails(journal, FakeTarget(journal), held)
     assert not any(event.startswith(("put back", "release")) for event in journal.events)
 
 
 @pytest.mark.parametrize("broken", ["stop jupyter", "put back to TERMINATED", "release"])
 def test_an_undo_that_fails_is_told_and_does_not_stop_the_others(
-    journal: EventLog, held: bring_up.Resources, broken: str
+    journal: EventLog, held: Resources, broken: str
 ) -> None:
     journal.fail[broken] = MachineError("machine-busy", "somebody works there")
     cloud = FakeTarget(journal, starts_from="TERMINATED")
@@ -346,7 +344,7 @@ def test_an_undo_that_fails_is_told_and_does_not_stop_the_others(
     port_is_free(journal)
 
 
-def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: EventLog, held: bring_up.Resources) -> None:
+def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: EventLog, held: Resources) -> None:
     journal.fail["stop jupyter"] = SshError("ssh-unreachable", "the line is dead")
     journal.fail["put back to TERMINATED"] = DeadlinePassed("stopping took too long")
     error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
@@ -357,9 +355,7 @@ def test_undoes_that_fail_are_told_in_the_order_they_were_tried(journal: EventLo
     )
 
 
-def test_a_bug_in_an_undo_does_not_keep_a_machine_running_that_costs_money(
-    journal: EventLog, held: bring_up.Resources
-) -> None:
+def test_a_bug_in_an_undo_does_not_keep_a_machine_running_that_costs_money(journal: EventLog, held: Resources) -> None:
     journal.fail["stop jupyter"] = ZeroDivisionError("a bug")
     error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     assert "stopping Jupyter failed" in error.remains[0]
@@ -367,7 +363,7 @@ def test_a_bug_in_an_undo_does_not_keep_a_machine_running_that_costs_money(
     port_is_free(journal)
 
 
-def test_a_bug_in_the_story_undoes_it_too(journal: EventLog, held: bring_up.Resources) -> None:
+def test_a_bug_in_the_story_undoes_it_too(journal: EventLog, held: Resources) -> None:
     journal.fail["ensure jupyter"] = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError):
         ensure(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
@@ -376,7 +372,7 @@ def test_a_bug_in_the_story_undoes_it_too(journal: EventLog, held: bring_up.Reso
     port_is_free(journal)
 
 
-def test_work_that_is_called_off_is_undone_in_time_of_its_own(journal: EventLog, held: bring_up.Resources) -> None:
+def test_work_that_is_called_off_is_undone_in_time_of_its_own(journal: EventLog, held: Resources) -> None:
     called_off = threading.Event()
     called_off.set()
     with pytest.raises(Interrupted):
@@ -385,7 +381,7 @@ def test_work_that_is_called_off_is_undone_in_time_of_its_own(journal: EventLog,
 
 
 def test_a_repair_that_fails_takes_back_nothing_of_the_past_and_keeps_the_port(
-    journal: EventLog, held: bring_up.Resources, jupyter: JupyterServer
+    journal: EventLog, held: Resources, jupyter: JupyterServer
 ) -> None:
     cloud = cloud_of(journal, jupyter, starts_from="TERMINATED")
     ensure(journal, cloud, held)
@@ -403,7 +399,7 @@ def test_a_repair_that_fails_takes_back_nothing_of_the_past_and_keeps_the_port(
 
 
 def test_the_error_of_a_machine_that_cannot_be_entered_is_the_clouds_reason_where_that_is_wanted(
-    journal: EventLog, held: bring_up.Resources
+    journal: EventLog, held: Resources
 ) -> None:
     cloud = FakeTarget(journal)
     cloud.reason = CloudError("firewall-blocked", "no answer", "the firewall lets nobody in")
@@ -415,29 +411,32 @@ def test_the_error_of_a_machine_that_cannot_be_entered_is_the_clouds_reason_wher
 # ── what an earlier keeper owes ──
 
 
+def unfinished(instance: Instance) -> Runtime:
+    return Runtime("work", "/work.yaml", {}, "laptop1", instance=instance, unfinished=True)
+
+
 def test_an_instance_that_an_earlier_keeper_started_is_put_back_when_this_one_fails(
-    journal: EventLog, held: bring_up.Resources
+    journal: EventLog, held: Resources
 ) -> None:
     owed = replace(VM, started_from="TERMINATED")
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
-    fails(journal, FakeTarget(journal), held, leftover_instance=owed)
+    fails(journal, FakeTarget(journal), held, previous=unfinished(owed))
     assert journal.events[-2:] == ["put back to TERMINATED", "record instance"]
     assert journal.recorded["instance"].started_from is None
 
 
 def test_an_instance_that_had_to_be_started_again_is_put_back_to_what_it_was_now(
-    journal: EventLog, held: bring_up.Resources
+    journal: EventLog, held: Resources
 ) -> None:
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
     owed = replace(VM, started_from="TERMINATED")
-    fails(journal, FakeTarget(journal, starts_from="SUSPENDED"), held, leftover_instance=owed)
+    fails(journal, FakeTarget(journal, starts_from="SUSPENDED"), held, previous=unfinished(owed))
     assert [event for event in journal.events if event.startswith("put back")] == ["put back to SUSPENDED"]
 
 
-def test_nothing_is_owed_for_an_instance_that_ran(journal: EventLog, held: bring_up.Resources) -> None:
-    owed: Instance = VM
+def test_nothing_is_owed_for_an_instance_that_ran(journal: EventLog, held: Resources) -> None:
     journal.fail["connect"] = SshError("ssh-unreachable", "no answer")
-    fails(journal, FakeTarget(journal), held, leftover_instance=owed)
+    fails(journal, FakeTarget(journal), held, previous=unfinished(VM))
     assert not any(event.startswith("put back") for event in journal.events)
 
 

@@ -13,9 +13,12 @@ import pytest
 from remote_runtime import ssh
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import CloudError, SshError
-from remote_runtime.core.model import Instance
+from remote_runtime.core.model import Instance, Runtime
 from remote_runtime.core.profile import COLAB_ORIGIN, ColabSettings, GceTarget, Profile, Timeouts
 from remote_runtime.lifecycle import bring_up
+from remote_runtime.lifecycle.context import BringUpContext
+from remote_runtime.lifecycle.find import apply_lookup
+from remote_runtime.lifecycle.resources import Resources
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets.gce import GceBackend
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
@@ -28,6 +31,7 @@ PROFILE = Profile(
     colab=ColabSettings((COLAB_ORIGIN,)),
     timeouts=Timeouts(ready_s=20.0),
 )
+LAST_RUN = Runtime("work", "/work.yaml", {}, "laptop1", instance=VM, unfinished=False)
 PIN = f"{VM.host_key_name} ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 
@@ -72,16 +76,16 @@ class SlowCloud(FakeTarget):
 
 class Again:
     def __init__(self, cloud: SlowCloud, journal: EventLog) -> None:
-        self.cloud, self.journal, self.held = cloud, journal, bring_up.Resources()
+        self.cloud, self.journal, self.held = cloud, journal, Resources()
 
-    def story(self, **more: Any) -> bring_up.BringUpContext:
-        return bring_up.BringUpContext(
+    def story(self, **more: Any) -> BringUpContext:
+        return BringUpContext(
             client_id="laptop1",
             target=self.cloud,
             progress=FakeProgress(self.journal),
             prompt=nobody,
             record=self.journal.record,
-            **{"last_instance": VM, **more},
+            **{"previous": LAST_RUN, **more},
         )
 
     def up(self, **more: Any) -> None:
@@ -114,8 +118,8 @@ def test_a_known_machine_is_entered_while_it_is_looked_up(again: Again) -> None:
     again.up()
     assert again.did() == ["connect", "ensure jupyter"]
     again.answered()
-    assert not bring_up.apply_lookup(again.story(), again.held)
-    assert not bring_up.apply_lookup(again.story(), again.held), "news is told once"
+    assert not apply_lookup(again.held, FakeProgress(again.journal), again.journal.record)
+    assert not apply_lookup(again.held, FakeProgress(again.journal), again.journal.record), "news is told once"
     assert again.held.is_connected()
     assert again.journal.recorded["instance"] == VM
 
@@ -143,7 +147,7 @@ def test_another_instance_under_the_name_is_gone_to_later_too(again: Again) -> N
     again.up()
     again.cloud.found = replace(VM, id="43")
     again.answered()
-    assert bring_up.apply_lookup(again.story(), again.held)
+    assert apply_lookup(again.held, FakeProgress(again.journal), again.journal.record)
     assert not again.held.is_connected()
     assert again.held.instance == again.cloud.found
 

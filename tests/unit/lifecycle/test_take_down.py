@@ -16,8 +16,8 @@ from remote_runtime.core.documents import take_down_document
 from remote_runtime.core.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
 from remote_runtime.core.model import IdleWatchdog, Instance, Runtime, Secret, Server, TakeDownResult
 from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, OnDownSettings, Profile, Target
-from remote_runtime.lifecycle import bring_up
-from remote_runtime.lifecycle.take_down import TakeDownOptions, take_down
+from remote_runtime.lifecycle.resources import Resources
+from remote_runtime.lifecycle.take_down import TakeDown, TakeDownOptions
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.fakes import VM, EventLog, FakeProgress, FakeSession, FakeTarget
@@ -44,10 +44,10 @@ class Scene:
         self.cloud = FakeTarget(self.journal, profile)
         self.allow: Callable[[str], bool] = lambda why: False
         self.keys: list[tuple[InstalledKey, ...]] = []
-        self.held = bring_up.Resources(session=FakeSession(self.journal, self.cloud.server))
+        self.held = Resources(session=FakeSession(self.journal, self.cloud.server))
 
     def down(self, **wish: Any) -> TakeDownResult:
-        return take_down(
+        return TakeDown(
             self.runtime,
             self.held,
             self.cloud,
@@ -56,7 +56,7 @@ class Scene:
             prompt=nobody,
             confirm=self.allow,
             record=self.keys.append,
-        )
+        ).run()
 
     @property
     def did(self) -> list[str]:
