@@ -11,7 +11,7 @@ from .commands.context import CommandContext, View
 from .commands.down import DownOptions, down
 from .commands.up import Options, up
 from .core.errors import RemoteRuntimeError
-from .core.errors.hints import fill_in_profile
+from .core.errors.catalogue import fill_in_profile
 from .core.fast_dataclass import fast_dataclass
 from .core.model import Runtime, Secret
 from .state import store

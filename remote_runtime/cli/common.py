@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from ..core.errors import LocalError, RemoteRuntimeError, with_default_hint
-from ..core.errors.hints import PLACEHOLDER
+from ..core.errors.catalogue import PLACEHOLDER
 from ..core.fast_dataclass import fast_dataclass
 from .output import console
 

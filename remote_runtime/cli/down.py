@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from ..core.errors import UsageError
-from ..core.errors.hints import fill_in_profile
+from ..core.errors.catalogue import fill_in_profile
 from .common import OutputOptions, common, examples, name_of, run_jobs, state
 from .completion import runtime_names
 from .output import console

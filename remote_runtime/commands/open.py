@@ -17,7 +17,7 @@ from ..core.profile import COLAB_ORIGIN
 from ..jupyter import health
 from ..jupyter.server import page_host
 from ..state import store
-from ..state.quietly import uncounted_connector
+from ..state.ipc import uncounted_connector
 from . import desktop
 from .context import CommandContext
 from .status import url as url_of

@@ -10,7 +10,7 @@ from typing import Any
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
-from ..core.errors.hints import fill_in_profile
+from ..core.errors.catalogue import fill_in_profile
 from ..core.model import Runtime
 from ..state import ipc, store
 

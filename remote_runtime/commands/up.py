@@ -13,7 +13,7 @@ from .. import profiles
 from ..core import file_lock
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
-from ..core.errors.hints import fill_in_profile
+from ..core.errors.catalogue import fill_in_profile
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward, Profile
 from ..state import launch, log_file, store

@@ -28,6 +28,7 @@ from .store import StateDir, no_sockets_error, not_writable_error
 Message = dict[str, Any]
 MAX_MESSAGE_BYTES = 4 << 20
 HANDSHAKE_TIMEOUT_S = 10.0
+ANNOUNCE_TIMEOUT_S = 5.0
 SEND_TIMEOUT_S = 3.0  # a command that reads nothing for so long is stopped; it must not stop the keeper too
 
 
@@ -113,6 +114,27 @@ def connect(state: StateDir, name: str, deadline: Deadline) -> Iterator[ControlC
         yield ControlChannel(connection)
     finally:
         connection.close()
+
+
+def uncounted_connector(name: str, state: StateDir) -> Callable[[int, float], socket.socket]:
+    """How to connect to a port of this runtime within so many seconds: the keeper is told first which connection is
+    ours. It raises ``OSError``."""
+
+    def connect_uncounted(port: int, timeout_s: float) -> socket.socket:
+        connection = socket.socket()
+        try:
+            connection.settimeout(timeout_s)
+            connection.bind(("127.0.0.1", 0))
+            with connect(state, name, Deadline(ANNOUNCE_TIMEOUT_S)) as channel:
+                channel.send({"op": "expect", "port": connection.getsockname()[1]})
+                channel.receive(ANNOUNCE_TIMEOUT_S)
+            connection.connect(("127.0.0.1", port))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return connect_uncounted
 
 
 def _authenticate(connection: Connection, key: bytes, name: str, deadline: Deadline) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from ...core.errors import CODES, RemoteRuntimeError, with_default_hint
-from ...core.errors.hints import fill_in_profile
+from ...core.errors.catalogue import fill_in_profile
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Finding
 

@@ -16,7 +16,7 @@ from typing import Any
 from ... import profiles
 from ..._version import __version__
 from ...core.errors import LocalError, UsageError, with_default_hint
-from ...core.errors.hints import fill_in_profile
+from ...core.errors.catalogue import fill_in_profile
 from ...core.model import Finding
 from ...state.store import StateDir, check_writable
 from ...tunnel import ports

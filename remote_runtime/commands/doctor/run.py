@@ -12,8 +12,8 @@ from ...core.errors import LocalError, RemoteRuntimeError, from_code
 from ...core.model import Finding, Runtime
 from ...core.profile import Profile
 from ...state import store
+from ...state.ipc import uncounted_connector
 from ...state.log_file import tail
-from ...state.quietly import uncounted_connector
 from ...targets import open_target
 from ..context import CommandContext
 from ..logs import read_log

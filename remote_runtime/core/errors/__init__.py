@@ -20,10 +20,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from .catalogue import CatalogueEntry, fill_in_profile
 from .cloud import CLOUD
-from .entry import CatalogueEntry
 from .health import HEALTH
-from .hints import fill_in_profile
 from .local import LOCAL
 from .machine import MACHINE
 from .ssh import SSH

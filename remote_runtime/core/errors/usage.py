@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .entry import CatalogueEntry
+from .catalogue import CatalogueEntry
 
 USAGE = {
     "usage": CatalogueEntry(

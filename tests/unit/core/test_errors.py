@@ -6,7 +6,7 @@ import pytest
 
 from remote_runtime.core import errors
 from remote_runtime.core.errors import CODES, ERROR_CLASSES, LocalError, RemoteRuntimeError, from_code, from_dict
-from remote_runtime.core.errors.hints import fill_in_profile
+from remote_runtime.core.errors.catalogue import fill_in_profile
 
 EXIT_CODES = {"UsageError": 2, "Bug": 3, "Interrupted": 130}
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 from ..fast_dataclass import fast_dataclass
+
+PLACEHOLDER = "PROFILE"
 
 
 @fast_dataclass(frozen=True)
@@ -14,3 +18,12 @@ class CatalogueEntry:
     meaning: str
     cause: str
     remedy: str
+
+
+def fill_in_profile(text: str, reference: str) -> str:
+    """``text`` in which commands such as ``remote-runtime up PROFILE`` name ``reference``, quoted for a shell.
+
+    Code that writes a hint need not know whether the profile is found by its name or by the path of its file. The
+    placeholder stays in state files, in logs and on the control channel.
+    """
+    return text.replace(f" {PLACEHOLDER}", f" {shlex.quote(reference)}") if reference else text
