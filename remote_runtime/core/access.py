@@ -1,9 +1,9 @@
-"""Who may enter a Compute Engine instance, and the keys that we put there."""
+"""Logins on a Compute Engine instance, and the public keys that this program installs there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 from .fast_dataclass import fast_dataclass
 
@@ -12,8 +12,8 @@ AccessMethod = Literal["metadata", "os-login"]
 
 @fast_dataclass(frozen=True)
 class LoginIdentity:
-    """Who wants to enter. ``user``: the login name that was asked for; ``local``: the name on this computer.
-    ``keys``: ``TYPE BASE64`` of those that can be shown."""
+    """``user``: the login name of the profile; ``local``: the user's name on this computer. ``keys``: the public keys,
+    ``TYPE BASE64``, that can be presented to the SSH server."""
 
     user: str | None = None
     local: str = ""
@@ -22,10 +22,10 @@ class LoginIdentity:
 
 @fast_dataclass(frozen=True)
 class LoginAccess:
-    """What an instance's metadata or OS Login says of us.
+    """The access that metadata or OS Login grants us.
 
-    ``user``: the login name, empty while there is none. ``keys``: those of ours that are let in. ``until``: when the
-    last of them ends (seconds since 1970), None for never. ``two_factor``: a second factor is asked for at each login.
+    ``user``: the login name, empty while there is none. ``keys``: our keys that are accepted. ``until``: when the last
+    of them expires, seconds since 1970, None for never. ``two_factor``: each login asks for a second factor.
     """
 
     by: AccessMethod
@@ -37,8 +37,8 @@ class LoginAccess:
 
 @fast_dataclass(frozen=True)
 class InstalledKey:
-    """A public key (``TYPE BASE64``) that we put on an instance, or into somebody's OS Login, until ``until``.
-    ``user``: the login name; for OS Login the account's email."""
+    """A public key (``TYPE BASE64``) that we installed on an instance or in OS Login; it expires at ``until``, seconds
+    since 1970. ``user``: the login name; for OS Login the account's e-mail address."""
 
     by: AccessMethod
     user: str
@@ -52,19 +52,10 @@ class InstalledKey:
 
 @fast_dataclass(frozen=True)
 class AccessGrant:
-    """``added``: None if nothing had to be written."""
+    """``added``: the key that was installed, None if none had to be."""
 
     access: LoginAccess
     added: InstalledKey | None = None
-
-
-def access_from_document(document: Mapping[str, Any] | None) -> LoginAccess | None:
-    """From its ``asdict``."""
-    return LoginAccess(**{**document, "keys": tuple(document["keys"])}) if document else None
-
-
-def keys_from_documents(documents: Iterable[Mapping[str, Any]]) -> tuple[InstalledKey, ...]:
-    return tuple(InstalledKey(**document) for document in documents)
 
 
 def merge_keys(keys: Iterable[InstalledKey], more: Iterable[InstalledKey]) -> tuple[InstalledKey, ...]:

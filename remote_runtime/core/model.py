@@ -1,4 +1,4 @@
-"""The nouns: frozen values that the modules hand to each other. Nothing here is live."""
+"""The values that the packages pass to each other: instance, server, health, runtime. All are immutable."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .access import InstalledKey, LoginAccess
 from .fast_dataclass import fast_dataclass
 from .metrics import Connections, MachineLoad, Traffic
 
-# Characters. The bridge proves no shorter token: it could be guessed from the proof.
+# The bridge proves no shorter token: it could be guessed from the proof.
 MIN_TOKEN_CHARS = 16
 
 
 class Secret:
-    """A string that does not show itself: its repr and str are ``***``; ``reveal()`` is the only way out."""
+    """A string whose repr and str are ``***``; only ``reveal()`` returns it."""
 
     __slots__ = ("__value",)
 
@@ -38,15 +38,14 @@ class Secret:
 
 @fast_dataclass(frozen=True)
 class Instance:
-    """The machine found, and how to reach it.
+    """A machine, and the address of its SSH server.
 
-    ``address`` and ``port``: where its SSH server is. ``host_key_name``: the name its host keys are pinned under
-    (``compute.<id>`` on Compute Engine, else ``host`` or ``[host]:port``). ``host_keys``: the keys that the cloud
-    vouches for, as ``TYPE BASE64`` lines. ``status``: Compute Engine's word, ``RUNNING`` for other machines.
-    ``started_from``: the status it had when we started or resumed it, None if we did not. ``running_since``: ISO 8601,
-    empty where nobody tells. ``project_from``, ``zone_from``, ``credentials_from``: where these were found, in words.
-    ``via``: how it is reached, empty where there is one way only; ``why_via``: why so.
-    ``access``: what Compute Engine knows of our keys, None for other machines.
+    ``host_key_name``: its name in our known_hosts (``compute.<id>`` on Compute Engine, else ``host`` or
+    ``[host]:port``). ``host_keys``: those that Compute Engine publishes, as ``TYPE BASE64`` lines. ``status``: Compute
+    Engine's, ``RUNNING`` for other machines. ``started_from``: its status before we started or resumed it, None if we
+    did not. ``running_since``: ISO 8601, empty if unknown. ``project_from``, ``zone_from``, ``credentials_from``: the
+    sources of these, in words. ``via``: the route, empty where there is only one; ``why_via``: the reason for it.
+    ``access``: our login there, None for other machines.
     """
 
     kind: Literal["gce", "ssh", "local", "demo"]
@@ -70,12 +69,12 @@ class Instance:
 
     @property
     def where(self) -> str:
-        """Its SSH server, as a person is told."""
+        """Its SSH server, for messages."""
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"port {self.port} of {self.name} through IAP" if self.via == "iap" else f"{host}:{self.port}"
 
     def with_route_of(self, previous: Instance) -> Instance:
-        """This one, reached as it was ``before``, if it still has the address that was not answering then."""
+        """This instance with the route of ``previous``, if it still has the address that did not answer then."""
         if (previous.via, self.via) != ("iap", "external") or (previous.id, previous.address) != (
             self.id,
             self.address,
@@ -86,7 +85,7 @@ class Instance:
 
 @fast_dataclass(frozen=True)
 class Gpu:
-    """``memory_bytes``: 0 where the GPU has none of its own. ``driver``: its version."""
+    """``memory_bytes``: 0 for a GPU without memory of its own. ``driver``: its version."""
 
     name: str
     memory_bytes: int
@@ -95,7 +94,7 @@ class Gpu:
 
 @fast_dataclass(frozen=True)
 class Kernelspec:
-    """A kernel that the server offers. ``language``: as Jupyter names it, such as ``python``."""
+    """A kernel that the server offers. ``language``: Jupyter's name of it, such as ``python``."""
 
     name: str
     display_name: str
@@ -104,10 +103,11 @@ class Kernelspec:
 
 @fast_dataclass(frozen=True)
 class IdleWatchdog:
-    """What watches on the machine for idleness. ``how`` it does what ``idle.do`` says: ``here`` (it ends the server),
-    ``service-account``, ``power-off`` or ``none``, with the ``why``. ``verb``: what becomes of the machine, ``stop`` or
-    ``suspend``. ``reboot``: what starts it again then, ``cron``, ``systemd`` or empty. ``local_ssd``: the machine has
-    one, whose data a stop loses. ``failed``: why the last try did not succeed, empty if none failed."""
+    """The watchdog on the machine that acts when the server is idle. ``do``: the profile's ``idle.do``. ``how`` it does
+    that: ``here`` (it ends the server), ``service-account``, ``power-off`` or ``none``; ``why``: the reason. ``verb``:
+    ``stop`` or ``suspend`` for the machine. ``reboot``: what starts the watchdog after a reboot, ``cron``, ``systemd``
+    or empty. ``local_ssd``: the machine has one, and a stop loses its data. ``failed``: why the last attempt failed,
+    empty if none did."""
 
     after_s: float
     do: str
@@ -119,7 +119,7 @@ class IdleWatchdog:
     failed: str = ""
 
 
-UNKNOWN_INTERPRETER = "unknown"  # the interpreter of a server of the user's, where the system does not show it
+UNKNOWN_INTERPRETER = "unknown"  # of a server that the user started, where the system does not show it
 
 
 @fast_dataclass(frozen=True)
@@ -127,10 +127,9 @@ class Server:
     """A Jupyter server on the machine, listening there on 127.0.0.1:``port`` or the unix socket ``socket``.
 
     ``directory``: its own folder on the machine (``~/.local/share/remote-runtime/servers/<name>-<client id>``).
-    ``jupyter_server``, ``bridge``, ``python``: versions. ``notes``: what a person should know about this start.
-    ``attached``: the user runs it; it has no directory of ours, and its bridge is empty where it has none.
-    ``former``: one that had ended unasked was there before this one was started, and the machine was ``restarted``
-    meanwhile, was the ``same`` all the time, or that is ``unknown``.
+    ``jupyter_server``, ``bridge``, ``python``: versions; ``bridge`` is empty without one. ``notes``: messages about
+    this start. ``attached``: the user started it, and it has no directory of ours. ``former``: empty, unless an earlier
+    server had ended unexpectedly: ``restarted`` if the machine was rebooted since, ``same`` if not, or ``unknown``.
     """
 
     port: int | None
@@ -152,23 +151,23 @@ class Server:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where connections lead: host and port, or the path of the socket and 0."""
+        """Host and port, or the path of the unix socket and 0."""
         return (self.socket, 0) if self.socket else ("127.0.0.1", self.port or 0)
 
     @property
     def can_prove_identity(self) -> bool:
-        """Whether it can show that it knows the token, without being told it: the bridge does that."""
+        """Whether it can prove that it knows the token without receiving it, which takes the bridge."""
         return bool(self.bridge)
 
     @property
     def required_listen_address(self) -> str:
-        """Where its proof must say that it listens; empty for a server of ours, whose token no other place knows. The
-        user's own can come up on another port with the same token, and somebody else on this one."""
+        """The address that its proof must name; empty for a server of ours, whose token no other server has. A server
+        of the user can move to another port and keep its token, and another user's server can take its port."""
         return f"127.0.0.1:{self.port}" if self.attached else ""
 
 
 def format_address(host: str, port: int) -> str:
-    """A place on the machine, for a person: ``host:port``, or the path of a unix socket where the port is 0."""
+    """``host:port``, or the path of a unix socket if the port is 0."""
     return f"{host}:{port}" if port else host
 
 
@@ -177,8 +176,8 @@ Verdict = Literal["ready", "starting", "reconnecting", "unreachable", "stranger"
 
 @fast_dataclass(frozen=True)
 class Health:
-    """What was seen through the forwarded port. ``stranger``: something answers that is not our server. ``lacks``: what
-    an attached server's settings lack, which Colab can do without."""
+    """The result of a check through the forwarded port. ``stranger``: something answers that is not our server.
+    ``missing_settings``: optional settings that an attached server lacks."""
 
     verdict: Verdict
     why: str = ""
@@ -188,7 +187,7 @@ class Health:
 
 @fast_dataclass(frozen=True)
 class Forward:
-    """A local port and what it leads to on the machine (see ``named``)."""
+    """A local port, and the address on the machine that it is forwarded to (see ``format_address``)."""
 
     local: int
     remote: str
@@ -196,18 +195,17 @@ class Forward:
 
 @fast_dataclass(frozen=True)
 class Runtime:
-    """All of it under one name: what the state file holds and what `status` shows.
+    """The state of one runtime, as the state file holds it and `status` shows it.
 
-    ``target``: ``{"kind", …}`` as the profile names it. ``since``: ISO 8601, when it became ready, else when the
-    keeper started. ``unfinished``: the first `up` has not succeeded, so taking it down also puts the instance back.
-    ``profile_text``: the profile as it was used, YAML; `down` needs no other. ``client_id``: what keys our folder on
-    the machine, next to the name. ``last_error``: an error's ``as_dict()``. ``last_outage``: ``{"why", "at",
-    "lasted_s"}`` of the last time that it did not stand, with ``restarted``: why Jupyter was started again, if it was.
-    ``local_host``: ``127.0.0.1`` where another program listens on [::1].
-    ``keys``: public keys that we put on the instance, or into OS Login, for `down --purge` to take away.
-    ``page_requests``: how many requests of the profile's origins have reached the server, None while it is not known.
-    ``idle_s``: for how long nothing was used, as the watchdog on the machine saw it last. ``seen``: ISO 8601, when the
-    machine was last seen, where it is not seen now. ``folder``: our folder may be on the machine.
+    ``target``: ``{"kind", …}`` of the profile. ``since``: ISO 8601, when it became ready, else when the keeper started.
+    ``unfinished``: the first `up` has not succeeded, so taking it down restores the instance's status.
+    ``profile_text``: the profile in use, YAML, from which `down` works. ``client_id``: part of the name of our folder
+    on the machine. ``last_error``: an error's ``as_dict()``. ``last_outage``: ``{"why", "at", "lasted_s"}``, and
+    ``restarted``: why Jupyter was started again, if it was. ``local_host``: ``127.0.0.1`` where another program listens
+    on [::1]. ``keys``: public keys that we installed, which `down --purge` removes. ``page_requests``: requests of the
+    profile's origins that reached the server, None if unknown. ``idle_s``: as the watchdog on the machine reported it
+    last. ``seen``: ISO 8601, the last contact with the machine, if there is none now. ``folder``: our folder may exist
+    on the machine.
     """
 
     name: str
@@ -243,7 +241,7 @@ class Runtime:
 
     @property
     def url(self) -> Secret | None:
-        """What is pasted into Colab, token included; None while there is no server or no port."""
+        """The URL for Colab, token included; None while there is no server or no port."""
         if self.server is None or self.local_port is None:
             return None
         return Secret(f"http://{self.local_host}:{self.local_port}/?token={quote(self.server.token.reveal(), safe='')}")
@@ -251,8 +249,8 @@ class Runtime:
 
 @fast_dataclass(frozen=True)
 class Finding:
-    """One line of doctor. ``code``: the error's, empty where there is none. ``skipped``: ``why`` says what it needs.
-    ``note``: nothing was checked, and a person should know it."""
+    """One line of `doctor`. ``code``: the error's, empty without one. For ``skipped``, ``why`` says what it needs;
+    ``note``: something to know that was not checked."""
 
     check: str
     verdict: Literal["ok", "note", "warning", "failed", "skipped"]
@@ -267,11 +265,11 @@ ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
 
 @fast_dataclass(frozen=True)
 class TakeDownResult:
-    """What became of it, as it was seen now. ``server``: ``unknown`` where the machine was not looked at. ``instance``:
-    its status, ``UNKNOWN`` where it could not be read, None when there is none. ``checked``: a kept server was seen.
-    ``remains``: what could not be taken away, in words. ``instance_since``: ISO 8601, when an instance that keeps
-    running was started. ``notes``: what a person should know about what stays. ``elsewhere``: its Jupyter
-    runs on another machine than the login reached."""
+    """The state after a runtime was taken down. ``server``: ``unknown`` if the machine was not asked. ``instance``: its
+    status, ``UNKNOWN`` if it could not be read, None without an instance. ``checked``: a kept server was seen running.
+    ``remains``: what could not be removed, in words. ``instance_since``: ISO 8601, when an instance that keeps running
+    was started. ``notes``: messages about what stays. ``elsewhere``: its Jupyter runs on another machine than the one
+    that the login reached."""
 
     name: str
     tunnel: bool
@@ -286,5 +284,5 @@ class TakeDownResult:
 
     @property
     def server_still_ours(self) -> bool:
-        """Whether a server of ours goes on, which a later `down` should find."""
+        """Whether a server that we started keeps running, which a later `down` should find."""
         return self.server == "kept" and not self.attached
