@@ -1,4 +1,4 @@
-"""What ``compute`` does, in its worker process: one function for each request."""
+"""What ``compute`` does in its worker process: one function for each request, here and in the packages below."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from ..core.access import AccessGrant, InstalledKey, LoginIdentity
+from ..core.access import LoginIdentity
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline
-from ..core.errors import CloudError, RemoteRuntimeError
+from ..core.errors import CloudError
 from ..core.model import Instance
 from ..core.profile import GceTarget
 from .client import gcloud_config
-from .client.api import Api, open_api
-from .diagnosis import causes
+from .client.api import open_api
+from .diagnosis.causes import diagnose as diagnose
 from .instances import host_keys, power, search
-from .instances.convert import check_connectable, gcloud_args, has_local_ssd, last_segment, seconds_since, to_instance
+from .instances.convert import (
+    Connect,
+    check_connectable,
+    gcloud_args,
+    has_local_ssd,
+    last_segment,
+    seconds_since,
+    to_instance,
+)
 from .instances.inventory import list_instances as list_instances
 from .instances.inventory import list_projects as list_projects
 from .instances.power import MayStart
-from .login import access
+from .login.access import grant_access as grant_access
+from .login.access import read_access
+from .login.access import revoke_access as revoke_access
 from .worker_protocol import TIMEOUT_HINT
 
 BACKGROUND_NICENESS = 10
 Action = Literal["start", "resume", "stop", "suspend"]
-Connect = Literal["auto", "external", "internal", "iap"]
 
 
 def find(
@@ -57,7 +66,7 @@ def find(
         os.nice(BACKGROUND_NICENESS)
     api = open_api(environ, progress=progress, deadline=deadline)
     api.timeout_hint = TIMEOUT_HINT
-    project = gcloud_config.project(target.project, environ, lambda: api.identity.project)
+    project = gcloud_config.project(target.project, environ, api.identity.project)
     zone = gcloud_config.zone(target.zone, environ)
     api.project = project.value
     zone_text = f", zone {zone.value} (from {zone.source})" if zone else ", in any zone"
@@ -83,13 +92,13 @@ def find(
     is_late = was_running and (age_s is None or age_s >= host_keys_within_s)
     wait_s = 0.0 if is_late or instance.host_key_name in known_hosts else host_keys_within_s
     keys = host_keys.read_published(api, instance, poller.raw, wait_s=wait_s)
-    login_access = access.read_access(api, environ, poller.raw, login) if login is not None else None
+    access = read_access(api, poller.raw, login) if login is not None else None
     if has_local_ssd(poller.raw):
         progress(f"{instance.name} has a Local SSD: what is on it is lost when the instance is stopped")
     return replace(
         instance,
         host_keys=keys,
-        access=login_access,
+        access=access,
         project_from=project.source,
         zone_from=zone.source if zone and zone.value == instance.zone else "the search in all zones",
         credentials_from=api.identity.source,
@@ -109,7 +118,7 @@ def reload(
     The address is empty if it has none of the kind that ``connect`` asks for. Raises ``instance-not-found`` if the
     instance was deleted, or replaced by another one of the same name.
     """
-    api = _api_of(instance, progress, deadline, environ)
+    api = open_api(environ, progress=progress, deadline=deadline, project=instance.project or "")
     raw = power.reload(api, instance)
     now = replace(
         to_instance(raw, api.project, connect),
@@ -121,48 +130,6 @@ def reload(
         credentials_from=instance.credentials_from,
     )
     return replace(now, host_keys=host_keys.read_published(api, now, raw, wait_s=0.0))
-
-
-def grant_access(
-    instance: Instance,
-    login: LoginIdentity,
-    key: str,
-    *,
-    lifetime_s: float,
-    previous_keys: Sequence[InstalledKey],
-    renew: bool,
-    before_write: Callable[[InstalledKey], None],
-    progress: Progress,
-    deadline: Deadline,
-    environ: Mapping[str, str],
-) -> AccessGrant:
-    """Lets ``key`` (``TYPE BASE64``) log in to ``instance`` for ``lifetime_s``: by OS Login where that is on, else by
-    the instance's metadata. ``before_write`` is called with the key before anything is written: ``revoke_access`` can
-    remove it from then on.
-
-    Writes nothing while the key is accepted; with ``renew``, while it is accepted for at least half of ``lifetime_s``.
-    ``previous_keys``: entries of ours that the new one replaces. Raises ``key-not-added`` among others.
-    """
-    api = _api_of(instance, progress, deadline, environ)
-    return access.grant_access(
-        api,
-        environ,
-        instance,
-        power.reload(api, instance),
-        login,
-        key=key,
-        lifetime_s=lifetime_s,
-        previous_keys=previous_keys,
-        renew=renew,
-        before_write=before_write,
-    )
-
-
-def revoke_access(
-    keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
-) -> None:
-    """Removes ``keys``, and expired entries of the same keys. Leaves everything else as it is."""
-    access.revoke_access(open_api(environ, progress=progress, deadline=deadline), environ, keys)
 
 
 def set_status(
@@ -187,28 +154,6 @@ def restore_status(instance: Instance, *, progress: Progress, deadline: Deadline
     return power.restore_status(_poller(instance, progress, deadline, environ))
 
 
-def diagnose(
-    instance: Instance,
-    code: str,
-    *,
-    progress: Progress,
-    deadline: Deadline,
-    environ: Mapping[str, str],
-    connect: Connect = "external",
-    through_iap: RemoteRuntimeError | None = None,
-) -> list[RemoteRuntimeError]:
-    """The causes that explain why ``instance`` could not be reached, the most certain first; empty if Compute Engine
-    shows nothing wrong. ``code``: of the error; ``connect``: the route that was tried; ``through_iap``: the error of an
-    attempt through IAP afterwards, if there was one.
-
-    The causes: `instance-stopped`, `instance-not-found`, `firewall-blocked`, `machine-booting`, `machine-not-booted`,
-    `disk-full`, `os-login-required`, `permission-denied`; and the code of ``through_iap`` where the firewall leaves
-    only that route open.
-    """
-    api = _api_of(instance, progress, deadline, environ)
-    return causes.find_causes(api, instance, code=code, connect=connect, through_iap=through_iap)
-
-
 def missing_permissions(
     target: GceTarget,
     permissions: Sequence[str],
@@ -219,7 +164,7 @@ def missing_permissions(
 ) -> list[str]:
     """Those of ``permissions`` that the credentials lack on the instance that ``target`` means. Raises as ``find``."""
     api = open_api(environ, progress=progress, deadline=deadline)
-    api.project = gcloud_config.project(target.project, environ, lambda: api.identity.project).value
+    api.project = gcloud_config.project(target.project, environ, api.identity.project).value
     raw = search.find_one(api, target, gcloud_config.zone(target.zone, environ))
     granted = search.granted_permissions(api, raw.name, last_segment(raw.zone), permissions)
     return [permission for permission in permissions if permission not in granted]
@@ -237,14 +182,8 @@ HANDLERS: Mapping[str, Callable[..., Any]] = {
 def _poller(
     instance: Instance, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
 ) -> power.StatusPoller:
-    api = _api_of(instance, progress, deadline, environ)
+    api = open_api(environ, progress=progress, deadline=deadline, project=instance.project or "")
     return power.StatusPoller(api, instance, power.reload(api, instance))
-
-
-def _api_of(instance: Instance, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> Api:
-    api = open_api(environ, progress=progress, deadline=deadline)
-    api.project = instance.project or ""
-    return api
 
 
 def _describe_target(target: GceTarget) -> str:

@@ -21,7 +21,7 @@ from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, DeadlinePassed, LocalError
 from ..core.sanitize import redact
-from ..core.subprocesses import ISOLATED_SYS_PATH, start_python
+from ..core.subprocesses import ISOLATED_SYS_PATH, detached_popen_args, start_python
 from .worker_protocol import TIMEOUT_HINT, decode, encode
 
 MAX_MESSAGE_BYTES = 1 << 20
@@ -130,7 +130,6 @@ def _exit_error(process: subprocess.Popen[bytes], stderr: IO[bytes]) -> Exceptio
 
 @contextmanager
 def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
     try:
         process = start_python(
             ["-c", PROGRAM],
@@ -138,9 +137,7 @@ def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subproce
             stdout=subprocess.PIPE,
             stderr=stderr,
             env=_worker_environ(environ),
-            # Ctrl-C must not end the worker with a traceback: this process ends it.
-            start_new_session=os.name == "posix",
-            creationflags=flags,
+            **detached_popen_args(),  # Ctrl-C must not end the worker with a traceback: this process ends it
         )
     except LocalError as error:
         cause = error.__cause__

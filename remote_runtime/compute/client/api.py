@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...core.callbacks import Progress
 from ...core.deadline import Deadline
 from ...core.errors import DeadlinePassed
+from ...core.model import Instance
 from . import credentials, error_mapping, gcloud_config, lazy_import
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Api:
     ``last_message``: the last text given to ``progress``. ``timeout_hint``: the setting that allows more time, empty if
     there is none."""
 
+    environ: Mapping[str, str]
     endpoint: str
     identity: credentials.Identity
     instances: compute_v1.InstancesClient
@@ -56,6 +58,9 @@ class Api:
     def client(self, kind: Callable[..., T]) -> T:
         """Another of Google's clients, for the same address and credentials."""
         return kind(**self.options)
+
+    def request_for(self, instance: Instance, **more: Any) -> dict[str, Any]:
+        return {"project": self.project, "zone": instance.zone, "instance": instance.name, **more}
 
     def call(self, method: Callable[..., T], request: Mapping[str, Any], *, doing: str, until_ready: bool = True) -> T:
         """The result of one request. Connection errors, 429 and 5xx are retried until the deadline; with
@@ -87,9 +92,7 @@ class Api:
                     endpoint=self.endpoint,
                     doing=doing,
                     project=self.project,
-                    renew_hint=self.identity.renew_hint,
-                    acts_as=self.identity.acts_as,
-                    set_quota_project=self.identity.set_quota_project,
+                    identity=self.identity,
                 )
                 no_more = failure.transient == "no" or self.deadline.passed()
                 no_more |= isinstance(failure.error, error_mapping.NotReady) and not until_ready
@@ -110,7 +113,7 @@ class Api:
         return DeadlinePassed(what, f"last: {self.last_message}" if self.last_message else "", self.timeout_hint)
 
 
-def open_api(environ: Mapping[str, str], *, progress: Progress, deadline: Deadline) -> Api:
+def open_api(environ: Mapping[str, str], *, progress: Progress, deadline: Deadline, project: str = "") -> Api:
     """Clients for the API and the credentials that ``environ`` names. Sends nothing, except that Application Default
     Credentials may query this computer's metadata server."""
     endpoint = gcloud_config.endpoint(environ)
@@ -127,6 +130,7 @@ def open_api(environ: Mapping[str, str], *, progress: Progress, deadline: Deadli
     except (GoogleAuthError, ValueError) as exc:  # caused by Google's own variables and the files they name
         raise error_mapping.unusable_client_error(exc) from None
     return Api(
+        environ=environ,
         endpoint=endpoint,
         identity=identity,
         instances=instances,
@@ -135,4 +139,5 @@ def open_api(environ: Mapping[str, str], *, progress: Progress, deadline: Deadli
         progress=progress,
         deadline=deadline,
         options=options,
+        project=project,
     )

@@ -20,6 +20,10 @@ _FILE = re.compile(r"^File '.*'(?= was not found)", re.DOTALL)  # its path may b
 _PROGRAM = re.compile(r"(Executable exited with non-zero return code -?\d+).*", re.DOTALL)
 
 
+class SignInUnavailable(CloudError):
+    """``cloud-unreachable``: a retry may succeed."""
+
+
 def raised_while_refreshing(exc: BaseException) -> bool:
     """True if google-auth raised ``exc`` while it refreshed credentials. It lets through any exception of the files and
     programs that it reads then."""
@@ -58,16 +62,14 @@ def is_token_exchange_error(exc: Exception) -> bool:
     return isinstance(exc, (auth.TransportError, auth.RefreshError)) or raised_while_refreshing(exc)
 
 
-def credentials_error(exc: Exception, *, project: str, renew_hint: str, acts_as: str = "") -> CloudError:
+def credentials_error(exc: Exception, *, renew_hint: str, acts_as: str = "", project: str = "") -> CloudError:
     """The reason why credentials cannot be used. ``acts_as``: the service account that they impersonate."""
     if error := unsent_error(exc):
         return error
     message = safe_message(exc)
     if is_transient(exc):
-        return CloudError("cloud-unreachable", "Google's sign-in does not answer", message)
-    if "impersonated" not in message:
-        return CloudError("no-credentials", "Google does not accept the credentials", message, renew_hint)
-    details = _error_details(exc)
+        return SignInUnavailable("cloud-unreachable", "Google's sign-in does not answer", message)
+    details = _error_details(exc) if "impersonated" in message else None
     if details is None:
         return CloudError("no-credentials", "Google does not accept the credentials", message, renew_hint)
     target = acts_as or "the service account"

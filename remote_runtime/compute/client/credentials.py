@@ -122,7 +122,7 @@ def _default(environ: Mapping[str, str]) -> Identity:
         credentials, project = google.auth.default(scopes=[credential_sources.SCOPE])
     except Exception as exc:  # noqa: BLE001  what google-auth makes of a file that a person wrote; no list is complete
         if auth_errors.is_token_exchange_error(exc):  # some credentials are exchanged while they are loaded
-            raise auth_errors.credentials_error(exc, project="", renew_hint=LOGIN_HINT) from None
+            raise auth_errors.credentials_error(exc, renew_hint=LOGIN_HINT) from None
         if not environ.get(credentials_file.VARIABLE) and (found := credential_sources.gcloud_credentials(environ)):
             credentials, account = found
             return Identity(credentials, renew_hint="Run: gcloud auth login", source=f"gcloud's login of {account}")
@@ -144,7 +144,7 @@ def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
     ``no-credentials`` if it is unknown."""
     credentials: Any = identity.credentials
     if getattr(credentials, "service_account_email", "") == "default":
-        _refresh(identity)  # the metadata server of a Google machine reports it
+        refresh(identity)  # the metadata server of a Google machine reports it
     candidates = [getattr(credentials, "service_account_email", ""), getattr(credentials, "account", "")]
     gcloud_account = gcloud_config.account(environ) or ""
     if identity.is_anonymous or environ.get("CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"):
@@ -177,15 +177,14 @@ def _email_of_token(credentials: Any) -> str:
         return ""
 
 
-def _refresh(identity: Identity) -> None:
+def refresh(identity: Identity, request: Any = None) -> None:
+    """Gets a new access token. Raises ``CloudError``, ``SignInUnavailable`` if a retry may succeed."""
     from google.auth.transport.requests import Request
 
-    credentials: Any = identity.credentials
     try:
-        credentials.refresh(Request())
+        identity.credentials.refresh(request or Request())  # type: ignore[no-untyped-call]  # google-auth types it in part
     except Exception as exc:
         if not auth_errors.raised_while_refreshing(exc):
             raise
-        raise auth_errors.credentials_error(
-            exc, project="", renew_hint=identity.renew_hint
-        ) from None  # its message may contain a secret
+        # Not "from exc": its message may contain the credentials.
+        raise auth_errors.credentials_error(exc, renew_hint=identity.renew_hint, acts_as=identity.acts_as) from None

@@ -17,6 +17,8 @@ from .transport_errors import exception_chain, unsent_error
 if TYPE_CHECKING:
     import google.api_core.exceptions as api
 
+    from .credentials import Identity
+
 CLIENT_VARIABLES = (
     "GOOGLE_API_USE_MTLS_ENDPOINT",
     "GOOGLE_API_USE_CLIENT_CERTIFICATE",
@@ -79,13 +81,10 @@ def map_error(
     endpoint: str,
     doing: str,
     project: str,
-    renew_hint: str,
-    acts_as: str = "",
-    set_quota_project: str = "",
+    identity: Identity,
     api_name: str = gcloud_config.COMPUTE.name,
 ) -> ApiFailure:
-    """What a failed request means. ``doing`` completes "Compute Engine refuses to …", ``renew`` is the hint for refused
-    credentials, ``acts_as`` the service account that they act as, ``set_quota_project`` as an ``Identity`` has it."""
+    """What a failed request of ``identity`` means. ``doing`` completes "Compute Engine refuses to …"."""
     import google.api_core.exceptions as api
     import google.auth.exceptions as auth
     import requests
@@ -98,7 +97,11 @@ def map_error(
         if auth_errors.is_transient(exc):
             why = _connection_problem(exc) if isinstance(exc, auth.TransportError) else auth_errors.safe_message(exc)
             return ApiFailure(CloudError("cloud-unreachable", "Google's sign-in does not answer", why), "unreachable")
-        return ApiFailure(auth_errors.credentials_error(exc, project=project, renew_hint=renew_hint, acts_as=acts_as))
+        return ApiFailure(
+            auth_errors.credentials_error(
+                exc, project=project, renew_hint=identity.renew_hint, acts_as=identity.acts_as
+            )
+        )
     if not isinstance(exc, api.GoogleAPICallError):
         return ApiFailure(unreachable_error(endpoint, f"what answers there is not the {api_name}", api_name), "busy")
     details = _details(exc)
@@ -107,12 +110,14 @@ def map_error(
     if status == 429 or status >= 500 or reasons.intersection(_BUSY_REASONS):
         return ApiFailure(unreachable_error(endpoint, f"it answers {status}: {why}", api_name), "busy")
     if status == 401:
-        return ApiFailure(CloudError("no-credentials", "Google does not accept the credentials", why, renew_hint))
+        return ApiFailure(
+            CloudError("no-credentials", "Google does not accept the credentials", why, identity.renew_hint)
+        )
     if status == 403:
         if any("quota" in reason.lower() for reason in reasons):
             return ApiFailure(quota_error(why, doing, project))
         return ApiFailure(
-            error_info.refusal_error(details, doing, project, renew_hint, set_quota_project)
+            error_info.refusal_error(details, doing, project, identity.renew_hint, identity.set_quota_project)
             or error_info.permission_denied_error(details, doing, project)
         )
     if status == 404:

@@ -6,9 +6,8 @@ import configparser
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from ...core.errors import CloudError
@@ -99,16 +98,13 @@ def is_on_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def project(
-    from_profile: str | None, environ: Mapping[str, str], of_credentials: Callable[[], str | None]
-) -> SourcedValue:
-    """The project to search. ``of_credentials`` is called last. Raises ``CloudError`` ``no-credentials``."""
-    found = (
-        _sourced(from_profile, "the profile")
-        or _sourced(environ.get("GOOGLE_CLOUD_PROJECT"), "GOOGLE_CLOUD_PROJECT")
-        or _sourced(environ.get("CLOUDSDK_CORE_PROJECT"), "CLOUDSDK_CORE_PROJECT")
-        or _sourced(_gcloud_property(environ, "core", "project"), "gcloud's configuration")
-        or _sourced(of_credentials(), "the credentials")
+def project(from_profile: str | None, environ: Mapping[str, str], of_credentials: str | None) -> SourcedValue:
+    """The project to search; the credentials' project is used last. Raises ``CloudError`` ``no-credentials``."""
+    found = _first(
+        (from_profile, "the profile"),
+        *((environ.get(name), name) for name in ("GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT")),
+        (_gcloud_property(environ, "core", "project"), "gcloud's configuration"),
+        (of_credentials, "the credentials"),
     )
     if found is None:
         raise CloudError(
@@ -122,19 +118,17 @@ def project(
 
 def zone(from_profile: str | None, environ: Mapping[str, str]) -> SourcedValue | None:
     """The zone to search first; None for all. Raises ``CloudError`` ``no-credentials`` if the name is invalid."""
-    found = (
-        _sourced(from_profile, "the profile")
-        or _sourced(environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE")
-        or _sourced(_gcloud_property(environ, "compute", "zone"), "gcloud's configuration")
+    found = _first(
+        (from_profile, "the profile"),
+        (environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE"),
+        (_gcloud_property(environ, "compute", "zone"), "gcloud's configuration"),
     )
     return found and _require_name(found, "zone", "`target.zone`", "gcloud config set compute/zone ZONE")
 
 
 def account(environ: Mapping[str, str]) -> str | None:
     """gcloud's account."""
-    found = _sourced(environ.get("CLOUDSDK_CORE_ACCOUNT"), "") or _sourced(
-        _gcloud_property(environ, "core", "account"), ""
-    )
+    found = _first((environ.get("CLOUDSDK_CORE_ACCOUNT"), ""), (_gcloud_property(environ, "core", "account"), ""))
     return found.value if found else None
 
 
@@ -146,8 +140,9 @@ def impersonated_accounts(environ: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in (wanted or "").split(",") if name.strip())
 
 
-def _sourced(value: Any, source: str) -> SourcedValue | None:
-    return SourcedValue(value.strip(), source) if isinstance(value, str) and value.strip() else None
+def _first(*candidates: tuple[str | None, str]) -> SourcedValue | None:
+    """The first value that is not blank."""
+    return next((SourcedValue(value.strip(), source) for value, source in candidates if value and value.strip()), None)
 
 
 def _require_name(found: SourcedValue, what: str, key: str, command: str) -> SourcedValue:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from ...core.callbacks import Progress
+from ...core.deadline import Deadline
 from ...core.errors import CloudError, MachineError, RemoteRuntimeError, SshError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ...core.sanitize import clean_line
 from ..client import metadata_flags
-from ..client.api import Api
+from ..client.api import Api, open_api
 from ..instances import power, search, stop_reason
-from ..instances.convert import gcloud_args, seconds_since, status_of
+from ..instances.convert import Connect, gcloud_args, seconds_since, status_of
 from . import firewall_cause
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ _PATTERNS: tuple[tuple[BootState, re.Pattern[str]], ...] = (
     ("disk-full", re.compile(r".*no space left on device.*", re.IGNORECASE)),
     ("no-sshd", re.compile(r"Failed to start .*(?:OpenBSD Secure Shell|OpenSSH|\bsshd?\.service).*")),
 )
+_NOT_BOOTED = {
+    "panic": "The kernel of {} panicked",
+    "emergency": "{} is in emergency mode",
+    "no-sshd": "The SSH server of {} did not start",
+}
 # After this time, a console without a login prompt means that the boot no longer writes to it.
 MAX_BOOT_S = 900.0
 OS_LOGIN_PERMISSION = "compute.instances.osLogin"
@@ -48,14 +55,25 @@ SET_METADATA_PERMISSION = "compute.instances.setMetadata"
 KEY_ERROR_CODES = ("no-usable-key", "passphrase-needed", "two-factor-needed")
 
 
-def find_causes(
-    api: Api, instance: Instance, *, code: str, connect: str, through_iap: RemoteRuntimeError | None = None
+def diagnose(
+    instance: Instance,
+    code: str,
+    *,
+    progress: Progress,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+    connect: Connect = "external",
+    through_iap: RemoteRuntimeError | None = None,
 ) -> list[RemoteRuntimeError]:
-    """The causes that explain why SSH to ``instance`` failed with ``code``, and through IAP with ``through_iap``, the
-    most certain first; empty if all looks well.
+    """The causes that explain why SSH to ``instance`` failed with ``code``, the most certain first; empty if Compute
+    Engine shows nothing wrong. ``connect``: the route that was tried; ``through_iap``: the error of an attempt through
+    IAP afterwards, if there was one.
 
-    Queries that these credentials may not make are skipped. Raises ``CloudError`` ``cloud-unreachable``.
+    The causes: `instance-stopped`, `instance-not-found`, `firewall-blocked`, `machine-booting`, `machine-not-booted`,
+    `disk-full`, `os-login-required`, `permission-denied`; and the code of ``through_iap`` where the firewall leaves
+    only that route open. Queries that these credentials may not make are skipped. Raises ``cloud-unreachable``.
     """
+    api = open_api(environ, progress=progress, deadline=deadline, project=instance.project or "")
     try:
         raw = power.reload(api, instance)
     except CloudError as exc:
@@ -114,7 +132,7 @@ def _try_query(api: Api, query: Callable[[], T]) -> T | None:
 
 
 def _boot_status(api: Api, instance: Instance) -> BootStatus:
-    request = {"project": api.project, "zone": instance.zone, "instance": instance.name, "port": 1}
+    request = api.request_for(instance, port=1)
     output = api.call(
         api.instances.get_serial_port_output, request, doing=f"read the serial console of {instance.name}"
     )
@@ -122,17 +140,13 @@ def _boot_status(api: Api, instance: Instance) -> BootStatus:
 
 
 def _boot_failure(instance: Instance, boot: BootStatus) -> RemoteRuntimeError | None:
-    quote = f'its serial console says "{boot.line}"'
-    hint_all = f"See all of it: gcloud compute instances get-serial-port-output {gcloud_args(instance)}"
-    if boot.state == "panic":
-        return SshError("machine-not-booted", f"The kernel of {instance.name} panicked", quote, hint_all)
-    if boot.state == "emergency":
-        return SshError("machine-not-booted", f"{instance.name} is in emergency mode", quote, hint_all)
-    if boot.state == "no-sshd":
-        return SshError("machine-not-booted", f"The SSH server of {instance.name} did not start", quote, hint_all)
+    why = f'its serial console says "{boot.line}"'
     if boot.state == "disk-full":
         hint = f"Make the disk larger, then restart: gcloud compute disks resize {gcloud_args(instance)} --size=SIZE"
-        return MachineError("disk-full", f"The disk of {instance.name} is full", quote, hint)
+        return MachineError("disk-full", f"The disk of {instance.name} is full", why, hint)
+    if what := _NOT_BOOTED.get(boot.state):
+        hint = f"See all of it: gcloud compute instances get-serial-port-output {gcloud_args(instance)}"
+        return SshError("machine-not-booted", what.format(instance.name), why, hint)
     return None
 
 

@@ -41,12 +41,7 @@ def explain(
     """The cause of ``code`` by the route ``connect``, and of ``through_iap`` if IAP was tried afterwards; None if the
     firewall is not the cause."""
     interface = raw.network_interfaces[0]
-    request = {
-        "project": api.project,
-        "zone": instance.zone,
-        "instance": instance.name,
-        "network_interface": interface.name or "nic0",
-    }
+    request = api.request_for(instance, network_interface=interface.name or "nic0")
     effective = api.call(
         api.instances.get_effective_firewalls, request, doing=f"read the firewall rules of {instance.name}"
     )

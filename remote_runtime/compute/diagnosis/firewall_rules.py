@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Coverage = Literal["all", "some", "none"]
+RuleAction = Literal["allow", "deny", "next"]
 
 # https://cloud.google.com/iap/docs/using-tcp-forwarding#create-firewall-rule
 IAP_RANGES = {4: ipaddress.ip_network("35.235.240.0/20"), 6: ipaddress.ip_network("2600:2d00:1:7::/64")}
@@ -33,7 +34,7 @@ class Verdict:
 
 @fast_dataclass(frozen=True)
 class _Rule:
-    action: Literal["allow", "deny", "next"]
+    action: RuleAction
     coverage: Coverage
     description: str
     ranges: tuple[str, ...] = ()
@@ -69,7 +70,7 @@ def _layers(
     source: Network,
     port: int,
     instance: compute_v1.Instance,
-) -> Iterator[list[_Rule]]:
+) -> Iterator[Iterable[_Rule]]:
     policies = list(effective.firewall_policys)
     yield from (_policy_rules(policy, source, port) for policy in policies if policy.type_ == "HIERARCHY")
     yield _network_rules(effective.firewalls, source, port, instance)
@@ -79,32 +80,28 @@ def _layers(
 
 def _network_rules(
     firewalls: Iterable[compute_v1.Firewall], source: Network, port: int, instance: compute_v1.Instance
-) -> list[_Rule]:
-    found: list[tuple[tuple[int, bool], _Rule]] = []
+) -> Iterator[_Rule]:
     accounts = {account.email for account in instance.service_accounts}
-    for firewall in firewalls:
+    for firewall in sorted(firewalls, key=lambda each: (each.priority, not each.denied)):
         for_others = (firewall.target_tags and not set(firewall.target_tags) & set(instance.tags.items)) or (
             firewall.target_service_accounts and not set(firewall.target_service_accounts) & accounts
         )
         if firewall.disabled or firewall.direction == "EGRESS" or for_others:
             continue
-        refuses = bool(firewall.denied)
         entries = firewall.denied or firewall.allowed
         if not any(_covers_port(entry.I_p_protocol, entry.ports, port) for entry in entries):
             continue
         narrowed = bool(firewall.source_tags or firewall.source_service_accounts)
         coverage = _coverage(firewall.source_ranges, source, narrowed=narrowed)
         description = f"firewall rule {clean_name(firewall.name)} (priority {firewall.priority})"
-        rule = _Rule("deny" if refuses else "allow", coverage, description, _clean_ranges(firewall.source_ranges))
-        found.append(((firewall.priority, not refuses), rule))
-    return [rule for _, rule in sorted(found, key=lambda pair: pair[0])]
+        action: RuleAction = "deny" if firewall.denied else "allow"
+        yield _Rule(action, coverage, description, _clean_ranges(firewall.source_ranges))
 
 
 def _policy_rules(
     policy: compute_v1.InstancesGetEffectiveFirewallsResponseEffectiveFirewallPolicy, source: Network, port: int
-) -> list[_Rule]:
-    found: list[tuple[int, _Rule]] = []
-    for each in policy.rules:
+) -> Iterator[_Rule]:
+    for each in sorted(policy.rules, key=lambda rule: rule.priority):
         match = each.match
         if each.disabled or each.direction == "EGRESS":
             continue
@@ -120,13 +117,10 @@ def _policy_rules(
             or match.src_threat_intelligences
             or match.src_networks
         )
-        action: Literal["allow", "deny", "next"] = "deny" if each.action == "deny" else "allow"
-        if each.action == "goto_next":
-            action = "next"
+        action: RuleAction = "deny" if each.action == "deny" else "next" if each.action == "goto_next" else "allow"
         description = f"rule {each.priority} of firewall policy {clean_name(policy.short_name or policy.name)}"
         coverage = _coverage(match.src_ip_ranges, source, narrowed=narrowed)
-        found.append((each.priority, _Rule(action, coverage, description, _clean_ranges(match.src_ip_ranges))))
-    return [rule for _, rule in sorted(found, key=lambda pair: pair[0])]
+        yield _Rule(action, coverage, description, _clean_ranges(match.src_ip_ranges))
 
 
 def _covers_port(protocol: str, ports: Sequence[str], port: int) -> bool:

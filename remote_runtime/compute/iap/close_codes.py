@@ -47,8 +47,8 @@ class Close:
         return _MEANINGS.get(self.code, "resumable")
 
     def __str__(self) -> str:
-        said = clean_line(self.reason, _MAX_REASON_CHARS)
-        return f"{self.code} {said}" if said else str(self.code)
+        reason = clean_line(self.reason, _MAX_REASON_CHARS)
+        return f"{self.code} {reason}" if reason else str(self.code)
 
 
 def explain(close: Close, instance: Instance) -> SshError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import socket
 import ssl
@@ -89,10 +90,8 @@ class RelayConnector:
         self._aborted = True
         sock = self._sock
         if sock is not None:
-            try:
+            with contextlib.suppress(OSError):  # already closed
                 sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # already closed
 
     def _set_current(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -103,10 +102,8 @@ class RelayConnector:
         relay = urlsplit(self.url)
         host, port = relay.hostname or "", relay.port or (443 if relay.scheme == "wss" else 80)
         proxy = proxy_for(relay, self.environ)
-        if proxy is None:
-            sock = self._connect_tcp(host, port, deadline)
-        else:
-            sock = self._connect_tcp(proxy.hostname or "", proxy.port or 80, deadline)
+        first = (host, port) if proxy is None else (proxy.hostname or "", proxy.port or 80)
+        sock = self._connect_tcp(*first, deadline)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if proxy is not None:

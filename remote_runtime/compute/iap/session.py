@@ -11,7 +11,6 @@ from ...core.deadline import Deadline
 from ...core.errors import SshError
 from ...core.model import Instance
 from ..client import auth_errors, credentials
-from ..client.transport_errors import unsent_error
 from .acknowledgements import AckTracker
 from .close_codes import Close, explain
 from .connect import RelayConnector
@@ -19,7 +18,6 @@ from .messages import CloseMessage, Connected, Malformed, Message, Resumed, pars
 from .websocket import ClosedByRelay, ConnectionLost, WebSocketConnection
 
 if TYPE_CHECKING:
-    from google.auth.credentials import Credentials
     from requests.adapters import HTTPAdapter
 
 _REQUEST_TIMEOUT_S = 10.0
@@ -146,34 +144,22 @@ class AccessTokens:
         """
         if renew or self._identity is None or self._identity.credentials.expiry is None:
             self._identity = credentials.load(self._environ, self._url)  # the files may have changed
-        google_credentials = self._identity.credentials
-        try:
-            if not google_credentials.valid:
-                _refresh(google_credentials)
-        except Exception as error:
-            if not auth_errors.raised_while_refreshing(error):
-                raise
-            if unsendable := unsent_error(error):
-                raise unsendable from None
-            if auth_errors.is_transient(error):
-                raise ConnectionLost(f"Google's sign-in does not answer: {auth_errors.safe_message(error)}") from None
-            identity = self._identity
-            # Not "from error": its message may contain the credentials.
-            raise auth_errors.credentials_error(
-                error, project="", renew_hint=identity.renew_hint, acts_as=identity.acts_as
-            ) from None
-        return google_credentials.token
+        if not self._identity.credentials.valid:
+            try:
+                _refresh(self._identity)
+            except auth_errors.SignInUnavailable as error:
+                raise ConnectionLost(str(error)) from None
+        return self._identity.credentials.token
 
 
-def _refresh(google_credentials: Credentials) -> None:
+def _refresh(identity: credentials.Identity) -> None:
     import requests
     from google.auth.transport.requests import Request
 
     with requests.Session() as session:
         # Plain HTTP is used only for this computer and its metadata server (``credentials.load``): without a proxy.
         session.mount("http://", no_proxy_adapter())
-        request = functools.partial(Request(session), timeout=_REQUEST_TIMEOUT_S)
-        google_credentials.refresh(request)  # type: ignore[no-untyped-call]  # google-auth types it in part
+        credentials.refresh(identity, functools.partial(Request(session), timeout=_REQUEST_TIMEOUT_S))
 
 
 def no_proxy_adapter() -> HTTPAdapter:

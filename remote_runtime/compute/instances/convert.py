@@ -15,6 +15,7 @@ from ...core.sanitize import clean_line
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
+Connect = Literal["auto", "external", "internal", "iap"]
 MAX_NAME_CHARS = 63
 _SET_BY_PROFILE = "the profile says so"
 _NO_EXTERNAL = "it has no external address"
@@ -23,7 +24,7 @@ NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _STATUS = re.compile(r"[A-Z_]{1,40}")
 
 
-def to_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instance:
+def to_instance(raw: compute_v1.Instance, project: str, connect: Connect) -> Instance:
     """``address`` is empty if the instance has none of the kind that ``connect`` asks for; IAP needs none."""
     number = str(raw.id)
     via = _route(raw, connect)
@@ -42,10 +43,10 @@ def to_instance(raw: compute_v1.Instance, project: str, connect: str) -> Instanc
     )
 
 
-def _route(raw: compute_v1.Instance, connect: str) -> Literal["external", "internal", "iap"]:
-    if connect == "internal" or connect == "iap":
-        return "internal" if connect == "internal" else "iap"
-    return "external" if connect == "external" or _has_external(raw) else "iap"
+def _route(raw: compute_v1.Instance, connect: Connect) -> Literal["external", "internal", "iap"]:
+    if connect != "auto":
+        return connect
+    return "external" if _has_external(raw) else "iap"
 
 
 def _has_external(raw: compute_v1.Instance) -> bool:
@@ -101,7 +102,7 @@ def seconds_since(text: str) -> float | None:
     return (datetime.now(timezone.utc) - time).total_seconds() if time else None
 
 
-def check_connectable(raw: compute_v1.Instance, connect: str) -> None:
+def check_connectable(raw: compute_v1.Instance, connect: Connect) -> None:
     """Raises ``CloudError`` ``no-address`` for an instance that could not be reached after a start."""
     if connect == "external" and not _has_external(raw):
         raise CloudError(
@@ -130,26 +131,20 @@ def clean_name(text: str) -> str:
 
 
 def _external(raw: compute_v1.Instance) -> str:
-    for interface in raw.network_interfaces:
-        for access in interface.access_configs[:1]:
-            if address := _address(access.nat_i_p):
-                return address
-    for interface in raw.network_interfaces:
-        for access in interface.ipv6_access_configs[:1]:
-            if address := _address(access.external_ipv6):
-                return address
-    return ""
+    ipv4 = [access.nat_i_p for each in raw.network_interfaces for access in each.access_configs[:1]]
+    ipv6 = [access.external_ipv6 for each in raw.network_interfaces for access in each.ipv6_access_configs[:1]]
+    return _first_address([*ipv4, *ipv6])
 
 
 def _internal(raw: compute_v1.Instance) -> str:
-    for interface in raw.network_interfaces:
-        if address := _address(interface.network_i_p) or _address(interface.ipv6_address):
-            return address
+    return _first_address([text for each in raw.network_interfaces for text in (each.network_i_p, each.ipv6_address)])
+
+
+def _first_address(texts: list[str]) -> str:
+    """The first IP address, without a prefix length; empty if there is none."""
+    for text in texts:
+        try:
+            return str(ipaddress.ip_address(text.split("/")[0]))
+        except ValueError:
+            continue
     return ""
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text.split("/")[0]))
-    except ValueError:
-        return ""

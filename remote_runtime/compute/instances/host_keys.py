@@ -58,12 +58,7 @@ def _poll(api: Api, instance: Instance, deadline: Deadline) -> tuple[str, ...] |
 
 def _read(api: Api, instance: Instance) -> tuple[str, ...] | None:
     """None if they are not published yet."""
-    request = {
-        "project": api.project,
-        "zone": instance.zone,
-        "instance": instance.name,
-        "query_path": "hostkeys/",
-    }
+    request = api.request_for(instance, query_path="hostkeys/")
     try:
         answer = api.call(api.instances.get_guest_attributes, request, doing=f"read the host keys of {instance.name}")
     except NotFound as exc:

@@ -10,7 +10,7 @@ from ...core.deadline import Deadline
 from ...core.errors import CloudError, Interrupted, RemoteRuntimeError
 from ...core.sanitize import clean_line
 from ..client import credentials, error_mapping, gcloud_config
-from ..client.api import Api, open_api
+from ..client.api import open_api
 from ..worker_protocol import InstanceSummary, ProjectList
 from . import search
 from .convert import clean_name, last_segment, status_of
@@ -28,7 +28,7 @@ def list_projects(*, progress: Progress, environ: Mapping[str, str], deadline: D
     endpoint = gcloud_config.endpoint(environ, gcloud_config.RESOURCE_MANAGER)
     identity = credentials.load(environ, endpoint, gcloud_config.RESOURCE_MANAGER)
     try:
-        default = gcloud_config.project(None, environ, lambda: identity.project)
+        default = gcloud_config.project(None, environ, identity.project)
     except CloudError:
         default = gcloud_config.SourcedValue("", "")
     try:
@@ -46,13 +46,10 @@ def list_instances(
     project: str, *, progress: Progress, environ: Mapping[str, str], deadline: Deadline
 ) -> list[InstanceSummary]:
     """The project's instances by name, at most 2000. Raises ``CloudError``."""
-    api: Api = open_api(environ, progress=progress, deadline=deadline)
-    api.project = project
+    api = open_api(environ, progress=progress, deadline=deadline, project=project)
     listing = search.list_all(api, "")
-    if listing.unreachable_zones:
-        progress(
-            f"Instances in {', '.join(listing.unreachable_zones)} are not listed: Compute Engine does not answer there"
-        )
+    if zones := ", ".join(listing.unreachable_zones):
+        progress(f"Instances in {zones} are not listed: Compute Engine does not answer there")
     return [_summary(raw) for raw in listing.instances]
 
 
@@ -89,9 +86,7 @@ def _project_ids(identity: credentials.Identity, endpoint: str, deadline: Deadli
                     endpoint=endpoint,
                     doing="list the projects",
                     project="",
-                    renew_hint=identity.renew_hint,
-                    acts_as=identity.acts_as,
-                    set_quota_project=identity.set_quota_project,
+                    identity=identity,
                     api_name=gcloud_config.RESOURCE_MANAGER.name,
                 ).error from None  # its message may contain the credentials
             if answer.status_code != 200 or not isinstance(found, dict):

@@ -37,12 +37,7 @@ def submit(api: Api, action: str, instance: Instance, raw: compute_v1.Instance) 
     A stop must confirm that the data of a Local SSD is lost, which no stopped instance keeps; a suspend, that it is
     kept.
     """
-    request: dict[str, Any] = {
-        "project": api.project,
-        "zone": instance.zone,
-        "instance": instance.name,
-        "request_id": str(uuid.uuid4()),
-    }
+    request = api.request_for(instance, request_id=str(uuid.uuid4()))
     if action in ("stop", "suspend") and has_local_ssd(raw):
         request["discard_local_ssd"] = action == "stop"
     method: Callable[..., compute_v1.Operation] = getattr(api.instances, _METHODS[action])
@@ -90,8 +85,8 @@ def _operation_error(api: Api, action: str, instance: Instance, operation: compu
     errors = list(operation.error.errors)
     codes = [clean_line(error.code, 80) for error in errors]
     code = codes[0] if codes else clean_line(operation.http_error_message, 80)
-    said = clean_line(errors[0].message, error_info.MAX_WHY_CHARS) if errors else ""
-    why = f"{code}: {said}" if said else code
+    message = clean_line(errors[0].message, error_info.MAX_WHY_CHARS) if errors else ""
+    why = f"{code}: {message}" if message else code
     what = f"Compute Engine could not {action} {instance.name}"
     if any(code.startswith(("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT")) for code in codes):
         return CloudError("instance-not-startable", f"Zone {instance.zone} has no room for {instance.name}", why,
@@ -102,7 +97,7 @@ def _operation_error(api: Api, action: str, instance: Instance, operation: compu
         return NotReady("instance-not-startable", what, why)
     if any("PERMISSION" in code for code in codes):
         return error_info.permission_denied_error(error_info.parse_error(why), f"{action} {instance.name}", api.project)
-    gone = _DISK.search(said)
+    gone = _DISK.search(message)
     if gone and any("NOT_FOUND" in code for code in codes):
         return _missing_disk_error(instance, what, why, gone.group(1))
     return CloudError("instance-not-startable", what, why)

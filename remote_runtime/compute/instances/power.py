@@ -67,8 +67,8 @@ class StatusPoller:
     def report(self, words: str) -> None:
         """``words`` is a format with the instance's name: ``Waiting for {} to stop``."""
         now = time.monotonic()
-        before, told_at = self._last_report
-        if self.status == before and now - told_at < REPORT_EVERY_S:
+        before, reported_at = self._last_report
+        if self.status == before and now - reported_at < REPORT_EVERY_S:
             return
         self._last_report = (self.status, now)
         waited = f", {now - self.started_at:.0f} s" if now - self.started_at >= 1 else ""

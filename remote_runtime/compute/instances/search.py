@@ -159,10 +159,8 @@ def _not_found_error(api: Api, target: GceTarget, zone: SourcedValue | None, exc
         why = f"similar names there: {', '.join(similar)}"
         hint = f"Did you mean {similar[0]}? Set `target.instance: {similar[0]}`, or list what is there: {of_project}"
         return CloudError("instance-not-found", what, why, hint)
-    count, unseen = (
-        len(others.instances),
-        f"; {', '.join(others.unreachable_zones)} did not answer" if others.unreachable_zones else "",
-    )
+    count = len(others.instances)
+    unseen = f"; {', '.join(others.unreachable_zones)} did not answer" if others.unreachable_zones else ""
     why = exc.why if exc and not count else f"the project has {count or 'no'} instances{unseen}"
     return CloudError("instance-not-found", what, why, f"List what is there: {of_project}")
 

@@ -10,11 +10,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ...core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
+from ...core.callbacks import Progress
+from ...core.deadline import Deadline
 from ...core.errors import CloudError
 from ...core.model import Instance
 from ..client import metadata_flags
-from ..client.api import Api
+from ..client.api import Api, open_api
 from ..client.credentials import email_of
+from ..instances import power
 from . import metadata_keys, os_login
 
 if TYPE_CHECKING:
@@ -24,33 +27,40 @@ OS_LOGIN_FLAG = "enable-oslogin"
 TWO_FACTOR_FLAG = "enable-oslogin-2fa"
 
 
-def read_access(api: Api, environ: Mapping[str, str], raw: compute_v1.Instance, login: LoginIdentity) -> LoginAccess:
+def read_access(api: Api, raw: compute_v1.Instance, login: LoginIdentity) -> LoginAccess:
     """The access of ``login``; changes nothing. Raises ``CloudError`` if OS Login is on and does not answer."""
     if metadata_flags.is_enabled(api, raw, OS_LOGIN_FLAG):
-        access = os_login.read_access(api, environ, login)
+        access = os_login.read_access(api, login)
         return dataclasses.replace(access, two_factor=metadata_flags.is_enabled(api, raw, TWO_FACTOR_FLAG))
     access = metadata_keys.read_access(api, raw, login)
-    return access if access.user else dataclasses.replace(access, user=_default_user(api, environ, login.local))
+    return access if access.user else dataclasses.replace(access, user=_default_user(api, login.local))
 
 
 def grant_access(
-    api: Api,
-    environ: Mapping[str, str],
     instance: Instance,
-    raw: compute_v1.Instance,
     login: LoginIdentity,
-    *,
     key: str,
+    *,
     lifetime_s: float,
     previous_keys: Sequence[InstalledKey],
     renew: bool,
     before_write: Callable[[InstalledKey], None],
+    progress: Progress,
+    deadline: Deadline,
+    environ: Mapping[str, str],
 ) -> AccessGrant:
-    """Writes ``key`` if it is missing, or with ``renew`` if it expires before half of ``lifetime_s``; calls
-    ``before_write`` first. ``previous_keys``: those that we installed before. A key that somebody else installed is not
-    returned as ours."""
+    """Lets ``key`` (``TYPE BASE64``) log in to ``instance`` for ``lifetime_s``: by OS Login where that is on, else by
+    the instance's metadata. ``before_write`` is called with the key before anything is written: ``revoke_access`` can
+    remove it from then on.
+
+    Writes nothing while the key is accepted; with ``renew``, while it is accepted for at least half of ``lifetime_s``.
+    ``previous_keys``: keys that we installed before, which the new one replaces. A key that somebody else installed is
+    not returned as ours. Raises ``key-not-added`` among others.
+    """
+    api = open_api(environ, progress=progress, deadline=deadline, project=instance.project or "")
+    raw = power.reload(api, instance)
     login = dataclasses.replace(login, keys=(key,))
-    access = read_access(api, environ, raw, login)
+    access = read_access(api, raw, login)
     now = time.time()
     is_valid = access.until is None or access.until - now > (lifetime_s / 2 if renew else 0.0)
     if access.user and access.keys and is_valid:
@@ -58,12 +68,12 @@ def grant_access(
     until = int(now + lifetime_s)
     instance_fields = (instance.name, instance.id or "", instance.zone or "", api.project)
     if access.by == "os-login":
-        new = InstalledKey("os-login", os_login.email(api, environ), key, until, *instance_fields)
+        new = InstalledKey("os-login", email_of(api.identity, api.environ), key, until, *instance_fields)
         is_preexisting = bool(access.keys) and not any(one.by == "os-login" and one.key == key for one in previous_keys)
         if not is_preexisting:
             before_write(new)
         no_expiry = is_preexisting and access.until is None
-        new_access = os_login.import_key(api, environ, new, login, no_expiry=no_expiry)
+        new_access = os_login.import_key(api, new, login, no_expiry=no_expiry)
         return AccessGrant(
             dataclasses.replace(new_access, two_factor=access.two_factor), None if is_preexisting else new
         )
@@ -73,10 +83,13 @@ def grant_access(
     return AccessGrant(dataclasses.replace(access, keys=(key,), until=float(until)), new)
 
 
-def revoke_access(api: Api, environ: Mapping[str, str], keys: Sequence[InstalledKey]) -> None:
-    """Removes keys that we installed. Raises ``CloudError``, ``DeadlinePassed``."""
+def revoke_access(
+    keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
+) -> None:
+    """Removes ``keys``, and expired entries of the same keys. Leaves everything else as it is."""
+    api = open_api(environ, progress=progress, deadline=deadline)
     for each in {(one.user, one.key): one for one in keys if one.by == "os-login"}.values():
-        os_login.delete_key(api, environ, each)
+        os_login.delete_key(api, each)
     in_metadata = sorted((one for one in keys if one.by == "metadata"), key=lambda one: one.id)
     for _, group in groupby(in_metadata, key=lambda one: one.id):
         of_one = tuple(group)
@@ -86,7 +99,7 @@ def revoke_access(api: Api, environ: Mapping[str, str], keys: Sequence[Installed
         metadata_keys.remove_keys(api, instance, of_one)
 
 
-def _default_user(api: Api, environ: Mapping[str, str], local_user: str) -> str:
+def _default_user(api: Api, local_user: str) -> str:
     """As gcloud: the user's name on this computer, else the account's if that name has characters that no login name
     has."""
     if (
@@ -98,7 +111,7 @@ def _default_user(api: Api, environ: Mapping[str, str], local_user: str) -> str:
     ):
         return local_user
     try:
-        account = email_of(api.identity, environ)
+        account = email_of(api.identity, api.environ)
     except CloudError:
         return "user"
     return re.sub(r"[^a-z0-9_-]", "_", account.partition("@")[0].lower())[:32]

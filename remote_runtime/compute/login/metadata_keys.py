@@ -141,13 +141,7 @@ def _set_metadata(api: Api, instance: Instance, metadata: compute_v1.Metadata, d
         except PreconditionFailed:
             return None
 
-    request = {
-        "project": api.project,
-        "zone": instance.zone,
-        "instance": instance.name,
-        "metadata_resource": metadata,
-        "request_id": str(uuid.uuid4()),
-    }
+    request = api.request_for(instance, metadata_resource=metadata, request_id=str(uuid.uuid4()))
     try:
         operation = api.call(write, request, doing=doing)
         if operation is None:

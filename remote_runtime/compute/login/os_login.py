@@ -46,20 +46,14 @@ class OsLoginClient:
         return self.api.call(send, {}, doing=doing)
 
 
-def read_access(api: Api, environ: Mapping[str, str], login: LoginIdentity) -> LoginAccess:
+def read_access(api: Api, login: LoginIdentity) -> LoginAccess:
     """``user`` is empty if there is no account in the project yet."""
-    return _access(_profile(_client(api, environ), api.project), login)
+    return _access(_profile(_client(api), api.project), login)
 
 
-def email(api: Api, environ: Mapping[str, str]) -> str:
-    return email_of(api.identity, environ)
-
-
-def import_key(
-    api: Api, environ: Mapping[str, str], new: InstalledKey, login: LoginIdentity, *, no_expiry: bool
-) -> LoginAccess:
+def import_key(api: Api, new: InstalledKey, login: LoginIdentity, *, no_expiry: bool) -> LoginAccess:
     """Imports the key, or sets the expiry of one that is there unless ``no_expiry``. Raises ``CloudError``."""
-    client = _client(api, environ)
+    client = _client(api)
     name = _key_name(_profile(client, api.project), new.key)
     body = {} if no_expiry else {"expirationTimeUsec": str(new.until * 1_000_000)}
     if name and not no_expiry:
@@ -77,8 +71,8 @@ def import_key(
     return access
 
 
-def delete_key(api: Api, environ: Mapping[str, str], key: InstalledKey) -> None:
-    client = _client(api, environ)
+def delete_key(api: Api, key: InstalledKey) -> None:
+    client = _client(api)
     name = _key_name(_profile(client, ""), key.key)
     if name:
         try:
@@ -87,11 +81,11 @@ def delete_key(api: Api, environ: Mapping[str, str], key: InstalledKey) -> None:
             return
 
 
-def _client(api: Api, environ: Mapping[str, str]) -> OsLoginClient:
-    endpoint = gcloud_config.endpoint(environ, gcloud_config.OS_LOGIN)
+def _client(api: Api) -> OsLoginClient:
+    endpoint = gcloud_config.endpoint(api.environ, gcloud_config.OS_LOGIN)
     if not api.identity.is_anonymous:
         credentials.check_encrypted(endpoint, gcloud_config.OS_LOGIN)
-    return OsLoginClient(dataclasses.replace(api, endpoint=endpoint), email_of(api.identity, environ))
+    return OsLoginClient(dataclasses.replace(api, endpoint=endpoint), email_of(api.identity, api.environ))
 
 
 def _profile(client: OsLoginClient, project: str) -> dict[str, Any]:

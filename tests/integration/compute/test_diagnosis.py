@@ -12,6 +12,7 @@ import pytest
 
 from remote_runtime import compute
 from remote_runtime.compute import handlers
+from remote_runtime.compute.instances.convert import Connect
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
@@ -43,7 +44,7 @@ class Patient:
     def causes(
         self,
         code: str = "ssh-unreachable",
-        connect: handlers.Connect = "external",
+        connect: Connect = "external",
         through_iap: RemoteRuntimeError | None = None,
         **changes: Any,
     ) -> list[RemoteRuntimeError]:
@@ -60,7 +61,7 @@ class Patient:
     def cause(
         self,
         code: str = "ssh-unreachable",
-        connect: handlers.Connect = "external",
+        connect: Connect = "external",
         through_iap: RemoteRuntimeError | None = None,
     ) -> RemoteRuntimeError:
         """The first, and only one."""

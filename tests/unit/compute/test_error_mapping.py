@@ -9,9 +9,10 @@ import google.api_core.exceptions
 import google.auth.exceptions
 import pytest
 import requests
+from google.auth.credentials import AnonymousCredentials
 
 from remote_runtime.compute.client import error_mapping
-from remote_runtime.compute.client.credentials import LOGIN_HINT
+from remote_runtime.compute.client.credentials import LOGIN_HINT, Identity
 
 ENDPOINT = "https://compute.googleapis.com"
 
@@ -23,8 +24,7 @@ def explain(exc: Exception) -> error_mapping.ApiFailure:
         endpoint=ENDPOINT,
         doing="read gpu-box",
         project="demo",
-        renew_hint=LOGIN_HINT,
-        set_quota_project="gcloud auth application-default set-quota-project ",
+        identity=Identity(AnonymousCredentials()),  # type: ignore[no-untyped-call]  # google-auth types it in part
     )
 
 

@@ -101,7 +101,7 @@ def gcloud(folder: Path, *, active: str = "", **configurations: str) -> dict[str
 
 
 def project(environ: dict[str, str], wanted: str | None = None, of_credentials: str | None = None) -> SourcedValue:
-    return gcloud_config.project(wanted, environ, lambda: of_credentials)
+    return gcloud_config.project(wanted, environ, of_credentials)
 
 
 def test_the_project_is_the_first_that_is_named(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_no_api_gets_credentials_over_plain_http_and_each_refusal_names_its_own_
 
     uses: dict[gcloud_config.ApiEndpoint, Callable[[dict[str, str]], object]] = {
         gcloud_config.COMPUTE: api,
-        gcloud_config.OS_LOGIN: lambda environ: os_login.read_access(api(environ), environ, LoginIdentity()),
+        gcloud_config.OS_LOGIN: lambda environ: os_login.read_access(api(environ), LoginIdentity()),
         gcloud_config.RESOURCE_MANAGER: lambda environ: inventory.list_projects(
             progress=lambda _: None, environ=environ, deadline=Deadline(5)
         ),
