@@ -1,4 +1,4 @@
-"""What the edges are given to work with: how to tell and ask a person, and how to run a command on the machine."""
+"""The callbacks that lower packages get: report progress, prompt the user, run a command on the machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .fast_dataclass import fast_dataclass
 
 @fast_dataclass(frozen=True)
 class CommandResult:
-    """How a command on the machine ended. ``status`` is its exit status, None if the connection was lost first, or
-    nothing more was awaited; ``forced``: where the server says that a command is forced on this login, if it does;
-    ``stderr`` is the end of what it wrote there, at most 8 KiB, cleaned of control characters."""
+    """``status``: the command's exit status, None if the connection was lost first or the caller had read enough.
+    ``stderr``: the end of it, at most 8 KiB, without control characters. ``forced``: the source of the command that the
+    server forces on this login, if it says so."""
 
     status: int | None
     stderr: str = ""
@@ -21,26 +21,28 @@ class CommandResult:
 
 
 class Progress(Protocol):
-    """Says to the person what is being done or waited for, in one short line without a final stop."""
+    """Reports what is being done or waited for, in one short line without a final stop."""
 
     def __call__(self, text: str) -> None: ...
 
 
 class Prompt(Protocol):
-    """Asks the person. Raises ``SshError`` with ``code`` when nobody is there to answer."""
+    """Asks the user. Raises ``SshError`` with ``code`` if there is no user to ask."""
 
     def __call__(self, prompt: str, *, secret: bool, code: str) -> str: ...
 
 
 class RunCommand(Protocol):
-    """Runs a command on the machine: ``stdin`` is sent, and closed unless there is ``reply``, which is asked after each
-    line and ten times a second what to send next (None closes it). ``on_line`` is given each line of its stdout
-    (decoded, without the line end; a line over 1 MiB or more than 16 MiB in all ends the command with ``MachineError``
-    ``machine-answer-invalid``); when it answers true, nothing more is awaited.
+    """Runs a command on the machine.
 
-    A command has ended when its exit status is there: what it left behind in the background may keep its output open.
+    ``stdin`` is sent and closed. With ``reply`` it stays open: ``reply()`` is called after each line and ten times a
+    second, and returns more to send, or None to close it. ``on_line`` gets each line of stdout, decoded, without its
+    end; if it returns True, the caller has read enough. Output beyond 1 MiB a line or 16 MiB in all raises
+    ``MachineError`` ``machine-answer-invalid``.
 
-    Raises ``DeadlinePassed`` or ``Interrupted`` (the command is then abandoned, its channel closed) and ``SshError``.
+    The command has ended when its exit status arrives: its background processes may keep its output open.
+
+    Raises ``DeadlinePassed`` or ``Interrupted``, and then closes the channel; ``SshError``.
     """
 
     def __call__(

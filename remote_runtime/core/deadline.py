@@ -1,4 +1,4 @@
-"""Bounded waiting. Every wait of the project goes through a ``Deadline``."""
+"""Every wait of this program has a ``Deadline``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Deadline:
-    """A moment on the monotonic clock, and an event that calls the work off."""
+    """A moment on the monotonic clock, and an event that cancels the work."""
 
     def __init__(self, timeout_s: float, cancelled: threading.Event | None = None) -> None:
         self.timeout_s = timeout_s
@@ -28,24 +28,24 @@ class Deadline:
         return self.remaining_s() == 0.0
 
     def within(self, timeout_s: float) -> Deadline:
-        """A deadline at most ``within_s`` seconds away and not after this one; called off together with it."""
+        """A deadline at most ``timeout_s`` seconds away and not after this one, cancelled together with it."""
         return Deadline(min(timeout_s, self.remaining_s()), self.cancelled)
 
     def check(self) -> None:
-        """Raises ``Interrupted`` if the work was called off."""
+        """Raises ``Interrupted`` if the work was cancelled."""
         if self.cancelled.is_set():
             raise Interrupted("called off")
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, at most until the deadline. Raises ``Interrupted`` as soon as the work is called off."""
+        """Sleep, at most until the deadline. Raises ``Interrupted`` as soon as the work is cancelled."""
         if self.cancelled.wait(min(seconds, self.remaining_s())):
             raise Interrupted("called off")
 
 
 def wait_until(probe: Callable[[], T | None], deadline: Deadline, *, every_s: float, what: str) -> T:
-    """The first answer of ``probe`` that is neither None nor False.
+    """The first result of ``probe`` that is neither None nor False.
 
-    Raises ``DeadlinePassed`` naming ``what``, or ``Interrupted``.
+    Raises ``DeadlinePassed``, which names ``what``, or ``Interrupted``.
     """
     while True:
         deadline.check()

@@ -1,4 +1,4 @@
-"""A runtime as the commands' JSON shows it."""
+"""The JSON documents of the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def runtime_document(runtime: Runtime) -> dict[str, Any]:
-    """RUNTIME of the JSON output; its ``url`` carries the token."""
+    """RUNTIME of the JSON output. Its ``url`` contains the token."""
     instance, server = runtime.instance, runtime.server
     return {
         "name": runtime.name,
@@ -65,7 +65,7 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
 
 
 def _connections(connections: Connections) -> dict[str, int]:
-    """What was not served stands there only if there was any."""
+    """Connections that were not served are listed only if there were any."""
     return {
         name: count for name, count in asdict(connections).items() if count or name in ("carried", "empty", "waiting")
     }
@@ -87,5 +87,5 @@ def take_down_document(result: TakeDownResult) -> dict[str, Any]:
 
 
 def _status_word(status: str | None) -> str | None:
-    """Compute Engine calls a stopped instance TERMINATED, which sounds like an end."""
+    """``stopped`` for Compute Engine's TERMINATED, else its status in lower case."""
     return "stopped" if status == "TERMINATED" else status and status.lower()

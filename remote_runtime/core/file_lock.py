@@ -1,4 +1,4 @@
-"""Lock files: a held lock is life. The kernel releases it however the holder ends; the file itself is never deleted."""
+"""Lock files. The kernel releases a lock however its process ends; the file itself is never deleted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .private_file import open_private
 
 @contextmanager
 def locked(path: Path, deadline: Deadline) -> Iterator[None]:
-    """Hold the lock. Raises ``DeadlinePassed`` when somebody else holds it all that time, ``Interrupted``, ``OSError``
-    when the file cannot be made, or ``LocalError`` ``state-dir-unusable`` where files cannot be locked."""
+    """Hold the lock. Raises ``DeadlinePassed`` if another process holds it all that time, ``Interrupted``, ``OSError``
+    if the file cannot be made, and ``LocalError`` ``state-dir-unusable`` if the file system has no locks."""
     descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
         wait_until(
@@ -33,7 +33,7 @@ def is_locked(path: Path, *, offset: int = 0) -> bool:
     Raises ``LocalError`` ``state-dir-unusable`` when that cannot be known.
     """
     try:
-        # A probe writes nothing, and the disk may be read-only by now; Windows locks what may be written.
+        # The disk may be read-only by now; Windows locks only files that are open for writing.
         descriptor = open_private(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     except FileNotFoundError:
         return False
@@ -69,7 +69,7 @@ else:
     import fcntl
 
     def _lock_file(descriptor: int, *, shared: bool = False) -> bool:
-        # A probe takes the lock shared, so that two probes do not take each other for a holder.
+        # A probe takes a shared lock, so that two probes do not mistake each other for the holder.
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What a machine and a tunnel are doing, in numbers."""
+"""Measurements of a machine and of a tunnel."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from .fast_dataclass import fast_dataclass
 
 @fast_dataclass(frozen=True)
 class GpuLoad:
-    """Bytes; ``busy`` from 0 to 1. None for what the GPU does not tell: in MIG mode, or without memory of its own."""
+    """Memory in bytes, ``busy`` from 0 to 1. None where the GPU reports none: in MIG mode, or without its own
+    memory."""
 
     name: str
     memory_used: int | None
@@ -17,7 +18,7 @@ class GpuLoad:
 
 @fast_dataclass(frozen=True)
 class MachineLoad:
-    """Bytes of memory that programs have and could have, and the GPUs there are. ``seen``: ISO 8601, when."""
+    """Memory in bytes. ``seen``: when it was measured, ISO 8601."""
 
     memory_used: int
     memory_total: int
@@ -27,7 +28,7 @@ class MachineLoad:
 
 @fast_dataclass(frozen=True)
 class Traffic:
-    """Bytes that the local port has carried to the machine and back, the keeper's own left out."""
+    """Bytes through the local port, to the machine and back, without those of the keeper's own checks."""
 
     sent: int = 0
     received: int = 0
@@ -35,10 +36,10 @@ class Traffic:
 
 @fast_dataclass(frozen=True)
 class Connections:
-    """Connections to the local port, the keeper's own checks left out. ``carried``: their client has said something.
-    ``empty``: they ended without a byte of it. ``waiting``: open, and nothing was heard of them yet. ``tls``: they
-    began as https does, and were closed. ``sent_away``: they gave room to others; ``without_a_file``: this process may
-    not open enough files to keep them."""
+    """Connections to the local port, without the keeper's own checks. ``carried``: the client has sent something.
+    ``empty``: it closed without sending a byte. ``waiting``: open, and nothing sent yet. ``tls``: it began as https
+    does, and was closed. ``sent_away``: it was closed in favour of others. ``without_a_file``: closed because this
+    process may not open more files."""
 
     carried: int = 0
     empty: int = 0

@@ -1,4 +1,4 @@
-"""Files of our own in a folder of our own: no link is followed, nobody else's is believed, no FIFO is waited for."""
+"""Private files and directories of this user: no link is followed, no file of another user read, no FIFO opened."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 MAX_UNIX_PATH_BYTES = 100  # bytes; 104 on macOS, 108 on Linux, with the final NUL
-# What `write_private` and others put aside for a moment, with the pid of who does.
+# Temporary files of `write_private` and others, with the pid of the writer.
 _TEMPORARY_NAME = re.compile(r"\.([0-9]+)\.(?:tmp|new)")
 _MAX_TEMPORARY_AGE_S = 3600.0
 _SAFE_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 def open_private(path: Path | str, flags: int) -> int:
-    """A descriptor of a regular file of this user's, made 0600 if it is made. Raises ``OSError``."""
+    """A descriptor of a regular file of this user; a new file gets the mode 0600. Raises ``OSError``."""
     descriptor = os.open(path, flags | _SAFE_FLAGS, 0o600)
     why = _refusal_reason(os.fstat(descriptor), (stat.S_ISREG,))
     if why:
@@ -36,7 +36,7 @@ def read_private(path: Path) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace the file atomically; 0600. After a power cut it is the former one or the new one, whole."""
+    """Replace the file atomically, mode 0600. After a power failure it has the old or the new content, complete."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     try:
@@ -51,11 +51,11 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def ensure_private_dir(directory: Path) -> None:
-    """Make the folder (0700) if it is missing, and tighten it. What processes put aside that were killed meanwhile is
-    removed, as it may hold secrets.
+    """Make the directory if it is missing, and set its mode to 0700. Temporary files of killed processes are removed,
+    as they may hold secrets.
 
-    Raises ``OSError``, also for a link to it, or an entry in it, that another user has made: from then on, nobody else
-    can put anything there.
+    Raises ``OSError``, also if another user made a link in its path or an entry in it. After that, only this user can
+    add entries.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     if sys.platform != "win32":
@@ -82,7 +82,7 @@ def ensure_private_dir(directory: Path) -> None:
 
 @contextmanager
 def socket_path(path: Path) -> Iterator[str]:
-    """The path by which a unix socket can be had there. Raises ``OSError`` when it is too long for one."""
+    """A path for a unix socket, shortened if possible. Raises ``OSError`` if it is too long."""
     if len(os.fsencode(path)) <= MAX_UNIX_PATH_BYTES:
         yield str(path)
     elif Path("/proc/self/fd").is_dir():
@@ -106,7 +106,7 @@ def _refusal_reason(status: os.stat_result, kinds: Sequence[Callable[[int], bool
 
 
 def _is_stale(pid: int, modified: float) -> bool:
-    """Whether whoever put it aside is gone: it takes a moment, in a process that lives."""
+    """Whether the writer of a temporary file is gone; a live one takes only a moment."""
     if time.time() - modified > _MAX_TEMPORARY_AGE_S or sys.platform == "win32":
         return time.time() - modified > _MAX_TEMPORARY_AGE_S
     try:
@@ -114,5 +114,5 @@ def _is_stale(pid: int, modified: float) -> bool:
     except ProcessLookupError:
         return True
     except OSError:
-        return False  # it lives, and is another user's
+        return False  # a live process of another user
     return False

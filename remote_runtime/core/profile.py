@@ -1,4 +1,4 @@
-"""What a profile's sections ask for: which machine, how it is entered, which Jupyter, which ports, for whom."""
+"""A profile and its sections: target, SSH, Jupyter, forwards, Colab, `down`, idleness and timeouts."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class LocalTarget:
 
 @fast_dataclass(frozen=True)
 class DemoTarget:
-    """The emulated Compute Engine machine on loopback. Without an ``external_address`` an emulated Identity-Aware Proxy
-    leads to it."""
+    """The emulated Compute Engine machine on loopback. Without an ``external_address`` it is reached through an
+    emulated Identity-Aware Proxy."""
 
     external_address: bool = True
     kind: Literal["demo"] = "demo"
@@ -58,7 +58,7 @@ Target = GceTarget | SshTarget | LocalTarget | DemoTarget
 
 @fast_dataclass(frozen=True)
 class Algorithms:
-    """Those that ~/.ssh/config allows, by OpenSSH's names; empty where it does not say."""
+    """The algorithms that ~/.ssh/config allows, by OpenSSH's names; empty where it names none."""
 
     host_keys: tuple[str, ...] = ()
     public_keys: tuple[str, ...] = ()
@@ -77,14 +77,14 @@ class SshSettings:
     host_key: Literal["verified", "accept-new"] = "verified"
     key_lifetime_s: float = 86400.0
     keepalive_s: float = 15.0
-    # What ~/.ssh/config adds, in OpenSSH's meaning; ``ssh.resolve`` fills these in.
+    # From ~/.ssh/config, in OpenSSH's meaning; ``ssh.resolve`` fills these in.
     identity_files: tuple[str, ...] = ()
     identities_only: bool = False
     identity_agent: str | None = None
     proxy_jump: tuple[str, ...] = ()
     proxy_command: str | None = None
     known_hosts_files: tuple[str, ...] = ()
-    updates_known_hosts: bool = True  # whether ``ssh`` itself would write down a key that it was told to accept
+    updates_known_hosts: bool = True  # whether ``ssh`` itself would save a key that it accepts
     certificate_files: tuple[str, ...] = ()
     address_family: Literal["any", "inet", "inet6"] = "any"
     allowed_algorithms: Algorithms = field(default_factory=Algorithms)
@@ -92,7 +92,8 @@ class SshSettings:
 
 @fast_dataclass(frozen=True)
 class AttachSettings:
-    """A Jupyter server that the user already runs on the machine. ``token_file``: None for what it wrote down."""
+    """A Jupyter server that the user already runs on the machine. ``token_file``: None for Jupyter's own runtime
+    file."""
 
     port: int
     token_file: str | None = None
@@ -149,8 +150,8 @@ class IdleSettings:
 
 @fast_dataclass(frozen=True)
 class Timeouts:
-    """The only limits of `up`, of a reconnect, and of what else goes the same steps: what waits inside a step has a
-    part of its time, and no shorter one of its own."""
+    """The limits of the steps of `up` and of a reconnect. What waits inside a step shares its limit, and has no shorter
+    one of its own."""
 
     instance_s: float = 300.0
     ssh_s: float = 60.0
@@ -164,7 +165,7 @@ class Timeouts:
 
 @fast_dataclass(frozen=True)
 class Profile:
-    """What was asked for. ``path`` is the file it came from."""
+    """What the user asks for. ``path``: the file of the profile."""
 
     name: str
     path: Path
@@ -178,6 +179,6 @@ class Profile:
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     def overridden(self, local_port: int | None, extra: tuple[ExtraForward, ...]) -> Profile:
-        """With what a command line puts before ``forward``: another port, None for the profile's, and more forwards."""
+        """This profile with the options of a command line: another local port, unless it is None, and more forwards."""
         forward = replace(self.forward, extra=self.forward.extra + extra)
         return replace(self, forward=forward if local_port is None else replace(forward, local_port=local_port))

@@ -1,4 +1,4 @@
-"""What others say, made safe to show: no control characters, no terminal sequences, no endless text, no secrets."""
+"""Make foreign text safe to show: no control characters, no terminal sequences, a maximum length, no secrets."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _CONTROL_SEQUENCE = "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]?"
 _OTHER_ESCAPE = "\x1b[ -/]*[0-~]?"
 _TERMINAL_SEQUENCE = re.compile(f"{_STRING_SEQUENCE}|{_CONTROL_SEQUENCE}|{_OTHER_ESCAPE}")
 _LINE_END = re.compile("\r\n|\r(?!\n)|\x85|\u2028|\u2029")
-# Bidirectional overrides and isolates reorder what a person reads, lone surrogates cannot be printed at all.
+# Bidirectional overrides and isolates reorder the text on the screen; lone surrogates cannot be printed.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
 
 def clean(text: str, max_chars: int) -> str:
-    """``text`` without terminal sequences and control characters, at most ``limit`` characters long.
+    """``text`` without terminal sequences and control characters, at most ``max_chars`` characters long.
 
     Tabs and line feeds stay, other line ends become line feeds. Text that is too long ends with ``…``. Markup of
-    the output library is left alone; ``render`` escapes it.
+    the output library is left alone; ``cli.output`` escapes it.
     """
-    # Escape sequences may outnumber what is kept; beyond this nobody reads, and the work stays bounded.
+    # Bounds the work: there may be more escape sequences than text.
     kept = _TERMINAL_SEQUENCE.sub("", text[: 4 * max_chars + 4096])
     kept = _UNSAFE.sub("", _LINE_END.sub("\n", kept))
     if len(kept) <= max_chars and len(text) <= 4 * max_chars + 4096:
@@ -30,7 +30,7 @@ def clean(text: str, max_chars: int) -> str:
 
 
 def clean_line(text: str, max_chars: int) -> str:
-    """``clean``, and line feeds and tabs become spaces: for a value that is shown inside a sentence or a table."""
+    """``clean``, with spaces for line feeds and tabs: for values inside a sentence or a table."""
     return " ".join(clean(text, max_chars).split())
 
 
@@ -48,6 +48,6 @@ _URL_CREDENTIALS = re.compile(r"(?i)(\bhttps?://|://[^\s/@:'\"]{1,256}:)[^\s/@'\
 
 
 def redact(text: str) -> str:
-    """``text`` with what follows ``token=`` and its like replaced by ``***``, and keys and tokens known by form, and
-    what stands before the ``@`` of an address."""
+    """``text`` with ``***`` for values of secret names such as ``token=``, for keys and tokens of known forms, and for
+    the credentials in URLs."""
     return _URL_CREDENTIALS.sub(r"\1***@", _NAMED_SECRET.sub(r"\1***", _SECRET_FORMAT.sub("***", text)))

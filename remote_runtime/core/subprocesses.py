@@ -1,4 +1,4 @@
-"""Processes that we start, some of which outlive the command that does so."""
+"""Start child processes, some of which outlive the command that starts them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .errors import LocalError
 if TYPE_CHECKING:
     import subprocess
 
-# How the code of ``python -c`` begins: nothing is imported from the current directory, a stranger's repository perhaps.
+# The first statement for ``python -c``: nothing is imported from the current directory, which may be an untrusted one.
 ISOLATED_SYS_PATH = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; "
 
 
 def start_python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """This Python, as ``Popen`` starts it. Raises ``LocalError`` ``python-gone``: it may have been replaced by now."""
+    """``Popen`` of this interpreter. Raises ``LocalError`` ``python-gone``: an upgrade may have removed it."""
     import subprocess
 
     try:
@@ -30,7 +30,7 @@ def start_python(arguments: Sequence[str], **options: Any) -> subprocess.Popen[b
 
 
 def detached_popen_args() -> dict[str, Any]:
-    """Arguments for ``Popen``: a session of its own, away from this terminal and its signals."""
+    """Arguments for ``Popen``: a new session, without this terminal and its signals."""
     if sys.platform == "win32":
         import subprocess
 
@@ -39,8 +39,8 @@ def detached_popen_args() -> dict[str, Any]:
 
 
 def disable_core_dumps() -> None:
-    """A crash writes nothing of this process's memory to the disk: tokens and unlocked keys are there. What it starts
-    may allow itself cores again."""
+    """No crash writes this process's memory, with its tokens and unlocked keys, to the disk. Children may raise the
+    limit again."""
     if sys.platform != "win32":
         import resource
 
@@ -48,7 +48,7 @@ def disable_core_dumps() -> None:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether no process runs under this id; one that only waits to be reaped has ended. 0 is nobody's."""
+    """Whether no process runs under this id, or only a zombie. True for 0."""
     import psutil
 
     try:

@@ -1,7 +1,7 @@
-"""The error family: what a person or a script is told when something fails.
+"""The errors that users and scripts see.
 
-Every error has a stable kebab-case ``code``, says ``what`` happened, ``why``, and (``hint``) what to do next.
-The modules beside this one are the catalogue: what each code means, where it comes from, and its cure.
+Every error has a stable kebab-case ``code``, says ``what`` happened, ``why``, and (``hint``) what to do next. The other
+modules of this package are the catalogue: meaning, cause and remedy of each code.
 
     RemoteRuntimeError              exit code
     ├── UsageError                  2   the command line or the profile
@@ -53,7 +53,7 @@ __all__ = [
 class RemoteRuntimeError(Exception):
     """An expected failure. Raises ``ValueError`` when ``code`` is not in the class's ``codes``.
 
-    The docstrings of its kinds are the headings of the catalogue."""
+    The docstrings of the subclasses are the headings of the catalogue."""
 
     codes: ClassVar[Mapping[str, CatalogueEntry]] = {}
     exit_code: ClassVar[int] = 1
@@ -66,7 +66,7 @@ class RemoteRuntimeError(Exception):
         self.what = what
         self.why = why
         self.hint = hint
-        self.remains: tuple[str, ...] = ()  # what was done before it failed and could not be undone
+        self.remains: tuple[str, ...] = ()  # what could not be undone, in words
 
     def __str__(self) -> str:
         return f"{self.what}: {self.why}" if self.why else self.what
@@ -140,7 +140,7 @@ class Interrupted(RemoteRuntimeError):
 
 
 class KeeperBug(Exception):
-    """A bug of ours in a background process. Its text is the path of the log that has the traceback."""
+    """A bug in a background process. Its text is the path of the log that has the traceback."""
 
 
 ERROR_CLASSES: tuple[type[RemoteRuntimeError], ...] = (
@@ -159,8 +159,8 @@ def with_default_hint(error: RemoteRuntimeError, reference: str = "") -> RemoteR
 
 
 def describe_bug(error: Exception) -> str:
-    """What a person reads of an exception that nothing foresaw. Its own words may have a secret: they are in the log,
-    which hides what it knows for one."""
+    """The message for an unexpected exception. Its own text may contain a secret; it is in the log, which is
+    redacted."""
     return f"a bug of remote-runtime ({type(error).__name__}); its log has the details"
 
 
