@@ -25,9 +25,7 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
         # With standalone_mode off click returns the code of ctx.exit(), or what the command returned.
         code = (command or cli).main(arguments, prog_name="remote-runtime", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except click.exceptions.Abort:
-        return _report_error(Interrupted(), as_json)
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return _report_error(Interrupted(), as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -41,7 +39,7 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
     except KeeperBug as error:
         return _report_bug(str(error), as_json)
     except BrokenPipeError:
-        sys.stdout = None  # nobody reads it any more, and Python would complain at exit
+        sys.stdout = None  # the reader is gone, and Python would report an error at exit
         return 1
     except Exception as error:  # noqa: BLE001  # the last boundary: what arrives here is a bug of ours
         if (cause := _open_files_error(error)) is not None:

@@ -32,7 +32,7 @@ def open_(profile: str, lab: bool, copy: bool, output: OutputOptions) -> int:
         context.view.failed(name)
         if not isinstance(error, LocalError) or error.code != "no-browser":
             raise
-        # Somebody may sit at another screen: what they need there is printed.
+        # The user may sit at another computer, so print what they need there.
         shown_url, opened = (url.replace("/?", "/lab?", 1) if lab else url), None
         hint = f"Open {'the URL above' if lab else COLAB_URL} in a browser on this computer; BROWSER names one"
         errors["open"] = LocalError(error.code, error.what, error.why, hint)

@@ -69,7 +69,7 @@ def _watch(read_status: Callable[[], list[dict[str, Any]]], output: OutputOption
         raise UsageError("usage", "--watch draws on a terminal", "", "Without it, `remote-runtime status` looks once")
     from .output.watch import watch
 
-    with contextlib.suppress(KeyboardInterrupt):  # leaving is not a failure
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the display
         watch(read_status)
     return 0
 

@@ -23,7 +23,7 @@ CLIPBOARDS = {
         ("WSL_DISTRO_NAME", ("clip.exe",)),
     ),
 }
-# webbrowser's own answer: whether it found a browser. Its output, and the browser's, is nobody's.
+# The exit code says whether webbrowser found a browser. Its output, and the browser's, is discarded.
 _SHOW = ISOLATED_SYS_PATH + "import webbrowser; sys.exit(0 if webbrowser.open(sys.argv[1]) else 1)"
 
 
@@ -45,7 +45,7 @@ def copy(text: str, environ: Mapping[str, str]) -> None:
     """Raises ``LocalError`` ``no-clipboard``."""
     command = clipboard_command(environ)
     try:
-        # Some stay, to serve the clipboard: nothing of theirs is waited for.
+        # Some programs stay running to serve the clipboard: do not wait for their output.
         subprocess.run(
             command,
             input=text.encode(),

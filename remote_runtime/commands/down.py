@@ -78,7 +78,7 @@ def _ask_keeper(name: str, options: DownOptions, context: CommandContext, deadli
                 if event is None:
                     _check_deadlines(deadline, silence_deadline, name)
                     continue
-                if event["event"] == "limits" and not options.force:  # a profile that has longer ones
+                if event["event"] == "limits" and not options.force:  # the profile's own limits are longer
                     max_silence_s = max(max_silence_s, event["step_s"] + STEP_MARGIN_S)
                     deadline = Deadline(max(deadline.remaining_s(), event["whole_s"]), deadline.cancelled)
                 silence_deadline = Deadline(max_silence_s)
@@ -126,7 +126,7 @@ def _clear_leftovers(name: str, options: DownOptions, context: CommandContext, *
     stopped = _take_down(runtime, options, context)
     attached = runtime.server is not None and runtime.server.attached
     if stopped["server"] == "kept" and not attached and not stopped["remains"]:
-        return stopped  # its file stays, so that the next `down` finds it
+        return stopped  # the state file stays for the next `down`
     if options.force or not stopped["remains"]:
         for what in stopped["remains"]:
             view.note(name, f"forgotten: {what}")
@@ -151,7 +151,7 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
         return True
 
     profile = profiles.parse_profile(name, runtime.profile_path, runtime.profile_text)
-    last_run = store.load_last_run(state, name)  # with what an earlier `down` put there and could not take away
+    last_run = store.load_last_run(state, name)  # it has keys that an earlier `down` could not remove
     stopped = TakeDown(
         replace(runtime, keys=merge_keys(runtime.keys, last_run.keys)),
         Resources(),
@@ -169,7 +169,7 @@ def _purge(name: str, context: CommandContext, *, named: bool) -> list[str]:
     """Remove our folder that an earlier `down` left on the profile's machine. Returns a description of what remains."""
     state = context.state
     if not (state.file_path(name, "port").exists() and store.load_last_run(state, name).folder):
-        return []  # never up from here, or all that was put there was taken back
+        return []  # never up from here, or nothing is left
     from .. import profiles
     from ..jupyter import server
     from . import ssh as machine
@@ -179,7 +179,7 @@ def _purge(name: str, context: CommandContext, *, named: bool) -> list[str]:
         reference = profile_reference(name, state, context.environ) if named else profile_file(name, state)
         profile = profiles.load(reference, environ=context.environ)
         if profile.target.kind == "demo":
-            return []  # it ended with its runtime
+            return []  # the machine ended with its runtime
         with closing(machine.connect(profile, context)) as session:
             context.view.step(name, "Removing our folder from the machine")
             purged = server.purge(session.run, profile.jupyter, deadline=context.deadline(profile.timeouts.jupyter_s))
@@ -201,7 +201,7 @@ def _remove_stray_demo(state: store.StateDir, name: str) -> None:
     """A demo machine exits when its folder is removed."""
     home = state.file_path(name, "machine")
     if home.exists():
-        shutil.rmtree(home, ignore_errors=True)  # the machine removes it at the same time
+        shutil.rmtree(home, ignore_errors=True)  # the machine removes its files at the same time
 
 
 def _confirm_busy(name: str, why: str, view: View) -> None:

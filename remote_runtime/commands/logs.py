@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..core.deadline import Deadline
 from ..core.errors import LocalError, from_dict
 from ..core.sanitize import clean
 from ..state import ipc, log_file, store
@@ -24,7 +23,7 @@ def read_log(name: str, *, server: bool, follow: bool, state: store.StateDir, st
     path = state.file_path(name, "log")
     if not path.exists():
         raise LocalError("not-up", f"There is no log of {name}", "it was never brought up here")
-    offset = path.read_bytes().rfind(b"\n") + 1  # a line that is being written is told once it is whole
+    offset = path.read_bytes().rfind(b"\n") + 1  # an incomplete last line is yielded once it is complete
     yield from log_file.tail(path, MAX_LINES)
     if follow:
         yield from _follow(path, offset, stop)
@@ -58,11 +57,8 @@ def _server_lines(name: str, follow: bool, state: store.StateDir, stop: threadin
 def _request_server_log(name: str, offset: int | None, state: store.StateDir) -> tuple[list[str], int]:
     if not store.is_alive(state, name):
         raise LocalError("not-up", f"{name} is down", "", "`remote-runtime up PROFILE` brings it up")
-    with ipc.connect(state, name, Deadline(ANSWER_TIMEOUT_S)) as channel:
-        channel.send({"op": "server-log", "offset": offset, "lines": MAX_LINES})
-        event = channel.receive(ANSWER_TIMEOUT_S)
-    if event is None:
-        raise LocalError("keeper-unresponsive", f"The background process of {name} does not answer")
+    message = {"op": "server-log", "offset": offset, "lines": MAX_LINES}
+    event = ipc.request(state, name, message, ANSWER_TIMEOUT_S)
     if event["event"] == "failed":
         raise from_dict(event["error"])
     return list(event["lines"]), int(event["offset"])

@@ -62,7 +62,7 @@ def open_lab(name: str, context: CommandContext) -> str:
     is_known = attached is None and health.has_page(endpoint, "/lab", Deadline(HEALTH_TIMEOUT_S), host=own_host)
     hosts = [own_host, "localhost"] if is_known else ["localhost"]
     if runtime.local_host != "localhost":
-        hosts = [runtime.local_host]  # the names lead to another program
+        hosts = [runtime.local_host]  # another program has the port under the names
     view.step(name, "Waiting for the browser")
     with _redirect(runtime, hosts, state) as page:
         requests_before = _page_requests(endpoint, name)

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
 from ..core.errors.catalogue import fill_in_profile
@@ -53,7 +52,7 @@ def read_status(state: store.StateDir, name: str) -> dict[str, Any]:
     alive = store.is_alive(state, name)
     if alive:
         try:
-            return _request_status(state, name)
+            return dict(ipc.request(state, name, {"op": "status"}, ANSWER_TIMEOUT_S)["runtime"])
         except (FileNotFoundError, ConnectionError, EOFError):
             alive = store.is_alive(state, name)  # it may just start, or just end
         except LocalError as error:
@@ -91,18 +90,6 @@ def url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     return str(runtime["url"])
 
 
-def _request_status(state: store.StateDir, name: str) -> dict[str, Any]:
-    deadline = Deadline(ANSWER_TIMEOUT_S)
-    with ipc.connect(state, name, deadline) as channel:
-        channel.send({"op": "status"})
-        event = channel.receive(deadline.remaining_s())
-    if event is None:
-        raise LocalError(
-            "keeper-unresponsive", f"The background process of {name} does not answer", "it may be stopped"
-        )
-    return dict(event["runtime"])
-
-
 def _load_runtime(state: store.StateDir, name: str) -> Runtime:
     nothing = Runtime(name=name, profile_path="", target={}, client_id="", state="down", unfinished=True)
     try:
@@ -112,9 +99,7 @@ def _load_runtime(state: store.StateDir, name: str) -> Runtime:
 
 
 def _down_reason(runtime: Runtime) -> str:
-    if runtime.keeper_pid == 0:
-        return runtime.why
-    if runtime.state == "down":
+    if runtime.keeper_pid == 0 or runtime.state == "down":
         return runtime.why
     left = "what it had started may still be there" if runtime.unfinished else "its server may still run on the machine"
     return (

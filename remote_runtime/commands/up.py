@@ -24,15 +24,11 @@ if TYPE_CHECKING:
 
 KEEPER_START_TIMEOUT_S = 20.0
 LOCK_TIMEOUT_S = 30.0
-REFRESHED_VARIABLES = (
-    "SSH_AUTH_SOCK",
-    "CLOUDSDK_",
-    "GOOGLE_",
-)  # what a keeper that lives for days takes over from a new `up`
+REFRESHED_VARIABLES = ("SSH_AUTH_SOCK", "CLOUDSDK_", "GOOGLE_")  # a running keeper takes them over from a new `up`
 KEEPER_EXIT_TIMEOUT_S = 15.0
 ROLLBACK_TIMEOUT_S = 420.0
 CONNECT_INTERVAL_S = 0.005
-KEEPER_GRACE_S = 60.0  # beyond the profile's own limits: the keeper is the one who ends the story
+KEEPER_GRACE_S = 60.0  # added to the profile's timeouts, so that the keeper's own deadlines pass first
 
 
 @fast_dataclass(frozen=True)
@@ -135,7 +131,7 @@ def _connect(
     deadline: Deadline,
     stack: ExitStack,
 ) -> ControlChannel:
-    from ..state import ipc  # by now the keeper is starting
+    from ..state import ipc  # imported while the keeper starts
 
     start_deadline = deadline.within(KEEPER_START_TIMEOUT_S)
     while True:
@@ -261,7 +257,7 @@ def _failure_of(event: Message, cancel_reason: RemoteRuntimeError | None, name: 
 def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext) -> None:
     """Wait until the runtime is taken down, or take it down on Ctrl-C. Raises ``LocalError``: ``keeper-died``, or
     ``left-behind`` when something could not be removed."""
-    with suppress(EOFError, OSError):  # the keeper has ended; its file says how
+    with suppress(EOFError, OSError):  # the keeper has exited; its state file says why
         while not context.cancelled.is_set():
             channel.receive(0.2)
         context.view.step(name, f"Taking {name} down")

@@ -116,6 +116,17 @@ def connect(state: StateDir, name: str, deadline: Deadline) -> Iterator[ControlC
         connection.close()
 
 
+def request(state: StateDir, name: str, message: Message, timeout_s: float) -> Message:
+    """Send ``message`` to the keeper; return its reply. Raises as ``connect``."""
+    deadline = Deadline(timeout_s)
+    with connect(state, name, deadline) as channel:
+        channel.send(message)
+        reply = channel.receive(deadline.remaining_s())
+    if reply is None:
+        raise _unresponsive_error(name)
+    return reply
+
+
 def uncounted_connector(name: str, state: StateDir) -> Callable[[int, float], socket.socket]:
     """How to connect to a port of this runtime within so many seconds: the keeper is told first which connection is
     ours. It raises ``OSError``."""

@@ -69,6 +69,10 @@ def bug(log: str) -> None:
     _print_error(f": this is a bug of remote-runtime, not of yours\n  log:  {log}")
 
 
+def has_unicode(stream: TextIO) -> bool:
+    return "utf" in (getattr(stream, "encoding", None) or "ascii").lower()
+
+
 def width(fallback: int = 0) -> int:
     """The terminal's columns; ``fallback`` if there is no terminal."""
     for stream in (sys.stdout, sys.stderr):

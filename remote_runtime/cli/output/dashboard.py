@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -160,11 +159,6 @@ def svg(dashboard: Dashboard, *, columns: int, title: str) -> str:
     console = Console(record=True, width=columns, file=nowhere, force_terminal=True, color_system="truecolor")
     console.print(dashboard)
     return console.export_svg(title=title)
-
-
-def ascii_only() -> bool:
-    """Whether the terminal's encoding lacks the bar characters."""
-    return "utf" not in (getattr(sys.stdout, "encoding", None) or "ascii").lower()
 
 
 def _facts(runtime: Mapping[str, Any]) -> list[str]:

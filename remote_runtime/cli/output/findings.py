@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from ...core.model import Finding
 from ...core.sanitize import clean, clean_line
-from .console import MAX_REASON_CHARS, answer, fold, say
+from .console import MAX_REASON_CHARS, answer, fold, has_unicode, paint, say
 
 WIDTH = 17
 MARKS = {
@@ -83,8 +82,4 @@ def summarize(findings: Sequence[Finding]) -> None:
 
 def _mark(verdict: str) -> str:
     mark, plain, code = MARKS[verdict]
-    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-    mark = mark if "utf" in encoding else plain
-    if "NO_COLOR" in os.environ or not sys.stdout.isatty():
-        return mark
-    return f"\x1b[{code}m{mark}\x1b[0m"
+    return paint(mark if has_unicode(sys.stdout) else plain, code, sys.stdout)

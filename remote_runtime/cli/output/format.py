@@ -16,7 +16,7 @@ def path(where: Path) -> str:
     """With ``~`` for the home directory."""
     try:
         return str(Path("~") / where.relative_to(Path.home()))
-    except (ValueError, RuntimeError):  # elsewhere, or nobody's home
+    except (ValueError, RuntimeError):  # outside of it, or there is none
         return str(where)
 
 
@@ -123,7 +123,7 @@ def value_sources(runtime: Mapping[str, Any]) -> str:
     """The project, zone and credentials that were not named in the profile, and where they were found."""
     instance = runtime["instance"] or {}
     if runtime["target"].get("kind") == "demo":
-        return ""  # all of it is its own
+        return ""  # it uses nothing of the user's
     texts = [
         f"{what} {instance.get(key) or ''}".rstrip() + f" from {instance[source]}"
         for what, key, source in (

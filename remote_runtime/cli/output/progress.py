@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 from ...commands.context import View
 from ...core.sanitize import clean, clean_line
-from .console import MAX_CHARS, fold, say
+from .console import MAX_CHARS, fold, has_unicode, say
 
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -27,7 +28,7 @@ class _Step:
     """The current step of one runtime."""
 
     step: str
-    began: float = field(default_factory=time.monotonic)
+    started_at: float = field(default_factory=time.monotonic)
     detail: str = ""
 
 
@@ -45,8 +46,7 @@ class TerminalView(View):
         self._lock = threading.RLock()
         self._prompts: queue.SimpleQueue[tuple[str, bool, queue.SimpleQueue[str | None]]] = queue.SimpleQueue()
         self._live: Any = None
-        encoding = (getattr(sys.stderr, "encoding", None) or "ascii").lower()
-        self._marks = MARKS if "utf" in encoding else PLAIN_MARKS
+        self._marks = MARKS if has_unicode(sys.stderr) else PLAIN_MARKS
         self._animated = not (plain or quiet) and sys.stderr.isatty() and "NO_COLOR" not in os.environ
         self.interactive = not plain and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
@@ -61,9 +61,8 @@ class TerminalView(View):
     def detail(self, name: str, text: str) -> None:
         with self._lock:
             text = clean_line(text, 300)
-            line = self._steps.setdefault(name, _Step(text))
-            line.detail = text
-            # A count that goes on is one thing to say, not many.
+            self._steps.setdefault(name, _Step(text)).detail = text
+            # A progress count is printed once, not for each number.
             key = name + "".join(character for character in text if not character.isdigit())
             if (not self._animated or self._verbose) and key not in self._shown:
                 self._shown.add(key)
@@ -109,13 +108,12 @@ class TerminalView(View):
         except queue.Empty:
             return
         self.pause()
-        text: str | None = None
+        answer: str | None = None
         try:
-            text = self._read(prompt, secret=secret)
-        except EOFError:
-            text = None
+            with contextlib.suppress(EOFError):
+                answer = self._read(prompt, secret=secret)
         finally:
-            reply.put(text)
+            reply.put(answer)
 
     def read_line(self, prompt: str) -> str:
         """Read a line in the main thread. Raises ``EOFError`` when the user has left."""
@@ -140,7 +138,7 @@ class TerminalView(View):
             text = Text(f"{frame} ", style="cyan", no_wrap=True, overflow="ellipsis")
             text.append(f"{name}: " if self._show_names else "", style="bold")
             text.append(line.step, style="default")
-            text.append(f"  {time.monotonic() - line.began:.0f} s  {line.detail}", style="dim")
+            text.append(f"  {time.monotonic() - line.started_at:.0f} s  {line.detail}", style="dim")
             rows.append(text)
         return Group(*rows)
 
@@ -162,7 +160,7 @@ class TerminalView(View):
     def _finish(self, name: str, how: str) -> None:
         line = self._steps.pop(name, None)
         if line is not None and self._animated:
-            self._say(name, f"{line.step}  {time.monotonic() - line.began:.1f} s", mark=how)
+            self._say(name, f"{line.step}  {time.monotonic() - line.started_at:.1f} s", mark=how)
 
     def _say(self, name: str, text: str, *, mark: str = "") -> None:
         if self._quiet or (self._transient and not self._verbose):
@@ -188,7 +186,7 @@ class TerminalView(View):
         try:
             line = sys.stdin.readline()
         except KeyboardInterrupt:
-            sys.stderr.write("\n")  # what is said next stands on a line of its own
+            sys.stderr.write("\n")  # the next text begins on a line of its own
             raise
         if not line:
             sys.stderr.write("\n")

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from .dashboard import Dashboard, ascii_only
+from .console import has_unicode
+from .dashboard import Dashboard
 
 ReadKey = Callable[[float], str]
 CLOSED = "\x04"
@@ -26,7 +27,7 @@ def watch(read_status: ReadStatus, *, every_s: float = 1.0) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    dashboard = Dashboard(every_s, full_screen=True, plain=ascii_only())
+    dashboard = Dashboard(every_s, full_screen=True, plain=not has_unicode(sys.stdout))
     dashboard.update(read_status(), time.monotonic())
     screen = Live(dashboard, console=Console(), screen=True, auto_refresh=False)
     with read_keys() as read, _StatusPoller(read_status, dashboard, every_s) as poller, screen:

@@ -26,7 +26,7 @@ from .checklist import Checklist
 
 LIBRARIES = ("paramiko", "cryptography", "google-cloud-compute", "google-auth", "websockets", "click", "jupyter_server")
 SSH_TIMEOUT_S = 5.0
-# Measured with Chromium 156 and Firefox ESR 153; a page cannot answer these questions, nor can a server.
+# Measured with Chromium 156 and Firefox ESR 153. Neither a page nor a server can read these settings.
 BROWSER_CHECKS = ("chrome", "firefox", "safari")
 CHROME_NOTE = 'Chrome and Edge ask once for "Access other apps and services on this device": allow it'
 FIREFOX_NOTE = (

@@ -22,7 +22,7 @@ from ..status import read_status, status
 from . import dry_run, issue_report, local_checks, running_checks
 from .checklist import Checklist
 
-CHECKS_TIMEOUT_S = 120.0  # for what comes after Jupyter
+CHECKS_TIMEOUT_S = 120.0  # for the checks after `up`
 MAX_LOG_LINES = 200
 
 

@@ -97,7 +97,7 @@ def _check_steps(checklist: Checklist, status: Mapping[str, Any], error: RemoteR
         elif error is not None and check == failed_check:
             checklist.fail(failed_check, error)
             checklist.blocked_by = failed_check
-        elif error is not None:  # what comes before it was not looked at again
+        elif error is not None:  # not checked again since
             checklist.ok(check, texts[check] if check == "instance" else f"{texts[check]}, when it was last seen")
         else:
             checklist.ok(check, texts[check])
