@@ -73,4 +73,4 @@ def test_importing_it_loads_nothing(own_home: object) -> None:
         "print(sorted(name for name in new if name.split('.')[0] not in sys.stdlib_module_names))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
-    assert done.stdout.strip() == "['remote_runtime']"
+    assert done.stdout.strip() == "['remote_runtime', 'remote_runtime._version']"
