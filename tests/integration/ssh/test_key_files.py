@@ -301,13 +301,13 @@ def test_keys_that_the_configuration_does_not_allow_are_not_offered(server: Sshd
     keygen("-t", "rsa", "-b", "2048", "-N", "", "-f", str(path))
     server.authorize(Path(f"{path}.pub").read_text())
     before = len(server.log())
-    error = refused(visitor, identity_file=str(path), only=Algorithms(public_keys=("ssh-ed25519",)))
+    error = refused(visitor, identity_file=str(path), allowed_algorithms=Algorithms(public_keys=("ssh-ed25519",)))
     assert "PubkeyAcceptedAlgorithms" in error.why
-    error = refused(visitor, identity_file=str(path), only=Algorithms(rsa_bits=3072))
+    error = refused(visitor, identity_file=str(path), allowed_algorithms=Algorithms(rsa_bits=3072))
     assert "2048 bits" in error.why
     assert "publickey" not in server.log()[before:]
     with visitor.enter(
-        identity_file=str(path), only=Algorithms(public_keys=("rsa-sha2-256",), rsa_bits=2048)
+        identity_file=str(path), allowed_algorithms=Algorithms(public_keys=("rsa-sha2-256",), rsa_bits=2048)
     ) as session:
         assert session._transport._agreed_pubkey_algorithm == "rsa-sha2-256"
 

@@ -28,15 +28,17 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from remote_runtime import ssh
-from remote_runtime.core.model import Instance, SshSettings
 from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.model import Instance
+from remote_runtime.core.profile import SshSettings
 about = json.loads(sys.argv[1])
 def ask(prompt, *, secret, code):
     raise AssertionError(prompt)
 with ssh.connect(
     Instance("ssh", "box", address="127.0.0.1", port=about["port"], host_key_name="box"),
     SshSettings(user=about["user"], identity_file=about["key"], host_key="accept-new"),
-    pins=Path(about["pins"]), ask=ask, tell=lambda text: None, deadline=Deadline(20), environ={"HOME": about["home"]},
+    pins=Path(about["pins"]), prompt=ask, progress=lambda text: None, deadline=Deadline(20),
+    environ={"HOME": about["home"]},
 ) as session:
     sys.exit(session.shell(about["command"]))
 """
