@@ -1,4 +1,4 @@
-"""The user's SSH agent: it is another program, which may be locked, stopped or gone."""
+"""The user's SSH agent, another program, which may be locked, stopped or gone."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..files.paths import expand_home, home_dir
 from ..transport.version_exchange import decode_text
 
 log = logging.getLogger(__name__)
-# It may ask its user for consent, or to unlock it.
+# The agent may ask its user for consent, or to unlock it.
 SIGN_TIMEOUT_S = 30.0
-# As OpenSSH's client bounds an answer and the number of keys.
+# The limits of OpenSSH's client.
 _MAX_ANSWER_BYTES = 256 << 10
 _MAX_KEYS = 2048
 _REQUEST_IDENTITIES, _IDENTITIES_ANSWER = 11, 12  # draft-ietf-sshm-ssh-agent
@@ -28,7 +28,7 @@ _AgentSSH: Any = AgentSSH
 
 
 def agent_address(settings: SshSettings, environ: Mapping[str, str]) -> str:
-    """Its socket's path; empty where there is none to ask. On Windows it has no path that we choose."""
+    """The path of its socket, empty where there is none; on Windows only words, for messages."""
     name = settings.identity_agent or "SSH_AUTH_SOCK"
     if name == "none":
         return ""
@@ -40,10 +40,9 @@ def agent_address(settings: SshSettings, environ: Mapping[str, str]) -> str:
 
 
 def open_agent(address: str, within_s: float) -> Any:
-    """A conversation with it that has listed its keys (``get_keys``); its end is ``_close``.
+    """A connection to the agent, which has listed its keys (``get_keys``). ``_close`` ends it.
 
-    Raises ``TimeoutError`` when it does not answer, ``OSError``, ``EOFError``, or ``paramiko.SSHException`` when its
-    answer is no list of keys.
+    Raises ``TimeoutError``, ``OSError``, ``EOFError``; ``paramiko.SSHException`` when the answer is no list of keys.
     """
     if sys.platform == "win32":
         return paramiko.Agent()
@@ -61,15 +60,16 @@ def open_agent(address: str, within_s: float) -> Any:
 
 
 def limit_signing(key: paramiko.PKey, within_s: float) -> None:
-    """An agent's ``key`` signs within that time, or not at all."""
+    """A signature by ``key``, if it is an agent's, raises ``TimeoutError`` after half of that time: other keys may be
+    offered then."""
     agent = key.agent if isinstance(key, AgentKey) else None
     if isinstance(agent, _Agent):
-        agent.within_s = max(0.1, min(SIGN_TIMEOUT_S, within_s / 2))  # other keys may be offered then
+        agent.within_s = max(0.1, min(SIGN_TIMEOUT_S, within_s / 2))
 
 
 class _Agent(_AgentSSH):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
-    """paramiko's waits anew for each piece of an answer, takes one of any size, and fails at one key that it cannot
-    read. ``within_s``: for a whole answer."""
+    """paramiko's starts its timeout anew for each piece of an answer, accepts any size, and fails at one key that it
+    cannot read. ``within_s``: for a whole answer."""
 
     def __init__(self, within_s: float) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _Agent(_AgentSSH):  # type: ignore[misc]  # paramiko's types leave out the
                 raise paramiko.SSHException("its answer is not what agents say")
             answer = paramiko.Message(self._read(size, end))
         except BaseException:
-            self._conn.close()  # what comes later would be taken for the next answer
+            self._conn.close()  # a late answer would be taken for the next one
             raise
         return answer.get_byte()[0], answer
 

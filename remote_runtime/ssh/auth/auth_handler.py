@@ -1,4 +1,4 @@
-"""The words of the authentication protocol (RFC 4252, RFC 4256), each answered before a deadline."""
+"""The client's side of the authentication protocol (RFC 4252, RFC 4256), each answer awaited before a deadline."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ from ...core.deadline import Deadline
 from ...core.errors import DeadlinePassed
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
+from ..files.known_hosts import key_type
+from ..transport.channel import message
 from ..transport.transport import Transport
 from ..transport.version_exchange import decode_text
 from .agent import limit_signing
 
 _TICK_S = 0.1
+_SERVICE_REQUEST, _USERAUTH_REQUEST, _INFO_RESPONSE = 5, 50, 61  # RFC 4253 12, RFC 4252 6, RFC 4256 5
+_DECIDED = ("accepted", "refused", "more")
+_DECIDED_OR_ASKS = (*_DECIDED, "asks")
 _MAX_QUEUED_REPLIES = 100
 _ParamikoAuthHandler: Any = AuthHandler
 
 
 @fast_dataclass(frozen=True)
 class AuthReply:
-    """``refused`` and ``more`` (accepted, but not enough) name the ``methods`` that may go on. ``unsigned``: why the
-    key was not offered."""
+    """``refused`` and ``more`` (accepted, but not enough) come with the ``methods`` that may follow.
+    ``signing_error``: why the key was not offered."""
 
     kind: Literal["begun", "accepted", "refused", "more", "asks", "would accept"]
     methods: tuple[str, ...] = ()
@@ -37,126 +42,93 @@ class AuthReply:
 
 
 class AuthClient(_ParamikoAuthHandler):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
-    """paramiko's handler signs at once, asks questions in its network thread and waits in ticks of its own; this one
-    only queues what the server says, and the caller's thread answers before its deadline."""
+    """paramiko's AuthHandler signs at once, and prompts in its network thread. Here that thread only queues the
+    server's replies, and the caller's thread answers them before its deadline."""
 
     def __init__(self, transport: Transport, user: str, deadline: Deadline, on_wait: Callable[[], None]) -> None:
         super().__init__(transport)
         self._transport = transport
         self._user = user
         self._deadline = deadline
-        self._within_s = deadline.timeout_s
+        self._timeout_s = deadline.timeout_s
         self._on_wait = on_wait
         self._replies: queue.SimpleQueue[AuthReply] = queue.SimpleQueue()
         transport.auth_handler = self
 
     def start(self) -> AuthReply:
-        message = paramiko.Message()
-        message.add_byte(bytes([5]))  # SSH_MSG_SERVICE_REQUEST
-        message.add_string("ssh-userauth")
-        self._send(message)
+        self._send(message(_SERVICE_REQUEST, "ssh-userauth"))
         self._wait_for("begun")
         return AuthReply("refused", ("publickey",))
 
     def auth_none(self) -> AuthReply:
-        """Some servers let people in by where they come from; others tell what they want."""
+        """Some servers accept this by the address of the client; others answer which methods they accept."""
         self.start()
-        self._send(self._auth_request("none"))
-        return self._wait_for("accepted", "refused", "more")
+        return self._request(_DECIDED, "none")
 
     def query_key(self, blob: bytes) -> AuthReply:
-        """Whether a signature by this key is worth a question (RFC 4252 7)."""
-        kind = paramiko.Message(blob).get_text()
+        """Whether the server would accept a signature by this key, which may need a prompt (RFC 4252 7)."""
         try:
-            algorithm = self._finalize_pubkey_algorithm(kind)
+            algorithm = self._finalize_pubkey_algorithm(key_type(blob))
         except paramiko.SSHException:
             return AuthReply("refused", ("publickey",))
-        message = self._auth_request("publickey")
-        message.add_boolean(False)
-        message.add_string(algorithm)
-        message.add_string(blob)
-        self._send(message)
-        return self._wait_for("would accept", "refused")
+        return self._request(("would accept", "refused"), "publickey", False, algorithm, blob)
 
     def auth_publickey(self, key: paramiko.PKey) -> AuthReply:
         kind, bits = self._get_key_type_and_bits(key)
         limit_signing(key, self._deadline.remaining_s())
         try:
             algorithm = self._finalize_pubkey_algorithm(kind)
-            signature = key.sign_ssh_data(
-                self._get_session_blob(key, "ssh-connection", self._user, algorithm), algorithm
-            )
+            signed = self._get_session_blob(key, "ssh-connection", self._user, algorithm)
+            signature = key.sign_ssh_data(signed, algorithm).asbytes()
         except (paramiko.SSHException, OSError, EOFError) as error:
             # An agent that declines or has gone, a key type that the server does not know.
             why = clean_line(str(error), 200) or type(error).__name__
             return AuthReply("refused", ("publickey",), signing_error=why)
-        message = self._auth_request("publickey")
-        message.add_boolean(True)
-        message.add_string(algorithm)
-        message.add_string(bits)
-        message.add_string(signature)
-        self._send(message)
-        return self._wait_for("accepted", "refused", "more")
+        return self._request(_DECIDED, "publickey", True, algorithm, bits, signature)
 
     def auth_interactive(self) -> AuthReply:
-        message = self._auth_request("keyboard-interactive")
-        message.add_string("")
-        message.add_string("")
         self.auth_method = "keyboard-interactive"
-        self._send(message)
-        return self._wait_for("accepted", "refused", "more", "asks")
+        return self._request(_DECIDED_OR_ASKS, "keyboard-interactive", "", "")
 
     def send_responses(self, responses: Sequence[str]) -> AuthReply:
-        message = paramiko.Message()
-        message.add_byte(bytes([61]))  # SSH_MSG_USERAUTH_INFO_RESPONSE
-        message.add_int(len(responses))
-        for text in responses:
-            message.add_string(text)
-        self._send(message)
-        return self._wait_for("accepted", "refused", "more", "asks")
+        self._send(message(_INFO_RESPONSE, len(responses), *responses))
+        return self._wait_for(*_DECIDED_OR_ASKS)
 
     def auth_password(self, password: str) -> AuthReply:
         """``asks``: the server wants another password first (RFC 4252 8)."""
-        message = self._auth_request("password")
-        message.add_boolean(False)
-        message.add_string(password)
         self.auth_method = "password"
-        self._send(message)
-        return self._wait_for("accepted", "refused", "more", "asks")
+        return self._request(_DECIDED_OR_ASKS, "password", False, password)
 
     @contextlib.contextmanager
     def pause_deadline(self) -> Iterator[None]:
-        """However long that takes: the server still has what was left of its time before."""
+        """The time that a prompt takes does not count."""
         left_s = self._deadline.remaining_s()
         yield
         self._deadline = Deadline(left_s, self._deadline.cancelled)
 
-    def _auth_request(self, method: str) -> paramiko.Message:
-        message = paramiko.Message()
-        message.add_byte(bytes([50]))  # SSH_MSG_USERAUTH_REQUEST
-        for text in (self._user, "ssh-connection", method):
-            message.add_string(text)
-        return message
+    def _request(self, kinds: Sequence[str], method: str, *fields: bool | str | bytes) -> AuthReply:
+        self._send(message(_USERAUTH_REQUEST, self._user, "ssh-connection", method, *fields))
+        return self._wait_for(*kinds)
 
-    def _send(self, message: paramiko.Message) -> None:
-        self._transport.send_within(message, self._deadline)
+    def _send(self, data: paramiko.Message) -> None:
+        self._transport.send_within(data, self._deadline)
 
     def _wait_for(self, *kinds: str) -> AuthReply:
-        """Whatever else the server says, and however much of it: before the deadline."""
+        """The next reply of these kinds. Raises ``DeadlinePassed``, however much else the server sends."""
         while True:
             self._deadline.check()
             self._on_wait()
-            answer = None
+            reply = None
             with contextlib.suppress(queue.Empty):
-                answer = self._replies.get(timeout=_TICK_S)
-            if answer is not None and answer.kind in kinds:
-                return answer
-            if answer is None and not self._transport.active:
+                reply = self._replies.get(timeout=_TICK_S)
+            if reply is not None and reply.kind in kinds:
+                return reply
+            if reply is None and not self._transport.active:
                 raise self._transport.lost_error()
             if self._deadline.passed():
-                raise DeadlinePassed(f"Logging in took more than {self._within_s:.0f} s")
+                raise DeadlinePassed(f"Logging in took more than {self._timeout_s:.0f} s")
 
-    # paramiko's thread calls what follows.
+    # Called in paramiko's thread.
 
     @property
     def _client_handler_table(self) -> dict[int, Any]:
@@ -181,7 +153,7 @@ class AuthClient(_ParamikoAuthHandler):  # type: ignore[misc]  # paramiko's type
         self._enqueue(AuthReply("accepted"))
 
     def _on_banner(self, m: paramiko.Message) -> None:
-        """The banner (RFC 4252 5.4): why it lets nobody in, for example."""
+        """RFC 4252 5.4."""
         self._transport.server_text.add(m.get_string())
 
     def _on_info_request(self, m: paramiko.Message) -> None:
@@ -197,7 +169,7 @@ class AuthClient(_ParamikoAuthHandler):  # type: ignore[misc]  # paramiko's type
         prompts = tuple((decode_text(m.get_string()), m.get_boolean()) for _ in range(min(m.get_int(), 16)))
         self._enqueue(AuthReply("asks", instructions=instructions, prompts=prompts))
 
-    def _enqueue(self, answer: AuthReply) -> None:
+    def _enqueue(self, reply: AuthReply) -> None:
         if self._replies.qsize() > _MAX_QUEUED_REPLIES:
             raise paramiko.SSHException("the server talks too much during the login")
-        self._replies.put(answer)
+        self._replies.put(reply)

@@ -1,4 +1,4 @@
-"""A key that can be offered to a machine: of a file or of the agent, by itself or in a certificate."""
+"""A key that can be offered to a server: of a file or of the agent, plain or with a certificate."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
 @fast_dataclass(frozen=True)
 class KeyCandidate:
-    """A key worth offering. ``blob``: its public half, empty if unknown. ``key``: None unless it is ``ready``.
-
-    ``public``: only its public half is there, which tells which of the agent's keys is meant. ``certificate``: what is
-    shown instead of the public half, if any. ``fault``: why it is ``unusable``, or why its
-    certificate may be refused."""
+    """``blob``: its public half, empty if unknown. ``key``: None unless it is ``ready``. ``public``: only its public half
+    is there, which selects one of the agent's keys. ``certificate``: presented instead of the public half, if any.
+    ``fault``: why it is ``unusable``, or why its certificate may be refused."""
 
     label: str
     blob: bytes
@@ -42,8 +40,8 @@ class KeyCandidate:
 
 
 def with_certificate(candidate: KeyCandidate, certificates: Sequence[tuple[str, bytes]] | None) -> list[KeyCandidate]:
-    """A machine may accept the certificate or the key alone; an expired certificate must not hide the key. ``signed``:
-    instead of the one beside it, those of them that are for this key."""
+    """The candidate with each of its certificates, then alone: a server may accept only one of them.
+    ``certificates``: (name, certificate) to choose from, None for the one beside the key file."""
     if certificates is None:
         beside = certificate_of(candidate.path) if candidate.path else b""
         certificates = [(f"the certificate of {candidate.label}", beside)] if beside else []

@@ -1,4 +1,4 @@
-"""OpenSSH's certificates (PROTOCOL.certkeys of OpenSSH): who signed one, for which key, and whether it is good."""
+"""OpenSSH's certificates (PROTOCOL.certkeys of OpenSSH): who signed one, for which key, and whether it is valid."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
 from ...core.sanitize import clean_line
-from ..files.known_hosts import HostKey, format_public_key
+from ..files.known_hosts import HostKey, format_public_key, key_type, read_strings
 
 if TYPE_CHECKING:
     import paramiko
 
 
 class Certificate:
-    """``blob``: as a server shows it, its key proven by the key exchange, or as a file beside a key has it.
-    ``authority``: who signed it, None if it cannot be read."""
+    """``blob``: as a server presents it, its key verified by the key exchange, or as a file beside a key holds it.
+    ``authority``: the key that signed it, None if it cannot be read."""
 
     def __init__(self, blob: bytes) -> None:
         from cryptography.exceptions import UnsupportedAlgorithm
@@ -51,8 +51,8 @@ class Certificate:
         return ""
 
     def host_fault(self, host: str, now: float, signatures: Collection[str] = ()) -> str:
-        """Why a host's is not good for ``host`` (a name without its port) at ``now``; empty if it is. ``signatures``:
-        the algorithms that ~/.ssh/config allows, if it names any."""
+        """Why a host certificate is not valid for ``host`` (a name without its port) at ``now``; empty if it is.
+        ``signatures``: the algorithms that ~/.ssh/config allows, if it names any."""
         from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
         from cryptography.hazmat.primitives.serialization import SSHCertificateType
 
@@ -75,22 +75,15 @@ class Certificate:
 
 
 def presented_certificate(key: paramiko.PKey) -> bytes:
-    """The certificate that a server showed its key in, empty where that was the plain key."""
+    """The certificate that a server presented, empty where it presented a plain key."""
     return bytes(key.public_blob.key_blob) if key.public_blob else b""
 
 
 def _signature_algorithm(blob: bytes) -> str:
-    """The algorithm of its signature, which is its last field and begins with that."""
-    offset, fields = 0, []
-    key_fields = 1 if format_public_key(blob).startswith("ssh-ed25519") else 2
+    """Of its last field, the signature, which begins with its type like a key."""
+    key_fields = 1 if key_type(blob).startswith("ssh-ed25519") else 2
     # Type, nonce, key; serial, kind; id, principals; two dates; options, extensions, reserved, authority, signature.
-    for skipped in (*[0] * (2 + key_fields), 12, 0, 16, 0, 0, 0, 0):
-        offset += skipped
-        size = int.from_bytes(blob[offset : offset + 4], "big")
-        fields.append(blob[offset + 4 : offset + 4 + size])
-        offset += 4 + size
-    size = int.from_bytes(fields[-1][:4], "big")
-    return fields[-1][4 : 4 + size].decode("ascii", "replace")
+    return key_type(read_strings(blob, 0, (*[0] * (2 + key_fields), 12, 0, 16, 0, 0, 0, 0))[-1])
 
 
 def _date(seconds: int) -> str:

@@ -1,4 +1,4 @@
-"""Whether a host key is the machine's: our pins, the cloud's word, gcloud's file, the user's known_hosts."""
+"""Verifies host keys against our pins, guest attributes, gcloud's known_hosts and the user's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 
 
 class HostKeyPolicy:
-    """What is known of one machine before it is connected to.
+    """The host keys of one machine that are known before the connection.
 
     Raises ``LocalError`` ``state-dir-unusable`` for pins that cannot be read.
     """
@@ -52,7 +52,7 @@ class HostKeyPolicy:
         if instance.kind == "gce":
             self._sources.append(find_keys([gclouds], name))
         self._sources.append(find_keys(self._user_files, name))
-        # With another port than 22 OpenSSH looks again for the bare name, which can only confirm a key.
+        # For another port than 22 OpenSSH also looks for the name alone, which can only confirm a key.
         has_port = instance.port != 22 and name == known_hosts_name(instance.address, instance.port)
         self._without_port = find_keys(self._user_files, instance.address.lower()) if has_port else KnownKeys("")
         names = dict.fromkeys([name, instance.address.lower(), known_hosts_name(instance.address, instance.port)])
@@ -61,8 +61,8 @@ class HostKeyPolicy:
         self._authorities = {*self._sources[-1].authorities, *self._without_port.authorities}
 
     def algorithms(self) -> list[str]:
-        """Host key algorithms for the key exchange: certificates first where an authority is trusted, then those of the
-        known keys, so that a machine known by one key does not show another. Of ``HostKeyAlgorithms``, if that is set.
+        """Host key algorithms for the key exchange, best first: certificates where an authority is trusted, then those
+        of the known keys, so that the machine presents one of these. ``HostKeyAlgorithms`` may allow fewer.
 
         Raises ``SshError`` ``ssh-config-unsupported`` where none is left.
         """
@@ -74,8 +74,8 @@ class HostKeyPolicy:
         return filter_allowed("HostKeyAlgorithms", names, self._settings.allowed_algorithms.host_keys)
 
     def check(self, host_key: HostKey, progress: Progress, certificate: bytes = b"") -> None:
-        """Returns if ``shown`` is the machine's key, by itself or by the ``certificate`` that it was shown in; it is
-        pinned where the cloud vouches for it or the profile accepts new ones. Raises ``SshError`` ``host-key-changed``
+        """Returns if ``host_key`` is the machine's, by itself or by the ``certificate`` that it was presented in. It is
+        pinned where guest attributes name it, or the profile accepts new ones. Raises ``SshError`` ``host-key-changed``
         or ``host-key-unknown``."""
         if 0 < (bits := rsa_bits(base64.b64decode(host_key.data))) < self._settings.allowed_algorithms.rsa_bits:
             min_bits = self._settings.allowed_algorithms.rsa_bits
@@ -110,7 +110,7 @@ class HostKeyPolicy:
         progress(f"New host key of {self._instance.name} accepted and pinned: {_describe(host_key)}")
 
     def _is_by_address(self) -> bool:
-        """Not by a HostKeyAlias. A certificate names hosts without their ports."""
+        """Whether there is no HostKeyAlias. A certificate names hosts without their ports."""
         return self._instance.host_key_name == known_hosts_name(self._instance.address, self._instance.port)
 
     def _changed(self, host_key: HostKey, source: KnownKeys) -> SshError:

@@ -1,4 +1,4 @@
-"""Private key files and their public halves."""
+"""Private key files, their public halves and certificates; and a new key pair, as gcloud makes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import re
 import shlex
 import socket
 import stat
-import struct
 import sys
 import tempfile
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...core.errors import SshError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
-from ..files.known_hosts import format_public_key
+from ..files.known_hosts import format_public_key, key_type, read_strings
 from ..files.paths import local_username
 
 if TYPE_CHECKING:
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
 
 _MAX_KEY_FILE_BYTES = 1 << 20
 _OPENSSH_HEADER = "-----BEGIN OPENSSH PRIVATE KEY-----"
-# Of keys that are encrypted in OpenSSH's format, and in the older one (RFC 1421); cryptography knows no others.
+# Of encrypted keys in OpenSSH's format and in the older one (RFC 1421): those that cryptography knows.
 _CIPHERS = (
     *("", "none", "aes256-ctr", "aes256-cbc", "aes256-gcm@openssh.com"),
     *("DES-EDE3-CBC", "AES-128-CBC", "AES-192-CBC", "AES-256-CBC"),
 )
-# OpenSSH's client looks for one among other blocks and text, where it is not in the format above.
+# OpenSSH's client finds one among other blocks and text, unless it is in the format above.
 _PEM_BLOCK = re.compile(
     r"^-----BEGIN ([A-Z]+ )?PRIVATE KEY-----.*?^-----END \1?PRIVATE KEY-----", re.MULTILINE | re.DOTALL
 )
@@ -49,7 +48,7 @@ class KeyFault:
 
 
 def load_key(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["locked"] | KeyFault:
-    """Without its certificate: ``certified`` adds that. ``locked``: without the right passphrase."""
+    """The key without its certificate, which ``certified`` adds. ``locked``: not by this passphrase."""
     try:
         text = _private_text(path)
     except OSError as error:
@@ -82,16 +81,16 @@ def certificate_of(path: Path) -> bytes:
 
 
 def read_certificate(path: Path) -> bytes:
-    """Empty if it is no file with a certificate."""
+    """Empty if the file holds no certificate."""
     text = read_key_file(path)
     return parse_public_key(text) if "-cert-v01@openssh.com " in text else b""
 
 
 def certified(key: paramiko.PKey, certificate: bytes) -> paramiko.PKey:
-    """``key``, shown as ``certificate``. The key alone may still be what a machine accepts, so it stays as it is."""
+    """A copy of ``key`` that is offered as ``certificate``: a machine may accept only the one or the other."""
     import paramiko
 
-    # An agent's key passes questions on to another object, and copying asks it before that is there.
+    # An agent's key forwards attributes to another object, which a copy does not have yet when it is made.
     agents: Any = key if isinstance(key, paramiko.AgentKey) else None
     shown = paramiko.AgentKey(agents.agent, agents.blob, agents.comment) if agents else copy.copy(key)
     certify(shown, certificate)
@@ -106,7 +105,7 @@ def certify(key: paramiko.PKey, certificate: bytes) -> None:
 
 
 def read_key_file(path: Path) -> str:
-    """Empty if it is no file that can be read."""
+    """Empty if it cannot be read."""
     try:
         return _private_text(path)
     except OSError:
@@ -114,7 +113,7 @@ def read_key_file(path: Path) -> str:
 
 
 def public_half(path: Path, private_text: str) -> bytes:
-    """From ``path.pub``, else from OpenSSH's private format, which holds it unencrypted."""
+    """From ``path.pub``, else from OpenSSH's private format, where it is not encrypted."""
     return parse_public_key(read_key_file(path.with_name(path.name + ".pub"))) or _parse_openssh_header(private_text)[2]
 
 
@@ -123,12 +122,6 @@ def parse_public_key(text: str) -> bytes:
         return base64.b64decode(text.split()[1])
     except (ValueError, IndexError):
         return b""
-
-
-def key_type(blob: bytes) -> str:
-    """``ssh-ed25519`` and so on: a public key begins with its type (RFC 4253 6.6)."""
-    size = int.from_bytes(blob[:4], "big")
-    return blob[4 : 4 + size].decode("ascii", "replace")
 
 
 def rsa_bits(blob: bytes) -> int:
@@ -157,7 +150,7 @@ def _private_text(path: Path) -> str:
 
 
 def _find_fault(path: Path, text: str) -> KeyFault | None:
-    """What can be seen before a passphrase is asked for."""
+    """A fault that shows before a passphrase is asked for."""
     name = shlex.quote(str(path))
     mode = _mode(path)
     if mode & 0o022:
@@ -199,7 +192,7 @@ def _is_locked(text: str) -> bool:
 
 
 def _parsed(text: str, passphrase: str | None) -> paramiko.PKey:
-    """By way of OpenSSH's own format, which paramiko reads: it knows no PKCS#8. Raises what cryptography raises."""
+    """Converted to OpenSSH's own format first: paramiko reads no PKCS#8. Raises what cryptography raises."""
     import paramiko
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization as form
@@ -224,27 +217,21 @@ def _parsed(text: str, passphrase: str | None) -> paramiko.PKey:
 
 
 def _parse_openssh_header(text: str) -> tuple[str, str, bytes]:
-    """Cipher, kdf and the first public key of "openssh-key-v1" data: those, then the kdf's options, the number of keys
-    and the public keys are in the clear (PROTOCOL.key of OpenSSH). Empty for another format."""
+    """Cipher, kdf and the first public key, which are not encrypted (PROTOCOL.key of OpenSSH). Empty for another
+    format."""
     magic = b"openssh-key-v1\0"
     try:
         raw = base64.b64decode("".join(text.splitlines()[1:-1]))
         if not text.startswith(_OPENSSH_HEADER) or not raw.startswith(magic):
             return "", "", b""
-        fields = []
-        place = len(magic)
-        for skipped in (0, 0, 0, 4):
-            place += skipped
-            size = int(struct.unpack_from(">I", raw, place)[0])
-            fields.append(raw[place + 4 : place + 4 + size])
-            place += 4 + size
-    except (ValueError, struct.error):
+        cipher, kdf, _, public = read_strings(raw, len(magic), (0, 0, 0, 4))
+    except ValueError:
         return "", "", b""
-    return fields[0].decode("ascii", "replace"), fields[1].decode("ascii", "replace"), fields[3]
+    return cipher.decode("ascii", "replace"), kdf.decode("ascii", "replace"), public
 
 
 def _mode(path: Path) -> int:
-    """Of a file of ours; 0 where that says nothing: OpenSSH looks at no others. Raises ``OSError``."""
+    """Of a file of this user's; 0 for others, which OpenSSH does not check either. Raises ``OSError``."""
     if sys.platform == "win32":
         return 0
     found = path.stat()
@@ -252,8 +239,8 @@ def _mode(path: Path) -> int:
 
 
 def ensure_key_pair(path: Path) -> None:
-    """``path`` (0600) and ``path.pub``: what is there stays, what is missing is made. ED25519, in OpenSSH's format,
-    without a passphrase, as gcloud makes its own where nobody is asked. Raises ``SshError`` ``no-usable-key``."""
+    """Makes ``path`` (0600) and ``path.pub`` where they are missing: ED25519, in OpenSSH's format, no passphrase, as
+    gcloud does without a terminal. Raises ``SshError`` ``no-usable-key``."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
@@ -275,7 +262,7 @@ def _new_private_key() -> bytes:
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:
-    """Appears whole, and never in the place of another: two runtimes may come up at the same time."""
+    """The file appears whole, and replaces no other: two runtimes may come up at the same time."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
     aside = Path(name)
     try:

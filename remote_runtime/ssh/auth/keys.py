@@ -12,7 +12,7 @@ from ...core.callbacks import Progress, Prompt
 from ...core.errors import SshError
 from ...core.profile import SshSettings
 from ..connectors import AddressCache
-from ..files.known_hosts import format_public_key
+from ..files.known_hosts import format_public_key, key_type
 from ..files.paths import expand_home, home_dir, path_exists
 from ..penalties import Penalties
 from .candidate import KeyCandidate, agent_candidate, with_certificate
@@ -20,7 +20,6 @@ from .key_files import (
     KeyFault,
     certified,
     ensure_key_pair,
-    key_type,
     load_key,
     others_can_read,
     parse_public_key,
@@ -41,8 +40,8 @@ _AGENT_HINT = "`ssh-add -l` shows what your agent holds; it may have to be unloc
 
 
 class AgentTimeouts(NamedTuple):
-    """How long the agent may take to list its keys: ``first_s``; and, if it has not by then, ``then_s`` more, after
-    ``tell`` has said so to a person, who may have to unlock it."""
+    """How long the agent may take to list its keys: ``first_s``, then ``then_s`` more after ``progress`` has reported
+    it to the person, who may have to unlock the agent."""
 
     first_s: float = 5.0
     then_s: float = 0.0
@@ -53,11 +52,11 @@ BACKGROUND_AGENT = AgentTimeouts()
 
 
 class Keys:
-    """Remembers what was unlocked, and which key a machine accepted, so that a reconnect asks nothing; close it to let
-    the agent go.
+    """Remembers unlocked keys, and the key that each machine accepted, so that a reconnect needs no prompt. ``close``
+    disconnects from the agent.
 
-    ``penalties``: of logins that were in vain. ``reached``: the addresses that answered. ``silent_agent``: its address,
-    if it did not answer the last time. ``passed_over``: what could not be offered the last time, and why."""
+    ``penalties``: of failed logins. ``addresses``: that answered. ``silent_agent``: address of an agent that did not
+    answer the last time. ``skipped``: keys that could not be offered the last time, and why."""
 
     def __init__(self) -> None:
         self._unlocked: dict[Path, paramiko.PKey] = {}
@@ -76,7 +75,7 @@ class Keys:
             self._accepted[machine, _identity_settings(settings)] = candidate
 
     def last_accepted(self, machine: str, settings: SshSettings) -> list[KeyCandidate]:
-        """The key that was accepted there before, if it is at hand: an agent's may not be any more."""
+        """The key that was accepted before, if it is of a file: an agent may not have it any more."""
         candidate = self._accepted.get((machine, _identity_settings(settings)))
         return [candidate] if candidate is not None and candidate.path is not None else []
 
@@ -88,9 +87,9 @@ class Keys:
         agent_timeouts: AgentTimeouts = BACKGROUND_AGENT,
         progress: Progress = lambda text: None,
     ) -> list[KeyCandidate]:
-        """The agent's keys, the profile's file, ~/.ssh/config's, the usual files, each after its certificate; those in
-        ``wanted`` (public halves) before all others, and locked ones last, so that nobody is asked for a passphrase
-        that is not needed. Raises ``SshError`` ``no-usable-key`` for a file that was asked for and cannot be used."""
+        """The agent's keys, the profile's file, those of ~/.ssh/config, the default files, each after its certificate;
+        those in ``accepted_keys`` (public halves) first, and locked ones last, so that no passphrase is asked for in
+        vain. Raises ``SshError`` ``no-usable-key`` for a file of the profile that cannot be used."""
         home = home_dir(environ)
         named = [settings.identity_file] if settings.identity_file else []
         named += settings.identity_files
@@ -113,7 +112,7 @@ class Keys:
         certificates = self._certificates(settings, home)
         found = [each for key in from_agent for each in with_certificate(key, certificates)]
         of_files = [each for file in files for each in with_certificate(file, certificates)]
-        found += of_files  # also what the agent has, which may not sign
+        found += of_files  # also keys that the agent has: it may refuse to sign
         allowed = [candidate for candidate in found if self._is_allowed(candidate, settings)]
         return sorted(allowed, key=lambda candidate: (candidate.state == "locked", candidate.blob not in accepted_keys))
 
@@ -123,8 +122,8 @@ class Keys:
         return tuple(format_public_key(blob) for blob in dict.fromkeys(blobs))
 
     def key_to_install(self, settings: SshSettings, environ: Mapping[str, str], progress: Progress) -> str:
-        """``TYPE BASE64`` of the key to put on a machine that accepts none: the profile's, else gcloud's, which is made
-        if it is missing. Raises ``SshError`` ``no-usable-key``."""
+        """``TYPE BASE64`` of the key to install on a machine that accepts none: the profile's, else gcloud's, which is
+        made if it is missing. Raises ``SshError`` ``no-usable-key``."""
         home = home_dir(environ)
         name = settings.identity_file or GCLOUD_KEY_FILE
         path = expand_home(name, home)
@@ -147,14 +146,14 @@ class Keys:
             ensure_key_pair(path)  # gcloud calls a pair without its public half broken
         return format_public_key(candidate.blob)
 
-    def unlock(self, candidate: KeyCandidate, ask: Prompt) -> paramiko.PKey:
-        """Asks for the passphrase, three times at most. Raises ``SshError`` ``passphrase-needed``."""
+    def unlock(self, candidate: KeyCandidate, prompt: Prompt) -> paramiko.PKey:
+        """Prompts for the passphrase, three times at most. Raises ``SshError`` ``passphrase-needed``."""
         assert candidate.path is not None  # noqa: S101  # only files are locked
         if candidate.path in self._unlocked:  # a moment ago, for its certificate
             return self._unlocked[candidate.path]
         question = f"Passphrase for {candidate.label}"
         for _ in range(_PASSPHRASE_TRIES):
-            key = load_key(candidate.path, ask(question, secret=True, code="passphrase-needed"))
+            key = load_key(candidate.path, prompt(question, secret=True, code="passphrase-needed"))
             if isinstance(key, KeyFault):
                 raise SshError("no-usable-key", f"The key file {candidate.label} cannot be used", key.why, key.hint)
             if key != "locked":
@@ -173,7 +172,7 @@ class Keys:
         text = read_key_file(path)
         blob = public_half(path, text)
         if blob and not text:
-            text = read_key_file(path)  # whoever makes a pair puts its private half there first
+            text = read_key_file(path)  # the private half of a new pair is written first
         if text.startswith(("ssh-", "ecdsa-", "sk-")):
             return KeyCandidate(name, parse_public_key(text), None, "public")
         if not text and not path_exists(path):
@@ -229,7 +228,7 @@ class Keys:
         return found
 
     def _certificates(self, settings: SshSettings, home: Path) -> list[tuple[str, bytes]] | None:
-        """Those of CertificateFile, which count instead of the ones beside the keys; None where none is named."""
+        """Those of CertificateFile, which replace the ones beside the keys; None where the option is not set."""
         if not settings.certificate_files:
             return None
         found = [(name, read_certificate(expand_home(name, home))) for name in settings.certificate_files]
@@ -249,7 +248,7 @@ class Keys:
                 self.skipped.append(KeyFault(why, "`ssh-add -l` shows what your agent holds"))
 
     def _is_allowed(self, candidate: KeyCandidate, settings: SshSettings) -> bool:
-        """By the options of ~/.ssh/config that narrow which keys are offered."""
+        """By the options of ~/.ssh/config that limit which keys are offered."""
         kind, only = key_type(candidate.presented), settings.allowed_algorithms
         names = [kind.replace("ssh-rsa", name) for name in ("rsa-sha2-512", "rsa-sha2-256")]
         why = ""
@@ -269,7 +268,7 @@ class Keys:
 
 
 def is_gcloud_key(name: str, home: Path) -> bool:
-    """Whether a key file is the one that gcloud makes and shares with us."""
+    """Whether it is the key file that gcloud makes and uses."""
     return expand_home(name, home) == expand_home(GCLOUD_KEY_FILE, home)
 
 
@@ -279,7 +278,7 @@ def _identity_settings(settings: SshSettings) -> tuple[object, ...]:
 
 
 def _agent_has(blob: bytes, settings: SshSettings, environ: Mapping[str, str]) -> bool:
-    """Asked in a conversation of its own: a login that goes on meanwhile signs in another."""
+    """Uses a connection of its own: a login may be signing on another."""
     with contextlib.closing(Keys()) as others:
         return blob in [candidate.blob for candidate in others._from_agent(settings, environ, BACKGROUND_AGENT)]
 

@@ -1,4 +1,5 @@
-"""Authentication: one key after the other, then a second factor; one login."""
+"""Authentication: one key after the other, then a second factor: answers to questions (RFC 4256) or a password (RFC
+4252 8)."""
 
 from __future__ import annotations
 
@@ -19,12 +20,16 @@ from .candidate import KeyCandidate
 from .key_files import KeyFault
 from .keys import Keys
 
+_INTERACTIVE_METHODS = ("keyboard-interactive", "password")
+_MAX_TRIES = 3
+# Each question of a login is a round, and OpenSSH ends each try with a round without a question.
+_MAX_ROUNDS = 8
 _MAX_FAULTS_SHOWN = 5
 _MAX_LABELS_SHOWN = 12
 
 
 class TooManyAuthFailures(SshError):
-    """``no-usable-key``: the server hung up before every key was tried. Others may be tried on a new connection."""
+    """``no-usable-key``: the server closed the connection before every key was tried; the others need a new one."""
 
 
 def authenticate(
@@ -38,13 +43,13 @@ def authenticate(
     deadline: Deadline,
     on_wait: Callable[[], None],
 ) -> KeyCandidate | None:
-    """The one that was accepted, with its ``key``; None if the machine wanted none. One login at most.
+    """The candidate that was accepted, with its ``key``; None if the server wanted none. One login at most.
 
-    ``candidates``: taken one after the other, as they are needed. ``refused``: ``id`` of each that this server has
-    refused before, which is not tried again; more are added. ``waiting``: called while the server is waited for.
+    ``candidates``: an iterator may look for each when it is needed. ``refused``: ``id`` of each that this server has
+    refused; they are not tried again, and more are added. ``on_wait``: called often during the waits.
 
-    Raises ``FewTries``, ``SshError`` ``no-usable-key``, ``passphrase-needed``, ``two-factor-needed``,
-    ``ssh-unreachable`` (the link died), ``DeadlinePassed``, ``Interrupted``.
+    Raises ``TooManyAuthFailures``, ``SshError`` ``no-usable-key``, ``passphrase-needed``, ``two-factor-needed``,
+    ``ssh-unreachable`` (the connection is lost), ``DeadlinePassed``, ``Interrupted``.
     """
     auth = AuthClient(transport, user, deadline, on_wait)
     rest = iter(candidates)
@@ -52,7 +57,7 @@ def authenticate(
     answer = auth.start() if first else auth.auth_none()
     tried: list[KeyCandidate] = []
     refused_before: list[str] = []
-    unsigned_faults: list[KeyFault] = []
+    unsigned: list[KeyFault] = []
     try:
         for candidate in chain([first] if first else [], rest):
             if answer.kind == "accepted" or "publickey" not in answer.methods:
@@ -61,28 +66,25 @@ def authenticate(
                 refused_before.append(candidate.label)
                 continue
             if candidate.presented and candidate.presented in [each.presented for each in tried]:
-                continue  # a file's, which the agent has too
+                continue  # of a file, and the agent has it too
             tried.append(candidate)
             if candidate.key is None and candidate.presented:
-                answer_to_query = auth.query_key(candidate.presented)
-                if answer_to_query.kind != "would accept":
-                    answer = answer_to_query
+                queried = auth.query_key(candidate.presented)
+                if queried.kind != "would accept":
+                    answer = queried
                     continue
             with auth.pause_deadline():
                 key = candidate.key or keys.unlock(candidate, prompt)
             answer = auth.auth_publickey(key)
             if answer.signing_error:
                 tried.remove(candidate)
-                unsigned_faults.append(
-                    KeyFault(f"{candidate.label}: nothing can be signed with it: {answer.signing_error}")
-                )
+                unsigned.append(KeyFault(f"{candidate.label}: nothing can be signed with it: {answer.signing_error}"))
                 continue
             if answer.kind == "accepted":
                 return replace(candidate, key=key)
-            if answer.kind == "more" and (
-                "keyboard-interactive" in answer.methods or "publickey" not in answer.methods
-            ):
-                SecondFactor(auth, prompt, user).complete(answer)
+            methods = answer.methods
+            if answer.kind == "more" and ("keyboard-interactive" in methods or "publickey" not in methods):
+                _SecondFactor(auth, prompt, user).complete(answer)
                 return replace(candidate, key=key)
     except SshError as error:
         if error.code == "ssh-unreachable" and "too many authentication failures" in error.why.lower():
@@ -93,14 +95,14 @@ def authenticate(
         return None
     refused.update(candidate.id for candidate in tried)
     labels = [*refused_before, *(candidate.label for candidate in tried)]
-    faults = [*unsigned_faults, *(candidate.fault for candidate in tried if candidate.fault), *keys.skipped]
+    faults = [*unsigned, *(candidate.fault for candidate in tried if candidate.fault), *keys.skipped]
     raise _no_usable_key(user, labels, answer, faults, transport.server_text)
 
 
 def needs_no_user(transport: Transport, key: paramiko.PKey) -> bool:
-    """Whether the login with ``key`` asked nobody, and another would not either: an agent may want its user's consent,
+    """Whether the login with ``key`` needed nobody, and another would not either: an agent may want its user's consent,
     a second factor may ring a telephone."""
-    return not isinstance(key, paramiko.AgentKey) and transport.auth_handler.auth_method not in INTERACTIVE_METHODS
+    return not isinstance(key, paramiko.AgentKey) and transport.auth_handler.auth_method not in _INTERACTIVE_METHODS
 
 
 def _too_many_failures(user: str, tried: Sequence[str]) -> TooManyAuthFailures:
@@ -129,14 +131,8 @@ def _format_labels(labels: Sequence[str]) -> str:
     return ", ".join([*labels[:_MAX_LABELS_SHOWN], *([f"{more} more"] if more > 0 else [])])
 
 
-INTERACTIVE_METHODS = ("keyboard-interactive", "password")
-_MAX_TRIES = 3
-# Each question of a login is a round, and OpenSSH ends each try with one that asks nothing.
-_MAX_ROUNDS = 8
-
-
-class SecondFactor:
-    """``ask`` is asked at most ``_MOST_ROUNDS`` times, whatever the server sends."""
+class _SecondFactor:
+    """Prompts at most ``_MAX_ROUNDS`` times, whatever the server sends."""
 
     def __init__(self, auth: AuthClient, prompt: Prompt, user: str) -> None:
         self._auth = auth
@@ -145,7 +141,7 @@ class SecondFactor:
         self._rounds = 0
 
     def complete(self, answer: AuthReply) -> None:
-        """``answer``: what the server said to the key. Returns when it lets us in.
+        """Returns when the server accepts the login. ``answer``: its reply to the key.
 
         Raises ``SshError`` ``two-factor-needed`` and ``ssh-unreachable``, ``DeadlinePassed``, ``Interrupted``.
         """
@@ -160,8 +156,7 @@ class SecondFactor:
             if answer.kind == "accepted":
                 return
             prefix = "Not accepted. "
-        methods = ", ".join(answer.methods)
-        raise _not_accepted(f"it still wants: {methods}")
+        raise _not_accepted(f"it still wants: {', '.join(answer.methods)}")
 
     def _answer_questions(self, prefix: str) -> AuthReply:
         answer = self._auth.auth_interactive()
@@ -177,10 +172,8 @@ class SecondFactor:
     def _give_password(self, prefix: str) -> AuthReply:
         answer = self._auth.auth_password(self._ask_user(f"{prefix}Password of {self._user}", secret=True))
         if answer.kind == "asks":
-            instructions = clean_line(answer.instructions, 200)
-            raise _not_accepted(
-                f"the password has expired: {instructions}", "Log in with `ssh` once and change the password"
-            )
+            why = f"the password has expired: {clean_line(answer.instructions, 200)}"
+            raise _not_accepted(why, "Log in with `ssh` once and change the password")
         return answer
 
     def _ask_one(self, prefix: str, answer: AuthReply, prompt: str, *, secret: bool) -> str:

@@ -1,4 +1,7 @@
-"""Files in OpenSSH's known_hosts format (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), read only."""
+"""Files in OpenSSH's known_hosts format (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), and the one that is ours: the pins.
+
+The pins are the host keys that this program has verified. It writes no other known_hosts file.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ from ...core.fast_dataclass import fast_dataclass
 from ...core.private_file import write_private
 from .paths import home_dir
 
+GCLOUD_KNOWN_HOSTS = Path(".ssh", "google_compute_known_hosts")
+_LOCK_TIMEOUT_S = 10.0
+
 
 @fast_dataclass(frozen=True)
 class HostKey:
@@ -34,8 +40,8 @@ class HostKey:
 
 @fast_dataclass(frozen=True)
 class KnownHostsFile:
-    """``where``: its name for the person. ``entries``: (marker, names, key). ``trouble``: why it could not be read,
-    empty for a file that is missing."""
+    """``where``: its name in messages. ``entries``: (marker, names, key). ``error``: why it cannot be read, empty for a
+    missing file."""
 
     where: str
     entries: tuple[tuple[str, str, HostKey], ...] = ()
@@ -48,7 +54,7 @@ class KnownHostsFile:
 
 @fast_dataclass(frozen=True)
 class KnownKeys:
-    """What one source says of a name. ``where``: for the person. ``authorities``: keys whose certificates count."""
+    """The keys of a host name in one source. ``where``: for messages. ``authorities``: keys that sign certificates."""
 
     where: str
     keys: tuple[HostKey, ...] = ()
@@ -65,7 +71,7 @@ def load(path: Path, where: str) -> KnownHostsFile:
 
 
 def find_keys(files: Sequence[KnownHostsFile], name: str) -> KnownKeys:
-    """What ``files`` together say of ``name``: OpenSSH takes the user's files as one."""
+    """The keys of ``name`` in all of ``files``, which OpenSSH reads as one."""
     found: dict[str, list[HostKey]] = {"": [], "@revoked": [], "@cert-authority": []}
     where: dict[str, None] = {}
     for file in files:
@@ -82,7 +88,7 @@ def known_hosts_name(host: str, port: int) -> str:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Those that may be entries; none of a file that is missing. Raises ``OSError``."""
+    """The lines that may be entries; none of a missing file. Raises ``OSError``."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
@@ -106,13 +112,31 @@ def parse_keys(lines: Iterable[str]) -> list[HostKey]:
 
 
 def format_public_key(blob: bytes) -> str:
-    """``TYPE BASE64`` of a public key, which begins with its type (RFC 4253 6.6)."""
+    """``TYPE BASE64``."""
+    return f"{key_type(blob)} {base64.b64encode(blob).decode()}"
+
+
+def key_type(blob: bytes) -> str:
+    """``ssh-ed25519`` and so on: a public key begins with its type (RFC 4253 6.6)."""
     size = int.from_bytes(blob[:4], "big")
-    return f"{blob[4 : 4 + size].decode('ascii', 'replace')} {base64.b64encode(blob).decode()}"
+    return blob[4 : 4 + size].decode("ascii", "replace")
+
+
+def read_strings(data: bytes, offset: int, gaps: Iterable[int]) -> list[bytes]:
+    """SSH strings (RFC 4251 5) of ``data``, from ``offset`` on; before each, the bytes of its gap are skipped. Raises
+    ``ValueError`` where the data end before that."""
+    found = []
+    for gap in gaps:
+        start = offset + gap + 4
+        if start > len(data):
+            raise ValueError("a string is missing")
+        offset = start + int.from_bytes(data[start - 4 : start], "big")
+        found.append(data[start:offset])
+    return found
 
 
 def _parse_line(line: str) -> list[tuple[str, str, HostKey]]:
-    """Any blanks divide the fields. None for a line that OpenSSH would pass over."""
+    """An empty list for a line that OpenSSH would skip."""
     fields = line.split()
     marker = fields.pop(0) if fields[0].startswith("@") else ""
     return [(marker, fields[0], key) for key in parse_keys([" ".join(fields[1:3])])]
@@ -141,12 +165,8 @@ def _literal_brackets(pattern: str) -> str:
     return pattern.replace("[", "[[]")
 
 
-GCLOUD_KNOWN_HOSTS = Path(".ssh", "google_compute_known_hosts")
-_LOCK_TIMEOUT_S = 10.0
-
-
 def pinned_keys(pins: Path, name: str) -> list[tuple[str, str]]:
-    """(type, ``SHA256:…``) of each key that we have pinned for ``name``."""
+    """(type, ``SHA256:…``) of each pinned key of ``name``."""
     return [(key.kind, key.fingerprint) for key in find_keys([load_pins(pins)], name).keys]
 
 
@@ -166,7 +186,7 @@ def known_instances(pins: Path, environ: Mapping[str, str]) -> set[str]:
 
 
 def unpin(pins: Path, name: str) -> int:
-    """Drop the pins of ``name``; how many there were. Raises ``LocalError`` ``state-dir-unusable``."""
+    """Removes the pins of ``name``; how many there were. Raises ``LocalError`` ``state-dir-unusable``."""
     if not pins.exists():
         return 0
     with _locked(pins):
@@ -178,7 +198,7 @@ def unpin(pins: Path, name: str) -> int:
 
 
 def pin(pins: Path, name: str, key: HostKey) -> None:
-    """Keepers of several runtimes share the file, so it is read again under the lock."""
+    """Adds a pin. Keepers of several runtimes share the file, so it is read again under the lock."""
     line = f"{name} {key.kind} {key.data}"
     with _locked(pins):
         lines = read_lines(pins)
