@@ -1,7 +1,7 @@
-"""What a server holds against those who come in vain: OpenSSH 9.8 and newer (``PerSourcePenalties``, sshd_config(5)).
+"""Penalties of OpenSSH 9.8 and newer for clients with failed logins (``PerSourcePenalties``, sshd_config(5)).
 
-By default a failed login costs 5 s and a connection without one 1 s. They add up, and go by with time; an address that
-owes 15 s is refused before any greeting until that time has gone by.
+By default a failed login costs 5 s and a connection without a login 1 s. They add up, and pass with time; a client that
+reaches 15 s is refused before the server's version until that time has passed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OPENSSH = re.compile(r"OpenSSH_(\d+)\.(\d+)")
 
 
 class Penalties:
-    """``clock``: seconds. What was done in vain, by the address and port of who may hold it against us."""
+    """An estimate of our penalties, by the address and port of each server. ``clock``: seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -26,7 +26,7 @@ class Penalties:
         self._penalizing: set[tuple[str, int]] = set()
 
     def note_version(self, address: tuple[str, int], version: str) -> None:
-        """``version``: the server's line, such as ``SSH-2.0-OpenSSH_9.9``."""
+        """``version``: the server's, such as ``SSH-2.0-OpenSSH_9.9``."""
         match = _OPENSSH.search(version)
         if match is not None and (int(match[1]), int(match[2])) >= _FIRST_VERSION:
             self._penalizing.add(address)
@@ -37,7 +37,7 @@ class Penalties:
         self._until[address] = max(self._clock(), self._until.get(address, 0.0)) + cost_s
 
     def pause_s(self, address: tuple[str, int]) -> float:
-        """How long to wait before the next login there, which may be in vain too."""
+        """How long to wait before the next login, which may fail too."""
         if address not in self._penalizing:
             return 0.0
         return max(0.0, self._until.get(address, 0.0) - self._clock() - _MAX_PENALTY_S)

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from ..core.errors import SshError
+from ..core.subprocesses import kill_group
 from .transport.version_exchange import last_lines
 
 _EXIT_TIMEOUT_S = 1.0
@@ -95,22 +95,14 @@ class ProxyCommand:
         try:
             self._process.wait(_EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self._kill()
+            kill_group(self._process)
             self._process.wait()
         self._closed = True
         self._reader.join(_EXIT_TIMEOUT_S)
 
-    def _kill(self) -> None:
-        """With what it has started, where the system knows process groups."""
-        if sys.platform == "win32":
-            self._process.kill()
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
     def _read(self) -> None:
-        """All of it, so that it never waits for us; the end is kept. What it leaves running may hold it open for ever,
-        as a master of `ControlPersist` does."""
+        """Reads all of its stderr, so that it never blocks, and keeps the end. A program that it left running, such as
+        a master of `ControlPersist`, may hold stderr open for ever."""
         stderr = self._process.stderr
         if stderr is None:
             return

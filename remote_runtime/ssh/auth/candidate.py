@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 @fast_dataclass(frozen=True)
 class KeyCandidate:
-    """``blob``: its public half, empty if unknown. ``key``: None unless it is ``ready``. ``public``: only its public half
-    is there, which selects one of the agent's keys. ``certificate``: presented instead of the public half, if any.
+    """``blob``: its public half, empty if unknown. ``key``: None unless it is ``ready``. ``public``: only its public
+    half is there, which selects one of the agent's keys. ``certificate``: presented instead of the public half.
     ``fault``: why it is ``unusable``, or why its certificate may be refused."""
 
     label: str

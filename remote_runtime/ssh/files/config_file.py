@@ -1,4 +1,4 @@
-"""The files of ssh_config(5), read without OpenSSH's client: what it would ask more than a file for is refused."""
+"""Reads ssh_config(5) without OpenSSH's client. Refuses what needs more than the files, such as ``Match exec``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class _ConfigReader:
         return self._options
 
     def _read(self, file: Path, folder: Path, *, active: bool, depth: int) -> None:
-        """``folder``: where its Include lines begin."""
+        """``folder``: its Include paths are relative to it."""
         try:
             with file.open(encoding="utf-8", errors="replace", newline="") as opened:
                 lines = opened.read().split("\n")
@@ -150,7 +150,7 @@ class _ConfigReader:
         return _matches_patterns(self._host, patterns)
 
     def _match_holds(self, words: list[str], where: str) -> bool:
-        """All criteria must hold. What is not known is refused only where the others leave it to decide."""
+        """All criteria must hold. An unknown one is refused only if all others hold."""
         undecided = ""
         second_pass = any(word.lower().removeprefix("!") in ("canonical", "final") for word in words)
         if len(words) > 1 and any(word.lower().removeprefix("!") == "all" for word in words) and not second_pass:
@@ -188,7 +188,7 @@ class _ConfigReader:
 
 
 def _matches_patterns(text: str, patterns: list[str]) -> bool:
-    """A negated pattern that fits wins."""
+    """A negated pattern that matches wins."""
     fitting = [pattern for pattern in patterns if fnmatch.fnmatchcase(text, pattern.lstrip("!").replace("[", "[[]"))]
     return bool(fitting) and not any(pattern.startswith("!") for pattern in fitting)
 

@@ -1,4 +1,4 @@
-"""What becomes of each option of ssh_config(5): honoured, refused by name, or of no use here."""
+"""The options of ssh_config(5): which are honoured, refused or not used; the tokens and variables in their values."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ NOT_USED: Mapping[str, str] = {
 
 @fast_dataclass(frozen=True)
 class RefusedOption:
-    """``unused``: values that ask for nothing. ``way_out``: what to do, ``HOST`` being the name in the profile."""
+    """``harmless_values``: are not refused. ``remedy``: ``HOST`` stands for the name in the profile."""
 
     why: str
     remedy: str
     harmless_values: tuple[str, ...] = ("none",)
 
 
-# What would change where we connect to or whom we trust.
+# They would change where we connect to, or which host keys we trust.
 REFUSED: Mapping[str, RefusedOption] = {
     "BindAddress": RefusedOption("it is not supported", "Replace it by `ProxyCommand nc -s ADDRESS %h %p`", ()),
     "BindInterface": RefusedOption("it is not supported", "Replace it by a ProxyCommand that uses the interface", ()),
@@ -90,7 +90,7 @@ REFUSED: Mapping[str, RefusedOption] = {
 
 
 def option_names(groups: Mapping[str, str]) -> set[str]:
-    """The options of all groups, in lower case, as ``ssh -G`` prints them."""
+    """All of their options, in lower case, as ``ssh -G`` prints them."""
     return {name.lower() for group in groups for name in group.split()}
 
 
@@ -100,7 +100,7 @@ def known_options() -> frozenset[str]:
 
 
 def options_table() -> str:
-    """For the reference: Markdown."""
+    """A Markdown table for the reference."""
     rows = [(group, "honoured", why) for group, why in HONOURED.items()]
     rows += [(name, "refused", f"{each.why}. {each.remedy}") for name, each in REFUSED.items()]
     rows += [(group, "of no use here", why) for group, why in NOT_USED.items()]
@@ -130,8 +130,8 @@ class ConfigTokens:
     environ: Mapping[str, str]
 
     def expand_path(self, option: str, text: str) -> str:
-        """``text`` of an option that takes every token and variables. Raises ``SshError`` ``ssh-config-unsupported``,
-        as ``ssh`` ends in an error, for what has no value."""
+        """The value ``text`` of an option that takes all tokens, and variables. Raises ``SshError``
+        ``ssh-config-unsupported`` for one without a value, as ``ssh`` does."""
         return self._expand(option, text, "CdhijkLlnpru", variables=True)
 
     def expand_jump(self, text: str) -> str:
@@ -152,7 +152,7 @@ class ConfigTokens:
                 raise _no_value_error(option, text, found[0], "it is no token that this option takes")
             return self._value(found["sign"], option, text)
 
-        return _TOKEN.sub(value, text)  # what a variable holds is not looked at again
+        return _TOKEN.sub(value, text)  # the values themselves are not expanded
 
     def _value(self, letter: str, option: str, text: str) -> str:
         here = socket.gethostname()
@@ -177,7 +177,7 @@ class ConfigTokens:
 
 
 def expand_host_name(text: str, name: str) -> str:
-    """``text`` of HostName, which takes ``%h`` only, there the name as it was typed. Raises as ``Tokens.in_path``."""
+    """The value ``text`` of HostName, where ``%h`` is the name as it was typed. Raises as ``expand_path`` does."""
     tokens = ConfigTokens(name, name, 0, "", "", "", Path(), {})
     return tokens._expand("HostName", text, _HOST_NAME_TOKENS, variables=False)
 

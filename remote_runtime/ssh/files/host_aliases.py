@@ -1,14 +1,15 @@
-"""The names that ~/.ssh/config has for hosts, to choose one. What they mean is ``config``'s to say."""
+"""The host names in ~/.ssh/config, to choose from. ``ssh_config`` resolves them."""
 
 from __future__ import annotations
 
 import glob
 import shlex
 import socket
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ...core.deadline import Deadline
+from ..connectors import resolve_name
 from .paths import expand_home, home_dir
 
 MAX_HOSTS = 500
@@ -40,12 +41,12 @@ def _lines(file: Path, home: Path, seen: set[Path]) -> Iterator[tuple[str, list[
         with file.open("rb") as opened:
             text = opened.read(MAX_FILE_BYTES).decode("utf-8", "replace")
     except OSError:
-        return  # a file that is missing or closed to us names no hosts
+        return  # missing, or not readable
     for line in text.splitlines():
         try:
             words = shlex.split(line.replace("=", " ", 1), comments=True)
         except ValueError:
-            continue  # OpenSSH will complain of it when the host is used
+            continue  # OpenSSH reports it when the host is used
         if not words:
             continue
         keyword = words[0].lower()
@@ -58,16 +59,11 @@ def _lines(file: Path, home: Path, seen: set[Path]) -> Iterator[tuple[str, list[
 
 
 def is_resolvable(host: str) -> bool:
-    """False when the system says within a moment that there is no such host; it may take long to find that out."""
-    unknown: list[Exception] = []
-
-    def resolve() -> None:
-        try:
-            socket.getaddrinfo(host, None)
-        except (OSError, UnicodeError) as error:  # the second: a label that is empty or too long
-            unknown.append(error)
-
-    resolver = threading.Thread(target=resolve, daemon=True, name="look-up")
-    resolver.start()
-    resolver.join(_RESOLVE_TIMEOUT_S)
-    return not unknown
+    """False if the system answers within ``_RESOLVE_TIMEOUT_S`` that there is no such host."""
+    try:
+        resolve_name(host, 22, socket.AF_UNSPEC, Deadline(_RESOLVE_TIMEOUT_S))
+    except TimeoutError:
+        return True
+    except (OSError, UnicodeError):
+        return False
+    return True

@@ -1,15 +1,12 @@
-"""What ``ssh -G`` says of a host: OpenSSH's own reading of its configuration."""
+"""The options of a host as OpenSSH's client reads them: ``ssh -G``."""
 
 from __future__ import annotations
 
-import contextlib
 import glob
 import os
 import re
 import shlex
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +15,7 @@ from pathlib import Path
 from ...core.deadline import Deadline
 from ...core.errors import SshError
 from ...core.sanitize import clean_line
+from ...core.subprocesses import kill_group
 from .config_file import SYSTEM_FILE
 from .paths import expand_home, home_dir, local_username, path_exists
 
@@ -27,9 +25,9 @@ _TICK_S = 0.1
 def query(
     host: str, user: str | None, port: int | None, environ: Mapping[str, str], deadline: Deadline
 ) -> dict[str, tuple[str, ...]] | None:
-    """Include, Match and all defaults resolved. ``ssh`` looks up the home directory itself, so a HOME that differs is
-    told to it. None if it cannot be run; raises ``SshError`` ``ssh-config-unsupported`` when it complains or does not
-    end, and ``Interrupted``."""
+    """The options, with Include, Match and all defaults resolved; None if ``ssh`` cannot be run. It ignores HOME, so
+    another one is passed as a file. Raises ``SshError`` ``ssh-config-unsupported`` when it fails or does not end, and
+    ``Interrupted``."""
     home, name = home_dir(environ), local_username()
     if not name:
         return None  # ssh refuses to run for a uid without a name
@@ -57,7 +55,7 @@ def query(
 
 
 def split_paths(value: str, home: Path) -> list[str]:
-    """The files of a list that ``ssh -G`` prints without its quotes: blanks belong to a path where it then exists."""
+    """The paths of a list that ``ssh -G`` prints without quotes: a blank is part of a path that exists with it."""
     words = value.split(" ")
     found = []
     while words:
@@ -70,7 +68,7 @@ def split_paths(value: str, home: Path) -> list[str]:
 
 @contextmanager
 def _config_files(home: Path, passwd_home: Path) -> Iterator[list[str]]:
-    """``-F`` would take the system's file away, so it is told of both."""
+    """Arguments for another HOME: a file that includes the user's and the system's, since ``-F`` disables both."""
     if home == passwd_home:
         yield []
         return
@@ -82,7 +80,7 @@ def _config_files(home: Path, passwd_home: Path) -> Iterator[list[str]]:
 
 
 def _run(words: list[str], environ: Mapping[str, str], deadline: Deadline) -> tuple[int, str, str]:
-    """Its status, stdout and stderr. Raises ``OSError``, ``TimeoutError``, ``Interrupted``."""
+    """Exit status, stdout and stderr. Raises ``OSError``, ``TimeoutError``, ``Interrupted``."""
     process = subprocess.Popen(
         words,
         env=dict(environ),
@@ -105,17 +103,8 @@ def _run(words: list[str], environ: Mapping[str, str], deadline: Deadline) -> tu
                 else:
                     return process.returncode, output, stderr
         except BaseException:
-            _kill(process)
+            kill_group(process)  # with the programs of ``Match exec``
             raise
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    """With what a ``Match exec`` has begun."""
-    if sys.platform == "win32":
-        process.kill()
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _rejected_error(stderr: str, host: str) -> SshError:

@@ -1,4 +1,4 @@
-"""Where the user's files are: by the environment we were given, which may not be this process's."""
+"""The user's home and login name, by a given environment, which may not be this process's."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def home_dir(environ: Mapping[str, str]) -> Path:
 
 
 def expand_home(path: str, home: Path) -> Path:
-    """``~`` is the HOME of the given environment, which may not be this process's."""
+    """``path`` with its ``~`` replaced by ``home``."""
     return home / path[2:] if path.startswith("~/") else Path(path)
 
 
 def path_exists(path: Path) -> bool:
-    """False too where that cannot be known: a folder that is closed to us, a name that is too long."""
+    """False also where that cannot be known: a folder that is not readable, a name that is too long."""
     try:
         return path.exists()
     except OSError:
@@ -26,7 +26,7 @@ def path_exists(path: Path) -> bool:
 
 
 def local_username() -> str:
-    """As whom this computer knows us; empty for a uid without a name, as in containers."""
+    """The login name on this computer; empty for a uid without one, as in containers."""
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):

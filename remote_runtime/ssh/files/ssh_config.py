@@ -1,4 +1,4 @@
-"""~/.ssh/config: as OpenSSH's client reads it, where that exists, else as far as a file alone can tell."""
+"""~/.ssh/config, read by OpenSSH's client, or, where that is missing, by ``config_file``."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _FAMILIES: Mapping[str, Literal["any", "inet", "inet6"]] = {"inet": "inet", "ine
 def resolve(
     target: SshTarget, settings: SshSettings, *, environ: Mapping[str, str], deadline: Deadline | None = None
 ) -> tuple[Instance, SshSettings]:
-    """Where ``target`` is and how to enter it. What ``target`` and ``settings`` say wins over the file. ``deadline``:
-    for the programs that the file may name; a minute else.
+    """The address of ``target``, and ``settings`` completed by the file; ``target`` and ``settings`` win over the file.
+    ``deadline``: for programs that the file runs, a minute by default.
 
     Raises ``SshError`` ``ssh-config-unsupported``, naming the option; ``Interrupted``.
     """
@@ -96,7 +96,7 @@ def parse_jump_host(text: str) -> tuple[str | None, str, int | None]:
 
 
 def _without_uri(hop: str) -> str:
-    """Not as a URI, whose %40 is no token."""
+    """A jump host in the form USER@HOST:PORT: the %40 of a URI is no token."""
     if not hop.startswith("ssh://"):
         return hop
     user, host, port = parse_jump_host(hop)
@@ -118,7 +118,7 @@ def _expand_paths(values: Sequence[str], option: str, tokens: ConfigTokens) -> t
 
 
 def _known_hosts_paths(values: Sequence[str], tokens: ConfigTokens, *, expanded: bool) -> list[str]:
-    """``ssh -G`` prints one value, with all of them expanded; the file itself has as many as there are words."""
+    """``ssh -G`` prints one value, with all paths expanded; the file has one value a path."""
     if expanded:
         return [path for value in values for path in openssh_config.split_paths(value, tokens.home)]
     return [tokens.expand_path("UserKnownHostsFile", value) for value in values]

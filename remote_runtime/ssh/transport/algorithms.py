@@ -1,4 +1,4 @@
-"""The algorithms that we offer, best first, and what is said where a server has none of them."""
+"""The algorithms that we offer, best first, and the error for a server that has none of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "ae
 AEAD_CIPHERS = CIPHERS[:2]
 DIGESTS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 _WEAK = ("-sha1", "group1-")
-# Servers that are asked for few name only one of these two names of the same method (RFC 8731).
+# Two names of one method (RFC 8731); a server that is configured with few may know only one.
 _CURVE, _CURVE_OF_LIBSSH = "curve25519-sha256", "curve25519-sha256@libssh.org"
 _TRANSPORT: Any = paramiko.Transport
 KEX_INFO: Mapping[str, Any] = {
@@ -38,7 +38,7 @@ _OTHER_SERVER_HINT = (
 
 
 def restrict_algorithms(transport: Any, only: Algorithms) -> None:
-    """paramiko's ``transport`` to what we offer, of which ~/.ssh/config may allow less. Raises as ``permitted``."""
+    """Limits paramiko's ``transport`` to what we offer and ~/.ssh/config allows. Raises as ``filter_allowed``."""
     options = transport.get_security_options()
     options.kex = filter_allowed("KexAlgorithms", key_exchanges(options.kex), only.kex)
     options.ciphers = filter_allowed("Ciphers", (name for name in CIPHERS if name in options.ciphers), only.ciphers)
@@ -49,7 +49,7 @@ def restrict_algorithms(transport: Any, only: Algorithms) -> None:
 
 
 def filter_allowed(option: str, names: Iterable[str], allowed: Collection[str]) -> list[str]:
-    """Those of ``names`` that ``option`` allows, in their order; all of them where it allows nothing, being unset.
+    """Those of ``names`` that ``option`` of ~/.ssh/config allows, in their order; all if it is not set.
 
     Raises ``SshError`` ``ssh-config-unsupported`` where none is left.
     """
@@ -63,7 +63,7 @@ def filter_allowed(option: str, names: Iterable[str], allowed: Collection[str]) 
 
 
 def key_exchanges(known: Sequence[str]) -> list[str]:
-    """Of those that paramiko has: with SHA-2 or better. Older ones of it offer SHA-1, too."""
+    """Those of paramiko's with SHA-2 or better. Older versions of it offer SHA-1, too."""
     names = [name for name in known if not any(weak in name for weak in _WEAK)]
     if _CURVE in KEX_INFO and _CURVE not in names:
         names.insert(names.index(_CURVE_OF_LIBSSH) if _CURVE_OF_LIBSSH in names else 0, _CURVE)
@@ -71,8 +71,8 @@ def key_exchanges(known: Sequence[str]) -> list[str]:
 
 
 def ignore_macs_of_aead(offered: dict[str, Any]) -> dict[str, Any]:
-    """Where the cipher authenticates what it encrypts, no MAC is used (RFC 5647 5.1), and none has to be common;
-    paramiko asks for one anyway. ``offered``: a server's lists, which are changed."""
+    """Adds our MACs to the server's lists ``offered`` where the cipher is an AEAD, which uses no MAC (RFC 5647 5.1):
+    paramiko would fail where none is in common."""
     for direction in ("client", "server"):
         ours = [name for name in CIPHERS if name in offered[f"{direction}_encrypt_algo_list"]]
         if ours and ours[0] in AEAD_CIPHERS:
@@ -81,8 +81,8 @@ def ignore_macs_of_aead(offered: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_mismatch(offered: Mapping[str, Any], options: paramiko.SecurityOptions, version: str) -> tuple[str, str]:
-    """Why there is no connection, and the line of sshd_config that makes one possible; empty if all is in common.
-    ``version``: the server's, which need not be OpenSSH's."""
+    """Why the key exchange fails, and a remedy; both empty if all lists have an algorithm in common. ``version``: the
+    server's, which need not be OpenSSH's."""
     ours = {
         "KexAlgorithms": options.kex,
         "HostKeyAlgorithms": options.key_types,

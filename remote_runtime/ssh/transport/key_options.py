@@ -1,7 +1,7 @@
-"""What authorized_keys lets the accepted key do: OpenSSH's server says so in a debug message after the login.
+"""The options of the accepted key in authorized_keys, which OpenSSH's server sends in a debug message after the login.
 
-``FILE:LINE: key options: agent-forwarding port-forwarding pty …`` names what is allowed, ``command`` and ``permitopen``
-what is set (``auth_log_authopts`` of OpenSSH 7.7 and newer). Others say nothing.
+``FILE:LINE: key options: agent-forwarding port-forwarding pty …`` lists what is allowed, and ``command`` and
+``permitopen`` if they are set (``auth_log_authopts`` of OpenSSH 7.7 and newer). Other servers send nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DEBUG_MESSAGE = re.compile(r"(.+:\d+): key options:([a-z0-9 -]*)")
 
 @fast_dataclass(frozen=True)
 class KeyOptions:
-    """``place``: file and line, in the server's words; empty where it said nothing."""
+    """``location``: the server's FILE:LINE, empty where it sent none."""
 
     location: str = ""
     names: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""How a server begins (RFC 4253 4.2): lines for a person, if any, then its version."""
+"""The protocol version exchange (RFC 4253 4.2): a server may send lines of text before its version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from ...core.sanitize import clean, clean_line, redact
 
-# As OpenSSH's client has them; what is kept of it is much less.
+# The limits of OpenSSH's client; much less is kept.
 _MAX_LINES = 1024
 _MAX_LINE_BYTES = 8192
 _MAX_TEXT_BYTES = 16 << 10
@@ -16,9 +16,8 @@ _MAX_LINE_CHARS = 200
 
 
 class ServerText:
-    """What a server says to a person: before its version, and in banners of its login. ``str`` is fit to be shown: the
-    last lines, since a reason comes after the banner that everybody gets; empty where it said nothing. ``first``: the
-    first line. ``half``: of a line that has not ended yet."""
+    """Text of a server for a person: before its version, and in banners of the login. ``str``: the last lines,
+    sanitized; a reason comes after the banner for everybody. ``partial_line``: a line that has not ended yet."""
 
     def __init__(self) -> None:
         self.first_line = ""
@@ -34,19 +33,19 @@ class ServerText:
         return last_lines(self._text + decode_text(self.partial_line))
 
     def append_to(self, why: str) -> str:
-        """``why``, and the server's own words for it."""
+        """``why``, followed by the text, if there is any."""
         said = str(self)
         return f"{why}; it says: {said}" if said else why
 
 
 def last_lines(text: str) -> str:
-    """Those with words in them, without secrets, fit to be shown."""
+    """Those with letters or digits, sanitized and without secrets."""
     lines = (clean_line(line, _MAX_LINE_CHARS) for line in clean(redact(text), _MAX_TEXT_BYTES).splitlines())
     return " / ".join([line for line in lines if any(map(str.isalnum, line))][-_MAX_LINES_SHOWN:])
 
 
 def decode_text(said: bytes) -> str:
-    """UTF-8, or, where it is not that, Latin-1, which every byte is."""
+    """By UTF-8, else by Latin-1, which never fails."""
     try:
         return said.decode("utf-8")
     except UnicodeDecodeError:
@@ -54,12 +53,12 @@ def decode_text(said: bytes) -> str:
 
 
 def read_version(transport: Any, server_text: ServerText) -> None:
-    """In place of paramiko's ``_check_banner``, whose bounds are 15 s, 2 s a line, 100 lines and UTF-8: the server's
-    line that begins with ``SSH-``, within the transport's ``banner_timeout``. What comes before it goes to ``said``.
+    """Sets ``remote_version`` within the transport's ``banner_timeout``; the lines before it go to ``server_text``.
+    Replaces paramiko's ``_check_banner``, whose limits are 15 s, 2 s a line, 100 lines and UTF-8.
 
     Raises ``EOFError``, ``OSError`` (``TimeoutError`` after that time) or ``paramiko.SSHException``.
     """
-    from paramiko import SSHException  # what only cleans words, as `down` does, is quick without it
+    from paramiko import SSHException  # late: `down` uses this module without paramiko
 
     packetizer, end = transport.packetizer, time.monotonic() + transport.banner_timeout
     rest = b""
@@ -70,7 +69,7 @@ def read_version(transport: Any, server_text: ServerText) -> None:
             try:
                 rest += packetizer._read_timeout(max(0.0, end - time.monotonic()))
             finally:
-                server_text.partial_line = rest[:_MAX_LINE_BYTES]  # which may be all that it says
+                server_text.partial_line = rest[:_MAX_LINE_BYTES]  # which may be all that it sends
         line, rest = rest.split(b"\n", 1)
         server_text.partial_line = b""
         if line.startswith(b"SSH-"):
