@@ -1,4 +1,4 @@
-"""A command on the machine: its input sent, its output cut into lines, all of it bounded."""
+"""Runs a command on the machine: sends its stdin, splits its stdout into lines, with limits for time and size."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def run_command(
     deadline: Deadline,
     reply: Callable[[], bytes | None] | None = None,
 ) -> CommandResult:
-    """See ``protocols.Run``. The machine's shell gets the words of ``command`` quoted."""
+    """See ``callbacks.RunCommand``. The words of ``command`` are quoted for the machine's shell."""
+    transport.has_run_command = True
     with transport.write_deadline.until(deadline):
         channel = _open(transport, deadline)
         try:
@@ -46,7 +47,8 @@ def run_command(
 
 
 def _open(transport: Transport, deadline: Deadline) -> TransportChannel:
-    """A session. One that has just ended counts until the server has seen its command end (OpenSSH's MaxSessions)."""
+    """A session channel. OpenSSH counts one (MaxSessions) until it has noticed that the command ended, so a refusal is
+    retried."""
     retry_until = deadline.within(_REFUSED_RETRY_S)
     while True:
         channel = transport.open("session", deadline)
@@ -67,7 +69,7 @@ def _exchange(
     name: str,
     reply: Callable[[], bytes | None] | None,
 ) -> CommandResult:
-    """Until the command has ended and all it wrote has been read, or nothing more is awaited."""
+    """Returns when the command has ended and its output is read, or ``lines.is_done``."""
     channel.settimeout(0.0)
     stderr = b""
     unsent = memoryview(stdin)
@@ -100,7 +102,7 @@ def _exchange(
         if not busy:
             channel.state_changed.wait(_TICK_S)
     lines.finish()
-    # A server counts a session until it has seen its command end (OpenSSH's MaxSessions).
+    # OpenSSH counts a session (MaxSessions) until it has noticed that the command ended.
     wait = Deadline(_DRAIN_S)
     while lines.is_done and not (channel.closed or has_ended(channel) or wait.passed()):
         deadline.check()
@@ -118,7 +120,7 @@ def _send_part(channel: TransportChannel, data: memoryview) -> tuple[memoryview,
     except TimeoutError:
         return data, False
     except (OSError, EOFError):
-        return memoryview(b""), False  # it does not read any more; its exit status tells why
+        return memoryview(b""), False  # it reads no more, and its exit status tells why
     return (data[taken:], True) if taken else (memoryview(b""), False)
 
 
@@ -126,12 +128,12 @@ def _shut_write(channel: TransportChannel) -> bool:
     try:
         channel.shutdown_write()
     except (OSError, EOFError):
-        channel.state_changed.set()  # the link is gone, which the loop sees next
+        channel.state_changed.set()  # the connection is lost, which the loop notices next
     return True
 
 
 class _LineSplitter:
-    """Cuts output into lines, bounded as ``protocols.Run`` promises. ``enough``: no more is awaited."""
+    """Splits output into lines, with the limits of ``callbacks.RunCommand``. ``is_done``: ``on_line`` returned true."""
 
     def __init__(self, on_line: Callable[[str], bool | None]) -> None:
         self.is_done = False

@@ -117,7 +117,7 @@ class _JumpConnection:
         """What it leads through is closed after it."""
 
 
-def _jump_error(hop: str, host: str, error: SshError) -> SshError:
+def _jump_error(jump_host: str, host: str, error: SshError) -> SshError:
     """Its own words name the jump host already if it is on the way to another one."""
     if isinstance(error, _JumpError):
         return error
@@ -126,7 +126,7 @@ def _jump_error(hop: str, host: str, error: SshError) -> SshError:
         hint = f"Set `User` and `IdentityFile` under `Host {host}` in ~/.ssh/config, or `target.jump: [USER@{host}]`"
         if error.code != "no-usable-key":
             hint = f"Check `target.jump` in the profile, and `Host {host}` in ~/.ssh/config"
-    what = f"At the jump host {hop}: {error.what}"
+    what = f"At the jump host {jump_host}: {error.what}"
     return _JumpError(error.code, what, error.why, hint)
 
 

@@ -1,16 +1,17 @@
-"""A machine that was entered: run commands there, reach its ports, see whether it is still there."""
+"""A login at a machine: run commands, connect to its ports, check that the connection lives."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import paramiko
 
-from ..core.callbacks import CommandResult
+from ..core.callbacks import RunCommand
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
 from ..core.model import format_address
@@ -57,7 +58,7 @@ class Session:
         self._transport = transport
         self._release = release
         self._silent_agent = request.keys.silent_agent
-        self._has_run_command = False
+        self.run: RunCommand = functools.partial(run_command, transport)
         self._timeout_s = max(_MIN_LOGIN_S, request.deadline.timeout_s)
         self._extra_connections = None
         if transport.loop and relogin:
@@ -76,16 +77,16 @@ class Session:
 
     @property
     def why_closed(self) -> str:
-        """Empty while it is open."""
+        """Empty while the session is open."""
         return self._transport.close_reason()
 
     @property
     def is_fast(self) -> bool:
-        """Whether it has lanes: both ends know AES-GCM."""
+        """Whether it has channel pools: the server offers AES-GCM."""
         return self._transport.loop is not None
 
     def login_facts(self) -> dict[str, str]:
-        """Which host key was verified and whom the machine let in, in words; ``agent``: of one that did not answer."""
+        """``host-key``: the one that was verified; ``login``: the user and key; ``agent``: if it did not answer."""
         with_key = f", with the key {self.key.get_name()} {self.key.fingerprint}" if self.key else ", without a key"
         facts = {
             "host-key": f"verified: {self.host_key.kind} {self.host_key.fingerprint}",
@@ -102,22 +103,9 @@ class Session:
         self._release()
 
     def check(self, within_s: float) -> float:
-        """The round trip in milliseconds. Raises ``SshError`` ``ssh-unreachable`` after hearing nothing for
-        ``within_s``; the session is then dead and should be closed."""
+        """The round-trip time in milliseconds. Raises ``SshError`` ``ssh-unreachable`` if nothing is received for
+        ``within_s``; the session should be closed then."""
         return 1000 * self._transport.round_trip_s(within_s)
-
-    def run(
-        self,
-        command: Sequence[str],
-        *,
-        stdin: bytes,
-        on_line: Callable[[str], bool | None],
-        deadline: Deadline,
-        reply: Callable[[], bytes | None] | None = None,
-    ) -> CommandResult:
-        """See ``protocols.Run``."""
-        self._has_run_command = True
-        return run_command(self._transport, command, stdin=stdin, on_line=on_line, deadline=deadline, reply=reply)
 
     def dial(self, host: str, port: int, *, within_s: float) -> ChannelStream:
         """A connection from the machine to ``host``:``port`` as it sees them; with port 0, to the unix socket whose
@@ -191,12 +179,12 @@ class Session:
         )
 
     def enable_nodelay(self, deadline: Deadline | None = None) -> None:
-        """sshd delays small packets until the connection has run something; every exchange would take 40 ms more."""
-        if not self._has_run_command:
+        """sshd sets TCP_NODELAY when it runs the first command; before that every exchange takes 40 ms more."""
+        if not self._transport.has_run_command:
             self.run(["true"], stdin=b"", on_line=lambda line: None, deadline=deadline or Deadline(self._timeout_s))
 
     def open_jump(self, host: str, port: int, deadline: Deadline) -> socket.socket | TransportChannel:
-        """A connection for the next hop: a socket where this session is fast, else a channel.
+        """A connection from this jump host to the next: a socket where this session is fast, else a channel.
 
         Raises ``RemoteRuntimeError``: refused, lost, or ``DeadlinePassed``.
         """
@@ -205,7 +193,7 @@ class Session:
             if channel.refusal is not None:
                 raise _refused_error(f"{host}:{port}", *channel.refusal, self._transport.key_options)
             return channel
-        with contextlib.suppress(RemoteRuntimeError):  # a hop that runs nothing is a slower hop
+        with contextlib.suppress(RemoteRuntimeError):  # a jump host that runs no command is slower
             self.enable_nodelay(deadline.within(deadline.remaining_s() / 2))
         return self._open_socket(host, port, deadline)
 
@@ -269,7 +257,7 @@ def _refused_error(where: str, reason: int, text: str, options: KeyOptions) -> R
 
 
 def _forwarding_prohibited(options: KeyOptions) -> tuple[str, str]:
-    """Why, and what to do."""
+    """Why, and a hint."""
     if options.forbids_forwarding:
         why = f"{options.location} forbids forwarding for this key (restrict, no-port-forwarding)"
         return why, "Add `port-forwarding` to the options there, or set another key: `ssh.identity_file`"

@@ -23,7 +23,7 @@ _EXIT_BROKEN_PIPE = 141
 
 
 def run_shell(transport: Transport, command: str | None, deadline: Deadline) -> int:
-    """See ``Session.shell``. ``deadline``: for its beginning."""
+    """See ``Session.shell``. ``deadline``: for its start."""
     interactive = command is None and os.isatty(tty.STDIN)
     channel = transport.open("session", deadline)
     if channel.refusal is not None:
@@ -75,7 +75,7 @@ def _keepalive(transport: Transport) -> Iterator[None]:
 
 
 class _TerminalRelay:
-    """Our input to the machine and its output to ours, in one thread, never more than one piece in memory."""
+    """Copies stdin to the channel and its output to stdout and stderr, one chunk at a time, in one thread."""
 
     def __init__(self, channel: TransportChannel, cleanup: ExitStack, *, interactive: bool) -> None:
         self._channel = channel
@@ -123,7 +123,7 @@ class _TerminalRelay:
         return moved
 
     def _forward_input(self) -> None:
-        """Waits for something to do, then sends what can be sent."""
+        """Waits for an event, then sends what the channel takes."""
         descriptors: list[int] = [self._wakeup_recv.fileno()]
         if not (self._channel.eof_received and not self._channel.closed):
             descriptors.append(self._channel.fileno())
@@ -142,9 +142,9 @@ class _TerminalRelay:
             if self._pending:
                 self._pending = self._pending[self._channel.send(self._pending) :]
         except TimeoutError:
-            return  # no room; the bell rings when there is
+            return  # no window; ``on_window`` wakes the loop
         except (OSError, EOFError):
-            self._reading = False  # the command does not read any more; its exit status tells why
+            self._reading = False  # the command reads no more, and its exit status tells why
             self._pending = b""
 
     def _on_resize(self) -> None:

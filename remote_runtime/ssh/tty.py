@@ -27,7 +27,7 @@ def size() -> tuple[int, int]:
 
 
 def modes() -> bytes:
-    """The terminal modes that a remote terminal cannot guess, as RFC 4254 8 encodes them."""
+    """The terminal modes that differ from usual ones, encoded by RFC 4254 8."""
     erase = 127
     if sys.platform != "win32":
         import termios
@@ -39,7 +39,7 @@ def modes() -> bytes:
 
 @contextlib.contextmanager
 def raw() -> Iterator[None]:
-    """Keys go to the machine unchanged; what was before is restored however this ends."""
+    """Raw mode; the former mode is restored at the end."""
     if sys.platform == "win32":
         with _raw_console():
             yield
@@ -57,7 +57,7 @@ def raw() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals(on_resize: Callable[[], None], on_signal: Callable[[int], None]) -> Iterator[None]:
-    """Calls ``resized`` when the window changes and ``ended`` with the number of a signal that asks us to end."""
+    """Calls ``on_resize`` for SIGWINCH, ``on_signal`` with the number of SIGTERM and SIGHUP. Main thread only."""
     before = {}
     if threading.current_thread() is threading.main_thread():
         for name in ("SIGTERM", "SIGHUP", "SIGWINCH"):
@@ -76,8 +76,8 @@ def signals(on_resize: Callable[[], None], on_signal: Callable[[int], None]) -> 
 
 @contextlib.contextmanager
 def selectable_input() -> Iterator[tuple[int, Callable[[int], bytes]]]:
-    """A descriptor that select() takes, and how to read it. Windows selects sockets only: a thread feeds one there,
-    and is left behind in its read when the shell ends."""
+    """A descriptor for select(), and how to read it. Windows selects sockets only: there a thread copies stdin to one,
+    and is left behind in its read at the end."""
     if sys.platform != "win32":
         yield STDIN, lambda limit: os.read(STDIN, limit)
         return

@@ -56,7 +56,7 @@ def resolve(
     jump = target.jump or _split_jump(_last(options, "proxyjump"))
     command = None if jump else _last(options, "proxycommand")
     tokens = ConfigTokens(target.host, address, port, user, alias, "", home_dir(environ), environ)
-    jump = jump if target.jump else tuple(tokens.expand_jump(_without_uri(hop)) for hop in jump)
+    jump = jump if target.jump else tuple(tokens.expand_jump(_without_uri(host)) for host in jump)
     tokens = replace(tokens, jump=parse_jump_host(jump[-1])[1] if jump else "")
     identities = options.get("identityfile", ())
     if len(identities) > 2 and all(_DEFAULT_IDENTITY.fullmatch(name) for name in identities):
@@ -95,11 +95,11 @@ def parse_jump_host(text: str) -> tuple[str | None, str, int | None]:
     return user, match["host"].strip("[]"), int(match["port"]) if match["port"] else None
 
 
-def _without_uri(hop: str) -> str:
+def _without_uri(text: str) -> str:
     """A jump host in the form USER@HOST:PORT: the %40 of a URI is no token."""
-    if not hop.startswith("ssh://"):
-        return hop
-    user, host, port = parse_jump_host(hop)
+    if not text.startswith("ssh://"):
+        return text
+    user, host, port = parse_jump_host(text)
     host = f"[{host}]" if ":" in host else host
     return (f"{user}@" if user else "") + host + (f":{port}" if port else "")
 

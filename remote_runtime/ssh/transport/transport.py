@@ -63,6 +63,7 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
         self.version_received_at = 0.0
         self._close_text = ""
         self.key_options = KeyOptions()
+        self.has_run_command = False
         self._pending_replies: deque[threading.Event] = deque()
         self._replies_lock = threading.Lock()
         self._abandoned: dict[int, TransportChannel] = {}
