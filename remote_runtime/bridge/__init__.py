@@ -13,22 +13,18 @@ __version__ = "0.1.0"
 
 
 def _jupyter_server_extension_points() -> List[Dict[str, str]]:
-    """For jupyter_server 1.x and 2.x."""
+    """For jupyter_server; notebook 6 knows it by the other name."""
     return [{"module": __name__}]
 
 
-def _jupyter_server_extension_paths() -> List[Dict[str, str]]:
-    """For notebook 6."""
-    return _jupyter_server_extension_points()
+_jupyter_server_extension_paths = _jupyter_server_extension_points
 
 
 def _load_jupyter_server_extension(server_app: Any) -> None:
-    """Called once by jupyter_server with its ``ServerApp``."""
+    """Called once by jupyter_server with its ``ServerApp``, by notebook 6 with its ``NotebookApp``."""
     from .extension import load
 
     load(server_app)
 
 
-def load_jupyter_server_extension(server_app: Any) -> None:
-    """Called by notebook 6 with its ``NotebookApp``."""
-    _load_jupyter_server_extension(server_app)
+load_jupyter_server_extension = _load_jupyter_server_extension

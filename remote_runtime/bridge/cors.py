@@ -24,14 +24,13 @@ class Preflight(RequestHandler):
 
     @open_to_unauthenticated
     def options(self, *args: str, **kwargs: str) -> None:
-        asked = self.request.headers
         self.set_status(204)
         self.set_header("Access-Control-Allow-Methods", _METHODS)
         self.set_header("Access-Control-Max-Age", str(_PREFLIGHT_LIFETIME_S))
-        headers = asked.get("Access-Control-Request-Headers")
+        headers = self.request.headers.get("Access-Control-Request-Headers")
         if headers:
             self.set_header("Access-Control-Allow-Headers", headers)
-        if asked.get("Access-Control-Request-Private-Network") == "true":
+        if self.request.headers.get("Access-Control-Request-Private-Network") == "true":
             self.set_header("Access-Control-Allow-Private-Network", "true")
 
 

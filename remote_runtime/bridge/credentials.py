@@ -53,10 +53,10 @@ def without_our_parameters(query: str) -> str:
 
 def arguments(query: str) -> "dict[str, list[bytes]]":
     """A query as tornado keeps it in a request's ``arguments``."""
-    found: dict[str, list[bytes]] = {}
+    values: dict[str, list[bytes]] = {}
     for name, value in parse_qsl(query, keep_blank_values=True, encoding="latin1", errors="strict"):
-        found.setdefault(name, []).append(value.encode("latin1"))
-    return found
+        values.setdefault(name, []).append(value.encode("latin1"))
+    return values
 
 
 def _address(url: str) -> Tuple[str, str, Optional[int]]:

@@ -80,9 +80,9 @@ def install(loggers: Iterable[logging.Logger], redacting: logging.Filter, owner:
     weakref.finalize(owner, _remove, filtered, redacting).atexit = False
 
 
-def _remove(places: Set[Any], redacting: logging.Filter) -> None:
-    for place in places:
-        place.removeFilter(redacting)
+def _remove(filtered: Set[Any], redacting: logging.Filter) -> None:
+    for target in filtered:
+        target.removeFilter(redacting)
 
 
 def _handlers(logger: logging.Logger) -> List[logging.Handler]:

@@ -26,23 +26,14 @@ class StatusResponse(HTTPMessageDelegate):
         self._request = request
         self._status = status
         self._headers = headers
+        self._connection: Any = request.connection
 
     def headers_received(self, start_line: Any, headers: HTTPHeaders) -> Optional[Awaitable[None]]:
         return self._end_connection() if stream_of(self._request) is not None and has_body(headers) else None
 
-    def data_received(self, chunk: bytes) -> None:
-        """The body is ignored."""
-
     def finish(self) -> None:
         self._answer()
         self._connection.finish()
-
-    def on_connection_close(self) -> None:
-        """Nothing to stop."""
-
-    @property
-    def _connection(self) -> Any:
-        return self._request.connection
 
     async def _end_connection(self) -> None:
         self._headers["Connection"] = "close"

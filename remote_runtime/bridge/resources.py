@@ -53,8 +53,8 @@ def memory() -> Dict[str, int]:
     try:
         import psutil
 
-        found = psutil.virtual_memory()
-        return {"totalBytes": int(found.total), "freeBytes": int(found.available)}
+        usage = psutil.virtual_memory()
+        return {"totalBytes": int(usage.total), "freeBytes": int(usage.available)}
     except ImportError:
         return _memory_from_proc()
 
@@ -70,13 +70,13 @@ def disks() -> List[Dict[str, Any]]:
 
 def kernel_memory(kernel_manager: Any) -> List[Dict[str, Any]]:
     """Resident memory of each kernel's process, and of its children if psutil is installed."""
-    found = []
+    kernels = []
     for kernel_id in list(kernel_manager.list_kernel_ids()) if kernel_manager is not None else []:
         pid = _pid_of(kernel_manager, kernel_id)
         used = _resident_bytes(pid) if pid else None
         if used is not None:
-            found.append({"uuid": kernel_id, "usedBytes": used})
-    return found
+            kernels.append({"uuid": kernel_id, "usedBytes": used})
+    return kernels
 
 
 def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
@@ -137,15 +137,15 @@ def _run_nvidia_smi() -> str:
 
 
 def _memory_from_proc() -> Dict[str, int]:
-    found = {}
+    values = {}
     try:
         with open("/proc/meminfo", encoding="ascii", errors="replace") as file:
             for line in file:
                 name, _, rest = line.partition(":")
-                found[name] = int(_number(rest.split()[0] if rest.split() else "")) * 1024
+                values[name] = int(_number(rest.split()[0] if rest.split() else "")) * 1024
     except OSError:
         return {"totalBytes": 0, "freeBytes": 0}
-    return {"totalBytes": found.get("MemTotal", 0), "freeBytes": found.get("MemAvailable", found.get("MemFree", 0))}
+    return {"totalBytes": values.get("MemTotal", 0), "freeBytes": values.get("MemAvailable", values.get("MemFree", 0))}
 
 
 def _pid_of(kernel_manager: Any, kernel_id: str) -> Optional[int]:

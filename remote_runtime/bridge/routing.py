@@ -51,8 +51,11 @@ class BridgeRouter(Router):
         origin, page = origin_of(request.headers), page_of(request.headers)
         is_refused = self._origins.is_foreign(page, request.headers.get("Host", ""))
         if _OWN_REQUEST_HEADER not in request.headers:
-            caller = getattr(request.connection, "context", None)
-            self._count(getattr(caller, "origin", None) or origin, page if is_refused else None)
+            client = getattr(request.connection, "context", None)
+            counted = getattr(client, "origin", None) or origin
+            self._stats.count_request(counted, is_allowed=self._origins.allows(counted))
+            if is_refused and page is not None:
+                self._stats.count_refused(page)
         if is_refused:
             return self._refuse(request, 403)
         if stream_of(request) is not None and is_large(request.headers):
@@ -71,11 +74,6 @@ class BridgeRouter(Router):
             headers = {"Location": elsewhere, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
             return StatusResponse(request, 302, HTTPHeaders(headers))
         return None
-
-    def _count(self, origin: Optional[str], refused: Optional[str]) -> None:
-        self._stats.count_request(origin, is_allowed=self._origins.allows(origin))
-        if refused is not None:
-            self._stats.count_refused(refused)
 
     def _pass_on(self, request: HTTPServerRequest) -> HTTPMessageDelegate:
         self._passed_on = request

@@ -60,14 +60,13 @@ async def _kernels(manager: Any) -> List[Dict[str, Any]]:
 
 def _terminals(manager: Any) -> List[Dict[str, Any]]:
     """``clients``: the number of open WebSockets; see terminado."""
-    found = dict(getattr(manager, "terminals", None) or {})
     return [
         {
             "name": name,
             "clients": len(getattr(terminal, "clients", ())),
             "last_activity": _as_text(getattr(terminal, "last_activity", None)),
         }
-        for name, terminal in found.items()
+        for name, terminal in dict(getattr(manager, "terminals", None) or {}).items()
     ]
 
 

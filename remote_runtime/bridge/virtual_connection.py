@@ -61,19 +61,19 @@ class VirtualConnection(httputil.HTTPConnection):
             return self.write(chunk)
         # By the loop's next iteration an answer without a body is finished, and needs one message only.
         asyncio.get_event_loop().call_soon(self._begin)
-        return _done_future()
+        return _resolved()
 
     def write(self, chunk: bytes) -> "asyncio.Future[None]":
         if self._has_ended:
-            return _failed_future()
+            return _resolved(failed=True)
         self._written += len(chunk)
         if self._sender is not None or len(chunk) > protocol.CHUNK_BYTES:
             return self._queue(chunk)
         if self._has_whole_body():
             # The last chunk of a body of known length waits for ``finish``, to be sent with ``done``.
             self._pending += chunk
-            return _done_future()
-        return self._send_in_turn(chunk) if chunk else _done_future()
+            return _resolved()
+        return self._send_in_turn(chunk) if chunk else _resolved()
 
     def finish(self) -> None:
         self._is_finished = True
@@ -108,28 +108,28 @@ class VirtualConnection(httputil.HTTPConnection):
         except OSError:
             # tornado raises it for a stream that is closed or whose buffer is full.
             self.close()
-            return _failed_future()
+            return _resolved(failed=True)
 
     def _send_in_turn(self, chunk: "bytes | bytearray") -> "asyncio.Future[None]":
         """Not done before the loop's next iteration: a page that reads as fast as we write must not block others."""
         sent = self._send_now(chunk)
         if sent.done() and not self._has_ended:
             sent = asyncio.Future()
-            asyncio.get_event_loop().call_soon(_succeed, sent)
+            asyncio.get_event_loop().call_soon(_resolve, sent)
         return sent
 
     def _queue(self, chunk: bytes) -> "asyncio.Future[None]":
         self._pending += chunk
-        gone: "asyncio.Future[None]" = asyncio.Future()
-        self._writes.append((self._written, gone))
+        written: "asyncio.Future[None]" = asyncio.Future()
+        self._writes.append((self._written, written))
         if self._sender is None:
             self._sent = self._written - len(self._pending)
             self._sender = asyncio.ensure_future(self._send_queued())
-        return gone
+        return written
 
     async def _send_queued(self) -> None:
         try:
-            while len(self._pending) > protocol.CHUNK_BYTES or (self._pending and not self._is_end_in_sight()):
+            while len(self._pending) > protocol.CHUNK_BYTES or (self._pending and not self._is_ending()):
                 chunk = self._pending[: protocol.CHUNK_BYTES]
                 del self._pending[: protocol.CHUNK_BYTES]
                 await self._send_in_turn(chunk)
@@ -143,46 +143,39 @@ class VirtualConnection(httputil.HTTPConnection):
         if self._is_finished:
             self.finish()
 
-    def _is_end_in_sight(self) -> bool:
+    def _is_ending(self) -> bool:
         return self._is_finished or self._has_whole_body()
 
     def _complete_writes(self, sent: int) -> None:
         while self._writes and self._writes[0][0] <= sent:
-            _, gone = self._writes.popleft()
-            _succeed(gone)
+            _, written = self._writes.popleft()
+            _resolve(written)
 
     def _end(self) -> None:
         if not self._has_ended:
             self._has_ended = True
             self._pending = bytearray()
-            for _, gone in self._writes:
-                _fail(gone)
+            for _, written in self._writes:
+                _resolve(written, failed=True)
             self._writes.clear()
             self._on_end(self)
 
 
-def _done_future() -> "asyncio.Future[None]":
+def _resolved(*, failed: bool = False) -> "asyncio.Future[None]":
     future: "asyncio.Future[None]" = asyncio.Future()
-    _succeed(future)
+    _resolve(future, failed=failed)
     return future
 
 
-def _succeed(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
-
-
-def _failed_future() -> "asyncio.Future[None]":
-    future: "asyncio.Future[None]" = asyncio.Future()
-    _fail(future)
-    return future
-
-
-def _fail(future: "asyncio.Future[None]") -> None:
-    if not future.done():
+def _resolve(future: "asyncio.Future[None]", *, failed: bool = False) -> None:
+    if future.done():
+        return
+    if failed:
         future.set_exception(StreamClosedError())
         # Handlers that do not await their writes never retrieve it, which asyncio would log.
         future.exception()
+    else:
+        future.set_result(None)
 
 
 @dataclass(frozen=True)

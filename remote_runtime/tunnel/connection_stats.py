@@ -33,14 +33,14 @@ class ConnectionStats:
         """The number of connections by outcome, without uncounted ones."""
         with self._lock:
             counts = Counter(self._counts)
-            counts.update(visit.outcome for visit in tuple(self._open))
+            counts.update(record.outcome for record in tuple(self._open))
         return Connections(**counts)
 
     def traffic(self) -> Traffic:
         """The bytes of the same connections."""
         with self._lock:
-            sent = self._sent + sum(visit.sent for visit in tuple(self._open))
-            received = self._received + sum(visit.received for visit in tuple(self._open))
+            sent = self._sent + sum(record.sent for record in tuple(self._open))
+            received = self._received + sum(record.received for record in tuple(self._open))
         return Traffic(sent, received)
 
     def connect_uncounted(self, timeout_s: float) -> socket.socket:
@@ -100,15 +100,12 @@ class ConnectionRecord:
         self.is_ours = False
         self._stats = stats
 
-    def on_served(self) -> None:
-        self.outcome = "carried"
-
     def on_first_bytes(self, first_byte: bytes) -> bool:
         """Returns False, and the client is not served, if it speaks TLS to a port that speaks HTTP."""
         if self._stats.http and first_byte == TLS_HANDSHAKE:
             self.outcome = "tls"
             return False
-        self.on_served()
+        self.outcome = "carried"
         return True
 
     def on_over_limit(self, *, files: bool) -> None:

@@ -90,39 +90,31 @@ def verify_identity(stream: Stream, token: Secret, deadline: Deadline, address: 
     Raises the errors of ``IdentityCheck.feed``, and ``HealthError`` ``not-answering`` after the deadline.
     """
     check = IdentityCheck(token, address)
-    _send_all(stream, check.request, deadline)
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        while True:
-            if deadline.passed():
-                raise _timeout_error()
-            deadline.check()
-            selector.select(min(0.5, deadline.remaining_s()))
-            try:
-                more = stream.recv(4096)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
-            if not more:
-                raise check.eof_error()
-            if check.feed(more):
-                return
-
-
-def _send_all(stream: Stream, data: bytes, deadline: Deadline) -> None:
-    while data:
+    unsent, has_passed = check.request, False
+    while not has_passed:
         try:
-            data = data[stream.send(data) :]
+            if unsent:
+                unsent = unsent[stream.send(unsent) :]
+                continue
+            received = stream.recv(4096)
         except BlockingIOError:
-            if deadline.passed():
-                raise _timeout_error() from None
-            deadline.check()
-            with selectors.DefaultSelector() as selector:
-                selector.register(*stream.writable())
-                selector.select(min(0.5, deadline.remaining_s()))
+            _wait(deadline, *(stream.writable() if unsent else (stream.fileno(), selectors.EVENT_READ)))
+            continue
         except OSError as error:
             raise HealthError("not-answering", "The connection to Jupyter broke", str(error)) from error
+        if not received:
+            raise check.eof_error()
+        has_passed = check.feed(received)
+
+
+def _wait(deadline: Deadline, descriptor: int, event: int) -> None:
+    if deadline.passed():
+        why = "no answer within the limit"
+        raise HealthError("not-answering", "Jupyter accepts connections and does not answer", why)
+    deadline.check()
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, event)
+        selector.select(min(0.5, deadline.remaining_s()))
 
 
 def _parse(received: bytes) -> tuple[int, str, bytes] | None:
@@ -158,7 +150,3 @@ def _local_end_error(code: str, body: bytes) -> RemoteRuntimeError:
 
 def _stranger_error(why: str) -> HealthError:
     return HealthError("stranger-answered", "Something that is not our Jupyter server answers in its place", why)
-
-
-def _timeout_error() -> HealthError:
-    return HealthError("not-answering", "Jupyter accepts connections and does not answer", "no answer within the limit")

@@ -50,17 +50,12 @@ def relay(
         with contextlib.suppress(OSError):
             stream.shutdown_write()
 
-    is_silent = True
-
     def read_client(size: int) -> bytes:
-        nonlocal is_silent
-        said = client.recv(size)
-        if said and is_silent and not record.on_first_bytes(said[:1]):
+        content = client.recv(size)
+        if content and record.outcome == "waiting" and not record.on_first_bytes(content[:1]):
             raise ConnectionError("it does not speak http")
-        if said:
-            is_silent = False
-            record.on_transfer(len(said), 0)
-        return said
+        record.on_transfer(len(content), 0)
+        return content
 
     def write_client(content: bytes) -> int:
         count = client.send(content)
@@ -130,15 +125,10 @@ def _wait(
     if outward.pending:
         descriptor, event = stream.writable()
         wanted[descriptor] = wanted.get(descriptor, 0) | event
-    known = selector.get_map()
-    for descriptor in [key.fd for key in known.values()]:
-        if descriptor not in wanted:
-            selector.unregister(descriptor)
+    for key in list(selector.get_map().values()):
+        selector.unregister(key.fd)
     for descriptor, events in wanted.items():
-        if descriptor not in known:
-            selector.register(descriptor, events)
-        elif known[descriptor].events != events:
-            selector.modify(descriptor, events)
+        selector.register(descriptor, events)
     if wanted:
         selector.select(POLL_S)
     elif not (outward.done and inward.done):

@@ -196,7 +196,7 @@ class ChannelPool:
             client.return_with_error(self._lost_error())
         for connection in list(self._connections):
             if reset or connection.client is None:
-                connection.close()
+                connection.abort()
 
     def tick(self, now: float) -> None:
         """Called twice a second: check timeouts, and adapt the number of idle channels."""
@@ -208,7 +208,7 @@ class ChannelPool:
             self._target_ready = max(MIN_READY, self._target_ready // 2)
             self._exhausted_at = now
         while len(self._ready) > self._target_ready:
-            self._ready.popleft().close()
+            self._ready.popleft().abort()
         if self._overflow is not None and 4 * self._loop.long_lived_count() >= 3 * MAX_ACTIVE_PER_CONNECTION:
             self._overflow.ensure_capacity()
         self.refill()
@@ -302,7 +302,7 @@ class ChannelPool:
         elif len(self._ready) < self._target_ready:
             self._ready.append(connection)
         else:
-            connection.close()
+            connection.abort()
 
     def on_refused(self, connection: ForwardedConnection, reason: int, text: str) -> None:
         self.on_failed(connection, self._open_error(reason, text))

@@ -121,17 +121,17 @@ class SilentClients:
         self._loop.watch(client.sock, selectors.EVENT_READ, 0, lambda events: None)
 
 
-def close_after_sending(client: Client, rest: bytes, *, whole: bool) -> None:
-    """Send ``rest``, in a thread if that takes time, and close the client. ``whole``: the server had ended the
-    connection, so the client sees EOF; else it sees a reset."""
+def close_after_sending(client: Client, rest: bytes, *, eof: bool) -> None:
+    """Send ``rest``, in a thread if that takes time, and close the client. ``eof``: the server has ended the connection
+    itself, so the client sees EOF; else it sees a reset."""
     with contextlib.suppress(OSError):  # the client has left
         if (rest or unacknowledged_bytes(client.sock)) and _free_threads.acquire(blocking=False):
-            threading.Thread(target=_deliver, args=(client, rest, whole), daemon=True, name="final output").start()
+            threading.Thread(target=_send_and_close, args=(client, rest, eof), daemon=True, name="final output").start()
             return
     client.reset()
 
 
-def _deliver(client: Client, rest: bytes, whole: bool) -> None:
+def _send_and_close(client: Client, rest: bytes, eof: bool) -> None:
     try:
         until = time.monotonic() + DELIVERY_TIMEOUT_S
         left = memoryview(rest)
@@ -139,14 +139,14 @@ def _deliver(client: Client, rest: bytes, whole: bool) -> None:
             client.sock.settimeout(max(0.01, until - time.monotonic()))
             left = left[client.sock.send(left) :]
         client.handler.on_transfer(0, len(rest))
-        if whole:
+        if eof:
             client.sock.shutdown(socket.SHUT_WR)
         wait_until_acknowledged(client.sock)
     except OSError:
-        whole = False
+        eof = False
     finally:
         _free_threads.release()
-    if whole:
+    if eof:
         client.close()
     else:
         client.reset()

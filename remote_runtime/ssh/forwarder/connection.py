@@ -77,26 +77,22 @@ class ForwardedConnection:
             self._send_unsent()
         self._read()
 
-    def close(self) -> None:
+    def abort(self) -> None:
         """Send the client what has arrived, reset it, and close the channel."""
         self.is_ready = False
         client, self.client = self.client, None
         if client is not None:
             self._watch(client, 0)
             close_after_sending(
-                client, self._write_buffer.remaining(), whole=self._channel.eof_received or self._channel.close_received
+                client, self._write_buffer.remaining(), eof=self._channel.eof_received or self._channel.close_received
             )
         self._close()
 
     def check_timeouts(self, now: float) -> None:
         """Fail if the channel does not open in time; close if the client does not close after the server has."""
         open_s = self._owner.timeouts.open_s
-        if (
-            self.client is None
-            and not self.is_ready
-            and now - self.state_since > open_s
-            and not self._channel.close_sent
-        ):
+        is_opening = self.client is None and not self.is_ready and not self._channel.close_sent
+        if is_opening and now - self.state_since > open_s:
             what = f"{format_address(self._owner.host, self._owner.port)} on the machine does not answer"
             self._fail(HealthError("not-answering", what, f"nothing within {open_s:.0f} s"))
         elif self._drain_until is not None and now > self._drain_until:

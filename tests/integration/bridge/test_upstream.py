@@ -26,7 +26,7 @@ def page(server: JupyterServer) -> Iterator[Page]:
 
 def test_only_the_adapter_to_the_server_knows_notebook_and_nothing_needs_distutils() -> None:
     needed = {path.stem: imported_by(path.read_text()) for path in BRIDGE.glob("*.py")}
-    assert {name for name, modules in needed.items() if modules & {"notebook", "jupyter_server"}} == {"stack"}
+    assert {name for name, modules in needed.items() if modules & {"notebook", "jupyter_server"}} == {"server_compat"}
     assert not any(modules & {"distutils", "setuptools", "pkg_resources"} for modules in needed.values())
 
 

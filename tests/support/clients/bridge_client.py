@@ -43,8 +43,8 @@ def odd_server(**wanted: Any) -> JupyterServer:
     ``BRIDGE_TEST_PYTHON`` names (with ``BRIDGE_TEST_CLASSIC`` its notebook 6), to run the tests on older Jupyters."""
     python = os.environ.get("BRIDGE_TEST_PYTHON", sys.executable)
     classic = bool(os.environ.get("BRIDGE_TEST_CLASSIC"))
-    pages = REPOSITORY / "tests" / "support"
-    return JupyterServer(python=python, classic=classic, extensions=("odd_pages",), python_path=(pages,), **wanted)
+    pages = REPOSITORY / "tests" / "support" / "servers"
+    return JupyterServer(python=python, classic=classic, extensions=("odd_extension",), python_path=(pages,), **wanted)
 
 
 def http_request(
