@@ -16,7 +16,7 @@ from ..lifecycle.resources import Resources
 from ..lifecycle.take_down import TakeDownOptions, ends_kernels
 from ..state.ipc import ControlChannel, Message
 from ..state.log_file import redact
-from .load_sampler import LoadSampler
+from .monitor import LoadSampler
 from .requests import ControlRequest, RequestQueue
 from .runtime_record import RuntimeRecord
 from .subscribers import Subscriber, Subscribers

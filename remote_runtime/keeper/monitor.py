@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, Interrupted, RemoteRuntimeError
 from ..core.fast_dataclass import fast_dataclass
+from ..core.metrics import MachineLoad
 from ..core.model import Health, Verdict
 from ..jupyter import health
 from ..lifecycle.resources import Resources
 
 log = logging.getLogger(__name__)
 MIN_CHECK_TIMEOUT_S, MAX_CHECK_TIMEOUT_S = 2.0, 10.0
+MAX_LOAD_AGE_S = 1.5
+LOAD_TIMEOUT_S = 10.0
+FIRST_LOAD_WAIT_S = 1.5
+LOAD_WAIT_S = 0.3
 
 
 @fast_dataclass(frozen=True)
@@ -66,3 +72,35 @@ class Monitor:
             return health.quick_check(self.endpoint(), Deadline(within_s, self.cancelled))
         except Interrupted:
             return None
+
+
+class LoadSampler:
+    """One look at a time, in a thread of its own; whoever asks waits a moment for it and takes what there is."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._load: MachineLoad | None = None
+        self._sampled_at = 0.0
+        self._thread: threading.Thread | None = None
+
+    def load(self, endpoint: health.Endpoint) -> MachineLoad | None:
+        """The latest that is known, None before anything is."""
+        with self._lock:
+            thread, previous = self._thread, self._load
+            if thread is None and time.monotonic() - self._sampled_at > MAX_LOAD_AGE_S:
+                self._thread = thread = threading.Thread(
+                    target=self._sample, args=(endpoint,), daemon=True, name="sampler"
+                )
+                thread.start()
+        if thread is not None:
+            thread.join(FIRST_LOAD_WAIT_S if previous is None else LOAD_WAIT_S)
+        return self._load
+
+    def _sample(self, endpoint: health.Endpoint) -> None:
+        try:
+            self._load = health.read_load(endpoint, Deadline(LOAD_TIMEOUT_S))
+        except RemoteRuntimeError as error:
+            log.info("the machine's load is not known: %s", error)
+        finally:
+            with self._lock:
+                self._thread, self._sampled_at = None, time.monotonic()

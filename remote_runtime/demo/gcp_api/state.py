@@ -6,13 +6,11 @@ import time
 from collections.abc import Iterable, Mapping
 
 from .api_errors import not_found, stale_fingerprint
-from .firewalls import default_rules
 from .guest_agent import authorized_keys
 from .instance import EmulatedInstance, metadata_as_json, metadata_fingerprint
-from .operations import Operation
+from .operations import BASE, Operation, new_id, timestamp
 from .os_login import OsLogin
-from .power import CHANGES, Power
-from .threads import WorkerThreads
+from .power import CHANGES, Power, WorkerThreads
 from .values import Delays, Json, Vm
 
 PROJECT_ID = "4503599627370497123"
@@ -128,7 +126,7 @@ class Cloud:
         instance = EmulatedInstance(vm)
         self.instances.append(instance)
         self.project_metadata.setdefault(vm.project, {})
-        self.firewalls.setdefault(vm.project, default_rules(vm.project))
+        self.firewalls.setdefault(vm.project, default_firewalls(vm.project))
         if instance.status == "RUNNING":
             self._power.boot(instance, 0.0)
         if vm.authorize is not None:
@@ -153,3 +151,33 @@ class Cloud:
         operation = Operation(kind, vm.project, vm.zone, instance.resource, instance.id, user)
         self._operations.append(operation)
         return operation
+
+
+def default_firewalls(project: str) -> list[Json]:
+    return [
+        firewall_rule(project, "default-allow-ssh", "0.0.0.0/0", ports=("22",)),
+        firewall_rule(project, "default-allow-rdp", "0.0.0.0/0", ports=("3389",)),
+        firewall_rule(project, "default-allow-internal", "10.128.0.0/9", ports=("0-65535",)),
+    ]
+
+
+def firewall_rule(
+    project: str, name: str, *sources: str, ports: tuple[str, ...] = ("22",), allow: bool = True, priority: int = 65534
+) -> Json:
+    """An ingress rule for TCP."""
+    path = f"projects/{project}/global/firewalls/{name}"
+    return {
+        "kind": "compute#firewall",
+        "id": new_id(),
+        "creationTimestamp": timestamp(),
+        "name": name,
+        "description": "",
+        "network": f"{BASE}projects/{project}/global/networks/default",
+        "priority": priority,
+        "direction": "INGRESS",
+        "sourceRanges": list(sources),
+        "allowed" if allow else "denied": [{"IPProtocol": "tcp", "ports": list(ports)}],
+        "logConfig": {"enable": False},
+        "disabled": False,
+        "selfLink": f"{BASE}{path}",
+    }

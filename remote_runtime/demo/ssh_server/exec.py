@@ -13,8 +13,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from .pipes import PipedChild
-from .program import CHUNK_BYTES, Child, Program
+from .program import CHUNK_BYTES, Child, PipedChild, Program
 
 if TYPE_CHECKING:
     import asyncssh

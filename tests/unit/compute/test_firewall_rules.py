@@ -11,7 +11,7 @@ from google.cloud import compute_v1
 
 from remote_runtime.compute.diagnosis import firewall_rules
 from remote_runtime.compute.diagnosis.firewall_rules import Verdict
-from remote_runtime.demo.gcp_api.firewalls import rule
+from remote_runtime.demo.gcp_api.state import firewall_rule
 
 INTERNET, IAP = firewall_rules.ANYWHERE[4], firewall_rules.IAP_RANGES[4]
 US = ipaddress.ip_network("198.51.100.7/32")
@@ -26,11 +26,11 @@ def judge(*rules: Any, policies: Any = (), source: Any = INTERNET, port: int = 2
 
 
 def allow(*sources: str, ports: tuple[str, ...] = ("22",), priority: int = 1000) -> Any:
-    return rule("demo", "let-in", *sources, ports=ports, priority=priority)
+    return firewall_rule("demo", "let-in", *sources, ports=ports, priority=priority)
 
 
 def deny(*sources: str, priority: int = 1000) -> Any:
-    return rule("demo", "keep-out", *sources, allow=False, priority=priority)
+    return firewall_rule("demo", "keep-out", *sources, allow=False, priority=priority)
 
 
 def policy(kind: str, action: str, source: str, priority: int = 10) -> Any:
