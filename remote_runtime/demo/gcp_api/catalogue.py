@@ -78,25 +78,21 @@ def _aggregated_list(cloud: Cloud, call: Call, what: str, offers: Mapping[str, S
 
 
 def _zone(project: str, zone: str) -> Json:
-    return {
-        "kind": "compute#zone",
-        "id": str(2**60 + sum(zone.encode())),
-        "name": zone,
-        "description": zone,
-        "status": "UP",
-        "region": f"{BASE}projects/{project}/regions/{zone.rpartition('-')[0]}",
-        "selfLink": f"{BASE}projects/{project}/zones/{zone}",
-    }
+    region = f"{BASE}projects/{project}/regions/{zone.rpartition('-')[0]}"
+    return _place("zone", project, zone) | {"region": region}
 
 
 def _region(cloud: Cloud, project: str, region: str) -> Json:
     zones = [zone for zone in zones_of(cloud, project) if zone.rpartition("-")[0] == region]
+    return _place("region", project, region) | {"zones": [f"{BASE}projects/{project}/zones/{zone}" for zone in zones]}
+
+
+def _place(kind: str, project: str, name: str) -> Json:
     return {
-        "kind": "compute#region",
-        "id": str(2**60 + sum(region.encode())),
-        "name": region,
-        "description": region,
+        "kind": f"compute#{kind}",
+        "id": str(2**60 + sum(name.encode())),
+        "name": name,
+        "description": name,
         "status": "UP",
-        "zones": [f"{BASE}projects/{project}/zones/{zone}" for zone in zones],
-        "selfLink": f"{BASE}projects/{project}/regions/{region}",
+        "selfLink": f"{BASE}projects/{project}/{kind}s/{name}",
     }

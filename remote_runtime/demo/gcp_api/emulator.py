@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from . import catalogue, methods, os_login_methods
+from . import catalogue, methods, os_login
 from .api_errors import ApiError
 from .http_server import LoopbackServer
 from .state import Cloud
@@ -85,7 +85,7 @@ class ComputeEmulator:
         if (http_method, path) == ("GET", catalogue.PROJECTS_PATH):
             return "", partial(catalogue.list_projects, self.cloud)
         if path.startswith("v1/users/"):
-            return os_login_methods.find_method(self.cloud, http_method, path, query, body)
+            return os_login.find_method(self.cloud.os_login, self.cloud.changed, http_method, path, query, body)
         method, call = methods.find_method(http_method, path, query, body)
         return call.method_id, partial(methods.handle, self.cloud, method, call)
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from . import catalogue, filters, instance_methods
+from . import catalogue, filters
+from . import instance_methods as instances
 from .api_errors import ApiError, forbidden, invalid, not_found
 from .operations import BASE
 from .power import CHANGES
@@ -24,8 +25,14 @@ class ComputeMethod:
     id: str
     http_method: str
     template: str
-    permission: str
     handle: MethodHandler
+
+    @property
+    def permission(self) -> str:
+        """The IAM permission that it needs; empty for none."""
+        if self.id == "instances.testIamPermissions":
+            return ""
+        return f"compute.{self.id}".replace(".aggregatedList", ".list").replace("Operations.wait", "Operations.get")
 
     def names_in(self, path: str) -> dict[str, str] | None:
         pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.template)
@@ -101,95 +108,42 @@ _OPERATION = f"{_ZONE}/operations/{{operation}}"
 _GLOBAL_OPERATION = f"{_PROJECT}/global/operations/{{operation}}"
 
 METHODS: tuple[ComputeMethod, ...] = (
-    ComputeMethod("projects.get", "GET", _PROJECT, "compute.projects.get", _projects_get),
+    ComputeMethod("projects.get", "GET", _PROJECT, _projects_get),
     ComputeMethod(
         "projects.setCommonInstanceMetadata",
         "POST",
         f"{_PROJECT}/setCommonInstanceMetadata",
-        "compute.projects.setCommonInstanceMetadata",
         _set_common_instance_metadata,
     ),
+    ComputeMethod("firewalls.list", "GET", f"{_PROJECT}/global/firewalls", catalogue.firewalls_list),
+    ComputeMethod("regions.list", "GET", f"{_PROJECT}/regions", catalogue.regions_list),
+    ComputeMethod("machineTypes.aggregatedList", "GET", f"{_PROJECT}/aggregated/machineTypes", catalogue.machine_types),
     ComputeMethod(
-        "firewalls.list", "GET", f"{_PROJECT}/global/firewalls", "compute.firewalls.list", catalogue.firewalls_list
+        "acceleratorTypes.aggregatedList", "GET", f"{_PROJECT}/aggregated/acceleratorTypes", catalogue.accelerator_types
     ),
-    ComputeMethod("regions.list", "GET", f"{_PROJECT}/regions", "compute.regions.list", catalogue.regions_list),
+    ComputeMethod("zones.list", "GET", f"{_PROJECT}/zones", catalogue.zones_list),
+    ComputeMethod("zones.get", "GET", _ZONE, catalogue.zones_get),
+    ComputeMethod("instances.aggregatedList", "GET", f"{_PROJECT}/aggregated/instances", instances.aggregated_list),
+    ComputeMethod("instances.list", "GET", f"{_ZONE}/instances", instances.list_),
+    ComputeMethod("instances.get", "GET", _INSTANCE, instances.get),
+    *(ComputeMethod(f"instances.{verb}", "POST", f"{_INSTANCE}/{verb}", instances.change) for verb in CHANGES),
+    ComputeMethod("instances.setMetadata", "POST", f"{_INSTANCE}/setMetadata", instances.set_metadata),
     ComputeMethod(
-        "machineTypes.aggregatedList",
-        "GET",
-        f"{_PROJECT}/aggregated/machineTypes",
-        "compute.machineTypes.list",
-        catalogue.machine_types,
+        "instances.getGuestAttributes", "GET", f"{_INSTANCE}/getGuestAttributes", instances.get_guest_attributes
     ),
-    ComputeMethod(
-        "acceleratorTypes.aggregatedList",
-        "GET",
-        f"{_PROJECT}/aggregated/acceleratorTypes",
-        "compute.acceleratorTypes.list",
-        catalogue.accelerator_types,
-    ),
-    ComputeMethod("zones.list", "GET", f"{_PROJECT}/zones", "compute.zones.list", catalogue.zones_list),
-    ComputeMethod("zones.get", "GET", _ZONE, "compute.zones.get", catalogue.zones_get),
-    ComputeMethod(
-        "instances.aggregatedList",
-        "GET",
-        f"{_PROJECT}/aggregated/instances",
-        "compute.instances.list",
-        instance_methods.aggregated_list,
-    ),
-    ComputeMethod("instances.list", "GET", f"{_ZONE}/instances", "compute.instances.list", instance_methods.list_),
-    ComputeMethod("instances.get", "GET", _INSTANCE, "compute.instances.get", instance_methods.get),
-    *(
-        ComputeMethod(
-            f"instances.{verb}", "POST", f"{_INSTANCE}/{verb}", f"compute.instances.{verb}", instance_methods.change
-        )
-        for verb in CHANGES
-    ),
-    ComputeMethod(
-        "instances.setMetadata",
-        "POST",
-        f"{_INSTANCE}/setMetadata",
-        "compute.instances.setMetadata",
-        instance_methods.set_metadata,
-    ),
-    ComputeMethod(
-        "instances.getGuestAttributes",
-        "GET",
-        f"{_INSTANCE}/getGuestAttributes",
-        "compute.instances.getGuestAttributes",
-        instance_methods.get_guest_attributes,
-    ),
-    ComputeMethod(
-        "instances.getSerialPortOutput",
-        "GET",
-        f"{_INSTANCE}/serialPort",
-        "compute.instances.getSerialPortOutput",
-        instance_methods.get_serial_port_output,
-    ),
+    ComputeMethod("instances.getSerialPortOutput", "GET", f"{_INSTANCE}/serialPort", instances.get_serial_port_output),
     ComputeMethod(
         "instances.getEffectiveFirewalls",
         "GET",
         f"{_INSTANCE}/getEffectiveFirewalls",
-        "compute.instances.getEffectiveFirewalls",
-        instance_methods.get_effective_firewalls,
+        instances.get_effective_firewalls,
     ),
     ComputeMethod(
-        "instances.testIamPermissions",
-        "POST",
-        f"{_INSTANCE}/testIamPermissions",
-        "",
-        instance_methods.test_iam_permissions,
+        "instances.testIamPermissions", "POST", f"{_INSTANCE}/testIamPermissions", instances.test_iam_permissions
     ),
-    ComputeMethod(
-        "zoneOperations.list", "GET", f"{_ZONE}/operations", "compute.zoneOperations.list", _zone_operations_list
-    ),
-    ComputeMethod("zoneOperations.get", "GET", _OPERATION, "compute.zoneOperations.get", _operations_get),
-    ComputeMethod("zoneOperations.wait", "POST", f"{_OPERATION}/wait", "compute.zoneOperations.get", _operations_wait),
-    ComputeMethod("globalOperations.get", "GET", _GLOBAL_OPERATION, "compute.globalOperations.get", _operations_get),
-    ComputeMethod(
-        "globalOperations.wait",
-        "POST",
-        f"{_GLOBAL_OPERATION}/wait",
-        "compute.globalOperations.get",
-        _operations_wait,
-    ),
+    ComputeMethod("zoneOperations.list", "GET", f"{_ZONE}/operations", _zone_operations_list),
+    ComputeMethod("zoneOperations.get", "GET", _OPERATION, _operations_get),
+    ComputeMethod("zoneOperations.wait", "POST", f"{_OPERATION}/wait", _operations_wait),
+    ComputeMethod("globalOperations.get", "GET", _GLOBAL_OPERATION, _operations_get),
+    ComputeMethod("globalOperations.wait", "POST", f"{_GLOBAL_OPERATION}/wait", _operations_wait),
 )

@@ -1,13 +1,19 @@
-"""OS Login: people's POSIX accounts and SSH keys, which their Google account carries to every machine."""
+"""OS Login: POSIX accounts and SSH keys of Google accounts, and the REST methods that remote-runtime and gcloud use.
+
+Paths start at ``v1/users/``.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+import threading
 import time
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from .api_errors import ApiError
 from .values import Json
@@ -131,3 +137,100 @@ def _number(email: str) -> str:
 
 def _invalid(message: str) -> RpcError:
     return RpcError(400, "INVALID_ARGUMENT", message)
+
+
+# ── REST v1 ──
+
+
+@dataclass(frozen=True)
+class OsLoginCall:
+    email: str
+    key: str
+    query: Mapping[str, str]
+    body: Json
+
+
+OsLoginHandler = Callable[[OsLogin, OsLoginCall], Json]
+
+
+@dataclass(frozen=True)
+class OsLoginMethod:
+    """``id`` is that of the discovery document."""
+
+    id: str
+    http_method: str
+    pattern: str
+    handle: OsLoginHandler
+
+
+def find_method(
+    os_login: OsLogin,
+    changed: threading.Condition,
+    http_method: str,
+    path: str,
+    query: Mapping[str, str],
+    body: Json | None,
+) -> tuple[str, Callable[[], Json]]:
+    """The method's id and a function that returns its answer. Both raise ``ApiError``."""
+    for method in METHODS:
+        match = re.fullmatch(method.pattern, path)
+        if match and method.http_method == http_method:
+            names = match.groupdict()
+            call = OsLoginCall(names["email"], names.get("key", ""), query, body or {})
+            return method.id, partial(_handle, os_login, changed, method, call)
+    raise RpcError(404, "NOT_FOUND", "Method not found.")
+
+
+def _handle(os_login: OsLogin, changed: threading.Condition, method: OsLoginMethod, call: OsLoginCall) -> Json:
+    with changed:
+        answer = method.handle(os_login, call)
+        changed.notify_all()
+    return answer
+
+
+def _get_login_profile(os_login: OsLogin, call: OsLoginCall) -> Json:
+    return profile_as_json(os_login.user(call.email), call.query.get("projectId", ""))
+
+
+def _import_ssh_public_key(os_login: OsLogin, call: OsLoginCall) -> Json:
+    project = call.query.get("projectId", "")
+    if project:
+        os_login.provision(call.email, project)
+    if call.body.get("key"):
+        os_login.import_key(call.email, call.body["key"], _expiry(call.body))
+    return {"loginProfile": profile_as_json(os_login.user(call.email), project)}
+
+
+def _get_key(os_login: OsLogin, call: OsLoginCall) -> Json:
+    os_login.key(call.email, call.key)
+    return key_as_json(os_login.user(call.email), call.key)
+
+
+def _patch_key(os_login: OsLogin, call: OsLoginCall) -> Json:
+    key = os_login.key(call.email, call.key)
+    if call.query.get("updateMask") != "expirationTimeUsec" or fingerprint(key.key) != call.key:
+        raise RpcError(400, "INVALID_ARGUMENT", "Only the expiration time can be updated.")
+    key.expires_usec = _expiry(call.body)
+    return key_as_json(os_login.user(call.email), call.key)
+
+
+def _delete_key(os_login: OsLogin, call: OsLoginCall) -> Json:
+    os_login.key(call.email, call.key)
+    del os_login.user(call.email).keys[call.key]
+    return {}
+
+
+def _expiry(body: Json) -> int | None:
+    return int(body["expirationTimeUsec"]) if body.get("expirationTimeUsec") else None
+
+
+_USER = r"v1/users/(?P<email>[^/:]+)"
+_KEY = rf"{_USER}/sshPublicKeys/(?P<key>[^/]+)"
+
+METHODS: tuple[OsLoginMethod, ...] = (
+    OsLoginMethod("oslogin.users.getLoginProfile", "GET", f"{_USER}/loginProfile", _get_login_profile),
+    OsLoginMethod("oslogin.users.importSshPublicKey", "POST", f"{_USER}:importSshPublicKey", _import_ssh_public_key),
+    OsLoginMethod("oslogin.users.sshPublicKeys.get", "GET", _KEY, _get_key),
+    OsLoginMethod("oslogin.users.sshPublicKeys.patch", "PATCH", _KEY, _patch_key),
+    OsLoginMethod("oslogin.users.sshPublicKeys.delete", "DELETE", _KEY, _delete_key),
+)

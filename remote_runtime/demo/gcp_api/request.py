@@ -73,21 +73,14 @@ def zones_of(cloud: Cloud, project: str) -> list[str]:
 
 
 def no_results_warning(zone: str) -> Json:
-    return {
-        "warning": {
-            "code": "NO_RESULTS_ON_PAGE",
-            "message": f"There are no results for scope 'zones/{zone}' on this page.",
-            "data": [{"key": "scope", "value": f"zones/{zone}"}],
-        }
-    }
+    return _warning(zone, "NO_RESULTS_ON_PAGE", f"There are no results for scope 'zones/{zone}' on this page.")
 
 
 def unreachable_warning(zone: str) -> Json:
-    """A scope of an aggregated list whose zone does not answer."""
-    return {
-        "warning": {
-            "code": "UNREACHABLE",
-            "message": f"The zone 'zones/{zone}' cannot be reached.",
-            "data": [{"key": "scope", "value": f"zones/{zone}"}],
-        }
-    }
+    """The scope of an aggregated list for a zone that does not answer."""
+    return _warning(zone, "UNREACHABLE", f"The zone 'zones/{zone}' cannot be reached.")
+
+
+def _warning(zone: str, code: str, message: str) -> Json:
+    data = [{"key": "scope", "value": f"zones/{zone}"}]
+    return {"warning": {"code": code, "message": message, "data": data}}

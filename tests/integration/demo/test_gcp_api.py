@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 
 from remote_runtime.demo.gcp_api.methods import METHODS
-from remote_runtime.demo.gcp_api.os_login_methods import METHODS as OS_LOGIN_METHODS
+from remote_runtime.demo.gcp_api.os_login import METHODS as OS_LOGIN_METHODS
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
 from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault, RequestFault
