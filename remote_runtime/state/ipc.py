@@ -1,7 +1,7 @@
 """The control channel between a keeper and the commands: JSON messages over ``multiprocessing.connection``.
 
-AF_UNIX in the 0700 state directory (a named pipe on Windows), both ends prove that they know the key of the
-0600 file beside it. Never pickles: only ``send_bytes`` and ``recv_bytes``.
+It is a unix socket in the 0700 state directory, or a named pipe on Windows. Both ends prove that they know the key in
+the 0600 file beside it. Nothing is pickled: only ``send_bytes`` and ``recv_bytes`` are used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Message = dict[str, Any]
 MAX_MESSAGE_BYTES = 4 << 20
 HANDSHAKE_TIMEOUT_S = 10.0
 ANNOUNCE_TIMEOUT_S = 5.0
-SEND_TIMEOUT_S = 3.0  # a command that reads nothing for so long is stopped; it must not stop the keeper too
+SEND_TIMEOUT_S = 3.0  # a command that is stopped reads nothing, and must not block the keeper
 
 
 class ControlChannel:
@@ -41,10 +41,10 @@ class ControlChannel:
         self._broken = False
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Raises ``OSError`` when the other side is gone, or has stopped reading."""
+        """Raises ``OSError`` if the peer is gone or does not read."""
         with self._sending:
             if self._broken:
-                raise BrokenPipeError("a message was cut short before")
+                raise BrokenPipeError("an earlier message was sent in part")
             try:
                 self._connection.send_bytes(json.dumps(message).encode())
             except OSError:
@@ -52,7 +52,8 @@ class ControlChannel:
                 raise
 
     def receive(self, timeout_s: float) -> Message | None:
-        """The next message, None if there is none in that time. Raises ``EOFError`` or ``OSError`` at the end."""
+        """The next message, None if none comes in time. Raises ``EOFError`` or ``OSError`` when the channel is
+        closed."""
         if not self._connection.poll(timeout_s):
             return None
         message = json.loads(self._connection.recv_bytes(MAX_MESSAGE_BYTES))
@@ -66,9 +67,9 @@ class ControlChannel:
 
 @contextmanager
 def serve(state: StateDir, name: str, handle: Callable[[ControlChannel], None]) -> Iterator[None]:
-    """Answer connections, each with ``handle`` in a thread of its own, until the block ends.
+    """Accept connections until the block ends, and call ``handle`` for each in a thread of its own.
 
-    The caller holds the runtime's ``alive`` lock: whatever is left in the socket's place is stale.
+    The caller holds the runtime's ``alive`` lock, so a socket that is already there is stale.
     Raises ``LocalError`` ``state-dir-unusable``.
     """
     key = secrets.token_bytes(32)
@@ -92,7 +93,7 @@ def serve(state: StateDir, name: str, handle: Callable[[ControlChannel], None]) 
             stop.set()
             _wake(address)
             acceptor.join(5)
-            with suppress(FileNotFoundError):  # the state may have been forgotten, its socket with it
+            with suppress(FileNotFoundError):  # `remove_files` may have removed the socket
                 listener.close()
 
 
@@ -100,8 +101,8 @@ def serve(state: StateDir, name: str, handle: Callable[[ControlChannel], None]) 
 def connect(state: StateDir, name: str, deadline: Deadline) -> Iterator[ControlChannel]:
     """A channel to the keeper of this name.
 
-    Raises ``ConnectionError`` or ``FileNotFoundError`` when no keeper listens (yet), and ``LocalError``
-    ``keeper-unresponsive`` when one does but does not answer before the deadline.
+    Raises ``ConnectionError`` or ``FileNotFoundError`` if no keeper listens (yet), and ``LocalError``
+    ``keeper-unresponsive`` if it does not answer before the deadline.
     """
     key = read_private(state.file_path(name, "key"))
     try:
@@ -128,8 +129,8 @@ def request(state: StateDir, name: str, message: Message, timeout_s: float) -> M
 
 
 def uncounted_connector(name: str, state: StateDir) -> Callable[[int, float], socket.socket]:
-    """How to connect to a port of this runtime within so many seconds: the keeper is told first which connection is
-    ours. It raises ``OSError``."""
+    """A function ``connect(port, timeout_s)`` to a local port of this runtime, which its keeper does not count as a
+    client: it is told the connection's own port first. The function raises ``OSError``."""
 
     def connect_uncounted(port: int, timeout_s: float) -> socket.socket:
         connection = socket.socket()
@@ -164,7 +165,7 @@ def _accept(listener: Listener, key: bytes, handle: Callable[[ControlChannel], N
         try:
             connection = listener.accept()
         except OSError:
-            # One connection that failed says nothing about the next; `stop` ends the loop.
+            # The next connection may succeed; `stop` ends the loop.
             stop.wait(0.05)
             continue
         if stop.is_set():
@@ -181,21 +182,21 @@ def _serve(connection: Any, key: bytes, handle: Callable[[ControlChannel], None]
         answer_challenge(limited, key)
         handle(ControlChannel(connection))
     except (OSError, EOFError, AuthenticationError, ValueError, RecursionError):
-        return  # the client left or is none of ours: nothing is owed to it
+        return  # the client is gone, or does not know the key
     finally:
         connection.close()
 
 
 def _wake(address: str) -> None:
-    """`accept` cannot be interrupted portably; a connection ends it."""
+    """`accept` cannot be interrupted portably, so connect to it."""
     try:
         Client(address).close()
     except OSError:
-        return  # nobody accepts any more, which is what was wanted
+        return  # it has ended already
 
 
 def _connect_unix(address: str, deadline: Deadline) -> Connection:
-    """Raises ``TimeoutError`` when those who wait to be accepted leave no room before the deadline."""
+    """Raises ``TimeoutError`` if the listener's backlog stays full until the deadline."""
     if sys.platform == "win32":
         return cast("Connection", Client(address))
     with socket.socket(socket.AF_UNIX) as connecting:
@@ -219,7 +220,7 @@ def _set_send_timeout(connection: Connection) -> None:
 
 
 class _DeadlineConnection:
-    """What the handshake uses of a connection, ending in time."""
+    """The methods that the handshake calls, with a deadline."""
 
     def __init__(self, connection: Connection, deadline: Deadline) -> None:
         self._connection = connection

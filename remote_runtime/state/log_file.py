@@ -1,4 +1,4 @@
-"""The log of a keeper: rotated, private, and without secrets whatever a library writes into it."""
+"""The log of a keeper: private, rotated and redacted, whatever libraries log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _RedactingFormatter(logging.Formatter):
 
 
 def open_log(path: str | Path, flags: int) -> int:
-    """To append to a file of ours; another name of a file elsewhere gives way to a new one. Raises ``OSError``."""
+    """An opener for appending. A hard link to a file elsewhere is replaced by a new file. Raises ``OSError``."""
     descriptor = open_private(path, flags | os.O_CREAT)
     if os.fstat(descriptor).st_nlink > 1:
         os.close(descriptor)
@@ -37,33 +37,33 @@ def open_log(path: str | Path, flags: int) -> int:
 
 
 def last_line(path: Path) -> str:
-    """The last line that says something, at most 300 characters, without secrets; empty when there is none."""
+    """The last line that is not blank, redacted, at most 300 characters; empty if there is none."""
     return next((line[:300] for line in reversed(tail(path, 50)) if line.strip()), "")
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of the log, without secrets; none when there is no log."""
+    """The last lines of the log, redacted; none if there is no log."""
     try:
         with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
             start = max(0, path.stat().st_size - 512 * lines)
             file.seek(start)
             if start:
-                file.readline()  # half a line could be half a secret
+                file.readline()  # part of a line could be part of a secret
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []
-    # A key takes several lines, and is known by its first one.
+    # A private key has several lines, and is recognised by its first one.
     return [clean(line, 2000) for line in redact(text).splitlines()[-lines:]]
 
 
 def append_private(path: Path, text: str) -> None:
-    """Add to the end of a file that only its owner may read."""
+    """Append to a file of mode 0600."""
     with open(path, "a", encoding="utf-8", opener=open_log) as file:
         file.write(text)
 
 
 def log_to_file(path: Path) -> None:
-    """Everything this process logs goes to the file (0600), rotated at 1 MiB, two old ones kept."""
+    """Log to this file, mode 0600. It is rotated at 1 MiB, and two old ones are kept."""
     handler = _PrivateFileHandler(path, maxBytes=MAX_LOG_BYTES, backupCount=MAX_OLD_LOGS)
     handler.setFormatter(_RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()

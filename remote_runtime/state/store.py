@@ -1,4 +1,4 @@
-"""The state directory: one JSON file a runtime, written by its keeper alone, with the lock files beside it."""
+"""The state directory: one JSON file for each runtime, which only its keeper writes, and its lock files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +23,12 @@ from ..core.private_file import ensure_private_dir, read_private, socket_path, w
 
 log = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
-PROBE_BYTES = 1 << 14  # as much as a state file takes, and a beginning of a log
+PROBE_BYTES = 1 << 14  # room for a state file and the beginning of a log
 
 
 @fast_dataclass(frozen=True)
 class StateDir:
-    """Where runtimes are kept: ``$REMOTE_RUNTIME_STATE_DIR``, else the platform's place for state."""
+    """``$REMOTE_RUNTIME_STATE_DIR``, else the platform's directory for state."""
 
     path: Path
 
@@ -41,7 +42,7 @@ class StateDir:
 
 
 def open_state_dir(environ: Mapping[str, str]) -> StateDir:
-    """Make the directory (0700) if it is missing. Raises ``LocalError`` ``state-dir-unusable``."""
+    """Make the directory, mode 0700, if it is missing. Raises ``LocalError`` ``state-dir-unusable``."""
     path = state_dir_path(environ)
     try:
         ensure_private_dir(path)
@@ -55,8 +56,8 @@ def open_state_dir(environ: Mapping[str, str]) -> StateDir:
 
 
 def check_writable(state: StateDir) -> None:
-    """Raises ``LocalError`` ``state-dir-unusable`` where what a keeper writes would have no room."""
-    probe = state.path / f"probe.{secrets.token_hex(4)}"  # several `up`s of one command look at the same time
+    """Raises ``LocalError`` ``state-dir-unusable`` if a keeper could not write its files or bind its socket there."""
+    probe = state.path / f"probe.{secrets.token_hex(4)}"  # `up a b` checks in two threads
     try:
         write_private(probe, bytes(PROBE_BYTES))
         probe.unlink()
@@ -85,17 +86,17 @@ def no_sockets_error(state: StateDir, error: OSError) -> LocalError:
 
 
 def state_dir_path(environ: Mapping[str, str]) -> Path:
-    """Where the directory is, or would be."""
+    """The path of the directory, which may not exist."""
     return Path(environ.get("REMOTE_RUNTIME_STATE_DIR") or _default_dir()).expanduser().absolute()
 
 
 def list_names(state: StateDir) -> list[str]:
-    """The runtimes there are, up or not."""
+    """The names of all runtimes, up or not."""
     return sorted(path.stem for path in state.path.glob("*.json"))
 
 
 def load(state: StateDir, name: str) -> Runtime | None:
-    """What the keeper last wrote. Raises ``LocalError`` ``state-unreadable``."""
+    """What the keeper wrote last. Raises ``LocalError`` ``state-unreadable``."""
     path = state.file_path(name, "json")
     try:
         document = json.loads(read_private(path))
@@ -105,7 +106,7 @@ def load(state: StateDir, name: str) -> Runtime | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
-        # A key that is missing says only its name.
+        # A KeyError has only the key's name.
         why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise LocalError(
             "state-unreadable",
@@ -124,30 +125,28 @@ def load_if_readable(state: StateDir, name: str) -> Runtime | None:
 
 
 def save(state: StateDir, runtime: Runtime) -> None:
-    """Write it aside, then put it in place. Only the keeper calls this."""
+    """Write the state file, atomically. Only the keeper calls this."""
     document = {"schema": SCHEMA_VERSION, "runtime": to_json(runtime)}
     write_private(state.file_path(runtime.name, "json"), json.dumps(document, indent=1).encode())
 
 
 def remove_files(state: StateDir, name: str) -> None:
-    """Remove what a runtime leaves, except its locks, its log, its pins and its remembered port."""
-    kinds = (
-        ("json", "key", "html") if is_alive(state, name) else ("json", "key", "html", "sock")
-    )  # a keeper closes its own socket
-    for kind in kinds:
-        state.file_path(name, kind).unlink(missing_ok=True)
+    """Remove a runtime's files, except its locks, its log and what its next `up` uses."""
+    for kind in ("json", "key", "html", "sock"):
+        if kind != "sock" or not is_alive(state, name):  # a keeper removes its own socket
+            state.file_path(name, kind).unlink(missing_ok=True)
 
 
 def is_alive(state: StateDir, name: str) -> bool:
-    """Whether a keeper lives for this name."""
+    """Whether the keeper of this runtime runs."""
     return file_lock.is_locked(state.file_path(name, "alive"))
 
 
 @fast_dataclass(frozen=True)
 class LastRun:
-    """What outlives `down`: the local port used last, and the id that keys our folder on the machine. ``failure``: how
-    the last `up` failed, an error's ``as_dict()`` with ``at`` (ISO 8601). ``keys``: those of ours that are still there.
-    ``profile_path``: the file that it was brought up from last. ``folder``: our folder may be on the machine."""
+    """What the next `up` uses after a `down`. ``client_id``: part of the name of our folder on the machine.
+    ``failure``: the error of the last `up` as ``as_dict()``, with ``at`` (ISO 8601). ``keys``: installed keys that
+    still exist. ``profile_path``: the profile's file. ``folder``: our folder may exist on the machine."""
 
     client_id: str
     local_port: int | None = None
@@ -158,34 +157,34 @@ class LastRun:
 
 
 def load_last_run(state: StateDir, name: str) -> LastRun:
-    """What is remembered of this name; a new client id when there is nothing readable."""
-    try:
+    """The last run of this name; a new client id if nothing readable is saved."""
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         document = json.loads(read_private(state.file_path(name, "port")))
-        port = document["local_port"]
-        client_id = document["client_id"]
+        client_id, port, failure = document["client_id"], document["local_port"], document.get("failure")
         if isinstance(client_id, str) and client_id.isalnum() and (port is None or isinstance(port, int)):
-            failure = document.get("failure")
-            keys = tuple(from_json(InstalledKey, key) for key in document.get("keys", ()))
-            failure = failure if isinstance(failure, dict) else None
-            path, folder = str(document.get("profile_path") or ""), document.get("folder") is not False
-            return LastRun(client_id, port, failure, keys, path, folder)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        # Nothing depends on it: a new id and port serve as well.
-        return LastRun(secrets.token_hex(4))
-    return LastRun(secrets.token_hex(4))
+            return LastRun(
+                client_id,
+                port,
+                failure if isinstance(failure, dict) else None,
+                tuple(from_json(InstalledKey, key) for key in document.get("keys", ())),
+                str(document.get("profile_path") or ""),
+                document.get("folder") is not False,
+            )
+    return LastRun(secrets.token_hex(4))  # another id and port will do
 
 
 def assign_new_client_id(state: StateDir, name: str) -> None:
-    """The next `up` has another folder on the machine: the server in this one is given up, and may go on."""
+    """The next `up` uses another folder on the machine. The server in the former one is abandoned, and may keep
+    running."""
     save_last_run(state, name, replace(load_last_run(state, name), client_id=secrets.token_hex(4)))
 
 
 def save_last_run(state: StateDir, name: str, last_run: LastRun) -> None:
-    """A convenience of the next `up`: a disk that is full only makes it forgetful."""
+    """An error is logged only: the next `up` works without it."""
     try:
         write_private(state.file_path(name, "port"), json.dumps(to_json(last_run)).encode())
     except OSError as error:
-        log.warning("what is to be remembered of %s could not be kept: %s", name, error)
+        log.warning("the last run of %s could not be saved: %s", name, error)
 
 
 def _default_dir() -> Path:
