@@ -1,7 +1,6 @@
-"""Whether somebody uses the machine: kernels, Jupyter's terminals, what runs in SSH sessions and other terminals, and
-what computes in the background.
+"""Whether the machine is in use: kernels, Jupyter's terminals, SSH sessions, other terminals, background computation.
 
-Looks at /proc, so all but kernels and Jupyter's terminals is seen on Linux only.
+Only kernels and Jupyter's terminals are seen on other systems than Linux: all else is read from /proc.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ from . import idle_shells, processes, server, server_client
 from .data_dir import WATCHDOG_PROGRAM, server_directories
 from .resource_use import ResourceUse
 
-# What our own launcher has on its command line: its sessions are no use of the machine.
+# In the command line of our own launcher, whose sessions do not count as use.
 LAUNCHER_MARK = "exec(sys.stdin.buffer.read(int("
 MIN_USER_UID, NOBODY = 1000, 65534
-# What looks after a person's processes, or carries their connections, is no work of theirs.
+# Processes that manage a user's session or connection do not count as use.
 SERVICES = ("systemd", "(sd-pam)", "sshd", "sshd-session", "dropbear")
 
 
 @dataclass(frozen=True)
 class Activity:
-    """``what`` is in use now, in words, empty for nothing; ``ago_s``: how long ago something was, where known."""
+    """``what`` is in use now, for people; empty if nothing is. ``ago_s``: how long ago the last use was, if known."""
 
     what: str = ""
     ago_s: float = math.inf
@@ -45,9 +44,8 @@ class ProcessStat:
 
 
 class ActivityProbe:
-    """Remembers between two looks what processor time was taken. ``sessions``: whether SSH sessions and terminals of
-    the machine count too; ``everywhere``: so do all servers of ours and what computes in the background, for what ends
-    the machine ends them."""
+    """Remembers processor times between two checks. ``sessions``: SSH sessions and terminals of the machine count too.
+    ``everywhere``: all our servers and background computation count, because stopping the machine ends them."""
 
     def __init__(self, directory: str, *, sessions: bool, everywhere: bool = False) -> None:
         self._directory = directory
@@ -80,22 +78,22 @@ def _jupyter(directory: str, busy_pids: set[int]) -> Activity:
         return Activity("Jupyter does not answer, and works") if is_working else Activity()
     status = server_client.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
     activity = jupyter_activity(status) if status else Activity("Jupyter does not say what it does")
-    # A kernel can call itself idle while a cell runs: a message on its control channel makes it.
+    # A kernel reports idle while a cell runs if it got a message on its control channel.
     return activity if activity.what or not is_working else Activity("a kernel's process works")
 
 
 def is_kernel_working(server_pid: int, busy_pids: set[int]) -> bool:
-    """Whether a kernel works, or what one started: also what its parent has left, which keeps the environment that
-    jupyter_client gives its kernels."""
+    """Whether a kernel, or a process that it started, is busy. A process whose parent has ended is recognised by the
+    environment that jupyter_client gives to kernels."""
     below = processes.process_tree(server_pid, "\0") if busy_pids else {}
-    server_pid_text = str(server_pid)
     return any(
-        pid in below or _environment(pid).get("JPY_PARENT_PID") == server_pid_text for pid in busy_pids - {server_pid}
+        pid in below or processes.read_environment(pid).get("JPY_PARENT_PID") == str(server_pid)
+        for pid in busy_pids - {server_pid}
     )
 
 
 def jupyter_activity(status: dict[str, Any]) -> Activity:
-    """``status``: the bridge's ``/api/remote-runtime``."""
+    """``status``: the bridge's reply at ``/api/remote-runtime``."""
     ago_s = math.inf
     for kernel in _dicts(status.get("kernels")):
         if kernel.get("state") == "busy":
@@ -109,8 +107,8 @@ def jupyter_activity(status: dict[str, Any]) -> Activity:
 
 
 def session_activity(table: dict[int, ProcessStat]) -> Activity:
-    """Of the processes of persons: what runs in a terminal, or over SSH without one. A shell that waits in a terminal
-    counts from what was last typed. Of our own account only what shares our home is looked at."""
+    """Users' processes in a terminal, or over SSH without one. A shell that waits in a terminal counts from its last
+    input. Of our own account only processes with our HOME count."""
     home, ago_s = os.path.expanduser("~"), math.inf
     parents = {each.parent for each in table.values()}
     for each in table.values():
@@ -127,59 +125,55 @@ def session_activity(table: dict[int, ProcessStat]) -> Activity:
 
 
 def background_activity(table: dict[int, ProcessStat], busy_pids: set[int]) -> Activity:
-    """Of the processes that work: those of persons, wherever they were started, and those in containers. Not what we
-    do there ourselves: our servers, what looks after the machine, what carries the connection."""
+    """Busy processes of users and of containers. Our own servers, session managers and SSH servers do not count."""
     home = os.path.expanduser("~")
     ours = {running.pid for running in map(server.load, server_directories()) if running}
     for pid in sorted(busy_pids - ours - {os.getpid()}):
         each = table.get(pid)
-        if each is None or each.name.startswith(SERVICES) or _is_ours(each, table):
-            continue
-        if _is_for_user(each, table, home):
-            return Activity(f"{each.name} works")
-        if _in_a_container(pid):
-            return Activity(f"{each.name} works in a container")
+        if each is not None and not each.name.startswith(SERVICES) and not _is_ours(each, table):
+            if _is_for_user(each, table, home):
+                return Activity(f"{each.name} works")
+            if _in_a_container(pid):
+                return Activity(f"{each.name} works in a container")
     return Activity()
 
 
 def process_table() -> dict[int, ProcessStat]:
-    """By pid."""
+    """By pid. Source: proc(5)."""
     found = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as handle:
-                    head, _, rest = handle.read().rpartition(")")
-                fields = rest.split()
-                if fields[0] not in "ZX":
-                    uid, command = os.stat(f"/proc/{name}").st_uid, head.partition("(")[2]
-                    found[int(name)] = ProcessStat(
-                        int(name), int(fields[1]), int(fields[3]), int(fields[4]), uid, command
-                    )
+    for pid in processes.list_pids():
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            head, _, rest = _read(pid, "stat").rpartition(")")
+            fields = rest.split()
+            if fields[0] not in "ZX":
+                parent, session, tty = int(fields[1]), int(fields[3]), int(fields[4])
+                uid, name = os.stat(f"/proc/{pid}").st_uid, head.partition("(")[2]
+                found[pid] = ProcessStat(pid, parent, session, tty, uid, name)
     return found
 
 
 def _is_for_user(each: ProcessStat, table: dict[int, ProcessStat], home: str) -> bool:
-    """It is a person's, or stands below one that is: what sudo runs is root's, and at work for the person."""
+    """It or one of its ancestors belongs to a user: a process that sudo started is root's, and works for the user."""
     return any(_belongs_to_user(one, home) for one in _ancestors(each, table))
 
 
 def _belongs_to_user(each: ProcessStat, home: str) -> bool:
     if each.uid == processes.own_uid():
-        its = _environment(each.pid).get("HOME")
-        return its == home or (its is None and each.uid >= MIN_USER_UID)  # it may have written over its environment
+        process_home = processes.read_environment(each.pid).get("HOME")
+        # A process may overwrite its environment.
+        return process_home == home or (process_home is None and each.uid >= MIN_USER_UID)
     return MIN_USER_UID <= each.uid != NOBODY
 
 
 def _is_ours(each: ProcessStat, table: dict[int, ProcessStat]) -> bool:
-    """What our launcher, or another watchdog of ours, does."""
+    """It or one of its ancestors is our launcher or a watchdog of ours."""
     marks = [LAUNCHER_MARK, *(os.path.join(directory, WATCHDOG_PROGRAM) for directory in server_directories())]
     return any(mark in _command_line(one.pid) for one in _ancestors(each, table) for mark in marks)
 
 
 def _ancestors(each: ProcessStat, table: dict[int, ProcessStat]) -> Iterator[ProcessStat]:
-    """It and all above it but the first process. The table was not read in one moment, and a pid may have been given
-    anew meanwhile: who is above whom may go round."""
+    """The process and its ancestors except pid 1. Bounded: pids can be reused while the table is read, so its parents
+    may form a loop."""
     for _ in table:
         yield each
         above = table.get(each.parent)
@@ -189,13 +183,12 @@ def _ancestors(each: ProcessStat, table: dict[int, ProcessStat]) -> Iterator[Pro
 
 
 def _in_a_container(pid: int) -> bool:
-    """It has a pid of its own in a namespace within ours (proc(5))."""
-    status = _read(f"/proc/{pid}/status")
-    return any(len(line.split()) > 2 for line in status.splitlines() if line.startswith("NSpid:"))
+    """Whether it has a pid in a nested namespace (proc(5))."""
+    return any(len(line.split()) > 2 for line in _read(pid, "status").splitlines() if line.startswith("NSpid:"))
 
 
 def runs_over_ssh(each: ProcessStat, table: dict[int, ProcessStat]) -> bool:
-    """Below a live session: what was left behind by one that ended has the system's first process above it."""
+    """Whether it belongs to an SSH session that is open: a process of an ended session has pid 1 as its parent."""
     for one in _ancestors(each, table):
         above = table.get(one.parent)
         if above is None or above.pid == 1 or above.name == "systemd" or LAUNCHER_MARK in _command_line(one.pid):
@@ -203,13 +196,13 @@ def runs_over_ssh(each: ProcessStat, table: dict[int, ProcessStat]) -> bool:
         if one.uid != processes.own_uid():
             if above.name.startswith("sshd"):
                 return not one.name.startswith("sshd")
-        elif "SSH_CONNECTION" not in _environment(above.pid):
-            return "SSH_CONNECTION" in _environment(one.pid)
+        elif "SSH_CONNECTION" not in processes.read_environment(above.pid):
+            return "SSH_CONNECTION" in processes.read_environment(one.pid)
     return False
 
 
 def _last_input_ago_s(tty: int) -> float:
-    """See proc(5) for the number, and ttyname(3); a terminal's access time is that of the last input."""
+    """``tty``: the device number of proc(5); see ttyname(3). A terminal's access time is that of its last input."""
     major, minor = tty >> 8 & 0xFF, (tty & 0xFF) | (tty >> 12 & 0xFFF00)
     path = f"/dev/pts/{(major - 136) * 256 + minor}" if 136 <= major <= 143 else f"/dev/tty{minor}"
     try:
@@ -218,21 +211,12 @@ def _last_input_ago_s(tty: int) -> float:
         return math.inf
 
 
-def _environment(pid: int) -> dict[str, str]:
-    parts = [part.partition("=") for part in _read(f"/proc/{pid}/environ").split("\0")]
-    return {name: value for name, _, value in parts}
-
-
 def _command_line(pid: int) -> str:
-    return _read(f"/proc/{pid}/cmdline")
+    return _read(pid, "cmdline")
 
 
-def _read(path: str) -> str:
-    try:
-        with open(path, "rb") as handle:
-            return handle.read(131072).decode("utf-8", "replace")
-    except OSError:
-        return ""
+def _read(pid: int, name: str) -> str:
+    return processes.read_proc(pid, name).decode("utf-8", "replace")
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
@@ -240,7 +224,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _ago_s(moment: Any) -> float:
-    """ISO 8601 as Jupyter writes it; ``fromisoformat`` knows no Z before Python 3.11."""
+    """``moment``: ISO 8601 as Jupyter writes it; ``fromisoformat`` knows no Z before Python 3.11."""
     try:
         at = datetime.datetime.fromisoformat(str(moment).replace("Z", "+00:00"))
     except ValueError:

@@ -1,7 +1,7 @@
-"""A Jupyter server that the user runs here: looked at, never started, stopped or changed.
+"""Checks a Jupyter server that the user runs here; never starts, stops or changes it.
 
-It cannot prove itself as ours does. So it counts as the user's only while the one process that listens on the port is
-theirs, and its token is read from a file that only they can read.
+It may not be able to prove its identity. So it counts as the user's only while the one process that listens on the port
+is theirs, and its token comes from a file that only they can read.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import os
 import re
 import shlex
 import stat
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 from . import processes, server_client
 from .data_dir import load_json
+from .kernelspec import user_data_dir
 from .listeners import ListeningProcess, find_listeners
 from .reply import ReplyWriter, ReportedError
 from .server_client import NotHttp
 
-MAX_REPLY_BYTES = 65536
 TIMEOUT_S = 10.0
 LOOPBACK_ADDRESSES = ("127.0.0.1", "*", "::", "::ffff:127.0.0.1")
 ALL_ADDRESSES = ("*", "::")
@@ -29,7 +28,7 @@ ALL_ADDRESSES = ("*", "::")
 
 @dataclass(frozen=True)
 class AttachedServer:
-    """``bridge``: its version, empty when ours is not loaded there. ``interpreter``: the program that the server is."""
+    """``bridge``: its version, empty when ours is not loaded. ``interpreter``: the server's program."""
 
     port: int
     pid: int
@@ -43,8 +42,8 @@ class AttachedServer:
 def attach(port: int, token_file: str | None, reply: ReplyWriter) -> AttachedServer:
     """The user's server on ``port``.
 
-    Raises ``Failure``: ``attach-not-found``, ``attach-without-token``, ``attach-unfit`` for one that no URL of
-    Colab's form can lead to.
+    Raises ``ReportedError``: ``attach-not-found``, ``attach-without-token``, or ``attach-unfit`` for a server that no
+    URL of Colab's form can reach.
     """
     reply.progress(f"Looking for your Jupyter server on port {port} of the machine")
     listener = find_listener(port, need_description=token_file is None or os.name == "nt")
@@ -65,7 +64,7 @@ def attach(port: int, token_file: str | None, reply: ReplyWriter) -> AttachedSer
 
 
 def find_listener(port: int, *, need_description: bool) -> ListeningProcess:
-    """The one process that listens on the port and can be reached at 127.0.0.1, if it is the user's."""
+    """The one process that listens on the port at 127.0.0.1, if it is the user's. Raises ``attach-not-found``."""
     listeners = find_listeners(port)
     if not listeners:
         raise not_found_error(port, "nothing listens there")
@@ -101,13 +100,15 @@ def check_address(description: dict[str, Any], port: int) -> None:
 
 
 def read_token_file(token_file: str) -> str:
-    """The one word in the file. Raises ``Failure`` ``attach-without-token`` for a file that others can read."""
+    """The token in the file. Raises ``attach-without-token``, as for a file that others can read."""
     path = os.path.expanduser(token_file)
     folder = os.path.dirname(path)
-    is_path = folder != os.path.dirname(folder) and os.path.isdir(folder)  # else it may be the token itself
+    is_path = folder != os.path.dirname(folder) and os.path.isdir(
+        folder
+    )  # else the value may be a token, which must not be shown
     shown_path = path if is_path or os.path.isfile(path) else "jupyter.attach.token_file"
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # to open a named pipe waits for who writes into it
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe would block
             raise no_token_error(
                 "the token file is not a regular file", shown_path, "name another: jupyter.attach.token_file"
             )
@@ -124,7 +125,7 @@ def read_token_file(token_file: str) -> str:
 
 
 def described_token(path: str, description: dict[str, Any], port: int) -> str:
-    """What the server wrote down itself."""
+    """The token in the server's description of itself."""
     refuse_shared(os.stat(path), path)
     token = description.get("token")
     if not isinstance(token, str) or not re.fullmatch(r"[!-~]{1,512}", token):
@@ -134,8 +135,8 @@ def described_token(path: str, description: dict[str, Any], port: int) -> str:
 
 
 def refuse_shared(status: os.stat_result, path: str) -> None:
-    """Raises ``Failure`` for a file that another user can read or change: by its mode, or through another name of it,
-    and with no folder of ours above it that lets nobody else pass."""
+    """Raises ``attach-without-token`` for a file that another user can read or change: by its mode or another hard
+    link, unless a folder of ours above it keeps others out."""
     if os.name == "nt":
         return
     if status.st_uid != processes.own_uid():
@@ -149,8 +150,8 @@ def refuse_shared(status: os.stat_result, path: str) -> None:
 
 
 def is_in_private_dir(path: str) -> bool:
-    """Whether a folder of ours above the file lets nobody else pass. What an access control list allows stands in the
-    group's bits, see acl(5)."""
+    """Whether a folder of ours above the file keeps others out. The group bits include access control lists, see
+    acl(5)."""
     folder = os.path.dirname(os.path.realpath(path))
     while True:
         status = os.stat(folder)
@@ -162,7 +163,7 @@ def is_in_private_dir(path: str) -> bool:
 
 
 def jupyter_version(port: int) -> str:
-    """What ``/api`` tells everyone. Raises ``Failure`` ``attach-not-found`` for what is no Jupyter server."""
+    """From ``/api``, which needs no token. Raises ``attach-not-found`` if it is no Jupyter server."""
     status, body = get_public(port, "/api")
     try:
         version = json.loads(body.decode("utf-8"))["version"]
@@ -172,7 +173,7 @@ def jupyter_version(port: int) -> str:
 
 
 def refuse_unprotected(port: int) -> None:
-    """A server whose kernels can be had without a token is open to every process of the machine."""
+    """Raises ``attach-without-token`` for a server that lists its kernels without a token."""
     status, _ = get_public(port, "/api/kernels")
     if status == 200:
         raise no_token_error(f"the server on port {port} lets anyone in", "GET /api/kernels needs no token there",
@@ -180,15 +181,16 @@ def refuse_unprotected(port: int) -> None:
 
 
 def get_public(port: int, path: str) -> tuple[int, bytes]:
-    """GET without credentials. Raises ``Failure`` ``attach-not-found``."""
+    """GET without credentials. Raises ``attach-not-found``."""
     try:
-        return server_client.request(port, path, within_s=TIMEOUT_S, max_bytes=MAX_REPLY_BYTES)
+        return server_client.request(port, path, within_s=TIMEOUT_S)
     except (OSError, NotHttp) as exc:
         raise not_found_error(port, f"it does not answer as a Jupyter server does ({exc})") from exc
 
 
 def interpreter_of(pid: int) -> str:
-    """For the person who adds the bridge to it; the link inside an environment's folder, where the command names it."""
+    """The server's Python, as ``bridge enable --python`` takes it: the link in its environment, if the command names
+    it."""
     commands = [process.command for process in processes.list_processes() if process.pid == pid]
     first = commands[0].split(" ")[0] if commands and commands[0] else ""
     if os.path.isabs(first):
@@ -208,39 +210,20 @@ def no_token_error(what: str, why: str, hint: str) -> ReportedError:
     return ReportedError("attach-without-token", what, why, hint)
 
 
-DESCRIPTION_NAMES = ("jpserver-{}.json", "nbserver-{}.json")
-
-
 def read_description(pid: int) -> tuple[str, dict[str, Any]]:
-    """The file and what it says; empty when there is none."""
-    for folder in runtime_dirs(process_environment(pid)):
-        for name in DESCRIPTION_NAMES:
-            path = os.path.join(folder, name.format(pid))
-            description = load_json(path)
-            if description:
-                return path, description
+    """The path and content of the file in which a running server describes itself; both empty when there is none.
+
+    Source: jupyter_core's ``jupyter_runtime_dir``, with the environment of the server's process."""
+    env = process_environment(pid)
+    folder = env.get("JUPYTER_RUNTIME_DIR") or os.path.join(user_data_dir(env), "runtime")
+    for name in (f"jpserver-{pid}.json", f"nbserver-{pid}.json"):  # the second: Notebook 6
+        path = os.path.join(folder, name)
+        description = load_json(path)
+        if description:
+            return path, description
     return "", {}
 
 
-def runtime_dirs(env: dict[str, str]) -> list[str]:
-    home = env.get("HOME") or os.path.expanduser("~")
-    found = [env["JUPYTER_RUNTIME_DIR"]] if env.get("JUPYTER_RUNTIME_DIR") else []
-    found += [os.path.join(env["JUPYTER_DATA_DIR"], "runtime")] if env.get("JUPYTER_DATA_DIR") else []
-    if os.name == "nt":
-        return [*found, os.path.join(env.get("APPDATA", home), "jupyter", "runtime")]
-    if sys.platform == "darwin":
-        return [*found, os.path.join(home, "Library", "Jupyter", "runtime")]
-    data = env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
-    return [*found, os.path.join(data, "jupyter", "runtime")]
-
-
 def process_environment(pid: int) -> dict[str, str]:
-    """That of another process where the system shows it (Linux), else our own."""
-    if not processes.LINUX:
-        return dict(os.environ)
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as handle:
-            entries = handle.read(1 << 20).decode("utf-8", "surrogateescape").split("\0")
-    except OSError:
-        return dict(os.environ)
-    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+    """The process's where the system shows it (Linux), else our own."""
+    return processes.read_environment(pid) or dict(os.environ)

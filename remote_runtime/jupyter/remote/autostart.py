@@ -1,20 +1,20 @@
-"""Starts a command again after a reboot: by cron where it runs, else by systemd for the user, else not at all."""
+"""Starts a command again after a reboot: by cron where it runs, else by the user's systemd, else not at all."""
 
 from __future__ import annotations
 
 import glob
 import os
 import shutil
-import subprocess
 
 from . import processes
 from .data_dir import root_dir, write_private
 
+TIMEOUT_S = 20.0
 CRONS = ("cron", "crond", "fcron", "cronie")
 
 
 def install(key: str, command: list[str]) -> str:
-    """``cron``, ``systemd``, or empty: it will not be started again. Idempotent."""
+    """Returns how it will be started: ``cron``, ``systemd``, or empty (not at all). Idempotent."""
     line = " ".join(f"'{part}'" for part in command).replace("%", "\\%")
     if not all(part.isprintable() and "'" not in part for part in command):
         return ""
@@ -28,7 +28,7 @@ def install(key: str, command: list[str]) -> str:
 
 
 def remove(key: str) -> None:
-    """Whatever ``hook`` did, now or earlier."""
+    """Undoes ``install``."""
     if shutil.which("crontab"):
         others, lines = _other_lines(key), _crontab()
         if others is not None and lines is not None and len(others) != len(lines):
@@ -46,15 +46,14 @@ def _marker(key: str) -> bytes:
 
 
 def _other_lines(key: str) -> list[bytes] | None:
-    """The lines that are not ours, each with its end; None when the table cannot be read."""
+    """The lines that are not ours, each with its line end; None when the table cannot be read."""
     lines = _crontab()
     return None if lines is None else [line for line in lines if not line.rstrip(b"\n").endswith(_marker(key))]
 
 
 def _crontab() -> list[bytes] | None:
-    try:
-        done = subprocess.run(["crontab", "-l"], stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
+    done = processes.try_run("crontab", "-l", timeout_s=TIMEOUT_S)
+    if done is None:
         return None
     if done.returncode != 0:
         return [] if b"no crontab" in done.stderr else None
@@ -63,19 +62,11 @@ def _crontab() -> list[bytes] | None:
 
 
 def _write_crontab(lines: list[bytes]) -> bool:
-    if not lines:
-        return _succeeds("crontab", "-r")
-    try:
-        done = subprocess.run(
-            ["crontab", "-"], input=b"".join(lines), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
+    return _succeeds("crontab", "-", stdin=b"".join(lines)) if lines else _succeeds("crontab", "-r")
 
 
 def _enable_unit(key: str, command: list[str]) -> bool:
-    """A user's units start at the boot only if the user lingers; see loginctl(1)."""
+    """A user's units start at boot only if lingering is enabled for the user; see loginctl(1)."""
     if not shutil.which("systemctl") or not _succeeds("systemctl", "--user", "is-system-running", "--quiet", ok=(0, 1)):
         return False
     if not _enable_user_units():
@@ -94,8 +85,9 @@ def _enable_unit(key: str, command: list[str]) -> bool:
 
 
 def _enable_user_units() -> bool:
-    """Whether the user's units start at the boot now. What was so before is noted down, for ``stop_lingering``."""
-    if _output_of("loginctl", "show-user", str(processes.own_uid()), "--property=Linger").strip() == "Linger=yes":
+    """Returns whether the user's units start at boot now. A file tells ``disable_user_units`` if that is our doing."""
+    user = str(processes.own_uid())
+    if processes.output_of("loginctl", "show-user", user, "--property=Linger", timeout_s=TIMEOUT_S) == "Linger=yes\n":
         return True
     write_private(_user_units_note(), "")
     if _succeeds("loginctl", "enable-linger"):
@@ -105,7 +97,7 @@ def _enable_user_units() -> bool:
 
 
 def disable_user_units() -> None:
-    """If it was ``hook`` that began it."""
+    """If ``install`` enabled them."""
     if os.path.exists(_user_units_note()) and _succeeds("loginctl", "disable-linger"):
         os.unlink(_user_units_note())
 
@@ -122,20 +114,6 @@ def _is_running(*names: str) -> bool:
     return any(os.path.basename(process.command.split(" ", 1)[0]) in names for process in processes.list_processes())
 
 
-def _succeeds(*command: str, ok: tuple[int, ...] = (0,)) -> bool:
-    done = _run(*command)
+def _succeeds(*command: str, stdin: bytes = b"", ok: tuple[int, ...] = (0,)) -> bool:
+    done = processes.try_run(*command, stdin=stdin, timeout_s=TIMEOUT_S)
     return done is not None and done.returncode in ok
-
-
-def _output_of(*command: str) -> str:
-    done = _run(*command)
-    return done.stdout.decode("utf-8", "replace") if done is not None else ""
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[bytes] | None:
-    try:
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=20
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None

@@ -1,5 +1,5 @@
-"""Which machine this is. Several may answer under one name and share a home folder, as login nodes of a cluster do:
-what a file there says of a server may be true of another machine."""
+"""Identifies this machine. The login nodes of a cluster answer under one name and share a home folder, so a file there
+may describe a server of another machine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from . import processes
 from .data_dir import ALIVE, INFO, load_json
 from .reply import ReportedError
 
-# boot.py says this often that its server lives; a machine that has not said so for longer is off, or gone for good.
+# run_server.py touches the file ALIVE every 20 s while its server lives.
 ALIVE_TIMEOUT_S = 180.0
 
 
 class Host(NamedTuple):
-    """``id``: stays for the machine's life; ``boot``: until it restarts, and empty where the system does not tell.
-    ``name``: for people."""
+    """``id`` stays the same for the machine's life, ``boot`` until it restarts; ``boot`` is empty where the system does
+    not tell it. ``name`` is shown to people."""
 
     name: str
     id: str
@@ -29,21 +30,22 @@ class Host(NamedTuple):
 def this_host() -> Host:
     name = socket.gethostname()
     if sys.platform.startswith("linux"):
-        return Host(name, name, "/".join(filter(None, [_boot_id(), _pid_namespace()])))
+        return Host(name, name, "/".join(filter(None, [processes.boot_id(), _pid_namespace()])))
     if sys.platform == "darwin":  # its name changes with its network
-        own = _quoted_value("IOPlatformUUID", _output_of("/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice"))
-        return Host(name, own or name, _output_of("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid").strip())
+        registry = processes.output_of("/usr/sbin/ioreg", "-rd1", "-c", "IOPlatformExpertDevice")
+        own = _quoted_value("IOPlatformUUID", registry)
+        return Host(name, own or name, processes.output_of("/usr/sbin/sysctl", "-n", "kern.bootsessionuuid").strip())
     return Host(name, _machine_guid() or name, "")
 
 
 def host_info() -> dict[str, str]:
-    """What is written down beside a server that starts here."""
+    """As it is saved in a server's INFO file."""
     return dict(this_host()._asdict())
 
 
 def machine_since(info: dict[str, Any]) -> str:
-    """What became of this machine since ``info`` was written: ``same``, ``restarted``, or empty where that is not
-    known, or was noted on another one."""
+    """Whether this machine restarted since ``info`` was written: ``same``, ``restarted``, or empty where that is not
+    known or another machine wrote it."""
     recorded, current = _recorded_host(info), this_host()
     if recorded is None or not recorded.boot or not current.boot:
         return ""
@@ -53,21 +55,18 @@ def machine_since(info: dict[str, Any]) -> str:
 
 
 def other_host(directory: str) -> str:
-    """The name of another machine on which the server of this folder may live; empty where it can only be this one."""
+    """The name of another machine on which the server of this folder may run; empty if it can only be this one."""
     info = load_json(os.path.join(directory, INFO))
     recorded, current = _recorded_host(info), this_host()
-    if (
-        recorded is None
-        or not info.get("pid")
-        or recorded.id == current.id
-        or (recorded.boot and recorded.boot == current.boot)
-    ):
+    if recorded is None or not info.get("pid"):
+        return ""
+    if recorded.id == current.id or (recorded.boot and recorded.boot == current.boot):
         return ""
     return recorded.name if _was_recently_alive(directory) else ""
 
 
 def refuse_other_host(directory: str) -> None:
-    """Raises ``Failure`` ``another-machine``."""
+    """Raises ``ReportedError`` ``another-machine``."""
     other = other_host(directory)
     if other:
         raise ReportedError(
@@ -84,7 +83,7 @@ def _recorded_host(info: dict[str, Any]) -> Host | None:
 
 
 def _was_recently_alive(directory: str) -> bool:
-    """By the clock of the file system, which is another machine's: a server that never said so may be alive."""
+    """By the file system's clock, which is another machine's. True without an ALIVE file: older servers have none."""
     try:
         touched_at = os.stat(os.path.join(directory, ALIVE)).st_mtime
     except OSError:
@@ -98,16 +97,8 @@ def _was_recently_alive(directory: str) -> bool:
     return now - touched_at < ALIVE_TIMEOUT_S
 
 
-def _boot_id() -> str:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
-            return handle.read().strip()
-    except OSError:
-        return ""
-
-
 def _pid_namespace() -> str:
-    """Containers of one machine were started together with it, and see processes of their own."""
+    """Containers of one machine share its boot, and have pid namespaces of their own."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -129,15 +120,3 @@ def _machine_guid() -> str:
 def _quoted_value(word: str, text: str) -> str:
     """The value in ``"WORD" = "VALUE"``."""
     return next((line.split('"')[3] for line in text.splitlines() if f'"{word}"' in line and line.count('"') > 3), "")
-
-
-def _output_of(*command: str) -> str:
-    import subprocess
-
-    try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.decode("utf-8", "replace")

@@ -1,7 +1,7 @@
-"""The idle watchdog: a process of its own that ends the server, or the machine, when nobody uses it any more.
+"""The idle watchdog: a separate process that ends the server, or stops the machine, when it is not used any more.
 
 It outlives the tunnel, our computer and Jupyter, and starts again after a reboot where cron or systemd allow that. In
-the server's folder: ``watchdog.json`` is what it was told, ``idle.json`` what it saw last.
+the server's directory, ``watchdog.json`` is its rule and program, ``idle.json`` the result of its last check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from .request import IdleRule
 
 RULE_FILE, PROGRAM_FILE = "watchdog.json", WATCHDOG_PROGRAM
 MAX_CHECK_INTERVAL_S, RETRY_S, START_TIMEOUT_S = 30.0, 300.0, 15.0
-# watch.py: makes the launcher's modules in memory, as the launcher does, and runs this one.
+# More than a correction of the clock, less than a suspension.
+MAX_CLOCK_JUMP_S = 5.0
+# More than a check, a pause and an attempt to stop the machine take together.
+MAX_CHECK_GAP_S = 180.0
+# watch.py: loads the launcher's modules from watchdog.json, as the launcher does, and runs this one.
 PROGRAM_SOURCE = """\
 import json, os, sys
 sys.path[0:1] = []
@@ -34,10 +38,11 @@ sys.exit(names["load"](orders["sources"], "idle_watchdog").main(here, orders))
 
 
 def ensure(directory: str, rule: IdleRule | None, source: dict[str, Any], idle_s: float = 0.0) -> dict[str, Any]:
-    """A watchdog with this rule, or none. ``program``: ``launcher`` and ``sources`` of the orders. ``idle_s``: how
-    long nothing was used when a new one begins.
+    """Ensures a watchdog with this rule, or none. ``source``: ``launcher`` and ``sources`` of the request. ``idle_s``:
+    for how long nothing was used, for a new watchdog.
 
-    Answers ``how`` it will be done, ``why`` not better, and ``reboot``: what starts it again then, or empty.
+    Returns ``how`` the rule will be applied, ``why`` there is no better method, and ``reboot``: what starts the
+    watchdog again after a reboot, or empty.
     """
     if rule is None:
         end(directory)
@@ -62,12 +67,14 @@ def ensure(directory: str, rule: IdleRule | None, source: dict[str, Any], idle_s
         "reboot": started_by,
         "local_ssd": method.local_ssd,
     }
-    # A server that was started over SSH is on a machine for which sessions count; here they are the user's own.
+    # SSH sessions count as use only if the server was started over SSH; on this computer they are the user's own.
     new_document = {**wanted, "told": answer, "sessions": "SSH_CONNECTION" in os.environ, "idle_s": idle_s}
     _set_used_at(directory, ago_s=idle_s)
     write_private(os.path.join(directory, RULE_FILE), json.dumps(new_document))
     with open(os.devnull, "r+b") as null:
-        child = subprocess.Popen(command, cwd="/", stdin=null, stdout=null, stderr=null, **_detached())
+        child = subprocess.Popen(
+            command, cwd="/", stdin=null, stdout=null, stderr=null, **processes.detached_popen_args()
+        )
     until = time.monotonic() + START_TIMEOUT_S
     while not _is_running(load_json(os.path.join(directory, RULE_FILE))):
         if child.poll() is not None or time.monotonic() > until:
@@ -78,7 +85,7 @@ def ensure(directory: str, rule: IdleRule | None, source: dict[str, Any], idle_s
 
 
 def mark_used(directory: str) -> None:
-    """A person came back: that is a use."""
+    """Counts as use: the user ran `up`."""
     _set_used_at(directory, ago_s=0.0)
 
 
@@ -89,13 +96,13 @@ def _set_used_at(directory: str, *, ago_s: float) -> None:
 
 
 def idle_s(directory: str) -> float:
-    """How long nothing was used, as the watchdog at work there saw it last. One that a reboot ended does not count:
-    somebody may have started the machine since."""
+    """For how long nothing was used, by the last check of the running watchdog. 0 if none runs: after a reboot,
+    somebody may have started the machine."""
     return float(load_json(os.path.join(directory, IDLE)).get("idle_s") or 0.0) if is_running(directory) else 0.0
 
 
 def end(directory: str) -> None:
-    """End it, and what would start it again."""
+    """End the watchdog, and remove what would start it again."""
     rule_document = load_json(os.path.join(directory, RULE_FILE))
     if not rule_document and not os.path.exists(os.path.join(directory, PROGRAM_FILE)):
         return
@@ -110,22 +117,22 @@ def end(directory: str) -> None:
 
 
 def is_running(directory: str) -> bool:
-    """Whether a watchdog is at work there."""
+    """Whether a watchdog runs there."""
     return _is_running(load_json(os.path.join(directory, RULE_FILE)))
 
 
 def stop_reason(directory: str) -> str:
-    """Why the watchdog has ended the server there; empty if it has not."""
+    """Why the watchdog ended the server there; empty if it did not."""
     return str(load_json(os.path.join(directory, IDLE)).get("stopped") or "")
 
 
 def failure_reason(directory: str) -> str:
-    """Why what the rule says could not be done at the last try; empty if it was not tried, or is used again."""
+    """Why the last attempt to apply the rule failed; empty if there was none, or the machine is in use again."""
     return str(load_json(os.path.join(directory, IDLE)).get("failed") or "")
 
 
 def main(directory: str, rule_document: dict[str, Any]) -> int:
-    """The watchdog's life."""
+    """The watchdog process: checks until the rule is applied, or it is replaced. Returns the exit status."""
     if _is_running(rule_document):
         return 0
     from . import activity
@@ -136,11 +143,11 @@ def main(directory: str, rule_document: dict[str, Any]) -> int:
     probe = activity.ActivityProbe(directory, sessions=bool(rule_document["sessions"]), everywhere=everywhere)
     not_before = time.monotonic()
     idle_timer = IdleTimer(float(rule_document["idle_s"]), not_before, time.time())
-    failure: str | None = None  # of the last try, empty if it was accepted; None before the first
+    failure: str | None = None  # of the last attempt, empty if it was accepted; None before the first
     while load_json(os.path.join(directory, RULE_FILE)).get("pid") == os.getpid():
         try:
             use = probe.check()
-        except Exception as exc:  # noqa: BLE001  a look that fails must not end the watch, and is no proof of idleness
+        except Exception as exc:  # noqa: BLE001  a failed check must not end the watchdog, and does not count as idle
             use = activity.Activity(f"unknown: {_error_text(exc)}")
         ago_s = 0.0 if use.what else min(use.ago_s, _marked_ago_s(directory))
         lasts_s = idle_timer.idle_s(ago_s, time.monotonic(), time.time())
@@ -158,8 +165,8 @@ def main(directory: str, rule_document: dict[str, Any]) -> int:
 
 
 def _apply_rule(directory: str, rule: IdleRule, *, accepted: bool) -> str | None:
-    """None when the watch is over, else why the machine goes on, empty while it is not known to. ``accepted``: the
-    last try seemed to succeed."""
+    """None when the watchdog is done, else why the machine still runs, empty while that is unknown. ``accepted``: the
+    last attempt seemed to succeed."""
     why = f"nothing was used for {_format_duration(rule.after_s)}"
     if rule.do == "stop-server":
         return _end_server(directory, why)
@@ -169,7 +176,7 @@ def _apply_rule(directory: str, rule: IdleRule, *, accepted: bool) -> str | None
     _log(directory, f"{why}: to {verb} the machine")
     try:
         failure = shutdown.shut_down(rule.do, accepted=accepted)
-    except Exception as exc:  # noqa: BLE001  whatever it was, the machine goes on and costs: it is tried again
+    except Exception as exc:  # noqa: BLE001  the machine runs on, and costs: it is tried again
         failure = _error_text(exc)
     if failure:
         _log(directory, f"the machine goes on: {failure}; another try in {_format_duration(RETRY_S)}")
@@ -180,7 +187,7 @@ def _end_server(directory: str, why: str) -> str | None:
     _log(directory, f"{why}: ending the server and its kernels")
     try:
         server.terminate(directory)
-    except Exception as exc:  # noqa: BLE001  whatever it was, the server goes on: it is tried again
+    except Exception as exc:  # noqa: BLE001  the server runs on: it is tried again
         _log(directory, f"the server goes on: {_error_text(exc)}; another try in {_format_duration(RETRY_S)}")
         return _error_text(exc)
     _save(directory, {"stopped": why, "at": time.time()})
@@ -188,7 +195,7 @@ def _end_server(directory: str, why: str) -> str | None:
 
 
 def _error_text(exc: Exception) -> str:
-    """Its words, where they are ours or the system's; others may have a secret."""
+    """The message if it is ours or the system's; others may contain a secret."""
     text = str(exc) if isinstance(exc, ReportedError) else getattr(exc, "strerror", None)
     return str(text or type(exc).__name__)[:200]
 
@@ -200,8 +207,8 @@ def _log(directory: str, text: str) -> None:
 
 
 def _register(directory: str, pid: int) -> None:
-    """Who watches: only the one that is named goes on, and one that a reboot starts again begins afresh. Without
-    orders there is nothing to watch."""
+    """Saves which process is the watchdog: any other ends itself. The idle time restarts, as after a reboot. Without a
+    rule there is nothing to do."""
     path = os.path.join(directory, RULE_FILE)
     rule_document = load_json(path)
     if rule_document:
@@ -209,7 +216,7 @@ def _register(directory: str, pid: int) -> None:
 
 
 def _save(directory: str, state: dict[str, Any]) -> None:
-    """A full disk must not end the watch."""
+    """A full disk must not end the watchdog."""
     with contextlib.suppress(OSError):
         write_private(os.path.join(directory, IDLE), json.dumps(state))
 
@@ -226,12 +233,6 @@ def _marked_ago_s(directory: str) -> float:
         return float("inf")
 
 
-def _detached() -> dict[str, Any]:
-    if os.name == "nt":
-        return {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
-    return {"start_new_session": True}
-
-
 def _format_duration(seconds: float) -> str:
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= size and seconds % size == 0:
@@ -240,22 +241,16 @@ def _format_duration(seconds: float) -> str:
     return f"{seconds:g} seconds"
 
 
-# What setting the clock right moves it by; a suspension lasts longer.
-MAX_CLOCK_JUMP_S = 5.0
-# Longer than a look, a pause and a try to stop the machine take together.
-MAX_CHECK_GAP_S = 180.0
-
-
 class IdleTimer:
-    """Seconds of ``time.monotonic()`` and ``time.time()``. A machine that stood still between two looks was resumed by
-    somebody, which is a use."""
+    """For how long nothing was used, by ``time.monotonic()`` and ``time.time()``, of which one may stop while the
+    machine is suspended. A suspension between two checks counts as use: somebody resumed the machine."""
 
     def __init__(self, for_s: float, monotonic: float, wall: float) -> None:
         self._used_at = monotonic - for_s
         self._checked_at, self._clock_offset = monotonic, wall - monotonic
 
     def idle_s(self, ago_s: float, monotonic: float, wall: float) -> float:
-        """``ago_s``: how long ago a use was, as it is seen now."""
+        """``ago_s``: how long ago the last use was, by this check."""
         if wall - monotonic - self._clock_offset > MAX_CLOCK_JUMP_S or monotonic - self._checked_at > MAX_CHECK_GAP_S:
             self._used_at = monotonic
         self._checked_at, self._clock_offset = monotonic, wall - monotonic

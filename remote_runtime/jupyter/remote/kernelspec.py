@@ -1,7 +1,7 @@
-"""The kernel ``python3``, the one that Colab asks for: ours runs the Python that was chosen, whatever is installed.
+"""The kernel ``python3``, which Colab asks for: our kernel.json names the Python that was chosen.
 
-Jupyter takes the first ``kernels/python3`` on its search path (jupyter_core's ``jupyter_path``): ``JUPYTER_PATH``, then
-the user's data folder, the environment, the system. A kernel.json outlives the environment that it names.
+Jupyter takes the first ``kernels/python3`` on its search path (jupyter_core's ``jupyter_path``): ``JUPYTER_PATH``, the
+user's data folder, the environment, the system. An installed kernel.json may name an environment that is gone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ DATA = "data"
 
 
 def write_kernelspec(directory: str, python: Interpreter, *, is_borrowed: bool) -> None:
-    """In the server's own folder, which comes first on the path of this server alone. ``lent``: it is not the server's
-    own Python."""
+    """In the server's directory, which comes first on this server's search path. ``is_borrowed``: ``python`` is not the
+    server's own."""
     name = f"Python 3 ({', '.join(python.frameworks) if is_borrowed else 'ipykernel'})"
     kernel = {
         "argv": [python.path, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -33,13 +33,13 @@ def write_kernelspec(directory: str, python: Interpreter, *, is_borrowed: bool) 
 
 
 def with_data_path(directory: str, env: Mapping[str, str]) -> dict[str, str]:
-    """``env`` with our folder first on Jupyter's path."""
+    """``env`` with our folder first on Jupyter's search path."""
     path = [os.path.join(directory, DATA), env.get("JUPYTER_PATH", "")]
     return {**env, "JUPYTER_PATH": os.pathsep.join(filter(None, path))}
 
 
 def overridden_notes(env: Mapping[str, str], python: Interpreter) -> list[str]:
-    """What to tell about a kernel.json of the user's that would have been taken for the kernel's name."""
+    """A note if the user's own kernel.json for ``python3`` names another Python."""
     path, program = find_installed(env, NAME)
     same = os.path.realpath(os.path.dirname(program)) in {
         os.path.realpath(folder) for folder in (python.bin_dir, os.path.dirname(python.path))
@@ -54,8 +54,7 @@ def overridden_notes(env: Mapping[str, str], python: Interpreter) -> list[str]:
 
 
 def find_installed(env: Mapping[str, str], name: str) -> tuple[str, str]:
-    """The first kernel.json of this name in the folders that an environment does not bring, and the program it runs;
-    both empty when there is none."""
+    """The first kernel.json of this name outside environments, and its program; both empty when there is none."""
     for folder in data_dirs(env):
         path = os.path.join(folder, "kernels", name, "kernel.json")
         argv = load_json(path).get("argv")
@@ -65,13 +64,17 @@ def find_installed(env: Mapping[str, str], name: str) -> tuple[str, str]:
 
 
 def data_dirs(env: Mapping[str, str]) -> list[str]:
-    """``JUPYTER_PATH`` and the user's data folder, see jupyter_core's ``jupyter_data_dir``."""
+    """``JUPYTER_PATH`` and the user's data folder."""
+    return [*filter(None, env.get("JUPYTER_PATH", "").split(os.pathsep)), user_data_dir(env)]
+
+
+def user_data_dir(env: Mapping[str, str]) -> str:
+    """Source: jupyter_core's ``jupyter_data_dir``."""
     home = env.get("HOME") or os.path.expanduser("~")
-    found_dirs = [folder for folder in env.get("JUPYTER_PATH", "").split(os.pathsep) if folder]
     if env.get("JUPYTER_DATA_DIR"):
-        return [*found_dirs, env["JUPYTER_DATA_DIR"]]
+        return env["JUPYTER_DATA_DIR"]
     if os.name == "nt":
-        return [*found_dirs, os.path.join(env.get("APPDATA", home), "jupyter")]
+        return os.path.join(env.get("APPDATA", home), "jupyter")
     if sys.platform == "darwin":
-        return [*found_dirs, os.path.join(home, "Library", "Jupyter")]
-    return [*found_dirs, os.path.join(env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share"), "jupyter")]
+        return os.path.join(home, "Library", "Jupyter")
+    return os.path.join(env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share"), "jupyter")

@@ -1,4 +1,4 @@
-"""Who listens on a TCP port of this machine: whose process that is, and for which addresses."""
+"""Finds the processes that listen on a TCP port of this machine, with their users and addresses."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import os
 import re
 import socket
 import struct
-import subprocess
 from dataclasses import dataclass
 
-from .processes import LINUX
+from . import processes
 
 LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
 
 
 @dataclass(frozen=True)
 class ListeningProcess:
-    """``pid``: 0 when it cannot be found out. ``user``: the user id, None where the system does not tell (Windows).
-    ``address``: as the socket is bound, ``*`` and ``::`` for all."""
+    """``pid``: 0 when unknown. ``user``: the user id, None where the system does not tell it (Windows). ``address``: as
+    the socket is bound, ``*`` and ``::`` for all addresses."""
 
     pid: int
     user: int | None
@@ -27,17 +26,21 @@ class ListeningProcess:
 
 def find_listeners(port: int) -> list[ListeningProcess]:
     """Sorted by address; empty when nobody listens there."""
-    if LINUX:
+    if processes.LINUX:
         found = _from_proc(port)
     elif os.name == "nt":
-        found = parse_netstat(_output_of("netstat", "-ano", "-p", "TCP"), port)
+        found = parse_netstat(_output("netstat", "-ano", "-p", "TCP"), port)
     else:
-        found = parse_lsof(_output_of("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-FpunL"))
+        found = parse_lsof(_output("lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN", "-FpunL"))
     return sorted(found, key=lambda listener: listener.address)
 
 
+def _output(*command: str) -> str:
+    return processes.run(*command).stdout.decode("utf-8", "replace")
+
+
 def _from_proc(port: int) -> list[ListeningProcess]:
-    """See proc(5), /proc/net/tcp; addresses are words in this machine's byte order."""
+    """See proc(5), /proc/net/tcp. Addresses are 32-bit words in this machine's byte order."""
     sockets = []
     for table, family in (("/proc/net/tcp", socket.AF_INET), ("/proc/net/tcp6", socket.AF_INET6)):
         with contextlib.suppress(FileNotFoundError), open(table, encoding="ascii") as lines:
@@ -50,7 +53,7 @@ def _from_proc(port: int) -> list[ListeningProcess]:
 
 
 def _owners(inodes: set[str]) -> dict[str, int]:
-    """The processes that hold these sockets, by inode; those of other users cannot be looked into."""
+    """Inode → the process that holds this socket; those of other users are not visible."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     owners: dict[str, int] = {}
     for name in os.listdir("/proc") if wanted else []:
@@ -60,7 +63,7 @@ def _owners(inodes: set[str]) -> dict[str, int]:
                     with contextlib.suppress(OSError):
                         inode = wanted.get(os.readlink(f"/proc/{name}/fd/{descriptor}"))
                         if inode:
-                            # A server's children may have inherited its socket; the server is the oldest.
+                            # Children may have inherited the server's socket; the server has the lowest pid.
                             owners[inode] = min(owners.get(inode, int(name)), int(name))
     return owners
 
@@ -71,7 +74,7 @@ def _address(family: socket.AddressFamily, words: str) -> str:
 
 
 def parse_lsof(output: str) -> list[ListeningProcess]:
-    """One field a line: p and u begin a process (its pid and user id), n is a name such as ``127.0.0.1:8888``."""
+    """One field per line: p and u begin a process (pid and user id), n is an address such as ``127.0.0.1:8888``."""
     found, pid, user = [], 0, -1
     for line in output.splitlines():
         if line[:1] == "p":
@@ -84,7 +87,7 @@ def parse_lsof(output: str) -> list[ListeningProcess]:
 
 
 def parse_netstat(output: str, port: int) -> list[ListeningProcess]:
-    """Lines of protocol, local address, foreign address, state (a word of the system's language), pid."""
+    """Lines of protocol, local address, foreign address, state (in the system's language), pid."""
     found = []
     for line in output.splitlines():
         matched = re.fullmatch(r"\s*TCP\s+(\S+):(\d+)\s+(?:0\.0\.0\.0|\[::\]):0\s+\S+\s+(\d+)\s*", line)
@@ -92,10 +95,3 @@ def parse_netstat(output: str, port: int) -> list[ListeningProcess]:
             address = matched.group(1).strip("[]")
             found.append(ListeningProcess(int(matched.group(3)), None, "*" if address == "0.0.0.0" else address))  # noqa: S104  # compared, not bound
     return found
-
-
-def _output_of(*command: str) -> str:
-    done = subprocess.run(
-        list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
-    )
-    return done.stdout.decode("utf-8", "replace")

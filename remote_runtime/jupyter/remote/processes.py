@@ -1,4 +1,4 @@
-"""Processes of this machine. A pid alone proves nothing: it is used together with the moment the process was born."""
+"""Processes of this machine. A pid may be reused, so it counts only together with the moment at which it started."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import os
 import signal
 import sys
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import subprocess
 
 LINUX = sys.platform.startswith("linux")
+MAX_PROC_BYTES = 1 << 17
 
 
 def own_uid() -> int:
@@ -26,12 +30,12 @@ class Process(NamedTuple):
 
 
 def start_id(pid: int) -> str:
-    """A word that no other process with this pid has; empty when there is no such process (or it is a zombie)."""
+    """Differs for every process that ever has this pid; empty when there is no such process, or it is a zombie."""
     if pid <= 1:
         return ""
     if LINUX:
         fields = read_stat(pid)
-        return "" if not fields or fields[0] in "ZX" else _boot_id() + "/" + fields[19]
+        return "" if not fields or fields[0] in "ZX" else boot_id() + "/" + fields[19]
     if os.name == "nt":
         return _windows_start_id(pid)
     listed = _ps("-o", "stat=,lstart=", "-p", str(pid)).strip()
@@ -39,8 +43,8 @@ def start_id(pid: int) -> str:
 
 
 def process_tree(pid: int, marker: str) -> dict[int, str]:
-    """Process ``pid``, its descendants, its process group, and whatever has ``mark`` in its command line (kernels
-    whose server died): pid → birth. ``pid`` 0: only the marked ones."""
+    """Process ``pid``, its descendants, its process group, and each process with ``marker`` in its command line (a
+    kernel whose server died): pid → start id. ``pid`` 0: only those with the marker."""
     processes = list_processes()
     chosen = {process.pid for process in processes if marker in process.command}
     if pid > 1:
@@ -61,7 +65,7 @@ def still_alive(members: dict[int, str]) -> dict[int, str]:
 
 
 def terminate(members: dict[int, str], grace_s: float) -> dict[int, str]:
-    """Ask them to end, then force them. Answers those that nevertheless live on."""
+    """Send SIGTERM, and SIGKILL after ``grace_s``. Returns those that still run then."""
     kill = getattr(signal, "SIGKILL", signal.SIGTERM)
     for sign, within_s in ((signal.SIGTERM, grace_s), (kill, 5.0)):
         for pid in still_alive(members):
@@ -71,7 +75,7 @@ def terminate(members: dict[int, str], grace_s: float) -> dict[int, str]:
 
 
 def wait_until_gone(members: dict[int, str], within_s: float) -> None:
-    """Wait until none of them lives or the time is over; a client that leaves meanwhile changes nothing."""
+    """Returns when none of them runs or the time is over, even if the client disconnects meanwhile."""
     until = time.monotonic() + within_s
     while still_alive(members) and time.monotonic() < until:
         reap_children()
@@ -80,16 +84,19 @@ def wait_until_gone(members: dict[int, str], within_s: float) -> None:
 
 
 def list_processes() -> list[Process]:
+    """All that the system shows; none on Windows."""
     if LINUX:
-        return [process for name in os.listdir("/proc") if name.isdigit() for process in _from_proc(int(name))]
+        found = []
+        for pid in list_pids():
+            fields = read_stat(pid)
+            if fields:
+                command = read_proc(pid, "cmdline").replace(b"\0", b" ").decode("utf-8", "replace")
+                found.append(Process(pid, int(fields[1]), int(fields[2]), command))
+        return found
     if os.name == "nt":
         return []
-    found = []
-    for line in _ps("-A", "-ww", "-o", "pid=,ppid=,pgid=,command=").splitlines():
-        parts = line.split(None, 3)
-        if len(parts) == 4:
-            found.append(Process(int(parts[0]), int(parts[1]), int(parts[2]), parts[3]))
-    return found
+    listed = [line.split(None, 3) for line in _ps("-A", "-ww", "-o", "pid=,ppid=,pgid=,command=").splitlines()]
+    return [Process(int(parts[0]), int(parts[1]), int(parts[2]), parts[3]) for parts in listed if len(parts) == 4]
 
 
 def reap_children() -> None:
@@ -103,6 +110,70 @@ def reap_children() -> None:
         return
 
 
+def list_pids() -> list[int]:
+    """Those in /proc."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def read_stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third (state) on, see proc(5); empty when there is no such process."""
+    return read_proc(pid, "stat").decode("utf-8", "replace").rpartition(")")[2].split()
+
+
+def read_environment(pid: int) -> dict[str, str]:
+    """The environment that the process was started with; empty where the system does not show it."""
+    entries = read_proc(pid, "environ", 1 << 20).decode("utf-8", "surrogateescape").split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+def read_proc(pid: int | str, name: str, max_bytes: int = MAX_PROC_BYTES) -> bytes:
+    """The start of /proc/PID/NAME; empty when it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as handle:
+            return handle.read(max_bytes)
+    except OSError:
+        return b""
+
+
+def boot_id() -> str:
+    """Changes with each boot; start times count from there. Empty where the system does not tell."""
+    return read_proc("sys", "kernel/random/boot_id").decode("ascii", "replace").strip()
+
+
+def run(
+    *command: str, stdin: bytes = b"", timeout_s: float = 10.0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run it to its end. Raises ``OSError`` and ``subprocess.TimeoutExpired``."""
+    import subprocess
+
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=timeout_s, env=env)
+
+
+def try_run(
+    *command: str, stdin: bytes = b"", timeout_s: float = 10.0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes] | None:
+    """As ``run``; None when it cannot be started or does not end in time."""
+    import subprocess
+
+    try:
+        return run(*command, stdin=stdin, timeout_s=timeout_s, env=env)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def output_of(*command: str, timeout_s: float = 10.0) -> str:
+    """What it prints on stdout; empty when it cannot be started or does not end in time."""
+    done = try_run(*command, timeout_s=timeout_s)
+    return done.stdout.decode("utf-8", "replace") if done is not None else ""
+
+
+def detached_popen_args() -> dict[str, Any]:
+    """Arguments of ``Popen`` with which the process outlives us and our SSH channel."""
+    if os.name == "nt":
+        return {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
+    return {"start_new_session": True}
+
+
 def _send_signal(pid: int, sign: int) -> None:
     try:
         os.kill(pid, sign)
@@ -110,43 +181,8 @@ def _send_signal(pid: int, sign: int) -> None:
         return
 
 
-def _from_proc(pid: int) -> list[Process]:
-    fields = read_stat(pid)
-    if not fields:
-        return []
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as handle:
-            command = handle.read(65536).replace(b"\0", b" ").decode("utf-8", "replace")
-    except OSError:
-        return []
-    return [Process(pid, int(fields[1]), int(fields[2]), command)]
-
-
-def read_stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the third (state) on; see proc(5). The name before may hold spaces."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-            return handle.read().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
-def _boot_id() -> str:
-    """Start times count from the boot: after a reboot another process could have the same pid and time."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
-            return handle.read().strip()
-    except OSError:
-        return ""
-
-
 def _ps(*args: str) -> str:
-    import subprocess
-
-    done = subprocess.run(
-        ["ps", *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=10
-    )
-    return done.stdout.decode("utf-8", "replace")
+    return run("ps", *args).stdout.decode("utf-8", "replace")
 
 
 def _windows_start_id(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""Where Pythons with a Jupyter can be on this machine: paths, which nothing has looked at yet."""
+"""Paths on this machine at which a Python with Jupyter may be; not yet probed."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import glob
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 
+from . import processes
 from .data_dir import root_dir
 
 MAX_CANDIDATES = 16
 MAX_ENVIRONMENTS = 24
-# pipx and uv put only an application's own command on the PATH.
+# pipx and uv put only an application's own commands on the PATH.
 COMMANDS = ("jupyter", "jupyter-lab", "jupyter-server", "jupyter-notebook")
 PACKAGES = ("jupyter_server", "notebook", "ipykernel", "torch", "tensorflow", "jax")
 CONDA_FOLDERS = ("miniconda3", "anaconda3", "miniforge3", "mambaforge")
 
 
 def find_candidates(env: Mapping[str, str]) -> list[str]:
-    """Paths of Pythons, each environment once, at most ``MOST_CANDIDATES``. The PATH of a login comes first: that of an
-    exec channel is often shorter."""
+    """Paths of Pythons, one per environment, at most ``MAX_CANDIDATES``. ``env``: a login's, whose PATH comes first:
+    that of an SSH exec channel is often shorter."""
     paths: list[str] = []
     for search in (env.get("PATH", os.defpath), os.environ.get("PATH", os.defpath)):
         paths += [_script_interpreter(script) for script in _which_all("jupyter", search)]
@@ -38,8 +38,8 @@ def find_candidates(env: Mapping[str, str]) -> list[str]:
 
 
 def find_environments(env: Mapping[str, str], known: Iterable[str]) -> list[str]:
-    """Environments of conda, pipx, uv, pyenv and virtualenvwrapper that have Jupyter or a framework, at most
-    ``MOST_FURTHER``. No command of theirs has to be on the PATH."""
+    """Further environments of conda, pipx, uv, pyenv and virtualenvwrapper that have Jupyter or a framework, at most
+    ``MAX_ENVIRONMENTS``. They need not be on the PATH."""
     home = os.path.expanduser("~")
     prefixes = _absolute_paths(os.path.join(home, ".conda", "environments.txt"))
     roots = [os.path.join(home, name) for name in CONDA_FOLDERS]
@@ -61,23 +61,15 @@ def find_environments(env: Mapping[str, str], known: Iterable[str]) -> list[str]
 
 
 def private_python() -> str:
-    """The python of our own environment, whether it is there or not."""
+    """The path of the private environment's Python, whether it exists or not."""
     folder = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     return os.path.join(root_dir(), "venv", *folder)
 
 
 def unit_programs() -> list[str]:
-    """What a Deep Learning VM's own ``jupyter.service`` runs, see systemctl(1): ``{ path=… ; argv[]=… ; …}``."""
-    if not shutil.which("systemctl"):
-        return []
-    try:
-        done = subprocess.run(
-            ["systemctl", "show", "-p", "ExecStart", "--value", "jupyter"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=5, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    words = re.split(r"[\s;={}'\"]+", done.stdout.decode("utf-8", "replace"))
+    """The programs of a Deep Learning VM's ``jupyter.service``; systemctl(1) prints ``{ path=… ; argv[]=… ; …}``."""
+    output = processes.output_of("systemctl", "show", "-p", "ExecStart", "--value", "jupyter", timeout_s=5.0)
+    words = re.split(r"[\s;={}'\"]+", output)
     return [word for word in words if re.match(r"/.*/(jupyter|python)[^/]*$", word)]
 
 
@@ -85,19 +77,19 @@ def _unique(paths: Iterable[str]) -> list[str]:
     unique: dict[str, str] = {}
     for path in paths:
         if path and os.access(path, os.X_OK) and not os.path.isdir(path):
-            # The folder tells environments apart; the link inside it often leads to one and the same binary.
+            # By folder: the links in several environments often lead to the same binary.
             unique.setdefault(os.path.realpath(os.path.dirname(path)), path)
     return list(unique.values())
 
 
 def _which_all(name: str, search: str) -> list[str]:
-    """Every program of this name on the PATH, not the first one only."""
+    """Every program of this name on the PATH, not only the first."""
     found = (shutil.which(name, path=folder) for folder in search.split(os.pathsep) if folder)
     return [path for path in found if path]
 
 
 def _has_packages(prefix: str) -> bool:
-    """Seen from outside: to run each of somebody's environments would take long."""
+    """By its files: running every environment's Python would take too long."""
     inside = os.path.join(glob.escape(prefix), "lib", "python3*", "site-packages")
     return any(glob.glob(os.path.join(inside, name)) for name in PACKAGES)
 
@@ -111,7 +103,7 @@ def _absolute_paths(path: str) -> list[str]:
 
 
 def _script_interpreter(script: str) -> str:
-    """The Python of a script such as ``jupyter``: its first line, or the python next to it."""
+    """The Python of a script such as ``jupyter``: from its first line, else the one in its folder."""
     if os.path.basename(script).startswith("python"):
         return script
     try:

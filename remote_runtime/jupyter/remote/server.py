@@ -1,4 +1,4 @@
-"""The server that runs, or ran, in a directory of ours: found again, or ended with everything it started."""
+"""Finds the server that was started in a directory of ours, renews its token, ends it with all that it started."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPLY_TIMEOUT_S = 20.0
 
 
 class ServerProcess(NamedTuple):
-    """A live server process of ours. ``info`` is what ``start`` wrote about it; ``token`` proves it."""
+    """A running server of ours. ``info``: the content of its INFO file."""
 
     directory: str
     pid: int
@@ -27,30 +27,28 @@ class ServerProcess(NamedTuple):
 
 
 def load(directory: str) -> ServerProcess | None:
-    """The server recorded there if its process still lives; a pid that belongs to another process does not count."""
+    """The server recorded there if its process still runs; a pid that was reused does not count."""
     info = load_json(os.path.join(directory, INFO))
     pid, address, start_id = info.get("pid"), info.get("socket") or info.get("port"), info.get("birth")
-    if not (
-        isinstance(pid, int) and isinstance(address, (int, str)) and start_id and processes.start_id(pid) == start_id
-    ):
-        return None
-    return ServerProcess(directory, pid, address, read_token(directory), info)
+    if isinstance(pid, int) and isinstance(address, (int, str)) and start_id and processes.start_id(pid) == start_id:
+        return ServerProcess(directory, pid, address, read_token(directory), info)
+    return None
 
 
 def read_token(directory: str) -> str:
-    """The token is only in the server's configuration, mode 0600."""
+    """From the server's configuration, mode 0600: the only file with the token. Empty if there is none."""
     sections = load_json(os.path.join(directory, CONFIG)).values()
     tokens = [section["token"] for section in sections if isinstance(section, dict) and section.get("token")]
     return str(tokens[0]) if tokens else ""
 
 
 def renew_token(running: ServerProcess) -> ServerProcess | None:
-    """The same server with a new token, its kernels untouched; None when its bridge is too old for that.
+    """The same server with a new token and its kernels; None when its bridge is too old for that.
 
-    The new token is on the disk before the server has it: whoever comes after a crash finds the one that is valid.
-    Raises ``Failure`` ``jupyter-stuck``.
+    The new token is written to disk before the server gets it, so that the valid one is found after a crash. Raises
+    ``ReportedError`` ``jupyter-stuck``.
     """
-    from secrets import token_hex  # imports random, which a mere look does without
+    from secrets import token_hex  # imports random, which finding a healthy server does not need
 
     directory, token = running.directory, token_hex(24)
     write_private(os.path.join(directory, NEXT_TOKEN), token)
@@ -76,7 +74,7 @@ def _store_token(running: ServerProcess, token: str) -> ServerProcess:
 
 
 def _recover_renewed_token(running: ServerProcess) -> ServerProcess | None:
-    """The launcher ended between giving the server a new token and writing it down."""
+    """If an earlier launcher was ended after it gave the server a new token, and before it saved that."""
     with contextlib.suppress(OSError), open(os.path.join(running.directory, NEXT_TOKEN), encoding="ascii") as handle:
         token = handle.read()
         if server_client.check_identity(running.address, token, timeout_s=3.0) == "ours":
@@ -94,15 +92,16 @@ def stuck_error(running: ServerProcess, why: str) -> ReportedError:
 
 
 def add_info(directory: str, facts: dict[str, Any]) -> None:
-    """Adds to what ``start`` wrote about the server."""
+    """Adds ``facts`` to the server's INFO file."""
     path = os.path.join(directory, INFO)
     write_private(path, json.dumps({**load_json(path), **facts}))
 
 
 def find_healthy(directory: str, reply: ReplyWriter, within_s: float = REPLY_TIMEOUT_S) -> ServerProcess | None:
-    """The live server that proved itself within that time, None when it died.
+    """The running server that proved its identity within that time, None when it ended.
 
-    Raises ``Failure`` when it lives but does not answer: ending it would end its kernels, which only a person may.
+    Raises ``ReportedError`` ``jupyter-stuck`` when it runs but does not answer: only the user may end it with its
+    kernels.
     """
     until = time.monotonic() + within_s
     reported = False
@@ -126,7 +125,7 @@ def find_healthy(directory: str, reply: ReplyWriter, within_s: float = REPLY_TIM
 
 
 def busy_reason(running: ServerProcess) -> str:
-    """What its end would interrupt, in words; empty when no kernel is busy. Who cannot be asked may be at work."""
+    """Why it must not be stopped now, for people: a busy kernel, or a server that does not tell. Empty if it may."""
     if server_client.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
         return "Jupyter does not answer, and its kernels may be busy"
     status = server_client.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
@@ -138,9 +137,9 @@ def busy_reason(running: ServerProcess) -> str:
 
 
 def terminate(directory: str) -> bool:
-    """End the server there, its kernels, and what a dead server left behind. True if there was a live one.
+    """End the server there, its kernels, and leftovers of a server that died. Returns whether it ran.
 
-    Raises ``Failure`` if something survives.
+    Raises ``ReportedError`` ``jupyter-did-not-stop`` if a process survives.
     """
     running = load(directory)
     marker = os.path.join(runtime_dir.path_of(directory), "kernel-")
@@ -153,7 +152,7 @@ def terminate(directory: str) -> bool:
         server_client.request_shutdown(running.address, running.token, timeout_s=TERMINATE_WAIT_S)
         processes.wait_until_gone({running.pid: running.info["birth"]}, TERMINATE_WAIT_S)
     elif running:
-        # Jupyter ends its kernels in good order by itself; the others are only told afterwards.
+        # Jupyter shuts its kernels down itself; the other processes get a signal only afterwards.
         processes.terminate({running.pid: running.info["birth"]}, TERMINATE_WAIT_S)
     survivors = processes.terminate(members, 2.0)
     if survivors:
@@ -165,7 +164,7 @@ def terminate(directory: str) -> bool:
 
 
 def tail_log(directory: str, token: str, lines: int = 25) -> str:
-    """The end of the server's log, without the token and without our own asking for its proof."""
+    """The last lines of the server's log, without the token and without our own identity requests."""
     text, _ = read_log(directory, None, 16384)
     kept_lines = [line for line in text.rstrip().splitlines() if server_client.IDENTITY_PATH not in line]
     tail = "\n".join(kept_lines[-lines:])
@@ -173,7 +172,7 @@ def tail_log(directory: str, token: str, lines: int = 25) -> str:
 
 
 def read_log(directory: str, offset: int | None, limit: int) -> tuple[str, int]:
-    """At most ``limit`` bytes of the log from ``offset`` (None: its end) on, and the offset to go on from."""
+    """At most ``limit`` bytes of the log from ``offset`` (None: the last ones), and the offset of the next part."""
     try:
         with open(os.path.join(directory, LOG), "rb") as handle:
             size = handle.seek(0, os.SEEK_END)

@@ -1,7 +1,7 @@
-"""Stops the machine from inside: with the VM's own service account, else as its administrator.
+"""Stops the VM from inside: through the Compute Engine API with its service account, else by powering off.
 
-The metadata server and its header: https://cloud.google.com/compute/docs/metadata/querying-metadata. A VM that powers
-itself off becomes TERMINATED, and costs no more than its disk.
+Metadata server: https://cloud.google.com/compute/docs/metadata/querying-metadata. A VM that powers itself off becomes
+TERMINATED, and costs only its disk.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,14 +18,14 @@ from typing import Any
 
 from . import processes
 
-# Says "Google Compute Engine" on an instance.
+# Holds "Google Compute Engine" on an instance.
 PRODUCT_FILE = "/sys/class/dmi/id/product_name"
 METADATA_S, API_S, SUDO_S = 3.0, 30.0, 5.0
 VERBS = {"stop-instance": "stop", "suspend-instance": "suspend"}
 POWER_OFF = (("systemctl", "poweroff"), ("poweroff",), ("shutdown", "-h", "now"))
 COMPUTE = "https://compute.googleapis.com/compute/v1/"
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"
-# Nothing that two URL parsers could read in two ways; plain HTTP is for this machine only.
+# No URL that two parsers could read differently; plain HTTP only to this machine.
 _ENDPOINT = re.compile(
     r"(?:https://[A-Za-z0-9.-]+|http://(?:127\.0\.0\.1|localhost|\[::1\]))(?::\d{1,5})?(?:/[\w.~/-]*)?"
 )
@@ -34,8 +33,8 @@ _ENDPOINT = re.compile(
 
 @dataclass(frozen=True)
 class ShutdownMethod:
-    """``how``: ``service-account``, ``power-off``, or ``none``. ``verb``: what becomes of the instance, ``stop`` or
-    ``suspend``. ``why``: what was missing for more. ``local_ssd``: it has one, whose data a stop loses."""
+    """``how``: ``service-account``, ``power-off``, or ``none``. ``verb``: ``stop`` or ``suspend``. ``why``: why no
+    better method works. ``local_ssd``: the instance has a Local SSD, whose data a stop loses."""
 
     how: str
     verb: str
@@ -44,10 +43,10 @@ class ShutdownMethod:
 
 
 def find_method(do: str, product: str = PRODUCT_FILE) -> ShutdownMethod:
-    """How ``stop-instance`` or ``suspend-instance`` can be done here; changes nothing.
+    """The best method for ``stop-instance`` or ``suspend-instance`` here; changes nothing.
 
-    Only real instances are powered off, never the computer that a demo machine or a test runs on. ``product``: the
-    file with the name of the hardware.
+    Only real instances are powered off, never a computer that runs a demo machine or a test. ``product``: the file
+    with the name of the hardware.
     """
     verb = VERBS[do]
     hardware = _is_compute_engine(product)
@@ -62,11 +61,11 @@ def find_method(do: str, product: str = PRODUCT_FILE) -> ShutdownMethod:
 
 
 def shut_down(do: str, product: str = PRODUCT_FILE, *, accepted: bool = False) -> str:
-    """Empty when the end has begun, else why it has not. ``accepted``: Compute Engine took the request before, and
-    the machine goes on.
+    """Returns why the machine does not stop, empty if it does. ``accepted``: Compute Engine accepted an earlier
+    request, and the machine still runs.
 
-    Where Compute Engine refuses a stop, the machine powers itself off if it may. It does not where a suspend is
-    refused: what is in its memory would be lost, and nobody was told so.
+    If Compute Engine refuses a stop, the machine powers itself off if it may. Not if it refuses a suspend: the memory
+    would be lost, contrary to what the user was told.
     """
     method = find_method(do, product)
     if method.how == "none":
@@ -81,7 +80,7 @@ def shut_down(do: str, product: str = PRODUCT_FILE, *, accepted: bool = False) -
 
 
 def _request_shutdown(method: ShutdownMethod) -> str:
-    """A stopped instance keeps no Local SSD's data, and the request has to say so; a suspended one does."""
+    """A stop discards the data of Local SSDs, and the request must confirm that; a suspend keeps it."""
     query = {"discardLocalSsd": "true" if method.verb == "stop" else "false"} if method.local_ssd else {}
     try:
         _call(f"{_instance_path()}/{method.verb}", None, query)
@@ -94,11 +93,9 @@ def _request_shutdown(method: ShutdownMethod) -> str:
 
 def _run_power_off() -> str:
     command = _power_off_command()
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60
-    )
-    said = done.stdout.decode("utf-8", "replace").strip()[:300]
-    return "" if done.returncode == 0 else said or f"{' '.join(command)} ended with status {done.returncode}"
+    done = processes.run(*command, timeout_s=60.0)
+    output = (done.stdout + done.stderr).decode("utf-8", "replace").strip()[:300]
+    return "" if done.returncode == 0 else output or f"{' '.join(command)} ended with status {done.returncode}"
 
 
 def _missing_permission(verb: str) -> str:
@@ -117,7 +114,7 @@ def _missing_permission(verb: str) -> str:
 
 
 def _has_local_ssd() -> bool:
-    """As the metadata server lists the disks; none where it does not tell."""
+    """By the metadata server's list of disks; False if it does not answer."""
     try:
         disks = json.loads(_metadata("instance/disks/?recursive=true"))
         return any("LOCAL-SSD" in str(disk.get("type")).upper() for disk in disks)
@@ -126,12 +123,12 @@ def _has_local_ssd() -> bool:
 
 
 def _error_message(exc: urllib.error.HTTPError) -> str:
-    """Google's words in the answer, or its status."""
+    """Google's message in the response, else its status."""
     try:
-        said = str(json.loads(exc.read(65536).decode("utf-8", "replace"))["error"]["message"])
+        message = str(json.loads(exc.read(65536).decode("utf-8", "replace"))["error"]["message"])
     except (OSError, ValueError, KeyError, TypeError):
-        said = ""
-    return " ".join(said.split())[:300] or f"it answered {exc.code}"
+        message = ""
+    return " ".join(message.split())[:300] or f"it answered {exc.code}"
 
 
 def _error_reason(exc: Exception) -> str:
@@ -149,28 +146,21 @@ def _power_off_command() -> list[str]:
 
 
 def _can_sudo(command: list[str]) -> bool:
-    """Whether sudo runs it and asks for no password. ``sudo -l CMD`` alone says yes, too, for one that asks for one."""
+    """Whether sudo runs it without a password. ``sudo -l CMD`` alone also succeeds if sudo would ask for one."""
     return bool(_sudo_list(command)) and needs_no_password(_sudo_list([]), command)
 
 
 def _sudo_list(command: list[str]) -> str:
-    """What ``sudo -l`` prints; empty where it refuses, or is not there."""
+    """What ``sudo -l`` prints; empty if it fails or is not there."""
     if not shutil.which("sudo"):
         return ""
-    asked, environ = ["sudo", "-n", "-l", *command], {**os.environ, "LC_ALL": "C"}
-    silent = subprocess.DEVNULL
-    try:
-        done = subprocess.run(
-            asked, env=environ, timeout=SUDO_S, stdin=silent, stdout=subprocess.PIPE, stderr=silent, check=True
-        )
-        return done.stdout.decode("utf-8", "replace")
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    done = processes.try_run("sudo", "-n", "-l", *command, timeout_s=SUDO_S, env={**os.environ, "LC_ALL": "C"})
+    return done.stdout.decode("utf-8", "replace") if done is not None and done.returncode == 0 else ""
 
 
 def needs_no_password(listing: str, command: list[str]) -> bool:
-    """By what ``sudo -l`` lists. sudoers(5): the last entry that matches counts, and a tag holds for the entries that
-    follow it in its rule. A pattern is not taken for a match."""
+    """Whether the ``listing`` of ``sudo -l`` allows the command without a password. sudoers(5): the last matching entry
+    counts, and a tag holds for the entries after it in its rule. A pattern does not count as a match."""
     free = False
     for rule in listing.partition("may run the following commands")[2].splitlines()[1:]:
         run_as, _, entries = rule.strip().partition(") ")
@@ -202,15 +192,17 @@ def _instance_path() -> str:
 
 def _metadata(path: str) -> str:
     host = os.environ.get("GCE_METADATA_HOST") or "metadata.google.internal"
-    asked = urllib.request.Request(f"http://{host}/computeMetadata/v1/{path}", headers={"Metadata-Flavor": "Google"})
-    # Never through a proxy: the answers are for this machine alone.
+    http_request = urllib.request.Request(
+        f"http://{host}/computeMetadata/v1/{path}", headers={"Metadata-Flavor": "Google"}
+    )
+    # Never through a proxy: the response is for this machine only.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(asked, timeout=METADATA_S) as answer:
-        return str(answer.read(65536).decode("utf-8"))
+    with opener.open(http_request, timeout=METADATA_S) as response:
+        return str(response.read(65536).decode("utf-8"))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The token is for the address that was asked."""
+    """The token must not be sent to another address."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
         return None
@@ -228,9 +220,9 @@ def _call(path: str, body: dict[str, Any] | None, query: dict[str, str] | None =
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     url = root + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
     content = b"" if body is None else json.dumps(body).encode()
-    asked = urllib.request.Request(url, content, headers, method="POST")  # noqa: S310  # as checked
-    # What stays on this machine goes through no proxy.
+    http_request = urllib.request.Request(url, content, headers, method="POST")  # noqa: S310  # as checked
+    # No proxy for an address on this machine.
     proxies = [urllib.request.ProxyHandler({})] if root.startswith("http:") else []
-    with urllib.request.build_opener(_NoRedirect, *proxies).open(asked, timeout=API_S) as response:
+    with urllib.request.build_opener(_NoRedirect, *proxies).open(http_request, timeout=API_S) as response:
         answer = json.loads(response.read(1048576).decode("utf-8"))
     return answer if isinstance(answer, dict) else {}

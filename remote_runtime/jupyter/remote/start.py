@@ -1,4 +1,4 @@
-"""Starts Jupyter detached from us, on loopback, with everything secret in files that only the user can read."""
+"""Starts Jupyter as a detached process on loopback, with all secrets in files that only the user can read."""
 
 from __future__ import annotations
 
@@ -36,16 +36,17 @@ from .start_failure import KERNEL_MODULE, ImportCheck, explain_exit, start_error
 
 MAX_PORT_ATTEMPTS = 3
 KERNELS_PYTHONPATH = "RR_KERNELS_PYTHONPATH"
-# Jupyter opens its port a moment before it can answer; longer than this without the bridge means there is none.
+# Jupyter opens its port before it can answer. Without an answer of the bridge for this long, it was not loaded.
 BRIDGE_WAIT_S = 3.0
-# It goes on without ever answering then.
+# Jupyter runs on after this error, and never answers.
 CANNOT_LISTEN = re.compile(r"^\[E .*\bException in callback .*\b_bind", re.MULTILINE)
 LOG_CHECK_INTERVAL_S = 0.5
 TCP_KERNELS_NOTE = "kernels listen on TCP ports: other users of the machine can read cells and their output"
 
 
 def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.ServerProcess:
-    """A new server in ``directory``, whose lock is held. Raises ``Failure``; then nothing of it is left running."""
+    """A new server in ``directory``, whose lock is held. Raises ``ReportedError``, and leaves no process running
+    then."""
     working_dir = find_working_dir(spec.working_dir)
     token_before = "" if spec.renew else previous_token(directory)
     bridge = prepare_directory(directory, spec, reply)
@@ -84,8 +85,8 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
 
 
 class LaunchPlan(NamedTuple):
-    """``env``: of the server's process; ``bridge``: its folder; ``former``: the token to go on with, or empty.
-    ``content``: the folder that was made, or empty."""
+    """``env``: the server's; ``bridge``: its folder; ``previous_token``: to be used again, or empty; ``content``: the
+    folder that was made, or empty."""
 
     directory: str
     spec: LaunchSpec
@@ -100,11 +101,11 @@ class LaunchPlan(NamedTuple):
 
 
 def launch(plan: LaunchPlan, reply: ReplyWriter) -> server.ServerProcess:
-    """Raises ``Broken`` for a Python whose Jupyter or ipykernel cannot be imported, and ``Failure``."""
+    """Raises ``BrokenPython`` if the Python cannot import Jupyter or ipykernel, and ``ReportedError``."""
     directory, spec, interpreter = plan.directory, plan.spec, plan.choice.server
     for attempt in range(1, MAX_PORT_ATTEMPTS + 1):
         with reserve_address(socket_path(directory), spec, on_socket=plan.on_socket, hold=attempt == 1) as address:
-            # Nobody else of the machine can have listened in its place and been told the former one by a page.
+            # On a port, another user may have listened in the meantime, and got the previous token from a page.
             token = plan.previous_token if plan.previous_token and isinstance(address, str) else secrets.token_hex(24)
             config = jupyter_config(interpreter.kind, address, token, plan.working_dir, spec)
             if plan.has_sockets:
@@ -139,7 +140,7 @@ def find_working_dir(named: str) -> str:
 
 
 def prepare_directory(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> str:
-    """Clears the server's directory and unpacks the bridge, which counts as used from here on. Answers its folder."""
+    """Clears the server's directory and installs the bridge, which counts as used from now on. Returns its folder."""
     runtime_dir.remove(directory)
     clear(directory, keep=LOCK)
     bridges = make_private_dir(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
@@ -151,8 +152,8 @@ def prepare_directory(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> s
 
 
 def make_content_dir(working_dir: str) -> tuple[str, list[str]]:
-    """Some features of Colab expect a ``content`` folder in the server's root. Answers its path if it was made, and
-    what to tell about it."""
+    """Some features of Colab expect a ``content`` folder in the server's root. Returns its path if it was made, else
+    empty, and notes about it."""
     content = os.path.join(working_dir, "content")
     if os.path.isdir(content):
         return "", []
@@ -166,12 +167,12 @@ def make_content_dir(working_dir: str) -> tuple[str, list[str]]:
 
 
 def previous_token(directory: str) -> str:
-    """Of a server that has ended and listened on a unix socket, where a page may go on with it; else empty."""
+    """The token of an ended server that listened on a unix socket, so that open pages keep working; else empty."""
     return server.read_token(directory) if load_json(os.path.join(directory, INFO)).get("socket") else ""
 
 
 def jupyter_config(kind: str, address: int | str, token: str, working_dir: str, spec: LaunchSpec) -> dict[str, Any]:
-    """Jupyter's configuration, by section. Only ``kind`` decides the names; all three servers behave alike."""
+    """Jupyter's configuration by section. The names differ by ``kind``; all three servers behave alike."""
     origins, session_only = spec.origins, {"expires_days": None}
     listen_traits = {"port": address} if isinstance(address, int) else {"sock": address, "sock_mode": "0600"}
     common: dict[str, Any] = {
@@ -195,23 +196,23 @@ def jupyter_config(kind: str, address: int | str, token: str, working_dir: str, 
 def server_environment(
     directory: str, interpreter: Interpreter, login: dict[str, str], spec: LaunchSpec
 ) -> dict[str, str]:
-    """What the server gets: a login's environment, the profile's above it, ours above all."""
+    """The login's environment, overridden by the profile's, overridden by ours."""
     env = {**login, **spec.env, "JUPYTER_RUNTIME_DIR": runtime_dir.path_of(directory)}
     if "PYTHONPATH" in spec.env:
-        # For kernels only: a module of the user's must not take the place of one of Jupyter's. See boot.py.
+        # For kernels only: the user's modules must not shadow Jupyter's. See run_server.py.
         paths = [os.path.expanduser(path) for path in spec.env["PYTHONPATH"].split(os.pathsep) if path]
         env[KERNELS_PYTHONPATH] = os.pathsep.join([*paths, *filter(None, [login.get("PYTHONPATH")])])
         del env["PYTHONPATH"]
         env.update({"PYTHONPATH": login["PYTHONPATH"]} if login.get("PYTHONPATH") else {})
     programs, path = interpreter.bin_dir, env.get("PATH", os.defpath)
     if programs not in path.split(os.pathsep):
-        # What the server starts itself, such as a terminal; boot.py sets that of each kernel.
+        # For terminals and other programs of the server; run_server.py sets the PATH of each kernel.
         env["PATH"] = programs + os.pathsep + path
     return kernelspec.with_data_path(directory, env)
 
 
 def spawn(plan: LaunchPlan) -> subprocess.Popen[bytes]:
-    """Detached: its own session, all streams to the log, so that it outlives us and holds no channel open."""
+    """In its own session, with all streams to the log: it outlives us, and keeps no SSH channel open."""
     directory, interpreter = plan.directory, plan.choice.server
     config = "--config=" + os.path.join(directory, CONFIG)
     command = [
@@ -222,9 +223,7 @@ def spawn(plan: LaunchPlan) -> subprocess.Popen[bytes]:
         config,
         *plan.spec.args,
     ]
-    detached: dict[str, Any] = {"start_new_session": True}
-    if os.name == "nt":
-        detached = {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
+    detached = processes.detached_popen_args()
     with open(os.open(os.path.join(directory, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         return subprocess.Popen(
             command, cwd=plan.working_dir, env=plan.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **detached
@@ -232,7 +231,7 @@ def spawn(plan: LaunchPlan) -> subprocess.Popen[bytes]:
 
 
 def save_info(plan: LaunchPlan, pid: int, address: int | str) -> dict[str, Any]:
-    """Writes down what runs here before it answers: if we are killed now, the next start finds it."""
+    """Saves the INFO file before the server answers: if we are killed now, the next start finds the server."""
     directory, spec, interpreter = plan.directory, plan.spec, plan.choice.server
     info = {
         "pid": pid, "port" if isinstance(address, int) else "socket": address, "birth": processes.start_id(pid),
@@ -247,7 +246,7 @@ def save_info(plan: LaunchPlan, pid: int, address: int | str) -> dict[str, Any]:
 def wait_until_ready(
     plan: LaunchPlan, process: subprocess.Popen[bytes], address: int | str, token: str, reply: ReplyWriter
 ) -> bool:
-    """True when the server proved itself, False when another program has its place. Raises as ``launch``."""
+    """True when the server proved its identity, False when its address is taken. Raises as ``launch``."""
     directory = plan.directory
     reply.progress("Waiting for Jupyter to answer")
     answering_since = None
@@ -279,7 +278,7 @@ def wait_until_ready(
 
 
 def restrict_runtime_files(runtime: str) -> None:
-    """Jupyter writes the token there, older versions for everyone to read if the folder were not ours alone."""
+    """Jupyter writes the token there; older versions make these files readable for everyone."""
     for name in os.listdir(runtime):
         with contextlib.suppress(FileNotFoundError):
             if name.endswith("-open.html"):

@@ -1,4 +1,4 @@
-"""Why a Jupyter that was started is not there: its disk, its packages, an extension, or what its log says."""
+"""Explains why Jupyter did not start: a full disk, a package that cannot be imported, an extension, or its log."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from .interpreters import Interpreter
 from .python_choice import BrokenPython
 from .reply import ReplyWriter, ReportedError
 
+IMPORT_TIMEOUT_S = 30.0
+SERVER_MODULES = {"notebook6": "notebook.notebookapp", "server1": "jupyter_server.serverapp"}
+KERNEL_MODULE = "ipykernel.kernelapp"
+MAX_LINES = 6
+MAX_BYTES = 65536
+
 
 def explain_exit(
     interpreter: Interpreter, env: Mapping[str, str], status: int, log: str, reply: ReplyWriter
 ) -> Exception:
-    """``Broken`` or ``Failure``, for one that ended before it answered. ``said``: the end of its log."""
+    """``BrokenPython`` or ``ReportedError`` for a server that ended before it answered. ``log``: its last lines."""
     full = disk_space.disk_full_cause(log)
     if full:
         return full
@@ -36,23 +42,16 @@ def start_error(what: str, log: str, hint: str = "") -> ReportedError:
     )
 
 
-IMPORT_TIMEOUT_S = 30.0
-SERVER_MODULES = {"notebook6": "notebook.notebookapp", "server1": "jupyter_server.serverapp"}
-KERNEL_MODULE = "ipykernel.kernelapp"
-MAX_LINES = 6
-MAX_BYTES = 65536
-
-
 def server_module(kind: str) -> str:
     return SERVER_MODULES.get(kind, SERVER_MODULES["server1"])
 
 
 class ImportCheck:
-    """An import in another Python, at work meanwhile. Used once; ended with its block."""
+    """Imports a module with another Python in the background: metadata stays when what a package needs was removed.
+    The ``with`` block ends it."""
 
     def __init__(self, python: str, module: str, env: Mapping[str, str]) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self._said = bytearray()
         self._start_error = ""
         try:
             self._process = subprocess.Popen(
@@ -72,8 +71,8 @@ class ImportCheck:
                 pass
 
     def problem(self, reply: ReplyWriter) -> str:
-        """Its last words if it failed; empty if it can be imported, or if that cannot be said in time. One that says
-        more than a pipe holds stands still and counts as such."""
+        """The last lines of the error; empty if the import works, or has no result in time, as when its output fills
+        the pipe."""
         if self._process is None or self._process.stderr is None:
             return self._start_error
         until = time.monotonic() + min(IMPORT_TIMEOUT_S, reply.remaining_s() / 2)
