@@ -1,4 +1,4 @@
-"""The watchdog on the machine, as this side knows it: what it answers, and in words."""
+"""The machine's idle watchdog on this side: the request for it, its description, and notes for people."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parse_watchdog(reply: Any, idle: IdleSettings) -> IdleWatchdog | None:
 
 
 def describe(watchdog: IdleWatchdog) -> tuple[str, ...]:
-    """What a person should know about the guarantee, and where it ends."""
+    """Notes for people: what the watchdog will do, and its limits."""
     after = f"when nothing was used for {format_duration(watchdog.after_s)}"
     if watchdog.how == "none":
         return (f"nothing can be done on the machine {after}: {watchdog.why}. It goes on, and costs what it costs",)
@@ -55,7 +55,7 @@ def describe(watchdog: IdleWatchdog) -> tuple[str, ...]:
 
 
 def format_duration(seconds: float) -> str:
-    """``2h``, ``90s``: as profiles write it."""
+    """``2h``, ``90s``: as in profiles."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size and seconds % size == 0:
             return f"{seconds // size:.0f}{unit}"
@@ -63,13 +63,13 @@ def format_duration(seconds: float) -> str:
 
 
 def watchdog_request(idle: IdleSettings) -> Mapping[str, Any] | None:
-    """As the launcher's orders carry it."""
+    """The rule as in the launcher's request."""
     return None if idle.after_s is None else {"after_s": idle.after_s, "do": idle.do}
 
 
 def watchdog_left_on_disk(runtime: Runtime) -> tuple[str, ...]:
-    """What a person is told of the idle watch on a machine that is off: it starts again with the machine, and can be
-    taken away only where that can be entered."""
+    """A note about the watchdog of an instance that is off: it starts again with the instance, and can be removed only
+    when it runs."""
     instance, server = runtime.instance, runtime.server
     watchdog = server.idle if server is not None else None
     if instance is None or instance.kind != "gce" or watchdog is None or not watchdog.reboot:

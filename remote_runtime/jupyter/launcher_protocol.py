@@ -1,4 +1,4 @@
-"""What is said and heard while the launcher runs: a question first, the program once Python has answered it."""
+"""The exchange with one remote command: waits until Python is ready, sends the launcher, reads its replies."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MAX_REPLIES = 20_000
 MAX_LINE_CHARS = 200
 MAX_ERROR_CHARS = 8_000
 MAX_LOGIN_LINES = 5
-# A shell that login files put in Python's place ends by it (fish by the end of its input only), `read` is answered;
-# Python passes over it.
+# Ends a shell that login files started instead of the command (fish ends only with its input), and answers a `read`;
+# Python skips it.
 EXIT_LINE = b"exit\n"
 EXIT_WITHIN_S = 2.0
 CHECK_LOGIN_HINT = "`remote-runtime ssh PROFILE -- true` must end at once and print nothing"
@@ -32,21 +32,21 @@ ONLY_INTERACTIVE_HINT = (
 
 
 class CommandNotRun(SshError):
-    """``ssh-refused``: the login ran none of what was sent."""
+    """``ssh-refused``: the login did not run our program."""
 
 
 class PythonUnresponsive(Exception):
-    """Python did not answer, nor did the end of the input end what is there instead."""
+    """Python does not answer, and the program there did not end with its input."""
 
 
 class LauncherProtocol:
-    """One command of the machine's, as ``protocols.Run`` wants it: ``take`` hears its lines, ``reply`` says what to
-    send. Until its line ``ready`` has come nothing is sent but, after ``patience_s``, a line that ends a shell, and
-    after half as long again the end of the input. ``is_late``: Python answered after that, and can hear nothing more.
-    After twice ``patience_s`` ``reply`` raises ``GivenUp``, unless commands are run.
+    """One remote command, as ``callbacks.RunCommand`` runs it: ``on_line`` gets its lines, ``next_input`` returns what
+    to send. Before the line ``ready`` it sends only ``exit`` after ``login_wait_s``, and the end of the input after
+    half as long again; ``is_late``: Python was ready only after that, and reads nothing more. After twice
+    ``login_wait_s`` ``next_input`` raises ``PythonUnresponsive``, unless ``runs_commands``.
 
-    ``mark``: a line that shows that commands are run at all. ``program``: made when it is sent. ``reaches``: whether
-    the SSH server leads to a place of the machine.
+    ``search_marker``: a line that shows that commands are run. ``program``: makes the launcher's input when it is sent.
+    ``can_forward_to``: whether the SSH server forwards to an address of the machine.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class LauncherProtocol:
         self.is_late = False
 
     def on_line(self, line: str) -> bool:
-        """Whether nothing more is to be heard."""
+        """Returns True when no further line is needed."""
         if line == self._ready and not self.has_started:
             self.has_started = self._exit_sent_at is None or len(self._scheduled_input) > 0
             self.is_late = not self.has_started
@@ -112,7 +112,7 @@ class LauncherProtocol:
         if self._reply_count > MAX_REPLIES or self._result is not None or self._remote_error is not None:
             raise invalid_reply("it goes on answering")
         try:
-            # JSON can name halves of characters, which nothing can be sent or shown in: paths that are not UTF-8 do.
+            # JSON can hold lone surrogates, as in paths that are not UTF-8; they cannot be sent or printed.
             reply = json.loads(json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
             raise invalid_reply("an answer is not JSON") from None
@@ -142,7 +142,7 @@ class LauncherProtocol:
         return self._result
 
     def timeout_error(self, deadline: Deadline, stderr: str) -> RemoteRuntimeError:
-        """With what was heard last."""
+        """With the last progress."""
         after = f"more than {deadline.timeout_s:.0f} s"
         if self.has_started:
             why = (
@@ -161,7 +161,7 @@ class LauncherProtocol:
         return DeadlinePassed(f"The login on the machine took {after}", why, CHECK_LOGIN_HINT)
 
     def not_run_error(self, outcome: CommandResult) -> SshError:
-        """No command of ours is run in this login."""
+        """The login runs no command of ours."""
         printed = self._printed_output(outcome.stderr)
         if outcome.status == EXIT_NO_STREAMS:
             return _blocked_error("redirect what commands print", printed)
@@ -176,11 +176,11 @@ class LauncherProtocol:
         return SshError("ssh-refused", "The machine does not run commands", why, CHECK_LOGIN_HINT)
 
     def ended_by_exit(self) -> bool:
-        """Whether the command has ended just now because of the line that ends a shell."""
+        """Whether the command has just ended because of ``EXIT_LINE``."""
         return self._exit_sent_at is not None and time.monotonic() - self._exit_sent_at < EXIT_WITHIN_S
 
     def endless_output_error(self) -> SshError:
-        """More was printed than is read, and none of it was Python's."""
+        """It printed more than is read, and Python did not start."""
         what = "The login files of the machine print without end"
         return SshError(
             "ssh-refused", what, f"they printed: {self.login_output()}" if self.login_lines else "", CHECK_LOGIN_HINT
@@ -207,7 +207,7 @@ class LauncherProtocol:
 
 
 def probe_failures(stderr: str, search_marker: str) -> list[str]:
-    """``PATH: its words`` of each Python that was tried."""
+    """``PATH: reason`` for each Python that was tried."""
     failures: dict[str, str] = {}
     for part in re.split(rf"^{re.escape(search_marker)} ", stderr, flags=re.MULTILINE)[1:]:
         path, *lines = [line.strip() for line in part.splitlines() if line.strip()] or [""]
@@ -217,7 +217,7 @@ def probe_failures(stderr: str, search_marker: str) -> list[str]:
 
 
 def remote_error(error: dict[str, Any]) -> MachineError:
-    """The error that the launcher describes. Its words are the machine's: they are cleaned, and a hint is marked."""
+    """The launcher's error. Its texts come from the machine: they are sanitized, and the hint is marked."""
     code = error.get("code")
     if not isinstance(code, str) or code not in MachineError.codes:
         return invalid_reply("an error with an unknown code")
@@ -236,6 +236,6 @@ def invalid_reply(why: str) -> MachineError:
 
 
 def _blocked_error(how: str, printed: str) -> CommandNotRun:
-    """Python runs, and the login files stand between it and us."""
+    """Python runs, and the login files have redirected its streams."""
     why = f"Python runs there, and nothing gets through to it{f'; printed was: {printed}' if printed else ''}"
     return CommandNotRun("ssh-refused", f"The login files of the machine {how}", why, KEEP_STREAMS_HINT)

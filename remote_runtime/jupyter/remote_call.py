@@ -1,4 +1,4 @@
-"""One round trip: the launcher and its orders go to the machine's Python, its answers come back checked."""
+"""One request to the machine: starts its Python, sends the launcher and the request, returns the checked reply."""
 
 from __future__ import annotations
 
@@ -14,13 +14,55 @@ from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, MachineError, SshError
 from .launcher_protocol import EXIT_NO_STREAMS, LauncherProtocol, PythonUnresponsive, probe_failures
 from .launcher_protocol import invalid_reply as invalid_reply
-from .remote import SOURCES
 
-# The launcher stops waiting first, so that it can still say what it waited for.
+# The launcher's time ends first, so that it can still reply what it waited for.
 MARGIN_S = 2.0
-# Login files may take their time; `read` in one of them, with a limit of its own, too.
+# Login files take time; one may call `read` with a time limit.
 LOGIN_WAIT_S = 6.0
 RETRY_LOGIN_WAIT_S = 0.5
+# The first is empty; the second goes as text with a start.
+NOT_SENT = ("__init__", "run_server")
+PYTHON = "python3"
+PYTHONS = (
+    PYTHON,
+    *(f"python3.{minor}" for minor in range(15, 7, -1)),
+    "python",
+    "/usr/bin/python3",
+    "/opt/conda/bin/python3",
+    "/usr/local/bin/python3",
+    *(f"~/{conda}/bin/python3" for conda in ("miniconda3", "anaconda3", "miniforge3", "mambaforge")),
+)
+# These programs have no apostrophe, backslash, exclamation mark or line end, so that sh, csh, fish and others read them
+# alike in single quotes. They must compile on any Python 3.
+_CHECK = 'import sys;sys.version_info<(3,8) and sys.exit("Python %d.%d is too old"%sys.version_info[:2])'
+_EXIT_USABLE = 111
+_PROBE = _CHECK + f";sys.exit({_EXIT_USABLE})"
+# Removes the empty entry of sys.path: a random.py in the login's folder must not be imported. Skips lines before the
+# launcher's length, which were meant for a shell.
+_ENTRY = (
+    ";sys.path[:]=[p for p in sys.path if p];sys.stdout or sys.exit({no_streams});"
+    'sys.stdout.write(chr(10)+"{ready}"+chr(10));sys.stdout.flush();'
+    "n=sys.stdin and next((l for l in sys.stdin.buffer if l.strip().isdigit()),0);n or sys.exit({no_streams});"
+    "exec(sys.stdin.buffer.read(int(n)))"
+)
+# Runs the first Python that passes the check, on its own PATH, then on a login shell's. Writes each path to stderr,
+# before the error. Does not wait for a program that hangs, prints without end or leaves a process behind:
+# `within SECONDS COMMAND` reads stdin from descriptor 3, and `sed` ends after the last expected line.
+_SEARCH = (
+    "m=$1; e=$2; c=$3; shift 3; echo; echo $m; "
+    'within() { t=$1; shift; "$@" <&3 & p=$!; '
+    '{ command -p sleep $t & trap "kill $!; exit" TERM; wait $!; kill -9 $p && echo "it does not end" >&4; } '
+    "4>&2 </dev/null >/dev/null 2>/dev/null & k=$!; wait $p; s=$?; kill $k 2>/dev/null; return $s; }; "
+    'try() { for p do case $p in "~/"*) p=$HOME/${p#*/};; esac; q=$(command -v "$p") || continue; echo "$m $q" >&2; '
+    f'within 5 "$q" -E -S -c "$c" 3</dev/null >/dev/null; [ $s = {_EXIT_USABLE} ] && exec "$q" -E -S -c "$e"; '
+    '[ $s = 0 ] && echo "it does not answer as Python does" >&2 || echo "exit status $s" >&2; done; }; '
+    'try "$@"; '
+    's="printf %s: $m; printenv PATH; echo $m"; '
+    'l=$(within 20 "$SHELL" -l -c "$s" 3</dev/null 2>/dev/null | command -p sed "/^$m\\$/q;999q"); '
+    'case $l in *"$m:"*) ;; *) '  # csh has no -l with -c
+    'l=$(echo "$s" | within 20 "$SHELL" -l 3<&0 2>/dev/null | command -p sed "/^$m\\$/q;999q");; esac; '
+    'case $l in *"$m:"*) l=${l#*"$m:"}; PATH=$(printf %s "${l%%"$m"*}"); export PATH; try "$@";; esac; exit 127'
+)
 
 
 def call_launcher(
@@ -34,14 +76,14 @@ def call_launcher(
     on_start: Callable[[], None] = lambda: None,
     login_wait_s: float = LOGIN_WAIT_S,
 ) -> dict[str, Any]:
-    """The launcher's result for ``orders``, still to be checked by who asked.
+    """The launcher's result for ``request``; the caller checks its content.
 
-    ``python``: ``auto``, or a path on the machine. ``reaches``: whether the SSH server leads to a unix socket or port
-    of the machine, for a launcher that asks. ``began``: called when the orders are sent. ``patience_s``: see
-    ``Dialogue``.
+    ``python``: ``auto``, or a path on the machine. ``can_forward_to``: whether the SSH server forwards to a unix socket
+    or port of the machine, for a launcher that asks. ``on_start``: called when the request is sent. ``login_wait_s``:
+    see ``LauncherProtocol``.
 
-    Raises ``MachineError``: what the launcher reports, ``python-missing``, or ``machine-answer-invalid``; ``SshError``
-    ``ssh-refused`` where the login runs no command, and ``ssh-unreachable``.
+    Raises ``MachineError``: the launcher's own, ``python-missing``, or ``machine-answer-invalid``; ``SshError``:
+    ``ssh-refused`` if the login runs no command, and ``ssh-unreachable``.
     """
     marker, ready, search_marker = (f"rr-{each}{secrets.token_hex(12)}" for each in ("", "ready-", "tried-"))
     marker += ":"
@@ -71,7 +113,7 @@ def call_launcher(
     for argv in (direct_command(first_python, ready), search_command(candidates, ready, search_marker)):
         try:
             protocol, outcome = attempt(argv, login_wait_s)
-        except PythonUnresponsive:  # a Python that hangs or prints without end, or a login that does
+        except PythonUnresponsive:  # Python, or a login file, hangs or prints without end
             login_wait_s = math.inf
             continue
         if protocol.has_started:
@@ -90,66 +132,24 @@ def call_launcher(
     )  # fmt: skip
 
 
-PYTHON = "python3"
-PYTHONS = (
-    PYTHON,
-    *(f"python3.{minor}" for minor in range(15, 7, -1)),
-    "python",
-    "/usr/bin/python3",
-    "/opt/conda/bin/python3",
-    "/usr/local/bin/python3",
-)
-# No apostrophe, backslash, exclamation mark or line end is in any of these: sh, csh, fish and others then read the
-# same words in single quotes.
-_CHECK = 'import sys;sys.version_info<(3,6) and sys.exit("Python %d.%d is too old"%sys.version_info[:2])'
-# The exit status of a Python that works.
-_EXIT_USABLE = 111
-_PROBE = _CHECK + f";sys.exit({_EXIT_USABLE})"
-# Without the empty entry of sys.path, which is the login's folder: a random.py of the user's must not be run there.
-# Lines before the launcher's length are what a shell in its place would have been told.
-_ENTRY = (
-    ";sys.path[:]=[p for p in sys.path if p];sys.stdout or sys.exit({deaf});"
-    'sys.stdout.write(chr(10)+"{ready}"+chr(10));sys.stdout.flush();'
-    "n=sys.stdin and next((l for l in sys.stdin.buffer if l.strip().isdigit()),0);n or sys.exit({deaf});"
-    "exec(sys.stdin.buffer.read(int(n)))"
-)
-# Runs the first Python that passes the check: of its PATH, then of a login shell's. Names each on stderr, before what
-# that one says. What hangs, prints without end or leaves a program behind is not waited for: `within SECONDS COMMAND`
-# has its input on descriptor 3, and `sed` ends with the last line that is awaited.
-_SEARCH = (
-    "m=$1; e=$2; c=$3; shift 3; echo; echo $m; "
-    'within() { t=$1; shift; "$@" <&3 & p=$!; '
-    '{ command -p sleep $t & trap "kill $!; exit" TERM; wait $!; kill -9 $p && echo "it does not end" >&4; } '
-    "4>&2 </dev/null >/dev/null 2>/dev/null & k=$!; wait $p; s=$?; kill $k 2>/dev/null; return $s; }; "
-    'try() { for p do case $p in "~/"*) p=$HOME/${p#*/};; esac; q=$(command -v "$p") || continue; echo "$m $q" >&2; '
-    f'within 5 "$q" -E -S -c "$c" 3</dev/null >/dev/null; [ $s = {_EXIT_USABLE} ] && exec "$q" -E -S -c "$e"; '
-    '[ $s = 0 ] && echo "it does not answer as Python does" >&2 || echo "exit status $s" >&2; done; }; '
-    'try "$@"; '
-    's="printf %s: $m; printenv PATH; echo $m"; '
-    'l=$(within 20 "$SHELL" -l -c "$s" 3</dev/null 2>/dev/null | command -p sed "/^$m\\$/q;999q"); '
-    'case $l in *"$m:"*) ;; *) '  # csh has no -l with -c
-    'l=$(echo "$s" | within 20 "$SHELL" -l 3<&0 2>/dev/null | command -p sed "/^$m\\$/q;999q");; esac; '
-    'case $l in *"$m:"*) l=${l#*"$m:"}; PATH=$(printf %s "${l%%"$m"*}"); export PATH; try "$@";; esac; exit 127'
-)
-
-
 def direct_command(python: str, ready: str) -> tuple[str, ...]:
-    """Says ``ready`` in a line of its own, then reads what ``document`` makes. ``-E -S``: it needs nothing that is
-    installed there, so what others put into site-packages or a module system into PYTHONHOME is not in its way."""
-    return (python, "-E", "-S", "-c", _CHECK + _ENTRY.format(ready=ready, deaf=EXIT_NO_STREAMS))
+    """Prints ``ready`` in a line of its own, then reads ``launcher_input``. ``-E -S``: the launcher needs no installed
+    package, so site-packages and a PYTHONHOME cannot break it."""
+    return (python, "-E", "-S", "-c", _CHECK + _ENTRY.format(ready=ready, no_streams=EXIT_NO_STREAMS))
 
 
 def search_command(pythons: tuple[str, ...], ready: str, search_marker: str) -> tuple[str, ...]:
-    """As ``command``, with the first of ``pythons`` that works there. A line ``mark`` on stdout shows that it is run at
-    all; on stderr a line ``MARK PATH`` comes before the words of each that does not work."""
-    python = _CHECK + _ENTRY.format(ready=ready, deaf=EXIT_NO_STREAMS)
+    """As ``direct_command``, with the first of ``pythons`` that works. Prints ``search_marker`` in a line first:
+    commands are run at all. On stderr, a line ``MARKER PATH`` precedes the error of each that does not work."""
+    python = _CHECK + _ENTRY.format(ready=ready, no_streams=EXIT_NO_STREAMS)
     return ("/bin/sh", "-c", _SEARCH, "sh", search_marker, python, _PROBE, *pythons)
 
 
 def launcher_input(request: Mapping[str, Any]) -> bytes:
-    """``LENGTH\\n``, the launcher, and one line with its orders as JSON (with the modules that it needs)."""
+    """``LENGTH\\n``, the launcher, and one line: the request as JSON, with the launcher and its modules."""
     here = Path(__file__).parent
     launcher = (here / "launcher.py").read_text(encoding="utf-8")
-    sources = [[name, (here / "remote" / f"{name}.py").read_text(encoding="utf-8")] for name in SOURCES]
-    source, request_json = launcher.encode(), json.dumps({**request, "launcher": launcher, "sources": sources})
-    return b"%d\n" % len(source) + source + request_json.encode() + b"\n"
+    modules = sorted((here / "remote").glob("*.py"))
+    sources = [[path.stem, path.read_text(encoding="utf-8")] for path in modules if path.stem not in NOT_SENT]
+    source, document = launcher.encode(), json.dumps({**request, "launcher": launcher, "sources": sources})
+    return b"%d\n" % len(source) + source + document.encode() + b"\n"

@@ -1,6 +1,6 @@
-"""Jupyter on the machine: found, started, stopped, over one exec channel each time.
+"""Starts, finds and stops Jupyter on the machine; each call takes one SSH exec channel.
 
-What runs there is ``launcher.py`` with ``machine/``; this side only sends orders and checks the answers.
+The work is done there by ``launcher.py`` and ``remote/``; this side sends requests and checks the replies.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from .remote_call import call_launcher, invalid_reply
 BRIDGE_PACKAGE = "remote_runtime_bridge"
 MAX_LOG_BYTES = 131_072
 MAX_SERVERS = 100
+MAX_LABEL_CHARS = 40  # a label of a host name has at most 63
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 @fast_dataclass(frozen=True)
 class ServerSpec:
-    """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it.
-    ``socket``: it may listen on a unix socket, which no other user of the machine reaches. ``idle``: what the watchdog
-    beside it does when nobody uses it. ``renew``: another program here may know its token, so it gets a new one.
-    ``attempt``: what names this start, if it is to be taken back."""
+    """The server that should run, for one runtime of one computer. ``origins``: the pages that may use it. ``socket``:
+    prefer a unix socket, which no other user of the machine can use. ``idle``: the watchdog's rule. ``renew``: give it
+    a new token, as another program here may know the present one. ``attempt``: identifies this start for
+    ``undo_start``."""
 
     name: str
     client_id: str
@@ -48,7 +49,7 @@ class ServerSpec:
 
     @property
     def key(self) -> str:
-        """Its folder below ``servers/``. Raises ``ValueError`` for what cannot be a folder's name."""
+        """Its folder below ``servers/``. Raises ``ValueError`` if that is no valid name."""
         key = f"{self.name}-{self.client_id}"
         if not KEY_PATTERN.fullmatch(key):
             raise ValueError(f"{key!r} cannot name a server's folder")
@@ -70,7 +71,7 @@ class Bridge:
 
 @fast_dataclass(frozen=True)
 class RunningServer:
-    """A server of ours, whoever started it. ``key``: its folder, ``NAME-CLIENT``; ``since``: ISO 8601."""
+    """A server of ours, of any computer. ``key``: its folder, ``NAME-CLIENT``; ``since``: ISO 8601."""
 
     key: str
     pid: int
@@ -79,7 +80,7 @@ class RunningServer:
 
 @fast_dataclass(frozen=True)
 class PurgeResult:
-    """``done``: our folder is gone. Else ``alive`` are the servers (folder names) that still run there."""
+    """``done``: our folder was removed. Otherwise ``alive`` lists the servers (folder names) that still run there."""
 
     done: bool
     alive: tuple[str, ...] = ()
@@ -104,15 +105,15 @@ def ensure(
     can_forward_to: Callable[[str | int], bool] = lambda place: True,
     on_start: Callable[[], None] = lambda: None,
 ) -> Server:
-    """The runtime's server on the machine: the one that runs there and proves itself, else a new one; or, without a
-    live one of ours, the user's own that ``jupyter.attach`` names.
+    """The runtime's server on the machine: the running one if it proves its identity, else a new one; or, if none of
+    ours runs, the user's own server that ``jupyter.attach`` names.
 
-    ``person``: somebody wants it now. A repair must not start again what the watchdog has ended: it raises
-    ``MachineError`` ``stopped-when-idle``.
+    ``user_requested``: False for a reconnect, which must not start a server that the watchdog ended: it raises
+    ``MachineError`` ``stopped-when-idle``. ``can_forward_to``: whether the SSH server forwards to a unix socket or a
+    port of the machine, asked before Jupyter is started. ``on_start``: called when the request is sent; the server may
+    run from then on.
 
-    ``reaches``: whether the SSH server leads to a unix socket or a port of the machine, asked before Jupyter is
-    started. ``began``: called when the machine is told to start it; from then on it may run, unless the machine says
-    that it does not. Raises ``MachineError``; a start that fails leaves nothing on the machine.
+    Raises ``MachineError``; a start that fails leaves nothing on the machine.
     """
     settings, package = spec.settings, bridge or load_bridge()
     launch_spec = {
@@ -159,9 +160,9 @@ def stop(
     progress: Progress | None = None,
     refuse_if_busy: bool = False,
 ) -> Literal["stopped", "gone"]:
-    """End the server with its kernels and remove what belongs to it. ``gone``: it had ended before.
+    """End the server with its kernels and remove its files. ``gone``: it had ended before.
 
-    ``spare_busy``: raises ``LocalError`` ``busy``, and touches nothing, when kernels are busy or cannot be asked.
+    ``refuse_if_busy``: raise ``LocalError`` ``busy``, and change nothing, if kernels are or may be busy.
     """
     request = {"do": "stop", "key": spec.key, "spare_busy": refuse_if_busy}
     match call_launcher(run, request, python=spec.settings.python, progress=progress or _ignore, deadline=deadline):
@@ -175,7 +176,7 @@ def stop(
 
 
 def undo_start(run: RunCommand, spec: ServerSpec, *, deadline: Deadline) -> bool:
-    """As ``stop``, only what the start ``wanted.attempt`` has made. Whether our folder is still on the machine."""
+    """Stop what the start ``spec.attempt`` made, and nothing else. Returns whether our folder is still there."""
     request = {"do": "stop", "key": spec.key, "spare_busy": False, "attempt": spec.attempt}
     match call_launcher(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
         case {"stopped": "stopped" | "gone"} as reply:
@@ -184,7 +185,7 @@ def undo_start(run: RunCommand, spec: ServerSpec, *, deadline: Deadline) -> bool
 
 
 def list_servers(run: RunCommand, settings: JupyterSettings, *, deadline: Deadline) -> tuple[RunningServer, ...]:
-    """All servers of ours that run for the account, those of other computers too."""
+    """All running servers of ours of the account, also those of other computers."""
     reply = call_launcher(run, {"do": "servers"}, python=settings.python, progress=_ignore, deadline=deadline)
     running = []
     for each in reply.get("servers") or ():
@@ -200,7 +201,7 @@ def list_servers(run: RunCommand, settings: JupyterSettings, *, deadline: Deadli
 
 
 def purge(run: RunCommand, settings: JupyterSettings, *, deadline: Deadline) -> PurgeResult:
-    """Remove our whole folder on the machine, unless servers of ours (other computers' too) run there."""
+    """Remove our whole folder on the machine, unless servers of ours run there, also those of other computers."""
     match call_launcher(run, {"do": "purge"}, python=settings.python, progress=_ignore, deadline=deadline):
         case {"purged": bool(done), "alive": list(alive)}:
             return PurgeResult(done, tuple(clean_line(str(key), 200) for key in alive[:100]))
@@ -214,7 +215,7 @@ def tail_log(run: RunCommand, spec: ServerSpec, *, lines: int, deadline: Deadlin
 
 
 def read_log(run: RunCommand, spec: ServerSpec, *, offset: int | None, deadline: Deadline) -> LogPart:
-    """What was added to the server's log after ``offset`` (None: its end); to follow it, ask again and again."""
+    """The server's log from ``offset`` on (None: its end). Call it again with the next offset to follow the log."""
     request = {"do": "log", "key": spec.key, "offset": offset, "limit": MAX_LOG_BYTES}
     match call_launcher(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
         case {"text": str(text), "offset": int(next_offset)} if next_offset >= 0:
@@ -223,7 +224,7 @@ def read_log(run: RunCommand, spec: ServerSpec, *, offset: int | None, deadline:
 
 
 def load_bridge() -> Bridge:
-    """The bridge of this installation, read as text: it is not imported here."""
+    """The bridge of this installation, read as text: it is not imported."""
     directory = Path(__file__).parent.parent / "bridge"
     files = {
         f"{BRIDGE_PACKAGE}/{path.relative_to(directory).as_posix()}": path.read_text(encoding="utf-8")
@@ -236,14 +237,14 @@ def load_bridge() -> Bridge:
 
 
 def _ignore(text: str) -> None:
-    """For what is short and has nothing to tell on the way."""
-
-
-MAX_LABEL_CHARS = 40  # a label has at most 63 characters
+    """For short requests that report no progress."""
 
 
 def page_host(name: str) -> str:
-    """For the runtime of this name, and for no other."""
+    """The host name at which a browser opens the pages of this runtime's server, and of no other.
+
+    Browsers send cookies of ``localhost`` to every port of this computer (RFC 6265, 8.5), and the login cookie is as
+    good as the token. ``*.localhost`` is this computer too (RFC 6761, 6.3), with cookies of its own."""
     label = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:MAX_LABEL_CHARS]
     if label != name:
         label += "-" + hashlib.sha256(name.encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""A server as the machine describes it, checked: every value has the shape that our launcher gives it."""
+"""Parses the launcher's description of a server, and checks every value: the machine is not trusted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ATTACHED_SHAPES = {
 
 
 def parse_started(reply: Mapping[str, Any]) -> Server:
-    """Raises ``MachineError`` ``machine-answer-invalid`` unless every value has the shape our launcher gives it."""
+    """Raises ``MachineError`` ``machine-answer-invalid`` if a value is not as our launcher writes it."""
     texts: dict[str, Any] = _texts(reply, _SHAPES)
     match reply:
         case {"pid": int(pid), "started_by_us": bool(started), "notes": list(notes), "needs_restart": list(changed),
@@ -66,7 +66,7 @@ def parse_attached(reply: Mapping[str, Any]) -> Server:
 
 
 def _texts(reply: Mapping[str, Any], shapes: Mapping[str, str]) -> dict[str, str]:
-    """A path that is only shown is cut where nobody reads on."""
+    """The interpreter's path is only shown, and so cut."""
     texts = {key: str(reply.get(key)) for key, shape in shapes.items() if re.fullmatch(shape, str(reply.get(key)))}
     if len(texts) != len(shapes):
         raise invalid_reply("the server is not described as it should be")

@@ -1,37 +1,5 @@
-"""What the launcher does on the machine: standard library only, Python 3.8 and newer, nothing of ours outside here.
+"""Code that runs on the remote machine: Python 3.8 or newer, standard library only, no import from outside this
+package.
 
-The launcher makes the modules of ``SOURCES`` in memory there when they are needed; ``run_server.py`` is written to a
-file.
+The launcher loads these modules from memory; ``run_server.py`` is written to a file there.
 """
-
-SOURCES = (
-    "reply",
-    "request",
-    "data_dir",
-    "processes",
-    "host",
-    "server_client",
-    "login_environment",
-    "python_candidates",
-    "interpreters",
-    "disk_space",
-    "private_venv",
-    "kernelspec",
-    "python_choice",
-    "user_settings",
-    "start_failure",
-    "gpus",
-    "listeners",
-    "attach",
-    "runtime_dir",
-    "server",
-    "resource_use",
-    "idle_shells",
-    "activity",
-    "shutdown",
-    "autostart",
-    "idle_watchdog",
-    "listen_address",
-    "start",
-    "dispatch",
-)

@@ -1,4 +1,4 @@
-"""Our folder on the machine, ``~/.local/share/remote-runtime/``: private, locked, written aside and moved in place."""
+"""Our folder on the machine, ``~/.local/share/remote-runtime/``: private files, atomic writes, locks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LOCK = "lock"
 
 
 def root_dir() -> str:
-    """``expanduser`` asks the password database when HOME is not set."""
+    """Without HOME, ``expanduser`` reads the password database."""
     return os.path.join(os.path.expanduser("~"), ".local", "share", "remote-runtime")
 
 
@@ -37,10 +37,10 @@ def server_directory(key: str) -> str:
 
 
 def make_private_dir(directory: str) -> str:
-    """Our folder and what is below it down to ``directory``, each mode 0700.
+    """Makes ``directory`` and its parents up to our folder, each mode 0700.
 
-    Raises ``Failure`` when our folder belongs to somebody else, or there is no home folder to make it in,
-    or one whose name cannot be told.
+    Raises ``ReportedError`` if our folder belongs to another user, or the home folder does not exist or has a name that
+    is not UTF-8.
     """
     root, level, home = root_dir(), directory, os.path.expanduser("~")
     if not os.path.isdir(home):
@@ -67,7 +67,7 @@ def make_private_dir(directory: str) -> str:
 
 
 def write_private(path: str, text: str) -> None:
-    """Mode 0600 from its first byte on; replaces what was there in one step."""
+    """Writes the file with mode 0600, and replaces an older one atomically."""
     aside = path + ".new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(aside)
@@ -79,7 +79,7 @@ def write_private(path: str, text: str) -> None:
 
 
 def load_json(path: str) -> dict[str, Any]:
-    """Empty when the file is absent or damaged."""
+    """The JSON object in the file; empty when it is absent or damaged."""
     try:
         with open(path, encoding="utf-8") as handle:
             value = json.load(handle)
@@ -90,9 +90,9 @@ def load_json(path: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def locked(path: str, reply: ReplyWriter, *, why: str) -> Iterator[None]:
-    """Hold the lock file ``path``, waiting for it as long as the client waits; ``why`` tells what we wait for.
+    """Holds the lock file ``path``. Waits for it as long as the client waits; ``why`` is shown meanwhile.
 
-    Whoever holds it may remove the file: one who waited for the removed file notices and starts again.
+    The holder may remove the file: a waiting process notices that, and starts again with a new file.
     """
     reported = False
     while True:
@@ -116,7 +116,7 @@ def locked(path: str, reply: ReplyWriter, *, why: str) -> Iterator[None]:
 
 
 def is_locked(path: str) -> bool:
-    """Whether somebody works there at this moment."""
+    """Whether a process holds the lock file now."""
     try:
         handle = os.open(path, os.O_RDWR)
     except OSError:
@@ -128,7 +128,7 @@ def is_locked(path: str) -> bool:
 
 
 def install_bridge(bridge: BridgeFiles) -> str:
-    """The directory that holds the bridge under its content hash; an incomplete or changed one is replaced."""
+    """The directory of the bridge, named after its content hash; replaced if it is incomplete or changed."""
     target = os.path.join(root_dir(), "bridge", bridge.digest)
     if _is_installed(target, bridge):
         return target
@@ -155,19 +155,19 @@ def clear(directory: str, *, keep: str) -> None:
 
 
 def remove_content_dir(path: str) -> None:
-    """The ``content`` folder that a start made and that nothing was put into."""
+    """Removes the ``content`` folder that a start made, if it is empty."""
     if path:
         with contextlib.suppress(OSError):
             os.rmdir(path)
 
 
 def remove_server(directory: str) -> None:
-    """Its lock is held; an open lock file cannot be removed on Windows, ``remove_unused`` does it there."""
+    """Its lock is held. Windows cannot remove an open lock file; ``remove_unused`` does that."""
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def remove_unused(reply: ReplyWriter) -> None:
-    """The bridges that no server uses, and what is empty then."""
+    """Removes the bridges that no server uses, and empty folders."""
     for directory in server_directories():
         if os.name == "nt" and os.listdir(directory) == [LOCK]:
             shutil.rmtree(directory, ignore_errors=True)
@@ -217,7 +217,7 @@ def _try_lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as exc:
-        # Some network file systems have no locks: two starts at the same moment are then the smaller evil.
+        # Some network file systems have no locks: then two starts at the same moment are possible.
         return exc.errno in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
     return True
 

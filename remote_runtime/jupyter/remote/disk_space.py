@@ -1,4 +1,4 @@
-"""Whether our folder can hold an environment: space, quota, inodes, and that programs in it may be run."""
+"""Checks whether our folder can hold an environment: space, quota, inodes, and that programs may be run there."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import tempfile
 from .data_dir import make_private_dir, root_dir, write_private
 from .reply import ReportedError
 
-# A private environment has about 150 MB in 11,000 files; a file system that compresses stores it in less.
+# A private environment has about 150 MB in 11,000 files; less on a compressing file system.
 MIN_BYTES = 64 * 1024 * 1024
 MIN_FILES = 5000
-# Less than this is full: what a program that failed has removed again.
+# Below this the disk counts as full: a program that failed removes its files.
 FULL_BYTES = 1024 * 1024
 FULL_FILES = 100
 ERROR_TEXTS = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
 def refuse_unfit(folder: str) -> None:
-    """Raises ``Failure`` ``disk-full`` or ``jupyter-install-failed`` before minutes are spent on an environment."""
+    """Raises ``ReportedError`` ``disk-full`` or ``jupyter-install-failed``, before minutes are spent on an
+    environment."""
     missing = shortage(folder, MIN_BYTES, MIN_FILES)
     if missing:
         raise disk_full_error(f"{missing}; a private environment for Jupyter needs about 150 MB")
@@ -35,7 +36,7 @@ def refuse_unfit(folder: str) -> None:
 
 
 def disk_full_cause(output: str) -> ReportedError | None:
-    """The ``Failure`` ``disk-full`` if that is why a program failed: by its words, or as the disks are now."""
+    """``disk-full`` if that is why a program failed: by its output, or by the free space now."""
     for folder in (root_dir(), tempfile.gettempdir()):
         lacking = shortage(folder, FULL_BYTES, FULL_FILES)
         if lacking:
@@ -51,7 +52,7 @@ def disk_full_error(why: str) -> ReportedError:
 
 
 def shortage(folder: str, min_bytes: int, min_files: int) -> str:
-    """What the folder's file system has too little of, in words; empty if it has enough or does not say."""
+    """What the folder's file system lacks, for people; empty if it has enough or does not tell."""
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)
     if not hasattr(os, "statvfs"):
@@ -63,13 +64,13 @@ def shortage(folder: str, min_bytes: int, min_files: int) -> str:
     left = space.f_bavail * space.f_frsize
     if space.f_blocks and left < min_bytes:
         return f"{left // 1_000_000} MB left for {folder}"
-    if space.f_files and space.f_favail < min_files:  # a file system without a limit says 0 files
+    if space.f_files and space.f_favail < min_files:  # f_files is 0 without a limit
         return f"{space.f_favail} inodes left for {folder}"
     return ""
 
 
 def exec_refusal(folder: str) -> str:
-    """Why a program in the folder is not run, in words; empty if it is."""
+    """Why programs in the folder cannot be run, for people; empty if they can."""
     if os.name == "nt":
         return ""
     path = os.path.join(make_private_dir(folder), "may-run")

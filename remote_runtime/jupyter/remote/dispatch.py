@@ -1,6 +1,6 @@
-"""Carries out the client's orders: ``ensure``, ``stop``, ``purge``, ``servers``, ``log``.
+"""Handles the client's requests: ``ensure``, ``stop``, ``purge``, ``servers``, ``log``.
 
-What a look at a healthy server does not need is imported where it is: each module is compiled at its first import.
+Modules that finding a healthy server does not need are imported late: each is compiled when it is imported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WAITING_FOR_LOCK = "Waiting for another remote-runtime that works on this server
 
 
 def run(request: dict[str, Any], stream: TextIO) -> int:
-    """The exit status. Everything else goes to ``stream`` as answers."""
+    """Returns the exit status; writes the replies to ``stream``."""
     reply = ReplyWriter(request["marker"], stream, request["within_s"])
     for name in ("SIGTERM", "SIGHUP", "SIGINT"):
         if hasattr(signal, name):
@@ -57,9 +57,9 @@ def run(request: dict[str, Any], stream: TextIO) -> int:
 
 
 def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
-    """Answers the server. One that was started in vain, because nobody listens any more, is ended again.
+    """Replies with the server. A newly started one is stopped if the client disconnected meanwhile.
 
-    A server of ours that lives is kept, though the profile may name one to attach to by now.
+    A running server of ours is kept even if the profile names a server to attach to by now.
     """
     host.refuse_other_host(directory)
     if spec.attach and not server.load(directory):
@@ -83,7 +83,7 @@ def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
         try:
             from .start import start
 
-            # A repair is no use: a Jupyter that dies again and again must not keep the machine from being stopped.
+            # A reconnect does not count as use: else a Jupyter that keeps dying would keep the machine running.
             machine_state = _machine_since_end(directory)
             idle_s = 0.0 if spec.person else idle_watchdog.idle_s(directory)
             idle_watchdog.end(directory)
@@ -100,16 +100,16 @@ def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
 
 
 def stop(directory: str, reply: ReplyWriter, *, spare_busy: bool = False, attempt: str = "") -> dict[str, Any]:
-    """``stopped``, or ``gone``: it had ended before. In both cases nothing of it is left. ``busy``: it was spared, and
-    ``why``. ``attempt``: only what this one started, with the folder that it made; another's is ``gone``, too."""
+    """``stopped``, or ``gone``: it had ended before. Nothing of it is left in both cases. ``busy``: it was kept, and
+    ``why``. ``attempt``: stop only what this attempt started; a server of another one counts as ``gone``."""
     until = time.monotonic() + (START_WINDOW_S if attempt else 0.0)
-    while not os.path.isdir(directory):  # a start that was sent a moment ago may not have come that far
+    while not os.path.isdir(directory):  # a start may have been requested just before
         if time.monotonic() >= until:
             return {"stopped": "gone"}
         time.sleep(0.05)
     with locked(os.path.join(directory, LOCK), reply, why=WAITING_FOR_LOCK):
         info = load_json(os.path.join(directory, INFO))
-        is_new = os.listdir(directory) == [LOCK]  # a start that ended meanwhile took the folder away, and we made it
+        is_new = os.listdir(directory) == [LOCK]  # made by our lock, after the start removed it
         if attempt and info.get("attempt") != attempt and not is_new:
             return {"stopped": "gone"}
         host.refuse_other_host(directory)
@@ -128,7 +128,7 @@ def stop(directory: str, reply: ReplyWriter, *, spare_busy: bool = False, attemp
 
 
 def purge(reply: ReplyWriter) -> dict[str, Any]:
-    """Remove our whole folder, unless servers run or start there: other computers' are named, not ended."""
+    """Remove our whole folder, unless servers run or start there: they are listed, not stopped."""
     alive_directories = [
         directory
         for directory in server_directories()
@@ -152,7 +152,7 @@ def purge(reply: ReplyWriter) -> dict[str, Any]:
 
 
 def servers() -> list[dict[str, Any]]:
-    """All servers of ours that run for this account, other computers' too. ``since``: seconds since the epoch."""
+    """All servers of ours of this account, also those of other computers. ``since``: seconds since the epoch."""
     return [
         {
             "key": os.path.basename(directory),
@@ -187,14 +187,14 @@ def _dispatch(request: dict[str, Any], reply: ReplyWriter) -> None:
 
 
 def _machine_since_end(directory: str) -> str:
-    """What became of the machine since the server was started that ended unasked: ``same``, ``restarted``,
-    ``unknown``; empty where there was none."""
+    """Whether the machine restarted since the last server, which ended by itself: ``same``, ``restarted``, ``unknown``;
+    empty if there was none."""
     info = load_json(os.path.join(directory, INFO))
     return (host.machine_since(info) or "unknown") if info.get("pid") else ""
 
 
 def _refuse_idle_stopped(directory: str) -> None:
-    """A repair must not start again what was ended on purpose."""
+    """A reconnect must not start a server that the watchdog ended."""
     why = idle_watchdog.stop_reason(directory)
     if why:
         raise ReportedError("stopped-when-idle", "Jupyter was ended on the machine, as the profile's idle says", why)
@@ -216,7 +216,7 @@ def _attach(attach_spec: dict[str, Any], reply: ReplyWriter) -> dict[str, Any]:
 
 
 def _renew_token(running: server.ServerProcess) -> server.ServerProcess:
-    """With a new token; where the bridge of an older version cannot do that, with a note."""
+    """With a new token, or with a note if its bridge is too old for that."""
     with_new_token = server.renew_token(running)
     if with_new_token:
         return with_new_token
@@ -231,7 +231,7 @@ def _probe_gpus(directory: str, reply: ReplyWriter) -> gpus.GpuResult:
 
 
 def _remember_gpus(directory: str, gpu_result: gpus.GpuResult) -> gpus.GpuResult:
-    """GPUs that were seen once are not looked for again: the next start of Jupyter does."""
+    """Saves GPUs that were found, so that they are probed again only when Jupyter starts again."""
     if gpu_result.gpus:
         server.add_info(directory, {"gpus": gpu_result.gpus})
     return gpu_result

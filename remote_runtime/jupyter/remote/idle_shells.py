@@ -1,4 +1,4 @@
-"""What only waits in a terminal: a shell that reads commands, and what holds another terminal open."""
+"""Programs that only wait in a terminal: shells that read commands, and terminal multiplexers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ SHELLS = {
     "lksh", "pdksh", "oksh", "yash", "posh", "csh", "bsd-csh", "tcsh", "fish", "nu", "elvish", "xonsh",
     "pwsh", "es", "rc",
 }  # fmt: skip
-# Their terminal is another one, which is looked at for itself.
+# The terminals that they make are checked separately.
 MULTIPLEXERS = {"tmux", "tmux: client", "tmux: server", "screen", "dtach", "abduco", "zellij", "byobu", "mosh-server"}
-# What they run is another process; without one in sight they may be at work themselves.
+# They run another process; without a child they count as working.
 WRAPPERS = {"sudo", "su", "login", "script", "doas", "runuser", "newgrp", "sg"}
-# Options of these shells that take the next word; and those that make a command of it.
+# Options of these shells with a value; and those whose value is a command.
 OPTIONS_WITH_VALUE = {"-o", "+o", "-O", "+O", "--rcfile", "--init-file", "--init-command", "--config", "--env-config"}
 COMMAND_OPTIONS = {"--command", "--commands", "-Command", "-File"}
 
 
 def is_waiting(name: str, words: Sequence[str], *, has_children: bool) -> bool:
-    """``name``: of the process, as the kernel knows it; ``words``: its command line. A shell that runs a script, or the
-    command of ``-c``, is at work."""
+    """``name``: the process's name in the kernel; ``words``: its command line. A shell that runs a script, or the
+    command of ``-c``, does not wait."""
     name = name.lstrip("-")
     if name in MULTIPLEXERS:
         return True
@@ -30,7 +30,7 @@ def is_waiting(name: str, words: Sequence[str], *, has_children: bool) -> bool:
 
 
 def _runs_command(name: str, words: Sequence[str]) -> bool:
-    # An interpreter may stand before it (xonsh is a script of Python's), and busybox before its shell.
+    # An interpreter may come before the name (xonsh is a Python script), and busybox before its shell.
     names = [word.rpartition("/")[2].lstrip("-") for word in words]
     first = names.index(name) + 1 if name in names else 1
     if name == "busybox" and names[first : first + 1] and names[first] in SHELLS:
@@ -47,5 +47,5 @@ def _runs_command(name: str, words: Sequence[str]) -> bool:
 
 
 def _has_c(word: str) -> bool:
-    """``-c``, also among other letters: ``-lc``."""
+    """``-c``, also with other letters: ``-lc``."""
     return word[:2] != "--" and "c" in word and word[1:].isalpha()

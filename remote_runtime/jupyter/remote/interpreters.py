@@ -1,4 +1,4 @@
-"""Which Python of this machine has a usable Jupyter: the one with the frameworks and an ipykernel wins."""
+"""Probes the Pythons of this machine for Jupyter, ipykernel and frameworks."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ print("remote-runtime-probe:" + json.dumps({
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python and what it has. ``path`` is not resolved: a venv's python is a link that must keep its name.
-    ``executable``: what it is when it runs, where ``path`` is a script such as pyenv's."""
+    """A Python and its packages. ``path`` is not resolved: a venv's python is a link. ``executable``:
+    ``sys.executable``, which differs if ``path`` is a script such as pyenv's."""
 
     path: str
     python: str
@@ -59,7 +59,7 @@ class Interpreter:
 
     @property
     def kind(self) -> str:
-        """How Jupyter is started: ``server2``, ``server1``, ``notebook6``, or empty: no usable Jupyter."""
+        """The kind of Jupyter: ``server2``, ``server1``, ``notebook6``, or empty if there is no usable one."""
         if not self.ipykernel or parse_version(self.python) < (3, 8):
             return ""
         if parse_version(self.jupyter_server) >= (2,):
@@ -70,7 +70,7 @@ class Interpreter:
 
     @property
     def bin_dir(self) -> str:
-        """The folder of its environment's programs, ``pip`` among them."""
+        """The folder of its environment's programs, such as ``pip``."""
         return os.path.dirname(self.executable if os.access(self.executable, os.X_OK) else self.path)
 
     @property
@@ -78,7 +78,7 @@ class Interpreter:
         return self.jupyter_server if self.kind != "notebook6" else "notebook " + self.notebook
 
     def unusable_reason(self) -> str:
-        """Why it is not usable, for a person."""
+        """Why it is not usable, for people."""
         if parse_version(self.python) < (3, 8):
             return "Python " + (self.python or "does not run")
         old = f"jupyter_server {self.jupyter_server} is too old" if self.jupyter_server else "no jupyter_server"
@@ -92,24 +92,24 @@ def parse_version(version: str) -> tuple[int, ...]:
 
 
 def choose(probed: list[Interpreter]) -> Interpreter | None:
-    """The first with a framework, else the first that has Jupyter at all."""
+    """The first usable one with a framework, else the first usable one."""
     usable = [interpreter for interpreter in probed if interpreter.kind]
     return next((found for found in usable if found.frameworks), usable[0] if usable else None)
 
 
 @dataclass(frozen=True)
 class ProbedInterpreters:
-    """``found``: in order of preference, our own environment last. ``aside``: those with frameworks that are only
-    named, because they are not where a login looks and a Jupyter was found there."""
+    """``interpreters``: in order of preference, our own environment last. ``suggestions``: those with frameworks that
+    are only mentioned, because they are not on a login's PATH and a Jupyter was found there."""
 
     interpreters: list[Interpreter]
     suggestions: list[Interpreter]
 
 
 def probe_all(python: str, env: Mapping[str, str], reply: ReplyWriter) -> ProbedInterpreters:
-    """Every candidate, probed; only ``python`` if the profile names one. ``env``: that of a login.
+    """All candidates; only ``python`` if the profile names one. ``env``: a login's.
 
-    Raises ``Failure`` ``python-missing`` when the named one does not run.
+    Raises ``ReportedError`` ``python-missing`` if the named one does not run.
     """
     if python != "auto":
         named = os.path.expanduser(python)
@@ -132,8 +132,8 @@ def probe_all(python: str, env: Mapping[str, str], reply: ReplyWriter) -> Probed
 
 
 def probe(paths: list[str], env: Mapping[str, str], reply: ReplyWriter) -> list[Interpreter]:
-    """All at once: the time is that of the slowest one, at most ``PROBE_WITHIN_S``. A single one, which the profile
-    names, may be slow: half of the time that is left is its."""
+    """All at once, for at most ``PROBE_TIMEOUT_S``. A single one, which the profile names, may take half of the time
+    that is left."""
     running = [(path, _start_probe(path, env)) for path in paths]
     limit_s = max(PROBE_TIMEOUT_S, reply.remaining_s() / 2) if len(paths) == 1 else PROBE_TIMEOUT_S
     until = time.monotonic() + limit_s
@@ -143,7 +143,7 @@ def probe(paths: list[str], env: Mapping[str, str], reply: ReplyWriter) -> list[
 
 
 def kernel_interpreter(probed: list[Interpreter], chosen: Interpreter) -> Interpreter | None:
-    """A Python whose frameworks the kernels should have although it has no usable Jupyter, if ``chosen`` has none."""
+    """A Python with frameworks for the kernels, though it has no usable Jupyter; None if ``chosen`` has frameworks."""
     if chosen.frameworks:
         return None
     usable = [
@@ -165,7 +165,7 @@ def _start_probe(path: str, env: Mapping[str, str]) -> subprocess.Popen[bytes] |
 
 
 def _read_probe(path: str, process: subprocess.Popen[bytes] | None) -> Interpreter:
-    """One that does not end is ended; one that said more than a pipe holds is such a one."""
+    """Kills it if it has not ended, as when its output fills the pipe."""
     if process is None or process.stdout is None:
         return Interpreter(path=path, python="")
     with process:

@@ -1,4 +1,4 @@
-"""Where Jupyter will listen: found out before it is started, so that no server is started in vain."""
+"""Chooses where Jupyter will listen, before it is started: an address that the SSH server forwards to."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .data_dir import SOCKET
 from .reply import ReplyWriter, ReportedError
 from .request import LaunchSpec
 
-MAX_SOCKET_PATH_BYTES = 100  # bytes of a path: unix(7) has 108, macOS 104
+MAX_SOCKET_PATH_BYTES = 100  # unix(7): 108, macOS: 104
 
 
 class ListenAddress:
-    """A socket of our own stands there, or a port, and the client is asked whether the SSH server leads to it. Its
-    answer comes while the interpreters are looked at. ``notes``: what a person should know."""
+    """Listens on a unix socket or a port for a moment, and asks the client whether the SSH server forwards to it. The
+    answer arrives while the interpreters are probed. ``notes``: for people."""
 
     def __init__(self, directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
         self._path = socket_path(directory)
@@ -38,9 +38,9 @@ class ListenAddress:
         self._close()
 
     def use_socket(self, kind: str) -> bool:
-        """Whether a server of this ``kind`` will listen on the unix socket; else the SSH server leads to ports.
+        """Whether a server of this ``kind`` will listen on the unix socket; otherwise on a port.
 
-        A client whose SSH server leads to neither ends the connection: raises ``Hung``."""
+        If the SSH server forwards to neither, the client disconnects: raises ``ClientGone``."""
         tried_socket = self._pending_address == self._path
         if self._can_forward() and tried_socket and supports_sockets(kind):
             self._close()
@@ -53,7 +53,7 @@ class ListenAddress:
         return False
 
     def _try_socket(self) -> bool:
-        """A file system of another machine (SMB, AFS, sshfs) often takes none."""
+        """Network file systems (SMB, AFS, sshfs) often have no sockets."""
         if sys.platform == "win32":
             return False
         if len(os.fsencode(self._path)) > MAX_SOCKET_PATH_BYTES:
@@ -110,20 +110,20 @@ class ListenAddress:
 
 
 def socket_path(directory: str) -> str:
-    """In the server's directory, or, where its path is too long for a socket, in the folder of its kernels' sockets."""
+    """In the server's directory, or with its kernels' sockets if that path is too long for a socket."""
     path = os.path.join(directory, SOCKET)
     is_short = len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES
     return path if is_short else os.path.join(runtime_dir.path_of(directory), SOCKET)
 
 
 def supports_sockets(kind: str) -> bool:
-    """Notebook 6 knows ports only."""
+    """Notebook 6 does not."""
     return kind.startswith("server")
 
 
 @contextlib.contextmanager
 def reserve_address(path: str, spec: LaunchSpec, *, on_socket: bool, hold: bool) -> Iterator[int | str]:
-    """Where the server will listen: on a socket that no other user reaches, or on a port."""
+    """The address for the server: a socket that no other user can use, or a port."""
     if on_socket:
         yield path
     else:
@@ -133,9 +133,9 @@ def reserve_address(path: str, spec: LaunchSpec, *, on_socket: bool, hold: bool)
 
 @contextlib.contextmanager
 def reserve_port(port_wanted: int | None, *, hold: bool) -> Iterator[int]:
-    """A port for the server. ``hold``: on Linux it stays reserved meanwhile, since two sockets with SO_REUSEADDR can
-    share a port as long as only one listens. Other systems, and jupyter_server 2.0, which looks whether the port is
-    free without SO_REUSEADDR, would take it for in use."""
+    """A port for the server. ``hold``: on Linux it stays bound in the block, because two sockets with SO_REUSEADDR can
+    share a port while only one listens. On other systems, and for jupyter_server 2.0, which tests the port without
+    SO_REUSEADDR, it would seem to be in use."""
     with socket.socket() as sock:
         if os.name != "nt":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

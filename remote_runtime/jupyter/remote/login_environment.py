@@ -1,8 +1,7 @@
-"""The environment that a terminal of the user's has: what the login files of their shell set.
+"""The environment of the user's terminal, as the login files of their shell set it.
 
-An exec channel of SSH reads few of these files, and what it reads often stops where a shell is not interactive. So the
-shell is started as an interactive login shell, and as a login shell where that does not work out: a file may start a
-terminal multiplexer or another shell.
+An SSH exec channel reads few of these files, and many stop in a shell that is not interactive. So the shell is started
+as an interactive login shell, and as a login shell if that fails: a login file may start another program.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ from . import processes
 from .reply import ReplyWriter
 
 MARKER = b"remote-runtime-environment:"
-# In one line without an apostrophe, a backslash or an exclamation mark, which shells treat differently.
+# One line without an apostrophe, backslash or exclamation mark, which shells read differently.
 PRINT_ENVIRONMENT = (
     f'import os,sys;o=sys.stdout.buffer;m=b"{MARKER.decode()}";'
     'o.write(m+bytes(1).join(k+b"="+v for k,v in os.environb.items())+bytes(1)+m);o.flush()'
 )
 MAX_OUTPUT_BYTES = 1 << 20
 TIMEOUT_S = 30.0
-# What belongs to that one shell.
+# These belong to that shell only.
 SHELL_VARIABLES = ("_", "SHLVL", "PWD", "OLDPWD", "TERM", "COLUMNS", "LINES")
-# What says where the user's kernels and extensions are. All else of Jupyter's could change whom the server lets in, or
-# who runs its kernels: its own settings and those of a server that we may have been started from.
+# These say where the user's kernels and extensions are. Jupyter's other variables could change who may log in, or who
+# runs the kernels; some come from a server that we may have been started from.
 KEPT_JUPYTER_VARIABLES = re.compile(r"JUPYTER_(?:CONFIG_DIR|CONFIG_PATH|DATA_DIR|PATH|PREFER_ENV_PATH|PLATFORM_DIRS)")
 REMOVED_VARIABLES = re.compile(
     r"(?:JUPYTER|JPY|JUPYTERHUB)_.*|CONFIGPROXY_.*|PYTHONHOME|PYTHONINSPECT|__PYVENV_LAUNCHER__"
@@ -39,14 +38,14 @@ REMOVED_VARIABLES = re.compile(
 
 @dataclass(frozen=True)
 class LoginEnvironment:
-    """``env``: what programs of the user's get. ``trouble``: why the login files are not in it, for a person."""
+    """``env``: for the user's programs. ``problem``: why the login files are not in it, for people."""
 
     env: dict[str, str] = field(repr=False)
     problem: str = ""
 
 
 def read_login_environment(reply: ReplyWriter) -> LoginEnvironment:
-    """Takes as long as the login files do, at most ``WITHIN_S`` or half of the time that the client waits."""
+    """Takes as long as the login files, at most ``TIMEOUT_S`` or half of the time that the client waits."""
     own = without_server_settings(dict(os.environ))
     shell = login_shell()
     if not shell:
@@ -64,8 +63,8 @@ def read_login_environment(reply: ReplyWriter) -> LoginEnvironment:
 
 
 def merge(login: dict[str, str], own: dict[str, str]) -> dict[str, str]:
-    """The one of a login, or our own where it is a terminal's already, as for a target of kind ``local``: the user may
-    have activated an environment there. The PATH has the folders of both."""
+    """The login's environment, or our own if that is a terminal's, as for a target of kind ``local``: the user may have
+    activated an environment there. PATH has the folders of both."""
     first, second = (own, login) if own.get("TERM", "dumb") != "dumb" else (login, own)
     found = {name: value for name, value in first.items() if name not in SHELL_VARIABLES}
     kept = {name: own[name] for name in ("HOME", *SHELL_VARIABLES) if name in own}
@@ -74,7 +73,7 @@ def merge(login: dict[str, str], own: dict[str, str]) -> dict[str, str]:
 
 
 def shell_commands(shell: str) -> list[list[str]]:
-    """As an interactive login shell, then as a login shell. csh knows a login shell by its name's first character."""
+    """As an interactive login shell, then as a login shell. csh is a login shell if its name begins with ``-``."""
     script = f"{shlex.quote(sys.executable)} -S -E -c {shlex.quote(PRINT_ENVIRONMENT)}"
     name = os.path.basename(shell)
     if name in ("csh", "tcsh"):
@@ -83,8 +82,8 @@ def shell_commands(shell: str) -> list[list[str]]:
 
 
 def run_shell(command: list[str], shell: str, until: float, reply: ReplyWriter) -> tuple[dict[str, str], bool]:
-    """The environment that the command prints, or none; and whether its time was over. What a login file leaves in the
-    background may hold its output open, so the second mark ends the wait."""
+    """The environment that the command prints, or an empty one; and whether it timed out. A background process of a
+    login file may keep the output open, so the second marker ends the wait."""
     env = {**os.environ, "TERM": "dumb"}
     try:
         process = subprocess.Popen(
@@ -104,7 +103,7 @@ def run_shell(command: list[str], shell: str, until: float, reply: ReplyWriter) 
                 printed += part
         timed_out = time.monotonic() >= until
         if timed_out:
-            # With what it waits for. The mark is in no command line: none of another login's is meant.
+            # With its children. No command line contains NUL, so no other process is chosen.
             processes.terminate(processes.process_tree(process.pid, "\0"), 0.0)
         process.kill()
     return parse_output(bytes(printed)), timed_out
@@ -119,7 +118,7 @@ def parse_output(output: bytes) -> dict[str, str]:
 
 
 def without_server_settings(env: dict[str, str]) -> dict[str, str]:
-    """Without what changes the server itself: our configuration says that."""
+    """Without the variables that configure the server itself."""
     return {
         name: value
         for name, value in env.items()
@@ -128,7 +127,7 @@ def without_server_settings(env: dict[str, str]) -> dict[str, str]:
 
 
 def login_shell() -> str:
-    """Empty where there is none that runs commands."""
+    """Empty if the user has none that runs commands."""
     if sys.platform == "win32":
         return ""
     import pwd

@@ -1,4 +1,4 @@
-"""A private environment with Jupyter in our folder, for a machine that has none. Nothing of the user's changes."""
+"""A private environment with Jupyter in our folder, for a machine without one. Changes nothing of the user's."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .interpreters import Interpreter, parse_version, probe
 from .python_candidates import private_python
 from .reply import ReplyWriter, ReportedError
 
-# Written last: an environment without it is one whose making was interrupted.
+# Written last: without it, making the environment was interrupted.
 COMPLETE = "remote-runtime.json"
-# The major versions that are tested: what comes after them may be anything.
+# The major versions that are tested.
 REQUIRED = ["jupyter_server>=1.24,<3", "ipykernel>=6,<8", "tornado>=6.1,<7"]
 REMOVED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "VIRTUAL_ENV")
 MAX_LINE_BYTES = 4096
-# What pip and uv say when no index answers: their own words, urllib3's, and the system's.
+# Messages of pip, uv, urllib3 and the system when no index answers.
 INDEX_UNREACHABLE = re.compile(
     r"(?i)connection broken by|Could not fetch URL|Failed to fetch|Max retries exceeded|Cannot connect to proxy"
     r"|Failed to establish a new connection|name resolution|Name or service not known|Network is unreachable"
@@ -32,7 +32,7 @@ INDEX_UNREACHABLE = re.compile(
     r"|ConnectTimeout|dns error|error sending request|CERTIFICATE_VERIFY_FAILED"
 )
 URL_CREDENTIALS = re.compile(r"//[^\s/@]+@")
-# An index answered, and something else went wrong later.
+# Messages that show that an index answered, and something else failed later.
 INDEX_ANSWERED = re.compile(
     r"from versions: (?!none)|ResolutionImpossible|Failed (?:building|to build)|Requires-Python"
 )
@@ -42,9 +42,9 @@ def ensure(
     packages: list[str], probed: list[Interpreter], env: Mapping[str, str], reply: ReplyWriter, broken: str
 ) -> tuple[Interpreter, str]:
     """The private environment with Jupyter and ``packages``, and why it was made again, if it was. ``broken``: why the
-    one that is there is of no use, where that is known.
+    present one is not usable, if that is known.
 
-    Raises ``Failure`` ``jupyter-install-failed`` or ``disk-full``.
+    Raises ``ReportedError`` ``jupyter-install-failed`` or ``disk-full``.
     """
     directory = os.path.join(root_dir(), "venv")
     with locked(directory + ".lock", reply, why="Waiting for another installation of Jupyter on the machine"):
@@ -61,7 +61,7 @@ def ensure(
             done = []
         missing = [name for name in REQUIRED + packages if name not in done]
         if missing:
-            install(directory, REQUIRED + packages, reply, env)  # all of them, so that pip keeps to their bounds
+            install(directory, REQUIRED + packages, reply, env)  # all, so that pip keeps to their bounds
             write_private(os.path.join(directory, COMPLETE), json.dumps({"packages": [*done, *missing]}))
         interpreter = probe([private_python()], env, reply)[0]
         if not interpreter.kind:
@@ -85,13 +85,13 @@ def has_packages(packages: list[str]) -> bool:
 
 
 def installed_packages() -> list[str] | None:
-    """What the private environment was told to have; None where there is none."""
+    """The packages of the private environment; None if there is none."""
     done = load_json(os.path.join(root_dir(), "venv", COMPLETE)).get("packages")
     return done if isinstance(done, list) else None
 
 
 def choose_base(probed: list[Interpreter]) -> Interpreter:
-    """What the environment is made from: a Python with frameworks if one can lend them, else the newest."""
+    """The Python to make the environment from: one whose frameworks it can use, else the newest."""
     outside = [found for found in probed if found.path != private_python() and parse_version(found.python) >= (3, 8)]
     with_frameworks = [found for found in outside if found.frameworks and not found.own_environment]
     if with_frameworks:
@@ -103,12 +103,12 @@ def choose_base(probed: list[Interpreter]) -> Interpreter:
 def create(directory: str, base: Interpreter, reply: ReplyWriter, env: Mapping[str, str] | None = None) -> None:
     env = os.environ if env is None else env
     reply.progress("Making a private environment for Jupyter with Python " + base.python)
-    # An environment of its own cannot see the frameworks that its base has, unless it is told to.
+    # The frameworks of the base are visible only with this option.
     options = ["--system-site-packages"] if base.frameworks else []
     home = os.path.expanduser("~")
     uv = shutil.which("uv", path=env.get("PATH")) or shutil.which("uv", path=f"{home}/.local/bin:{home}/.cargo/bin")
     python = os.path.join(directory, *(("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")))
-    # venv hides what its ensurepip says, so that is run by itself.
+    # venv hides the output of ensurepip, so that runs separately.
     attempts = [
         [[base.path, "-m", "venv", "--without-pip", *options, directory], [python, "-m", "ensurepip", "--default-pip"]],
         [[base.path, "-m", "virtualenv", *options, directory]],
@@ -148,7 +148,8 @@ def venv_error(base: Interpreter, outputs: list[str], uv: str | None) -> Reporte
 def install(directory: str, packages: list[str], reply: ReplyWriter, env: Mapping[str, str]) -> None:
     reply.progress("Installing Jupyter into our folder on the machine")
     options = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    requirements = os.path.join(directory, "requirements.txt")  # an address may have a password, and all see arguments
+    # In a file: a URL may hold a password, and arguments are visible to all users.
+    requirements = os.path.join(directory, "requirements.txt")
     write_private(requirements, "\n".join(packages) + "\n")
     status, output = run_command(
         [private_python(), "-m", "pip", "install", *options, "-r", requirements], reply, show_progress=True, env=env
@@ -175,7 +176,7 @@ def is_index_unreachable(output: str) -> bool:
 
 
 def index_error(output: str) -> ReportedError:
-    """A package index that cannot be reached. pip repeats itself: the first of its lines that says so is enough."""
+    """The package index cannot be reached. Shows only the first such line of pip, which repeats it."""
     lines = [line.strip() for line in output.splitlines() if INDEX_UNREACHABLE.search(line)]
     nat = "a VM without external address needs Cloud NAT or a mirror (`pip config set global.index-url URL` there)"
     trust = "let pip there trust the certificate of your proxy or mirror: `pip config set global.cert FILE`"
@@ -190,10 +191,10 @@ def index_error(output: str) -> ReportedError:
 def run_command(
     command: list[str], reply: ReplyWriter, *, show_progress: bool, env: Mapping[str, str]
 ) -> tuple[int, str]:
-    """Run it to its end. Answers its status and the end of its output; raises ``Failure`` when the client's time is
-    over. The command ends with us."""
+    """Runs it; returns its status and the end of its output. Raises ``ReportedError`` when the client's time is over.
+    The command never outlives the call."""
     env = {name: value for name, value in env.items() if name not in REMOVED_VARIABLES}
-    # Of pip: three tries of 15 s say as much as six.
+    # pip's default is 5 retries of 15 s.
     env.setdefault("PIP_RETRIES", "2")
     try:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Which Python runs Jupyter and which one its kernels, without those that turned out to be broken."""
+"""Chooses the Python that runs Jupyter and the one that runs its kernels, without those that are broken."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .request import LaunchSpec
 
 
 class BrokenPython(Exception):
-    """A Python in which ``package``, Jupyter's server or ipykernel, cannot be imported, whatever its metadata says.
-    ``why``: its last words."""
+    """A Python that cannot import ``package``, Jupyter's server or ipykernel, though its metadata is there. ``why``:
+    the last lines of the error."""
 
     def __init__(self, python: str, package: str, why: str) -> None:
         super().__init__(python)
@@ -25,7 +25,7 @@ class BrokenPython(Exception):
 
 @dataclass(frozen=True)
 class PythonChoice:
-    """``server`` runs Jupyter, ``kernel`` its kernels; often they are one. ``notes``: what a person should know."""
+    """``server`` runs Jupyter, ``kernel`` its kernels; often they are the same. ``notes``: for people."""
 
     server: Interpreter
     kernel: Interpreter
@@ -33,7 +33,7 @@ class PythonChoice:
 
 
 class PythonSearch:
-    """``env``: that of a login."""
+    """``env``: a login's."""
 
     def __init__(self, spec: LaunchSpec, env: Mapping[str, str], reply: ReplyWriter) -> None:
         self._spec = spec
@@ -46,8 +46,8 @@ class PythonSearch:
         self._remake_reason = ""
 
     def find(self) -> PythonChoice:
-        """Raises ``Failure``: ``jupyter-missing`` when there is no usable one and none may be made,
-        ``jupyter-did-not-start`` when the one that the profile names is broken, or as ``environment.ensure``."""
+        """Raises ``ReportedError``: ``jupyter-missing`` if no Python is usable and none may be installed,
+        ``jupyter-did-not-start`` if the one that the profile names is broken, or as ``private_venv.ensure``."""
         spec = self._spec
         if self._probed is None:
             self._reply.progress("Looking for Jupyter on the machine")
@@ -66,7 +66,7 @@ class PythonSearch:
         )
 
     def exclude(self, broken: BrokenPython) -> None:
-        """Go on without it. Raises ``Failure`` when our own environment is broken though it was just made."""
+        """Search without it. Raises ``ReportedError`` if our own environment is broken though it was just made."""
         if broken.python == private_python() and self._venv_made:
             raise ReportedError(
                 "jupyter-install-failed", "The private environment for Jupyter does not work", broken.why,

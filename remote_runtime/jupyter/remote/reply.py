@@ -1,4 +1,5 @@
-"""What the launcher says: one line each, a random marker and a JSON object. Login files print things too."""
+"""Replies to the client: lines of a random marker and a JSON object. The marker tells them from what login files
+print."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ NO = b"no\n"
 
 
 class ReportedError(Exception):
-    """An expected failure, in the words and codes of the client's ``MachineError``."""
+    """An expected failure, with a code and texts of the client's ``MachineError``."""
 
     def __init__(self, code: str, what: str, why: str = "", hint: str = "") -> None:
         super().__init__(what)
@@ -22,11 +23,11 @@ class ReportedError(Exception):
 
 
 class ClientGone(Exception):
-    """Nobody listens any more: the connection to the client is gone."""
+    """The connection to the client is lost."""
 
 
 class ReplyWriter:
-    """The way back to the client. Every method raises ``Hung`` when nobody listens any more."""
+    """Writes replies to the client. Every method raises ``ClientGone`` when the connection is lost."""
 
     def __init__(self, marker: str, stream: TextIO, within_s: float) -> None:
         self._marker = marker
@@ -35,24 +36,24 @@ class ReplyWriter:
         self._last_sent_at = 0.0
 
     def remaining_s(self) -> float:
-        """Seconds that the client still waits, never negative."""
+        """Seconds that the client still waits; never negative."""
         return max(0.0, self._ends_at - time.monotonic())
 
     def progress(self, text: str) -> None:
         self._send({"say": text})
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; and say something about once a second, because only a failing write shows that the client left."""
+        """Sleep. Also writes about once a second, because only a failing write shows that the client is gone."""
         if time.monotonic() - self._last_sent_at > TICK_INTERVAL_S:
             self._send({"tick": round(self.remaining_s(), 1)})
         time.sleep(max(0.0, min(seconds, self.remaining_s())))
 
     def ask_can_forward(self, address: int | str) -> None:
-        """Ask the client whether the SSH server leads to ``place``, a port of 127.0.0.1 or a unix socket."""
+        """Ask the client whether the SSH server forwards to ``address``, a port of 127.0.0.1 or a unix socket."""
         self._send({"reach": address})
 
     def read_answer(self, within_s: float) -> bool | None:
-        """Its answer; None when none came in that time."""
+        """The client's answer; None when none came in that time."""
         try:
             ready, _, _ = select.select([0], [], [], within_s)
             line = os.read(0, 64) if ready else b""

@@ -1,4 +1,4 @@
-"""What the client wants, as values."""
+"""The client's request as values. Field names are keys of its JSON."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class IdleRule(NamedTuple):
 
 
 class LaunchSpec(NamedTuple):
-    """The server that should run. ``port``: None lets us choose; ``socket``: it may be a unix socket instead;
-    ``python``: ``auto`` or a path on this machine. ``person``: somebody asked for it, it is not a repair. ``program``:
-    what the watchdog is made of. ``renew``: another program may know the token by now. ``attach``: ``port`` and
-    ``token_file`` (None: look for it) of the user's own server, None to start ours. ``attempt``: which of the client's
-    starts this is, so that it takes back no other."""
+    """The server that should run. ``python``: ``auto`` or a path on this machine. ``port``: None for any; ``socket``: a
+    unix socket is preferred. ``person``: the user asked for it; False for a reconnect. ``renew``: give it a new token,
+    as another program may know the present one. ``attach``: ``port`` and ``token_file`` (None: look for it) of the
+    user's own server. ``attempt``: identifies this start, so that only it can be undone. ``watchdog_source``: the
+    launcher and its modules."""
 
     python: str
     install: str
@@ -49,7 +49,8 @@ class LaunchSpec(NamedTuple):
     hostnames: list[str] = ["localhost"]
 
     def key_digests(self) -> dict[str, str]:
-        """A fingerprint for each profile key that a running server cannot take over. ``env`` may hold secrets."""
+        """Profile key → hash of its value, for the keys that need a new server. Hashed because ``env`` may hold
+        secrets."""
         keys: dict[str, Any] = {
             "jupyter.python": self.python,
             "jupyter.working_dir": self.working_dir,

@@ -1,7 +1,7 @@
-"""Runs Jupyter with the bridge on the path of this process only; kernels and PYTHONPATH stay as the user has them.
+"""Runs Jupyter with the bridge on the path of this process only: kernels, and their PYTHONPATH, are not changed.
 
-``python boot.py KIND BRIDGE --config=FILE ARGS…``: KIND is ``notebook6`` or a ``server…``, BRIDGE the folder that
-holds ``remote_runtime_bridge``, FILE the JSON configuration with the token.
+``python boot.py KIND BRIDGE --config=FILE ARGS…`` (the name of this file on the machine): KIND is ``notebook6`` or
+``server…``, BRIDGE the folder of ``remote_runtime_bridge``, FILE the JSON configuration with the token.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any, TextIO
 
-# jsonschema imports it for a format that Jupyter's own schemas do not have. It builds a grammar when it is imported:
-# 2 s of computing, three quarters of what it takes a server to start.
+# jsonschema imports this module for the formats iri and iri-reference, which no schema of Jupyter's has. It builds its
+# grammars when it is imported: 2 s, three quarters of a server's start. Remove import_lazily when jsonschema imports it
+# late, or uses a package that does: https://github.com/python-jsonschema/jsonschema/issues/1428
 GRAMMAR_MODULE = "rfc3987_syntax"
 ALIVE_INTERVAL_S = 20.0
 
 
 class RedactingStream:
-    """A stream that never shows the token: at debug level, and with every 500, Jupyter would print it."""
+    """A stream that hides the token: Jupyter prints it at debug level, and with every status 500."""
 
     def __init__(self, stream: TextIO, token: str) -> None:
         self._stream = stream
         self._tokens = [token]
 
     def hide(self, token: str) -> None:
-        """Another one, which the server has from now on."""
+        """Hides a further token: the server's new one."""
         self._tokens.append(token)
 
     def write(self, text: str) -> int:
@@ -50,8 +51,9 @@ class RedactingStream:
 
 
 def import_lazily(name: str, function: str) -> None:
-    """From here on ``from NAME import FUNCTION`` imports nothing; the first call does, and so does any other name of
-    it. Nothing changes where it is not installed."""
+    """Puts a module into ``sys.modules`` in the place of NAME: ``from NAME import FUNCTION`` imports nothing, and the
+    first call of the function, or the use of any other attribute, imports the real module. No effect if it is not
+    installed."""
     if name in sys.modules or (spec := importlib.util.find_spec(name)) is None:
         return
     stand_in = importlib.util.module_from_spec(spec)
@@ -69,8 +71,8 @@ def import_lazily(name: str, function: str) -> None:
 
 
 def lock_runtime_dir(folder: str) -> None:
-    """While this process lives, systemd-tmpfiles cleans nothing in a folder below /tmp that is locked (tmpfiles.d(5)):
-    a kernel whose socket is gone lives on and cannot be reached."""
+    """While this process runs, systemd-tmpfiles removes nothing from this folder below /tmp, because it is locked
+    (tmpfiles.d(5)): a kernel without its socket runs on, and cannot be reached."""
     if sys.platform != "win32":
         import fcntl
 
@@ -79,7 +81,8 @@ def lock_runtime_dir(folder: str) -> None:
 
 
 def touch_alive_file(path: str) -> None:
-    """While this process lives, the time of this file is lately: other machines that share the folder see it."""
+    """Touches the file while this process runs: other machines that share the folder see from it that the server
+    lives."""
 
     def run() -> None:
         with contextlib.suppress(OSError):
@@ -89,11 +92,11 @@ def touch_alive_file(path: str) -> None:
                 os.utime(path)
             time.sleep(ALIVE_INTERVAL_S)
 
-    threading.Thread(target=run, daemon=True, name="say-alive").start()
+    threading.Thread(target=run, daemon=True, name="touch-alive-file").start()
 
 
 BASE = "jupyter_config"  # the file of all Jupyter applications, without its ending
-# What of jupyter_config.* counts for the server itself: limits, and what its contents and kernels are managed by.
+# The traits of jupyter_config.* that apply to the server itself: limits, logging, managers of contents and kernels.
 ALLOWED_TRAITS = frozenset(
     (
         "contents_manager_class", "iopub_data_rate_limit", "iopub_msg_rate_limit", "kernel_manager_class",
@@ -102,39 +105,39 @@ ALLOWED_TRAITS = frozenset(
         "websocket_ping_timeout",
     )
 )  # fmt: skip
-# Sections that reach the server's own traits, by the classes that it inherits from.
+# Sections that set the server's own traits, by the classes that it inherits from.
 SERVER_SECTIONS = re.compile(
     r"ServerApp|NotebookApp|Jupyter(?:Async)?App|Application|\w*Configurable|HasTraits|HasDescriptors"
 )
-# Who may log in, who signs the kernels' messages, and who else runs the kernels: our configuration says that.
+# Sections that decide who may log in, who signs the kernels' messages, and who runs the kernels.
 GUARDED_SECTIONS = re.compile(r"\w*(?:IdentityProvider|Authorizer|Authenticator|LoginHandler)|Session\w*|Gateway\w*")
-# Where kernels listen, and which folder is shown.
+# Traits that decide where kernels listen, and which folder is served.
 PLACEMENT_TRAITS = frozenset(("ip", "transport", "connection_file", "root_dir")) | {
     name + "_port" for name in ("shell", "iopub", "stdin", "control", "hb")
 }
 
 
 def restricted_app(application: Any, ignored_file: str) -> Any:
-    """``application`` (a ``JupyterApp``), so that of the user's settings only what neither guards nor moves the server
-    counts (the rest is named in the file ``unused``), and each kernel finds the programs of its own environment.
+    """A subclass of ``application``, a ``JupyterApp``, that ignores the user's settings of access and addresses (their
+    names are written to ``ignored_file``), and whose kernels find the programs of their own environment.
 
-    They come in two ways: JupyterApp reads ``jupyter_config.*``, and each extension passes on what it has read, that
-    file once more and its own (``ExtensionApp._link_jupyter_server_extension``)."""
+    The user's settings arrive in two ways: JupyterApp reads ``jupyter_config.*``; each extension reads that file again,
+    and its own, and passes both on (``ExtensionApp._link_jupyter_server_extension``)."""
     from traitlets.config import Application
 
     class FilteringLoader(Application):
-        """Between JupyterApp and Application: where the one asks the other to load a file."""
+        """Between JupyterApp and Application in the method resolution order: it sees each file that is loaded."""
 
         left_out: set[str] = set()
         reading = ""
-        own: Any = None  # the configuration when our own file has been read: what comes later is the user's
+        own: Any = None  # the configuration once our own file is read; all later ones are the user's
 
         def load_config_file(self, filename: str, path: Any = None) -> None:
             self.reading = filename
             super().load_config_file(filename, path)
             self.reading = ""
             if filename != BASE:
-                # A copy: notebook_shim takes sections out of the configuration that it is given.
+                # A copy: notebook_shim removes sections from the configuration that it gets.
                 self.own = deepcopy(self.config)
 
         def update_config(self, config: Any) -> None:
@@ -142,7 +145,7 @@ def restricted_app(application: Any, ignored_file: str) -> Any:
                 config = deepcopy(config)
                 own = getattr(self, "cli_config", {}) if self.own is None else self.own
                 left_out = remove_protected(config, own)
-                if self.reading != BASE:  # an extension passes on which extensions there are: nobody has set that
+                if self.reading != BASE:  # extensions also pass on the list of extensions, which the user did not set
                     left_out = {name for name in left_out if not name.endswith("server_extensions")}
                 if not left_out <= self.left_out:
                     self.left_out = self.left_out | left_out
@@ -160,7 +163,7 @@ def restricted_app(application: Any, ignored_file: str) -> Any:
 
 
 def remove_protected(config: Any, own_config: Any) -> set[str]:
-    """Takes it out of ``config`` but for what is the same in ``own``, and answers what it was."""
+    """Removes protected traits from ``config`` unless ``own_config`` has the same value; returns their names."""
     left_out = set()
     for section in [name for name, value in config.items() if isinstance(value, dict)]:
         for trait, value in list(config[section].items()):
@@ -184,15 +187,15 @@ def write_json(path: str, content: Any) -> None:
 
 
 def activate_kernel_environments(specs: Any) -> None:
-    """From here on each kernel of the ``KernelSpecManager`` has the folder of its own Python first on its PATH, as in a
-    shell where its environment is active: ``!pip install`` is to install where the kernel looks."""
+    """Each kernel of the ``KernelSpecManager`` gets its Python's folder first on the PATH, as in a shell with an active
+    environment, so that ``!pip install`` installs into the kernel's environment."""
     find = specs.get_kernel_spec
 
     def get_kernel_spec(name: str) -> Any:
         spec = find(name)
         program = spec.argv[0] if spec.argv else ""
         if re.fullmatch(r"python(?:3(?:\.\d+)?)?", program):
-            program = sys.executable  # as jupyter_client's format_kernel_cmd has it
+            program = sys.executable  # as in jupyter_client's format_kernel_cmd
         programs = spec.metadata.get("remote_runtime_programs") or os.path.dirname(program)
         if os.path.isabs(programs):
             spec.env = {**activation_variables(programs, os.environ), **spec.env}
@@ -202,20 +205,20 @@ def activate_kernel_environments(specs: Any) -> None:
 
 
 def activation_variables(programs: str, env: Mapping[str, str]) -> dict[str, str]:
-    """The variables of an environment whose programs are in that folder; ``${PATH}`` is put in by jupyter_client."""
+    """The variables of the environment with this programs folder; jupyter_client substitutes ``${PATH}``."""
     prefix = os.path.dirname(programs)
     found = {"PATH": programs + os.pathsep + "${PATH}"}
     if os.path.exists(os.path.join(prefix, "pyvenv.cfg")):
         found["VIRTUAL_ENV"] = prefix
     elif env.get("VIRTUAL_ENV"):
-        found["VIRTUAL_ENV"] = ""  # of another one; uv takes the empty word for none
+        found["VIRTUAL_ENV"] = ""  # of another environment; uv takes an empty value for none
     if os.path.isdir(os.path.join(prefix, "conda-meta")):
         found["CONDA_PREFIX"] = prefix
     return found
 
 
 def exit_origin(exit_: SystemExit) -> str:
-    """Who called ``sys.exit``: the last file of the traceback that is of neither Jupyter, traitlets nor Python."""
+    """The caller of ``sys.exit``: the last file of the traceback that is not Jupyter's, traitlets' or Python's."""
     trace = exit_.__traceback__
     found = ""
     while trace is not None:
@@ -242,9 +245,9 @@ def main() -> None:
     sys.stdout, sys.stderr = streams
     lock_runtime_dir(os.environ["JUPYTER_RUNTIME_DIR"])
     touch_alive_file(os.path.join(os.path.dirname(path), "alive"))
-    # The first entry is the folder of this file, where nothing may be imported from.
+    # Replaces the folder of this file, from which nothing must be imported.
     sys.path[0] = bridge
-    # For kernels, and not for us: a module of the user's must not take the place of one of Jupyter's.
+    # For kernels only: the user's modules must not shadow Jupyter's.
     modules = os.environ.pop("RR_KERNELS_PYTHONPATH", "")
     if modules:
         os.environ["PYTHONPATH"] = modules

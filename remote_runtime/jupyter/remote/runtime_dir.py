@@ -25,16 +25,16 @@ SAMPLE_SOCKET_NAME = "kernel-01234567-89ab-cdef-0123-456789abcdef-ipc-99"
 
 
 def create(directory: str) -> bool:
-    """For the server in ``directory``, in place of a former one. False: no kernel can have sockets on this machine, and
-    the folder is an ordinary one."""
+    """Makes the folder of the server in ``directory``, and removes an earlier one. Returns False if kernels can have no
+    sockets on this machine; then the folder is below ``directory``."""
     remove(directory)
     short, path_file = "/tmp", os.path.join(directory, PATH_FILE)  # noqa: S108  # a new folder of mode 0700 in it
     for parent in (short, os.environ.get("TMPDIR") or short, root_dir()):
         path = os.path.join(parent, PREFIX + os.urandom(4).hex())
-        # Before it is made: whoever ends us now leaves nothing that nobody knows of.
+        # Before the folder is made, so that it is found if we are killed now.
         write_private(path_file, path)
         with contextlib.suppress(OSError):
-            # Fails where something has this name, a link that another user put there included.
+            # Fails if the name is taken, also by another user's link.
             os.mkdir(path, 0o700)
             if supports_sockets(path):
                 return True
@@ -53,7 +53,7 @@ def path_of(directory: str) -> str:
 
 
 def remove(directory: str) -> None:
-    """A folder of that name stays if it is not the user's: after a reboot another user can have put it there."""
+    """Keeps a folder of that name that is not the user's: another user may have made it after a reboot."""
     path = path_of(directory)
     with contextlib.suppress(OSError):
         status = os.lstat(path)
@@ -65,7 +65,8 @@ def remove(directory: str) -> None:
 
 
 def supports_sockets(path: str) -> bool:
-    """Whether a kernel's socket can be made there: the path's length, the system and the file system decide."""
+    """Whether a kernel's socket can be made there: that depends on the path's length, the system and the file
+    system."""
     if sys.platform == "win32":
         return False
     probe = os.path.join(path, SAMPLE_SOCKET_NAME)

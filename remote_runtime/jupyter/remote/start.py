@@ -52,14 +52,14 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
     bridge = prepare_directory(directory, spec, reply)
     content_dir, has_sockets = "", runtime_dir.create(directory)
     try:
-        with ListenAddress(directory, spec, reply) as places:
+        with ListenAddress(directory, spec, reply) as listen_address:
             login = login_environment.read_login_environment(reply)
             write_private(os.path.join(directory, "boot.py"), spec.boot)
             search = PythonSearch(spec, login.env, reply)
             choice = search.find()
-            on_socket = places.use_socket(choice.server.kind)
+            on_socket = listen_address.use_socket(choice.server.kind)
         content_dir, notes = make_content_dir(working_dir)
-        notes += [*([login.problem] if login.problem else []), *places.notes]
+        notes += [*([login.problem] if login.problem else []), *listen_address.notes]
         while True:
             kernelspec.write_kernelspec(directory, choice.kernel, is_borrowed=choice.kernel != choice.server)
             env = server_environment(directory, choice.server, login.env, spec)

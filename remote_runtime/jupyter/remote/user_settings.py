@@ -1,8 +1,7 @@
-"""The user's own Jupyter settings: which of them count for our server, and what to tell about those that do not.
+"""Notes about the user's own Jupyter settings that our server does not use.
 
-``jupyter_config.*`` counts, but for what guards or moves the server (``boot.py`` leaves that out). The files of one
-application, ``jupyter_server_config.*`` or Notebook 6's, are not read: our own configuration takes their place, and an
-extension that they switch on is switched on.
+``jupyter_config.*`` applies, without the traits that ``run_server.py`` removes. ``jupyter_server_config.*`` and
+Notebook 6's files are not read: our configuration replaces them; extensions that they enable are still enabled.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ MAX_NAMES = 5
 
 
 def settings_notes(directory: str, kind: str, env: Mapping[str, str]) -> list[str]:
-    """After the server in ``directory`` has started."""
+    """Call it after the server in ``directory`` has started."""
     return [*ignored_traits(directory), *unread_files(kind, env)]
 
 
 def ignored_traits(directory: str) -> list[str]:
-    """What ``boot.py`` has left out."""
+    """The traits that ``run_server.py`` removed."""
     document = load_json(os.path.join(directory, IGNORED_FILE))
     names, files = document.get("traits"), document.get("files")
     if not isinstance(names, list) or not isinstance(files, list) or not names:
@@ -47,7 +46,7 @@ def unread_files(kind: str, env: Mapping[str, str]) -> list[str]:
 
 
 def has_settings(path: str) -> bool:
-    """A generated file is all comments, and one that switches an extension on has nothing else."""
+    """False for a generated file, which has only comments, and for one that only enables extensions."""
     try:
         with open(path, encoding="utf-8", errors="replace") as handle:
             text = handle.read(MAX_FILE_BYTES)

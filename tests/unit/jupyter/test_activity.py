@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from remote_runtime.jupyter import launcher, remote_call
+from remote_runtime.jupyter import remote_call
 from remote_runtime.jupyter.remote import idle_shells
 from remote_runtime.jupyter.remote.activity import LAUNCHER_MARK, ProcessStat, runs_over_ssh
 from remote_runtime.jupyter.remote.idle_watchdog import IdleTimer
@@ -43,7 +43,6 @@ def test_below_a_session_or_not_even_where_the_table_goes_round(parents: dict[in
     [
         remote_call.direct_command("python3", "r"),
         remote_call.search_command(("python3",), "r", "m"),
-        [launcher.ENTRY],
     ],
 )
 def test_the_launcher_is_known_by_its_command_line(words: Sequence[str]) -> None:
