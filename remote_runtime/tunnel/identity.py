@@ -48,12 +48,8 @@ class IdentityCheck:
     that listens there, is then refused."""
 
     def __init__(self, token: Secret, address: str = "") -> None:
-        nonce = secrets.token_hex(32)
-        path = f"/api/remote-runtime/identity?nonce={nonce}" + (f"&at={address}" if address else "")
+        path, self._expected = challenge(token, address)
         self.request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-        key = token.reveal().encode()
-        words = f"remote-runtime-identity:{nonce}{'@' if address else ''}{address}".encode()
-        self._expected = hmac.new(key, words, hashlib.sha256).hexdigest().encode()
         self._received = b""
 
     def feed(self, data: bytes) -> bool:
@@ -73,8 +69,7 @@ class IdentityCheck:
             said = json.loads(body)["hmac"] if status == 200 else None
         except (ValueError, KeyError, TypeError, RecursionError):
             said = None
-        proof = said.encode(errors="replace") if isinstance(said, str) else b""
-        if not hmac.compare_digest(proof, self._expected):
+        if not is_proof(said, self._expected):
             raise _stranger_error(f"it answered {status} without a proof that it knows our token")
         return True
 
@@ -82,6 +77,19 @@ class IdentityCheck:
         """The error if the connection ended before the answer was complete."""
         why = f"after {len(self._received)} bytes of its answer"
         return HealthError("not-answering", "Jupyter closed the connection", why)
+
+
+def challenge(token: Secret, address: str = "") -> tuple[str, str]:
+    """The path of a request with a new nonce, and the proof it must return; ``address`` as in ``IdentityCheck``."""
+    nonce = secrets.token_hex(32)
+    path = f"/api/remote-runtime/identity?nonce={nonce}" + (f"&at={address}" if address else "")
+    message = f"remote-runtime-identity:{nonce}{'@' if address else ''}{address}".encode()
+    return path, hmac.new(token.reveal().encode(), message, hashlib.sha256).hexdigest()
+
+
+def is_proof(value: object, expected: str) -> bool:
+    """Compares in constant time; ``value`` comes from the other end."""
+    return isinstance(value, str) and hmac.compare_digest(value.encode(errors="replace"), expected.encode())
 
 
 def verify_identity(stream: Stream, token: Secret, deadline: Deadline, address: str = "") -> None:

@@ -1,4 +1,4 @@
-"""The bridge in an environment's own Jupyter: put there, taken away, looked for."""
+"""Installs the bridge in the Jupyter of an environment of the user's, removes it, and checks it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .servers import ServerStatus, check_running_servers, check_server
 
 @fast_dataclass(frozen=True)
 class Enabled:
-    """What `enable` put in place, or `disable` took away. ``changed``: False if everything was so already."""
+    """What ``enable`` installed or ``disable`` removed. ``changed``: False if there was nothing to do."""
 
     python: str
     version: str
@@ -30,7 +30,7 @@ class Enabled:
 
 @fast_dataclass(frozen=True)
 class BridgeStatus:
-    """``installed``: the version in the environment, None if it is not there. ``servers``: those that were asked."""
+    """``installed``: the version in the environment, or None. ``servers``: those that were checked."""
 
     python: str
     installed: str | None
@@ -41,7 +41,7 @@ class BridgeStatus:
 
 
 def default_python() -> str:
-    """The interpreter that runs us if its environment has Jupyter, else the ``python3`` on PATH."""
+    """Our own interpreter if its environment has Jupyter, else the ``python3`` on PATH."""
     from importlib.util import find_spec
 
     if find_spec("jupyter_server") or find_spec("notebook"):
@@ -50,7 +50,7 @@ def default_python() -> str:
 
 
 def enable(python: str) -> Enabled:
-    """Copy the bridge into the environment of ``python`` and have its Jupyter load it from the next start on.
+    """Copy the bridge into the environment of ``python``; its Jupyter loads it when it starts.
 
     Raises ``MachineError``: ``python-missing``, ``jupyter-missing``, ``environment-read-only``, ``disk-full``,
     ``machine-answer-invalid``.
@@ -75,7 +75,7 @@ def enable(python: str) -> Enabled:
 
 
 def disable(python: str) -> Enabled:
-    """Take away what ``enable`` put there, and nothing else. Raises as ``enable``, but not ``jupyter-missing``."""
+    """Remove what ``enable`` installed, and nothing else. Raises as ``enable``, but not ``jupyter-missing``."""
     environment = probe_environment(python, needs_jupyter=False)
     removed: list[Path] = []
     for location in environment.locations:
@@ -88,10 +88,9 @@ def disable(python: str) -> Enabled:
 
 
 def status(python: str, url: str | None = None) -> BridgeStatus:
-    """What is there, and what the environment's running servers (or the one at ``url``) say.
+    """What is installed, and whether the environment's running servers (or the one at ``url``) have loaded it.
 
-    Raises as ``enable``, and ``UsageError`` for a URL that is none. A token is sent to no server that has not proved
-    that it knows it.
+    Raises as ``enable``, and ``UsageError`` for an invalid URL.
     """
     environment = probe_environment(python, needs_jupyter=False)
     location = next((place for place in environment.locations if (place.package / "__init__.py").is_file()), None)

@@ -1,4 +1,4 @@
-"""The bridge's files in an environment: copied, compared, removed without a trace."""
+"""The bridge's files in an environment: installs, compares and removes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TEMPORARY_PREFIX = f".{MODULE}-"
 
 
 def install(location: InstallLocation, files: dict[Path, dict[str, Any]]) -> None:
-    """Put the package, then the configuration that names it; each is whole or not there at any moment."""
+    """Install the package, then the configuration that names it; each appears in one step."""
     made_dirs = [folder for file in files for folder in _make_dirs(file.parent)]
     made_dirs += _make_dirs(location.site) + _recorded_dirs(location.package)
     aside = location.site / f"{_TEMPORARY_PREFIX}{secrets.token_hex(4)}"
@@ -37,7 +37,7 @@ def install(location: InstallLocation, files: dict[Path, dict[str, Any]]) -> Non
 
 
 def remove(location: InstallLocation) -> list[Path]:
-    """What was there and ours, as what we wrote down beside it tells; the folders that we made go too if empty."""
+    """Remove what our manifest lists, and the folders that we made if they are empty. Returns what was removed."""
     if not (location.package / _MANIFEST).is_file():
         return []
     removed = []
@@ -81,14 +81,14 @@ def is_writable(folder: Path) -> bool:
 
 
 def _make_dirs(folder: Path) -> list[Path]:
-    """Those that had to be made."""
+    """Returns the folders that did not exist."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
 def _recorded_dirs(package: Path) -> list[Path]:
-    """The folders that an earlier ``enable`` made, as it wrote down; they are removed only where they are empty."""
+    """The folders that an earlier ``enable`` made, from its manifest."""
     try:
         return [Path(folder) for folder in json.loads((package / _MANIFEST).read_text())["folders"]]
     except (OSError, ValueError, KeyError, TypeError):

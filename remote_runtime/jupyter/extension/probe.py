@@ -1,4 +1,4 @@
-"""Asks an interpreter what environment it is of, and where the bridge belongs in it."""
+"""Runs an interpreter to describe its environment, and where the bridge is installed in it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ print(sys.argv[1] + json.dumps(found))
 
 @fast_dataclass(frozen=True)
 class InstallLocation:
-    """Where the package and its configuration belong: in the environment, or else in the user's own folders."""
+    """The folders for the package and its configuration: the environment's, or the user's."""
 
     site: Path
     config: Path
@@ -69,7 +69,7 @@ class PythonEnvironment:
 
     @property
     def classic(self) -> bool:
-        """Whether there is a notebook with a server of its own; since 7 it runs on jupyter_server."""
+        """Whether there is a Notebook with its own server; since 7 it uses jupyter_server."""
         return self.notebook is not None and self.notebook.split(".")[0] in ("4", "5", "6")
 
 
@@ -81,7 +81,7 @@ def probe_environment(python: str, *, needs_jupyter: bool = True) -> PythonEnvir
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise MachineError("python-missing", f"{python} is not a Python that runs", str(exc)) from exc
-    # Login and site files print things; only the line with our marker is ours.
+    # Site files may print; only the line with our marker is ours.
     lines = completed.stdout.decode("utf-8", "replace").splitlines()
     reply = next((line[len(marker) :] for line in lines if line.startswith(marker)), "")
     if completed.returncode != 0 or not reply:

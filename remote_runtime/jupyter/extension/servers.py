@@ -1,14 +1,12 @@
-"""Asks Jupyter servers of this computer whether they have the bridge loaded, and never tells a stranger a token."""
+"""Checks whether Jupyter servers of this computer have loaded the bridge. Sends the token only to a server that proves
+that it knows it."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import http.client
 import ipaddress
 import json
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,16 +15,16 @@ from ...core.errors import UsageError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import MIN_TOKEN_CHARS, Secret
 from ...core.sanitize import clean_line
+from ...tunnel.identity import challenge, is_proof
 
 _REPLY_TIMEOUT_S = 5.0
 _MAX_REPLY_BYTES = 1 << 20
 _MAX_FILE_BYTES = 64 * 1024
-_PURPOSE = b"remote-runtime-identity:"
 
 
 @fast_dataclass(frozen=True)
 class ServerStatus:
-    """``loaded``: None where it could not be asked, ``why`` says the reason. ``url``: without the token."""
+    """``loaded``: None if it could not be checked; ``why`` is the reason. ``url``: without the token."""
 
     url: str
     pid: int | None
@@ -51,13 +49,13 @@ class _Address:
 
 
 class _NotCheckable(Exception):
-    """Why, for the person."""
+    """The message is the reason, for people."""
 
 
 def check_server(url: str) -> ServerStatus:
-    """Ask the server at a URL as a person copies it, with its token in the query.
+    """Check the server at ``url``, as Jupyter prints it, with the token in the query.
 
-    Raises ``UsageError`` for what is not an http URL with a port.
+    Raises ``UsageError`` if it is no http URL.
     """
     try:
         parts = urlsplit(url)
@@ -73,7 +71,7 @@ def check_server(url: str) -> ServerStatus:
 
 
 def check_running_servers(runtime: Path) -> tuple[ServerStatus, ...]:
-    """Ask every server that wrote a description of itself into Jupyter's runtime folder and still runs."""
+    """Check every running server that has described itself in Jupyter's runtime folder."""
     statuses = []
     for file in sorted((*runtime.glob("jpserver-*.json"), *runtime.glob("nbserver-*.json"))):
         try:
@@ -82,7 +80,7 @@ def check_running_servers(runtime: Path) -> tuple[ServerStatus, ...]:
                 continue
             statuses.append(_check_described(description))
         except (OSError, ValueError, KeyError, TypeError):
-            # Written at this moment, or by something else: no server that could be asked.
+            # Just being written, or not a server's description.
             continue
     return tuple(statuses)
 
@@ -95,7 +93,7 @@ def _check_described(description: dict[str, Any]) -> ServerStatus:
     if description.get("secure"):
         return ServerStatus(url, pid, None, None, (), "it speaks https")
     if port == 0:
-        # jupyter_server 1 and notebook 6 write down what they were asked for, not what they got.
+        # jupyter_server 1 and notebook 6 write the port that was requested, not the one that they got.
         return ServerStatus(url, pid, None, None, (), "it does not tell its port; name its URL")
     host = "127.0.0.1" if description["hostname"] in ("", "0.0.0.0", "::") else str(description["hostname"])  # noqa: S104  compared, not bound
     base = str(description.get("base_url") or "/")
@@ -126,27 +124,26 @@ def _why(*, loaded: bool, origins: Any) -> str:
 
 
 def _query(address: _Address) -> tuple[bool, dict[str, Any]]:
-    """Whether the bridge is loaded, and what it says of itself."""
+    """Whether the bridge is loaded, and its description of itself."""
     if not _is_loopback(address.host):
         raise _NotCheckable("it is not on this computer, so its token is not sent there")
     token = address.token.reveal()
-    nonce = secrets.token_hex(32)
     connection = http.client.HTTPConnection(address.host, address.port, timeout=_REPLY_TIMEOUT_S)
     try:
         connection.connect()
-        # A connection made anew could lead to somebody else than the one who proved himself.
+        # A new connection could reach another process than the one that proved its identity.
         connection.auto_open = 0
-        # Where it must say that it listens: somebody else on its port could pass the question on.
+        # With its address, so that another program on its port cannot relay the request to it.
         host, port = connection.sock.getpeername()[:2]
-        asked = f"{address.base}api/remote-runtime/identity?nonce={nonce}&at={host}:{port}"
-        status, proved = _get(connection, asked, {})
+        path, expected = challenge(address.token, f"{host}:{port}")
+        status, proved = _get(connection, address.base + path[1:], {})
         if status == 200 and not token:
             return True, {"bridge": proved.get("bridge")}
         if token and status == 404 and len(token) < MIN_TOKEN_CHARS:
             raise _NotCheckable(f"a token of fewer than {MIN_TOKEN_CHARS} characters is not proved, so it is not sent")
         if token and status != 200:
             return False, {}
-        if token and not _is_proof(proved.get("hmac"), token, f"{nonce}@{host}:{port}"):
+        if token and not is_proof(proved.get("hmac"), expected):
             raise _NotCheckable(
                 "what answers there does not know the server's token, or passes on another server's answer"
             )
@@ -172,11 +169,6 @@ def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, s
     return reply.status, found if isinstance(found, dict) else {}
 
 
-def _is_proof(shown: Any, token: str, message: str) -> bool:
-    proof = hmac.new(token.encode(), _PURPOSE + message.encode(), hashlib.sha256).hexdigest()
-    return isinstance(shown, str) and hmac.compare_digest(shown.encode("utf-8", "replace"), proof.encode())
-
-
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -185,11 +177,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_alive(pid: int) -> bool:
-    if os.name == "nt":
-        # There a signal 0 would end the process; a stale file only costs one refused connection.
-        return True
     try:
-        os.kill(pid, 0)
+        if os.name != "nt":  # there a signal 0 would end the process
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Health: what a page of Colab would see through the forwarded port, asked the way the page asks it."""
+"""Checks a runtime through its forwarded port, with the requests that Colab's page makes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,18 @@ __all__ = [
 ]
 
 MAX_WATCHDOG_AGE_S = 300.0
-NO_PAGE = "none"  # the census's word for requests without an origin: a browser's way to a page of the server's own
+NO_PAGE = "none"  # the bridge counts requests without an origin under this name: a browser that opens a server's page
 _MAX_REFUSED_ORIGINS = 3
+LOAD_PATH = "/api/colab/resources"
+UNSCRIPTABLE = b")]}'\n"
+MAX_GPUS = 16
+MAX_BYTES = 1 << 50
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
 
 def wait_until_ready(endpoint: Endpoint, deadline: Deadline, *, is_lost: Callable[[], bool] = lambda: False) -> Health:
-    """Check until everything holds, or the link to the machine ``is_lost``. Raises the last ``HealthError``, or
-    ``MachineError``: ``bridge-not-loaded``, or for an attached server ``attach-unfit``."""
+    """Checks until all checks pass, or the connection to the machine ``is_lost``. Raises the last ``HealthError``, or
+    ``MachineError``: ``bridge-not-loaded``, or ``attach-unfit`` for an attached server."""
     while True:
         try:
             return check(endpoint, deadline)
@@ -52,8 +56,8 @@ def wait_until_ready(endpoint: Endpoint, deadline: Deadline, *, is_lost: Callabl
 
 
 def check(endpoint: Endpoint, deadline: Deadline) -> Health:
-    """The whole path once: proof, token, kernelspecs, CORS, a foreign origin, the bridge's WebSocket."""
-    # Half of the time that is left: what was lost on the way is asked for once more.
+    """All checks once: identity, token, kernelspecs, CORS, a foreign origin, the bridge's WebSocket."""
+    # Half of the time that is left, so that a lost request can be repeated.
     rtt_ms = verify(endpoint, deadline.within(max(10.0, deadline.remaining_s() / 2)))
     if endpoint.attached is not None:
         return Health("ready", rtt_ms=rtt_ms, missing_settings=attached.check(endpoint, endpoint.attached, deadline))
@@ -69,7 +73,7 @@ def check(endpoint: Endpoint, deadline: Deadline) -> Health:
 
 
 def quick_check(endpoint: Endpoint, deadline: Deadline) -> Health:
-    """The proof alone, as a value: cheap enough to repeat while the tunnel stands. Raises only ``Interrupted``."""
+    """The identity only, cheap enough to repeat often. Returns failures, and raises only ``Interrupted``."""
     try:
         return Health("ready", rtt_ms=verify(endpoint, deadline))
     except Interrupted:
@@ -80,9 +84,9 @@ def quick_check(endpoint: Endpoint, deadline: Deadline) -> Health:
 
 @fast_dataclass(frozen=True)
 class Usage:
-    """What the bridge counts. ``page_requests``: requests of the door's origins since the server started, None without
-    the bridge; ``idle_s``: for how long nothing was used, None where no watchdog looks; ``idle_failed``: why it could
-    not do what it is for, empty as long as it could; ``refused``: origins of pages that it refused, most requests
+    """What the bridge counts. ``page_requests``: requests of pages of the endpoint's origins since the server started,
+    None without the bridge; ``idle_s``: for how long nothing was used, None without a watchdog; ``idle_failed``: why
+    the watchdog could not apply its rule, empty if it could; ``refused``: origins of refused pages, most requests
     first."""
 
     kernels: int
@@ -118,7 +122,7 @@ def read_usage(endpoint: Endpoint, deadline: Deadline) -> Usage:
 
 
 def _idle_failed(idle: Mapping[str, Any]) -> str:
-    """A watchdog that does not look cannot act; its own looks are half a minute apart at most."""
+    """Also when its last check is too old: it checks at least every 30 s."""
     age_s = float(idle.get("age_s") or 0.0)
     if age_s > MAX_WATCHDOG_AGE_S:
         return f"its idle watchdog has not looked for {round(age_s / 60)} minutes"
@@ -126,13 +130,13 @@ def _idle_failed(idle: Mapping[str, Any]) -> str:
 
 
 def _refused(document: dict[str, Any]) -> tuple[str, ...]:
-    counts = document.get("refused") or {}  # a bridge of an older version does not count them
+    counts = document.get("refused") or {}  # older bridges do not count them
     by_count = sorted(counts, key=lambda page: -int(counts[page]))
     return tuple(clean_line(page, 100) for page in by_count[:_MAX_REFUSED_ORIGINS])
 
 
 def has_page(endpoint: Endpoint, path: str, deadline: Deadline, *, host: str = "localhost") -> bool:
-    """Whether the server has a page there, for a browser that knows it as ``host``. Raises ``HealthError``."""
+    """Whether the server has a page at ``path``, for a browser that calls it ``host``. Raises ``HealthError``."""
     verify(endpoint, deadline)
     return request(endpoint, "GET", path, {"Host": f"{host}:{endpoint.port}"}, deadline).status == 200
 
@@ -147,16 +151,10 @@ def list_kernels(endpoint: Endpoint, deadline: Deadline) -> list[dict[str, Any]]
     return [kernel for kernel in documents if isinstance(kernel, dict)]
 
 
-PATH = "/api/colab/resources"
-UNSCRIPTABLE = b")]}'\n"
-MAX_GPUS = 16
-MAX_BYTES = 1 << 50
-
-
 def read_load(endpoint: Endpoint, deadline: Deadline) -> MachineLoad:
-    """What it is now. Raises ``HealthError``."""
+    """The machine's memory and GPUs now, from the bridge. Raises ``HealthError``."""
     verify(endpoint, deadline)
-    response = request(endpoint, "GET", PATH, {}, deadline)
+    response = request(endpoint, "GET", LOAD_PATH, {}, deadline)
     try:
         document = json.loads(response.body.removeprefix(UNSCRIPTABLE))
         total = _bytes(document["memory"]["totalBytes"])

@@ -1,7 +1,7 @@
-"""What a server that the user runs lacks for Colab: which of the two transports work, and which settings are missing.
+"""Checks a server that the user runs: which transports work for Colab, and which settings are missing.
 
-Directly: Colab's page asks the server's own API with CORS and credentials. Through the bridge: one WebSocket carries it
-all. One of them is enough.
+Direct: Colab's page requests the server's own API with CORS and credentials. Bridge: one WebSocket carries all
+requests. One of them is enough.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NO_CREDENTIALS = "its answers carry no Access-Control-Allow-Credentials"
 
 @fast_dataclass(frozen=True)
 class MissingSetting:
-    """``stops``: nothing goes directly without it. ``setting``: what mends it in Jupyter's configuration."""
+    """``setting``: the line for Jupyter's configuration. ``is_required``: the direct transport fails without it."""
 
     what: str
     setting: str
@@ -32,9 +32,8 @@ class MissingSetting:
 
 
 def check(endpoint: Endpoint, server: Server, deadline: Deadline) -> tuple[str, ...]:
-    """What it could do better, in words. Raises ``HealthError`` ``token-refused``,
-    ``token-not-required`` or ``not-answering``, and
-    ``MachineError`` ``attach-unfit`` when no transport works."""
+    """Notes on what could be better. Raises ``HealthError`` ``token-refused``, ``token-not-required`` or
+    ``not-answering``, and ``MachineError`` ``attach-unfit`` if no transport works."""
     missing = missing_settings(endpoint, deadline)
     bridged = _is_bridged(endpoint, deadline)
     if not bridged and any(lack.is_required for lack in missing):
@@ -59,12 +58,12 @@ def check(endpoint: Endpoint, server: Server, deadline: Deadline) -> tuple[str, 
 
 
 def missing_settings(endpoint: Endpoint, deadline: Deadline) -> list[MissingSetting]:
-    """What its settings lack for Colab's direct way. Raises ``HealthError`` ``token-refused`` or ``not-answering``."""
+    """What the direct transport lacks. Raises ``HealthError`` ``token-refused`` or ``not-answering``."""
     checks.needs_the_token(endpoint, deadline)
     of_each = [_of_origin(endpoint, origin, deadline) for origin in endpoint.origins]
     missing = list(dict.fromkeys(lack for of_origin in of_each for lack in of_origin))
     if not all(any(lack.is_required for lack in lacks) for lacks in of_each):
-        # Colab has several addresses: a server that serves one of them can be used.
+        # Colab has several origins: one is enough.
         missing = [replace(lack, is_required=False) for lack in missing]
     try:
         checks.foreign_origin(endpoint, deadline)
@@ -80,7 +79,7 @@ def missing_settings(endpoint: Endpoint, deadline: Deadline) -> list[MissingSett
 
 
 def add_the_bridge(server: Server) -> str:
-    """The command, for a person on the machine."""
+    """The command to run on the machine, for people."""
     python = "PATH" if server.interpreter == UNKNOWN_INTERPRETER else shlex.quote(server.interpreter)
     return f"on the machine: `remote-runtime bridge enable --python {python}`, then restart it"
 
@@ -113,7 +112,7 @@ def _of_origin(endpoint: Endpoint, origin: str, deadline: Deadline) -> list[Miss
         if error.code != "origin-refused":
             raise
         missing.append(MissingSetting(error.why, allow))
-    # A session of nothing cannot be made: 400 after the server has let the page's request in.
+    # An empty request for a session gets 400 if the page's request was let in.
     posted = request(endpoint, "POST", "/api/sessions", {"Origin": origin}, deadline)
     if posted.status in (401, 403):
         missing.append(
@@ -125,12 +124,12 @@ def _of_origin(endpoint: Endpoint, origin: str, deadline: Deadline) -> list[Miss
 
 
 def _pattern(origins: tuple[str, ...]) -> str:
-    """Jupyter matches it at the beginning of an origin only, so the end is in it."""
+    """With ``$``: Jupyter matches the pattern only at the beginning of an origin."""
     return "(?:{})$".format("|".join(origin.replace(".", "[.]") for origin in origins))
 
 
 def _is_bridged(endpoint: Endpoint, deadline: Deadline) -> bool:
-    """Ours only: upstream's works through no forwarded port but one of the same number."""
+    """Our bridge only: upstream's works only if both ports have the same number."""
     return endpoint.can_prove_identity and any(
         _is_bridged_for(endpoint, origin, deadline) for origin in endpoint.origins
     )

@@ -1,4 +1,4 @@
-"""One cell in a kernel of its own, over the connection that Colab's page uses."""
+"""Runs a cell in a new kernel, over the connection that Colab's page uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import quote
 from ...core.deadline import Deadline
 from ...core.errors import HealthError
 from ...core.sanitize import clean_line
-from .endpoint import MAX_RESPONSE_BYTES, OWN_REQUEST_HEADERS, Endpoint, request
+from .endpoint import Endpoint, open_websocket, request
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
@@ -24,17 +24,17 @@ RECEIVE_TIMEOUT_S = 0.5
 
 
 def run_cell(endpoint: Endpoint, deadline: Deadline) -> float:
-    """Start a kernel, run a cell in it, end it. The seconds that took.
+    """Start a kernel, run a cell in it, end it. Returns the seconds that it took.
 
-    Raises ``HealthError`` ``kernel-did-not-answer`` or ``not-answering``, ``Interrupted``; the kernel is ended then
-    too, if Jupyter lets us.
+    Raises ``HealthError`` ``kernel-did-not-answer`` or ``not-answering``, and ``Interrupted``; the kernel is ended then
+    too, if possible.
     """
     began = time.monotonic()
     kernel = _start(endpoint, deadline)
     try:
         printed = _run(endpoint, kernel, deadline)
     except BaseException:
-        with contextlib.suppress(HealthError):  # what came first is what is told
+        with contextlib.suppress(HealthError):  # the first error is reported
             _end(endpoint, kernel)
         raise
     _end(endpoint, kernel)
@@ -55,7 +55,7 @@ def _start(endpoint: Endpoint, deadline: Deadline) -> str:
 
 def _end(endpoint: Endpoint, kernel: str) -> None:
     status = request(endpoint, "DELETE", f"/api/kernels/{kernel}", {}, Deadline(END_S)).status
-    if status not in (204, 404):  # the second: it has died before
+    if status not in (204, 404):  # 404: it has ended already
         raise _no_reply_error(
             "Jupyter does not end the kernel of the check", f"it answered {status}; the kernel is {kernel}"
         )
@@ -63,27 +63,15 @@ def _end(endpoint: Endpoint, kernel: str) -> None:
 
 def _run(endpoint: Endpoint, kernel: str, deadline: Deadline) -> str:
     from websockets.exceptions import WebSocketException
-    from websockets.sync.client import connect
-    from websockets.typing import Origin
 
-    limit_s = max(0.1, deadline.remaining_s())
-    token = quote(endpoint.token.reveal(), safe="")
+    token, number = quote(endpoint.token.reveal(), safe=""), secrets.token_hex(16)
+    path = f"/api/kernels/{kernel}/channels?session_id={secrets.token_hex(16)}&token={token}"
     try:
-        with connect(
-            f"ws://localhost:{endpoint.port}/api/kernels/{kernel}/channels?session_id={secrets.token_hex(16)}&token={token}",
-            sock=endpoint.open(limit_s),
-            origin=Origin(endpoint.origins[0]),
-            additional_headers=OWN_REQUEST_HEADERS,
-            open_timeout=limit_s,
-            close_timeout=2,
-            proxy=None,
-            max_size=MAX_RESPONSE_BYTES,
-        ) as channels:
-            number = secrets.token_hex(16)
+        with open_websocket(endpoint, path, endpoint.origins[0], max(0.1, deadline.remaining_s())) as channels:
             channels.send(json.dumps(_request(number)))
             return "".join(_read_output(channels, number, deadline))
     except (WebSocketException, OSError, ValueError, RecursionError) as error:
-        why = clean_line(str(error).replace(token, "***"), 200)  # a token that is cut short would not be found
+        why = clean_line(str(error).replace(token, "***"), 200)  # before the cut: a part of the token would remain
         raise _no_reply_error("The kernel's connection broke", why) from error
 
 
@@ -97,8 +85,8 @@ def _read_output(channels: ClientConnection, number: str, deadline: Deadline) ->
         except TimeoutError:
             continue
         match message:
-            case {"parent_header": {"msg_id": str(parent_id)}, "msg_type": kind, "content": dict(content)} if (
-                parent_id == number
+            case {"parent_header": {"msg_id": str(parent)}, "msg_type": kind, "content": dict(content)} if (
+                parent == number
             ):
                 if kind == "stream":
                     yield str(content.get("text", "")).strip()
@@ -109,17 +97,11 @@ def _read_output(channels: ClientConnection, number: str, deadline: Deadline) ->
 
 
 def _request(number: str) -> dict[str, Any]:
-    """``execute_request`` of Jupyter's messaging protocol 5.3, on the WebSocket's JSON framing."""
+    """``execute_request`` of Jupyter's messaging protocol 5.3, in the JSON framing of its WebSocket."""
     header = {"msg_id": number, "session": number, "msg_type": "execute_request", "username": "", "version": "5.3"}
     content = {"code": CODE, "silent": False, "store_history": False, "allow_stdin": False, "user_expressions": {}}
-    return {
-        "header": {**header, "date": ""},
-        "parent_header": {},
-        "metadata": {},
-        "content": content,
-        "channel": "shell",
-        "buffers": [],
-    }
+    message = {"parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+    return {**message, "header": {**header, "date": ""}}
 
 
 def _no_reply_error(what: str, why: str) -> HealthError:

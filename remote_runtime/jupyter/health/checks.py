@@ -1,4 +1,4 @@
-"""What Colab's page needs of the server, one promise at a time. Each raises ``HealthError`` or ``MachineError``."""
+"""The single checks of what Colab's page needs of the server. Each raises ``HealthError`` or ``MachineError``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ...core.deadline import Deadline
 from ...core.errors import HealthError, MachineError
 from ...core.model import Secret
 from ...core.sanitize import clean_line
-from .endpoint import MAX_RESPONSE_BYTES, OWN_REQUEST_HEADERS, Endpoint, request
+from .endpoint import Endpoint, open_websocket, request
 
 FOREIGN_ORIGIN = "https://not-colab.example"
 
 
 def token_and_cors(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
-    """The token opens the list of kernels, and a page of ``origin`` may read it."""
+    """The server lists its kernelspecs for the token, and a page of ``origin`` may read that."""
     response = request(endpoint, "GET", "/api/kernelspecs", {"Origin": origin}, deadline)
     if response.status in (401, 403):
         if refuses_token(endpoint, deadline):
@@ -39,12 +39,12 @@ def token_and_cors(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
 
 
 def refuses_token(endpoint: Endpoint, deadline: Deadline) -> bool:
-    """Whether it is the token that is refused: who asks is no page here."""
+    """Whether a request without an origin is refused too: then the token is wrong, not the origin."""
     return request(endpoint, "GET", "/api/kernelspecs", {}, deadline).status in (401, 403)
 
 
 def needs_the_token(endpoint: Endpoint, deadline: Deadline) -> None:
-    """Without it nothing is had, whatever the server loads to find out who asks."""
+    """A request without a token is refused, whatever the server loaded for authentication."""
     response = request(replace(endpoint, token=Secret("")), "GET", "/api/kernels", {}, deadline)
     if response.status not in (401, 403):
         raise HealthError(
@@ -56,8 +56,8 @@ def needs_the_token(endpoint: Endpoint, deadline: Deadline) -> None:
 
 
 def may_start_kernels(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
-    """The token also allows what changes something. A session of nothing cannot be made: 400 after the server has let
-    the request in."""
+    """The token also allows requests that change something. An empty request for a session gets 400 if it was let in,
+    and changes nothing."""
     response = request(endpoint, "POST", "/api/sessions", {"Origin": origin}, deadline)
     if response.status in (401, 403):
         raise HealthError(
@@ -69,8 +69,8 @@ def may_start_kernels(endpoint: Endpoint, origin: str, deadline: Deadline) -> No
 
 
 def preflight(endpoint: Endpoint, origin: str, deadline: Deadline) -> bool:
-    """A page of ``origin`` may send what needs the browser's question first. Answers whether the server also allows it
-    to a page of another network, which Chrome 130 to 141 want."""
+    """The CORS preflight of a page of ``origin`` succeeds. Returns whether the server also allows private network
+    access, which Chrome 130 to 141 ask for."""
     request_headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
@@ -84,8 +84,8 @@ def preflight(endpoint: Endpoint, origin: str, deadline: Deadline) -> bool:
 
 
 def foreign_origin(endpoint: Endpoint, deadline: Deadline) -> None:
-    """A page of an origin that is not listed may do nothing, though it has the token."""
-    # Deleting a kernel that cannot exist changes nothing where it is let through.
+    """A page of an origin that is not listed may do nothing, even with the token."""
+    # To delete a kernel that does not exist changes nothing even if it is allowed.
     path = f"/api/kernels/{secrets.token_hex(16)}"
     response = request(endpoint, "DELETE", path, {"Origin": FOREIGN_ORIGIN}, deadline)
     if response.status != 403 or response.headers.get("access-control-allow-origin"):
@@ -100,25 +100,12 @@ def foreign_origin(endpoint: Endpoint, deadline: Deadline) -> None:
 def bridge(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
     """The bridge answers a page of ``origin`` on its WebSocket."""
     from websockets.exceptions import WebSocketException
-    from websockets.sync.client import connect
-    from websockets.typing import Origin
 
-    uri = f"ws://localhost:{endpoint.port}/http_over_websocket/diagnose?min_version=0.0.7"
     limit_s = max(0.1, deadline.remaining_s())
     why = ""
     cause: Exception | None = None
     try:
-        connection = endpoint.open(limit_s)
-        with connect(
-            uri,
-            sock=connection,
-            origin=Origin(origin),
-            additional_headers=OWN_REQUEST_HEADERS,
-            open_timeout=limit_s,
-            close_timeout=2,
-            proxy=None,
-            max_size=MAX_RESPONSE_BYTES,
-        ) as page:
+        with open_websocket(endpoint, "/http_over_websocket/diagnose?min_version=0.0.7", origin, limit_s) as page:
             page.send("knock")
             response = json.loads(page.recv(timeout=limit_s))
             if isinstance(response, dict) and response.get("message_id") == "knock":

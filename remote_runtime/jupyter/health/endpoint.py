@@ -1,4 +1,4 @@
-"""Where health knocks: who listens must prove itself, then requests are sent to it, each bounded in time and size."""
+"""The local endpoint of a runtime: verifies the server's identity, sends requests that are bounded in time and size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ...core.deadline import Deadline
@@ -20,16 +20,19 @@ from ...core.sanitize import clean_line
 from ...tunnel.identity import verify_identity
 from ...tunnel.relay import SocketStream
 
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
 MAX_RESPONSE_BYTES = 4 << 20
-# What the bridge does not count as a page's.
+# The bridge does not count such requests as a page's.
 OWN_REQUEST_HEADERS = {"X-Remote-Runtime": "check"}
 
 
 @fast_dataclass(frozen=True)
 class Endpoint:
-    """Where to knock: a port of this machine, what it should know, and the origins it should serve. ``connect``: how
-    to get there in so many seconds, where somebody counts who comes; it raises ``OSError``. ``attached``: the server,
-    if the user runs it."""
+    """A port of this computer, the token that the server must know, the origins that it must serve.
+    ``connect(timeout_s)`` opens a connection that is not counted as a client's, and raises ``OSError``. ``attached``:
+    the server, if the user runs it."""
 
     port: int
     token: Secret
@@ -39,7 +42,7 @@ class Endpoint:
 
     @property
     def can_prove_identity(self) -> bool:
-        """Whether who listens can prove that it knows the token."""
+        """Whether the server can prove that it knows the token."""
         return self.attached is None or self.attached.can_prove_identity
 
     def open(self, timeout_s: float) -> socket.socket:
@@ -49,8 +52,8 @@ class Endpoint:
 
 
 def verify(endpoint: Endpoint, deadline: Deadline) -> float:
-    """Whoever listens must prove that it is our server; one that cannot must at least be a Jupyter server, and is told
-    no token. Returns the milliseconds it took. Raises as ``prove``."""
+    """The server must prove its identity; one that cannot must at least be a Jupyter server, and gets no token. Returns
+    the milliseconds it took. Raises as ``verify_identity``."""
     began = time.monotonic()
     if not endpoint.can_prove_identity:
         response = request(replace(endpoint, token=Secret("")), "GET", "/api", {}, deadline)
@@ -123,17 +126,34 @@ def request(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, st
         connection.close()
 
 
+def open_websocket(endpoint: Endpoint, path: str, origin: str, timeout_s: float) -> ClientConnection:
+    """Connects to ``path`` as a page of ``origin`` does. Raises ``OSError`` and ``WebSocketException``."""
+    from websockets.sync.client import connect
+    from websockets.typing import Origin
+
+    return connect(
+        f"ws://localhost:{endpoint.port}{path}",
+        sock=endpoint.open(timeout_s),
+        origin=Origin(origin),
+        additional_headers=OWN_REQUEST_HEADERS,
+        open_timeout=timeout_s,
+        close_timeout=2,
+        proxy=None,
+        max_size=MAX_RESPONSE_BYTES,
+    )
+
+
 def _error_text(error: Exception) -> str:
-    """``http.client``'s exceptions repeat what was answered."""
+    """``http.client``'s exceptions may repeat the response."""
     return error.strerror or str(error) if isinstance(error, OSError) else type(error).__name__
 
 
 @contextlib.contextmanager
 def _shut_down_at(deadline: Deadline, connection: socket.socket) -> Iterator[None]:
-    """A socket's own limit begins anew with every byte: an answer that drips would never reach it."""
+    """Ends the connection at the deadline: a socket's own timeout begins anew with every byte."""
 
     def end() -> None:
-        with contextlib.suppress(OSError):  # it was closed at the same moment
+        with contextlib.suppress(OSError):  # it was closed meanwhile
             connection.shutdown(socket.SHUT_RDWR)
 
     timer = threading.Timer(deadline.remaining_s(), end)
