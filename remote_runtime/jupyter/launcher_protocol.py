@@ -26,9 +26,7 @@ EXIT_LINE = b"exit\n"
 EXIT_WITHIN_S = 2.0
 CHECK_LOGIN_HINT = "`remote-runtime ssh PROFILE -- true` must end at once and print nothing"
 KEEP_STREAMS_HINT = "In the login files there, redirect (`exec >FILE`) only if interactive: `[[ $- == *i* ]] && exec …`"
-ONLY_INTERACTIVE_HINT = (
-    "In the login files there, start another shell only if interactive: `[[ $- == *i* ]] && exec SHELL`"
-)
+NO_SHELL_HINT = "In the login files there, start another shell only if interactive: `[[ $- == *i* ]] && exec SHELL`"
 
 
 class CommandNotRun(SshError):
@@ -67,10 +65,7 @@ class LauncherProtocol:
         self._progress = progress
         self._can_forward_to = can_forward_to
         now = time.monotonic()
-        self._scheduled_input: list[tuple[float, bytes | None]] = [
-            (now + login_wait_s, EXIT_LINE),
-            (now + 1.5 * login_wait_s, None),
-        ]
+        self._scheduled_input = [(now + login_wait_s, EXIT_LINE), (now + 1.5 * login_wait_s, None)]
         self._give_up_at = now + 2 * login_wait_s
         self._pending_input: list[bytes] = []
         self._reply_count = 0
@@ -145,11 +140,8 @@ class LauncherProtocol:
         """With the last progress."""
         after = f"more than {deadline.timeout_s:.0f} s"
         if self.has_started:
-            why = (
-                f"the last that it told was: {self._last_progress}"
-                if self._last_progress
-                else "it had told nothing yet"
-            )
+            last = self._last_progress
+            why = f"the last that it told was: {last}" if last else "it had told nothing yet"
             return DeadlinePassed(f"Python on the machine took {after}", why)
         if self.runs_commands:
             names = "; ".join(probe_failures(stderr, self._search_marker)) or "nothing was found yet"
@@ -172,7 +164,7 @@ class LauncherProtocol:
             return SshError("ssh-refused", "The machine runs another command", why, hint)
         if self.ended_by_exit():
             what = "The login files of the machine start another program, which waits for input"
-            return SshError("ssh-refused", what, why, ONLY_INTERACTIVE_HINT)
+            return SshError("ssh-refused", what, why, NO_SHELL_HINT)
         return SshError("ssh-refused", "The machine does not run commands", why, CHECK_LOGIN_HINT)
 
     def ended_by_exit(self) -> bool:
@@ -182,28 +174,17 @@ class LauncherProtocol:
     def endless_output_error(self) -> SshError:
         """It printed more than is read, and Python did not start."""
         what = "The login files of the machine print without end"
-        return SshError(
-            "ssh-refused", what, f"they printed: {self.login_output()}" if self.login_lines else "", CHECK_LOGIN_HINT
-        )
+        why = f"they printed: {self.login_output()}" if self.login_lines else ""
+        return SshError("ssh-refused", what, why, CHECK_LOGIN_HINT)
 
     def login_output(self) -> str:
         return " / ".join(self.login_lines)
 
     def _printed_output(self, stderr: str) -> str:
-        lines = [
-            line
-            for line in stderr.splitlines()
-            if line.strip() and not line.startswith((self._search_marker, self._ready))
-        ]
-        return "; ".join(
-            filter(
-                None,
-                [
-                    self.login_output(),
-                    " / ".join(clean_line(line, MAX_LINE_CHARS) for line in lines[-MAX_LOGIN_LINES:]),
-                ],
-            )
-        )
+        ours = (self._search_marker, self._ready)
+        lines = [line for line in stderr.splitlines() if line.strip() and not line.startswith(ours)]
+        shown = " / ".join(clean_line(line, MAX_LINE_CHARS) for line in lines[-MAX_LOGIN_LINES:])
+        return "; ".join(filter(None, [self.login_output(), shown]))
 
 
 def probe_failures(stderr: str, search_marker: str) -> list[str]:
@@ -222,13 +203,9 @@ def remote_error(error: dict[str, Any]) -> MachineError:
     if not isinstance(code, str) or code not in MachineError.codes:
         return invalid_reply("an error with an unknown code")
     what, why, hint = (error.get(key, "") for key in ("what", "why", "hint"))
+    what, why = clean_line(str(what), MAX_LINE_CHARS), clean(str(why), MAX_ERROR_CHARS)
     machine_hint = clean_line(str(hint), MAX_LINE_CHARS)
-    return MachineError(
-        code,
-        clean_line(str(what), MAX_LINE_CHARS),
-        clean(str(why), MAX_ERROR_CHARS),
-        f"The machine says: {machine_hint}"[:MAX_LINE_CHARS] if machine_hint else "",
-    )
+    return MachineError(code, what, why, f"The machine says: {machine_hint}"[:MAX_LINE_CHARS] if machine_hint else "")
 
 
 def invalid_reply(why: str) -> MachineError:

@@ -138,8 +138,11 @@ def ensure(
         on_start=on_start,
     )
     if settings.attach and reply.get("attached") is True:
-        return _with_note_on_bridge(server_description.parse_attached(reply), package.version)
-    server, watchdog = server_description.parse_started(reply), parse_watchdog(reply.get("idle"), spec.idle)
+        return _with_note_on_bridge(server_description.parse_server(reply, attached=True), package.version)
+    server, watchdog = (
+        server_description.parse_server(reply, attached=False),
+        parse_watchdog(reply.get("idle"), spec.idle),
+    )
     if watchdog is not None:
         server = replace(server, idle=watchdog, notes=(*server.notes, *describe(watchdog)))
     return _with_note_on_bridge(server, package.version)

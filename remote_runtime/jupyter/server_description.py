@@ -26,19 +26,20 @@ _ATTACHED_SHAPES = {
 }  # fmt: skip
 
 
-def parse_started(reply: Mapping[str, Any]) -> Server:
-    """Raises ``MachineError`` ``machine-answer-invalid`` if a value is not as our launcher writes it."""
-    texts: dict[str, Any] = _texts(reply, _SHAPES)
+def parse_server(reply: Mapping[str, Any], *, attached: bool) -> Server:
+    """``attached``: the user's own server. Raises ``MachineError`` ``machine-answer-invalid`` if a value is not as our
+    launcher writes it."""
+    reply = {**reply, "socket": None, "started_by_us": False, "needs_restart": []} if attached else reply
+    texts: dict[str, Any] = _texts(reply, _ATTACHED_SHAPES if attached else _SHAPES)
     match reply:
         case {"pid": int(pid), "started_by_us": bool(started), "notes": list(notes), "needs_restart": list(changed),
               "gpus": list(gpus), "kernelspecs": list(specs)} if 1 < pid < 2**32:  # fmt: skip
             port, path = _address(reply)
-            token = Secret(texts.pop("token"))
+            token, former = Secret(texts.pop("token")), reply.get("former")
             all_notes = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
-            former = reply.get("former")
             return Server(port=port, socket=path, pid=pid, token=token, started_by_us=started, notes=all_notes,
-                          former=former if former in ("same", "restarted", "unknown") else "",
-                          gpus=_gpus(gpus), kernelspecs=_kernelspecs(specs), attached=False, **texts)  # fmt: skip
+                          former=former if former in ("same", "restarted", "unknown") else "", gpus=_gpus(gpus),
+                          kernelspecs=_kernelspecs(specs), attached=attached, **texts)  # fmt: skip
     raise invalid_reply("the server's numbers cannot be true")
 
 
@@ -51,26 +52,13 @@ def _address(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
     raise invalid_reply("where the server listens cannot be true")
 
 
-def parse_attached(reply: Mapping[str, Any]) -> Server:
-    texts = _texts(reply, _ATTACHED_SHAPES)
-    match reply:
-        case {"port": int(port), "pid": int(pid), "notes": list(notes), "gpus": list(gpus),
-              "kernelspecs": list(specs)} if 0 < port < 65536 and 1 < pid < 2**32:  # fmt: skip
-            return Server(
-                port=port, pid=pid, token=Secret(texts["token"]), directory="", started_by_us=False, python="",
-                attached=True, notes=tuple(_lines(notes)), gpus=_gpus(gpus), kernelspecs=_kernelspecs(specs),
-                interpreter=texts["interpreter"],
-                jupyter_server=texts["jupyter_server"], bridge=texts["bridge"],
-            )  # fmt: skip
-    raise invalid_reply("the server's numbers cannot be true")
-
-
 def _texts(reply: Mapping[str, Any], shapes: Mapping[str, str]) -> dict[str, str]:
     """The interpreter's path is only shown, and so cut."""
     texts = {key: str(reply.get(key)) for key, shape in shapes.items() if re.fullmatch(shape, str(reply.get(key)))}
     if len(texts) != len(shapes):
         raise invalid_reply("the server is not described as it should be")
-    return {**texts, "interpreter": clean_line(texts["interpreter"], MAX_PATH_CHARS)}
+    interpreter = clean_line(texts["interpreter"], MAX_PATH_CHARS)
+    return {"directory": "", "python": "", **texts, "interpreter": interpreter}
 
 
 def _gpus(documents: list[object]) -> tuple[Gpu, ...]:
@@ -88,10 +76,8 @@ def _kernelspecs(documents: list[object]) -> tuple[Kernelspec, ...]:
     kernelspecs = []
     for spec in documents[:MAX_KERNELSPECS]:
         match spec:
-            case {"name": str(name), "display_name": str(display_name), "language": str(language)}:
-                kernelspecs.append(
-                    Kernelspec(clean_line(name, 100), clean_line(display_name, 100), clean_line(language, 40))
-                )
+            case {"name": str(name), "display_name": str(shown), "language": str(language)}:
+                kernelspecs.append(Kernelspec(clean_line(name, 100), clean_line(shown, 100), clean_line(language, 40)))
             case _:
                 raise invalid_reply("a kernel is not described as it should be")
     return tuple(kernelspecs)

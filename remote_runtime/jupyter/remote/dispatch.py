@@ -11,23 +11,10 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, TextIO
 
-from . import gpus, host, idle_watchdog, server
-from .data_dir import (
-    CONFIG,
-    INFO,
-    LOCK,
-    is_locked,
-    load_json,
-    locked,
-    remove_content_dir,
-    remove_server,
-    remove_unused,
-    root_dir,
-    server_directories,
-    server_directory,
-)
+from . import data_dir, gpus, host, idle_watchdog, server
 from .reply import ClientGone, ReplyWriter, ReportedError
 from .request import LaunchSpec, load_spec
 from .server_client import list_kernelspecs, missing_kernel_notes
@@ -66,7 +53,7 @@ def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
         stop(directory, reply)
         reply.result(_attach(spec.attach, reply))
         return
-    with locked(os.path.join(directory, LOCK), reply, why=WAITING_FOR_LOCK):
+    with data_dir.locked(os.path.join(directory, data_dir.LOCK), reply, why=WAITING_FOR_LOCK):
         host.refuse_other_host(directory)  # another machine may have held the lock
         running = server.find_healthy(directory, reply)
         if running is None and not spec.person:
@@ -94,8 +81,8 @@ def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
         except BaseException:
             idle_watchdog.end(directory)
             server.terminate(directory)
-            remove_server(directory)
-            remove_unused(reply)
+            data_dir.remove_server(directory)
+            data_dir.remove_unused(reply)
             raise
 
 
@@ -107,9 +94,9 @@ def stop(directory: str, reply: ReplyWriter, *, spare_busy: bool = False, attemp
         if time.monotonic() >= until:
             return {"stopped": "gone"}
         time.sleep(0.05)
-    with locked(os.path.join(directory, LOCK), reply, why=WAITING_FOR_LOCK):
-        info = load_json(os.path.join(directory, INFO))
-        is_new = os.listdir(directory) == [LOCK]  # made by our lock, after the start removed it
+    with data_dir.locked(os.path.join(directory, data_dir.LOCK), reply, why=WAITING_FOR_LOCK):
+        info = data_dir.load_json(os.path.join(directory, data_dir.INFO))
+        is_new = os.listdir(directory) == [data_dir.LOCK]  # made by our lock, after the start removed it
         if attempt and info.get("attempt") != attempt and not is_new:
             return {"stopped": "gone"}
         host.refuse_other_host(directory)
@@ -120,49 +107,44 @@ def stop(directory: str, reply: ReplyWriter, *, spare_busy: bool = False, attemp
         reply.progress("Stopping Jupyter")
         idle_watchdog.end(directory)
         was_running = server.terminate(directory)
-        remove_server(directory)
+        data_dir.remove_server(directory)
         if attempt:
-            remove_content_dir(str(info.get("content") or ""))
-    remove_unused(reply)
+            data_dir.remove_content_dir(str(info.get("content") or ""))
+    data_dir.remove_unused(reply)
     return {"stopped": "stopped" if was_running else "gone"}
 
 
 def purge(reply: ReplyWriter) -> dict[str, Any]:
     """Remove our whole folder, unless servers run or start there: they are listed, not stopped."""
-    alive_directories = [
-        directory
-        for directory in server_directories()
-        if server.load(directory) or idle_watchdog.is_running(directory) or is_locked(os.path.join(directory, LOCK))
-    ]
-    alive_names = [os.path.basename(directory) for directory in alive_directories]
-    for directory in server_directories():
-        other = host.other_host(directory)
+    alive, elsewhere = [], []
+    for directory in data_dir.server_directories():
+        name, other = os.path.basename(directory), host.other_host(directory)
+        is_locked = data_dir.is_locked(os.path.join(directory, data_dir.LOCK))
+        if is_locked or server.load(directory) or idle_watchdog.is_running(directory):
+            alive.append(name)
         if other:
-            alive_names.append(f"{os.path.basename(directory)} on {other}")
-    if alive_names:
-        return {"purged": False, "alive": alive_names}
+            elsewhere.append(f"{name} on {other}")
+    if alive or elsewhere:
+        return {"purged": False, "alive": [*alive, *elsewhere]}
     from . import autostart, runtime_dir
 
-    for directory in server_directories():
+    for directory in data_dir.server_directories():
         idle_watchdog.end(directory)
         runtime_dir.remove(directory)
     autostart.disable_user_units()
-    shutil.rmtree(root_dir(), ignore_errors=True)
-    return {"purged": not os.path.exists(root_dir()), "alive": []}
+    shutil.rmtree(data_dir.root_dir(), ignore_errors=True)
+    return {"purged": not os.path.exists(data_dir.root_dir()), "alive": []}
 
 
 def servers() -> list[dict[str, Any]]:
     """All servers of ours of this account, also those of other computers. ``since``: seconds since the epoch."""
-    return [
-        {
-            "key": os.path.basename(directory),
-            "pid": running.pid,
-            "since": os.stat(os.path.join(directory, CONFIG)).st_mtime,
-        }
-        for directory in server_directories()
-        for running in [server.load(directory)]
-        if running
-    ]
+    found = []
+    for directory in data_dir.server_directories():
+        running = server.load(directory)
+        if running:
+            since = os.stat(os.path.join(directory, data_dir.CONFIG)).st_mtime
+            found.append({"key": os.path.basename(directory), "pid": running.pid, "since": since})
+    return found
 
 
 def log(directory: str, offset: int | None, limit: int) -> dict[str, Any]:
@@ -173,23 +155,23 @@ def log(directory: str, offset: int | None, limit: int) -> dict[str, Any]:
 
 def _dispatch(request: dict[str, Any], reply: ReplyWriter) -> None:
     if request["do"] == "ensure":
-        ensure(server_directory(request["key"]), load_spec(request), reply)
+        ensure(data_dir.server_directory(request["key"]), load_spec(request), reply)
     elif request["do"] == "stop":
         options = {"spare_busy": request["spare_busy"], "attempt": request.get("attempt", "")}
-        outcome = stop(server_directory(request["key"]), reply, **options)
-        reply.result({**outcome, "folder": os.path.isdir(root_dir())})
+        outcome = stop(data_dir.server_directory(request["key"]), reply, **options)
+        reply.result({**outcome, "folder": os.path.isdir(data_dir.root_dir())})
     elif request["do"] == "purge":
         reply.result(purge(reply))
     elif request["do"] == "servers":
         reply.result({"servers": servers()})
     else:
-        reply.result(log(server_directory(request["key"]), request["offset"], request["limit"]))
+        reply.result(log(data_dir.server_directory(request["key"]), request["offset"], request["limit"]))
 
 
 def _machine_since_end(directory: str) -> str:
     """Whether the machine restarted since the last server, which ended by itself: ``same``, ``restarted``, ``unknown``;
     empty if there was none."""
-    info = load_json(os.path.join(directory, INFO))
+    info = data_dir.load_json(os.path.join(directory, data_dir.INFO))
     return (host.machine_since(info) or "unknown") if info.get("pid") else ""
 
 
@@ -207,19 +189,21 @@ def _attach(attach_spec: dict[str, Any], reply: ReplyWriter) -> dict[str, Any]:
         attached = attach(attach_spec["port"], attach_spec["token_file"], reply)
         gpu_result = gpu_probe.result(reply)
     specs = list_kernelspecs(attached.port, attached.token)
-    notes = [
-        *attached.notes,
-        *([gpu_result.problem] if gpu_result.problem else []),
-        *missing_kernel_notes(specs, process_environment(attached.pid)),
-    ]
+    notes = _notes(attached.notes, gpu_result, specs, process_environment(attached.pid))
     return {"attached": True, **vars(attached), "gpus": gpu_result.gpus, "notes": notes, "kernelspecs": specs}
+
+
+def _notes(
+    notes: list[str], gpu_result: gpus.GpuResult, specs: list[dict[str, str]], env: Mapping[str, str]
+) -> list[str]:
+    return [*notes, *filter(None, [gpu_result.problem]), *missing_kernel_notes(specs, env)]
 
 
 def _renew_token(running: server.ServerProcess) -> server.ServerProcess:
     """With a new token, or with a note if its bridge is too old for that."""
-    with_new_token = server.renew_token(running)
-    if with_new_token:
-        return with_new_token
+    renewed = server.renew_token(running)
+    if renewed:
+        return renewed
     note = ("the running Jupyter has an older bridge and keeps its token, which another program may know: "
             "`remote-runtime down` and `up` give a new one")  # fmt: skip
     return running._replace(info={**running.info, "notes": [*running.info.get("notes", []), note]})
@@ -240,7 +224,7 @@ def _remember_gpus(directory: str, gpu_result: gpus.GpuResult) -> gpus.GpuResult
 def _describe(
     running: server.ServerProcess, spec: LaunchSpec, gpu_result: gpus.GpuResult, *, started: bool, idle_s: float = 0.0
 ) -> dict[str, Any]:
-    known_digests = running.info.get("digests", {})
+    known_digests, env = running.info.get("digests", {}), {"JUPYTER_PATH": os.path.join(running.directory, "data")}
     specs = list_kernelspecs(running.address, running.token)
     return {
         "port": running.info.get("port"), "socket": running.info.get("socket"),
@@ -249,18 +233,14 @@ def _describe(
         "bridge": running.info["bridge"], "python": running.info["python"],
         "interpreter": running.info["interpreter"], "gpus": gpu_result.gpus,
         "kernelspecs": specs,
-        "notes": [
-            *running.info.get("notes", []),
-            *([gpu_result.problem] if gpu_result.problem else []),
-            *missing_kernel_notes(specs, {"JUPYTER_PATH": os.path.join(running.directory, "data")}),
-        ],
+        "notes": _notes(running.info.get("notes", []), gpu_result, specs, env),
         "idle": idle_watchdog.ensure(running.directory, spec.idle, spec.watchdog_source, idle_s),
         "needs_restart": [key for key, digest in spec.key_digests().items() if known_digests.get(key) != digest],
     }  # fmt: skip
 
 
 def _os_failure(exc: OSError) -> ReportedError:
-    path = str(exc.filename or root_dir())
+    path = str(exc.filename or data_dir.root_dir())
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return ReportedError("disk-full", "The machine's disk is full", "no space left for " + path)
     if isinstance(exc, FileNotFoundError) and exc.filename and not os.path.dirname(path):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from . import processes
 from .reply import ReplyWriter
 
-if TYPE_CHECKING:
-    import subprocess
-
-TIMEOUT_S, KILL_WAIT_S = 5.0, 1.0
+TIMEOUT_S = 5.0
 MIB = 1024 * 1024
 MAX_GPUS = 64
 QUERY = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
@@ -47,53 +43,30 @@ class GpuProbe:
     def __init__(
         self, within_s: float = TIMEOUT_S, folders: Sequence[str] = SEARCH_DIRS, query: Sequence[str] = QUERY
     ) -> None:
-        search = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
-        self._program = shutil.which("nvidia-smi", path=search)
+        program = shutil.which("nvidia-smi", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *folders]))
+        self._process = processes.BackgroundProcess([program, *query]) if program else None
         self._within_s = within_s
         self._until = time.monotonic() + within_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._start_error = ""
-        if self._program:
-            import subprocess
-
-            try:
-                self._process = subprocess.Popen(
-                    [self._program, *query], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-                )
-            except OSError as exc:
-                self._start_error = str(exc.strerror)
 
     def __enter__(self) -> GpuProbe:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is None:
-            return
-        import subprocess
-
-        self._process.kill()
-        if self._process.stdout:
-            self._process.stdout.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a lost GPU can block it in the kernel for ever
-            self._process.wait(KILL_WAIT_S)
+        if self._process is not None:
+            self._process.__exit__()
 
     def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
+        return self._process is not None and self._process.is_running()
 
     def wait(self, sleep: Callable[[float], None]) -> tuple[int | None, str]:
         """Its exit status and output. The status is None if it has not ended ``within_s`` after its start."""
-        while self.is_running() and time.monotonic() < self._until:
-            sleep(0.02)
-        if self._process is None or self._process.stdout is None or self.is_running():
-            return None, ""
-        # nvidia-smi's output fits into a pipe. A program that writes more blocks, and has not ended.
-        return self._process.returncode, self._process.stdout.read(65536).decode("utf-8", "replace")
+        return self._process.wait(sleep, self._until) if self._process is not None else (None, "")
 
     def result(self, reply: ReplyWriter) -> GpuResult:
-        if not self._program:
-            return GpuResult([], problem_note(NO_DRIVER) if has_nvidia_device() else "")
         if self._process is None:
-            return GpuResult([], problem_note("nvidia-smi cannot be started: " + self._start_error))
+            return GpuResult([], problem_note(NO_DRIVER) if has_nvidia_device() else "")
+        if self._process.start_error:
+            return GpuResult([], problem_note("nvidia-smi cannot be started: " + self._process.start_error))
         status, output = self.wait(reply.sleep)
         if status is None:
             return GpuResult([], problem_note(f"nvidia-smi did not answer in {self._within_s:.0f} s"))

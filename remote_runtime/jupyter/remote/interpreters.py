@@ -6,11 +6,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from . import processes
 from .python_candidates import find_candidates, find_environments, private_python
 from .reply import ReplyWriter, ReportedError
 
@@ -134,10 +134,10 @@ def probe_all(python: str, env: Mapping[str, str], reply: ReplyWriter) -> Probed
 def probe(paths: list[str], env: Mapping[str, str], reply: ReplyWriter) -> list[Interpreter]:
     """All at once, for at most ``PROBE_TIMEOUT_S``. A single one, which the profile names, may take half of the time
     that is left."""
-    running = [(path, _start_probe(path, env)) for path in paths]
+    running = [(path, processes.BackgroundProcess([path, "-c", PROBE], env, streams="stdout")) for path in paths]
     limit_s = max(PROBE_TIMEOUT_S, reply.remaining_s() / 2) if len(paths) == 1 else PROBE_TIMEOUT_S
     until = time.monotonic() + limit_s
-    while any(process and process.poll() is None for _, process in running) and time.monotonic() < until:
+    while any(process.is_running() for _, process in running) and time.monotonic() < until:
         reply.sleep(0.02)
     return [_read_probe(path, process) for path, process in running]
 
@@ -154,25 +154,9 @@ def kernel_interpreter(probed: list[Interpreter], chosen: Interpreter) -> Interp
     return next((found for found in usable if found.frameworks), None)
 
 
-def _start_probe(path: str, env: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
-    try:
-        return subprocess.Popen(
-            [path, "-c", PROBE], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-            cwd=os.sep, env=dict(env),
-        )  # fmt: skip
-    except OSError:
-        return None
-
-
-def _read_probe(path: str, process: subprocess.Popen[bytes] | None) -> Interpreter:
-    """Kills it if it has not ended, as when its output fills the pipe."""
-    if process is None or process.stdout is None:
-        return Interpreter(path=path, python="")
+def _read_probe(path: str, process: processes.BackgroundProcess) -> Interpreter:
     with process:
-        if process.poll() is None:
-            process.kill()
-            return Interpreter(path=path, python="")
-        output = process.stdout.read(65536).decode("utf-8", "replace")
+        output = process.wait(time.sleep, 0.0)[1]
     for line in output.splitlines():
         if line.startswith(MARKER):
             try:

@@ -76,14 +76,7 @@ class ListenAddress:
         self.notes.append(f"Jupyter listens on a port, which other users of the machine can reach too: {why}")
 
     def _try_port(self) -> None:
-        self._listener = socket.socket()
-        try:
-            if os.name != "nt":
-                self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._listener.bind(("127.0.0.1", self._spec.port or 0))
-        except OSError as exc:
-            self._close()
-            raise address_in_use_error(self._spec.port or 0, exc) from exc
+        self._listener = _bind_port(self._spec.port)
         self._ask_client(int(self._listener.getsockname()[1]))
 
     def _ask_client(self, address: int | str) -> None:
@@ -123,30 +116,32 @@ def supports_sockets(kind: str) -> bool:
 
 @contextlib.contextmanager
 def reserve_address(path: str, spec: LaunchSpec, *, on_socket: bool, hold: bool) -> Iterator[int | str]:
-    """The address for the server: a socket that no other user can use, or a port."""
+    """The address for the server: a socket, which no other user can use, or a port.
+
+    ``hold``: on Linux a free port stays bound in the block, because two sockets with SO_REUSEADDR can share a port
+    while only one listens. On other systems, and for jupyter_server 2.0, which tests the port without SO_REUSEADDR, it
+    would seem to be in use."""
     if on_socket:
         yield path
-    else:
-        with reserve_port(spec.port, hold=hold and not spec.port) as port:
-            yield port
-
-
-@contextlib.contextmanager
-def reserve_port(port_wanted: int | None, *, hold: bool) -> Iterator[int]:
-    """A port for the server. ``hold``: on Linux it stays bound in the block, because two sockets with SO_REUSEADDR can
-    share a port while only one listens. On other systems, and for jupyter_server 2.0, which tests the port without
-    SO_REUSEADDR, it would seem to be in use."""
-    with socket.socket() as sock:
-        if os.name != "nt":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port_wanted or 0))
-        except OSError as exc:
-            raise address_in_use_error(port_wanted or 0, exc) from exc
+        return
+    with _bind_port(spec.port) as sock:
         port = int(sock.getsockname()[1])
-        if not (hold and processes.LINUX):
+        if spec.port or not (hold and processes.LINUX):
             sock.close()
         yield port
+
+
+def _bind_port(port: int | None) -> socket.socket:
+    """``port``: None for any. Raises ``ReportedError``."""
+    sock = socket.socket()
+    try:
+        if os.name != "nt":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port or 0))
+    except OSError as exc:
+        sock.close()
+        raise address_in_use_error(port or 0, exc) from exc
+    return sock
 
 
 def address_in_use_error(address: int | str, error: OSError | None = None) -> ReportedError:

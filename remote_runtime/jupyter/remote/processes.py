@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import subprocess
 
+Background = TypeVar("Background", bound="BackgroundProcess")
 LINUX = sys.platform.startswith("linux")
 MAX_PROC_BYTES = 1 << 17
+MAX_OUTPUT_BYTES = 1 << 16
+KILL_WAIT_S = 1.0
 
 
 def own_uid() -> int:
@@ -138,6 +143,52 @@ def read_proc(pid: int | str, name: str, max_bytes: int = MAX_PROC_BYTES) -> byt
 def boot_id() -> str:
     """Changes with each boot; start times count from there. Empty where the system does not tell."""
     return read_proc("sys", "kernel/random/boot_id").decode("ascii", "replace").strip()
+
+
+class BackgroundProcess:
+    """A program that runs without input while other work is done. The ``with`` block ends it.
+
+    ``streams``: which of its streams are read: ``stdout``, ``stderr`` or ``both``."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str] | None = None, streams: str = "both") -> None:
+        import subprocess
+
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start_error = ""
+        stdout = subprocess.DEVNULL if streams == "stderr" else subprocess.PIPE
+        stderr = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "both": subprocess.STDOUT}[streams]
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, cwd=os.sep, env=env
+            )
+        except OSError as exc:
+            self.start_error = str(exc.strerror)
+
+    def __enter__(self: Background) -> Background:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import subprocess
+
+        if self._process is not None:
+            self._process.kill()
+            for stream in filter(None, (self._process.stdout, self._process.stderr)):
+                stream.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a lost GPU can block nvidia-smi in the kernel
+                self._process.wait(KILL_WAIT_S)
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def wait(self, sleep: Callable[[float], None], until: float) -> tuple[int | None, str]:
+        """Its exit status and output. The status is None if it was not started, or has not ended at ``until``, as when
+        its output fills the pipe."""
+        while self.is_running() and time.monotonic() < until:
+            sleep(0.02)
+        stream = self._process and (self._process.stdout or self._process.stderr)
+        if self._process is None or not stream or self.is_running():
+            return None, ""
+        return self._process.returncode, stream.read(MAX_OUTPUT_BYTES).decode("utf-8", "replace")
 
 
 def run(

@@ -12,21 +12,18 @@ import subprocess
 import time
 from typing import Any, NamedTuple
 
-from . import host, kernelspec, login_environment, processes, runtime_dir, server, server_client, user_settings
-from .data_dir import (
-    CONFIG,
-    INFO,
-    LOCK,
-    LOG,
-    PACKAGE,
-    clear,
-    install_bridge,
-    load_json,
-    locked,
-    make_private_dir,
-    remove_content_dir,
-    write_private,
+from . import (
+    data_dir,
+    host,
+    kernelspec,
+    login_environment,
+    processes,
+    runtime_dir,
+    server,
+    server_client,
+    user_settings,
 )
+from .data_dir import CONFIG, INFO, LOCK, LOG, PACKAGE, load_json, write_private
 from .interpreters import Interpreter
 from .listen_address import ListenAddress, address_in_use_error, reserve_address, socket_path, supports_sockets
 from .python_choice import BrokenPython, PythonChoice, PythonSearch
@@ -48,7 +45,9 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
     """A new server in ``directory``, whose lock is held. Raises ``ReportedError``, and leaves no process running
     then."""
     working_dir = find_working_dir(spec.working_dir)
-    token_before = "" if spec.renew else previous_token(directory)
+    # The token of an ended server that listened on a unix socket is kept, so that open pages keep working.
+    keeps_token = not spec.renew and load_json(os.path.join(directory, INFO)).get("socket")
+    previous_token = server.read_token(directory) if keeps_token else ""
     bridge = prepare_directory(directory, spec, reply)
     content_dir, has_sockets = "", runtime_dir.create(directory)
     try:
@@ -65,7 +64,7 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
             env = server_environment(directory, choice.server, login.env, spec)
             on_socket = on_socket and supports_sockets(choice.server.kind)
             plan = LaunchPlan(
-                directory, spec, choice, env, bridge, token_before, working_dir, has_sockets, on_socket, content_dir
+                directory, spec, choice, env, bridge, previous_token, working_dir, has_sockets, on_socket, content_dir
             )
             try:
                 running = launch(plan, reply)
@@ -75,7 +74,7 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
                 choice = search.find()
                 has_sockets = runtime_dir.create(directory)
     except BaseException:
-        remove_content_dir(content_dir)
+        data_dir.remove_content_dir(content_dir)
         runtime_dir.remove(directory)
         raise
     notes += [*choice.notes, *kernelspec.overridden_notes(login.env, choice.kernel)]
@@ -142,13 +141,13 @@ def find_working_dir(named: str) -> str:
 def prepare_directory(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> str:
     """Clears the server's directory and installs the bridge, which counts as used from now on. Returns its folder."""
     runtime_dir.remove(directory)
-    clear(directory, keep=LOCK)
-    bridges = make_private_dir(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
-    with locked(os.path.join(bridges, LOCK), reply, why="Waiting for another start on the machine"):
+    data_dir.clear(directory, keep=LOCK)
+    bridges = data_dir.make_private_dir(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
+    with data_dir.locked(os.path.join(bridges, LOCK), reply, why="Waiting for another start on the machine"):
         write_private(
             os.path.join(directory, INFO), json.dumps({"bridge_digest": spec.bridge.digest, "attempt": spec.attempt})
         )
-        return install_bridge(spec.bridge)
+        return data_dir.install_bridge(spec.bridge)
 
 
 def make_content_dir(working_dir: str) -> tuple[str, list[str]]:
@@ -164,11 +163,6 @@ def make_content_dir(working_dir: str) -> tuple[str, list[str]]:
             raise
         return "", [f"{content} could not be made ({exc.strerror}); some of Colab's features want it"]
     return content, [f"made {content}, which some of Colab's features want"]
-
-
-def previous_token(directory: str) -> str:
-    """The token of an ended server that listened on a unix socket, so that open pages keep working; else empty."""
-    return server.read_token(directory) if load_json(os.path.join(directory, INFO)).get("socket") else ""
 
 
 def jupyter_config(kind: str, address: int | str, token: str, working_dir: str, spec: LaunchSpec) -> dict[str, Any]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import time
 from collections.abc import Mapping
 
-from . import disk_space
+from . import disk_space, processes
 from .interpreters import Interpreter
 from .python_choice import BrokenPython
 from .reply import ReplyWriter, ReportedError
@@ -17,7 +15,6 @@ IMPORT_TIMEOUT_S = 30.0
 SERVER_MODULES = {"notebook6": "notebook.notebookapp", "server1": "jupyter_server.serverapp"}
 KERNEL_MODULE = "ipykernel.kernelapp"
 MAX_LINES = 6
-MAX_BYTES = 65536
 
 
 def explain_exit(
@@ -46,41 +43,18 @@ def server_module(kind: str) -> str:
     return SERVER_MODULES.get(kind, SERVER_MODULES["server1"])
 
 
-class ImportCheck:
-    """Imports a module with another Python in the background: metadata stays when what a package needs was removed.
-    The ``with`` block ends it."""
+class ImportCheck(processes.BackgroundProcess):
+    """Imports a module with another Python: a package's metadata stays when what it needs was removed."""
 
     def __init__(self, python: str, module: str, env: Mapping[str, str]) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._start_error = ""
-        try:
-            self._process = subprocess.Popen(
-                [python, "-c", "import " + module], cwd=os.sep, env=dict(env),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            )  # fmt: skip
-        except OSError as exc:
-            self._start_error = f"{python} cannot be run: {exc.strerror}"
-
-    def __enter__(self) -> ImportCheck:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.kill()
-            with self._process:
-                pass
+        super().__init__([python, "-c", "import " + module], env, streams="stderr")
+        self._python = python
 
     def problem(self, reply: ReplyWriter) -> str:
-        """The last lines of the error; empty if the import works, or has no result in time, as when its output fills
-        the pipe."""
-        if self._process is None or self._process.stderr is None:
-            return self._start_error
-        until = time.monotonic() + min(IMPORT_TIMEOUT_S, reply.remaining_s() / 2)
-        while self._process.poll() is None:
-            if time.monotonic() > until:
-                return ""
-            reply.sleep(0.02)
-        if self._process.returncode == 0:
+        """The last lines of the error; empty if the import works, or has no result in time."""
+        if self.start_error:
+            return f"{self._python} cannot be run: {self.start_error}"
+        status, output = self.wait(reply.sleep, time.monotonic() + min(IMPORT_TIMEOUT_S, reply.remaining_s() / 2))
+        if not status:
             return ""
-        output = self._process.stderr.read(MAX_BYTES).decode("utf-8", "replace").strip().splitlines()
-        return "\n".join(output[-MAX_LINES:]) or f"it ended with status {self._process.returncode}"
+        return "\n".join(output.strip().splitlines()[-MAX_LINES:]) or f"it ended with status {status}"

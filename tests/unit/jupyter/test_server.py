@@ -16,6 +16,8 @@ from remote_runtime.jupyter.remote.data_dir import INFO
 from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
 from remote_runtime.jupyter.remote.request import BridgeFiles, LaunchSpec
 
+SPEC = LaunchSpec("auto", "auto", "~", None, {}, [], [], [], True, BridgeFiles("", "", {}), "")
+
 
 def test_the_wait_for_a_server_that_hangs_counts_the_time_of_each_look(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -30,8 +32,7 @@ def test_the_wait_for_a_server_that_hangs_counts_the_time_of_each_look(tmp_path:
 
 def test_a_file_system_without_unix_sockets_is_found_out_before_jupyter_is_started() -> None:
     heard = io.StringIO()
-    wish = LaunchSpec("auto", "auto", "~", None, {}, [], [], [], True, BridgeFiles("", "", {}), "")
-    with listen_address.ListenAddress("/sys", wish, ReplyWriter("", heard, 60.0)) as found:
+    with listen_address.ListenAddress("/sys", SPEC, ReplyWriter("", heard, 60.0)) as found:
         (note,) = found.notes
         assert "/sys takes no unix socket" in note
         assert isinstance(json.loads(heard.getvalue())["reach"], int), "the port is asked for in its place"
@@ -39,5 +40,5 @@ def test_a_file_system_without_unix_sockets_is_found_out_before_jupyter_is_start
 
 def test_a_server_that_looks_strictly_whether_its_port_is_free_gets_a_chance() -> None:
     """jupyter_server 2.0 binds it without SO_REUSEADDR first: a port that is held for it would be in use for ever."""
-    with listen_address.reserve_port(None, hold=False) as free, socket.socket() as strict:
-        strict.bind(("127.0.0.1", free))
+    with listen_address.reserve_address("", SPEC, on_socket=False, hold=False) as free, socket.socket() as strict:
+        strict.bind(("127.0.0.1", int(free)))
