@@ -13,25 +13,12 @@ from ...core.fast_dataclass import fast_dataclass
 from ...core.metrics import GpuLoad, MachineLoad
 from ...core.model import Health, Verdict
 from ...core.sanitize import clean_line
-from . import attached, checks
-from .cell import run_cell
-from .endpoint import Endpoint, request, verify
-
-__all__ = [
-    "NO_PAGE",
-    "Endpoint",
-    "Usage",
-    "check",
-    "checks",
-    "has_page",
-    "list_kernels",
-    "quick_check",
-    "read_load",
-    "read_usage",
-    "run_cell",
-    "verify",
-    "wait_until_ready",
-]
+from . import attached
+from . import checks as checks
+from .cell import run_cell as run_cell
+from .endpoint import Endpoint as Endpoint
+from .endpoint import request
+from .endpoint import verify as verify
 
 MAX_WATCHDOG_AGE_S = 300.0
 NO_PAGE = "none"  # the bridge counts requests without an origin under this name: a browser that opens a server's page

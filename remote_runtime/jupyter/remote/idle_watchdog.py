@@ -59,14 +59,8 @@ def ensure(directory: str, rule: IdleRule | None, source: dict[str, Any], idle_s
     method = shutdown.ShutdownMethod("here", "end") if rule.do == "stop-server" else shutdown.find_method(rule.do)
     command = [sys.executable, os.path.join(directory, PROGRAM_FILE)]
     write_private(os.path.join(directory, PROGRAM_FILE), PROGRAM_SOURCE)
-    started_by = autostart.install(os.path.basename(directory), command) if rule.do != "stop-server" else ""
-    answer = {
-        "how": method.how,
-        "verb": method.verb,
-        "why": method.why,
-        "reboot": started_by,
-        "local_ssd": method.local_ssd,
-    }
+    answer = {"how": method.how, "verb": method.verb, "why": method.why, "local_ssd": method.local_ssd}
+    answer["reboot"] = autostart.install(os.path.basename(directory), command) if rule.do != "stop-server" else ""
     # SSH sessions count as use only if the server was started over SSH; on this computer they are the user's own.
     new_document = {**wanted, "told": answer, "sessions": "SSH_CONNECTION" in os.environ, "idle_s": idle_s}
     _set_used_at(directory, ago_s=idle_s)

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
+RESTART_KEYS = ("python", "working_dir", "port", "env", "args", "attach")
+
 
 class BridgeFiles(NamedTuple):
     """The server extension: ``files`` maps paths inside ``bridge/<digest>/`` to their text."""
@@ -51,19 +53,10 @@ class LaunchSpec(NamedTuple):
     def key_digests(self) -> dict[str, str]:
         """Profile key → hash of its value, for the keys that need a new server. Hashed because ``env`` may hold
         secrets."""
-        keys: dict[str, Any] = {
-            "jupyter.python": self.python,
-            "jupyter.working_dir": self.working_dir,
-            "jupyter.port": self.port,
-            "jupyter.env": self.env,
-            "jupyter.args": self.args,
-            "jupyter.attach": self.attach,
-            "colab.origins": self.origins,
-        }
-        return {
-            key: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
-            for key, value in keys.items()
-        }
+        values = {f"jupyter.{name}": getattr(self, name) for name in RESTART_KEYS}
+        values["colab.origins"] = self.origins
+        texts = {key: json.dumps(value, sort_keys=True) for key, value in values.items()}
+        return {key: hashlib.sha256(text.encode()).hexdigest()[:16] for key, text in texts.items()}
 
 
 def load_spec(request: dict[str, Any]) -> LaunchSpec:

@@ -12,20 +12,11 @@ import subprocess
 import time
 from typing import Any, NamedTuple
 
-from . import (
-    data_dir,
-    host,
-    kernelspec,
-    login_environment,
-    processes,
-    runtime_dir,
-    server,
-    server_client,
-    user_settings,
-)
+from . import data_dir, host, kernelspec, processes, runtime_dir, server, server_client, user_settings
 from .data_dir import CONFIG, INFO, LOCK, LOG, PACKAGE, load_json, write_private
 from .interpreters import Interpreter
 from .listen_address import ListenAddress, address_in_use_error, reserve_address, socket_path, supports_sockets
+from .login_environment import read_login_environment
 from .python_choice import BrokenPython, PythonChoice, PythonSearch
 from .reply import ReplyWriter, ReportedError
 from .request import LaunchSpec
@@ -52,7 +43,7 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
     content_dir, has_sockets = "", runtime_dir.create(directory)
     try:
         with ListenAddress(directory, spec, reply) as listen_address:
-            login = login_environment.read_login_environment(reply)
+            login = read_login_environment(reply)
             write_private(os.path.join(directory, "boot.py"), spec.boot)
             search = PythonSearch(spec, login.env, reply)
             choice = search.find()
@@ -145,7 +136,8 @@ def prepare_directory(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> s
     bridges = data_dir.make_private_dir(os.path.join(os.path.dirname(os.path.dirname(directory)), "bridge"))
     with data_dir.locked(os.path.join(bridges, LOCK), reply, why="Waiting for another start on the machine"):
         write_private(
-            os.path.join(directory, INFO), json.dumps({"bridge_digest": spec.bridge.digest, "attempt": spec.attempt})
+            os.path.join(directory, INFO),
+            json.dumps({"bridge_digest": spec.bridge.digest, "attempt": spec.attempt}),
         )
         return data_dir.install_bridge(spec.bridge)
 
@@ -177,7 +169,12 @@ def jupyter_config(kind: str, address: int | str, token: str, working_dir: str, 
         "local_hostnames": spec.hostnames, "tornado_settings": {"xsrf_cookie_kwargs": {"path": "/", **session_only}},
     }  # fmt: skip
     if kind == "notebook6":
-        app = {"notebook_dir": working_dir, "nbserver_extensions": {PACKAGE: True}, "token": token, "password": ""}
+        app = {
+            "notebook_dir": working_dir,
+            "nbserver_extensions": {PACKAGE: True},
+            "token": token,
+            "password": "",
+        }
         return {"NotebookApp": {**common, **app, "cookie_options": session_only}}
     app = {"root_dir": working_dir, "jpserver_extensions": {PACKAGE: True}}
     if kind == "server1":
@@ -209,14 +206,8 @@ def spawn(plan: LaunchPlan) -> subprocess.Popen[bytes]:
     """In its own session, with all streams to the log: it outlives us, and keeps no SSH channel open."""
     directory, interpreter = plan.directory, plan.choice.server
     config = "--config=" + os.path.join(directory, CONFIG)
-    command = [
-        interpreter.path,
-        os.path.join(directory, "boot.py"),
-        interpreter.kind,
-        plan.bridge,
-        config,
-        *plan.spec.args,
-    ]
+    program = os.path.join(directory, "boot.py")
+    command = [interpreter.path, program, interpreter.kind, plan.bridge, config, *plan.spec.args]
     detached = processes.detached_popen_args()
     with open(os.open(os.path.join(directory, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         return subprocess.Popen(

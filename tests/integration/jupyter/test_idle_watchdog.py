@@ -26,7 +26,7 @@ from remote_runtime.jupyter import health
 from remote_runtime.jupyter import server as jupyter
 from remote_runtime.jupyter.remote import activity, autostart, processes, shutdown
 from remote_runtime.jupyter.remote import idle_watchdog as watchdog
-from remote_runtime.jupyter.remote.resource_use import ResourceUse
+from remote_runtime.jupyter.remote.activity import ResourceUse
 from tests.support.clients.page import Page
 from tests.support.environment import google_discovery
 from tests.support.environment.processes import commands_of, end_processes_of
