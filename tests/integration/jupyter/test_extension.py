@@ -1,223 +1,203 @@
-"""Which environment cells run in where Pythons, kernels, login files and settings are as people have them."""
+"""`bridge enable`, `disable` and `status` on an environment's own Jupyter, which is then started as its owner does."""
 
 from __future__ import annotations
 
-import importlib.metadata
+import http.server
 import json
-import re
+import os
+import socket
 import sys
 import sysconfig
-import zipfile
+import threading
+import venv
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from remote_runtime.core.deadline import Deadline
-from remote_runtime.core.errors import MachineError
-from remote_runtime.core.model import Server
-from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter import server as jupyter
-from remote_runtime.jupyter.remote.private_venv import REQUIRED
-from tests.support.clients.page import Page
-from tests.support.environment.processes import commands_of, end_processes_of
-from tests.support.machines.dl_vm import Environment, make, script
-from tests.support.machines.local_machine import LocalMachine
+from remote_runtime.core.errors import MachineError, UsageError
+from remote_runtime.jupyter import extension
+from tests.support.clients.bridge_client import http_request, open_page
+from tests.support.servers.echo_servers import Target
+from tests.support.servers.jupyter import COLAB_ORIGIN, JupyterServer
 
-WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
-LEFT_BY_LOGIN = "sleep 300"
-SITE = Path("lib") / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+TOKEN = "a-token-that-nobody-else-may-see"
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[LocalMachine]:
-    """Its Jupyter is in ``~/jv``, which only a login shell has on its PATH, behind ``~/tools``."""
-    machine = LocalMachine(tmp_path / "home", path=["/usr/bin", "/bin"])
-    environment(machine, "jv")
-    (machine.home / ".profile").write_text('export PATH="$HOME/tools:$HOME/jv/bin:$PATH"\n')
-    yield machine
-    jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
-    assert [command for command in commands_of(machine.home).values() if command != LEFT_BY_LOGIN] == []
-    end_processes_of(machine.home)
+def python(tmp_path: Path) -> str:
+    """The interpreter of an environment of its own that has our Jupyter, as pip would have put it there."""
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    site = tmp_path / "env" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    (site / "jupyter.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return str(tmp_path / "env" / "bin" / "python")
 
 
-def environment(machine: LocalMachine, name: str, **what: object) -> Path:
-    """Its python, in a folder of the home."""
-    prefix = machine.home / name
-    make(Environment(str(prefix), **what), machine.home)  # type: ignore[arg-type]  # a test's table
-    return prefix / "bin" / "python"
+def everything(python: str) -> dict[str, bytes | None]:
+    root = Path(python).parents[1]
+    found = (path for path in root.rglob("*") if "__pycache__" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() if path.is_file() else None for path in found}
 
 
-def breaks(python: Path, package: str) -> None:
-    """Its metadata stays; its import fails, as after ``pip install`` of a version that does not fit."""
-    site = python.parent.parent / SITE
-    (site / package).unlink(missing_ok=True)
-    (site / f"{package}.py").write_text(f"raise ImportError('{package} of another age')\n")
-
-
-def ensure(machine: LocalMachine, settings: JupyterSettings | None = None, *, told: list[str] | None = None) -> Server:
-    heard = [] if told is None else told
-    wanted = replace(WANTED, settings=settings or JupyterSettings())
-    return jupyter.ensure(machine.run, wanted, progress=lambda text: heard.append(text), deadline=Deadline(120))
-
-
-def cell(server: Server, code: str) -> str:
-    page = Page(f"http://127.0.0.1:{server.port}/?token={server.token.reveal()}")
-    return page.run(page.start_kernel(), code)
-
-
-WHERE = """
-import json, os, shutil, subprocess, sys
-print(json.dumps({"python": sys.executable, "pip": shutil.which("pip"), "env": dict(os.environ),
-                  "mytool": subprocess.getoutput("mytool"), "path": sys.path}))
-"""
-
-
-def test_cells_have_what_a_terminal_of_the_users_has_and_the_environment_that_up_names(machine: LocalMachine) -> None:
-    home = machine.home
-    torch = environment(machine, "torchenv", server=False, frameworks=("torch",))
-    script(torch.parent / "pip", "")
-    script(home / "tools" / "mytool", "echo mine")
-    script(home / "tools" / "python3", f'exec "{torch}" "$@"')
-    (home / ".profile").write_text(
-        'export PATH="$HOME/tools:$HOME/torchenv/bin:$HOME/jv/bin:$PATH" HF_HOME=/data/hf LD_LIBRARY_PATH=/x/lib\n'
-        "export https_proxy=http://proxy.example:3128 JUPYTER_TOKEN=known JUPYTER_GATEWAY_URL=http://127.0.0.1:1\n"
-        "export VIRTUAL_ENV=/another/one\n. ~/.bashrc\n"
-    )
-    (home / ".bashrc").write_text("case $- in *i*) ;; *) return;; esac\nexport ONLY_INTERACTIVE=1\nsleep 300 &\n")
-    kernels = home / ".local/share/jupyter/kernels"
-    for name, program in (("python3", "/opt/conda/envs/gone/bin/python"), ("other", str(home / "jv/bin/python"))):
-        (kernels / name).mkdir(parents=True)
-        spec = {"argv": [program, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": name}
-        (kernels / name / "kernel.json").write_text(json.dumps({**spec, "language": "python"}))
-    (home / ".jupyter").mkdir()
-    (home / ".jupyter" / "jupyter_config.py").write_text(SETTINGS)
-    (home / ".jupyter" / "jupyter_server_config.py").write_text("# c.ServerApp.ip = ''\nc.ServerApp.ip = '0.0.0.0'\n")
-    passes_on = {"ServerApp": {"jpserver_extensions": {"jupyter_server_terminals": True}}}
-    (home / ".jupyter" / "jupyter_server_config.json").write_text(json.dumps(passes_on))
-    (home / "src").mkdir()
-    (home / "src" / "jinja2.py").write_text("raise ImportError('a module of the user has this name')")
-
-    server = ensure(machine, JupyterSettings(env={"PYTHONPATH": "~/src", "HF_HOME": "/profile/hf"}))
-    said = json.loads(cell(server, WHERE))
-    assert server.interpreter == str(home / "jv" / "bin" / "python3")
-    assert said["python"] == str(torch)
-    assert said["pip"] == str(torch.parent / "pip")
-    assert said["mytool"] == "mine"
-    env = said["env"]
-    assert (env["HF_HOME"], env["LD_LIBRARY_PATH"], env["ONLY_INTERACTIVE"]) == ("/profile/hf", "/x/lib", "1")
-    assert env["https_proxy"] == "http://proxy.example:3128"
-    assert env["VIRTUAL_ENV"] == str(home / "torchenv")
-    assert not {"JUPYTER_TOKEN", "JUPYTER_GATEWAY_URL", "PYTHONHOME"} & set(env)
-    assert str(home / "src") in said["path"]
-    notes = "\n".join(server.notes)
-    assert f"{kernels}/python3/kernel.json names /opt/conda/envs/gone/bin/python, which is not there" in notes
-    assert "jupyter_config.py: this server does not use what would guard or move it" in notes
-    unused = json.loads((Path(server.directory) / "unused.json").read_text())["traits"]
-    assert unused == sorted(re.findall(r"^c\.(\w+\.\w+) = (?!12345)", SETTINGS, re.MULTILINE))
-    assert "jupyter_server_config.py is not read" in notes
-    assert "jupyter.args" in notes
-
-
-def test_the_kernel_that_colab_asks_for_is_the_python_that_up_names(machine: LocalMachine) -> None:
-    """A kernel.json of the user's has its name: of another environment that lives, then of one that is gone."""
-    other = environment(machine, "other", server=False)
-    spec = machine.home / ".local/share/jupyter/kernels/python3/kernel.json"
-    spec.parent.mkdir(parents=True)
-    described = {"display_name": "Python 3", "language": "python"}
-    arguments = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec.write_text(json.dumps({**described, "argv": [str(other), *arguments]}))
-    server = ensure(machine)
-    assert any(f"{spec} names {other}" in note for note in server.notes)
-    for program in (str(other), "/opt/gone/bin/python"):
-        spec.write_text(json.dumps({**described, "argv": [program, *arguments]}))
-        assert cell(server, "import sys; print(sys.executable)") == server.interpreter
-
-
-def test_an_environment_whose_metadata_is_all_that_is_left_is_passed_over_with_its_reason(
-    machine: LocalMachine,
+def test_enable_lets_the_environments_own_jupyter_load_the_bridge_and_status_sees_it(
+    python: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Jupyter cannot be imported in the first on the PATH, ipykernel not in the one that would lend torch."""
-    server_broken = environment(machine, "broken")
-    breaks(server_broken, "jinja2")
-    kernel_broken = environment(machine, "tools", server=False, frameworks=("torch",))
-    breaks(kernel_broken, "zmq")
-    script(machine.home / "first" / "jupyter", "", interpreter=str(server_broken))
-    (machine.home / ".profile").write_text('export PATH="$HOME/first:$HOME/tools/bin:$HOME/jv/bin:$PATH"\n')
-    server = ensure(machine)
-    notes = "\n".join(server.notes)
-    assert server.interpreter == str(machine.home / "jv" / "bin" / "python3")
-    for python, package in ((server_broken, "jinja2"), (kernel_broken.parent / "python3", "zmq")):
-        assert f"{python} is passed over" in notes
-        assert f"{package} of another age" in notes
-    assert "jupyter.python" in notes
+    assert extension.status(python).installed is None
+    with JupyterServer(python=python, bridge=False) as before:
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(before.runtime_dir))
+        (seen,) = extension.status(python).servers
+        assert (seen.loaded, seen.pid, seen.origins) == (False, before.pid, ())
+        assert before.token not in before.log_text()
+    done = extension.enable(python)
+    assert done.changed
+    with JupyterServer(python=python, bridge=False) as server:
+        with open_page(server) as page:
+            assert page.request("GET", "/api/kernelspecs").status == 200
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(server.runtime_dir))
+        found = extension.status(python)
+        assert (found.installed, found.enabled) == (done.version, True)
+        assert found.jupyter_server is not None
+        (seen,) = found.servers
+        assert (seen.loaded, seen.bridge, seen.origins) == (True, "0.1.0", (COLAB_ORIGIN,))
+        assert extension.status(python, server.url).servers[0].origins == (COLAB_ORIGIN,)
+        without_token = extension.status(python, server.base).servers[0]
+        assert (without_token.loaded, without_token.origins) == (True, ())
+        assert http_request(server, "GET", "/api/remote-runtime", token="wrong").status == 403
+        assert all(server.token not in repr(each) for each in (found, without_token))
 
 
-def test_our_own_environment_is_made_again_in_the_same_up_when_it_is_broken(machine: LocalMachine) -> None:
-    """As after `!pip install` of a jinja2 of another age in a cell."""
-    (machine.home / ".profile").write_text("")
-    machine.environ.update(wheels(machine.home / "wheels"))
-    venv = machine.folder / "venv"
-    make(Environment(str(venv)), machine.home)
-    (venv / "remote-runtime.json").write_text(json.dumps({"packages": REQUIRED}))
-    breaks(venv / "bin" / "python", "jinja2")
-    told: list[str] = []
-    server = ensure(machine, told=told)
-    assert server.interpreter == str(venv / "bin" / "python")
-    assert any("made again" in note and "jinja2 of another age" in note for note in server.notes)
-    assert any(line.startswith("Making the private environment for Jupyter again") for line in told)
+def test_enable_twice_changes_nothing_and_disable_leaves_nothing(python: str) -> None:
+    untouched = everything(python)
+    first, second = extension.enable(python), extension.enable(python)
+    assert (first.changed, second.changed) == (True, False)
+    assert set(everything(python)) > set(untouched)
+    assert extension.disable(python).changed
+    assert everything(python) == untouched
+    assert not extension.disable(python).changed
 
 
-def test_an_extension_that_ends_the_server_is_named(machine: LocalMachine) -> None:
-    """It calls ``sys.exit``, which Jupyter passes on without a word."""
-    site = machine.home / "jv" / SITE
-    (site / "gatekeeper.py").write_text(
-        "import sys\n"
-        "def _jupyter_server_extension_points(): return [{'module': 'gatekeeper'}]\n"
-        "def _load_jupyter_server_extension(app): sys.exit(0)\n"
-    )
-    (machine.home / ".jupyter").mkdir()
-    enabled = {"ServerApp": {"jpserver_extensions": {"gatekeeper": True}}}
-    (machine.home / ".jupyter" / "jupyter_server_config.json").write_text(json.dumps(enabled))
-    with pytest.raises(MachineError) as caught:
-        ensure(machine)
-    assert caught.value.code == "jupyter-did-not-start"
-    assert f"sys.exit(0) in gatekeeper ({site}/gatekeeper.py, line 3)" in caught.value.why
-    assert "extension disable gatekeeper" in caught.value.hint
+def test_enable_mends_a_damaged_copy(python: str) -> None:
+    done = extension.enable(python)
+    (Path(done.package) / "wire.py").write_text("damaged")
+    (Path(done.package) / "stray.py").write_text("left by an older version")
+    assert extension.enable(python).changed
+    assert not extension.enable(python).changed
+    assert not (Path(done.package) / "stray.py").exists()
 
 
-def wheels(folder: Path) -> dict[str, str]:
-    """A package index without a network: what it has leads to the packages of the tests' own environment."""
-    folder.mkdir()
-    for name in (re.split("[<>]", needed)[0] for needed in REQUIRED):
-        version = importlib.metadata.version(name)
-        about = f"{name}-{version}.dist-info"
-        with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(f"{name}.pth", sysconfig.get_paths()["purelib"] + "\n")
-            wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-            wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            wheel.writestr(f"{about}/RECORD", "")
-    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_NO_COMPILE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+def test_disable_leaves_what_others_put_beside_it(python: str) -> None:
+    folder = Path(python).parents[1] / "etc" / "jupyter" / "jupyter_server_config.d"
+    folder.mkdir(parents=True)
+    (folder / "other.json").write_text("{}")
+    untouched = everything(python)
+    done = extension.enable(python)
+    extension.disable(python)
+    assert everything(python) == untouched
+    Path(done.package).mkdir()
+    (Path(done.package) / "__init__.py").write_text("somebody's own")
+    extension.disable(python)
+    assert (Path(done.package) / "__init__.py").exists()
 
 
-SETTINGS = """
-from jupyter_server.auth import IdentityProvider, User
-class Everybody(IdentityProvider):
-    def get_user(self, handler): return User("everybody")
-c.ServerApp.base_url = "/jup/"
-c.ServerApp.certfile = "/gone.pem"
-c.ServerApp.keyfile = "/gone.key"
-c.ServerApp.identity_provider_class = Everybody
-c.PasswordIdentityProvider.token = "another"
-c.ServerApp.root_dir = "/"
-c.FileContentsManager.root_dir = "/"
-c.JupyterApp.allow_origin = "*"
-c.ServerApp.sock = "/tmp/elsewhere"
-c.ServerApp.ip = "0.0.0.0"
-c.ServerApp.jpserver_extensions = {"remote_runtime_bridge": False}
-c.ServerApp.allow_unauthenticated_access = True
-c.Session.key = b""
-c.AsyncIOLoopKernelManager.transport = "tcp"
-c.MappingKernelManager.cull_idle_timeout = 12345
-"""
+def test_a_path_that_is_no_python_is_python_missing(tmp_path: Path) -> None:
+    not_python = tmp_path / "python"
+    not_python.write_text("#!/bin/sh\necho no\nexit 0\n")
+    not_python.chmod(0o755)
+    for path in (str(tmp_path / "absent"), str(not_python), str(tmp_path)):
+        with pytest.raises(MachineError) as refused:
+            extension.enable(path)
+        assert refused.value.code == "python-missing"
+
+
+def test_an_environment_without_jupyter_is_jupyter_missing(tmp_path: Path) -> None:
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    bare = str(tmp_path / "bare" / "bin" / "python")
+    with pytest.raises(MachineError) as refused:
+        extension.enable(bare)
+    assert refused.value.code == "jupyter-missing"
+    assert not extension.disable(bare).changed
+    assert extension.status(bare).servers == ()
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    seen: list[str] = []
+    answer = b"{}"
+
+    def do_GET(self) -> None:
+        self.seen.append(f"{self.requestline} {self.headers}")
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.answer)))
+        self.end_headers()
+        self.wfile.write(self.answer)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Its requests are read from ``seen``."""
+
+
+@contextmanager
+def stranger(answer: bytes) -> Iterator[int]:
+    Stranger.seen, Stranger.answer = [], answer
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("answer", [b"{}", b'{"hmac": "00"}', b'{"hmac": "\\u00e9"}', b'{"hmac": []}', b"[" * 90_000])
+def test_a_stranger_on_a_servers_port_gets_no_byte_of_its_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    with stranger(answer) as port:
+        described: dict[str, object] = {
+            "url": f"http://127.0.0.1:{port}/",
+            "hostname": "127.0.0.1",
+            "base_url": "/",
+            "token": TOKEN,
+        }
+        described.update(port=port, pid=os.getpid(), secure=False)
+        (tmp_path / f"jpserver-{os.getpid()}.json").write_text(json.dumps(described))
+        (tmp_path / "jpserver-1.json").write_text("{ damaged")
+        (seen,) = extension.status(sys.executable).servers
+    assert seen.loaded is None
+    assert "does not know the server's token" in seen.why
+    assert len(Stranger.seen) == 1
+    assert TOKEN not in Stranger.seen[0]
+
+
+def test_who_passes_the_question_on_to_the_server_gets_no_byte_of_its_token() -> None:
+    heard: list[bytes] = []
+
+    def pass_on(connection: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", server.port)) as onward:
+            while asked := connection.recv(65536):
+                heard.append(asked)
+                onward.sendall(asked)
+                connection.sendall(onward.recv(65536))
+
+    with JupyterServer() as server, Target(pass_on) as relay:
+        for port, loaded in ((server.port, True), (relay.address[1], None)):
+            url = f"http://127.0.0.1:{port}/?token={server.token}"
+            (seen,) = extension.status(sys.executable, url).servers
+            assert seen.loaded is loaded, seen.why
+        assert heard
+        assert server.token.encode() not in b"".join(heard)
+
+
+def test_a_server_elsewhere_is_not_asked_and_a_url_that_is_none_is_refused() -> None:
+    (seen,) = extension.status(sys.executable, f"http://192.0.2.1:8888/?token={TOKEN}").servers
+    assert seen.loaded is None
+    assert "not on this computer" in seen.why
+    assert TOKEN not in repr(seen)
+    for url in ("", "localhost:8888", "https://localhost:8888/", "http://localhost:port/"):
+        with pytest.raises(UsageError):
+            extension.status(sys.executable, url or "/")
+
+
+def test_the_default_interpreter_is_ours_when_it_has_jupyter() -> None:
+    assert extension.default_python() == sys.executable
