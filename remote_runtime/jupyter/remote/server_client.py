@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 IDENTITY_PATH = "/api/remote-runtime/identity"
 TOKEN_PATH = "/api/remote-runtime/token"  # noqa: S105  # a path, no secret
@@ -25,6 +25,9 @@ MAX_JSON_BYTES = 4 * 1024 * 1024
 KERNELSPECS_TIMEOUT_S = 5.0
 MAX_KERNELSPECS = 100
 DEFAULT_KERNEL = "python3"  # Colab asks for it
+# silent: no listener, or no response in time. no-bridge: an HTTP server without the identity path, or one that refuses
+# it. stranger: a response without the proof.
+Identity = Literal["ours", "silent", "no-bridge", "stranger"]
 
 
 class NotHttp(ValueError):
@@ -61,15 +64,12 @@ def request(
     return status, bytes(body[:max_bytes])
 
 
-def check_identity(address: int | str, token: str, timeout_s: float) -> str:
-    """Whether our server answers there. It proves that it knows the token; the token itself is not sent.
-
-    ``ours``; ``silent`` (no listener, or no response in time); ``no-bridge`` (an HTTP server without the identity path,
-    or one that refuses it); ``stranger`` (a response without the proof)."""
+def check_identity(address: int | str, token: str, timeout_s: float) -> Identity:
+    """Whether our server answers there. It proves that it knows the token; the token itself is not sent."""
     return identify(address, token, timeout_s)[0]
 
 
-def identify(address: int | str, token: str, timeout_s: float, bound_address: str = "") -> tuple[str, str]:
+def identify(address: int | str, token: str, timeout_s: float, bound_address: str = "") -> tuple[Identity, str]:
     """As ``check_identity``, with the version of the bridge if it is ``ours``. ``bound_address``: the server must also
     prove that it listens at this ``HOST:PORT``."""
     nonce = os.urandom(16).hex()
