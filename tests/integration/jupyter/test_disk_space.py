@@ -57,9 +57,9 @@ def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_th
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from remote_runtime.jupyter.remote import interpreters, private_venv, reply\n"
         "base = interpreters.Interpreter(sys.argv[2], '3.12.3')\n"
-        "os.makedirs(private_venv.our_folder())\n"
+        "os.makedirs(private_venv.root_dir())\n"
         "said = reply.ReplyWriter('', open(os.devnull, 'w'), 30)\n"
-        "try: private_venv.create(private_venv.our_folder() + '/venv', base, said)\n"
+        "try: private_venv.create(private_venv.root_dir() + '/venv', base, said)\n"
         "except reply.ReportedError as failure: print(failure.error['code'], failure.error['why'])"
     )
     done = subprocess.run(
