@@ -13,7 +13,7 @@ from ..core.errors import LocalError
 from ..core.model import Instance
 from ..core.profile import Profile
 from ..state import store
-from ..targets import KeyPolicy, Target, TargetSession, open_target
+from ..targets import FindOptions, KeyPolicy, LoginOptions, Target, TargetSession, open_target
 from .context import CommandContext
 
 COMMAND_TIMEOUT_S = 86400.0
@@ -33,14 +33,9 @@ def connect(profile: Profile, context: CommandContext) -> TargetSession:
     def save_keys(keys: tuple[InstalledKey, ...]) -> None:
         store.save_last_run(state, name, replace(last_run, keys=keys))
 
-    session = target.connect(
-        instance,
-        prompt=context.prompt(name),
-        progress=context.progress(name),
-        deadline=ssh_deadline,
-        installed_keys=last_run.keys,
-        key_policy=KeyPolicy(save_keys, lambda access, keys: save_keys(keys)),
-    )
+    key_policy = KeyPolicy.saved_by(save_keys)
+    options = LoginOptions(context.progress(name), ssh_deadline, context.prompt(name), last_run.keys, key_policy)
+    session = target.connect(instance, options)
     view.done(name)
     return session
 
@@ -98,12 +93,7 @@ def _find_instance(target: Target, context: CommandContext, deadline: Deadline) 
             "`remote-runtime up PROFILE` starts it",
         )
     context.view.step(profile.name, "Finding the machine")
-    return target.find(
-        start=False,
-        progress=context.progress(profile.name),
-        deadline=deadline,
-        on_start=lambda instance: None,
-    )
+    return target.find(FindOptions(context.progress(profile.name), deadline))
 
 
 def _host_key_name(profile: Profile, context: CommandContext) -> str:

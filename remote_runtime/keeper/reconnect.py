@@ -9,13 +9,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, describe_bug
 from ..core.model import Health, Instance, Verdict
 from ..lifecycle.bring_up import ensure
 from ..lifecycle.context import BringUpContext
-from ..lifecycle.lookup import NO_INSTANCE_CODES, ReconnectLookup, has_same_address
+from ..lifecycle.lookup import (
+    NO_INSTANCE_CODES,
+    BackgroundLookup,
+    find_for_reconnect,
+    has_same_address,
+    is_outdated,
+)
 from ..lifecycle.resources import Resources
 from ..tunnel.network_change import TICK_S, NetworkChangeDetector
 from .requests import ControlRequest, RequestQueue
@@ -57,7 +64,7 @@ class Reconnector:
         self._requests = requests
         self._record = record
         self._make_context = make_context
-        self._lookup = ReconnectLookup(self._on_restart)
+        self._lookup = BackgroundLookup()
         address = resources.instance.address if resources.instance else ""
         self._network_changes = NetworkChangeDetector(address)
         self._network_changed = False
@@ -118,7 +125,8 @@ class Reconnector:
             self._user_needed_error = error if error.code in NEEDS_USER else None
             due = not self._resources.is_connected() and (attempt in (1, 2, 4, 8) or attempt % 10 == 0)
             if due or self._no_machine_error is not None:
-                self._lookup.start(context.target, self._resources.instance, error)
+                find = partial(find_for_reconnect, context.target, self._resources.instance, error, self._on_restart)
+                self._lookup.start(find, context.profile.timeouts.instance_s)
         except Exception as error:
             log.exception("a bug of ours in a repair; the next attempt may do without it")
             self._record.update(state="unreachable", why=describe_bug(error))
@@ -136,8 +144,8 @@ class Reconnector:
                 if time.monotonic() - polled_at >= TICK_S:
                     polled_at = time.monotonic()
                     self._network_changed = self._network_changed or bool(self._network_changes.poll())
-                is_outdated = self._network_changed or self._lookup.result_differs(self._resources.instance)
-                if self._requests.cancelled.is_set() or (is_outdated and not self._resources.is_connected()):
+                is_pointless = self._network_changed or is_outdated(self._resources.instance, self._lookup.result)
+                if self._requests.cancelled.is_set() or (is_pointless and not self._resources.is_connected()):
                     cancelled.set()
                     return
 

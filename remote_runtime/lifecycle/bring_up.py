@@ -16,7 +16,7 @@ from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, SshError
 from ..core.model import Forward, Health, Instance, Server, format_address
 from ..jupyter import health
-from ..targets import KeyPolicy, TargetSession
+from ..targets import KeyPolicy, LoginOptions, TargetSession
 from ..tunnel import open_files, ports
 from ..tunnel.port_forwarder import PortForwarder
 from .context import BringUpContext
@@ -128,15 +128,15 @@ def connect(
     profile, target, progress = context.profile, context.target, context.progress
     progress.step(f"Connecting to {instance.name}")
     try:
-        session = target.connect(
-            replace(instance, started_from=None) if context.single_attempt else instance,
-            prompt=context.prompt,
-            progress=progress,
-            deadline=deadline.within(profile.timeouts.ssh_s),
-            installed_keys=context.keys,
-            key_policy=_key_policy(context, resources, instance, rollback) if context.may_install_key else None,
+        options = LoginOptions(
+            progress,
+            deadline.within(profile.timeouts.ssh_s),
+            context.prompt,
+            context.keys,
+            _key_policy(context, resources, instance, rollback) if context.may_install_key else None,
             reconnect=context.single_attempt,
         )
+        session = target.connect(replace(instance, started_from=None) if context.single_attempt else instance, options)
     except SshError as error:
         if context.single_attempt:
             raise

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from ..core.deadline import Deadline
-from ..core.errors import CloudError, RemoteRuntimeError, from_code
+from ..core.errors import CloudError, RemoteRuntimeError
 from ..core.model import Instance
-from ..targets import KeyPolicy
+from ..targets import FindOptions, LoginOptions
 from .context import BringUpContext, ProgressSink
-from .lookup import start_lookup
+from .lookup import find_and_renew_key
 from .resources import Resources
 from .rollback import ROLLBACK_S, Rollback, restore_on_failure
 
@@ -31,15 +32,10 @@ def try_last_address(context: BringUpContext, resources: Resources, deadline: De
     if instance.access is not None and instance.access.two_factor:
         return  # each attempt asks the user for the second factor: none in vain
     context.progress.step(f"Connecting to {instance.name} where it was last")
-    resources.lookup = start_lookup(target, instance, _lookup_key_policy(context), context.keys)
+    resources.lookup.start(partial(find_and_renew_key, context, instance), context.profile.timeouts.instance_s)
+    within = deadline.within(context.profile.timeouts.ssh_s)
     try:
-        session = target.connect(
-            instance,
-            prompt=_no_prompt,
-            progress=context.progress,
-            deadline=deadline.within(context.profile.timeouts.ssh_s),
-            respond_within_s=RESPOND_WITHIN_S,
-        )
+        session = target.connect(instance, LoginOptions(context.progress, within, respond_within_s=RESPOND_WITHIN_S))
     except RemoteRuntimeError as error:
         if error.code == "interrupted":
             raise
@@ -81,16 +77,13 @@ def apply_lookup(resources: Resources, progress: ProgressSink, record: Callable[
 def _await_lookup(resources: Resources, deadline: Deadline) -> Instance | None:
     """The result of the background look-up; None if there is none, or if it failed: a stopped machine, for example, is
     then started by a look-up that may do so."""
-    lookup, resources.lookup = resources.lookup, None
-    if lookup is None:
-        return None
     try:
-        return lookup.wait(deadline)
+        return resources.lookup.wait(deadline)
     except CloudError as error:
         log.info("the first look-up: %s: %s", error.code, error)
         return None
     finally:
-        lookup.close()
+        resources.lookup.close()
 
 
 def _find(
@@ -105,17 +98,7 @@ def _find(
         restore_on_failure(context, instance, rollback)
 
     within = deadline.within(context.profile.timeouts.instance_s)
-    instance = target.find(start=start, progress=context.progress, deadline=within, on_start=on_start)
+    instance = target.find(FindOptions(context.progress, within, start=start, on_start=on_start))
     if leftover is not None and leftover.id == instance.id and instance.started_from is None:
         instance = replace(instance, started_from=leftover.started_from)
     return instance
-
-
-def _lookup_key_policy(context: BringUpContext) -> KeyPolicy | None:
-    if not context.may_install_key:
-        return None
-    return KeyPolicy(lambda keys: context.record(keys=keys), lambda access, keys: context.record(keys=keys))
-
-
-def _no_prompt(prompt: str, *, secret: bool, code: str) -> str:
-    raise from_code(code, f"An answer is needed: {prompt}", "it is asked for once the machine is found")

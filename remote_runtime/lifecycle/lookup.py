@@ -6,11 +6,11 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ..core.access import InstalledKey
 from ..core.deadline import Deadline, wait_until
-from ..core.errors import DeadlinePassed, RemoteRuntimeError
+from ..core.errors import RemoteRuntimeError
 from ..core.model import Instance
-from ..targets import KeyPolicy, Target
+from ..targets import FindOptions, KeyPolicy, LoginOptions, Target
+from .context import BringUpContext
 
 log = logging.getLogger(__name__)
 JOIN_TIMEOUT_S = 3.0
@@ -22,119 +22,99 @@ NO_INSTANCE_CODES = ("instance-stopped", "instance-not-found", "instance-not-sta
 
 
 class BackgroundLookup:
-    """Calls ``find`` in a thread of its own, as soon as ``wait`` is called or ``delay_s`` later. ``result``: None while
-    there is none."""
+    """At most one look-up at a time, in a thread of its own."""
 
-    def __init__(self, find: Callable[[Deadline], Instance], timeout_s: float) -> None:
-        self.result: Instance | Exception | None = None
-        self._deadline = Deadline(timeout_s)
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._results: list[Instance | Exception] = []
+        self._deadline = Deadline(0.0)
         self._start_now = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(find,), name="look-up", daemon=True)
+
+    @property
+    def result(self) -> Instance | Exception | None:
+        """None while there is none."""
+        return self._results[0] if self._results else None
+
+    def start(self, find: Callable[[Deadline], Instance], timeout_s: float) -> None:
+        """Call ``find`` as soon as ``wait`` is called, or a second later; not while a look-up runs already."""
+        if self._thread is not None:
+            return
+        self._deadline, self._start_now, self._results = Deadline(timeout_s), threading.Event(), []
+        arguments = (find, self._deadline, self._start_now, self._results)
+        self._thread = threading.Thread(target=_run, args=arguments, name="look-up", daemon=True)
         self._thread.start()
 
-    def wait(self, deadline: Deadline) -> Instance:
-        """Raises what ``find`` raised, ``DeadlinePassed``, ``Interrupted``."""
+    def wait(self, deadline: Deadline) -> Instance | None:
+        """None if no look-up runs. Raises what ``find`` raised, ``DeadlinePassed``, ``Interrupted``."""
+        if self._thread is None:
+            return None
         self._start_now.set()
         wait_until(lambda: self.result is not None, deadline, every_s=POLL_INTERVAL_S, what="finding the machine")
-        if isinstance(self.result, Instance):
-            return self.result
-        raise self.result or DeadlinePassed("Finding the machine took too long")
-
-    def close(self) -> None:
-        self._deadline.cancelled.set()
-        self._start_now.set()
-        self._thread.join(JOIN_TIMEOUT_S)
-
-    def _run(self, find: Callable[[Deadline], Instance]) -> None:
-        self._start_now.wait(DELAY_S)
-        try:
-            self.result = find(self._deadline)
-        except Exception as error:
-            self.result = error
-            if not isinstance(error, RemoteRuntimeError):
-                log.exception("a bug of ours in the look-up of a machine")
-
-
-def start_lookup(
-    target: Target,
-    last_instance: Instance,
-    key_policy: KeyPolicy | None,
-    installed_keys: tuple[InstalledKey, ...],
-) -> BackgroundLookup:
-    """Look up the instance's current address in the background. If ``key_policy`` allows it, renew its key there too.
-    ``installed_keys``: keys that we installed before."""
-
-    def find(deadline: Deadline) -> Instance:
-        instance = _find(target, deadline, on_start=lambda instance: None)
-        if instance.id != last_instance.id or key_policy is None:
-            return instance
-        try:
-            return target.renew_key(
-                instance,
-                progress=_log_progress,
-                deadline=deadline,
-                installed_keys=installed_keys,
-                key_policy=key_policy,
-            )
-        except RemoteRuntimeError as error:
-            log.info("the key on %s is not renewed: %s: %s", instance.name, error.code, error)
-            return instance
-
-    return BackgroundLookup(find, target.profile.timeouts.instance_s)
-
-
-class ReconnectLookup:
-    """The look-ups beside the attempts to reconnect, one at a time. ``on_restart`` is called when one restarts a
-    preempted Spot VM, in its thread."""
-
-    def __init__(self, on_restart: Callable[[Instance], None]) -> None:
-        self._on_restart = on_restart
-        self._lookup: BackgroundLookup | None = None
-
-    def start(self, target: Target, last_instance: Instance | None, error: RemoteRuntimeError) -> None:
-        """``error``: why connecting to ``last_instance`` failed."""
-        if self._lookup is None:
-            self._lookup = BackgroundLookup(
-                lambda deadline: self._find(target, last_instance, error, deadline),
-                target.profile.timeouts.instance_s,
-            )
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
 
     def take_result(self) -> Instance | Exception | None:
-        """Returns each result once: the instance, or an error: one of ``NO_INSTANCE_CODES``, or the cause of the
-        failure."""
-        if self._lookup is None or self._lookup.result is None:
-            return None
-        result, self._lookup = self._lookup.result, None
+        """Returns each result once."""
+        result = self.result
+        if result is not None:
+            self._thread, self._results = None, []
         return result
 
-    def result_differs(self, last_instance: Instance | None) -> bool:
-        """Whether the result, if there is one, makes connecting to ``last_instance`` pointless."""
-        result = self._lookup.result if self._lookup is not None else None
-        if isinstance(result, Instance):
-            return last_instance is None or not has_same_address(result, last_instance)
-        return isinstance(result, RemoteRuntimeError) and result.code in NO_INSTANCE_CODES
-
     def close(self) -> None:
-        lookup, self._lookup = self._lookup, None
-        if lookup is not None:
-            lookup.close()
+        if self._thread is not None:
+            self._deadline.cancelled.set()
+            self._start_now.set()
+            self._thread.join(JOIN_TIMEOUT_S)
+        self._thread, self._results = None, []
 
-    def _find(
-        self, target: Target, last_instance: Instance | None, error: RemoteRuntimeError, deadline: Deadline
-    ) -> Instance:
-        try:
-            instance = _find(target, deadline, on_start=self._on_restart, restart_preempted=True)
-        except RemoteRuntimeError as failure:
-            if last_instance is None or failure.code in NO_INSTANCE_CODES:
-                raise
-            log.info("the look-up failed: %s: %s", failure.code, failure)
-            return last_instance
-        if last_instance is None or not has_same_address(instance, last_instance):
-            return instance
-        explained = target.explain(instance, error, progress=_log_progress, deadline=deadline)
-        if explained is not error:
-            raise explained
+
+def find_and_renew_key(context: BringUpContext, last_instance: Instance, deadline: Deadline) -> Instance:
+    """The instance that the profile means now, beside a connection to the last address of ``last_instance``. If they
+    are the same, renew our key there too."""
+    instance = context.target.find(FindOptions(_log_progress, deadline, in_background=True))
+    if instance.id != last_instance.id or not context.may_install_key:
         return instance
+    key_policy = KeyPolicy.saved_by(lambda keys: context.record(keys=keys))
+    options = LoginOptions(_log_progress, deadline, installed_keys=context.keys, key_policy=key_policy)
+    try:
+        return context.target.renew_key(instance, options)
+    except RemoteRuntimeError as error:
+        log.info("the key on %s is not renewed: %s: %s", instance.name, error.code, error)
+        return instance
+
+
+def find_for_reconnect(
+    target: Target,
+    last_instance: Instance | None,
+    error: RemoteRuntimeError,
+    on_restart: Callable[[Instance], None],
+    deadline: Deadline,
+) -> Instance:
+    """The instance by now, after connecting to ``last_instance`` failed with ``error``. A preempted Spot VM is started
+    again: ``on_restart`` is called then. Raises one of ``NO_INSTANCE_CODES``, or the cause of the failure if it is
+    known."""
+    options = FindOptions(_log_progress, deadline, restart_preempted=True, on_start=on_restart, in_background=True)
+    try:
+        instance = target.find(options)
+    except RemoteRuntimeError as failure:
+        if last_instance is None or failure.code in NO_INSTANCE_CODES:
+            raise
+        log.info("the look-up failed: %s: %s", failure.code, failure)
+        return last_instance
+    if last_instance is None or not has_same_address(instance, last_instance):
+        return instance
+    explained = target.explain(instance, error, progress=_log_progress, deadline=deadline)
+    if explained is not error:
+        raise explained
+    return instance
+
+
+def is_outdated(last_instance: Instance | None, result: Instance | Exception | None) -> bool:
+    """Whether the result of a look-up makes connecting to ``last_instance`` pointless."""
+    if isinstance(result, Instance):
+        return last_instance is None or not has_same_address(result, last_instance)
+    return isinstance(result, RemoteRuntimeError) and result.code in NO_INSTANCE_CODES
 
 
 def has_same_address(one: Instance, other: Instance) -> bool:
@@ -142,17 +122,19 @@ def has_same_address(one: Instance, other: Instance) -> bool:
     return (one.address, one.port, one.id, one.host_keys) == (other.address, other.port, other.id, other.host_keys)
 
 
-def _find(
-    target: Target, deadline: Deadline, *, on_start: Callable[[Instance], None], restart_preempted: bool = False
-) -> Instance:
-    return target.find(
-        start=False,
-        in_background=True,
-        progress=_log_progress,
-        deadline=deadline,
-        on_start=on_start,
-        restart_preempted=restart_preempted,
-    )
+def _run(
+    find: Callable[[Deadline], Instance],
+    deadline: Deadline,
+    start_now: threading.Event,
+    results: list[Instance | Exception],
+) -> None:
+    start_now.wait(DELAY_S)
+    try:
+        results.append(find(deadline))
+    except Exception as error:
+        results.append(error)
+        if not isinstance(error, RemoteRuntimeError):
+            log.exception("a bug of ours in the look-up of a machine")
 
 
 def _log_progress(text: str) -> None:

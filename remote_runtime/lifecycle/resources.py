@@ -39,7 +39,7 @@ class Resources:
     upstream: OpenUpstream | None = None
     server: Server | None = None
     unix_sockets_work: bool = True
-    lookup: BackgroundLookup | None = None
+    lookup: BackgroundLookup = field(default_factory=BackgroundLookup)
     exposure_reason: str = ""
     connect_count: int = 0
     server_connect_count: int = 0
@@ -71,9 +71,7 @@ class Resources:
 
     def disconnect(self) -> None:
         """Close the session and what uses it. The local ports stay bound; new connections wait."""
-        lookup, self.lookup = self.lookup, None
-        if lookup is not None:
-            lookup.close()
+        self.lookup.close()
         self.reset_forwarding()
         if self.keepalive is not None:
             self.keepalive.stop()
@@ -90,12 +88,11 @@ class Resources:
 
     def take_lookup_result(self) -> Instance | None:
         """The instance that the background look-up found; returned once."""
-        if self.lookup is None or self.lookup.result is None:
-            return None
-        result, self.lookup = self.lookup.result, None
+        result = self.lookup.take_result()
         if isinstance(result, Instance):
             return result
-        log.info("connected at the last address; the look-up failed: %s", result)
+        if result is not None:
+            log.info("connected at the last address; the look-up failed: %s", result)
         return None
 
     def attach_session(self, session: TargetSession, keepalive_s: float, address: str) -> None:

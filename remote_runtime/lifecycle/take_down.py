@@ -19,7 +19,7 @@ from ..core.model import Instance, Runtime, ServerEnd, TakeDownResult
 from ..core.profile import Profile
 from ..jupyter import server as jupyter
 from ..jupyter.idle_policy import watchdog_left_on_disk
-from ..targets import KeyPolicy, Target, TargetSession
+from ..targets import KeyPolicy, LoginOptions, Target, TargetSession
 from .resources import Resources
 from .upstream import is_listening
 
@@ -194,14 +194,14 @@ class TakeDown:
         def save_new(keys: tuple[InstalledKey, ...]) -> None:
             self._save_keys(merge_keys(self._keys, keys))
 
-        self.resources.session = session = self.target.connect(
-            instance,
-            prompt=self.prompt,
-            progress=self.progress,
-            deadline=Deadline(max(MIN_CONNECT_S, self._profile.timeouts.ssh_s)),
-            installed_keys=self._keys,
-            key_policy=KeyPolicy(save_new, lambda access, keys: save_new(keys)),
+        options = LoginOptions(
+            self.progress,
+            Deadline(max(MIN_CONNECT_S, self._profile.timeouts.ssh_s)),
+            self.prompt,
+            self._keys,
+            KeyPolicy.saved_by(save_new),
         )
+        self.resources.session = session = self.target.connect(instance, options)
         self._machine_answers = True
         return session
 

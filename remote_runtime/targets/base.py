@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from ..core.access import InstalledKey, LoginAccess
 from ..core.callbacks import Progress, Prompt, RunCommand
 from ..core.deadline import Deadline
-from ..core.errors import RemoteRuntimeError
+from ..core.errors import RemoteRuntimeError, from_code
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import Profile
@@ -55,8 +55,44 @@ class KeyPolicy:
     """
 
     before_install: Callable[[tuple[InstalledKey, ...]], None]
-    after_install: Callable[[LoginAccess, tuple[InstalledKey, ...]], None] = lambda access, keys: None
+    after_install: Callable[[LoginAccess, tuple[InstalledKey, ...]], None]
     renew: bool = False
+
+    @staticmethod
+    def saved_by(save: Callable[[tuple[InstalledKey, ...]], None]) -> KeyPolicy:
+        return KeyPolicy(save, lambda access, keys: save(keys))
+
+
+def no_prompt(prompt: str, *, secret: bool, code: str) -> str:
+    raise from_code(code, f"An answer is needed: {prompt}", "it is asked for once the machine is found")
+
+
+@fast_dataclass(frozen=True)
+class FindOptions:
+    """``start``: start the machine if it does not run. ``restart_preempted``: start a VM that Compute Engine preempted,
+    even without ``start``. ``on_start`` is called with the instance before a start is requested. ``in_background``: run
+    at a low priority."""
+
+    progress: Progress
+    deadline: Deadline
+    start: bool = False
+    restart_preempted: bool = False
+    on_start: Callable[[Instance], None] = lambda instance: None
+    in_background: bool = False
+
+
+@fast_dataclass(frozen=True)
+class LoginOptions:
+    """``installed_keys``: keys that we installed before. ``key_policy``: None installs no key. ``respond_within_s``,
+    ``reconnect``: as ``ssh.connect``."""
+
+    progress: Progress
+    deadline: Deadline
+    prompt: Prompt = no_prompt
+    installed_keys: tuple[InstalledKey, ...] = ()
+    key_policy: KeyPolicy | None = None
+    respond_within_s: float | None = None
+    reconnect: bool = False
 
 
 class Target(ABC):
@@ -65,42 +101,14 @@ class Target(ABC):
     profile: Profile
 
     @abstractmethod
-    def find(
-        self,
-        *,
-        start: bool,
-        progress: Progress,
-        deadline: Deadline,
-        on_start: Callable[[Instance], None],
-        in_background: bool = False,
-        restart_preempted: bool = False,
-    ) -> Instance:
-        """The machine, running. ``on_start`` is called with the instance before a start is requested.
-        ``restart_preempted``: start a VM that Compute Engine preempted, even without ``start``. ``in_background``:
-        run at a low priority.
-
-        Raises ``CloudError``; ``SshError`` for an SSH host whose configuration cannot be used.
-        """
+    def find(self, options: FindOptions) -> Instance:
+        """The machine, running. Raises ``CloudError``; ``SshError`` for an SSH host whose configuration cannot be
+        used."""
 
     @abstractmethod
-    def connect(
-        self,
-        instance: Instance,
-        *,
-        prompt: Prompt,
-        progress: Progress,
-        deadline: Deadline,
-        installed_keys: tuple[InstalledKey, ...] = (),
-        key_policy: KeyPolicy | None = None,
-        respond_within_s: float | None = None,
-        reconnect: bool = False,
-    ) -> TargetSession:
-        """Connect and log in. ``installed_keys``: keys that we installed before. ``key_policy``: None installs no key.
-        ``respond_within_s``, ``reconnect``: as ``ssh.connect``.
-
-        Raises ``SshError``; ``CloudError``: `no-credentials` on the route through IAP, or for a key that cannot be
-        installed.
-        """
+    def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:
+        """Connect and log in. Raises ``SshError``; ``CloudError``: `no-credentials` on the route through IAP, or for a
+        key that cannot be installed."""
 
     def exists(self) -> bool:
         """False only for a demo machine that does not run: nothing of ours can be left on it."""
@@ -119,15 +127,7 @@ class Target(ABC):
     def confirm_addresses(self) -> None:  # noqa: B027  # nothing to do
         """The connection reached the right machine: where a host has several addresses, try this one first."""
 
-    def renew_key(
-        self,
-        instance: Instance,
-        *,
-        progress: Progress,
-        deadline: Deadline,
-        installed_keys: tuple[InstalledKey, ...],
-        key_policy: KeyPolicy,
-    ) -> Instance:
+    def renew_key(self, instance: Instance, options: LoginOptions) -> Instance:
         """With a new key of ours if less than half of its lifetime remains, else as it is. Raises ``DeadlinePassed``,
         ``Interrupted``."""
         return instance

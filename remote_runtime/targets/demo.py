@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +20,7 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import DemoTarget, GceTarget, SshSettings
 from ..core.subprocesses import detached_popen_args, has_ended, start_python
+from .base import FindOptions
 from .gce import GceBackend
 
 LOCK = "machine.lock"  # in its directory, held while it runs
@@ -32,26 +33,9 @@ class DemoBackend(GceBackend):
     """The emulator serves Google's API, IAP and SSH; the demo machine is started by ``find`` and ended by
     ``stop_demo``."""
 
-    def find(
-        self,
-        *,
-        start: bool,
-        progress: Progress,
-        deadline: Deadline,
-        on_start: Callable[[Instance], None],
-        in_background: bool = False,
-        restart_preempted: bool = False,
-    ) -> Instance:
-        self._process().ensure(progress, deadline, self.environ)
-        instance = super().find(
-            start=start,
-            progress=progress,
-            deadline=deadline,
-            on_start=on_start,
-            in_background=in_background,
-            restart_preempted=restart_preempted,
-        )
-        return replace(instance, kind="demo", port=self._process().description()["ssh_port"])
+    def find(self, options: FindOptions) -> Instance:
+        self._process().ensure(options.progress, options.deadline, self.environ)
+        return replace(super().find(options), kind="demo", port=self._process().description()["ssh_port"])
 
     def exists(self) -> bool:
         return self._process().is_running()

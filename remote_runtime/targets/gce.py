@@ -6,21 +6,18 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 from .. import compute, ssh
 from ..core.access import InstalledKey
-from ..core.callbacks import Progress, Prompt
+from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
 from ..core.model import Instance
 from ..core.profile import GceTarget, SshSettings
-from .base import KeyPolicy, TargetSession
+from .base import FindOptions, LoginOptions, TargetSession
 from .gce_login import GceLogin, login_identity
 from .ssh_host import SshBackend
-
-if TYPE_CHECKING:
-    from ..ssh import Session
 
 log = logging.getLogger(__name__)
 DIAGNOSE_S = 20.0
@@ -43,84 +40,42 @@ class ExternalAndIapFailed(SshError):
 class GceBackend(SshBackend):
     """An SSH host whose address, host keys and accepted keys Compute Engine knows."""
 
-    def find(
-        self,
-        *,
-        start: bool,
-        progress: Progress,
-        deadline: Deadline,
-        on_start: Callable[[Instance], None],
-        in_background: bool = False,
-        restart_preempted: bool = False,
-    ) -> Instance:
+    def find(self, options: FindOptions) -> Instance:
         instance = compute.find(
             self._gce_target(),
-            progress=progress,
-            deadline=deadline,
+            progress=options.progress,
+            deadline=options.deadline,
             environ=self._worker_environ(),
-            before_start=on_start,
-            in_background=in_background,
-            may_start="always" if start else "preempted" if restart_preempted else "never",
+            before_start=options.on_start,
+            in_background=options.in_background,
+            may_start="always" if options.start else "preempted" if options.restart_preempted else "never",
             known_hosts=ssh.known_instances(self.state.known_hosts, self.environ),
-            login=login_identity(self._ssh_settings(deadline), self.environ),
+            login=login_identity(self._ssh_settings(options.deadline), self.environ),
         )
         return replace(instance, port=self.profile.ssh.port or instance.port)
 
-    def connect(
-        self,
-        instance: Instance,
-        *,
-        prompt: Prompt,
-        progress: Progress,
-        deadline: Deadline,
-        installed_keys: tuple[InstalledKey, ...] = (),
-        key_policy: KeyPolicy | None = None,
-        respond_within_s: float | None = None,
-        reconnect: bool = False,
-    ) -> TargetSession:
+    def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:
         """Falls back to IAP if ``target.connect`` is ``auto`` and the external address does not respond."""
 
-        def connect_to(instance: Instance, respond_within_s: float | None) -> Session:
-            settings = self._ssh_settings(deadline)
-            log_in = partial(
-                ssh.connect,
-                instance,
-                pins=self.state.known_hosts,
-                keys=self.keys,
-                prompt=prompt,
-                progress=progress,
-                deadline=deadline,
-                environ=self.environ,
-                connector=self._connector(instance),
-                respond_within_s=respond_within_s,
-                reconnect=reconnect,
-            )
+        def connect_to(instance: Instance, respond_within_s: float | None) -> TargetSession:
+            limited = replace(options, respond_within_s=respond_within_s)
             if instance.access is None:
-                return log_in(settings)
-            login = self._login(instance, installed_keys, key_policy, progress, deadline)
-            return login.connect(instance.access, log_in)
+                return self._log_in(instance, limited, self._ssh_settings(options.deadline))
+            login = self._login(instance, limited)
+            return login.connect(instance.access, partial(self._log_in, instance, limited))
 
         may_fall_back = instance.kind == "gce" and instance.via == "external" and self._gce_target().connect == "auto"
-        if respond_within_s is not None or not may_fall_back:
-            return connect_to(instance, respond_within_s)
-        return connect_external_or_iap(connect_to, instance, progress, deadline)
+        if options.respond_within_s is not None or not may_fall_back:
+            return connect_to(instance, options.respond_within_s)
+        return connect_external_or_iap(connect_to, instance, options.progress, options.deadline)
 
     def has_pinned_host_key(self, instance: Instance) -> bool:
         return bool(instance.id) and bool(ssh.pinned_keys(self.state.known_hosts, instance.host_key_name))
 
-    def renew_key(
-        self,
-        instance: Instance,
-        *,
-        progress: Progress,
-        deadline: Deadline,
-        installed_keys: tuple[InstalledKey, ...],
-        key_policy: KeyPolicy,
-    ) -> Instance:
+    def renew_key(self, instance: Instance, options: LoginOptions) -> Instance:
         if instance.access is None:
             return instance
-        access = self._login(instance, installed_keys, key_policy, progress, deadline).renew_key(instance.access)
-        return replace(instance, access=access)
+        return replace(instance, access=self._login(instance, options).renew_key(instance.access))
 
     def revoke_keys(self, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline) -> None:
         compute.revoke_access(keys, progress=progress, deadline=deadline, environ=self._worker_environ())
@@ -191,18 +146,9 @@ class GceBackend(SshBackend):
         environ = self._worker_environ()
         return lambda deadline: compute.open_tunnel(instance, environ=environ, deadline=deadline)
 
-    def _login(
-        self,
-        instance: Instance,
-        installed_keys: tuple[InstalledKey, ...],
-        key_policy: KeyPolicy | None,
-        progress: Progress,
-        deadline: Deadline,
-    ) -> GceLogin:
-        settings, environ = self._ssh_settings(deadline), self._worker_environ()
-        return GceLogin(
-            instance, settings, self.keys, self.environ, environ, installed_keys, key_policy, progress, deadline
-        )
+    def _login(self, instance: Instance, options: LoginOptions) -> GceLogin:
+        settings = self._ssh_settings(options.deadline)
+        return GceLogin(instance, options, settings, self.keys, self.environ, self._worker_environ())
 
 
 def connect_external_or_iap(

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from .. import compute, ssh
 from ..core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
-from ..core.callbacks import Progress
-from ..core.deadline import Deadline
 from ..core.errors import CloudError, SshError, from_code
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import SshSettings
-from .base import KeyPolicy
+from .base import KeyPolicy, LoginOptions
 
 if TYPE_CHECKING:
     from ..ssh import Session
@@ -52,24 +50,20 @@ def login_identity(settings: SshSettings, environ: Mapping[str, str]) -> LoginId
 
 @fast_dataclass(frozen=True)
 class GceLogin:
-    """One login. ``environ``: this process's; ``worker_environ``: of the process that calls Google's API.
-    ``installed_keys``: keys that we installed before. ``key_policy``: None installs none."""
+    """One login. ``environ``: this process's; ``worker_environ``: of the process that calls Google's API."""
 
     instance: Instance
+    options: LoginOptions
     settings: SshSettings
     keys: ssh.Keys
     environ: Mapping[str, str]
     worker_environ: Mapping[str, str]
-    installed_keys: tuple[InstalledKey, ...]
-    key_policy: KeyPolicy | None
-    progress: Progress
-    deadline: Deadline
 
     def connect(self, access: LoginAccess, log_in: LogIn) -> Session:
         """Raises ``SshError``, and ``CloudError`` where a key is needed and cannot be installed."""
-        refused: SshError | None = None
+        refused, key_policy = None, self.options.key_policy
         is_expired = _remaining_s(access) < min(MIN_VALIDITY_S, self.settings.key_lifetime_s / 4)
-        if self.key_policy is not None and self.key_policy.renew and not is_expired:
+        if key_policy is not None and key_policy.renew and not is_expired:
             access = self.renew_key(access)
         if access.user and not is_expired:
             try:
@@ -78,10 +72,10 @@ class GceLogin:
                 if error.code != "no-usable-key":
                     raise
                 refused = error
-        if self.key_policy is None:
+        if key_policy is None:
             raise self._no_key_error(refused)
         try:
-            grant = self._install_key(self.key_policy, renew=self.key_policy.renew)
+            grant = self._install_key(key_policy, renew=key_policy.renew)
         except CloudError as error:
             if refused is None:
                 raise
@@ -97,30 +91,31 @@ class GceLogin:
     def renew_key(self, access: LoginAccess) -> LoginAccess:
         """Access with a new key if less than half of the lifetime remains; ``access`` where none can be installed, as
         it is still valid."""
-        if self.key_policy is None or _remaining_s(access) >= self.settings.key_lifetime_s / 2:
+        key_policy = self.options.key_policy
+        if key_policy is None or _remaining_s(access) >= self.settings.key_lifetime_s / 2:
             return access
         try:
-            return self._install_key(self.key_policy, renew=True).access
+            return self._install_key(key_policy, renew=True).access
         except (CloudError, SshError) as error:
-            self.progress(f"The key on {self.instance.name} cannot be renewed: {error}")
+            self.options.progress(f"The key on {self.instance.name} cannot be renewed: {error}")
             return access
 
     def _install_key(self, key_policy: KeyPolicy, *, renew: bool) -> AccessGrant:
-        key = self.keys.key_to_install(self.settings, self.environ, self.progress)
-        self.progress(f"Putting a key on {self.instance.name}")
+        key = self.keys.key_to_install(self.settings, self.environ, self.options.progress)
+        self.options.progress(f"Putting a key on {self.instance.name}")
         grant = compute.grant_access(
             self.instance,
             login_identity(self.settings, self.environ),
             key,
             lifetime_s=self.settings.key_lifetime_s,
-            previous_keys=self.installed_keys,
+            previous_keys=self.options.installed_keys,
             renew=renew,
-            before_write=lambda new: key_policy.before_install((*self.installed_keys, new)),
-            progress=self.progress,
-            deadline=self.deadline,
+            before_write=lambda new: key_policy.before_install((*self.options.installed_keys, new)),
+            progress=self.options.progress,
+            deadline=self.options.deadline,
             environ=self.worker_environ,
         )
-        key_policy.after_install(grant.access, _replace_key(self.installed_keys, grant.added))
+        key_policy.after_install(grant.access, _replace_key(self.options.installed_keys, grant.added))
         return grant
 
     def _no_key_error(self, refused: SshError | None) -> SshError:

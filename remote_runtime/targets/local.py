@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO
 
-from ..core.access import InstalledKey
-from ..core.callbacks import CommandResult, Progress, Prompt
+from ..core.callbacks import CommandResult
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, MachineError
 from ..core.fast_dataclass import fast_dataclass
@@ -23,7 +22,7 @@ from ..core.profile import Profile
 from ..core.sanitize import clean
 from ..tunnel.identity import IdentityCheck
 from ..tunnel.relay import SocketStream
-from .base import KeyPolicy, Target
+from .base import FindOptions, LoginOptions, Target
 
 MAX_LINE_BYTES = 1 << 20
 MAX_OUTPUT_BYTES = 16 << 20
@@ -42,30 +41,10 @@ class LocalBackend(Target):
     def uses_ssh(self) -> bool:
         return False
 
-    def find(
-        self,
-        *,
-        start: bool,
-        progress: Progress,
-        deadline: Deadline,
-        on_start: Callable[[Instance], None],
-        in_background: bool = False,
-        restart_preempted: bool = False,
-    ) -> Instance:
+    def find(self, options: FindOptions) -> Instance:
         return Instance("local", "this machine")
 
-    def connect(
-        self,
-        instance: Instance,
-        *,
-        prompt: Prompt,
-        progress: Progress,
-        deadline: Deadline,
-        installed_keys: tuple[InstalledKey, ...] = (),
-        key_policy: KeyPolicy | None = None,
-        respond_within_s: float | None = None,
-        reconnect: bool = False,
-    ) -> LocalSession:
+    def connect(self, instance: Instance, options: LoginOptions) -> LocalSession:
         return LocalSession(search_path(self.environ))
 
 

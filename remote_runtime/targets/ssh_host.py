@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from .. import ssh
-from ..core.access import InstalledKey
-from ..core.callbacks import Progress, Prompt
 from ..core.deadline import Deadline
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import Profile, SshSettings, SshTarget
-from .base import KeyPolicy, Target, TargetSession
+from .base import FindOptions, LoginOptions, Target, TargetSession
 
 if TYPE_CHECKING:
+    from ..ssh import Session
     from ..state.store import StateDir
 
 
@@ -25,43 +24,11 @@ class SshBackend(Target):
     environ: Mapping[str, str]
     keys: ssh.Keys
 
-    def find(
-        self,
-        *,
-        start: bool,
-        progress: Progress,
-        deadline: Deadline,
-        on_start: Callable[[Instance], None],
-        in_background: bool = False,
-        restart_preempted: bool = False,
-    ) -> Instance:
-        return self._resolve(deadline.within(self.profile.timeouts.ssh_s))[0]
+    def find(self, options: FindOptions) -> Instance:
+        return self._resolve(options.deadline.within(self.profile.timeouts.ssh_s))[0]
 
-    def connect(
-        self,
-        instance: Instance,
-        *,
-        prompt: Prompt,
-        progress: Progress,
-        deadline: Deadline,
-        installed_keys: tuple[InstalledKey, ...] = (),
-        key_policy: KeyPolicy | None = None,
-        respond_within_s: float | None = None,
-        reconnect: bool = False,
-    ) -> TargetSession:
-        return ssh.connect(
-            instance,
-            self._ssh_settings(deadline),
-            pins=self.state.known_hosts,
-            keys=self.keys,
-            prompt=prompt,
-            progress=progress,
-            deadline=deadline,
-            environ=self.environ,
-            connector=self._connector(instance),
-            respond_within_s=respond_within_s,
-            reconnect=reconnect,
-        )
+    def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:
+        return self._log_in(instance, options, self._ssh_settings(options.deadline))
 
     def confirm_addresses(self) -> None:
         self.keys.addresses.confirm()
@@ -73,6 +40,33 @@ class SshBackend(Target):
     def _connector(self, instance: Instance) -> ssh.Connector | None:
         """Opens the connection to the SSH port; None for an ordinary TCP connection."""
         return None
+
+    def _log_in(
+        self,
+        instance: Instance,
+        options: LoginOptions,
+        settings: SshSettings,
+        *,
+        accepted_keys: Sequence[str] = (),
+        key_just_added: bool = False,
+        keep_trying_s: float | None = None,
+    ) -> Session:
+        return ssh.connect(
+            instance,
+            settings,
+            pins=self.state.known_hosts,
+            keys=self.keys,
+            prompt=options.prompt,
+            progress=options.progress,
+            deadline=options.deadline,
+            environ=self.environ,
+            accepted_keys=accepted_keys,
+            key_just_added=key_just_added,
+            connector=self._connector(instance),
+            respond_within_s=options.respond_within_s,
+            keep_trying_s=keep_trying_s,
+            reconnect=options.reconnect,
+        )
 
     def _resolve(self, deadline: Deadline) -> tuple[Instance, SshSettings]:
         target = cast("SshTarget", self.profile.target)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from remote_runtime.core.access import InstalledKey, LoginAccess
-from remote_runtime.core.callbacks import CommandResult, Progress, Prompt
+from remote_runtime.core.callbacks import CommandResult, Progress
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget, Profile
-from remote_runtime.targets import KeyPolicy, Target
+from remote_runtime.targets import FindOptions, LoginOptions, Target
 from remote_runtime.tunnel.relay import SocketStream
 
 PROFILE = Profile("work", Path("/work.yaml"), GceTarget(instance="my-vm"))
@@ -164,58 +164,28 @@ class FakeTarget(Target):
         self.found = VM
         self._journal = journal
 
-    def find(
-        self,
-        *,
-        start: bool,
-        progress: Progress,
-        deadline: Deadline,
-        on_start: Callable[[Instance], None],
-        in_background: bool = False,
-        restart_preempted: bool = False,
-    ) -> Instance:
+    def find(self, options: FindOptions) -> Instance:
         instance = self.found
-        if self.starts_from is not None and start:
+        if self.starts_from is not None and options.start:
             instance = Instance(**{**vars(instance), "started_from": self.starts_from})
-            on_start(instance)
+            options.on_start(instance)
         self._journal.did("find")
-        deadline.check()
+        options.deadline.check()
         return instance
 
-    def connect(
-        self,
-        instance: Instance,
-        *,
-        prompt: Prompt,
-        progress: Progress,
-        deadline: Deadline,
-        installed_keys: tuple[InstalledKey, ...] = (),
-        key_policy: KeyPolicy | None = None,
-        respond_within_s: float | None = None,
-        reconnect: bool = False,
-    ) -> FakeSession:
+    def connect(self, instance: Instance, options: LoginOptions) -> FakeSession:
+        key_policy = options.key_policy
         self.connecting.set()
         assert self.may_connect.wait(20), "nobody let the connection happen"
         self._journal.did("connect")
         if self.needs_key is not None and key_policy is not None:
             self._journal.did("add key")
-            keys = (*installed_keys, self.needs_key)
+            keys = (*options.installed_keys, self.needs_key)
             key_policy.before_install(keys)
             key_policy.after_install(LoginAccess("metadata", "me", (self.needs_key.key,)), keys)
         self.sessions.append(FakeSession(self._journal, self.server))
         self.sessions[-1].is_busy = self.is_busy
         return self.sessions[-1]
-
-    def renew_key(
-        self,
-        instance: Instance,
-        *,
-        progress: Progress,
-        deadline: Deadline,
-        installed_keys: tuple[InstalledKey, ...],
-        key_policy: KeyPolicy,
-    ) -> Instance:
-        return instance
 
     def confirm_addresses(self) -> None:
         """It has one address."""

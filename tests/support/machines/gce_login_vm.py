@@ -18,7 +18,7 @@ from remote_runtime.demo.gcp_api.os_login import OsLoginUser as Account
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from remote_runtime.demo.iap_relay.server import instance_finder
 from remote_runtime.state.store import StateDir, open_state_dir
-from remote_runtime.targets import KeyPolicy, Target, TargetSession, open_target
+from remote_runtime.targets import FindOptions, KeyPolicy, LoginOptions, Target, TargetSession, open_target
 from tests.support.clients.ssh_client import Person
 from tests.support.environment.world import World
 from tests.support.faults.faulty_emulator import FaultyEmulator
@@ -72,9 +72,7 @@ class Doorway:
         return self.home / ".ssh" / name
 
     def find(self) -> Instance:
-        return self.target.find(
-            start=True, progress=self.person.tell, deadline=Deadline(60), on_start=lambda instance: None
-        )
+        return self.target.find(FindOptions(self.person.tell, Deadline(60), start=True))
 
     def enter(
         self, instance: Instance, *, within_s: float = 60.0, may_add: bool = True, fresh: bool = True
@@ -87,14 +85,9 @@ class Doorway:
             self.news.append((replace(instance, access=access), keys))
             self.keys = keys
 
-        return self.target.connect(
-            instance,
-            prompt=self.person.ask,
-            progress=self.person.tell,
-            deadline=Deadline(within_s),
-            installed_keys=self.keys,
-            key_policy=KeyPolicy(before_install, after_install, renew=fresh) if may_add else None,
-        )
+        key_policy = KeyPolicy(before_install, after_install, renew=fresh) if may_add else None
+        options = LoginOptions(self.person.tell, Deadline(within_s), self.person.ask, self.keys, key_policy)
+        return self.target.connect(instance, options)
 
     def run(self, session: TargetSession, *command: str) -> str:
         lines: list[str] = []
