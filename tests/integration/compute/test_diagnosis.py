@@ -19,6 +19,7 @@ from remote_runtime.core.model import Instance
 from remote_runtime.demo.gcp_api.state import firewall_rule
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
+from tests.support.environment.google_environ import emulator_environ
 from tests.support.faults import boot_logs
 from tests.support.faults.faulty_emulator import FaultyEmulator
 
@@ -70,10 +71,7 @@ class Patient:
 
 
 def environ(emulator: FaultyEmulator) -> dict[str, str]:
-    return {
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.endpoint,
-        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
-    }
+    return emulator_environ(emulator.endpoint)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
+from tests.support.environment.google_environ import emulator_environ
 from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault, RequestFault
 
 
@@ -67,10 +68,7 @@ class Machine:
         return [verb for verb in asked if verb in ("start", "resume", "stop", "suspend")]
 
     def _given(self, within_s: float) -> dict[str, object]:
-        environ = {
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": self.emulator.endpoint,
-            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
-        }
+        environ = emulator_environ(self.emulator.endpoint)
         return {"progress": self.told.append, "deadline": Deadline(within_s), "environ": environ}
 
 

@@ -22,6 +22,7 @@ from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
+from tests.support.environment.google_environ import emulator_environ
 from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault, RequestFault
 
 ED25519 = base64.b64encode(b"\0\0\0\x0bssh-ed25519\0\0\0\x20" + bytes(32)).decode()
@@ -62,8 +63,7 @@ class Caller:
 
 def environ(endpoint: str) -> dict[str, str]:
     return {
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": endpoint,
-        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        **emulator_environ(endpoint),
         "CLOUDSDK_CONFIG": "/nonexistent",
     }
 
@@ -442,16 +442,16 @@ def test_a_start_that_takes_longer_than_a_held_request_tells_how_it_goes() -> No
     assert any(text.startswith("Starting gpu-box (STAGING), ") for text in ask.told)
 
 
-def test_work_that_is_called_off_ends_at_once() -> None:
+def test_work_that_is_cancelled_ends_at_once() -> None:
     with caller(Vm("gpu-box", status="STAGING")) as ask:
-        called_off = threading.Event()
-        timer = threading.Timer(0.5, called_off.set)
+        cancelled = threading.Event()
+        timer = threading.Timer(0.5, cancelled.set)
         timer.start()
         with pytest.raises(Interrupted):
             handlers.find(
                 TARGET,
                 progress=ask.tell,
-                deadline=Deadline(30, called_off),
+                deadline=Deadline(30, cancelled),
                 environ=environ(ask.emulator.endpoint),
                 before_start=ask.record,
                 host_keys_within_s=0.0,

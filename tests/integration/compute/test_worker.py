@@ -1,4 +1,4 @@
-"""The front door of ``compute``: a child process with Google's client, against the emulator over HTTP."""
+"""``compute``'s functions, called in a worker process with Google's client, against the emulator over HTTP."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.values import Delays, Vm
+from tests.support.environment.google_environ import emulator_environ
 
 TARGET = GceTarget(instance="gpu-box", project="demo")
 
@@ -29,8 +30,7 @@ TARGET = GceTarget(instance="gpu-box", project="demo")
 def environ(endpoint: str) -> dict[str, str]:
     return {
         **os.environ,
-        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": endpoint,
-        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        **emulator_environ(endpoint),
     }
 
 
@@ -56,7 +56,7 @@ def children() -> list[str]:
     return [Path(f"/proc/{pid}/cmdline").read_text() for pid in listing.read_text().split()]
 
 
-def test_find_change_read_and_put_back_work_through_the_child() -> None:
+def test_find_change_read_and_put_back_work_through_the_worker() -> None:
     told, started = Told(), list[Instance]()
     with ComputeEmulator([Vm("gpu-box")]) as emulator:
         found = find(emulator.endpoint, told=told, started=started)
@@ -74,31 +74,31 @@ def test_find_change_read_and_put_back_work_through_the_child() -> None:
     assert "Starting gpu-box (TERMINATED)" in told
 
 
-def test_every_function_that_a_child_carries_out_is_called_in_one() -> None:
+def test_every_function_that_a_worker_carries_out_is_called_in_one() -> None:
     assert {*compute.__all__} - {"InstanceSummary", "ProjectList", "open_tunnel"} == handlers.HANDLERS.keys()
 
 
-def test_an_error_of_the_child_arrives_with_code_reason_and_hint() -> None:
+def test_an_error_of_the_worker_arrives_with_code_reason_and_hint() -> None:
     with ComputeEmulator([Vm("gpu-boy")]) as emulator, pytest.raises(CloudError) as caught:
         find(emulator.endpoint)
     assert caught.value.code == "instance-not-found"
     assert caught.value.why == "similar names there: gpu-boy"
 
 
-def test_called_off_work_ends_the_child_within_two_seconds() -> None:
-    called_off, called_off_at = threading.Event(), list[float]()
+def test_cancelled_work_ends_the_worker_within_two_seconds() -> None:
+    cancelled, cancelled_at = threading.Event(), list[float]()
     with ComputeEmulator([Vm("gpu-box", status="STAGING")]) as emulator:
 
-        def call_off_once_waiting(text: str) -> None:
+        def cancel_once_waiting(text: str) -> None:
             if "STAGING" in text:
                 assert any("remote_runtime.compute" in command for command in children())
-                called_off_at.append(time.monotonic())
-                called_off.set()
+                cancelled_at.append(time.monotonic())
+                cancelled.set()
 
         with pytest.raises(Interrupted):
-            compute.find(TARGET, progress=call_off_once_waiting, deadline=Deadline(60, called_off),
+            compute.find(TARGET, progress=cancel_once_waiting, deadline=Deadline(60, cancelled),
                          environ=environ(emulator.endpoint), before_start=lambda instance: None)  # fmt: skip
-        assert time.monotonic() - called_off_at[0] < 20
+        assert time.monotonic() - cancelled_at[0] < 20
     assert not any("remote_runtime.compute" in command for command in children())
 
 
@@ -108,7 +108,7 @@ def test_an_api_that_never_answers_is_unreachable_before_the_deadline() -> None:
     assert caught.value.code == "cloud-unreachable"
 
 
-def test_a_child_that_does_not_even_get_to_its_deadline_is_ended_at_ours() -> None:
+def test_a_worker_that_does_not_even_get_to_its_deadline_is_ended_at_ours() -> None:
     with ComputeEmulator([Vm("gpu-box")]) as emulator:
         began = time.monotonic()
         with pytest.raises(DeadlinePassed) as caught:
@@ -137,13 +137,13 @@ def killed_once_started(vm: Vm, deaths: int) -> tuple[Told, list[Instance], Inst
     def tell(text: str) -> None:
         told(text)
         if len(killed) < deaths and ("(PROVISIONING)" in text or "(STAGING)" in text):
-            (child_pid,) = (
+            (worker_pid,) = (
                 int(pid)
                 for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
                 if "remote_runtime.compute" in Path(f"/proc/{pid}/cmdline").read_text()
             )
-            killed.append(child_pid)
-            os.kill(child_pid, signal.SIGKILL)
+            killed.append(worker_pid)
+            os.kill(worker_pid, signal.SIGKILL)
 
     with ComputeEmulator([vm], delays=Delays(start_s=8.0)) as emulator:
         try:
@@ -157,7 +157,7 @@ def killed_once_started(vm: Vm, deaths: int) -> tuple[Told, list[Instance], Inst
     return told, started, found
 
 
-def test_a_child_that_is_killed_is_tried_once_more_and_what_it_started_is_still_ours() -> None:
+def test_a_worker_that_is_killed_is_tried_once_more_and_what_it_started_is_still_ours() -> None:
     told, started, found = killed_once_started(Vm("gpu-box"), deaths=1)
     assert isinstance(found, Instance)
     assert [each.started_from for each in started] == ["TERMINATED"]
@@ -165,7 +165,7 @@ def test_a_child_that_is_killed_is_tried_once_more_and_what_it_started_is_still_
     assert any("SIGKILL" in text and "once more" in text for text in told)
 
 
-def test_a_child_that_is_killed_twice_has_a_code_of_its_own() -> None:
+def test_a_worker_that_is_killed_twice_has_a_code_of_its_own() -> None:
     _, started, error = killed_once_started(Vm("gpu-box"), deaths=2)
     assert isinstance(error, CloudError)
     assert error.code == "cloud-client-killed"
@@ -188,13 +188,13 @@ except CloudError as error:
 """
 
 
-def test_a_child_without_memory_is_no_bug() -> None:
+def test_a_worker_without_memory_is_no_bug() -> None:
     done = subprocess.run([sys.executable, "-c", WITH_LITTLE_MEMORY, "60"], capture_output=True, text=True, check=False,
                           timeout=100, env=environ("http://127.0.0.1:9"))  # fmt: skip
     assert done.stdout.splitlines()[-1:] == ["cloud-client-killed"], done.stderr
 
 
-def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:
+def test_a_worker_whose_parent_is_gone_ends_by_itself() -> None:
     with ComputeEmulator([Vm("gpu-box", status="STAGING")]) as emulator:
         options = {"host_keys_within_s": 0.0}
         request = {"call": "find", "arguments": [TARGET], "options": options, "callbacks": ["before_start"]}
@@ -214,7 +214,7 @@ def test_a_child_whose_parent_is_gone_ends_by_itself() -> None:
             assert orphan.wait(5) == 0
 
 
-def test_a_bug_in_the_child_surfaces_with_its_traceback() -> None:
+def test_a_bug_in_the_worker_surfaces_with_its_traceback() -> None:
     with pytest.raises(RuntimeError) as caught:
         worker.call("nonsense", progress=Told(), deadline=Deadline(20), environ=environ("http://127.0.0.1:9"))
     assert "Traceback" in str(caught.value)
@@ -254,7 +254,7 @@ def test_missing_credentials_are_told_within_seconds(tmp_path: Path) -> None:
     assert time.monotonic() - began < 12
 
 
-def test_the_front_door_imports_no_google_library() -> None:
+def test_the_caller_imports_no_google_library() -> None:
     check = "import sys, remote_runtime.compute; print([name for name in sys.modules if name.startswith('google')])"
     answer = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=20, check=True)
     assert answer.stdout.strip() == "[]"

@@ -19,6 +19,7 @@ from remote_runtime.demo.gcp_api.values import Vm
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets import open_target
 from remote_runtime.targets.gce import ExternalAndIapFailed
+from tests.support.environment.google_environ import emulator_environ
 from tests.support.faults import boot_logs
 
 ERROR = SshError("ssh-unreachable", "Nothing answers at 203.0.113.7:22", "no answer within 10 s", "a hint")
@@ -32,8 +33,7 @@ class Asked:
         endpoint = emulator.endpoint if emulator else "http://127.0.0.1:9/"
         environ = {
             **os.environ,
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": endpoint,
-            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+            **emulator_environ(endpoint),
         }
         self.told: list[str] = []
         self.state, self.environ = StateDir(tmp_path), environ
