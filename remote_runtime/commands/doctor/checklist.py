@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from ...core.errors import CODES, RemoteRuntimeError, with_default_hint
 from ...core.errors.catalogue import fill_in_profile
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Finding
 
+T = TypeVar("T")
 # The error codes of each check. A code that stands twice belongs to the first of them that the failed step has: a login
 # that runs no command is noticed when Python is asked for.
 CODES_OF_CHECK: Mapping[str, Sequence[str]] = {
@@ -82,6 +84,9 @@ class Checklist:
     def passed(self) -> bool:
         return all(finding.verdict != "failed" for finding in self.findings)
 
+    def has_warning(self, code: str) -> bool:
+        return any((finding.verdict, finding.code) == ("warning", code) for finding in self.findings)
+
     def add(self, finding: Finding) -> None:
         why, hint = (fill_in_profile(text, self._reference) for text in (finding.why, finding.hint))
         finding = replace(finding, why=why, hint=hint)
@@ -131,6 +136,25 @@ class Checklist:
         for check in checks:
             self.ok(check, texts.get(check, OK_TEXTS.get(check, "good")))
         return None
+
+    def step_value(
+        self,
+        checks: Sequence[str],
+        run_check: Callable[[], T],
+        texts: Callable[[T], Mapping[str, str]],
+        *,
+        essential: bool = True,
+        expected: ExpectedFailure | None = None,
+    ) -> T | None:
+        """As ``step``; return the value of ``run_check``, None if it failed or was skipped."""
+        values: list[T] = []
+
+        def describe() -> Mapping[str, str]:
+            values.append(run_check())
+            return texts(values[0])
+
+        self.step(checks, describe, essential=essential, expected=expected)
+        return values[0] if values else None
 
     def _add_failure(
         self, checks: Sequence[str], error: RemoteRuntimeError, *, essential: bool, expected: ExpectedFailure | None

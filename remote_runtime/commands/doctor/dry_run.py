@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ...core.callbacks import Prompt
 from ...core.deadline import Deadline
 from ...core.errors import CloudError, LocalError, from_dict
 from ...core.model import Instance, Runtime, Server, format_address
-from ...core.profile import GceTarget, LocalTarget, Profile
+from ...core.profile import GceTarget, Profile
 from ...lifecycle import bring_up
 from ...lifecycle.context import BringUpContext
 from ...lifecycle.ensure_server import ensure_server
@@ -42,7 +42,7 @@ WOULD_INSTALL = ExpectedFailure(
 @dataclass
 class DryRun:
     """``leftover``: what an earlier `up` or `down` left behind; its server is used as it is. ``on_step`` is called with
-    each step's text."""
+    each step's text. It is the ``ProgressSink`` of the steps: it collects their details."""
 
     profile: Profile
     open_target: Callable[[Profile], Target]
@@ -50,79 +50,82 @@ class DryRun:
     prompt: Prompt
     on_step: Callable[[str], None]
     last_run: LastRun
+    deadline: Deadline
     leftover: Runtime | None = None
-    _details: list[str] = field(default_factory=list)
 
-    def run(self, deadline: Deadline) -> None:
+    def __post_init__(self) -> None:
+        self._details: list[str] = []
+        self._resources = Resources()
+        self._rollback = Rollback(lambda text: self.on_step(text.replace("Undoing", "Taking back", 1)))
+
+    def run(self) -> None:
         """Run every check from the local port to a notebook cell. Raises ``Interrupted``."""
-        resources, rollback = Resources(), Rollback(lambda text: self._step(text.replace("Undoing", "Taking back", 1)))
         with ExitStack() as stack:
-            stack.callback(self._report_leftovers, rollback)
-            stack.callback(resources.close)
-            stack.callback(rollback.run)
-            context, forwarder = self._bind(resources, rollback)
-            instance = self._find(context, resources, rollback, deadline)
-            session = self._connect(context, resources, instance, rollback, deadline)
-            server = self._ensure_server(context, resources, session, rollback, deadline)
-            if session is None or server is None:
-                self.checklist.skip("forward", *browser_checks.CHECKS)
-                return
-            address = format_address(*server.address)
-
-            def open_forwards() -> Mapping[str, str]:
-                bring_up.open_forwards(context, resources, forwarder, session, server, deadline)
-                return {"forward": f"local port {forwarder.port} leads to {address} of the machine"}
-
-            if self.checklist.step(["forward"], open_forwards) is not None:
-                self.checklist.skip(*browser_checks.CHECKS)
-                return
-            self._step("Checking the path as Colab will use it")
-            page = endpoint(forwarder.port, server, self.profile, forwarder)
-            browser_checks.check_page(self.checklist, page, deadline, self.profile.timeouts.ready_s)
-
-    # ── how the story is told (``story.Telling``) ──
+            stack.callback(self._report_leftovers)
+            stack.callback(self._resources.close)
+            stack.callback(self._rollback.run)
+            self._run_steps()
 
     def __call__(self, text: str) -> None:
         self._details.append(text)
 
+    note = __call__
+
     def step(self, text: str) -> None:
         self._details.clear()
-        self._step(text)
+        self.on_step(text)
 
-    def note(self, text: str) -> None:
-        self._details.append(text)
+    def _run_steps(self) -> None:
+        skip, kind = self.checklist.skip, self.profile.target
+        login = LOGIN_CHECKS if isinstance(kind, GceTarget) else LOGIN_CHECKS[1:] if kind.kind != "local" else ()
+        context, forwarder = self._bind()
+        instance = self._find(context)
+        if instance is None:
+            return skip(*login, *SERVER_CHECKS, "forward", *browser_checks.CHECKS)
+        session = self._connect(context, instance, login)
+        if session is None:
+            return skip(*SERVER_CHECKS, "forward", *browser_checks.CHECKS)
+        server = self._ensure_server(context, session)
+        if server is None:
+            return skip("forward", *browser_checks.CHECKS)
 
-    # ── the steps ──
+        def open_forwards() -> Mapping[str, str]:
+            bring_up.open_forwards(context, self._resources, forwarder, session, server, self.deadline)
+            remote = format_address(*server.address)
+            return {"forward": f"local port {forwarder.port} leads to {remote} of the machine"}
 
-    def _bind(self, resources: Resources, rollback: Rollback) -> tuple[BringUpContext, PortForwarder]:
+        if self.checklist.step(["forward"], open_forwards) is not None:
+            return skip(*browser_checks.CHECKS)
+        self.on_step("Checking the path as Colab will use it")
+        page = endpoint(forwarder.port, server, self.profile, forwarder)
+        browser_checks.check_page(self.checklist, page, self.deadline, self.profile.timeouts.ready_s)
+
+    def _bind(self) -> tuple[BringUpContext, PortForwarder]:
         """If a port is taken, the other checks use another one."""
         context = self._context(self.profile)
-        bound: list[PortForwarder] = []
+        forwarder = self.checklist.step_value(
+            ["port"],
+            lambda: bring_up.bind_ports(context, self._resources, self._rollback),
+            lambda bound: {"port": f"local port {bound.port} is free, on 127.0.0.1 and ::1"},
+            essential=False,
+        )
+        if forwarder is None:
+            other = replace(self.profile.forward, local_port=None, extra=())
+            context = self._context(replace(self.profile, forward=other))
+            forwarder = bring_up.bind_ports(context, self._resources, self._rollback)
+        return context, forwarder
 
-        def bind_ports() -> Mapping[str, str]:
-            bound.append(bring_up.bind_ports(context, resources, rollback))
-            return {"port": f"local port {bound[0].port} is free, on 127.0.0.1 and ::1"}
-
-        self.checklist.step(["port"], bind_ports, essential=False)
-        if bound:
-            return context, bound[0]
-        other = replace(self.profile.forward, local_port=None, extra=())
-        context = self._context(replace(self.profile, forward=other))
-        return context, bring_up.bind_ports(context, resources, rollback)
-
-    def _find(
-        self, context: BringUpContext, resources: Resources, rollback: Rollback, deadline: Deadline
-    ) -> Instance | None:
+    def _find(self, context: BringUpContext) -> Instance | None:
         if not context.target.exists():
             why, hint = "it lives only while its runtime is up", "`remote-runtime up PROFILE` starts it"
             self.checklist.warn("instance", "the demo machine does not run", why, hint, code="instance-stopped")
             self.checklist.blocked_by = "instance"
             return None
-        found: list[Instance] = []
 
-        def find() -> Mapping[str, str]:
-            instance = find_instance(context, resources, rollback, deadline, start=False)
-            found.append(instance)
+        def find() -> Instance:
+            return find_instance(context, self._resources, self._rollback, self.deadline, start=False)
+
+        def texts(instance: Instance) -> Mapping[str, str]:
             where = instance.where if instance.address else instance.name
             zone = f" in {instance.zone}" if instance.zone else ""
             return {
@@ -132,26 +135,24 @@ class DryRun:
             }
 
         if not isinstance(self.profile.target, GceTarget):
-            self.checklist.step(["machine"], find)
-        else:
-            may_start = self.profile.target.start
-            error = self.checklist.step(CLOUD_CHECKS, find, expected=WOULD_START if may_start else None)
-            would_start = may_start and error is not None and error.code == WOULD_START.code
-            self._check_permissions(context, deadline, would_start=would_start)
-            if would_start:
-                self._check_last_start()
-        return found[0] if found else None
+            return self.checklist.step_value(["machine"], find, texts)
+        expected = WOULD_START if self.profile.target.start else None
+        instance = self.checklist.step_value(CLOUD_CHECKS, find, texts, expected=expected)
+        would_start = expected is not None and self.checklist.has_warning(expected.code)
+        self._check_permissions(context, would_start=would_start)
+        if would_start:
+            self._check_last_start()
+        return instance
 
-    def _check_permissions(self, context: BringUpContext, deadline: Deadline, *, would_start: bool) -> None:
+    def _check_permissions(self, context: BringUpContext, *, would_start: bool) -> None:
         """Check the permissions that `up` and `down` need on the instance, also on a stopped one."""
-        blocked_by, self.checklist.blocked_by = (
-            self.checklist.blocked_by,
-            "" if would_start else self.checklist.blocked_by,
-        )
+        blocked_by = self.checklist.blocked_by
+        if would_start:
+            self.checklist.blocked_by = ""
         wanted = wanted_permissions(self.profile)
 
         def query() -> Mapping[str, str]:
-            within = deadline.within(PERMISSIONS_TIMEOUT_S)
+            within = self.deadline.within(PERMISSIONS_TIMEOUT_S)
             missing = context.target.missing_permissions(wanted, progress=self, deadline=within)
             if missing:
                 raise CloudError(
@@ -174,56 +175,26 @@ class DryRun:
         error.what = f"the last `up` could not start it, {failure.get('at', '')}: {error.what}"
         self.checklist.fail("start", error)
 
-    def _connect(
-        self,
-        context: BringUpContext,
-        resources: Resources,
-        instance: Instance | None,
-        rollback: Rollback,
-        deadline: Deadline,
-    ) -> TargetSession | None:
-        is_local = isinstance(self.profile.target, LocalTarget)
-        checks = () if is_local else LOGIN_CHECKS if isinstance(self.profile.target, GceTarget) else LOGIN_CHECKS[1:]
-        if instance is None:
-            self.checklist.skip(*checks)
-            return None
-        if is_local:
-            return bring_up.connect(context, resources, instance, rollback, deadline)
-        opened: list[TargetSession] = []
+    def _connect(self, context: BringUpContext, instance: Instance, checks: Sequence[str]) -> TargetSession | None:
+        def connect() -> TargetSession:
+            return bring_up.connect(context, self._resources, instance, self._rollback, self.deadline)
 
-        def connect() -> Mapping[str, str]:
-            session = bring_up.connect(context, resources, instance, rollback, deadline)
-            opened.append(session)
-            through_iap = session.instance is not None and session.instance.via == "iap"
-            let_in = "it lets Identity-Aware Proxy in" if through_iap else "it lets this computer in"
-            where = (session.instance or instance).where
-            return {"firewall": let_in, "ssh": f"a server answers at {where}", **session.login_facts()}
+        def texts(session: TargetSession) -> Mapping[str, str]:
+            reached = session.instance or instance
+            let_in = "it lets Identity-Aware Proxy in" if reached.via == "iap" else "it lets this computer in"
+            return {"firewall": let_in, "ssh": f"a server answers at {reached.where}", **session.login_facts()}
 
-        self.checklist.step(checks, connect)
-        if not opened:
-            return None
-        if what := opened[0].login_facts().get("agent"):
+        if not checks:
+            return connect()
+        session = self.checklist.step_value(checks, connect, texts)
+        if session is not None and (what := session.login_facts().get("agent")):
             why = "its keys were not offered, and each login waits for it"
             hint = "Unlock it until `ssh-add -l` lists its keys, or set `IdentityAgent none` in ~/.ssh/config"
             self.checklist.warn("agent", what, why, hint)
-        return opened[0]
+        return session
 
-    def _ensure_server(
-        self,
-        context: BringUpContext,
-        resources: Resources,
-        session: TargetSession | None,
-        rollback: Rollback,
-        deadline: Deadline,
-    ) -> Server | None:
-        if session is None:
-            self.checklist.skip(*SERVER_CHECKS)
-            return None
-        found: list[Server] = []
-
-        def ensure() -> Mapping[str, str]:
-            server = ensure_server(context, resources, session, rollback, deadline)
-            found.append(server)
+    def _ensure_server(self, context: BringUpContext, session: TargetSession) -> Server | None:
+        def texts(server: Server) -> Mapping[str, str]:
             how = "it started" if server.started_by_us else "it runs already"
             return {
                 "interpreter": ", Python ".join(filter(None, [server.interpreter, server.python])),
@@ -233,8 +204,12 @@ class DryRun:
 
         settings = self.profile.jupyter
         may_install = (settings.python, settings.install) == ("auto", "auto")
-        self.checklist.step(SERVER_CHECKS, ensure, expected=WOULD_INSTALL if may_install else None)
-        return found[0] if found else None
+        return self.checklist.step_value(
+            SERVER_CHECKS,
+            lambda: ensure_server(context, self._resources, session, self._rollback, self.deadline),
+            texts,
+            expected=WOULD_INSTALL if may_install else None,
+        )
 
     def _context(self, profile: Profile) -> BringUpContext:
         """Use a server that runs already. A new one gets a client id and folder of its own, because it is stopped at
@@ -250,13 +225,10 @@ class DryRun:
             may_install_key=False,
         )
 
-    def _step(self, text: str) -> None:
-        self.on_step(text)
-
-    def _report_leftovers(self, rollback: Rollback) -> None:
-        if rollback.failures:
+    def _report_leftovers(self) -> None:
+        if failures := self._rollback.failures:
             what, hint = "Not all that doctor made could be taken away", "`remote-runtime ssh PROFILE` leads there"
-            self.checklist.fail("undo", LocalError("left-behind", what, "; ".join(rollback.failures), hint))
+            self.checklist.fail("undo", LocalError("left-behind", what, "; ".join(failures), hint))
 
 
 def wanted_permissions(profile: Profile) -> list[str]:

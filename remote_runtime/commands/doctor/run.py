@@ -59,16 +59,14 @@ def doctor(
 
 
 def _load(checklist: Checklist, reference: str, context: CommandContext) -> Profile | None:
-    loaded: list[Profile] = []
-
-    def load() -> Mapping[str, str]:
-        profile = load_profile(reference, context)
-        loaded.append(profile)
-        return {"profile": f"{profile.name} ({profile.path})"}
-
-    if checklist.step(["profile"], load) is not None:
+    profile = checklist.step_value(
+        ["profile"],
+        lambda: load_profile(reference, context),
+        lambda loaded: {"profile": f"{loaded.name} ({loaded.path})"},
+    )
+    if profile is None:
         checklist.skip(*dry_run.ALL_CHECKS)
-    return loaded[0] if loaded else None
+    return profile
 
 
 def _check_profile(profile: Profile, checklist: Checklist, context: CommandContext) -> None:
@@ -99,7 +97,8 @@ def _check_profile(profile: Profile, checklist: Checklist, context: CommandConte
             on_step=lambda text: view.step(name, text),
             leftover=runtime,
             last_run=store.load_last_run(state, name),
-        ).run(context.deadline(profile.timeouts.total_s + CHECKS_TIMEOUT_S))
+            deadline=context.deadline(profile.timeouts.total_s + CHECKS_TIMEOUT_S),
+        ).run()
     local_checks.add_browser_notes(checklist)
 
 

@@ -110,7 +110,8 @@ def test_doctor_names_an_agent_that_does_not_answer_although_the_login_succeeds(
         prompt=visitor.person.ask,
         on_step=visitor.person.tell,
         last_run=LastRun(""),
-    ).run(Deadline(30))
+        deadline=Deadline(30),
+    ).run()
     verdicts = {finding.check: finding for finding in told}
     assert verdicts["login"].verdict == "ok"
     assert verdicts["agent"].verdict == "warning"
