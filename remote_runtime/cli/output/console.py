@@ -33,20 +33,25 @@ def document(content: Mapping[str, Any]) -> None:
 
 def say(text: str) -> None:
     """Print a line on stderr."""
-    _write(sys.stderr, "\n".join(part for line in clean(text, MAX_CHARS).splitlines() for part in fold(line)))
+    _write(sys.stderr, "\n".join(fold_text(text, MAX_CHARS)))
 
 
 def failure(error: RemoteRuntimeError, name: str = "") -> None:
     """Print what happened, why, and what to do next."""
-    headline = fold(
-        clean_line(f"error[{error.code}]{f' {name}' if name else ''}: {error.what}", MAX_CHARS), indent=" " * 8
-    )
-    _print_error("\n".join(headline).removeprefix("error"))
-    why = [part for line in clean(error.why, MAX_REASON_CHARS).splitlines() for part in fold(line, 8)]
-    next_ = [part for line in clean(error.hint, MAX_REASON_CHARS).splitlines() for part in fold(line, 8)]
-    for label, lines in (("why", why), ("next", next_)):
-        if lines:
-            _write(sys.stderr, "\n".join([f"  {label + ':':<6}{lines[0]}", *(f"        {line}" for line in lines[1:])]))
+    headline = clean_line(f"error[{error.code}]{f' {name}' if name else ''}: {error.what}", MAX_CHARS)
+    _print_error("\n".join(fold(headline, indent=" " * 8)).removeprefix("error"))
+    for line in labelled("why", error.why, 2) + labelled("next", error.hint, 2):
+        _write(sys.stderr, line)
+
+
+def labelled(label: str, text: str, margin: int) -> list[str]:
+    """The folded lines of a reason or a hint, the first with its label; none if it is empty."""
+    lines = fold_text(text, MAX_REASON_CHARS, margin + 6)
+    return [f"{' ' * margin}{'' if number else label + ':':<6}{line}" for number, line in enumerate(lines)]
+
+
+def fold_text(text: str, max_chars: int, margin: int = 0) -> list[str]:
+    return [part for line in clean(text, max_chars).splitlines() for part in fold(line, margin)]
 
 
 def fold(line: str, margin: int = 0, indent: str = "") -> list[str]:
@@ -73,13 +78,13 @@ def has_unicode(stream: TextIO) -> bool:
     return "utf" in (getattr(stream, "encoding", None) or "ascii").lower()
 
 
-def width(fallback: int = 0) -> int:
-    """The terminal's columns; ``fallback`` if there is no terminal."""
+def width() -> int:
+    """The terminal's columns; 0 if there is no terminal."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             if stream.isatty():
                 return os.get_terminal_size(stream.fileno()).columns or 80
-    return fallback
+    return 0
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, max_columns: int = 0) -> str:

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from ...core.model import Finding
-from ...core.sanitize import clean, clean_line
-from .console import MAX_REASON_CHARS, answer, fold, has_unicode, paint, say
+from ...core.sanitize import clean_line
+from .console import answer, fold, has_unicode, labelled, paint, say
 
 WIDTH = 17
 MARKS = {
@@ -53,12 +53,8 @@ def _show(finding: Finding, *, verbose: bool) -> None:
     _print_line(finding.verdict, finding.check, finding.what + (f" [{finding.code}]" if finding.code else ""))
     if finding.verdict == "ok" and not verbose:
         return
-    margin = " " * (WIDTH + 2)
-    for label, text in (("why", finding.why), ("next", finding.hint)):
-        lines = clean(text, MAX_REASON_CHARS).splitlines()
-        lines = [part for each in lines for part in fold(each, WIDTH + 8)]
-        if lines:
-            answer("\n".join([f"{margin}{label + ':':<6}{lines[0]}", *(f"{margin}      {line}" for line in lines[1:])]))
+    for line in labelled("why", finding.why, WIDTH + 2) + labelled("next", finding.hint, WIDTH + 2):
+        answer(line)
 
 
 def _print_line(verdict: str, check: str, text: str) -> None:

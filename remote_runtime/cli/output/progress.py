@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...commands.context import View
-from ...core.sanitize import clean, clean_line
-from .console import MAX_CHARS, fold, has_unicode, say
+from ...core.sanitize import clean_line
+from .console import MAX_CHARS, fold_text, has_unicode, say
 
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -170,8 +170,7 @@ class TerminalView(View):
         if self._live is not None:
             from rich.text import Text
 
-            for line in clean(text, MAX_CHARS).splitlines():
-                self._live.console.print(Text("\n".join(fold(line))), soft_wrap=True)
+            self._live.console.print(Text("\n".join(fold_text(text, MAX_CHARS))), soft_wrap=True)
         else:
             say(text)
 
