@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -58,66 +58,48 @@ def up(
     the tunnel. For what is up already the URL is the same. Ctrl-C undoes what was begun.
     """
     from .. import profiles
+    from ..commands import desktop
     from ..commands.up import Options
     from ..commands.up import up as bring_up
 
     if len(profile) > 1 and (port is not None or foreground or copy):
         raise UsageError("usage", "--port, --foreground and --copy are for one profile at a time")
-    after_ready = _after_ready(show_page, copy, output)
-    options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout)
-    show_names = len(profile) > 1
-    context = output.context(show_names=show_names)
-    handle_signals()
-
-    def show(runtime: Mapping[str, Any]) -> None:
-        _show_up([runtime], show_names, output, after_ready([runtime]))
-
-    jobs = {reference: functools.partial(bring_up, reference, options, context, on_ready=show) for reference in profile}
-    ready, errors = run_jobs(jobs, context)
-    if foreground:
-        return 0
-    return _show_up(ready, show_names, output, errors | after_ready(ready))
-
-
-def _after_ready(
-    show_page: bool, copy: bool, output: OutputOptions
-) -> Callable[[Sequence[Mapping[str, Any]]], dict[str, RemoteRuntimeError]]:
-    """A function that opens the page and copies the URL of ready runtimes, and returns its errors by option. Raises
-    ``LocalError`` at once if this computer has no browser or clipboard."""
-    from ..commands import desktop
-
     if show_page:
         desktop.check_browser(os.environ)
     if copy:
         desktop.clipboard_command(os.environ)
+    options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout)
+    context = output.context(show_names=len(profile) > 1)
+    handle_signals()
 
-    def run(ready: Sequence[Mapping[str, Any]]) -> dict[str, RemoteRuntimeError]:
-        failed: dict[str, RemoteRuntimeError] = {}
-        for runtime in ready[:1]:
-            try:
-                if copy:
-                    failed |= copy_url(runtime["url"], output)
-                if show_page:
-                    from ..commands.open import COLAB_URL
+    def finish(ready: Sequence[Mapping[str, Any]], errors: Mapping[str, RemoteRuntimeError]) -> int:
+        def show() -> None:
+            if ready and not output.quiet:
+                console.ready(ready)
+            for runtime in ready:
+                console.answer(f"{runtime['name']}\t{runtime['url']}" if len(profile) > 1 else runtime["url"])
 
-                    desktop.open_page(COLAB_URL, os.environ)
-            except LocalError as error:
-                failed["open"] = error
-        return failed
+        errors = {**errors, **_copy_and_open(ready[0]["url"], copy, show_page, output)} if ready else errors
+        return output.finish({"runtimes": list(ready)}, errors, show)
 
-    return run
+    def on_ready(runtime: Mapping[str, Any]) -> None:
+        finish([runtime], {})
+
+    job = functools.partial(bring_up, options=options, context=context, on_ready=on_ready)
+    jobs = {reference: functools.partial(job, reference) for reference in profile}
+    ready, errors = run_jobs(jobs, context)
+    return 0 if foreground else finish(ready, errors)
 
 
-def _show_up(
-    ready: Sequence[Mapping[str, Any]],
-    show_names: bool,
-    output: OutputOptions,
-    errors: Mapping[str, RemoteRuntimeError],
-) -> int:
-    def show() -> None:
-        if ready and not output.quiet:
-            console.ready(ready)
-        for runtime in ready:
-            console.answer(f"{runtime['name']}\t{runtime['url']}" if show_names else runtime["url"])
+def _copy_and_open(url: str, copy: bool, show_page: bool, output: OutputOptions) -> dict[str, RemoteRuntimeError]:
+    """The errors by option."""
+    from ..commands import desktop
+    from ..commands.open import COLAB_URL
 
-    return output.finish({"runtimes": list(ready)}, errors, show)
+    errors = copy_url(url, output) if copy else {}
+    try:
+        if show_page:
+            desktop.open_page(COLAB_URL, os.environ)
+    except LocalError as error:
+        errors["open"] = error
+    return errors
