@@ -30,17 +30,18 @@ def open(
     timeout_s: float | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> AbstractContextManager[ReadyRuntime]:
-    """A runtime for as long as the ``with`` block lasts, as `remote-runtime up` and `remote-runtime down` have it.
+    """A runtime for the ``with`` block: `remote-runtime up` at its beginning, `remote-runtime down` at its end.
 
-    ``profile``: its name or its file. ``keep``: whether it stays up at the end; None leaves it as it was found, up or
-    down. ``timeout_s``: the deadline for bringing it up; None for the profile's own limits. ``tell`` is called with
-    each line of the story, in this thread.
+    ``profile``: its name or its file. ``keep``: whether the runtime stays up at the end; None keeps it if it was up
+    before. ``timeout_s``: the deadline for bringing it up; None for the profile's own limits. ``tell`` is called with
+    each line of progress, in this thread.
 
-    The value is a ``model.Runtime`` whose ``url`` is a ``Secret``: ``runtime.url.reveal()`` is what Colab is given.
-    Nobody is asked anything: a key that needs a passphrase must be in an ssh-agent.
+    The value is a ``core.model.Runtime`` whose ``url`` is a ``Secret``: ``runtime.url.reveal()`` is the URL for Colab.
+    There are no prompts: a key that needs a passphrase must be in an ssh-agent.
 
-    Raises ``errors.RemoteRuntimeError`` (with ``code``, ``what``, ``why``, ``hint``) when it cannot be brought up, all
-    undone then; at the end ``busy`` when kernels are busy, and ``left-behind``: the runtime is still there then.
+    Raises ``core.errors.RemoteRuntimeError`` (with ``code``, ``what``, ``why``, ``hint``) if the runtime cannot be
+    brought up, after undoing everything; at the end ``busy`` if kernels are busy, and ``left-behind``: then the runtime
+    still exists.
     """
     from .api import open_runtime
 

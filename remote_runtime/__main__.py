@@ -11,7 +11,7 @@ def main() -> None:
     disable_core_dumps()
     if sys.argv[1:2] != ["up"] or not sys.argv[2:] or sys.argv[2].startswith("-"):
         sys.exit(_run())
-    from .state import launch  # which loads what the other commands can do without
+    from .state import launch  # imported late: the other commands do not need it
 
     launch.prestart(sys.argv[2])  # the word after `up` is a profile
     try:
@@ -26,7 +26,7 @@ def _run() -> int:
         from .cli import main as run
 
         return run()
-    except KeyboardInterrupt:  # before there is a command that hears it
+    except KeyboardInterrupt:  # before the command line handles signals
         return 130
 
 

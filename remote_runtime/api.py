@@ -1,4 +1,4 @@
-"""The Python side: a runtime in a ``with`` block (``remote_runtime.open``). The same commands as on the terminal."""
+"""The Python API: ``remote_runtime.open``, on the same commands as the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ReadyRuntime(Runtime):
 
     @property
     def url(self) -> Secret:
-        """What is pasted into Colab, token included."""
+        """The URL for Colab, token included."""
         url = super().url
         if url is None:
             raise ValueError(f"{self.name} is not ready")
@@ -54,7 +54,7 @@ def open_runtime(
 
 
 class _ProgressView(View):
-    """Passes each text on. That a step is done or has failed is told by the next one, or by the exception."""
+    """Passes each text to ``progress``. The end of a step shows in the next one, its failure in the exception."""
 
     def __init__(self, progress: Callable[[str], None]) -> None:
         self._progress = progress

@@ -1,4 +1,4 @@
-"""The shapes that know something of the world: Google's names, SSH hosts, web origins, forwards, paths."""
+"""The types of particular keys: Google's names, SSH hosts, web origins, forwards, paths."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ZONE = Text("a zone such as us-central1-a", "[a-z]+-[a-z]+[0-9]+-[a-z0-9]{1,8}",
 
 
 def _label_problem(text: str, *, is_key: bool) -> tuple[str, str] | None:
-    """International letters are allowed, upper case is not:
+    """Labels may have international letters, but no upper case:
     https://cloud.google.com/compute/docs/labeling-resources#requirements."""
     fits = all(letter in "_-" or unicodedata.category(letter)[0:2] in ("Ll", "Lo", "Nd") for letter in text)
     starts_well = not is_key or (text and unicodedata.category(text[0]) in ("Ll", "Lo"))
@@ -127,7 +127,7 @@ ORIGIN = Text("an origin", find_problem=_origin_problem, max_chars=300)
 
 @fast_dataclass(frozen=True)
 class LocalPortOrRange(ValueType):
-    """``auto`` (None), a port, or an inclusive range ``[first, last]``."""
+    """``auto`` for None, a port, or an inclusive range ``[first, last]``."""
 
     def parse(self, node: Node, key: str) -> int | tuple[int, int] | None:
         if yaml_tag(node) != "seq":
@@ -182,7 +182,7 @@ _SOCKET_FORWARD = r"([0-9]{1,5}):(/[^\x00-\x1f\x7f]{1,100})"  # a path that fits
 
 
 def parse_forward(text: str) -> ExtraForward | None:
-    """The forward that ``text`` (``L:R``, ``L:HOST:R`` or ``L:/SOCKET``) describes, or None."""
+    """The forward that ``text`` describes (``L:R``, ``L:HOST:R`` or ``L:/SOCKET``), or None."""
     socket_match = re.fullmatch(_SOCKET_FORWARD, text)
     if socket_match:
         port = port_number(socket_match[1])

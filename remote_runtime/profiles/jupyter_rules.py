@@ -1,4 +1,4 @@
-"""What a profile may say to the Jupyter server: arguments and environment variables that cannot open it to others.
+"""The arguments and environment variables that a profile may give to the Jupyter server: none opens it to others.
 
 An option is allowed only if its class and trait are listed here: it takes a number, a switch or a name, and serves no
 file, redirects nobody, runs no code and decides nothing about who may log in. Facts from traitlets and jupyter_server:
@@ -80,9 +80,9 @@ _ALLOWED_TEXT = (
     "logging); classes of kernels and contents can be set in ~/.jupyter/jupyter_config.py on the machine"
 )
 
-# Variables that make programs load other code or read other settings than the server was started with. PATH,
-# LD_LIBRARY_PATH and IPYTHONDIR stay allowed: CUDA and kernels need them, and they set nothing of the server.
-# PYTHONPATH is given to the kernels alone, see jupyter/machine/boot.py.
+# Variables that make programs load other code or read other settings. PATH,
+# LD_LIBRARY_PATH and IPYTHONDIR are allowed: CUDA and kernels need them, and the server reads no settings from them.
+# PYTHONPATH is given to the kernels alone, see jupyter/remote/run_server.py.
 _REFUSED_ENV = re.compile(
     "(?:JUPYTER|JPY|JUPYTERHUB|JUPYTERLAB|REMOTE_RUNTIME|DYLD)(?:_.*)?"
     "|LD_PRELOAD|LD_AUDIT|GCONV_PATH|OPENSSL_CONF|BASH_ENV|ENV|HOME|USERPROFILE|APPDATA|PROGRAMDATA|XDG_.*"
@@ -99,8 +99,8 @@ _HARMLESS_PYTHON_ENV = frozenset(
 _SECRET_WORDS = re.compile("key|token|secret|pass|pwd|credential|auth|cookie|dsn|url", re.IGNORECASE)
 
 
-def refuse_arg(arg: str) -> ArgumentProblem | None:
-    """Why ``arg`` may not be given to the server (what is wrong, what is allowed), or None. Never shows its value."""
+def arg_problem(arg: str) -> ArgumentProblem | None:
+    """Why the server may not get ``arg`` (what is wrong, what is allowed), or None. Never quotes its value."""
     option, equals, value = arg.partition("=")
     if not option.startswith("-") or option in ("-", "--"):
         return "is not an option (a file to open, or the value of the option before)", "write --Class.trait=value"
@@ -108,11 +108,11 @@ def refuse_arg(arg: str) -> ArgumentProblem | None:
         return f"{quoted(option)} is a short option", "write its long name"
     name = option[2:]
     if "." in name:
-        return _refuse_trait(name, value if equals else None)
-    return _refuse_short_name(name, has_value=bool(equals))
+        return _trait_problem(name, value if equals else None)
+    return _short_name_problem(name, has_value=bool(equals))
 
 
-def refuse_env_name(name: str) -> ArgumentProblem | None:
+def env_name_problem(name: str) -> ArgumentProblem | None:
     """Why a variable of this name may not be set for the server, or None."""
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,127}", name):
         allowed = "letters, digits and _; write NAME: VALUE" if "=" in name else "letters, digits and _"
@@ -123,11 +123,11 @@ def refuse_env_name(name: str) -> ArgumentProblem | None:
 
 
 def is_secret_env_name(name: str) -> bool:
-    """Whether the variable's value looks like a secret by its name."""
+    """Whether the variable's name suggests a secret value."""
     return bool(_SECRET_WORDS.search(name))
 
 
-def _refuse_short_name(name: str, *, has_value: bool) -> ArgumentProblem | None:
+def _short_name_problem(name: str, *, has_value: bool) -> ArgumentProblem | None:
     if name in _FLAGS:
         return (f"--{name} takes no value", f"write --{name}") if has_value else None
     if name in _ALIASES:
@@ -137,7 +137,7 @@ def _refuse_short_name(name: str, *, has_value: bool) -> ArgumentProblem | None:
     return what, _ALTERNATIVES.get(name.lower().replace("-", "_"), _ALLOWED_TEXT)
 
 
-def _refuse_trait(name: str, value: str | None) -> ArgumentProblem | None:
+def _trait_problem(name: str, value: str | None) -> ArgumentProblem | None:
     section, _, trait = name.partition(".")
     shown = quoted("--" + name)
     traits = ALLOWED_TRAITS.get(section)

@@ -38,7 +38,7 @@ from .field_types import (
     ForwardSpec,
     LocalPortOrRange,
 )
-from .jupyter_rules import is_secret_env_name, refuse_arg, refuse_env_name
+from .jupyter_rules import arg_problem, env_name_problem, is_secret_env_name
 from .sections import Key, ListOf, MappingOf, Section, TaggedUnion
 from .value_types import Boolean, Duration, FormatVersion, OneOf, Port, RemotePath, Text
 
@@ -161,9 +161,9 @@ JUPYTER = Section(
         Key("install", OneOf(("auto", "never")), "Make a private environment when no Jupyter is found, or never."),
         Key("working_dir", RemotePath(REMOTE_PATH), "Where notebooks run and files are shown, on the machine."),
         Key("port", Port("auto"), "The server's port on the machine."),
-        Key("env", MappingOf(Text(find_problem=refuse_env_name), Text(max_chars=32768), is_secret_env_name),
+        Key("env", MappingOf(Text(find_problem=env_name_problem), Text(max_chars=32768), is_secret_env_name),
             "Environment variables of the server and its kernels."),
-        Key("args", ListOf(Text(find_problem=refuse_arg)),
+        Key("args", ListOf(Text(find_problem=arg_problem)),
             "Limits, culling and logging of the server, as listed below."),
         Key("attach", ATTACH, "Use a Jupyter server that already runs there: {port: …, token_file: …}."),
         Key("packages", ListOf(PACKAGE), "More packages for the private environment."),

@@ -1,4 +1,4 @@
-"""A new profile: the few keys that were chosen, with the next ones one needs beside them as comments."""
+"""The text of a new profile: the keys that the user chose, and as comments those that are most often added."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .sections import Section
 
 OnDown = Literal["keep", "stop", "suspend"]
-_COMMENT_AT = 36
-# What is asked for, and the block and key that it is written to.
+_COMMENT_COLUMN = 36
+# What `profiles new` asks for, and the section and key that it is written to.
 PROMPTED_KEYS: dict[str, tuple[Section, str]] = {
     "project": (GCE, "project"),
     "zone": (GCE, "zone"),
@@ -29,7 +29,7 @@ PROMPTED_KEYS: dict[str, tuple[Section, str]] = {
 
 @fast_dataclass(frozen=True)
 class ProfileTemplate:
-    """``idle``: how long nobody uses the VM until it stops. ``about``: a few words on the machine, for a comment."""
+    """``idle``: after how long without use the VM stops. ``description``: of the machine, for a comment."""
 
     name: str
     target: GceTarget | SshTarget | LocalTarget
@@ -40,14 +40,17 @@ class ProfileTemplate:
 
     def text(self) -> str:
         """The profile's text, YAML with comments."""
-        blocks = {"gce": self._gce, "ssh": self._ssh, "local": self._local}[self.target.kind]()
+        match self.target:
+            case GceTarget() as target:
+                sections = self._gce_sections(target)
+            case SshTarget() as target:
+                sections = self._ssh_sections(target)
+            case LocalTarget():
+                sections = ["target:\n  kind: local\n", _JUPYTER]
         head = "# Made by `remote-runtime profiles new`; `profiles show example` has every key.\nversion: 1\n"
-        return head + "\n".join(blocks)
+        return head + "\n".join(sections)
 
-    def _gce(self) -> list[str]:
-        target = self.target
-        if not isinstance(target, GceTarget):
-            raise TypeError(target)
+    def _gce_sections(self, target: GceTarget) -> list[str]:
         return [
             "target:\n  kind: gce\n"
             + _line("project", target.project or "", "your-project", "else gcloud's or the credentials' default")
@@ -63,10 +66,7 @@ class ProfileTemplate:
             ),
         ]
 
-    def _ssh(self) -> list[str]:
-        target = self.target
-        if not isinstance(target, SshTarget):
-            raise TypeError(target)
+    def _ssh_sections(self, target: SshTarget) -> list[str]:
         return [
             "target:\n  kind: ssh\n"
             + _line("host", target.host, "", self.description or "a name, an address, or a Host of ~/.ssh/config")
@@ -78,9 +78,6 @@ class ProfileTemplate:
             _JUPYTER,
         ]
 
-    def _local(self) -> list[str]:
-        return ["target:\n  kind: local\n", _JUPYTER]
-
     def _ssh_lines(self) -> str:
         if self.user:
             return "ssh:\n" + _line("user", self.user, "", "your login there")
@@ -88,31 +85,26 @@ class ProfileTemplate:
 
 
 def value_error(key: str, text: str) -> str:
-    """What keeps ``text`` from being the value of this key of ``ASKED``; empty if nothing does."""
-    block, name = PROMPTED_KEYS[key]
-    shape = next(entry.value_type for entry in block.keys if entry.name == name)
+    """Why ``text`` is no value of this key of ``PROMPTED_KEYS``; empty if it is one."""
+    section, name = PROMPTED_KEYS[key]
+    value_type = next(entry.value_type for entry in section.keys if entry.name == name)
     try:
-        shape.parse(parse(json.dumps(text)), key)
+        value_type.parse(parse(json.dumps(text)), key)
     except ValidationError as exc:
-        (complaint, *_) = exc.problems
-        return f"{complaint.message}; {complaint.allowed}" if complaint.allowed else complaint.message
+        problem = exc.problems[0]
+        return f"{problem.message}; {problem.allowed}" if problem.allowed else problem.message
     return ""
 
 
 def _line(key: str, value: str, placeholder: str, comment: str, *, section_is_comment: bool = False) -> str:
-    """``key: value  # about``; without a value, ``otherwise`` as a comment. ``whole``: its block is a comment too."""
-    text = (
-        f"  {key}: {_scalar(value)}"
-        if value
-        else f"#   {key}: {placeholder}"
-        if section_is_comment
-        else f"  # {key}: {placeholder}"
-    )
-    return (f"{text:<{_COMMENT_AT - 1}} # {comment}" if comment else text) + "\n"
+    """``key: value  # comment``. Without a value the line is a comment, with ``placeholder`` for the value."""
+    start = "  " if value else "#   " if section_is_comment else "  # "
+    text = f"{start}{key}: {_scalar(value) if value else placeholder}"
+    return (f"{text:<{_COMMENT_COLUMN - 1}} # {comment}" if comment else text) + "\n"
 
 
 def _scalar(text: str) -> str:
-    """As YAML reads it back; quoted where YAML would read something else."""
+    """``text`` in YAML, quoted if YAML would read another type."""
     import yaml
 
     plain = yaml.safe_dump(text, width=1000).splitlines()[0]

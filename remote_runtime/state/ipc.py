@@ -130,7 +130,7 @@ def request(state: StateDir, name: str, message: Message, timeout_s: float) -> M
 
 def uncounted_connector(name: str, state: StateDir) -> Callable[[int, float], socket.socket]:
     """A function ``connect(port, timeout_s)`` to a local port of this runtime, which its keeper does not count as a
-    client: it is told the connection's own port first. The function raises ``OSError``."""
+    client: before it connects, it announces its own port on the control channel. The function raises ``OSError``."""
 
     def connect_uncounted(port: int, timeout_s: float) -> socket.socket:
         connection = socket.socket()

@@ -20,34 +20,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from .catalogue import CatalogueEntry, fill_in_profile
+from .catalogue import CatalogueEntry as CatalogueEntry
+from .catalogue import fill_in_profile
 from .cloud import CLOUD
 from .health import HEALTH
 from .local import LOCAL
 from .machine import MACHINE
 from .ssh import SSH
 from .usage import BUG, DEADLINE, INTERRUPTED, USAGE
-
-__all__ = [
-    "CODES",
-    "ERROR_CLASSES",
-    "Bug",
-    "CatalogueEntry",
-    "CloudError",
-    "DeadlinePassed",
-    "HealthError",
-    "Interrupted",
-    "KeeperBug",
-    "LocalError",
-    "MachineError",
-    "RemoteRuntimeError",
-    "SshError",
-    "UsageError",
-    "describe_bug",
-    "from_code",
-    "from_dict",
-    "with_default_hint",
-]
 
 
 class RemoteRuntimeError(Exception):

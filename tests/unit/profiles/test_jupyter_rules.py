@@ -12,7 +12,7 @@ from jupyter_server.auth.identity import PasswordIdentityProvider
 from traitlets import Bool, Enum, Float, Int, List, Set, Unicode
 from traitlets.config import Configurable
 
-from remote_runtime.profiles.jupyter_rules import ALLOWED_TRAITS, is_secret_env_name, refuse_arg, refuse_env_name
+from remote_runtime.profiles.jupyter_rules import ALLOWED_TRAITS, arg_problem, env_name_problem, is_secret_env_name
 
 DANGEROUS = (
     "ip", "port", "port_retries", "sock", "sock_mode", "token", "password", "password_required", "allow_origin",
@@ -35,12 +35,12 @@ SECTIONS = [kind.__name__ for kind in serverapp.ServerApp.mro() if kind is not o
 def test_no_guarding_trait_can_be_set_through_any_section_of_the_server(section: str) -> None:
     for trait in DANGEROUS:
         for spelling in (trait, trait.replace("_", "-"), trait.upper(), trait + ".x", "x." + trait):
-            assert refuse_arg(f"--{section}.{spelling}=1"), (section, spelling)
+            assert arg_problem(f"--{section}.{spelling}=1"), (section, spelling)
 
 
 def test_every_trait_of_the_installed_server_is_either_known_to_be_harmless_or_refused() -> None:
     accepted = {
-        name for name in serverapp.ServerApp.class_trait_names(config=True) if not refuse_arg(f"--ServerApp.{name}=1")
+        name for name in serverapp.ServerApp.class_trait_names(config=True) if not arg_problem(f"--ServerApp.{name}=1")
     }
     assert accepted == {
         "allow_root", "iopub_data_rate_limit", "iopub_msg_rate_limit", "limit_rate", "log_level", "max_body_size",
@@ -62,7 +62,7 @@ def test_only_numbers_switches_and_names_can_be_set_in_any_class_that_a_server_h
     seen = 0
     for kind in classes_below(Configurable):
         for name, trait in kind.class_traits(config=True).items():
-            if refuse_arg(f"--{kind.__name__}.{name}=1") is None:
+            if arg_problem(f"--{kind.__name__}.{name}=1") is None:
                 seen += 1
                 assert isinstance(trait, DATA), (kind, name)
                 assert name in NAMES or not isinstance(trait, (Unicode, List, Set)), (kind, name)
@@ -96,7 +96,7 @@ def classes_below(kind: type[Configurable]) -> Iterator[type[Configurable]]:
     ],
 )  # fmt: skip
 def test_what_serves_files_runs_code_or_sends_the_token_elsewhere_is_refused_with_a_way_out(option: str) -> None:
-    refusal = refuse_arg(f"--{option}=/home/me")
+    refusal = arg_problem(f"--{option}=/home/me")
     assert refusal
     assert refusal[1]
 
@@ -114,20 +114,20 @@ def test_what_serves_files_runs_code_or_sends_the_token_elsewhere_is_refused_wit
 )  # fmt: skip
 def test_the_servers_first_page_is_one_of_its_own(page: str) -> None:
     for section in ("ServerApp", "LabApp", "NotebookApp", "JupyterNotebookApp"):
-        assert refuse_arg(f"--{section}.default_url={page}"), section
+        assert arg_problem(f"--{section}.default_url={page}"), section
 
 
 def test_applications_and_notebooks_can_be_the_first_page() -> None:
     for page in ("/lab", "/tree", "/lab/", "/lab/tree/notes/nb-1.ipynb", "/notebooks/nb.ipynb", "/doc"):
-        assert refuse_arg(f"--ServerApp.default_url={page}") is None, page
+        assert arg_problem(f"--ServerApp.default_url={page}") is None, page
 
 
 @pytest.mark.parametrize("section", ["IdentityProvider", "PasswordIdentityProvider", "LegacyIdentityProvider", "Other"])
 def test_no_trait_that_says_who_may_enter_can_be_set(section: str) -> None:
     for trait in PasswordIdentityProvider.class_trait_names(config=True):
-        assert section == "Other" or refuse_arg(f"--{section}.{trait}=1"), trait
+        assert section == "Other" or arg_problem(f"--{section}.{trait}=1"), trait
     for trait in ("token", "hashed_password", "password_required", "cookie_name", "login_handler_class"):
-        assert refuse_arg(f"--{section}.{trait}=1"), trait
+        assert arg_problem(f"--{section}.{trait}=1"), trait
 
 
 def test_no_alias_of_the_server_and_no_beginning_of_one_gets_through() -> None:
@@ -136,7 +136,7 @@ def test_no_alias_of_the_server_and_no_beginning_of_one_gets_through() -> None:
     for name in names:
         for end in range(1, len(name) + 1):
             for arg in (f"--{name[:end]}", f"--{name[:end]}=1", f"-{name[:end]}", f"-{name[:end]}=1"):
-                if not refuse_arg(arg):
+                if not arg_problem(arg):
                     accepted.add(arg)
     assert accepted == {"--debug", "--allow-root", "--no-browser", "--log-level=1"}
 
@@ -157,7 +157,7 @@ def test_no_alias_of_the_server_and_no_beginning_of_one_gets_through() -> None:
     ],
 )  # fmt: skip
 def test_what_could_open_the_server_is_refused(arg: str) -> None:
-    assert refuse_arg(arg)
+    assert arg_problem(arg)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_what_could_open_the_server_is_refused(arg: str) -> None:
     ],
 )  # fmt: skip
 def test_what_guards_nothing_is_accepted(arg: str) -> None:
-    assert refuse_arg(arg) is None
+    assert arg_problem(arg) is None
 
 
 def test_the_reference_lists_every_option_that_is_allowed() -> None:
@@ -191,7 +191,7 @@ def test_a_setting_with_a_key_of_its_own_names_the_key() -> None:
         "--port=1": "jupyter.port",
         "--NotebookApp.allow_origin=*": "colab.origins",
     }.items():
-        refusal = refuse_arg(arg)
+        refusal = arg_problem(arg)
         assert refusal
         assert key in refusal[1], arg
 
@@ -208,14 +208,14 @@ def test_a_setting_with_a_key_of_its_own_names_the_key() -> None:
     ],
 )  # fmt: skip
 def test_a_variable_that_changes_the_server_is_refused(name: str) -> None:
-    assert refuse_env_name(name)
+    assert env_name_problem(name)
 
 
 @pytest.mark.parametrize(
     "name", ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "WANDB_API_KEY", "PYTHONHASHSEED", "a_1"]
 )
 def test_other_variables_are_accepted(name: str) -> None:
-    assert refuse_env_name(name) is None
+    assert env_name_problem(name) is None
 
 
 def test_values_of_variables_named_like_secrets_are_hidden() -> None:
