@@ -17,6 +17,7 @@ from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from ..tunnel.identity import IdentityCheck
 from .forwarder.channel_pool import MAX_ACTIVE_PER_CONNECTION, ChannelPool
+from .forwarder.client import Client
 from .forwarder.loop import Loop
 
 log = logging.getLogger(__name__)
@@ -70,9 +71,7 @@ class ExtraConnections:
         """Open a connection in the background unless one has much capacity."""
         if self._requested.is_set() or not self.available or len(self.sessions) >= MAX_CONNECTIONS - 1:
             return
-        if any(
-            2 * session.connection_count <= MAX_ACTIVE_PER_CONNECTION for session in self.sessions if not session.closed
-        ):
+        if any(2 * each.connection_count <= MAX_ACTIVE_PER_CONNECTION for each in self.sessions if not each.closed):
             return
         with self._lock:
             if self._closing.is_set():
@@ -80,7 +79,7 @@ class ExtraConnections:
             self._requested_at = time.monotonic()
             self._requested.set()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, daemon=True, name="relief")
+                self._thread = threading.Thread(target=self._run, daemon=True, name="extra SSH connections")
                 self._thread.start()
 
     def close(self) -> None:
@@ -166,11 +165,11 @@ class PoolOverflow:
     def available(self) -> bool:
         return self._connections.available
 
-    def pool(self) -> ChannelPool | None:
+    def adopt(self, client: Client) -> bool:
         for session in self._connections.sessions:
             if session.connection_count < MAX_ACTIVE_PER_CONNECTION and not session.closed:
-                return self._pool_of(session)
-        return None
+                return self._pool_of(session).adopt(client)
+        return False
 
     def close(self, *, reset: bool) -> None:
         for pool in self._pools.values():

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from ...core.errors import RemoteRuntimeError
 from ...core.model import format_address
@@ -22,7 +21,7 @@ from ...tunnel.open_files import is_reserved
 from ...tunnel.protocols import ConnectionHandler
 from ...tunnel.rate_limited_log import RateLimitedLog
 from ...tunnel.silent_connections import OldestFirst
-from .client import Client, SilentClients
+from .client import Client, ExtraCapacity, SilentClients
 from .connection import ChannelTimeouts, ForwardedConnection
 from .loop import Loop
 
@@ -37,26 +36,6 @@ _MAX_RETRY_S = 30.0
 _MAX_OPENING = 256
 _RETRIES = 2
 _CLOSE_TIMEOUT_S = 2.0
-
-
-class ExtraCapacity(Protocol):
-    """Further SSH connections to the same machine. Used in the loop's thread."""
-
-    @property
-    def available(self) -> bool:
-        """Whether there are any, or one can be opened."""
-
-    def pool(self) -> ChannelPool | None:
-        """A pool to the same remote port, on a connection that has capacity."""
-
-    def is_opening(self) -> bool:
-        """Open one if needed; whether it will soon be there."""
-
-    def ensure_capacity(self) -> None:
-        """Open one in advance if the others have little capacity."""
-
-    def close(self, *, reset: bool) -> None:
-        """Close its pools. ``reset``: and their connections, else these stay."""
 
 
 class ChannelPool:
@@ -88,11 +67,10 @@ class ChannelPool:
         self._identity_check = identity_check
         self._keep_ready = keep_ready
         self._retries = _RETRIES if keep_ready else 0
-        self._open_error = open_error
+        self.open_error = open_error
         self._lost_error = lost_error
         self._overflow = overflow
-        self._listeners: list[socket.socket] = []
-        self._on_stopped: list[Callable[[], None]] = []
+        self._listeners: list[tuple[socket.socket, Callable[[], None]]] = []
         self._connections: set[ForwardedConnection] = set()
         self._ready: deque[ForwardedConnection] = deque()
         self._silent_clients = SilentClients(loop, self._assign)
@@ -135,10 +113,9 @@ class ChannelPool:
                 self._add_client(client)
 
         def register() -> None:
-            self._on_stopped.append(on_stopped)
             for listener in own:
                 listener.setblocking(False)
-                self._listeners.append(listener)
+                self._listeners.append((listener, on_stopped))
                 self._loop.accept_from(listener, accept)
             if self.closed:
                 self._stop_listening()
@@ -182,9 +159,7 @@ class ChannelPool:
 
     def long_lived_count(self, now: float) -> int:
         """How many of them have had it for ``_LONG_LIVED_S`` or more."""
-        return sum(
-            not connection.is_ready and now - connection.state_since > _LONG_LIVED_S for connection in self._connections
-        )
+        return sum(not each.is_ready and now - each.state_since > _LONG_LIVED_S for each in self._connections)
 
     def close_now(self, *, reset: bool = True) -> None:
         self.closed = True
@@ -192,7 +167,8 @@ class ChannelPool:
         if self._overflow is not None:
             self._overflow.close(reset=reset)
         self._silent_clients.reset_all()
-        for client in self._pop_waiting():
+        waiting, self._waiting = self._waiting, deque()
+        for client in waiting:
             client.return_with_error(self._lost_error())
         for connection in list(self._connections):
             if reset or connection.client is None:
@@ -234,8 +210,7 @@ class ChannelPool:
         if overflow is None or not overflow.available or self._loop.long_lived_count() < MAX_ACTIVE_PER_CONNECTION:
             return _MAX_OPENING
         while len(self._waiting) > len(self._opening):
-            pool = overflow.pool()
-            if pool is None or not pool.adopt(self._waiting[-1]):
+            if not overflow.adopt(self._waiting[-1]):
                 return 0 if overflow.is_opening() else min(_MAX_OPENING, len(self._waiting))
             self._waiting.pop()
         return 0
@@ -274,23 +249,16 @@ class ChannelPool:
         self.refill()
 
     def _stop_listening(self) -> None:
-        for listener in self._listeners:
+        for listener, on_stopped in self._listeners:
             self._loop.stop_accepting(listener)
             listener.close()
-        self._listeners.clear()
-        for on_stopped in self._on_stopped:
             on_stopped()
-        self._on_stopped.clear()
+        self._listeners.clear()
 
     def _refill_if_low(self) -> None:
         """Open several at once, else wait for the next tick: a server does not answer while it opens a channel."""
         if self._waiting or 2 * len(self._ready) < self._target_ready:
             self.refill()
-
-    def _pop_waiting(self) -> list[Client]:
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        return waiting
 
     # ── called by the connections
 
@@ -303,9 +271,6 @@ class ChannelPool:
             self._ready.append(connection)
         else:
             connection.abort()
-
-    def on_refused(self, connection: ForwardedConnection, reason: int, text: str) -> None:
-        self.on_failed(connection, self._open_error(reason, text))
 
     def on_failed(self, connection: ForwardedConnection, error: RemoteRuntimeError) -> None:
         """Report the error to the client that waits longest. Idle channels are retried with exponential backoff."""

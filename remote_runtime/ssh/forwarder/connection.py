@@ -38,8 +38,8 @@ class ForwardedConnectionOwner(Protocol):
     port: int
     timeouts: ChannelTimeouts
 
+    def open_error(self, reason: int, text: str) -> RemoteRuntimeError: ...
     def on_ready(self, connection: ForwardedConnection) -> None: ...
-    def on_refused(self, connection: ForwardedConnection, reason: int, text: str) -> None: ...
     def on_failed(self, connection: ForwardedConnection, error: RemoteRuntimeError) -> None: ...
     def on_stale(self, client: Client) -> None: ...
     def on_closed(self, connection: ForwardedConnection) -> None: ...
@@ -108,7 +108,7 @@ class ForwardedConnection:
             self._send_unsent()
 
     def on_refused(self, reason: int, text: str) -> None:
-        self._owner.on_refused(self, reason, text)
+        self._owner.on_failed(self, self._owner.open_error(reason, text))
 
     def on_data(self, content: memoryview) -> None:
         if self.client is not None:
@@ -147,12 +147,10 @@ class ForwardedConnection:
 
     def _feed_identity_check(self, identity_check: IdentityCheck, content: bytes) -> None:
         try:
-            is_complete = identity_check.feed(content)
+            if identity_check.feed(content):
+                self._mark_ready()
         except RemoteRuntimeError as error:
             self._fail(error)
-            return
-        if is_complete:
-            self._mark_ready()
 
     def _mark_ready(self) -> None:
         self.is_ready = True

@@ -55,7 +55,7 @@ def echoes(client: socket.socket, number: int) -> bool:
 
 
 def relief_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "relief"]
+    return [thread.name for thread in threading.enumerate() if thread.name == "extra SSH connections"]
 
 
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["plain", "proved"])
