@@ -17,8 +17,8 @@ from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 from ..files.known_hosts import key_type
 from ..transport.channel import message
-from ..transport.transport import Transport
 from ..transport.version_exchange import decode_text
+from ..transport.transport import Transport
 from .agent import limit_signing
 
 _TICK_S = 0.1
@@ -79,12 +79,12 @@ class AuthClient(_ParamikoAuthHandler):  # type: ignore[misc]  # paramiko's type
         try:
             algorithm = self._finalize_pubkey_algorithm(kind)
             signed = self._get_session_blob(key, "ssh-connection", self._user, algorithm)
-            signature = key.sign_ssh_data(signed, algorithm).asbytes()
+            signature: Any = key.sign_ssh_data(signed, algorithm)
         except (paramiko.SSHException, OSError, EOFError) as error:
             # An agent that declines or has gone, a key type that the server does not know.
             why = clean_line(str(error), 200) or type(error).__name__
             return AuthReply("refused", ("publickey",), signing_error=why)
-        return self._request(_DECIDED, "publickey", True, algorithm, bits, signature)
+        return self._request(_DECIDED, "publickey", True, algorithm, bits, _as_bytes(signature))
 
     def auth_interactive(self) -> AuthReply:
         self.auth_method = "keyboard-interactive"
@@ -173,3 +173,8 @@ class AuthClient(_ParamikoAuthHandler):  # type: ignore[misc]  # paramiko's type
         if self._replies.qsize() > _MAX_QUEUED_REPLIES:
             raise paramiko.SSHException("the server talks too much during the login")
         self._replies.put(reply)
+
+
+def _as_bytes(signature: Any) -> bytes:
+    """paramiko returns an agent's as bytes, others as a ``Message``."""
+    return signature if isinstance(signature, bytes) else bytes(signature.asbytes())
