@@ -142,23 +142,13 @@ class ExtraConnections:
 
 
 class PoolOverflow:
-    """The pools on additional connections for one pool, to ``host``:``port``. See ``ChannelPool``."""
+    """The pools on additional connections for one pool. ``open_pool`` opens one like it on a connection."""
 
-    def __init__(
-        self,
-        connections: ExtraConnections,
-        host: str,
-        port: int,
-        *,
-        identity_check: Callable[[], IdentityCheck] | None,
-        keep_ready: bool,
-    ) -> None:
+    def __init__(self, connections: ExtraConnections, open_pool: Callable[[ExtraSession], ChannelPool]) -> None:
         self.is_opening = connections.is_opening
         self.ensure_capacity = connections.ensure_capacity
         self._connections = connections
-        self._address = host, port
-        self._identity_check = identity_check
-        self._keep_ready = keep_ready
+        self._open_pool = open_pool
         self._pools: dict[ExtraSession, ChannelPool] = {}
 
     @property
@@ -179,7 +169,5 @@ class PoolOverflow:
         pool = self._pools.get(session)
         if pool is None:
             self._pools = {each: known for each, known in self._pools.items() if not each.closed}
-            pool = self._pools[session] = session.local_channel_pool(
-                *self._address, identity_check=self._identity_check, keep_ready=self._keep_ready
-            )
+            pool = self._pools[session] = self._open_pool(session)
         return pool

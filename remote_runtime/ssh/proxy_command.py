@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from ..core.errors import SshError
 from ..core.subprocesses import kill_group
-from .transport.version_exchange import last_lines
+from .transport.server_text import last_lines
 
 _EXIT_TIMEOUT_S = 1.0
 _MAX_STDERR_BYTES = 16 << 10

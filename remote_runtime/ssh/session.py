@@ -25,7 +25,7 @@ from .files.known_hosts import HostKey
 from .forwarder.channel_pool import ChannelPool
 from .forwarder.connection import ChannelTimeouts
 from .transport.channel import TransportChannel
-from .transport.key_options import KeyOptions
+from .transport.server_text import KeyOptions
 from .transport.stream import ChannelStream
 from .transport.transport import Transport
 
@@ -138,7 +138,10 @@ class Session:
         overflow = None
         if self._extra_connections is not None:
             overflow = PoolOverflow(
-                self._extra_connections, host, port, identity_check=identity_check, keep_ready=keep_ready
+                self._extra_connections,
+                lambda extra: extra.local_channel_pool(
+                    host, port, identity_check=identity_check, keep_ready=keep_ready
+                ),
             )
         return self.local_channel_pool(
             host, port, identity_check=identity_check, keep_ready=keep_ready, overflow=overflow

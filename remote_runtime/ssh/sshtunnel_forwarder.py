@@ -28,8 +28,8 @@ from .files.known_hosts import HostKey
 from .open_connection import open_connection
 from .session import Session
 from .transport.algorithms import KEX_INFO, restrict_algorithms
+from .transport.server_text import ServerText, read_version
 from .transport.transport import silence_paramiko
-from .transport.version_exchange import ServerText, read_version
 
 _DIAL_TIMEOUT_S = 10.0
 _TICK_S = 0.1

@@ -15,7 +15,7 @@ from paramiko.agent import AgentKey, AgentSSH
 from ...core.profile import SshSettings
 from ...core.sanitize import clean_line
 from ..files.paths import expand_home, home_dir
-from ..transport.version_exchange import decode_text
+from ..transport.server_text import decode_text
 
 log = logging.getLogger(__name__)
 # The agent may ask its user for consent, or to unlock it.

@@ -17,7 +17,7 @@ from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 from ..files.known_hosts import key_type
 from ..transport.channel import message
-from ..transport.version_exchange import decode_text
+from ..transport.server_text import decode_text
 from ..transport.transport import Transport
 from .agent import limit_signing
 

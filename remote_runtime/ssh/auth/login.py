@@ -13,8 +13,8 @@ from ...core.callbacks import Prompt
 from ...core.deadline import Deadline
 from ...core.errors import SshError
 from ...core.sanitize import clean_line
+from ..transport.server_text import ServerText
 from ..transport.transport import Transport
-from ..transport.version_exchange import ServerText
 from .auth_handler import AuthClient, AuthReply
 from .candidate import KeyCandidate
 from .key_files import KeyFault

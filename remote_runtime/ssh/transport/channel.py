@@ -135,31 +135,6 @@ class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's ty
             self.exit_signal = m.get_text()[:32]
         m.packet.seek(start)
         super()._handle_request(m)
-        self.state_changed.set()
-
-    def _feed(self, m: Any) -> None:
-        super()._feed(m)
-        self._check_unread()
-
-    def _feed_extended(self, m: paramiko.Message) -> None:
-        super()._feed_extended(m)
-        self._check_unread()
-
-    def _check_unread(self) -> None:
-        """Raises ``paramiko.SSHException`` when the server ignores the window, which would fill our memory."""
-        if len(self.in_buffer) + len(self.in_stderr_buffer) > 2 * WINDOW_BYTES:
-            raise paramiko.SSHException("the server sends more than it may")
-        self.state_changed.set()
-
-    def _window_adjust(self, m: paramiko.Message) -> None:
-        super()._window_adjust(m)
-        self.state_changed.set()
-        if self.on_window is not None:
-            self.on_window()
-
-    def _handle_eof(self, m: paramiko.Message) -> None:
-        super()._handle_eof(m)
-        self.state_changed.set()
 
     def _set_closed(self) -> None:
         super()._set_closed()
@@ -191,14 +166,32 @@ def close_quietly(channel: TransportChannel) -> None:
         channel.state_changed.set()
 
 
-# RFC 4254 5. paramiko's own table names the methods of its own class.
+def _handle_window(channel: TransportChannel, m: paramiko.Message) -> None:
+    channel._window_adjust(m)
+    channel.state_changed.set()
+    if channel.on_window is not None:
+        channel.on_window()
+
+
+def _then_notify(handle: Callable[[Any, Any], None]) -> Callable[[TransportChannel, Any], None]:
+    def handler(channel: TransportChannel, m: Any) -> None:
+        """Raises ``paramiko.SSHException`` when the server ignores the window, which would fill our memory."""
+        handle(channel, m)
+        if len(channel.in_buffer) + len(channel.in_stderr_buffer) > 2 * WINDOW_BYTES:
+            raise paramiko.SSHException("the server sends more than it may")
+        channel.state_changed.set()
+
+    return handler
+
+
+# RFC 4254 5. paramiko's own table holds the methods of its own class.
 CHANNEL_HANDLERS = {
-    93: TransportChannel._window_adjust,
-    94: TransportChannel._feed,
-    95: TransportChannel._feed_extended,
-    96: TransportChannel._handle_eof,
+    _WINDOW_ADJUST: _handle_window,
+    94: _then_notify(_ParamikoChannel._feed),
+    95: _then_notify(_ParamikoChannel._feed_extended),
+    96: _then_notify(_ParamikoChannel._handle_eof),
     97: TransportChannel._handle_close,
-    98: TransportChannel._handle_request,
+    _CHANNEL_REQUEST: _then_notify(TransportChannel._handle_request),
     99: TransportChannel._request_success,
     100: TransportChannel._request_failed,
 }

@@ -20,9 +20,8 @@ from ...core.sanitize import clean_line, redact
 from ..forwarder.loop import Loop
 from .algorithms import KEX_INFO, ignore_macs_of_aead, restrict_algorithms
 from .channel import CHANNEL_HANDLERS, PACKET_BYTES, WINDOW_BYTES, TransportChannel, message, open_message
-from .key_options import KeyOptions, parse_key_options
 from .packetizer import BoundedPacketizer, FastPacketizer
-from .version_exchange import ServerText, decode_text, read_version
+from .server_text import KeyOptions, ServerText, decode_text, parse_key_options, read_version
 
 _TICK_S = 0.1
 _GLOBAL_REQUEST = 80  # RFC 4254 4

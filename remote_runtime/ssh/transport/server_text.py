@@ -1,10 +1,17 @@
-"""The protocol version exchange (RFC 4253 4.2): a server may send lines of text before its version."""
+"""Text of a server: lines before its version (RFC 4253 4.2), banners, and the options of our key in authorized_keys.
+
+OpenSSH's server sends these in a debug message after the login: ``FILE:LINE: key options: agent-forwarding
+port-forwarding pty …`` lists what is allowed, and ``command`` and ``permitopen`` if they are set (``auth_log_authopts``
+of OpenSSH 7.7 and newer). Other servers send nothing.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
+from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean, clean_line, redact
 
 # The limits of OpenSSH's client; much less is kept.
@@ -13,6 +20,7 @@ _MAX_LINE_BYTES = 8192
 _MAX_TEXT_BYTES = 16 << 10
 _MAX_LINES_SHOWN = 3
 _MAX_LINE_CHARS = 200
+_DEBUG_MESSAGE = re.compile(r"(.+:\d+): key options:([a-z0-9 -]*)")
 
 
 class ServerText:
@@ -90,3 +98,29 @@ def _version(line: bytes) -> str:
     if not version.startswith(("SSH-2.0-", "SSH-1.99-")):
         raise SSHException(f"it speaks {clean_line(version, 80)}, which is not SSH 2")
     return version
+
+
+@fast_dataclass(frozen=True)
+class KeyOptions:
+    """``location``: the server's FILE:LINE, empty where it sent none."""
+
+    location: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def forbids_forwarding(self) -> bool:
+        return bool(self.location) and "port-forwarding" not in self.names
+
+    @property
+    def forces_command(self) -> bool:
+        return "command" in self.names
+
+    @property
+    def limits_destinations(self) -> bool:
+        return "permitopen" in self.names
+
+
+def parse_key_options(text: str) -> KeyOptions | None:
+    """None for another debug message."""
+    found = _DEBUG_MESSAGE.match(clean_line(text, 400))
+    return KeyOptions(found[1], tuple(found[2].split())) if found else None
