@@ -1,4 +1,4 @@
-"""The directory of a demo machine: ours alone, locked while the machine lives, gone afterwards."""
+"""The directory of a demo machine: private, locked while the machine runs, removed afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOCK_FILE = "machine.lock"
 
 @dataclass(frozen=True)
 class Directory:
-    """``former_id``: the machine that was killed here and could not clean up, or empty."""
+    """``previous_id``: of the machine that was killed here and could not clean up, or empty."""
 
     path: Path
     previous_id: str
@@ -48,7 +48,7 @@ class Directory:
                 shutil.rmtree(path, ignore_errors=True)
 
     def claim(self, machine_id: str) -> None:
-        """Removes what the former machine left, and notes ours."""
+        """Removes what the previous machine left, and writes ``machine_id`` to the lock file."""
         _empty(self.path)
         self.lock.seek(0)
         self.lock.truncate()
@@ -57,7 +57,7 @@ class Directory:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Appears at once and whole, readable for us alone."""
+    """Writes ``path`` atomically, with mode 0600."""
     aside = path.with_name(f".{path.name}.new")
     with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(content)
@@ -86,7 +86,7 @@ def _empty(path: Path) -> None:
 
 
 def _lock(lock: BinaryIO, path: Path) -> None:
-    """Held until the file is closed, by whatever end of the process."""
+    """Locks it until the file is closed or the process ends."""
     try:
         if sys.platform == "win32":
             import msvcrt

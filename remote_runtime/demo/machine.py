@@ -30,7 +30,7 @@ class MachineDied(Exception):
 
 
 class DemoGuest:
-    """What is inside the instance: the SSH server and all that runs with the account's marker. A ``Guest``."""
+    """The ``Guest`` of the instance: the SSH server and all processes with the account's marker."""
 
     def __init__(self, account: Account, ssh_server: SshServer) -> None:
         self._machine_id = account.machine_id
@@ -55,7 +55,7 @@ class DemoGuest:
 
 def run(path: Path, ended: threading.Event, *, external: bool = True) -> None:
     """Runs the machine in ``path`` until ``ended`` is set, ``machine.json`` vanishes, or a part of it dies.
-    ``external``: whether it has an external address; without one, Identity-Aware Proxy's relay leads to it.
+    ``external``: whether it has an external address; without one, only Identity-Aware Proxy's relay reaches it.
 
     Raises ``OSError`` if it cannot be started, ``MachineDied``. At the end no process of the machine is left, and no
     ``path``.

@@ -16,7 +16,7 @@ _POLL_S = 0.02
 
 
 def terminate_all(machine_id: str) -> None:
-    """All of them: first asked, after ``GRACE_S`` killed, detached ones included. Gives up after ten seconds.
+    """Terminates all of them, detached ones too, and kills them after ``GRACE_S``. Gives up after ten seconds.
 
     psutil's own waiting would take the exit status of our children away from asyncio.
     """
@@ -74,7 +74,7 @@ def _find_all(machine_id: str) -> Iterator[psutil.Process]:
 
 
 def _has_status(process: psutil.Process, status: str) -> bool:
-    """Also of a process that is gone."""
+    """True for a process that is gone, too."""
     import psutil
 
     try:

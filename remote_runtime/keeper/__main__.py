@@ -32,7 +32,7 @@ MAX_OPEN_FILES = 65_536
 
 
 def main() -> int:
-    """Only a keeper that got no order, or not the lock, returns."""
+    """Returns only without a request or without the lock; otherwise the process exits here."""
     disable_core_dumps()
     request = launch.receive(sys.stdin.buffer)
     if request is None:
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
-    """That no file can be opened is no bug, in a thread of a library neither."""
+    """Logs a shortage of file descriptors without a traceback: it is no bug, in a library's thread neither."""
     if args.exc_value is not None and open_files.reported_shortage(args.exc_value) is not None:
         log.warning("a thread ended: %s", args.exc_value)
     else:
@@ -62,14 +62,14 @@ def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
 
 
 def _redirect_output(log: Path) -> None:
-    """What Python itself, or a library, writes goes to the log, too."""
+    """Sends stdout and stderr to the log: Python and libraries write there."""
     with os.fdopen(open_log(log, os.O_WRONLY | os.O_APPEND)) as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
 
 
 def allow_many_files() -> None:
-    """Each connection of a browser takes a few: a desktop's usual 256 (macOS) or 1024 would soon be used up."""
+    """Raises the limit of open files: each browser connection takes a few, and desktops allow 256 (macOS) or 1024."""
     if sys.platform == "win32":
         return
     import resource
@@ -85,7 +85,7 @@ def allow_many_files() -> None:
 
 
 def _exit_holding_lock(code: int) -> NoReturn:
-    """Whoever gets the lock after us may rely on it that this process is gone, not that it is about to go."""
+    """The kernel releases the lock at exit, so its next holder knows that this process is gone."""
     logging.shutdown()
     os._exit(code)
 
@@ -95,18 +95,26 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
     for end in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, end), lambda *_: requests.terminate())
     last_run = store.load_last_run(state, name)
-    # What is put on the machine is found again, whatever comes now.
+    # Saved before anything is put on the machine, so that `down --purge` finds it.
     store.save_last_run(state, name, replace(last_run, folder=True))
     leftover = _load_leftover(state, name)
+    left = leftover or Runtime(
+        name=name,
+        profile_path=str(profile.path),
+        profile_text=request.profile_text,
+        target=target_fields(profile),
+        client_id=last_run.client_id,
+        unfinished=True,
+    )
     runtime = Runtime(
         name=name,
-        profile_path=leftover.profile_path if leftover else str(profile.path),
-        profile_text=leftover.profile_text if leftover else request.profile_text,
-        target=leftover.target if leftover else target_fields(profile),
-        client_id=leftover.client_id if leftover else last_run.client_id,
-        instance=leftover.instance if leftover else None,
-        server=leftover.server if leftover else None,
-        unfinished=leftover.unfinished if leftover else True,
+        profile_path=left.profile_path,
+        profile_text=left.profile_text,
+        target=left.target,
+        client_id=left.client_id,
+        instance=left.instance,
+        server=left.server,
+        unfinished=left.unfinished,
         keys=merge_keys(leftover.keys if leftover else (), last_run.keys),
         folder=last_run.folder,
         keeper_pid=os.getpid(),
@@ -141,7 +149,7 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
 
 
 def _load_leftover(state: store.StateDir, name: str) -> Runtime | None:
-    """What a keeper that died did not take away. A file that cannot be read is replaced."""
+    """The runtime that a keeper left when it died. A state file that cannot be read is replaced."""
     try:
         return store.load(state, name)
     except RemoteRuntimeError as error:

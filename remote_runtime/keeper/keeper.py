@@ -1,6 +1,6 @@
-"""The background process of one runtime: it brings it up, holds the tunnel, watches, repairs, and takes it down.
+"""The background process of one runtime: brings it up, keeps it connected and takes it down.
 
-It holds ``NAME.alive`` while it lives, is the only writer of ``NAME.json``, and is spoken to over the control channel.
+It locks ``NAME.alive`` while it runs and is the only writer of ``NAME.json``. Commands use its control channel.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ MAX_CHECK_INTERVAL_S = 15.0
 
 @dataclass
 class Keeper:
-    """One life. ``profile_text``: the first profile as YAML. ``within_s``: the deadline of the whole `up`, None for the
-    profile's own limits."""
+    """One run, from the first `up` to `down`. ``profile_text``: ``profile`` as YAML. ``within_s``: limit of the first
+    `up`; None for the profile's. ``overrides``: values of command lines of `up` that replace the profile's."""
 
     state: store.StateDir
     profile: Profile
@@ -68,7 +68,7 @@ class Keeper:
         return self._previous is None
 
     def run(self) -> None:
-        """Returns when the runtime is down or did not come up. Raises only what is a bug."""
+        """Returns when the runtime is down or did not come up. Raises only bugs."""
         self.record.update()
         with ipc.serve(self.state, self.profile.name, ControlServer(self)):
             try:
@@ -83,7 +83,7 @@ class Keeper:
                 raise
 
     def _check_same_machine(self) -> bool:
-        """What a keeper that died left on another machine is to be taken down with that machine's profile."""
+        """False if a keeper that died left something on another machine, which only that machine's profile can end."""
         left, target = self.record.runtime, target_fields(self.profile)
         if left.target == target or (left.instance is None and left.server is None):
             self.record.update(target=target, profile_path=str(self.profile.path), profile_text=self.profile_text)
@@ -104,7 +104,7 @@ class Keeper:
         return True
 
     def _report_failed_start(self, error: RemoteRuntimeError) -> None:
-        """It did not come up: nothing is left, or the state file says what is."""
+        """Ends a start that failed: the state file says what is left, or is deleted."""
         log.warning("did not come up: %s: %s", error.code, error)
         self.resources.close()
         runtime = self.record.runtime
@@ -116,7 +116,7 @@ class Keeper:
         self.record.save_last_run(
             self.remembered_port, failure or store.load_last_run(self.state, runtime.name).failure
         )
-        down_requests = [order for order in self.requests.drain() if order.op == "down"]
+        down_requests = [request for request in self.requests.drain() if request.op == "down"]
         abandoned = isinstance(error, Interrupted) and not down_requests and not self.requests.terminated
         event = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
         self.subscribers.send({**event, "ends": True, "undone": True, "abandoned": abandoned})
@@ -197,7 +197,7 @@ class Keeper:
         self.record.update(state="down", why=why, last_error=error.as_dict())
 
     def _handle_up(self, request: ControlRequest) -> bool:
-        """Another `up` of a runtime that stands, or stood: the same story, of which most still holds."""
+        """Another `up` of this runtime: the same steps, most of which find their work done. False if it failed."""
         previous_profile = self.profile
         try:
             if request.profile is not None:
@@ -209,10 +209,10 @@ class Keeper:
             deadline = Deadline(request.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
             self._on_ready(ensure(self._context(), self.resources, start=True, deadline=deadline), request)
         except RemoteRuntimeError as error:
-            if self.profile is not previous_profile or request.profile is None:  # else what stands was not touched
+            if self.profile is not previous_profile or request.profile is None:  # else nothing was touched
                 record_failure(self.record, error)
             if error.code == "port-in-use":
-                self._apply_profile(previous_profile)  # what worked before does so again
+                self._apply_profile(previous_profile)  # the previous ports are free again
             event = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
             self.subscribers.send_result({**event, "undone": True}, request)
             return False
@@ -228,9 +228,9 @@ class Keeper:
         self.record.update(profile_path=str(profile.path), profile_text=profile_yaml(profile))
 
     def _take_down(self, request: ControlRequest, *, no_server: bool = False) -> bool:
-        """False when kernels are busy, and who asked does not want them ended."""
+        """False if kernels are busy and the client does not confirm that they end."""
         limits = self.profile.timeouts
-        step_s = max(limits.ssh_s, limits.jupyter_s)  # an instance tells how it gets on
+        step_s = max(limits.ssh_s, limits.jupyter_s)  # stopping an instance reports its progress meanwhile
         request.reply({"event": "limits", "step_s": step_s, "whole_s": 2 * limits.total_s})
         try:
             result = TakeDown(
@@ -255,7 +255,7 @@ class Keeper:
         self.record.save_last_run(self.remembered_port)
 
     def _repair_context(self) -> BringUpContext:
-        """What stands is known already, so a disk that is full meanwhile is no reason to let it go."""
+        """For repairs: facts that the disk does not take are no reason to give up."""
         return replace(self._context(), record=self.record.update)
 
     def _context(self) -> BringUpContext:
@@ -280,5 +280,5 @@ class Keeper:
     def endpoint(self) -> health.Endpoint:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
-            raise ValueError("there is no door before the runtime is ready")
+            raise ValueError("the runtime has no endpoint before it is ready")
         return endpoint(runtime.local_port, runtime.server, self.profile, self.resources.forwarder)

@@ -1,4 +1,4 @@
-"""What a keeper looks at while its runtime stands."""
+"""Checks of a runtime that is ready, and the load of its machine."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ LOAD_WAIT_S = 0.3
 
 @fast_dataclass(frozen=True)
 class Monitor:
-    """Nothing here changes a thing, but that a port is bound on [::1] as soon as this computer has it."""
+    """Changes nothing, except that a port is bound on [::1] as soon as this computer has IPv6."""
 
     resources: Resources
     cancelled: threading.Event
     endpoint: Callable[[], health.Endpoint]
 
     def link_problem(self) -> tuple[Verdict, str] | None:
-        """Why the link cannot carry anything, None while it may."""
-        session, way = self.resources.session, self.resources.upstream
+        """Why connections cannot be forwarded; None as far as is known."""
+        session, upstream = self.resources.session, self.resources.upstream
         if session is None or session.closed:
             return "reconnecting", session.why_closed if session else "there is no connection"
-        if way is None or way.closed:
+        if upstream is None or upstream.closed:
             return "reconnecting", "the tunnel ended"
         if not self.resources.is_listening():
             return "reconnecting", "nobody listens on the local port any more"
@@ -45,7 +45,7 @@ class Monitor:
         return None
 
     def is_jupyter_listening(self) -> bool:
-        """Whether somebody listens where Jupyter did, however long an answer takes; not for the link's sake."""
+        """Whether Jupyter's port accepts connections. True if that cannot be determined: the SSH link may be down."""
         session, server = self.resources.session, self.resources.server
         if session is None or session.closed or server is None:
             return True
@@ -58,15 +58,15 @@ class Monitor:
         return True
 
     def take_connection_failure(self) -> bool:
-        """Whether a connection has just failed to reach Jupyter."""
-        front = self.resources.forwarder
-        if front is None or front.failure is None:
+        """Whether a forwarded connection failed to reach Jupyter since the last call."""
+        forwarder = self.resources.forwarder
+        if forwarder is None or forwarder.failure is None:
             return False
-        front.failure = None
+        forwarder.failure = None
         return True
 
     def check_health(self, within_s: float) -> Health | None:
-        """The whole path now; None when the look was called off."""
+        """Checks the whole path; None if a request interrupted that."""
         within_s = min(MAX_CHECK_TIMEOUT_S, max(MIN_CHECK_TIMEOUT_S, within_s))
         try:
             return health.quick_check(self.endpoint(), Deadline(within_s, self.cancelled))
@@ -75,7 +75,8 @@ class Monitor:
 
 
 class LoadSampler:
-    """One look at a time, in a thread of its own; whoever asks waits a moment for it and takes what there is."""
+    """Reads the machine's load only when asked, once at a time, in its own thread: a GPU may take a second to answer.
+    Callers wait a moment and take what there is."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -84,12 +85,12 @@ class LoadSampler:
         self._thread: threading.Thread | None = None
 
     def load(self, endpoint: health.Endpoint) -> MachineLoad | None:
-        """The latest that is known, None before anything is."""
+        """The latest load; None before the first."""
         with self._lock:
             thread, previous = self._thread, self._load
             if thread is None and time.monotonic() - self._sampled_at > MAX_LOAD_AGE_S:
                 self._thread = thread = threading.Thread(
-                    target=self._sample, args=(endpoint,), daemon=True, name="sampler"
+                    target=self._sample, args=(endpoint,), daemon=True, name="load-sampler"
                 )
                 thread.start()
         if thread is not None:

@@ -1,4 +1,4 @@
-"""A profile that has changed since its runtime came up: the tunnel is restarted for it, the kernels never are."""
+"""Applies a profile that changed while its runtime is up: restarts the tunnel, never the kernels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ..lifecycle.resources import Resources
 
 
 def close_changed(previous: Profile, profile: Profile, resources: Resources, note: Callable[[str], None]) -> bool:
-    """Lets go what ``profile`` wants otherwise; whether the ports are opened anew.
+    """Closes the resources whose settings changed. Returns True if the local ports must be reopened.
 
-    Raises ``LocalError``, and touches nothing then, for another machine and for a local port in use.
+    Raises ``LocalError``, and changes nothing, for another machine and for a local port in use.
     """
     if profile.target != previous.target:
         raise other_machine_error(profile, str(previous.path))
@@ -29,7 +29,7 @@ def close_changed(previous: Profile, profile: Profile, resources: Resources, not
 
 
 def other_machine_error(profile: Profile, previous_profile_path: str) -> LocalError:
-    """``former``: the profile that the runtime was brought up from."""
+    """``previous_profile_path``: of the profile that the runtime was brought up with."""
     return LocalError(
         "busy",
         f"{profile.name} was brought up on another machine than its profile names now",

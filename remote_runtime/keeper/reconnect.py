@@ -128,7 +128,7 @@ class Reconnector:
                 find = partial(find_for_reconnect, context.target, self._resources.instance, error, self._on_restart)
                 self._lookup.start(find, context.profile.timeouts.instance_s)
         except Exception as error:
-            log.exception("a bug of ours in a repair; the next attempt may do without it")
+            log.exception("a bug of ours in a reconnect; the next attempt may do without it")
             self._record.update(state="unreachable", why=describe_bug(error))
         return None
 

@@ -1,4 +1,4 @@
-"""What a keeper is asked to do, in order of arrival, and how work under way is called off for it."""
+"""The requests to a keeper, in order of arrival, and how they interrupt its work."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CONFIRM_TIMEOUT_S = 120.0
 
 @fast_dataclass(frozen=True)
 class ControlRequest:
-    """``up``: bring it up again, as this profile says. ``down``: take it down and answer on the channel.
-    ``check``: something looks wrong, check now. ``overrides``: what the command line puts before the profile.
-    ``said``: what ``allow`` waits for."""
+    """``op``: `up` brings the runtime up with ``profile``, `down` takes it down and replies on the channel, `check`
+    checks the path now. ``overrides``: values of the command line that replace the profile's. ``replies``: of the
+    client, to ``confirm``."""
 
     op: Literal["up", "down", "check"]
     options: TakeDownOptions = field(default_factory=TakeDownOptions)
@@ -34,7 +34,7 @@ class ControlRequest:
     replies: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue, compare=False)
 
     def confirm(self, why: str) -> bool:
-        """Whether who gave it says that it may go on, though ``why``. Who has left, or says nothing, does not."""
+        """Asks the client whether to go on although ``why``. False if it disconnected or does not answer in time."""
         self.reply({"event": "busy", "why": why})
         try:
             return self.channel is not None and self.replies.get(timeout=CONFIRM_TIMEOUT_S)
@@ -42,18 +42,18 @@ class ControlRequest:
             return False
 
     def reply(self, message: Message) -> None:
-        """To the command that gave it, if it is still there."""
+        """Sends it to the client, if it is still connected."""
         if self.channel is not None:
             try:
                 self.channel.send(message)
             except OSError:
-                log.info("the command that asked has left")
+                log.info("the client has disconnected")
 
 
 class RequestQueue:
-    """``called_off`` is set while an order waits that work under way must make room for. ``for_up`` is set from when an
-    `up` is next until its work is done (whoever does it clears it): the next `up` waits for that, and it can be called
-    off when its last watcher leaves."""
+    """``cancelled`` is set while a queued request must interrupt the current work. ``up_in_progress`` is set from the
+    moment an `up` is taken until its handler clears it; while it is set, a second `up` does not interrupt. When its
+    last subscriber leaves, ``cancel`` interrupts it."""
 
     def __init__(self) -> None:
         self.cancelled = threading.Event()
@@ -63,7 +63,7 @@ class RequestQueue:
         self._queue: queue.Queue[ControlRequest] = queue.Queue()
         self._queued_downs = 0
         self._termination: queue.SimpleQueue[None] = queue.SimpleQueue()
-        threading.Thread(target=self._wait_for_termination, daemon=True, name="orders-end").start()
+        threading.Thread(target=self._wait_for_termination, daemon=True, name="termination").start()
 
     def put(self, request: ControlRequest, *, cancel: bool) -> None:
         with self._lock:
@@ -76,13 +76,12 @@ class RequestQueue:
         self.cancelled.set()
 
     def terminate(self) -> None:
-        """The process was told to end. Safe in a signal handler: takes no lock that the interrupted code may hold."""
+        """To end the process. Safe in a signal handler: takes no lock that the interrupted code may hold."""
         self.terminated = True
         self._termination.put(None)  # documented as reentrant
 
     def next(self, within_s: float) -> ControlRequest | None:
-        """The next order, None if there is none in that time. Work may go on once none is left that it is called off
-        for."""
+        """Returns the next request, None after ``within_s``. Clears ``cancelled`` if no interrupting one is left."""
         try:
             request = self._queue.get(timeout=0.01 if self.cancelled.is_set() else within_s)
         except queue.Empty:
@@ -97,7 +96,7 @@ class RequestQueue:
         return request
 
     def drain(self) -> list[ControlRequest]:
-        """All that still wait."""
+        """Takes all requests that wait."""
         waiting = []
         with self._lock:
             while not self._queue.empty():

@@ -1,4 +1,4 @@
-"""How a keeper's life ends: what its state file says then, and what whoever asked is told."""
+"""What a keeper saves and reports when the runtime is taken down, and after an outage."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def report_taken_down(
 
 
 def report_nothing_to_take_down(requests: list[ControlRequest], name: str) -> None:
-    """Those asked for `down` while it did not come up."""
+    """Replies to requests for `down` of a runtime that did not come up."""
     for request in requests:
         request.reply({"event": "stopped", **take_down_document(TakeDownResult(name, True, "unknown", None))})
 
 
 class Outage:
-    """Begins when it is made. Lasts by the wall clock: a computer's sleep counts."""
+    """Starts when it is created. Measured by the wall clock: a computer's sleep counts."""
 
     def __init__(self, resources: Resources, why: str) -> None:
         self._resources = resources
@@ -48,7 +48,7 @@ class Outage:
         self._began_s = time.time()
 
     def finish(self, record: RuntimeRecord) -> None:
-        """It stands again: by a new connection or a new server, which is counted, or by itself."""
+        """Saves the outage; counts a reconnect if there is a new connection or a new server."""
         lasted_s = round(max(0.0, time.time() - self._began_s), 1)
         is_new_link = self._link_before != _link_of(self._resources)
         reconnects = record.runtime.reconnects + is_new_link
@@ -57,7 +57,7 @@ class Outage:
         record.update(reconnects=reconnects, last_outage={**outage, **({"restarted": restarted} if restarted else {})})
         if restarted:
             log.warning("%s", restarted)
-        log.info("it stands again after %s s (%s)", lasted_s, self._why)
+        log.info("ready again after %s s (%s)", lasted_s, self._why)
 
 
 def _link_of(resources: Resources) -> tuple[int, int]:

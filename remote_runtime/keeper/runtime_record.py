@@ -1,4 +1,4 @@
-"""The keeper's one copy of its runtime, saved at each change."""
+"""The keeper's ``Runtime``, saved at each change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..core.profile import Profile
 from ..state import store
 
 log = logging.getLogger(__name__)
-# What these say must be on the disk before `up` does more: without them a machine that costs money may be forgotten.
+# These must be on the disk before `up` continues: without them a machine that costs money may be forgotten.
 MUST_BE_SAVED = ("instance", "server", "unfinished", "keys")
 
 
@@ -27,19 +27,19 @@ class RuntimeRecord:
         self.runtime = runtime
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the runtime, here and on the disk; what the disk does not take goes with the next change."""
+        """Changes fields of the runtime and saves it. What cannot be saved is saved with the next change."""
         with self._lock:
             self._save(changes)
 
     def save_or_fail(self, **changes: Any) -> None:
-        """As ``update``. Raises ``LocalError`` ``state-dir-unusable`` when the disk does not take one of ``FACTS``."""
+        """As ``update``. Raises ``LocalError`` ``state-dir-unusable`` if a change of ``MUST_BE_SAVED`` is not saved."""
         with self._lock:
             error = self._save(changes)
             if error is not None and any(self._is_unsaved(name) for name in MUST_BE_SAVED if name in changes):
                 raise store.not_writable_error(self._state, error) from error
 
     def save_last_run(self, local_port: int | None, failure: Mapping[str, str] | None = None) -> None:
-        """What outlives the runtime."""
+        """Saves what the next run of this name needs."""
         with self._lock:
             runtime = self.runtime
             last_run = store.LastRun(
@@ -48,7 +48,7 @@ class RuntimeRecord:
             store.save_last_run(self._state, runtime.name, last_run)
 
     def delete(self) -> OSError | None:
-        """Nothing is left: the file goes, and stays away. Returns why it does not go, if so."""
+        """Deletes the state file for good. Returns the error if that fails."""
         with self._lock:
             self._deleted = True
             try:
@@ -59,7 +59,7 @@ class RuntimeRecord:
             return None
 
     def _save(self, changes: dict[str, Any]) -> OSError | None:
-        """Returns why the disk does not take it, if so."""
+        """Returns the error if it cannot be saved."""
         self.runtime = replace(self.runtime, **changes)
         if self._deleted:
             return None
@@ -76,13 +76,13 @@ class RuntimeRecord:
 
 
 def target_fields(profile: Profile) -> dict[str, str]:
-    """The target as the state file and the JSON output have it: its words, without what is not set."""
+    """The target for the state file and the JSON output: its text fields that are set."""
     return {key: value for key, value in vars(profile.target).items() if value and isinstance(value, str)}
 
 
 def profile_yaml(profile: Profile) -> str:
-    """The profile as the state file has it."""
-    from .. import profiles  # the text of the first came with the errand
+    """The profile as YAML, for the state file."""
+    from .. import profiles  # imports yaml; the launch request brings the text of the first profile
 
     return profiles.to_yaml(profile)
 

@@ -1,4 +1,4 @@
-"""Those who watch a keeper work: every attached `up` is told what happens, and asked what only a person knows."""
+"""The `up` commands that follow a keeper: each receives the events, and answers its questions if a user is there."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ MAX_HISTORY_EVENTS = 500
 
 @dataclass(eq=False)
 class Subscriber:
-    """One attached command. ``interactive``: a person sits there. ``ties``: when it leaves, the runtime goes down.
-    ``order``: what it asked for; None for the runtime's first `up` and those who joined it with the same wishes.
-    ``wants``: it has not asked to be let go; one that has still hears the end of the story."""
+    """One `up` command. ``interactive``: a user can answer questions. ``owns_runtime``: the runtime goes down when it
+    disconnects. ``request``: None if it only follows the first `up`. ``waiting``: False after it cancelled; it still
+    receives events."""
 
     channel: ControlChannel
     interactive: bool
@@ -30,7 +30,7 @@ class Subscriber:
 
 
 class Subscribers:
-    """Keeps the events of the present piece of work, so that who comes late has seen everything."""
+    """Keeps the events of the current work for subscribers that join late. Implements ``ProgressSink``."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,8 +42,6 @@ class Subscribers:
         self._answered = threading.Event()
         self.subscribed = threading.Event()
 
-    # ── how the story is told (``story.Telling``) ──
-
     def __call__(self, text: str) -> None:
         self.send({"event": "detail", "text": text})
 
@@ -54,25 +52,25 @@ class Subscribers:
         self.send({"event": "note", "text": text})
 
     def clear_history(self) -> None:
-        """A new piece of work: what was told before is history of another one."""
+        """Forgets the events of earlier work."""
         with self._lock:
             self._history.clear()
 
     def send(self, event: Message) -> None:
         with self._lock:
             self._history.append(event)
-            members = list(self._subscribers)
-        for member in members:
-            self._send_to(member, event)
+            subscribers = list(self._subscribers)
+        for subscriber in subscribers:
+            self._send_to(subscriber, event)
 
     def send_result(self, event: Message, request: ControlRequest | None) -> None:
-        """Tell how it ended those who wait for this order; others wait for theirs. None: the first `up`."""
+        """Sends the end of ``request`` to its subscribers. None: the first `up`."""
         with self._lock:
             if request is None:
                 self._history.append(event)
-            members = [member for member in self._subscribers if member.request is request]
-        for member in members:
-            self._send_to(member, event)
+            subscribers = [each for each in self._subscribers if each.request is request]
+        for subscriber in subscribers:
+            self._send_to(subscriber, event)
 
     def add(self, subscriber: Subscriber) -> None:
         with self._lock:
@@ -84,7 +82,7 @@ class Subscribers:
         self.subscribed.set()
 
     def cancel(self, subscriber: Subscriber) -> bool:
-        """It does not want the work any more. Returns whether nobody else does."""
+        """Returns whether no other subscriber waits for the work."""
         with self._lock:
             subscriber.waiting = False
             return not any(other.waiting for other in self._subscribers)
@@ -95,15 +93,15 @@ class Subscribers:
                 self._subscribers.remove(subscriber)
 
     def prompt(self, text: str, *, secret: bool, code: str, deadline: Deadline) -> str:
-        """The answer of the first who gives one. Raises the error of that code when nobody can, or ``Interrupted``."""
+        """Returns the first answer. Raises the error with ``code`` if none comes in time, or ``Interrupted``."""
         with self._lock:
             self._answer = None
             self._answered.clear()
             question = {"event": "ask", "id": next(self._question_ids), "prompt": text, "secret": secret}
             self._question = question
-            recipients = [member for member in self._subscribers if member.interactive and member.waiting]
-            for member in recipients:
-                self._send_to(member, question)
+            recipients = [each for each in self._subscribers if each.interactive and each.waiting]
+            for subscriber in recipients:
+                self._send_to(subscriber, question)
         try:
             limit = deadline.within(ANSWER_TIMEOUT_S)
             while recipients and not limit.passed():
@@ -118,7 +116,7 @@ class Subscribers:
                 self._question = self._answer = None
 
     def answer(self, message: Message) -> None:
-        """What a member said to a question; answers to other questions come too late and are dropped."""
+        """Takes a subscriber's answer; one to an earlier question is dropped."""
         with self._lock:
             text = message.get("text")
             if self._question is not None and message.get("id") == self._question["id"]:
@@ -129,12 +127,12 @@ class Subscribers:
         try:
             subscriber.channel.send(event)
         except OSError:
-            # It is leaving: its own thread sees the end of the connection and takes it off the list.
+            # Its own thread sees the end of the connection and removes it.
             return
 
 
 def _unanswered_error(code: str, prompt: str, *, asked: bool) -> RemoteRuntimeError:
-    """The error for a question that nobody answered."""
+    """``asked``: an interactive subscriber was there."""
     why = "the question was not answered" if asked else "no terminal is there to ask on"
     return from_code(
         code, f"An answer is needed: {prompt}", why, "Run `remote-runtime up` in a terminal, or use an ssh-agent"

@@ -1,4 +1,4 @@
-"""Errors in the shape in which Google's APIs answer them."""
+"""Errors in the format of Google's APIs."""
 
 from __future__ import annotations
 

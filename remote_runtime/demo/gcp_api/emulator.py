@@ -1,4 +1,4 @@
-"""Compute Engine over HTTP on a loopback port: for the demo machine, and for tests of what talks to Compute Engine."""
+"""Compute Engine over HTTP on a loopback port: for the demo machine, and for tests of clients of Compute Engine."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class ComputeEmulator:
         if (http_method, path) == ("GET", catalogue.PROJECTS_PATH):
             return "", partial(catalogue.list_projects, self.cloud)
         if path.startswith("v1/users/"):
-            return os_login.find_method(self.cloud.os_login, self.cloud.changed, http_method, path, query, body)
+            return os_login.find_method(self.cloud.os_login, http_method, path, query, body)
         method, call = methods.find_method(http_method, path, query, body)
         return call.method_id, partial(methods.handle, self.cloud, method, call)
 

@@ -1,6 +1,6 @@
-"""Whom a machine lets in: what Google's guest agent makes of metadata, and what OS Login says.
+"""Which SSH keys an instance accepts: Google's guest agent reads them from metadata and from OS Login.
 
-https://cloud.google.com/compute/docs/connect/add-ssh-keys tells which metadata counts.
+https://cloud.google.com/compute/docs/connect/add-ssh-keys describes the metadata.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class AuthorizedKeys:
 
 
 def authorized_keys(instance: EmulatedInstance, project: Mapping[str, str], os_login: OsLogin) -> AuthorizedKeys:
-    """What counts now. ``project``: the project's metadata. The caller holds the cloud's lock."""
+    """The keys that are valid now. ``project``: the project's metadata. The caller holds the cloud's lock."""
     now = time.time()
     if _is_on("enable-oslogin", instance.metadata, project):
         found = _os_login_keys(instance.vm.project, os_login, now)

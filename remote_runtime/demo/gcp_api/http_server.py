@@ -68,12 +68,12 @@ class _JsonHttpServer(ThreadingHTTPServer):
             self._idle.discard(handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is no news. Anything else is a fault of ours, and is shown."""
+        """Ignores clients that disconnect; shows anything else, which is a bug of ours."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # typeshed's union of request types
 
     def end_connections(self) -> None:
-        """Wakes the threads that wait for a request. Those that work on an answer send it first."""
+        """Wakes the threads that wait for a request. The others send their answer first."""
         with self._idle_lock:
             self._ended = True
             for handler in self._idle:
@@ -99,7 +99,7 @@ class _JsonHandler(BaseHTTPRequestHandler):
         super().finish()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing: the path carries the secret prefix."""
+        """Logs nothing: the path contains the secret prefix."""
 
     def do_GET(self) -> None:
         self._answer()

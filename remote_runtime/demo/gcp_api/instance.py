@@ -14,7 +14,7 @@ from .values import Json, Vm
 
 
 class EmulatedInstance:
-    """The live state of a ``Vm``, guarded by the cloud's lock. ``power`` is held while the guest is at work."""
+    """The live state of a ``Vm``, guarded by the cloud's lock. ``guest_lock``: held while the guest boots or stops."""
 
     def __init__(self, vm: Vm) -> None:
         self.vm = vm
@@ -37,7 +37,7 @@ class EmulatedInstance:
         return f"projects/{self.vm.project}/zones/{self.vm.zone}/instances/{self.vm.name}"
 
     def assign_address(self) -> None:
-        """Give it its external address."""
+        """Assigns the external address."""
         if self.vm.external:
             self.nat_ip = self.vm.address or next(self._nat_ips)
 
@@ -166,7 +166,7 @@ def _local_ssd(number: int) -> Json:
 
 
 def _ephemeral_addresses() -> Iterator[str]:
-    """Addresses of the block reserved for documentation: nothing of the internet answers there."""
+    """Addresses of 203.0.113.0/24, reserved for documentation by RFC 5737: nothing answers there."""
     host = secrets.randbelow(254)
     while True:
         host = host % 254 + 1

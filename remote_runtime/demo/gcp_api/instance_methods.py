@@ -119,7 +119,7 @@ def get_effective_firewalls(cloud: Cloud, call: Call) -> Json:
 
 
 def test_iam_permissions(cloud: Cloud, call: Call) -> Json:
-    """Unlike other methods, this one also answers about what is not there."""
+    """Unlike the other methods, this one also answers for an instance that does not exist."""
     requested = (call.body or {}).get("permissions", [])
     granted = [permission for permission in requested if cloud.permits(permission)]
     return {"permissions": granted} if granted else {}

@@ -1,4 +1,4 @@
-"""What an instance is told about itself: Google's metadata server, as far as remote-runtime asks it.
+"""Google's metadata server of an instance, as far as remote-runtime uses it.
 
 Paths and the header that is demanded: https://cloud.google.com/compute/docs/metadata/querying-metadata.
 """
@@ -85,4 +85,4 @@ class _MetadataHandler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
+        """Logs nothing."""

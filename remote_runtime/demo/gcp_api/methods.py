@@ -41,7 +41,7 @@ class ComputeMethod:
 
 
 def find_method(http_method: str, path: str, query: Mapping[str, str], body: Json | None) -> tuple[ComputeMethod, Call]:
-    """Raises ``ApiError`` 404 for a path and a verb that no method has."""
+    """Raises ``ApiError`` 404 if no method has this path and verb."""
     for method in METHODS:
         names = method.names_in(path)
         if names is not None and method.http_method == http_method:

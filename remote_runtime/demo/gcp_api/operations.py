@@ -1,4 +1,4 @@
-"""Zone and global operations: what ``start``, ``stop`` and the others answer with."""
+"""Zone and global operations, which ``start``, ``stop`` and other methods return."""
 
 from __future__ import annotations
 

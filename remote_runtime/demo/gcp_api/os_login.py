@@ -39,7 +39,7 @@ class PosixAccount:
 
 @dataclass
 class OsLoginUser:
-    """``keys``: by fingerprint. ``may_log_in``: has the role that machines ask for (compute.instances.osLogin)."""
+    """``keys``: by fingerprint. ``may_log_in``: has compute.instances.osLogin."""
 
     email: str
     accounts: list[PosixAccount] = field(default_factory=list)
@@ -48,9 +48,10 @@ class OsLoginUser:
 
 
 class OsLogin:
-    """Everybody is known, and has neither account nor key at first. Guarded by the cloud's lock."""
+    """Every user exists, at first with neither account nor key. Guarded by ``changed``, the cloud's lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, changed: threading.Condition) -> None:
+        self.changed = changed
         self.users: dict[str, OsLoginUser] = {}
 
     def user(self, email: str) -> OsLoginUser:
@@ -58,13 +59,13 @@ class OsLogin:
 
     def provision(self, email: str, project: str) -> None:
         """An account in ``project``, named after the address, if there is none."""
-        person = self.user(email)
-        if not any(account.project == project for account in person.accounts):
+        user = self.user(email)
+        if not any(account.project == project for account in user.accounts):
             username = re.sub(r"[^a-z0-9]", "_", email.lower())[:32]
-            person.accounts.append(PosixAccount(username, project))
+            user.accounts.append(PosixAccount(username, project))
 
     def import_key(self, email: str, key: str, expires_usec: int | None) -> None:
-        """One that is there already is given the new end. Raises ``ApiError`` 400."""
+        """A key that exists gets the new expiry. Raises ``ApiError`` 400."""
         if expires_usec is not None and expires_usec <= time.time() * 1e6:
             raise _invalid("The expiration time must be in the future.")
         self.user(email).keys[fingerprint(key)] = SshKey(key, expires_usec)
@@ -78,14 +79,14 @@ class OsLogin:
 
 
 class RpcError(ApiError):
-    """In the shape of Google's newer APIs."""
+    """In the format of Google's newer APIs."""
 
     def as_json(self) -> Json:
         return {"error": {"code": self.status, "message": self.message, "status": self.reason}}
 
 
 def fingerprint(key: str) -> str:
-    """Raises ``ApiError`` 400 for what is no public key."""
+    """Raises ``ApiError`` 400 if ``key`` is no public key."""
     fields = key.split()
     try:
         blob = base64.b64decode(fields[1], validate=True)
@@ -96,28 +97,28 @@ def fingerprint(key: str) -> str:
     return hashlib.sha256(blob).hexdigest()
 
 
-def profile_as_json(person: OsLoginUser, project: str) -> Json:
+def profile_as_json(user: OsLoginUser, project: str) -> Json:
     """The accounts of ``project``, or of all projects where that is empty."""
-    answer: Json = {"name": _number(person.email)}
-    accounts = [_account_as_json(person, each) for each in person.accounts if project in ("", each.project)]
-    keys = {name: key_as_json(person, name) for name in person.keys}
+    answer: Json = {"name": _number(user.email)}
+    accounts = [_account_as_json(user, each) for each in user.accounts if project in ("", each.project)]
+    keys = {name: key_as_json(user, name) for name in user.keys}
     answer |= {"posixAccounts": accounts} if accounts else {}
     answer |= {"sshPublicKeys": keys} if keys else {}
     return answer
 
 
-def key_as_json(person: OsLoginUser, name: str) -> Json:
-    key = person.keys[name]
+def key_as_json(user: OsLoginUser, name: str) -> Json:
+    key = user.keys[name]
     answer: Json = {
         "key": key.key,
         "fingerprint": name,
-        "name": f"users/{person.email}/sshPublicKeys/{name}",
+        "name": f"users/{user.email}/sshPublicKeys/{name}",
     }
     return answer | ({} if key.expires_usec is None else {"expirationTimeUsec": str(key.expires_usec)})
 
 
-def _account_as_json(person: OsLoginUser, account: PosixAccount) -> Json:
-    uid = str(1_000_000_000 + zlib.crc32(f"{person.email}{account.username}".encode()))
+def _account_as_json(user: OsLoginUser, account: PosixAccount) -> Json:
+    uid = str(1_000_000_000 + zlib.crc32(f"{user.email}{account.username}".encode()))
     return {
         "primary": account.primary,
         "username": account.username,
@@ -127,7 +128,7 @@ def _account_as_json(person: OsLoginUser, account: PosixAccount) -> Json:
         "shell": "/bin/bash",
         "operatingSystemType": "LINUX",
         "accountId": account.project,
-        "name": f"users/{person.email}/projects/{account.project}",
+        "name": f"users/{user.email}/projects/{account.project}",
     }
 
 
@@ -164,12 +165,7 @@ class OsLoginMethod:
 
 
 def find_method(
-    os_login: OsLogin,
-    changed: threading.Condition,
-    http_method: str,
-    path: str,
-    query: Mapping[str, str],
-    body: Json | None,
+    os_login: OsLogin, http_method: str, path: str, query: Mapping[str, str], body: Json | None
 ) -> tuple[str, Callable[[], Json]]:
     """The method's id and a function that returns its answer. Both raise ``ApiError``."""
     for method in METHODS:
@@ -177,14 +173,14 @@ def find_method(
         if match and method.http_method == http_method:
             names = match.groupdict()
             call = OsLoginCall(names["email"], names.get("key", ""), query, body or {})
-            return method.id, partial(_handle, os_login, changed, method, call)
+            return method.id, partial(_handle, os_login, method, call)
     raise RpcError(404, "NOT_FOUND", "Method not found.")
 
 
-def _handle(os_login: OsLogin, changed: threading.Condition, method: OsLoginMethod, call: OsLoginCall) -> Json:
-    with changed:
+def _handle(os_login: OsLogin, method: OsLoginMethod, call: OsLoginCall) -> Json:
+    with os_login.changed:
         answer = method.handle(os_login, call)
-        changed.notify_all()
+        os_login.changed.notify_all()
     return answer
 
 

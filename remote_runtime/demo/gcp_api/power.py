@@ -1,4 +1,4 @@
-"""How an instance gets from one status to another, and what its guest does then."""
+"""Changes of an instance's status, with what its guest does meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STOPPED = frozenset({"TERMINATED", "STOPPED"})
 
 @dataclass(frozen=True)
 class StatusChange:
-    """``verb``: the API's. It is possible in ``begins``; instances in ``already`` need nothing."""
+    """``verb``: the API's. It is possible in the statuses ``allowed_from``; in ``unchanged_in`` it does nothing."""
 
     verb: str
     allowed_from: frozenset[str]
@@ -48,7 +48,7 @@ CHANGES = {
 
 
 class Power:
-    """Works in ``background``. ``guest_attributes_enabled`` is asked when the guest wants to write its host keys."""
+    """Works in ``threads``. ``guest_attributes_enabled`` is called before the guest writes its host keys."""
 
     def __init__(
         self, threads: WorkerThreads, delays: Delays, guest_attributes_enabled: Callable[[EmulatedInstance], bool]
@@ -65,7 +65,7 @@ class Power:
             self._threads.spawn(lambda: self._work(change, instance, operation))
 
     def finish_after(self, seconds: float, operation: Operation) -> None:
-        """An operation that changes no status."""
+        """Completes an operation that changes no status."""
 
         def work() -> None:
             if self._threads.sleep(self._delays.queue_s):
@@ -76,7 +76,7 @@ class Power:
         self._threads.spawn(work)
 
     def boot(self, instance: EmulatedInstance, boot_s: float) -> None:
-        """The guest boots, and at its end writes its host keys; called off when the instance leaves RUNNING."""
+        """Boots the guest, which then writes its host keys; cancelled when the instance leaves RUNNING."""
         with self._changed:
             instance.boot_count += 1
             boot = instance.boot_count
@@ -166,7 +166,7 @@ def _wrong_status_error(verb: str, status: str) -> ApiError:
 
 
 class WorkerThreads:
-    """Work in threads, all under one condition, ``changed``; ``close`` cuts their pauses short and joins them."""
+    """Threads that share the condition ``changed``; ``close`` interrupts their sleeps and joins them."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()

@@ -1,4 +1,4 @@
-"""A request for a known method, and what answers have in common."""
+"""A request for a known method, and the parts that answers share."""
 
 from __future__ import annotations
 

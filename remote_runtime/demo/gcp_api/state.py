@@ -1,4 +1,4 @@
-"""The state of the emulated projects: instances and operations."""
+"""The state of the emulated projects: instances, operations, firewall rules."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Cloud:
         self.unreachable_zones: set[str] = set()
         self.firewalls: dict[str, list[Json]] = {}
         self.firewall_policies: list[Json] = []
-        self.os_login = OsLogin()
+        self.os_login = OsLogin(self.changed)
         self.instances: list[EmulatedInstance] = []
         self._operations: list[Operation] = []
         self._power = Power(self._threads, delays, self.guest_attributes_enabled)
@@ -68,7 +68,7 @@ class Cloud:
             return [found for found in self._operations if (found.project, found.zone) == (project, zone)]
 
     def wait_until_done(self, operation: Operation) -> None:
-        """Returns when it is done, or when the server's patience ends."""
+        """Returns when it is done, or after ``max_wait_s``."""
         with self.changed:
             self.changed.wait_for(lambda: self._threads.closing or operation.status == "DONE", self.delays.max_wait_s)
 
@@ -122,7 +122,7 @@ class Cloud:
         self._threads.close()
 
     def add(self, vm: Vm) -> None:
-        """One more instance."""
+        """Adds an instance."""
         instance = EmulatedInstance(vm)
         self.instances.append(instance)
         self.project_metadata.setdefault(vm.project, {})
@@ -133,7 +133,7 @@ class Cloud:
             self._threads.spawn(lambda: self._authorize(instance))
 
     def _authorize(self, instance: EmulatedInstance) -> None:
-        """The guest agent of ``instance``, until the end."""
+        """The guest agent of ``instance``, until ``close``."""
         reported: object = None
         vm = instance.vm
         while not self._threads.closing:

@@ -1,4 +1,4 @@
-"""What the emulator is given and what it remembers."""
+"""The emulator's input, and its record of requests."""
 
 from __future__ import annotations
 
@@ -21,20 +21,17 @@ class Guest(Protocol):
     """The computer inside an instance. Called from the emulator's threads, one call at a time; may block."""
 
     def boot(self) -> Mapping[str, str]:
-        """Power on and accept SSH. Answers the host keys: type (``ssh-ed25519``) → base64."""
+        """Power on and accept SSH. Returns the host keys: type (``ssh-ed25519``) → base64."""
         ...
 
     def halt(self) -> None:
         """Power off: no process survives."""
-        ...
 
     def freeze(self) -> None:
         """Suspend: processes stop where they are, SSH does not answer."""
-        ...
 
     def thaw(self) -> None:
         """Resume after ``freeze``."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,8 @@ class Vm:
     ``boot_log``: what each boot writes to the serial port, a format with ``name``; empty for a usual boot.
     ``accelerator``: the type of a GPU that is attached, or empty. ``local_ssds``: how many Local SSDs are attached, for
     which ``stop`` and ``suspend`` have to say what becomes of their data.
-    ``authorize``: is told whom its metadata and OS Login let in (user → ``TYPE BASE64`` lines), when it runs and
-    whenever that changes, ``authorize_after_s`` seconds later.
+    ``authorize``: called with the keys of its metadata and OS Login (user → ``TYPE BASE64`` lines) when it runs and at
+    each change, ``authorize_after_s`` seconds later.
     """
 
     name: str
@@ -79,7 +76,7 @@ class Vm:
 @dataclass(frozen=True)
 class Delays:
     """Seconds. An operation is PENDING for ``queue_s``, then works for the time of its kind; once RUNNING the guest
-    needs ``boot_s`` until it accepts SSH. ``wait_limit_s``: the longest that ``zoneOperations.wait`` holds on."""
+    needs ``boot_s`` until it accepts SSH. ``max_wait_s``: of ``zoneOperations.wait``."""
 
     queue_s: float = 0.05
     start_s: float = 0.2

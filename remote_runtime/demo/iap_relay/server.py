@@ -50,7 +50,7 @@ class Relay:
 
     @property
     def url(self) -> str:
-        """For ``REMOTE_RUNTIME_IAP_URL``: nobody who does not know it can use the relay."""
+        """For ``REMOTE_RUNTIME_IAP_URL``. Contains a secret: only who knows it can use the relay."""
         return f"{'wss' if self._tls else 'ws'}://localhost:{self.port}/{self._secret}/v4"
 
     @property
@@ -58,7 +58,7 @@ class Relay:
         return self._acceptor.is_alive()
 
     def drop_sessions(self) -> None:
-        """As when it is restarted: the sessions are unknown from now on, and their connections reset."""
+        """Forgets all sessions and resets their connections, as a restart does."""
         with self._lock:
             sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
@@ -95,7 +95,7 @@ class Relay:
             if request is not None:
                 self._serve_session(client, _parse_request(request))
         except (OSError, PeerGone):
-            return  # a client that goes away is no news
+            return  # the client has disconnected
         finally:
             accepted.close()
 
@@ -176,7 +176,7 @@ def _parse_request(request: Request) -> TunnelRequest:
 
 
 def instance_finder(cloud: Cloud) -> Callable[[TunnelRequest], tuple[str, int]]:
-    """For ``Relay``: the port that is asked for on 127.0.0.1, if the instance runs and the caller may."""
+    """For ``Relay``: the requested port on 127.0.0.1, if the instance runs and the caller has the permission."""
 
     def find_address(request: TunnelRequest) -> tuple[str, int]:
         query = request.query

@@ -1,4 +1,4 @@
-"""One session of the relay: a TCP connection to the machine, and the counts that make it resumable."""
+"""One session of the relay: a TCP connection to the backend, and the byte counts for resuming it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections import deque
 
 from .protocol import MAX_ARRAY_BYTES, RelayRefusal
 
-MAX_UNACKNOWLEDGED_BYTES = 1_500_000  # unacknowledged by the client; Google's relay stops about there
+MAX_UNACKNOWLEDGED_BYTES = 1_500_000  # Google's relay stops sending at about this many
 _READ_BYTES = 64 << 10
 _MAX_QUEUED_BYTES = 1 << 20
 _DETACH_TIMEOUT_S = 5.0
 
 
 class RelaySession:
-    """``received``: bytes of the client. ``ended``: a close code once the machine's connection is over.
-    ``give_way``: its client's connection is to end; ``free``: it has none."""
+    """``received``: bytes of the client. ``close_code``: set once the backend's connection has ended.
+    ``detach_requested``: the client's connection is to end; ``detached``: there is none."""
 
     def __init__(self, sid: str, machine: socket.socket) -> None:
         machine.setblocking(False)
@@ -30,7 +30,7 @@ class RelaySession:
         self.detached = threading.Event()
         self._unacknowledged: deque[bytes] = deque()
         self._unacknowledged_bytes = 0
-        self._sent_chunks = 0  # how many of the kept chunks went over the present connection
+        self._sent_chunks = 0  # how many unacknowledged chunks were sent over this connection
         self._acknowledged = 0
         self._to_backend = bytearray()
 
@@ -60,19 +60,19 @@ class RelaySession:
         self.backend.close()
 
     def add_input(self, content: bytes) -> None:
-        """From the client."""
+        """Bytes from the client."""
         self.received += len(content)
         self._to_backend += content
 
     def next_chunk(self) -> bytes | None:
-        """For the client."""
+        """The next bytes for the client."""
         if self._sent_chunks == len(self._unacknowledged):
             return None
         self._sent_chunks += 1
         return self._unacknowledged[self._sent_chunks - 1]
 
     def acknowledge(self, received: int) -> None:
-        """Raises ``Refusal`` 4074 for a count that cannot be."""
+        """Raises ``RelayRefusal`` 4074 for an impossible count."""
         count = received - self._acknowledged
         if count < 0 or count > self._unacknowledged_bytes:
             raise RelayRefusal(4074, f"cannot rewind to {received}")

@@ -23,7 +23,7 @@ _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class PeerGone(Exception):
-    """The client is not there any more. ``said_so``: it closed the WebSocket."""
+    """The client has disconnected. ``closed_cleanly``: it closed the WebSocket."""
 
     def __init__(self, *, closed_cleanly: bool) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class PeerGone(Exception):
 
 
 class RelaySocket:
-    """``sock``: accepted, TLS shaken hands, blocking. ``shake_hands`` comes first."""
+    """``sock``: accepted, after its TLS handshake, blocking. ``handshake`` is called first."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -39,7 +39,7 @@ class RelaySocket:
         self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=1 << 20)
 
     def handshake(self, check_request: Callable[[Request], int | None]) -> Request | None:
-        """``judge``: the HTTP status to refuse with, None to accept. None when it was refused, or is no WebSocket's."""
+        """``check_request`` returns the HTTP status of a refusal, or None. Returns None if the request was refused."""
         self.sock.settimeout(_HANDSHAKE_TIMEOUT_S)
         request = None
         while request is None:
@@ -77,7 +77,7 @@ class RelaySocket:
             raise PeerGone(closed_cleanly=False) from error
 
     def receive(self) -> list[bytes]:
-        """What has come. Raises ``Gone``."""
+        """The messages received so far. Raises ``PeerGone``."""
         messages: list[bytes] = []
         taken = 0
         while taken < _MAX_READ_BYTES:
@@ -103,7 +103,7 @@ class RelaySocket:
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
     def close(self, code: int, reason: str) -> None:
-        """With the WebSocket's close, and time for the client to read it."""
+        """Closes the WebSocket, and gives the client time to read that."""
         with contextlib.suppress(OSError, PeerGone):
             self._protocol.send_close(code, reason)
             self._queue_output()
@@ -112,7 +112,7 @@ class RelaySocket:
             self.shut_down_and_drain()
 
     def shut_down_and_drain(self) -> None:
-        """TCP ends; what the client still sends is read, so that it is not reset instead."""
+        """Ends TCP; reads what the client still sends, so that the connection is not reset."""
         socket.socket.shutdown(self.sock, socket.SHUT_WR)
         until = time.monotonic() + _DRAIN_TIMEOUT_S
         self.sock.settimeout(0.1)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from ..processes import MARKER
 
-# Without these Windows starts no program, and a different encoding would be spoken.
+# Windows starts no program without some of these; the others set the encoding.
 _INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "SYSTEMDRIVE")
 
 
 @dataclass(frozen=True)
 class Account:
-    """``user`` is the current one, but ``home`` is the machine's own. ``surroundings``: more
-    variables, those that lead to the cloud which the machine is in."""
+    """``user`` is the current one, but ``home`` is the machine's own. ``extra_environment``: the
+    variables that point to the emulated Google APIs."""
 
     user: str
     home: Path
@@ -27,7 +27,7 @@ class Account:
     extra_environment: dict[str, str] = field(default_factory=dict)
 
     def environment(self, requested: Mapping[str, str]) -> dict[str, str]:
-        """Of ``asked`` (what the SSH client sends) only the locale and the terminal are taken, as sshd does."""
+        """``requested``: of the SSH client; only the locale and the terminal are accepted, as by sshd."""
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         accepted = {
             name: value for name, value in requested.items() if name in ("LANG", "TERM") or name.startswith("LC_")
@@ -43,7 +43,7 @@ class Account:
         return inherited | accepted | self.extra_environment | own
 
     def prepare(self) -> None:
-        """Makes the home. Login files of the system replace PATH: the profile puts our Python back in front."""
+        """Creates the home. The system's login files replace PATH: ``.profile`` puts our Python first again."""
         self.home.mkdir(mode=0o700)
         if os.name == "nt":
             (self.home / "AppData" / "Local").mkdir(parents=True)

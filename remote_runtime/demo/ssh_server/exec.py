@@ -1,4 +1,4 @@
-"""Runs a command for an SSH session, with sshd's manners.
+"""Runs a command for an SSH session, as sshd does.
 
 The channel stays open until the command has ended and its output is closed by everyone who inherited it. A client that
 goes away takes no process with it: its pipes are closed, its terminal hangs up.
@@ -67,7 +67,7 @@ async def _start(session: asyncssh.SSHServerProcess[bytes], program: Program) ->
 async def _copy(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
     import asyncssh
 
-    with contextlib.suppress(OSError, asyncssh.Error):  # the client has gone: `serve` sees it too
+    with contextlib.suppress(OSError, asyncssh.Error):  # the client has gone: `run_program` sees it too
         while data := await reader.read(CHUNK_BYTES):
             writer.write(data)
             await writer.drain()
@@ -87,7 +87,7 @@ async def _feed(session: asyncssh.SSHServerProcess[bytes], child: Child) -> None
             continue
         except asyncssh.BreakReceived:
             continue
-        except (OSError, asyncssh.Error):  # the client has gone: `serve` sees it too
+        except (OSError, asyncssh.Error):  # the client has gone: `run_program` sees it too
             return
         if not data:
             child.close_stdin()
@@ -105,7 +105,7 @@ def _signal(child: Child, name: str) -> None:
 
 
 def _send_exit_status(session: asyncssh.SSHServerProcess[bytes], status: int) -> None:
-    """To a client that has gone this says nothing."""
+    """Does nothing if the client has gone."""
     if status >= 0:
         session.exit(status)
     else:

@@ -1,4 +1,4 @@
-"""Who may enter the demo machine over SSH, and what they reach: forwards and files."""
+"""Who may log in to the demo machine, and which forwards and files are allowed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def make_policy(
     import asyncssh
 
     class AccessPolicy(asyncssh.SSHServer):
-        """Who may come in, and where forwards may go. ``authorized``: ``TYPE BASE64`` of each key, now.
-        ``connections`` holds those that are open."""
+        """``authorized`` returns the ``TYPE BASE64`` of each accepted key. ``connections``: those that are open."""
 
         def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
             self._connection = conn
@@ -59,7 +58,7 @@ def make_sftp_server(channel: asyncssh.SSHServerChannel[bytes], account: Account
     import asyncssh
 
     class HomeSftp(asyncssh.SFTPServer):
-        """Relative paths begin in the home."""
+        """Relative paths start in the home."""
 
         def map_path(self, path: bytes) -> bytes:
             return super().map_path(os.path.join(os.fsencode(account.home), path))

@@ -1,4 +1,4 @@
-"""What is run for an SSH session, and what a running one offers."""
+"""A program that runs for an SSH session, and its child process on pipes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Program:
 class Child(Protocol):
     """A running program. ``outputs``: what it writes; ``status``: its exit status, negative for a signal.
 
-    ``output_ends_with_it``: what its descendants write after its end is not awaited, as sshd does with a terminal.
+    ``output_ends_at_exit``: the output of its descendants after its end is not awaited, as by sshd with a terminal.
     """
 
     pid: int
@@ -43,7 +43,6 @@ class Child(Protocol):
 
     def hang_up(self) -> None:
         """Closes all its pipes, or its terminal, on our side."""
-        ...
 
     def kill(self) -> None: ...
 
@@ -109,5 +108,5 @@ class PipedChild:
 
 class _Pipes(SubprocessStreamProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """That a program closes its stdin is no failure; Python 3.10 reports one that nobody can retrieve."""
+        """A program that closes its stdin is no failure; Python 3.10 reports one that cannot be retrieved."""
         super().pipe_connection_lost(fd, None if fd == 0 else exc)

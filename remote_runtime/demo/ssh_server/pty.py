@@ -68,10 +68,10 @@ class PtyChild:
             self._writing.write(data)
 
     async def drain(self) -> None:
-        """What is typed is small."""
+        """Not needed: input is small."""
 
     def close_stdin(self) -> None:
-        """The end of input is typed, as Ctrl-D."""
+        """Sends the end of input, Ctrl-D."""
         self.write(b"\x04")
 
     def resize(self, columns: int, rows: int) -> None:

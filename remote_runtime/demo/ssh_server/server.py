@@ -64,7 +64,7 @@ class SshServer:
         self._thread.start()
 
     def authorize(self, entries: Mapping[str, Sequence[str]]) -> None:
-        """Whom to let in from now on: user → ``TYPE BASE64`` lines. There is but one user."""
+        """Sets the accepted keys: user → ``TYPE BASE64`` lines. There is only one user."""
         self._authorized = frozenset(entries.get(self._account.user, ()))
 
     def open(self) -> None:
@@ -76,7 +76,7 @@ class SshServer:
         self._call(self._close())
 
     def freeze(self) -> None:
-        """Nothing is answered and nothing is lost: the thread stands still until ``thaw``."""
+        """Blocks the thread until ``thaw``: nothing is answered and nothing is lost."""
         self._thawed.clear()
         self._loop.call_soon_threadsafe(self._thawed.wait)
 
@@ -100,7 +100,7 @@ class SshServer:
 
     async def _serve(self) -> None:
         await self._stopped.wait()
-        if self._sessions:  # their processes have been ended; those that hid from that are killed
+        if self._sessions:  # of processes that survived being terminated
             await asyncio.wait(self._sessions, timeout=SESSIONS_END_TIMEOUT_S)
         tasks = self._tasks | self._sessions
         for task in tasks:
@@ -109,7 +109,7 @@ class SshServer:
             await asyncio.wait(tasks, timeout=SESSIONS_END_TIMEOUT_S)
 
     def _call(self, work: Coroutine[None, None, None]) -> None:
-        """From another thread. Raises what ``work`` raises."""
+        """Runs ``work`` in the loop, from another thread. Raises its exceptions."""
         asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_TIMEOUT_S)
 
     async def _open(self) -> None:
@@ -173,12 +173,12 @@ class SshServer:
 
 
 def _ssh_connection(session: asyncssh.SSHServerProcess[bytes]) -> str:
-    """As sshd tells it, see ssh(1): the client's address and port, then ours."""
+    """SSH_CONNECTION, see ssh(1): the client's address and port, then ours."""
     ends = (*session.get_extra_info("peername")[:2], *session.get_extra_info("sockname")[:2])
     return " ".join(str(part) for part in ends)
 
 
 def _reset(accepted: socket.socket) -> None:
-    """Closed with RST, so that the client knows at once."""
+    """Closes it with RST, so that the client notices at once."""
     accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("hh" if os.name == "nt" else "ii", 1, 0))
     accepted.close()
