@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import asyncssh
+
 from . import processes
 from .directory import Directory, write_private
 from .gcp_api.emulator import ComputeEmulator
@@ -99,8 +101,6 @@ def run(path: Path, ended: threading.Event, *, external: bool = True) -> None:
 
 @contextmanager
 def _ssh_server(account: Account, key_file: Path) -> Iterator[SshServer]:
-    import asyncssh
-
     key = asyncssh.generate_private_key("ssh-ed25519", comment="remote-runtime demo")
     write_private(key_file, key.export_private_key())
     write_private(key_file.with_suffix(".pub"), key.export_public_key())

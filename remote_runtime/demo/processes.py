@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import psutil
+import psutil
 
 MARKER = "REMOTE_RUNTIME_DEMO_MACHINE"
 GRACE_S = 2.0
@@ -39,8 +37,6 @@ def terminate_all(machine_id: str) -> None:
 
 def suspend_all(machine_id: str) -> None:
     """Stops all of them where they are. Signals take a moment, in which more can start. Gives up after ten seconds."""
-    import psutil
-
     deadline = time.monotonic() + _MAX_WAIT_S
     while going := [found for found in _find_all(machine_id) if not _has_status(found, psutil.STATUS_STOPPED)]:
         for process in going:
@@ -57,8 +53,6 @@ def resume_all(machine_id: str) -> None:
 
 def _find_all(machine_id: str) -> Iterator[psutil.Process]:
     """Living processes with the marker, and their descendants, which may have cleared their environment."""
-    import psutil
-
     seen: set[psutil.Process] = set()
     for process in psutil.process_iter():
         try:
@@ -75,8 +69,6 @@ def _find_all(machine_id: str) -> Iterator[psutil.Process]:
 
 def _has_status(process: psutil.Process, status: str) -> bool:
     """True for a process that is gone, too."""
-    import psutil
-
     try:
         return bool(not process.is_running() or process.status() == status)
     except psutil.Error:
@@ -85,8 +77,6 @@ def _has_status(process: psutil.Process, status: str) -> bool:
 
 def _signal(process: psutil.Process, verb: str) -> None:
     """Through psutil, which checks that the pid still means the same process."""
-    import psutil
-
     try:
         getattr(process, verb)()
     except (psutil.Error, OSError):

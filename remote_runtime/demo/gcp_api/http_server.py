@@ -101,18 +101,6 @@ class _JsonHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Logs nothing: the path contains the secret prefix."""
 
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def do_PATCH(self) -> None:
-        self._answer()
-
-    def do_DELETE(self) -> None:
-        self._answer()
-
     def _answer(self) -> None:
         try:
             self._refuse_web_pages()
@@ -131,6 +119,8 @@ class _JsonHandler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         self.server.add_idle(self)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer
 
     def _refuse_web_pages(self) -> None:
         """A page of the internet may send requests here: under a name of its own (DNS rebinding), with an Origin, or as

@@ -11,12 +11,10 @@ import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+
+import asyncssh
 
 from .program import CHUNK_BYTES, Child, PipedChild, Program
-
-if TYPE_CHECKING:
-    import asyncssh
 
 MAX_DRAIN_S = 0.5
 
@@ -65,8 +63,6 @@ async def _start(session: asyncssh.SSHServerProcess[bytes], program: Program) ->
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
-    import asyncssh
-
     with contextlib.suppress(OSError, asyncssh.Error):  # the client has gone: `run_program` sees it too
         while data := await reader.read(CHUNK_BYTES):
             writer.write(data)
@@ -74,8 +70,6 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes])
 
 
 async def _feed(session: asyncssh.SSHServerProcess[bytes], child: Child) -> None:
-    import asyncssh
-
     while True:
         try:
             data = await session.stdin.read(CHUNK_BYTES)

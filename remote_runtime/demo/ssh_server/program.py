@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from asyncio.subprocess import PIPE, SubprocessStreamProtocol
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 CHUNK_BYTES = 64 * 1024
 
@@ -21,41 +22,49 @@ class Program:
     directory: Path
 
 
-class Child(Protocol):
-    """A running program. ``outputs``: what it writes; ``status``: its exit status, negative for a signal.
+class Child(ABC):
+    """A running program. ``outputs``: what it writes. ``output_ends_at_exit``: the output of its descendants after its
+    end is not awaited, as by sshd with a terminal."""
 
-    ``output_ends_at_exit``: the output of its descendants after its end is not awaited, as by sshd with a terminal.
-    """
-
-    pid: int
     output_ends_at_exit: ClassVar[bool]
+    outputs: Sequence[asyncio.StreamReader]
 
-    @property
-    def outputs(self) -> Sequence[asyncio.StreamReader]: ...
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.pid = process.pid
 
+    @abstractmethod
     def write(self, data: bytes) -> None: ...
 
+    @abstractmethod
     async def drain(self) -> None: ...
 
+    @abstractmethod
     def close_stdin(self) -> None: ...
 
+    @abstractmethod
     def resize(self, columns: int, rows: int) -> None: ...
 
+    @abstractmethod
     def hang_up(self) -> None:
-        """Closes all its pipes, or its terminal, on our side."""
+        """Closes our side of its pipes or its terminal."""
 
-    def kill(self) -> None: ...
+    def kill(self) -> None:
+        self.hang_up()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
 
-    async def status(self) -> int: ...
+    async def status(self) -> int:
+        """The exit status, negative for a signal."""
+        return await self._process.wait()
 
 
-class PipedChild:
+class PipedChild(Child):
     output_ends_at_exit: ClassVar[bool] = False
 
     def __init__(self, transport: asyncio.SubprocessTransport, protocol: SubprocessStreamProtocol) -> None:
+        super().__init__(asyncio.subprocess.Process(transport, protocol, asyncio.get_running_loop()))
         self._transport = transport
-        self._process = asyncio.subprocess.Process(transport, protocol, asyncio.get_running_loop())
-        self.pid = self._process.pid
         assert self._process.stdout is not None  # noqa: S101 - all three are PIPE
         assert self._process.stderr is not None  # noqa: S101 - all three are PIPE
         self.outputs = (self._process.stdout, self._process.stderr)
@@ -96,14 +105,6 @@ class PipedChild:
             pipe = self._transport.get_pipe_transport(number)
             if pipe is not None:
                 pipe.close()
-
-    def kill(self) -> None:
-        self.hang_up()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def status(self) -> int:
-        return await self._process.wait()
 
 
 class _Pipes(SubprocessStreamProtocol):

@@ -12,7 +12,7 @@ import termios
 from asyncio.subprocess import Process
 from typing import ClassVar
 
-from .program import CHUNK_BYTES, Program
+from .program import CHUNK_BYTES, Child, Program
 
 if sys.platform == "win32":
     raise ImportError("Windows has no pseudo-terminals")
@@ -23,16 +23,15 @@ _SET_CONTROLLING_TTY = (
 )
 
 
-class PtyChild:
+class PtyChild(Child):
     output_ends_at_exit: ClassVar[bool] = True
 
     def __init__(self, process: Process, master: int, reader: asyncio.StreamReader) -> None:
-        self._process = process
+        super().__init__(process)
         self._master = master
         self._closed = False
         self._reading: asyncio.BaseTransport | None = None
         self._writing: asyncio.WriteTransport | None = None
-        self.pid = process.pid
         self.outputs = (reader,)
 
     @classmethod
@@ -87,14 +86,6 @@ class PtyChild:
         if self._reading is not None:
             self._reading.close()
         os.close(self._master)
-
-    def kill(self) -> None:
-        self.hang_up()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def status(self) -> int:
-        return await self._process.wait()
 
 
 def _resize(master: int, columns: int, rows: int) -> None:

@@ -9,15 +9,13 @@ import socket
 import struct
 import threading
 from collections.abc import Collection, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import asyncssh
 
 from . import exec
 from .account import Account
-from .policy import make_policy, make_sftp_server
+from .policy import AccessPolicy, HomeSftp
 from .program import Program
-
-if TYPE_CHECKING:
-    import asyncssh
 
 HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256")
 LOGIN_TIMEOUT_S = 30
@@ -32,8 +30,6 @@ class SshServer:
     """
 
     def __init__(self, account: Account) -> None:
-        import asyncssh
-
         self._account = account
         self._authorized: Collection[str] = ()
         self._host_keys = [asyncssh.generate_private_key(kind) for kind in HOST_KEY_TYPES]
@@ -132,16 +128,14 @@ class SshServer:
                 _reset(accepted)
 
     async def _handle_connection(self, accepted: socket.socket) -> None:
-        import asyncssh
-
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with contextlib.suppress(asyncssh.Error, OSError):  # a client that fails to log in or goes away
             connection = await asyncssh.run_server(
                 accepted,
-                server_factory=lambda: make_policy(self._account.user, lambda: self._authorized, self._connections),
+                server_factory=lambda: AccessPolicy(self._account.user, lambda: self._authorized, self._connections),
                 server_host_keys=self._host_keys,
                 process_factory=self._serve_session,
-                sftp_factory=lambda channel: make_sftp_server(channel, self._account),
+                sftp_factory=lambda channel: HomeSftp(channel, self._account.home),
                 encoding=None,
                 line_editor=False,
                 password_auth=False,
