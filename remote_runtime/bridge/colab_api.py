@@ -7,7 +7,7 @@ from typing import Any, Awaitable, Callable, Dict, Mapping
 
 from tornado.web import RequestHandler, authenticated
 
-from .resources import Resources
+from .resources import ResourceMonitor
 
 # Prevents another page from including the answer as a script; Colab's page strips it.
 _UNSCRIPTABLE = ")]}'\n"
@@ -15,7 +15,7 @@ _UNSCRIPTABLE = ")]}'\n"
 Answer = Callable[[], Awaitable[Dict[str, Any]]]
 
 
-def answers(resources: Resources, settings: Mapping[str, Any]) -> Dict[str, Answer]:
+def answers(resources: ResourceMonitor, settings: Mapping[str, Any]) -> Dict[str, Answer]:
     """The answer functions by the last part of the path."""
 
     async def build_info() -> Dict[str, Any]:

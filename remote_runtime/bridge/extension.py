@@ -16,7 +16,7 @@ from .identity import IdentityHandler
 from .log_redaction import RedactingFilter, install
 from .origins import Origins
 from .request_stats import RequestStats
-from .resources import Resources
+from .resources import ResourceMonitor
 from .routing import install_router
 from .status import StatusHandler
 from .token import TokenHandler
@@ -38,7 +38,7 @@ def load(server_app: Any) -> None:
     origins, stats = Origins(settings), RequestStats()
     page, api = server_compat.handler_bases(server_app)
     base = settings.get("base_url", "/").rstrip("/")
-    colab, colab_answers = _with(ColabHandler, api), answers(Resources(), settings)
+    colab, colab_answers = _with(ColabHandler, api), answers(ResourceMonitor(), settings)
     socket = {"origins": origins, "max_body_bytes": int(server_app.max_body_size)}
     status = {"origins": origins, "stats": stats, "versions": server_compat.server_version(server_app)}
     application.add_handlers(

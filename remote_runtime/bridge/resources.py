@@ -18,7 +18,7 @@ _MIB = 1024 * 1024
 _MAX_GPU_OUTPUT_BYTES = 64 * 1024
 
 
-class Resources:
+class ResourceMonitor:
     """Reads on demand; the output of nvidia-smi, which is slow, is cached for ``_GPU_CACHE_S``."""
 
     def __init__(self) -> None:

@@ -39,7 +39,7 @@ def try_last_address(context: BringUpContext, resources: Resources, deadline: De
     except RemoteRuntimeError as error:
         if error.code == "interrupted":
             raise
-        log.info("%s does not let us in at its last address: %s: %s", instance.name, error.code, error)
+        log.info("no connection to %s at its last address: %s: %s", instance.name, error.code, error)
         return
     resources.attach_session(session, context.profile.ssh.keepalive_s, instance.address)
     resources.instance = replace(instance, status="RUNNING", started_from=None)

@@ -17,7 +17,7 @@ JOIN_TIMEOUT_S = 3.0
 POLL_INTERVAL_S = 0.02
 # Importing Google's client takes a whole processor: it is left to the connection for so long.
 DELAY_S = 1.0
-# While one of these holds, connecting is pointless.
+# With one of these errors, connecting is pointless.
 NO_INSTANCE_CODES = ("instance-stopped", "instance-not-found", "instance-not-startable", "quota-exceeded")
 
 

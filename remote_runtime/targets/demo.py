@@ -23,7 +23,7 @@ from ..core.subprocesses import detached_popen_args, has_ended, start_python
 from .base import FindOptions
 from .gce import GceBackend
 
-LOCK = "machine.lock"  # in its directory, held while it runs
+LOCK = "machine.lock"  # in its directory, locked while it runs
 LOCK_OFFSET = 2**20
 EXTRA_MISSING_STATUS = 4  # the exit code of ``python -m remote_runtime.demo`` without the extra
 EXTRA_HINT = "scripts/quickstart in a clone, or there `pip install '.[demo]'`"
@@ -79,20 +79,20 @@ class DemoBackend(GceBackend):
 
 @fast_dataclass(frozen=True)
 class DemoProcess:
-    """``home``: its directory, which it makes and removes itself. ``name``: the runtime it serves.
-    ``external_address``: whether it has one, from its start on; else Identity-Aware Proxy leads to it."""
+    """The process ``python -m remote_runtime.demo``. ``home``: its directory, which it makes and removes itself.
+    ``name``: of its runtime. ``external_address``: whether it has one; else it is reached through IAP."""
 
     home: Path
     name: str
     external_address: bool = True
 
     def is_running(self) -> bool:
-        """Whether it runs; what a killed one left behind does not count, nor that its pid is another process's now."""
+        """By its lock: files that a killed process left behind do not count, nor does its pid."""
         return file_lock.is_locked(self.home / LOCK, offset=LOCK_OFFSET)
 
     def description(self) -> dict[str, Any]:
-        """``endpoint``, ``iap_url``, ``project``, ``zone``, ``instance``, ``ssh_port``, ``user``, ``identity_file``,
-        ``pid``, ``shutdown``. Raises ``CloudError`` ``demo-failed`` when it is gone."""
+        """What the process wrote of itself: ``endpoint``, ``iap_url``, ``project``, ``zone``, ``instance``,
+        ``ssh_port``, ``user``, ``identity_file``, ``pid``, ``shutdown``. Raises ``CloudError`` ``demo-failed``."""
         try:
             return dict(json.loads((self.home / "machine.json").read_bytes()))
         except (OSError, ValueError) as error:
@@ -118,7 +118,7 @@ class DemoProcess:
             stderr_path.unlink(missing_ok=True)
 
     def stop(self, deadline: Deadline) -> None:
-        """End it, and wait until nothing of it is left. Raises ``CloudError`` or ``DeadlinePassed``."""
+        """End it, and wait until its directory is gone. Raises ``CloudError``, ``DeadlinePassed``."""
         import urllib.request
 
         pid = 0
@@ -134,13 +134,13 @@ class DemoProcess:
             except OSError as error:
                 raise CloudError("demo-failed", "The demo machine does not end", str(error)) from error
         elif self.home.exists():
-            shutil.rmtree(self.home, ignore_errors=True)  # of one that was killed; what resists, the wait below tells
+            shutil.rmtree(self.home, ignore_errors=True)  # of a killed process; the wait below fails if something stays
         wait_until(
             lambda: not self.home.exists() and has_ended(pid), deadline, every_s=0.05, what="ending the demo machine"
         )
 
     def _wait_stable(self, deadline: Deadline) -> bool:
-        """Whether it runs, once it neither just starts nor just ends."""
+        """Whether it runs, once it is neither starting nor ending."""
         description_path = self.home / "machine.json"
         wait_until(
             lambda: description_path.exists() or not self.is_running(),

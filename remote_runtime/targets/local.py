@@ -1,4 +1,4 @@
-"""This machine as a target: the same session as over SSH, without SSH."""
+"""This computer as a target: the same session as over SSH, without SSH."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LocalBackend(Target):
 
 
 class LocalSession:
-    """What ``ssh.Session`` is for another machine. Never closed by anybody but us."""
+    """What ``ssh.Session`` is for another machine. Only ``close`` closes it."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
@@ -65,7 +65,6 @@ class LocalSession:
         self.close()
 
     def login_facts(self) -> dict[str, str]:
-        """This computer is not entered."""
         return {}
 
     def run(
@@ -77,19 +76,21 @@ class LocalSession:
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None = None,
     ) -> CommandResult:
-        """``protocols.Run``. ``python3`` is our own interpreter: it is there whatever the PATH says."""
+        """``callbacks.RunCommand``. ``python3`` is our own interpreter: it is there whatever the PATH says."""
         command = [sys.executable if command[0] in ("python3", "python") else command[0], *command[1:]]
+        pipe = subprocess.PIPE
         try:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=self._environ,
-            )
+            child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._environ)
         except OSError as error:
             return CommandResult(127, str(error))
-        return self._communicate(child, stdin, on_line, deadline, reply)
+        running = _RunningCommand(child, stdin, reply, deadline)
+        try:
+            status = running.read(on_line)
+        finally:
+            running.close()
+        if status is None:
+            return CommandResult(None, "it closed its output and did not end")
+        return CommandResult(status, running.stderr())
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
         try:
@@ -97,21 +98,19 @@ class LocalSession:
                 return SocketStream(socket.create_connection((host, port), timeout=within_s))
             return SocketStream(_unix_connection(host, within_s))
         except OSError as error:
-            raise HealthError(
-                "not-answering", f"Nothing answers on {format_address(host, port)}", error.strerror or str(error)
-            ) from error
+            what = f"Nothing answers on {format_address(host, port)}"
+            raise HealthError("not-answering", what, error.strerror or str(error)) from error
 
     def channel_pool(
         self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
     ) -> None:
-        """A connection on this machine is quick enough."""
+        """None: each connection is opened when it is needed."""
 
     def check(self, within_s: float) -> float:
-        """This machine is always there."""
         return 0.0
 
     def shell(self, command: str | None) -> int:
-        """The user's shell, or a command in it, on this terminal; its exit status."""
+        """Run the user's shell, or a command in it, on this terminal; returns its exit status."""
         if sys.platform == "win32":
             shell = [self._environ.get("COMSPEC", "cmd.exe"), *(["/c", command] if command else [])]
         else:
@@ -122,70 +121,89 @@ class LocalSession:
     def close(self, why: str = "") -> None:
         self.closed = True
 
-    def _communicate(
+
+def search_path(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of commands on this computer: ``environ``, with our own interpreter's folder last in PATH."""
+    return {**environ, "PATH": os.pathsep.join([environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])}
+
+
+class _RunningCommand:
+    """A child process with a thread for each of its pipes. ``reply``: see ``callbacks.RunCommand``."""
+
+    def __init__(
         self,
         child: subprocess.Popen[bytes],
         stdin: bytes,
-        on_line: Callable[[str], bool | None],
-        deadline: Deadline,
         reply: Callable[[], bytes | None] | None,
-    ) -> CommandResult:
+        deadline: Deadline,
+    ) -> None:
         if not (child.stdin and child.stdout and child.stderr):
             raise ValueError("the child was started without pipes")
-        lines: queue.Queue[bytes | None] = queue.Queue()
-        input_queue: queue.Queue[bytes] = queue.Queue()
+        self._child, self._reply, self._deadline = child, reply, deadline
+        self._input: queue.Queue[bytes] = queue.Queue()  # b"" closes it
+        self._lines: queue.Queue[bytes | None] = queue.Queue()  # None: no more
+        self._errors: list[bytes] = []
         for data in filter(None, [stdin]) if reply else (stdin, b""):
-            input_queue.put(data)
-        errors: list[bytes] = []
-        threads = [
-            threading.Thread(target=_write_input, args=(child.stdin, input_queue), daemon=True),
-            threading.Thread(target=_read_lines, args=(child.stdout, lines), daemon=True),
-            threading.Thread(target=_read_tail, args=(child.stderr, errors), daemon=True),
+            self._input.put(data)
+        self._threads = [
+            threading.Thread(target=_write_input, args=(child.stdin, self._input), daemon=True),
+            threading.Thread(target=_read_lines, args=(child.stdout, self._lines), daemon=True),
+            threading.Thread(target=_read_tail, args=(child.stderr, self._errors), daemon=True),
         ]
-        for thread in threads:
+        for thread in self._threads:
             thread.start()
-        try:
-            status = _read_output(child, lines, on_line, deadline, lambda: _queue_reply(reply, input_queue))
-        finally:
-            input_queue.put(b"")
-            _terminate(child)
-            # A program that the command left behind may keep its pipes open: their threads end with it, not with us.
-            for thread in threads:
-                thread.join(PIPE_JOIN_S)
-        if status is None:
-            return CommandResult(None, "it closed its output and did not end")
-        return CommandResult(
-            status, clean(b"".join(errors)[-MAX_STDERR_BYTES:].decode(errors="replace"), MAX_STDERR_BYTES)
-        )
 
+    def read(self, on_line: Callable[[str], bool | None]) -> int | None:
+        """The exit status; None if it closed its output and does not end."""
+        received_bytes = 0
+        while (line := self._next_line()) is not None:
+            received_bytes += len(line)
+            if len(line) > MAX_LINE_BYTES or received_bytes > MAX_OUTPUT_BYTES:
+                raise MachineError(
+                    "machine-answer-invalid", "The launcher's answer has no end", f"{received_bytes} bytes"
+                )
+            if on_line(line.decode(errors="replace").rstrip("\r\n")):
+                break
+        while self._child.poll() is None:
+            self._deadline.check()
+            if self._deadline.passed():
+                return None
+            self._deadline.sleep(0.02)
+        return self._child.returncode
 
-def _read_output(
-    child: subprocess.Popen[bytes],
-    lines: queue.Queue[bytes | None],
-    on_line: Callable[[str], bool | None],
-    deadline: Deadline,
-    queue_reply: Callable[[], None],
-) -> int | None:
-    """Its exit status; None when it does not end."""
-    received_bytes = 0
-    while (line := _next_line(child, lines, deadline, queue_reply)) is not None:
-        received_bytes += len(line)
-        if len(line) > MAX_LINE_BYTES or received_bytes > MAX_OUTPUT_BYTES:
-            raise MachineError("machine-answer-invalid", "The launcher's answer has no end", f"{received_bytes} bytes")
-        if on_line(line.decode(errors="replace").rstrip("\r\n")):
-            break
-    while child.poll() is None:
-        deadline.check()
-        if deadline.passed():
-            return None
-        deadline.sleep(0.02)
-    return child.returncode
+    def stderr(self) -> str:
+        return clean(b"".join(self._errors)[-MAX_STDERR_BYTES:].decode(errors="replace"), MAX_STDERR_BYTES)
 
+    def close(self) -> None:
+        self._input.put(b"")
+        if self._child.poll() is None:
+            self._child.terminate()
+            try:
+                self._child.wait(CLEANUP_S)  # a launcher undoes what it started before it ends
+            except subprocess.TimeoutExpired:
+                self._child.kill()
+        # A program that the command left behind may keep its pipes open: their threads end with it, not with us.
+        for thread in self._threads:
+            thread.join(PIPE_JOIN_S)
 
-def _queue_reply(reply: Callable[[], bytes | None] | None, input_queue: queue.Queue[bytes]) -> None:
-    data = reply() if reply else b""
-    if data is None or data:
-        input_queue.put(data or b"")
+    def _next_line(self) -> bytes | None:
+        """None if there are no more, or if the child has ended and what it left behind writes nothing."""
+        ended_at = None
+        while True:
+            self._deadline.check()
+            data = self._reply() if self._reply else b""
+            if data is None or data:
+                self._input.put(data or b"")
+            try:
+                return self._lines.get(timeout=0.1)
+            except queue.Empty:
+                if self._deadline.passed():
+                    what = f"A command on this machine took more than {self._deadline.timeout_s:.0f} s"
+                    raise DeadlinePassed(what) from None
+                if self._child.poll() is not None:
+                    ended_at = ended_at or time.monotonic()
+                    if time.monotonic() - ended_at > DRAIN_S:
+                        return None
 
 
 def _unix_connection(path: str, within_s: float) -> socket.socket:
@@ -199,43 +217,6 @@ def _unix_connection(path: str, within_s: float) -> socket.socket:
         connection.close()
         raise
     return connection
-
-
-def search_path(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment that commands on this machine get: the caller's, with our own interpreter's folder last."""
-    return {**environ, "PATH": os.pathsep.join([environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])}
-
-
-def _terminate(child: subprocess.Popen[bytes]) -> None:
-    """An abandoned launcher takes back what it started before it ends; it is given the time for that."""
-    if child.poll() is None:
-        child.terminate()
-        try:
-            child.wait(CLEANUP_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-
-
-def _next_line(
-    child: subprocess.Popen[bytes],
-    lines: queue.Queue[bytes | None],
-    deadline: Deadline,
-    queue_reply: Callable[[], None],
-) -> bytes | None:
-    """None when there are no more, or when it has ended and what it left behind says nothing."""
-    ended_at = None
-    while True:
-        deadline.check()
-        queue_reply()
-        try:
-            return lines.get(timeout=0.1)
-        except queue.Empty:
-            if deadline.passed():
-                raise DeadlinePassed(f"A command on this machine took more than {deadline.timeout_s:.0f} s") from None
-            if child.poll() is not None:
-                ended_at = ended_at or time.monotonic()
-                if time.monotonic() - ended_at > DRAIN_S:
-                    return None
 
 
 def _write_input(pipe: IO[bytes], input_queue: queue.Queue[bytes]) -> None:

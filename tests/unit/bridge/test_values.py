@@ -310,7 +310,7 @@ def test_nvidia_smi_is_asked_and_not_waited_for_without_end(
         (tmp_path / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     began = time.monotonic()
-    found = asyncio.run(resources.Resources().read(None))
+    found = asyncio.run(resources.ResourceMonitor().read(None))
     assert [gpu["name"] for gpu in found["gpus"]] == names
     assert not (tmp_path / "read-to-its-end").exists()
     assert time.monotonic() - began < 30
