@@ -93,12 +93,8 @@ def stop_orphans(reference: str, context: CommandContext, *, force: bool) -> lis
 
 def _runtimes_by_server_key(state: store.StateDir) -> dict[str, str]:
     """The runtime's name by the key of its server, for all runtimes here."""
-    owners = {}
-    for name in store.list_names(state):
-        runtime = store.load_if_readable(state, name)
-        if runtime is not None:
-            owners[f"{runtime.name}-{runtime.client_id}"] = name
-    return owners
+    runtimes = (store.load_if_readable(state, name) for name in store.list_names(state))
+    return {f"{runtime.name}-{runtime.client_id}": runtime.name for runtime in runtimes if runtime is not None}
 
 
 def _confirm_orphans(profile: Profile, orphans: list[str], view: View) -> None:

@@ -222,13 +222,9 @@ def _not_exiting_error(name: str) -> LocalError:
 
 
 def _handle_event(event: Message, name: str, view: View, channel: ControlChannel) -> None:
-    kind = event["event"]
-    if kind == "step":
-        view.step(name, event["text"])
-    elif kind == "detail":
-        view.detail(name, event["text"])
-    elif kind == "note":
-        view.note(name, event["text"])
+    kind, shown = event["event"], {"step": view.step, "detail": view.detail, "note": view.note}
+    if kind in shown:
+        shown[kind](name, event["text"])
     elif kind == "ask":
         try:
             answer: str | None = view.prompt(name, event["prompt"], secret=event["secret"])

@@ -94,12 +94,9 @@ def scrub(text: str, secrets: Iterable[str], environ: Mapping[str, str]) -> str:
 
 def known_secrets(state: StateDir) -> list[str]:
     """The tokens of all runtimes whose state file can be read."""
-    found = []
-    for name in list_names(state):
-        runtime = load_if_readable(state, name)  # an unreadable file is a finding, and its text is in no report
-        if runtime is not None and runtime.server is not None:
-            found.append(runtime.server.token.reveal())
-    return found
+    # An unreadable file is a finding of its own, and its text is in no report.
+    runtimes = (load_if_readable(state, name) for name in list_names(state))
+    return [runtime.server.token.reveal() for runtime in runtimes if runtime is not None and runtime.server is not None]
 
 
 def _env_values(profile: Profile | None) -> list[str]:

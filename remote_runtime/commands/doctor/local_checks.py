@@ -40,22 +40,16 @@ def check_computer(
 ) -> None:
     """``runtimes``: RUNTIME documents."""
     checklist.ok("version", version_line())
-    _check_state_dir(checklist, state)
+    text = f"{state.path} is private and can be written"
+    checklist.step_value(
+        ["state-folder"], lambda: check_writable(state), lambda _: {"state-folder": text}, essential=False
+    )
     _check_profiles(checklist, environ)
     _check_openssh(checklist, environ)
     _check_port(checklist, runtimes)
     for runtime in runtimes:
         _check_runtime(checklist, runtime, profile_reference(runtime["name"], state, environ))
     add_browser_notes(checklist)
-
-
-def _check_state_dir(checklist: Checklist, state: StateDir) -> None:
-    try:
-        check_writable(state)
-    except LocalError as error:
-        checklist.fail("state-folder", error)
-    else:
-        checklist.ok("state-folder", f"{state.path} is private and can be written")
 
 
 def versions() -> dict[str, str]:
