@@ -93,13 +93,14 @@ def up(
 
 def _copy_and_open(url: str, copy: bool, show_page: bool, output: OutputOptions) -> dict[str, RemoteRuntimeError]:
     """The errors by option."""
-    from ..commands import desktop
-    from ..commands.open import COLAB_URL
-
     errors = copy_url(url, output) if copy else {}
+    if not show_page:
+        return errors
+    from ..commands import desktop
+    from ..commands.open import COLAB_URL  # imports the health checks
+
     try:
-        if show_page:
-            desktop.open_page(COLAB_URL, os.environ)
+        desktop.open_page(COLAB_URL, os.environ)
     except LocalError as error:
         errors["open"] = error
     return errors

@@ -199,7 +199,7 @@ def test_quick_commands_load_no_slow_library(arguments: Sequence[str]) -> None:
 
 def test_up_loads_nothing_more_before_it_prints_the_url() -> None:
     script = (
-        "import sys; from remote_runtime.cli.up import _after_ready; _after_ready(False, False, True)([{}])\n"
+        "import sys; from remote_runtime.cli.up import _copy_and_open; _copy_and_open('', False, False, None)\n"
         "print([name for name in ('http.client', 'remote_runtime.jupyter.health') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
