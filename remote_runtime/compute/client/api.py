@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...core.callbacks import Progress
 from ...core.deadline import Deadline
-from ...core.errors import DeadlinePassed
+from ...core.errors import CloudError, DeadlinePassed
 from ...core.model import Instance
 from . import credentials, error_mapping, gcloud_config, lazy_import
 
@@ -27,9 +27,8 @@ PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 @dataclass
 class Api:
-    """``project``: the project of the requests, empty until it is known. ``project_metadata``: None until it was read.
-    ``last_message``: the last text given to ``progress``. ``timeout_hint``: the setting that allows more time, empty if
-    there is none."""
+    """``project``: the project of the requests, empty until it is known. ``last_message``: the last text given to
+    ``progress``. ``timeout_hint``: the setting that allows more time, empty if there is none."""
 
     environ: Mapping[str, str]
     endpoint: str
@@ -41,10 +40,10 @@ class Api:
     deadline: Deadline
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     project: str = ""
-    project_metadata: Mapping[str, str] | None = None
     retry_s: float = field(default=FIRST_RETRY_S)
     last_message: str = ""
     timeout_hint: str = ""
+    _project_metadata: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         progress = self.progress
@@ -108,9 +107,35 @@ class Api:
             self.deadline.sleep(PAUSES_S[min(tries, len(PAUSES_S) - 1)])
             tries += 1
 
+    def is_enabled(self, raw: compute_v1.Instance, key: str) -> bool:
+        """True if the instance's metadata ``key``, or else the project's, is true."""
+        value = metadata_items(raw.metadata).get(key)
+        return is_true(self.project_metadata().get(key) if value is None else value)
+
+    def project_metadata(self) -> Mapping[str, str]:
+        """Read once; empty if these credentials may not read it. Raises ``CloudError`` ``cloud-unreachable``."""
+        if self._project_metadata is None:
+            doing = f"read the metadata of project {self.project}"
+            try:
+                project = self.call(self.projects.get, {"project": self.project}, doing=doing)
+                self._project_metadata = metadata_items(project.common_instance_metadata)
+            except CloudError as exc:
+                if exc.code == "cloud-unreachable":
+                    raise
+                self._project_metadata = {}
+        return self._project_metadata
+
     def _timeout_error(self, doing: str) -> DeadlinePassed:
         what = f"The time to {doing} was over after {self.deadline.timeout_s:.0f} s"
         return DeadlinePassed(what, f"last: {self.last_message}" if self.last_message else "", self.timeout_hint)
+
+
+def metadata_items(metadata: compute_v1.Metadata) -> Mapping[str, str]:
+    return {item.key: item.value for item in metadata.items}
+
+
+def is_true(value: str | None) -> bool:
+    return (value or "").strip().lower() in ("true", "1", "y", "yes")
 
 
 def open_api(environ: Mapping[str, str], *, progress: Progress, deadline: Deadline, project: str = "") -> Api:

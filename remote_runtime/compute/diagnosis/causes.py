@@ -12,7 +12,6 @@ from ...core.errors import CloudError, MachineError, RemoteRuntimeError, SshErro
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ...core.sanitize import clean_line
-from ..client import metadata_flags
 from ..client.api import Api, open_api
 from ..instances import power, search, stop_reason
 from ..instances.convert import Connect, gcloud_args, seconds_since, status_of
@@ -151,7 +150,7 @@ def _boot_failure(instance: Instance, boot: BootStatus) -> RemoteRuntimeError | 
 
 
 def _login_cause(api: Api, instance: Instance, raw: compute_v1.Instance) -> RemoteRuntimeError | None:
-    if not metadata_flags.is_enabled(api, raw, "enable-oslogin"):
+    if not api.is_enabled(raw, "enable-oslogin"):
         return _missing_permission(
             api, instance, (SET_METADATA_PERMISSION,), "put a key on it", "roles/compute.instanceAdmin.v1"
         )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ...core.deadline import Deadline, wait_until
 from ...core.errors import CloudError, DeadlinePassed
 from ...core.model import Instance
-from ..client import metadata_flags
 from ..client.api import Api
 from ..client.error_mapping import NotFound
 
@@ -28,7 +27,7 @@ _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9-]{1,40}(@openssh\.c
 def read_published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wait_s: float) -> tuple[str, ...]:
     """``TYPE BASE64`` lines; empty if the machine publishes none. They are written at its first boot: waits for them
     for up to ``wait_s``."""
-    if not metadata_flags.is_enabled(api, raw, GUEST_ATTRIBUTES_FLAG):
+    if not api.is_enabled(raw, GUEST_ATTRIBUTES_FLAG):
         return ()
     try:
         found = _read(api, instance)

@@ -14,7 +14,6 @@ from ...core.callbacks import Progress
 from ...core.deadline import Deadline
 from ...core.errors import CloudError
 from ...core.model import Instance
-from ..client import metadata_flags
 from ..client.api import Api, open_api
 from ..client.credentials import email_of
 from ..instances import power
@@ -29,9 +28,9 @@ TWO_FACTOR_FLAG = "enable-oslogin-2fa"
 
 def read_access(api: Api, raw: compute_v1.Instance, login: LoginIdentity) -> LoginAccess:
     """The access of ``login``; changes nothing. Raises ``CloudError`` if OS Login is on and does not answer."""
-    if metadata_flags.is_enabled(api, raw, OS_LOGIN_FLAG):
+    if api.is_enabled(raw, OS_LOGIN_FLAG):
         access = os_login.read_access(api, login)
-        return dataclasses.replace(access, two_factor=metadata_flags.is_enabled(api, raw, TWO_FACTOR_FLAG))
+        return dataclasses.replace(access, two_factor=api.is_enabled(raw, TWO_FACTOR_FLAG))
     access = metadata_keys.read_access(api, raw, login)
     return access if access.user else dataclasses.replace(access, user=_default_user(api, login.local))
 

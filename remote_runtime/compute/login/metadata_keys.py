@@ -19,8 +19,7 @@ from ...core.access import InstalledKey, LoginAccess, LoginIdentity
 from ...core.errors import CloudError, DeadlinePassed
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
-from ..client import metadata_flags
-from ..client.api import Api
+from ..client.api import Api, is_true, metadata_items
 from ..instances import operations, power
 
 if TYPE_CHECKING:
@@ -87,10 +86,10 @@ def remove_keys(api: Api, instance: Instance, installed: tuple[InstalledKey, ...
 def _effective_entries(api: Api, raw: compute_v1.Instance) -> list[KeyEntry]:
     """The entries that the guest agent uses: the instance's legacy ``sshKeys`` hide the project's keys, as
     ``block-project-ssh-keys`` does."""
-    own = metadata_flags.metadata_items(raw.metadata)
+    own = metadata_items(raw.metadata)
     values = [own.get(SSH_KEYS, ""), own.get(LEGACY_SSH_KEYS, "")]
-    if LEGACY_SSH_KEYS not in own and not metadata_flags.is_true(own.get("block-project-ssh-keys")):
-        project = metadata_flags.project_metadata(api)
+    if LEGACY_SSH_KEYS not in own and not is_true(own.get("block-project-ssh-keys")):
+        project = api.project_metadata()
         values += [project.get(SSH_KEYS, ""), project.get(LEGACY_SSH_KEYS, "")]
     return [entry for value in values for entry in valid_entries(value, time.time())]
 
@@ -117,7 +116,7 @@ def _edited_metadata(metadata: compute_v1.Metadata, edit: Edit) -> compute_v1.Me
     """The metadata to write; None if nothing changes."""
     from google.cloud import compute_v1
 
-    value = metadata_flags.metadata_items(metadata).get(SSH_KEYS)
+    value = metadata_items(metadata).get(SSH_KEYS)
     wanted = edit(value)
     if wanted == value:
         return None
