@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
-from pathlib import Path
 from typing import Any, cast
 
 from ..core.deadline import Deadline
@@ -78,8 +77,8 @@ def serve(state: StateDir, name: str, handle: Callable[[ControlChannel], None]) 
     except OSError as error:
         raise not_writable_error(state, error) from error
     with _address(state, name) as address:
-        if sys.platform != "win32":
-            Path(address).unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(address)
         try:
             listener = Listener(address, backlog=64)
         except OSError as error:
@@ -107,7 +106,7 @@ def connect(state: StateDir, name: str, deadline: Deadline) -> Iterator[ControlC
     key = read_private(state.file_path(name, "key"))
     try:
         with _address(state, name) as address:
-            connection = _connect_unix(address, deadline)
+            connection = _connect(address, deadline)
     except TimeoutError as error:
         raise _unresponsive_error(name) from error
     try:
@@ -195,30 +194,6 @@ def _wake(address: str) -> None:
         return  # it has ended already
 
 
-def _connect_unix(address: str, deadline: Deadline) -> Connection:
-    """Raises ``TimeoutError`` if the listener's backlog stays full until the deadline."""
-    if sys.platform == "win32":
-        return cast("Connection", Client(address))
-    with socket.socket(socket.AF_UNIX) as connecting:
-        connecting.setblocking(False)
-        while True:
-            try:
-                connecting.connect(address)
-                break
-            except BlockingIOError:
-                if deadline.passed():
-                    raise TimeoutError from None
-                deadline.sleep(0.05)
-        connecting.setblocking(True)
-        return Connection(connecting.detach())
-
-
-def _set_send_timeout(connection: Connection) -> None:
-    if sys.platform != "win32":
-        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-            duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_TIMEOUT_S), 0))
-
-
 class _DeadlineConnection:
     """The methods that the handshake calls, with a deadline."""
 
@@ -244,22 +219,51 @@ def _unresponsive_error(name: str) -> LocalError:
     )
 
 
-@contextmanager
-def _address(state: StateDir, name: str) -> Iterator[str]:
-    if sys.platform == "win32":
+if sys.platform == "win32":
+
+    @contextmanager
+    def _address(state: StateDir, name: str) -> Iterator[str]:
         import hashlib
 
         digest = hashlib.sha256(str(state.path).lower().encode()).hexdigest()[:12]
         yield rf"\\.\pipe\remote-runtime-{digest}-{name}"
-        return
-    with ExitStack() as stack:
-        try:
-            address = stack.enter_context(socket_path(state.file_path(name, "sock")))
-        except OSError as error:
-            raise LocalError(
-                "state-dir-unusable",
-                f"The path of the state directory is too long: {state.path}",
-                error.strerror or str(error),
-                "Set REMOTE_RUNTIME_STATE_DIR to a shorter path",
-            ) from error
-        yield address
+
+    def _connect(address: str, deadline: Deadline) -> Connection:
+        return cast("Connection", Client(address))
+
+    def _set_send_timeout(connection: Connection) -> None:
+        """Windows has none for pipes."""
+else:
+
+    @contextmanager
+    def _address(state: StateDir, name: str) -> Iterator[str]:
+        with ExitStack() as stack:
+            try:
+                address = stack.enter_context(socket_path(state.file_path(name, "sock")))
+            except OSError as error:
+                raise LocalError(
+                    "state-dir-unusable",
+                    f"The path of the state directory is too long: {state.path}",
+                    error.strerror or str(error),
+                    "Set REMOTE_RUNTIME_STATE_DIR to a shorter path",
+                ) from error
+            yield address
+
+    def _connect(address: str, deadline: Deadline) -> Connection:
+        """Raises ``TimeoutError`` if the listener's backlog stays full until the deadline."""
+        with socket.socket(socket.AF_UNIX) as connecting:
+            connecting.setblocking(False)
+            while True:
+                try:
+                    connecting.connect(address)
+                    break
+                except BlockingIOError:
+                    if deadline.passed():
+                        raise TimeoutError from None
+                    deadline.sleep(0.05)
+            connecting.setblocking(True)
+            return Connection(connecting.detach())
+
+    def _set_send_timeout(connection: Connection) -> None:
+        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SEND_TIMEOUT_S), 0))

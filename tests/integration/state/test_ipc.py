@@ -145,7 +145,7 @@ def test_a_frozen_keeper_is_told_in_time(state: StateDir) -> None:
         with pytest.raises(LocalError) as caught:
             ask(state, {"op": "status"}, within_s=0.3)
         assert caught.value.code == "keeper-unresponsive"
-        assert "down work --force" in caught.value.hint
+        assert "down PROFILE --force" in caught.value.hint
         assert time.monotonic() - began < 20.0
         child.send_signal(signal.SIGCONT)
         assert ask(state, {"n": 1}) == {"n": 1}
