@@ -31,7 +31,7 @@ from remote_runtime.state import store
 from remote_runtime.targets import open_target
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
-from tests.support.clients.forwarded_port import TimedUpstream, leading_to
+from tests.support.clients.forwarded_port import TimedUpstream, leading_to, visit
 from tests.support.clients.ssh_client import Visitor
 from tests.support.servers.asyncssh_server import running_asyncssh
 from tests.support.servers.echo_servers import TOKEN, WITHIN_S, Target, echo, prove_then, read_all
@@ -52,10 +52,6 @@ def session(server: Sshd, tmp_path: Path) -> Iterator[Session]:
     with Visitor(server, tmp_path / "visitor").enter() as session:
         assert session.is_fast
         yield session
-
-
-def visit(opened: PortForwarder) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", opened.port), timeout=WITHIN_S)
 
 
 def exchange(opened: PortForwarder, data: bytes) -> bytes:
@@ -303,6 +299,20 @@ def test_holding_resets_what_is_under_way_while_the_session_goes_on(session: Ses
         with pytest.raises(ConnectionResetError):
             client.recv(1)
     assert session.check(5.0) > 0
+
+
+def test_a_client_that_comes_after_the_link_was_lost_waits_for_the_next_one(
+    server: Sshd, session: Session, tmp_path: Path
+) -> None:
+    with Target(echo) as target, leading_to(session, echo) as opened:
+        assert exchange(opened, b"ping") == b"ping"
+        session.close()
+        with visit(opened) as client:
+            client.sendall(b"early")
+            wait_for(lambda: opened.stats.counted().waiting == 1)
+            with Visitor(server, tmp_path / "second").enter() as second:
+                opened.set_upstream(SessionUpstream(second, *target.address), None)
+                assert client.recv(5) == b"early"
 
 
 def test_some_channels_are_open_and_proved_before_anybody_comes(session: Session) -> None:

@@ -20,31 +20,14 @@ from typing import Any
 import psutil
 import pytest
 
-from remote_runtime.core.errors import HealthError, LocalError, RemoteRuntimeError, SshError
+from remote_runtime.core.errors import HealthError, LocalError, SshError
 from remote_runtime.core.model import Secret
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.open_files import max_connections
 from remote_runtime.tunnel.port_forwarder import PortForwarder
-from remote_runtime.tunnel.relay import SocketStream
+from tests.support.clients.forwarded_port import DirectUpstream, visit
 from tests.support.servers.echo_servers import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all
 from tests.support.servers.sshd import wait_for
-
-
-class Direct:
-    """A way without SSH. ``closed`` and ``refuses`` are the tests' to set."""
-
-    def __init__(self, target: Target, refuses: RemoteRuntimeError | None = None) -> None:
-        self.closed = False
-        self.refuses = refuses
-        self._target = target
-
-    def dial(self) -> SocketStream:
-        if self.refuses is not None:
-            raise self.refuses
-        return SocketStream(socket.create_connection(self._target.address, timeout=WITHIN_S))
-
-    def open_forwarder(self, prove: object) -> None:
-        """It has none: the front moves the bytes itself."""
 
 
 @contextmanager
@@ -59,12 +42,8 @@ def front(*, http: bool = True) -> Iterator[PortForwarder]:
 @contextmanager
 def leading_to(handle: Handler, *, token: Secret | None = None, http: bool = True) -> Iterator[PortForwarder]:
     with Target(handle) as target, front(http=http) as opened:
-        opened.set_upstream(Direct(target), token)
+        opened.set_upstream(DirectUpstream(target), token)
         yield opened
-
-
-def visit(opened: PortForwarder, address: str = "127.0.0.1") -> socket.socket:
-    return socket.create_connection((address, opened.port), timeout=WITHIN_S)
 
 
 # ── bytes ──
@@ -189,7 +168,7 @@ def test_a_reader_that_stalls_stops_the_sender_and_nobody_else() -> None:
 def test_a_target_that_cannot_be_reached_is_told_to_a_browser_with_its_code() -> None:
     error = SshError("ssh-refused", "The machine refuses", "two\nlines", "`remote-runtime status`")
     with Target(echo) as target, front() as opened:
-        opened.set_upstream(Direct(target, refuses=error), None)
+        opened.set_upstream(DirectUpstream(target, refuses=error), None)
         with visit(opened) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             head, _, body = read_all(client).decode().partition("\r\n\r\n")
@@ -201,7 +180,7 @@ def test_a_target_that_cannot_be_reached_is_told_to_a_browser_with_its_code() ->
 
 def test_a_target_that_cannot_be_reached_is_a_reset_where_nobody_speaks_http() -> None:
     with Target(echo) as target, front(http=False) as opened:
-        opened.set_upstream(Direct(target, refuses=SshError("ssh-refused", "The machine refuses")), None)
+        opened.set_upstream(DirectUpstream(target, refuses=SshError("ssh-refused", "The machine refuses")), None)
         with pytest.raises(ConnectionResetError), visit(opened) as client:  # it may come before connect() returns
             read_all(client)
 
@@ -237,7 +216,7 @@ def test_a_server_with_another_token_hears_nothing_either() -> None:
 def test_each_connection_is_proved_anew() -> None:
     with Target(prove_then(echo)) as honest, Target(lambda connection: None) as stranger, front() as opened:
         for target, first in ((honest, b"ping"), (stranger, b"HTTP"), (honest, b"ping")):
-            opened.set_upstream(Direct(target), TOKEN)
+            opened.set_upstream(DirectUpstream(target), TOKEN)
             with visit(opened) as client:
                 client.sendall(b"ping")
                 assert client.recv(4) == first
@@ -248,7 +227,7 @@ def test_a_proof_that_another_server_gave_is_refused() -> None:
     """Whoever listens in an attached server's place can pass the question on to it, wherever it listens now."""
     with front() as opened, Target(prove_then(echo, at="127.0.0.1:9999")) as elsewhere:
         for at, first in (("127.0.0.1:8888", b"HTTP"), ("127.0.0.1:9999", b"ping")):
-            opened.set_upstream(Direct(elsewhere), TOKEN, at)
+            opened.set_upstream(DirectUpstream(elsewhere), TOKEN, at)
             with visit(opened) as client:
                 client.sendall(b"ping")
                 assert client.recv(4) == first
@@ -259,7 +238,7 @@ def test_a_proof_that_another_server_gave_is_refused() -> None:
 
 def test_holding_resets_what_is_under_way_and_serves_who_waited_when_there_is_a_way_again() -> None:
     with Target(echo) as target, front() as opened:
-        opened.set_upstream(Direct(target), None)
+        opened.set_upstream(DirectUpstream(target), None)
         with visit(opened) as under_way:
             under_way.sendall(b"ping")
             assert under_way.recv(4) == b"ping"
@@ -272,14 +251,14 @@ def test_holding_resets_what_is_under_way_and_serves_who_waited_when_there_is_a_
             with pytest.raises(TimeoutError):
                 waiting.recv(1)
             assert target.connections == 1
-            opened.set_upstream(Direct(target), None)
+            opened.set_upstream(DirectUpstream(target), None)
             waiting.settimeout(WITHIN_S)
             assert waiting.recv(5) == b"early"
 
 
 def test_a_way_that_has_died_unnoticed_is_no_way_for_a_new_connection() -> None:
     with Target(echo) as target, front() as opened:
-        dead = Direct(target, refuses=SshError("ssh-unreachable", "The connection was lost"))
+        dead = DirectUpstream(target, refuses=SshError("ssh-unreachable", "The connection was lost"))
         dead.closed = True
         opened.set_upstream(dead, None)
         with visit(opened) as waiting:
@@ -287,7 +266,7 @@ def test_a_way_that_has_died_unnoticed_is_no_way_for_a_new_connection() -> None:
             waiting.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 waiting.recv(1)
-            opened.set_upstream(Direct(target), None)
+            opened.set_upstream(DirectUpstream(target), None)
             waiting.settimeout(WITHIN_S)
             assert waiting.recv(5) == b"early"
 
@@ -301,7 +280,7 @@ def test_how_many_wait_is_bounded_and_those_who_wait_are_all_served() -> None:
                 client.sendall(b"x")
                 waiting.append(client)
         wait_for(lambda: 200 <= sum(not is_reset(client) for client in waiting) < 300)
-        opened.set_upstream(Direct(target), None)
+        opened.set_upstream(DirectUpstream(target), None)
         served = 0
         for client in waiting:
             with contextlib.suppress(ConnectionResetError):
@@ -345,7 +324,7 @@ def test_a_client_that_has_left_already_does_not_end_the_port() -> None:
     try:
         visit(opened).close()
         with Target(echo) as target, visit(opened) as client:
-            opened.set_upstream(Direct(target), None)
+            opened.set_upstream(DirectUpstream(target), None)
             client.sendall(b"ping")
             assert client.recv(4) == b"ping"
         assert opened.alive
@@ -399,7 +378,7 @@ def test_closing_resets_everybody_and_leaves_no_thread_no_descriptor_and_a_free_
     with Target(echo) as target:
         threads, descriptors = threading.active_count(), me.num_fds()
         opened = PortForwarder(ports.bind(None))
-        opened.set_upstream(Direct(target), None)
+        opened.set_upstream(DirectUpstream(target), None)
         with visit(opened) as under_way:
             under_way.sendall(b"ping")
             assert under_way.recv(4) == b"ping"

@@ -22,28 +22,13 @@ from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.open_files import RESERVED_FILES
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from remote_runtime.tunnel.protocols import Upstream
-from remote_runtime.tunnel.relay import SocketStream
+from tests.support.clients.forwarded_port import DirectUpstream, visit
 from tests.support.clients.ssh_client import Visitor
-from tests.support.servers.echo_servers import TOKEN, WITHIN_S, Target, echo, prove_then
+from tests.support.servers.echo_servers import TOKEN, Target, echo, prove_then
 from tests.support.servers.sshd import running_sshd, wait_for
 
 HELLO = b"GET / HTTP/1.1\r\n\r\n"
 HTTPS = bytes.fromhex("1603010200010001fc0303")
-
-
-class Direct:
-    """Without SSH: each connection has a thread here."""
-
-    closed = False
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-
-    def dial(self) -> SocketStream:
-        return SocketStream(socket.create_connection(self._target.address, timeout=WITHIN_S))
-
-    def open_forwarder(self, prove: object) -> None:
-        """None."""
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +49,8 @@ def opened(way: Callable[[Target], Upstream], token: Secret | None = TOKEN) -> I
             front.close()
 
 
-def visit(front: PortForwarder) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", front.port), timeout=WITHIN_S)
+def upstream_of(session: Session, *, threads: bool) -> Callable[[Target], Upstream]:
+    return DirectUpstream if threads else lambda target: SessionUpstream(session, *target.address)
 
 
 def echoes(client: socket.socket, said: bytes) -> bool:
@@ -115,7 +100,7 @@ def test_hundreds_that_say_nothing_get_no_channel_and_the_oldest_go(
 
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["plain", "proved"])
 def test_the_oldest_silent_ones_go_where_each_connection_has_a_thread(token: Secret | None) -> None:
-    with few_files(364), opened(Direct, token) as front, ExitStack() as stack:  # fifty of them
+    with few_files(364), opened(DirectUpstream, token) as front, ExitStack() as stack:  # fifty of them
         owner = stack.enter_context(visit(front))
         assert echoes(owner, HELLO)
         strangers = [stack.enter_context(visit(front)) for _ in range(60)]
@@ -129,7 +114,7 @@ def test_the_oldest_silent_ones_go_where_each_connection_has_a_thread(token: Sec
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["plain", "proved"])
 @pytest.mark.parametrize("threads", [False, True])
 def test_https_is_closed_at_once_and_counted(session: Session, threads: bool, token: Secret | None) -> None:
-    way: Callable[[Target], Upstream] = Direct if threads else lambda target: SessionUpstream(session, *target.address)
+    way = upstream_of(session, threads=threads)
     with opened(way, token) as front, visit(front) as browser:
         began = time.monotonic()
         browser.sendall(HTTPS)
@@ -173,7 +158,7 @@ def test_who_may_open_few_files_sends_connections_away_and_keeps_some_files(
     session: Session, threads: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    way: Callable[[Target], Upstream] = Direct if threads else lambda target: SessionUpstream(session, *target.address)
+    way = upstream_of(session, threads=threads)
     with opened(way) as front, visit(front) as owner:
         assert echoes(owner, HELLO)
         with (tmp_path / "probe").open("w") as probe:

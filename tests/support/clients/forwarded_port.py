@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Iterator
 
+from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.model import Secret
 from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.ssh.forwarder.connection import ChannelTimeouts
@@ -13,8 +15,26 @@ from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.identity import IdentityCheck, Stream
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from remote_runtime.tunnel.protocols import Forwarder
+from remote_runtime.tunnel.relay import SocketStream
 
 from ..servers.echo_servers import WITHIN_S, Handler, Target
+
+
+class DirectUpstream:
+    """Without SSH: each connection has a thread. ``closed`` and ``refuses`` are the tests' to set."""
+
+    def __init__(self, target: Target, refuses: RemoteRuntimeError | None = None) -> None:
+        self.closed = False
+        self.refuses = refuses
+        self._target = target
+
+    def dial(self) -> Stream:
+        if self.refuses is not None:
+            raise self.refuses
+        return SocketStream(socket.create_connection(self._target.address, timeout=WITHIN_S))
+
+    def open_forwarder(self, identity_check: object) -> None:
+        """None."""
 
 
 class TimedUpstream:
@@ -32,6 +52,10 @@ class TimedUpstream:
         return self._session.local_channel_pool(
             self._host, self._port, identity_check=identity_check, keep_ready=True, timeouts=self._timeouts
         )
+
+
+def visit(opened: PortForwarder, address: str = "127.0.0.1") -> socket.socket:
+    return socket.create_connection((address, opened.port), timeout=WITHIN_S)
 
 
 @contextlib.contextmanager

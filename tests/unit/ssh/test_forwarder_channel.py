@@ -53,7 +53,7 @@ class FakeTable(ChannelTable):
         self.free.append(number)
 
 
-class User:
+class FakeHandler:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
@@ -78,11 +78,11 @@ class User:
         self.told.append("left")
 
 
-def opened() -> tuple[Channel, FakeLoop, User]:
-    loop, user = FakeLoop(), User()
-    channel = Channel(loop, user, "localhost", 8888)
+def opened() -> tuple[Channel, FakeLoop, FakeHandler]:
+    loop, handler = FakeLoop(), FakeHandler()
+    channel = Channel(loop, handler, "localhost", 8888)
     hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1 << 20, 1 << 15))
-    return channel, loop, user
+    return channel, loop, handler
 
 
 def hear(channel: Channel, kind: int, rest: bytes = b"") -> None:
@@ -94,25 +94,25 @@ def data(content: bytes) -> bytes:
 
 
 def test_a_channel_asks_for_its_target_with_its_first_window() -> None:
-    _, loop, user = opened()
+    _, loop, handler = opened()
     head = b"\x5a" + data(b"direct-tcpip") + struct.pack(">III", NUMBER, INITIAL_BYTES, 32768)
     assert loop.posted[0] == head + data(b"localhost") + struct.pack(">I", 8888) + data(b"127.0.0.1") + bytes(4)
-    assert user.told == ["opened"]
+    assert handler.told == ["opened"]
 
 
 def test_a_refusal_is_told_and_frees_the_number() -> None:
-    loop, user = FakeLoop(), User()
+    loop, handler = FakeLoop(), FakeHandler()
     left = loop.budget.available
-    channel = Channel(loop, user, "localhost", 1)
+    channel = Channel(loop, handler, "localhost", 1)
     hear(channel, wire.OPEN_FAILURE, struct.pack(">I", 2) + data(b"Connection refused") + data(b""))
-    assert user.told == [(2, "Connection refused"), "left"]
+    assert handler.told == [(2, "Connection refused"), "left"]
     assert loop.table.free == [NUMBER]
     assert loop.budget.available == left
 
 
 def test_both_ends_close_once_whoever_begins() -> None:
     for ours_first in (True, False):
-        channel, loop, user = opened()
+        channel, loop, handler = opened()
         if ours_first:
             channel.close()
             hear(channel, wire.CLOSE)
@@ -121,7 +121,7 @@ def test_both_ends_close_once_whoever_begins() -> None:
             channel.close()
         assert loop.kinds() == [wire.CLOSE]
         assert loop.table.free == [NUMBER]
-        assert user.told[-1] == "left"
+        assert handler.told[-1] == "left"
 
 
 def test_nothing_follows_our_close() -> None:
@@ -137,14 +137,14 @@ def test_nothing_follows_our_close() -> None:
 
 
 def test_a_channel_that_was_given_up_while_it_was_opened_is_closed() -> None:
-    loop, user = FakeLoop(), User()
-    channel = Channel(loop, user, "localhost", 1)
+    loop, handler = FakeLoop(), FakeHandler()
+    channel = Channel(loop, handler, "localhost", 1)
     channel.close()
     assert loop.kinds() == []
     hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1 << 20, 1 << 15))
     hear(channel, wire.CLOSE)
     assert loop.posted[1:] == [wire.close(PEER)]
-    assert user.told == ["left"]
+    assert handler.told == ["left"]
 
 
 def test_a_request_is_refused_if_it_wants_an_answer() -> None:
@@ -157,8 +157,8 @@ def test_a_request_is_refused_if_it_wants_an_answer() -> None:
 @settings(deadline=None)
 @given(st.lists(st.one_of(st.binary(max_size=90_000), st.integers(1, 1 << 17)), max_size=20), st.integers(1, 50_000))
 def test_what_is_sent_keeps_to_the_peers_window_and_piece(steps: list[bytes | int], piece: int) -> None:
-    loop, user = FakeLoop(), User()
-    channel = Channel(loop, user, "localhost", 1)
+    loop, handler = FakeLoop(), FakeHandler()
+    channel = Channel(loop, handler, "localhost", 1)
     hear(channel, wire.OPEN_CONFIRMATION, struct.pack(">III", PEER, 1000, piece))
     room, wanted, sent = 1000, b"", 0
     for step in steps:
@@ -199,14 +199,14 @@ def test_what_a_server_may_not_say_ends_the_connection(kind: int, rest: bytes) -
 
 
 def test_what_other_clients_ignore_is_ignored() -> None:
-    channel, _, user = opened()
+    channel, _, handler = opened()
     hear(channel, wire.DATA, data(bytes(40_000)))  # longer than agreed
     hear(channel, wire.EXTENDED_DATA, b"\0\0\0\1" + data(b"x"))
     hear(channel, wire.REQUEST_FAILURE)  # an answer that nobody has asked for
     hear(channel, wire.EOF)
     hear(channel, wire.EOF)
     hear(channel, wire.DATA, data(b"after its end"))
-    assert user.told == ["opened", bytes(40_000), "end"]
+    assert handler.told == ["opened", bytes(40_000), "end"]
     with pytest.raises(BadPacket):
         hear(channel, wire.DATA, data(bytes(INITIAL_BYTES - 40_000)))
 
