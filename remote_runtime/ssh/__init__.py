@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..core.callbacks import Progress, Prompt
+from ..core.callbacks import Progress
 from ..core.deadline import Deadline
-from ..core.model import Instance
-from ..core.profile import SshSettings
-from .auth.key_files import parse_public_key
 from .auth.keys import Keys
 from .connect_request import ConnectRequest
 from .connectors import Connector, NoVersionReceived
@@ -29,6 +25,7 @@ if TYPE_CHECKING:
     from .sshtunnel_forwarder import SshtunnelForwarder as SshtunnelForwarder
 
 __all__ = [
+    "ConnectRequest",
     "Connector",
     "Keys",
     "NoVersionReceived",
@@ -44,53 +41,17 @@ __all__ = [
 ]
 
 
-def connect(
-    instance: Instance,
-    settings: SshSettings,
-    *,
-    pins: Path,
-    prompt: Prompt,
-    progress: Progress,
-    deadline: Deadline,
-    environ: Mapping[str, str],
-    keys: Keys | None = None,
-    accepted_keys: Sequence[str] = (),
-    key_just_added: bool = False,
-    connector: Connector | None = None,
-    respond_within_s: float | None = None,
-    keep_trying_s: float | None = None,
-    reconnect: bool = False,
-) -> Session:
+def connect(request: ConnectRequest, *, key_just_added: bool = False, keep_trying_s: float | None = None) -> Session:
     """Verify the machine's host key and log in, once. A machine that we started (``started_from``) gets until the
-    deadline to boot; a closed or refused connection to another one is tried three times.
+    deadline to boot; a closed or refused connection to another one is tried three times. ``key_just_added``: only
+    ``accepted_keys`` are offered, until the deadline, because the machine learns of them late; ``keep_trying_s``: no
+    new attempt later than that.
 
-    ``pins``: our known_hosts file, made when first needed. ``keys``: what was unlocked before, for a reconnect without
-    a prompt. ``accepted_keys``: ``TYPE BASE64`` of the keys that the machine accepts, which are offered first.
-    ``key_just_added``: only those are offered, until the deadline, because the machine learns of them late;
-    ``keep_trying_s``: no new attempt later than that. ``connector`` opens the connection to its port where TCP does not
-    lead there. ``respond_within_s``: how long its port may stay silent, None for until the deadline; once it has
-    answered, the login may take longer. ``reconnect``: one of many attempts, in the background: neither a silent port
-    nor a silent agent is waited for to the deadline.
-
-    Raises ``SshError`` (every code of it), ``Interrupted``, and what ``connector`` raises.
+    Raises ``SshError`` (every code of it), ``Interrupted``, and what the request's ``connector`` raises.
     """
     with _without_invoke():
         from .open_session import connect_with_retries
 
-    request = ConnectRequest(
-        instance,
-        settings,
-        deadline,
-        pins,
-        keys or Keys(),
-        prompt,
-        progress,
-        environ,
-        tuple(parse_public_key(line) for line in accepted_keys),
-        connector,
-        respond_by=deadline if respond_within_s is None else deadline.within(respond_within_s),
-        reconnect=reconnect,
-    )
     return connect_with_retries(request, only_accepted=key_just_added, keep_trying_s=keep_trying_s)
 
 

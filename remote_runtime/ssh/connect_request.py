@@ -12,6 +12,7 @@ from ..core.errors import SshError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import SshSettings
+from .auth.key_files import parse_public_key
 from .auth.keys import AgentTimeouts, Keys
 from .connectors import Connector
 from .files.paths import local_username
@@ -25,10 +26,12 @@ _REPORT_EVERY_S = 5.0
 
 @fast_dataclass(frozen=True)
 class ConnectRequest:
-    """``pins``: our known_hosts file. ``accepted_keys``: public halves of the keys that the machine accepts.
-    ``connector``: opens the connection to its SSH port instead of what ``settings`` say. ``respond_by``: deadline for
-    the version of its SSH server. ``reconnect``: one of many attempts, so neither a silent port nor a silent agent is
-    waited for long. ``jumps``: how many jump hosts lead to each other so far."""
+    """``pins``: our known_hosts file, made when first needed. ``keys``: what was unlocked before, so that a reconnect
+    needs no prompt. ``accepted_keys``: ``TYPE BASE64`` of the keys that the machine accepts, which are offered first.
+    ``connector``: opens the connection to its SSH port where TCP does not lead there. ``respond_by``: how long its port
+    may stay silent; once it has answered, the login may take until ``deadline``. ``reconnect``: one of many attempts in
+    the background, so neither a silent port nor a silent agent is waited for long. ``jumps``: how many jump hosts lead
+    to each other so far."""
 
     instance: Instance
     settings: SshSettings
@@ -38,9 +41,9 @@ class ConnectRequest:
     prompt: Prompt
     progress: Progress
     environ: Mapping[str, str]
-    accepted_keys: tuple[bytes, ...]
-    connector: Connector | None
     respond_by: Deadline
+    accepted_keys: tuple[str, ...] = ()
+    connector: Connector | None = None
     reconnect: bool = False
     jumps: int = 0
 
@@ -52,6 +55,10 @@ class ConnectRequest:
             what = "It is not known as whom to log in"
             raise SshError("ssh-config-unsupported", what, "this computer has no name for you", "Set `ssh.user`")
         return user
+
+    @property
+    def accepted_blobs(self) -> tuple[bytes, ...]:
+        return tuple(parse_public_key(line) for line in self.accepted_keys)
 
     def connect_by(self) -> Deadline:
         """The deadline for a TCP connection."""

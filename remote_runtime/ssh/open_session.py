@@ -75,11 +75,11 @@ def _try_all_keys(request: ConnectRequest, *, only_accepted: bool) -> Session:
         found = request.keys.candidates(
             request.settings,
             request.environ,
-            request.accepted_keys,
+            request.accepted_blobs,
             request.agent_timeouts(),
             request.progress,
         )
-        return [candidate for candidate in found if not only_accepted or candidate.blob in request.accepted_keys]
+        return [candidate for candidate in found if not only_accepted or candidate.blob in request.accepted_blobs]
 
     deadline = request.deadline
     known = [] if only_accepted else request.keys.last_accepted(request.instance.host_key_name, request.settings)

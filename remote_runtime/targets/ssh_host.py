@@ -51,22 +51,22 @@ class SshBackend(Target):
         key_just_added: bool = False,
         keep_trying_s: float | None = None,
     ) -> Session:
-        return ssh.connect(
+        deadline, respond_within_s = options.deadline, options.respond_within_s
+        request = ssh.ConnectRequest(
             instance,
             settings,
+            deadline,
             pins=self.state.known_hosts,
             keys=self.keys,
             prompt=options.prompt,
             progress=options.progress,
-            deadline=options.deadline,
             environ=self.environ,
-            accepted_keys=accepted_keys,
-            key_just_added=key_just_added,
+            respond_by=deadline if respond_within_s is None else deadline.within(respond_within_s),
+            accepted_keys=tuple(accepted_keys),
             connector=self._connector(instance),
-            respond_within_s=options.respond_within_s,
-            keep_trying_s=keep_trying_s,
             reconnect=options.reconnect,
         )
+        return ssh.connect(request, key_just_added=key_just_added, keep_trying_s=keep_trying_s)
 
     def _resolve(self, deadline: Deadline) -> tuple[Instance, SshSettings]:
         target = cast("SshTarget", self.profile.target)

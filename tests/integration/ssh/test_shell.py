@@ -34,12 +34,14 @@ from remote_runtime.core.profile import SshSettings
 about = json.loads(sys.argv[1])
 def ask(prompt, *, secret, code):
     raise AssertionError(prompt)
-with ssh.connect(
+deadline = Deadline(20)
+request = ssh.ConnectRequest(
     Instance("ssh", "box", address="127.0.0.1", port=about["port"], host_key_name="box"),
     SshSettings(user=about["user"], identity_file=about["key"], host_key="accept-new"),
-    pins=Path(about["pins"]), prompt=ask, progress=lambda text: None, deadline=Deadline(20),
-    environ={"HOME": about["home"]},
-) as session:
+    deadline, pins=Path(about["pins"]), keys=ssh.Keys(), prompt=ask, progress=lambda text: None,
+    environ={"HOME": about["home"]}, respond_by=deadline,
+)
+with ssh.connect(request) as session:
     sys.exit(session.shell(about["command"]))
 """
 

@@ -64,17 +64,18 @@ class Visitor:
         reconnect: bool = False,
         **settings: Any,
     ) -> Session:
-        return ssh.connect(
+        deadline = Deadline(within_s, self.called_off)
+        request = ssh.ConnectRequest(
             self.instance,
             replace(self.settings, **settings),
+            deadline,
             pins=self.pins,
+            keys=self.keys,
             prompt=self.person.ask,
             progress=self.person.tell,
-            deadline=Deadline(within_s, self.called_off),
             environ=self.environ,
-            keys=self.keys,
+            respond_by=deadline if answers_within_s is None else deadline.within(answers_within_s),
             accepted_keys=tuple(wanted),
-            key_just_added=key_just_added,
-            respond_within_s=answers_within_s,
             reconnect=reconnect,
         )
+        return ssh.connect(request, key_just_added=key_just_added)
