@@ -45,6 +45,13 @@ PROFILE = Profile(
     colab=ColabSettings((COLAB_ORIGIN,)),
     timeouts=Timeouts(ready_s=20.0),
 )
+STEPS = (
+    "Finding the machine",
+    "Connecting to my-vm",
+    "Starting Jupyter",
+    "Opening the tunnel",
+    "Checking the path as Colab will use it",
+)
 NO_SERVER = replace(PROFILE, timeouts=Timeouts(ready_s=0.2))
 
 
@@ -103,28 +110,41 @@ def nobody(prompt: str, *, secret: bool, code: str) -> str:
     raise SshError(code, "nobody is there")
 
 
+def kinds(events: list[str]) -> list[str]:
+    """Without the sentences of the steps."""
+    return ["step" if event.startswith("step: ") else event for event in events]
+
+
 # ── when all goes well ──
+
+
+def test_each_step_is_told_and_so_is_each_that_is_undone(journal: EventLog, held: Resources) -> None:
+    fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
+    undone = ("Undoing: stopping Jupyter", "Undoing: putting my-vm back to TERMINATED")
+    assert [event for event in journal.events if event.startswith("step")] == [
+        f"step: {each}" for each in STEPS + undone
+    ]
 
 
 def test_the_story_is_told_and_recorded_in_its_order(
     journal: EventLog, held: Resources, jupyter: JupyterServer
 ) -> None:
     ensure(journal, cloud_of(journal, jupyter, starts_from="TERMINATED"), held)
-    assert journal.events == [
+    assert kinds(journal.events) == [
         "record local_port",
-        "step: Finding the machine",
+        "step",
         "record instance",
         "find",
         "record instance",
-        "step: Connecting to my-vm",
+        "step",
         "connect",
-        "step: Starting Jupyter",
+        "step",
         "record folder",
         "ensure jupyter",
         "record server",
-        "step: Opening the tunnel",
+        "step",
         "record forwards local_host",
-        "step: Checking the path as Colab will use it",
+        "step",
     ]
     assert held.forwarder is not None
     assert journal.recorded["local_port"] == held.forwarder.port
@@ -142,7 +162,7 @@ def test_what_still_holds_is_skipped(journal: EventLog, held: Resources, jupyter
     ensure(journal, cloud, held)
     assert (held.forwarder, held.session, held.upstream) == (front, session, way)
     assert [event for event in journal.events if not event.startswith(("step", "record"))] == ["ensure jupyter"]
-    assert "step: Connecting to my-vm" not in journal.events
+    assert f"step: {STEPS[1]}" not in journal.events
 
 
 def test_a_connection_that_died_is_made_anew_without_a_look_up_while_clients_wait(
@@ -251,19 +271,19 @@ def test_a_taken_port_of_an_extra_forward_frees_the_others(journal: EventLog, he
 UNDONE = [
     (
         "find",
-        ["step: Undoing: putting my-vm back to TERMINATED", "put back to TERMINATED", "record instance"],
+        ["step", "put back to TERMINATED", "record instance"],
     ),
     (
         "connect",
-        ["step: Undoing: putting my-vm back to TERMINATED", "put back to TERMINATED", "record instance"],
+        ["step", "put back to TERMINATED", "record instance"],
     ),
     (
         "ensure jupyter",  # what the launcher was told to start may run
         [
-            "step: Undoing: stopping Jupyter",
+            "step",
             "stop jupyter",
             "record server folder",
-            "step: Undoing: putting my-vm back to TERMINATED",
+            "step",
             "put back to TERMINATED",
             "record instance",
             "close session",
@@ -279,7 +299,7 @@ def test_what_was_done_before_a_step_that_fails_is_taken_back(
     journal.fail[step] = CloudError("cloud-unreachable", "it failed")
     error = fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     assert (error.code, error.remains) == ("cloud-unreachable", ())
-    assert journal.since(step) == undone
+    assert kinds(journal.since(step)) == undone
     assert held.forwarders() == []
     assert held.session is None
     port_is_free(journal)
@@ -300,11 +320,11 @@ def test_a_path_that_does_not_work_is_taken_back_from_its_end_to_its_beginning(
     cloud.there = False
     error = fails(journal, cloud, held)
     assert error.code == "ssh-refused"
-    assert journal.since("step: Checking the path as Colab will use it") == [
-        "step: Undoing: stopping Jupyter",
+    assert kinds(journal.since(f"step: {STEPS[-1]}")) == [
+        "step",
         "stop jupyter",
         "record server folder",
-        "step: Undoing: putting my-vm back to SUSPENDED",
+        "step",
         "put back to SUSPENDED",
         "record instance",
         "release",
