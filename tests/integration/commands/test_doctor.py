@@ -310,9 +310,9 @@ def jupyter() -> Iterator[JupyterServer]:
 
 
 def looked(at: health.Endpoint, within_s: float = 60.0) -> list[Finding]:
-    checkup = Checklist("work", lambda finding: None)
-    browser_checks.check_page(checkup, at, Deadline(within_s))
-    return checkup.findings
+    checklist = Checklist("work", lambda finding: None)
+    browser_checks.check_page(checklist, at, Deadline(within_s))
+    return checklist.findings
 
 
 def failing(findings: list[Finding]) -> tuple[str, str]:

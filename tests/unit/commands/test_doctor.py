@@ -56,8 +56,8 @@ NO_FINDINGS = ("bug", "report-not-written")  # the second is of doctor's own opt
 @pytest.mark.parametrize("code", [code for code in CODES if code not in NO_FINDINGS])
 def test_no_hint_of_doctor_is_doctor(code: str) -> None:
     """And the general cure of a code with many causes names none of them."""
-    checkup, told = new()
-    checkup.fail("ssh", from_code(code, "it failed"))
+    checklist, told = new()
+    checklist.fail("ssh", from_code(code, "it failed"))
     assert "remote-runtime doctor" not in told[0].hint
     if code == "ssh-refused":
         assert "sshd_config" not in told[0].hint
@@ -67,23 +67,23 @@ def test_no_hint_of_doctor_is_doctor(code: str) -> None:
 
 
 def test_a_failure_is_told_at_its_place_and_what_needs_it_is_skipped_by_name() -> None:
-    checkup, told = new()
+    checklist, told = new()
 
     def refuse() -> Mapping[str, str]:
         raise SshError("host-key-changed", "another key", "because", "`remote-runtime host-key forget PROFILE`")
 
-    checkup.step(WAY_IN, refuse)
-    checkup.step(["jupyter"], lambda: {"jupyter": "never looked at"})
+    checklist.step(WAY_IN, refuse)
+    checklist.step(["jupyter"], lambda: {"jupyter": "never looked at"})
     assert lines(told) == ["firewall ok", "ssh ok", "host-key failed", "login skipped", "jupyter skipped"]
     assert told[2].hint == "`remote-runtime host-key forget work`"
     assert {finding.why for finding in told[3:]} == {"it needs host-key"}
-    assert not checkup.passed
-    assert checkup.findings == told
+    assert not checklist.passed
+    assert checklist.findings == told
 
 
 def test_an_error_without_reason_or_hint_gets_the_catalogues() -> None:
-    checkup, told = new()
-    checkup.fail("keeper", LocalError("keeper-died", "it died"))
+    checklist, told = new()
+    checklist.fail("keeper", LocalError("keeper-died", "it died"))
     assert (told[0].why, told[0].code) == (CODES["keeper-died"].cause, "keeper-died")
     assert told[0].hint.startswith("`remote-runtime up work`")
 
@@ -91,67 +91,67 @@ def test_an_error_without_reason_or_hint_gets_the_catalogues() -> None:
 def test_no_check_advises_to_run_doctor() -> None:
     for code in CODES:
         for hint in ("", "`remote-runtime doctor PROFILE` checks every step"):
-            checkup, told = new()
-            checkup.fail("ssh", from_code(code, "it failed", "because", hint))
+            checklist, told = new()
+            checklist.fail("ssh", from_code(code, "it failed", "because", hint))
             assert "remote-runtime doctor" not in told[0].hint or "--report" in told[0].hint, code
             assert told[0].hint or hint or code in ("bug", "interrupted"), code
 
 
 @pytest.mark.parametrize("code", ["ssh-unreachable", "deadline-passed", "interrupted"])
 def test_what_was_not_seen_is_not_said_to_hold(code: str) -> None:
-    checkup, told = new()
+    checklist, told = new()
 
     def fail() -> Mapping[str, str]:
         raise from_code(code, "nothing answers", "timed out")
 
-    checkup.step(WAY_IN, fail)
+    checklist.step(WAY_IN, fail)
     assert lines(told) == ["firewall skipped", "ssh failed", "host-key skipped", "login skipped"]
     assert told[0].what == "not looked at"
 
 
 def test_a_login_that_runs_no_command_fails_where_python_is_asked_for() -> None:
-    checkup, told = new()
+    checklist, told = new()
 
     def fail() -> Mapping[str, str]:
         raise SshError("ssh-refused", "The machine does not run commands", "sftp only")
 
-    checkup.step(("interpreter", "jupyter", "bridge"), fail)
+    checklist.step(("interpreter", "jupyter", "bridge"), fail)
     assert lines(told) == ["interpreter failed", "jupyter skipped", "bridge skipped"]
 
 
 def test_what_is_not_essential_stops_nothing() -> None:
-    checkup, told = new()
+    checklist, told = new()
 
     def take() -> Mapping[str, str]:
         raise LocalError("port-in-use", "taken")
 
-    checkup.step(["port"], take, essential=False)
-    checkup.step(["ssh"], lambda: {"ssh": "it answers"})
+    checklist.step(["port"], take, essential=False)
+    checklist.step(["ssh"], lambda: {"ssh": "it answers"})
     assert lines(told) == ["port failed", "ssh ok"]
     assert told[1].what == "it answers"
 
 
 def test_what_up_would_do_is_a_warning() -> None:
-    checkup, told = new()
+    checklist, told = new()
 
     def stop() -> Mapping[str, str]:
         raise CloudError("instance-stopped", "vm is not running", "its status is TERMINATED")
 
-    checkup.step(["credentials", "instance"], stop, expected=ExpectedFailure("instance-stopped", "it costs", "`up`"))
-    checkup.step(["ssh"], dict)
+    checklist.step(["credentials", "instance"], stop, expected=ExpectedFailure("instance-stopped", "it costs", "`up`"))
+    checklist.step(["ssh"], dict)
     assert lines(told) == ["credentials ok", "instance warning", "ssh skipped"]
     assert told[1].why == "its status is TERMINATED; it costs"
-    assert checkup.passed
+    assert checklist.passed
 
 
 def test_every_error_of_a_step_has_a_place_in_it() -> None:
     for code in CODES:
-        checkup, told = new()
+        checklist, told = new()
 
         def fail(code: str = code) -> Mapping[str, str]:
             raise from_code(code, "it failed")
 
-        checkup.step(WAY_IN, fail)
+        checklist.step(WAY_IN, fail)
         assert [finding.code for finding in told if finding.verdict == "failed"] == [code]
         assert [finding.check for finding in told] == list(WAY_IN)
 
@@ -193,14 +193,14 @@ def test_a_runtime_that_is_coming_up_is_waited_for() -> None:
 
 
 def looked(now: dict[str, Any]) -> list[Finding]:
-    checkup, told = new()
+    checklist, told = new()
     runtime = Runtime("work", "/work.yaml", {"kind": "gce"}, "c", local_port=8888)
     profile = Profile("work", Path("/work.yaml"), SshTarget("box"))
 
     def connect(port: int, limit_s: float) -> Any:
         raise AssertionError("nothing is asked of a runtime that is not ready")
 
-    running_checks.check_running(checkup, profile, runtime, now, Deadline(5.0), connect_uncounted=connect)
+    running_checks.check_running(checklist, profile, runtime, now, Deadline(5.0), connect_uncounted=connect)
     return told
 
 
@@ -220,21 +220,21 @@ def looked(now: dict[str, Any]) -> list[Finding]:
 def test_a_browser_that_may_not_speak_is_told_from_one_that_never_came(
     connections: Connections, requests: int | None, verdict: str, words: str
 ) -> None:
-    checkup, told = new()
-    browser_checks.check_browser_seen(checkup, connections, requests)
+    checklist, told = new()
+    browser_checks.check_browser_seen(checklist, connections, requests)
     assert (told[0].check, told[0].verdict) == ("colab", verdict)
     assert words in f"{told[0].what} {told[0].why}"
     assert told[0].hint or verdict != "warning"
 
 
 def test_an_origin_that_was_refused_is_named_until_colabs_page_arrives() -> None:
-    checkup, told = new()
+    checklist, told = new()
     refused = ("https://colab.other.example", "https://evil.example")
-    browser_checks.check_browser_seen(checkup, Connections(carried=2), 0, refused)
+    browser_checks.check_browser_seen(checklist, Connections(carried=2), 0, refused)
     assert (told[0].check, told[0].verdict, refused[0] in told[0].what) == ("colab", "warning", True)
     assert "colab.origins" in told[0].hint
-    checkup, told = new()
-    browser_checks.check_browser_seen(checkup, Connections(carried=2), 3, refused)
+    checklist, told = new()
+    browser_checks.check_browser_seen(checklist, Connections(carried=2), 3, refused)
     assert told[0].verdict == "ok"
 
 
@@ -246,9 +246,9 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
     profiles.mkdir()
     (profiles / "bad.yaml").write_text("version: 1\ntarget: {kind: nowhere}\n")
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "REMOTE_RUNTIME_PROFILES": str(profiles)}
-    checkup, told = new("")
+    checklist, told = new("")
     stuck = {**READY, "name": "stuck", "state": "unreachable", "why": "Jupyter hangs"}
-    local_checks.check_computer(checkup, StateDir(tmp_path), environ, [READY, stuck])
+    local_checks.check_computer(checklist, StateDir(tmp_path), environ, [READY, stuck])
     seen = {finding.check: finding for finding in told}
     assert seen["profiles"].code == "profile-invalid"
     assert "bad.yaml" in seen["profiles"].hint
@@ -261,9 +261,9 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
 
 
 def test_a_computer_without_openssh_is_told_what_it_misses(tmp_path: Path) -> None:
-    checkup, told = new("")
+    checklist, told = new("")
     environ = {"PATH": str(tmp_path), "HOME": str(tmp_path), "REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path)}
-    local_checks.check_computer(checkup, StateDir(tmp_path), environ, [])
+    local_checks.check_computer(checklist, StateDir(tmp_path), environ, [])
     assert next(finding for finding in told if finding.check == "ssh").verdict == "warning"
 
 
