@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 from ...core.errors import RemoteRuntimeError
@@ -91,17 +91,38 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, max_columns: in
     """A table whose columns are as wide as their widest cell. Columns that do not fit ``max_columns`` are written below
     their row, never cut: names of machines may differ in the last letter only."""
     cells = [list(head), *([clean_line(cell, 200) for cell in row] for row in rows)]
-    shown = [column for column in range(len(head)) if any(row[column] for row in cells[1:])] or list(range(len(head)))
-    widths = {column: max(len(row[column]) for row in cells) for column in shown}
-    below: list[int] = []
-    while max_columns and len(shown) > 1 and sum(widths[column] + 2 for column in shown) - 2 > max_columns:
-        below.insert(0, shown.pop())
+    shown = fit_columns(cells, max_columns, rank=lambda column: column)
     lines = []
-    for row in cells:
-        lines.append("  ".join(f"{row[column]:<{widths[column]}}" for column in shown).rstrip())
-        rest = " · ".join(row[column] for column in below if row[column] and row is not cells[0])
-        lines += [f"     {part}" for part in wrap(rest, max(20, max_columns - 5))]
+    for row, line in zip(cells, align(cells, shown), strict=True):
+        lines.append(line)
+        below = [cell for column, cell in enumerate(row) if column not in shown and cell and row is not cells[0]]
+        lines += [f"     {part}" for part in wrap(" · ".join(below), max(20, max_columns - 5))]
     return "\n".join(lines)
+
+
+def fit_columns(cells: Sequence[Sequence[str]], max_columns: int, rank: Callable[[int], int]) -> list[int]:
+    """The columns that are not empty below the first row, less those of the highest rank (never 0) until they fit."""
+    shown = [column for column in range(len(cells[0])) if any(row[column] for row in cells[1:])]
+    shown = shown or list(range(len(cells[0])))
+    widths = _widths(cells)
+    while max_columns and sum(widths[column] + 2 for column in shown) - 2 > max_columns:
+        last = max(shown, key=rank)
+        if rank(last) == 0:
+            break
+        shown.remove(last)
+    return shown
+
+
+def align(
+    cells: Sequence[Sequence[str]], shown: Sequence[int], style: Callable[[str], str] = lambda cell: cell
+) -> list[str]:
+    """The rows with aligned columns. ``style`` may add colours to a padded cell."""
+    widths = _widths(cells)
+    return ["  ".join(style(f"{row[column]:<{widths[column]}}") for column in shown).rstrip() for row in cells]
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*cells, strict=True)]
 
 
 def ready(runtimes: Sequence[Mapping[str, Any]]) -> None:

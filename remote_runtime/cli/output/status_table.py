@@ -10,7 +10,7 @@ from typing import Any
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean, clean_line
 from . import format
-from .console import MAX_CHARS, fold, paint, table, width, wrap
+from .console import MAX_CHARS, align, fit_columns, fold, paint, table, width, wrap
 
 # Fit for dark and for light terminals, which yellow is not.
 COLOURS = {"ready": "32", "starting": "35", "reconnecting": "35", "unreachable": "31", "stranger": "31"}
@@ -70,37 +70,13 @@ def status_table(runtimes: Sequence[Mapping[str, Any]], max_columns: int | None 
     max_columns = width() if max_columns is None else max_columns
     if not runtimes:
         return _wrap(NO_RUNTIME, max_columns)
-    cells = [[clean_line(column.cell(runtime), 200) for column in COLUMNS] for runtime in runtimes]
-    shown = _visible_columns(cells, max_columns)
-    lines = _table(cells, shown)
-    notes = [note for row, runtime in zip(cells, runtimes, strict=True) for note in _notes(runtime, row, shown)]
+    rows = [[clean_line(column.cell(runtime), 200) for column in COLUMNS] for runtime in runtimes]
+    cells = [[column.head for column in COLUMNS], *rows]
+    shown = fit_columns(cells, max_columns, rank=lambda index: COLUMNS[index].rank)
+    head, *lines = align(cells, shown, _coloured)
+    lines.insert(0, paint(head, "1", sys.stdout))
+    notes = [note for row, runtime in zip(rows, runtimes, strict=True) for note in _notes(runtime, row, shown)]
     return "\n".join([*lines, *([""] if notes else []), *(_wrap(note, max_columns) for note in notes)])
-
-
-def _visible_columns(cells: Sequence[Sequence[str]], max_columns: int) -> list[int]:
-    """The indexes of the columns that are not empty and fit."""
-    filled = [index for index in range(len(COLUMNS)) if any(row[index] for row in cells)]
-    widths = _widths(cells)
-    while max_columns and sum(widths[index] + 2 for index in filled) - 2 > max_columns:
-        last = max(filled, key=lambda index: COLUMNS[index].rank)
-        if COLUMNS[last].rank == 0:
-            break
-        filled.remove(last)
-    return filled
-
-
-def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
-    return [max(len(column.head), *(len(row[index]) for row in cells)) for index, column in enumerate(COLUMNS)]
-
-
-def _table(cells: Sequence[Sequence[str]], shown: Sequence[int]) -> list[str]:
-    widths = _widths(cells)
-
-    def line(row: Sequence[str]) -> str:
-        return "  ".join(_coloured(f"{row[index]:<{widths[index]}}") for index in shown).rstrip()
-
-    head = "  ".join(f"{COLUMNS[index].head:<{widths[index]}}" for index in shown).rstrip()
-    return [paint(head, "1", sys.stdout), *(line(row) for row in cells)]
 
 
 def _coloured(cell: str) -> str:
