@@ -163,6 +163,8 @@ class Reconnector:
         if self._no_machine_error is not None:
             pause_s = min(pause_s, NO_MACHINE_RETRY_S)
         self._retry_at = time.monotonic() + pause_s
+        if self._user_needed_error is not None:
+            log.info("waiting for an `up`: %s", self._user_needed_error)
         self._network_changes.reset()
 
     def _wait_for_retry(self) -> ControlRequest | None:

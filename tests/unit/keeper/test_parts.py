@@ -26,14 +26,14 @@ from remote_runtime.state.store import StateDir
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
 
 
-class Asked:
+class FakeClient:
     """The channel of a `down`."""
 
     def __init__(self) -> None:
-        self.told: list[Message] = []
+        self.received: list[Message] = []
 
     def send(self, message: Message) -> None:
-        self.told.append(message)
+        self.received.append(message)
 
 
 @pytest.fixture
@@ -79,44 +79,45 @@ def test_a_fact_that_is_written_down_already_needs_no_room(record: RuntimeRecord
 def test_a_state_file_that_cannot_be_removed_is_told(record: RuntimeRecord, tmp_path: Path) -> None:
     state = StateDir(tmp_path / "state")
     state.file_path("work", "json").mkdir(parents=True)
-    asked = Asked()
+    client = FakeClient()
     end = TakeDownResult("work", True, "stopped", None)
-    results.report_taken_down(end, ControlRequest("down", channel=cast("Any", asked)), record, Subscribers())
-    (answer,) = asked.told
+    results.report_taken_down(end, ControlRequest("down", channel=cast("Any", client)), record, Subscribers())
+    (answer,) = client.received
     (left,) = answer["remains"]
     assert left.startswith("its state file stays: ")
 
 
-@pytest.mark.parametrize("moment", range(40))
-def test_a_signal_at_any_moment_of_the_work_calls_it_off(moment: int) -> None:
-    orders = RequestQueue()
-    interrupted = threading.Thread(target=_interrupt_at, args=(moment, orders), daemon=True)
-    interrupted.start()
-    interrupted.join(5)
-    assert not interrupted.is_alive()
-    assert orders.terminated
-    assert orders.cancelled.wait(5)
+def _interrupt_at(moment: int | None, requests: RequestQueue) -> int:
+    """Terminates between two lines of what Python does for ``next``, as a signal's handler may; how many lines it ran.
 
-
-def _interrupt_at(moment: int, orders: RequestQueue) -> None:
-    """The signal's handler runs between two lines of what Python does for ``next``, as a real one may."""
+    None: no termination."""
     lines = 0
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         nonlocal lines
         lines += event == "line"
-        if event == "line" and lines == moment + 1:
-            orders.terminate()
+        if event == "line" and lines - 1 == moment:
+            requests.terminate()
         return trace
 
-    former = sys.gettrace()
+    previous = sys.gettrace()
     sys.settrace(trace)
     try:
-        orders.next(0.0)
+        requests.next(0.0)
     finally:
-        sys.settrace(former)
-    if lines <= moment:
-        orders.terminate()
+        sys.settrace(previous)
+    return lines
+
+
+@pytest.mark.parametrize("moment", range(_interrupt_at(None, RequestQueue())))
+def test_a_signal_at_any_moment_of_the_work_calls_it_off(moment: int) -> None:
+    requests = RequestQueue()
+    interrupted = threading.Thread(target=_interrupt_at, args=(moment, requests), daemon=True)
+    interrupted.start()
+    interrupted.join(5)
+    assert not interrupted.is_alive()
+    assert requests.terminated, "the moment was not reached"
+    assert requests.cancelled.wait(5)
 
 
 def test_a_keeper_may_have_as_many_connections_open_as_the_machine_allows() -> None:
