@@ -73,10 +73,10 @@ def _parse_line(line: str) -> tuple[str, str, float] | None:
 def _os_login_keys(project: str, os_login: OsLogin, now: float) -> list[tuple[str, str, float]]:
     return [
         (account.username, " ".join(key.key.split()[:2]), (key.expires_usec or _FOREVER * 1e6) / 1e6)
-        for person in os_login.users.values()
-        if person.may_log_in
-        for account in person.accounts
+        for user in os_login.users.values()
+        if user.may_log_in
+        for account in user.accounts
         if account.project == project
-        for key in person.keys.values()
+        for key in user.keys.values()
         if key.is_valid(now)
     ]
