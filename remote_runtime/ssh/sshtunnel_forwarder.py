@@ -129,7 +129,7 @@ def _make_forwarder(session: Session, sock: socket.socket, target: tuple[str, in
 
     instance, settings = session.instance, session.request.settings
 
-    class Forwarder(sshtunnel.SSHTunnelForwarder):  # type: ignore[misc]  # it has no types
+    class CheckedForwarder(sshtunnel.SSHTunnelForwarder):  # type: ignore[misc]  # it has no types
         login: paramiko.Transport | None = None
 
         def _get_transport(self) -> paramiko.Transport:
@@ -142,7 +142,7 @@ def _make_forwarder(session: Session, sock: socket.socket, target: tuple[str, in
             self.login = cast(paramiko.Transport, transport)
             return self.login
 
-    forwarder = Forwarder(
+    forwarder = CheckedForwarder(
         (instance.address, instance.port),
         ssh_username=session.user,
         ssh_host_key=paramiko.PKey.from_type_string(session.host_key.kind, base64.b64decode(session.host_key.data)),

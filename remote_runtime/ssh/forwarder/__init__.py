@@ -1,5 +1,5 @@
-"""The fast engine: an event loop on paramiko's connection that moves the forwarded bytes itself.
+"""Forwards local connections over one SSH connection in one thread, without a queue or a thread for each.
 
-paramiko keeps the key exchange, the login, the renewal of keys and its own channels. Its packet layer is replaced by
-ours (``hook``), which runs the loop, so that one thread moves all connections, without a queue or a thread for each.
+paramiko keeps the key exchange, the login, rekeying and its own channels. Its packet layer is replaced by
+``transport.packetizer``, which runs the event loop.
 """

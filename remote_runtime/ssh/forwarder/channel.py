@@ -155,10 +155,7 @@ class Channel:
             self._unregister()
             return
         self._handler.on_eof()
-        self._reply_close()
-
-    def _reply_close(self) -> None:
-        if not self.close_sent:
+        if not self.close_sent:  # the handler may have closed it
             self.close_sent = True
             self._loop.send(messages.close(self.peer))
             self._unregister()
