@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
 
 
 def _open_files_error(error: Exception) -> RemoteRuntimeError | None:
-    from ..tunnel.open_files import reported_shortage
+    from ..core.open_files import reported_shortage
 
     return reported_shortage(error)
 

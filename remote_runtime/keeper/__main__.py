@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from .._version import __version__
-from ..core import file_lock
+from ..core import file_lock, open_files
 from ..core.access import merge_keys
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, RemoteRuntimeError
@@ -21,7 +21,6 @@ from ..core.model import Runtime
 from ..core.subprocesses import disable_core_dumps
 from ..state import launch, store
 from ..state.log_file import log_to_file, open_log
-from ..tunnel import open_files
 from .keeper import Keeper
 from .requests import RequestQueue
 from .runtime_record import RuntimeRecord, now, target_fields

@@ -11,13 +11,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 
+from ..core import open_files
 from ..core.access import InstalledKey, LoginAccess
 from ..core.deadline import Deadline
 from ..core.errors import Interrupted, RemoteRuntimeError, SshError
 from ..core.model import Forward, Health, Instance, Server, format_address
 from ..jupyter import health
 from ..targets import KeyPolicy, LoginOptions, TargetSession
-from ..tunnel import open_files, ports
+from ..tunnel import ports
 from ..tunnel.port_forwarder import PortForwarder
 from .context import BringUpContext
 from .ensure_server import ensure_server

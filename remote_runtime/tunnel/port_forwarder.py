@@ -15,11 +15,11 @@ from collections.abc import Callable
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError
 from ..core.model import Secret
+from ..core.open_files import MAX_CONNECTIONS, is_reserved, max_connections
 from . import ports
 from .acceptor import Acceptor
 from .connection_stats import Address, ConnectionRecord, ConnectionStats
 from .identity import IdentityCheck, Stream, verify_identity
-from .open_files import MAX_CONNECTIONS, is_reserved, max_connections
 from .protocols import ConnectionHandler, Forwarder, Upstream
 from .rate_limited_log import RateLimitedLog
 from .relay import relay, reset, send_error, set_nodelay

@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import RemoteRuntimeError
 from ...core.model import format_address
+from ...core.open_files import is_reserved
 from ...tunnel.connection_stats import Address
 from ...tunnel.identity import IdentityCheck
-from ...tunnel.open_files import is_reserved
 from ...tunnel.protocols import ConnectionHandler
 from ...tunnel.rate_limited_log import RateLimitedLog
 from ...tunnel.silent_connections import OldestFirst

@@ -22,8 +22,8 @@ import pytest
 
 from remote_runtime.core.errors import HealthError, LocalError, SshError
 from remote_runtime.core.model import Secret
+from remote_runtime.core.open_files import max_connections
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.open_files import max_connections
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.clients.forwarded_port import DirectUpstream, visit
 from tests.support.servers.echo_servers import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all

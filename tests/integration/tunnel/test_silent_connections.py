@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.core.model import Secret
+from remote_runtime.core.open_files import RESERVED_FILES
 from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.open_files import RESERVED_FILES
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from remote_runtime.tunnel.protocols import Upstream
 from tests.support.clients.forwarded_port import DirectUpstream, visit

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from ..core.errors import LocalError
+from .errors import LocalError
 
 MAX_CAUSES = 20
 MAX_CONNECTIONS = 1024
