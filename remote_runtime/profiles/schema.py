@@ -5,21 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..core.profile import (
-    AttachSettings,
-    ColabSettings,
-    DemoTarget,
-    ForwardSettings,
-    GceTarget,
-    IdleSettings,
-    JupyterSettings,
-    LocalTarget,
-    OnDownSettings,
-    Profile,
-    SshSettings,
-    SshTarget,
-    Timeouts,
-)
+from ..core import profile
 from .field_types import (
     HOST,
     INSTANCE,
@@ -65,7 +51,7 @@ def _check_ports_unique(values: Mapping[str, Any], keys: frozenset[str]) -> Rule
 def _check_attach_combination(values: Mapping[str, Any], keys: frozenset[str]) -> RuleProblems:
     """The settings of a server that runs already cannot be changed."""
     for name in ("install", "working_dir", "port", "env", "args", "packages"):
-        if values.get("attach") and name in keys and values.get(name) != getattr(JupyterSettings(), name):
+        if values.get("attach") and name in keys and values.get(name) != getattr(profile.JupyterSettings(), name):
             yield name, "changes nothing for a server that runs already", "either attach or this key"
 
 
@@ -74,7 +60,7 @@ def _check_target_combination(values: Mapping[str, Any], keys: frozenset[str]) -
     jupyter, idle = values.get("jupyter"), values.get("idle")
     if jupyter and jupyter.attach and idle and idle.after_s is not None:
         yield "idle", "after watches servers that are started here, not one of jupyter.attach", "never"
-    if isinstance(target, SshTarget) and ssh and target.port and ssh.port and target.port != ssh.port:
+    if isinstance(target, profile.SshTarget) and ssh and target.port and ssh.port and target.port != ssh.port:
         yield "ssh", f"port {ssh.port} contradicts target.port {target.port}", "give one of them"
     if idle and idle.after_s is not None and idle.do != "stop-server" and target and target.kind in ("ssh", "local"):
         yield "idle", f"do: {idle.do} needs a target of kind gce", "stop-server"
@@ -94,7 +80,7 @@ _GCE_ONLY = _only_for_kind("gce", "project", "zone", "instance", "labels", "conn
 _SSH_ONLY = _only_for_kind("ssh", "host", "port", "jump")
 
 GCE = Section(
-    GceTarget,
+    profile.GceTarget,
     (
         _kind_key("gce"),
         Key("project", PROJECT, "The project's ID. Default: that of the credentials or the gcloud configuration."),
@@ -109,7 +95,7 @@ GCE = Section(
     _SSH_ONLY,
 )
 SSH_HOST = Section(
-    SshTarget,
+    profile.SshTarget,
     (
         _kind_key("ssh"),
         Key("host", HOST, "A host name, an address, or a Host of ~/.ssh/config.", required=True),
@@ -120,9 +106,9 @@ SSH_HOST = Section(
     (),
     _GCE_ONLY,
 )
-LOCAL = Section(LocalTarget, (_kind_key("local"),), "This machine, without SSH.", (), _GCE_ONLY | _SSH_ONLY)
+LOCAL = Section(profile.LocalTarget, (_kind_key("local"),), "This machine, without SSH.", (), _GCE_ONLY | _SSH_ONLY)
 DEMO = Section(
-    DemoTarget,
+    profile.DemoTarget,
     (
         _kind_key("demo"),
         Key("external_address", Boolean(), "Whether it has one; without it, an emulated IAP leads to it."),
@@ -134,7 +120,7 @@ DEMO = Section(
 TARGET = TaggedUnion({"gce": GCE, "ssh": SSH_HOST, "local": LOCAL, "demo": DEMO})
 
 SSH = Section(
-    SshSettings,
+    profile.SshSettings,
     (
         Key("user", USER, "The login name. Default: OS Login's, the metadata's, ~/.ssh/config's, the local name."),
         Key("port", Port(), "The SSH server's port. Default: that of ~/.ssh/config, else 22."),
@@ -147,7 +133,7 @@ SSH = Section(
     "How to enter the machine.",
 )  # fmt: skip
 ATTACH = Section(
-    AttachSettings,
+    profile.AttachSettings,
     (
         Key("port", Port(), "The port on which it listens on the machine.", required=True),
         Key("token_file", TOKEN_FILE, "The file there that holds its token, mode 0600. Default: what it wrote down."),
@@ -155,7 +141,7 @@ ATTACH = Section(
     "A Jupyter server that already runs on the machine.",
 )
 JUPYTER = Section(
-    JupyterSettings,
+    profile.JupyterSettings,
     (
         Key("python", PYTHON, "The Python that has Jupyter: auto, or its path on the machine."),
         Key("install", OneOf(("auto", "never")), "Make a private environment when no Jupyter is found, or never."),
@@ -172,7 +158,7 @@ JUPYTER = Section(
     (_check_attach_combination,),
 )  # fmt: skip
 FORWARD = Section(
-    ForwardSettings,
+    profile.ForwardSettings,
     (
         Key(
             "local_port",
@@ -190,12 +176,12 @@ FORWARD = Section(
     (_check_ports_unique,),
 )
 COLAB = Section(
-    ColabSettings,
+    profile.ColabSettings,
     (Key("origins", ListOf(ORIGIN, min_items=1, max_items=16), "The web pages that may use the server."),),
     "Who may use the server from a browser.",
 )
 ON_DOWN = Section(
-    OnDownSettings,
+    profile.OnDownSettings,
     (
         Key(
             "server",
@@ -207,7 +193,7 @@ ON_DOWN = Section(
     "What `down` does.",
 )
 IDLE = Section(
-    IdleSettings,
+    profile.IdleSettings,
     (
         Key(
             "after",
@@ -220,7 +206,7 @@ IDLE = Section(
     "What to do when nobody uses the runtime.",
 )
 TIMEOUTS = Section(
-    Timeouts,
+    profile.Timeouts,
     (
         Key("instance", Duration(), "To find and start the instance.", "instance_s"),
         Key("ssh", Duration(), "To reach and enter the machine.", "ssh_s"),
@@ -231,7 +217,7 @@ TIMEOUTS = Section(
 )
 
 PROFILE = Section(
-    Profile,
+    profile.Profile,
     (
         Key("version", FormatVersion(), "The version of this format.", required=True),
         Key("target", TARGET, "Where the runtime is.", required=True),

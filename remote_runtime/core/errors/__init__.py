@@ -23,9 +23,8 @@ from typing import ClassVar
 from .catalogue import CatalogueEntry as CatalogueEntry
 from .catalogue import fill_in_profile
 from .cloud import CLOUD
-from .health import HEALTH
 from .local import LOCAL
-from .machine import MACHINE
+from .machine import HEALTH, MACHINE
 from .ssh import SSH
 from .usage import BUG, DEADLINE, INTERRUPTED, USAGE
 
