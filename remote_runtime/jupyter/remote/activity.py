@@ -147,7 +147,7 @@ def process_table() -> dict[int, ProcessStat]:
     found = {}
     for pid in processes.list_pids():
         with contextlib.suppress(OSError, IndexError, ValueError):
-            head, _, rest = _read(pid, "stat").rpartition(")")
+            head, _, rest = processes.read_text(f"/proc/{pid}/stat").rpartition(")")
             fields = rest.split()
             if fields[0] not in "ZX":
                 parent, session, tty = int(fields[1]), int(fields[3]), int(fields[4])
@@ -188,7 +188,11 @@ def _ancestors(each: ProcessStat, table: dict[int, ProcessStat]) -> Iterator[Pro
 
 def _in_a_container(pid: int) -> bool:
     """Whether it has a pid in a nested namespace (proc(5))."""
-    return any(len(line.split()) > 2 for line in _read(pid, "status").splitlines() if line.startswith("NSpid:"))
+    return any(
+        len(line.split()) > 2
+        for line in processes.read_text(f"/proc/{pid}/status").splitlines()
+        if line.startswith("NSpid:")
+    )
 
 
 def runs_over_ssh(each: ProcessStat, table: dict[int, ProcessStat]) -> bool:
@@ -216,11 +220,7 @@ def _last_input_ago_s(tty: int) -> float:
 
 
 def _command_line(pid: int) -> str:
-    return _read(pid, "cmdline")
-
-
-def _read(pid: int, name: str) -> str:
-    return processes.read_proc(pid, name).decode("utf-8", "replace")
+    return processes.read_text(f"/proc/{pid}/cmdline")
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from .reply import ReplyWriter, ReportedError
 from .server_client import NotHttp
 
 TIMEOUT_S = 10.0
+NAME_ANOTHER = "name another: jupyter.attach.token_file"
 LOOPBACK_ADDRESSES = ("127.0.0.1", "*", "::", "::ffff:127.0.0.1")
 ALL_ADDRESSES = ("*", "::")
 
@@ -96,31 +97,27 @@ def check_address(description: dict[str, Any], port: int) -> None:
         )
     if description.get("base_url") not in ("/", "", None):
         raise ReportedError("attach-unfit", f"The server on port {port} has the base_url {description['base_url']}",
-                      "Colab asks at / only", "start it without base_url")  # fmt: skip
+                            "Colab asks at / only", "start it without base_url")  # fmt: skip
 
 
 def read_token_file(token_file: str) -> str:
     """The token in the file. Raises ``attach-without-token``, as for a file that others can read."""
     path = os.path.expanduser(token_file)
     folder = os.path.dirname(path)
-    is_path = folder != os.path.dirname(folder) and os.path.isdir(
-        folder
-    )  # else the value may be a token, which must not be shown
+    # A value that is no path may be a token, which must not be shown.
+    is_path = folder != os.path.dirname(folder) and os.path.isdir(folder)
     shown_path = path if is_path or os.path.isfile(path) else "jupyter.attach.token_file"
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe would block
-            raise no_token_error(
-                "the token file is not a regular file", shown_path, "name another: jupyter.attach.token_file"
-            )
+            raise no_token_error("the token file is not a regular file", shown_path, NAME_ANOTHER)
         with open(path, "rb") as handle:
             refuse_shared(os.fstat(handle.fileno()), path)
             text = handle.read(4096).decode("utf-8", "replace").strip()
     except OSError as exc:
-        raise no_token_error("the token file cannot be read", f"{shown_path}: {exc.strerror}",
-                            "name another: jupyter.attach.token_file") from exc  # fmt: skip
+        raise no_token_error("the token file cannot be read", f"{shown_path}: {exc.strerror}", NAME_ANOTHER) from exc
     if not re.fullmatch(r"[!-~]{1,512}", text):
         raise no_token_error("the token file does not hold a token", f"{path} must hold the token and nothing else",
-                            "write the server's token into it")  # fmt: skip
+                             "write the server's token into it")  # fmt: skip
     return text
 
 
@@ -130,7 +127,7 @@ def described_token(path: str, description: dict[str, Any], port: int) -> str:
     token = description.get("token")
     if not isinstance(token, str) or not re.fullmatch(r"[!-~]{1,512}", token):
         raise no_token_error(f"the server on port {port} has no token", f"{path} names none",
-                            "start it with one; a server without a token is never forwarded")  # fmt: skip
+                             "start it with one; a server without a token is never forwarded")  # fmt: skip
     return token
 
 
@@ -177,7 +174,7 @@ def refuse_unprotected(port: int) -> None:
     status, _ = get_public(port, "/api/kernels")
     if status == 200:
         raise no_token_error(f"the server on port {port} lets anyone in", "GET /api/kernels needs no token there",
-                            "start it with a token; a server without one is never forwarded")  # fmt: skip
+                             "start it with a token; a server without one is never forwarded")  # fmt: skip
 
 
 def get_public(port: int, path: str) -> tuple[int, bytes]:
@@ -203,7 +200,7 @@ def interpreter_of(pid: int) -> str:
 
 def not_found_error(port: int, why: str, hint: str = "") -> ReportedError:
     return ReportedError("attach-not-found", f"No Jupyter server of yours on port {port} of the machine", why,
-                   hint or "start it there, or name its port: jupyter.attach.port")  # fmt: skip
+                         hint or "start it there, or name its port: jupyter.attach.port")  # fmt: skip
 
 
 def no_token_error(what: str, why: str, hint: str) -> ReportedError:

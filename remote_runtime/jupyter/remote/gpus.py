@@ -87,10 +87,11 @@ def parse_gpus(output: str) -> list[dict[str, Any]]:
 
 def has_nvidia_device(devices: str = PCI_DEVICES) -> bool:
     """Whether the PCI bus has a display or 3D controller of NVIDIA (vendor 10de, classes 0300 and 0302)."""
+    paths = [os.path.join(devices, name) for name in (os.listdir(devices) if os.path.isdir(devices) else [])]
     return any(
-        _read_attribute(devices, name, "vendor") == "0x10de"
-        and _read_attribute(devices, name, "class").startswith("0x03")
-        for name in (os.listdir(devices) if os.path.isdir(devices) else [])
+        processes.read_text(os.path.join(path, "vendor")).strip() == "0x10de"
+        and processes.read_text(os.path.join(path, "class")).startswith("0x03")
+        for path in paths
     )
 
 
@@ -109,11 +110,3 @@ def explain(why: str, commands: Sequence[str]) -> str:
 def first_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[0][:200] if lines else "it failed and said nothing"
-
-
-def _read_attribute(devices: str, name: str, attribute: str) -> str:
-    try:
-        with open(os.path.join(devices, name, attribute), encoding="ascii") as handle:
-            return handle.read().strip()
-    except (OSError, ValueError):
-        return ""

@@ -116,7 +116,7 @@ def probe_all(python: str, env: Mapping[str, str], reply: ReplyWriter) -> Probed
         probed = probe([shutil.which(named, path=env.get("PATH")) or named], env, reply)
         if not probed[0].python:
             raise ReportedError("python-missing", probed[0].path + " does not run", "jupyter.python names it",
-                          "Name one that runs there: `jupyter.python`")  # fmt: skip
+                                "Name one that runs there: `jupyter.python`")  # fmt: skip
         return ProbedInterpreters(probed, [])
     first = find_candidates(env)
     probed = probe(first, env, reply)

@@ -149,4 +149,4 @@ def address_in_use_error(address: int | str, error: OSError | None = None) -> Re
     is_taken = error is None or error.errno == errno.EADDRINUSE
     why = "another program has it" if is_taken else f"the system refuses it: {error.strerror if error else ''}"
     return ReportedError("jupyter-did-not-start", f"{name} on the machine cannot be used", why,
-                   "Choose another: `jupyter.port`")  # fmt: skip
+                         "Choose another: `jupyter.port`")  # fmt: skip

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Background = TypeVar("Background", bound="BackgroundProcess")
 LINUX = sys.platform.startswith("linux")
-MAX_PROC_BYTES = 1 << 17
+MAX_FILE_BYTES = 1 << 17
 MAX_OUTPUT_BYTES = 1 << 16
 KILL_WAIT_S = 1.0
 
@@ -95,7 +95,7 @@ def list_processes() -> list[Process]:
         for pid in list_pids():
             fields = read_stat(pid)
             if fields:
-                command = read_proc(pid, "cmdline").replace(b"\0", b" ").decode("utf-8", "replace")
+                command = read_text(f"/proc/{pid}/cmdline").replace("\0", " ")
                 found.append(Process(pid, int(fields[1]), int(fields[2]), command))
         return found
     if os.name == "nt":
@@ -122,27 +122,27 @@ def list_pids() -> list[int]:
 
 def read_stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the third (state) on, see proc(5); empty when there is no such process."""
-    return read_proc(pid, "stat").decode("utf-8", "replace").rpartition(")")[2].split()
+    return read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
 
 
 def read_environment(pid: int) -> dict[str, str]:
     """The environment that the process was started with; empty where the system does not show it."""
-    entries = read_proc(pid, "environ", 1 << 20).decode("utf-8", "surrogateescape").split("\0")
+    entries = read_text(f"/proc/{pid}/environ", 1 << 20, "surrogateescape").split("\0")
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
-def read_proc(pid: int | str, name: str, max_bytes: int = MAX_PROC_BYTES) -> bytes:
-    """The start of /proc/PID/NAME; empty when it cannot be read."""
+def read_text(path: str, max_bytes: int = MAX_FILE_BYTES, errors: str = "replace") -> str:
+    """The start of a file; empty when it cannot be read."""
     try:
-        with open(f"/proc/{pid}/{name}", "rb") as handle:
-            return handle.read(max_bytes)
+        with open(path, "rb") as handle:
+            return handle.read(max_bytes).decode("utf-8", errors)
     except OSError:
-        return b""
+        return ""
 
 
 def boot_id() -> str:
     """Changes with each boot; start times count from there. Empty where the system does not tell."""
-    return read_proc("sys", "kernel/random/boot_id").decode("ascii", "replace").strip()
+    return read_text("/proc/sys/kernel/random/boot_id").strip()
 
 
 class BackgroundProcess:

@@ -95,21 +95,16 @@ def _has_packages(prefix: str) -> bool:
 
 
 def _absolute_paths(path: str) -> list[str]:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
-            return [line.strip() for line in handle.read(65536).splitlines() if os.path.isabs(line.strip())]
-    except OSError:
-        return []
+    lines = processes.read_text(path, errors="surrogateescape").splitlines()
+    return [line.strip() for line in lines if os.path.isabs(line.strip())]
 
 
 def _script_interpreter(script: str) -> str:
     """The Python of a script such as ``jupyter``: from its first line, else the one in its folder."""
     if os.path.basename(script).startswith("python"):
         return script
-    try:
-        with open(script, "rb") as handle:
-            head = handle.read(1024).decode("utf-8", "replace")
-    except OSError:
+    head = processes.read_text(script, 1024)
+    if not head:
         return ""
     # Long paths are written as a shell script: '''exec' "/very/long/path/bin/python" "$0" "$@"
     matched = re.match(r"#!\s*(/\S*/python[\d.]*)\s", head) or re.search(r"exec' \"?(/[^\"\n]*/python[\d.]*)\"? ", head)

@@ -101,7 +101,7 @@ class PythonSearch:
                 f"On the machine: `{named} -m pip install --upgrade --force-reinstall jupyter_server ipykernel`",
             )  # fmt: skip
         return ReportedError("jupyter-missing", "No usable Jupyter in the Python that jupyter.python names", problems,
-                       f"On the machine: `{named} -m pip install jupyter_server ipykernel`")  # fmt: skip
+                             f"On the machine: `{named} -m pip install jupyter_server ipykernel`")  # fmt: skip
 
     def _problem_of(self, interpreter: Interpreter) -> str:
         return (
@@ -126,7 +126,7 @@ class PythonSearch:
         notes = []
         if kernel:
             notes.append(f"the kernel python3 runs {kernel.path}, which has {', '.join(kernel.frameworks)}; "
-                        f"Jupyter itself runs {server.path}")  # fmt: skip
+                         f"Jupyter itself runs {server.path}")  # fmt: skip
         else:
             notes += [
                 f"{each.path} has {', '.join(each.frameworks)}: `jupyter.python: {each.path}` takes it"
@@ -135,7 +135,7 @@ class PythonSearch:
             ]
         if self._spec.packages and server.path != private_python():
             notes.append("jupyter.packages is for a private environment; "
-                        f"Jupyter runs {server.path}, which stays as it is")  # fmt: skip
+                         f"Jupyter runs {server.path}, which stays as it is")  # fmt: skip
         return notes
 
 

@@ -45,11 +45,7 @@ def create(directory: str) -> bool:
 
 
 def path_of(directory: str) -> str:
-    try:
-        with open(os.path.join(directory, PATH_FILE), encoding="utf-8") as handle:
-            return handle.read()
-    except OSError:
-        return os.path.join(directory, "runtime")
+    return processes.read_text(os.path.join(directory, PATH_FILE)) or os.path.join(directory, "runtime")
 
 
 def remove(directory: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import time
@@ -75,10 +74,9 @@ def _store_token(running: ServerProcess, token: str) -> ServerProcess:
 
 def _recover_renewed_token(running: ServerProcess) -> ServerProcess | None:
     """If an earlier launcher was ended after it gave the server a new token, and before it saved that."""
-    with contextlib.suppress(OSError), open(os.path.join(running.directory, NEXT_TOKEN), encoding="ascii") as handle:
-        token = handle.read()
-        if server_client.check_identity(running.address, token, timeout_s=3.0) == "ours":
-            return _store_token(running, token)
+    token = processes.read_text(os.path.join(running.directory, NEXT_TOKEN))
+    if token and server_client.check_identity(running.address, token, timeout_s=3.0) == "ours":
+        return _store_token(running, token)
     return None
 
 

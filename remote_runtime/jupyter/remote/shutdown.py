@@ -178,11 +178,7 @@ def needs_no_password(listing: str, command: list[str]) -> bool:
 
 
 def _is_compute_engine(product: str) -> bool:
-    try:
-        with open(product, encoding="ascii", errors="replace") as handle:
-            return "Google" in handle.read()
-    except OSError:
-        return False
+    return "Google" in processes.read_text(product)
 
 
 def _instance_path() -> str:

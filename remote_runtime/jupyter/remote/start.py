@@ -125,7 +125,7 @@ def find_working_dir(named: str) -> str:
     path = os.path.realpath(os.path.expanduser(named))
     if not os.path.isdir(path):
         raise ReportedError("jupyter-did-not-start", "The working directory does not exist on the machine", path,
-                      "Make it there, or name another: `jupyter.working_dir`")  # fmt: skip
+                            "Make it there, or name another: `jupyter.working_dir`")  # fmt: skip
     return path
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
 
+from . import processes
 from .data_dir import load_json
 
 IGNORED_FILE = "unused.json"
@@ -47,26 +47,13 @@ def unread_files(kind: str, env: Mapping[str, str]) -> list[str]:
 
 def has_settings(path: str) -> bool:
     """False for a generated file, which has only comments, and for one that only enables extensions."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            text = handle.read(MAX_FILE_BYTES)
-    except OSError:
-        return False
-    if path.endswith(".py"):
+    text = processes.read_text(path, MAX_FILE_BYTES)
+    if path.endswith(".py") or not text:
         return any(line.strip() and not line.strip().startswith("#") for line in text.splitlines())
     try:
-        return bool(settings_of(json.loads(text)))
+        sections = json.loads(text)
     except ValueError:
         return True
-
-
-def settings_of(sections: Any) -> list[str]:
-    if not isinstance(sections, dict):
-        return []
-    return [
-        f"{section}.{trait}"
-        for section, traits in sections.items()
-        if isinstance(traits, dict)
-        for trait in traits
-        if trait not in ("jpserver_extensions", "nbserver_extensions")
-    ]
+    values = sections.values() if isinstance(sections, dict) else []
+    traits = [set(section) for section in values if isinstance(section, dict)]
+    return any(each - {"jpserver_extensions", "nbserver_extensions"} for each in traits)
