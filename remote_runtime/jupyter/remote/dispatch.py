@@ -86,7 +86,7 @@ def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
             raise
 
 
-def stop(directory: str, reply: ReplyWriter, *, spare_busy: bool = False, attempt: str = "") -> dict[str, Any]:
+def stop(directory: str, reply: ReplyWriter, *, refuse_if_busy: bool = False, attempt: str = "") -> dict[str, Any]:
     """``stopped``, or ``gone``: it had ended before. Nothing of it is left in both cases. ``busy``: it was kept, and
     ``why``. ``attempt``: stop only what this attempt started; a server of another one counts as ``gone``."""
     until = time.monotonic() + (START_WINDOW_S if attempt else 0.0)
@@ -100,7 +100,7 @@ def stop(directory: str, reply: ReplyWriter, *, spare_busy: bool = False, attemp
         if attempt and info.get("attempt") != attempt and not is_new:
             return {"stopped": "gone"}
         host.refuse_other_host(directory)
-        running = server.load(directory) if spare_busy else None
+        running = server.load(directory) if refuse_if_busy else None
         why = server.busy_reason(running) if running else ""
         if why:
             return {"stopped": "busy", "why": why}
@@ -157,8 +157,8 @@ def _dispatch(request: dict[str, Any], reply: ReplyWriter) -> None:
     if request["do"] == "ensure":
         ensure(data_dir.server_directory(request["key"]), load_spec(request), reply)
     elif request["do"] == "stop":
-        options = {"spare_busy": request["spare_busy"], "attempt": request.get("attempt", "")}
-        outcome = stop(data_dir.server_directory(request["key"]), reply, **options)
+        directory, attempt = data_dir.server_directory(request["key"]), request.get("attempt", "")
+        outcome = stop(directory, reply, refuse_if_busy=request["spare_busy"], attempt=attempt)
         reply.result({**outcome, "folder": os.path.isdir(data_dir.root_dir())})
     elif request["do"] == "purge":
         reply.result(purge(reply))

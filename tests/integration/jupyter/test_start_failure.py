@@ -155,7 +155,7 @@ def test_a_home_that_cannot_be_written_is_named(machine: LocalMachine) -> None:
 
 
 @pytest.mark.skipif(not (PYTHON_36 or IN_CI), reason="Debian installs no python3.6; CI, which has one, never skips")
-def test_an_old_python_hands_over_to_a_newer_one(machine: LocalMachine, tmp_path: Path) -> None:
+def test_an_old_python_is_passed_over_for_a_newer_one(machine: LocalMachine, tmp_path: Path) -> None:
     old = tmp_path / "old"
     old.mkdir()
     (old / "python3").symlink_to(PYTHON_36)
