@@ -92,7 +92,8 @@ class Response:
 
 
 def request(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
-    import http.client  # slow to import
+    """Sends the token, and reads a bounded response. Raises ``HealthError`` ``not-answering``."""
+    import http.client
 
     deadline.check()
     connection = http.client.HTTPConnection("localhost", endpoint.port, timeout=max(0.1, deadline.remaining_s()))
