@@ -155,6 +155,13 @@ def test_the_round_trip_is_measured(session: Session) -> None:
     assert 0 < session.check(5) < 1000
 
 
+def test_the_time_of_the_last_packet_is_known_with_the_fast_loop_too(session: Session) -> None:
+    assert session.is_fast
+    before = session._transport.packetizer.last_received_at
+    session.check(5)
+    assert session._transport.packetizer.last_received_at > before
+
+
 def test_a_frozen_link_is_noticed_while_data_is_on_its_way_out(tmp_path: Path, echo: int) -> None:
     with running_sshd(tmp_path) as server, Visitor(server, tmp_path / "visitor").enter() as session:
         session.check(5)
