@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from ..core.errors import UsageError
@@ -11,9 +9,6 @@ from ..core.sanitize import clean_line
 from .common import OrderedGroup, OutputOptions, common, examples, name_of
 from .completion import profile_names
 from .output import console
-
-if TYPE_CHECKING:
-    from ..targets import TargetSession
 
 CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 
@@ -44,10 +39,7 @@ def ssh(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
         require_known_name(profile, context.state, context.environ)
         raise UsageError("usage", "--json tells what one command wrote: a shell has no such answer")
 
-    def job() -> TargetSession:
-        return connect(load_profile(profile, context), context)
-
-    session = run_parallel({profile: job}, context)[profile]
+    session = run_parallel({profile: lambda: connect(load_profile(profile, context), context)}, context)[profile]
     if isinstance(session, Exception):
         raise session
     try:
