@@ -56,8 +56,8 @@ def play(scene: Scene) -> tuple[str, str]:
             return film.svg(scene.command, scene.theme), text
         finally:
             film.close()
-            while _held:
-                _held.pop().close()
+            while _sockets:
+                _sockets.pop().close()
 
 
 @contextlib.contextmanager
@@ -124,7 +124,7 @@ def _no_jupyter(world: World, vm: CloudMachine) -> None:
 
 def _take_the_port(world: World, vm: CloudMachine) -> None:
     holder = socket.create_server(("127.0.0.1", 0))
-    _held.append(holder)
+    _sockets.append(holder)
     (world.profiles / "my-vm.yaml").open("a").write(f"forward: {{local_port: {holder.getsockname()[1]}}}\n")
 
 
@@ -156,7 +156,7 @@ def _edit(world: World, old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-_held: list[socket.socket] = []
+_sockets: list[socket.socket] = []
 UP = "remote-runtime up my-vm"
 WATCH = "remote-runtime status --watch"
 WATCHED = ("my-vm", "ready", "round trip")

@@ -125,10 +125,8 @@ class _JsonHandler(BaseHTTPRequestHandler):
     def _refuse_web_pages(self) -> None:
         """A page of the internet may send requests here: under a name of its own (DNS rebinding), with an Origin, or as
         a form, whose content types are not JSON."""
-        if self.headers.get("Host") not in (
-            f"127.0.0.1:{self.server.server_port}",
-            f"localhost:{self.server.server_port}",
-        ):
+        port = self.server.server_port
+        if self.headers.get("Host") not in (f"127.0.0.1:{port}", f"localhost:{port}"):
             raise ApiError(403, "forbidden", "The Host header is not this server's address.")
         if self.headers.get("Origin") is not None:
             raise ApiError(403, "forbidden", "Requests of web pages are not answered.")

@@ -27,11 +27,8 @@ class MetadataServer:
             "mode": "READ_WRITE",
             "type": "PERSISTENT-BALANCED",
         }
-        ssds = [
-            {"deviceName": f"local-ssd-{number}", "index": 1 + number, "interface": "NVME", "mode": "READ_WRITE"}
-            | {"type": "LOCAL-SSD"}
-            for number in range(vm.local_ssds)
-        ]
+        ssd = {"interface": "NVME", "mode": "READ_WRITE", "type": "LOCAL-SSD"}
+        ssds = [{"deviceName": f"local-ssd-{number}", "index": 1 + number, **ssd} for number in range(vm.local_ssds)]
         answers = {
             "instance/disks/?recursive=true": json.dumps([boot, *ssds]),
             "instance/name": vm.name,
