@@ -17,7 +17,8 @@ import psutil
 
 from scripts.soaks.faults import autossh
 from tests.support.environment.lan import Lan, Traveller, lan
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 
 from . import tunnel_candidates as candidates
 from .tunnel_parts import Values

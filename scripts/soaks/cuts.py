@@ -11,7 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.faults.faults import ssh_host
 from tests.support.servers.sshd import Sshd
 

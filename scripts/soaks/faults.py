@@ -19,7 +19,8 @@ from pathlib import Path
 
 from tests.support.environment import network
 from tests.support.environment.lan import Traveller, lan
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.faults.link_faults import (
     HEAD,
     INTERVALS,

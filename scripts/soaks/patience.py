@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.faults.faults import ssh_host
 from tests.support.servers.scripted_server import Doorman, Visit, doorman
 from tests.support.servers.sshd import Sshd

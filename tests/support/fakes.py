@@ -13,7 +13,7 @@ from typing import Any, Literal
 from remote_runtime.core.access import InstalledKey, LoginAccess
 from remote_runtime.core.callbacks import CommandResult, Progress
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.core.errors import RemoteRuntimeError
+from remote_runtime.core.errors import RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget, Profile
 from remote_runtime.targets import FindOptions, LoginOptions, Target
@@ -223,3 +223,8 @@ class FakeTarget(Target):
 
     def stop_demo(self, instance: Instance | None, deadline: Deadline) -> None:
         self._journal.did("release")
+
+
+def nobody(prompt: str, *, secret: bool, code: str) -> str:
+    """Prompts without a person to answer them."""
+    raise SshError(code, "nobody is there")

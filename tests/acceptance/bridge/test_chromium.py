@@ -18,7 +18,8 @@ from tests.support.clients.chromium import Chromium, Tab, running_chromium
 from tests.support.clients.colab_page import serving_page
 from tests.support.clients.desktop_programs import a_desktop, with_a_lab
 from tests.support.clients.page import COLAB, Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.servers.echo_servers import Target
 from tests.support.servers.sshd import Sshd, running_sshd
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.clients.page import Page
 from tests.support.clients.terminal_user import at_a_terminal
-from tests.support.environment.world import COMMAND, World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import COMMAND, World
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.clients.page import Page
 from tests.support.environment.mounts import within_mount
-from tests.support.environment.world import COMMAND, Done, World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import COMMAND, Done, World
 from tests.support.faults.faults import (
     HURRY,
     api_is_unreachable,

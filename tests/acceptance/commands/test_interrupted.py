@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually, free_port
+from tests.support.environment.waiting import eventually, free_port
+from tests.support.environment.world import World
 from tests.support.machines.gce_vm import CloudMachine, cloud_machine
 
 STEPS = ("Finding the machine", "Connecting to my-vm", "Starting Jupyter")

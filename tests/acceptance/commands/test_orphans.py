@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from tests.support.environment.processes import has_ended
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.servers.sshd import Sshd, running_sshd
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.machines.gce_vm import NAME, PROJECT, cloud_machine
 
 

@@ -10,7 +10,8 @@ from remote_runtime.demo.gcp_api.state import firewall_rule
 from remote_runtime.demo.iap_relay.server import PERMISSION
 from tests.support.clients.page import Page
 from tests.support.environment.network import swallowing
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.faults.faulty_relay import RelayFault
 from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, cloud_machine
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, free_port
+from tests.support.environment.waiting import free_port
+from tests.support.environment.world import World
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "reference.md").read_text(encoding="utf-8")
 LEFT_AFTER_DOWN = {"demo.alive", "demo.busy", "demo.log", "demo.port", "known_hosts", "known_hosts.lock"}

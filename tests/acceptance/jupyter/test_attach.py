@@ -8,7 +8,8 @@ import psutil
 import pytest
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.servers.jupyter import JupyterServer
 from tests.support.servers.sshd import Sshd, running_sshd
 

@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.faults.faults import ssh_host
 from tests.support.machines.other_host import NAME, within_other_host
 from tests.support.servers.sshd import SSHD, Sshd

@@ -7,7 +7,8 @@ import urllib.request
 
 import pytest
 
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 
 # The shortest time that a profile may say, twice: another test's container that works is a use of this machine, too.
 WITHIN_S = 240.0

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.clients.page import Page
 from tests.support.environment import network
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 
 from remote_runtime.demo.gcp_api.values import Vm
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually, free_port
+from tests.support.environment.waiting import eventually, free_port
+from tests.support.environment.world import World
 from tests.support.machines.gce_vm import PROJECT, ZONE, CloudMachine, cloud_machine
 
 SHORT = "timeouts: {instance: 20s, ssh: 15s, jupyter: 30s, ready: 20s}\n"

@@ -6,7 +6,8 @@ import json
 import socket
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.machines.gce_vm import cloud_machine
 from tests.support.servers.sshd import running_sshd
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.clients.page import Page
 from tests.support.clients.terminal_user import Person, at_a_terminal
-from tests.support.environment.world import COMMAND, World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import COMMAND, World
 from tests.support.machines.gce_login_vm import Doorway, at_home, doorway
 from tests.support.machines.login_methods import let_in_by
 from tests.support.servers.second_factor import CODE, QUESTION, asks_for_a_code

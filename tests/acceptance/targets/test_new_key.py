@@ -10,7 +10,8 @@ import pytest
 
 from remote_runtime.compute.login import metadata_keys
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.machines.gce_login_vm import Doorway, at_home, doorway
 
 DAY_S = 86400.0

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, free_port
+from tests.support.environment.waiting import free_port
+from tests.support.environment.world import World
 from tests.support.servers.sshd import Sshd, running_sshd
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from tests.support.clients.page import Page
 from tests.support.environment.processes import commands_of, has_ended
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.machines.gce_vm import CloudMachine, cloud_machine
 from tests.support.servers.tcp_server import Listening
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 
 PERMISSION = "Access other apps and services on this device"
 

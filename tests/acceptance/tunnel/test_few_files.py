@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.environment.world import COMMAND, World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import COMMAND, World
 from tests.support.faults.faults import ssh_host
 from tests.support.servers.sshd import Sshd
 

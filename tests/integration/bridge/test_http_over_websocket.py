@@ -9,7 +9,14 @@ from collections.abc import Iterator
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.support.clients.bridge_client import Page, auth_url_of, http_request, odd_server, open_page, open_socket
+from tests.support.clients.bridge_client import (
+    BridgeSocket,
+    auth_url_of,
+    http_request,
+    odd_server,
+    open_page,
+    open_socket,
+)
 from tests.support.servers.jupyter import JupyterServer
 
 UNCAUGHT = "Uncaught server-side exception. Check logs for additional details."
@@ -22,12 +29,12 @@ def server() -> Iterator[JupyterServer]:
 
 
 @pytest.fixture
-def page(server: JupyterServer) -> Iterator[Page]:
+def page(server: JupyterServer) -> Iterator[BridgeSocket]:
     with open_page(server, query={"min_version": "0.0.7"}) as opened:
         yield opened
 
 
-def test_a_request_is_answered_with_status_headers_and_body(page: Page) -> None:
+def test_a_request_is_answered_with_status_headers_and_body(page: BridgeSocket) -> None:
     answer = page.request("GET", "/api/kernelspecs")
     assert (answer.status, answer.reason) == (200, "OK")
     assert answer.headers["Content-Type"].startswith("application/json")
@@ -35,31 +42,31 @@ def test_a_request_is_answered_with_status_headers_and_body(page: Page) -> None:
     assert answer.pieces[-1]["done"] is True
 
 
-def test_a_query_in_the_path_reaches_the_handler(page: Page) -> None:
+def test_a_query_in_the_path_reaches_the_handler(page: BridgeSocket) -> None:
     assert page.request("GET", "/odd/echo?a=1&b=%2F").json()["uri"] == "/odd/echo?a=1&b=%2F"
 
 
-def test_a_text_body_arrives_as_utf_8(page: Page) -> None:
+def test_a_text_body_arrives_as_utf_8(page: BridgeSocket) -> None:
     seen = page.request("POST", "/odd/echo", body="grüße").json()
     assert seen["body"].encode("latin1").decode() == "grüße"
 
 
-def test_a_base64_body_arrives_byte_for_byte(page: Page) -> None:
+def test_a_base64_body_arrives_byte_for_byte(page: BridgeSocket) -> None:
     every_byte = bytes(range(256))
     seen = page.request("PUT", "/odd/echo", body_base64=base64.b64encode(every_byte).decode()).json()
     assert seen["body"].encode("latin1") == every_byte
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
-def test_any_method_reaches_the_handler(page: Page, method: str) -> None:
+def test_any_method_reaches_the_handler(page: BridgeSocket, method: str) -> None:
     assert page.request(method, "/odd/echo").json()["method"] == method
 
 
-def test_a_method_that_the_server_does_not_know_is_answered_405(page: Page) -> None:
+def test_a_method_that_the_server_does_not_know_is_answered_405(page: BridgeSocket) -> None:
     assert page.request("BREW", "/odd/echo").status == 405
 
 
-def test_head_has_headers_and_no_body(page: Page) -> None:
+def test_head_has_headers_and_no_body(page: BridgeSocket) -> None:
     answer = page.request("HEAD", "/static/favicon.ico")
     assert answer.status == 200
     assert int(answer.headers["Content-Length"]) > 0
@@ -67,7 +74,7 @@ def test_head_has_headers_and_no_body(page: Page) -> None:
 
 
 def test_status_and_headers_come_only_in_the_first_of_pieces_of_at_most_64_kib(
-    page: Page, server: JupyterServer
+    page: BridgeSocket, server: JupyterServer
 ) -> None:
     content = bytes(range(256)) * 1024
     (server.root_dir / "pieces.bin").write_bytes(content)
@@ -81,34 +88,34 @@ def test_status_and_headers_come_only_in_the_first_of_pieces_of_at_most_64_kib(
     assert max(len(base64.b64decode(piece["data"])) for piece in answer.pieces) == 64 * 1024
 
 
-def test_an_empty_body_takes_one_message_without_data(page: Page) -> None:
+def test_an_empty_body_takes_one_message_without_data(page: BridgeSocket) -> None:
     answer = page.request("GET", "/odd/twice")
     assert len(answer.pieces) == 1
     assert "data" not in answer.pieces[0]
     assert answer.pieces[0]["done"] is True
 
 
-def test_a_header_that_occurs_twice_is_joined(page: Page) -> None:
+def test_a_header_that_occurs_twice_is_joined(page: BridgeSocket) -> None:
     assert page.request("GET", "/odd/twice").headers["X-Twice"] == "one, two"
 
 
-def test_headers_of_one_hop_are_not_forwarded(page: Page) -> None:
+def test_headers_of_one_hop_are_not_forwarded(page: BridgeSocket) -> None:
     assert not {"Connection", "Transfer-Encoding"} & set(page.request("GET", "/odd/twice").headers)
 
 
-def test_the_handshakes_own_headers_do_not_reach_the_handler(page: Page) -> None:
+def test_the_handshakes_own_headers_do_not_reach_the_handler(page: BridgeSocket) -> None:
     seen = {name.lower() for name, _ in page.request("POST", "/odd/echo", body="{}").json()["headers"]}
     assert not seen & {"upgrade", "connection", "origin", "cookie", "sec-websocket-key", "sec-websocket-version"}
 
 
 @pytest.mark.parametrize("message", ["", "{", "[]", "null", '"text"', "[" * 50_000, '{"message_id": NaN}'])
-def test_bad_json_is_answered_400(page: Page, message: str) -> None:
+def test_bad_json_is_answered_400(page: BridgeSocket, message: str) -> None:
     page.socket.send(message)
     assert page.receive() == {"done": True, "status": 400, "statusText": "JSON input is required."}
 
 
 @pytest.mark.parametrize("missing", ["path", "method"])
-def test_a_missing_key_is_answered_400_with_the_message_id(page: Page, missing: str) -> None:
+def test_a_missing_key_is_answered_400_with_the_message_id(page: BridgeSocket, missing: str) -> None:
     request = {"path": "/api", "method": "GET", "message_id": 7}
     del request[missing]
     page.socket.send(json.dumps(request))
@@ -118,25 +125,25 @@ def test_a_missing_key_is_answered_400_with_the_message_id(page: Page, missing: 
     assert missing in answer["statusText"]
 
 
-def test_a_missing_message_id_is_answered_400_without_one(page: Page) -> None:
+def test_a_missing_message_id_is_answered_400_without_one(page: BridgeSocket) -> None:
     page.socket.send(json.dumps({"path": "/api", "method": "GET"}))
     answer = page.receive()
     assert "body must contain" in answer["statusText"]
     assert "message_id" not in answer
 
 
-def test_a_body_that_is_no_base64_is_answered_400(page: Page) -> None:
+def test_a_body_that_is_no_base64_is_answered_400(page: BridgeSocket) -> None:
     assert page.request("POST", "/odd/echo", body_base64="!").status == 400
 
 
 @pytest.mark.parametrize("path", ["http://127.0.0.1:1/", "//127.0.0.1:1/api", "api", "/a\r\nX: y", "/a\x00"])
-def test_a_path_cannot_leave_the_server_or_smuggle_lines(page: Page, path: str) -> None:
+def test_a_path_cannot_leave_the_server_or_smuggle_lines(page: BridgeSocket, path: str) -> None:
     answer = page.request("GET", path)
     assert answer.status in (302, 400, 404)
     assert not answer.headers.get("Location", "/").startswith("//")
 
 
-def test_a_path_cannot_climb_out_of_the_servers_root(page: Page, server: JupyterServer) -> None:
+def test_a_path_cannot_climb_out_of_the_servers_root(page: BridgeSocket, server: JupyterServer) -> None:
     (server.root_dir.parent / "outside.txt").write_text("outside")
     for path in ("/files/../outside.txt", "/files/..%2Foutside.txt", "/api/contents/../outside.txt"):
         answer = page.request("GET", path)
@@ -145,24 +152,24 @@ def test_a_path_cannot_climb_out_of_the_servers_root(page: Page, server: Jupyter
 
 
 @pytest.mark.parametrize(("path", "status"), [("/api/contents/absent", 404), ("/odd/raises", 500)])
-def test_an_error_of_the_target_is_passed_through(page: Page, path: str, status: int) -> None:
+def test_an_error_of_the_target_is_passed_through(page: BridgeSocket, path: str, status: int) -> None:
     answer = page.request("GET", path)
     assert answer.status == status
     assert answer.body
 
 
-def test_a_redirect_is_passed_through(page: Page) -> None:
+def test_a_redirect_is_passed_through(page: BridgeSocket) -> None:
     answer = page.request("GET", "/odd/moved")
     assert (answer.status, answer.headers["Location"]) == (302, "/somewhere/else")
 
 
-def test_an_internal_failure_is_answered_500_and_the_socket_goes_on(page: Page) -> None:
+def test_an_internal_failure_is_answered_500_and_the_socket_goes_on(page: BridgeSocket) -> None:
     answer = page.request("GET", "/odd/cannot-be-made")
     assert (answer.status, answer.reason) == (500, UNCAUGHT)
     assert page.request("GET", "/api").status == 200
 
 
-def test_writing_requests_need_no_xsrf_cookie_over_the_bridge(page: Page) -> None:
+def test_writing_requests_need_no_xsrf_cookie_over_the_bridge(page: BridgeSocket) -> None:
     made = page.request("PUT", "/api/contents/new.txt", body='{"type":"file","format":"text","content":"hello"}')
     assert made.status == 201
     assert page.request("GET", "/files/new.txt").body == b"hello"
@@ -172,7 +179,7 @@ def test_writing_requests_need_no_xsrf_cookie_over_the_bridge(page: Page) -> Non
 
 
 def test_a_handler_that_checks_xsrf_by_itself_is_satisfied_for_who_has_the_token(
-    page: Page, server: JupyterServer
+    page: BridgeSocket, server: JupyterServer
 ) -> None:
     for body in ("{}", None):
         asked = {} if body is None else {"body": body}
@@ -183,7 +190,7 @@ def test_a_handler_that_checks_xsrf_by_itself_is_satisfied_for_who_has_the_token
             assert stranger.request("POST", "/odd/checked", body="{}").status == 403
 
 
-def test_a_method_in_small_letters_is_the_same_method(page: Page) -> None:
+def test_a_method_in_small_letters_is_the_same_method(page: BridgeSocket) -> None:
     assert page.request("post", "/odd/echo", body="x").json()["method"] == "POST"
 
 

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from remote_runtime.core.deadline import Deadline, wait_until
-from tests.support.clients.bridge_client import Page, http_request, odd_server, open_page
+from tests.support.clients.bridge_client import BridgeSocket, http_request, odd_server, open_page
 from tests.support.servers.jupyter import JupyterServer
 
 BODY_BYTES = 8 * 1024 * 1024
@@ -31,24 +31,26 @@ def server() -> Iterator[JupyterServer]:
 
 
 @pytest.fixture
-def page(server: JupyterServer) -> Iterator[Page]:
+def page(server: JupyterServer) -> Iterator[BridgeSocket]:
     with open_page(server) as opened:
         yield opened
 
 
-def test_requests_on_one_socket_run_side_by_side(page: Page) -> None:
+def test_requests_on_one_socket_run_side_by_side(page: BridgeSocket) -> None:
     waiting = page.ask("GET", "/odd/gate")
     assert page.request("GET", "/api").status == 200
     page.request("POST", "/odd/gate")
     assert page.answer(waiting).body == b"through"
 
 
-def test_more_requests_than_run_at_once_are_all_answered(page: Page) -> None:
+def test_more_requests_than_run_at_once_are_all_answered(page: BridgeSocket) -> None:
     ids = [page.ask("GET", f"/odd/echo?n={number}") for number in range(300)]
     assert [page.answer(message_id).json()["uri"] for message_id in ids] == [f"/odd/echo?n={n}" for n in range(300)]
 
 
-def test_a_request_beyond_those_that_run_at_once_waits_for_one_to_end(page: Page, server: JupyterServer) -> None:
+def test_a_request_beyond_those_that_run_at_once_waits_for_one_to_end(
+    page: BridgeSocket, server: JupyterServer
+) -> None:
     waiting = [page.ask("GET", "/odd/gate") for _ in range(64)]
     late = page.ask("GET", "/odd/echo")
     wait_until(lambda: _waiting(server) == 64, Deadline(10), every_s=0.05, what="64 requests that wait")
@@ -57,7 +59,9 @@ def test_a_request_beyond_those_that_run_at_once_waits_for_one_to_end(page: Page
     assert all(page.answer(message_id).body == b"through" for message_id in waiting)
 
 
-def test_a_100_mb_file_comes_whole_in_bounded_memory_with_others_between(page: Page, server: JupyterServer) -> None:
+def test_a_100_mb_file_comes_whole_in_bounded_memory_with_others_between(
+    page: BridgeSocket, server: JupyterServer
+) -> None:
     content = hashlib.sha512(b"seed").digest() * (BIG_BYTES // 64)
     (server.root_dir / "big.bin").write_bytes(content)
     process = psutil.Process(server.pid)
@@ -81,13 +85,13 @@ def test_a_100_mb_file_comes_whole_in_bounded_memory_with_others_between(page: P
     assert peak - before < GROWTH_BYTES
 
 
-def test_an_answer_written_in_one_go_comes_whole_in_pieces(page: Page) -> None:
+def test_an_answer_written_in_one_go_comes_whole_in_pieces(page: BridgeSocket) -> None:
     answer = page.request("GET", "/odd/lump?bytes=1000000")
     assert answer.body == b"x" * 1_000_000
     assert max(len(base64.b64decode(piece.get("data", ""))) for piece in answer.pieces) == 64 * 1024
 
 
-def test_an_answer_of_unknown_length_comes_as_it_is_written(page: Page) -> None:
+def test_an_answer_of_unknown_length_comes_as_it_is_written(page: BridgeSocket) -> None:
     answer = page.request("GET", "/odd/drops")
     assert [base64.b64decode(piece.get("data", "")) for piece in answer.pieces] == [b"", b"one", b"two", b""]
 
@@ -110,17 +114,19 @@ def test_handlers_are_told_when_the_page_leaves(server: JupyterServer) -> None:
     http_request(server, "POST", "/odd/gate")
 
 
-def test_a_handler_that_takes_its_body_bit_by_bit_gets_it(page: Page) -> None:
+def test_a_handler_that_takes_its_body_bit_by_bit_gets_it(page: BridgeSocket) -> None:
     assert page.request("PUT", "/odd/streamed", body="x" * 1_000_000).json() == {"bytes": 1_000_000, "ended": True}
     assert page.request("PUT", "/odd/streamed").json() == {"bytes": 0, "ended": True}
 
 
-def test_a_body_at_the_servers_limit_is_taken(page: Page) -> None:
+def test_a_body_at_the_servers_limit_is_taken(page: BridgeSocket) -> None:
     assert len(page.request("PUT", "/odd/echo", body="x" * BODY_BYTES).json()["body"]) == BODY_BYTES
 
 
 @pytest.mark.parametrize("spelling", ["body", "body_base64"])
-def test_a_body_over_the_servers_limit_is_answered_413_and_nothing_else_is_lost(page: Page, spelling: str) -> None:
+def test_a_body_over_the_servers_limit_is_answered_413_and_nothing_else_is_lost(
+    page: BridgeSocket, spelling: str
+) -> None:
     waiting = page.ask("GET", "/odd/gate")
     too_much = b"x" * (BODY_BYTES + 1)
     body = too_much.decode() if spelling == "body" else base64.b64encode(too_much).decode()
@@ -129,7 +135,7 @@ def test_a_body_over_the_servers_limit_is_answered_413_and_nothing_else_is_lost(
     assert page.answer(waiting).body == b"through"
 
 
-def test_a_message_over_the_websockets_limit_closes_it_with_1009_after_the_answers_before(page: Page) -> None:
+def test_a_message_over_the_websockets_limit_closes_it_with_1009_after_the_answers_before(page: BridgeSocket) -> None:
     asked = [page.ask("GET", f"/odd/echo?n={number}") for number in range(40)]
     page.answer(asked[-1])
     with contextlib.suppress(ConnectionClosed):
@@ -139,7 +145,7 @@ def test_a_message_over_the_websockets_limit_closes_it_with_1009_after_the_answe
 
 
 def test_what_is_under_way_is_answered_before_a_message_over_the_limit_ends_the_socket(
-    page: Page, server: JupyterServer
+    page: BridgeSocket, server: JupyterServer
 ) -> None:
     asked = [page.ask("GET", "/odd/gate") for _ in range(5)]
     wait_until(lambda: _waiting(server) == 5, Deadline(10), every_s=0.05, what="5 requests that wait")
@@ -174,13 +180,13 @@ def test_a_page_that_never_ends_its_side_is_ended_after_the_close_code(server: J
         wait_until(lambda: process.num_fds() <= before, Deadline(20), every_s=0.1, what="the server's end of it")
 
 
-def test_what_tornado_refuses_to_parse_is_answered_and_the_socket_goes_on(page: Page) -> None:
+def test_what_tornado_refuses_to_parse_is_answered_and_the_socket_goes_on(page: BridgeSocket) -> None:
     # Newer versions of tornado take 1,000 fields in a query.
     assert page.request("GET", "/odd/echo?" + "a=1&" * 5_000).status in (200, 400)
     assert page.request("GET", "/api").status == 200
 
 
-def _close_code(page: Page) -> int:
+def _close_code(page: BridgeSocket) -> int:
     with pytest.raises(ConnectionClosed) as closed:
         page.receive()
     assert closed.value.rcvd is not None

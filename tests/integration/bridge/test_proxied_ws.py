@@ -15,13 +15,12 @@ from remote_runtime.core.deadline import Deadline, wait_until
 from tests.support.clients.bridge_client import (
     LIMIT_S,
     as_binary,
-    execute_request,
     http_request,
     odd_server,
     open_page,
     open_socket,
-    run_cell,
 )
+from tests.support.clients.page import execute, execute_request
 from tests.support.servers.jupyter import COLAB_ORIGIN, JupyterServer
 
 EVIL = "https://evil.example"
@@ -55,9 +54,9 @@ def test_a_cell_runs_over_the_bridge_and_directly(server: JupyterServer) -> None
         assert session.status == 201
         channels = f"/api/kernels/{session.json()['kernel']['id']}/channels"
         with open_socket(server, PROXIED + channels, query={"session_id": "s"}) as bridged:
-            assert run_cell(bridged, "print(6*7)") == "42\n"
+            assert execute(bridged, "print(6*7)") == "42"
         with open_socket(server, channels, auth_url=None, query={"token": server.token}) as direct:
-            assert run_cell(direct, "print(6*7)") == "42\n"
+            assert execute(direct, "print(6*7)") == "42"
         assert page.request("DELETE", f"/api/sessions/{session.json()['id']}").status == 204
 
 
@@ -120,7 +119,7 @@ def terminal(server: JupyterServer) -> Iterator[str]:
 
 def test_a_kernel_takes_and_gives_binary_messages(server: JupyterServer, kernel: str) -> None:
     with open_socket(server, PROXIED + kernel) as opened:
-        assert run_cell(opened, "print(1)") == "1\n"
+        assert execute(opened, "print(1)") == "1"
         request = as_binary(execute_request("binary", SEND_BUFFERS))
         opened.send(request)
         while True:

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.clients.bridge_client import Page, auth_url_of, http_request, odd_server, open_page, open_socket
+from tests.support.clients.bridge_client import (
+    BridgeSocket,
+    auth_url_of,
+    http_request,
+    odd_server,
+    open_page,
+    open_socket,
+)
 from tests.support.servers.jupyter import BRIDGE, COLAB_ORIGIN, JupyterServer
 
 
@@ -19,7 +26,7 @@ def server() -> Iterator[JupyterServer]:
 
 
 @pytest.fixture
-def page(server: JupyterServer) -> Iterator[Page]:
+def page(server: JupyterServer) -> Iterator[BridgeSocket]:
     with open_page(server) as opened:
         yield opened
 
@@ -52,7 +59,7 @@ def test_nothing_is_asked_of_the_host_and_port_that_the_page_knows(server: Jupyt
         assert page.request("GET", "/api/kernelspecs").status == 200
 
 
-def test_the_auth_url_is_not_fetched_again_for_each_message(page: Page, server: JupyterServer) -> None:
+def test_the_auth_url_is_not_fetched_again_for_each_message(page: BridgeSocket, server: JupyterServer) -> None:
     before = requests_of_the_page(server)
     for _ in range(10):
         page.request("GET", "/api")
@@ -64,7 +71,7 @@ def requests_of_the_page(server: JupyterServer) -> int:
     return int(counts[COLAB_ORIGIN])
 
 
-def test_a_query_stays_as_it_is_in_requests_that_write(page: Page) -> None:
+def test_a_query_stays_as_it_is_in_requests_that_write(page: BridgeSocket) -> None:
     assert page.request("POST", "/odd/echo?a=1&b=2", body="{}").json()["uri"] == "/odd/echo?a=1&b=2"
 
 
@@ -77,11 +84,11 @@ def test_an_empty_message_closes_nothing(server: JupyterServer, path: str, empty
             assert json.loads(socket.recv(timeout=20))
 
 
-def test_a_file_is_served_without_a_referer(page: Page, server: JupyterServer) -> None:
+def test_a_file_is_served_without_a_referer(page: BridgeSocket, server: JupyterServer) -> None:
     (server.root_dir / "a.txt").write_text("hello")
     assert page.request("GET", "/files/a.txt").body == b"hello"
 
 
-def test_a_request_of_more_than_10_mb_arrives_whole(page: Page) -> None:
+def test_a_request_of_more_than_10_mb_arrives_whole(page: BridgeSocket) -> None:
     length = 12 * 1000 * 1000
     assert page.request("PUT", "/odd/streamed", body="x" * length).json() == {"bytes": length, "ended": True}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.support.clients.page import Page
 from tests.support.clients.terminal_user import at_a_terminal
-from tests.support.environment.world import COMMAND, World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import COMMAND, World
 
 NVIDIA_SMI = "#!/bin/sh\necho 'NVIDIA L4, 2048, 23034, 37, 5'\n"
 

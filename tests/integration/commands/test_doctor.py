@@ -20,7 +20,8 @@ from remote_runtime.demo.iap_relay.server import PERMISSION
 from remote_runtime.jupyter import health
 from tests.support.environment.doctor import first_failure, verdicts, visit
 from tests.support.environment.mounts import within_mount
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 from tests.support.faults.faults import (
     HURRY,
     api_is_unreachable,

@@ -10,7 +10,8 @@ import pytest
 
 from remote_runtime.commands.desktop import open_page
 from tests.support.clients.desktop_programs import Desktop, a_desktop, with_a_lab
-from tests.support.environment.world import World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import World
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from remote_runtime.compute.iap.keepalive import RelayTimeouts
 from remote_runtime.compute.iap.tunnel import open_tunnel
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
-from tests.support.environment.world import eventually
+from tests.support.environment.waiting import eventually
 from tests.support.servers.flooding_relay import CONNECTED, FRAGMENT, NO_MESSAGE, PING, PONG, TEXT, Flood, frame
 from tests.support.servers.iap import INSTANCE
 

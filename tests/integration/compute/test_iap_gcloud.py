@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clients import gcloud
-from tests.support.environment.world import eventually
+from tests.support.environment.waiting import eventually
 from tests.support.faults.faulty_relay import RelayFault
 from tests.support.servers.iap import authority, relayed
 

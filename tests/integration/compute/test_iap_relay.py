@@ -19,7 +19,7 @@ from remote_runtime.compute.iap.keepalive import RelayTimeouts
 from remote_runtime.compute.iap.tunnel import IapTunnel, open_tunnel
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
-from tests.support.environment.world import eventually
+from tests.support.environment.waiting import eventually
 from tests.support.faults.faulty_relay import BREAKS, FaultKind, RelayFault
 from tests.support.servers.iap import ELSEWHERE, INSTANCE, Field, Proxy, authority, relayed
 

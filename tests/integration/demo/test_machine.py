@@ -10,9 +10,8 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,16 +25,9 @@ import pytest
 
 from remote_runtime.demo.processes import MARKER
 from tests.support.environment.processes import commands_of
+from tests.support.environment.waiting import eventually
 
 WITHIN_S = 20.0
-
-
-def eventually(fact: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + WITHIN_S
-    while not (found := fact()):
-        assert time.monotonic() < end, f"not in time: {what}"
-        time.sleep(0.02)
-    return found
 
 
 @dataclass
@@ -75,8 +67,8 @@ class Demo:
     def start(self) -> dict[str, str]:
         """Answers its host keys, when it accepts SSH."""
         self.change("start")
-        eventually(self.answers, "an answer at the SSH port")
-        keys: dict[str, str] = eventually(self.host_keys, "host keys in the guest attributes")
+        eventually(self.answers, what="an answer at the SSH port")
+        keys: dict[str, str] = eventually(self.host_keys, what="host keys in the guest attributes")
         return keys
 
     def answers(self) -> bool:
@@ -121,7 +113,7 @@ def demo(path: Path) -> Iterator[Demo]:
     command = [sys.executable, "-m", "remote_runtime.demo", str(path)]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
-        eventually(lambda: (path / "machine.json").exists() or process.poll() is not None, "machine.json")
+        eventually(lambda: (path / "machine.json").exists() or process.poll() is not None, what="machine.json")
         assert process.poll() is None, process.stderr and process.stderr.read()
         yield Demo(process, path, json.loads((path / "machine.json").read_text()))
     finally:
@@ -193,7 +185,7 @@ def test_a_command_whose_client_has_gone_can_write_no_more(running: Demo) -> Non
         channel = transport.open_session()
         channel.exec_command("echo $$; exec yes")
         pid = int(channel.makefile("rb").readline())
-    eventually(partial(has_ended, pid), "the end of yes")
+    eventually(partial(has_ended, pid), what="the end of yes")
 
 
 def test_a_client_that_vanishes_amid_a_flood_disturbs_nobody(running: Demo) -> None:
@@ -208,7 +200,7 @@ def test_a_client_that_vanishes_amid_a_flood_disturbs_nobody(running: Demo) -> N
                     channel.sendall(bytes(8_000_000))
         if command == "sleep 600":
             psutil.Process(pid).terminate()
-        eventually(partial(has_ended, pid), f"the end of {command}")
+        eventually(partial(has_ended, pid), what=f"the end of {command}")
 
 
 def test_a_shell_has_a_terminal_with_a_size_and_an_exit_status(running: Demo) -> None:
@@ -232,7 +224,7 @@ def test_a_shell_has_a_terminal_with_a_size_and_an_exit_status(running: Demo) ->
         channel.sendall(b"stty size\n")
         expect(b"11 55")
         channel.sendall(b"PS1='re''ady> '; sleep 601\n")
-        eventually(lambda: "sleep 601" in commands_of(running.path / "home").values(), "sleep 601")
+        eventually(lambda: "sleep 601" in commands_of(running.path / "home").values(), what="sleep 601")
         channel.sendall(b"\x03")
         expect(b"ready> ")
         channel.sendall(b"exit 5\n")
@@ -247,7 +239,7 @@ def test_a_terminal_that_is_hung_up_ends_its_shell(running: Demo) -> None:
         channel.get_pty()
         channel.exec_command("echo $$; sleep 600")
         pid = int(channel.makefile("rb").readline())
-    eventually(partial(has_ended, pid), "the end of the shell")
+    eventually(partial(has_ended, pid), what="the end of the shell")
 
 
 def test_files_are_put_into_the_home(running: Demo) -> None:
@@ -342,9 +334,9 @@ def test_a_stopped_machine_starts_stops_with_all_its_processes_and_starts_again(
             assert keys[shown.get_name()] == shown.get_base64()
             assert run(transport, "trap '' TERM; setsid sleep 600 </dev/null >/dev/null 2>&1 &")[0] == 0
             transport.open_session().exec_command("sleep 600")
-            assert len(eventually(lambda: len(machine.processes()) >= 2 and machine.processes(), "both sleeps")) >= 2
+            eventually(lambda: len(machine.processes()) >= 2, what="both sleeps")
             machine.change("stop")
-            eventually(lambda: not transport.is_active(), "the end of the connection")
+            eventually(lambda: not transport.is_active(), what="the end of the connection")
         assert machine.processes() == []
         assert not machine.answers()
         assert machine.start() == keys

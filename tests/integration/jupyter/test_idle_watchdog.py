@@ -30,7 +30,7 @@ from remote_runtime.jupyter.remote.activity import ResourceUse
 from tests.support.clients.page import Page
 from tests.support.environment import google_discovery
 from tests.support.environment.processes import commands_of, end_processes_of
-from tests.support.environment.world import eventually
+from tests.support.environment.waiting import eventually
 from tests.support.faults.faulty_emulator import FaultyEmulator, RequestFault
 from tests.support.machines.local_machine import LocalMachine
 from tests.support.servers.sshd import Sshd, running_sshd

@@ -26,6 +26,7 @@ from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server as jupyter
 from remote_runtime.jupyter.remote import runtime_dir
 from tests.support.environment.processes import commands_of
+from tests.support.environment.waiting import free_port
 from tests.support.machines.local_machine import LocalMachine
 
 WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
@@ -373,11 +374,3 @@ def test_the_servers_kernels_are_told_with_those_installed_meanwhile(fresh: Loca
 def kernels_of(server: Server) -> list[int]:
     runtime = runtime_dir.path_of(server.directory)
     return sorted(pid for pid, command in commands_of(runtime).items() if "/kernel-" in command)
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

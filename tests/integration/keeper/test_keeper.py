@@ -20,7 +20,8 @@ import pytest
 
 from tests.support.clients.page import Page
 from tests.support.clients.terminal_user import at_a_terminal
-from tests.support.environment.world import COMMAND, World, eventually
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import COMMAND, World
 from tests.support.faults.faults import know
 from tests.support.servers.sshd import Sshd, make_key, running_sshd
 

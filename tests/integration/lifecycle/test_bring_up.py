@@ -35,7 +35,8 @@ from remote_runtime.jupyter.launcher_protocol import CommandNotRun
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.lifecycle.context import BringUpContext
 from remote_runtime.lifecycle.resources import Resources
-from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget
+from tests.support.environment.waiting import free_port
+from tests.support.fakes import VM, EventLog, FakeProgress, FakeTarget, nobody
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
 
 PROFILE = Profile(
@@ -104,10 +105,6 @@ def fails(journal: EventLog, cloud: FakeTarget, held: Resources, profile: Profil
     with pytest.raises(RemoteRuntimeError) as caught:
         ensure(journal, cloud, held, profile, **more)
     return caught.value
-
-
-def nobody(prompt: str, *, secret: bool, code: str) -> str:
-    raise SshError(code, "nobody is there")
 
 
 def kinds(events: list[str]) -> list[str]:
@@ -462,8 +459,3 @@ def test_nothing_is_owed_for_an_instance_that_ran(journal: EventLog, held: Resou
 
 def port_is_free(journal: EventLog) -> None:
     socket.create_server(("127.0.0.1", journal.recorded["local_port"])).close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

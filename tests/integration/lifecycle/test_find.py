@@ -22,7 +22,7 @@ from remote_runtime.lifecycle.resources import Resources
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets import FindOptions, LoginOptions
 from remote_runtime.targets.gce import GceBackend
-from tests.support.fakes import VM, EventLog, FakeProgress, FakeSession, FakeTarget
+from tests.support.fakes import VM, EventLog, FakeProgress, FakeSession, FakeTarget, nobody
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
 
 PROFILE = Profile(
@@ -107,10 +107,6 @@ def again(jupyter: JupyterServer, tmp_path: Path) -> Iterator[Again]:
     live = Again(SlowCloud(journal, jupyter, tmp_path), journal)
     yield live
     live.held.close()
-
-
-def nobody(prompt: str, *, secret: bool, code: str) -> str:
-    raise SshError(code, "nobody is there")
 
 
 def test_a_known_machine_is_entered_while_it_is_looked_up(again: Again) -> None:

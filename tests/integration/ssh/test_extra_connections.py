@@ -18,9 +18,10 @@ from remote_runtime.ssh.forwarder.channel_pool import MAX_ACTIVE_PER_CONNECTION
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.clients.forwarded_port import leading_to
 from tests.support.clients.ssh_client import Visitor
+from tests.support.environment.waiting import eventually
 from tests.support.servers.echo_servers import TOKEN, WITHIN_S, echo, prove_then
 from tests.support.servers.second_factor import CODE, asks_for_a_code
-from tests.support.servers.sshd import Sshd, running_sshd, wait_for
+from tests.support.servers.sshd import Sshd, running_sshd
 
 MANY = 3 * MAX_ACTIVE_PER_CONNECTION
 KEEPALIVE_S = 0.3
@@ -74,7 +75,7 @@ def test_many_connections_are_spread_over_several_logins(server: Sshd, tmp_path:
         for client in clients:  # on every link
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
-    wait_for(lambda: server.live() == 0)
+    eventually(lambda: server.live() == 0)
     assert relief_threads() == []
 
 
@@ -104,7 +105,7 @@ def test_links_that_nobody_uses_any_more_are_closed(server: Sshd, tmp_path: Path
     with visitor.enter(keepalive_s=KEEPALIVE_S) as session, leading_to(session, echo) as front:
         with many(front):
             assert server.live() > 1
-        wait_for(lambda: server.live() == 1, within_s=30 * KEEPALIVE_S + WITHIN_S)
+        eventually(lambda: server.live() == 1, within_s=30 * KEEPALIVE_S + WITHIN_S)
         assert not session.closed
         with many(front):
             assert server.live() > 1
@@ -132,7 +133,7 @@ def test_an_agent_is_asked_for_one_login_only(server: Sshd, tmp_path: Path) -> N
     path = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
     try:
-        wait_for(path.exists)
+        eventually(path.exists)
         environ = {**os.environ, "SSH_AUTH_SOCK": str(path)}
         subprocess.run(["ssh-add", "-q", str(server.key_path)], env=environ, check=True)
         visitor = Visitor(server, tmp_path / "home")

@@ -33,10 +33,11 @@ from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.clients.forwarded_port import TimedUpstream, leading_to, visit
 from tests.support.clients.ssh_client import Visitor
+from tests.support.environment.waiting import eventually
 from tests.support.servers.asyncssh_server import running_asyncssh
 from tests.support.servers.echo_servers import TOKEN, WITHIN_S, Target, echo, prove_then, read_all
 from tests.support.servers.hostile_sshd import HostileServer, open_confirmation
-from tests.support.servers.sshd import Sshd, running_sshd, wait_for
+from tests.support.servers.sshd import Sshd, running_sshd
 
 RESET = b"\1\0\0\0\0\0\0\0"
 
@@ -154,7 +155,7 @@ def test_a_target_that_has_said_everything_still_hears_the_client(session: Sessi
         with visit(opened) as client:
             assert read_all(client) == b"all I say"
             client.sendall(b"one thing more")
-        wait_for(lambda: heard)
+        eventually(lambda: heard)
     assert heard == [b"one thing more"]
 
 
@@ -192,7 +193,7 @@ def test_a_reader_that_stalls_stops_the_sender_and_nobody_else(session: Session)
     with leading_to(session, pour) as opened, visit(opened) as stalled, visit(opened) as reader:
         stalled.sendall(b"p")
         assert stalled.recv(1)
-        wait_for(lambda: sent > 1 << 20)
+        eventually(lambda: sent > 1 << 20)
         reader.sendall(b"q")
         assert reader.recv(4) == b"here"
     assert sent < 64 << 20
@@ -283,7 +284,7 @@ def test_a_link_that_is_cut_resets_whoever_was_served_and_keeps_the_port(tmp_pat
             server.cut()
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
-        wait_for(lambda: session.closed)
+        eventually(lambda: session.closed)
         with visit(opened) as waiting, Visitor(server, tmp_path / "again").enter() as second, Target(echo) as target:
             waiting.sendall(b"early")
             opened.set_upstream(SessionUpstream(second, *target.address), None)
@@ -309,7 +310,7 @@ def test_a_client_that_comes_after_the_link_was_lost_waits_for_the_next_one(
         session.close()
         with visit(opened) as client:
             client.sendall(b"early")
-            wait_for(lambda: opened.stats.counted().waiting == 1)
+            eventually(lambda: opened.stats.counted().waiting == 1)
             with Visitor(server, tmp_path / "second").enter() as second:
                 opened.set_upstream(SessionUpstream(second, *target.address), None)
                 assert client.recv(5) == b"early"
@@ -326,16 +327,16 @@ def test_some_channels_are_open_and_proved_before_anybody_comes(session: Session
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     with leading_to(session, prove_then(answer), token=TOKEN, timeouts=timeouts) as opened:
-        wait_for(lambda: len(proved) == channel_pool.MIN_READY)
+        eventually(lambda: len(proved) == channel_pool.MIN_READY)
         with visit(opened) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            wait_for(lambda: ended == [b"GET / HTTP/1.1\r\n\r\n"])
-        wait_for(lambda: len(proved) == channel_pool.MIN_READY + 1)
+            eventually(lambda: ended == [b"GET / HTTP/1.1\r\n\r\n"])
+        eventually(lambda: len(proved) == channel_pool.MIN_READY + 1)
         timeouts.idle_s = 0.0
-        wait_for(lambda: len(ended) == channel_pool.MIN_READY + 1)
+        eventually(lambda: len(ended) == channel_pool.MIN_READY + 1)
         with visit(opened) as client:
             client.sendall(b"GET /again HTTP/1.1\r\n\r\n")
-            wait_for(lambda: b"GET /again HTTP/1.1\r\n\r\n" in ended)
+            eventually(lambda: b"GET /again HTTP/1.1\r\n\r\n" in ended)
 
 
 def test_channels_that_were_used_are_replaced_whether_one_by_one_or_in_batches(session: Session) -> None:
@@ -352,12 +353,12 @@ def test_channels_that_were_used_are_replaced_whether_one_by_one_or_in_batches(s
             assert read_all(client).startswith(b"HTTP/1.1 204")
 
     with leading_to(session, prove_then(answer), token=TOKEN) as opened:
-        wait_for(lambda: len(proved) == channel_pool.MIN_READY)
+        eventually(lambda: len(proved) == channel_pool.MIN_READY)
         get()
-        wait_for(lambda: len(proved) == channel_pool.MIN_READY + 1)
+        eventually(lambda: len(proved) == channel_pool.MIN_READY + 1)
         for _ in range(2 * channel_pool.MIN_READY):
             get()
-        wait_for(lambda: len(proved) > 3 * channel_pool.MIN_READY)
+        eventually(lambda: len(proved) > 3 * channel_pool.MIN_READY)
 
 
 def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(session: Session) -> None:
@@ -370,7 +371,7 @@ def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(sessio
 
     with leading_to(session, prove_then(answer), token=TOKEN) as opened:
         for _ in range(20):
-            wait_for(lambda: len(ends) >= 3)
+            eventually(lambda: len(ends) >= 3)
             for end in ends[:]:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
@@ -492,8 +493,8 @@ def test_what_a_server_may_not_say_ends_the_link_with_a_reason(tmp_path: Path, p
         with entered(server, tmp_path / "visitor") as session:
             opened.set_upstream(SessionUpstream(session, "127.0.0.1", 1), None)
             with contextlib.suppress(ConnectionResetError), visit(opened):
-                wait_for(lambda: session.closed)
-            wait_for(lambda: session.closed)
+                eventually(lambda: session.closed)
+            eventually(lambda: session.closed)
             assert session.why_closed
             assert session.why_closed != "the server closed the connection"
     finally:
@@ -561,4 +562,4 @@ def test_no_thread_and_no_file_is_left_behind(server: Sshd, tmp_path: Path) -> N
         second.close()
         with pytest.raises(ConnectionResetError):
             left_open.recv(1)
-    wait_for(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)
+    eventually(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)

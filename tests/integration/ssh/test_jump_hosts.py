@@ -11,8 +11,9 @@ from remote_runtime import profiles, ssh
 from remote_runtime.core.errors import SshError, UsageError
 from remote_runtime.core.profile import SshSettings, SshTarget
 from tests.support.clients.ssh_client import Visitor
+from tests.support.environment.waiting import eventually
 from tests.support.servers.scripted_server import Visit, doorman
-from tests.support.servers.sshd import Sshd, make_key, running_sshd, wait_for
+from tests.support.servers.sshd import Sshd, make_key, running_sshd
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_a_jump_host_that_goes_is_not_the_machine_that_hangs_up(server: Sshd, ba
     visitor.instance, visitor.settings = ssh.resolve(target, wanted, environ=visitor.environ)
     with visitor.enter(within_s=10) as session:
         bastion.cut()
-        wait_for(lambda: session.closed)
+        eventually(lambda: session.closed)
         assert f"jump host {entry}" in session.why_closed
 
 

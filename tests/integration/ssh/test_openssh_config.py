@@ -22,7 +22,7 @@ from remote_runtime.ssh.files import config_options, openssh_config
 from remote_runtime.ssh.files.ssh_config import parse_jump_host
 from remote_runtime.ssh.proxy_command import start_proxy_command
 from tests.support.environment.mounts import within_mount
-from tests.support.servers.sshd import wait_for
+from tests.support.environment.waiting import eventually
 
 OPENSSH, OURS = "/usr/bin:/bin", "/nowhere"
 PASSWD_HOME = pwd.getpwuid(os.getuid()).pw_dir
@@ -147,7 +147,7 @@ def test_a_proxy_command_is_given_what_openssh_gives_it(here: Here, monkeypatch:
     line = f"ProxyCommand sh -c \"echo %n %h %p %r %% '${{WHERE}}' $((1+1)) > {told}\""  # ssh ends what closes stdout
     here.write(f"Host box\n  HostName 10.255.255.1\n  Port 2201\n  User them\n  {line}\n")
     here.openssh_says()
-    wait_for(lambda: told.read_text().endswith("\n"))
+    eventually(lambda: told.read_text().endswith("\n"))
     meant = told.read_text()
     assert meant.split()[:5] == ["box", "10.255.255.1", "2201", "them", "%"]
     for path in (OPENSSH, OURS):
@@ -156,7 +156,7 @@ def test_a_proxy_command_is_given_what_openssh_gives_it(here: Here, monkeypatch:
         command = start_proxy_command(
             str(settings.proxy_command), instance.address, instance.port, "them", instance.name
         )
-        wait_for(lambda: told.exists() and told.read_text().endswith("\n"))
+        eventually(lambda: told.exists() and told.read_text().endswith("\n"))
         command.close()
         assert told.read_text() == meant
 

@@ -23,12 +23,13 @@ from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.clients.forwarded_port import leading_to
 from tests.support.clients.ssh_client import Visitor
+from tests.support.environment.waiting import eventually
 from tests.support.faults.connection_endings import wrong_endings
 from tests.support.servers.asyncssh_server import running_asyncssh
 from tests.support.servers.echo_servers import WITHIN_S, Target
 from tests.support.servers.hostile_sshd import HostileServer, open_confirmation
 from tests.support.servers.other_ssh_servers import running_dropbear, running_paramiko
-from tests.support.servers.sshd import running_sshd, wait_for
+from tests.support.servers.sshd import running_sshd
 
 GCM, CTR = "aes128-gcm@openssh.com", "aes128-ctr"
 SERVERS: dict[str, Callable[[Path], Any]] = {
@@ -147,7 +148,7 @@ def test_what_had_come_before_the_link_died_is_delivered(tmp_path: Path, cipher:
         client.connect(("127.0.0.1", opened.port))
         client.sendall(b"x")
         came = len(client.recv(1))
-        wait_for(lambda: session.closed)
+        eventually(lambda: session.closed)
         ended = False
         with contextlib.suppress(ConnectionResetError):
             while more := len(client.recv(1 << 12)):

@@ -21,7 +21,8 @@ from remote_runtime.core.errors import DeadlinePassed, HealthError, Interrupted,
 from remote_runtime.ssh.session import Session
 from remote_runtime.ssh.transport.stream import ChannelStream
 from tests.support.clients.ssh_client import Visitor
-from tests.support.servers.sshd import Sshd, running_sshd, wait_for
+from tests.support.environment.waiting import eventually
+from tests.support.servers.sshd import Sshd, running_sshd
 
 MANY = 20 << 20
 
@@ -190,7 +191,7 @@ def test_a_write_that_gets_nowhere_ends_at_its_deadline(tmp_path: Path) -> None:
 
         writer = threading.Thread(target=write_much)
         writer.start()
-        wait_for(lambda: "session: command" in server.log())
+        eventually(lambda: "session: command" in server.log())
         server.freeze()
         writer.join(30)
         assert not writer.is_alive()
@@ -206,7 +207,7 @@ def test_no_thread_and_no_file_is_left_behind(visitor: Visitor) -> None:
             session.check(5)
     own = {thread for thread in set(threading.enumerate()) - threads if "carry" not in thread.name}
     assert not own
-    wait_for(lambda: open_files() <= files + 8)  # the test's own server closes its ends a moment later
+    eventually(lambda: open_files() <= files + 8)  # the test's own server closes its ends a moment later
 
 
 @pytest.fixture(scope="module")
@@ -381,7 +382,7 @@ def test_a_connection_whose_link_dies_is_reset_not_ended(tmp_path: Path, echo: i
     with running_sshd(tmp_path) as server, Visitor(server, tmp_path / "visitor").enter() as session:
         stream = session.dial("127.0.0.1", echo, within_s=5)
         server.cut()
-        wait_for(lambda: session.closed)
+        eventually(lambda: session.closed)
         with pytest.raises(ConnectionResetError):
             stream.recv(1)
         with pytest.raises(ConnectionResetError):

@@ -22,7 +22,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers.sshd import Sshd, running_sshd, wait_for
+from tests.support.environment.waiting import eventually
+from tests.support.servers.sshd import Sshd, running_sshd
 
 CHILD = """
 import json, sys
@@ -210,7 +211,7 @@ def test_a_reader_that_pauses_does_not_fill_our_memory(server: Sshd, tmp_path: P
             assert resident(process.pid) < before + 40_000_000
             time.sleep(0.05)
         process.kill()
-    wait_for(lambda: server.live() == 0)
+    eventually(lambda: server.live() == 0)
 
 
 def resident(pid: int) -> int:

@@ -18,7 +18,8 @@ from remote_runtime.core.errors import Interrupted, SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import SshSettings, SshTarget
 from tests.support.clients.ssh_client import Visitor
-from tests.support.servers.sshd import Sshd, running_sshd, wait_for
+from tests.support.environment.waiting import eventually
+from tests.support.servers.sshd import Sshd, running_sshd
 
 OPENSSH, OURS = "/usr/bin:/bin", "/nowhere"
 
@@ -155,7 +156,7 @@ def test_a_jump_host_is_verified_and_entered_before_the_machine(server: Sshd, ba
         assert lines == ["3000000"]
         assert session.check(5) > 0
         assert (bastion.logins(), server.logins()) == (1, 1)
-    wait_for(lambda: bastion.live() == server.live() == 0)
+    eventually(lambda: bastion.live() == server.live() == 0)
 
 
 def test_a_bastion_that_cannot_reach_the_machine_is_named(bastion: Sshd, server: Sshd, visitor: Visitor) -> None:
@@ -203,7 +204,7 @@ def test_a_proxy_command_carries_the_connection_and_ends_with_it(
     with visitor.enter() as session:
         assert session.check(5) > 0
     pid = (tmp_path / "pid").read_text()
-    wait_for(lambda: not Path("/proc", pid).exists())
+    eventually(lambda: not Path("/proc", pid).exists())
 
 
 @pytest.mark.parametrize(("command", "named"), [("nc %h %z", "%z"), ("false", "greeting")])
@@ -276,7 +277,7 @@ def test_a_match_that_does_not_end_is_ended(visitor: Visitor, tmp_path: Path, ho
     if isinstance(caught.value, SshError):
         assert "took more than 1 s" in caught.value.why
         assert "timeouts.ssh" in caught.value.hint
-    wait_for(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+    eventually(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
 
 
 @pytest.mark.parametrize(

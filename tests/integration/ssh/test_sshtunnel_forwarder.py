@@ -21,7 +21,8 @@ from remote_runtime.core.profile import Algorithms
 from remote_runtime.ssh.session import Session
 from remote_runtime.ssh.sshtunnel_forwarder import SshtunnelForwarder
 from tests.support.clients.ssh_client import Visitor
-from tests.support.servers.sshd import Sshd, running_sshd, wait_for
+from tests.support.environment.waiting import eventually
+from tests.support.servers.sshd import Sshd, running_sshd
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_another_host_key_is_refused(server: Sshd, visitor: Visitor, session: Se
 def test_a_cut_link_closes_it(server: Sshd, visitor: Visitor, session: Session, echo: int) -> None:
     tunnel = open_tunnel(visitor, session, echo)
     server.cut()
-    wait_for(lambda: tunnel.closed)
+    eventually(lambda: tunnel.closed)
     with pytest.raises(RemoteRuntimeError):
         tunnel.dial()
     tunnel.close()
@@ -164,7 +165,7 @@ def test_no_thread_is_left_behind(visitor: Visitor, session: Session, echo: int)
     tunnel = open_tunnel(visitor, session, echo)
     exchange(tunnel, b"x" * 1000)
     tunnel.close()
-    wait_for(lambda: not [t for t in set(threading.enumerate()) - before if "_carry" not in t.name])
+    eventually(lambda: not [t for t in set(threading.enumerate()) - before if "_carry" not in t.name])
 
 
 def test_what_it_cannot_do_is_refused(visitor: Visitor, session: Session, echo: int) -> None:

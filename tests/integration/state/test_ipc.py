@@ -22,7 +22,7 @@ from remote_runtime.core.errors import Interrupted, LocalError
 from remote_runtime.state import ipc
 from remote_runtime.state.ipc import ControlChannel
 from remote_runtime.state.store import StateDir
-from tests.support.servers.sshd import wait_for
+from tests.support.environment.waiting import eventually
 
 KEEPER = """
 import sys, threading
@@ -84,7 +84,7 @@ def test_a_client_with_a_wrong_key_is_refused_and_not_heard(state: StateDir) -> 
         key.write_bytes(right)
         with ipc.connect(state, "work", Deadline(10.0)) as channel:
             channel.send({"op": "status"})
-            wait_for(lambda: heard)
+            eventually(lambda: heard)
     assert heard == [{"op": "status"}]
 
 
@@ -250,5 +250,5 @@ def test_serving_ends_with_everything_it_began(state: StateDir) -> None:
     threads, descriptors = threading.active_count(), me.num_fds()
     with ipc.serve(state, "work", echo):
         assert ask(state, {"n": 1}) == {"n": 1}
-    wait_for(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)
+    eventually(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)
     assert not state.file_path("work", "sock").exists()

@@ -22,7 +22,7 @@ from remote_runtime.cli import main
 from remote_runtime.core import subprocesses
 from remote_runtime.core.errors import LocalError
 from remote_runtime.state import launch, log_file, store
-from tests.support.environment.world import eventually
+from tests.support.environment.waiting import eventually
 
 HERE = "version: 1\ntarget: {kind: local}\n"
 STRANGER = 4321

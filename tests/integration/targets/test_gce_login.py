@@ -17,9 +17,10 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, SshError
 from remote_runtime.demo.gcp_api.os_login import PosixAccount
 from tests.support.environment import google_discovery
+from tests.support.environment.waiting import eventually
 from tests.support.machines.gce_login_vm import ME, PROJECT, Doorway, doorway
 from tests.support.servers.iam import running_iam
-from tests.support.servers.sshd import make_key, wait_for
+from tests.support.servers.sshd import make_key
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_nothing_is_written_where_a_key_of_ours_is_let_in(door: Doorway, where: 
     with door.emulator.cloud.changed:
         metadata["ssh-keys"] = f"{door.sshd.user}:{public(door.key_file())} me@laptop"
         door.emulator.cloud.changed.notify_all()
-    wait_for(lambda: authorized(door))
+    eventually(lambda: authorized(door))
     found = door.find()
     assert found.access is not None
     assert (found.access.keys, found.access.until) == ((public(door.key_file()),), None)
@@ -117,7 +118,7 @@ def test_a_key_that_has_expired_is_replaced_when_a_connection_is_needed(door: Do
     with door.emulator.cloud.changed:
         door.vm.metadata["ssh-keys"] = f"them:ssh-rsa AAAA them\n{line}"
         door.emulator.cloud.changed.notify_all()
-    wait_for(lambda: not authorized(door))
+    eventually(lambda: not authorized(door))
     instance = door.news[-1][0]
     assert instance.access is not None
     # What a keeper knows, hours later: no look-up, only the end of its key.
@@ -315,7 +316,7 @@ class Writer:
 
     def __enter__(self) -> Writer:
         self._thread.start()
-        wait_for(lambda: self.lines)
+        eventually(lambda: self.lines)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -368,7 +369,7 @@ def test_host_keys_that_are_late_are_waited_for_and_pinned(tmp_path: Path) -> No
         published, door.vm.guest_attributes = door.vm.guest_attributes, {}
 
         def publish() -> None:
-            wait_for(lambda: any("publish" in line for line in door.person.told), within_s=60)
+            eventually(lambda: any("publish" in line for line in door.person.told), within_s=60)
             door.vm.guest_attributes = published
 
         late = threading.Thread(target=publish)

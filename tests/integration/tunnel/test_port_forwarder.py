@@ -26,8 +26,8 @@ from remote_runtime.core.open_files import max_connections
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.clients.forwarded_port import DirectUpstream, visit
+from tests.support.environment.waiting import eventually, free_port
 from tests.support.servers.echo_servers import TOKEN, WITHIN_S, Handler, Target, echo, prove_then, read_all
-from tests.support.servers.sshd import wait_for
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def test_a_target_that_has_said_everything_still_hears_the_client() -> None:
         with visit(opened) as client:
             assert read_all(client) == b"all I say"
             client.sendall(b"one thing more")
-        wait_for(lambda: heard)
+        eventually(lambda: heard)
     assert heard == [b"one thing more"]
 
 
@@ -197,7 +197,7 @@ def test_a_stranger_hears_nothing_of_what_the_client_says() -> None:
         client.sendall(f"GET /?token={TOKEN.reveal()} HTTP/1.1\r\n\r\n".encode())
         assert read_all(client).startswith(b"HTTP/1.1 502 stranger-answered\r\n")
         assert isinstance(opened.failure, HealthError)
-        wait_for(lambda: len(heard) == 2)
+        eventually(lambda: len(heard) == 2)
     assert re.fullmatch(rb"GET /api/remote-runtime/identity\?nonce=[0-9a-f]{64} HTTP/1.1\r\n[^\0]*", heard[0])
     assert TOKEN.reveal().encode() not in heard[0] + heard[1]
     assert heard[1] == b""
@@ -209,7 +209,7 @@ def test_a_server_with_another_token_hears_nothing_either() -> None:
     with leading_to(other, token=TOKEN) as opened, visit(opened) as client:
         client.sendall(b"secret")
         assert read_all(client).startswith(b"HTTP/1.1 502 stranger-answered\r\n")
-        wait_for(lambda: heard)
+        eventually(lambda: heard)
     assert heard == [b""]
 
 
@@ -279,7 +279,7 @@ def test_how_many_wait_is_bounded_and_those_who_wait_are_all_served() -> None:
                 client = stack.enter_context(visit(opened))
                 client.sendall(b"x")
                 waiting.append(client)
-        wait_for(lambda: 200 <= sum(not is_reset(client) for client in waiting) < 300)
+        eventually(lambda: 200 <= sum(not is_reset(client) for client in waiting) < 300)
         opened.set_upstream(DirectUpstream(target), None)
         served = 0
         for client in waiting:
@@ -390,7 +390,7 @@ def test_closing_resets_everybody_and_leaves_no_thread_no_descriptor_and_a_free_
                     waiting.recv(1)
         with pytest.raises(ConnectionRefusedError):
             visit(opened)
-        wait_for(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)
+        eventually(lambda: threading.active_count() <= threads and me.num_fds() <= descriptors)
         for listener in ports.bind(opened.port):
             listener.close()
 
@@ -427,11 +427,6 @@ def bound(wanted: int | tuple[int, int] | None, remembered: int | None = None) -
     finally:
         for listener in listeners:
             listener.close()
-
-
-def free_port() -> int:
-    with taken() as port:
-        return port
 
 
 def test_a_port_is_bound_on_both_loopback_addresses_and_no_other() -> None:

@@ -24,8 +24,9 @@ from remote_runtime.tunnel.port_forwarder import PortForwarder
 from remote_runtime.tunnel.protocols import Upstream
 from tests.support.clients.forwarded_port import DirectUpstream, visit
 from tests.support.clients.ssh_client import Visitor
+from tests.support.environment.waiting import eventually
 from tests.support.servers.echo_servers import TOKEN, Target, echo, prove_then
-from tests.support.servers.sshd import running_sshd, wait_for
+from tests.support.servers.sshd import running_sshd
 
 HELLO = b"GET / HTTP/1.1\r\n\r\n"
 HTTPS = bytes.fromhex("1603010200010001fc0303")
@@ -89,7 +90,7 @@ def test_hundreds_that_say_nothing_get_no_channel_and_the_oldest_go(
         assert echoes(owner, HELLO)
         strangers = [stack.enter_context(visit(front)) for _ in range(700)]
         # A few of the first may wait in a thread, as they do before anything leads to the machine.
-        wait_for(lambda: front.stats.counted().sent_away >= 120)
+        eventually(lambda: front.stats.counted().sent_away >= 120)
         assert echoes(owner, b"still here")
         assert session.connection_count < 10, "the machine does not know of them"
         assert echoes(strangers[-1], HELLO), "who speaks is served"
@@ -120,7 +121,7 @@ def test_https_is_closed_at_once_and_counted(session: Session, threads: bool, to
         browser.sendall(HTTPS)
         assert is_reset(browser)
         assert time.monotonic() - began < 5
-        wait_for(lambda: front.stats.counted().tls == 1)
+        eventually(lambda: front.stats.counted().tls == 1)
         assert front.stats.counted().carried == 0
 
 
@@ -171,11 +172,11 @@ def test_who_may_open_few_files_sends_connections_away_and_keeps_some_files(
             assert crowd.stdout
             assert crowd.stdin
             assert crowd.stdout.readline() == b"here\n"
-            wait_for(lambda: front.stats.counted().without_a_file > 0)
+            eventually(lambda: front.stats.counted().without_a_file > 0)
             with (tmp_path / "probe").open("w"), (tmp_path / "probe").open("w"):
                 assert echoes(owner, b"still here")
             crowd.stdin.close()
-            wait_for(lambda: front.stats.counted().waiting == 0)
+            eventually(lambda: front.stats.counted().waiting == 0)
             with visit(front) as late:
                 assert echoes(late, HELLO)
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) < 6

@@ -10,7 +10,6 @@ import os
 import socket
 import struct
 import sys
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,7 +105,7 @@ def open_socket(
         yield opened
 
 
-class Page:
+class BridgeSocket:
     """Requests over one bridge socket, answers collected by their id."""
 
     def __init__(self, socket: ClientConnection) -> None:
@@ -140,32 +139,10 @@ class Page:
 
 
 @contextmanager
-def open_page(server: JupyterServer, **wanted: Any) -> Iterator[Page]:
+def open_page(server: JupyterServer, **wanted: Any) -> Iterator[BridgeSocket]:
     """The page's bridge socket."""
     with open_socket(server, "/http_over_websocket", **wanted) as opened:
-        yield Page(opened)
-
-
-def run_cell(channels: ClientConnection, code: str) -> str:
-    """What a cell prints, over a kernel's channels (JSON messages, Jupyter protocol 5)."""
-    # A kernel refuses a message that it has seen before.
-    cell = uuid.uuid4().hex
-    channels.send(json.dumps(execute_request(cell, code)))
-    printed = ""
-    while True:
-        message = json.loads(channels.recv(timeout=LIMIT_S))
-        if message["parent_header"].get("msg_id") != cell:
-            continue
-        if message["msg_type"] == "stream":
-            printed += message["content"]["text"]
-        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
-            return printed
-
-
-def execute_request(message_id: str, code: str) -> dict[str, Any]:
-    header = {"msg_id": message_id, "msg_type": "execute_request", "version": "5.3", "session": "s", "username": "u"}
-    content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
-    return {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        yield BridgeSocket(opened)
 
 
 def as_binary(message: Mapping[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
-from ..environment.world import eventually
+from ..environment.waiting import eventually
 
 CHROMIUM = "/usr/bin/chromium"
 START_S = 60.0

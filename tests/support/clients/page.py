@@ -102,13 +102,18 @@ def execute(channels: ClientConnection, code: str) -> str:
 
 
 def _begin(channels: ClientConnection, code: str) -> str:
-    """The number of the cell."""
+    """The number of the cell. A kernel refuses a message that it has seen before."""
     number = uuid.uuid4().hex
+    channels.send(json.dumps(execute_request(number, code)))
+    return number
+
+
+def execute_request(number: str, code: str) -> dict[str, Any]:
+    """A message of Jupyter's protocol 5 that runs a cell."""
     header = {"msg_id": number, "username": "", "session": number, "msg_type": "execute_request", "version": "5.3"}
     content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False, "user_expressions": {}}
     message = {"header": {**header, "date": ""}, "parent_header": {}, "metadata": {}, "content": content}
-    channels.send(json.dumps({**message, "channel": "shell", "buffers": []}))
-    return number
+    return {**message, "channel": "shell", "buffers": []}
 
 
 def _read(body: bytes) -> Any:

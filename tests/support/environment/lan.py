@@ -14,10 +14,12 @@ from pathlib import Path
 
 from tests.support.clients.page import Page
 from tests.support.environment import network
-from tests.support.environment.world import World, eventually
+from tests.support.environment.world import World
 from tests.support.faults.faults import know
 from tests.support.faults.link_faults import KEEPALIVE_S, MOST_S, Row
 from tests.support.servers.sshd import Sshd
+
+from .waiting import eventually
 
 MACHINE = "10.78.0.2"
 _ROUTER = "10.78.0.1"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,24 +20,6 @@ T = TypeVar("T")
 COMMAND = (sys.executable, "-m", "remote_runtime")
 REPOSITORY = Path(__file__).resolve().parents[3]
 WITHIN_S = 90.0
-
-
-def eventually(probe: Callable[[], T | None], *, within_s: float = 30.0, what: str = "") -> T:
-    """The first true answer of ``probe``; a failure names ``what`` and the last answer."""
-    until = time.monotonic() + within_s
-    while True:
-        answer = probe()
-        if answer or time.monotonic() > until:
-            assert answer, f"{what or probe} not within {within_s} s: {answer!r}"
-            return answer
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    """A local port that no other test's `auto` takes while nobody listens on it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

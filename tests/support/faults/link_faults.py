@@ -14,8 +14,10 @@ from typing import Any
 import psutil
 
 from tests.support.clients.page import Page
-from tests.support.environment.world import World, eventually
+from tests.support.environment.world import World
 from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, CloudMachine
+
+from ..environment.waiting import eventually
 
 KEEPALIVE_S = 1.0
 INTERVALS = 3

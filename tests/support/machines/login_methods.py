@@ -12,7 +12,9 @@ from pathlib import Path
 from remote_runtime.demo.gcp_api.os_login import PosixAccount
 from remote_runtime.ssh.files.known_hosts import parse_keys, pin
 from tests.support.machines.gce_login_vm import PROJECT, Doorway
-from tests.support.servers.sshd import make_key, wait_for
+from tests.support.servers.sshd import make_key
+
+from ..environment.waiting import eventually
 
 LET_IN = ("metadata key", "OS Login", "existing key", "agent")
 KNOWN_BY = ("guest attributes", "our pin", "gcloud's pin")
@@ -38,7 +40,7 @@ def let_in_by(way: str, door: Doorway) -> Iterator[None]:
     door.environ["SSH_AUTH_SOCK"] = str(at)
     agent = {**os.environ, "SSH_AUTH_SOCK": str(at)}
     try:
-        wait_for(lambda: _listens(at))
+        eventually(lambda: _listens(at))
         subprocess.run(["ssh-add", "-q", str(path)], env=agent, check=True, capture_output=True)
         yield
     finally:

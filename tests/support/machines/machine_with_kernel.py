@@ -16,7 +16,8 @@ from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server as jupyter
 from remote_runtime.jupyter.remote import runtime_dir
 
-from ..clients.bridge_client import LIMIT_S, run_cell
+from ..clients.bridge_client import LIMIT_S
+from ..clients.page import execute
 from .local_machine import LocalMachine
 
 SECRETS = ("s3cret-from-cell", "out-of-the-cell-42")
@@ -45,7 +46,7 @@ class RunningKernel:
         path = f"/api/kernels/{self._kernel}/channels?token={self._server.token.reveal()}"
         uri = f"ws://127.0.0.1:{self._server.port}{path}"
         with connect(uri, open_timeout=LIMIT_S, close_timeout=LIMIT_S, proxy=None) as channels:
-            return run_cell(channels, code).strip()
+            return execute(channels, code)
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from typing import Any
 import paramiko
 
 from ..environment.mounts import within_mount
-from ..environment.world import free_port
-from .sshd import make_key, wait_for
+from ..environment.waiting import eventually, free_port
+from .sshd import make_key
 
 CLOSES = ("with EOF", "without EOF")
 
@@ -99,7 +99,7 @@ class _Forwarding(paramiko.ServerInterface):
         return 0
 
     def _carry(self, number: int, target: socket.socket) -> None:
-        wait_for(lambda: self._transport._channels.get(number))
+        eventually(lambda: self._transport._channels.get(number))
         channel = self._transport._channels.get(number)
         with target, selectors.DefaultSelector() as selector, contextlib.suppress(OSError, EOFError):
             selector.register(channel, selectors.EVENT_READ)
@@ -153,7 +153,7 @@ def running_dropbear(directory: Path) -> Iterator[Server]:
     ]
     with subprocess.Popen([*within_mount(f"--bind {home} {there}"), *command], stderr=subprocess.PIPE) as process:
         try:
-            wait_for(lambda: _listens(server.port))
+            eventually(lambda: _listens(server.port))
             yield server
         finally:
             process.terminate()

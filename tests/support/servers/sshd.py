@@ -16,8 +16,7 @@ import struct
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -311,14 +310,6 @@ class _Connection:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait(5)
-
-
-def wait_for(fact: Callable[[], object], within_s: float = 10.0) -> None:
-    """Until ``fact()`` is true; fails the test otherwise."""
-    end = time.monotonic() + within_s
-    while not fact():
-        assert time.monotonic() < end, f"{fact} did not become true within {within_s} s"
-        time.sleep(0.01)
 
 
 def _bound_socket(address: str, port: int) -> socket.socket:

@@ -20,7 +20,7 @@ from remote_runtime.lifecycle.resources import Resources
 from remote_runtime.lifecycle.take_down import TakeDown, TakeDownOptions
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
-from tests.support.fakes import VM, EventLog, FakeProgress, FakeSession, FakeTarget
+from tests.support.fakes import VM, EventLog, FakeProgress, FakeSession, FakeTarget, nobody
 
 LISTENS = socket.create_server(("127.0.0.1", 0))
 SERVER = Server(
@@ -61,10 +61,6 @@ class Scene:
     @property
     def did(self) -> list[str]:
         return [event for event in self.journal.events if not event.startswith("detail")]
-
-
-def nobody(prompt: str, *, secret: bool, code: str) -> str:
-    raise SshError(code, "nobody is there")
 
 
 def test_jupyter_is_stopped_before_the_connection_is_closed_and_the_instance_is_kept() -> None:
