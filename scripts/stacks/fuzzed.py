@@ -9,7 +9,7 @@ import atheris
 
 with atheris.instrument_imports(include=["remote_runtime.bridge", "json", "urllib.parse", "base64", "ipaddress"]):
     from remote_runtime.bridge import protocol
-    from tests.support.faults.faults import bridge_fuzz
+    from tests.support.faults import bridge_fuzz
 
 
 def message(data: bytes) -> None:

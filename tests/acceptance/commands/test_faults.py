@@ -6,7 +6,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,17 +16,16 @@ from tests.support.environment.mounts import within_mount
 from tests.support.environment.waiting import eventually
 from tests.support.environment.world import COMMAND, Done, World
 from tests.support.faults.faults import (
+    CLOUD_FAULTS,
     HURRY,
-    api_is_unreachable,
-    credentials_are_missing,
-    name_is_mistyped,
-    quota_is_used_up,
+    MACHINE_FAULTS,
+    Fault,
+    host_key_has_changed,
+    host_key_is_unknown,
+    name_of,
+    python_writes_megabytes,
     ssh_host,
-    start_is_forbidden_by_the_profile,
-    vm_is_forbidden,
-    vm_start_is_forbidden,
     write_box,
-    zone_is_exhausted,
 )
 from tests.support.machines.gce_vm import CloudMachine, cloud_machine
 from tests.support.servers.sshd import Sshd
@@ -55,78 +54,38 @@ def fails(world: World, code: str, *, name: str = "box") -> dict[str, str]:
 # ── the cloud ──
 
 
-@pytest.mark.parametrize(
-    ("fault", "code", "words"),
-    [
-        (name_is_mistyped, "instance-not-found", "my-vm"),
-        (credentials_are_missing, "no-credentials", "gcloud auth application-default login"),
-        (api_is_unreachable, "cloud-unreachable", "127.0.0.1"),
-        (vm_is_forbidden, "permission-denied", "compute.instances.get"),
-        (vm_start_is_forbidden, "permission-denied", "compute.instances.start"),
-        (start_is_forbidden_by_the_profile, "instance-stopped", "start"),
-        (zone_is_exhausted, "instance-not-startable", "zone"),
-        (quota_is_used_up, "quota-exceeded", "quota"),
-    ],
-)
-def test_each_fault_of_the_cloud_has_its_code(
-    world: World, fault: Callable[[CloudMachine, World], None], code: str, words: str
-) -> None:
+@pytest.mark.parametrize("fault", CLOUD_FAULTS, ids=name_of)
+def test_each_fault_of_the_cloud_has_its_code(world: World, fault: Fault[CloudMachine]) -> None:
     with cloud_machine(world, extra=HURRY) as vm:
-        fault(vm, world)
-        error = fails(world, code, name="vm")
-        assert words.lower() in json.dumps(error).lower()
+        fault.put(vm, world)
+        error = fails(world, fault.code, name="vm")
+        assert fault.words.lower() in json.dumps(error).lower()
         assert vm.status == "TERMINATED"
 
 
-# ── the way in ──
+# ── the machine ──
 
 
-def test_a_refused_connection_is_ssh_unreachable(world: World, box: Sshd) -> None:
-    box.refuse()
-    assert "refused" in fails(world, "ssh-unreachable")["why"]
-
-
-def test_a_silent_server_is_ssh_unreachable_within_the_profiles_limit(world: World, box: Sshd) -> None:
-    box.freeze()
-    fails(world, "ssh-unreachable")
+@pytest.mark.parametrize("fault", MACHINE_FAULTS, ids=name_of)
+def test_each_fault_of_the_machine_has_its_code(world: World, box: Sshd, fault: Fault[Sshd]) -> None:
+    fault.put(box, world)
+    error = fails(world, fault.code)
     box.resume()
-
-
-def test_a_wrong_key_is_no_usable_key(world: World, box: Sshd) -> None:
-    (box.directory / "authorized_keys").write_text("")
-    fails(world, "no-usable-key")
+    assert fault.words in json.dumps(error)
 
 
 def test_an_unknown_host_key_is_shown_and_refused(world: World, box: Sshd) -> None:
-    (world.home / ".ssh" / "known_hosts").unlink()
+    host_key_is_unknown(box, world)
     error = fails(world, "host-key-unknown")
     assert any(fingerprint in json.dumps(error) for fingerprint in box.fingerprints())
     assert "accept-new" in error["hint"]
 
 
 def test_a_changed_host_key_is_refused_even_with_accept_new(world: World, box: Sshd) -> None:
-    box.rotate_host_keys()
+    host_key_has_changed(box, world)
     write_box(world, box, host_key="accept-new")
     error = fails(world, "host-key-changed")
     assert any(fingerprint in json.dumps(error) for fingerprint in box.fingerprints())
-
-
-# ── the machine ──
-
-
-def test_a_machine_without_python_is_told_so(world: World, box: Sshd) -> None:
-    write_box(world, box, HURRY + "jupyter: {python: /nowhere/python3}\n")
-    assert "/nowhere/python3" in json.dumps(fails(world, "python-missing"))
-
-
-def test_no_jupyter_and_install_never_is_jupyter_missing(world: World, box: Sshd) -> None:
-    write_box(world, box, HURRY + "jupyter: {python: /usr/bin/python3, install: never}\n")
-    fails(world, "jupyter-missing")
-
-
-def test_a_jupyter_that_dies_at_start_shows_the_end_of_its_log(world: World, box: Sshd) -> None:
-    write_box(world, box, HURRY + "jupyter: {args: ['--ServerApp.iopub_data_rate_limit=lots']}\n")
-    assert "iopub_data_rate_limit" in json.dumps(fails(world, "jupyter-did-not-start"))
 
 
 def test_a_taken_port_on_the_machine_is_named(world: World, box: Sshd) -> None:
@@ -146,10 +105,7 @@ def test_login_files_that_print_do_no_harm(world: World, box: Sshd) -> None:
 
 
 def test_a_hostile_machine_that_says_megabytes_is_cut_short(world: World, box: Sshd) -> None:
-    evil = box.home / "python"
-    evil.write_text("#!/bin/sh\ncat >/dev/null &\nhead -c 40000000 /dev/zero | tr '\\0' x\n")
-    evil.chmod(0o755)
-    write_box(world, box, HURRY + f"jupyter: {{python: {evil}}}\n")
+    python_writes_megabytes(box, world)
     assert len(json.dumps(fails(world, "python-missing"))) < 4000
 
 

@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +23,13 @@ from tests.support.environment.mounts import within_mount
 from tests.support.environment.waiting import eventually
 from tests.support.environment.world import World
 from tests.support.faults.faults import (
+    CLOUD_FAULTS,
     HURRY,
-    api_is_unreachable,
-    credentials_are_missing,
-    name_is_mistyped,
-    quota_is_used_up,
+    MACHINE_FAULTS,
+    Fault,
+    name_of,
     ssh_host,
-    start_is_forbidden_by_the_profile,
-    vm_is_forbidden,
-    vm_start_is_forbidden,
     write_box,
-    zone_is_exhausted,
 )
 from tests.support.machines.gce_vm import PROJECT, CloudMachine, cloud_machine
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
@@ -102,38 +98,21 @@ def test_a_runtime_that_is_up_is_looked_at_and_not_disturbed(world: World, box: 
 # ── the cloud ──
 
 
-@pytest.mark.parametrize(
-    ("fault", "check", "code", "words"),
-    [
-        (credentials_are_missing, "credentials", "no-credentials", "gcloud auth application-default login"),
-        (api_is_unreachable, "credentials", "cloud-unreachable", "127.0.0.1"),
-        (name_is_mistyped, "instance", "instance-not-found", "my-vm"),
-        (vm_is_forbidden, "instance", "permission-denied", "compute.instances.get"),
-        (start_is_forbidden_by_the_profile, "instance", "instance-stopped", "target.start: true"),
-        (vm_start_is_forbidden, "permissions", "permission-denied", "compute.instances.start"),
-    ],
-)
-def test_each_fault_of_the_cloud_is_the_first_failing_line(
-    world: World, fault: Callable[[CloudMachine, World], None], check: str, code: str, words: str
-) -> None:
+@pytest.mark.parametrize("fault", [fault for fault in CLOUD_FAULTS if fault.check], ids=name_of)
+def test_each_fault_of_the_cloud_is_the_first_failing_line(world: World, fault: Fault[CloudMachine]) -> None:
     with cloud_machine(world, extra=HURRY) as vm:
-        fault(vm, world)
+        fault.put(vm, world)
         result = visit(world, "vm")
         assert vm.status == "TERMINATED"
-    names(result, check, code, words)
+    names(result, fault.check, fault.code, fault.words)
 
 
-@pytest.mark.parametrize(
-    ("fault", "code", "words"),
-    [(zone_is_exhausted, "instance-not-startable", "zone"), (quota_is_used_up, "quota-exceeded", "quota")],
-)
-def test_what_only_a_start_shows_is_remembered_of_the_last_up(
-    world: World, fault: Callable[[CloudMachine, World], None], code: str, words: str
-) -> None:
+@pytest.mark.parametrize("fault", [fault for fault in CLOUD_FAULTS if not fault.check], ids=name_of)
+def test_what_only_a_start_shows_is_remembered_of_the_last_up(world: World, fault: Fault[CloudMachine]) -> None:
     with cloud_machine(world, extra=HURRY) as vm:
-        fault(vm, world)
+        fault.put(vm, world)
         assert world.run("up", "vm").code == 1
-        names(visit(world, "vm"), "start", code, words)
+        names(visit(world, "vm"), "start", fault.code, fault.words)
 
 
 def test_a_firewall_in_the_way_is_the_first_failing_line(world: World) -> None:
@@ -146,75 +125,12 @@ def test_a_firewall_in_the_way_is_the_first_failing_line(world: World) -> None:
 # ── the way in, and the machine ──
 
 
-def refused(world: World, box: Sshd) -> None:
-    box.refuse()
-
-
-def silent(world: World, box: Sshd) -> None:
-    box.freeze()
-
-
-def wrong_key(world: World, box: Sshd) -> None:
-    (box.directory / "authorized_keys").write_text("")
-
-
-def unknown_host_key(world: World, box: Sshd) -> None:
-    (world.home / ".ssh" / "known_hosts").unlink()
-
-
-def changed_host_key(world: World, box: Sshd) -> None:
-    box.rotate_host_keys()
-
-
-def no_python(world: World, box: Sshd) -> None:
-    write_box(world, box, HURRY + "jupyter: {python: /nowhere/python3}\n")
-
-
-def no_jupyter(world: World, box: Sshd) -> None:
-    write_box(world, box, HURRY + "jupyter: {python: /usr/bin/python3, install: never}\n")
-
-
-def jupyter_dies(world: World, box: Sshd) -> None:
-    write_box(world, box, HURRY + "jupyter: {args: ['--ServerApp.iopub_data_rate_limit=lots']}\n")
-
-
-def says_megabytes(world: World, box: Sshd) -> None:
-    evil = box.home / "python"
-    evil.write_text("#!/bin/sh\ncat >/dev/null &\nhead -c 40000000 /dev/zero | tr '\\0' x\n")
-    evil.chmod(0o755)
-    write_box(world, box, HURRY + f"jupyter: {{python: {evil}}}\n")
-
-
-def folder_taken(world: World, box: Sshd) -> None:
-    (box.home / ".local").write_text("a file where a folder should be")
-
-
-def options_unknown(world: World, box: Sshd) -> None:
-    (world.home / ".ssh" / "config").write_text("Host 127.0.0.1\n  ProxyCommand nc %Z\n")
-
-
-@pytest.mark.parametrize(
-    ("fault", "check", "code", "words"),
-    [
-        (refused, "ssh", "ssh-unreachable", "refused"),
-        (silent, "ssh", "ssh-unreachable", "says nothing"),
-        (unknown_host_key, "host-key", "host-key-unknown", "accept-new"),
-        (changed_host_key, "host-key", "host-key-changed", "SHA256:"),
-        (wrong_key, "login", "no-usable-key", "ssh.identity_file"),
-        (no_python, "interpreter", "python-missing", "/nowhere/python3"),
-        (says_megabytes, "interpreter", "python-missing", "as Python does"),
-        (no_jupyter, "jupyter", "jupyter-missing", "/usr/bin/python3"),
-        (jupyter_dies, "jupyter", "jupyter-did-not-start", "iopub_data_rate_limit"),
-        (folder_taken, "jupyter", "folder-unusable", ".local"),
-    ],
-)
-def test_each_fault_of_the_machine_is_the_first_failing_line(
-    world: World, box: Sshd, fault: Callable[[World, Sshd], None], check: str, code: str, words: str
-) -> None:
-    fault(world, box)
+@pytest.mark.parametrize("fault", MACHINE_FAULTS, ids=name_of)
+def test_each_fault_of_the_machine_is_the_first_failing_line(world: World, box: Sshd, fault: Fault[Sshd]) -> None:
+    fault.put(box, world)
     result = visit(world, "box")
     box.resume()
-    names(result, check, code, words)
+    names(result, fault.check, fault.code, fault.words)
     eventually(lambda: not world.running(), within_s=10, what="nothing is left on the machine")
 
 
@@ -369,7 +285,7 @@ def test_a_report_has_what_an_issue_needs_and_no_token(world: World, box: Sshd, 
     assert [needed for needed in (*versions, *facts) if needed not in text] == []
 
 
-def names(result: dict[str, object], check: str, code: str, words: str) -> None:
+def names(result: dict[str, object], check: str | None, code: str, words: str) -> None:
     """The first failing line is this one; it says why and what next; what needs it is skipped by its name."""
     finding = first_failure(result)
     assert (finding.check, finding.code) == (check, code), finding
