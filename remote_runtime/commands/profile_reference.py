@@ -38,7 +38,7 @@ def profile_file(name: str, state: store.StateDir) -> str:
     path = _last_profile_path(name, state)
     if not path or not os.path.isfile(path):
         what, why = f"The profile of {name} is gone", path or f"no file is known that {name} was brought up from"
-        raise UsageError("profile-not-found", what, why, "Name the profile: `remote-runtime down PROFILE`")
+        raise UsageError("profile-not-found", what, why, f"Name the profile: `remote-runtime down {name}`")
     return path
 
 

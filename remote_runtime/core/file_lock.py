@@ -28,7 +28,7 @@ def locked(path: Path, deadline: Deadline) -> Iterator[None]:
 
 
 def is_locked(path: Path, *, offset: int = 0) -> bool:
-    """Whether a process holds the lock now. ``at``: the byte that it locks, which only Windows tells apart.
+    """Whether a process holds the lock now. ``offset``: the byte that it locks, which only Windows tells apart.
 
     Raises ``LocalError`` ``state-dir-unusable`` when that cannot be known.
     """

@@ -1,1 +1,1 @@
-"""The background process of one runtime, begun by ``spawning``."""
+"""The background process of one runtime, started by ``state.launch``."""

@@ -64,7 +64,7 @@ def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Pat
 
 
 def parse_profile(name: str, path: str, text: str) -> Profile:
-    """The profile that ``as_yaml`` wrote down. Raises ``UsageError`` ``profile-invalid``."""
+    """The profile that ``to_yaml`` wrote down. Raises ``UsageError`` ``profile-invalid``."""
     try:
         values = PROFILE.values(parse(text), "")
     except ValidationError as exc:

@@ -28,7 +28,8 @@ async def direct(base: str, token: str) -> AsyncIterator[Get]:
         async def get(path: str) -> bytes:
             async with session.get(base + path) as answer:
                 answer.raise_for_status()
-                return await answer.read()
+                body: bytes = await answer.read()
+                return body
 
         yield get
 

@@ -25,22 +25,26 @@ from .tunnel_machine import KINDS
 class Ready(SessionUpstream):
     """A way to a server that does not have to prove itself and for which channels are kept ready none the less."""
 
-    def open_forwarder(self, prove: object) -> Forwarder | None:
+    def open_forwarder(self, identity_check: object) -> Forwarder | None:
         return self.session.channel_pool(self.host, self.port, identity_check=None, keep_ready=True)
 
 
 def main() -> None:
     address, ssh_port, user, key, *targets = sys.argv[1:]
     with tempfile.TemporaryDirectory() as home:
-        session = ssh.connect(
+        deadline = Deadline(30)
+        request = ssh.ConnectRequest(
             Instance("ssh", "bench", address=address, port=int(ssh_port), host_key_name=f"[{address}]:{ssh_port}"),
             SshSettings(user=user, identity_file=key, host_key="accept-new"),
+            deadline,
             pins=Path(home, "pins"),
+            keys=ssh.Keys(),
             prompt=lambda prompt, *, secret, code: "",
             progress=lambda text: None,
-            deadline=Deadline(30),
             environ={**os.environ, "HOME": home},
+            respond_by=deadline,
         )
+        session = ssh.connect(request)
         fronts = []
         for kind, target in zip(KINDS, targets, strict=True):
             front = PortForwarder(ports.bind(None))

@@ -12,7 +12,7 @@ from .tunnel_parts import SAMPLES_FOR_P99, Goal
 
 
 class Rows:
-    """One value a round in each cell, or all samples of all rounds (``_SAMPLES``), of which percentiles are shown."""
+    """One value a round in each cell, or all samples of all rounds, of which percentiles are shown."""
 
     def __init__(self) -> None:
         self._cells: dict[str, dict[str, list[list[float]]]] = {}

@@ -61,7 +61,7 @@ def _run(name: str, python: Path, *, is_classic: bool, bridge: bool) -> int:
             time.sleep(0.02)
     sys.stdout.write(f"{name:16} {before / 1e6:.0f} MB before, {peak / 1e6:.0f} MB at most\n")
     sys.stdout.flush()
-    return peak - before
+    return int(peak - before)
 
 
 def _send(port: int, headers: Mapping[str, str]) -> None:

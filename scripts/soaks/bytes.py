@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from scripts.benchmarks.tunnel_machine import KINDS
 from tests.support.servers.asyncssh_server import running_asyncssh
 from tests.support.servers.echo_servers import Target
 from tests.support.servers.sshd import running_sshd
@@ -143,7 +144,7 @@ def server(kind: str, directory: Path) -> Iterator[Any]:
 @contextlib.contextmanager
 def holder(sshd: Any, target: int) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """The tunnel in a process of its own, and its local port."""
-    where = [str(sshd.port), sshd.user, str(sshd.key_path), str(target)]
+    where = [sshd.address, str(sshd.port), sshd.user, str(sshd.key_path), *[str(target)] * len(KINDS)]
     process = subprocess.Popen(
         [sys.executable, "-m", "scripts.benchmarks.tunnel_ours", *where],
         stdin=subprocess.PIPE,
@@ -153,6 +154,6 @@ def holder(sshd: Any, target: int) -> Iterator[tuple[subprocess.Popen[str], int]
     try:
         if process.stdout is None:
             raise ValueError("it was started with a pipe")
-        yield process, int(process.stdout.readline())
+        yield process, int(process.stdout.readline().split()[-1])
     finally:
         process.communicate(timeout=30)

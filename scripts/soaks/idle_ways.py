@@ -29,10 +29,10 @@ WITHIN_S, BETWEEN_S = 20.0, 2.0
 WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 LOOKING = """
 import sys
-from remote_runtime.jupyter.remote import usage
-looking = usage.Looking("", sessions=True, everywhere=True)
+from remote_runtime.jupyter.remote import activity
+probe = activity.ActivityProbe("", sessions=True, everywhere=True)
 for _ in sys.stdin:
-    print(looking.look().what, flush=True)
+    print(probe.check().what, flush=True)
 """
 BEGIN = "import time; open('HOME/begun', 'w').close()\n"
 COMPUTES = BEGIN + "end = time.time() + 600\nwhile time.time() < end: pass\n"

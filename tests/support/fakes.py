@@ -51,7 +51,7 @@ class EventLog:
 
 
 class FakeProgress:
-    """Where the story is told (``story.Telling``)."""
+    """A ``ProgressSink`` that notes its events."""
 
     def __init__(self, journal: EventLog) -> None:
         self._journal = journal

@@ -135,7 +135,7 @@ class ConfigTokens:
         return self._expand(option, text, "CdhijkLlnpru", variables=True)
 
     def expand_jump(self, text: str) -> str:
-        """Raises as ``in_path`` does."""
+        """Raises as ``expand_path`` does."""
         return self._expand("ProxyJump", text, _COMMAND_TOKENS, variables=False)
 
     def _expand(self, option: str, text: str, known: str, *, variables: bool) -> str:

@@ -79,7 +79,7 @@ def test_enable_twice_changes_nothing_and_disable_leaves_nothing(python: str) ->
 
 def test_enable_mends_a_damaged_copy(python: str) -> None:
     done = extension.enable(python)
-    (Path(done.package) / "wire.py").write_text("damaged")
+    (Path(done.package) / "protocol.py").write_text("damaged")
     (Path(done.package) / "stray.py").write_text("left by an older version")
     assert extension.enable(python).changed
     assert not extension.enable(python).changed

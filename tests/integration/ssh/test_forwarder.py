@@ -232,7 +232,7 @@ def test_a_thousand_connections_are_open_at_once(session: Session) -> None:
             for number, client in enumerate(clients):
                 client.sendall(b"%4d" % number)
             assert [int(client.recv(4)) for client in clients] == list(range(1000))
-            assert not [thread for thread in threading.enumerate() if thread.name.endswith("-conn")]
+            assert not [thread for thread in threading.enumerate() if thread.name.endswith("-connection")]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

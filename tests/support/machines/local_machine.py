@@ -1,4 +1,4 @@
-"""``protocols.Run`` on this computer, as another machine: its own HOME, its own PATH, login files that print."""
+"""``callbacks.RunCommand`` on this computer, as another machine: its own HOME, its own PATH, login files that print."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from .sshd import make_key
 
 
 class AsyncServer:
-    """What ``entering.Visitor`` needs of a server."""
+    """What ``ssh_client.Visitor`` needs of a server."""
 
     address = "127.0.0.1"
 

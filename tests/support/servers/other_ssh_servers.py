@@ -24,7 +24,7 @@ CLOSES = ("with EOF", "without EOF")
 
 
 class Server:
-    """What ``entering.Visitor`` needs of a server."""
+    """What ``ssh_client.Visitor`` needs of a server."""
 
     address = "127.0.0.1"
 
