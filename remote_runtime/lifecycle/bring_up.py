@@ -44,9 +44,11 @@ def ensure(context: BringUpContext, resources: Resources, *, start: bool, deadli
             result = _ensure(context, resources, rollback, deadline, start=start)
             stack.pop_all()
             return result
-    except RemoteRuntimeError as error:
-        shortage = open_files.reported_shortage(error)
-        (shortage or error).remains = tuple(rollback.failures)
+    except Exception as error:
+        shortage = open_files.reported_shortage(error)  # also in a library, or in an import
+        failure = shortage or error
+        if isinstance(failure, RemoteRuntimeError):
+            failure.remains = tuple(rollback.failures)
         if shortage is not None:
             raise shortage from error
         raise
