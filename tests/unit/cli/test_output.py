@@ -23,9 +23,9 @@ from remote_runtime.cli.output.status_table import status_table
 from remote_runtime.core.documents import runtime_document, take_down_document
 from remote_runtime.core.errors import LocalError, UsageError
 from remote_runtime.core.model import Finding, Gpu, Instance, Runtime, Secret, Server, TakeDownResult
+from tests.support.clients.hostile_texts import HOSTILE, show_hostile
 
 TOKEN = "ab" * 24
-HOSTILE = "\x1b]0;owned\x07\x1b[2J[bold red]evil[/bold red]\r\u202eexe\x9b31m"
 HARMLESS = "[bold red]evil[/bold red]"
 Captured = pytest.CaptureFixture[str]
 
@@ -312,41 +312,17 @@ def test_hostile_names_are_harmless_in_every_text(capsys: Captured) -> None:
 
 @pytest.mark.parametrize("several", [False, True])
 def test_a_hostile_story_is_harmless_in_plain_lines(capsys: Captured, several: bool) -> None:
-    tell_hostile(TerminalView(quiet=False, verbose=True, plain=True, show_names=several))
+    show_hostile(TerminalView(quiet=False, verbose=True, plain=True, show_names=several))
     shown = capsys.readouterr().err
     assert safe(shown)
     assert shown.count(HARMLESS) >= 4
 
 
-def tell_hostile(view: TerminalView) -> None:
-    name = "work"
-    view.step(name, f"step {HOSTILE}")
-    view.detail(name, f"detail {HOSTILE}")
-    view.note(name, f"note {HOSTILE}")
-    view.step(name, f"another {HOSTILE}")
-    view.failed(name)
-    view.pause()
+HOSTILE_PROGRAM = "from tests.support.clients.hostile_texts import main; main()"
 
 
-ON_A_TERMINAL = """
-import time
-from remote_runtime.cli.output import console
-from remote_runtime.core.errors import LocalError
-from remote_runtime.cli.output.progress import TerminalView
-from tests.unit.cli.test_output import HOSTILE, tell_hostile
-tell_hostile(TerminalView(quiet=False, verbose=True, plain=False, show_names=True))
-view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
-view.step("work", "Finding " + HOSTILE)
-view.detail("work", "detail")
-time.sleep(0.3)  # the animation draws by itself
-view.done("work")
-view.pause()
-console.failure(LocalError("busy", HOSTILE, HOSTILE))
-"""
-
-
-def on_a_terminal(code: str, **environ: str) -> str:
-    """What a program writes to its terminal."""
+def on_a_terminal(code: str, *, enter_after: bytes = b"", **environ: str) -> str:
+    """What a program writes to its terminal. Enter is pressed when ``enter_after`` has been written."""
     near, far = pty.openpty()
     variables = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     with subprocess.Popen(
@@ -361,6 +337,8 @@ def on_a_terminal(code: str, **environ: str) -> str:
         written = b""
         with contextlib.suppress(OSError):  # which is how a terminal ends
             while piece := os.read(near, 65536):
+                if enter_after and enter_after in written + piece and enter_after not in written:
+                    os.write(near, b"\n")
                 written += piece
         os.close(near)
         assert child.wait(20) == 0, written.decode()
@@ -368,7 +346,7 @@ def on_a_terminal(code: str, **environ: str) -> str:
 
 
 def test_a_hostile_story_is_harmless_on_an_animated_terminal() -> None:
-    shown = on_a_terminal(ON_A_TERMINAL)
+    shown = on_a_terminal(HOSTILE_PROGRAM, enter_after=b"Finding [bold red]evil")
     assert "owned" not in shown
     assert "\x1b[2J" not in shown
     assert "\x9b" not in shown
@@ -379,7 +357,7 @@ def test_a_hostile_story_is_harmless_on_an_animated_terminal() -> None:
 
 
 def test_no_color_means_neither_colour_nor_animation() -> None:
-    assert "\x1b" not in on_a_terminal(ON_A_TERMINAL, NO_COLOR="1")
+    assert "\x1b" not in on_a_terminal(HOSTILE_PROGRAM, enter_after=b"Finding [bold red]evil", NO_COLOR="1")
 
 
 # ── the story in plain lines ──

@@ -16,7 +16,8 @@ from remote_runtime.cli.output.dashboard import PLAIN_BARS, Dashboard, bar_graph
 from remote_runtime.cli.output.status_table import status_table
 from remote_runtime.core.metrics import Connections, GpuLoad, MachineLoad, Traffic
 from remote_runtime.core.model import Forward, IdleWatchdog, Instance, Secret, Server
-from tests.unit.cli.test_output import HOSTILE, TOKEN, on_a_terminal, runtime, safe
+from tests.support.clients.hostile_texts import HOSTILE
+from tests.unit.cli.test_output import TOKEN, on_a_terminal, runtime, safe
 
 GB = 1 << 30
 SERVER = Server(4242, 77, Secret("ab" * 24), "/srv", True, "2.14.0", "0.1.0", "3.12.3", "/usr/bin/python3")
