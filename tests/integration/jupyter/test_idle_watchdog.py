@@ -513,8 +513,11 @@ def test_a_job_in_the_background_is_a_use_while_it_computes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: list[str], code: str, seen: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    started = tmp_path / "started"
+    code = f"open({str(started)!r}, 'w').close()\n{code}"
     with subprocess.Popen([*before, sys.executable, "-c", code], start_new_session=True) as job:
         try:
+            eventually(started.exists, what="Python's own start is no part of the job")
             effort = ResourceUse()
             assert effort.busy_pids() == set(), "the first look knows of no time between"
             time.sleep(0.5)  # the time itself is what is measured
