@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,17 @@ Schema = dict[str, Any]
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class ValueType:
+class ValueType(ABC):
     """``parse`` raises ``ValidationError``; ``to_yaml`` is its inverse; the JSON Schema is of draft 2020-12."""
 
-    def parse(self, node: Node, key: str) -> object:
-        raise NotImplementedError
+    @abstractmethod
+    def parse(self, node: Node, key: str) -> object: ...
 
     def to_yaml(self, value: Any) -> object:
         return value
 
-    def json_schema(self) -> Schema:
-        raise NotImplementedError
+    @abstractmethod
+    def json_schema(self) -> Schema: ...
 
 
 @fast_dataclass(frozen=True)

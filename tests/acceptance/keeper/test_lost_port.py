@@ -61,9 +61,7 @@ def without_ipv6() -> Iterator[None]:
     network.switch_ipv6(on=True)
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux") or os.geteuid() != 0, reason="only root on Linux can take ::1 away"
-)
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root on Linux can take ::1 away")
 @pytest.mark.usefixtures("without_ipv6")
 def test_ipv6_that_comes_later_is_bound_at_once_or_the_url_goes_around_who_was_quicker(world: World) -> None:
     world.profile("here", "version: 1\ntarget: {kind: local}\n")

@@ -16,9 +16,7 @@ from tests.support.servers.iap import authority, relayed
 PIECE_BYTES = 16 << 10
 
 
-@pytest.mark.skipif(
-    not gcloud.is_there(), reason="gcloud, which only judges, is not installed: test_iap_relay needs none"
-)
+@pytest.mark.skipif(not gcloud.is_there(), reason="gcloud only judges: test_iap_relay tests the same without it")
 def test_gcloud_connects_carries_bytes_and_resumes_through_the_relay(tmp_path: Path) -> None:
     tls, _ = authority(tmp_path)
     with relayed(tls=tls) as field:
