@@ -15,6 +15,7 @@ from ...core.errors import RemoteRuntimeError
 from ...core.model import UNKNOWN_INTERPRETER
 from ...core.sanitize import clean, clean_line
 from . import format
+from .theme import paint
 
 MAX_CHARS = 2000
 COMMAND = re.compile(r"`[^`]*`|(?<=[Rr]un: ).*|\bgcloud .*")
@@ -176,7 +177,7 @@ def stopped(result: Mapping[str, Any]) -> None:
 
 
 def _print_error(text: str) -> None:
-    _write(sys.stderr, paint("error", "1;31") + clean(text, MAX_CHARS))
+    _write(sys.stderr, paint("error", "error") + clean(text, MAX_CHARS))
 
 
 def _write(stream: TextIO, text: str) -> None:
@@ -185,10 +186,3 @@ def _write(stream: TextIO, text: str) -> None:
     except UnicodeEncodeError:
         stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding) + "\n")
     stream.flush()
-
-
-def paint(text: str, code: str, stream: TextIO | None = None) -> str:
-    """``text`` in an ANSI colour or weight if the stream (default: stderr) is a terminal and NO_COLOR is not set."""
-    if "NO_COLOR" in os.environ or not (stream or sys.stderr).isatty():
-        return text
-    return f"\x1b[{code}m{text}\x1b[0m"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ...core.sanitize import clean_line
 from . import format
 from .console import MAX_CHARS
-from .status_table import COLOURS, NO_RUNTIME, SILENT_BROWSER_NOTE, browser_is_silent
+from .status_table import NO_RUNTIME, SILENT_BROWSER_NOTE, browser_is_silent
+from .theme import STATE_STYLES, rich_style
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 BARS = " ▁▂▃▄▅▆▇█"
 PLAIN_BARS = " .:-=+*#@"
-COLOUR_NAMES = {"32": "green", "35": "magenta", "31": "red"}
 MAX_SAMPLES = 600
 LABEL, VALUE = 12, 18  # columns
 KEYS = "q quits · p pauses · looks every {:g} s"
@@ -79,7 +79,8 @@ class Dashboard:
         for _ in range(lines - max(1, len(rows)) if self.full_screen else 0):
             yield Text()
         key_help = KEYS.format(self.every_s) + (" · paused" if self.paused else "")
-        yield Text(key_help, style="reverse" if self.paused else "bold", no_wrap=True, overflow="ellipsis")
+        style = "reverse" if self.paused else rich_style("heading")
+        yield Text(key_help, style=style, no_wrap=True, overflow="ellipsis")
 
     def _rates(self, history: History, runtime: Mapping[str, Any], at_s: float) -> tuple[float | None, float | None]:
         """Bytes per second since the last update. None after a restart of the keeper, whose counts begin at 0."""
@@ -94,9 +95,9 @@ class Dashboard:
 
         name = clean_line(runtime["name"], 200)
         head = Text(no_wrap=True, overflow="ellipsis")
-        head.append(name, style="bold")
+        head.append(name, style=rich_style("heading"))
         head.append("  ")
-        head.append(runtime["state"], style=COLOUR_NAMES.get(COLOURS.get(runtime["state"], ""), "default"))
+        head.append(runtime["state"], style=rich_style(STATE_STYLES.get(runtime["state"], "")))
         up = format.duration_since(runtime["since"]) if runtime["state"] != "down" else ""
         for part in (format.url(runtime), f"up {up}" if up else ""):
             head.append(f"  {part}" if part else "")
@@ -104,7 +105,7 @@ class Dashboard:
         yield Text(clean_line(" · ".join(_facts(runtime)), MAX_CHARS), no_wrap=True, overflow="ellipsis")
         silent = SILENT_BROWSER_NOTE if browser_is_silent(runtime) else ""
         for trouble in filter(None, [runtime["why"], format.idle_failed(runtime), silent]):
-            yield Text(clean_line(trouble, MAX_CHARS), style="bold")
+            yield Text(clean_line(trouble, MAX_CHARS), style=rich_style("heading"))
         yield from self._graphs(runtime, columns)
 
     def _graphs(self, runtime: Mapping[str, Any], columns: int) -> Iterator[Text]:
@@ -129,7 +130,7 @@ class Dashboard:
 
         row = Text(no_wrap=True, overflow="crop")
         row.append(f"{label:<{LABEL}}")
-        row.append(f"{value:>{VALUE}}", style="bold")
+        row.append(f"{value:>{VALUE}}", style=rich_style("heading"))
         row.append("  ")
         row.append(bar_graph(samples, full, PLAIN_BARS if self.plain else BARS))
         return row

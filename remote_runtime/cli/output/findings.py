@@ -7,15 +7,16 @@ from collections.abc import Sequence
 
 from ...core.model import Finding
 from ...core.sanitize import clean_line
-from .console import answer, fold, has_unicode, labelled, paint, say
+from .console import answer, fold, has_unicode, labelled, say
+from .theme import paint
 
 WIDTH = 17
 MARKS = {
-    "ok": ("✓", "+", "32"),
-    "note": ("i", "i", "36"),
-    "warning": ("!", "!", "33"),
-    "failed": ("✗", "x", "1;31"),
-    "skipped": ("·", "-", "2"),
+    "ok": ("✓", "+", "ok"),
+    "note": ("i", "i", "info"),
+    "warning": ("!", "!", "warning"),
+    "failed": ("✗", "x", "error"),
+    "skipped": ("·", "-", "detail"),
 }
 
 
@@ -77,5 +78,5 @@ def summarize(findings: Sequence[Finding]) -> None:
 
 
 def _mark(verdict: str) -> str:
-    mark, plain, code = MARKS[verdict]
-    return paint(mark if has_unicode(sys.stdout) else plain, code, sys.stdout)
+    mark, plain, style = MARKS[verdict]
+    return paint(mark if has_unicode(sys.stdout) else plain, style, sys.stdout)

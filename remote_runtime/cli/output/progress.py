@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import sys
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 from ...commands.context import View
 from ...core.sanitize import clean_line
 from .console import MAX_CHARS, fold_text, has_unicode, say
+from .theme import has_colour, rich_style
 
 MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -47,7 +47,7 @@ class TerminalView(View):
         self._prompts: queue.SimpleQueue[tuple[str, bool, queue.SimpleQueue[str | None]]] = queue.SimpleQueue()
         self._live: Any = None
         self._marks = MARKS if has_unicode(sys.stderr) else PLAIN_MARKS
-        self._animated = not (plain or quiet) and sys.stderr.isatty() and "NO_COLOR" not in os.environ
+        self._animated = not (plain or quiet) and has_colour()
         self.interactive = not plain and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
     def step(self, name: str, text: str) -> None:
@@ -135,10 +135,10 @@ class TerminalView(View):
         frame = frames[int(time.monotonic() * 10) % len(frames)]
         rows = []
         for name, line in list(self._steps.items()):
-            text = Text(f"{frame} ", style="cyan", no_wrap=True, overflow="ellipsis")
-            text.append(f"{name}: " if self._show_names else "", style="bold")
+            text = Text(f"{frame} ", style=rich_style("info"), no_wrap=True, overflow="ellipsis")
+            text.append(f"{name}: " if self._show_names else "", style=rich_style("heading"))
             text.append(line.step, style="default")
-            text.append(f"  {time.monotonic() - line.started_at:.0f} s  {line.detail}", style="dim")
+            text.append(f"  {time.monotonic() - line.started_at:.0f} s  {line.detail}", style=rich_style("detail"))
             rows.append(text)
         return Group(*rows)
 

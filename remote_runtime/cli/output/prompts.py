@@ -11,8 +11,9 @@ from ...commands.new_profile import Rows, Validator
 from ...core.callbacks import Progress
 from ...core.errors import RemoteRuntimeError
 from ...core.sanitize import clean_line
-from .console import paint, say, table, width
+from .console import say, table, width
 from .progress import TerminalView
+from .theme import paint
 
 MAX_ROWS = 20
 MAX_REASON_CHARS = 120
@@ -99,7 +100,7 @@ class TerminalPrompts:
 
     def _read(self, question: str, default: str) -> str:
         proposal = f" [{clean_line(default, 200)}]" if default else ""
-        return self._view.read_line(f"{paint(question, '1')}{proposal}: ").strip() or default
+        return self._view.read_line(f"{paint(question, 'heading')}{proposal}: ").strip() or default
 
     def _list(self, head: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]], of: int) -> None:
         shown = [(str(number), *row) for number, row in rows[:MAX_ROWS]]

@@ -10,10 +10,10 @@ from typing import Any
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean, clean_line
 from . import format
-from .console import MAX_CHARS, align, fit_columns, fold, paint, table, width, wrap
+from .console import MAX_CHARS, align, fit_columns, fold, table, width, wrap
+from .theme import STATE_STYLES, paint
 
 # Fit for dark and for light terminals, which yellow is not.
-COLOURS = {"ready": "32", "starting": "35", "reconnecting": "35", "unreachable": "31", "stranger": "31"}
 NO_RUNTIME = "No runtime is up. `remote-runtime up PROFILE` brings one up; `remote-runtime profiles list` names them."
 SILENT_BROWSER_NOTE = (
     "a browser came and said nothing, and Colab's page has not been heard yet: allow "
@@ -74,14 +74,14 @@ def status_table(runtimes: Sequence[Mapping[str, Any]], max_columns: int | None 
     cells = [[column.head for column in COLUMNS], *rows]
     shown = fit_columns(cells, max_columns, rank=lambda index: COLUMNS[index].rank)
     head, *lines = align(cells, shown, _coloured)
-    lines.insert(0, paint(head, "1", sys.stdout))
+    lines.insert(0, paint(head, "heading", sys.stdout))
     notes = [note for row, runtime in zip(rows, runtimes, strict=True) for note in _notes(runtime, row, shown)]
     return "\n".join([*lines, *([""] if notes else []), *(_wrap(note, max_columns) for note in notes)])
 
 
 def _coloured(cell: str) -> str:
-    code = COLOURS.get(cell.strip())
-    return paint(cell, code, sys.stdout) if code else cell
+    style = STATE_STYLES.get(cell.strip())
+    return paint(cell, style, sys.stdout) if style else cell
 
 
 def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int]) -> list[str]:

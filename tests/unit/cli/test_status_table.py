@@ -169,7 +169,7 @@ def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
     )
     shown = on_a_terminal(code, COLUMNS="80")
     assert "\x1b[32mready" in shown
-    assert "\x1b[31munreachable" in shown
+    assert "\x1b[1;31munreachable" in shown
     assert "\x1b" not in on_a_terminal(code, NO_COLOR="1")
 
 

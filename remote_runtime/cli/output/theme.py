@@ -1,0 +1,44 @@
+"""The one table of styles, for what is printed with ANSI codes and for what rich draws."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+# The SGR codes of ECMA-48, and the same style in rich's words. No style carries information that the text does not.
+STYLES = {
+    "ok": ("32", "green"),
+    "warning": ("33", "yellow"),
+    "error": ("1;31", "bold red"),
+    "info": ("36", "cyan"),
+    "detail": ("2", "dim"),
+    "link": ("1;36", "bold cyan"),
+    "command": ("1;36", "bold cyan"),
+    "heading": ("1", "bold"),
+}
+STATE_STYLES = {
+    "ready": "ok",
+    "starting": "warning",
+    "reconnecting": "warning",
+    "unreachable": "error",
+    "stranger": "error",
+}
+
+
+def has_colour(stream: TextIO | None = None) -> bool:
+    """Whether ``stream`` (default: stderr) is a terminal that understands colours, and NO_COLOR is not set
+    (https://no-color.org: set and not empty)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return (stream or sys.stderr).isatty()
+
+
+def paint(text: str, style: str, stream: TextIO | None = None) -> str:
+    """``text`` in a style of ``STYLES`` if ``stream`` (default: stderr) has colours."""
+    return f"\x1b[{STYLES[style][0]}m{text}\x1b[0m" if text and has_colour(stream) else text
+
+
+def rich_style(style: str) -> str:
+    """The style in rich's words; for an unknown one the terminal's default."""
+    return STYLES[style][1] if style in STYLES else "default"
