@@ -59,7 +59,7 @@ def take_prestarted(reference: str) -> subprocess.Popen[bytes] | None:
 
 
 def stop_prestarted() -> None:
-    """End the keepers that nobody took: they have done nothing yet."""
+    """End the keepers that no command used: they have done nothing yet."""
     while _prestarted:
         _, process = _prestarted.popitem()
         process.kill()

@@ -86,12 +86,12 @@ def no_sockets_error(state: StateDir, error: OSError) -> LocalError:
 
 
 def state_dir_path(environ: Mapping[str, str]) -> Path:
-    """The path of the directory, which may not exist."""
+    """The path of the directory, which might not exist."""
     return Path(environ.get("REMOTE_RUNTIME_STATE_DIR") or _default_dir()).expanduser().absolute()
 
 
 def list_names(state: StateDir) -> list[str]:
-    """The names of all runtimes, up or not."""
+    """The names of all runtimes, running or not."""
     return sorted(path.stem for path in state.path.glob("*.json"))
 
 
@@ -144,9 +144,9 @@ def is_alive(state: StateDir, name: str) -> bool:
 
 @fast_dataclass(frozen=True)
 class LastRun:
-    """What the next `up` uses after a `down`. ``client_id``: part of the name of our folder on the machine.
+    """What the next `up` uses after a `down`. ``client_id``: part of the name of its folder on the machine.
     ``failure``: the error of the last `up` as ``as_dict()``, with ``at`` (ISO 8601). ``keys``: installed keys that
-    still exist. ``profile_path``: the profile's file. ``folder``: our folder may exist on the machine."""
+    still exist. ``profile_path``: the profile's file. ``folder``: the machine may have a remote-runtime directory."""
 
     client_id: str
     local_port: int | None = None

@@ -1,4 +1,5 @@
-"""The errors speak in one voice: what happened as a sentence, why as its reason, and a hint that can be typed."""
+"""The project speaks in one voice: its words are those that users search for, and an error is what happened as a
+sentence, why as its reason, and a hint that can be typed."""
 
 from __future__ import annotations
 
@@ -11,6 +12,21 @@ import pytest
 
 import remote_runtime
 from remote_runtime.core.errors import ERROR_CLASSES
+from tests.support import wording
+
+# What has none of the words of tests/support/wording.py left, as the beginning of its path;
+# `python tests/support/wording.py` counts the rest. An entry goes below the comment of the engineer who cleaned it.
+DONE: tuple[str, ...] = (
+    # words
+    "remote_runtime/state/",
+    # cli
+    # screen
+    # doctor
+    # profiles
+    # env
+    # lines
+    # docs
+)
 
 ROOT = Path(remote_runtime.__file__).parent
 KINDS = {kind.__name__ for kind in ERROR_CLASSES} | {"ReportedError"}
@@ -121,3 +137,29 @@ def test_nearly_every_error_says_here_what_happened() -> None:
 )
 def test_each_fault_is_noticed(part: str, words: str) -> None:
     assert fault_of(part, words)
+
+
+def test_what_is_done_has_only_words_that_users_search_for() -> None:
+    places = [path.relative_to(wording.ROOT).as_posix() for path in wording.files()]
+    assert [begin for begin in DONE if not any(place.startswith(begin) for place in places)] == []
+    done = [path for path, place in zip(wording.files(), places, strict=True) if place.startswith(DONE)]
+    assert [str(hit) for hit in wording.hits(done)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('raise Failure("busy", f"{name} may not enter it")', ["may not", "enter"]),
+        ('def f():\n    """The file that is\n    told."""', ["told"]),
+        ("x = 1  # of ours", ["of ours"]),
+        ('text = "a stranger answers"', ["stranger"]),
+        ('state = "stranger"', []),
+        ('text = "the code `stranger-answered`, and `enter`"', []),
+        ('found = re.search(r"you may not enter", text)', []),
+        ('text = "held-vm in us-central1-a"', []),
+    ],
+)
+def test_each_word_is_noticed_in_prose_alone(source: str, words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text(source)
+    assert [hit.words for hit in wording.hits([path], tmp_path)] == words
