@@ -27,15 +27,15 @@ def test_the_generated_parts_of_the_documents_are_current() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_error_code_is_in_the_catalogue_with_meaning_cause_and_cure() -> None:
+def test_every_error_code_is_in_the_catalogue_with_meaning_cause_and_fix() -> None:
     catalogue = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     assert "(docs/errors.md)" in README
     for code, entry in errors.CODES.items():
         _, _, section = catalogue.partition(f"### `{code}`\n")
         section, _, _ = section.partition("\n#")
-        assert entry.meaning[1:] in section
+        assert f"{entry.meaning}\n" in section
         assert f"- Cause: {entry.cause}\n" in section
-        assert f"- Cure: {entry.remedy}\n" in section
+        assert f"- Fix: {entry.fix}\n" in section
 
 
 def test_every_profile_key_is_in_the_references_table() -> None:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 # The error codes of each check. A code that stands twice belongs to the first of them that the failed step has: a login
 # that runs no command is noticed when Python is asked for.
 CODES_OF_CHECK: Mapping[str, Sequence[str]] = {
-    "credentials": ("no-credentials", "cloud-unreachable"),
+    "credentials": ("no-credentials", "no-project", "cloud-unreachable"),
     "instance": (
         *("instance-not-found", "instance-ambiguous", "instance-stopped", "instance-not-startable"),
         *("quota-exceeded", "no-address", "permission-denied", "demo-failed"),
@@ -104,9 +104,9 @@ class Checklist:
         self.add(Finding(check, "warning", what, why, hint, code))
 
     def fail(self, check: str, error: RemoteRuntimeError) -> None:
-        """With the catalogue's remedy where the error has no hint of its own."""
+        """With the catalogue's fix where the error has no hint of its own."""
         entry, error = CODES[error.code], with_default_hint(error)
-        hint = _DOCTOR_ADVICE.sub("", error.hint) or (entry.remedy if error.hint else "")
+        hint = _DOCTOR_ADVICE.sub("", error.hint) or (entry.fix if error.hint else "")
         self.add(Finding(check, "failed", error.what, error.why or entry.cause, hint, error.code))
 
     def skip(self, *checks: str) -> None:

@@ -99,7 +99,7 @@ def is_on_loopback(url: str) -> bool:
 
 
 def project(from_profile: str | None, environ: Mapping[str, str], of_credentials: str | None) -> SourcedValue:
-    """The project to search; the credentials' project is used last. Raises ``CloudError`` ``no-credentials``."""
+    """The project to search; the credentials' project is used last. Raises ``CloudError`` ``no-project``."""
     found = _first(
         (from_profile, "the profile"),
         *((environ.get(name), name) for name in ("GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT")),
@@ -108,16 +108,16 @@ def project(from_profile: str | None, environ: Mapping[str, str], of_credentials
     )
     if found is None:
         raise CloudError(
-            "no-credentials",
-            "No project to look in",
-            "neither the profile, the environment, gcloud's configuration nor the credentials name one",
-            "Set `target.project` in the profile, or run: gcloud config set project PROJECT",
+            "no-project",
+            "No Google Cloud project is set",
+            "the profile, the environment, gcloud's configuration and the credentials name no project",
+            "Run `gcloud config set project PROJECT_ID`, or set `target.project` in the profile",
         )
-    return _require_name(found, "project ID", "`target.project`", "gcloud config set project PROJECT")
+    return _require_name(found, "project ID", "`target.project`", "gcloud config set project PROJECT_ID")
 
 
 def zone(from_profile: str | None, environ: Mapping[str, str]) -> SourcedValue | None:
-    """The zone to search first; None for all. Raises ``CloudError`` ``no-credentials`` if the name is invalid."""
+    """The zone to search first; None for all. Raises ``CloudError`` ``no-project`` if the name is invalid."""
     found = _first(
         (from_profile, "the profile"),
         (environ.get("CLOUDSDK_COMPUTE_ZONE"), "CLOUDSDK_COMPUTE_ZONE"),
@@ -152,8 +152,8 @@ def _require_name(found: SourcedValue, what: str, key: str, command: str) -> Sou
     is_variable = found.source.isupper()
     hint = f"Set {found.source} to a {what}, or unset it" if is_variable else f"Set {key} in the profile"
     if found.source == "gcloud's configuration":
-        hint += f", or run: {command}"
-    raise CloudError("no-credentials", f"No usable {what}", f"{found.source} has a value that is not a {what}", hint)
+        hint = f"Run `{command}`, or set {key} in the profile"
+    raise CloudError("no-project", f"Invalid {what}", f"{found.source} has a value that is not a {what}", hint)
 
 
 def _gcloud_property(environ: Mapping[str, str], section: str, key: str) -> str | None:

@@ -1,17 +1,17 @@
 """The errors that users and scripts see.
 
 Every error has a stable kebab-case ``code``, says ``what`` happened, ``why``, and (``hint``) what to do next. The other
-modules of this package are the catalogue: meaning, cause and remedy of each code.
+modules of this package are the catalogue: meaning, cause and fix of each code.
 
     RemoteRuntimeError              exit code
     ├── UsageError                  2   the command line or the profile
     ├── CloudError                  1   Compute Engine
-    ├── SshError                    1   reaching and entering the machine
+    ├── SshError                    1   SSH connections and logins
     ├── MachineError                1   Python, Jupyter and the bridge on the machine
     ├── LocalError                  1   this computer: ports, keeper, state files
-    ├── HealthError                 1   the path from the browser to Jupyter
-    ├── DeadlinePassed              1   a wait that ended
-    ├── Bug                         3   ours
+    ├── HealthError                 1   the connection from the browser to Jupyter
+    ├── DeadlinePassed              1   time limits
+    ├── Bug                         3   internal errors
     └── Interrupted                 130 Ctrl-C, a closed terminal, `down` during `up`
 """
 
@@ -69,7 +69,7 @@ class CloudError(RemoteRuntimeError):
 
 
 class SshError(RemoteRuntimeError):
-    """Reaching and entering the machine."""
+    """SSH connections and logins."""
 
     codes = SSH
 
@@ -87,13 +87,13 @@ class LocalError(RemoteRuntimeError):
 
 
 class HealthError(RemoteRuntimeError):
-    """The path from the browser to Jupyter."""
+    """The connection from the browser to Jupyter."""
 
     codes = HEALTH
 
 
 class DeadlinePassed(RemoteRuntimeError):
-    """A wait that ended."""
+    """Time limits."""
 
     codes = DEADLINE
 
@@ -102,7 +102,7 @@ class DeadlinePassed(RemoteRuntimeError):
 
 
 class Bug(RemoteRuntimeError):
-    """Ours."""
+    """Internal errors."""
 
     exit_code = 3
     codes = BUG
@@ -129,10 +129,18 @@ ERROR_CLASSES: tuple[type[RemoteRuntimeError], ...] = (
 CODES: Mapping[str, CatalogueEntry] = {code: entry for kind in ERROR_CLASSES for code, entry in kind.codes.items()}
 
 
+def page(code: str) -> str:
+    """The catalogue's entry as Markdown that is also plain text. Raises ``KeyError`` for an unknown code."""
+    entry, exit_code = CODES[code], next(kind.exit_code for kind in ERROR_CLASSES if code in kind.codes)
+    return (
+        f"# {code}\n\nMeaning: {entry.meaning}\n\nCause: {entry.cause}\n\nFix: {entry.fix}\n\nExit code: {exit_code}\n"
+    )
+
+
 def with_default_hint(error: RemoteRuntimeError, reference: str = "") -> RemoteRuntimeError:
-    """``error`` with the catalogue's remedy where it has no hint, and with ``reference`` in its commands."""
+    """``error`` with the catalogue's fix where it has no hint, and with ``reference`` in its commands."""
     if not error.hint and not isinstance(error, (Interrupted, Bug)):
-        error.hint = CODES[error.code].remedy
+        error.hint = CODES[error.code].fix
     error.why, error.hint = fill_in_profile(error.why, reference), fill_in_profile(error.hint, reference)
     return error
 
@@ -140,11 +148,11 @@ def with_default_hint(error: RemoteRuntimeError, reference: str = "") -> RemoteR
 def describe_bug(error: Exception) -> str:
     """The message for an unexpected exception. Its own text may contain a secret; it is in the log, which is
     redacted."""
-    return f"a bug of remote-runtime ({type(error).__name__}); its log has the details"
+    return f"this is a bug in remote-runtime ({type(error).__name__}); its log has the details"
 
 
 def from_code(code: str, what: str, why: str = "", hint: str = "") -> RemoteRuntimeError:
-    """The error of this code. Raises ``ValueError`` for a code that is not ours."""
+    """The error of this code. Raises ``ValueError`` for an unknown code."""
     for kind in ERROR_CLASSES:
         if code in kind.codes:
             return kind(what=what, why=why, hint=hint, code=code)
@@ -152,5 +160,5 @@ def from_code(code: str, what: str, why: str = "", hint: str = "") -> RemoteRunt
 
 
 def from_dict(error: Mapping[str, str]) -> RemoteRuntimeError:
-    """The error that ``as_dict`` described. Raises ``ValueError`` for a code that is not ours."""
+    """The error that ``as_dict`` described. Raises ``ValueError`` for an unknown code."""
     return from_code(error["code"], error["what"], error.get("why", ""), error.get("hint", ""))

@@ -11,12 +11,12 @@ PLACEHOLDER = "PROFILE"
 
 @fast_dataclass(frozen=True)
 class CatalogueEntry:
-    """``meaning`` completes "the code says that …". ``remedy``: what to do, with commands in backticks; the hint of
-    errors without one. `doctor` shows it too, so it never names `doctor`."""
+    """Sentences. ``fix``: what to do, with commands in backticks; the hint of errors without one. `doctor` shows it
+    too, so it never names `doctor`."""
 
     meaning: str
     cause: str
-    remedy: str
+    fix: str
 
 
 def fill_in_profile(text: str, reference: str) -> str:

@@ -6,69 +6,77 @@ from .catalogue import CatalogueEntry
 
 CLOUD = {
     "no-credentials": CatalogueEntry(
-        "no usable Google credentials",
-        "Nobody has signed in on this computer, the sign-in has expired, or no project is known.",
-        "`gcloud auth application-default login` signs in; `target.project` names the project.",
+        "Not signed in to Google Cloud.",
+        "No credentials were found on this computer, they have expired, or they would be sent unencrypted.",
+        "Run `gcloud auth application-default login`.",
+    ),
+    "no-project": CatalogueEntry(
+        "No Google Cloud project is set.",
+        "The profile, the environment, the gcloud configuration and the credentials name no project, or an invalid "
+        "one.",
+        "Set `target.project` in the profile, or run `gcloud config set project PROJECT_ID`.",
     ),
     "instance-not-found": CatalogueEntry(
-        "the project has no such instance",
-        "The name, zone or project is mistyped, or the instance was deleted.",
-        "`gcloud compute instances list` shows what is there; then mend `target` in the profile.",
+        "The project has no such instance.",
+        "The name, zone or project is misspelled, or the instance was deleted.",
+        "Run `gcloud compute instances list` to see the instances, then fix `target` in the profile.",
     ),
     "instance-ambiguous": CatalogueEntry(
-        "several instances fit the profile",
+        "Several instances match the profile.",
         "The name exists in several zones, or several instances have the labels.",
         "Set `target.zone`, `target.instance` or more `target.labels`.",
     ),
     "instance-stopped": CatalogueEntry(
-        "the instance is not running and the profile or the command does not start it",
-        "`target.start` is false, or a command that only looks met a stopped instance.",
-        "`remote-runtime up PROFILE` starts it where the profile says `target.start: true`.",
+        "The instance is not running, and `target.start` or the command does not start it.",
+        "`target.start` is false, or a command such as `doctor` or `ssh` found a stopped instance.",
+        "Set `target.start: true` and run `remote-runtime up PROFILE`.",
     ),
     "instance-not-startable": CatalogueEntry(
-        "Compute Engine could not start the instance",
-        "The zone has no machine of that kind free, a disk is gone, or the instance stops right after its start.",
-        "Try later or in another zone; the reason that Compute Engine gives is in the message.",
+        "Compute Engine could not start the instance.",
+        "The zone has no capacity for this machine type, a disk is missing, or the instance stops right after it "
+        "starts. The message has Compute Engine's reason.",
+        "Try again later, or use another zone.",
     ),
     "no-address": CatalogueEntry(
-        "the instance has no address of the kind the profile asks for",
-        "`target.connect` asks for an external or internal address that the instance does not have.",
-        "Change `target.connect`, or give the instance an address: `gcloud compute instances add-access-config`.",
+        "The instance has no address of the requested kind.",
+        "`target.connect` requests an external or internal address that the instance does not have.",
+        "Change `target.connect`, or add an address with `gcloud compute instances add-access-config`.",
     ),
     "permission-denied": CatalogueEntry(
-        "these credentials may not do this",
-        "The account lacks a permission, or an API, billing, a quota project or a policy of the organization stands in "
-        "the way: the message names what.",
-        "Follow the command in the message; for a permission, ask the project's owner for a role that has it.",
+        "The account does not have permission for a request.",
+        "The account lacks an IAM permission, or an API, billing, a quota project or an organization policy blocks the "
+        "request. The message names it.",
+        "Run the command in the message. For a missing permission, ask the project's owner for a role that includes "
+        "it.",
     ),
     "key-not-added": CatalogueEntry(
-        "our key could not be put on the instance",
-        "Compute Engine or OS Login refuses the write; the reason it gives is in the message.",
-        "Put a key there yourself and name it in `ssh.identity_file`: `gcloud compute ssh INSTANCE` does it.",
+        "The SSH key could not be added to the instance.",
+        "Compute Engine or OS Login refused the change. The message has the reason.",
+        "Add a key with `gcloud compute ssh INSTANCE`, then set `ssh.identity_file`.",
     ),
     "quota-exceeded": CatalogueEntry(
-        "the project's quota does not allow this",
-        "The project uses as many CPUs, GPUs or addresses as it may, or was never given any.",
-        "Stop what is not needed, or ask for more on the Quotas page of the Google Cloud console.",
+        "The project's quota is too low.",
+        "The project already uses all the CPUs, GPUs or addresses of its quota, or has no quota for them.",
+        "Stop instances that you don't need, or request a higher quota on the Quotas page of the Google Cloud console.",
     ),
     "firewall-blocked": CatalogueEntry(
-        "no firewall rule lets SSH in from where the connection comes",
-        "The network's rules, or a policy of the organisation, do not allow the SSH port from there.",
-        "`gcloud compute firewall-rules create` lets it in; the message has the whole command.",
+        "A firewall blocks the SSH port.",
+        "No rule of the network, or of an organization policy, allows SSH from this source.",
+        "Run the `gcloud compute firewall-rules create` command in the message.",
     ),
     "cloud-unreachable": CatalogueEntry(
-        "the Compute Engine API does not answer",
-        "This computer is offline, a proxy stands between, or an endpoint override names a wrong address.",
+        "Can't reach the Compute Engine API.",
+        "This computer is offline, a proxy blocks the connection, or an endpoint override has a wrong address.",
         "Check the network, `HTTPS_PROXY` and `CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE`.",
     ),
     "cloud-client-killed": CatalogueEntry(
-        "the process with Google's client was ended before it had an answer",
-        "This computer's memory is used up, so the system ended it; or a limit of memory or processes (`ulimit`) did.",
-        "Free memory (Google's client needs 200 MB for a moment), then run the command again.",
+        "The process of Google's client library was killed.",
+        "This computer ran out of memory, or a limit on memory or processes (`ulimit`) ended the process.",
+        "Free 200 MB of memory, then run the command again.",
     ),
     "demo-failed": CatalogueEntry(
-        "the demo machine could not be started",
-        "The packages of the `demo` extra are missing, or its process was ended.",
-        "`scripts/quickstart` installs what it needs; `remote-runtime down PROFILE` clears what is left of it.",
+        "The demo VM could not start.",
+        "A package that the demo needs is not installed, or its process was killed.",
+        "Run `remote-runtime down PROFILE`, then `remote-runtime up PROFILE`.",
     ),
 }

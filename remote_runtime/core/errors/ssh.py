@@ -1,4 +1,4 @@
-"""Codes of reaching and entering the machine."""
+"""Codes of SSH connections and logins."""
 
 from __future__ import annotations
 
@@ -6,76 +6,74 @@ from .catalogue import CatalogueEntry
 
 SSH = {
     "ssh-unreachable": CatalogueEntry(
-        "nothing answers at the machine's SSH port",
+        "Can't connect to the machine's SSH port.",
         "The machine is off or still booting, its address has changed, or a firewall drops the connection.",
-        "Check that it is on, and its address in `remote-runtime profiles show PROFILE`; `ssh -v` shows how far a "
-        "connection gets.",
+        "Check that the machine is on, and its address with `remote-runtime profiles show PROFILE`.",
     ),
     "ssh-refused": CatalogueEntry(
-        "the machine's SSH server refuses the connection or the command",
-        "Too many connections at once, a login shell that ends at once, a server that forbids forwarding, or one that "
-        "has no algorithm in common with this end.",
-        "The log of its SSH server says why: `sudo journalctl -u ssh` on the machine.",
+        "The SSH server refused the connection or the command.",
+        "Too many connections are open, the login shell exits at once, forwarding is disabled, or the server shares no "
+        "algorithm with this client.",
+        "Check the SSH server's log on the machine with `sudo journalctl -u ssh`.",
     ),
     "machine-booting": CatalogueEntry(
-        "the machine is not up yet",
-        "It was started a moment ago, and its SSH server does not answer yet.",
-        "`timeouts.ssh: 3m` in the profile waits longer; `remote-runtime up PROFILE` tries again.",
+        "The machine is still booting.",
+        "It started a moment ago, and its SSH server is not running yet.",
+        "Run `remote-runtime up PROFILE` again, or set `timeouts.ssh: 3m` in the profile.",
     ),
     "machine-not-booted": CatalogueEntry(
-        "the machine's system, or its SSH server, did not come up",
-        "Its kernel panicked, it is in emergency mode, or its SSH server failed to start.",
-        "`gcloud compute instances get-serial-port-output INSTANCE` shows the boot.",
+        "The machine's operating system or SSH server failed to start.",
+        "The kernel panicked, the system is in emergency mode, or the SSH server failed.",
+        "Run `gcloud compute instances get-serial-port-output INSTANCE` to see the boot log.",
     ),
     "os-login-required": CatalogueEntry(
-        "the machine lets only OS Login users in",
-        "Its metadata, or the project's, says `enable-oslogin`: keys in metadata and in files there do not count.",
-        "`gcloud compute os-login describe-profile` shows your login name; set it as `ssh.user`.",
+        "The machine accepts only OS Login users.",
+        "Its metadata, or the project's, has `enable-oslogin`: it ignores keys in metadata and in files.",
+        "Run `gcloud compute os-login describe-profile` and set `ssh.user` to your login name.",
     ),
     "ssh-config-unsupported": CatalogueEntry(
-        "~/.ssh/config asks for something that is not supported",
-        "An option cannot be honoured, and without it the connection would go elsewhere.",
-        "Say it in the profile instead: `target.host`, `target.port`, `target.jump`, `ssh.user`, `ssh.identity_file`.",
+        "~/.ssh/config has an unsupported option.",
+        "The option is not supported, and without it the connection would reach another host.",
+        "Set it in the profile: `target.host`, `target.port`, `target.jump`, `ssh.user`, `ssh.identity_file`.",
     ),
     "host-key-unknown": CatalogueEntry(
-        "the machine's host key cannot be verified",
-        "The machine was never connected to from here, and it publishes no host keys.",
-        "Compare the fingerprint in the message on the machine, then set `ssh.host_key: accept-new`.",
+        "The machine's host key can't be verified.",
+        "This is the first connection to the machine, and it publishes no host keys.",
+        "Compare the fingerprint in the message with the machine's, then set `ssh.host_key: accept-new`.",
     ),
     "host-key-changed": CatalogueEntry(
-        "the machine shows another host key than the one we know",
-        "The machine was made anew under the same name, or somebody is in between.",
-        "If you know that it was made anew: `remote-runtime host-key forget PROFILE`.",
+        "The host key doesn't match the pinned host key.",
+        "The machine was recreated under the same name, or the connection is being intercepted.",
+        "If you know that it was recreated, run `remote-runtime host-key forget PROFILE`.",
     ),
     "no-usable-key": CatalogueEntry(
-        "the machine accepts none of the keys",
-        "The login name is wrong, the machine does not know your key, or no key here can be used.",
-        "Set `ssh.user` and `ssh.identity_file`; `remote-runtime up PROFILE` puts a key on a VM that knows none.",
+        "The machine rejects all of your SSH keys.",
+        "The login name is wrong, your key is not authorized there, or no key on this computer can be used.",
+        "Set `ssh.user` and `ssh.identity_file` in the profile. For a VM, `remote-runtime up PROFILE` adds a key.",
     ),
     "passphrase-needed": CatalogueEntry(
-        "a key is encrypted and nobody is there to unlock it",
-        "The background process asks through `up`, and no terminal was there to ask on.",
-        "Run `remote-runtime up PROFILE` in a terminal, or `ssh-add` the key to an agent first.",
+        "An SSH key needs its passphrase.",
+        "The key is encrypted, and the background process has no terminal to prompt on.",
+        "Run `remote-runtime up PROFILE` in a terminal, or add the key to an agent with `ssh-add`.",
     ),
     "two-factor-needed": CatalogueEntry(
-        "the machine wants a second factor and nobody is there to give it",
-        "The server asks for a code with every login, the reconnects of the background process included.",
+        "The machine requires a 2FA code.",
+        "The server requires a code at each login, also when the background process reconnects.",
         "Run `remote-runtime up PROFILE` in a terminal and type the code.",
     ),
     "iap-refused": CatalogueEntry(
-        "Identity-Aware Proxy refuses the connection",
-        "The account lacks `iap.tunnelInstances.accessViaIAP`, or the organisation's policy forbids it.",
+        "Identity-Aware Proxy refused the connection.",
+        "The account lacks `iap.tunnelInstances.accessViaIAP`, or an organization policy forbids the connection.",
         "Ask the project's owner for the role `roles/iap.tunnelResourceAccessor`.",
     ),
     "iap-backend-unreachable": CatalogueEntry(
-        "Identity-Aware Proxy cannot reach the machine",
-        "No firewall rule lets 35.235.240.0/20 in to the SSH port, or the SSH server is not up yet.",
-        "Let IAP in: `gcloud compute firewall-rules create allow-ssh-from-iap --source-ranges=35.235.240.0/20 "
-        "--allow=tcp:22`.",
+        "Identity-Aware Proxy can't reach the machine.",
+        "No firewall rule allows 35.235.240.0/20 to the SSH port, or the SSH server is not running yet.",
+        "Run `gcloud compute firewall-rules create allow-ssh-from-iap --source-ranges=35.235.240.0/20 --allow=tcp:22`.",
     ),
     "iap-unreachable": CatalogueEntry(
-        "Identity-Aware Proxy itself does not answer",
-        "This computer is offline, a proxy or firewall here forbids WebSockets, or its certificate cannot be verified.",
-        "`curl -sSI https://tunnel.cloudproxy.app` shows whether it is reached; `HTTPS_PROXY` names a proxy.",
+        "Can't reach Identity-Aware Proxy.",
+        "This computer is offline, a proxy or firewall blocks WebSockets, or the certificate can't be verified.",
+        "Check the connection with `curl -sSI https://tunnel.cloudproxy.app`, and `HTTPS_PROXY`.",
     ),
 }

@@ -6,40 +6,41 @@ from .catalogue import CatalogueEntry
 
 USAGE = {
     "usage": CatalogueEntry(
-        "the command line cannot be understood",
-        "An option or argument is missing, unknown, or excludes another one.",
-        "`remote-runtime --help`, or `--help` after the command, shows what is allowed.",
+        "The command line is invalid.",
+        "An option or argument is missing or unknown, or two options exclude each other.",
+        "Add `--help` to the command to see its options and examples.",
     ),
     "profile-not-found": CatalogueEntry(
-        "no profile has this name",
-        "The name is mistyped, or the file is in a folder that is not searched.",
-        "`remote-runtime profiles list` shows the names and where they come from; a path to the file works too.",
+        "No profile has this name.",
+        "The name is misspelled, or the file is in a folder that is not searched.",
+        "Run `remote-runtime profiles list` to see the names, or pass the path of the file.",
     ),
     "profile-invalid": CatalogueEntry(
-        "the profile has mistakes; all are listed with file, line and key",
-        "A key is unknown, misplaced or has a value that is not allowed, or the file is not YAML.",
-        "Mend what is listed, then `remote-runtime profiles check PROFILE`; `remote-runtime profiles show example` has "
-        "every key.",
+        "The profile has errors.",
+        "The file is not valid YAML, or a key is unknown, misplaced or has an invalid value. The message lists every "
+        "error with its file, line and key.",
+        "Fix the listed problems, then run `remote-runtime profiles check PROFILE`. `remote-runtime profiles show "
+        "example` prints every key.",
     ),
 }
 BUG = {
     "bug": CatalogueEntry(
-        "a bug of remote-runtime; its log has the details",
-        "Something happened that nobody thought of.",
-        "`remote-runtime doctor --report FILE` writes what an issue needs, without secrets.",
+        "Internal error.",
+        "This is a bug in remote-runtime.",
+        "Run `remote-runtime doctor --report FILE` and attach the file to a bug report; it has no secrets.",
     ),
 }
 DEADLINE = {
     "deadline-passed": CatalogueEntry(
-        "a wait was longer than its limit",
-        "The step took longer than `timeouts` in the profile or `--timeout` allow.",
-        "`timeouts` in the profile, or `--timeout SECONDS`, give it more time.",
+        "A step took longer than its time limit.",
+        "The limit in `timeouts` of the profile, or in `--timeout`, is too short, or the other side does not respond.",
+        "Set a longer limit: `--timeout SECONDS`, or `timeouts` in the profile.",
     ),
 }
 INTERRUPTED = {
     "interrupted": CatalogueEntry(
-        "the command was interrupted",
-        "Ctrl-C, a closed terminal, or a `down` while `up` was at work. What `up` had started is undone.",
-        "`remote-runtime up PROFILE` begins again.",
+        "The command was cancelled.",
+        "You pressed Ctrl-C, closed the terminal, or ran `down` during `up`. `up` undoes what it started.",
+        "Run `remote-runtime up PROFILE` to start again.",
     ),
 }

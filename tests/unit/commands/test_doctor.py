@@ -55,7 +55,7 @@ NO_FINDINGS = ("bug", "report-not-written")  # the second is of doctor's own opt
 
 @pytest.mark.parametrize("code", [code for code in CODES if code not in NO_FINDINGS])
 def test_no_hint_of_doctor_is_doctor(code: str) -> None:
-    """And the general cure of a code with many causes names none of them."""
+    """And the general fix of a code with many causes names none of them."""
     checklist, told = new()
     checklist.fail("ssh", from_code(code, "it failed"))
     assert "remote-runtime doctor" not in told[0].hint
@@ -85,7 +85,7 @@ def test_an_error_without_reason_or_hint_gets_the_catalogues() -> None:
     checklist, told = new()
     checklist.fail("keeper", LocalError("keeper-died", "it died"))
     assert (told[0].why, told[0].code) == (CODES["keeper-died"].cause, "keeper-died")
-    assert told[0].hint.startswith("`remote-runtime up work`")
+    assert told[0].hint.startswith("Run `remote-runtime up work`")
 
 
 def test_no_check_advises_to_run_doctor() -> None:

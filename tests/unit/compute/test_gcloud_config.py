@@ -122,7 +122,7 @@ def test_the_credentials_project_comes_last(tmp_path: Path) -> None:
 def test_no_project_at_all_names_the_profiles_key_and_gclouds_command(tmp_path: Path) -> None:
     with pytest.raises(CloudError) as caught:
         project({"CLOUDSDK_CONFIG": str(tmp_path)})
-    assert caught.value.code == "no-credentials"
+    assert caught.value.code == "no-project"
     assert "`target.project`" in caught.value.hint
     assert "gcloud config set project" in caught.value.hint
 

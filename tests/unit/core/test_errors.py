@@ -27,13 +27,24 @@ def test_a_code_belongs_to_one_class_and_is_kebab_case() -> None:
 
 def test_the_catalogue_speaks_in_one_voice() -> None:
     for code, entry in CODES.items():
-        assert entry.meaning, code
-        assert entry.meaning[-1].isalnum(), code
-        for sentence in (entry.cause, entry.remedy):
+        for sentence in (entry.meaning, entry.cause, entry.fix):
             assert sentence.endswith("."), code
             assert sentence.count("`") % 2 == 0, code
-        text = " ".join([entry.meaning, entry.cause, entry.remedy]).lower()
+            assert sentence[0].isupper() or sentence[0] in "`~", code
+        text = " ".join([entry.meaning, entry.cause, entry.fix]).lower()
         assert not {"please", "oops", "sorry", "unfortunately"} & set(re.findall(r"\w+", text)), code
+
+
+def test_a_code_has_a_page_that_reads_as_text_and_as_markdown() -> None:
+    assert errors.page("busy") == (
+        "# busy\n\nMeaning: Another command is changing this runtime, or its kernels are busy.\n\n"
+        "Cause: `up` or `down` of the same runtime is in progress, or a cell is running.\n\n"
+        "Fix: Wait until it finishes. `remote-runtime down PROFILE --force` stops it now; running cells lose their "
+        "work.\n\nExit code: 1\n"
+    )
+    assert [code for code in CODES if f"# {code}\n" not in errors.page(code)] == []
+    with pytest.raises(KeyError):
+        errors.page("no-such-code")
 
 
 def test_the_family_is_drawn_as_it_is() -> None:
