@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import sys
 from collections.abc import Iterable
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 8888
 AUTO_PORTS = 20
+# They decide where the state files are: a process with other values has runtimes of its own.
+STATE_VARIABLES = ("REMOTE_RUNTIME_STATE_DIR", "XDG_STATE_HOME", "HOME")
 BACKLOG = 1024  # a full queue costs a client a second
 
 
@@ -68,15 +71,20 @@ def owner_of(port: int) -> str:
                 )
     except psutil.Error:
         # macOS shows other users' connections to root only.
-        return "a program that the system does not let us see"
-    return "a program that has just ended, or that the system does not let us see"
+        return "a program that the system hides"
+    return "a program that has just ended, or that the system hides"
 
 
 def _program_name(process: psutil.Process) -> str:
     words = process.cmdline()
-    if "remote_runtime.keeper" in words[:-1]:
-        return f"the runtime {words[-1]}"
-    return str(process.name())
+    if "remote_runtime.keeper" not in words[:-1]:
+        return str(process.name())
+    if process.username() != type(process)().username():
+        return "another user's remote-runtime"
+    environ = process.environ()
+    if any(environ.get(name) != os.environ.get(name) for name in STATE_VARIABLES):
+        return "another remote-runtime"
+    return f"the runtime {words[-1]}"
 
 
 def _candidates(wanted: int | tuple[int, int] | None, remembered: int | None) -> Iterable[int]:

@@ -461,6 +461,28 @@ def test_another_program_that_holds_the_port_is_named() -> None:
     assert "just ended" in ports.owner_of(port)
 
 
+@pytest.mark.parametrize("holder", ["mine", "other state", "other user"])
+def test_a_background_process_that_holds_the_port_is_named_only_if_it_is_a_runtime_here(holder: str) -> None:
+    if holder == "other user" and os.geteuid() != 0:
+        pytest.skip("only root can start a process of another user")
+    code = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    command = ["/usr/bin/python3", "-c", code, "remote_runtime.keeper", "demo"]
+    environ = {**os.environ, **({"REMOTE_RUNTIME_STATE_DIR": "/nowhere"} if holder == "other state" else {})}
+    user = 65534 if holder == "other user" else None
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ, user=user
+    ) as child:
+        assert child.stdout is not None
+        words = ports.owner_of(int(child.stdout.readline()))
+        child.communicate("\n", timeout=10)
+    expected = {
+        "mine": "the runtime demo",
+        "other state": "another remote-runtime",
+        "other user": "another user's remote-runtime",
+    }
+    assert words == f"{expected[holder]} (pid {child.pid}), on 127.0.0.1"
+
+
 def test_a_range_gives_the_first_port_that_is_free_on_both() -> None:
     first = neighbours(3)
     with socket.socket() as one, socket.socket(socket.AF_INET6) as two:
