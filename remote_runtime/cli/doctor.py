@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     "report_to",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write what an issue needs, without secrets.",
+    help="Also write a report for an issue.",
 )
-@click.option("--force", is_flag=True, help="Write over the report's file if it is there.")
+@click.option("--force", is_flag=True, help="Overwrite the report file.")
 @common
 def doctor(profile: str | None, report_to: Path | None, force: bool, output: OutputOptions) -> int:
-    """Check the whole path from the profile to the browser.
+    """Diagnose every step from profile to browser.
 
-    A line a check says what holds, what fails and why, and the command that mends it. A runtime that is up is looked
-    at as it is. Otherwise doctor goes the way of `up` itself and takes it all back; it starts no instance and installs
-    nothing. Without PROFILE it looks at this computer.
+    Doctor runs the same steps as `up` and reports each check, with the cause and the fix of each failure. It checks a
+    running runtime as it is. Otherwise it undoes every step; it does not start VMs or install anything. Without
+    PROFILE, it checks this computer and all runtimes.
     """
     from ..commands.context import run_parallel
     from ..commands.doctor.run import doctor as check
@@ -48,7 +48,7 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, output: Out
     from .output import findings
 
     if force and report_to is None:
-        raise UsageError("usage", "--force is for --report")
+        raise UsageError("usage", "--force requires --report")
     context = output.context(transient=True)
     printer = findings.FindingsPrinter(quiet=output.quiet, verbose=output.verbose)
 
@@ -67,5 +67,5 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, output: Out
     elif not output.quiet:
         findings.summarize(result["findings"])
         if report_to is not None:
-            console.say(f"The report is in {report_to}: read it before you post it")
+            console.say(f"Wrote the report to {report_to}. Read it before you post it.")
     return exit_code(result["findings"])

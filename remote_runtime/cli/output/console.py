@@ -32,9 +32,10 @@ def document(content: Mapping[str, Any]) -> None:
     answer(json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=True))
 
 
-def say(text: str) -> None:
-    """Print a line on stderr."""
-    _write(sys.stderr, "\n".join(fold_text(text, MAX_CHARS)))
+def say(text: str, style: str = "") -> None:
+    """Print a line on stderr, in a style of ``theme.STYLES`` if one is given."""
+    lines = fold_text(text, MAX_CHARS)
+    _write(sys.stderr, "\n".join(paint(line, style) if style else line for line in lines))
 
 
 def failure(error: RemoteRuntimeError, name: str = "") -> None:

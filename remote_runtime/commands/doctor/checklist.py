@@ -11,6 +11,7 @@ from ...core.errors import CODES, RemoteRuntimeError, with_default_hint
 from ...core.errors.catalogue import fill_in_profile
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Finding
+from .checks import title_of
 
 T = TypeVar("T")
 # The error codes of each check. A code that stands twice belongs to the first of them that the failed step has: a login
@@ -45,23 +46,26 @@ SERVER_CHECKS = ("interpreter", "jupyter", "bridge")
 MAIN_CHECKS = ("instance", "ssh", "jupyter")
 # The machine has not answered, so the checks before the failed one have no result.
 UNREACHABLE_CODES = ("ssh-unreachable", "iap-backend-unreachable", "iap-unreachable", "iap-refused")
-# The advice to run doctor, which doctor leaves out.
-_DOCTOR_ADVICE = re.compile(r"`?remote-runtime doctor\b(?! --report| \S+ --report)[^`;.]*`?[^;.]*(?:[;.]\s*|$)")
+# A clause that advises to run doctor, which doctor leaves out.
+_DOCTOR_ADVICE = re.compile(
+    r"(?:(?<=[.;]\s)|^)[^`;.]*`remote-runtime doctor\b(?![^`]*--report)[^`]*`[^;.]*(?:[;.](?=\s|$)\s*|$)"
+)
 # The texts of checks that passed when a later check of the same step failed.
 OK_TEXTS: Mapping[str, str] = {
-    "credentials": "accepted",
-    "instance": "it is there",
-    "ssh": "an SSH server answers",
-    "host-key": "verified",
-    "interpreter": "the machine has a Python",
-    "jupyter": "it starts",
-    "token": "accepted",
+    "credentials": "Accepted",
+    "instance": "Found",
+    "firewall": "Open",
+    "ssh": "An SSH server responded",
+    "host-key": "Verified",
+    "interpreter": "Found",
+    "jupyter": "Starts",
+    "token": "Accepted",
 }
 
 
 @fast_dataclass(frozen=True)
 class ExpectedFailure:
-    """An error that is only a warning: `up` would do what doctor does not. ``reason`` is appended to the error's."""
+    """An error that is only a warning: `up` does what doctor does not. ``reason`` is appended to the error's."""
 
     code: str
     reason: str
@@ -69,16 +73,20 @@ class ExpectedFailure:
 
 
 class Checklist:
-    """``reference``: what commands in hints call the profile. ``on_finding`` is called with each finding as it is made.
+    """``reference``: what commands in hints call the profile. ``on_finding`` is called with each finding as it is made,
+    ``on_step`` with what is checked next. No finding advises to run doctor.
 
     ``blocked_by``: the failed check that the later ones need, empty while there is none.
     """
 
-    def __init__(self, reference: str, on_finding: Callable[[Finding], None]) -> None:
+    def __init__(
+        self, reference: str, on_finding: Callable[[Finding], None], on_step: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.findings: list[Finding] = []
         self.blocked_by = ""
         self._reference = reference
         self._on_finding = on_finding
+        self._on_step = on_step
 
     @property
     def passed(self) -> bool:
@@ -88,7 +96,10 @@ class Checklist:
         return any((finding.verdict, finding.code) == ("warning", code) for finding in self.findings)
 
     def add(self, finding: Finding) -> None:
-        why, hint = (fill_in_profile(text, self._reference) for text in (finding.why, finding.hint))
+        hint = _DOCTOR_ADVICE.sub("", finding.hint).strip()
+        if finding.hint and not hint and finding.code:
+            hint = CODES[finding.code].fix
+        why, hint = (fill_in_profile(text, self._reference) for text in (finding.why, hint))
         finding = replace(finding, why=why, hint=hint)
         self.findings.append(finding)
         self._on_finding(finding)
@@ -97,7 +108,7 @@ class Checklist:
         self.add(Finding(check, "ok", what, why))
 
     def note(self, check: str, what: str) -> None:
-        """Something that cannot be checked from here, and that the user should know."""
+        """A fact that the user needs and that doctor cannot check."""
         self.add(Finding(check, "note", what))
 
     def warn(self, check: str, what: str, why: str, hint: str, *, code: str = "") -> None:
@@ -105,13 +116,12 @@ class Checklist:
 
     def fail(self, check: str, error: RemoteRuntimeError) -> None:
         """With the catalogue's fix where the error has no hint of its own."""
-        entry, error = CODES[error.code], with_default_hint(error)
-        hint = _DOCTOR_ADVICE.sub("", error.hint) or (entry.fix if error.hint else "")
-        self.add(Finding(check, "failed", error.what, error.why or entry.cause, hint, error.code))
+        error = with_default_hint(error)
+        self.add(Finding(check, "failed", error.what, error.why or CODES[error.code].cause, error.hint, error.code))
 
     def skip(self, *checks: str) -> None:
         for check in checks:
-            self.add(Finding(check, "skipped", "skipped", f"it needs {self.blocked_by}"))
+            self.add(Finding(check, "skipped", "skipped", f"requires {title_of(self.blocked_by)}"))
 
     def step(
         self,
@@ -128,13 +138,14 @@ class Checklist:
         if self.blocked_by:
             self.skip(*checks)
             return None
+        self._on_step(f"Checking {', '.join(map(title_of, checks))}")
         try:
             texts = run_check()
         except RemoteRuntimeError as error:
             self._add_failure(checks, error, essential=essential, expected=expected)
             return error
         for check in checks:
-            self.ok(check, texts.get(check, OK_TEXTS.get(check, "good")))
+            self.ok(check, texts.get(check, OK_TEXTS.get(check, "OK")))
         return None
 
     def step_value(
@@ -165,9 +176,9 @@ class Checklist:
         at, blocked_before, self.blocked_by = checks.index(failed_check), self.blocked_by, failed_check
         for check in checks[:at]:
             if is_known:
-                self.ok(check, OK_TEXTS.get(check, "good"))
+                self.ok(check, OK_TEXTS.get(check, "OK"))
             else:
-                self.add(Finding(check, "skipped", "not looked at", "what failed does not show it"))
+                self.add(Finding(check, "skipped", "not checked", "the failure does not show it"))
         if expected is not None and expected.code == error.code:
             self.warn(failed_check, error.what, f"{error.why}; {expected.reason}", expected.hint, code=error.code)
         else:

@@ -29,13 +29,13 @@ PERMISSIONS_TIMEOUT_S = 30.0
 START_FAILURE_CODES = ("instance-not-startable", "quota-exceeded")
 WOULD_START = ExpectedFailure(
     "instance-stopped",
-    "doctor starts nothing that costs money",
-    "`remote-runtime up PROFILE` starts it; while it is up, doctor checks the rest",
+    "doctor does not start VMs",
+    "`remote-runtime up PROFILE` starts it; doctor checks the rest of a running VM",
 )
 WOULD_INSTALL = ExpectedFailure(
     "jupyter-missing",
-    "doctor installs nothing",
-    "`remote-runtime up PROFILE` makes a private environment for it",
+    "doctor does not install anything",
+    "`remote-runtime up PROFILE` creates a private environment with Jupyter",
 )
 
 
@@ -56,7 +56,7 @@ class DryRun:
     def __post_init__(self) -> None:
         self._details: list[str] = []
         self._resources = Resources()
-        self._rollback = Rollback(lambda text: self.on_step(text.replace("Undoing", "Taking back", 1)))
+        self._rollback = Rollback(lambda text: self.on_step(text.replace("Undoing", "Cleaning up", 1)))
 
     def run(self) -> None:
         """Run every check from the local port to a notebook cell. Raises ``Interrupted``."""
@@ -92,11 +92,11 @@ class DryRun:
         def open_forwards() -> Mapping[str, str]:
             bring_up.open_forwards(context, self._resources, forwarder, session, server, self.deadline)
             remote = format_address(*server.address)
-            return {"forward": f"local port {forwarder.port} leads to {remote} of the machine"}
+            return {"forward": f"localhost:{forwarder.port} → {remote} on the machine"}
 
         if self.checklist.step(["forward"], open_forwards) is not None:
             return skip(*browser_checks.CHECKS)
-        self.on_step("Checking the path as Colab will use it")
+        self.on_step("Verifying the connection")
         page = endpoint(forwarder.port, server, self.profile, forwarder)
         browser_checks.check_page(self.checklist, page, self.deadline, self.profile.timeouts.ready_s)
 
@@ -106,7 +106,7 @@ class DryRun:
         forwarder = self.checklist.step_value(
             ["port"],
             lambda: bring_up.bind_ports(context, self._resources, self._rollback),
-            lambda bound: {"port": f"local port {bound.port} is free, on 127.0.0.1 and ::1"},
+            lambda bound: {"port": f"{bound.port} is free on 127.0.0.1 and ::1"},
             essential=False,
         )
         if forwarder is None:
@@ -117,8 +117,8 @@ class DryRun:
 
     def _find(self, context: BringUpContext) -> Instance | None:
         if not context.target.exists():
-            why, hint = "it lives only while its runtime is up", "`remote-runtime up PROFILE` starts it"
-            self.checklist.warn("instance", "the demo machine does not run", why, hint, code="instance-stopped")
+            why, hint = "it runs only while its runtime is up", "`remote-runtime up PROFILE` starts it"
+            self.checklist.warn("instance", "The demo VM is not running", why, hint, code="instance-stopped")
             self.checklist.blocked_by = "instance"
             return None
 
@@ -130,7 +130,7 @@ class DryRun:
             zone = f" in {instance.zone}" if instance.zone else ""
             return {
                 "machine": where,
-                "credentials": "; ".join(self._details) or "accepted",
+                "credentials": "; ".join(self._details) or "Accepted",
                 "instance": f"{instance.name}{zone} is {instance.status}, at {where}",
             }
 
@@ -157,11 +157,11 @@ class DryRun:
             if missing:
                 raise CloudError(
                     "permission-denied",
-                    f"These credentials lack {', '.join(missing)}",
-                    "`up` or `down` of this profile needs it",
+                    f"The credentials lack {', '.join(missing)}",
+                    "`up` or `down` of this profile requires it",
                     "A project owner can grant the role roles/compute.instanceAdmin.v1",
                 )
-            return {"permissions": f"the credentials have {', '.join(wanted)}"}
+            return {"permissions": f"Granted: {', '.join(wanted)}"}
 
         self.checklist.step(["permissions"], query)
         self.checklist.blocked_by = blocked_by or self.checklist.blocked_by
@@ -172,7 +172,7 @@ class DryRun:
         if failure is None or failure.get("code") not in START_FAILURE_CODES:
             return
         error = from_dict(dict(failure))
-        error.what = f"the last `up` could not start it, {failure.get('at', '')}: {error.what}"
+        error.what = f"The last `up` failed to start the VM ({failure.get('at', '')}): {error.what}"
         self.checklist.fail("start", error)
 
     def _connect(self, context: BringUpContext, instance: Instance, checks: Sequence[str]) -> TargetSession | None:
@@ -181,25 +181,25 @@ class DryRun:
 
         def texts(session: TargetSession) -> Mapping[str, str]:
             reached = session.instance or instance
-            let_in = "it lets Identity-Aware Proxy in" if reached.via == "iap" else "it lets this computer in"
-            return {"firewall": let_in, "ssh": f"a server answers at {reached.where}", **session.login_facts()}
+            let_in = "Open to Identity-Aware Proxy" if reached.via == "iap" else "Open to this computer"
+            return {"firewall": let_in, "ssh": f"An SSH server responded at {reached.where}", **session.login_facts()}
 
         if not checks:
             return connect()
         session = self.checklist.step_value(checks, connect, texts)
         if session is not None and (what := session.login_facts().get("agent")):
-            why = "its keys were not offered, and each login waits for it"
+            why = "its keys were not offered, and each login waits for the agent"
             hint = "Unlock it until `ssh-add -l` lists its keys, or set `IdentityAgent none` in ~/.ssh/config"
             self.checklist.warn("agent", what, why, hint)
         return session
 
     def _ensure_server(self, context: BringUpContext, session: TargetSession) -> Server | None:
         def texts(server: Server) -> Mapping[str, str]:
-            how = "it started" if server.started_by_us else "it runs already"
+            how = "Started" if server.started_by_us else "Already running"
             return {
                 "interpreter": ", Python ".join(filter(None, [server.interpreter, server.python])),
-                "jupyter": f"{how}: jupyter_server {server.jupyter_server}",
-                "bridge": f"version {server.bridge} is loaded" if server.bridge else "your own server has none",
+                "jupyter": f"{how} (jupyter_server {server.jupyter_server})",
+                "bridge": f"Version {server.bridge} is loaded" if server.bridge else "Not installed in your server",
             }
 
         settings = self.profile.jupyter
@@ -227,7 +227,10 @@ class DryRun:
 
     def _report_leftovers(self) -> None:
         if failures := self._rollback.failures:
-            what, hint = "Not all that doctor made could be taken away", "`remote-runtime ssh PROFILE` leads there"
+            what, hint = (
+                "Some of doctor's changes could not be undone",
+                "`remote-runtime ssh PROFILE` opens a shell there",
+            )
             self.checklist.fail("undo", LocalError("left-behind", what, "; ".join(failures), hint))
 
 

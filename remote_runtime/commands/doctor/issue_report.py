@@ -41,9 +41,9 @@ PATTERNS = (
 def check_path(path: Path, *, force: bool) -> None:
     """Raises ``UsageError`` when the file exists and ``force`` is not set, or when it cannot be created."""
     if path.exists() and not force:
-        raise UsageError("usage", f"{path} is there already", "", "--force writes over it")
+        raise UsageError("usage", f"{path} already exists", "", "--force overwrites it")
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError("usage", f"{path} cannot be written", "it is no file in a folder that exists")
+        raise UsageError("usage", f"Can't write {path}", "its directory does not exist, or it is a directory")
 
 
 def write(path: Path, text: str) -> None:
@@ -51,7 +51,7 @@ def write(path: Path, text: str) -> None:
     try:
         write_private(path, text.encode())
     except OSError as error:
-        raise LocalError("report-not-written", f"{path} cannot be written", error.strerror or str(error)) from error
+        raise LocalError("report-not-written", f"Can't write {path}", error.strerror or str(error)) from error
 
 
 def compose(

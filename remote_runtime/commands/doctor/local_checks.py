@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import socket
 import subprocess
@@ -23,14 +24,14 @@ from ...tunnel import ports
 from ..profile_reference import profile_reference
 from . import running_checks
 from .checklist import Checklist
+from .checks import RUNTIME_PREFIX
 
 LIBRARIES = ("paramiko", "cryptography", "google-cloud-compute", "google-auth", "websockets", "click", "jupyter_server")
 SSH_TIMEOUT_S = 5.0
-# Measured with Chromium 156 and Firefox ESR 153. Neither a page nor a server can read these settings.
-BROWSER_CHECKS = ("chrome", "firefox", "safari")
-CHROME_NOTE = 'Chrome and Edge ask once for "Access other apps and services on this device": allow it'
+# Measured with Chromium 156 and Firefox ESR 153.
+CHROME_NOTE = 'Allow "Access other apps and services on this device" when the browser asks'
 FIREFOX_NOTE = (
-    "Firefox asks once whether the page may access this device: allow it; older versions also need "
+    "Allow the page to access this device when Firefox asks; older versions also need "
     "network.websocket.allowInsecureFromHTTPS = true in about:config"
 )
 
@@ -40,7 +41,7 @@ def check_computer(
 ) -> None:
     """``runtimes``: RUNTIME documents."""
     checklist.ok("version", version_line())
-    text = f"{state.path} is private and can be written"
+    text = f"{state.path} is private and writable"
     checklist.step_value(
         ["state-folder"], lambda: check_writable(state), lambda _: {"state-folder": text}, essential=False
     )
@@ -90,10 +91,10 @@ def _check_profiles(checklist: Checklist, environ: Mapping[str, str]) -> None:
     found = [each for each in profiles.list_profiles(environ) if not each.shadowed]
     invalid = [each for each in found if each.problem]
     if not invalid:
-        checklist.ok("profiles", f"{len(found)} can be used: {', '.join(each.name for each in found)}")
+        checklist.ok("profiles", f"{len(found)} valid profiles: {', '.join(each.name for each in found)}")
     for each in invalid:
-        hint = f"`remote-runtime profiles check {each.path}` names every mistake"
-        what = f"{each.name} cannot be used"
+        hint = f"`remote-runtime profiles check {shlex.quote(str(each.path))}` lists every mistake"
+        what = f"The profile {each.name} is invalid"
         checklist.fail("profiles", UsageError("profile-invalid", what, each.problem or "", hint))
 
 
@@ -101,14 +102,14 @@ def _check_openssh(checklist: Checklist, environ: Mapping[str, str]) -> None:
     version = openssh_version(environ)
     if version:
         agent = environ.get("SSH_AUTH_SOCK", "")
-        there = "an agent is there" if agent and Path(agent).exists() else "no agent is there"
-        checklist.ok("ssh", f"{version} reads ~/.ssh/config; {there}")
+        there = "ssh-agent is running" if agent and Path(agent).exists() else "ssh-agent is not running"
+        checklist.ok("ssh", f"{version}; {there}")
     else:
         checklist.warn(
             "ssh",
-            "OpenSSH's client is not installed",
-            "without it, Include and Match of ~/.ssh/config are not followed",
-            "Install OpenSSH's client, or say all in the profile: `target.host`, `ssh.user`, `ssh.identity_file`",
+            "The OpenSSH client is not installed",
+            "Include and Match in ~/.ssh/config require it",
+            "Install the OpenSSH client, or set `target.host`, `ssh.user` and `ssh.identity_file` in the profile",
         )
 
 
@@ -119,37 +120,37 @@ def _check_port(checklist: Checklist, runtimes: Sequence[Mapping[str, Any]]) -> 
             listener.close()
     except LocalError as error:
         if any(runtime["local_port"] == port and runtime["state"] != "down" for runtime in runtimes):
-            checklist.ok("port", f"local port {port} belongs to a runtime of yours")
+            checklist.ok("port", f"{port} is used by a runtime of yours")
         else:
             checklist.warn(
                 "port",
-                f"local port {port}, which is tried first, is taken",
+                f"The default port {port} is in use",
                 error.why,
-                "A runtime takes the next free one; `forward.local_port` names another",
+                "Runtimes use the next free port; `forward.local_port` in a profile sets another one",
             )
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
-        checklist.fail("port", LocalError("port-in-use", "No local port can be opened", why))
+        checklist.fail("port", LocalError("port-in-use", "Can't open a local port", why))
     else:
         both = "127.0.0.1 and ::1" if socket.has_ipv6 else "127.0.0.1"
-        checklist.ok("port", f"local port {port} is free, on {both}")
+        checklist.ok("port", f"{port} is free on {both}")
 
 
 def _check_runtime(checklist: Checklist, status: Mapping[str, Any], reference: str) -> None:
     name = status["name"]
-    check = f"runtime {name}"
+    check = f"{RUNTIME_PREFIX}{name}"
     error = running_checks.runtime_error(status)
     if status["state"] == "ready":
-        checklist.ok(check, f"ready at http://{status.get('local_host', 'localhost')}:{status['local_port']}/")
+        checklist.ok(check, f"Ready at http://{status.get('local_host', 'localhost')}:{status['local_port']}/")
     elif status["state"] == "starting":
-        checklist.ok(check, "it is being brought up")
+        checklist.ok(check, "Starting")
     elif status["state"] == "down" or error is None:
         checklist.warn(
             check,
-            "it is down, and something of it may be left",
+            "Down, but not cleaned up",
             status["why"],
             fill_in_profile(
-                "`remote-runtime up PROFILE` brings it up, `remote-runtime down PROFILE` clears it", reference
+                "`remote-runtime up PROFILE` starts it, `remote-runtime down PROFILE` cleans up", reference
             ),
         )
     else:
@@ -160,7 +161,7 @@ def add_browser_notes(checklist: Checklist) -> None:
     checklist.note("chrome", CHROME_NOTE)
     checklist.note("firefox", FIREFOX_NOTE)
     if sys.platform == "darwin":
-        why = "it blocks http://localhost on https pages"
-        checklist.warn("safari", "Safari may not let the page connect", why, "Use Chrome")
+        why = "Safari blocks http://localhost on https pages"
+        checklist.warn("safari", "Safari can't connect Colab to this computer", why, "Use Chrome")
     else:
-        checklist.add(Finding("safari", "skipped", "skipped", "Safari is not on this system"))
+        checklist.add(Finding("safari", "skipped", "skipped", "Safari runs on macOS only"))

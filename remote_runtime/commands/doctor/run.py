@@ -41,7 +41,8 @@ def doctor(
     state, environ, view = context.state, context.environ, context.view
     name = profiles.name_of(reference) if reference else ""
 
-    checklist = Checklist(profile_reference(reference, state, environ) if reference else "", on_finding)
+    command_reference = profile_reference(reference, state, environ) if reference else ""
+    checklist = Checklist(command_reference, on_finding, lambda text: view.step(name, text))
     profile = None
     if reference is None:
         statuses = status([], state, environ)
@@ -72,7 +73,7 @@ def _load(checklist: Checklist, reference: str, context: CommandContext) -> Prof
 def _check_profile(profile: Profile, checklist: Checklist, context: CommandContext) -> None:
     """Check the runtime if it is up, else do a dry run of `up`."""
     name, state, view = profile.name, context.state, context.view
-    view.step(name, "Looking at what is up")
+    view.step(name, "Checking what is running")
     now = read_status(state, name)
     try:
         runtime = store.load(state, name)
@@ -81,7 +82,7 @@ def _check_profile(profile: Profile, checklist: Checklist, context: CommandConte
         runtime = None
     if store.is_alive(state, name) and runtime is not None:
         used = profiles.parse_profile(name, runtime.profile_path, runtime.profile_text)
-        view.step(name, "Checking the path as Colab will use it")
+        view.step(name, "Verifying the connection")
         deadline = context.deadline(used.timeouts.ready_s + CHECKS_TIMEOUT_S)
         connector = uncounted_connector(name, state)
         running_checks.check_running(checklist, used, runtime, now, deadline, connect_uncounted=connector)
@@ -106,13 +107,13 @@ def _report_leftovers(runtime: Runtime, status: Mapping[str, Any], checklist: Ch
     if runtime.state == "down":
         checklist.warn(
             "keeper",
-            f"{runtime.name} is down, and something of it may be left",
+            f"{runtime.name} is down, but not cleaned up",
             status["why"],
-            "`remote-runtime up PROFILE` takes it over, `remote-runtime down PROFILE` clears it",
+            "`remote-runtime up PROFILE` recovers it, `remote-runtime down PROFILE` cleans up",
         )
         return
     what = f"The background process of {runtime.name} ended unexpectedly"
-    why = "what it had started may still be there" if runtime.unfinished else "its server may still run"
+    why = "what it had started may still be there" if runtime.unfinished else "Jupyter may still be running"
     checklist.fail("keeper", LocalError("keeper-died", what, why))
 
 
@@ -139,7 +140,7 @@ def _server_log(name: str, state: store.StateDir) -> list[str]:
     try:
         return list(read_log(name, server=True, follow=False, state=state, stop=threading.Event()))
     except RemoteRuntimeError as error:
-        return [f"it cannot be read: {error}"]
+        return [f"can't be read: {error}"]
 
 
 def exit_code(findings: list[Finding]) -> int:

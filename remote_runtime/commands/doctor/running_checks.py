@@ -38,22 +38,24 @@ def check_running(
     if status["state"] == "starting":
         checklist.warn(
             "keeper",
-            "it is being brought up now",
-            status["why"] or "its `up` is at work",
-            "`remote-runtime up PROFILE` shows how far it is; look again when it is ready",
+            "The runtime is starting",
+            status["why"] or "its `up` has not finished",
+            "`remote-runtime up PROFILE` shows the progress",
         )
         checklist.blocked_by = "keeper"
     else:
         reconnects = status["reconnects"]
-        suffix = f", mended {reconnects} time{'' if reconnects == 1 else 's'}" if reconnects else ""
-        checklist.ok("keeper", f"the background process lives (pid {status['keeper_pid']}){suffix}")
-    _check_steps(checklist, status, runtime_error(status))
+        suffix = f", {reconnects} reconnect{'' if reconnects == 1 else 's'}" if reconnects else ""
+        checklist.ok("keeper", f"Running (pid {status['keeper_pid']}){suffix}")
     idle = (status["server"] or {}).get("idle") or {}
     if idle.get("failed"):
-        what = "what the profile's idle says could not be done"
+        what = "The idle stop failed"
         hint = "" if idle["do"] == "stop-server" else "`remote-runtime down PROFILE --stop-instance` stops the VM"
         checklist.warn("idle", what, idle["failed"], hint)
+    _check_steps(checklist, status, runtime_error(status))
     refused: tuple[str, ...] = ()
+    if runtime.server is None or runtime.local_port is None:
+        checklist.blocked_by = checklist.blocked_by or "jupyter"
     if checklist.blocked_by or runtime.server is None or runtime.local_port is None:
         checklist.skip(*(check for check in browser_checks.CHECKS if check != checklist.blocked_by))
     else:
@@ -98,7 +100,7 @@ def _check_steps(checklist: Checklist, status: Mapping[str, Any], error: RemoteR
             checklist.fail(failed_check, error)
             checklist.blocked_by = failed_check
         elif error is not None:  # not checked again since
-            checklist.ok(check, texts[check] if check == "instance" else f"{texts[check]}, when it was last seen")
+            checklist.ok(check, texts[check] if check == "instance" else f"{texts[check]}, when last seen")
         else:
             checklist.ok(check, texts[check])
     if error is not None and failed_check in browser_checks.CHECKS:
@@ -110,15 +112,15 @@ def _step_texts(status: Mapping[str, Any]) -> dict[str, str]:
     instance, server = status["instance"], status["server"]
     texts = {}
     if instance and status["target"].get("kind") in ("gce", "demo"):
-        texts["instance"] = f"{instance['name']} in {instance['zone']} was {instance['status']} when it was looked up"
+        texts["instance"] = f"{instance['name']} in {instance['zone']} was {instance['status']} at the last check"
     if status["target"].get("kind") != "local":
-        rtt = "" if status["rtt_ms"] is None else f", {status['rtt_ms']:.0f} ms away"
-        texts["ssh"] = f"connected{rtt}"
+        rtt = "" if status["rtt_ms"] is None else f", latency {status['rtt_ms']:.0f} ms"
+        texts["ssh"] = f"Connected{rtt}"
     if server:
         texts["interpreter"] = ", Python ".join(filter(None, [server["interpreter"], server["python"]]))
-        texts["jupyter"] = f"jupyter_server {server['jupyter_server']} runs (pid {server['pid']})"
-        texts["bridge"] = f"version {server['bridge']} is loaded" if server["bridge"] else "your own server has none"
-        texts["forward"] = (
-            f"local port {status['local_port']} leads to {status['forwards'][0]['remote']} of the machine"
+        texts["jupyter"] = f"Running (jupyter_server {server['jupyter_server']}, pid {server['pid']})"
+        texts["bridge"] = (
+            f"Version {server['bridge']} is loaded" if server["bridge"] else "Not installed in your server"
         )
+        texts["forward"] = f"localhost:{status['local_port']} → {status['forwards'][0]['remote']} on the machine"
     return texts

@@ -87,12 +87,12 @@ def test_a_runtime_that_is_up_is_looked_at_and_not_disturbed(world: World, box: 
         seen = verdicts(result)
         assert seen["keeper"] == seen["kernel"] == "ok"
         colab = next(finding for finding in result["findings"] if finding.check == "colab")
-        assert (colab.verdict, colab.why) == ("warning", "no connection came at all"), "doctor itself is no visitor"
+        assert (colab.verdict, colab.why) == ("warning", "no browser has connected"), "doctor itself is no visitor"
     assert box.logins() == 1
     now = world.look("box")
     assert (now["state"], now["reconnects"], now["server"]["kernels"]) == ("ready", 0, 0)
     assert now["server"]["pid"] == before["server"]["pid"]
-    assert "ready at http://localhost:" in str(visit(world, None)["findings"])
+    assert "Ready at http://localhost:" in str(visit(world, None)["findings"])
 
 
 # ── the cloud ──
@@ -212,7 +212,7 @@ def test_a_background_process_that_was_killed_is_named_and_its_server_left_alone
     result = visit(world, "box")
     names(result, "keeper", "keeper-died", "remote-runtime up box")
     texts = {finding.check: finding.what for finding in result["findings"]}
-    assert "it runs already" in texts["jupyter"]
+    assert "Already running" in texts["jupyter"]
     assert (server["socket"] or f"127.0.0.1:{server['port']}") in texts["forward"]
     os.kill(server["pid"], 0)
 
@@ -255,7 +255,7 @@ def test_a_stranger_is_told_apart(jupyter: JupyterServer) -> None:
 def test_another_origin_is_a_matter_of_cors(jupyter: JupyterServer) -> None:
     findings = looked(health.Endpoint(jupyter.port, Secret(jupyter.token), ("https://notebooks.example",)))
     assert failing(findings) == ("cors", "origin-refused")
-    assert findings[1] == Finding("token", "ok", "accepted")
+    assert findings[1] == Finding("token", "ok", "Accepted")
 
 
 # ── the report ──

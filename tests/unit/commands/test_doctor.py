@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from remote_runtime.commands.doctor import browser_checks, issue_report, local_checks, running_checks
-from remote_runtime.commands.doctor.checklist import Checklist, ExpectedFailure
+from remote_runtime.commands.doctor.checklist import CODES_OF_CHECK, Checklist, ExpectedFailure
+from remote_runtime.commands.doctor.checks import BROWSER_ADVICE, CHECKS, GROUPS, group_of, title_of
+from remote_runtime.commands.doctor.dry_run import ALL_CHECKS
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CODES, CloudError, LocalError, SshError, UsageError, from_code
 from remote_runtime.core.metrics import Connections
@@ -63,6 +65,40 @@ def test_no_hint_of_doctor_is_doctor(code: str) -> None:
         assert "sshd_config" not in told[0].hint
 
 
+@pytest.mark.parametrize(
+    ("hint", "kept"),
+    [
+        ("`remote-runtime doctor PROFILE` checks every step", CODES["ssh-unreachable"].fix),
+        ("`remote-runtime doctor ./my.vm.yaml` looks for the reason.", CODES["ssh-unreachable"].fix),
+        ("Wait a minute; `remote-runtime doctor PROFILE` names the cause", "Wait a minute;"),
+        ("Run `remote-runtime doctor PROFILE`; then `remote-runtime up PROFILE`", "then `remote-runtime up work`"),
+        ("`remote-runtime doctor PROFILE --report FILE` writes a report", None),
+    ],
+)
+def test_advice_to_run_doctor_is_left_out_of_every_kind_of_finding(hint: str, kept: str | None) -> None:
+    checklist, told = new()
+    checklist.fail("ssh", from_code("ssh-unreachable", "it failed", "because", hint))
+    checklist.warn("ssh", "it is slow", "because", hint, code="ssh-unreachable")
+    expected = (kept or hint).replace(" PROFILE", " work")
+    assert [finding.hint for finding in told] == [expected, expected]
+
+
+def test_every_check_has_a_group_and_a_title_of_its_own() -> None:
+    assert set(ALL_CHECKS) | set(CODES_OF_CHECK) <= set(CHECKS)
+    assert {group for group, _ in CHECKS.values()} | {"Runtimes"} == set(GROUPS)
+    assert len({title for _, title in CHECKS.values()}) == len(CHECKS)
+    assert (group_of("runtime work"), title_of("runtime work")) == ("Runtimes", "work")
+
+
+def test_what_is_checked_next_is_reported() -> None:
+    steps: list[str] = []
+    checklist = Checklist("work", lambda finding: None, steps.append)
+    checklist.step(["token", "cors"], dict)
+    checklist.blocked_by = "ssh"
+    checklist.step(["kernel"], dict)
+    assert steps == ["Checking token, CORS"]
+
+
 # ── the order of the lines ──
 
 
@@ -76,7 +112,7 @@ def test_a_failure_is_told_at_its_place_and_what_needs_it_is_skipped_by_name() -
     checklist.step(["jupyter"], lambda: {"jupyter": "never looked at"})
     assert lines(told) == ["firewall ok", "ssh ok", "host-key failed", "login skipped", "jupyter skipped"]
     assert told[2].hint == "`remote-runtime host-key forget work`"
-    assert {finding.why for finding in told[3:]} == {"it needs host-key"}
+    assert {finding.why for finding in told[3:]} == {"requires host key"}
     assert not checklist.passed
     assert checklist.findings == told
 
@@ -106,7 +142,7 @@ def test_what_was_not_seen_is_not_said_to_hold(code: str) -> None:
 
     checklist.step(WAY_IN, fail)
     assert lines(told) == ["firewall skipped", "ssh failed", "host-key skipped", "login skipped"]
-    assert told[0].what == "not looked at"
+    assert told[0].what == "not checked"
 
 
 def test_a_login_that_runs_no_command_fails_where_python_is_asked_for() -> None:
@@ -207,14 +243,14 @@ def looked(now: dict[str, Any]) -> list[Finding]:
 @pytest.mark.parametrize(
     ("connections", "requests", "verdict", "words"),
     [
-        (Connections(carried=4), 3, "ok", "3 requests of Colab's page arrived"),
-        (Connections(carried=1), 1, "ok", "a request of Colab's page arrived"),
-        (Connections(), 0, "warning", "no connection came at all"),
-        (Connections(empty=1), 0, "warning", "permission was denied, or it is still asking"),
+        (Connections(carried=4), 3, "ok", "Colab has connected (3 requests)"),
+        (Connections(carried=1), 1, "ok", "Colab has connected (1 request)"),
+        (Connections(), 0, "warning", "no browser has connected"),
+        (Connections(empty=1), 0, "warning", "denied the permission, or is still asking"),
         (Connections(tls=1, empty=1), 0, "warning", "speaks http"),
-        (Connections(carried=2, waiting=1), 0, "warning", "permission was denied, or it is still asking"),
-        (Connections(carried=2), 0, "warning", "no page that it may serve"),
-        (Connections(), None, "skipped", "it needs answer"),
+        (Connections(carried=2, waiting=1), 0, "warning", "denied the permission, or is still asking"),
+        (Connections(carried=2), 0, "warning", "came from other programs"),
+        (Connections(), None, "skipped", "requires HTTP"),
     ],
 )
 def test_a_browser_that_may_not_speak_is_told_from_one_that_never_came(
@@ -256,7 +292,7 @@ def test_this_computer_is_told_with_its_runtimes(tmp_path: Path, monkeypatch: py
     assert seen["runtime stuck"].verdict == "failed"
     assert "remote-runtime up stuck" in seen["runtime stuck"].hint
     assert "OpenSSH" in seen["ssh"].what
-    assert set(local_checks.BROWSER_CHECKS) <= set(seen)
+    assert set(BROWSER_ADVICE) <= set(seen)
     assert {seen[check].verdict for check in ("chrome", "firefox")} == {"note"}, "nothing was checked there"
 
 
@@ -311,7 +347,7 @@ def test_a_report_is_never_written_over_something_unasked(tmp_path: Path) -> Non
     path = tmp_path / "report.md"
     issue_report.check_path(path, force=False)
     path.write_text("mine")
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="already exists"):
         issue_report.check_path(path, force=False)
     issue_report.check_path(path, force=True)
     issue_report.write(path, "new")
