@@ -1,12 +1,11 @@
 """``python -m remote_runtime.demo DIR [--no-external-address]``: the demo machine, in the foreground.
 
 Ends at SIGTERM, SIGINT, a POST of ``{}`` to the ``shutdown`` of DIR/machine.json, or when that file vanishes: exit 0,
-with DIR removed. Exit 1: it could not be started, or died. Exit 4: asyncssh or psutil is missing.
+with DIR removed. Exit 1: it could not be started, or died.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import signal
 import sys
@@ -20,9 +19,6 @@ def main(arguments: list[str]) -> int:
     external = arguments[1:] != [NO_ADDRESS_OPTION]
     if not 1 <= len(arguments) <= 2 or arguments[0].startswith("-") or (external and len(arguments) == 2):
         return _fail(f"usage: python -m remote_runtime.demo DIR [{NO_ADDRESS_OPTION}]", 2)
-    missing = [name for name in ("asyncssh", "psutil") if importlib.util.find_spec(name) is None]
-    if missing:
-        return _fail(f"{' and '.join(missing)} not installed", 4)
     from . import machine
 
     logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of a client that has left

@@ -25,8 +25,6 @@ from .gce import GceBackend
 
 LOCK = "machine.lock"  # in its directory, locked while it runs
 LOCK_OFFSET = 2**20
-EXTRA_MISSING_STATUS = 4  # the exit code of ``python -m remote_runtime.demo`` without the extra
-EXTRA_HINT = "scripts/quickstart in a clone, or there `pip install '.[demo]'`"
 
 
 class DemoBackend(GceBackend):
@@ -167,8 +165,7 @@ class DemoProcess:
             if child.poll() is not None:
                 lines = stderr_path.read_text(errors="replace").strip().splitlines()
                 why = lines[-1] if lines else f"it ended with {child.returncode}"
-                hint = EXTRA_HINT if child.returncode == EXTRA_MISSING_STATUS else ""
-                raise CloudError("demo-failed", "The demo machine did not start", why, hint)
+                raise CloudError("demo-failed", "The demo machine did not start", why)
             return (self.home / "machine.json").exists()
 
         try:

@@ -65,7 +65,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench bridge", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="at least 5 for figures to be shown (default: 5)")
     asked = parser.parse_args(arguments)
-    upstream_python = venvs.ensure("upstream", "3.10", UPSTREAM)
+    try:
+        upstream_python = venvs.ensure("upstream", "3.10", UPSTREAM)
+    except venvs.Unavailable as reason:
+        sys.stderr.write(f"error: jupyter_http_over_ws needs Python 3.10 with packages of its time: {reason}\n")
+        sys.stderr.write("fix: install Python 3.10, for example with `uv python install 3.10` or pyenv\n")
+        return table.CANNOT_RUN
     with (
         JupyterServer(extra_config=QUIET) as ours,
         JupyterServer(extra_config=QUIET, bridge=False) as stock,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+CANNOT_RUN = 3  # what a benchmark returns where this computer lacks what it needs
+
 
 @dataclass(frozen=True)
 class Row:

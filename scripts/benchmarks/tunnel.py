@@ -28,7 +28,7 @@ from . import tunnel_parts as parts
 from .tunnel_candidates import Place, Tunnel
 from .tunnel_dead import travellers
 from .tunnel_machine import agreed_cipher, make_keys
-from .tunnel_process import missing_tools, module, running
+from .tunnel_process import DEAD_LINK_TOOLS, LOAD_TOOLS, missing_tools, module, running
 from .tunnel_table import Rows
 
 LOOPBACK = "127.0.0.1"
@@ -43,18 +43,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", choices=PARTS, action="append", help="a part of it; may be repeated")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if packages := missing_tools():
-        sys.stderr.write(f"error: tools are missing\n  next: apt-get install {' '.join(packages)}\n")
-        return 2
-    if os.geteuid() != 0:
-        sys.stderr.write("error: only root can make a network with delay\n  next: run it as root\n")
-        return 2
+    chosen = options.only or list(PARTS)
     if not options.inside:
-        own_network = ["unshare", "--net", sys.executable, "-m", "scripts.benchmarks", "tunnel", "--inside"]
-        return subprocess.run([*own_network, *arguments], check=False).returncode
+        return _in_own_network(runnable_parts(chosen), options.rounds)
     link.prepare_network()
     rows = Rows()
-    chosen = options.only or PARTS
     with _keys() as home:
         if "loopback" in chosen or "idle" in chosen:
             with running(module("tunnel_machine", LOOPBACK, str(home))) as (_, line):
@@ -75,6 +68,28 @@ def main(arguments: list[str]) -> int:
     _say(rows.markdown())
     _say(rows.verdicts(parts.GOALS))
     return 0
+
+
+def runnable_parts(chosen: Sequence[str]) -> list[str]:
+    """Those of ``chosen`` whose programs are here. Prints what the others lack, and how to get it."""
+    missing = {part: missing_tools(DEAD_LINK_TOOLS if part == "dead" else LOAD_TOOLS) for part in chosen}
+    tools = {tool: package for of_part in missing.values() for tool, package in of_part.items()}
+    if tools:
+        skipped = ", ".join(part for part in chosen if missing[part])
+        sys.stderr.write(f"warning: skipping {skipped}: {', '.join(sorted(tools))} not found\n")
+        sys.stderr.write(f"fix: apt-get install {' '.join(sorted(set(tools.values())))}\n")
+    return [part for part in chosen if not missing[part]]
+
+
+def _in_own_network(chosen: Sequence[str], rounds: int) -> int:
+    if not chosen:
+        return table.CANNOT_RUN
+    if os.geteuid() != 0:
+        sys.stderr.write("error: only root can make a network with delay\nfix: run scripts/bench tunnel as root\n")
+        return table.CANNOT_RUN
+    command = ["unshare", "--net", sys.executable, "-m", "scripts.benchmarks", "tunnel", "--inside"]
+    command += [f"--rounds={rounds}", *(f"--only={part}" for part in chosen)]
+    return subprocess.run(command, check=False).returncode
 
 
 @contextlib.contextmanager

@@ -8,26 +8,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-TOOLS = {
-    "wrk": "wrk",
-    "nginx": "nginx-light",
-    "iperf3": "iperf3",
-    "ab": "apache2-utils",
-    "autossh": "autossh",
-    "ssh": "openssh-client",
-    "sshd": "openssh-server",
-    "unshare": "util-linux",
-    "ip": "iproute2",
-}
+# Program: the Debian package that has it.
+NETWORK_TOOLS = {"ssh": "openssh-client", "sshd": "openssh-server", "unshare": "util-linux", "ip": "iproute2"}
+LOAD_TOOLS = {**NETWORK_TOOLS, "wrk": "wrk", "nginx": "nginx-light", "iperf3": "iperf3", "ab": "apache2-utils"}
+DEAD_LINK_TOOLS = {**NETWORK_TOOLS, "autossh": "autossh"}
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def missing_tools() -> list[str]:
-    """The Debian packages to install before the tunnels can be measured."""
+def missing_tools(tools: Mapping[str, str]) -> dict[str, str]:
+    """Those of ``tools`` that are not on this computer, with their Debian packages."""
     path = f"{SBIN}:/usr/local/bin:/usr/bin:/bin"
-    return sorted(package for tool, package in TOOLS.items() if shutil.which(tool, path=path) is None)
+    return {tool: package for tool, package in tools.items() if shutil.which(tool, path=path) is None}
 
 
 def module(name: str, *arguments: str) -> list[str]:

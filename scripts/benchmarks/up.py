@@ -36,8 +36,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=5, help="at least 5 for figures to be shown (default: 5)")
     asked = parser.parse_args(arguments)
     if shutil.which("gcloud") is None:
-        sys.stderr.write("gcloud is not installed: there is nothing to compare with\n")
-        return 2
+        sys.stderr.write("error: gcloud not found: `up` is measured beside it\n")
+        sys.stderr.write("fix: install the Google Cloud CLI, https://cloud.google.com/sdk/docs/install\n")
+        return table.CANNOT_RUN
     with tempfile.TemporaryDirectory() as folder:
         world = World(Path(folder))
         with cloud_machine(world, status="RUNNING") as vm:

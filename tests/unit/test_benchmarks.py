@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 
 import pytest
 
-from scripts.benchmarks import tunnel_link, tunnel_process
+from scripts.benchmarks import __main__ as bench
+from scripts.benchmarks import table, tunnel, tunnel_link
 from scripts.benchmarks.tunnel_candidates import OURS, SSH
 from scripts.benchmarks.tunnel_link import Direction
 from scripts.benchmarks.tunnel_loads import read_wrk
@@ -107,6 +109,42 @@ def test_what_does_not_fit_into_the_queue_of_a_link_is_lost(monkeypatch: pytest.
         os.close(writer)
 
 
-def test_a_tool_that_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda tool, path: None if tool in ("ab", "wrk") else f"/usr/bin/{tool}")
-    assert tunnel_process.missing_tools() == ["apache2-utils", "wrk"]
+@pytest.mark.parametrize(
+    ("absent", "skipped", "packages", "left"),
+    [
+        ((), "", "", ["idle", "dead"]),
+        (("iperf3", "ab"), "idle", "apache2-utils iperf3", ["dead"]),
+        (("autossh",), "dead", "autossh", ["idle"]),
+        (("ip", "wrk"), "idle, dead", "iproute2 wrk", []),
+    ],
+)
+def test_a_part_whose_program_is_missing_is_skipped_and_its_package_is_named(
+    absent: tuple[str, ...], skipped: str, packages: str, left: list[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(shutil, "which", lambda tool, path: None if tool in absent else f"/usr/bin/{tool}")
+    assert tunnel.runnable_parts(["idle", "dead"]) == left
+    printed = capsys.readouterr().err
+    assert printed == (
+        f"warning: skipping {skipped}: {', '.join(sorted(absent))} not found\nfix: apt-get install {packages}\n"
+        if absent
+        else ""
+    )
+
+
+def test_without_a_name_all_benchmarks_run_but_those_that_cannot(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses = {"bridge": 0, "iap": 0, "tunnel": table.CANNOT_RUN, "up": 1}
+    monkeypatch.setattr(bench, "import_module", lambda name, package: _Benchmark(statuses[name.removeprefix(".")]))
+    monkeypatch.setattr(sys, "argv", ["scripts/bench"])
+    assert bench.main() == 1
+    assert capsys.readouterr().err.endswith("Skipped: tunnel\n")
+
+
+class _Benchmark:
+    def __init__(self, status: int) -> None:
+        self._status = status
+
+    def main(self, arguments: list[str]) -> int:
+        return self._status

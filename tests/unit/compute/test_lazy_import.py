@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,3 +91,20 @@ def test_a_conversation_loads_the_services_it_is_held_with() -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert {"instances", "projects", "zone_operations"} <= set(answer.stdout.split())
     assert len(answer.stdout.split()) < 6, "the whole package was imported"
+
+
+def test_every_name_that_is_used_is_where_it_is_expected() -> None:
+    """Else the whole package would be imported for it, which takes seconds: a release has moved it."""
+    sources = (Path(lazy_import.__file__).parents[1]).rglob("*.py")
+    names = {name for path in sources for name in re.findall(r"\bcompute_v1\.([A-Z]\w+)", path.read_text())}
+    code = (
+        "import sys\n"
+        "from remote_runtime.compute.client import lazy_import\n"
+        "lazy_import.import_lazily()\n"
+        "from google.cloud import compute_v1\n"
+        "for name in sys.argv[1:]:\n"
+        "    getattr(compute_v1, name)\n"
+        "    assert '__getattr__' in vars(compute_v1), f'{name} is elsewhere'\n"
+    )
+    assert {"Instance", "InstancesClient", "ZoneOperationsClient"} <= names
+    subprocess.run([sys.executable, "-c", code, *sorted(names)], timeout=60, check=True)
