@@ -1,6 +1,6 @@
 """Profiles: YAML files, parsed into ``core.profile.Profile``. The only importer of yaml.
 
-An invalid file is refused with all its mistakes, each as ``file:line: key: what is wrong; what is allowed``.
+An invalid file is refused with all its mistakes, each as ``file:line: key: expected X, got `Y```.
 ``search_path`` says where profiles are looked up, ``schema`` has the table of all keys.
 """
 
@@ -19,7 +19,7 @@ from .field_types import FORWARD_SYNTAX, parse_forward
 from .schema import PROFILE
 from .search_path import Origin, find_profile, is_path, name_error, packaged_dir, profile_files, user_dir
 from .template import PROMPTED_KEYS, ProfileTemplate, value_error
-from .validation_errors import ValidationError
+from .validation_errors import ValidationError, expected, profile_error, quoted
 from .yaml_nodes import parse, read_text
 
 __all__ = [
@@ -40,8 +40,6 @@ __all__ = [
     "value_error",
 ]
 
-_MAX_PROBLEMS = 50
-
 
 @fast_dataclass(frozen=True)
 class ProfileFile:
@@ -57,18 +55,22 @@ class ProfileFile:
 def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Profile:
     """The profile of this name, from the search path, or of this file: a separator, ``.yaml`` or ``.yml`` makes it one.
 
-    Raises ``UsageError``: ``profile-not-found``, or ``profile-invalid``, whose ``why`` has one mistake a line.
+    Raises ``UsageError``: ``profile-not-found``, or ``profile-invalid``: as ``ProfileError`` for mistakes in the file.
     """
     name, path = find_profile(name_or_path, environ, cwd or Path.cwd())
-    return _read(name, path)
+    return _read(name, path, name_or_path)
 
 
 def parse_profile(name: str, path: str, text: str) -> Profile:
     """The profile that ``to_yaml`` wrote down. Raises ``UsageError`` ``profile-invalid``."""
+    return _parse(name, path, text, path)
+
+
+def _parse(name: str, path: str, text: str, reference: str) -> Profile:
     try:
         values = PROFILE.values(parse(text), "")
     except ValidationError as exc:
-        raise _invalid_error(name, Path(path), exc) from exc
+        raise profile_error(reference, reference if is_path(reference) else path, path, text, exc) from exc
     values.pop("version")
     return Profile(name=name, path=Path(path), **values)
 
@@ -78,7 +80,7 @@ def name_of(name_or_path: str) -> str:
     name = Path(name_or_path).stem if is_path(name_or_path) else name_or_path
     why = name_error(name)
     if why:
-        raise UsageError("profile-invalid", f"{name!r:.80} is not a name", why)
+        raise UsageError("profile-invalid", f"Invalid profile name {quoted(name)}", why)
     return name
 
 
@@ -131,27 +133,18 @@ def parse_extra_forward(text: str) -> ExtraForward:
     """The forward that ``text`` describes, in a form of ``FORWARD_SYNTAX``. Raises ``UsageError`` ``usage``."""
     forward = parse_forward(text)
     if forward is None:
-        raise UsageError("usage", f"{text!r:.80} is not a forward", FORWARD_SYNTAX)
+        raise UsageError("usage", f"Invalid port forward {quoted(text)}", expected(FORWARD_SYNTAX, quoted(text)))
     return forward
 
 
-def _read(name: str, path: Path) -> Profile:
+def _read(name: str, path: Path, reference: str) -> Profile:
     try:
         text = read_text(path)
     except OSError as exc:
-        raise UsageError("profile-invalid", f"{path} cannot be read", exc.strerror or str(exc)) from exc
+        raise UsageError("profile-invalid", f"Can't read {path}", exc.strerror or str(exc)) from exc
     except ValidationError as exc:
-        raise _invalid_error(name, path, exc) from exc
-    return parse_profile(name, str(path), text)
-
-
-def _invalid_error(name: str, path: Path, error: ValidationError) -> UsageError:
-    lines = [problem.sentence(str(path)) for problem in error.problems]
-    count = f"{len(lines)} mistakes" if len(lines) > 1 else "a mistake"
-    if len(lines) > _MAX_PROBLEMS:
-        lines[_MAX_PROBLEMS:] = [f"{path}: and {len(lines) - _MAX_PROBLEMS} more"]
-    hint = f"Mend the file, then `remote-runtime profiles check {name}`; `profiles show example` has all keys"
-    return UsageError("profile-invalid", f"{path} has {count}", "\n".join(lines), hint)
+        raise profile_error(reference, reference if is_path(reference) else str(path), str(path), "", exc) from exc
+    return _parse(name, str(path), text, reference)
 
 
 def _problem(path: Path) -> str | None:
@@ -159,7 +152,7 @@ def _problem(path: Path) -> str | None:
     if why:
         return why
     try:
-        _read(path.stem, path)
+        _read(path.stem, path, path.stem)
     except UsageError as exc:
         return exc.why.splitlines()[0] if exc.why else exc.what
     return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward
-from .validation_errors import error_at, quoted
+from .validation_errors import error_at, expected, quoted
 from .value_types import Port, Schema, Text, ValueType, port_number, scalar_text
 from .yaml_nodes import describe_type, yaml_tag
 
@@ -19,45 +19,44 @@ if TYPE_CHECKING:
 
 # Sources: https://cloud.google.com/compute/docs/naming-resources and
 # https://cloud.google.com/resource-manager/docs/creating-managing-projects
-INSTANCE = Text("lower-case letters, digits and -, first a letter, at most 63", "[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
+INSTANCE = Text(
+    "an instance name (lowercase letters, digits and `-`, starting with a letter, at most 63)",
+    "[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?",
+)
 _PROJECT_RULE = "(?:[a-z0-9.-]{1,63}\\.[a-z]{2,63}:[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?|[a-z][a-z0-9-]{4,28}[a-z0-9])"
-PROJECT = Text("a project ID (6 to 30 lower-case letters, digits and -), not its name or number", _PROJECT_RULE)
+PROJECT = Text("a project ID (6 to 30 lowercase letters, digits and `-`), not its name or number", _PROJECT_RULE)
 
 
-def _region_problem(text: str) -> tuple[str, str] | None:
-    if re.fullmatch("[a-z]+-[a-z]+[0-9]+", text):
-        return f"{quoted(text)} is a region, not a zone", f"a zone such as {text}-a"
-    return None
+def _region_problem(text: str) -> str:
+    is_region = re.fullmatch("[a-z]+-[a-z]+[0-9]+", text)
+    return expected(f"a zone such as `{text}-a`", f"the region {quoted(text)}") if is_region else ""
 
 
-ZONE = Text("a zone such as us-central1-a", "[a-z]+-[a-z]+[0-9]+-[a-z0-9]{1,8}", _region_problem)
+ZONE = Text("a zone such as `us-central1-a`", "[a-z]+-[a-z]+[0-9]+-[a-z0-9]{1,8}", _region_problem)
 
 
-def _label_problem(text: str, *, is_key: bool) -> tuple[str, str] | None:
+def _label_problem(text: str, *, is_key: bool) -> str:
     """Labels may have international letters, but no upper case:
     https://cloud.google.com/compute/docs/labeling-resources#requirements."""
     fits = all(letter in "_-" or unicodedata.category(letter)[0:2] in ("Ll", "Lo", "Nd") for letter in text)
     starts_well = not is_key or (text and unicodedata.category(text[0]) in ("Ll", "Lo"))
     if fits and starts_well:
-        return None
-    return f"{quoted(text)} does not fit", "lower-case letters, digits, _ and -" + (", first a letter" * is_key)
+        return ""
+    return expected("lowercase letters, digits, `_` and `-`" + ", starting with a letter" * is_key, quoted(text))
 
 
 LABEL_KEY = Text("a label's key", find_problem=lambda text: _label_problem(text, is_key=True), max_chars=63)
 LABEL_VALUE = Text("a label's value", find_problem=lambda text: _label_problem(text, is_key=False), max_chars=63)
 
 
-def _host_problem(text: str) -> tuple[str, str] | None:
-    allowed = "a host name, an address, or a Host of ~/.ssh/config"
-    if "@" in text:
-        return f"{quoted(text)} names a user", "put the user under ssh.user"
-    if re.fullmatch("[^:]+:[0-9]+|\\[.*\\]:[0-9]+", text):
-        return f"{quoted(text)} names a port", "put the port under target.port"
-    if text.startswith("[") and text.endswith("]"):
-        return f"{quoted(text)} is in brackets", "write the address without them"
-    if "://" in text:
-        return f"{quoted(text)} is a URL", allowed
-    return None
+def _host_problem(text: str) -> str:
+    notes = {
+        "@" in text: "; set the login name in `ssh.user`",
+        bool(re.fullmatch("[^:]+:[0-9]+|\\[.*\\]:[0-9]+", text)): "; set the port in `target.port`",
+        text.startswith("[") and text.endswith("]"): "; remove the brackets",
+        "://" in text: ", a URL",
+    }
+    return expected("a host name or address", quoted(text) + notes[True]) if True in notes else ""
 
 
 HOST = Text(
@@ -66,53 +65,53 @@ HOST = Text(
 USER = Text("a login name on the machine", r"[A-Za-z0-9_.][A-Za-z0-9_.@+\\-]{0,127}\$?")
 
 
-def _jump_problem(text: str) -> tuple[str, str] | None:
+def _jump_problem(text: str) -> str:
     port = re.search(":([0-9]+)$", text)
     if "://" in text:
-        return f"{quoted(text)} is a URL", _JUMP_SYNTAX
+        return expected(_JUMP_SYNTAX, f"{quoted(text)}, a URL")
     if text.count(":") > 1 and "[" not in text:
-        return f"{quoted(text)} has an IPv6 address without brackets", f"[{text}]"
+        return expected(f"an IPv6 address in brackets, `[{text}]`", quoted(text))
     if port and port_number(port[1]) is None:
-        return f"{port[1]} is no port", "a number from 1 to 65535"
-    return None
+        return expected("a port from 1 to 65535", f"`{port[1]}`")
+    return ""
 
 
-_JUMP_SYNTAX = "[user@]host[:port], the host as in target.host, an IPv6 address in brackets"
+_JUMP_SYNTAX = "`[user@]host[:port]`, with an IPv6 address in brackets"
 JUMP = Text(
     _JUMP_SYNTAX,
     rf"(?:{USER.pattern}@)?(?:[A-Za-z0-9_.][A-Za-z0-9_.%+-]{{0,254}}|\[[0-9A-Za-z:.%_-]+\])(?::[0-9]{{1,5}})?",
     _jump_problem,
 )
-KEY_FILE = Text("an absolute path or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*", is_shown=False)
-REMOTE_PATH = Text("an absolute path on the machine or one that starts with ~", r"(?:/|~|[A-Za-z]:[\\/]).*")
+KEY_FILE = Text("an absolute path or one that starts with `~`", r"(?:/|~|[A-Za-z]:[\\/]).*", is_shown=False)
+REMOTE_PATH = Text("an absolute path on the machine or one that starts with `~`", r"(?:/|~|[A-Za-z]:[\\/]).*")
 TOKEN_FILE = replace(REMOTE_PATH, is_shown=False)
 PYTHON = Text(
-    "auto, or the interpreter's path on the machine, absolute or starting with ~", rf"auto|{REMOTE_PATH.pattern}"
+    "`auto` or the interpreter's path on the machine, absolute or starting with `~`", rf"auto|{REMOTE_PATH.pattern}"
 )
-PACKAGE = Text("what pip installs, such as numpy or numpy==2.*; no options", "[A-Za-z0-9].*", max_chars=500)
+PACKAGE = Text("a package as for pip, such as `numpy` or `numpy==2.*`, without options", "[A-Za-z0-9].*", max_chars=500)
 
 
-def _origin_problem(text: str) -> tuple[str, str] | None:
-    allowed = "an exact origin such as https://colab.research.google.com; http only for localhost"
+def _origin_problem(text: str) -> str:
+    allowed = "an exact origin such as `https://colab.research.google.com`"
     match = re.fullmatch(r"(https?)://(\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)(?::([0-9]+))?", text)
     if "*" in text or text == "null":
-        return f"{quoted(text)} would let other pages in", allowed
+        return expected(allowed, f"{quoted(text)}, which allows other pages")
     if not match:
-        return f"{quoted(text)} is not an origin" + _origin_hint(text), allowed
+        return expected(allowed, quoted(text) + _origin_hint(text))
     scheme, host, port = match.groups()
     if scheme == "http" and not _is_loopback(host.strip("[]")):
-        return f"{quoted(text)} is not encrypted", allowed
+        return expected(f"{allowed}, with `http` for localhost only", quoted(text))
     if port and (port_number(port) is None or int(port) == {"http": 80, "https": 443}[scheme]):
-        return f"{quoted(text)} is never what a browser sends: port {port}", "leave out a scheme's own port"
-    return None
+        return expected(f"{allowed}, without the scheme's default port", quoted(text))
+    return ""
 
 
 def _origin_hint(text: str) -> str:
     if text != text.lower():
-        return " (browsers send lower case)"
+        return " (browsers send lowercase)"
     if re.match("https?://[^/?#]+[/?#]", text):
-        return " (it ends with its host or port: no slash, no path)"
-    return "" if "://" in text else " (it starts with https://)"
+        return " (remove the slash and the path)"
+    return "" if "://" in text else " (add `https://`)"
 
 
 def _is_loopback(host: str) -> bool:
@@ -137,8 +136,8 @@ class LocalPortOrRange(ValueType):
             case [int(first), int(last)] if first <= last:
                 return first, last
             case [int(first), int(last)]:
-                raise error_at(node, key, f"the range [{first}, {last}] runs backwards", f"[{last}, {first}]")
-        raise error_at(node, key, f"a range has two ports, not {len(node.value)}", "auto, a port, or [first, last]")
+                raise error_at(node, key, expected(f"`[{last}, {first}]`", f"`[{first}, {last}]`"))
+        raise error_at(node, key, expected("`auto`, a port, or `[first, last]`", f"a list of {len(node.value)}"))
 
     def to_yaml(self, value: Any) -> object:
         return list(value) if isinstance(value, tuple) else Port("auto").to_yaml(value)
@@ -154,13 +153,13 @@ class ForwardSpec(ValueType):
     """``LOCAL:REMOTE``, ``LOCAL:HOST:REMOTE``, or ``LOCAL:/SOCKET``; an IPv6 HOST is in brackets."""
 
     def parse(self, node: Node, key: str) -> ExtraForward:
-        allowed = f'{FORWARD_SYNTAX}, in quotes, such as "6006:6006"'
+        allowed = f'{FORWARD_SYNTAX} in quotes, such as "6006:6006"'
         text = scalar_text(node, key, allowed)
         if yaml_tag(node) != "str":
-            raise error_at(node, key, f"is {describe_type(node)} to YAML, not text", "put it in quotes")
+            raise error_at(node, key, expected("text", f"{describe_type(node)} (in YAML); put it in quotes"))
         forward = parse_forward(text)
         if forward is None:
-            raise error_at(node, key, f"{quoted(text)} is not a forward", allowed)
+            raise error_at(node, key, expected(allowed, quoted(text)))
         return forward
 
     def to_yaml(self, value: ExtraForward) -> object:
@@ -177,7 +176,7 @@ _PORT_FORWARD = (
     r"([0-9]{1,5})(?::(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?))?:([0-9]{1,5})"
 )
 
-FORWARD_SYNTAX = "LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET"
+FORWARD_SYNTAX = "`LOCAL:REMOTE`, `LOCAL:HOST:REMOTE` or `LOCAL:/SOCKET`"
 _SOCKET_FORWARD = r"([0-9]{1,5}):(/[^\x00-\x1f\x7f]{1,100})"  # a path that fits into sockaddr_un everywhere
 
 

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import re
 
-from .validation_errors import did_you_mean, quoted
-
-ArgumentProblem = tuple[str, str]
+from .validation_errors import did_you_mean, expected, quoted
 
 _FLAGS = ("allow-root", "debug", "no-browser")
 _ALIASES = ("log-level",)
@@ -61,24 +59,26 @@ _PAGE = re.compile(
 )
 
 _ALTERNATIVES = {
-    "root_dir": "use jupyter.working_dir",
-    "notebook_dir": "use jupyter.working_dir",
-    "preferred_dir": "use jupyter.working_dir",
-    "port": "use jupyter.port",
-    "allow_origin": "use colab.origins",
-    "allow_origin_pat": "use colab.origins",
+    "root_dir": "use `jupyter.working_dir`",
+    "notebook_dir": "use `jupyter.working_dir`",
+    "preferred_dir": "use `jupyter.working_dir`",
+    "port": "use `jupyter.port`",
+    "allow_origin": "use `colab.origins`",
+    "allow_origin_pat": "use `colab.origins`",
     "extra_static_paths": "it serves files without the token",
     "static_paths": "it serves files without the token",
-    "extra_template_paths": "templates run code before anyone has logged in",
-    "template_paths": "templates run code before anyone has logged in",
+    "extra_template_paths": "templates run code before login",
+    "template_paths": "templates run code before login",
     "allow_hidden": "it serves hidden files, such as those of ~/.ssh",
     "custom_display_url": "the server would print its token with that address",
     "kernel_dirs": "install kernels with `python -m ipykernel install --user`",
 }
-_ALLOWED_TEXT = (
-    "allowed are --debug, --log-level=LEVEL and the --Class.trait=value that docs/reference.md lists (limits, culling, "
-    "logging); classes of kernels and contents can be set in ~/.jupyter/jupyter_config.py on the machine"
-)
+_ALLOWED_TEXT = "docs/reference.md lists the allowed options; set others in ~/.jupyter/jupyter_config.py on the machine"
+# Options that each profile gets a value of.
+_MANAGED = frozenset(
+    ("ip", "sock", "sock_mode", "token", "password", "certfile", "keyfile", "disable_check_xsrf", "base_url",
+     "allow_remote_access", "allow_credentials", "local_hostnames")
+)  # fmt: skip
 
 # Variables that make programs load other code or read other settings. PATH,
 # LD_LIBRARY_PATH and IPYTHONDIR are allowed: CUDA and kernels need them, and the server reads no settings from them.
@@ -99,27 +99,27 @@ _HARMLESS_PYTHON_ENV = frozenset(
 _SECRET_WORDS = re.compile("key|token|secret|pass|pwd|credential|auth|cookie|dsn|url", re.IGNORECASE)
 
 
-def arg_problem(arg: str) -> ArgumentProblem | None:
-    """Why the server may not get ``arg`` (what is wrong, what is allowed), or None. Never quotes its value."""
+def arg_problem(arg: str) -> str:
+    """Why the server cannot get ``arg``, or an empty text. Never quotes its value."""
     option, equals, value = arg.partition("=")
     if not option.startswith("-") or option in ("-", "--"):
-        return "is not an option (a file to open, or the value of the option before)", "write --Class.trait=value"
+        return expected("an option such as `--Class.trait=value`", "a value")
     if not option.startswith("--"):
-        return f"{quoted(option)} is a short option", "write its long name"
+        return expected("the option's long name", quoted(option))
     name = option[2:]
     if "." in name:
         return _trait_problem(name, value if equals else None)
     return _short_name_problem(name, has_value=bool(equals))
 
 
-def env_name_problem(name: str) -> ArgumentProblem | None:
-    """Why a variable of this name may not be set for the server, or None."""
+def env_name_problem(name: str) -> str:
+    """Why a variable of this name cannot be set for the server, or an empty text."""
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,127}", name):
-        allowed = "letters, digits and _; write NAME: VALUE" if "=" in name else "letters, digits and _"
-        return "is not a name of an environment variable", allowed
+        note = "; write `NAME: VALUE`" if "=" in name else ""
+        return expected("the name of an environment variable (letters, digits and `_`)", "another text" + note)
     if _REFUSED_ENV.fullmatch(name) and name not in _HARMLESS_PYTHON_ENV:
-        return f"{name} may not be set: it can change what the server loads or whom it lets in", "any other name"
-    return None
+        return f"`{name}` can't be set: it changes the code or the settings that the server loads"
+    return ""
 
 
 def is_secret_env_name(name: str) -> bool:
@@ -127,27 +127,32 @@ def is_secret_env_name(name: str) -> bool:
     return bool(_SECRET_WORDS.search(name))
 
 
-def _short_name_problem(name: str, *, has_value: bool) -> ArgumentProblem | None:
+def _short_name_problem(name: str, *, has_value: bool) -> str:
     if name in _FLAGS:
-        return (f"--{name} takes no value", f"write --{name}") if has_value else None
+        return expected(f"`--{name}`", f"`--{name}=…`; it takes no value") if has_value else ""
     if name in _ALIASES:
-        return None if has_value else (f"--{name} has no value", f"write --{name}=VALUE in one entry")
-    hint = did_you_mean(name, (*_FLAGS, *_ALIASES))
-    what = f"{quoted('--' + name)} may not be set" + (f", {hint}" if hint else "")
-    return what, _ALTERNATIVES.get(name.lower().replace("-", "_"), _ALLOWED_TEXT)
+        return "" if has_value else expected(f"`--{name}=VALUE` in one entry", f"`--{name}`")
+    return _refused(name, name, did_you_mean(name, (*_FLAGS, *_ALIASES)))
 
 
-def _trait_problem(name: str, value: str | None) -> ArgumentProblem | None:
+def _refused(name: str, trait: str, suggestion: str) -> str:
+    shown, trait = quoted("--" + name), trait.lower().replace("-", "_")
+    if trait in _ALTERNATIVES:
+        return f"{shown} can't be set: {_ALTERNATIVES[trait]}"
+    if trait in _MANAGED:
+        return f"{shown} is managed by remote-runtime"
+    return f"{shown} can't be set" + (f", {suggestion}" if suggestion else f": {_ALLOWED_TEXT}")
+
+
+def _trait_problem(name: str, value: str | None) -> str:
     section, _, trait = name.partition(".")
     shown = quoted("--" + name)
     traits = ALLOWED_TRAITS.get(section)
     if traits is None or trait not in traits:
         candidates = traits or () if traits else tuple(ALLOWED_TRAITS)
-        hint = did_you_mean(trait if traits else section, candidates)
-        alternative = _ALTERNATIVES.get(name.rpartition(".")[2].lower().replace("-", "_"), _ALLOWED_TEXT)
-        return f"{shown} may not be set" + (f", {hint}" if hint else ""), alternative
+        return _refused(name, name.rpartition(".")[2], did_you_mean(trait if traits else section, candidates))
     if value is None:
-        return f"{shown} has no value", f"write --{name}=VALUE in one entry"
+        return expected(f"`--{name}=VALUE` in one entry", shown)
     if trait == "default_url" and not _PAGE.fullmatch(value):
-        return f"{shown} is not a page of the server", "the path of a page, such as /lab or /tree"
-    return None
+        return f"{shown}: " + expected("the path of a page such as `/lab` or `/tree`", "another value")
+    return ""

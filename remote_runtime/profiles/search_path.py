@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -66,18 +67,23 @@ def find_profile(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tu
         # Unlike Path.is_file, this answers False for names that the system refuses and folders closed to us.
         if not os.path.isfile(path):
             raise _not_found_error(
-                f"There is no profile {quoted(name_or_path)}", "no such file", name_or_path, environ, cwd
+                f"Profile {quoted(name_or_path)} not found", "No such file", name_or_path, environ, cwd
             )
-        _check_name(path.stem, f"the file {quoted(name_or_path)}")
+        _check_file_name(name_or_path, path)
         return path.stem, path
-    _check_name(name_or_path, "the profile")
+    why = name_error(name_or_path)
+    if why:
+        hint = "`remote-runtime profiles list` shows all profiles; a path works too, such as `./my-vm.yaml`"
+        raise UsageError("profile-invalid", f"Invalid profile name {quoted(name_or_path)}", why, hint)
     searched = search_dirs(environ, cwd)
     for search_dir in searched:
         path = search_dir.path / f"{name_or_path}.yaml"
         if os.path.isfile(path):
             return name_or_path, path
     folders = ", ".join(dict.fromkeys(str(place.path) for place in searched))
-    raise _not_found_error(f"There is no profile {name_or_path}", f"looked in {folders}", name_or_path, environ, cwd)
+    raise _not_found_error(
+        f"Profile {quoted(name_or_path)} not found", f"Searched: {folders}", name_or_path, environ, cwd
+    )
 
 
 def profile_files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[SearchDir, Path]]:
@@ -102,27 +108,34 @@ def is_path(name_or_path: str) -> bool:
 def name_error(name: str) -> str:
     """Why ``name`` cannot be a profile's name; empty if it can."""
     if not re.fullmatch("[A-Za-z0-9._-]+", name):
-        return "a name has only letters, digits, '.', '_' and '-'"
+        return "expected only letters, digits, `.`, `_` and `-`"
     if len(name) > 64:
-        return "a name has at most 64 characters"
+        return f"expected at most 64 characters, got {len(name)}"
     if name[0] in ".-" or name[-1] == ".":
-        return "a name starts with a letter, a digit or '_', and does not end with '.'"
+        return "expected a letter, a digit or `_` at the start, and no `.` at the end"
     if _RESERVED.fullmatch(name):
         return "Windows reserves this name for a device"
     return ""
 
 
-def _check_name(name: str, what: str) -> None:
-    why = name_error(name)
-    if why:
-        raise UsageError("profile-invalid", f"{what} cannot be called {quoted(name)}", why)
+def _check_file_name(reference: str, path: Path) -> None:
+    why = name_error(path.stem)
+    if not why:
+        return
+    plain = re.sub("[^A-Za-z0-9._-]+", "-", path.stem)[:60].strip(".-")
+    better = str(Path(reference).with_name(f"{plain if plain and not name_error(plain) else 'my-vm'}.yaml"))
+    if not os.path.isabs(better) and os.sep not in better:
+        better = os.path.join(".", better)
+    hint = f"Rename the file: `mv {shlex.quote(reference)} {shlex.quote(better)}`"
+    raise UsageError("profile-invalid", f"The file name {quoted(path.name)} is not a valid profile name", why, hint)
 
 
 def _not_found_error(what: str, why: str, reference: str, environ: Mapping[str, str], cwd: Path) -> UsageError:
     names = sorted({path.stem for _, path in profile_files(environ, cwd)})
     close = did_you_mean(Path(reference).stem, names)
     hint = "`remote-runtime profiles list` shows all profiles"
-    return UsageError("profile-not-found", what, why, f"{close[:1].upper()}{close[1:]} {hint}" if close else hint)
+    close = close[:1].upper() + close[1:].replace("`", "")  # backticks in a hint are for commands
+    return UsageError("profile-not-found", what, why, f"{close} {hint}" if close else hint)
 
 
 def _config_dir(environ: Mapping[str, str]) -> Path:

@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, field
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import ProfileProblem
 from ..core.fast_dataclass import fast_dataclass
 from .validation_errors import (
-    Problem,
     ValidationError,
     closest_match,
     did_you_mean,
     error_at,
-    join_with_or,
+    expected,
+    one_of,
     problem_at,
     quoted,
 )
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from yaml.nodes import Node
 
     # Checks a whole section: gets its values by attribute, and the names of all keys that have a value, valid or not.
-    # Yields key, what is wrong, what is allowed.
-    Rule = Callable[[Mapping[str, Any], frozenset[str]], Iterator[tuple[str, str, str]]]
+    # Yields key and message.
+    Rule = Callable[[Mapping[str, Any], frozenset[str]], Iterator[tuple[str, str]]]
 
 
 @fast_dataclass(frozen=True)
@@ -39,12 +40,12 @@ class ListOf(ValueType):
 
     def parse(self, node: Node, key: str) -> tuple[Any, ...]:
         if yaml_tag(node) != "seq":
-            raise error_at(node, key, f"is {describe_type(node)}, not a list", "write [first, second]")
+            raise error_at(node, key, expected("a list such as `[first, second]`", describe_type(node)))
         if not self.min_items <= len(node.value) <= self.max_items:
-            limits = f"from {self.min_items} to {self.max_items}"
-            raise error_at(node, key, f"has {len(node.value)} entries", limits)
+            limits = f"{self.min_items} to {self.max_items} entries"
+            raise error_at(node, key, expected(limits, str(len(node.value))))
         items: list[Any] = []
-        problems: list[Problem] = []
+        problems: list[ProfileProblem] = []
         for index, item in enumerate(node.value):
             try:
                 items.append(self.item.parse(item, f"{key}[{index}]"))
@@ -76,7 +77,7 @@ class MappingOf(ValueType):
 
         nodes, problems = key_value_nodes(require_mapping(node, key), key)
         if len(nodes) > self.max_items:
-            raise error_at(node, key, f"has {len(nodes)} entries", f"at most {self.max_items}")
+            raise error_at(node, key, expected(f"at most {self.max_items} entries", str(len(nodes))))
         values: dict[str, str] = {}
         for name, (name_node, value_node) in nodes.items():
             # YAML takes words such as NO and ON for booleans; as a name the word itself is meant.
@@ -142,7 +143,9 @@ class Section(ValueType):
         for entry in self.keys:
             if entry.name not in nodes:
                 if entry.required and entry.name not in intended:
-                    problems.append(problem_at(mapping, join_key(key, entry.name), "is missing", entry.description))
+                    description = entry.description[:1].lower() + entry.description[1:].rstrip(".")
+                    missing = f"required key is missing: {description}"
+                    problems.append(problem_at(mapping, join_key(key, entry.name), missing, marks_value=False))
                 continue
             value_node = nodes[entry.name][1]
             if is_null(value_node) and self._allows_null(entry):
@@ -153,11 +156,11 @@ class Section(ValueType):
                 problems += exc.problems
         given = {name for name, (_, value) in nodes.items() if not is_null(value)}
         for rule in self.rules:
-            for name, message, allowed in rule(values, frozenset(given | intended)):
+            for name, message in rule(values, frozenset(given | intended)):
                 position = nodes[name][0] if name in nodes else mapping
-                problems.append(problem_at(position, join_key(key, name), message, allowed))
+                problems.append(problem_at(position, join_key(key, name), message, marks_value=name in nodes))
         if problems:
-            raise ValidationError(*sorted(problems, key=lambda problem: problem.line))
+            raise ValidationError(*sorted(problems, key=lambda problem: (problem.line, problem.column)))
         return values
 
     def to_yaml(self, value: Any) -> Any:
@@ -190,13 +193,13 @@ class Section(ValueType):
         names = [entry.name for entry in self.keys]
         return {closest_match(name, names) for name in unknown if name not in self.misplaced} - {""}
 
-    def _unknown_key_problem(self, name: str, node: Node, key: str) -> Problem:
+    def _unknown_key_problem(self, name: str, node: Node, key: str) -> ProfileProblem:
         names = [entry.name for entry in self.keys]
         if name in self.misplaced:
-            return problem_at(node, join_key(key, name), self.misplaced[name], join_with_or(names))
+            return problem_at(node, join_key(key, name), self.misplaced[name])
         hint = did_you_mean(name, names)
-        message = "there is no such key" + (f", {hint}" if hint else "")
-        return problem_at(node, join_key(key, name), message, f"allowed: {join_with_or(names)}")
+        message = f"unknown key, {hint}" if hint else f"unknown key; expected {one_of(names)}"
+        return problem_at(node, join_key(key, name), message)
 
     def _allows_null(self, entry: Key) -> bool:
         holds_others = isinstance(entry.value_type, (Section, ListOf, MappingOf))
@@ -221,14 +224,15 @@ class TaggedUnion(ValueType):
     def parse(self, node: Node, key: str) -> object:
         nodes, _ = key_value_nodes(require_mapping(node, key), key)
         if "kind" not in nodes:
-            raise error_at(node, join_key(key, "kind"), "is missing", join_with_or(self.sections))
+            missing = f"required key is missing; expected {one_of(self.sections)}"
+            raise ValidationError(problem_at(node, join_key(key, "kind"), missing, marks_value=False))
         kind_node = nodes["kind"][1]
         kind = getattr(kind_node, "value", None)
         if not isinstance(kind, str) or kind not in self.sections:
             hint = did_you_mean(kind, self.sections) if isinstance(kind, str) else ""
             shown = quoted(kind) if isinstance(kind, str) else describe_type(kind_node)
-            message = f"{shown} is not a kind of target" + (f", {hint}" if hint else "")
-            raise error_at(kind_node, join_key(key, "kind"), message, f"allowed: {join_with_or(self.sections)}")
+            message = expected(one_of(self.sections), shown + (f"; {hint}" if hint else ""))
+            raise error_at(kind_node, join_key(key, "kind"), message)
         return self.sections[kind].parse(node, key)
 
     def to_yaml(self, value: Any) -> object:

@@ -91,8 +91,7 @@ def value_error(key: str, text: str) -> str:
     try:
         value_type.parse(parse(json.dumps(text)), key)
     except ValidationError as exc:
-        problem = exc.problems[0]
-        return f"{problem.message}; {problem.allowed}" if problem.allowed else problem.message
+        return exc.problems[0].message
     return ""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..core.fast_dataclass import fast_dataclass
-from .validation_errors import did_you_mean, error_at, join_with_or, quoted
+from .validation_errors import did_you_mean, error_at, expected, one_of, quoted
 from .yaml_nodes import describe_type, is_null, yaml_tag
 
 if TYPE_CHECKING:
@@ -33,29 +33,29 @@ class ValueType(ABC):
 
 @fast_dataclass(frozen=True)
 class Text(ValueType):
-    """Text that matches ``pattern`` as a whole; ``allowed`` describes it. ``find_problem(text)`` returns what is wrong
-    and what is allowed, or None. A message quotes the text if there is a pattern, unless ``is_shown`` is false: for
-    keys in which a secret may be written by mistake."""
+    """Text that matches ``pattern`` as a whole; ``allowed`` describes it. ``find_problem(text)`` returns what is wrong,
+    or an empty text. A message quotes the text if there is a pattern, unless ``is_shown`` is false: for keys in which
+    a secret may be written by mistake."""
 
     allowed: str = "text"
     pattern: str = ""
-    find_problem: Callable[[str], tuple[str, str] | None] | None = None
+    find_problem: Callable[[str], str] | None = None
     max_chars: int = 4096
     is_shown: bool = True
 
     def parse(self, node: Node, key: str) -> str:
         text = scalar_text(node, key, self.allowed)
         if yaml_tag(node) != "str":
-            raise error_at(node, key, f"is {describe_type(node)}, not text", "put it in quotes")
+            raise error_at(node, key, expected("text", f"{describe_type(node)}; put it in quotes"))
         if CONTROL_CHARACTER.search(text):
-            raise error_at(node, key, "contains a control character or a line break", self.allowed)
+            raise error_at(node, key, expected(self.allowed, "a control character or a line break"))
         if len(text) > self.max_chars:
-            raise error_at(node, key, f"is longer than {self.max_chars} characters", self.allowed)
-        problem = self.find_problem(text) if self.find_problem else None
+            raise error_at(node, key, expected(f"at most {self.max_chars} characters", str(len(text))))
+        problem = self.find_problem(text) if self.find_problem else ""
         if problem:
-            raise error_at(node, key, *problem)
+            raise error_at(node, key, problem)
         if self.pattern and not re.fullmatch(self.pattern, text):
-            raise error_at(node, key, f"{quoted(text) if self.is_shown else 'the value'} does not fit", self.allowed)
+            raise error_at(node, key, expected(self.allowed, quoted(text) if self.is_shown else "another value"))
         return text
 
     def json_schema(self) -> Schema:
@@ -81,14 +81,11 @@ class OneOf(ValueType):
     values: tuple[str, ...]
 
     def parse(self, node: Node, key: str) -> str:
-        text = scalar_text(node, key, join_with_or(self.values))
+        text = scalar_text(node, key, one_of(self.values))
         if text not in self.values or yaml_tag(node) != "str":
-            hint = did_you_mean(text, self.values) or (
-                f"it is {describe_type(node)}" if yaml_tag(node) != "str" else ""
-            )
-            what = f"{quoted(text)} is not allowed" + (f", {hint}" if hint else "")
-            allowed = join_with_or(self.values)
-            raise error_at(node, key, what, f"allowed: {allowed}" if hint.endswith("?") else allowed)
+            close = did_you_mean(text, self.values)
+            note = f"; {close}" if close else f" ({describe_type(node)})" if yaml_tag(node) != "str" else ""
+            raise error_at(node, key, expected(one_of(self.values), quoted(text) + note))
         return text
 
     def json_schema(self) -> Schema:
@@ -98,9 +95,10 @@ class OneOf(ValueType):
 @fast_dataclass(frozen=True)
 class Boolean(ValueType):
     def parse(self, node: Node, key: str) -> bool:
-        text = scalar_text(node, key, "true or false")
+        text = scalar_text(node, key, "`true` or `false`")
         if yaml_tag(node) != "bool" or text.lower() not in ("true", "false"):
-            raise error_at(node, key, f"{quoted(text)} is not true or false", "write true or false, without quotes")
+            note = " in quotes" if text.lower() in ("true", "false") else ""
+            raise error_at(node, key, expected("`true` or `false`", quoted(text) + note))
         return text.lower() == "true"
 
     def json_schema(self) -> Schema:
@@ -112,13 +110,11 @@ class FormatVersion(ValueType):
     """The version of the profile's format; only 1 exists."""
 
     def parse(self, node: Node, key: str) -> int:
-        text = scalar_text(node, key, "1")
+        text = scalar_text(node, key, "`1`")
         if yaml_tag(node) == "int" and text.isdecimal() and int(text[:9]) > 1:
-            raise error_at(
-                node, key, f"{quoted(text)} is a newer format than this program knows", "upgrade remote-runtime"
-            )
+            raise error_at(node, key, expected("`1`", f"{quoted(text)}; upgrade remote-runtime"))
         if yaml_tag(node) != "int" or text != "1":
-            raise error_at(node, key, f"{quoted(text)} is not a version of the format", "write version: 1")
+            raise error_at(node, key, expected("`1`", quoted(text) + " in quotes" * (text == "1")))
         return 1
 
     def to_yaml(self, value: object) -> object:
@@ -135,15 +131,15 @@ class Port(ValueType):
     keyword: str = ""
 
     def parse(self, node: Node, key: str) -> int | None:
-        allowed = (f"{self.keyword} or " if self.keyword else "") + "a number from 1 to 65535"
+        allowed = (f"`{self.keyword}` or " if self.keyword else "") + "a port from 1 to 65535"
         text = scalar_text(node, key, allowed)
         if self.keyword and text == self.keyword and yaml_tag(node) == "str":
             return None
         if yaml_tag(node) == "str" and text.isdecimal():
-            raise error_at(node, key, f"{quoted(text)} is text, not a number", "remove the quotes")
+            raise error_at(node, key, expected("a number", f"{quoted(text)} in quotes"))
         port = port_number(text) if yaml_tag(node) == "int" else None
         if port is None:
-            raise error_at(node, key, f"{quoted(text)} is not a port", allowed)
+            raise error_at(node, key, expected(allowed, quoted(text)))
         return port
 
     def to_yaml(self, value: int | None) -> object:
@@ -168,18 +164,18 @@ class Duration(ValueType):
     allow_never: bool = False
 
     def parse(self, node: Node, key: str) -> float | None:
-        allowed = "a number with a unit such as 15s, 5m, 2h or 1d" + (", or never" if self.allow_never else "")
+        allowed = "a duration such as `15s`, `5m`, `2h` or `1d`" + (", or `never`" if self.allow_never else "")
         text = scalar_text(node, key, allowed)
         if self.allow_never and text == "never":
             return None
         match = re.fullmatch("([0-9]{1,9})([smhd])", text)
         if not match:
-            unit = " has no unit" if re.fullmatch("[0-9.]+", text) else " is not a duration"
-            raise error_at(node, key, quoted(text) + unit, allowed)
+            note = " without a unit" if re.fullmatch("[0-9.]+", text) else ""
+            raise error_at(node, key, expected(allowed, quoted(text) + note))
         seconds = int(match[1]) * _UNITS_S[match[2]]
         if not self.min_s <= seconds <= self.max_s:
-            limits = f"from {self.to_yaml(self.min_s)} to {self.to_yaml(self.max_s)}"
-            raise error_at(node, key, f"{quoted(text)} is out of range", limits)
+            limits = f"from `{self.to_yaml(self.min_s)}` to `{self.to_yaml(self.max_s)}`"
+            raise error_at(node, key, expected(f"a duration {limits}", quoted(text)))
         return float(seconds)
 
     def to_yaml(self, value: float | None) -> object:
@@ -200,9 +196,9 @@ def scalar_text(node: Node, key: str, allowed: str) -> str:
     from yaml.nodes import ScalarNode
 
     if not isinstance(node, ScalarNode):
-        raise error_at(node, key, f"is {describe_type(node)}, not a single value", allowed)
+        raise error_at(node, key, expected(allowed, describe_type(node)))
     if is_null(node):
-        raise error_at(node, key, "has no value", f"{allowed}; or remove the line")
+        raise error_at(node, key, expected(allowed, "no value; remove the line to use the default"))
     return str(node.value)
 
 
@@ -211,5 +207,5 @@ def require_mapping(node: Node, key: str) -> MappingNode:
     from yaml.nodes import MappingNode
 
     if not isinstance(node, MappingNode) or yaml_tag(node) != "map":
-        raise error_at(node, key, f"is {describe_type(node)}, not a mapping", "lines of NAME: VALUE, or {NAME: VALUE}")
+        raise error_at(node, key, expected("`key: value` lines", describe_type(node)))
     return node

@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..core.errors import ProfileProblem
 from ..core.sanitize import clean
-from .validation_errors import Problem, ValidationError, error_at, line_number, problem_at, quoted
+from .validation_errors import ValidationError, error_at, expected, line_number, problem_at, quoted
 
 if TYPE_CHECKING:
     from yaml.nodes import MappingNode, Node
@@ -25,12 +26,14 @@ def read_text(path: Path) -> str:
     with path.open("rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        raise ValidationError(Problem(1, "", "the file is larger than 1 MiB", "a profile has a few dozen lines"))
+        raise ValidationError(ProfileProblem(1, 1, "", expected("a file of at most 1 MiB", "a larger one")))
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        line = content.count(b"\n", 0, exc.start) + 1
-        raise ValidationError(Problem(line, "", "these bytes are not UTF-8", "save the file as UTF-8")) from exc
+        before = content[: exc.start]
+        column = len(before.rpartition(b"\n")[2].decode("utf-8", "replace")) + 1
+        message = expected("UTF-8", "other bytes; save the file as UTF-8")
+        raise ValidationError(ProfileProblem(before.count(b"\n") + 1, column, "", message)) from exc
 
 
 def parse(text: str) -> Node:
@@ -41,31 +44,33 @@ def parse(text: str) -> Node:
         root: Node | None = yaml.compose(text, yaml.SafeLoader)
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
-        message = "this is not YAML: " + _parser_message(exc.problem or exc.context)
-        raise ValidationError(Problem(mark.line + 1 if mark else 1, "", message)) from None
+        message = "not valid YAML: " + _parser_message(exc.problem or exc.context)
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise ValidationError(ProfileProblem(line, column, "", message)) from None
     except yaml.reader.ReaderError as exc:
-        line = text.count("\n", 0, exc.position) + 1
-        raise ValidationError(Problem(line, "", "this is not YAML: a control character", "remove it")) from exc
+        before = text[: exc.position]
+        line, column = before.count("\n") + 1, len(before.rpartition("\n")[2]) + 1
+        raise ValidationError(ProfileProblem(line, column, "", "not valid YAML: a control character")) from exc
     except RecursionError as exc:
-        raise ValidationError(Problem(1, "", "the values are nested too deeply", "a profile has three levels")) from exc
+        raise ValidationError(ProfileProblem(1, 1, "", expected("three levels of keys", "many more"))) from exc
     if root is None:
-        raise ValidationError(Problem(1, "", "the file is empty", "a profile needs version and target"))
+        raise ValidationError(ProfileProblem(1, 1, "", expected("`version` and `target`", "an empty file")))
     _check_node_count(root)
     return root
 
 
-def key_value_nodes(mapping: MappingNode, key: str) -> tuple[dict[str, tuple[Node, Node]], list[Problem]]:
+def key_value_nodes(mapping: MappingNode, key: str) -> tuple[dict[str, tuple[Node, Node]], list[ProfileProblem]]:
     """The key node and the value node of each key, and the problems with keys that are no scalars or given twice."""
     from yaml.nodes import ScalarNode
 
     nodes: dict[str, tuple[Node, Node]] = {}
-    problems: list[Problem] = []
+    problems: list[ProfileProblem] = []
     for name, value in mapping.value:
         if not isinstance(name, ScalarNode):
-            problems.append(problem_at(name, key, f"{describe_type(name)} cannot be a key"))
+            problems.append(problem_at(name, key, expected("a key", describe_type(name))))
         elif name.value in nodes:
             first = line_number(nodes[name.value][0])
-            problems.append(problem_at(name, join_key(key, name.value), f"is given twice, first in line {first}"))
+            problems.append(problem_at(name, join_key(key, name.value), f"duplicate key, first set in line {first}"))
         else:
             nodes[name.value] = (name, value)
     return nodes, problems
@@ -100,7 +105,7 @@ def describe_type(node: Node) -> str:
         "map": "a mapping",
         "timestamp": "a YAML date",
     }
-    return words.get(yaml_tag(node)) or "a value with a tag (text that begins with ! needs quotes)"
+    return words.get(yaml_tag(node)) or "a value with a tag (put text that begins with ! in quotes)"
 
 
 def _check_node_count(root: Node) -> None:
@@ -108,11 +113,9 @@ def _check_node_count(root: Node) -> None:
     try:
         size = _expanded_size(root, sizes)
     except RecursionError as exc:
-        raise error_at(root, "", "an alias contains itself, or the values are nested too deeply") from exc
+        raise error_at(root, "", expected("three levels of keys", "more, or an alias of itself")) from exc
     if size > MAX_NODES:
-        raise error_at(
-            root, "", f"the file has more than {MAX_NODES} values", "aliases count as often as they are used"
-        )
+        raise error_at(root, "", expected(f"at most {MAX_NODES} values, counting each use of an alias", "more"))
 
 
 def _expanded_size(node: Node, sizes: dict[int, int]) -> int:
@@ -128,6 +131,6 @@ def _expanded_size(node: Node, sizes: dict[int, int]) -> int:
 
 def _parser_message(text: str | None) -> str:
     """PyYAML's message without names of aliases, anchors and tags: a password may begin with ``*``, ``&`` or ``!``."""
-    words = re.sub(r"'(?![<\\]).{2,}'", "a name", " ".join((text or "it cannot be parsed").split()))
-    hint = "; text that begins with *, & or ! needs quotes" if "a name" in words else ""
+    words = re.sub(r"'(?![<\\]).{2,}'", "a name", " ".join((text or "parsing failed").split()))
+    hint = "; put text that begins with *, & or ! in quotes" if "a name" in words else ""
     return clean(words, 200) + hint

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from ...core.errors import RemoteRuntimeError
+from ...core.errors import ProfileError, RemoteRuntimeError
 from ...core.model import UNKNOWN_INTERPRETER
 from ...core.sanitize import clean, clean_line
 from . import format
@@ -42,7 +42,13 @@ def failure(error: RemoteRuntimeError, name: str = "") -> None:
     """Print what happened, why, and what to do next."""
     headline = clean_line(f"error[{error.code}]{f' {name}' if name else ''}: {error.what}", MAX_CHARS)
     _print_error("\n".join(fold(headline, indent=" " * 8)).removeprefix("error"))
-    for line in labelled("why", error.why, 2) + labelled("next", error.hint, 2):
+    if isinstance(error, ProfileError):
+        from .problems import problem_lines
+
+        reasons = list(problem_lines(error, width(), wrap))
+    else:
+        reasons = labelled("why", error.why, 2)
+    for line in reasons + labelled("next", error.hint, 2):
         _write(sys.stderr, line)
 
 

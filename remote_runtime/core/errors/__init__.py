@@ -18,13 +18,14 @@ modules of this package are the catalogue: meaning, cause and fix of each code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from .catalogue import CatalogueEntry as CatalogueEntry
 from .catalogue import fill_in_profile
 from .cloud import CLOUD
 from .local import LOCAL
 from .machine import HEALTH, MACHINE
+from .profile_problem import ProfileProblem as ProfileProblem
 from .ssh import SSH
 from .usage import BUG, DEADLINE, INTERRUPTED, USAGE
 
@@ -50,7 +51,7 @@ class RemoteRuntimeError(Exception):
     def __str__(self) -> str:
         return f"{self.what}: {self.why}" if self.why else self.what
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, Any]:
         """``{"code", "what", "why", "hint"}``: the ``error`` of the JSON output and of the control channel."""
         return {"code": self.code, "what": self.what, "why": self.why, "hint": self.hint}
 
@@ -60,6 +61,23 @@ class UsageError(RemoteRuntimeError):
 
     exit_code = 2
     codes = USAGE
+
+
+class ProfileError(UsageError):
+    """``profile-invalid`` with ``problems``, of which ``why`` has one a line, sorted by line. ``excerpt``: the source
+    line of a single problem, up to the end of what is wrong; empty where it must not be shown."""
+
+    def __init__(
+        self, what: str, why: str, hint: str, path: str, problems: tuple[ProfileProblem, ...], excerpt: str = ""
+    ) -> None:
+        super().__init__("profile-invalid", what, why, hint)
+        self.path = path
+        self.problems = problems
+        self.excerpt = excerpt
+
+    def as_dict(self) -> dict[str, Any]:
+        """Also ``"problems": [{"file", "line", "column", "key", "message"}]``."""
+        return {**super().as_dict(), "problems": [problem.as_dict(self.path) for problem in self.problems]}
 
 
 class CloudError(RemoteRuntimeError):

@@ -25,7 +25,7 @@ WRONG_USAGE = [
     (["up", "demo", "--timeout", "nan"], "--timeout"),
     (["up", "demo", "--timeout", "inf"], "--timeout"),
     (["up", "demo", "local", "--port", "9000"], "one profile at a time"),
-    (["up", "demo", "--port-forward", "6006"], "is not a forward"),
+    (["up", "demo", "--port-forward", "6006"], "Invalid port forward"),
     (["up", "demo", "--no-such-option"], "No such option"),
     (["down"], "--all"),
     (["down", "demo", "--all"], "--all"),
@@ -88,7 +88,9 @@ def test_a_broken_profile_is_told_with_file_and_line(capsys: pytest.CaptureFixtu
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "error[profile-invalid]" in shown.err
-    assert f"{path}:3: shh:" in shown.err
+    assert f": 1 problem in {path}\n" in shown.err
+    assert "\n  3:1  shh  unknown key, did you mean `ssh`?\n" in shown.err
+    assert "\n  3 | shh\n    | ^^^\n" in shown.err
 
 
 def test_a_name_that_cannot_be_one_never_becomes_a_path(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -238,7 +240,7 @@ def test_a_profile_that_cannot_be_used_does_not_widen_the_list(
     rows = [re.split("  +", line) for line in shown.out.splitlines()]
     assert rows[0] == ["NAME", "FROM", "FILE"]
     assert rows[1] == ["bad", "user, invalid", "~/config/profiles/bad.yaml"]
-    assert f"bad cannot be used: {folder}/bad.yaml:2: target.instanc: there is no such key, did you mean" in shown.err
+    assert f"bad cannot be used: {folder}/bad.yaml:2: target.instanc: unknown key, did you mean" in shown.err
 
 
 def test_checking_several_profiles_tells_of_each(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

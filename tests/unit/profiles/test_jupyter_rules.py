@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_only_numbers_switches_and_names_can_be_set_in_any_class_that_a_server_h
     seen = 0
     for kind in classes_below(Configurable):
         for name, trait in kind.class_traits(config=True).items():
-            if arg_problem(f"--{kind.__name__}.{name}=1") is None:
+            if arg_problem(f"--{kind.__name__}.{name}=1") == "":
                 seen += 1
                 assert isinstance(trait, DATA), (kind, name)
                 assert name in NAMES or not isinstance(trait, (Unicode, List, Set)), (kind, name)
@@ -96,9 +97,7 @@ def classes_below(kind: type[Configurable]) -> Iterator[type[Configurable]]:
     ],
 )  # fmt: skip
 def test_what_serves_files_runs_code_or_sends_the_token_elsewhere_is_refused_with_a_way_out(option: str) -> None:
-    refusal = arg_problem(f"--{option}=/home/me")
-    assert refusal
-    assert refusal[1]
+    assert re.search("can't be set(:|, did you mean) |is managed by", arg_problem(f"--{option}=/home/me"))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,7 @@ def test_the_servers_first_page_is_one_of_its_own(page: str) -> None:
 
 def test_applications_and_notebooks_can_be_the_first_page() -> None:
     for page in ("/lab", "/tree", "/lab/", "/lab/tree/notes/nb-1.ipynb", "/notebooks/nb.ipynb", "/doc"):
-        assert arg_problem(f"--ServerApp.default_url={page}") is None, page
+        assert arg_problem(f"--ServerApp.default_url={page}") == "", page
 
 
 @pytest.mark.parametrize("section", ["IdentityProvider", "PasswordIdentityProvider", "LegacyIdentityProvider", "Other"])
@@ -173,7 +172,7 @@ def test_what_could_open_the_server_is_refused(arg: str) -> None:
     ],
 )  # fmt: skip
 def test_what_guards_nothing_is_accepted(arg: str) -> None:
-    assert arg_problem(arg) is None
+    assert arg_problem(arg) == ""
 
 
 def test_the_reference_lists_every_option_that_is_allowed() -> None:
@@ -191,9 +190,7 @@ def test_a_setting_with_a_key_of_its_own_names_the_key() -> None:
         "--port=1": "jupyter.port",
         "--NotebookApp.allow_origin=*": "colab.origins",
     }.items():
-        refusal = arg_problem(arg)
-        assert refusal
-        assert key in refusal[1], arg
+        assert f"use `{key}`" in arg_problem(arg)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +212,7 @@ def test_a_variable_that_changes_the_server_is_refused(name: str) -> None:
     "name", ["PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "WANDB_API_KEY", "PYTHONHASHSEED", "a_1"]
 )
 def test_other_variables_are_accepted(name: str) -> None:
-    assert env_name_problem(name) is None
+    assert env_name_problem(name) == ""
 
 
 def test_values_of_variables_named_like_secrets_are_hidden() -> None:

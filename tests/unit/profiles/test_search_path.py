@@ -99,13 +99,16 @@ def test_a_name_that_cannot_name_files_everywhere_is_refused(tmp_path: Path, nam
     with pytest.raises(UsageError) as caught:
         profiles.load(name, environ={"REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path)}, cwd=tmp_path)
     assert caught.value.code == "profile-invalid"
-    assert "cannot be called" in caught.value.what
+    assert "Invalid profile name" in caught.value.what
 
 
 def test_a_file_whose_name_is_no_profiles_name_is_refused(tmp_path: Path) -> None:
     put(tmp_path, "my machine")
-    with pytest.raises(UsageError, match="cannot be called"):
+    with pytest.raises(UsageError, match=r"file name `my machine\.yaml` is not a valid profile name") as caught:
         profiles.load("./my machine.yaml", environ={}, cwd=tmp_path)
+    command = caught.value.hint.split("`")[1]
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=20)
+    assert profiles.load("./my-machine.yaml", environ={}, cwd=tmp_path).name == "my-machine"
 
 
 def test_the_list_tells_origins_shadows_and_problems(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -124,7 +127,7 @@ def test_the_list_tells_origins_shadows_and_problems(tmp_path: Path, environ: di
     ]  # fmt: skip
     problems = {item.name: item.problem for item in found if item.problem}
     assert set(problems) == {"broken", "bad name"}
-    assert "target: is missing" in problems["broken"]
+    assert "target: required key is missing" in problems["broken"]
 
 
 def test_the_ready_profiles_are_found_from_the_source_tree_and_only_once(tmp_path: Path) -> None:
