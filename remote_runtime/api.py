@@ -1,29 +1,84 @@
-"""The Python API: ``remote_runtime.open``, on the same commands as the command line."""
+"""The Python API: ``open``, ``up``, ``down`` and ``status``, on the same commands as the command line."""
 
 from __future__ import annotations
 
+import html
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from . import profiles
+from .commands import status as status_command
 from .commands.context import CommandContext, View
 from .commands.down import DownOptions, down
 from .commands.up import Options, up
-from .core.errors import RemoteRuntimeError
+from .core import errors
 from .core.errors.catalogue import fill_in_profile
-from .core.fast_dataclass import fast_dataclass
 from .core.model import Runtime, Secret
 from .state import store
 
+# What a keeper knows better than the state file.
+LIVE_FIELDS = (
+    "state",
+    "why",
+    "local_port",
+    "local_host",
+    "since",
+    "reconnects",
+    "rtt_ms",
+    "page_requests",
+    "last_error",
+)
+OnProgress = Callable[[str], None]
 
-@fast_dataclass(frozen=True)
-class ReadyRuntime(Runtime):
+
+class MaskedUrl(Secret):
+    """A URL with a token. It is printed without the token; ``reveal()`` returns all of it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{self.reveal().partition('=')[0]}=*** (url.reveal() returns the URL with its token)"
+
+
+class ApiRuntime(Runtime):
+    """A runtime, for people who look at it in a script or a notebook."""
+
+    @property
+    def url(self) -> MaskedUrl | None:
+        """The URL for Colab: ``url.reveal()`` returns it with its token. None if the runtime has none."""
+        url = super().url
+        return None if url is None or self.state == "down" else MaskedUrl(url.reveal())
+
+    @property
+    def machine(self) -> str:
+        """Its VM with the zone, its host, or its kind where it has no name."""
+        instance = self.instance
+        if instance is None:
+            return self.target.get("kind", "")
+        return f"{instance.name} in {instance.zone}" if instance.zone else instance.name
+
+    def __repr__(self) -> str:
+        shown = [f"{self.name}: {self.state}", self.machine, self.why, str(self.url or "")]
+        return f"<remote_runtime.{type(self).__name__} {', '.join(filter(None, shown))}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks, which may be shared: without the token."""
+        rows = {"state": self.state, "why": self.why, "machine": self.machine, "url": str(self.url or "")}
+        cells = "".join(
+            f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in rows.items() if value
+        )
+        return f"<table><caption>{html.escape(self.name)}</caption>{cells}</table>"
+
+
+class ReadyRuntime(ApiRuntime):
     """A runtime that is ready: it has a URL."""
 
     @property
-    def url(self) -> Secret:
-        """The URL for Colab, token included."""
+    def url(self) -> MaskedUrl:
+        """The URL for Colab: ``url.reveal()`` returns it with its token."""
         url = super().url
         if url is None:
             raise ValueError(f"{self.name} is not ready")
@@ -32,34 +87,71 @@ class ReadyRuntime(Runtime):
 
 @contextmanager
 def open_runtime(
-    profile: str, *, keep: bool | None, timeout_s: float | None, progress: Callable[[str], None] | None
+    profile: str, *, keep: bool | None, timeout_s: float | None, on_progress: OnProgress | None
 ) -> Iterator[ReadyRuntime]:
     """See ``remote_runtime.open``."""
-    name, state = profiles.name_of(profile), store.open_state_dir(os.environ)
-    context = CommandContext(state, dict(os.environ), View() if progress is None else _ProgressView(progress))
-    was_up = store.is_alive(state, name)
+    was_up = store.is_alive(_context(None).state, profiles.name_of(profile))
+    runtime = start_runtime(profile, timeout_s=timeout_s, on_progress=on_progress)
     try:
-        up(profile, Options(timeout_s=timeout_s), context, on_ready=lambda runtime: None)
-        try:
-            runtime = store.load(state, name)
-            if runtime is None:
-                raise ValueError(f"{name} was ready a moment ago")
-            yield ReadyRuntime(**vars(runtime))
-        finally:
-            if not (was_up if keep is None else keep):
-                down(name, DownOptions(), context)
-    except RemoteRuntimeError as error:
+        yield runtime
+    finally:
+        if not (was_up if keep is None else keep):
+            stop_runtime(profile, DownOptions(), on_progress=on_progress)
+
+
+def start_runtime(profile: str, *, timeout_s: float | None, on_progress: OnProgress | None) -> ReadyRuntime:
+    """See ``remote_runtime.up``."""
+    context = _context(on_progress)
+    with _named_in_hints(profile):
+        document = up(profile, Options(timeout_s=timeout_s), context, on_ready=lambda runtime: None)
+    return ReadyRuntime(**vars(_loaded(context.state, document)))
+
+
+def stop_runtime(profile: str, options: DownOptions, *, on_progress: OnProgress | None) -> dict[str, Any]:
+    """See ``remote_runtime.down``."""
+    with _named_in_hints(profile):
+        return down(profiles.name_of(profile), options, _context(on_progress))
+
+
+def list_runtimes(references: Sequence[str]) -> list[ApiRuntime]:
+    """See ``remote_runtime.status``."""
+    context = _context(None)
+    names = [profiles.name_of(reference) for reference in references]
+    return [
+        ApiRuntime(**vars(_loaded(context.state, document)))
+        for document in status_command.status(names, context.state, context.environ)
+    ]
+
+
+def _loaded(state: store.StateDir, document: dict[str, Any]) -> Runtime:
+    """The runtime of the state file, with what RUNTIME has from its keeper."""
+    known = status_command.load_runtime(state, document["name"])
+    return replace(known, **{field: document[field] for field in LIVE_FIELDS})
+
+
+def _context(on_progress: OnProgress | None) -> CommandContext:
+    environ = dict(os.environ)
+    view = View() if on_progress is None else _ProgressView(on_progress)
+    return CommandContext(store.open_state_dir(environ), environ, view)
+
+
+@contextmanager
+def _named_in_hints(profile: str) -> Iterator[None]:
+    """Errors name ``profile`` in their commands."""
+    try:
+        yield
+    except errors.RemoteRuntimeError as error:
         error.why, error.hint = (fill_in_profile(text, profile) for text in (error.why, error.hint))
         raise
 
 
 class _ProgressView(View):
-    """Passes each text to ``progress``. The end of a step shows in the next one, its failure in the exception."""
+    """Passes each text to ``on_progress``. The end of a step shows in the next one, its failure in the exception."""
 
-    def __init__(self, progress: Callable[[str], None]) -> None:
-        self._progress = progress
+    def __init__(self, on_progress: OnProgress) -> None:
+        self._on_progress = on_progress
 
     def step(self, name: str, text: str) -> None:
-        self._progress(text)
+        self._on_progress(text)
 
     detail = note = step

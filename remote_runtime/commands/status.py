@@ -56,10 +56,10 @@ def read_status(state: store.StateDir, name: str) -> dict[str, Any]:
         except (FileNotFoundError, ConnectionError, EOFError):
             alive = store.is_alive(state, name)  # it may just start, or just end
         except LocalError as error:
-            runtime = _load_runtime(state, name)
+            runtime = load_runtime(state, name)
             seen_at = runtime.seen or _saved_at(state, name)
             return runtime_document(replace(runtime, state="unreachable", why=str(error), seen=seen_at))
-    runtime = _load_runtime(state, name)
+    runtime = load_runtime(state, name)
     if alive:
         return runtime_document(replace(runtime, state="starting", why="its background process is starting"))
     seen_at = runtime.seen or _saved_at(state, name)
@@ -90,7 +90,8 @@ def url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     return str(runtime["url"])
 
 
-def _load_runtime(state: store.StateDir, name: str) -> Runtime:
+def load_runtime(state: store.StateDir, name: str) -> Runtime:
+    """The runtime of the state file; ``down`` if there is none, or with the reason why it can't be read."""
     nothing = Runtime(name=name, profile_path="", target={}, client_id="", state="down", unfinished=True)
     try:
         return store.load(state, name) or nothing

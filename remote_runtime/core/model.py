@@ -24,6 +24,7 @@ class Secret:
         self.__value = value
 
     def reveal(self) -> str:
+        """The string itself."""
         return self.__value
 
     def __repr__(self) -> str:

@@ -24,13 +24,15 @@ def here(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def test_a_cell_runs_inside_the_block_and_nothing_is_left_after_it(here: World) -> None:
-    told: list[str] = []
-    with remote_runtime.open("here", tell=told.append) as runtime:
+    progress: list[str] = []
+    with remote_runtime.open("here", on_progress=progress.append) as runtime:
         page = Page(runtime.url.reveal())
         assert page.run(page.start_kernel(), "print(6*7)") == "42"
-        assert "token" not in repr(runtime.url)
+        token = runtime.url.reveal().partition("=")[2]
+        shown = (str(runtime), repr(runtime.url), str(runtime.url), runtime._repr_html_())
+        assert not [text for text in shown if token in text]
         assert runtime.target == {"kind": "local"}
-    assert "Starting Jupyter" in told
+    assert "Starting Jupyter" in progress
     assert here.running() == []
     assert here.look("here")["state"] == "down"
 
@@ -64,6 +66,19 @@ def test_what_cannot_be_brought_up_is_an_error_with_a_code(here: World) -> None:
     with pytest.raises(RemoteRuntimeError) as caught, remote_runtime.open("nobody-has-it"):
         pytest.fail("it cannot be ready")
     assert caught.value.code == "profile-not-found"
+
+
+def test_up_status_and_down_do_what_the_commands_do(here: World) -> None:
+    runtime = remote_runtime.up("here")
+    assert here.look("here")["url"] == runtime.url.reveal()
+    (seen,) = remote_runtime.status()
+    assert (seen.name, seen.state, seen.url) == ("here", "ready", runtime.url)
+    stopped = remote_runtime.down("here")
+    assert (stopped["name"], stopped["server"]) == ("here", "stopped")
+    assert here.running() == []
+    (seen,) = remote_runtime.status("here")
+    assert (seen.state, seen.url) == ("down", None)
+    assert remote_runtime.down("here")["tunnel"] is False
 
 
 def test_importing_it_loads_nothing(own_home: object) -> None:
