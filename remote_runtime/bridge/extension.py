@@ -15,6 +15,7 @@ from .http_over_websocket import DiagnoseSocket, TunnelSocket
 from .identity import IdentityHandler
 from .log_redaction import RedactingFilter, install
 from .origins import Origins
+from .own_requests import CheckFilter
 from .request_stats import RequestStats
 from .resources import ResourceMonitor
 from .routing import install_router
@@ -34,7 +35,7 @@ def load(server_app: Any) -> None:
     if _LOADED in settings:
         return
     settings[_LOADED] = __version__
-    _hide_tokens(server_app)
+    _filter_logs(server_app)
     origins, stats = Origins(settings), RequestStats()
     page, api = server_compat.handler_bases(server_app)
     base = settings.get("base_url", "/").rstrip("/")
@@ -63,7 +64,8 @@ def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:
     return type(ours.__name__, (ours, base), {})
 
 
-def _hide_tokens(server_app: Any) -> None:
+def _filter_logs(server_app: Any) -> None:
+    """Hide tokens, and drop what health checks log."""
     server_ref = weakref.ref(server_app)
 
     def token() -> str:
@@ -74,6 +76,6 @@ def _hide_tokens(server_app: Any) -> None:
         server = server_ref()
         return server is not None and server_compat.generated_token(server)
 
-    redacting = RedactingFilter(token, shows_banner)
     loggers = [server_app.log, logging.getLogger(), *(logging.getLogger(name) for name in _LOGGERS)]
-    install([logger for logger in loggers if isinstance(logger, logging.Logger)], redacting, server_app)
+    for each in (RedactingFilter(token, shows_banner), CheckFilter()):
+        install([logger for logger in loggers if isinstance(logger, logging.Logger)], each, server_app)

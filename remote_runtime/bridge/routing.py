@@ -10,15 +10,13 @@ from tornado.routing import AnyMatches, Router, Rule
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
-from . import credentials, server_compat
+from . import credentials, own_requests, server_compat
 from .cors import Preflight, set_headers
 from .credentials import WrongAuthUrl, last_value
 from .origins import Origins, is_local_name, origin_of, page_of
 from .request_guard import AuthenticateBeforeBody, StatusResponse, is_large, stream_of
 from .request_stats import RequestStats
 
-# The keeper's health checks send this header: they look like a page's requests, and are not counted.
-_OWN_REQUEST_HEADER = "X-Remote-Runtime"
 # They resolve names below ``localhost`` to this computer; Safari did not resolve them before 26.
 _BROWSERS = ("Chrome/", "Firefox/")
 
@@ -50,7 +48,7 @@ class BridgeRouter(Router):
             return None
         origin, page = origin_of(request.headers), page_of(request.headers)
         is_refused = self._origins.is_foreign(page, request.headers.get("Host", ""))
-        if _OWN_REQUEST_HEADER not in request.headers:
+        if not own_requests.begin(request):
             client = getattr(request.connection, "context", None)
             counted = getattr(client, "origin", None) or origin
             self._stats.count_request(counted, is_allowed=self._origins.allows(counted))

@@ -13,6 +13,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
+from .own_requests import without_checks
 from .request_stats import RequestStats
 
 MESSAGE_TOO_BIG = 1009  # RFC 6455, 7.4.1
@@ -26,7 +27,7 @@ def watch_websockets(settings: Dict[str, Any], stats: RequestStats) -> None:
 
     tornado calls the application's ``log_function`` for a WebSocket at its handshake, with status 101.
     """
-    log_request: Callable[[RequestHandler], None] = settings.get("log_function") or _log_nothing
+    log_request: Callable[[RequestHandler], None] = without_checks(settings.get("log_function") or _log_nothing)
 
     def log_and_watch(handler: RequestHandler) -> None:
         log_request(handler)

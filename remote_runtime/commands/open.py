@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import html
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, MachineError
-from ..core.model import Runtime
+from ..core.model import Runtime, Server
 from ..core.private_file import write_private
 from ..core.profile import COLAB_ORIGIN
 from ..jupyter import health
@@ -25,6 +26,7 @@ from .status import url as url_of
 COLAB_URL = f"{COLAB_ORIGIN}/"
 HEALTH_TIMEOUT_S = 15.0
 BROWSER_TIMEOUT_S = 60.0
+PRIVATE_PYTHONS = ("/remote-runtime/venv/bin/python", "\\remote-runtime\\venv\\Scripts\\python.exe")
 
 
 def open_colab(name: str, context: CommandContext) -> str:
@@ -36,11 +38,10 @@ def open_colab(name: str, context: CommandContext) -> str:
 
 
 def open_lab(name: str, context: CommandContext) -> str:
-    """Open the server's JupyterLab; return its URL without the token. Raises ``LocalError`` ``not-up`` or
-    ``no-browser``, ``MachineError`` ``lab-missing``, ``HealthError``, and ``DeadlinePassed`` when no browser
-    connected."""
+    """Open the server's JupyterLab; return its URL without the token. Raises ``LocalError`` ``not-up``,
+    ``MachineError`` ``lab-missing``, ``HealthError``, ``LocalError`` ``no-browser`` if there is a JupyterLab, and
+    ``DeadlinePassed`` when no browser connected."""
     state, environ, view = context.state, context.environ, context.view
-    desktop.check_browser(environ)
     url_of(name, state, environ)
     runtime = store.load(state, name)
     if runtime is None or runtime.server is None or runtime.local_port is None:
@@ -50,13 +51,8 @@ def open_lab(name: str, context: CommandContext) -> str:
     connect = functools.partial(uncounted_connector(name, state), runtime.local_port)
     endpoint = health.Endpoint(runtime.local_port, server.token, (health.NO_PAGE,), connect, attached=attached)
     if not health.has_page(endpoint, "/lab", Deadline(HEALTH_TIMEOUT_S)):
-        raise MachineError(
-            "lab-missing",
-            f"The server of {name} has no JupyterLab",
-            f"it runs in {runtime.server.interpreter}",
-            "Install jupyterlab in that environment, then `remote-runtime down PROFILE` and "
-            "`remote-runtime up PROFILE`",
-        )
+        raise _lab_missing_error(runtime, server)
+    desktop.check_browser(environ)
     own_host = page_host(name)
     # A server of the user's own, or one that was started by an older version, does not know the name.
     is_known = attached is None and health.has_page(endpoint, "/lab", Deadline(HEALTH_TIMEOUT_S), host=own_host)
@@ -70,6 +66,18 @@ def open_lab(name: str, context: CommandContext) -> str:
         _wait_for_browser(endpoint, requests_before, page)
     view.done(name)
     return _lab_url(runtime, hosts[0])
+
+
+def _lab_missing_error(runtime: Runtime, server: Server) -> MachineError:
+    python = server.interpreter
+    restart = "`remote-runtime down PROFILE`, then `remote-runtime up PROFILE`"
+    hint = f"On the machine: `{shlex.quote(python)} -m pip install jupyterlab`, then restart Jupyter: {restart}"
+    if server.attached:
+        hint = f"Install jupyterlab in {python}, then restart your server"
+    elif python.endswith(PRIVATE_PYTHONS):
+        hint = f"Restart Jupyter, which installs JupyterLab: {restart} (with `jupyter.lab: auto`)"
+    why = f"GET /lab on {python}'s Jupyter returned no page"
+    return MachineError("lab-missing", f"JupyterLab is not installed on {runtime.name}", why, hint)
 
 
 def _page_requests(endpoint: health.Endpoint, name: str) -> int:

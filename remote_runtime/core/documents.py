@@ -48,6 +48,7 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
             "idle": server.idle and {**asdict(server.idle), "idle_s": runtime.idle_s},
             "gpus": [asdict(gpu) for gpu in server.gpus],
             "kernelspecs": [asdict(each) for each in server.kernelspecs],
+            "missing_packages": list(server.missing_packages),
         },
         "forwards": [{"local": forward.local, "remote": forward.remote} for forward in runtime.forwards],
         "keeper_pid": runtime.keeper_pid,

@@ -131,6 +131,7 @@ class Server:
     ``jupyter_server``, ``bridge``, ``python``: versions; ``bridge`` is empty without one. ``notes``: messages about
     this start. ``attached``: the user started it, and it has no directory of ours. ``former``: empty, unless an earlier
     server had ended unexpectedly: ``restarted`` if the machine was rebooted since, ``same`` if not, or ``unknown``.
+    ``missing_packages``: of numpy, pandas and torch, those that its kernel's Python lacked when it started.
     """
 
     port: int | None
@@ -149,6 +150,7 @@ class Server:
     idle: IdleWatchdog | None = None
     attached: bool = False
     former: str = ""
+    missing_packages: tuple[str, ...] = ()
 
     @property
     def address(self) -> tuple[str, int]:

@@ -109,6 +109,7 @@ class JupyterSettings:
     args: tuple[str, ...] = ()
     attach: AttachSettings | None = None
     packages: tuple[str, ...] = ()
+    lab: Literal["auto", "never"] = "auto"
 
 
 @fast_dataclass(frozen=True)

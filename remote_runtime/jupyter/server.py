@@ -119,7 +119,7 @@ def ensure(
     launch_spec = {
         "python": settings.python, "install": settings.install, "working_dir": settings.working_dir,
         "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
-        "packages": list(settings.packages), "origins": list(spec.origins),
+        "packages": list(settings.packages), "lab": settings.lab == "auto", "origins": list(spec.origins),
         "hostnames": ["localhost", page_host(spec.name)],
         "socket": spec.socket and settings.port is None,
         "person": user_requested, "renew": spec.renew, "attempt": spec.attempt, "idle": watchdog_request(spec.idle),

@@ -12,6 +12,7 @@ from .remote_call import invalid_reply
 
 MAX_GPUS = 64
 MAX_KERNELSPECS = 100
+MAX_PACKAGES = 20
 MAX_PATH_CHARS = 200
 _RESTART = "{} has changed; the running server keeps the old value until `down` and `up`"
 _VERSION = r"[A-Za-z0-9.+!_ -]{1,60}"
@@ -39,7 +40,8 @@ def parse_server(reply: Mapping[str, Any], *, attached: bool) -> Server:
             all_notes = (*_lines(notes), *(_RESTART.format(key) for key in _lines(changed)))
             return Server(port=port, socket=path, pid=pid, token=token, started_by_us=started, notes=all_notes,
                           former=former if former in ("same", "restarted", "unknown") else "", gpus=_gpus(gpus),
-                          kernelspecs=_kernelspecs(specs), attached=attached, **texts)  # fmt: skip
+                          kernelspecs=_kernelspecs(specs), attached=attached,
+                          missing_packages=_package_names(reply.get("missing_packages")), **texts)  # fmt: skip
     raise invalid_reply("the server's numbers cannot be true")
 
 
@@ -81,6 +83,12 @@ def _kernelspecs(documents: list[object]) -> tuple[Kernelspec, ...]:
             case _:
                 raise invalid_reply("a kernel is not described as it should be")
     return tuple(kernelspecs)
+
+
+def _package_names(values: object) -> tuple[str, ...]:
+    """Empty for an attached server, whose packages are not searched."""
+    names = values if isinstance(values, list) else []
+    return tuple(clean_line(str(name), 60) for name in names[:MAX_PACKAGES])
 
 
 def _lines(values: list[object]) -> list[str]:

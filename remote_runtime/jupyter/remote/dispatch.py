@@ -232,7 +232,7 @@ def _describe(
         "started_by_us": started, "jupyter_server": running.info["jupyter_server"],
         "bridge": running.info["bridge"], "python": running.info["python"],
         "interpreter": running.info["interpreter"], "gpus": gpu_result.gpus,
-        "kernelspecs": specs,
+        "kernelspecs": specs, "missing_packages": running.info.get("missing_packages", []),
         "notes": _notes(running.info.get("notes", []), gpu_result, specs, env),
         "idle": idle_watchdog.ensure(running.directory, spec.idle, spec.watchdog_source, idle_s),
         "needs_restart": [key for key, digest in spec.key_digests().items() if known_digests.get(key) != digest],

@@ -36,6 +36,7 @@ print("remote-runtime-probe:" + json.dumps({
     "notebook": version("notebook"),
     "ipykernel": version("ipykernel"),
     "frameworks": [name for name in ("torch", "tensorflow", "jax") if there(name)],
+    "missing": [name for name in ("numpy", "pandas", "torch") if not there(name)],
     "own_environment": sys.prefix != sys.base_prefix,
     "pip": there("ensurepip") and there("venv"),
 }))
@@ -45,7 +46,8 @@ print("remote-runtime-probe:" + json.dumps({
 @dataclass(frozen=True)
 class Interpreter:
     """A Python and its packages. ``path`` is not resolved: a venv's python is a link. ``executable``:
-    ``sys.executable``, which differs if ``path`` is a script such as pyenv's."""
+    ``sys.executable``, which differs if ``path`` is a script such as pyenv's. ``missing``: common packages that it
+    lacks."""
 
     path: str
     python: str
@@ -54,6 +56,7 @@ class Interpreter:
     notebook: str = ""
     ipykernel: str = ""
     frameworks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     own_environment: bool = False
     pip: bool = False
 
@@ -161,7 +164,8 @@ def _read_probe(path: str, process: processes.BackgroundProcess) -> Interpreter:
         if line.startswith(MARKER):
             try:
                 answer = json.loads(line[len(MARKER) :])
-                return Interpreter(path=path, frameworks=tuple(answer.pop("frameworks")), **answer)
+                frameworks, missing = tuple(answer.pop("frameworks")), tuple(answer.pop("missing"))
+                return Interpreter(path=path, frameworks=frameworks, missing=missing, **answer)
             except (ValueError, TypeError, KeyError):
                 break
     return Interpreter(path=path, python="")

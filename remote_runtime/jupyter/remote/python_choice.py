@@ -43,7 +43,8 @@ class PythonSearch:
         self._broken: dict[str, str] = {}
         self._broken_package = ""
         self._venv_made = False
-        self._remake_reason = ""
+        self._recreated = ""
+        self._venv_notes: list[str] = []
 
     def find(self) -> PythonChoice:
         """Raises ``ReportedError``: ``jupyter-missing`` if no Python is usable and none may be installed,
@@ -54,7 +55,7 @@ class PythonSearch:
             self._probed = interpreters.probe_all(spec.python, self._env, self._reply)
         sound = [each for each in self._probed.interpreters if each.path not in self._broken]
         server = interpreters.choose(sound)
-        if server is None or (server.path == private_python() and not private_venv.has_packages(spec.packages)):
+        if server is None or (server.path == private_python() and not self._is_complete()):
             if spec.python != "auto" or spec.install != "auto":
                 raise self._missing_error(self._probed.interpreters)
             server = self._ensure(sound)
@@ -64,6 +65,9 @@ class PythonSearch:
             kernel or server,
             [*self._excluded_notes(), *self._choice_notes(server, kernel, self._probed.suggestions)],
         )
+
+    def _is_complete(self) -> bool:
+        return private_venv.is_complete(self._spec.packages, lab=self._spec.lab)
 
     def exclude(self, broken: BrokenPython) -> None:
         """Search without it. Raises ``ReportedError`` if our own environment is broken though it was just made."""
@@ -80,12 +84,14 @@ class PythonSearch:
         ours = private_python()
         broken = self._broken.pop(ours, "")
         self._venv_made = self._venv_made or bool(broken) or private_venv.installed_packages() is None
-        interpreter, why = private_venv.ensure(self._spec.packages, sound, self._env, self._reply, broken)
-        self._remake_reason = self._remake_reason or why
+        spec = self._spec
+        venv = private_venv.ensure(spec.packages, sound, self._env, self._reply, broken, lab=spec.lab)
+        self._recreated = self._recreated or venv.recreated
+        self._venv_notes += venv.notes
         if self._probed:
             others = [each for each in self._probed.interpreters if each.path != ours]
-            self._probed = ProbedInterpreters([*others, interpreter], self._probed.suggestions)
-        return interpreter
+            self._probed = ProbedInterpreters([*others, venv.interpreter], self._probed.suggestions)
+        return venv.interpreter
 
     def _missing_error(self, probed: list[Interpreter]) -> ReportedError:
         problems = "; ".join(f"{each.path}: {self._problem_of(each)}" for each in probed) or "no Python at all"
@@ -115,10 +121,10 @@ class PythonSearch:
             f"{path} is passed over, since it is broken: {last_line(why)}; `jupyter.python` names the one to use"
             for path, why in self._broken.items()
         ]
-        if self._remake_reason:
-            why = last_line(self._remake_reason)
-            notes.append(f"the private environment for Jupyter was broken ({why}) and has been made again")
-        return notes
+        if self._recreated:
+            why = last_line(self._recreated)
+            notes.append(f"The private environment for Jupyter was broken ({why}) and has been recreated")
+        return notes + self._venv_notes
 
     def _choice_notes(
         self, server: Interpreter, kernel: Interpreter | None, suggestions: list[Interpreter]
@@ -136,7 +142,19 @@ class PythonSearch:
         if self._spec.packages and server.path != private_python():
             notes.append("jupyter.packages is for a private environment; "
                          f"Jupyter runs {server.path}, which stays as it is")  # fmt: skip
-        return notes
+        return notes + missing_packages_notes(kernel or server, is_private=(kernel or server).path == private_python())
+
+
+def missing_packages_notes(kernel: Interpreter, *, is_private: bool) -> list[str]:
+    """A note if a first cell such as ``import numpy`` would fail. Another framework takes the place of torch."""
+    lacking = [name for name in kernel.missing if name != "torch" or not kernel.frameworks]
+    if not {"numpy", "pandas"} & set(lacking):
+        return []
+    names = " or ".join(filter(None, [", ".join(lacking[:-1]), lacking[-1]]))
+    if is_private:
+        return [f"This environment has no {names}. Add them with jupyter.packages, or use another Python with "
+                "jupyter.python"]  # fmt: skip
+    return [f"{kernel.path} has no {names}. Install them there, or use another Python with jupyter.python"]
 
 
 def last_line(text: str) -> str:

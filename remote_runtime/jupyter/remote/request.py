@@ -29,7 +29,7 @@ class LaunchSpec(NamedTuple):
     unix socket is preferred. ``person``: the user asked for it; False for a reconnect. ``renew``: give it a new token,
     as another program may know the present one. ``attach``: ``port`` and ``token_file`` (None: look for it) of the
     user's own server. ``attempt``: identifies this start, so that only it can be undone. ``watchdog_source``: the
-    launcher and its modules."""
+    launcher and its modules. ``lab``: install JupyterLab into a private environment."""
 
     python: str
     install: str
@@ -49,6 +49,7 @@ class LaunchSpec(NamedTuple):
     watchdog_source: dict[str, Any] = {}
     attach: dict[str, Any] | None = None
     hostnames: list[str] = ["localhost"]
+    lab: bool = False
 
     def key_digests(self) -> dict[str, str]:
         """Profile key → hash of its value, for the keys that need a new server. Hashed because ``env`` may hold

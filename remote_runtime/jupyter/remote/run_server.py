@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import importlib.util
 import json
+import logging
 import os
 import re
 import sys
@@ -24,6 +25,7 @@ from typing import Any, TextIO
 # late, or uses a package that does: https://github.com/python-jsonschema/jsonschema/issues/1428
 GRAMMAR_MODULE = "rfc3987_syntax"
 ALIVE_INTERVAL_S = 20.0
+PING_WARNING = "The websocket_ping_timeout (90000) cannot be longer than the websocket_ping_interval (30000)"
 
 
 class RedactingStream:
@@ -68,6 +70,12 @@ def import_lazily(name: str, function: str) -> None:
 
     vars(stand_in).update({"__getattr__": find, function: call})
     sys.modules[name] = stand_in
+
+
+def hide_ping_warning() -> None:
+    """jupyter_server's WebSocket classes give tornado their ping times in milliseconds: tornado pings never, warns of
+    the timeout at each start, and Jupyter pings by itself."""
+    logging.getLogger("tornado.general").addFilter(lambda record: PING_WARNING not in record.getMessage())
 
 
 def lock_runtime_dir(folder: str) -> None:
@@ -251,6 +259,7 @@ def main() -> None:
     modules = os.environ.pop("RR_KERNELS_PYTHONPATH", "")
     if modules:
         os.environ["PYTHONPATH"] = modules
+    hide_ping_warning()
     import_lazily(GRAMMAR_MODULE, "is_valid_syntax")
     if kind == "notebook6":
         from notebook.notebookapp import NotebookApp as App

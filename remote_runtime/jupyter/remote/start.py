@@ -48,7 +48,7 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
             search = PythonSearch(spec, login.env, reply)
             choice = search.find()
             on_socket = listen_address.use_socket(choice.server.kind)
-        content_dir, notes = make_content_dir(working_dir)
+        content_dir, notes = make_content_dir(working_dir, reply)
         notes += [*([login.problem] if login.problem else []), *listen_address.notes]
         while True:
             kernelspec.write_kernelspec(directory, choice.kernel, is_borrowed=choice.kernel != choice.server)
@@ -142,8 +142,8 @@ def prepare_directory(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> s
         return data_dir.install_bridge(spec.bridge)
 
 
-def make_content_dir(working_dir: str) -> tuple[str, list[str]]:
-    """Some features of Colab expect a ``content`` folder in the server's root. Returns its path if it was made, else
+def make_content_dir(working_dir: str, reply: ReplyWriter) -> tuple[str, list[str]]:
+    """Colab's file browser expects a ``content`` folder in the server's root. Returns its path if it was created, else
     empty, and notes about it."""
     content = os.path.join(working_dir, "content")
     if os.path.isdir(content):
@@ -153,8 +153,9 @@ def make_content_dir(working_dir: str) -> tuple[str, list[str]]:
     except OSError as exc:
         if exc.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        return "", [f"{content} could not be made ({exc.strerror}); some of Colab's features want it"]
-    return content, [f"made {content}, which some of Colab's features want"]
+        return "", [f"Can't create {content} ({exc.strerror}); Colab's file browser needs it"]
+    reply.progress(f"Created {content}, a /content-style folder for Colab's file browser")
+    return content, []
 
 
 def jupyter_config(kind: str, address: int | str, token: str, working_dir: str, spec: LaunchSpec) -> dict[str, Any]:
@@ -222,6 +223,7 @@ def save_info(plan: LaunchPlan, pid: int, address: int | str) -> dict[str, Any]:
         "pid": pid, "port" if isinstance(address, int) else "socket": address, "birth": processes.start_id(pid),
         "python": interpreter.python, "jupyter_server": interpreter.jupyter_label, "interpreter": interpreter.path,
         "bridge": spec.bridge.version, "bridge_digest": spec.bridge.digest, "digests": spec.key_digests(),
+        "missing_packages": list(plan.choice.kernel.missing),
         "attempt": spec.attempt, "content": plan.content, "host": host.host_info(),
     }  # fmt: skip
     write_private(os.path.join(directory, INFO), json.dumps(info))

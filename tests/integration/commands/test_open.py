@@ -37,7 +37,12 @@ def test_up_shows_colabs_page_and_copies_the_url_when_it_is_asked_to(world: Worl
     assert desktop.copied()[1] == url
     missing = world.run("open", "here", "--lab", "--json")
     assert (missing.code, missing.error["code"]) == (1, "lab-missing")
-    assert "Install jupyterlab" in missing.error["hint"]
+    assert "-m pip install jupyterlab" in missing.error["hint"]
+    for variable in ("BROWSER", "DISPLAY"):
+        del world.environ[variable]
+    headless = world.run("open", "here", "--lab")
+    assert (headless.code, headless.out) == (1, ""), "no URL that answers 404"
+    assert "error[lab-missing]" in headless.err
 
 
 def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(world: World, desktop: Desktop) -> None:
@@ -88,6 +93,7 @@ def test_without_a_desktop_the_reason_is_told_before_anything_is_started(world: 
 def test_where_nothing_can_be_shown_or_copied_the_url_is_printed_with_what_to_do(
     world: World, desktop: Desktop
 ) -> None:
+    with_a_lab(world)
     url = world.up("here")
     for variable in ("BROWSER", "DISPLAY"):
         del world.environ[variable]

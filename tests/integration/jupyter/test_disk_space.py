@@ -16,7 +16,7 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server
-from remote_runtime.jupyter.remote import disk_space, private_venv
+from remote_runtime.jupyter.remote import disk_space, installer
 from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
 from tests.support.environment.mounts import within_mount
 from tests.support.machines.local_machine import LocalMachine
@@ -44,7 +44,7 @@ def test_a_home_that_cannot_hold_an_environment_is_named_before_one_is_made(
     assert caught.value.code == code
     assert why in caught.value.why
     assert hint in caught.value.hint
-    assert not any(line.startswith("Making") for line in told)
+    assert not any(line.startswith("Creating") for line in told)
 
 
 def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_the_program_says(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_th
         "base = interpreters.Interpreter(sys.argv[2], '3.12.3')\n"
         "os.makedirs(private_venv.root_dir())\n"
         "said = reply.ReplyWriter('', open(os.devnull, 'w'), 30)\n"
-        "try: private_venv.create(private_venv.root_dir() + '/venv', base, said)\n"
+        "try: private_venv.create(private_venv.root_dir() + '/venv', base, said, os.environ, '')\n"
         "except reply.ReportedError as failure: print(failure.error['code'], failure.error['why'])"
     )
     done = subprocess.run(
@@ -104,21 +104,23 @@ def test_a_machine_without_a_way_to_a_package_index_is_told_so(
             "PIP_CONFIG_FILE": os.devnull,
         }
         with pytest.raises(ReportedError) as caught:
-            private_venv.install(str(tmp_path / "venv"), ["no-such-thing"], ReplyWriter("", io.StringIO(), 60.0), env)
+            installer.Installer(str(tmp_path / "venv"), env, ReplyWriter("", io.StringIO(), 60.0), "").install(
+                ["no-such"]
+            )
         error = caught.value.error
         assert error["code"] == "jupyter-install-failed"
         assert "package index" in error["what"]
         assert "onnect" in error["why"]
         assert "Cloud NAT" in error["hint"]
         assert "jupyter.python" in error["hint"]
-        assert private_venv.timeout_error(error["why"]).error == error
+        assert installer.timeout_error(error["why"]).error == error
 
 
 def test_an_index_that_answers_is_not_blamed() -> None:
     retried = "WARNING: Retrying (Retry(total=1)) after connection broken by 'ReadTimeoutError(...)': /simple/numpy/\n"
-    assert private_venv.is_index_unreachable(retried + "ERROR: No matching distribution found (from versions: none)")
-    assert not private_venv.is_index_unreachable(retried + "ERROR: No matching distribution (from versions: 1.0, 2.0)")
-    assert not private_venv.is_index_unreachable(retried + "ERROR: Failed building wheel for numpy")
-    assert not private_venv.is_index_unreachable("ERROR: No matching distribution found (from versions: none)")
-    untrusted = private_venv.index_error("Could not fetch URL https://pypi.org: CERTIFICATE_VERIFY_FAILED")
+    assert installer.is_index_unreachable(retried + "ERROR: No matching distribution found (from versions: none)")
+    assert not installer.is_index_unreachable(retried + "ERROR: No matching distribution (from versions: 1.0, 2.0)")
+    assert not installer.is_index_unreachable(retried + "ERROR: Failed building wheel for numpy")
+    assert not installer.is_index_unreachable("ERROR: No matching distribution found (from versions: none)")
+    untrusted = installer.index_error("Could not fetch URL https://pypi.org: CERTIFICATE_VERIFY_FAILED")
     assert "global.cert" in untrusted.error["hint"]

@@ -88,6 +88,17 @@ def test_a_server_with_the_bridge_is_ready(jupyter: JupyterServer) -> None:
     assert health.quick_check(door(jupyter), Deadline(20.0)).verdict == "ready"
 
 
+def test_a_check_leaves_nothing_in_the_servers_log_and_the_same_request_of_another_does(
+    jupyter: JupyterServer,
+) -> None:
+    before = len(jupyter.log_text())
+    health.check(door(jupyter), Deadline(20.0))
+    assert "[W" not in jupyter.log_text()[before:]
+    page = Page(jupyter.url, origin=health.checks.FOREIGN_ORIGIN)
+    page.ask("DELETE", "/api/kernels/none")
+    assert "403 DELETE /api/kernels/none" in jupyter.log_text()[before:]
+
+
 def test_its_kernels_are_told_with_their_state(jupyter: JupyterServer) -> None:
     page = Page(jupyter.url)
     started = page.start_kernel()

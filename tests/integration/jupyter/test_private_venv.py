@@ -64,32 +64,60 @@ def test_without_venv_virtualenv_and_uv_the_apt_package_is_named(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     with open(os.devnull, "w") as nobody, pytest.raises(ReportedError) as caught:
-        create(str(tmp_path / "venv"), Interpreter(str(stripped), "3.12.3"), ReplyWriter("", nobody, 60))
+        create(
+            str(tmp_path / "venv"), Interpreter(str(stripped), "3.12.3"), ReplyWriter("", nobody, 60), os.environ, ""
+        )
     assert caught.value.error["code"] == "jupyter-install-failed"
     assert "no module venv" in caught.value.error["why"]
     assert caught.value.error["hint"] == "On the machine: `sudo apt-get install python3.12-venv`"
 
 
-@pytest.mark.parametrize("tool", ["virtualenv", "uv"])
-def test_without_venv_another_tool_makes_an_environment_that_has_pip(
-    tool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def uv(tmp_path: Path) -> Path:
+    """uv from the package registry, where its own installer puts it."""
+    target = tmp_path / "uv"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), "uv"]
+    subprocess.run(install, check=True)
+    (tmp_path / "home" / ".local" / "bin").mkdir(parents=True)
+    (tmp_path / "home" / ".local" / "bin" / "uv").symlink_to(target / "bin" / "uv")
+    return target / "bin" / "uv"
+
+
+def test_without_venv_virtualenv_makes_an_environment_that_has_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Real tools from the package registry; only the Python is without venv and ensurepip, as Ubuntu's is."""
+    """A real virtualenv; only the Python is without venv and ensurepip, as Ubuntu's is."""
     base = tmp_path / "base"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(base)], check=True)
-    install = ["pip", "--python", str(base / "bin" / "python"), "install", "--quiet", tool]
+    install = ["pip", "--python", str(base / "bin" / "python"), "install", "--quiet", "virtualenv"]
     subprocess.run([sys.executable, "-m", *install], check=True)
     stripped = base / "bin" / "stripped"
     refusal = 'echo "ensurepip is not available"; exit 1'
     stripped.write_text(f'#!/bin/sh\n[ "$2" != venv ] || {{ {refusal}; }}\nexec "{base}/bin/python" "$@"\n')
     stripped.chmod(0o755)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", f"{base}/bin:/usr/bin:/bin")
     with open(os.devnull, "w") as nobody:
-        create(str(tmp_path / "venv"), Interpreter(str(stripped), "3.12.3"), ReplyWriter("", nobody, 60))
-    python = str(tmp_path / "venv" / "bin" / "python")
-    looked = subprocess.run(
-        [python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
-    )
-    assert "pip==" in looked.stdout
-    assert f"{tool}==" not in looked.stdout, "an environment of its own"
+        base_python = Interpreter(str(stripped), "3.12.3")
+        create(str(tmp_path / "venv"), base_python, ReplyWriter("", nobody, 60), os.environ, "")
+    installed = packages_in(tmp_path / "venv")
+    assert "pip" in installed
+    assert "virtualenv" not in installed, "an environment of its own"
+
+
+def test_uv_makes_the_environment_with_jupyterlab_and_says_what_it_lacks(machine: LocalMachine, uv: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        machine.environ.pop(name, None)
+    told: list[str] = []
+    server = jupyter.ensure(machine.run, WANTED, progress=lambda text: told.append(text), deadline=Deadline(170))
+    jupyter.stop(machine.run, WANTED, deadline=Deadline(40))
+    assert "Installing Jupyter with uv" in told
+    assert not any("pip" in line for line in told)
+    assert {"jupyterlab", "jupyter_server", "pip"} <= packages_in(machine.folder / "venv")
+    assert server.missing_packages == ("numpy", "pandas", "torch")
+    assert any(note.startswith("This environment has no numpy, pandas or torch. Add them") for note in server.notes)
+
+
+def packages_in(environment: Path) -> set[str]:
+    listed = [str(environment / "bin" / "python"), "-m", "pip", "list", "--format=freeze"]
+    printed = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    return {line.partition("==")[0].replace("-", "_") for line in printed.splitlines()}

@@ -165,8 +165,8 @@ def test_our_own_environment_is_made_again_in_the_same_up_when_it_is_broken(mach
     told: list[str] = []
     server = ensure(machine, told=told)
     assert server.interpreter == str(venv / "bin" / "python")
-    assert any("made again" in note and "jinja2 of another age" in note for note in server.notes)
-    assert any(line.startswith("Making the private environment for Jupyter again") for line in told)
+    assert any("has been recreated" in note and "jinja2 of another age" in note for note in server.notes)
+    assert any(line.startswith("Recreating the private environment for Jupyter") for line in told)
 
 
 def test_an_extension_that_ends_the_server_is_named(machine: LocalMachine) -> None:

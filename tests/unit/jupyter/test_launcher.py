@@ -10,6 +10,7 @@ from remote_runtime.jupyter.remote_call import direct_command, launcher_input
 
 FOR_A_START = {
     "start",
+    "installer",
     "private_venv",
     "interpreters",
     "python_candidates",

@@ -74,7 +74,7 @@ def test_our_own_environment_without_its_python_is_made_again_at_once(home: Path
     with pytest.raises(ReportedError) as caught:
         private_venv.ensure([], [], os.environ, ReplyWriter("", said, 0.2), "")
     assert caught.value.error["what"] == "Installing Jupyter took too long"
-    assert "Making the private environment for Jupyter again: Python does not run" in said.getvalue()
+    assert "Recreating the private environment for Jupyter: Python does not run" in said.getvalue()
 
 
 def test_an_application_and_every_jupyter_on_the_path_lead_to_their_pythons(home: Path) -> None:
@@ -165,7 +165,7 @@ def fake_python(prefix: Path, **changes: object) -> Path:
     python.parent.mkdir(parents=True, exist_ok=True)
     facts = {
         "executable": str(python), "python": "3.12.1", "jupyter_server": "2.14.0", "notebook": "", "ipykernel": "6.29",
-        "frameworks": [], "own_environment": True, "pip": True, **changes,
+        "frameworks": [], "missing": [], "own_environment": True, "pip": True, **changes,
     }  # fmt: skip
     python.write_text(f"#!/bin/sh\necho 'remote-runtime-probe:{json.dumps(facts)}'\n")
     python.chmod(0o755)
