@@ -185,6 +185,8 @@ def _follow_events(
                 raise _KeeperExiting
             if event.get("ends"):
                 wait_for_exit(state, name)
+            if event.get("unused"):
+                store.forget(state, name)
             raise _failure_of(event, cancel_reason, name)
         if cancel_reason is not None and rollback_deadline.passed():
             raise _not_exiting_error(name)

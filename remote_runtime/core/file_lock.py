@@ -1,7 +1,9 @@
-"""Lock files. The kernel releases a lock however its process ends; the file itself is never deleted."""
+"""Lock files. The kernel releases a lock however its process ends. Only its holder deletes the
+file."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -17,14 +19,24 @@ from .private_file import open_private
 def locked(path: Path, deadline: Deadline) -> Iterator[None]:
     """Hold the lock. Raises ``DeadlinePassed`` if another process holds it all that time, ``Interrupted``, ``OSError``
     if the file cannot be made, and ``LocalError`` ``state-dir-unusable`` if the file system has no locks."""
-    descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+    while True:
+        descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+        try:
+            has_lock = functools.partial(_try_lock, path, descriptor)
+            wait_until(has_lock, deadline, every_s=0.05, what=f"waiting for the lock {path.name}")
+            if _is_file(path, descriptor):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_file(path: Path, descriptor: int) -> bool:
+    """False if the holder before deleted the file: the lock of the next one is another."""
     try:
-        wait_until(
-            lambda: _try_lock(path, descriptor), deadline, every_s=0.05, what=f"waiting for the lock {path.name}"
-        )
-        yield
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_locked(path: Path, *, offset: int = 0) -> bool:

@@ -119,12 +119,19 @@ class Keeper:
         down_requests = [request for request in self.requests.drain() if request.op == "down"]
         abandoned = isinstance(error, Interrupted) and not down_requests and not self.requests.terminated
         event = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
-        self.subscribers.send({**event, "ends": True, "undone": True, "abandoned": abandoned})
+        unused = not has_leftovers and self._did_nothing()
+        self.subscribers.send({**event, "ends": True, "undone": True, "abandoned": abandoned, "unused": unused})
         if down_requests and (has_leftovers or runtime.instance is not None):
             self._take_down(down_requests[0], no_server=not has_leftovers)
         elif not has_leftovers:
             self.record.delete()
         results.report_nothing_to_take_down(down_requests, runtime.name)
+
+    def _did_nothing(self) -> bool:
+        """Whether no run of this name started or changed anything, so that its files are of no use."""
+        runtime = self.record.runtime
+        has_vm = runtime.instance is not None and self.profile.target.kind in ("gce", "demo")
+        return not (has_vm or runtime.folder or runtime.keys or self.remembered_port)
 
     def _on_ready(self, result: Health, request: ControlRequest | None = None) -> None:
         runtime = self.record.runtime

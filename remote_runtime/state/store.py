@@ -9,14 +9,15 @@ import secrets
 import shlex
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from ..core import file_lock
 from ..core.access import InstalledKey
 from ..core.codec import from_json, to_json
-from ..core.errors import LocalError, RemoteRuntimeError
+from ..core.deadline import Deadline
+from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Runtime
 from ..core.private_file import ensure_private_dir, read_private, socket_path, write_private
@@ -135,6 +136,16 @@ def remove_files(state: StateDir, name: str) -> None:
     for kind in ("json", "key", "html", "sock"):
         if kind != "sock" or not is_alive(state, name):  # a keeper removes its own socket
             state.file_path(name, kind).unlink(missing_ok=True)
+
+
+def forget(state: StateDir, name: str) -> None:
+    """Remove all files of a runtime that was never up, unless another command or a keeper works on it."""
+    with suppress(DeadlinePassed, PermissionError), ExitStack() as stack:  # Windows keeps the file of a lock in use
+        for kind in ("busy", "alive"):
+            stack.enter_context(file_lock.locked(state.file_path(name, kind), Deadline(0.0)))
+        if not state.file_path(name, "json").exists():
+            for kind in ("key", "html", "sock", "port", "log", "alive", "busy"):
+                state.file_path(name, kind).unlink(missing_ok=True)
 
 
 def is_alive(state: StateDir, name: str) -> bool:

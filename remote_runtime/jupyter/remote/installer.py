@@ -18,8 +18,12 @@ from .python_candidates import private_python
 from .reply import ReplyWriter, ReportedError
 
 REMOVED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "VIRTUAL_ENV", "UV_PYTHON")
-# pip's default is 5 retries of 15 s, uv's 3 of 30 s.
-DEFAULT_VARIABLES = {"PIP_RETRIES": "2", "UV_HTTP_RETRIES": "2", "UV_HTTP_TIMEOUT": "15", "UV_NO_PROGRESS": "1"}
+DEFAULT_VARIABLES = {
+    # pip's default is 5 retries of 15 s, uv's 3 of 30 s.
+    "PIP_RETRIES": "2", "UV_HTTP_RETRIES": "2", "UV_HTTP_TIMEOUT": "15", "UV_NO_PROGRESS": "1",
+    # As pip does, trust the certificates of the system; its name before uv 0.11.
+    "UV_SYSTEM_CERTS": "1", "UV_NATIVE_TLS": "1",
+}  # fmt: skip
 MAX_LINE_BYTES = 4096
 UV_FOLDERS = (os.path.join(".local", "bin"), os.path.join(".cargo", "bin"))
 INDEX_VARIABLES = ("INDEX_URL", "EXTRA_INDEX_URL", "NO_INDEX", "FIND_LINKS")
@@ -127,11 +131,12 @@ def redact_urls(text: str) -> str:
 
 
 def first_error(output: str) -> str:
-    """The line of uv's output that names the cause."""
-    lines = [line.strip(" ×├╰─▶│") for line in output.splitlines()]
-    named = [line for line in lines if line.lower().startswith(("error:", "caused by:"))]
-    causes = [line for line in [*named, *lines] if line]
-    return redact_urls(causes[0])[:200] if causes else "no output"
+    """What pip or uv names as the error, with the last of the causes that uv lists."""
+    lines = [line.strip(" ×├╰─▶│") for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error:")]
+    causes = [line.partition(": ")[2] for line in lines if line.lower().startswith(("cause:", "caused by:"))]
+    named = [errors[0].partition(": ")[2]] if errors else lines[-1:]
+    return redact_urls(": ".join([*named, *causes[-1:]]))[:200] or "no output"
 
 
 def install_error(names: str, output: str) -> ReportedError:

@@ -95,7 +95,7 @@ def test_a_machine_without_a_way_to_a_package_index_is_told_so(
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     for index in (port, silent):
-        (tmp_path / "venv").mkdir()
+        (tmp_path / "venv").mkdir(exist_ok=True)
         env = {
             **os.environ,
             "PIP_RETRIES": "1",

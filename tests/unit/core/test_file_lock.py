@@ -67,6 +67,25 @@ def test_a_killed_holder_lets_go_and_the_file_stays(tmp_path: Path) -> None:
         assert file_lock.is_locked(path), "also a holder in this process is seen"
 
 
+def test_who_waited_for_a_lock_whose_file_was_deleted_locks_the_new_file(tmp_path: Path) -> None:
+    path, got = tmp_path / "work.busy", threading.Event()
+
+    def wait() -> None:
+        with file_lock.locked(path, Deadline(10.0)):
+            got.set()
+            ended.wait(10.0)
+
+    ended, waiter = threading.Event(), threading.Thread(target=wait)
+    with file_lock.locked(path, Deadline(1.0)):
+        waiter.start()
+        assert not got.wait(0.2)
+        path.unlink()
+    assert got.wait(5.0)
+    assert file_lock.is_locked(path)
+    ended.set()
+    waiter.join()
+
+
 def test_probes_take_neither_each_other_nor_themselves_for_a_holder(tmp_path: Path) -> None:
     path = tmp_path / "work.alive"
     path.touch()

@@ -219,6 +219,17 @@ def test_forgetting_keeps_locks_log_pins_and_port(state: StateDir) -> None:
     assert {path.name for path in state.path.iterdir()} == kept
 
 
+def test_a_runtime_that_was_never_up_leaves_no_file_unless_a_command_works_on_it(state: StateDir) -> None:
+    state.known_hosts.touch()
+    for kind in ("alive", "busy", "log", "port", "key"):
+        state.file_path("work", kind).touch()
+    with file_lock.locked(state.file_path("work", "busy"), Deadline(1.0)):
+        store.forget(state, "work")
+        assert len(list(state.path.iterdir())) == 6
+    store.forget(state, "work")
+    assert [path.name for path in state.path.iterdir()] == ["known_hosts"]
+
+
 def test_a_keeper_that_still_lives_keeps_its_socket_when_its_runtime_is_forgotten(state: StateDir) -> None:
     state.file_path("work", "sock").touch()
     with file_lock.locked(state.file_path("work", "alive"), Deadline(1.0)):
