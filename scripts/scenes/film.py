@@ -15,8 +15,11 @@ from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
 from rich.text import Text
 
-WITHIN_S = 60.0
+WITHIN_S = 150.0
 THEMES = {"dark": MONOKAI, "light": DEFAULT_TERMINAL_THEME}
+# A picture loads nothing from elsewhere: the reader's own monospaced font draws it.
+REMOTE_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
 class Film:
@@ -27,7 +30,9 @@ class Film:
         self._socket = folder / "tmux"
         shell = ["env", "-i", *(f"{name}={value}" for name, value in environ.items()), "PS1=$ ", "TERM=xterm-256color"]
         command = shlex.join([*shell, "bash", "--norc", "--noprofile"])
-        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), command)
+        self._tmux(
+            "-f", "/dev/null", "new-session", "-d", "-x", str(columns), "-y", str(rows), "-c", str(folder), command
+        )
         self._tmux("set", "-g", "status", "off")
 
     def type(self, keys: str) -> None:
@@ -52,14 +57,20 @@ class Film:
     def text(self) -> str:
         return self._tmux("capture-pane", "-p")
 
-    def svg(self, title: str, theme: str) -> str:
-        """The screen without its empty last lines."""
+    def screen(self, replacements: Mapping[str, str]) -> str:
+        """What is shown, with its colors, without the empty last lines and without the greater part of a token.
+        ``replacements``: folders of this run, and what a user has in their place."""
         shown = self._tmux("capture-pane", "-e", "-p").rstrip("\n")
-        shown = re.sub(r"(token=[0-9a-f]{8})[0-9a-f]{40}", r"\1…", shown)  # dead as it is, nobody learns to post one
+        for folder, usual in replacements.items():
+            shown = shown.replace(folder, usual)
+        return re.sub(r"(token=[0-9a-f]{8})[0-9a-f]{40}", r"\1…", shown)
+
+    def svg(self, shown: str, title: str, theme: str) -> str:
         console = Console(record=True, width=self._columns, file=io.StringIO(), force_terminal=True)
         for line in shown.split("\n"):
             console.print(Text.from_ansi(line), soft_wrap=True)
-        return console.export_svg(title=title, theme=THEMES[theme], unique_id="shot")
+        drawn = console.export_svg(title=title, theme=THEMES[theme], unique_id="shot")
+        return REMOTE_FONTS.sub("", drawn).replace("Fira Code, monospace", FONTS)
 
     def close(self) -> None:
         self._tmux("kill-server")

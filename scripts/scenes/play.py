@@ -1,10 +1,11 @@
-"""What is played: the wizard, `up`, `status --watch`, and ten failures that people meet."""
+"""What is played: the commands of the documents, and eleven errors that users meet."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shlex
+import shutil
 import socket
 import sys
 import tempfile
@@ -18,8 +19,10 @@ from tests.support.environment.world import World
 from tests.support.faults.faulty_emulator import OperationFault
 from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, CloudMachine, cloud_machine
 
-from .film import Film
+from .film import THEMES, Film
 
+HOME = Path("/home/me")
+CLONE = Path(__file__).resolve().parents[2]
 DONE = r"[\s\S]*^\$\s*\Z"
 FAILED = r"error\[[a-z-]+\]" + DONE
 Prepare = Callable[[World, CloudMachine], None]
@@ -38,22 +41,24 @@ class Scene:
     answers: tuple[tuple[str, str], ...] = ()
     columns: int = 80
     rows: int = 24
-    theme: str = "dark"
     status: str = "TERMINATED"
 
 
-def play(scene: Scene) -> tuple[str, str]:
-    """The picture and its text."""
-    with tempfile.TemporaryDirectory(prefix="rr-shot-") as directory, _reader(Path(directory), scene) as (world, vm):
+def play(scene: Scene) -> tuple[dict[str, str], str]:
+    """The pictures, one for each theme, and their text."""
+    with _home() as home, _user(home, scene) as (world, vm):
         scene.prepare(world, vm)
         film = Film(world.home, world.environ, columns=scene.columns, rows=scene.rows)
         try:
             film.type(f"clear; {scene.command}\n")
-            for asked, answer in scene.answers:
-                film.wait_for(asked)
+            for prompt, answer in scene.answers:
+                film.wait_for(prompt)
                 film.type(answer)
-            text = film.wait_for(scene.until)
-            return film.svg(scene.command, scene.theme), text
+            film.wait_for(scene.until)
+            folders = (world.home / "machine" / "home", world.home, Path(sys.prefix), CLONE)
+            usual = dict(zip(map(str, folders), ("~", "~", "/usr", "~/remote-runtime"), strict=True))
+            screen, text = film.screen(usual), film.text()
+            return {theme: film.svg(screen, scene.command, theme) for theme in THEMES}, text
         finally:
             film.close()
             while _sockets:
@@ -61,16 +66,34 @@ def play(scene: Scene) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _reader(home: Path, scene: Scene) -> Iterator[tuple[World, CloudMachine]]:
-    """A person with the VM ``my-vm``, and a profile ``my-vm`` for it."""
+def _home() -> Iterator[Path]:
+    """``/home/me`` below scripts/shots, which mounts an empty /home, or a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="rr-") as directory:
+        home = HOME if os.path.ismount(HOME.parent) and not any(HOME.parent.iterdir()) else Path(directory)
+        home.mkdir(exist_ok=True)
+        try:
+            yield home
+        finally:
+            shutil.rmtree(home)
+            Path(directory).mkdir(exist_ok=True)
+
+
+@contextlib.contextmanager
+def _user(home: Path, scene: Scene) -> Iterator[tuple[World, CloudMachine]]:
+    """A user with the VM ``my-vm`` and a profile ``my-vm`` for it, in the folders that are the default on Linux."""
     world = World(home)
+    world.profiles.rmdir()
+    world.profiles = home / ".config" / "remote-runtime" / "profiles"
+    world.profiles.mkdir(parents=True)
+    world.state = home / ".local" / "state" / "remote-runtime"
+    for name in ("REMOTE_RUNTIME_PROFILES", "REMOTE_RUNTIME_STATE_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        world.environ.pop(name, None)
     programs = home / "bin"
     programs.mkdir()
     python = shlex.quote(sys.executable)
     (programs / "remote-runtime").write_text(f'#!/bin/sh\nexec {python} -m remote_runtime "$@"\n')
     (programs / "remote-runtime").chmod(0o755)
     world.environ["PATH"] = f"{programs}{os.pathsep}{world.environ['PATH']}"
-    world.environ["REMOTE_RUNTIME_CONFIG_DIR"] = str(home / "config")
     try:
         with cloud_machine(world, profile="my-vm", status=scene.status) as machine:
             yield world, machine
@@ -79,6 +102,22 @@ def _reader(home: Path, scene: Scene) -> Iterator[tuple[World, CloudMachine]]:
 
 
 # ── what goes wrong ──
+
+
+def _make_five_mistakes(world: World, vm: CloudMachine) -> None:
+    world.profile(
+        "my-vm",
+        "version: 1\n"
+        "target:\n"
+        "  kind: gec\n"
+        "  instance: my-vm\n"
+        "ssh:\n"
+        "  port: 70000\n"
+        "  keepalive: 15\n"
+        "jupyter:\n"
+        "  instal: auto\n"
+        "  args: [--ServerApp.token=abc]\n",
+    )
 
 
 def _misspell(world: World, vm: CloudMachine) -> None:
@@ -96,7 +135,7 @@ def _do_not_start(world: World, vm: CloudMachine) -> None:
 def _sign_out(world: World, vm: CloudMachine) -> None:
     del world.environ["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"]
     del world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"]
-    world.environ["GCE_METADATA_HOST"] = "127.0.0.1:9"  # nobody answers there, as on a laptop
+    world.environ["GCE_METADATA_HOST"] = "127.0.0.1:9"  # no metadata server, as on a laptop
 
 
 def _forbid(world: World, vm: CloudMachine) -> None:
@@ -128,8 +167,12 @@ def _take_the_port(world: World, vm: CloudMachine) -> None:
     (world.profiles / "my-vm.yaml").open("a").write(f"forward: {{local_port: {holder.getsockname()[1]}}}\n")
 
 
+def _start(world: World, vm: CloudMachine) -> None:
+    world.up("my-vm")
+
+
 def _work(world: World, vm: CloudMachine) -> None:
-    """A runtime whose page is busy, as long as it stands."""
+    """A runtime with a busy page, until the scene ends."""
     page = Page(world.up("my-vm"))
     kernel = page.start_kernel()
 
@@ -158,28 +201,47 @@ def _edit(world: World, old: str, new: str) -> None:
 
 _sockets: list[socket.socket] = []
 UP = "remote-runtime up my-vm"
-WATCH = "remote-runtime status --watch"
-WATCHED = ("my-vm", "ready", "round trip")
-FAILURES = (
-    Scene("unknown-profile", "remote-runtime up my-wm", FAILED, ("profile-not-found", "my-vm")),
-    Scene("broken-profile", UP, FAILED, ("profile-invalid", "target.instanse", "forward.local_port"), _misspell),
-    Scene("signed-out", UP, FAILED, ("no-credentials", "gcloud auth application-default login"), _sign_out),
-    Scene("no-such-instance", UP, FAILED, ("instance-not-found", "my-vm"), _rename),
-    Scene("stopped", UP, FAILED, ("instance-stopped", "start"), _do_not_start),
-    Scene("forbidden", UP, FAILED, ("permission-denied", "compute.instances.start"), _forbid),
-    Scene("no-capacity", UP, FAILED, ("instance-not-startable",), _exhaust),
-    Scene("ssh-refused", UP, FAILED, ("ssh-",), _refuse, status="RUNNING"),
-    Scene("host-key-changed", UP, FAILED, ("host-key-changed", "SHA256:"), _change_host_keys, status="RUNNING"),
-    Scene("no-jupyter", UP, FAILED, ("jupyter-missing", "jupyter.python"), _no_jupyter, status="RUNNING"),
-    Scene("port-in-use", UP, FAILED, ("port-in-use", "pid"), _take_the_port),
+WATCHED = ("my-vm", "ready")
+ERRORS = (
+    Scene("error-profile-not-found", "remote-runtime up my-wm", FAILED, ("profile-not-found", "my-vm")),
+    Scene("error-profile-invalid", UP, FAILED, ("profile-invalid", "instanse", "88888"), _misspell),
+    Scene("error-no-credentials", UP, FAILED, ("no-credentials", "gcloud auth application-default login"), _sign_out),
+    Scene("error-instance-not-found", UP, FAILED, ("instance-not-found", "my-vm"), _rename),
+    Scene("error-instance-stopped", UP, FAILED, ("instance-stopped", "start"), _do_not_start),
+    Scene("error-permission-denied", UP, FAILED, ("permission-denied", "compute.instances.start"), _forbid),
+    Scene("error-instance-not-startable", UP, FAILED, ("instance-not-startable",), _exhaust),
+    Scene("error-ssh-unreachable", UP, FAILED, ("ssh-unreachable",), _refuse, status="RUNNING"),
+    Scene("error-host-key-changed", UP, FAILED, ("host-key-changed", "SHA256:"), _change_host_keys, status="RUNNING"),
+    Scene("error-jupyter-missing", UP, FAILED, ("jupyter-missing", "jupyter.python"), _no_jupyter, status="RUNNING"),
+    Scene("error-port-in-use", UP, FAILED, ("port-in-use", "pid"), _take_the_port),
 )
 SCENES = (
-    Scene("up", UP, r"token=\w+" + DONE, ("Finding the machine", "Starting Jupyter", "paste the URL", "token=")),
+    Scene("up", UP, r"token=\w+" + DONE, ("Started my-vm", "Started Jupyter", "Connect to a local runtime", "token=")),
+    Scene("status", "remote-runtime status", "my-vm" + DONE, ("my-vm", "ready", "STATE"), _start),
     *(
-        Scene(f"watch-{columns}-{theme}", WATCH, "[▁▂▃▄▅▆▇█]{16}", WATCHED, _work, columns=columns, theme=theme)
-        for columns in (80, 140)
-        for theme in ("dark", "light")
+        Scene(
+            f"watch-{columns}",
+            "remote-runtime status --watch",
+            "[▁▂▃▄▅▆▇█]{16}",
+            WATCHED,
+            _work,
+            columns=columns,
+            rows=rows,
+        )
+        for columns, rows in ((80, 24), (140, 40))
     ),
+    Scene("doctor", "remote-runtime doctor my-vm", r"All .*passed" + DONE, ("SSH", "passed"), _start, rows=60),
+    Scene(
+        "doctor-problem", "remote-runtime doctor my-vm", "problem" + DONE, ("SSH",), _refuse, rows=60, status="RUNNING"
+    ),
+    Scene(
+        "check",
+        "remote-runtime profiles check my-vm",
+        FAILED,
+        ("gec", "70000", "15s", "instal", "--ServerApp.token"),
+        _make_five_mistakes,
+    ),
+    Scene("help", "remote-runtime --help", r"Examples" + DONE, ("Usage", "up", "doctor", "Examples"), rows=60),
     Scene(
         "new",
         "remote-runtime profiles new",
@@ -197,6 +259,6 @@ SCENES = (
         ),
         rows=40,
     ),
-    *FAILURES,
+    *ERRORS,
 )
 __all__ = ["PROJECT", "SCENES", "ZONE", "Scene", "play"]

@@ -16,7 +16,8 @@ from remote_runtime.core import errors
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+REFERENCE = (DOCS / "reference.md").read_text(encoding="utf-8")
 SOURCES = sorted((ROOT / "remote_runtime").rglob("*.py"))
 
 
@@ -27,15 +28,16 @@ def test_the_generated_parts_of_the_documents_are_current() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_error_code_is_in_the_catalogue_with_meaning_cause_and_fix() -> None:
-    catalogue = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
-    assert "(docs/errors.md)" in README
+def test_every_error_code_has_a_page_with_meaning_cause_and_fix() -> None:
+    pages = DOCS / "errors"
+    index = (pages / "index.md").read_text(encoding="utf-8")
+    assert "(docs/errors/index.md)" in README
     for code, entry in errors.CODES.items():
-        _, _, section = catalogue.partition(f"### `{code}`\n")
-        section, _, _ = section.partition("\n#")
-        assert f"{entry.meaning}\n" in section
-        assert f"- Cause: {entry.cause}\n" in section
-        assert f"- Fix: {entry.fix}\n" in section
+        page = (pages / f"{code}.md").read_text(encoding="utf-8")
+        assert f"\n\n{entry.meaning}\n" in page
+        assert f"**Cause:** {entry.cause}\n" in page
+        assert f"**Fix:** {entry.fix}\n" in page
+        assert f"| [`{code}`]({code}.md) | " in index
 
 
 def test_every_profile_key_is_in_the_references_table() -> None:
@@ -50,24 +52,37 @@ def test_every_profile_key_is_in_the_references_table() -> None:
     assert not [name for name in names if f"| {name} |" not in REFERENCE]
 
 
-def test_the_first_commands_of_the_readme_are_the_two_that_ci_runs() -> None:
-    first = re.search("```sh\n(.*?)```", README, re.DOTALL)
-    assert first is not None
-    commands = [line.split("#")[0].strip() for line in first[1].splitlines()]
-    assert commands == ["scripts/quickstart", "scripts/test"]
+def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
+    blocks = re.findall("```sh\n(.*?)```", README, re.DOTALL)
+    commands = {line.split("#")[0].strip() for block in blocks for line in block.splitlines()}
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    assert all(re.search(rf"\b{command}\b", ci) for command in commands)
+    for command in ("scripts/quickstart", "scripts/test"):
+        assert command in commands
+        assert re.search(rf"\b{command}\b", ci)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
 
 
 def test_every_command_that_is_named_exists() -> None:
     named = re.compile(r"(?:`|^\$? ?)remote-runtime ((?:[a-z][a-z-]* ?)+)", re.MULTILINE)
-    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *SOURCES]:
-        for words in named.findall(path.read_text(encoding="utf-8")):
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), *SOURCES]:
+        for words in named.findall(code_in(path)):
             command: click.Command | None = cli
             for word in words.split():
                 if isinstance(command, click.Group):
                     command = command.commands.get(word)
                     assert command is not None, f"{path}: remote-runtime {words}"
+
+
+def code_in(path: Path) -> str:
+    """The text of a program; of a document its fenced blocks and what stands in backticks."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".md":
+        return text
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return "\n".join([*blocks, *re.findall(r"`[^`\n]+`", text)])
 
 
 def test_every_environment_variable_that_is_read_is_in_the_reference() -> None:

@@ -57,4 +57,4 @@ def test_status_is_a_few_facts_and_a_table_of_servers(capsys: Captured) -> None:
 
 
 def test_the_recipe_is_the_readmes() -> None:
-    assert bridge.RECIPE in (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    assert bridge.RECIPE in (Path(__file__).parents[3] / "docs" / "existing-jupyter.md").read_text(encoding="utf-8")
