@@ -146,12 +146,18 @@ def _named_in_hints(profile: str) -> Iterator[None]:
 
 
 class _ProgressView(View):
-    """Passes each text to ``on_progress``. The end of a step shows in the next one, its failure in the exception."""
+    """Passes each text to ``on_progress``. A failure shows in the exception."""
 
     def __init__(self, on_progress: OnProgress) -> None:
         self._on_progress = on_progress
 
-    def step(self, name: str, text: str) -> None:
+    def step(self, name: str, text: str, done: str = "") -> None:
         self._on_progress(text)
 
-    detail = note = step
+    def detail(self, name: str, text: str) -> None:
+        self._on_progress(text)
+
+    note = detail
+
+    def finish(self, name: str, done: str) -> None:
+        self._on_progress(done)

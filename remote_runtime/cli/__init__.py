@@ -56,14 +56,14 @@ def _open_files_error(error: Exception) -> RemoteRuntimeError | None:
 def _report_error(error: RemoteRuntimeError, as_json: bool) -> int:
     error = with_default_hint(error)
     if as_json:
-        console.document({"error": error.as_dict()})
+        console.document({"error": error.as_document()})
     else:
         console.failure(error)
     return error.exit_code
 
 
 def _report_bug(log: str, as_json: bool) -> int:
-    error = Bug("bug", "This is a bug of remote-runtime, not of yours", log)
+    error = Bug("bug", "This is a bug in remote-runtime", log)
     if as_json:
         return _report_error(error, as_json)
     console.bug(log)

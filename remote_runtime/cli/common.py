@@ -61,7 +61,7 @@ class OutputOptions:
 def _error_document(errors: Mapping[str, RemoteRuntimeError]) -> dict[str, Any]:
     if not errors:
         return {}
-    documents = {name: error.as_dict() for name, error in errors.items()}
+    documents = {name: error.as_document() for name, error in errors.items()}
     return {"error": next(iter(documents.values())), "errors": documents}
 
 

@@ -8,6 +8,7 @@ from ..core.errors import LocalError, RemoteRuntimeError
 from .common import OutputOptions, common, copy_url, examples, handle_signals, name_of
 from .completion import live_names
 from .output import console
+from .output.ready import paste_instructions
 
 
 @click.command(name="open", epilog=examples("open my-vm --copy", "open my-vm --lab"))
@@ -41,7 +42,7 @@ def open_(profile: str, lab: bool, copy: bool, output: OutputOptions) -> int:
 
     def show() -> None:
         if not output.quiet and not lab:
-            console.paste_instructions()
+            paste_instructions()
         console.answer(shown_url)
 
     return output.finish({"name": name, "url": shown_url, "opened": opened}, errors, show)

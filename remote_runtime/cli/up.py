@@ -13,7 +13,7 @@ import click
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
 from .common import OutputOptions, common, copy_url, examples, handle_signals, run_jobs
 from .completion import profile_names
-from .output import console
+from .output.ready import show_ready
 
 
 class Seconds(click.FloatRange):
@@ -74,10 +74,8 @@ def up(
 
     def finish(ready: Sequence[Mapping[str, Any]], errors: Mapping[str, RemoteRuntimeError]) -> int:
         def show() -> None:
-            if ready and not output.quiet:
-                console.ready(ready)
-            for runtime in ready:
-                console.answer(f"{runtime['name']}\t{runtime['url']}" if len(profile) > 1 else runtime["url"])
+            if ready:
+                show_ready(ready, quiet=output.quiet, named=len(profile) > 1, foreground=foreground)
 
         errors = {**errors, **_copy_and_open(ready[0]["url"], copy, show_page, output)} if ready else errors
         return output.finish({"runtimes": list(ready)}, errors, show)

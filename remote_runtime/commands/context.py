@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ..core.callbacks import Progress, Prompt
+from ..core.callbacks import Prompt
 from ..core.deadline import Deadline
 from ..core.errors import from_code
 from ..core.fast_dataclass import fast_dataclass
@@ -23,14 +23,18 @@ class View:
 
     interactive = False  # whether a person can be asked
 
-    def step(self, name: str, text: str) -> None:
-        """A step begins; the one before it is done."""
+    def step(self, name: str, text: str, done: str = "") -> None:
+        """A step begins; the one before it is done. ``text`` says what is being done (`Stopping Jupyter`), ``done``
+        what was done then (`Stopped Jupyter`); where it is empty, nothing of the step stays on the screen."""
+
+    def finish(self, name: str, done: str) -> None:
+        """The current step is done; ``done`` has what was learnt (`Started Jupyter (Python 3.12)`)."""
 
     def detail(self, name: str, text: str) -> None:
         """The current step makes progress."""
 
     def note(self, name: str, text: str) -> None:
-        """A line that stays."""
+        """A line that stays, below the current step."""
 
     def done(self, name: str) -> None:
         """The current step, if any, is done."""
@@ -39,11 +43,11 @@ class View:
         """The current step, if any, has failed."""
 
     def prompt(self, name: str, text: str, *, secret: bool) -> str:
-        """Raises ``EOFError`` when nobody can answer."""
+        """Raises ``EOFError`` without a terminal."""
         raise EOFError
 
     def confirm(self, name: str, question: str) -> bool:
-        """False when nobody can answer."""
+        """False without a terminal."""
         return False
 
     def answer_prompts(self, timeout_s: float) -> None:
@@ -52,6 +56,43 @@ class View:
 
     def pause(self) -> None:
         """Stop drawing until the next step, so that something else can be printed."""
+
+
+@fast_dataclass(frozen=True)
+class ViewProgress:
+    """The progress of one runtime, shown in a view: a ``lifecycle.context.ProgressSink``."""
+
+    view: View
+    name: str
+
+    def __call__(self, text: str) -> None:
+        self.view.detail(self.name, text)
+
+    def step(self, text: str, done: str = "") -> None:
+        self.view.step(self.name, text, done)
+
+    def finish(self, done: str) -> None:
+        self.view.finish(self.name, done)
+
+    def fail(self) -> None:
+        self.view.failed(self.name)
+
+    def note(self, text: str) -> None:
+        self.view.note(self.name, text)
+
+
+PROGRESS_EVENTS = ("step", "finish", "step-failed", "detail", "note")
+
+
+def show_progress(event: Mapping[str, Any], name: str, view: View) -> None:
+    """Shows one of a keeper's ``PROGRESS_EVENTS``."""
+    kind, text = event["event"], event.get("text", "")
+    if kind == "step":
+        view.step(name, text, event.get("done", ""))
+    elif kind == "step-failed":
+        view.failed(name)
+    else:
+        {"finish": view.finish, "detail": view.detail, "note": view.note}[kind](name, text)
 
 
 @fast_dataclass(frozen=True)
@@ -67,15 +108,15 @@ class CommandContext:
     def deadline(self, timeout_s: float) -> Deadline:
         return Deadline(timeout_s, self.cancelled)
 
-    def progress(self, name: str) -> Progress:
-        return lambda text: self.view.detail(name, text)
+    def progress(self, name: str) -> ViewProgress:
+        return ViewProgress(self.view, name)
 
     def prompt(self, name: str) -> Prompt:
         def ask(prompt: str, *, secret: bool, code: str) -> str:
             try:
                 return self.view.prompt(name, prompt, secret=secret)
             except EOFError as error:
-                raise from_code(code, f"An answer is needed: {prompt}", "no terminal is there to ask on") from error
+                raise from_code(code, f"Input required: {prompt}", "stdin is not a terminal") from error
 
         return ask
 

@@ -15,7 +15,7 @@ from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Runtime
 from ..state import ipc, store
-from .context import CommandContext, View
+from .context import PROGRESS_EVENTS, CommandContext, View, show_progress
 from .status import require_known_name
 from .up import exclusive, wait_for_exit
 
@@ -82,8 +82,8 @@ def _ask_keeper(name: str, options: DownOptions, context: CommandContext, deadli
                     max_silence_s = max(max_silence_s, event["step_s"] + STEP_MARGIN_S)
                     deadline = Deadline(max(deadline.remaining_s(), event["whole_s"]), deadline.cancelled)
                 silence_deadline = Deadline(max_silence_s)
-                if event["event"] == "step":
-                    context.view.step(name, event["text"])
+                if event["event"] in PROGRESS_EVENTS:
+                    show_progress(event, name, context.view)
                 elif event["event"] == "busy":
                     _confirm_busy(name, event["why"], context.view)
                     channel.send({"op": "go"})
@@ -157,7 +157,7 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
         Resources(),
         open_target(profile, state, context.environ, ssh.Keys()),
         TakeDownOptions(options.keep_server, options.instance, options.purge, force=options.force),
-        progress=lambda text: context.view.step(name, text),
+        progress=context.progress(name),
         prompt=context.prompt(name),
         confirm=confirm,
         record=lambda keys: store.save_last_run(state, name, replace(last_run, keys=keys)),

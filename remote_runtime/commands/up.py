@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from .. import profiles
 from ..core import file_lock
 from ..core.deadline import Deadline
+from ..core.durations import duration_since
 from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
 from ..core.errors.catalogue import fill_in_profile
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward, Profile
 from ..state import launch, log_file, store
-from .context import CommandContext, View
+from .context import PROGRESS_EVENTS, CommandContext, View, show_progress
 
 if TYPE_CHECKING:
     from ..state.ipc import ControlChannel, Message
@@ -63,7 +64,7 @@ def up(
                     channel.send(subscription if keeper else {**subscription, **_request(profile, options, environ)})
                 runtime = _follow_events(channel, keeper, profile, reference, deadline, context)
                 break
-            view.step(name, "Waiting for an `up` that was interrupted to be undone")
+            view.step(name, "Waiting until an interrupted `up` is undone")
             wait_for_exit(state, name, ROLLBACK_TIMEOUT_S, context.cancelled)
         view.done(name)
         if options.foreground:
@@ -86,13 +87,13 @@ def exclusive(name: str, deadline: Deadline, context: CommandContext) -> Iterato
     ``state-dir-unusable``."""
     path = context.state.file_path(name, "busy")
     if file_lock.is_locked(path):
-        context.view.step(name, f"Waiting for another command that works on {name}")
+        context.view.step(name, f"Waiting for another command on {name} to finish")
     with ExitStack() as stack:
         try:
             stack.enter_context(file_lock.locked(path, deadline.within(LOCK_TIMEOUT_S)))
         except DeadlinePassed as error:
             raise LocalError(
-                "busy", f"Another command works on {name}", f"it did not end in {LOCK_TIMEOUT_S:.0f} s"
+                "busy", f"Another command is using {name}", f"it did not finish within {LOCK_TIMEOUT_S:.0f} s"
             ) from error
         except OSError as error:
             raise store.not_writable_error(context.state, error) from error
@@ -151,7 +152,7 @@ def _connect(
 def _exit_reason(keeper: subprocess.Popen[bytes] | None) -> str:
     output = b"" if keeper is None or keeper.stderr is None or keeper.poll() is None else keeper.stderr.read()
     last_line = output.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    return f"it ended before it answered: {last_line}" if last_line else "it ended before it answered"
+    return f"it exited during startup: {last_line}" if last_line else "it exited during startup"
 
 
 def _follow_events(
@@ -165,6 +166,7 @@ def _follow_events(
     """``keeper``: the process, if this command started it."""
     state, name, rollback_deadline = context.state, profile.name, Deadline(ROLLBACK_TIMEOUT_S)
     cancel_reason: RemoteRuntimeError | None = None
+    current = is_changed = ""
     while True:
         try:
             if cancel_reason is None and (cancel_reason := _cancel_reason(deadline, name)) is not None:
@@ -174,12 +176,18 @@ def _follow_events(
             if event["event"] == "note":
                 event = {**event, "text": fill_in_profile(event["text"], reference)}
             _handle_event(event, name, context.view, channel)
+            if cancel_reason is None and event["event"] in ("step", "detail"):
+                current = event["text"]
+            is_changed = is_changed or event["event"] == "finish"
         except (EOFError, OSError) as error:
             if cancel_reason is None and (keeper is None or keeper.poll() == 0):
                 raise _KeeperExiting from error
-            raise _died_error(state, name, "its connection ended; what it had started may still be there") from error
+            raise _died_error(state, name, "it closed its connection; some resources may be left") from error
         if event["event"] == "ready" and cancel_reason is None:
-            return dict(event["runtime"])
+            runtime = dict(event["runtime"])
+            if not is_changed:
+                context.view.finish(name, f"{name} is already running (up {duration_since(runtime['since'])})")
+            return runtime
         if event["event"] == "failed":
             if event.get("abandoned") and cancel_reason is None:
                 raise _KeeperExiting
@@ -187,18 +195,18 @@ def _follow_events(
                 wait_for_exit(state, name)
             if event.get("unused"):
                 store.forget(state, name)
-            raise _failure_of(event, cancel_reason, name)
+            raise _failure_of(event, cancel_reason, name, current)
         if cancel_reason is not None and rollback_deadline.passed():
             raise _not_exiting_error(name)
 
 
 def _cancel_reason(deadline: Deadline, name: str) -> RemoteRuntimeError | None:
     if deadline.cancelled.is_set():
-        return Interrupted(f"`up {name}` was interrupted")
+        return Interrupted(why="Nothing was left running")
     if deadline.passed():
         return DeadlinePassed(
-            f"`up {name}` took more than {deadline.timeout_s:.0f} s",
-            hint="--timeout SECONDS gives it more time",
+            f"{name} was not ready within {deadline.timeout_s:.0f} s",
+            hint="Allow more time: run `remote-runtime up PROFILE --timeout SECONDS`",
         )
     return None
 
@@ -217,16 +225,16 @@ def wait_for_exit(
 def _not_exiting_error(name: str) -> LocalError:
     return LocalError(
         "keeper-unresponsive",
-        f"The background process of {name} does not end",
-        "",
-        "`remote-runtime down PROFILE --force` ends it",
+        f"Can't stop the background process of {name}",
+        "it does not exit",
+        "`remote-runtime down PROFILE --force`",
     )
 
 
 def _handle_event(event: Message, name: str, view: View, channel: ControlChannel) -> None:
-    kind, shown = event["event"], {"step": view.step, "detail": view.detail, "note": view.note}
-    if kind in shown:
-        shown[kind](name, event["text"])
+    kind = event["event"]
+    if kind in PROGRESS_EVENTS:
+        show_progress(event, name, view)
     elif kind == "ask":
         try:
             answer: str | None = view.prompt(name, event["prompt"], secret=event["secret"])
@@ -237,19 +245,31 @@ def _handle_event(event: Message, name: str, view: View, channel: ControlChannel
         raise KeeperBug(event["log"])
 
 
-def _failure_of(event: Message, cancel_reason: RemoteRuntimeError | None, name: str) -> RemoteRuntimeError:
-    error = from_dict(event["error"])
-    if cancel_reason is not None and (event.get("undone") or error.code in ("interrupted", "deadline-passed")):
-        cancel_reason.why = "what it had started is undone" if event.get("undone") else error.why
+def _failure_of(
+    event: Message, cancel_reason: RemoteRuntimeError | None, name: str, current: str
+) -> RemoteRuntimeError:
+    """``current``: what was being done when the command was cancelled."""
+    cause = error = from_dict(event["error"])
+    is_cancelled = cause.code in ("interrupted", "deadline-passed")
+    if cancel_reason is not None and (event.get("undone") or is_cancelled):
         error = cancel_reason
-    if event["remains"]:
-        if error is cancel_reason:
-            error.why = ""
-        error.why = f"{error.why or error.what}; still there: {'; '.join(event['remains'])}"
-        error.hint = error.hint or "`remote-runtime down` tries again to take it away"
-    if error is not cancel_reason:
-        error.hint = error.hint or "`remote-runtime doctor PROFILE` checks every step"
+        if isinstance(error, DeadlinePassed):
+            error.why = _describe_wait(current) if is_cancelled else str(cause)
+        elif not event.get("undone"):  # other commands keep it
+            error.why, error.hint = cause.why, cause.hint
+    error.remains = tuple(event["remains"])
+    if error.remains:
+        error.why = "" if isinstance(error, Interrupted) else error.why
+        error.hint = "`remote-runtime down PROFILE`"
+    elif error is not cancel_reason:
+        error.hint = error.hint or "`remote-runtime doctor PROFILE`"
     return error
+
+
+def _describe_wait(text: str) -> str:
+    """Why a deadline has passed, by the progress that was reported last."""
+    is_activity = text.partition(" ")[0].endswith("ing")
+    return f"it was still {text[:1].lower()}{text[1:]}" if is_activity else text
 
 
 def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext) -> None:
@@ -258,7 +278,7 @@ def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext
     with suppress(EOFError, OSError):  # the keeper has exited; its state file says why
         while not context.cancelled.is_set():
             channel.receive(0.2)
-        context.view.step(name, f"Taking {name} down")
+        context.view.step(name, f"Stopping {name}", f"Stopped {name}")
         channel.send({"op": "cancel"})
     wait_for_exit(context.state, name, ROLLBACK_TIMEOUT_S)
     context.view.done(name)
@@ -266,12 +286,12 @@ def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext
     if leftover is None:
         return
     if leftover.state != "down":
-        raise _died_error(context.state, name, "it was ended from outside")
+        raise _died_error(context.state, name, "another program killed it")
     raise LocalError(
         "left-behind",
-        f"{name} is down here, but not everything could be taken away",
+        f"{name} is down, but some resources could not be cleaned up",
         leftover.why,
-        "`remote-runtime down PROFILE` tries again",
+        "`remote-runtime down PROFILE`",
     )
 
 
@@ -281,7 +301,6 @@ def _died_error(state: store.StateDir, name: str, why: str) -> LocalError:
     return LocalError(
         "keeper-died",
         f"The background process of {name} ended unexpectedly",
-        f"{why}; its log ends with: {last_line}" if last_line else why,
-        "`remote-runtime logs PROFILE` shows more; `remote-runtime up PROFILE` starts it again, "
-        "`remote-runtime down PROFILE` cleans up",
+        f"{why}; the last line of its log: {last_line}" if last_line else why,
+        "`remote-runtime up PROFILE` restarts it, `remote-runtime down PROFILE` cleans up",
     )

@@ -34,12 +34,12 @@ class Deadline:
     def check(self) -> None:
         """Raises ``Interrupted`` if the work was cancelled."""
         if self.cancelled.is_set():
-            raise Interrupted("called off")
+            raise Interrupted()
 
     def sleep(self, seconds: float) -> None:
         """Sleep, at most until the deadline. Raises ``Interrupted`` as soon as the work is cancelled."""
         if self.cancelled.wait(min(seconds, self.remaining_s())):
-            raise Interrupted("called off")
+            raise Interrupted()
 
 
 def wait_until(probe: Callable[[], T | None], deadline: Deadline, *, every_s: float, what: str) -> T:

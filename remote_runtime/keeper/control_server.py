@@ -123,8 +123,8 @@ class ControlServer:
                 keeper.requests.put(ControlRequest("down", TakeDownOptions(force=True)), cancel=True)
             else:
                 name = keeper.record.runtime.name
-                why = "it is up: `remote-runtime down PROFILE` takes it down" if is_last else "others wait for it"
-                error = Interrupted(f"`up {name}` was interrupted, {name} was not", why)
+                why = f"{name} keeps running" if is_last else f"Another `up` still waits for {name}"
+                error = Interrupted(why=why, hint="`remote-runtime down PROFILE` stops it" if is_last else "")
                 channel.send({"event": "failed", "error": error.as_dict(), "remains": [], "undone": False})
             _wait_for_disconnect(channel)
         finally:

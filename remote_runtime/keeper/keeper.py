@@ -33,7 +33,7 @@ from .profile_change import close_changed, other_machine_error
 from .reconnect import Reconnector, record_failure
 from .requests import ControlRequest, RequestQueue
 from .runtime_record import RuntimeRecord, now, profile_yaml, target_fields
-from .subscribers import Subscribers
+from .subscribers import ReplyProgress, Subscribers
 
 log = logging.getLogger(__name__)
 FIRST_CLIENT_TIMEOUT_S = 15.0
@@ -73,7 +73,7 @@ class Keeper:
         with ipc.serve(self.state, self.profile.name, ControlServer(self)):
             try:
                 if not self.subscribers.subscribed.wait(FIRST_CLIENT_TIMEOUT_S):
-                    self._report_failed_start(Interrupted("Nobody waits for this runtime"))
+                    self._report_failed_start(Interrupted(why="no `up` waits for this runtime"))
                 elif self._check_same_machine() and self._bring_up():
                     self._keep_up()
             except Exception:
@@ -245,7 +245,7 @@ class Keeper:
                 self.resources,
                 self._target(),
                 replace(request.options, no_server=no_server),
-                progress=lambda text: request.reply({"event": "step", "text": text}),
+                progress=ReplyProgress(request),
                 prompt=self._prompt,
                 confirm=request.confirm,
                 record=self._save_keys,

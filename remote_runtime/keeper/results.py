@@ -27,7 +27,9 @@ def report_taken_down(
         record.update(state="down", why=SERVER_LEFT_RUNNING, seen=now())
     elif (error := record.delete()) is not None:
         result = replace(result, remains=(f"its state file stays: {error}",))
-    subscribers.send({"event": "failed", "error": Interrupted("it was taken down").as_dict(), "remains": []})
+    subscribers.send(
+        {"event": "failed", "error": Interrupted(why="`remote-runtime down` stopped it").as_dict(), "remains": []}
+    )
     request.reply({"event": "stopped", **take_down_document(result)})
 
 

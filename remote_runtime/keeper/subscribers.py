@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
 
@@ -29,8 +30,40 @@ class Subscriber:
     waiting: bool = True
 
 
-class Subscribers:
-    """Keeps the events of the current work for subscribers that join late. Implements ``ProgressSink``."""
+class EventProgress(ABC):
+    """A ``ProgressSink`` that sends events to commands."""
+
+    @abstractmethod
+    def send(self, event: Message) -> None: ...
+
+    def __call__(self, text: str) -> None:
+        self.send({"event": "detail", "text": text})
+
+    def step(self, text: str, done: str = "") -> None:
+        self.send({"event": "step", "text": text, "done": done})
+
+    def finish(self, done: str) -> None:
+        self.send({"event": "finish", "text": done})
+
+    def fail(self) -> None:
+        self.send({"event": "step-failed"})
+
+    def note(self, text: str) -> None:
+        self.send({"event": "note", "text": text})
+
+
+class ReplyProgress(EventProgress):
+    """The progress of a `down`, for the client that requested it."""
+
+    def __init__(self, request: ControlRequest) -> None:
+        self._request = request
+
+    def send(self, event: Message) -> None:
+        self._request.reply(event)
+
+
+class Subscribers(EventProgress):
+    """Keeps the events of the current work for subscribers that join late."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,15 +74,6 @@ class Subscribers:
         self._answer: str | None = None
         self._answered = threading.Event()
         self.subscribed = threading.Event()
-
-    def __call__(self, text: str) -> None:
-        self.send({"event": "detail", "text": text})
-
-    def step(self, text: str) -> None:
-        self.send({"event": "step", "text": text})
-
-    def note(self, text: str) -> None:
-        self.send({"event": "note", "text": text})
 
     def clear_history(self) -> None:
         """Forgets the events of earlier work."""
@@ -133,7 +157,5 @@ class Subscribers:
 
 def _unanswered_error(code: str, prompt: str, *, asked: bool) -> RemoteRuntimeError:
     """``asked``: an interactive subscriber was there."""
-    why = "the question was not answered" if asked else "no terminal is there to ask on"
-    return from_code(
-        code, f"An answer is needed: {prompt}", why, "Run `remote-runtime up` in a terminal, or use an ssh-agent"
-    )
+    why = "the prompt was not answered" if asked else "stdin is not a terminal"
+    return from_code(code, f"Input required: {prompt}", why, "Run `remote-runtime up` in a terminal, or use ssh-agent")

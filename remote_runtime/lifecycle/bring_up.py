@@ -22,7 +22,7 @@ from ..tunnel import ports
 from ..tunnel.port_forwarder import PortForwarder
 from .context import BringUpContext
 from .ensure_server import ensure_server
-from .find import apply_lookup, find_instance, try_last_address
+from .find import apply_lookup, find_instance, report_connected, try_last_address
 from .resources import Resources, endpoint
 from .rollback import ROLLBACK_S, Rollback, adopt_leftovers
 from .upstream import open_upstream
@@ -36,7 +36,7 @@ def ensure(context: BringUpContext, resources: Resources, *, start: bool, deadli
 
     Raises ``RemoteRuntimeError``. What this call did is undone then; ``remains`` of the error says what could not be.
     """
-    rollback = Rollback(context.progress.step)
+    rollback = Rollback(context.progress)
     try:
         with ExitStack() as stack:
             stack.push(lambda kind, error, trace: None if _is_hung(error) else resources.disconnect())
@@ -77,8 +77,10 @@ def _ensure(
                 attempt=attempt,
                 reconnected=tries > 1,
             )
-            open_forwards(context, resources, forwarder, session, server, deadline)
+            is_new = open_forwards(context, resources, forwarder, session, server, deadline)
             result = check_path(context, forwarder, session, server, deadline)
+            if is_new:
+                report_forwards(context, resources, forwarder)
             if start:
                 open_files.check_free_files()
         except RemoteRuntimeError as error:
@@ -107,7 +109,7 @@ def bind_ports(context: BringUpContext, resources: Resources, rollback: Rollback
     if resources.forwarder is not None and resources.is_listening():
         resources.bind_ipv6()
         if owner := resources.forwarder.ipv6_taken_by:
-            progress.note(f"The URL has 127.0.0.1, as localhost may be another program: {owner}")
+            progress.note(f"The URL uses 127.0.0.1, because localhost may reach another program: {owner}")
         return resources.forwarder
     resources.close()
     rollback.push("", resources.close)
@@ -115,8 +117,7 @@ def bind_ports(context: BringUpContext, resources: Resources, rollback: Rollback
     for extra in settings.extra:
         resources.extra_forwarders.append(PortForwarder(ports.bind(extra.local_port), http=False))
     resources.exposure_reason = f"another program could listen on local port {remembered or forwarder.port} meanwhile"
-    if remembered != forwarder.port and ports.accepts(settings.local_port, remembered):
-        progress.note(f"Local port {remembered} is in use now; this runtime has {forwarder.port}")
+    resources.preferred_port = ports.preferred(settings.local_port, remembered)
     context.record(local_port=forwarder.port)
     return forwarder
 
@@ -151,10 +152,11 @@ def connect(
         resources.instance = instance = replace(instance, via=connected.via, why_via=connected.why_via)
         context.record(instance=instance)
     if instance.via == "iap":
-        progress.note(f"Through Identity-Aware Proxy: {instance.why_via}")
+        progress.note(f"Using Identity-Aware Proxy: {instance.why_via}")
     if instance.access is not None and instance.access.two_factor and not context.single_attempt:
-        again = "after a lost connection answer it with `remote-runtime up PROFILE`"
-        progress.note(f"{instance.name} asks for a second factor at each login: {again}")
+        again = "after a connection loss, run `remote-runtime up PROFILE` to enter it"
+        progress.note(f"{instance.name} requires a 2FA code at each login: {again}")
+    report_connected(progress, session, instance)
     return session
 
 
@@ -172,7 +174,8 @@ def _key_policy(context: BringUpContext, resources: Resources, instance: Instanc
             context.record(keys=context.keys)
 
         if new_keys(keys) and not context.single_attempt:  # the next attempt would only have to install it again
-            rollback.push(f"taking our key off {instance.name}", revoke, key="key")
+            key = f"the SSH key from {instance.name}"
+            rollback.push(f"removing {key}", revoke, done=f"removed {key}", key="key")
 
     def after_install(access: LoginAccess, keys: tuple[InstalledKey, ...]) -> None:
         resources.instance = replace(instance, access=access)
@@ -181,8 +184,8 @@ def _key_policy(context: BringUpContext, resources: Resources, instance: Instanc
         for key in new_keys(keys)[:1]:
             until = datetime.fromtimestamp(key.until).astimezone().strftime("%Y-%m-%d %H:%M %Z")
             context.progress.note(
-                f"Our key on {instance.name} is valid until {until}; a lost connection renews it as long as the "
-                "Google credentials are valid"
+                f"Added an SSH key to {instance.name}, valid until {until}; reconnects renew it while the Google "
+                "credentials are valid"
             )
 
     return KeyPolicy(before_install, after_install, renew=not context.single_attempt)
@@ -195,9 +198,11 @@ def open_forwards(
     session: TargetSession,
     server: Server,
     deadline: Deadline,
-) -> None:
-    """Forward the local ports to Jupyter's and to the profile's. Raises as ``open_upstream``."""
-    context.progress.step("Opening the tunnel")
+) -> bool:
+    """Forward the local ports to Jupyter's and to the profile's. Returns False if that was so already. Raises as
+    ``open_upstream``."""
+    context.progress.step(f"Forwarding localhost:{forwarder.port}")
+    former_upstream, former_forwards = resources.upstream, resources.forwards
     upstream, extras = resources.upstream, context.profile.forward.extra
     if upstream is None or upstream.closed or upstream.address != server.address:
         upstream = resources.upstream = open_upstream(
@@ -211,14 +216,16 @@ def open_forwards(
         Forward(forwarder.port, format_address(*server.address)),
         *(Forward(extra.local_port, format_address(extra.host, extra.remote_port)) for extra in extras),
     )
+    resources.forwards = forwards
     context.record(forwards=forwards, local_host="127.0.0.1" if forwarder.ipv6_taken_by else "localhost")
+    return upstream is not former_upstream or forwards != former_forwards
 
 
 def check_path(
     context: BringUpContext, forwarder: PortForwarder, session: TargetSession, server: Server, deadline: Deadline
 ) -> Health:
     """Wait until the whole path works. Raises as ``health.wait_until_ready``."""
-    context.progress.step("Checking the path as Colab will use it")
+    context.progress.step("Verifying the connection")
     result = health.wait_until_ready(
         endpoint(forwarder.port, server, context.profile, forwarder),
         deadline.within(context.profile.timeouts.ready_s),
@@ -227,3 +234,10 @@ def check_path(
     for missing in result.missing_settings:
         context.progress.note(missing)
     return result
+
+
+def report_forwards(context: BringUpContext, resources: Resources, forwarder: PortForwarder) -> None:
+    preferred, resources.preferred_port = resources.preferred_port, None
+    context.progress.finish(f"Forwarding localhost:{forwarder.port}, verified as Colab sees it")
+    if preferred not in (None, forwarder.port):
+        context.progress.note(f"Port {preferred} is in use; using {forwarder.port}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 
 from ..core.deadline import Deadline
 from ..core.errors import MachineError
-from ..core.model import Server
+from ..core.model import UNKNOWN_INTERPRETER, Server
 from ..jupyter import server as jupyter
 from ..jupyter.launcher_protocol import CommandNotRun
 from ..targets import TargetSession
@@ -16,6 +17,7 @@ from .rollback import ROLLBACK_S, Rollback
 from .upstream import can_reach, supports_unix_sockets
 
 KEY = "server"  # of the rollback step
+STOPPED = "stopped Jupyter"
 
 
 def ensure_server(
@@ -35,7 +37,7 @@ def ensure_server(
     ``attempt`` has started. Raises as ``jupyter.ensure``.
     """
     profile, attach, has_leftover = context.profile, context.profile.jupyter.attach, context.has_leftover_server
-    context.progress.step(f"Looking for Jupyter on port {attach.port}" if attach else "Starting Jupyter")
+    context.progress.step(f"Finding your Jupyter server on port {attach.port}" if attach else "Starting Jupyter")
     spec = jupyter.ServerSpec(
         profile.name,
         context.client_id,
@@ -61,17 +63,17 @@ def ensure_server(
         is_reachable = can_reach(session, address)
         if not is_reachable:
             resources.unix_sockets_work = False
-            context.progress.note("Jupyter listens on a port: the SSH server does not lead to unix sockets")
+            context.progress.note("Jupyter listens on a loopback port: the SSH server can't forward to Unix sockets")
         return is_reachable
 
     def on_start_sent() -> None:
         context.record(folder=True)
         if user_requested and not has_leftover:  # the next attempt to reconnect finds the server
-            rollback.push("stopping Jupyter", undo_start, key=KEY)
+            rollback.push("stopping Jupyter", undo_start, done=STOPPED, key=KEY)
 
     if has_leftover:
         rollback.resolve_deferred()
-        rollback.push("stopping Jupyter", stop, key=KEY)
+        rollback.push("stopping Jupyter", stop, done=STOPPED, key=KEY)
     try:
         server = jupyter.ensure(
             session.run,
@@ -91,20 +93,36 @@ def ensure_server(
             rollback.discard(KEY)  # the launcher reports that it started nothing, or stopped it
         raise
     if server.started_by_us and not has_leftover:
-        rollback.push("stopping Jupyter", undo_start, key=KEY)
+        rollback.push("stopping Jupyter", undo_start, done=STOPPED, key=KEY)
     elif not has_leftover and not reconnected:
         rollback.discard(KEY)
+    _report_server(context, resources, server)
     for note in server.notes:
         context.progress.note(note)
     if server.kernelspecs:
         kernels = ", ".join(f"{each.name} ({each.display_name})" for each in server.kernelspecs)
-        context.progress(f"Its kernels: {kernels}")
+        context.progress(f"Kernels: {kernels}")
     _report_exposure(context, resources, server)
     _report_restart(context, resources, server)
     context.target.confirm_addresses()
     resources.server, resources.server_connect_count = server, resources.connect_count
     context.record(server=server)
     return server
+
+
+def _report_server(context: BringUpContext, resources: Resources, server: Server) -> None:
+    """Nothing is shown for the server that is forwarded to already."""
+    if server.interpreter not in ("", UNKNOWN_INTERPRETER):
+        context.progress(f"Jupyter runs in {server.interpreter}")
+    if resources.server is not None and resources.server.pid == server.pid and resources.upstream is not None:
+        return
+    gpus = Counter(gpu.name for gpu in server.gpus)
+    python = ".".join(server.python.split(".")[:2])
+    facts = [f"Python {python}" if python else "", *(f"{count} × {name}" for name, count in gpus.items())]
+    learnt = ", ".join(filter(None, facts))
+    verb = "Started Jupyter" if server.started_by_us else "Jupyter is already running"
+    verb = "Found your Jupyter server" if server.attached else verb
+    context.progress.finish(f"{verb} ({learnt})" if learnt else verb)
 
 
 def _report_restart(context: BringUpContext, resources: Resources, server: Server) -> None:
@@ -114,16 +132,16 @@ def _report_restart(context: BringUpContext, resources: Resources, server: Serve
         return
     if server.pid == previous.pid and not server.former:
         return
-    reason = "Jupyter was started again and its kernels are new"
+    reason = "Jupyter was restarted, and its kernels are new"
     if server.former == "restarted":
-        reason += ": the machine was restarted"
+        reason += ": the machine rebooted"
     elif server.former == "same" and resources.connect_count > resources.server_connect_count:
         reason += (
-            ": it ended with the connection while the machine kept running, so the machine probably ends what a login "
-            "leaves (KillUserProcesses in logind.conf). Run `loginctl enable-linger` there"
+            ": it ended with the SSH connection while the machine kept running, so logind probably kills processes at "
+            "logout (KillUserProcesses in logind.conf). Run `loginctl enable-linger` on the machine"
         )
     elif server.former == "same":
-        reason += ": it had ended while the machine kept running"
+        reason += ": it had exited while the machine kept running"
     resources.restart_reason = reason
     context.progress.note(reason)
 
@@ -138,4 +156,4 @@ def _report_exposure(context: BringUpContext, resources: Resources, server: Serv
     if server.attached:
         context.progress.note(f"Restart your Jupyter server with a new token if others use this computer: {reason}")
     elif server.token != previous.token:
-        context.progress.note(f"The URL is new, its token was replaced: {reason}. Paste the new URL into Colab")
+        context.progress.note(f"The token was replaced: {reason}. Paste the new URL into Colab")

@@ -10,7 +10,7 @@ from functools import partial
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, RemoteRuntimeError
 from ..core.model import Instance
-from ..targets import FindOptions, LoginOptions
+from ..targets import FindOptions, LoginOptions, TargetSession
 from .context import BringUpContext, ProgressSink
 from .lookup import find_and_renew_key
 from .resources import Resources
@@ -31,7 +31,7 @@ def try_last_address(context: BringUpContext, resources: Resources, deadline: De
         return
     if instance.access is not None and instance.access.two_factor:
         return  # each attempt asks the user for the second factor: none in vain
-    context.progress.step(f"Connecting to {instance.name} where it was last")
+    context.progress.step(f"Connecting to {instance.name} at its last address")
     resources.lookup.start(partial(find_and_renew_key, context, instance), context.profile.timeouts.instance_s)
     within = deadline.within(context.profile.timeouts.ssh_s)
     try:
@@ -41,6 +41,7 @@ def try_last_address(context: BringUpContext, resources: Resources, deadline: De
             raise
         log.info("no connection to %s at its last address: %s: %s", instance.name, error.code, error)
         return
+    report_connected(context.progress, session, instance)
     resources.attach_session(session, context.profile.ssh.keepalive_s, instance.address)
     resources.instance = replace(instance, status="RUNNING", started_from=None)
     context.record(instance=resources.instance)
@@ -52,11 +53,33 @@ def find_instance(
     """The machine, running. Raises as ``Target.find``."""
     if resources.instance is not None:
         return resources.instance
-    context.progress.step("Finding the machine")
+    context.progress.step(f"Finding {_describe_target(context)}")
     instance = _await_lookup(resources, deadline) or _find(context, resources, rollback, deadline, start=start)
     resources.instance = instance
     context.record(instance=instance)
+    _report_found(context, instance)
     return instance
+
+
+def _describe_target(context: BringUpContext) -> str:
+    """The machine as the profile names it."""
+    target = context.profile.target
+    names = [getattr(target, key, None) for key in ("instance", "host")]
+    return next(filter(None, names), {"gce": "the VM", "demo": "the demo VM"}.get(target.kind, "this computer"))
+
+
+def report_connected(progress: ProgressSink, session: TargetSession, instance: Instance) -> None:
+    """Nothing is shown for this computer."""
+    if host_key := session.login_facts().get("host-key"):
+        route = " through IAP" if instance.via == "iap" else ""
+        progress.finish(f"Connected over SSH{route}, host key {host_key.partition(':')[0]}")
+
+
+def _report_found(context: BringUpContext, instance: Instance) -> None:
+    """Only a cloud's machine was looked for."""
+    if instance.kind in ("gce", "demo"):
+        verb = {None: "Found", "SUSPENDED": "Resumed"}.get(instance.started_from, "Started")
+        context.progress.finish(f"{verb} {instance.name}" + (f" in {instance.zone}" if instance.zone else ""))
 
 
 def apply_lookup(resources: Resources, progress: ProgressSink, record: Callable[..., None]) -> bool:
@@ -69,7 +92,7 @@ def apply_lookup(resources: Resources, progress: ProgressSink, record: Callable[
     resources.instance = instance = instance.with_route_of(resources.instance)
     record(instance=instance)
     if is_another:
-        progress.note(f"{instance.name} is another instance now (id {instance.id})")
+        progress.note(f"{instance.name} was recreated (instance id {instance.id}); connecting to the new VM")
         resources.disconnect()
     return is_another
 
@@ -94,6 +117,8 @@ def _find(
         rollback.push("", lambda: target.stop_demo(resources.instance, Deadline(ROLLBACK_S)))
 
     def on_start(instance: Instance) -> None:
+        verb = "Resuming" if instance.started_from == "SUSPENDED" else "Starting"
+        context.progress.step(f"{verb} {instance.name}")
         context.record(instance=instance)
         restore_on_failure(context, instance, rollback)
 

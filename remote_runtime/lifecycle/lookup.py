@@ -134,7 +134,7 @@ def _run(
     except Exception as error:
         results.append(error)
         if not isinstance(error, RemoteRuntimeError):
-            log.exception("a bug of ours in the look-up of a machine")
+            log.exception("internal error while finding a machine")
 
 
 def _log_progress(text: str) -> None:

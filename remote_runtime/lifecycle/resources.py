@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field
 
 from ..core.metrics import Connections, Traffic
-from ..core.model import Instance, Server
+from ..core.model import Forward, Instance, Server
 from ..core.profile import ForwardSettings, Profile
 from ..jupyter import health
 from ..targets import TargetSession
@@ -28,7 +28,8 @@ class Resources:
     refused to connect to a unix socket. ``exposure_reason``: why another program of this computer may have received
     the server's token, which is then replaced; empty if none can have. ``connect_count``: how often a connection was
     made; ``server_connect_count``: its value when the server was last found. ``restart_reason``: why Jupyter had to be
-    started again, until it is reported.
+    started again, until it is reported. ``preferred_port``: the local port to try first, until it is reported.
+    ``forwards``: those that are open.
     """
 
     forwarder: PortForwarder | None = None
@@ -44,6 +45,8 @@ class Resources:
     connect_count: int = 0
     server_connect_count: int = 0
     restart_reason: str = ""
+    preferred_port: int | None = None
+    forwards: tuple[Forward, ...] = ()
 
     def bind_ipv6(self) -> bool:
         """Listen on [::1] too, if this computer has it by now. Returns True if another program listens there: a page
@@ -84,7 +87,7 @@ class Resources:
         self.disconnect()
         for forwarder in self.forwarders():
             forwarder.close()
-        self.forwarder, self.extra_forwarders = None, []
+        self.forwarder, self.extra_forwarders, self.forwards = None, [], ()
 
     def take_lookup_result(self) -> Instance | None:
         """The instance that the background look-up found; returned once."""

@@ -10,29 +10,30 @@ from dataclasses import replace
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, RemoteRuntimeError, describe_bug
 from ..core.model import Instance
-from .context import BringUpContext
+from .context import BringUpContext, ProgressSink
 
 log = logging.getLogger(__name__)
 ROLLBACK_S = 120.0
 
 
 class Rollback:
-    """A step that fails does not keep the others from being run. ``progress`` is called with the description of each
-    step that has one. ``failures``: descriptions of what could not be undone."""
+    """A step that fails does not keep the others from being run. ``failures``: descriptions of what could not be
+    undone."""
 
-    def __init__(self, progress: Callable[[str], None]) -> None:
+    def __init__(self, progress: ProgressSink) -> None:
         self._progress = progress
-        self._steps: list[tuple[str, Callable[[], object], str]] = []
+        self._steps: list[tuple[str, str, Callable[[], object], str]] = []
         self._deferred: list[str] = []
         self.failures: list[str] = []
 
-    def push(self, description: str, step: Callable[[], object], *, key: str = "") -> None:
-        """``description`` is empty for a step that is not shown. A step replaces the one with the same ``key``."""
+    def push(self, description: str, step: Callable[[], object], *, done: str = "", key: str = "") -> None:
+        """``description`` says what ``step`` does, ``done`` what it has done then; both are empty for a step that is
+        not shown. A step replaces the one with the same ``key``."""
         self.discard(key)
-        self._steps.append((description, step, key))
+        self._steps.append((description, done, step, key))
 
     def discard(self, key: str) -> None:
-        self._steps = [each for each in self._steps if not key or each[2] != key]
+        self._steps = [each for each in self._steps if not key or each[3] != key]
 
     def defer(self, description: str) -> None:
         """A leftover of an earlier run that can only be cleaned up later. Reported as a failure unless
@@ -43,21 +44,26 @@ class Rollback:
         self._deferred.clear()
 
     def run(self) -> None:
+        self._progress.fail()
         with ExitStack() as stack:  # which calls the others too when one of them is interrupted
             stack.callback(lambda: self.failures.extend(self._deferred))
-            for description, step, _ in self._steps:
-                stack.callback(self._run_step, description, step)
+            for description, done, step, _ in self._steps:
+                stack.callback(self._run_step, description, done, step)
 
-    def _run_step(self, description: str, step: Callable[[], object]) -> None:
+    def _run_step(self, description: str, done: str, step: Callable[[], object]) -> None:
         try:
             if description:
-                self._progress(f"Undoing: {description}")
+                self._progress.step(f"Undoing: {description}", f"Undone: {done}")
             step()
         except RemoteRuntimeError as error:
-            self.failures.append(f"{description or 'cleaning up'} failed: {error}")
+            self._add_failure(description, str(error))
         except Exception as error:
-            log.exception("a bug of ours in a rollback")
-            self.failures.append(f"{description or 'cleaning up'} failed: {describe_bug(error)}")
+            log.exception("internal error in a rollback")
+            self._add_failure(description, describe_bug(error))
+
+    def _add_failure(self, description: str, why: str) -> None:
+        self._progress.fail()
+        self.failures.append(f"{description or 'cleaning up'} failed: {why}")
 
 
 def adopt_leftovers(context: BringUpContext, rollback: Rollback) -> None:
@@ -65,11 +71,11 @@ def adopt_leftovers(context: BringUpContext, rollback: Rollback) -> None:
     if context.leftover_instance is not None and context.leftover_instance.started_from:
         restore_on_failure(context, context.leftover_instance, rollback)
     if context.has_leftover_server:
-        rollback.defer("Jupyter of an earlier `up` may still run on the machine")
+        rollback.defer("Jupyter from an earlier `up` may still be running on the machine")
 
 
 def restore_on_failure(context: BringUpContext, instance: Instance, rollback: Rollback) -> None:
-    """On failure, restore the instance's former status. Does nothing if it turned out that somebody else started it."""
+    """On failure, restore the instance's former status. Does nothing if it turned out that another user started it."""
 
     def restore() -> None:
         try:
@@ -83,4 +89,5 @@ def restore_on_failure(context: BringUpContext, instance: Instance, rollback: Ro
 
     rollback.discard(key := instance.id or instance.name)
     if instance.started_from is not None:
-        rollback.push(f"putting {instance.name} back to {instance.started_from}", restore, key=key)
+        goal = f"{instance.name} back to {instance.started_from}"
+        rollback.push(f"putting {goal}", restore, done=f"put {goal}", key=key)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from ..core.access import InstalledKey, merge_keys
-from ..core.callbacks import Progress, Prompt
+from ..core.callbacks import Prompt
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, RemoteRuntimeError, describe_bug
 from ..core.fast_dataclass import fast_dataclass
@@ -20,6 +20,7 @@ from ..core.profile import Profile
 from ..jupyter import server as jupyter
 from ..jupyter.idle_policy import watchdog_left_on_disk
 from ..targets import KeyPolicy, LoginOptions, Target, TargetSession
+from .context import ProgressSink
 from .resources import Resources
 from .upstream import is_listening
 
@@ -31,8 +32,9 @@ PING_S = 10.0
 
 OFF_STATUSES = ("TERMINATED", "STOPPED", "STOPPING", "GONE")
 UNKNOWN = "UNKNOWN"
-SERVER_REMAINS = "Jupyter may still run"
-MAY_STILL_COST = "{} may still run and cost money"
+REMOTE_DIR = "~/.local/share/remote-runtime"
+SERVER_REMAINS = "Jupyter may still be running"
+MAY_STILL_COST = "{} may still be running and billing"
 
 Action = Literal["stop", "suspend"]
 T = TypeVar("T")
@@ -59,14 +61,14 @@ def ends_kernels(runtime: Runtime, profile: Profile, options: TakeDownOptions) -
 
 @dataclass
 class TakeDown:
-    """``confirm`` is called with a description of running work, and returns whether it may be ended. ``record`` is
-    called with the keys of ours that are installed, whenever they change."""
+    """``confirm`` is called with a description of running work, and returns whether it can be stopped. ``record`` is
+    called with the keys that remote-runtime has installed, whenever they change."""
 
     runtime: Runtime
     resources: Resources
     target: Target
     options: TakeDownOptions
-    progress: Progress
+    progress: ProgressSink
     prompt: Prompt
     confirm: Callable[[str], bool]
     record: Callable[[tuple[InstalledKey, ...]], None]
@@ -98,7 +100,9 @@ class TakeDown:
         if server in ("unknown", "kept") and status in OFF_STATUSES:
             server = "gone"
             self._remains.pop(SERVER_REMAINS, None)
-        self._attempt("the demo machine may still run", lambda: self.target.stop_demo(instance, Deadline(MIN_STOP_S)))
+        self._attempt(
+            "the demo machine may still be running", lambda: self.target.stop_demo(instance, Deadline(MIN_STOP_S))
+        )
         is_on_disk = server == "gone" and status in OFF_STATUSES and status != "GONE"
         return TakeDownResult(
             name=self.runtime.name,
@@ -120,13 +124,15 @@ class TakeDown:
         except RemoteRuntimeError as error:
             if error.code == "busy":
                 raise
+            self.progress.fail()
             log.warning("%s: %s", remains, error)
             self._on_another_machine = self._on_another_machine or error.code == "another-machine"
             # With the error's own hint: another `down` may never change it.
             self._remains[remains] = f"{error}. {error.hint}" if error.hint else str(error)
             return None
         except Exception as error:
-            log.exception("a bug of ours while taking down")
+            self.progress.fail()
+            log.exception("internal error while taking down")
             self._remains[remains] = describe_bug(error)
             return None
 
@@ -155,11 +161,11 @@ class TakeDown:
         session, server = self._open_session(), self.runtime.server
         if session is not None and server is not None:
             self._server_answers = is_listening(session, server, within_s=PING_S)
-            self._notes += [] if self._server_answers else ["Jupyter did not answer on the machine just now"]
+            self._notes += [] if self._server_answers else ["Jupyter on the machine did not respond to a check"]
 
     def _stop_server(self, instance: Instance) -> ServerEnd:
         session = self._open_session() or self._connect(instance)
-        self.progress("Stopping Jupyter")
+        self.progress.step("Stopping Jupyter", "Stopped Jupyter")
         runtime, profile, options = self.runtime, self._profile, self.options
         spec = jupyter.ServerSpec(runtime.name, runtime.client_id, profile.jupyter, profile.colab.origins)
         timeout_s = MIN_STOP_S if options.force else max(MIN_STOP_S, profile.timeouts.jupyter_s)
@@ -170,10 +176,10 @@ class TakeDown:
                 raise
             ended = jupyter.stop(session.run, spec, deadline=Deadline(timeout_s))
         if options.purge:
-            self.progress("Removing our folder from the machine")
+            self.progress.step(f"Removing {REMOTE_DIR} from the machine", f"Removed {REMOTE_DIR} from the machine")
             purged = jupyter.purge(session.run, profile.jupyter, deadline=Deadline(timeout_s))
             if not purged.done:
-                self._remains["our folder stays on the machine"] = f"in use by {', '.join(purged.alive)}"
+                self._remains[f"{REMOTE_DIR} stays on the machine"] = f"in use by {', '.join(purged.alive)}"
         return ended
 
     def _open_session(self) -> TargetSession | None:
@@ -189,7 +195,7 @@ class TakeDown:
         return session
 
     def _connect(self, instance: Instance) -> TargetSession:
-        self.progress(f"Connecting to {instance.name} to stop Jupyter")
+        self.progress.step(f"Connecting to {instance.name}")
 
         def save_new(keys: tuple[InstalledKey, ...]) -> None:
             self._save_keys(merge_keys(self._keys, keys))
@@ -215,11 +221,11 @@ class TakeDown:
             return
 
         def revoke() -> bool:
-            self.progress("Taking our key away")
+            self.progress.step("Removing the SSH key", "Removed the SSH key")
             self.target.revoke_keys(keys, progress=self.progress, deadline=Deadline(MIN_STOP_S))
             return True
 
-        if self._attempt("our key stays where we put it", revoke):
+        if self._attempt("the SSH key could not be removed", revoke):
             self._save_keys(tuple(key for key in self._keys if key not in keys))
 
     def _save_keys(self, keys: tuple[InstalledKey, ...]) -> None:
@@ -238,13 +244,15 @@ class TakeDown:
         deadline = Deadline(max(MIN_INSTANCE_S, self._profile.timeouts.instance_s))
         may_still_cost, ended = MAY_STILL_COST.format(instance.name), None
         if action is not None:
-            self.progress(f"{'Stopping' if action == 'stop' else 'Suspending'} {instance.name}")
+            running, done = ("Stopping", "Stopped") if action == "stop" else ("Suspending", "Suspended")
+            self.progress.step(f"{running} {instance.name}", f"{done} {instance.name}")
             ended = self._attempt(
                 may_still_cost,
                 lambda: target.set_status(instance, action, progress=self.progress, deadline=deadline),
             )
         elif self.runtime.unfinished and instance.started_from is not None:
-            self.progress(f"Putting {instance.name} back to {instance.started_from}")
+            goal = f"{instance.name} back to {instance.started_from}"
+            self.progress.step(f"Putting {goal}", f"Put {goal}")
             ended = self._attempt(
                 may_still_cost, lambda: target.restore_status(instance, progress=self.progress, deadline=deadline)
             )
@@ -261,7 +269,7 @@ class TakeDown:
             except RemoteRuntimeError as error:
                 self._status = "GONE" if error.code == "instance-not-found" else UNKNOWN
                 if self._status == UNKNOWN:
-                    self._notes.append(f"whether {instance.name} runs, and costs money, is not known: {error}")
+                    self._notes.append(f"{instance.name} may still be running and billing: {error}")
         return self._status
 
 

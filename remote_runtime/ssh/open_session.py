@@ -136,7 +136,7 @@ def _try_once(request: ConnectRequest, candidates: Iterable[KeyCandidate], refus
         keys.penalties.note_version(address, transport.remote_version)
         host_key = HostKey(transport.host_key.get_name(), transport.host_key.get_base64())
         try:
-            policy.check(host_key, request.progress, presented_certificate(transport.host_key))
+            how_known = policy.check(host_key, request.progress, presented_certificate(transport.host_key))
         except SshError:
             keys.penalties.add(address, CONNECTION_PENALTY_S)
             raise
@@ -151,7 +151,15 @@ def _try_once(request: ConnectRequest, candidates: Iterable[KeyCandidate], refus
         if accepted and accepted.key and is_direct and needs_no_user(transport, accepted.key):
             relogin = functools.partial(_log_in_again, request, accepted)
         key = accepted.key if accepted else None
-        return Session(transport, request, host_key=host_key, key=key, release=undo.pop_all().close, relogin=relogin)
+        return Session(
+            transport,
+            request,
+            host_key=host_key,
+            how_known=how_known,
+            key=key,
+            release=undo.pop_all().close,
+            relogin=relogin,
+        )
 
 
 def _log_in_again(request: ConnectRequest, accepted: KeyCandidate, deadline: Deadline) -> Session:

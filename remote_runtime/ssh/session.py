@@ -36,9 +36,10 @@ _TICK_S = 0.1
 
 
 class Session:
-    """The login at a machine that ``request`` asked for. ``host_key``: the one that was verified. ``key``: the one that
-    was accepted. ``close`` ends the connection and all that it forwards, then calls ``release``. ``relogin`` logs in
-    once more in the same way, without a prompt; None where that may need one."""
+    """The login at a machine that ``request`` asked for. ``host_key``: the machine's; ``how_known``: as
+    ``HostKeyPolicy.check`` returned. ``key``: the one that was accepted. ``close`` ends the connection and all that it
+    forwards, then calls ``release``. ``relogin`` logs in once more in the same way, without a prompt; None where that
+    may need one."""
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Session:
         request: ConnectRequest,
         *,
         host_key: HostKey,
+        how_known: str,
         key: paramiko.PKey | None,
         release: Callable[[], None],
         relogin: Callable[[Deadline], Session] | None,
@@ -54,6 +56,7 @@ class Session:
         self.instance = request.instance
         self.user = request.user
         self.host_key = host_key
+        self._how_known = how_known
         self.key = key
         self._transport = transport
         self._release = release
@@ -86,10 +89,10 @@ class Session:
         return self._transport.loop is not None
 
     def login_facts(self) -> dict[str, str]:
-        """``host-key``: the one that was verified; ``login``: the user and key; ``agent``: if it did not answer."""
+        """``host-key``: how it is known, and the key; ``login``: the user and key; ``agent``: if it did not answer."""
         with_key = f", with the key {self.key.get_name()} {self.key.fingerprint}" if self.key else ", without a key"
         facts = {
-            "host-key": f"verified: {self.host_key.kind} {self.host_key.fingerprint}",
+            "host-key": f"{self._how_known}: {self.host_key.kind} {self.host_key.fingerprint}",
             "login": f"as {self.user}{with_key}",
         }
         if self._silent_agent:

@@ -64,7 +64,7 @@ class KeyPolicy:
 
 
 def no_prompt(prompt: str, *, secret: bool, code: str) -> str:
-    raise from_code(code, f"An answer is needed: {prompt}", "it is asked for once the machine is found")
+    raise from_code(code, f"Input required: {prompt}", "`up` prompts for it once the machine is found")
 
 
 @fast_dataclass(frozen=True)

@@ -57,6 +57,11 @@ def accepts(wanted: int | tuple[int, int] | None, remembered: int | None) -> boo
     return remembered is not None and remembered in _candidates(wanted, remembered)
 
 
+def preferred(wanted: int | tuple[int, int] | None, remembered: int | None) -> int:
+    """The port that ``bind`` tries first."""
+    return next(iter(_candidates(wanted, remembered)))
+
+
 def owner_of(port: int) -> str:
     """The program that listens on this port here, as text for people."""
     import psutil

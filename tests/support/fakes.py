@@ -59,8 +59,14 @@ class FakeProgress:
     def __call__(self, text: str) -> None:
         self._journal.events.append(f"detail: {text}")
 
-    def step(self, text: str) -> None:
+    def step(self, text: str, done: str = "") -> None:
         self._journal.events.append(f"step: {text}")
+
+    def finish(self, done: str) -> None:
+        self._journal.events.append(f"done: {done}")
+
+    def fail(self) -> None:
+        """The step that failed is the last that was begun."""
 
     def note(self, text: str) -> None:
         self._journal.events.append(f"note: {text}")

@@ -11,14 +11,16 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
-from ...core.errors import ProfileError, RemoteRuntimeError
-from ...core.model import UNKNOWN_INTERPRETER
+from ...core.errors import Bug, Interrupted, ProfileError, RemoteRuntimeError, UsageError
 from ...core.sanitize import clean, clean_line
 from . import format
-from .theme import paint
+from .theme import has_colour, link, paint
 
 MAX_CHARS = 2000
 COMMAND = re.compile(r"`[^`]*`|(?<=[Rr]un: ).*|\bgcloud .*")
+ASCII = {"→": "->", " ▾": "", "…": "...", "–": "-", "×": "x", "·": "-"}  # for streams without Unicode
+ONLY_COMMAND = re.compile(r"`[^`]*`")
+BUG_FIX = "`remote-runtime doctor --report FILE` writes what a bug report needs, without secrets"
 MAX_REASON_CHARS = 16_000  # all complaints about a profile, the end of a log
 
 
@@ -33,29 +35,74 @@ def document(content: Mapping[str, Any]) -> None:
 
 
 def say(text: str, style: str = "") -> None:
-    """Print a line on stderr, in a style of ``theme.STYLES`` if one is given."""
-    lines = fold_text(text, MAX_CHARS)
-    _write(sys.stderr, "\n".join(paint(line, style) if style else line for line in lines))
+    """Print a text on stderr, folded, in a style of the theme."""
+    say_lines([paint(line, style) if style else line for line in fold_text(text, MAX_CHARS)])
+
+
+def say_lines(lines: Sequence[str]) -> None:
+    """Print lines on stderr as they are."""
+    _write(sys.stderr, "\n".join(lines))
 
 
 def failure(error: RemoteRuntimeError, name: str = "") -> None:
-    """Print what happened, why, and what to do next."""
-    headline = clean_line(f"error[{error.code}]{f' {name}' if name else ''}: {error.what}", MAX_CHARS)
-    _print_error("\n".join(fold(headline, indent=" " * 8)).removeprefix("error"))
-    if isinstance(error, ProfileError):
-        from .problems import problem_lines
-
-        reasons = list(problem_lines(error, width(), wrap))
+    """Print what failed, why, what is left of it, and how to fix it."""
+    what, subject = clean_line(error.what, MAX_CHARS), f" {clean_line(name, MAX_CHARS)}" if name else ""
+    if isinstance(error, Interrupted):
+        sentences = [f"{part}." for part in (what, clean_line(error.why, MAX_CHARS)) if part]
+        lines = fold(" ".join([f"{subject[1:]}:", *sentences] if subject else sentences))
     else:
-        reasons = labelled("why", error.why, 2)
-    for line in reasons + labelled("next", error.hint, 2):
-        _write(sys.stderr, line)
+        label = f"error[{error.code}]"
+        lines = fold(f"{label}{subject}: {what}", indent="  ")
+        lines[0] = paint(label, "error") + lines[0][len(label) :]
+        lines += _reasons(error)
+    for remaining in error.remains:
+        lines += labelled("left", remaining, 2, label_style="warning")
+    say_lines([*lines, *labelled("fix", error.hint, 2, label_style="heading"), *_more(error)])
 
 
-def labelled(label: str, text: str, margin: int) -> list[str]:
+def _reasons(error: RemoteRuntimeError) -> list[str]:
+    if not isinstance(error, ProfileError):
+        return labelled("why", error.why, 2)
+    from .problems import problem_lines
+
+    return list(problem_lines(error, width(), wrap))
+
+
+def labelled(
+    label: str, text: str, margin: int, *, label_style: str = "detail", stream: TextIO | None = None
+) -> list[str]:
     """The folded lines of a reason or a hint, the first with its label; none if it is empty."""
-    lines = fold_text(text, MAX_REASON_CHARS, margin + 6)
-    return [f"{' ' * margin}{'' if number else label + ':':<6}{line}" for number, line in enumerate(lines)]
+    begin = f"{label}: "
+    lines = fold_text(text, MAX_REASON_CHARS, margin + len(begin))
+    if len(lines) == 1 and ONLY_COMMAND.fullmatch(lines[0]):
+        lines = [paint(lines[0].strip("`"), "command", stream)]
+    begins = [paint(begin.rstrip(), label_style, stream) + " ", *[" " * len(begin)] * len(lines)]
+    return [" " * margin + start + bright_commands(line, stream) for start, line in zip(begins, lines, strict=False)]
+
+
+def bright_commands(line: str, stream: TextIO | None = None) -> str:
+    """The line with its commands in the style of commands; with backticks where there are no colours."""
+    if not has_colour(stream):
+        return line
+    return COMMAND.sub(lambda command: paint(command[0].strip("`"), "command", stream), line)
+
+
+def _more(error: RemoteRuntimeError) -> list[str]:
+    """Where the page about the error's code is; nothing for mistakes in a command line or a profile."""
+    if isinstance(error, (UsageError, Interrupted, Bug)):
+        return []
+    from importlib import metadata  # slow, and only needed for errors
+
+    try:
+        addresses = metadata.metadata("remote-runtime").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:
+        addresses = []  # run from its source
+    for address in addresses:
+        label, _, site = address.partition(", ")
+        if label == "Documentation":
+            page = f"{site.rstrip('/')}/errors/{error.code}/"
+            return [f"  {paint('see:', 'detail')} {link(page, page)}"]
+    return [paint(f"  more: remote-runtime help {error.code}", "detail")]
 
 
 def fold_text(text: str, max_chars: int, margin: int = 0) -> list[str]:
@@ -79,7 +126,9 @@ def wrap(line: str, columns: int, indent: str = "") -> list[str]:
 
 
 def bug(log: str) -> None:
-    _print_error(f": this is a bug of remote-runtime, not of yours\n  log:  {log}")
+    """Print where the traceback of a bug is."""
+    label = paint("error[bug]", "error")
+    say_lines([f"{label}: This is a bug in remote-runtime", *labelled("log", log, 2), *labelled("fix", BUG_FIX, 2)])
 
 
 def has_unicode(stream: TextIO) -> bool:
@@ -133,29 +182,6 @@ def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*cells, strict=True)]
 
 
-def ready(runtimes: Sequence[Mapping[str, Any]]) -> None:
-    """What to do with the URLs of runtimes, and what they allow."""
-    for runtime in runtimes:
-        name, server = f"{runtime['name']}: " if len(runtimes) > 1 else "", runtime["server"]
-        if server and server["interpreter"] not in ("", UNKNOWN_INTERPRETER):
-            version = f" (Python {server['python']})" if server["python"] else ""
-            say(f"{name}Jupyter runs in {server['interpreter']}{version}.")
-        extra = format.extra_ports(runtime)
-        if extra:
-            say(f"{name}{extra[0].upper()}{extra[1:]}")
-    paste_instructions()
-    machines = " and ".join(dict.fromkeys(format.machine(runtime) or "the machine" for runtime in runtimes))
-    say(f"A notebook connected to it can run anything on {machines}: connect only notebooks that you trust.")
-
-
-def paste_instructions() -> None:
-    """What to do with the URL."""
-    say(
-        "In Colab: Connect → Connect to a local runtime → paste the URL.\n"
-        'Allow "Access other apps and services on this device" when the browser asks.'
-    )
-
-
 def stopped(result: Mapping[str, Any]) -> None:
     """The result of `down` for a runtime, and what keeps running."""
     servers = {
@@ -183,13 +209,11 @@ def stopped(result: Mapping[str, Any]) -> None:
         say(f"{result['name']}: also ended {', '.join(result['orphans'])}")
 
 
-def _print_error(text: str) -> None:
-    _write(sys.stderr, paint("error", "error") + clean(text, MAX_CHARS))
-
-
 def _write(stream: TextIO, text: str) -> None:
     try:
         stream.write(text + "\n")
     except UnicodeEncodeError:
+        for character, replacement in ASCII.items():
+            text = text.replace(character, replacement)
         stream.write(text.encode(stream.encoding, "replace").decode(stream.encoding) + "\n")
     stream.flush()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from ...core.durations import duration_since as duration_since
 
 UNKNOWN_VALUE = "–"
 SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
@@ -20,15 +21,13 @@ def path(where: Path) -> str:
         return str(where)
 
 
-def duration_since(moment: str | None) -> str:
-    """The time since an ISO 8601 moment in one or two units; empty for none."""
-    if not moment:
+def seconds(duration_s: float, *, least: float = 0.0) -> str:
+    """A measured time; empty below ``least``."""
+    if duration_s < least:
         return ""
-    seconds = int((datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds())
-    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} {seconds % size // smaller} {small_unit}"
-    return f"{max(0, seconds)} s"
+    if duration_s >= 60:
+        return f"{duration_s // 60:.0f} min {duration_s % 60:.0f} s"
+    return f"{duration_s:.1f} s" if duration_s < 9.95 else f"{duration_s:.0f} s"
 
 
 def machine(runtime: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Shows the progress of commands: a spinner on a terminal, plain lines elsewhere."""
+"""Shows the progress of commands: a spinner on a terminal; elsewhere the same lines, without one."""
 
 from __future__ import annotations
 
@@ -11,34 +11,39 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...commands.context import View
-from ...core.sanitize import clean_line
-from .console import MAX_CHARS, fold_text, has_unicode, say
-from .theme import has_colour, rich_style
+from ...core.sanitize import clean, clean_line
+from .console import MAX_CHARS, fold, has_unicode, say_lines, width
+from .format import seconds
+from .theme import has_colour, paint, rich_style
 
-MARKS = {"ok": "✓", "bad": "✗", "note": "·"}
+MARKS = {"ok": "✓", "error": "✗", "detail": "·", "waiting": "…"}
+PLAIN_MARKS = {"ok": "+", "error": "x", "detail": "-", "waiting": "..."}
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-PROGRAMS = ("gcloud", "sshd", "ssh", "paramiko", "sshtunnel", "jupyter")
 PLAIN_SPINNER = "|/-\\"
-UNDOING = "Undoing"
-PLAIN_MARKS = {"ok": "+", "bad": "x", "note": "-"}
+PROGRAMS = ("gcloud", "sshd", "ssh", "paramiko", "sshtunnel", "jupyter")
+MIN_SHOWN_S = 0.5  # shorter steps have no time
+ANNOUNCED_AFTER_S = 2.0  # without a spinner, a step that runs for longer has a line that says so
+TIME_COLUMN = 72  # where the times end
 
 
 @dataclass
 class _Step:
-    """The current step of one runtime."""
+    """The current step of one runtime. ``notes``: shown below its line, when it has one."""
 
-    step: str
+    text: str
+    done: str = ""
     started_at: float = field(default_factory=time.monotonic)
     detail: str = ""
+    notes: list[str] = field(default_factory=list)
+    timer: threading.Timer | None = None
 
 
 class TerminalView(View):
-    """Draws a spinner on a terminal and prints plain lines elsewhere. ``transient``: leave no lines behind, because the
-    answer has the result."""
+    """Draws a spinner on a terminal, and prints a line for each step that is done. ``transient``: leave no lines
+    behind, because the answer has the result."""
 
     def __init__(self, *, quiet: bool, verbose: bool, plain: bool, show_names: bool, transient: bool = False) -> None:
-        self._transient = transient
-        self._quiet = quiet
+        self._silent = quiet or (transient and not verbose)
         self._verbose = verbose
         self._show_names = show_names
         self._steps: dict[str, _Step] = {}
@@ -50,12 +55,22 @@ class TerminalView(View):
         self._animated = not (plain or quiet) and has_colour()
         self.interactive = not plain and sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
-    def step(self, name: str, text: str) -> None:
+    def step(self, name: str, text: str, done: str = "") -> None:
         with self._lock:
-            self._finish(name, "bad" if text.startswith(UNDOING) and not self._is_undoing(name) else "ok")
-            self._steps[name] = _Step(clean_line(text, 300))
-            if not self._animated:
-                self._say(name, text)
+            self._end(name, "ok")
+            self._steps[name] = step = _Step(clean_line(text, 300), clean_line(done, 300))
+            if self._verbose and not self._animated:
+                self._show_running(name, step)
+            elif not (self._animated or self._silent):
+                step.timer = threading.Timer(ANNOUNCED_AFTER_S, self._show_running, (name, step))
+                step.timer.daemon = True
+                step.timer.start()
+            self._draw()
+
+    def finish(self, name: str, done: str) -> None:
+        with self._lock:
+            self._steps.setdefault(name, _Step(done)).done = clean_line(done, 300)
+            self._end(name, "ok")
             self._draw()
 
     def detail(self, name: str, text: str) -> None:
@@ -64,24 +79,27 @@ class TerminalView(View):
             self._steps.setdefault(name, _Step(text)).detail = text
             # A progress count is printed once, not for each number.
             key = name + "".join(character for character in text if not character.isdigit())
-            if (not self._animated or self._verbose) and key not in self._shown:
+            if self._verbose and key not in self._shown:
                 self._shown.add(key)
-                self._say(name, f"  {text}")
+                self._say(name, text, indent=4)
             self._draw()
 
     def note(self, name: str, text: str) -> None:
         with self._lock:
-            self._say(name, _capitalized(text), mark="note")
+            if name in self._steps:
+                self._steps[name].notes.append(text)
+                self._draw()
+            else:
+                self._say_note(name, text)
 
     def done(self, name: str) -> None:
         with self._lock:
-            self._finish(name, "ok")
+            self._end(name, "ok")
             self._draw()
 
     def failed(self, name: str) -> None:
-        """Marks the current step as failed, unless it is a rollback."""
         with self._lock:
-            self._finish(name, "ok" if self._is_undoing(name) else "bad")
+            self._end(name, "error")
             self._draw()
 
     def prompt(self, name: str, text: str, *, secret: bool) -> str:
@@ -134,12 +152,17 @@ class TerminalView(View):
         frames = SPINNER if self._marks is MARKS else PLAIN_SPINNER
         frame = frames[int(time.monotonic() * 10) % len(frames)]
         rows = []
-        for name, line in list(self._steps.items()):
+        for name, step in list(self._steps.items()):
             text = Text(f"{frame} ", style=rich_style("info"), no_wrap=True, overflow="ellipsis")
             text.append(f"{name}: " if self._show_names else "", style=rich_style("heading"))
-            text.append(line.step, style="default")
-            text.append(f"  {time.monotonic() - line.started_at:.0f} s  {line.detail}", style=rich_style("detail"))
+            text.append(step.text, style="default")
+            passed_s = time.monotonic() - step.started_at
+            text.append(f"  {passed_s:.0f} s" if passed_s >= 1 else "", style=rich_style("detail"))
+            text.append(f"  {step.detail}" if step.detail else "", style=rich_style("detail"))
             rows.append(text)
+            for note in step.notes:
+                shown = f"  {self._marks['detail']} {_capitalized(clean_line(note, 300))}"
+                rows.append(Text(shown, style=rich_style("detail"), no_wrap=True, overflow="ellipsis"))
         return Group(*rows)
 
     def _draw(self) -> None:
@@ -154,25 +177,45 @@ class TerminalView(View):
             self._live = Live(self, console=Console(stderr=True), refresh_per_second=10, transient=True)
             self._live.start()
 
-    def _is_undoing(self, name: str) -> bool:
-        return name in self._steps and self._steps[name].step.startswith(UNDOING)
+    def _show_running(self, name: str, step: _Step) -> None:
+        with self._lock:
+            if self._steps.get(name) is step:
+                self._say(name, f"{step.text} {self._marks['waiting']}", indent=2)
 
-    def _finish(self, name: str, how: str) -> None:
-        line = self._steps.pop(name, None)
-        if line is not None and self._animated:
-            self._say(name, f"{line.step}  {time.monotonic() - line.started_at:.1f} s", mark=how)
-
-    def _say(self, name: str, text: str, *, mark: str = "") -> None:
-        if self._quiet or (self._transient and not self._verbose):
+    def _end(self, name: str, how: str) -> None:
+        step = self._steps.pop(name, None)
+        if step is None:
             return
-        text = f"{name}: {text}" if self._show_names else text
-        text = f"{self._marks[mark]} {text}" if mark else text
+        if step.timer is not None:
+            step.timer.cancel()
+        text = step.done if how == "ok" else step.text
+        if text:
+            self._say(name, text, mark=how, took=seconds(time.monotonic() - step.started_at, least=MIN_SHOWN_S))
+        for note in step.notes:
+            self._say_note(name, note)
+
+    def _say_note(self, name: str, text: str) -> None:
+        self._say(name, _capitalized(text), mark="detail", indent=2)
+
+    def _say(self, name: str, text: str, *, mark: str = "", indent: int = 0, took: str = "") -> None:
+        """Print a text, folded, with its mark before it and the time at its end."""
+        if self._silent:
+            return
+        begin = " " * indent + (f"{self._marks[mark]} " if mark else "")
+        text = clean(f"{name}: {text}" if self._show_names else text, MAX_CHARS)
+        folded = [part for line in text.splitlines() for part in fold(line, len(begin))] or [""]
+        lines = [(" " * len(begin) if number else begin) + line for number, line in enumerate(folded)]
+        if took:
+            gap = min(width() or TIME_COLUMN, TIME_COLUMN) - len(lines[-1]) - len(took)
+            lines[-1] += " " * max(2, gap) + paint(took, "detail")
+        if mark:
+            lines[0] = lines[0].replace(self._marks[mark], paint(self._marks[mark], mark), 1)
         if self._live is not None:
             from rich.text import Text
 
-            self._live.console.print(Text("\n".join(fold_text(text, MAX_CHARS))), soft_wrap=True)
+            self._live.console.print(Text.from_ansi("\n".join(lines)), soft_wrap=True)
         else:
-            say(text)
+            say_lines(lines)
 
     @staticmethod
     def _read(prompt: str, *, secret: bool) -> str:

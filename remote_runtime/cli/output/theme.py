@@ -39,6 +39,11 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{STYLES[style][0]}m{text}\x1b[0m" if text and has_colour(stream) else text
 
 
+def link(text: str, url: str, stream: TextIO | None = None) -> str:
+    """``text`` as a link (OSC 8) to ``url`` if ``stream`` (default: stderr) has colours; else the address itself."""
+    return f"\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\" if has_colour(stream) else url
+
+
 def rich_style(style: str) -> str:
     """The style in rich's words; for an unknown one the terminal's default."""
     return STYLES[style][1] if style in STYLES else "default"

@@ -56,7 +56,7 @@ class DryRun:
     def __post_init__(self) -> None:
         self._details: list[str] = []
         self._resources = Resources()
-        self._rollback = Rollback(lambda text: self.on_step(text.replace("Undoing", "Cleaning up", 1)))
+        self._rollback = Rollback(self)
 
     def run(self) -> None:
         """Run every check from the local port to a notebook cell. Raises ``Interrupted``."""
@@ -71,9 +71,15 @@ class DryRun:
 
     note = __call__
 
-    def step(self, text: str) -> None:
+    def step(self, text: str, done: str = "") -> None:
         self._details.clear()
         self.on_step(text)
+
+    def finish(self, done: str) -> None:
+        """The findings say it."""
+
+    def fail(self) -> None:
+        """The findings say it."""
 
     def _run_steps(self) -> None:
         skip, kind = self.checklist.skip, self.profile.target

@@ -51,8 +51,12 @@ class RemoteRuntimeError(Exception):
     def __str__(self) -> str:
         return f"{self.what}: {self.why}" if self.why else self.what
 
+    def as_document(self) -> dict[str, Any]:
+        """The ``error`` of the JSON output: ``as_dict``, and ``remains`` where something could not be undone."""
+        return {**self.as_dict(), **({"remains": list(self.remains)} if self.remains else {})}
+
     def as_dict(self) -> dict[str, Any]:
-        """``{"code", "what", "why", "hint"}``: the ``error`` of the JSON output and of the control channel."""
+        """``{"code", "what", "why", "hint"}``: the ``error`` of the state file and of the control channel."""
         return {"code": self.code, "what": self.what, "why": self.why, "hint": self.hint}
 
 
@@ -132,7 +136,7 @@ class Interrupted(RemoteRuntimeError):
     exit_code = 130
     codes = INTERRUPTED
 
-    def __init__(self, what: str = "Interrupted", why: str = "", hint: str = "", code: str = "interrupted") -> None:
+    def __init__(self, what: str = "Cancelled", why: str = "", hint: str = "", code: str = "interrupted") -> None:
         super().__init__(code, what, why, hint)
 
 

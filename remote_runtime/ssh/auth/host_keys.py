@@ -27,6 +27,7 @@ from ..transport.algorithms import filter_allowed
 from .certificates import Certificate
 from .key_files import rsa_bits
 
+VERIFIED = "verified"
 USER_FILES = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 _OPENSSH_ORDER = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
@@ -73,9 +74,10 @@ class HostKeyPolicy:
             names = [*(f"{name}-cert-v01@openssh.com" for name in names), *names]
         return filter_allowed("HostKeyAlgorithms", names, self._settings.allowed_algorithms.host_keys)
 
-    def check(self, host_key: HostKey, progress: Progress, certificate: bytes = b"") -> None:
-        """Returns if ``host_key`` is the machine's, by itself or by the ``certificate`` that it was presented in. It is
-        pinned where guest attributes name it, or the profile accepts new ones. Raises ``SshError`` ``host-key-changed``
+    def check(self, host_key: HostKey, progress: Progress, certificate: bytes = b"") -> str:
+        """How ``host_key`` is known as the machine's, by itself or by the ``certificate`` that it was presented in:
+        ``verified``, or ``accepted as new``, which the profile has to allow. It is pinned then, and where guest
+        attributes name it. Raises ``SshError`` ``host-key-changed``
         or ``host-key-unknown``."""
         if 0 < (bits := rsa_bits(base64.b64decode(host_key.data))) < self._settings.allowed_algorithms.rsa_bits:
             min_bits = self._settings.allowed_algorithms.rsa_bits
@@ -94,20 +96,21 @@ class HostKeyPolicy:
             )
             if fault:
                 raise self._unverified("is not certified", f"its certificate by {_describe(signed.authority)} {fault}")
-            return
+            return VERIFIED
         for source in self._sources:
             if source.keys and host_key not in source.keys:
                 raise self._changed(host_key, source)
             if source.keys:
                 if source is self._from_cloud:
                     pin(self._pins, self._instance.host_key_name, host_key)
-                return
+                return VERIFIED
         if host_key in self._without_port.keys:
-            return
+            return VERIFIED
         if self._settings.host_key != "accept-new":
             raise self._unknown(host_key)
         pin(self._pins, self._instance.host_key_name, host_key)
         progress(f"New host key of {self._instance.name} accepted and pinned: {_describe(host_key)}")
+        return "accepted as new"
 
     def _is_by_address(self) -> bool:
         """Whether there is no HostKeyAlias. A certificate names hosts without their ports."""

@@ -16,7 +16,7 @@ from tests.support.environment.waiting import eventually, free_port
 from tests.support.environment.world import World
 from tests.support.machines.gce_vm import CloudMachine, cloud_machine
 
-STEPS = ("Finding the machine", "Connecting to my-vm", "Starting Jupyter")
+STEPS = ("Finding my-vm", "Connecting to my-vm", "Starting Jupyter")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def read_until(command: subprocess.Popen[str], text: str) -> None:
 
 def hold(vm: CloudMachine, step: str) -> Callable[[], None]:
     """Make the story stand still at this step; the answer lets it go on."""
-    if step == "Finding the machine":
+    if step == "Finding my-vm":
         vm.emulator.latency_s = 1.5
         return lambda: setattr(vm.emulator, "latency_s", 0.0)
     if step == "Connecting to my-vm":
@@ -51,7 +51,7 @@ def test_ctrl_c_undoes_everything_and_says_so(world: World, vm: CloudMachine, st
     let_go = hold(vm, step)
     command = world.start("up", "vm", "--json", "-v")
     eventually(lambda: (world.state / "vm.json").exists())
-    if step != "Finding the machine":
+    if step != "Finding my-vm":
         eventually(lambda: world.file("vm")["instance"] and world.file("vm")["instance"]["status"] == "RUNNING")
     if step == "Starting Jupyter":
         eventually(vm.sshd.logins)
@@ -85,7 +85,7 @@ def test_a_keeper_that_is_killed_at_any_step_leaves_what_down_cleans_up(
     let_go = hold(vm, step)
     command = world.start("up", "vm", "--json", "-v")
     eventually(lambda: (world.state / "vm.json").exists())
-    if step != "Finding the machine":
+    if step != "Finding my-vm":
         eventually(lambda: world.file("vm")["instance"] and world.file("vm")["instance"]["status"] == "RUNNING")
     if step == "Starting Jupyter":
         eventually(vm.sshd.logins)
@@ -138,7 +138,7 @@ def test_an_up_right_after_one_that_was_killed_begins_anew(
     os.killpg(first.pid, sign)
     let_go()
     threading.Timer(3.0, lambda: setattr(vm.emulator, "latency_s", 0.0)).start()
-    again = world.run("up", "vm")
+    again = world.run("up", "vm", "-v")
     assert again.code == 0, again.err
     assert "interrupted" in again.err, "it is told what is waited for"
     assert Page(again.out.strip()).ask("GET", "/api/kernels")[0] == 200

@@ -51,8 +51,8 @@ def test_an_undo_that_fails_is_told_by_the_up_that_was_interrupted(world: World,
 
     error = json.loads(out)["error"]
     assert error["code"] == "interrupted"
-    assert "putting my-vm back" in error["why"]
-    assert "is undone" not in error["why"]
+    assert "putting my-vm back" in error["remains"][0]
+    assert error["why"] == ""
     assert vm.status == "RUNNING"
     assert world.look("vm")["state"] == "down"
 
@@ -143,7 +143,7 @@ def test_ctrl_c_of_one_of_two_ups_leaves_the_other_its_work(world: World, vm: Cl
     vm.sshd.resume()
     url, _ = second.communicate(timeout=60)
 
-    assert "others wait for it" in json.loads(out)["error"]["why"]
+    assert "Another `up` still waits for vm" in json.loads(out)["error"]["why"]
     assert Page(url.strip()).ask("GET", "/api/kernels")[0] == 200
 
 
@@ -164,7 +164,7 @@ def wait_for_line(command: subprocess.Popen[str], words: str) -> None:
 def at_work(world: World) -> subprocess.Popen[str]:
     """An `up` of a runtime that was lost, which has called the repair off and looks for the machine itself."""
     command = world.start("up", "vm")
-    wait_for_line(command, "Finding the machine")
+    wait_for_line(command, "Connecting to my-vm")
     return command
 
 

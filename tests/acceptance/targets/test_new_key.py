@@ -78,9 +78,9 @@ def test_an_up_that_enters_where_it_was_renews_the_key_and_a_purge_after_a_plain
     assert expires_in_s(door) < DAY_S
     at_home(world, door, ", key_lifetime: 3d")
 
-    up = world.run("up", "vm")
+    up = world.run("up", "vm", "-v")
 
-    assert "where it was last" in up.err
+    assert "at its last address" in up.err
     eventually(lambda: expires_in_s(door) > 2 * DAY_S, what="the key is renewed")
     eventually(lambda: world.file("vm")["instance"]["access"]["until"] - time.time() > 2 * DAY_S)
     assert len(world.file("vm")["keys"]) == 1, "the new one in the place of the old"

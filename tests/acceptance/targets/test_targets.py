@@ -148,7 +148,7 @@ def test_several_profiles_come_up_together_and_go_down_together(world: World, bo
         world.profile(name, "version: 1\ntarget: {kind: ssh, host: gpu}\n")
     done = world.run("up", "two", "one")
     assert done.code == 0, done.err
-    assert done.err.count("paste the URL") == 1
+    assert done.err.count("Paste this URL") == 1
     urls = dict(line.split("\t") for line in done.out.splitlines())
     assert list(urls) == ["two", "one"]
     assert urls["one"] != urls["two"]

@@ -47,11 +47,12 @@ PROFILE = Profile(
     timeouts=Timeouts(ready_s=20.0),
 )
 STEPS = (
-    "Finding the machine",
+    "Finding my-vm",
+    "Starting my-vm",
     "Connecting to my-vm",
     "Starting Jupyter",
-    "Opening the tunnel",
-    "Checking the path as Colab will use it",
+    "Forwarding localhost:{port}",
+    "Verifying the connection",
 )
 NO_SERVER = replace(PROFILE, timeouts=Timeouts(ready_s=0.2))
 
@@ -119,7 +120,7 @@ def test_each_step_is_told_and_so_is_each_that_is_undone(journal: EventLog, held
     fails(journal, FakeTarget(journal, starts_from="TERMINATED"), held)
     undone = ("Undoing: stopping Jupyter", "Undoing: putting my-vm back to TERMINATED")
     assert [event for event in journal.events if event.startswith("step")] == [
-        f"step: {each}" for each in STEPS + undone
+        f"step: {each}".format(port=journal.recorded["local_port"]) for each in STEPS + undone
     ]
 
 
@@ -130,18 +131,24 @@ def test_the_story_is_told_and_recorded_in_its_order(
     assert kinds(journal.events) == [
         "record local_port",
         "step",
+        "step",
         "record instance",
         "find",
         "record instance",
+        "done: Started my-vm in z",
         "step",
         "connect",
+        "done: Connected over SSH, host key verified",
         "step",
         "record folder",
         "ensure jupyter",
+        "detail: Jupyter runs in /usr/bin/python3",
+        "done: Started Jupyter (Python 3.12)",
         "record server",
         "step",
         "record forwards local_host",
         "step",
+        f"done: Forwarding localhost:{journal.recorded['local_port']}, verified as Colab sees it",
     ]
     assert held.forwarder is not None
     assert journal.recorded["local_port"] == held.forwarder.port
@@ -158,8 +165,11 @@ def test_what_still_holds_is_skipped(journal: EventLog, held: Resources, jupyter
     journal.events.clear()
     ensure(journal, cloud, held)
     assert (held.forwarder, held.session, held.upstream) == (front, session, way)
-    assert [event for event in journal.events if not event.startswith(("step", "record"))] == ["ensure jupyter"]
-    assert f"step: {STEPS[1]}" not in journal.events
+    assert not any(event.startswith("done") for event in journal.events), "nothing was done that could be shown"
+    assert [event for event in journal.events if not event.startswith(("step", "record", "detail"))] == [
+        "ensure jupyter"
+    ]
+    assert "step: Connecting to my-vm" not in journal.events
 
 
 def test_a_connection_that_died_is_made_anew_without_a_look_up_while_clients_wait(
@@ -229,7 +239,11 @@ def test_a_remembered_port_that_is_taken_now_is_noted(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ensure(journal, cloud_of(journal, jupyter), held, remembered_port=port)
-    assert any(event.startswith(f"note: Local port {port} is in use now") for event in journal.events)
+    assert held.forwarder is not None
+    assert journal.events[-2:] == [
+        f"done: Forwarding localhost:{held.forwarder.port}, verified as Colab sees it",
+        f"note: Port {port} is in use; using {held.forwarder.port}",
+    ]
 
 
 def test_a_remembered_port_that_the_profile_no_longer_allows_is_not_called_taken(

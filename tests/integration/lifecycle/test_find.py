@@ -98,7 +98,9 @@ class Again:
         wait_until(lambda: look_up.result is not None, Deadline(10), every_s=0.01, what="the look-up")
 
     def did(self) -> list[str]:
-        return [event for event in self.journal.events if not event.startswith(("step", "record", "note", "detail"))]
+        return [
+            event for event in self.journal.events if not event.startswith(("step", "done", "record", "note", "detail"))
+        ]
 
 
 @pytest.fixture

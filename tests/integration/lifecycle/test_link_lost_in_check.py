@@ -26,7 +26,7 @@ PROFILE = Profile(
     colab=ColabSettings((COLAB_ORIGIN,)),
     timeouts=Timeouts(ready_s=READY_S),
 )
-CHECKING = "Checking the path as Colab will use it"
+CHECKING = "Verifying the connection"
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ class Attentive(FakeProgress):
         super().__init__(journal)
         self._then = then
 
-    def step(self, text: str) -> None:
-        super().step(text)
+    def step(self, text: str, done: str = "") -> None:
+        super().step(text, done)
         if text == CHECKING:
             self._then()
 

@@ -19,10 +19,16 @@ class RecordingView(View):
     def __init__(self) -> None:
         self.shown: list[str] = []
 
-    def step(self, name: str, text: str) -> None:
+    def step(self, name: str, text: str, done: str = "") -> None:
         self.shown.append(text)
 
-    detail = note = step
+    def detail(self, name: str, text: str) -> None:
+        self.shown.append(text)
+
+    note = detail
+
+    def finish(self, name: str, done: str) -> None:
+        self.shown.append(done)
 
 
 def visit(world: World, reference: str | None, *, report_to: Path | None = None, force: bool = False) -> dict[str, Any]:

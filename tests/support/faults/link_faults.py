@@ -175,7 +175,7 @@ def port_taken_meanwhile(survivor: Survivor) -> Row:
         again = world.run("up", "vm")
         working_s = time.monotonic() - began
     assert again.code == 0, again.err
-    assert f"Local port {port} is in use now" in again.err
+    assert f"Port {port} is in use; using" in again.err
     survivor.page = Page(again.out.strip())
     return Row("`up`: its port was taken meanwhile", None, working_s, survivor.is_kept())
 

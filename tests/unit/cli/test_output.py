@@ -18,11 +18,13 @@ import pytest
 
 from remote_runtime.cli.output import console
 from remote_runtime.cli.output.progress import TerminalView
+from remote_runtime.cli.output.ready import show_ready
 from remote_runtime.cli.output.status_table import status_table
 from remote_runtime.core.documents import runtime_document, take_down_document
-from remote_runtime.core.errors import LocalError, UsageError
-from remote_runtime.core.model import Gpu, Instance, Runtime, Secret, Server, TakeDownResult
+from remote_runtime.core.errors import Interrupted, LocalError, UsageError
+from remote_runtime.core.model import Forward, Gpu, Instance, Runtime, Secret, Server, TakeDownResult
 from tests.support.clients.hostile_texts import HOSTILE, show_hostile
+from tests.support.environment.waiting import eventually
 
 TOKEN = "ab" * 24
 HARMLESS = "[bold red]evil[/bold red]"
@@ -68,13 +70,31 @@ def test_a_failure_says_what_why_and_what_next(capsys: Captured) -> None:
     console.failure(LocalError("busy", "work stays up", "its kernels\nare busy", "--force takes it down"), "work")
     assert capsys.readouterr() == (
         "",
-        "error[busy] work: work stays up\n  why:  its kernels\n        are busy\n  next: --force takes it down\n",
+        "error[busy] work: work stays up\n  why: its kernels\n       are busy\n  fix: --force takes it down\n"
+        "  more: remote-runtime help busy\n",
     )
 
 
-def test_a_failure_without_reason_or_advice_is_one_line(capsys: Captured) -> None:
-    console.failure(LocalError("busy", "work stays up"))
-    assert capsys.readouterr().err == "error[busy]: work stays up\n"
+def test_a_failure_without_reason_or_advice_is_one_line_and_what_is_left_has_its_own(capsys: Captured) -> None:
+    error = UsageError("usage", "--port is for one profile at a time")
+    console.failure(error)
+    assert capsys.readouterr().err == "error[usage]: --port is for one profile at a time\n"
+    error.hint, error.remains = "`remote-runtime down work`", ("my-vm may be running: 403",)
+    console.failure(error)
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  left: my-vm may be running: 403",
+        "  fix: remote-runtime down work",
+    ]
+
+
+def test_a_cancelled_command_is_no_error(capsys: Captured) -> None:
+    console.failure(Interrupted(why="Nothing was left running"))
+    console.failure(Interrupted(why="work keeps running", hint="`remote-runtime down work` stops it"), "work")
+    assert capsys.readouterr().err.splitlines() == [
+        "Cancelled. Nothing was left running.",
+        "work: Cancelled. work keeps running.",
+        "  fix: `remote-runtime down work` stops it",
+    ]
 
 
 def test_the_story_and_findings_are_folded_between_words() -> None:
@@ -98,21 +118,22 @@ printer.show(failed)
 printer.flush()
 """
     lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
-    told = [line for line in lines if "`" not in line]
+    told = [line for line in lines if "remote-runtime up" not in line]
     assert max(map(len, told)) <= 80
     words = set(" ".join(told).split())
     assert words <= {
         *["several", "words", "of", "a", "line", "that", "goes", "on"],
         *["·", "x", "✗", "Several", "Looking", "SSH", "connection", "why:", "[busy]", "error[busy]:"],
+        *["more:", "remote-runtime", "help", "busy"],
     }
-    assert any(line.endswith("x" * 90 + "`") for line in lines), "a command is copied in one piece"
+    assert any(line.endswith("remote-runtime up " + "x" * 90) for line in lines), "a command is copied in one piece"
 
 
 def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) -> None:
     view = TerminalView(quiet=False, verbose=False, plain=True, show_names=False)
     for text in ("made /x", "gcloud knows it", "target.zone is y"):
         view.note("a", text)
-    assert capsys.readouterr().err == "· Made /x\n· gcloud knows it\n· target.zone is y\n"
+    assert capsys.readouterr().err == "  · Made /x\n  · gcloud knows it\n  · target.zone is y\n"
 
 
 def test_a_long_reason_is_folded_between_words_and_a_command_is_not() -> None:
@@ -124,12 +145,12 @@ ADVICE = "`" + "x " * 50 + "y` does that"
 console.failure(LocalError("busy", "no", f"the file {path} says this and that, and a few words more", ADVICE))
 """
     lines = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
-    assert lines[1:] == [
-        "  why:  the file",
-        "        /home/me/" + "folder/" * 12 + "work.yaml",
-        "        says this and that, and a few words more",
-        "  next: `" + "x " * 50 + "y`",
-        "        does that",
+    assert lines[1:-1] == [
+        "  why: the file",
+        "       /home/me/" + "folder/" * 12 + "work.yaml",
+        "       says this and that, and a few words more",
+        "  fix: `" + "x " * 50 + "y`",
+        "       does that",
     ]
 
 
@@ -149,7 +170,7 @@ def test_a_bug_is_told_with_its_log_and_no_traceback(capsys: Captured) -> None:
     console.bug("/state/bugs.log")
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "a bug of remote-runtime" in shown.err
+    assert "a bug in remote-runtime" in shown.err
     assert "/state/bugs.log" in shown.err
 
 
@@ -180,35 +201,46 @@ def test_columns_are_aligned_by_their_widest_cell() -> None:
 
 
 def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captured) -> None:
-    console.ready([runtime()])
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert "Jupyter runs in /usr/bin/python3 (Python 3.12.3)." in shown.err
-    assert "Connect to a local runtime" in shown.err
-    assert "Allow" in shown.err
-    assert "can run anything on my-vm" in shown.err
-    assert TOKEN not in shown.err
+    show_ready([runtime()], quiet=False, named=False)
+    assert capsys.readouterr() == (
+        f"http://localhost:8888/?token={TOKEN}\n",
+        """
+  1. In Colab: Connect ▾ → Connect to a local runtime
+  2. Paste this URL, then allow "Access other apps and services on this device":
 
-
-def test_what_is_not_known_of_a_server_of_the_users_is_not_told(capsys: Captured) -> None:
-    """An attached one does not say which version of Python it is."""
-    seen = runtime()
-    for interpreter, told in (("/opt/nb/bin/python3", "Jupyter runs in /opt/nb/bin/python3."), ("unknown", "")):
-        console.ready([{**seen, "server": {**seen["server"], "interpreter": interpreter, "python": ""}}])
-        said = capsys.readouterr().err
-        assert told in said
-        assert "unknown" not in said
-        assert "()" not in said
-        assert "Python )" not in said
+! Connected notebooks can run any code on my-vm as you. Only connect notebooks you trust.
+  Stop: remote-runtime down work     Status: remote-runtime status
+""",
+    )
 
 
 def test_several_that_are_ready_are_told_apart_and_what_to_do_with_them_once(capsys: Captured) -> None:
-    console.ready([runtime(), runtime(name="other")])
-    told = capsys.readouterr().err
-    assert "work: Jupyter runs in" in told
-    assert "other: Jupyter runs in" in told
-    assert told.count("Connect to a local runtime") == told.count("can run anything on my-vm") == 1
-    assert "my-vm and" not in told, "it is one machine"
+    both = [runtime(), runtime(name="other", instance=None, target={"kind": "local"})]
+    show_ready(both, quiet=False, named=True, foreground=True)
+    shown = capsys.readouterr()
+    assert shown.out == "".join(f"{name}\thttp://localhost:8888/?token={TOKEN}\n" for name in ("work", "other"))
+    assert shown.err.count("Connect to a local runtime") == 1
+    assert "on my-vm and this computer as you" in shown.err
+    assert "Stop: Ctrl-C" in shown.err
+    show_ready(both, quiet=True, named=True)
+    assert capsys.readouterr() == (shown.out, "")
+
+
+def test_a_forward_without_a_token_is_a_warning(capsys: Captured) -> None:
+    forwards = (Forward(8888, "127.0.0.1:1"), Forward(6006, "127.0.0.1:6006"))
+    show_ready([runtime(forwards=forwards)], quiet=False, named=False)
+    assert "\n! Also forwarded, without a token" in capsys.readouterr().err
+
+
+def test_on_a_terminal_no_url_shares_its_line_and_it_alone_is_bright() -> None:
+    code = (
+        "from tests.unit.cli.test_output import *\n"
+        "show_ready([runtime(), runtime(name='a-long-name')], quiet=False, named=True)"
+    )
+    url = f"http://localhost:8888/?token={TOKEN}"
+    assert on_a_terminal(code, COLUMNS="80").replace("\r", "").count(f"\n\x1b[1;36m{url}\x1b[0m\n") == 2
+    plain = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").replace("\r", "")
+    assert f"\nwork\n{url}\n\na-long-name\n{url}\n" in plain
 
 
 STOPPED = [
@@ -277,7 +309,7 @@ def test_a_stream_that_cannot_show_a_character_shows_another(
     for stream in ("stdout", "stderr"):
         monkeypatch.setattr(sys, stream, io.TextIOWrapper(written, encoding="ascii"))
     tell("naïve → done")
-    assert written.getvalue() == b"na?ve ? done\n"
+    assert written.getvalue() == b"na?ve -> done\n"
 
 
 # ── what never reaches a terminal ──
@@ -286,7 +318,7 @@ def test_a_stream_that_cannot_show_a_character_shows_another(
 def test_hostile_names_are_harmless_in_every_text(capsys: Captured) -> None:
     evil = runtime(name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE))
     console.failure(LocalError("busy", HOSTILE, HOSTILE, HOSTILE), HOSTILE)
-    console.ready([evil])
+    show_ready([evil], quiet=False, named=True)
     console.stopped(take_down_document(TakeDownResult(HOSTILE, True, "gone", HOSTILE)))
     console.bug(HOSTILE)
     shown = capsys.readouterr().err + status_table([evil])
@@ -337,47 +369,88 @@ def test_a_hostile_story_is_harmless_on_an_animated_terminal() -> None:
     assert "\u202e" not in shown
     assert "\x1b]" not in shown
     assert HARMLESS in shown, "markup of the output library is text"
-    assert "\x1b[1;31merror\x1b[0m[busy]" in shown, "colour is ours to give"
+    assert "\x1b[1;31merror[busy]\x1b[0m: " in shown, "colour is ours to give"
 
 
 def test_no_color_means_neither_colour_nor_animation() -> None:
     assert "\x1b" not in on_a_terminal(HOSTILE_PROGRAM, enter_after=b"Finding [bold red]evil", NO_COLOR="1")
 
 
-# ── the story in plain lines ──
+# ── progress in plain lines ──
 
 
-def test_a_story_that_is_not_on_a_terminal_is_plain_lines(capsys: Captured) -> None:
-    view = TerminalView(quiet=False, verbose=False, plain=False, show_names=False)
-    view.step("work", "Finding the machine")
-    view.note("work", "Profile work")
-    view.step("work", "Starting Jupyter")
+def plain_view(*, verbose: bool = False, show_names: bool = False) -> TerminalView:
+    return TerminalView(quiet=False, verbose=verbose, plain=True, show_names=show_names)
+
+
+def test_progress_that_is_not_on_a_terminal_is_a_line_for_each_step_that_is_done(capsys: Captured) -> None:
+    view = plain_view()
+    view.note("work", "profile work")
+    view.step("work", "Finding my-vm")
+    view.note("work", "port 8888 is in use; using 8889")
+    view.finish("work", "Found my-vm in us-central1-a")
+    view.step("work", "Stopping Jupyter", "Stopped Jupyter")
+    view.step("work", "Verifying the connection")
     view.done("work")
+    view.step("work", "Connecting to my-vm")
     view.failed("work")
-    assert capsys.readouterr() == ("", "Finding the machine\n· Profile work\nStarting Jupyter\n")
+    view.failed("work")
+    view.finish("work", "work is already running (up 2 min 0 s)")
+    assert capsys.readouterr() == (
+        "",
+        "  · Profile work\n"
+        "✓ Found my-vm in us-central1-a\n"
+        "  · Port 8888 is in use; using 8889\n"
+        "✓ Stopped Jupyter\n"
+        "✗ Connecting to my-vm\n"
+        "✓ work is already running (up 2 min 0 s)\n",
+    )
 
 
-def test_a_detail_that_only_counts_is_told_once(capsys: Captured) -> None:
-    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=False)
-    view.step("work", "Starting")
-    for seconds in range(50):
-        view.detail("work", f"still waiting, {seconds} s")
-    view.detail("work", "the machine answers")
-    assert capsys.readouterr().err == "Starting\n  still waiting, 0 s\n  the machine answers\n"
+def test_a_step_that_takes_long_is_announced_and_has_its_time_at_the_end(capsys: Captured) -> None:
+    view = plain_view()
+    view.step("work", "Starting my-vm")
+    view.detail("work", "Waiting for my-vm to start (PROVISIONING), 3 s")
+    assert capsys.readouterr().err == ""
+    eventually(lambda: (shown := capsys.readouterr().err) == "  Starting my-vm …\n" or shown)
+    view.finish("work", "Started my-vm in us-central1-a")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"✓ Started my-vm in us-central1-a +\d\.\d s", line)
+    assert len(line) == 72
+
+
+def test_the_details_of_a_step_are_shown_on_request_and_each_count_once(capsys: Captured) -> None:
+    view = plain_view(verbose=True)
+    view.step("work", "Starting my-vm")
+    for passed in range(50):
+        view.detail("work", f"waiting, {passed} s")
+    view.detail("work", "my-vm is running")
+    assert capsys.readouterr().err == "  Starting my-vm …\n    waiting, 0 s\n    my-vm is running\n"
 
 
 def test_several_runtimes_are_told_apart_and_count_for_themselves(capsys: Captured) -> None:
-    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=True)
+    view = plain_view(verbose=True, show_names=True)
     for name in ("one", "two"):
         view.step(name, "Starting")
         view.detail(name, "waiting, 1 s")
-    assert capsys.readouterr().err == "one: Starting\none:   waiting, 1 s\ntwo: Starting\ntwo:   waiting, 1 s\n"
+        view.finish(name, "Started")
+    assert capsys.readouterr().err == "".join(
+        f"  {name}: Starting …\n    {name}: waiting, 1 s\n✓ {name}: Started\n" for name in ("one", "two")
+    )
 
 
-def test_a_mark_stands_before_the_name_as_the_spinner_does(capsys: Captured) -> None:
-    view = TerminalView(quiet=False, verbose=False, plain=True, show_names=True)
-    view.note("one", "Profile one")
-    assert capsys.readouterr().err == "· one: Profile one\n"
+def test_no_line_of_a_note_begins_at_the_left_edge() -> None:
+    code = """
+from remote_runtime.cli.output.progress import TerminalView
+for animated in (False, True):
+    view = TerminalView(quiet=False, verbose=False, plain=not animated, show_names=False)
+    view.step("a", "Starting Jupyter")
+    view.note("a", "several words of a line that is long " * 5)
+    view.finish("a", "Started Jupyter")
+    view.done("a")
+"""
+    shown = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").splitlines()
+    assert [line[:4] for line in shown] == ["✓ St", "  · ", "    ", "    "] * 2
 
 
 def test_quiet_is_silent(capsys: Captured) -> None:
@@ -410,7 +483,7 @@ def test_runtimes_that_tell_at_once_do_not_tear_each_others_lines(capsys: Captur
 
     def tell(name: str) -> None:
         for number in range(100):
-            view.step(name, f"step {number}")
+            view.finish(name, f"step {number}")
 
     tellers = [threading.Thread(target=tell, args=(name,)) for name in ("one", "two", "three")]
     for teller in tellers:
@@ -419,4 +492,4 @@ def test_runtimes_that_tell_at_once_do_not_tear_each_others_lines(capsys: Captur
         teller.join()
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 300
-    assert all(re.fullmatch(r"(one|two|three): step \d+", line) for line in lines)
+    assert all(re.fullmatch(r"✓ (one|two|three): step \d+", line) for line in lines)

@@ -60,14 +60,14 @@ class Scene:
 
     @property
     def did(self) -> list[str]:
-        return [event for event in self.journal.events if not event.startswith("detail")]
+        return [event for event in self.journal.events if not event.startswith(("detail", "step"))]
 
 
 def test_jupyter_is_stopped_before_the_connection_is_closed_and_the_instance_is_kept() -> None:
     scene = Scene()
     assert scene.down() == TakeDownResult("work", True, "stopped", "RUNNING")
     assert scene.did == ["stop jupyter", "close session", "release"]
-    assert "detail: Stopping Jupyter" in scene.journal.events
+    assert "step: Stopping Jupyter" in scene.journal.events
 
 
 def test_busy_kernels_are_ended_by_who_may_say_so_only() -> None:
@@ -149,7 +149,7 @@ def test_no_server_is_kept_on_an_instance_that_is_stopped() -> None:
 def test_of_a_server_that_is_kept_and_has_ended_nothing_is_claimed() -> None:
     end = Scene(replace(UP, server=replace(SERVER, port=1))).down(keep_server=True)
     assert (end.server, end.checked) == ("kept", False)
-    assert any("did not answer" in note for note in end.notes)
+    assert any("did not respond" in note for note in end.notes)
 
 
 def test_a_server_is_kept_on_an_instance_that_is_suspended() -> None:
@@ -209,7 +209,7 @@ def test_a_lost_connection_is_made_anew_to_stop_jupyter() -> None:
     scene.held.session = None
     assert scene.down().server == "stopped"
     assert scene.did == ["connect", "stop jupyter", "close session", "release"]
-    assert "detail: Connecting to my-vm to stop Jupyter" in scene.journal.events
+    assert "step: Connecting to my-vm" in scene.journal.events
 
 
 def test_a_machine_that_cannot_be_entered_leaves_a_server_that_may_run() -> None:
@@ -218,7 +218,7 @@ def test_a_machine_that_cannot_be_entered_leaves_a_server_that_may_run() -> None
     scene.journal.fail["connect"] = SshError("ssh-unreachable", "nothing answers", "timed out")
     end = scene.down()
     assert (end.server, end.instance) == ("unknown", "RUNNING")
-    assert end.remains == ("Jupyter may still run: nothing answers: timed out",)
+    assert end.remains == ("Jupyter may still be running: nothing answers: timed out",)
     assert "read instance" in scene.did, "the cloud is asked whether it runs at all"
 
 
@@ -254,9 +254,9 @@ def test_everything_that_fails_is_told_and_nothing_keeps_the_rest_from_its_turn(
     assert scene.did == ["stop jupyter", "close session", "put back to TERMINATED", "release"]
     assert (end.server, end.instance) == ("unknown", "RUNNING")
     assert end.remains == (
-        "Jupyter may still run: it resists: pid 77",
-        "my-vm may still run and cost money: not allowed",
-        "the demo machine may still run: ending it took too long",
+        "Jupyter may still be running: it resists: pid 77",
+        "my-vm may still be running and billing: not allowed",
+        "the demo machine may still be running: ending it took too long",
     )
 
 
@@ -270,7 +270,11 @@ def test_a_folder_that_others_use_stays_and_is_told() -> None:
     scene = Scene()
     scene.held.session = FakeSession(scene.journal, {}, purged={"purged": False, "alive": ["other-laptop2"]})
     assert scene.down(purge=True) == TakeDownResult(
-        "work", True, "stopped", "RUNNING", ("our folder stays on the machine: in use by other-laptop2",)
+        "work",
+        True,
+        "stopped",
+        "RUNNING",
+        ("~/.local/share/remote-runtime stays on the machine: in use by other-laptop2",),
     )
 
 

@@ -1,0 +1,16 @@
+"""Durations for people."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+
+def duration_since(moment: str | None) -> str:
+    """The time since an ISO 8601 moment in one or two units; empty for none."""
+    if not moment:
+        return ""
+    seconds = int((datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds())
+    for size, unit, smaller, small_unit in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} {seconds % size // smaller} {small_unit}"
+    return f"{max(0, seconds)} s"
