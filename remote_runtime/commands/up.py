@@ -13,11 +13,12 @@ from .. import profiles
 from ..core import file_lock
 from ..core.deadline import Deadline
 from ..core.durations import duration_since
-from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError, from_dict
+from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError
 from ..core.errors.catalogue import fill_in_profile
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward, Profile
 from ..state import launch, log_file, store
+from .cancelled_up import failure_of
 from .context import PROGRESS_EVENTS, CommandContext, View, show_progress
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _follow_events(
                 wait_for_exit(state, name)
             if event.get("unused"):
                 store.forget(state, name)
-            raise _failure_of(event, cancel_reason, name, current)
+            raise failure_of(event, cancel_reason, current)
         if cancel_reason is not None and rollback_deadline.passed():
             raise _not_exiting_error(name)
 
@@ -243,33 +244,6 @@ def _handle_event(event: Message, name: str, view: View, channel: ControlChannel
         channel.send({"op": "answer", "id": event["id"], "text": answer})
     elif kind == "bug":
         raise KeeperBug(event["log"])
-
-
-def _failure_of(
-    event: Message, cancel_reason: RemoteRuntimeError | None, name: str, current: str
-) -> RemoteRuntimeError:
-    """``current``: what was being done when the command was cancelled."""
-    cause = error = from_dict(event["error"])
-    is_cancelled = cause.code in ("interrupted", "deadline-passed")
-    if cancel_reason is not None and (event.get("undone") or is_cancelled):
-        error = cancel_reason
-        if isinstance(error, DeadlinePassed):
-            error.why = _describe_wait(current) if is_cancelled else str(cause)
-        elif not event.get("undone"):  # other commands keep it
-            error.why, error.hint = cause.why, cause.hint
-    error.remains = tuple(event["remains"])
-    if error.remains:
-        error.why = "" if isinstance(error, Interrupted) else error.why
-        error.hint = "`remote-runtime down PROFILE`"
-    elif error is not cancel_reason:
-        error.hint = error.hint or "`remote-runtime doctor PROFILE`"
-    return error
-
-
-def _describe_wait(text: str) -> str:
-    """Why a deadline has passed, by the progress that was reported last."""
-    is_activity = text.partition(" ")[0].endswith("ing")
-    return f"it was still {text[:1].lower()}{text[1:]}" if is_activity else text
 
 
 def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext) -> None:

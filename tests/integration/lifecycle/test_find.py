@@ -135,7 +135,7 @@ def test_another_instance_under_the_name_is_gone_to_before_the_url_is_told(again
     again.up()
     assert again.did() == ["find", "connect", "ensure jupyter", "close session", "connect", "ensure jupyter"]
     assert again.journal.recorded["instance"].id == "43"
-    assert any("another instance now" in event for event in again.journal.events)
+    assert any("was recreated" in event for event in again.journal.events)
 
 
 def test_another_instance_under_the_name_is_gone_to_later_too(again: Again) -> None:

@@ -126,7 +126,7 @@ printer.flush()
         *["·", "x", "✗", "Several", "Looking", "SSH", "connection", "why:", "[busy]", "error[busy]:"],
         *["more:", "remote-runtime", "help", "busy"],
     }
-    assert any(line.endswith("remote-runtime up " + "x" * 90) for line in lines), "a command is copied in one piece"
+    assert any("remote-runtime up " + "x" * 90 in line for line in lines), "a command is copied in one piece"
 
 
 def test_a_note_begins_as_a_sentence_does(capsys: pytest.CaptureFixture[str]) -> None:
