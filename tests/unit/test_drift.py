@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import click
+import pytest
 
 from remote_runtime import profiles
 from remote_runtime.cli import cli
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference.md").read_text(encoding="utf-8")
+MAX_SENTENCE_WORDS = 20
 SOURCES = sorted((ROOT / "remote_runtime").rglob("*.py"))
 
 
@@ -63,6 +65,24 @@ def test_the_readme_has_the_two_commands_that_ci_runs() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
+
+
+def long_sentences(document: str) -> list[str]:
+    """Those of more than 20 words in what people wrote: no tables, code or generated parts. Code is one word."""
+    for part in (r"^    .*?$", r"<!-- generated.*?<!-- end", r"^```.*?^```$", r"<picture>.*?</picture>", r"^\|.*?$"):
+        document = re.sub(part, "", document, flags=re.DOTALL | re.MULTILINE)
+    document = re.sub(r"\]\([^)]*\)|`[^`]*`", "]", document)
+    items = [" ".join(item.split()) for item in re.split(r"\n\s*\n|\n(?=\s*(?:[-*#]|\d+\.) )", document)]
+    sentences = [sentence for item in items for sentence in re.split(r"(?<=[.!?:;·])\s+", item)]
+    return [sentence for sentence in sentences if len(sentence.split()) > MAX_SENTENCE_WORDS]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs"])
+def test_sentences_are_short(name: str) -> None:
+    found = sorted((ROOT / name).rglob("*.md")) if name == "docs" else [ROOT / name]
+    pages = [page for page in found if page.parent.name != "errors"]  # all generated
+    assert [sentence for page in pages for sentence in long_sentences(page.read_text(encoding="utf-8"))] == []
+    assert long_sentences("word " * (MAX_SENTENCE_WORDS + 1))
 
 
 def test_every_command_that_is_named_exists() -> None:

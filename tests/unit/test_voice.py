@@ -26,7 +26,15 @@ DONE: tuple[str, ...] = (
     # env
     # lines
     # docs
-    *("README.md", "SECURITY.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "scripts/docs", "scripts/site/"),
+    *(
+        "README.md",
+        "CHANGELOG.md",
+        "SECURITY.md",
+        "CONTRIBUTING.md",
+        "ARCHITECTURE.md",
+        "scripts/docs",
+        "scripts/site/",
+    ),
     *("docs/authentication.md", "docs/benchmarks.md", "docs/deep-learning-vm.md", "docs/existing-jupyter.md"),
     *("docs/errors/", "docs/how-it-works.md", "docs/how-to/", "docs/security.md", "docs/tutorial.md"),
     "scripts/scenes/",
