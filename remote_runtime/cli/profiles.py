@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..core.errors import Interrupted, UsageError
 from ..core.sanitize import clean, clean_line
-from .common import OrderedGroup, OutputOptions, common, examples
+from .common import OrderedGroup, OutputOptions, common, examples, state
 from .completion import profile_names
 from .output import console, format
+from .output.theme import paint
 
 if TYPE_CHECKING:
     from ..profiles import ProfileFile
 
 MAX_PATH_CHARS = 4096
 MAX_PROFILE_CHARS = 1_000_000
+SOURCES = {"packaged": "built in"}
 
 
 @click.group(cls=OrderedGroup)
 def profiles() -> None:
-    """List, show, check and make profiles."""
+    """Create, show and check profiles."""
 
 
 @profiles.command(
@@ -34,16 +39,17 @@ def profiles() -> None:
     )
 )
 @click.argument("name", required=False)
-@click.option("--kind", type=click.Choice(["gce", "ssh", "local"]), help="What the machine is.")
+@click.option("--kind", type=click.Choice(["gce", "ssh", "local"]), help="The kind of target.")
 @click.option("--project", metavar="ID", help="The Google Cloud project.")
-@click.option("--zone", help="The instance's zone.")
-@click.option("--instance", metavar="NAME", help="The Compute Engine instance.")
+@click.option("--zone", help="The VM's zone.")
+@click.option("--instance", metavar="NAME", help="The VM's name.")
 @click.option("--host", help="The SSH host: a name, an address, or a Host of ~/.ssh/config.")
 @click.option("--user", metavar="LOGIN", help="The login name on the machine.")
-@click.option("--on-down", type=click.Choice(["keep", "stop", "suspend"]), help="What `down` does with the instance.")
-@click.option("--idle", metavar="DURATION", help="Stop the instance when nobody has used it so long.")
-@click.option("--up/--no-up", "bring_up", default=None, help="Bring it up then; otherwise you are asked.")
-@click.option("--force", is_flag=True, help="Even if there is a profile of this name.")
+@click.option("--on-down", type=click.Choice(["keep", "stop", "suspend"]), help="What `down` does with the VM.")
+@click.option("--idle", metavar="DURATION", help="Stop the VM when it's idle for this long, such as 2h.")
+@click.option("--packages", metavar="NAMES", help="Packages for the private environment, such as `numpy pandas`.")
+@click.option("--up/--no-up", "bring_up", default=None, help="Whether to run `up` then (default: ask).")
+@click.option("--force", is_flag=True, help="Replace an existing profile.")
 @common
 @click.pass_context
 def new(
@@ -54,82 +60,116 @@ def new(
     output: OutputOptions,
     **given: Any,
 ) -> int:
-    """Make a profile: asks for the machine, and looks up what there is.
+    """Create a profile.
 
-    Nothing is asked when --instance, --host or `--kind local` says it, without a terminal, and with --json.
+    Prompts for the machine and lists what your account can see. Pass --instance, --host or `--kind local` to skip the
+    prompts; they are also skipped with --json and without a terminal.
     """
     from ..commands import new_profile as command
-    from .output.prompts import TerminalPrompts
+    from ..commands import profile_interview
+    from .output import menus
     from .up import up
 
     environ = dict(os.environ)
     options = command.ProfileOptions(**given)
     view = output.view()
-    prompts = TerminalPrompts(view) if view.interactive and not options.is_complete() else None
+    prompts = menus.prompts_for(view) if view.interactive and not options.is_complete() else None
     try:
         if prompts is None:
             draft = command.draft_from_options(options, environ)
         else:
-            draft = command.interview(options, prompts, environ)
+            draft = profile_interview.interview(options, prompts, environ)
             force = force or prompts.confirm_replace(draft.name, taken=command.is_taken(draft.name, environ))
+            command.check_name(draft.name, force=force, environ=environ)
+            prompts.preview(draft.text())
+            shown = format.path(command.profile_path(draft.name, environ))
+            if not prompts.confirm(f"Save as {clean_line(shown, MAX_PATH_CHARS)}?", default=True):
+                raise EOFError
         path = command.write(draft, force=force, environ=environ)
     except (KeyboardInterrupt, EOFError) as error:
-        raise Interrupted("Interrupted: no profile was written") from error
+        raise Interrupted("Cancelled: no profile was written") from error
     finally:
         view.pause()
     if prompts is not None and bring_up is None:
-        console.say(f"Written: {path}")
-        bring_up = prompts.confirm_or_leave(f"Bring {draft.name} up now?")
+        bring_up = prompts.confirm_or_leave(f"Run `remote-runtime up {draft.name}` now?", default=True)
     if bring_up:
         return int(context.invoke(up, profile=(draft.name,), **asdict(output)))
     if output.as_json:
         console.document({"profile": {"name": draft.name, "path": str(path)}})
         return 0
-    console.answer(str(path))
+    if prompts is None or not sys.stdout.isatty():
+        console.answer(str(path))
     if not output.quiet:
-        console.say(f"`remote-runtime up {draft.name}` brings it up.")
+        console.say(f"Start it with `remote-runtime up {draft.name}`")
     return 0
 
 
 @profiles.command(name="list")
 @common
 def list_(output: OutputOptions) -> None:
-    """All profiles, and where each comes from."""
-    from ..profiles import list_profiles
+    """List profiles."""
+    from ..profiles import TEMPLATES, list_profiles
 
     found = list_profiles()
     if output.as_json:
-        console.document({"profiles": [{**asdict(each), "path": str(each.path)} for each in found]})
+        rows = [{**asdict(each), "path": str(each.path), "template": each.is_template} for each in found]
+        console.document({"profiles": rows})
         return
-    rows = [(each.name, _origin(each), format.path(each.path)) for each in found]
-    console.answer(console.table(("NAME", "FROM", "FILE"), rows))
+    console.answer(_table([each for each in found if not each.is_template]))
+    if output.quiet:
+        return
+    console.say(f"\n{paint('Templates', 'heading')}: {', '.join(TEMPLATES)}")
+    console.say(f"  Copy one: `remote-runtime profiles show {TEMPLATES[0]} > my-vm.yaml`")
     for each in found:
-        if each.problem and not output.quiet:
-            console.say(f"{each.name} cannot be used: {each.problem}")
+        if each.problem:
+            reference = each.name if each.path.parent.is_dir() and not each.shadowed else str(each.path)
+            console.say(
+                f"{paint('!', 'warning')} {each.name} is invalid: {each.problem}".replace(f"{each.path}:", "line ")
+            )
+            console.say(f"  `remote-runtime profiles check {reference}` shows all problems")
 
 
-def _origin(found: ProfileFile) -> str:
-    notes = ["invalid"] * bool(found.problem) + ["hidden by one above"] * found.shadowed
-    return ", ".join([found.origin, *notes])
+def _table(found: Sequence[ProfileFile]) -> str:
+    rows = [(each.name, each.kind or "invalid", each.target, _source(each)) for each in found]
+    return console.table(("NAME", "KIND", "TARGET", "SOURCE"), rows, max_columns=console.width())
 
 
-@profiles.command(name="show")
+def _source(found: ProfileFile) -> str:
+    hidden = " (hidden by another file)" * found.shadowed
+    return SOURCES.get(found.origin, format.path(found.path)) + hidden
+
+
+@profiles.command(
+    name="show",
+    epilog=examples("profiles show my-vm --all", "profiles show example > my-vm.yaml    # a template with all keys"),
+)
 @click.argument("profile", shell_complete=profile_names)
+@click.option("--all", "all_keys", is_flag=True, help="Also show keys with default values.")
 @common
-def show_profile(profile: str, output: OutputOptions) -> None:
-    """A profile with every key, as it works here."""
-    from ..profiles import load, to_document, to_yaml
+def show_profile(profile: str, all_keys: bool, output: OutputOptions) -> None:
+    """Show a profile.
 
-    loaded = load(profile)
+    Shows the keys that its file sets; --all adds the defaults. `profiles show example` prints a template with comments.
+    """
+    from .. import profiles as library
+
+    loaded = library.load(profile)
     if output.as_json:
-        console.document({"name": loaded.name, "path": str(loaded.path), "profile": to_document(loaded)})
+        shown = {"profile": library.to_document(loaded), "set": library.set_document(loaded)}
+        console.document({"name": loaded.name, "path": str(loaded.path), **shown})
+    elif library.is_packaged(loaded.path) and loaded.name in library.TEMPLATES and not all_keys:
+        console.answer(library.template_text(loaded.name).rstrip())
     else:
-        path = clean_line(str(loaded.path), MAX_PATH_CHARS)
-        console.answer(f"# {path}\n{clean(to_yaml(loaded).rstrip(), MAX_PROFILE_CHARS)}")
+        text = library.marked_yaml(loaded) if all_keys else library.set_yaml(loaded)
+        console.answer(paint(f"# {clean_line(str(loaded.path), MAX_PATH_CHARS)}", "detail", sys.stdout))
+        for line in clean(text.rstrip(), MAX_PROFILE_CHARS).splitlines():
+            is_default = line.endswith(library.DEFAULT_MARK)
+            console.answer(paint(line, "detail", sys.stdout) if is_default else line)
 
 
 @profiles.command(
     epilog=examples(
+        "profiles check",
         "profiles check my-vm ./other.yaml",
         "profiles check --schema > schema.json    # for an editor",
     )
@@ -138,17 +178,20 @@ def show_profile(profile: str, output: OutputOptions) -> None:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of profiles.")
 @common
 def check(profile: tuple[str, ...], schema: bool, output: OutputOptions) -> int:
-    """Whether profiles can be used; every mistake with its line."""
-    import json
+    """Check profiles for problems.
 
-    from ..profiles import json_schema as describe
-    from ..profiles import load
+    Reports each problem with its line and column. Without PROFILE, checks all profiles of your own.
+    """
+    from ..profiles import list_profiles, load, schema_text
 
     if schema:
-        console.answer(json.dumps(describe(), indent=2))
+        console.answer(schema_text().rstrip())
         return 0
     if not profile:
-        raise UsageError("usage", "Name the profiles to check", "", "`remote-runtime profiles list` names them")
+        own = [each for each in list_profiles() if each.origin != "packaged"]
+        profile = tuple(str(each.path) if each.shadowed or each.problem else each.name for each in own)
+        if not profile and not output.as_json:
+            console.say("No profiles of your own. Create one with `remote-runtime profiles new`")
     loaded, errors = [], {}
     for reference in profile:
         try:
@@ -161,6 +204,94 @@ def check(profile: tuple[str, ...], schema: bool, output: OutputOptions) -> int:
 
     def show() -> None:
         for each in loaded if not output.quiet else ():
-            console.answer(f"{clean_line(str(each.path), MAX_PATH_CHARS)}: good")
+            mark = paint("valid", "ok", sys.stdout)
+            console.answer(f"{clean_line(str(each.path), MAX_PATH_CHARS)}: {mark}")
 
     return output.finish({"profiles": good}, errors, show)
+
+
+@profiles.command()
+@click.argument("profile", shell_complete=profile_names)
+@common
+def edit(profile: str, output: OutputOptions) -> int:
+    """Edit a profile, then check it.
+
+    Opens $VISUAL or $EDITOR. If the profile has problems after saving, offers to edit it again.
+    """
+    from ..commands import profile_files
+    from ..commands.profile_reference import profile_reference
+    from ..profiles import load
+    from .output.prompts import TerminalPrompts
+
+    reference = profile_reference(profile, state(), os.environ)
+    _, path = profile_files.own_profile_path(reference, state(), os.environ)
+    profile_files.update_schema(path, os.environ)
+    view = output.view()
+    while True:
+        _open_editor(path)
+        try:
+            loaded = load(reference)
+            break
+        except UsageError as error:
+            if not view.interactive:
+                raise
+            console.failure(error)
+            if not TerminalPrompts(view).confirm_or_leave("Edit it again?", default=True):
+                return error.exit_code
+    if output.as_json:
+        console.document({"profile": {"name": loaded.name, "path": str(path)}})
+    elif not output.quiet:
+        console.answer(f"{clean_line(str(path), MAX_PATH_CHARS)}: {paint('valid', 'ok', sys.stdout)}")
+    return 0
+
+
+def _open_editor(path: Path) -> None:
+    try:
+        click.edit(filename=str(path))
+    except click.ClickException as error:
+        hint = "Set the editor: `export EDITOR=nano`"
+        raise UsageError("usage", f"Can't edit {path}", error.format_message(), hint) from error
+
+
+@profiles.command()
+@click.argument("profile", shell_complete=profile_names)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@common
+def rm(profile: str, yes: bool, output: OutputOptions) -> None:
+    """Remove a profile.
+
+    Deletes the file after a confirmation. Built-in profiles and those of running runtimes are kept.
+    """
+    from ..commands import profile_files
+    from .output.prompts import TerminalPrompts
+
+    name, path = profile_files.own_profile_path(profile, state(), os.environ)
+    view = output.view()
+    if not yes:
+        question = f"Remove {clean_line(str(path), MAX_PATH_CHARS)}?"
+        if not view.interactive:
+            raise UsageError("usage", f"Input required: {question}", "stdin is not a terminal", "Pass --yes")
+        try:
+            if not TerminalPrompts(view).confirm(question, default=False):
+                raise EOFError
+        except (KeyboardInterrupt, EOFError) as error:
+            raise Interrupted("Cancelled: the profile was not removed") from error
+    profile_files.remove(name, path, state())
+    if output.as_json:
+        console.document({"removed": {"name": name, "path": str(path)}})
+    elif not output.quiet:
+        console.say(f"Removed {clean_line(str(path), MAX_PATH_CHARS)}")
+
+
+@profiles.command(name="path")
+@click.argument("profile", shell_complete=profile_names)
+@common
+def path_(profile: str, output: OutputOptions) -> None:
+    """Print the path of a profile's file."""
+    from ..commands import profile_files
+
+    name, path = profile_files.profile_path(profile, state(), os.environ)
+    if output.as_json:
+        console.document({"profile": {"name": name, "path": str(path)}})
+    else:
+        console.answer(clean_line(str(path), MAX_PATH_CHARS))

@@ -7,49 +7,68 @@ An invalid file is refused with all its mistakes, each as ``file:line: key: expe
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import UsageError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward, Profile
+from .editor_schema import json_schema, schema_text, template_text, user_copy
 from .field_types import FORWARD_SYNTAX, parse_forward
+from .rendering import DEFAULT_MARK, describe_target, marked_yaml, set_document, set_yaml, to_document, to_yaml
 from .schema import PROFILE
-from .search_path import Origin, find_profile, is_path, name_error, packaged_dir, profile_files, user_dir
+from .search_path import Origin, find_profile, is_packaged, is_path, name_error, profile_files, user_dir
 from .template import PROMPTED_KEYS, ProfileTemplate, value_error
 from .validation_errors import ValidationError, expected, profile_error, quoted
 from .yaml_nodes import parse, read_text
 
 __all__ = [
+    "DEFAULT_MARK",
     "PROMPTED_KEYS",
+    "TEMPLATES",
     "ProfileFile",
     "ProfileTemplate",
-    "example_text",
+    "find_profile",
+    "is_packaged",
     "json_schema",
     "list_profiles",
     "load",
+    "marked_yaml",
     "name_error",
     "name_of",
     "parse_extra_forward",
     "parse_profile",
+    "schema_text",
+    "set_document",
+    "set_yaml",
+    "template_text",
     "to_document",
     "to_yaml",
+    "user_copy",
     "user_dir",
     "value_error",
 ]
 
+TEMPLATES = ("example", "deep-learning-vm")
+
 
 @fast_dataclass(frozen=True)
 class ProfileFile:
-    """``shadowed``: another file of this name is found first. ``problem``: why it is unusable, in one line, or None."""
+    """``shadowed``: another file of this name is found first. ``problem``: why it is unusable, in one line, or None.
+    ``kind`` and ``target``: of the machine, empty if it is unusable."""
 
     name: str
     path: Path
     origin: Origin
     shadowed: bool
     problem: str | None
+    kind: str = ""
+    target: str = ""
+
+    @property
+    def is_template(self) -> bool:
+        """Whether it is to be copied and changed before it can be used."""
+        return self.origin == "packaged" and self.name in TEMPLATES
 
 
 def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Path | None = None) -> Profile:
@@ -89,7 +108,9 @@ def list_profiles(environ: Mapping[str, str] = os.environ, *, cwd: Path | None =
     result: list[ProfileFile] = []
     for search_dir, path in profile_files(environ, cwd or Path.cwd()):
         shadowed = any(earlier.name == path.stem for earlier in result)
-        result.append(ProfileFile(path.stem, path, search_dir.origin, shadowed, _problem(path)))
+        profile, problem = _inspect(path)
+        kind, target = (profile.target.kind, describe_target(profile)) if profile else ("", "")
+        result.append(ProfileFile(path.stem, path, search_dir.origin, shadowed, problem, kind, target))
     return result
 
 
@@ -100,33 +121,6 @@ def profile_paths(environ: Mapping[str, str], cwd: Path) -> dict[str, str]:
         if not name_error(path.stem):
             paths.setdefault(path.stem, str(path))
     return dict(sorted(paths.items()))
-
-
-def to_document(profile: Profile) -> dict[str, Any]:
-    """All keys with the values in effect, as a profile writes them; ``***`` for passwords in ``jupyter.packages``, and
-    for variables of ``jupyter.env`` whose names suggest a secret."""
-    document: dict[str, Any] = PROFILE.to_yaml(profile)
-    jupyter = document["jupyter"]
-    jupyter["packages"] = [re.sub("(://)[^/@]*@", r"\1***@", package) for package in jupyter["packages"]]
-    return document
-
-
-def to_yaml(profile: Profile) -> str:
-    """``to_document`` as YAML text."""
-    import yaml
-
-    return yaml.safe_dump(to_document(profile), sort_keys=False, allow_unicode=True, width=100)
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a profile, for editors. ``load`` checks more."""
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "remote-runtime profile"}
-    return head | PROFILE.json_schema()
-
-
-def example_text() -> str:
-    """The example profile, with every key and comments."""
-    return read_text(packaged_dir() / "example.yaml")
 
 
 def parse_extra_forward(text: str) -> ExtraForward:
@@ -147,12 +141,12 @@ def _read(name: str, path: Path, reference: str) -> Profile:
     return _parse(name, str(path), text, reference)
 
 
-def _problem(path: Path) -> str | None:
+def _inspect(path: Path) -> tuple[Profile | None, str | None]:
+    """The profile, or in one line why it cannot be used."""
     why = name_error(path.stem)
     if why:
-        return why
+        return None, why
     try:
-        _read(path.stem, path, path.stem)
+        return _read(path.stem, path, path.stem), None
     except UsageError as exc:
-        return exc.why.splitlines()[0] if exc.why else exc.what
-    return None
+        return None, exc.why.splitlines()[0] if exc.why else exc.what

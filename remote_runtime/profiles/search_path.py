@@ -54,6 +54,11 @@ def packaged_dir() -> Path:
     )
 
 
+def is_packaged(path: Path) -> bool:
+    """Whether the file comes with the program."""
+    return path.parent.resolve() == packaged_dir().resolve()
+
+
 def user_dir(environ: Mapping[str, str], cwd: Path) -> Path:
     """The folder of the user's own profiles; it may not exist."""
     return cwd / _config_dir(environ) / "profiles"

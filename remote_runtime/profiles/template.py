@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import GceTarget, LocalTarget, SshTarget
-from .schema import GCE, IDLE, SSH, SSH_HOST
+from .editor_schema import FILE_NAME, MODELINE
+from .schema import GCE, IDLE, JUPYTER, SSH, SSH_HOST
+from .sections import ListOf
 from .validation_errors import ValidationError
 from .yaml_nodes import parse
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 OnDown = Literal["keep", "stop", "suspend"]
 _COMMENT_COLUMN = 36
-# What `profiles new` asks for, and the section and key that it is written to.
+# What `profiles new` asks for, and the section and key of each. A list is typed as words.
 PROMPTED_KEYS: dict[str, tuple[Section, str]] = {
     "project": (GCE, "project"),
     "zone": (GCE, "zone"),
@@ -24,12 +26,13 @@ PROMPTED_KEYS: dict[str, tuple[Section, str]] = {
     "host": (SSH_HOST, "host"),
     "user": (SSH, "user"),
     "idle": (IDLE, "after"),
+    "packages": (JUPYTER, "packages"),
 }
 
 
 @fast_dataclass(frozen=True)
 class ProfileTemplate:
-    """``idle``: after how long without use the VM stops. ``description``: of the machine, for a comment."""
+    """``idle``: after how long without activity the VM stops. ``description``: of the machine, for a comment."""
 
     name: str
     target: GceTarget | SshTarget | LocalTarget
@@ -37,6 +40,7 @@ class ProfileTemplate:
     on_down: OnDown = "keep"
     idle: str = ""
     description: str = ""
+    packages: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The profile's text, YAML with comments."""
@@ -46,50 +50,60 @@ class ProfileTemplate:
             case SshTarget() as target:
                 sections = self._ssh_sections(target)
             case LocalTarget():
-                sections = ["target:\n  kind: local\n", _JUPYTER]
-        head = "# Made by `remote-runtime profiles new`; `profiles show example` has every key.\nversion: 1\n"
+                sections = ["target:\n  kind: local\n", self._jupyter_lines()]
+        head = (
+            f"{MODELINE}../{FILE_NAME}\n"
+            "# Created by `remote-runtime profiles new`. All keys: `remote-runtime profiles show example`.\n"
+            "version: 1\n"
+        )
         return head + "\n".join(sections)
 
     def _gce_sections(self, target: GceTarget) -> list[str]:
         return [
             "target:\n  kind: gce\n"
-            + _line("project", target.project or "", "your-project", "else gcloud's or the credentials' default")
-            + _line("zone", target.zone or "", "us-central1-a", "else the whole project is searched")
+            + _line("project", target.project or "", "your-project", "default: your gcloud project")
+            + _line("zone", target.zone or "", "us-central1-a", "default: search all zones")
             + _line("instance", target.instance or "", "", self.description)
-            + _line("start", "", "false", "else it is started when it does not run"),
+            + _line("start", "", "false", "default: `up` starts a stopped VM"),
             self._ssh_lines(),
-            _JUPYTER,
-            "on_down:\n" + _line("instance", self.on_down, "", "keep, stop or suspend: what `down` does"),
+            self._jupyter_lines(),
+            "on_down:\n" + _line("instance", self.on_down, "", "on `down`: keep, stop or suspend"),
             ("idle:\n" if self.idle else "# idle:\n")
-            + _line(
-                "after", self.idle, "2h", "the VM stops when nobody used it so long", section_is_comment=not self.idle
-            ),
+            + _line("after", self.idle, "2h", "stop the VM when idle for this long", section_is_comment=not self.idle),
         ]
 
     def _ssh_sections(self, target: SshTarget) -> list[str]:
         return [
             "target:\n  kind: ssh\n"
             + _line("host", target.host, "", self.description or "a name, an address, or a Host of ~/.ssh/config")
-            + _line("jump", "", "[bastion]", "hosts to go through, first to last"),
+            + _line("jump", "", "[bastion]", "jump hosts, first to last"),
             self._ssh_lines()
-            + _line(
-                "host_key", "", "accept-new", "trust the key that it shows at first", section_is_comment=not self.user
-            ),
-            _JUPYTER,
+            + _line("host_key", "", "accept-new", "trust the host key on first use", section_is_comment=not self.user),
+            self._jupyter_lines(),
         ]
+
+    def _jupyter_lines(self) -> str:
+        is_comment = not self.packages
+        python = _line("python", "", "/opt/conda/bin/python", "default: detected", section_is_comment=is_comment)
+        directory = _line("working_dir", "", "~/work", "of notebooks", section_is_comment=is_comment)
+        if is_comment:
+            return "# jupyter:\n" + python + directory
+        packages = f"  packages: [{', '.join(_scalar(each) for each in self.packages)}]\n"
+        return "jupyter:\n  # Installed with Jupyter if the machine has none:\n" + packages + python + directory
 
     def _ssh_lines(self) -> str:
         if self.user:
-            return "ssh:\n" + _line("user", self.user, "", "your login there")
-        return "# ssh:\n" + _line("user", "", "me", "your login there, else it is found", section_is_comment=True)
+            return "ssh:\n" + _line("user", self.user, "", "login name")
+        return "# ssh:\n" + _line("user", "", "me", "login name; default: detected", section_is_comment=True)
 
 
 def value_error(key: str, text: str) -> str:
     """Why ``text`` is no value of this key of ``PROMPTED_KEYS``; empty if it is one."""
     section, name = PROMPTED_KEYS[key]
     value_type = next(entry.value_type for entry in section.keys if entry.name == name)
+    value = text.replace(",", " ").split() if isinstance(value_type, ListOf) else text
     try:
-        value_type.parse(parse(json.dumps(text)), key)
+        value_type.parse(parse(json.dumps(value)), key)
     except ValidationError as exc:
         return exc.problems[0].message
     return ""
@@ -108,10 +122,3 @@ def _scalar(text: str) -> str:
 
     plain = yaml.safe_dump(text, width=1000).splitlines()[0]
     return plain if not plain.startswith("'") else json.dumps(text, ensure_ascii=False)
-
-
-_JUPYTER = (
-    "# jupyter:\n"
-    + _line("python", "", "/opt/conda/bin/python", "which has Jupyter, else one is found", section_is_comment=True)
-    + _line("working_dir", "", "~/work", "where notebooks run", section_is_comment=True)
-)

@@ -20,7 +20,8 @@ def problem_lines(error: ProfileError, columns: int, wrap: Wrap) -> Iterator[str
     """The lines between the headline and the hint. ``columns``: the terminal's, 0 without one; ``wrap(text, columns)``
     folds a message."""
     place_columns = max(len(_place(problem)) for problem in error.problems)
-    key_columns = min(MAX_KEY_COLUMNS, max(len(_key(problem)) for problem in error.problems))
+    key_lengths = [len(_key(problem)) for problem in error.problems]
+    key_columns = max((length for length in key_lengths if length <= MAX_KEY_COLUMNS), default=0)
     for problem in error.problems:
         yield from _row(problem, place_columns, key_columns, columns or 10_000, wrap)
     yield from (f"  {line.removeprefix(f'{error.path}: ')}" for line in error.why.splitlines()[len(error.problems) :])

@@ -1,13 +1,16 @@
-"""Questions to the user at a terminal: they type the answer, or the number of a row."""
+"""Questions to the user at a terminal that can only print lines: they type the answer, or the number of a row."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ...commands.new_profile import Rows, Validator
+from ...commands.profile_interview import Rows, Validator
 from ...core.callbacks import Progress
 from ...core.errors import RemoteRuntimeError
 from ...core.sanitize import clean_line
@@ -21,7 +24,7 @@ NAME = "profiles new"
 
 
 class TerminalPrompts:
-    """``new_profile.Prompts`` on a terminal; in the main thread only."""
+    """``profile_interview.Prompts`` on a terminal; in the main thread only."""
 
     def __init__(self, view: TerminalView) -> None:
         self._view = view
@@ -29,11 +32,20 @@ class TerminalPrompts:
     def note(self, text: str) -> None:
         self._view.note(NAME, text)
 
+    def preview(self, text: str) -> None:
+        self._view.pause()
+        lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        say("")
+        for line in lines:
+            start, mark, comment = line.partition(" #")
+            say(f"  {start}{paint(mark + comment, 'detail')}")
+        say("")
+
     def show_error(self, error: RemoteRuntimeError) -> None:
         why = textwrap.shorten(clean_line(error.why, 1000).partition("; ")[0], MAX_REASON_CHARS, placeholder=" …")
         self._view.note(NAME, f"{error.what}: {why}" if why else error.what)
         if error.hint:
-            say(f"  next: {error.hint}")
+            say(f"  fix: {error.hint}")
 
     @contextmanager
     def progress(self, text: str) -> Iterator[Progress]:
@@ -56,7 +68,7 @@ class TerminalPrompts:
             say(f"  {why}")
 
     def choose(
-        self, question: str, head: Sequence[str], rows: Rows, *, default: str = "", validate: Validator
+        self, question: str, head: Sequence[str], rows: Rows, *, default: str = "", validate: Validator | None
     ) -> Sequence[str]:
         matching = list(enumerate(rows, 1))
         show = True
@@ -72,7 +84,8 @@ class TerminalPrompts:
                 matching = [(number, rows[number - 1]) for number in picked] or narrowed
                 show = True
                 continue
-            why = validate(text) if not text.isdecimal() else f"there is no number {text}"
+            takes_text = validate is not None and not text.isdecimal()
+            why = validate(text) if validate and takes_text else f"expected a row from 1 to {len(rows)}, got `{text}`"
             if not why:
                 return [text]
             say(f"  {why}")
@@ -84,29 +97,43 @@ class TerminalPrompts:
                 return default
             if text in ("y", "yes", "n", "no"):
                 return text.startswith("y")
-            say("  y or n")
+            say("  expected y or n")
 
     def confirm_replace(self, name: str, *, taken: bool) -> bool:
         """Whether a profile of this name may be written."""
-        question = f"There is a profile {name} already. Put this one in its place?"
-        return not taken or self.confirm(question, default=False)
+        return not taken or self.confirm(f"Profile {name} already exists. Replace it?", default=False)
 
-    def confirm_or_leave(self, question: str) -> bool:
+    def confirm_or_leave(self, question: str, *, default: bool) -> bool:
         """False also when the user leaves."""
         try:
-            return self.confirm(question, default=True)
+            return self.confirm(question, default=default)
         except (EOFError, KeyboardInterrupt):
             return False
 
     def _read(self, question: str, default: str) -> str:
         proposal = f" [{clean_line(default, 200)}]" if default else ""
-        return self._view.read_line(f"{paint(question, 'heading')}{proposal}: ").strip() or default
+        prompt = f"{question}{proposal}: "
+        if is_dumb_terminal() or not sys.stdout.isatty():
+            return self._view.read_line(prompt).strip() or default
+        with contextlib.suppress(ImportError):  # Windows has its own line editing
+            import readline  # noqa: F401  # line editing and history in ``input``
+        self._view.pause()
+        try:
+            return input(prompt).strip() or default
+        except (EOFError, KeyboardInterrupt):
+            say("")  # the next text begins on a line of its own
+            raise
 
     def _list(self, head: Sequence[str], rows: Sequence[tuple[int, Sequence[str]]], of: int) -> None:
         shown = [(str(number), *row) for number, row in rows[:MAX_ROWS]]
         say(table(("", *head), shown, max_columns=width()))
         if len(rows) > MAX_ROWS:
-            say(f"  {len(rows) - MAX_ROWS} more of {of}: a part of the name shows those that fit")
+            say(f"  {len(rows) - MAX_ROWS} more of {of}: type a part of the name to filter")
+
+
+def is_dumb_terminal() -> bool:
+    """Whether the terminal can only print lines."""
+    return os.environ.get("TERM", "dumb" if os.name == "posix" else "") in ("dumb", "unknown")
 
 
 def _matching_numbers(text: str, rows: Rows) -> list[int]:

@@ -47,3 +47,8 @@ def link(text: str, url: str, stream: TextIO | None = None) -> str:
 def rich_style(style: str) -> str:
     """The style in rich's words; for an unknown one the terminal's default."""
     return STYLES[style][1] if style in STYLES else "default"
+
+
+def prompt_toolkit_style(style: str) -> str:
+    """The style in prompt_toolkit's words."""
+    return " ".join(word if word == "bold" else f"ansi{word}" for word in rich_style(style).split())

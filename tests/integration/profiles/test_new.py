@@ -1,7 +1,8 @@
-"""`profiles new`: with a person at a terminal, with flags alone, and what it writes."""
+"""`profiles new`: with menus, with plain lines, with options alone, and what it writes."""
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ TRAIN = Vm(
     machine_type="g2-standard-24", accelerator="nvidia-l4",
 )  # fmt: skip
 WIZARD = [*COMMAND, "profiles", "new"]
+DOWN, LEFT, BACKSPACE, ENTER = "\x1b[B", "\x1b[D", "\x7f", "\r"
 
 
 @pytest.fixture
@@ -33,65 +35,75 @@ def cloud(world: World) -> Iterator[FaultyEmulator]:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDRESOURCEMANAGER": emulator.root,
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
             "CLOUDSDK_CONFIG": str(world.home / "gcloud"),
+            "TERM": "dumb",
         }
         yield emulator
 
 
 def written(world: World) -> list[Path]:
-    return sorted((world.home / "config").rglob("*"))
+    return sorted((world.home / "config").rglob("*.yaml"))
 
 
-def answer(person: Person, question: str, text: str) -> str:
+def answer(person: Person, question: str, text: str, *, enter: bool = True) -> str:
     seen = person.sees(question)
-    person.types(text)
+    person.types(text, enter=enter)
     return seen
 
 
 def test_a_vm_is_chosen_from_what_the_cloud_lists(world: World, cloud: FaultyEmulator) -> None:
     with at_a_terminal(WIZARD, world.environ) as person:
-        answer(person, "Which machine?", "")
-        assert "vision-lab" in answer(person, "Project (number or name)", "vision-lab")
-        listed = answer(person, "Instance (number or name)", "2")
-        answer(person, "costs money while it runs", "y")
-        answer(person, "(2h, or never) [never]", "2 weeks")
-        assert "is not a duration" in answer(person, "(2h, or never) [never]", "2h")
+        answer(person, "What do you want to connect to?", "")
+        assert "vision-lab" in answer(person, "Google Cloud project (number or name)", "vision-lab")
+        listed = answer(person, "VM (number or name)", "1")
+        answer(person, "Stop the VM when you run `down`? A running VM is billed [Y/n]", "")
+        answer(person, "or never) [2h]", "2 weeks")
+        assert "expected a duration such as" in answer(person, "or never) [2h]", "")
+        answer(person, "[numpy pandas matplotlib]", "numpy -x")
+        assert "expected a package as for pip" in answer(person, "[numpy pandas matplotlib]", "numpy torch==2.*")
         answer(person, "Name of the profile [train]", "")
-        person.sees("Written: ")
-        answer(person, "Bring train up now? [Y/n]", "n")
+        preview = answer(person, "profiles/train.yaml? [Y/n]", "")
+        answer(person, "Run `remote-runtime up train` now? [Y/n]", "n")
         assert person.waits() == 0
+    path = world.home / "config" / "profiles" / "train.yaml"
+    assert "\n    after: 2h" in preview
+    assert "# python:" not in preview
+    assert person.shown.count("train.yaml") == 1
 
     rows = [line.split() for line in listed.splitlines()]
-    assert ["2", "train", "europe-west4-a", "RUNNING", "1", "nvidia-l4", "team=vision"] in rows
-    assert any(row[:4] == ["1", "idle-box", "us-central1-a", "TERMINATED"] for row in rows)
-    path = world.home / "config" / "profiles" / "train.yaml"
+    assert ["1", "train", "RUNNING", "europe-west4-a", "g2-standard-24", "1", "nvidia-l4"] in rows
+    assert any(row[:4] == ["2", "idle-box", "TERMINATED", "us-central1-a"] for row in rows)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     profile = profiles.load(str(path))
     assert profile.target == GceTarget("train", project="vision-lab", zone="europe-west4-a")
     assert (profile.on_down.instance, profile.idle.after_s) == ("stop", 7200.0)
+    assert profile.jupyter.packages == ("numpy", "torch==2.*")
+    assert path.read_text().startswith("# yaml-language-server: $schema=../schema.json\n")
+    assert json.loads((path.parent / ".." / "schema.json").read_text()) == profiles.json_schema()
     assert "# g2-standard-24 with 1 nvidia-l4" in path.read_text()
-    assert max(map(len, path.read_text().splitlines())) < 80
+    assert max(map(len, path.read_text().splitlines())) < 100
     assert str(path) in world.run("profiles", "show", "train").out
 
 
 def test_a_long_list_is_narrowed_by_a_part_of_the_name(world: World, cloud: FaultyEmulator) -> None:
     with at_a_terminal([*WIZARD, "--project", "big-project"], world.environ) as person:
-        first = answer(person, "Instance (number or name)", "node-2")
-        narrowed = answer(person, "Instance (number or name)", "node-27")
-        answer(person, "costs money", "")
-        answer(person, "(2h, or never)", "")
+        first = answer(person, "VM (number or name)", "node-2")
+        narrowed = answer(person, "VM (number or name)", "node-27")
+        answer(person, "A running VM is billed", "")
+        answer(person, "or never)", "")
+        answer(person, "Packages", "none")
         answer(person, "Name of the profile [node-27]", "\x03")
         assert person.waits() == 130
     assert "10 more of 30" in first
     assert "node-19" not in narrowed
     assert "28  node-27" in narrowed
-    assert re.search(r"\nerror.*no profile was written", person.shown, re.DOTALL), "on a line of its own"
+    assert re.search(r"\nerror.*Cancelled: no profile was written", person.shown, re.DOTALL), "on a line of its own"
     assert written(world) == []
 
 
 def test_ctrl_c_while_the_cloud_is_asked_leaves_nothing(world: World, cloud: FaultyEmulator) -> None:
     cloud.latency_s = 30.0
     with at_a_terminal([*WIZARD, "--project", "vision-lab"], world.environ) as person:
-        person.sees("Looking for the instances of vision-lab")
+        person.sees("Listing VMs in vision-lab")
         person.types("\x03", enter=False)
         assert person.waits() == 130
     assert written(world) == []
@@ -103,16 +115,18 @@ def test_without_credentials_the_command_is_told_and_names_can_be_typed(world: W
     world.environ["CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"] = str(world.home / "missing")
     with at_a_terminal([*WIZARD, "--kind", "gce"], world.environ) as person:
         told = answer(person, "Project ID", "Wrong Name")
-        assert "gcloud auth print-access-token" in told
-        assert "credentials'" not in told, "there are none"
-        assert "6 to 30 lower-case letters" in answer(person, "Project ID", "my-project")
-        answer(person, "Name of the instance", "my-vm")
-        answer(person, "Its zone", "us-central1")
-        assert "is a region, not a zone" in answer(person, "Its zone", "")
-        answer(person, "costs money", "")
-        answer(person, "(2h, or never)", "")
+        assert "Can't list projects: not signed in to Google Cloud." in told
+        assert "gcloud auth application-default login" in told
+        assert "6 to 30 lowercase letters" in answer(person, "Project ID", "my-project")
+        answer(person, "Name of the VM", "my-vm")
+        answer(person, "Zone (Enter: search all zones)", "us-central1")
+        assert "got the region `us-central1`" in answer(person, "Zone (Enter", "")
+        answer(person, "A running VM is billed", "")
+        answer(person, "or never)", "")
+        answer(person, "Packages", "none")
         answer(person, "Name of the profile [my-vm]", "work")
-        answer(person, "Bring work up now?", "\x04")
+        answer(person, "Save as", "")
+        answer(person, "up work` now?", "\x04")
         assert person.waits() == 0
     assert profiles.load(str(written(world)[-1])).target == GceTarget("my-vm", project="my-project")
 
@@ -123,8 +137,8 @@ def test_projects_that_may_not_be_listed_are_typed_and_their_instances_listed(
     cloud.forbidden_permissions.add("resourcemanager.projects.list")
     with at_a_terminal([*WIZARD, "--kind", "gce"], {**world.environ, "GOOGLE_CLOUD_PROJECT": "vision-lab"}) as person:
         told = answer(person, "Project ID [vision-lab]", "")
-        assert "Your projects cannot be listed: The projects may not be listed: Required" in told
-        assert "idle-box" in answer(person, "Instance (number or name)", "\x03")
+        assert "Can't list projects: " in told
+        assert "idle-box" in answer(person, "VM (number or name)", "\x03")
         assert person.waits() == 130
 
 
@@ -134,10 +148,12 @@ def test_a_host_is_chosen_from_the_ssh_config(world: World, cloud: FaultyEmulato
     (folder / "config").write_text("Host gpu box-*\n  HostName 10.1.2.3\nInclude more\nHost *\n  User me\n")
     (folder / "more").write_text("Host far\n")
     with at_a_terminal(WIZARD, world.environ) as person:
-        answer(person, "Which machine?", "ssh")
+        answer(person, "What do you want to connect to?", "ssh")
         listed = answer(person, "Host (number or name)", "1")
+        answer(person, "Packages", "none")
         answer(person, "Name of the profile [gpu]", "")
-        answer(person, "Bring gpu up now?", "n")
+        assert "idle" not in answer(person, "Save as", ""), "proposed for VMs only"
+        answer(person, "up gpu` now?", "n")
         assert person.waits() == 0
     assert [line.split() for line in listed.splitlines() if line[:1].isdecimal()] == [
         ["1", "gpu", "10.1.2.3"],
@@ -146,21 +162,56 @@ def test_a_host_is_chosen_from_the_ssh_config(world: World, cloud: FaultyEmulato
     assert profiles.load(str(written(world)[-1])).target == SshTarget("gpu")
 
 
-def test_a_host_that_this_computer_does_not_find_is_told(world: World, cloud: FaultyEmulator) -> None:
+def test_a_host_that_does_not_resolve_is_asked_for_again(world: World, cloud: FaultyEmulator) -> None:
     with at_a_terminal([*WIZARD, "--kind", "ssh"], world.environ) as person:
-        answer(person, "Host (a name", "gpu.invalid")
-        assert "finds no host gpu.invalid" in answer(person, "Name of the profile", "")
-        answer(person, "up now?", "n")
+        answer(person, "Host (HOST or USER@HOST)", "gpu.invalid")
+        assert "Can't resolve gpu.invalid." in answer(person, "USER@HOST) [gpu.invalid]", "me@127.0.0.1")
+        answer(person, "Packages", "")
+        answer(person, "Name of the profile [127.0.0.1]", "box")
+        answer(person, "Save as", "n")
+        assert person.waits() == 130
+    assert "Cancelled: no profile was written" in person.shown
+    assert written(world) == []
+
+
+def test_menus_are_moved_in_with_arrows_and_filtered_by_typing(world: World, cloud: FaultyEmulator) -> None:
+    environ = {**world.environ, "TERM": "xterm-256color", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    with at_a_terminal([*WIZARD, "--kind", "gce"], environ, columns=100) as person:
+        assert "big-project" in answer(person, "Another one …", DOWN + ENTER, enter=False)
+        listed = answer(person, "Another one …", ENTER, enter=False)
+        assert re.search(r"VM +STATUS +ZONE +MACHINE TYPE +GPU", listed)
+        assert re.search(r"» train +RUNNING +europe-west4-a +g2-standard-24 +1 nvidia-l4", listed)
+        answer(person, "A running VM is billed", "n", enter=False)
+        answer(person, "or never):", "x" + ENTER, enter=False)
+        answer(person, "expected a duration", BACKSPACE + LEFT + "4" + ENTER, enter=False)  # of the proposed 2h
+        answer(person, "Packages", "\x15" + ENTER, enter=False)
+        answer(person, "Name of the profile", ENTER, enter=False)
+        answer(person, "Save as", ENTER, enter=False)
+        answer(person, "up train` now?", "n", enter=False)
         assert person.waits() == 0
+    profile = profiles.load(str(written(world)[-1]))
+    assert profile.target == GceTarget("train", project="vision-lab", zone="europe-west4-a")
+    assert (profile.on_down.instance, profile.idle.after_s, profile.jupyter.packages) == ("keep", 86400.0, ())
+
+    with at_a_terminal([*WIZARD, "--project", "big-project"], environ) as person:
+        person.sees("type to filter")
+        person.sees("node-05")
+        person.types("node-27" + ENTER, enter=False)
+        person.sees("VM node-27")
+        answer(person, "A running VM is billed", "\x03", enter=False)
+        assert person.waits() == 130
+    assert "Cancelled: no profile was written" in person.shown
+    assert len(written(world)) == 1
 
 
 def test_a_profile_of_this_name_is_replaced_only_when_that_is_wanted(world: World, cloud: FaultyEmulator) -> None:
     assert world.run("profiles", "new", "here", "--kind", "local").code == 0
     with at_a_terminal([*WIZARD, "here"], world.environ) as person:
-        answer(person, "Which machine?", "3")
-        answer(person, "Put this one in its place? [y/N]", "")
+        answer(person, "What do you want to connect to?", "3")
+        answer(person, "Packages", "")
+        answer(person, "Profile here already exists. Replace it? [y/N]", "")
         assert person.waits() == 2
-    assert "There is a profile here already" in person.shown
+    assert "error[usage]: Profile here already exists" in person.shown
     refused = world.run("profiles", "new", "here", "--host", "gpu", "--json")
     assert (refused.code, refused.error["code"]) == (2, "usage")
     assert "--force" in refused.error["hint"]
@@ -170,13 +221,27 @@ def test_a_profile_of_this_name_is_replaced_only_when_that_is_wanted(world: Worl
 
 
 def test_flags_alone_make_a_profile_and_ask_nobody(world: World, cloud: FaultyEmulator) -> None:
-    flags = ["--project", "vision-lab", "--instance", "train", "--user", "ada", "--on-down", "suspend", "--idle", "90m"]
+    flags = [
+        "--project",
+        "vision-lab",
+        "--instance",
+        "train",
+        "--user",
+        "ada",
+        "--on-down",
+        "suspend",
+        "--idle",
+        "90m",
+        "--packages",
+        "numpy pandas",
+    ]
     done = world.run("profiles", "new", *flags, "--json")
     assert done.code == 0, done.out
     path = Path(done.document["profile"]["path"])
     assert done.document["profile"]["name"] == "train"
     profile = profiles.load(str(path))
     assert (profile.ssh.user, profile.on_down.instance, profile.idle.after_s) == ("ada", "suspend", 5400.0)
+    assert profile.jupyter.packages == ("numpy", "pandas")
     assert cloud.exchanges == []
     again = world.run("profiles", "new", "--instance", "train")
     assert (again.code, again.out) == (0, str(path.with_name("train-2.yaml")) + "\n")
@@ -186,11 +251,11 @@ def test_flags_alone_make_a_profile_and_ask_nobody(world: World, cloud: FaultyEm
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ([], "--instance, --host, or --kind local"),
-        (["--kind", "gce"], "--instance, --host, or --kind local"),
-        (["--host", "gpu", "--zone", "us-central1-a"], "gce, others for ssh"),
+        ([], "Not a terminal: pass --instance, --host or --kind local"),
+        (["--kind", "gce"], "pass --instance, --host or --kind local"),
+        (["--host", "gpu", "--zone", "us-central1-a"], "gce, others of kind ssh"),
         (["--instance", "My VM"], "--instance: "),
-        (["--kind", "local", "no/name"], "is not a name"),
+        (["--kind", "local", "no/name"], "Invalid profile name"),
     ],
     ids=" ".join,
 )
@@ -207,5 +272,5 @@ def test_a_name_that_another_file_would_hide_is_refused(world: World, cloud: Fau
     world.profile("work", "version: 1\ntarget: {kind: local}\n")
     done = world.run("profiles", "new", "work", "--host", "gpu", "--force", "--json")
     assert (done.code, done.error["code"]) == (2, "usage")
-    assert "would hide the new one" in done.error["why"]
+    assert "takes precedence" in done.error["why"]
     assert written(world) == []

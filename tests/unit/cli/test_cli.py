@@ -33,7 +33,6 @@ WRONG_USAGE = [
     (["down", "demo", "--keep-server", "--purge"], "--keep-server"),
     (["url"], "Missing argument"),
     (["logs"], "Missing argument"),
-    (["profiles", "check"], "Name the profiles"),
     (["host-key", "show"], "Missing argument"),
 ]
 
@@ -219,7 +218,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     document = json.loads(shown.out)
     assert document["schema"] == 1
     assert shown.err == ""
-    assert set(document["error"]) == {"code", "what", "why", "hint"}
+    assert set(document["error"]) - {"problems"} == {"code", "what", "why", "hint"}
     return dict(document["error"])
 
 
@@ -238,9 +237,15 @@ def test_a_profile_that_cannot_be_used_does_not_widen_the_list(
     assert main(["profiles", "list"]) == 0
     shown = capsys.readouterr()
     rows = [re.split("  +", line) for line in shown.out.splitlines()]
-    assert rows[0] == ["NAME", "FROM", "FILE"]
-    assert rows[1] == ["bad", "user, invalid", "~/config/profiles/bad.yaml"]
-    assert f"bad cannot be used: {folder}/bad.yaml:2: target.instanc: unknown key, did you mean" in shown.err
+    assert rows[0] == ["NAME", "KIND", "TARGET", "SOURCE"]
+    assert rows[1] == ["bad", "invalid", "~/config/profiles/bad.yaml"]
+    assert ["demo", "demo", "emulated VM", "built in"] in rows
+    assert not [row for row in rows if row[0] == "example"], "a template is no profile to bring up"
+    assert "Templates: example, deep-learning-vm" in shown.err
+    assert "bad is invalid: line 2: target.instanc: unknown key, did you mean `instance`?" in shown.err
+    assert main(["profiles", "list", "--json"]) == 0
+    listed = {each["name"]: each for each in json.loads(capsys.readouterr().out)["profiles"]}
+    assert (listed["demo"]["kind"], listed["demo"]["template"], listed["example"]["template"]) == ("demo", False, True)
 
 
 def test_checking_several_profiles_tells_of_each(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -249,6 +254,6 @@ def test_checking_several_profiles_tells_of_each(capsys: pytest.CaptureFixture[s
     good.write_text("version: 1\ntarget: {kind: local}\n")
     assert main(["profiles", "check", str(bad), str(good), "missing"]) == 2
     shown = capsys.readouterr()
-    assert f"{good}: good" in shown.out
+    assert f"{good}: valid" in shown.out
     assert "profile-invalid" in shown.err
     assert "profile-not-found" in shown.err

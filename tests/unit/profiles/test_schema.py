@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -142,5 +143,26 @@ def test_a_forward_of_the_command_line_is_read_like_one_of_the_profile() -> None
     assert caught.value.code == "usage"
 
 
-def test_the_examples_text_is_there_to_start_from() -> None:
-    assert profiles.example_text() == (READY / "example.yaml").read_text()
+def test_the_text_of_a_template_names_its_schema_wherever_it_is_copied_to() -> None:
+    first, _, rest = profiles.template_text("example").partition("\n")
+    assert rest == (READY / "example.yaml").read_text().partition("\n")[2]
+    assert first == f"# yaml-language-server: $schema={(READY / 'schema.json').as_uri()}"
+
+
+@pytest.mark.parametrize("name", READY_NAMES)
+def test_each_ready_profile_names_the_schema_beside_it(name: str) -> None:
+    assert (READY / f"{name}.yaml").read_text().startswith("# yaml-language-server: $schema=schema.json\n")
+    assert json.loads((READY / "schema.json").read_text()) == profiles.json_schema()
+
+
+def test_the_keys_that_a_file_sets_are_told_from_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("version: 1\ntarget: {kind: gce, instance: a}\njupyter: {env: {HF_TOKEN: hunter2}}\nssh:\n")
+    loaded = profiles.load(str(path))
+    assert profiles.set_document(loaded) == {
+        "version": 1, "target": {"kind": "gce", "instance": "a"}, "jupyter": {"env": {"HF_TOKEN": "***"}},
+    }  # fmt: skip
+    marked = profiles.marked_yaml(loaded)
+    assert yaml.safe_load(marked) == profiles.to_document(loaded)
+    assert "  instance: a\n" in marked
+    assert "  zone: null  # default\n" in marked
