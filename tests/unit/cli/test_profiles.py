@@ -53,7 +53,7 @@ def test_problems_are_a_table_with_places_and_keys(capsys: Captured, folder: Pat
     assert told.splitlines()[0] == f"error[profile-invalid]: 3 problems in {folder}/bad.yaml"
     assert told.count(str(folder)) == 2, "in the headline and in the fix"
     assert "\n   5:1  idel             unknown key, did you mean `idle`?\n" in told
-    assert "\n  6:16  jupyter.env.JUPYTER_TOKEN\n        `JUPYTER_TOKEN` can't be set: " in told
+    assert "\n  6:17  jupyter.env.JUPYTER_TOKEN\n        `JUPYTER_TOKEN` can't be set: " in told
     assert main(["profiles", "check", "bad", "--json"]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["problems"][1] == {
