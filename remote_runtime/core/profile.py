@@ -152,16 +152,17 @@ class IdleSettings:
 @fast_dataclass(frozen=True)
 class Timeouts:
     """The limits of the steps of `up` and of a reconnect. What waits inside a step shares its limit, and has no shorter
-    one of its own."""
+    one of its own. ``install_s``: beside ``jupyter_s``, for the packages of a private environment."""
 
     instance_s: float = 300.0
     ssh_s: float = 60.0
     jupyter_s: float = 120.0
+    install_s: float = 900.0
     ready_s: float = 30.0
 
     @property
     def total_s(self) -> float:
-        return self.instance_s + self.ssh_s + self.jupyter_s + self.ready_s
+        return self.instance_s + self.ssh_s + self.jupyter_s + self.install_s + self.ready_s
 
 
 @fast_dataclass(frozen=True)

@@ -75,12 +75,13 @@ def call_launcher(
     can_forward_to: Callable[[str | int], bool] | None = None,
     on_start: Callable[[], None] = lambda: None,
     login_wait_s: float = LOGIN_WAIT_S,
+    start_s: float = math.inf,
 ) -> dict[str, Any]:
     """The launcher's result for ``request``; the caller checks its content.
 
     ``python``: ``auto``, or a path on the machine. ``can_forward_to``: whether the SSH server forwards to a unix socket
     or port of the machine, for a launcher that asks. ``on_start``: called when the request is sent. ``login_wait_s``:
-    see ``LauncherProtocol``.
+    see ``LauncherProtocol``. ``start_s``: the part of the deadline for all but the installation of packages.
 
     Raises ``MachineError``: the launcher's own, ``python-missing``, or ``machine-answer-invalid``; ``SshError``:
     ``ssh-refused`` if the login runs no command, and ``ssh-unreachable``.
@@ -91,7 +92,8 @@ def call_launcher(
     def program() -> bytes:
         on_start()
         within_s = max(1.0, deadline.remaining_s() - MARGIN_S)
-        return launcher_input({**request, "marker": marker, "within_s": within_s})
+        limits = {"within_s": within_s, "install_s": max(0.0, within_s - start_s)}
+        return launcher_input({**request, **limits, "marker": marker})
 
     first_python = PYTHON if python == "auto" else python
     candidates = PYTHONS if python == "auto" else (python,)

@@ -6,6 +6,7 @@ The work is done there by ``launcher.py`` and ``remote/``; this side sends reque
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
@@ -104,6 +105,7 @@ def ensure(
     user_requested: bool = True,
     can_forward_to: Callable[[str | int], bool] = lambda place: True,
     on_start: Callable[[], None] = lambda: None,
+    start_s: float = math.inf,
 ) -> Server:
     """The runtime's server on the machine: the running one if it proves its identity, else a new one; or, if none of
     ours runs, the user's own server that ``jupyter.attach`` names.
@@ -111,7 +113,7 @@ def ensure(
     ``user_requested``: False for a reconnect, which must not start a server that the watchdog ended: it raises
     ``MachineError`` ``stopped-when-idle``. ``can_forward_to``: whether the SSH server forwards to a unix socket or a
     port of the machine, asked before Jupyter is started. ``on_start``: called when the request is sent; the server may
-    run from then on.
+    run from then on. ``start_s``: the part of the deadline for all but the installation of packages.
 
     Raises ``MachineError``; a start that fails leaves nothing on the machine.
     """
@@ -136,6 +138,7 @@ def ensure(
         deadline=deadline,
         can_forward_to=can_forward_to,
         on_start=on_start,
+        start_s=start_s,
     )
     if settings.attach and reply.get("attached") is True:
         return _with_note_on_bridge(server_description.parse_server(reply, attached=True), package.version)

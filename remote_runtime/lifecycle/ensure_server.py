@@ -71,6 +71,7 @@ def ensure_server(
         if user_requested and not has_leftover:  # the next attempt to reconnect finds the server
             rollback.push("stopping Jupyter", undo_start, done=STOPPED, key=KEY)
 
+    limits = profile.timeouts
     if has_leftover:
         rollback.resolve_deferred()
         rollback.push("stopping Jupyter", stop, done=STOPPED, key=KEY)
@@ -79,7 +80,10 @@ def ensure_server(
             session.run,
             spec,
             progress=context.progress,
-            deadline=deadline.within(profile.timeouts.jupyter_s),
+            deadline=deadline.within(
+                limits.jupyter_s + (limits.install_s if profile.jupyter.install == "auto" else 0.0)
+            ),
+            start_s=limits.jupyter_s,
             user_requested=user_requested,
             can_forward_to=check_forwarding,
             on_start=on_start_sent,

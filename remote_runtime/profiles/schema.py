@@ -224,6 +224,7 @@ TIMEOUTS = Section(
         Key("instance", Duration(), "To find and start the VM.", "instance_s"),
         Key("ssh", Duration(), "To connect and log in over SSH.", "ssh_s"),
         Key("jupyter", Duration(), "To start Jupyter.", "jupyter_s"),
+        Key("install", Duration(), "To install packages on the machine, if needed.", "install_s"),
         Key("ready", Duration(), "To verify the connection.", "ready_s"),
     ),
     "The time limit of each step.",

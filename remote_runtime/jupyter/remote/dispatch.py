@@ -25,7 +25,7 @@ WAITING_FOR_LOCK = "Waiting for another remote-runtime that works on this server
 
 def run(request: dict[str, Any], stream: TextIO) -> int:
     """Returns the exit status; writes the replies to ``stream``."""
-    reply = ReplyWriter(request["marker"], stream, request["within_s"])
+    reply = ReplyWriter(request["marker"], stream, request["within_s"], request.get("install_s", 0.0))
     for name in ("SIGTERM", "SIGHUP", "SIGINT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _exit_on_signal)

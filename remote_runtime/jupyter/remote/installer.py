@@ -210,8 +210,8 @@ def timeout_error(output: str) -> ReportedError:
     return ReportedError(
         "jupyter-install-failed",
         "Installing Jupyter took too long",
-        output or "the installer printed nothing",
-        "Allow more time: `timeouts.jupyter`",
+        f"its last output: {last}" if (last := output.strip().rpartition("\n")[2]) else "it printed nothing",
+        "Allow more time: `timeouts.install`",
     )
 
 

@@ -60,7 +60,8 @@ def ensure(
     """
     directory = os.path.join(root_dir(), "venv")
     notes: list[str] = []
-    with locked(directory + ".lock", reply, why="Waiting for another Jupyter installation on the machine"):
+    waiting = "Waiting for another Jupyter installation on the machine"
+    with reply.installing(), locked(directory + ".lock", reply, why=waiting):
         done, uv = installed_packages(), find_uv(env)
         if done is not None:
             broken = broken or unusable_reason(probe([private_python()], env, reply)[0])

@@ -3,10 +3,12 @@ print."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import time
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 TICK_INTERVAL_S = 1.0
@@ -27,17 +29,28 @@ class ClientGone(Exception):
 
 
 class ReplyWriter:
-    """Writes replies to the client. Every method raises ``ClientGone`` when the connection is lost."""
+    """Writes replies to the client. Every method raises ``ClientGone`` when the connection is lost. ``install_s``: the
+    part of ``within_s`` that only ``installing`` may use."""
 
-    def __init__(self, marker: str, stream: TextIO, within_s: float) -> None:
+    def __init__(self, marker: str, stream: TextIO, within_s: float, install_s: float = 0.0) -> None:
         self._marker = marker
         self._stream = stream
-        self._ends_at = time.monotonic() + within_s
+        self._ends_at = time.monotonic() + within_s - install_s
+        self._install_s = install_s
         self._last_sent_at = 0.0
 
     def remaining_s(self) -> float:
         """Seconds that the client still waits; never negative."""
         return max(0.0, self._ends_at - time.monotonic())
+
+    @contextlib.contextmanager
+    def installing(self) -> Iterator[None]:
+        """The time that an installation takes is not taken from the time that is left now, up to ``install_s``."""
+        left_s, self._ends_at = self.remaining_s(), self._ends_at + self._install_s
+        try:
+            yield
+        finally:
+            self._ends_at = min(self._ends_at, time.monotonic() + left_s)
 
     def progress(self, text: str) -> None:
         self._send({"say": text})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -172,3 +173,19 @@ def test_a_note_names_the_packages_without_which_a_first_cell_fails(
 ) -> None:
     kernel = Interpreter("/x/python", "3.12.3", frameworks=frameworks, missing=missing)
     assert missing_packages_notes(kernel, is_private=is_private) == ([note] if note else [])
+
+
+def test_the_time_of_an_installation_is_not_taken_from_the_start() -> None:
+    reply = ReplyWriter("", io.StringIO(), within_s=12.0, install_s=10.0)
+    assert 1.0 < reply.remaining_s() <= 2.0
+    with reply.installing():
+        assert 11.0 < reply.remaining_s() <= 12.0
+        time.sleep(0.3)
+    assert 1.9 < reply.remaining_s() <= 2.0
+
+
+def test_an_installation_that_takes_all_of_its_time_leaves_none_but_what_was_left() -> None:
+    reply = ReplyWriter("", io.StringIO(), within_s=0.4, install_s=0.2)
+    with reply.installing():
+        time.sleep(0.5)
+    assert reply.remaining_s() == 0.0
