@@ -1,4 +1,4 @@
-"""Memory, disks and GPUs of the machine, in the format of Colab's resource monitor."""
+"""Memory, disks and GPUs of the machine, in the format of Colab's resource monitor, and what `status` shows of it."""
 
 from __future__ import annotations
 
@@ -10,42 +10,50 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Set
 
-_GPU_QUERY = "name,memory.used,memory.total,utilization.gpu,utilization.memory"
+from .system_load import CpuMeter, fullest_disk
+
+_GPU_QUERY = "name,memory.used,memory.total,utilization.gpu,utilization.memory,temperature.gpu"
 _GPU_TIMEOUT_S = 5.0
 _EXIT_TIMEOUT_S = 1.0
-_GPU_CACHE_S = 3.0
+_CACHE_S = 3.0
 _MIB = 1024 * 1024
 _MAX_GPU_OUTPUT_BYTES = 64 * 1024
 
 
 class ResourceMonitor:
-    """Reads on demand; the output of nvidia-smi, which is slow, is cached for ``_GPU_CACHE_S``."""
+    """Reads on demand; what may be slow (nvidia-smi, a network file system) is read in a thread, and cached for
+    ``_CACHE_S``."""
 
     def __init__(self) -> None:
         self._gpus: List[Dict[str, Any]] = []
-        self._gpus_read_at: Optional[float] = None
+        self._disk: Optional[Dict[str, Any]] = None
+        self._read_at: Optional[float] = None
         self._reading: Optional["asyncio.Task[None]"] = None
         self._used: Set[int] = set()
+        self._cpu = CpuMeter()
 
     async def read(self, kernel_manager: Any) -> Dict[str, Any]:
-        """The answer to ``/api/colab/resources``."""
+        """The answer to ``/api/colab/resources``; ``remoteRuntime`` is for `status`, and unknown to Colab."""
+        await self._read_slow_values()
         return {
             "memory": {**memory(), "kernels": kernel_memory(kernel_manager)},
             "disks": disks(),
-            "gpus": await self._read_gpus(),
+            "gpus": self._gpus,
+            "remoteRuntime": {"cpu": self._cpu.read(), "disk": self._disk},
         }
 
-    async def _read_gpus(self) -> List[Dict[str, Any]]:
-        fresh = self._gpus_read_at is not None and time.monotonic() - self._gpus_read_at < _GPU_CACHE_S
-        if not fresh:
+    async def _read_slow_values(self) -> None:
+        if self._read_at is None or time.monotonic() - self._read_at >= _CACHE_S:
             if self._reading is None or self._reading.done():
-                self._reading = asyncio.ensure_future(self._refresh_gpus())
+                self._reading = asyncio.ensure_future(self._refresh())
             await asyncio.shield(self._reading)
-        return self._gpus
 
-    async def _refresh_gpus(self) -> None:
-        self._gpus = gpus_from(await _nvidia_smi(), self._used)
-        self._gpus_read_at = time.monotonic()
+    async def _refresh(self) -> None:
+        """In threads: on Windows tornado's loop starts no processes."""
+        loop = asyncio.get_running_loop()
+        self._disk = await loop.run_in_executor(None, fullest_disk)
+        self._gpus = gpus_from(await loop.run_in_executor(None, _run_nvidia_smi), self._used)
+        self._read_at = time.monotonic()
 
 
 def memory() -> Dict[str, int]:
@@ -82,14 +90,16 @@ def kernel_memory(kernel_manager: Any) -> List[Dict[str, Any]]:
 def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
     """The GPUs in nvidia-smi's csv (no header, no units). ``used`` collects the indices of those ever seen in use.
 
-    None for values that a GPU does not report: utilisation in MIG mode, memory if it shares the machine's."""
+    None for values that a GPU does not report: utilisation in MIG mode, memory if it shares the machine's. Without
+    ``temperatureCelsius`` if the line has no temperature."""
     gpus = []
     for index, line in enumerate(output.splitlines()):
-        fields = [field.strip() for field in line.rsplit(",", 4)]
-        if len(fields) != 5:
+        fields = _fields_of(line)
+        if fields is None:
             continue
         memory_used, memory_total = (_scale(_to_number(field), _MIB) for field in fields[1:3])
-        gpu, memory_busy = (_scale(_to_number(field), 1 / 100) for field in fields[3:])
+        gpu, memory_busy = (_scale(_to_number(field), 1 / 100) for field in fields[3:5])
+        temperature = _to_number(fields[5]) if len(fields) > 5 else None
         if gpu or memory_used:
             used.add(index)
         gpus.append(
@@ -100,14 +110,19 @@ def gpus_from(output: str, used: Set[int]) -> List[Dict[str, Any]]:
                 "gpuUtilization": gpu,
                 "memoryUtilization": memory_busy,
                 "everUsed": index in used,
+                **({} if temperature is None else {"temperatureCelsius": temperature}),
             }
         )
     return gpus
 
 
-async def _nvidia_smi() -> str:
-    """In a thread: on Windows tornado's loop starts no processes."""
-    return await asyncio.get_running_loop().run_in_executor(None, _run_nvidia_smi)
+def _fields_of(line: str) -> Optional[List[str]]:
+    """The five or six values of a line, the first of which is a name that may contain commas; None for other lines."""
+    fields = [field.strip() for field in line.rsplit(",", 5)]
+    if len(fields) == 6 and (fields[1].startswith("[") or _to_number(fields[1]) is not None):
+        return fields
+    fields = [field.strip() for field in line.rsplit(",", 4)]
+    return fields if len(fields) == 5 else None
 
 
 def _run_nvidia_smi() -> str:

@@ -34,7 +34,7 @@ class StatusHandler(RequestHandler):
             "bridge": __version__,
             "origins": self._origins.listed(),
             "server": {**self._versions, "python": platform.python_version(), "pid": os.getpid()},
-            "kernels": await _kernels(self.settings.get("kernel_manager")),
+            "kernels": await _kernels(self.settings.get("kernel_manager"), self.settings.get("session_manager")),
             "terminals": _terminals(self.settings.get("terminal_manager")),
             "idle": _idle(),
             "requests": dict(self._stats.requests),
@@ -45,12 +45,16 @@ class StatusHandler(RequestHandler):
         self.finish(answer)
 
 
-async def _kernels(manager: Any) -> List[Dict[str, Any]]:
+async def _kernels(manager: Any, session_manager: Any) -> List[Dict[str, Any]]:
+    """``path``: of the notebook whose session has the kernel, None without one."""
     models = await maybe_await(manager.list_kernels()) if manager is not None else []
+    sessions = await maybe_await(session_manager.list_sessions()) if models and session_manager is not None else []
+    paths = {each["kernel"]["id"]: each.get("path") for each in sessions if each and each.get("kernel")}
     return [
         {
             "id": model["id"],
             "name": model.get("name"),
+            "path": paths.get(model["id"]),
             "state": model.get("execution_state"),
             "last_activity": _as_text(model.get("last_activity")),
         }

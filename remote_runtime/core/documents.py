@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .metrics import Connections
+    from .metrics import Connections, MachineLoad
     from .model import Runtime, TakeDownResult
 
 
@@ -43,6 +43,7 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
             "attached": server.attached,
             "kernels": runtime.kernels,
             "busy_kernels": runtime.busy_kernels,
+            "kernel_list": _kernels(runtime),
             "python": server.python,
             "interpreter": server.interpreter,
             "idle": server.idle and {**asdict(server.idle), "idle_s": runtime.idle_s},
@@ -57,12 +58,27 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
         "reconnects": runtime.reconnects,
         "last_outage": runtime.last_outage and dict(runtime.last_outage),
         "rtt_ms": runtime.rtt_ms and round(runtime.rtt_ms, 1),
-        "load": runtime.load and asdict(runtime.load),
+        "load": runtime.load and _load(runtime.load),
         "traffic": asdict(runtime.traffic),
         "connections": _connections(runtime.connections),
         "page_requests": runtime.page_requests,
         "last_error": runtime.last_error and dict(runtime.last_error),
     }
+
+
+def _kernels(runtime: Runtime) -> list[dict[str, Any]]:
+    memory = runtime.load.kernel_memory if runtime.load else {}
+    return [{**asdict(kernel), "memory_used": memory.get(kernel.id)} for kernel in runtime.kernel_list]
+
+
+def _load(load: MachineLoad) -> dict[str, Any]:
+    """A GPU's temperature is listed only if it is known; the kernels' memory is in their own list."""
+    document = asdict(load)
+    del document["kernel_memory"]
+    for gpu in document["gpus"]:
+        if gpu["temperature_c"] is None:
+            del gpu["temperature_c"]
+    return document
 
 
 def _connections(connections: Connections) -> dict[str, int]:

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
+
 from .fast_dataclass import fast_dataclass
 
 
 @fast_dataclass(frozen=True)
 class GpuLoad:
     """Memory in bytes, ``busy`` from 0 to 1. None where the GPU reports none: in MIG mode, or without its own
-    memory."""
+    memory. ``temperature_c``: in degrees Celsius, None if unknown."""
 
     name: str
     memory_used: int | None
     memory_total: int | None
     busy: float | None
+    temperature_c: float | None = None
+
+
+@fast_dataclass(frozen=True)
+class DiskUsage:
+    """Bytes of the file system that has ``path``. ``total``: what users can have of it."""
+
+    path: str
+    used: int
+    total: int
+
+
+@fast_dataclass(frozen=True)
+class KernelStatus:
+    """``name``: the kernelspec's; ``path``: the notebook's, empty if unknown; ``last_activity``: ISO 8601 or empty."""
+
+    id: str
+    name: str
+    path: str
+    state: str
+    last_activity: str
 
 
 @fast_dataclass(frozen=True)
 class MachineLoad:
-    """Memory in bytes. ``seen``: when it was measured, ISO 8601."""
+    """Memory in bytes. ``seen``: when it was measured, ISO 8601. ``cpu``: the used share of all processors, 0 to 1;
+    ``disk``: the fullest one; None if unknown. ``kernel_memory``: of each kernel that is known, by its id."""
 
     memory_used: int
     memory_total: int
     gpus: tuple[GpuLoad, ...] = ()
     seen: str = ""
+    cpu: float | None = None
+    disk: DiskUsage | None = None
+    kernel_memory: Mapping[str, int] = field(default_factory=dict)
 
 
 @fast_dataclass(frozen=True)

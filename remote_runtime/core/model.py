@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from .access import InstalledKey, LoginAccess
 from .fast_dataclass import fast_dataclass
-from .metrics import Connections, MachineLoad, Traffic
+from .metrics import Connections, KernelStatus, MachineLoad, Traffic
 
 # The bridge proves no shorter token: it could be guessed from the proof.
 MIN_TOKEN_CHARS = 16
@@ -230,6 +230,7 @@ class Runtime:
     rtt_ms: float | None = None
     kernels: int | None = None
     busy_kernels: int | None = None
+    kernel_list: tuple[KernelStatus, ...] = ()
     load: MachineLoad | None = None
     traffic: Traffic = field(default_factory=Traffic)
     connections: Connections = Connections()

@@ -182,6 +182,7 @@ class ControlServer:
             rtt_ms=result.rtt_ms,
             kernels=usage.kernels,
             busy_kernels=usage.busy,
+            kernel_list=usage.kernel_list,
             load=self.sampler.load(keeper.endpoint()),
             traffic=keeper.resources.traffic(),
             connections=keeper.resources.connections(),

@@ -10,7 +10,7 @@ from typing import Any
 from ...core.deadline import Deadline
 from ...core.errors import HealthError, Interrupted, RemoteRuntimeError
 from ...core.fast_dataclass import fast_dataclass
-from ...core.metrics import GpuLoad, MachineLoad
+from ...core.metrics import DiskUsage, GpuLoad, KernelStatus, MachineLoad
 from ...core.model import Health, Verdict
 from ...core.sanitize import clean_line
 from . import attached
@@ -26,6 +26,7 @@ _MAX_REFUSED_ORIGINS = 3
 LOAD_PATH = "/api/colab/resources"
 UNSCRIPTABLE = b")]}'\n"
 MAX_GPUS = 16
+MAX_KERNELS = 100
 MAX_BYTES = 1 << 50
 VERDICTS: Mapping[str, Verdict] = {"stranger-answered": "stranger"}
 
@@ -82,13 +83,16 @@ class Usage:
     idle_s: float | None = None
     idle_failed: str = ""
     refused: tuple[str, ...] = ()
+    kernel_list: tuple[KernelStatus, ...] = ()
 
 
 def read_usage(endpoint: Endpoint, deadline: Deadline) -> Usage:
     """Raises ``HealthError``."""
     if not endpoint.can_prove_identity:
-        document = list_kernels(endpoint, deadline)
-        return Usage(len(document), sum(kernel.get("execution_state") == "busy" for kernel in document), None)
+        listed = list_kernels(endpoint, deadline)
+        busy = sum(kernel.get("execution_state") == "busy" for kernel in listed)
+        kernels = tuple(_kernel(kernel, kernel.get("execution_state")) for kernel in listed[:MAX_KERNELS])
+        return Usage(len(listed), busy, None, kernel_list=kernels)
     verify(endpoint, deadline)
     response = request(endpoint, "GET", "/api/remote-runtime", {}, deadline)
     document = response.document()
@@ -101,11 +105,17 @@ def read_usage(endpoint: Endpoint, deadline: Deadline) -> Usage:
         if idle_s is not None and not 0 <= idle_s < 2**31:
             raise ValueError(idle_s)
         pages = sum(int(count) for count in counts)
-        return Usage(len(document["kernels"]), busy, pages, idle_s, _idle_failed(idle), _refused(document))
+        kernels = tuple(_kernel(kernel, kernel["state"]) for kernel in document["kernels"][:MAX_KERNELS])
+        return Usage(len(document["kernels"]), busy, pages, idle_s, _idle_failed(idle), _refused(document), kernels)
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise HealthError(
             "not-answering", "The bridge does not tell who uses the server", f"it answered {response.status}"
         ) from error
+
+
+def _kernel(document: Mapping[str, Any], state: Any) -> KernelStatus:
+    texts = (document.get("id"), document.get("name"), document.get("path"), state, document.get("last_activity"))
+    return KernelStatus(*(clean_line(str(text or ""), 200) for text in texts))
 
 
 def _idle_failed(idle: Mapping[str, Any]) -> str:
@@ -147,21 +157,41 @@ def read_load(endpoint: Endpoint, deadline: Deadline) -> MachineLoad:
         total = _bytes(document["memory"]["totalBytes"])
         used = max(0, total - _bytes(document["memory"]["freeBytes"]))
         gpus = tuple(_gpu(each) for each in document["gpus"][:MAX_GPUS])
+        own = document.get("remoteRuntime") or {}  # older bridges have none
+        cpu = None if own.get("cpu") is None else _share(own["cpu"])
+        disk = _disk(own["disk"]) if own.get("disk") else None
+        kernels = {clean_line(str(each["uuid"]), 200): _bytes(each["usedBytes"]) for each in _kernels_of(document)}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise HealthError(
             "not-answering", "The bridge does not tell the machine's load", f"it answered {response.status}"
         ) from error
-    return MachineLoad(used, total, gpus, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    return MachineLoad(used, total, gpus, now, cpu, disk, kernels)
+
+
+def _kernels_of(document: Any) -> list[Any]:
+    return list(document["memory"].get("kernels") or ())[:MAX_KERNELS]
+
+
+def _disk(document: Any) -> DiskUsage:
+    used, total = _bytes(document["usedBytes"]), _bytes(document["totalBytes"])
+    return DiskUsage(clean_line(str(document["path"]), 200), used, total)
 
 
 def _gpu(document: Any) -> GpuLoad:
     utilization, used, total = (document[key] for key in ("gpuUtilization", "memoryUsedBytes", "memoryTotalBytes"))
+    temperature = document.get("temperatureCelsius")
     return GpuLoad(
         clean_line(str(document["name"]), 60),
         None if used is None else _bytes(used),
         _bytes(total) or None if total is not None else None,
-        None if utilization is None else min(1.0, utilization) if float(utilization) > 0 else 0.0,
+        None if utilization is None else _share(utilization),
+        None if temperature is None else min(1000.0, max(-1000.0, float(temperature))),
     )
+
+
+def _share(value: Any) -> float:
+    return min(1.0, float(value)) if float(value) > 0 else 0.0
 
 
 def _bytes(value: Any) -> int:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -363,7 +364,28 @@ def test_what_a_gpu_does_not_tell_is_none(jupyter: JupyterServer) -> None:
     told = {"memory": {"totalBytes": 8, "freeBytes": 4}, "gpus": [gpu]}
     answer = json_answer(b")]}'\n" + json.dumps(told).encode())
     with relay(jupyter, lambda asked: answer if b"/api/colab/resources" in asked else None) as at:
-        assert health.read_load(at, Deadline(20.0)).gpus == (GpuLoad("MIG", None, None, None),)
+        load = health.read_load(at, Deadline(20.0))
+    assert load.gpus == (GpuLoad("MIG", None, None, None),)
+    assert (load.cpu, load.disk, load.kernel_memory) == (None, None, {}), "an older bridge reports none"
+
+
+def test_processor_disk_temperature_and_kernels_are_read(jupyter: JupyterServer) -> None:
+    page = Page(jupyter.url)
+    kernel = page.start_kernel()
+    here = health.Endpoint(jupyter.port, Secret(jupyter.token), (COLAB_ORIGIN,))
+    health.read_load(here, Deadline(20.0))
+    time.sleep(0.3)
+    load = health.read_load(here, Deadline(20.0))
+    assert load.cpu is not None
+    assert 0.0 <= load.cpu <= 1.0
+    assert load.disk is not None
+    assert 0 < load.disk.used <= load.disk.total
+    assert load.kernel_memory[kernel] > 0
+    (listed,) = [each for each in health.read_usage(here, Deadline(20.0)).kernel_list if each.id == kernel]
+    page.ask("DELETE", f"/api/kernels/{kernel}")
+    assert listed.name == "python3"
+    assert listed.state in ("idle", "busy", "starting")
+    assert datetime.fromisoformat(listed.last_activity).tzinfo is not None
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from remote_runtime.bridge import credentials, identity, log_redaction, resource
 from remote_runtime.bridge.origins import COLAB_ORIGIN, Origins, page_of
 from remote_runtime.bridge.request_stats import RequestStats
 from remote_runtime.bridge.routing import redirect_location
+from remote_runtime.bridge.system_load import CpuMeter, fullest_disk
 from remote_runtime.core.model import MIN_TOKEN_CHARS
 
 HOST = {"Host": "localhost:8888"}
@@ -280,6 +281,35 @@ def test_nvidia_smis_lines_become_colabs_gpus() -> None:
         },
     ]
     assert resources.gpus_from("Tesla T4, 0, 15360, 0, 0", used)[0]["everUsed"] is True
+
+
+@pytest.mark.parametrize("name", ["NVIDIA L4", "NVIDIA A100, SXM"])
+@pytest.mark.parametrize(("told", "temperature"), [(", 61", 61.0), (", [N/A]", None), ("", None)])
+def test_a_gpus_temperature_is_known_where_its_driver_reports_it(
+    name: str, told: str, temperature: float | None
+) -> None:
+    (gpu,) = resources.gpus_from(f"{name}, 100, 15360, 50, [N/A]{told}", set())
+    assert (gpu["name"], gpu["gpuUtilization"], gpu["memoryUtilization"]) == (name, 0.5, None)
+    assert gpu.get("temperatureCelsius") == temperature
+
+
+def test_processor_time_is_a_share_of_what_passed_between_two_readings() -> None:
+    meter = CpuMeter()
+    assert meter.read() is None
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        pass
+    busy = meter.read()
+    assert busy is not None
+    assert 0.0 < busy <= 1.0
+    assert meter.read() == busy, "a moment later there is nothing to measure yet"
+
+
+def test_the_fullest_disk_is_one_that_exists() -> None:
+    disk = fullest_disk()
+    assert disk is not None
+    assert disk["path"] in ("/", str(Path.home()))
+    assert 0 < disk["usedBytes"] <= disk["totalBytes"]
 
 
 @pytest.mark.parametrize("untold", ["[N/A]", "[Not Supported]", "[Unknown Error]", "", "nan", "-1", "inf"])
