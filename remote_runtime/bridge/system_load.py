@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 _MIN_INTERVAL_S = 0.2  # of processor time, all processors together: shorter ones say nothing
 _TICKS_PER_S = 100.0  # USER_HZ of /proc/stat, see proc(5)
@@ -32,7 +32,7 @@ class CpuMeter:
 def fullest_disk() -> Optional[Dict[str, Any]]:
     """The fuller one of the file systems of ``/`` and of the home directory, as ``df`` counts: without the blocks that
     are reserved for root."""
-    found = []
+    found: List[Dict[str, Any]] = []
     for path in ("/", os.path.expanduser("~")):
         try:
             usage = shutil.disk_usage(path)

@@ -8,14 +8,17 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..core.errors import UsageError
+from ..core.errors import RemoteRuntimeError, UsageError
 from .common import OutputOptions, common, copy_url, examples, name_of, run_jobs, state
 from .completion import live_names, logged_names, runtime_names
 from .output import console
+
+if TYPE_CHECKING:
+    from .output.watch import Actions
 
 
 @click.command(
@@ -70,8 +73,30 @@ def _watch(read_status: Callable[[], list[dict[str, Any]]], output: OutputOption
     from .output.watch import watch
 
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the display
-        watch(read_status)
+        watch(read_status, _actions(output))
     return 0
+
+
+def _actions(output: OutputOptions) -> Actions:
+    from ..commands.open import open_colab
+    from ..state import log_file
+    from . import main
+    from .output.watch import Actions
+
+    context = output.context()
+
+    def open_page(name: str) -> str:
+        try:
+            open_colab(name, context)
+        except RemoteRuntimeError as error:
+            return f"{error} · {error.hint}" if error.hint else str(error)
+        return f"Opened Colab: Connect → Connect to a local runtime → paste the URL of `remote-runtime url {name}`"
+
+    return Actions(
+        open_page=open_page,
+        read_log=lambda name, lines: log_file.tail(context.state.file_path(name, "log"), lines),
+        stop=lambda name: main(["down", name]) == 0,
+    )
 
 
 @click.command()

@@ -1,153 +1,150 @@
-"""`status --watch`: each runtime with graphs of its last minutes, in the size of the terminal."""
+"""The screen of `status --watch`: the runtimes, or one log, or the keys, between a headline and a footer."""
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...core.sanitize import clean_line
-from . import format
 from .console import MAX_CHARS
-from .status_table import NO_RUNTIME, SILENT_BROWSER_NOTE, browser_is_silent
-from .theme import STATE_STYLES, rich_style
+from .history import History
+from .runtime_block import RuntimeBlock
+from .status_table import NO_RUNTIME
+from .theme import rich_style
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.text import Text
 
-BARS = " ▁▂▃▄▅▆▇█"
-PLAIN_BARS = " .:-=+*#@"
-MAX_SAMPLES = 600
-LABEL, VALUE = 12, 18  # columns
-KEYS = "q quits · p pauses · looks every {:g} s"
+TITLE = "remote-runtime status"
+FOOTER = "q quits · p pauses · o opens Colab · l shows the log · d stops · ? explains"
+LOG_FOOTER = "q returns · ↑ ↓ PgUp PgDn scroll · End follows the log"
+HELP = (
+    ("q, Esc", "quit"),
+    ("p, Space", "pause, or continue"),
+    ("o", "open Colab in the browser"),
+    ("l", "show the log of the background process; q returns"),
+    ("d", "stop the runtime, after a question"),
+    ("Tab", "select the next runtime for o, l and d"),
+    ("?", "show the keys, or hide them"),
+)
+DEFAULT_BLOCK_LINES = 22
 
 
 @dataclass
-class History:
-    """The samples of one runtime, oldest first; None where a value was unknown."""
+class LogView:
+    """``from_end``: how many of the last lines are below the screen."""
 
-    samples: dict[str, deque[float | None]] = field(default_factory=dict)
-    traffic: tuple[float, int, int] | None = None
-
-    def add(self, name: str, value: float | None) -> None:
-        self.samples.setdefault(name, deque(maxlen=MAX_SAMPLES)).append(value)
-
-    def last(self, name: str, count: int) -> list[float | None]:
-        return list(self.samples.get(name, ()))[-count:]
+    name: str
+    lines: Sequence[str] = ()
+    from_end: int = 0
 
 
 @dataclass
 class Dashboard:
-    """A rich renderable that keeps the history of runtimes. ``full_screen``: it fills all lines of the console."""
+    """A rich renderable that keeps the history of runtimes. ``full_screen``: it fills all lines of the console.
+    ``message``: shown instead of the keys, such as a question."""
 
-    every_s: float = 1.0
     full_screen: bool = False
     paused: bool = False
     plain: bool = False
+    shows_help: bool = False
+    message: str = ""
+    log_view: LogView | None = None
+    _selected: str = ""
     _runtimes: Sequence[Mapping[str, Any]] = ()
+    _logs: Mapping[str, str] = field(default_factory=dict)
     _histories: dict[str, History] = field(default_factory=dict)
 
-    def update(self, runtimes: Sequence[Mapping[str, Any]], at_s: float) -> None:
-        """``runtimes``: what `status` returns; ``at_s``: the time on a monotonic clock."""
-        self._runtimes = runtimes
+    def update(self, runtimes: Sequence[Mapping[str, Any]], at_s: float, logs: Mapping[str, str] | None = None) -> None:
+        """``runtimes``: what `status` returns; ``at_s``: on a monotonic clock; ``logs``: last lines by name."""
         for runtime in runtimes:
-            history = self._histories.setdefault(runtime["name"], History())
-            is_ready = runtime["state"] == "ready"
-            history.add("round trip", runtime["rtt_ms"] if is_ready else None)
-            sent, received = self._rates(history, runtime, at_s)
-            history.add("received", received)
-            history.add("sent", sent)
-            load = runtime["load"] if is_ready else None
-            gpus = load["gpus"] if load else ()
-            history.add("gpu", format.mean_busy(gpus))
-            history.add("gpu memory", _memory_share(gpus))
-            history.add("memory", _memory_share([load] if load else []))
+            self._histories.setdefault(runtime["name"], History()).update(runtime, at_s)
+        self._runtimes, self._logs = runtimes, logs or {}
+
+    @property
+    def selected(self) -> Mapping[str, Any] | None:
+        """The runtime that the keys act on; None if there is none."""
+        return next((each for each in self._runtimes if each["name"] == self._selected), None) or next(
+            iter(self._runtimes), None
+        )
+
+    def select_next(self) -> None:
+        names = [runtime["name"] for runtime in self._runtimes]
+        if self.selected is not None:
+            self._selected = names[(names.index(self.selected["name"]) + 1) % len(names)]
+
+    def scroll(self, lines: int) -> None:
+        """Scroll the log towards its beginning."""
+        if self.log_view is not None:
+            self.log_view.from_end = min(max(0, self.log_view.from_end + lines), max(0, len(self.log_view.lines) - 1))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.text import Text
+        columns, height = options.max_width, console.size.height
+        title = f"{TITLE} · log of {self.log_view.name}" if self.log_view else TITLE
+        yield self._headline(clean_line(title, MAX_CHARS), columns)
+        lines = height - 2 if self.full_screen else DEFAULT_BLOCK_LINES * max(1, len(self._runtimes))
+        if self.shows_help:
+            rows = [self._line(f"  {key:<10}{text}") for key, text in HELP]
+        elif self.log_view is not None:
+            rows = self._log_rows(self.log_view, lines)
+        else:
+            rows = self._runtime_rows(columns, lines)
+        yield from rows[:lines]
+        for _ in range(lines - len(rows) if self.full_screen else 0):
+            yield self._line("")
+        yield self._footer()
 
-        columns, lines = options.max_width, console.size.height - 1 if self.full_screen else MAX_SAMPLES
-        blocks = [list(self._block(runtime, columns)) for runtime in self._runtimes]
-        while sum(len(block) + 1 for block in blocks) > lines and any(len(block) > 2 for block in blocks):
-            max(blocks, key=len).pop()
-        rows = [row for block in blocks for row in [*block, Text()]][:lines]
-        yield from rows if blocks else [Text(NO_RUNTIME)]
-        for _ in range(lines - max(1, len(rows)) if self.full_screen else 0):
-            yield Text()
-        key_help = KEYS.format(self.every_s) + (" · paused" if self.paused else "")
-        style = "reverse" if self.paused else rich_style("heading")
-        yield Text(key_help, style=style, no_wrap=True, overflow="ellipsis")
-
-    def _rates(self, history: History, runtime: Mapping[str, Any], at_s: float) -> tuple[float | None, float | None]:
-        """Bytes per second since the last update. None after a restart of the keeper, whose counts begin at 0."""
-        now = (at_s, runtime["traffic"]["sent"], runtime["traffic"]["received"])
-        before, history.traffic = history.traffic, now
-        if before is None or at_s <= before[0] or now[1] < before[1] or now[2] < before[2]:
-            return None, None
-        return (now[1] - before[1]) / (at_s - before[0]), (now[2] - before[2]) / (at_s - before[0])
-
-    def _block(self, runtime: Mapping[str, Any], columns: int) -> Iterator[Text]:
-        from rich.text import Text
-
-        name = clean_line(runtime["name"], 200)
-        head = Text(no_wrap=True, overflow="ellipsis")
-        head.append(name, style=rich_style("heading"))
-        head.append("  ")
-        head.append(runtime["state"], style=rich_style(STATE_STYLES.get(runtime["state"], "")))
-        up = format.duration_since(runtime["since"]) if runtime["state"] != "down" else ""
-        for part in (format.url(runtime), f"up {up}" if up else ""):
-            head.append(f"  {part}" if part else "")
-        yield head
-        yield Text(clean_line(" · ".join(_facts(runtime)), MAX_CHARS), no_wrap=True, overflow="ellipsis")
-        silent = SILENT_BROWSER_NOTE if browser_is_silent(runtime) else ""
-        for trouble in filter(None, [runtime["why"], format.idle_failed(runtime), silent]):
-            yield Text(clean_line(trouble, MAX_CHARS), style=rich_style("heading"))
-        yield from self._graphs(runtime, columns)
-
-    def _graphs(self, runtime: Mapping[str, Any], columns: int) -> Iterator[Text]:
-        history, count = self._histories[runtime["name"]], max(8, columns - LABEL - VALUE - 2)
-        load = runtime["load"] or {}
-        gpus = load.get("gpus", ())
-        speed = "{}/s".format
-        yield self._graph("round trip", format.round_trip(runtime), history.last("round trip", count), None)
-        for name in ("received", "sent"):
-            rates = history.last(name, count)
-            now = rates[-1] if rates and rates[-1] is not None else None
-            yield self._graph(name, "" if now is None else speed(format.size(now)), rates, None)
-        if gpus:
-            busy = history.last("gpu", count)
-            yield self._graph("GPU", format.gpu_share(gpus), busy, 1.0)
-            yield self._graph("GPU memory", format.gpu_memory(gpus), history.last("gpu memory", count), 1.0)
-        if load:
-            yield self._graph("memory", format.memory(runtime), history.last("memory", count), 1.0)
-
-    def _graph(self, label: str, value: str, samples: Sequence[float | None], full: float | None) -> Text:
-        from rich.text import Text
-
-        row = Text(no_wrap=True, overflow="crop")
-        row.append(f"{label:<{LABEL}}")
-        row.append(f"{value:>{VALUE}}", style=rich_style("heading"))
-        row.append("  ")
-        row.append(bar_graph(samples, full, PLAIN_BARS if self.plain else BARS))
+    def _headline(self, title: str, columns: int) -> Text:
+        clock = time.strftime("%H:%M:%S")
+        row = self._line(title, "heading")
+        if self.paused:
+            row.append("  paused", style=rich_style("warning"))
+        row.append(" " * max(2, columns - len(row) - len(clock)) + clock, style=rich_style("detail"))
         return row
 
+    def _footer(self) -> Text:
+        if self.message:
+            return self._line(clean_line(self.message, MAX_CHARS), "warning")
+        several = " · Tab selects" if len(self._runtimes) > 1 else ""
+        return self._line(LOG_FOOTER if self.log_view else FOOTER + several, "detail")
 
-def bar_graph(samples: Sequence[float | None], full: float | None, signs: str = BARS) -> str:
-    """One character per sample, as high as its share of ``full`` (None: of the maximum); blank for None."""
-    values = [sample for sample in samples if sample is not None]
-    top = full if full is not None else max(values, default=0.0)
-    steps = len(signs) - 1
+    def _log_rows(self, view: LogView, lines: int) -> list[Text]:
+        end = len(view.lines) - view.from_end
+        return [self._line(clean_line(line, MAX_CHARS)) for line in view.lines[max(0, end - lines) : end]]
 
-    def sign(sample: float | None) -> str:
-        if sample is None:
-            return signs[0]
-        return signs[max(1, min(steps, round(sample / top * steps)))] if top > 0 else signs[1]
+    def _runtime_rows(self, columns: int, lines: int) -> list[Text]:
+        """Each runtime gets the same share of the lines, but for what those that are down leave over."""
+        if not self._runtimes:
+            return [self._line(NO_RUNTIME)]
+        several = len(self._runtimes) > 1
+        blocks = [
+            RuntimeBlock(
+                runtime,
+                self._histories[runtime["name"]],
+                self._logs.get(runtime["name"], ""),
+                is_selected=several and runtime is self.selected,
+                is_plain=self.plain,
+            )
+            for runtime in self._runtimes
+        ]
+        rows: list[Text] = []
+        by_need = sorted(blocks, key=lambda block: block.runtime["state"] != "down")
+        free, drawn = lines - (len(blocks) - 1), {}
+        for number, block in enumerate(by_need):
+            drawn[id(block)] = block.draw(columns, max(1, free // (len(blocks) - number)))
+            free -= len(drawn[id(block)])
+        for block in blocks:
+            rows += [*([self._line("")] if rows else []), *drawn[id(block)]]
+        return rows
 
-    return "".join(map(sign, samples))
+    @staticmethod
+    def _line(text: str, style: str = "") -> Text:
+        from rich.text import Text
+
+        return Text(text, style=rich_style(style), no_wrap=True, overflow="ellipsis")
 
 
 def svg(dashboard: Dashboard, *, columns: int, title: str) -> str:
@@ -160,24 +157,3 @@ def svg(dashboard: Dashboard, *, columns: int, title: str) -> str:
     console = Console(record=True, width=columns, file=nowhere, force_terminal=True, color_system="truecolor")
     console.print(dashboard)
     return console.export_svg(title=title)
-
-
-def _facts(runtime: Mapping[str, Any]) -> list[str]:
-    is_seen = runtime["state"] == "ready"
-    on_for, kernels = (format.on_for(runtime), format.kernels(runtime)) if is_seen else ("", "")
-    reconnects = runtime["reconnects"]
-    facts = [
-        format.machine(runtime),
-        f"VM {on_for}" if on_for.startswith("is ") else f"VM on for {on_for}" if on_for else "",
-        format.gpu_names(runtime),
-        f"{kernels} kernel{'' if kernels == '1' else 's'}"
-        if kernels.isdecimal()
-        else f"kernels: {kernels}" * bool(kernels),
-        f"{reconnects} reconnect{'' if reconnects == 1 else 's'}" if reconnects else "",
-    ]
-    return [fact for fact in facts if fact]
-
-
-def _memory_share(holders: Sequence[Mapping[str, Any]]) -> float | None:
-    known = format.known_memory(holders)
-    return sum(used for used, _ in known) / sum(total for _, total in known) if known else None

@@ -1,50 +1,136 @@
-"""`status --watch`: polls the status and draws it until a key ends it."""
+"""`status --watch`: polls the status, draws it, and does what the keys say."""
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .console import has_unicode
-from .dashboard import Dashboard
+from ...core.fast_dataclass import fast_dataclass
+from .console import has_unicode, say
+from .dashboard import Dashboard, LogView
+from .keys import CLOSED, read_keys
 
-ReadKey = Callable[[float], str]
-CLOSED = "\x04"
-_SEQUENCE = re.compile("\x1b[\\[O][0-?]*[ -/]*[@-~]")
 ReadStatus = Callable[[], Sequence[Mapping[str, Any]]]
+POLL_INTERVAL_S = 1.0
 DRAW_INTERVAL_S = 0.25
+MAX_LOG_LINES = 1000
 QUIT_KEYS = ("q", "Q", "\x1b", CLOSED)
+SCROLL_LINES = {"up": 1, "k": 1, "down": -1, "j": -1, "page up": 20, "page down": -20, " ": -20}
 
 
-def watch(read_status: ReadStatus, *, every_s: float = 1.0) -> None:
+@fast_dataclass(frozen=True)
+class Actions:
+    """What keys do with the runtime of a name. ``open_page`` returns a message, ``read_log`` the last lines. ``stop``
+    uses the terminal, and returns whether it succeeded."""
+
+    open_page: Callable[[str], str]
+    read_log: Callable[[str, int], Sequence[str]]
+    stop: Callable[[str], bool]
+
+
+def watch(read_status: ReadStatus, actions: Actions) -> None:
     """Raises ``KeyboardInterrupt``, and what ``read_status`` raises."""
+    dashboard = Dashboard(full_screen=True, plain=not has_unicode(sys.stdout))
+    screen = Screen(dashboard, actions)
+    _update(dashboard, read_status, actions)
+    while name := _run_screen(screen, read_status, actions):
+        is_stopped = actions.stop(name)
+        _update(dashboard, read_status, actions)
+        if dashboard.selected is None:
+            return
+        if not is_stopped:
+            say("Press a key to return.")
+            with read_keys() as read:
+                while not read(DRAW_INTERVAL_S):
+                    pass
+
+
+def _run_screen(screen: Screen, read_status: ReadStatus, actions: Actions) -> str:
+    """Returns the name of the runtime to stop, empty to quit. The terminal is as before when it returns."""
     from rich.console import Console
     from rich.live import Live
 
-    dashboard = Dashboard(every_s, full_screen=True, plain=not has_unicode(sys.stdout))
-    dashboard.update(read_status(), time.monotonic())
-    screen = Live(dashboard, console=Console(), screen=True, auto_refresh=False)
-    with read_keys() as read, _StatusPoller(read_status, dashboard, every_s) as poller, screen:
-        while (key := read(DRAW_INTERVAL_S)) not in QUIT_KEYS and poller.failure is None:
-            if key in ("p", "P", " "):
-                dashboard.paused = not dashboard.paused
-            screen.refresh()
-    if poller.failure is not None:
-        raise poller.failure
+    live = Live(screen.dashboard, console=Console(), screen=True, auto_refresh=False)
+    with read_keys() as read, _StatusPoller(read_status, screen.dashboard, actions) as poller, live:
+        while poller.failure is None:
+            if screen.handle(read(DRAW_INTERVAL_S)):
+                return screen.take_stopped()
+            live.refresh()
+    raise poller.failure
+
+
+class Screen:
+    """What each key does to the dashboard."""
+
+    def __init__(self, dashboard: Dashboard, actions: Actions) -> None:
+        self.dashboard = dashboard
+        self._actions = actions
+        self._question_for = ""
+        self._stopped = ""
+
+    def take_stopped(self) -> str:
+        """The name of the runtime that was to be stopped, once."""
+        name, self._stopped = self._stopped, ""
+        return name
+
+    def handle(self, key: str) -> bool:
+        """Returns whether the screen ends."""
+        if not key:
+            return False
+        dashboard = self.dashboard
+        dashboard.message = ""
+        if key == CLOSED:
+            return True
+        if self._question_for:
+            name, self._question_for = self._question_for, ""
+            self._stopped = name if key in ("y", "Y") else ""
+            return bool(self._stopped)
+        if dashboard.shows_help:
+            dashboard.shows_help = False
+        elif dashboard.log_view is not None:
+            self._handle_log_key(dashboard.log_view, key)
+        elif key in QUIT_KEYS:
+            return True
+        else:
+            self._handle_key(key)
+        return False
+
+    def _handle_key(self, key: str) -> None:
+        dashboard, selected = self.dashboard, self.dashboard.selected
+        name = selected["name"] if selected else ""
+        if key in ("p", "P", " "):
+            dashboard.paused = not dashboard.paused
+        elif key in ("?", "h"):
+            dashboard.shows_help = True
+        elif key == "\t":
+            dashboard.select_next()
+        elif key in ("l", "L") and name:
+            dashboard.log_view = LogView(name, self._actions.read_log(name, MAX_LOG_LINES))
+        elif key in ("o", "O") and name:
+            dashboard.message = self._actions.open_page(name)
+        elif key in ("d", "D") and name:
+            dashboard.message, self._question_for = f"Stop {name}? [y/N]", name
+
+    def _handle_log_key(self, view: LogView, key: str) -> None:
+        if key in QUIT_KEYS or key in ("l", "L"):
+            self.dashboard.log_view = None
+        elif key in ("end", "G"):
+            view.from_end = 0
+        elif key in ("home", "g"):
+            self.dashboard.scroll(len(view.lines))
+        else:
+            self.dashboard.scroll(SCROLL_LINES.get(key, 0))
 
 
 class _StatusPoller:
     """Polls in a thread, so that a runtime that does not answer does not block the keys."""
 
-    def __init__(self, look: ReadStatus, dashboard: Dashboard, every_s: float) -> None:
+    def __init__(self, read_status: ReadStatus, dashboard: Dashboard, actions: Actions) -> None:
         self.failure: Exception | None = None
-        self._read_status, self._dashboard, self._every_s = look, dashboard, every_s
+        self._read_status, self._dashboard, self._actions = read_status, dashboard, actions
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="watch")
 
@@ -57,68 +143,19 @@ class _StatusPoller:
 
     def _run(self) -> None:
         try:
-            while not self._stopped.wait(self._every_s):
+            while not self._stopped.wait(POLL_INTERVAL_S):
+                view = self._dashboard.log_view
+                if view is not None:
+                    lines = self._actions.read_log(view.name, MAX_LOG_LINES)
+                    view.from_end += len(lines) - len(view.lines) if view.from_end else 0
+                    view.lines = lines
                 if not self._dashboard.paused:
-                    found = self._read_status()
-                    self._dashboard.update(found, time.monotonic())
+                    _update(self._dashboard, self._read_status, self._actions)
         except Exception as error:  # noqa: BLE001  # it is the main thread's, which raises it
             self.failure = error
 
 
-@contextmanager
-def read_keys() -> Iterator[ReadKey]:
-    """``read(within_s)`` returns the key pressed in that time, ``""`` for none, ``CLOSED`` when the terminal was
-    closed. Restores the terminal's mode at the end."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        yield _no_key
-    elif sys.platform == "win32":
-        yield _windows_key
-    else:
-        import termios
-        import tty
-
-        descriptor = sys.stdin.fileno()
-        before = termios.tcgetattr(descriptor)
-        try:
-            tty.setcbreak(descriptor)
-            yield _PosixKeys(descriptor)
-        finally:
-            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
-
-
-def _no_key(within_s: float) -> str:
-    time.sleep(within_s)
-    return ""
-
-
-class _PosixKeys:
-    """Returns keys pressed at once one by one, and ignores escape sequences such as arrows."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._pressed = ""
-
-    def __call__(self, within_s: float) -> str:
-        import select
-
-        if not self._pressed and select.select([self._descriptor], [], [], within_s)[0]:
-            try:
-                pressed = os.read(self._descriptor, 64).decode("utf-8", "replace")
-            except OSError:  # the window was closed
-                return CLOSED
-            self._pressed = _SEQUENCE.sub("", pressed) if pressed else CLOSED
-        key, self._pressed = self._pressed[:1], self._pressed[1:]
-        return key
-
-
-def _windows_key(within_s: float) -> str:
-    if sys.platform != "win32":
-        raise OSError("msvcrt is Windows'")
-    import msvcrt
-
-    until = time.monotonic() + within_s
-    while not msvcrt.kbhit():
-        if time.monotonic() > until:
-            return ""
-        time.sleep(0.02)
-    return msvcrt.getwch()
+def _update(dashboard: Dashboard, read_status: ReadStatus, actions: Actions) -> None:
+    runtimes = read_status()
+    logs = {runtime["name"]: "".join(actions.read_log(runtime["name"], 1)) for runtime in runtimes}
+    dashboard.update(runtimes, time.monotonic(), logs)

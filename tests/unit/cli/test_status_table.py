@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from remote_runtime.cli.output import format
-from remote_runtime.cli.output.dashboard import PLAIN_BARS, Dashboard, bar_graph, svg
 from remote_runtime.cli.output.status_table import status_table
-from remote_runtime.core.metrics import Connections, GpuLoad, MachineLoad, Traffic
+from remote_runtime.core.metrics import Connections, GpuLoad, MachineLoad
 from remote_runtime.core.model import Forward, IdleWatchdog, Instance, Secret, Server
 from tests.support.clients.hostile_texts import HOSTILE
 from tests.unit.cli.test_output import TOKEN, on_a_terminal, runtime, safe
@@ -75,7 +72,6 @@ def test_an_idle_action_that_failed_is_told_below_the_table(kind: str, stop: boo
     assert "Compute Engine refused: policy" in told
     assert "keeps running" in told
     assert ("remote-runtime down training --stop-instance" in told) == stop
-    assert "Compute Engine refused: policy" in "".join(drawn([training(**facts)], columns=400))
     assert training(**facts)["server"]["idle"]["failed"] == "Compute Engine refused: policy"
     assert "refused" not in status_table([training(**facts, state="down")], 0)
     whole = replace(guard, failed="")
@@ -128,7 +124,6 @@ def test_what_a_gpu_does_not_tell_is_a_dash_and_no_zero() -> None:
     for gpus, told in (((mig,), "– 9/40 GB"), ((sharing,), "87 % –"), ((mig, sharing), "2× 87 % 9/40 GB")):
         seen = training(load=MachineLoad(1, 2, gpus))
         assert told in status_table([seen], 200)
-        assert not any("0/0" in line for line in drawn([seen]))
 
 
 def test_a_vm_that_is_stopped_is_said_to_be() -> None:
@@ -173,88 +168,11 @@ def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
     assert "\x1b" not in on_a_terminal(code, NO_COLOR="1")
 
 
-# ── the picture ──
-
-
-def drawn(*looks: list[dict[str, Any]], columns: int = 80, lines: int = 24, **options: Any) -> list[str]:
-    dashboard = Dashboard(**options)
-    for second, found in enumerate(looks):
-        dashboard.update(found, float(second))
-    written = io.StringIO()
-    Console(file=written, width=columns, height=lines, force_terminal=True, color_system=None).print(dashboard)
-    return written.getvalue().splitlines()
-
-
-def looks(count: int, **changes: Any) -> list[list[dict[str, Any]]]:
-    """One MB more a second is received; the round trip swings."""
-    return [
-        [training(traffic=Traffic(0, second << 20), rtt_ms=10.0 if second % 2 else 40.0, **changes)]
-        for second in range(count)
-    ]
-
-
-@pytest.mark.parametrize("columns", [80, 140])
-def test_the_picture_has_figures_and_graphs_as_wide_as_the_terminal(columns: int) -> None:
-    lines = drawn(*looks(200), columns=columns)
-    assert max(map(len, lines)) <= columns
-    assert lines[0].startswith("training  ready  http://localhost:8888/  up 12 min")
-    assert lines[1].startswith("my-dlvm (europe-west4-a) · VM on for 3 h 2 min · NVIDIA A100-SXM4-40GB · kern")
-    assert lines[1].endswith("3 reconnects" if columns == 140 else "…")
-    row = {line.split("  ")[0]: line for line in lines}
-    assert "10 ms" in row["round trip"]
-    assert row["round trip"].endswith("█▂█▂█▂")
-    assert len(row["round trip"]) == columns
-    assert "1 MB/s" in row["received"]
-    assert row["received"].endswith("████")
-    assert "43 %" in row["GPU"]
-    assert row["GPU"].endswith("▃▃")
-    assert "12/40 GB" in row["GPU memory"]
-    assert "20/85 GB" in row["memory"]
-    assert lines[-1] == "q quits · p pauses · looks every 1 s"
-
-
-def test_the_picture_fills_the_screen_and_never_leaves_it() -> None:
-    for height in (6, 12, 24):
-        lines = drawn(*[[training(name=f"r{number}") for number in range(4)]] * 3, lines=height, full_screen=True)
-        assert len(lines) == height
-        assert lines[0].startswith("r0  ready")
-        assert lines[-1].startswith("q quits")
-
-
-def test_what_is_not_known_leaves_a_gap_and_a_new_count_is_no_speed() -> None:
-    down = [training(state="reconnecting", why="the network is gone", load=None, traffic=Traffic(0, 4 << 20))]
-    lines = drawn(*looks(3), down, *looks(2))
-    assert next(line for line in lines if line.startswith("received")).endswith("1 MB/s   ▄▄█ ▄")
-    assert next(line for line in lines if line.startswith("round trip")).endswith("█▂█ █▂")
-    assert any("the network is gone" in line for line in drawn(*looks(1), down))
-
-
-def test_bars_are_as_high_as_their_share() -> None:
-    assert bar_graph([0.0, 0.5, 1.0, None], 1.0) == "▁▄█ "
-    assert bar_graph([1.0, 2.0, 4.0], None) == "▂▄█"
-    assert bar_graph([0.0, 0.0], None) == "▁▁"
-    assert bar_graph([0.0, 1.0], 1.0, PLAIN_BARS) == ".@"
-    assert bar_graph([], None) == ""
-
-
-def test_the_picture_can_be_kept_as_svg_without_the_token() -> None:
-    dashboard = Dashboard()
-    for second, found in enumerate(looks(30)):
-        dashboard.update(found, float(second))
-    picture = svg(dashboard, columns=80, title="remote-runtime status --watch")
-    assert picture.startswith("<svg")
-    text = re.sub("<[^>]*>", "", picture).replace("&#160;", " ")
-    for words_ in ("training", "ready", "remote-runtime status --watch", "q quits", "GPU memory"):
-        assert words_ in text
-    assert TOKEN not in picture
-
-
-def test_hostile_names_are_harmless_in_the_picture_and_the_table() -> None:
+def test_hostile_names_are_harmless_in_the_table() -> None:
     gpu = GpuLoad(HOSTILE, 1, 2, 0.5)
     evil = training(
         name=HOSTILE, why=HOSTILE, instance=Instance("gce", HOSTILE, zone=HOSTILE), load=MachineLoad(1, 2, (gpu,))
     )
-    assert safe("\n".join(drawn([evil], columns=300)))
     assert safe(status_table([evil], 80))
 
 
