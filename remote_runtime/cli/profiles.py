@@ -100,7 +100,7 @@ def new(
     if prompts is None or not sys.stdout.isatty():
         console.answer(str(path))
     if not output.quiet:
-        console.say(f"Start it with `remote-runtime up {draft.name}`")
+        console.say_lines([console.bright_commands(f"Start it with `remote-runtime up {draft.name}`")])
     return 0
 
 
@@ -118,8 +118,9 @@ def list_(output: OutputOptions) -> None:
     console.answer(_table([each for each in found if not each.is_template]))
     if output.quiet:
         return
-    console.say(f"\n{paint('Templates', 'heading')}: {', '.join(TEMPLATES)}")
-    console.say(f"  Copy one: `remote-runtime profiles show {TEMPLATES[0]} > my-vm.yaml`")
+    copy = f"  Copy one: `remote-runtime profiles show {TEMPLATES[0]} > my-vm.yaml`"
+    heading = f"{paint('Templates', 'heading')}: {', '.join(TEMPLATES)}"
+    console.say_lines(["", heading, console.bright_commands(copy)])
     for each in found:
         if each.problem:
             reference = each.name if each.path.parent.is_dir() and not each.shadowed else str(each.path)

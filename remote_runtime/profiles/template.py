@@ -61,8 +61,13 @@ class ProfileTemplate:
     def _gce_sections(self, target: GceTarget) -> list[str]:
         return [
             "target:\n  kind: gce\n"
-            + _line("project", target.project or "", "your-project", "default: your gcloud project")
-            + _line("zone", target.zone or "", "us-central1-a", "default: search all zones")
+            + _line(
+                "project",
+                target.project or "",
+                "your-project",
+                "" if target.project else "default: your gcloud project",
+            )
+            + _line("zone", target.zone or "", "us-central1-a", "" if target.zone else "default: search all zones")
             + _line("instance", target.instance or "", "", self.description)
             + _line("start", "", "false", "default: `up` starts a stopped VM"),
             self._ssh_lines(),

@@ -8,7 +8,7 @@ from ...core.errors import ProfileError, ProfileProblem
 from ...core.sanitize import clean_line
 from .theme import paint
 
-MAX_KEY_COLUMNS = 22
+MIN_KEY_COLUMNS, MAX_KEY_COLUMNS = 22, 40
 MIN_MESSAGE_COLUMNS = 30
 MAX_MESSAGE_CHARS = 1000
 
@@ -21,7 +21,8 @@ def problem_lines(error: ProfileError, columns: int, wrap: Wrap) -> Iterator[str
     folds a message."""
     place_columns = max(len(_place(problem)) for problem in error.problems)
     key_lengths = [len(_key(problem)) for problem in error.problems]
-    key_columns = max((length for length in key_lengths if length <= MAX_KEY_COLUMNS), default=0)
+    limit = min(MAX_KEY_COLUMNS, max(MIN_KEY_COLUMNS, (columns or MAX_KEY_COLUMNS * 4) // 4))
+    key_columns = max((length for length in key_lengths if length <= limit), default=0)
     for problem in error.problems:
         yield from _row(problem, place_columns, key_columns, columns or 10_000, wrap)
     yield from (f"  {line.removeprefix(f'{error.path}: ')}" for line in error.why.splitlines()[len(error.problems) :])

@@ -96,7 +96,7 @@ def test_a_long_list_is_narrowed_by_a_part_of_the_name(world: World, cloud: Faul
     assert "10 more of 30" in first
     assert "node-19" not in narrowed
     assert "28  node-27" in narrowed
-    assert re.search(r"\nerror.*Cancelled: no profile was written", person.shown, re.DOTALL), "on a line of its own"
+    assert re.search(r"\nCancelled: no profile was written", person.shown), "on a line of its own"
     assert written(world) == []
 
 

@@ -52,8 +52,8 @@ def test_problems_are_a_table_with_places_and_keys(capsys: Captured, folder: Pat
     told = capsys.readouterr().err
     assert told.splitlines()[0] == f"error[profile-invalid]: 3 problems in {folder}/bad.yaml"
     assert told.count(str(folder)) == 2, "in the headline and in the fix"
-    assert "\n   5:1  idel             unknown key, did you mean `idle`?\n" in told
-    assert "\n  6:17  jupyter.env.JUPYTER_TOKEN\n        `JUPYTER_TOKEN` can't be set: " in told
+    assert "\n   5:1  idel                       unknown key, did you mean `idle`?\n" in told
+    assert "\n  6:17  jupyter.env.JUPYTER_TOKEN  `JUPYTER_TOKEN` can't be set: " in told
     assert main(["profiles", "check", "bad", "--json"]) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["problems"][1] == {
@@ -72,6 +72,7 @@ def test_messages_are_folded_below_themselves_in_a_narrow_terminal(folder: Path)
     assert lines[0].startswith("  4:13  target.instance  expected an instance name")
     assert lines[1].startswith(" " * 25)
     assert lines[1].strip()
+    assert "  6:17  jupyter.env.JUPYTER_TOKEN" in lines, "a key that is too long has a line of its own"
 
 
 def test_show_prints_what_the_file_sets_and_with_all_the_defaults(capsys: Captured, folder: Path) -> None:
