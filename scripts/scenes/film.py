@@ -18,7 +18,11 @@ from rich.text import Text
 WITHIN_S = 150.0
 THEMES = {"dark": MONOKAI, "light": DEFAULT_TERMINAL_THEME}
 # A picture loads nothing from elsewhere: the reader's own monospaced font draws it.
-REMOTE_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+REMOTE_# A white frame cannot be seen on a white page.
+FRAMES = ('stroke="rgba(255,255,255,0.35)"', 'stroke="rgba(128,128,128,0.5)"')
+FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+# A white frame cannot be seen on a white page.
+FRAMES = ('stroke="rgba(255,255,255,0.35)"', 'stroke="rgba(128,128,128,0.5)"')
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 
 
@@ -58,9 +62,9 @@ class Film:
         return self._tmux("capture-pane", "-p")
 
     def screen(self, replacements: Mapping[str, str]) -> str:
-        """What is shown, with its colors, without the empty last lines and without the greater part of a token.
+        """What is shown, with its colors, without the last prompt and without the greater part of a token.
         ``replacements``: folders of this run, and what a user has in their place."""
-        shown = self._tmux("capture-pane", "-e", "-p").rstrip("\n")
+        shown = self._tmux("capture-pane", "-e", "-p").rstrip("\n").removesuffix("\n$")
         for folder, usual in replacements.items():
             shown = shown.replace(folder, usual)
         return re.sub(r"(token=[0-9a-f]{8})[0-9a-f]{40}", r"\1…", shown)
@@ -70,7 +74,7 @@ class Film:
         for line in shown.split("\n"):
             console.print(Text.from_ansi(line), soft_wrap=True)
         drawn = console.export_svg(title=title, theme=THEMES[theme], unique_id="shot")
-        return REMOTE_FONTS.sub("", drawn).replace("Fira Code, monospace", FONTS)
+        return REMOTE_FONTS.sub("", drawn).replace("Fira Code, monospace", FONTS).replace(*FRAMES)
 
     def close(self) -> None:
         self._tmux("kill-server")
