@@ -100,7 +100,7 @@ def _more(error: RemoteRuntimeError) -> list[str]:
     for address in addresses:
         label, _, site = address.partition(", ")
         if label == "Documentation":
-            page = f"{site.rstrip('/')}/errors/{error.code}/"
+            page = f"{site.rstrip('/')}/errors/{error.code}.md"
             return [f"  {paint('see:', 'detail')} {link(page, page)}"]
     return [paint(f"  more: remote-runtime help {error.code}", "detail")]
 
