@@ -18,9 +18,7 @@ from rich.text import Text
 WITHIN_S = 150.0
 THEMES = {"dark": MONOKAI, "light": DEFAULT_TERMINAL_THEME}
 # A picture loads nothing from elsewhere: the reader's own monospaced font draws it.
-REMOTE_# A white frame cannot be seen on a white page.
-FRAMES = ('stroke="rgba(255,255,255,0.35)"', 'stroke="rgba(128,128,128,0.5)"')
-FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+REMOTE_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 # A white frame cannot be seen on a white page.
 FRAMES = ('stroke="rgba(255,255,255,0.35)"', 'stroke="rgba(128,128,128,0.5)"')
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
