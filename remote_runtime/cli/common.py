@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import platform
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -93,6 +92,8 @@ def common(command: F) -> F:
 
 
 def _show_locations() -> None:
+    import platform
+
     from .._version import __version__
     from ..profiles.search_path import search_dirs
     from ..state import store

@@ -14,6 +14,8 @@ from types import ModuleType
 import pytest
 from packaging.requirements import Requirement
 
+from scripts.stacks.lowest import lowest
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "remote_runtime"
 # These run in the Jupyter server's Python, with what is there.
@@ -74,6 +76,11 @@ def test_every_package_that_is_imported_is_required_and_no_other(config: configp
 def test_each_requirement_has_a_lower_bound_which_is_a_version_of_its_own(config: configparser.ConfigParser) -> None:
     for requirement in requirements(config):
         assert [each.operator for each in requirement.specifier].count(">=") == 1, requirement
+
+
+def test_the_oldest_versions_are_the_lower_bounds(config: configparser.ConfigParser) -> None:
+    assert lowest("a>=1.2,<2\nb-c>=3") == ["a==1.2", "b-c==3"]
+    assert len(lowest(config["options"]["install_requires"])) == len(requirements(config))
 
 
 @pytest.mark.parametrize("name", ["google-cloud-compute", "paramiko"])
