@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from ..processes import MARKER
 
 # Windows starts no program without some of these; the others set the encoding.
 _INHERITED = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "SYSTEMDRIVE")
+# How this computer reaches a package index: the machine installs Jupyter through the same network.
+_NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+_INDEX_PREFIXES = ("PIP_INDEX", "PIP_EXTRA_INDEX", "PIP_CERT", "PIP_FIND_LINKS", "UV_INDEX", "UV_DEFAULT_INDEX")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Account:
 
     def environment(self, requested: Mapping[str, str]) -> dict[str, str]:
         """``requested``: of the SSH client; only the locale and the terminal are accepted, as by sshd."""
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+        inherited = {name: value for name, value in os.environ.items() if _is_inherited(name)}
         accepted = {
             name: value for name, value in requested.items() if name in ("LANG", "TERM") or name.startswith("LC_")
         }
@@ -40,6 +44,8 @@ class Account:
             own |= {"LOCALAPPDATA": local, "APPDATA": str(self.home / "AppData" / "Roaming")}
         else:
             own["SHELL"] = _shell()
+            if _uv() is not None:
+                own["UV_CACHE_DIR"] = os.environ.get("UV_CACHE_DIR") or str(_user_cache() / "uv")
         return inherited | accepted | self.extra_environment | own
 
     def prepare(self) -> None:
@@ -51,6 +57,10 @@ class Account:
         else:
             line = f'PATH={shlex.quote(os.path.dirname(sys.executable))}:"$PATH"\nexport PATH\n'
             (self.home / ".profile").write_text(line, encoding="utf-8")
+            if uv := _uv():
+                programs = self.home / ".local" / "bin"
+                programs.mkdir(parents=True)
+                (programs / "uv").symlink_to(uv)
 
     def argv(self, command: str | None) -> Sequence[str]:
         """The program for ``command``, or for an interactive shell."""
@@ -70,6 +80,20 @@ def current_user() -> str:
 def _path() -> str:
     system = os.environ.get("PATH", os.defpath) if os.name == "nt" else "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
     return os.pathsep.join((os.path.dirname(sys.executable), system))
+
+
+def _is_inherited(name: str) -> bool:
+    return name in _INHERITED or name.upper() in _NETWORK or name.startswith(_INDEX_PREFIXES)
+
+
+def _uv() -> str | None:
+    """The user's uv: with it and its cache, the machine installs Jupyter in seconds. `uvx` names itself in ``UV``."""
+    return shutil.which(os.environ.get("UV") or "uv")
+
+
+def _user_cache() -> Path:
+    """uv's rule: https://docs.astral.sh/uv/reference/storage/."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _shell() -> str:
