@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLE = "remote-runtime status"
 FOOTER = "q quits · p pauses · o opens Colab · l shows the log · d stops · ? explains"
+SHORT_FOOTER = "q quits · p pauses · o Colab · l log · d stops · Tab selects · ? explains"  # of several runtimes
 LOG_FOOTER = "q returns · ↑ ↓ PgUp PgDn scroll · End follows the log"
 HELP = (
     ("q, Esc", "quit"),
@@ -108,8 +109,8 @@ class Dashboard:
     def _footer(self) -> Text:
         if self.message:
             return self._line(clean_line(self.message, MAX_CHARS), "warning")
-        several = " · Tab selects" if len(self._runtimes) > 1 else ""
-        return self._line(LOG_FOOTER if self.log_view else FOOTER + several, "detail")
+        footer = SHORT_FOOTER if len(self._runtimes) > 1 else FOOTER
+        return self._line(LOG_FOOTER if self.log_view else footer, "detail")
 
     def _log_rows(self, view: LogView, lines: int) -> list[Text]:
         end = len(view.lines) - view.from_end

@@ -99,8 +99,9 @@ class RuntimeBlock:
         row.append("* " if self.is_plain else "● ", style=style)
         row.append(clean_line(runtime["name"], 200), style=rich_style("heading"))
         row.append(f"  {state}", style=style)
-        if state not in ("ready", "starting") and runtime.get("as_of"):
-            row.append(f"  last seen {format.duration_since(runtime['as_of'])} ago", style=rich_style("detail"))
+        seen = runtime.get("as_of") or (runtime["load"] or {}).get("seen")
+        if state not in ("ready", "starting") and seen:
+            row.append(f"  last seen {format.duration_since(seen)} ago", style=rich_style("detail"))
         if state != "down":
             up = format.duration_since(runtime["since"])
             row.append("".join(f"  {part}" for part in (format.url(runtime), up and f"up {up}") if part))

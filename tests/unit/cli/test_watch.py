@@ -110,6 +110,7 @@ def test_a_frame_fills_the_screen_and_never_leaves_it(height: int, count: int) -
     assert len(lines) == height
     assert lines[1].startswith("▸ ● r0  ready" if count > 1 else "● r0  ready")
     assert lines[-1].startswith("q quits")
+    assert lines[-1].endswith("? explains")
     if height > 10:
         assert sum(" ready  http" in line for line in lines) == count
 
@@ -127,6 +128,9 @@ def test_figures_of_a_runtime_that_reconnects_are_dim_and_dated() -> None:
     assert lines[1].startswith("● training  reconnecting  last seen 2 min ")
     assert lines[2] == "  the network is gone"
     assert re.search(r"latency +9 ms +▁▁▁ +max 9 ms", "\n".join(lines))
+    measured = MachineLoad(20 * GB, 85 * GB, seen=ago(seconds=245))
+    (hung,) = looks(1, state="unreachable", why="Jupyter hangs", load=measured)
+    assert drawn(hung)[1].startswith("● training  unreachable  last seen 4 min ")
     shown = colours(*looks(3), *lost)
     assert "\x1b[31m" not in shown
     assert re.search(r"\x1b\[2m *188/200 GB", shown)
