@@ -20,7 +20,18 @@ def status(names: list[str], state: store.StateDir, environ: Mapping[str, str]) 
     """RUNTIME documents of ``names``, or of all runtimes. Raises as ``require_known_name``."""
     for name in names:
         require_known_name(name, state, environ)
-    return [fill_in_commands(read_status(state, name), state, environ) for name in names or store.list_names(state)]
+    runtimes = [fill_in_commands(read_status(state, name), state, environ) for name in names or store.list_names(state)]
+    return [{**each, "target": each["target"] or _profile_target(each["name"], environ)} for each in runtimes]
+
+
+def _profile_target(name: str, environ: Mapping[str, str]) -> dict[str, str | None]:
+    """The target of a name without a state file."""
+    from .. import profiles
+
+    try:
+        return dict(profiles.load(name, environ=environ).target_fields())
+    except UsageError:
+        return {"kind": None}
 
 
 def require_known_name(name: str, state: store.StateDir, environ: Mapping[str, str]) -> None:
@@ -61,7 +72,7 @@ def read_status(state: store.StateDir, name: str) -> dict[str, Any]:
             return runtime_document(replace(runtime, state="unreachable", why=str(error), seen=seen_at))
     runtime = load_runtime(state, name)
     if alive:
-        return runtime_document(replace(runtime, state="starting", why="its background process is starting"))
+        return runtime_document(replace(runtime, state="starting", why="the background process is starting"))
     seen_at = runtime.seen or _saved_at(state, name)
     return runtime_document(replace(runtime, state="down", why=_down_reason(runtime), rtt_ms=None, seen=seen_at))
 
@@ -102,8 +113,8 @@ def load_runtime(state: store.StateDir, name: str) -> Runtime:
 def _down_reason(runtime: Runtime) -> str:
     if runtime.keeper_pid == 0 or runtime.state == "down":
         return runtime.why
-    left = "what it had started may still be there" if runtime.unfinished else "its server may still run on the machine"
+    left = "some resources may be left" if runtime.unfinished else "Jupyter may still be running on the machine"
     return (
         f"the background process ended unexpectedly; {left}: "
-        "`remote-runtime up PROFILE` mends it, `remote-runtime down PROFILE` cleans up"
+        "`remote-runtime up PROFILE` reconnects, `remote-runtime down PROFILE` cleans up"
     )

@@ -180,6 +180,10 @@ class Profile:
     idle: IdleSettings = field(default_factory=IdleSettings)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
+    def target_fields(self) -> dict[str, str]:
+        """The target for the state file and the JSON output: its text fields that are set."""
+        return {key: value for key, value in vars(self.target).items() if value and isinstance(value, str)}
+
     def overridden(self, local_port: int | None, extra: tuple[ExtraForward, ...]) -> Profile:
         """This profile with the options of a command line: another local port, unless it is None, and more forwards."""
         forward = replace(self.forward, extra=self.forward.extra + extra)

@@ -23,7 +23,7 @@ from ..state import launch, store
 from ..state.log_file import log_to_file, open_log
 from .keeper import Keeper
 from .requests import RequestQueue
-from .runtime_record import RuntimeRecord, now, target_fields
+from .runtime_record import RuntimeRecord, now
 
 log = logging.getLogger(__name__)
 # Enough for all connections; the limit is handed on to children, some of which go through all numbers up to it.
@@ -101,7 +101,7 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         name=name,
         profile_path=str(profile.path),
         profile_text=request.profile_text,
-        target=target_fields(profile),
+        target=profile.target_fields(),
         client_id=last_run.client_id,
         unfinished=True,
     )

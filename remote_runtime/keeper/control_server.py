@@ -18,7 +18,7 @@ from ..state.ipc import ControlChannel, Message
 from ..state.log_file import redact
 from .monitor import LoadSampler
 from .requests import ControlRequest, RequestQueue
-from .runtime_record import RuntimeRecord
+from .runtime_record import RuntimeRecord, now
 from .subscribers import Subscriber, Subscribers
 
 log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class ControlServer:
         deadline = Deadline(STATUS_TIMEOUT_S)
         result = health.quick_check(keeper.endpoint(), deadline)
         if result.verdict != "ready":
-            keeper.record.update(state=result.verdict, why=result.why)
+            keeper.record.update(state=result.verdict, why=result.why, seen=now())
             keeper.requests.put(ControlRequest("check"), cancel=False)
             return
         try:

@@ -32,7 +32,7 @@ from .monitor import Monitor
 from .profile_change import close_changed, other_machine_error
 from .reconnect import Reconnector, record_failure
 from .requests import ControlRequest, RequestQueue
-from .runtime_record import RuntimeRecord, now, profile_yaml, target_fields
+from .runtime_record import RuntimeRecord, now, profile_yaml
 from .subscribers import ReplyProgress, Subscribers
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Keeper:
 
     def _check_same_machine(self) -> bool:
         """False if a keeper that died left something on another machine, which only that machine's profile can end."""
-        left, target = self.record.runtime, target_fields(self.profile)
+        left, target = self.record.runtime, self.profile.target_fields()
         if left.target == target or (left.instance is None and left.server is None):
             self.record.update(target=target, profile_path=str(self.profile.path), profile_text=self.profile_text)
             return True

@@ -75,11 +75,6 @@ class RuntimeRecord:
         return self._saved is None or getattr(self._saved, name) != getattr(self.runtime, name)
 
 
-def target_fields(profile: Profile) -> dict[str, str]:
-    """The target for the state file and the JSON output: its text fields that are set."""
-    return {key: value for key, value in vars(profile.target).items() if value and isinstance(value, str)}
-
-
 def profile_yaml(profile: Profile) -> str:
     """The profile as YAML, for the state file."""
     from .. import profiles  # imports yaml; the launch request brings the text of the first profile

@@ -171,11 +171,18 @@ def fit_columns(cells: Sequence[Sequence[str]], max_columns: int, rank: Callable
 
 
 def align(
-    cells: Sequence[Sequence[str]], shown: Sequence[int], style: Callable[[str], str] = lambda cell: cell
+    cells: Sequence[Sequence[str]],
+    shown: Sequence[int],
+    style: Callable[[int, int, str], str] = lambda row, column, text: text,
 ) -> list[str]:
-    """The rows with aligned columns. ``style`` may add colours to a padded cell."""
+    """The rows with aligned columns. ``style`` may add colours to the text of the cell in a row and a column."""
     widths = _widths(cells)
-    return ["  ".join(style(f"{row[column]:<{widths[column]}}") for column in shown).rstrip() for row in cells]
+    lines = []
+    for number, row in enumerate(cells):
+        gaps = [" " * (widths[column] - len(row[column])) for column in shown]
+        texts = [style(number, column, row[column]) + gap for column, gap in zip(shown, gaps, strict=True)]
+        lines.append("  ".join(texts).rstrip())
+    return lines
 
 
 def _widths(cells: Sequence[Sequence[str]]) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any
 from ...core.durations import duration_since as duration_since
 
 UNKNOWN_VALUE = "–"
+NO_CREDENTIALS = "no credentials"  # of an emulator
 SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
 
 
@@ -42,10 +43,12 @@ def last_seen(runtime: Mapping[str, Any]) -> str:
     instance, moment = runtime["instance"], runtime.get("as_of")
     if runtime["state"] in ("ready", "starting") or not moment or not (instance or runtime["server"]):
         return ""
-    before = f"last seen {duration_since(moment)} ago"
+    ago = f"{duration_since(moment)} ago"
+    figures = "" if runtime["state"] == "down" else f"figures from {ago}"
     if not instance or runtime["target"].get("kind") not in ("gce", "demo"):
-        return f"the machine was {before}"
-    return f"{instance['name']} was {instance['status'].lower()} when {before}"
+        return figures or f"last seen {ago}"
+    status = instance["status"].lower()
+    return f"{figures}, when {instance['name']} was {status}" if figures else f"{instance['name']} was {status} {ago}"
 
 
 def on_for(runtime: Mapping[str, Any]) -> str:
@@ -130,13 +133,13 @@ def value_sources(runtime: Mapping[str, Any]) -> str:
             ("zone", "zone", "zone_from"),
             ("credentials", "", "credentials_from"),
         )
-        if instance.get(source) not in (None, "", "the profile")
+        if instance.get(source) not in (None, "", "the profile", NO_CREDENTIALS)
     ]
     return " · ".join(texts)
 
 
 def extra_ports(runtime: Mapping[str, Any]) -> str:
-    """The extra forwards, which no token of ours protects."""
+    """The extra forwards, which have no token."""
     extras = runtime["forwards"][1:]
     if not extras or runtime["state"] == "down":
         return ""
@@ -153,7 +156,7 @@ def idle_failed(runtime: Mapping[str, Any]) -> str:
         return f"idle, but Jupyter could not be stopped: {idle['failed']}"
     verb = "suspended" if idle["verb"] == "suspend" else "stopped"
     stop = f". Stop it: remote-runtime down {runtime['name']} --stop-instance" if _is_cloud(runtime) else ""
-    return f"the VM could not be {verb} when idle, and it keeps running: {idle['failed']}{stop}"
+    return f"idle, but the VM could not be {verb}, and it keeps running: {idle['failed']}{stop}"
 
 
 def _is_cloud(runtime: Mapping[str, Any]) -> bool:

@@ -119,7 +119,7 @@ def test_with_nothing_up_status_is_empty_and_good(capsys: pytest.CaptureFixture[
 
 def test_what_is_up_is_the_answer_and_quiet_keeps_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "-q"]) == 0
-    assert "No runtime is up" in capsys.readouterr().out
+    assert "No runtimes running" in capsys.readouterr().out
 
 
 def test_the_schema_is_itself_a_json_document(capsys: pytest.CaptureFixture[str]) -> None:

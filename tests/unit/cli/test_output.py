@@ -178,17 +178,17 @@ def test_the_table_shows_each_runtime_without_its_token() -> None:
     text = status_table([runtime(), runtime(name="other", state="unreachable", why="no answer", rtt_ms=None)])
     head, first, second, *rest = text.splitlines()
     assert head.split()[:4] == ["NAME", "STATE", "URL", "MACHINE"]
-    assert first.split()[:3] == ["work", "ready", "http://localhost:8888/"]
+    assert first.split()[:4] == ["work", "●", "ready", "http://localhost:8888/"]
     assert "my-vm (europe-west4-a)" in first
     assert "12 ms" in first
-    assert second.split()[:2] == ["other", "unreachable"]
+    assert second.split()[:3] == ["other", "●", "unreachable"]
     assert rest[-1] == "other: no answer"
     assert TOKEN not in text
 
 
 def test_what_is_not_known_leaves_its_cell_empty() -> None:
     bare = runtime(state="down", server=None, instance=None, local_port=None, rtt_ms=None, kernels=None)
-    assert status_table([bare]).splitlines()[1].split()[:2] == ["work", "down"]
+    assert status_table([bare]).splitlines()[1].split() == ["work", "●", "down"]
     assert "None" not in status_table([bare])
 
 

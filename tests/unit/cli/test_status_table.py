@@ -42,10 +42,11 @@ def training(**changes: Any) -> dict[str, Any]:
 def test_a_wide_terminal_has_everything_in_the_table() -> None:
     head, row = status_table([training()], 200).splitlines()
     assert re.split("  +", head) == [
-        "NAME", "STATE", "URL", "MACHINE", "VM ON", "GPU", "MEMORY", "KERNELS", "RTT", "RECONNECTS", "UP",
+        "NAME", "STATE", "URL", "MACHINE", "VM UPTIME", "GPU", "MEMORY", "KERNELS", "LATENCY",
+        "RECONNECTS", "UPTIME",
     ]  # fmt: skip
     assert re.split("  +", row) == [
-        "training", "ready", "http://localhost:8888/", "my-dlvm (europe-west4-a), NVIDIA A100-SXM4-40GB",
+        "training", "● ready", "http://localhost:8888/", "my-dlvm (europe-west4-a), NVIDIA A100-SXM4-40GB",
         "3 h 2 min", "43 % 12/40 GB", "20/85 GB", "2, 1 busy", "44 ms", "3", "12 min 0 s",
     ]  # fmt: skip
 
@@ -101,6 +102,7 @@ def test_what_does_not_fit_is_told_below_the_table(columns: int) -> None:
     ):
         assert fact in flat, fact
     assert "0 reconnects" not in flat
+    assert not any(line.lstrip().startswith(("GB", "min", "ms")) for line in text.splitlines()), "figures are whole"
     assert TOKEN not in text
 
 
@@ -131,13 +133,38 @@ def test_a_vm_that_is_stopped_is_said_to_be() -> None:
         [training(instance=Instance("gce", "x", status="TERMINATED"), state="down", seen="2026-01-01T00:00:00+00:00")],
         200,
     )
-    assert "x was terminated when last seen" in told, "it is not looked at now"
+    assert re.search(r"^  x was terminated \d+ d \d+ h ago$", told, re.MULTILINE), "it is not looked at now"
 
 
-def test_what_is_not_seen_now_is_told_as_it_was() -> None:
-    told = status_table([training(state="reconnecting", seen="2026-01-01T00:00:00+00:00")], 200)
-    assert "was running when last seen" in told
-    assert not {"GPU", "MEMORY", "KERNELS", "RTT", "ON"} & set(told.split("\n")[0].split())
+def test_figures_from_before_are_dated_and_dimmed_and_the_reconnect_under_way_is_counted() -> None:
+    lost = training(state="reconnecting", seen=ago(seconds=40), why="the connection was reset")
+    head, row, _, *notes = status_table([lost], 200).splitlines()
+    cells = dict(zip(re.split("  +", head), re.split("  +", row), strict=True))
+    assert (cells["STATE"], cells["LATENCY"], cells["MEMORY"]) == ("● reconnecting", "44 ms", "20/85 GB")
+    assert cells["RECONNECTS"] == "4 (trying)"
+    assert re.fullmatch(r"  figures from 4\d s ago, when my-dlvm was running", notes[0])
+    assert notes[1] == "  the connection was reset"
+    code = (
+        "from tests.unit.cli.test_status_table import *\n"
+        "print(status_table([training(state='reconnecting', seen=ago(seconds=40))], 200))"
+    )
+    shown = on_a_terminal(code, COLUMNS="80")
+    assert "\x1b[2m44 ms\x1b[0m" in shown
+    assert "\x1b[33m● reconnecting\x1b[0m" in shown
+    assert "\x1b[2m" not in on_a_terminal(code.replace("reconnecting", "ready"), COLUMNS="80")
+
+
+def test_figures_of_which_the_time_is_not_known_are_not_shown() -> None:
+    told = status_table([training(state="unreachable", seen="")], 200)
+    assert not {"GPU", "MEMORY", "KERNELS", "LATENCY", "VM"} & set(told.split("\n")[0].split())
+
+
+def test_a_machine_is_not_named_twice() -> None:
+    alone = status_table([training(name="my-dlvm")], 80)
+    assert "\n  europe-west4-a, NVIDIA A100" in alone
+    both = status_table([training(name="my-dlvm"), training()], 80)
+    assert "\nmy-dlvm: europe-west4-a" in both
+    assert "\ntraining: my-dlvm (europe-west4-a)" in both
 
 
 @pytest.mark.parametrize(("carried", "empty", "waiting", "told"), [(0, 0, 1, True), (1, 2, 0, True), (5, 1, 1, False)])
@@ -163,8 +190,8 @@ def test_states_have_colours_on_a_terminal_only_where_they_are_wanted() -> None:
         "print(status_table([training(), training(state='unreachable')]))"
     )
     shown = on_a_terminal(code, COLUMNS="80")
-    assert "\x1b[32mready" in shown
-    assert "\x1b[1;31munreachable" in shown
+    assert "\x1b[32m● ready" in shown
+    assert "\x1b[1;31m● unreachable" in shown
     assert "\x1b" not in on_a_terminal(code, NO_COLOR="1")
 
 
