@@ -69,9 +69,9 @@ def find(
     project = gcloud_config.project(target.project, environ, api.identity.project)
     zone = gcloud_config.zone(target.zone, environ)
     api.project = project.value
-    zone_text = f", zone {zone.value} (from {zone.source})" if zone else ", in any zone"
+    zone_text = f", zone {zone.value}{_origin(zone.source)}" if zone else ", in any zone"
     api.progress(
-        f"Looking for {_describe_target(target)} in project {project.value} (from {project.source}){zone_text}, "
+        f"Finding {_describe_target(target)} in project {project.value}{_origin(project.source)}{zone_text}, "
         f"with {api.identity.source}"
     )
     raw = search.find_one(api, target, zone)
@@ -184,6 +184,11 @@ def _poller(
 ) -> power.StatusPoller:
     api = open_api(environ, progress=progress, deadline=deadline, project=instance.project or "")
     return power.StatusPoller(api, instance, power.reload(api, instance))
+
+
+def _origin(source: str) -> str:
+    """Where a name was found that the profile does not have; the demo's are in no file."""
+    return "" if source == "the profile" else f" (from {source})"
 
 
 def _describe_target(target: GceTarget) -> str:

@@ -110,7 +110,7 @@ class Keeper:
         runtime = self.record.runtime
         has_leftovers = bool(error.remains) or not runtime.unfinished
         if has_leftovers:
-            why = "; ".join(error.remains) or "its server may still run on the machine"
+            why = "; ".join(error.remains) or "Jupyter may still be running on the machine"
             self.record.update(state="down", why=why, last_error=error.as_dict())
         failure = None if isinstance(error, Interrupted) else {**error.as_dict(), "at": now()}
         self.record.save_last_run(
@@ -160,7 +160,7 @@ class Keeper:
                 return
             if due or problem is not None:
                 checked_at = time.monotonic()
-        self.record.update(state="down", why="the background process was told to end; the server may still run")
+        self.record.update(state="down", why="the background process was stopped; Jupyter may still be running")
         self.resources.close()
 
     def _find_problem(self, *, check_now: bool) -> tuple[Verdict, str] | None:
@@ -200,7 +200,7 @@ class Keeper:
     def _end_idle_stopped(self, error: RemoteRuntimeError) -> None:
         """Leaves a machine that was stopped when idle as it is; the next `up` starts another keeper."""
         self.resources.close()
-        why = f"{error}; its profile's idle ends it when it is not used"
+        why = f"{error}; `idle` in the profile stopped it"
         self.record.update(state="down", why=why, last_error=error.as_dict())
 
     def _handle_up(self, request: ControlRequest) -> bool:

@@ -39,7 +39,7 @@ class Monitor:
         if upstream is None or upstream.closed:
             return "reconnecting", "the tunnel ended"
         if not self.resources.is_listening():
-            return "reconnecting", "nobody listens on the local port any more"
+            return "reconnecting", "the local port is closed"
         if self.resources.bind_ipv6():
             return "reconnecting", self.resources.exposure_reason
         return None

@@ -19,11 +19,11 @@ def close_changed(previous: Profile, profile: Profile, resources: Resources, not
     if profile.forward != previous.forward:
         resources.check_ports(profile.forward)
         same_port = profile.forward.local_port == previous.forward.local_port
-        note(f"{'Other forwards are' if same_port else 'Another local port is'} asked for: the tunnel is opened anew")
+        note(f"{'Port forwards' if same_port else 'Local port'} changed; restarting the tunnel")
         resources.close()
         return True
     if profile.ssh != previous.ssh:
-        note("The profile's ssh has changed: the connection is made anew")
+        note("SSH settings changed; reconnecting")
         resources.disconnect()
     return False
 
@@ -32,7 +32,7 @@ def other_machine_error(profile: Profile, previous_profile_path: str) -> LocalEr
     """``previous_profile_path``: of the profile that the runtime was brought up with."""
     return LocalError(
         "busy",
-        f"{profile.name} was brought up on another machine than its profile names now",
-        f"it was brought up from {previous_profile_path}",
-        "`remote-runtime down PROFILE` first",
+        f"{profile.name} is running on another machine than its profile names now",
+        f"it was started from {previous_profile_path}",
+        "`remote-runtime down PROFILE`, then `remote-runtime up PROFILE`",
     )

@@ -15,7 +15,7 @@ from .runtime_record import RuntimeRecord, now
 from .subscribers import Subscribers
 
 log = logging.getLogger(__name__)
-SERVER_LEFT_RUNNING = "Jupyter was left running on the machine: `up` takes it over again, `down` ends it"
+SERVER_LEFT_RUNNING = "Jupyter is still running on the machine: `up` reconnects to it, `down` stops it"
 
 
 def report_taken_down(

@@ -39,9 +39,9 @@ def open_upstream(
             _check_fast_engine(target.profile, progress)
         return SessionUpstream(session, *address)
     if address[1] == 0:
-        progress("sshtunnel reaches no unix socket, where Jupyter listens until the next `down` and `up`: not used now")
+        progress("sshtunnel can't forward to Jupyter's Unix socket; it is used after the next `down` and `up`")
         return SessionUpstream(session, *address)
-    progress("sshtunnel logs in a second time, keeps no connections ready, and reaches no unix sockets")
+    progress("sshtunnel logs in a second time, opens no connections in advance, and can't forward to Unix sockets")
     within = deadline.within(target.profile.timeouts.ssh_s)
     tunnel = ssh.open_sshtunnel(session, *address, progress=progress, deadline=within)
     return SshtunnelUpstream(tunnel, session, address)
@@ -50,8 +50,8 @@ def open_upstream(
 def _check_fast_engine(profile: Profile, progress: Progress) -> None:
     why = "the SSH server offers no AES-GCM"
     if profile.forward.engine == "fast":
-        raise SshError("ssh-refused", "The fast engine cannot be used here", why, "`forward.engine: auto`")
-    progress(f"Forwarding more slowly than usual: {why}")
+        raise SshError("ssh-refused", "`forward.engine: fast` requires AES-GCM", why, "Set `forward.engine: auto`")
+    progress(f"Forwarding is slower than usual: {why}")
 
 
 def supports_unix_sockets(target: Target) -> bool:

@@ -96,7 +96,7 @@ class DemoProcess:
         except (OSError, ValueError) as error:
             raise CloudError(
                 "demo-failed",
-                "The demo machine is gone",
+                "The demo machine no longer exists",
                 str(error),
                 "`remote-runtime down PROFILE`, then `remote-runtime up PROFILE`",
             ) from error
@@ -105,7 +105,7 @@ class DemoProcess:
         """Start it if it does not run. Raises ``CloudError`` ``demo-failed`` with its own reason."""
         if self._wait_stable(deadline):
             return
-        progress("Starting the demo machine on this computer")
+        progress("Starting the demo machine")
         (self.home / "machine.json").unlink(missing_ok=True)
         stderr_path = self.home.with_suffix(".complaints")
         try:
@@ -130,7 +130,7 @@ class DemoProcess:
                 with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as answer:
                     answer.read()
             except OSError as error:
-                raise CloudError("demo-failed", "The demo machine does not end", str(error)) from error
+                raise CloudError("demo-failed", "Can't stop the demo machine", str(error)) from error
         elif self.home.exists():
             shutil.rmtree(self.home, ignore_errors=True)  # of a killed process; the wait below fails if something stays
         wait_until(
@@ -164,8 +164,8 @@ class DemoProcess:
         def is_ready() -> bool:
             if child.poll() is not None:
                 lines = stderr_path.read_text(errors="replace").strip().splitlines()
-                why = lines[-1] if lines else f"it ended with {child.returncode}"
-                raise CloudError("demo-failed", "The demo machine did not start", why)
+                why = lines[-1] if lines else f"it exited with {child.returncode}"
+                raise CloudError("demo-failed", "Can't start the demo machine", why)
             return (self.home / "machine.json").exists()
 
         try:

@@ -86,7 +86,7 @@ class GceBackend(SshBackend):
         """The cause that Compute Engine's API shows."""
         if error.code not in DIAGNOSABLE_CODES:
             return error
-        progress("Asking Compute Engine why")
+        progress("Diagnosing through the Compute Engine API")
         try:
             causes = compute.diagnose(
                 instance,
@@ -169,14 +169,14 @@ def connect_external_or_iap(
     except SshError as error:
         if error.code != "ssh-unreachable":
             raise
-        progress(f"{instance.where} does not answer: trying through Identity-Aware Proxy")
-        through_iap = replace(instance, via="iap", why_via=f"{instance.where} does not answer from here")
+        progress(f"{instance.where} does not respond; trying Identity-Aware Proxy")
+        through_iap = replace(instance, via="iap", why_via=f"{instance.where} does not respond from here")
         try:
             return connect_to(through_iap, None)
         except (SshError, CloudError) as second:
             if not second.code.startswith("iap-") and second.code != "no-credentials":
                 raise  # it got through to the machine
             if isinstance(error, ssh.NoVersionReceived) and not deadline.passed():
-                progress(f"Through Identity-Aware Proxy neither: waiting for {instance.where} to greet")
+                progress(f"Identity-Aware Proxy failed too; waiting for the SSH server at {instance.where}")
                 return connect_to(instance, None)
             raise ExternalAndIapFailed(error, second) from second

@@ -79,7 +79,7 @@ class GceLogin:
         except CloudError as error:
             if refused is None:
                 raise
-            what = f"{self.instance.name} knows none of our keys, and none could be added: {error.what}"
+            what = f"{self.instance.name} rejects your SSH keys, and none could be added: {error.what}"
             raise from_code(error.code, what, error.why, error.hint) from error
         return log_in(
             replace(self.settings, user=grant.access.user),
@@ -97,12 +97,12 @@ class GceLogin:
         try:
             return self._install_key(key_policy, renew=True).access
         except (CloudError, SshError) as error:
-            self.options.progress(f"The key on {self.instance.name} cannot be renewed: {error}")
+            self.options.progress(f"The SSH key on {self.instance.name} could not be renewed: {error}")
             return access
 
     def _install_key(self, key_policy: KeyPolicy, *, renew: bool) -> AccessGrant:
         key = self.keys.key_to_install(self.settings, self.environ, self.options.progress)
-        self.options.progress(f"Putting a key on {self.instance.name}")
+        self.options.progress(f"Adding an SSH key to {self.instance.name}")
         grant = compute.grant_access(
             self.instance,
             login_identity(self.settings, self.environ),
@@ -119,8 +119,8 @@ class GceLogin:
         return grant
 
     def _no_key_error(self, refused: SshError | None) -> SshError:
-        what = f"{self.instance.name} knows none of our keys yet"
-        return SshError("no-usable-key", what, refused.why if refused else "", "`remote-runtime up` puts one there")
+        what = f"{self.instance.name} rejects your SSH keys"
+        return SshError("no-usable-key", what, refused.why if refused else "", "`remote-runtime up PROFILE` adds one")
 
 
 def _remaining_s(access: LoginAccess) -> float:

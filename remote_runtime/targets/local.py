@@ -89,7 +89,7 @@ class LocalSession:
         finally:
             running.close()
         if status is None:
-            return CommandResult(None, "it closed its output and did not end")
+            return CommandResult(None, "it closed its output and did not exit")
         return CommandResult(status, running.stderr())
 
     def dial(self, host: str, port: int, *, within_s: float) -> SocketStream:
@@ -98,7 +98,7 @@ class LocalSession:
                 return SocketStream(socket.create_connection((host, port), timeout=within_s))
             return SocketStream(_unix_connection(host, within_s))
         except OSError as error:
-            what = f"Nothing answers on {format_address(host, port)}"
+            what = f"Can't connect to {format_address(host, port)}"
             raise HealthError("not-answering", what, error.strerror or str(error)) from error
 
     def channel_pool(
@@ -160,7 +160,7 @@ class _RunningCommand:
             received_bytes += len(line)
             if len(line) > MAX_LINE_BYTES or received_bytes > MAX_OUTPUT_BYTES:
                 raise MachineError(
-                    "machine-answer-invalid", "The launcher's answer has no end", f"{received_bytes} bytes"
+                    "machine-answer-invalid", "The launcher's output has no end", f"{received_bytes} bytes"
                 )
             if on_line(line.decode(errors="replace").rstrip("\r\n")):
                 break
@@ -198,7 +198,7 @@ class _RunningCommand:
                 return self._lines.get(timeout=0.1)
             except queue.Empty:
                 if self._deadline.passed():
-                    what = f"A command on this machine took more than {self._deadline.timeout_s:.0f} s"
+                    what = f"A command on this computer took more than {self._deadline.timeout_s:.0f} s"
                     raise DeadlinePassed(what) from None
                 if self._child.poll() is not None:
                     ended_at = ended_at or time.monotonic()
@@ -208,7 +208,7 @@ class _RunningCommand:
 
 def _unix_connection(path: str, within_s: float) -> socket.socket:
     if sys.platform == "win32":
-        raise OSError("Windows has no unix sockets for Python")
+        raise OSError("Python on Windows has no Unix sockets")
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(within_s)

@@ -23,7 +23,7 @@ def test_a_vm_without_an_external_address_runs_a_cell_and_survives_the_relay(wor
         vm.relay.faults.append(RelayFault("rst", 100_000))
         up = world.run("up", "vm")
         assert up.code == 0, up.err
-        assert "Through Identity-Aware Proxy: it has no external address" in up.err
+        assert "Using Identity-Aware Proxy: it has no external address" in up.err
         url = up.out.strip()
         page = Page(url)
         kernel = page.start_kernel()
@@ -53,7 +53,7 @@ def test_an_external_address_that_does_not_answer_is_left_for_iap(world: World, 
             stack.enter_context(swallowing(ELSEWHERE, vm.sshd.port))
         up = world.run("up", "vm")
         assert up.code == 0, up.err
-        assert f"Through Identity-Aware Proxy: {ELSEWHERE}:{vm.sshd.port} does not answer from here" in up.err
+        assert f"Using Identity-Aware Proxy: {ELSEWHERE}:{vm.sshd.port} does not respond from here" in up.err
         assert world.look("vm")["instance"]["via"] == "iap"
 
         vm.sshd.cut()

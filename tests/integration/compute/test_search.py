@@ -95,10 +95,7 @@ def test_a_running_instance_is_found_with_address_and_host_keys() -> None:
         via="external",
     )
     assert ask.started == []
-    assert ask.told[0] == (
-        "Looking for gpu-box in project demo (from the profile), zone us-central1-a (from the profile), "
-        "with no credentials"
-    )
+    assert ask.told[0] == ("Finding gpu-box in project demo, zone us-central1-a, with no credentials")
 
 
 def test_a_stopped_instance_is_started_after_the_caller_recorded_what_to_undo() -> None:

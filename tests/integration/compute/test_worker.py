@@ -70,7 +70,7 @@ def test_find_change_read_and_put_back_work_through_the_worker() -> None:
     assert seen == found
     assert (suspended, resumed) == ("SUSPENDED", "RUNNING")
     assert back in ("STOPPING", "TERMINATED")
-    assert told[0].startswith("Looking for gpu-box in project demo (from the profile), in any zone")
+    assert told[0].startswith("Finding gpu-box in project demo, in any zone")
     assert "Starting gpu-box (TERMINATED)" in told
 
 

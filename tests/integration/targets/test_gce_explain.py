@@ -74,7 +74,7 @@ def test_an_error_that_nothing_explains_stays_as_it_is(tmp_path: Path) -> None:
     with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator:
         asked = Asked(emulator, tmp_path)
         assert asked.explain() is ERROR
-        assert asked.told == ["Asking Compute Engine why"]
+        assert asked.told == ["Diagnosing through the Compute Engine API"]
 
 
 def test_an_api_that_does_not_answer_hides_nothing(tmp_path: Path) -> None:
