@@ -44,11 +44,11 @@ def last_seen(runtime: Mapping[str, Any]) -> str:
     if runtime["state"] in ("ready", "starting") or not moment or not (instance or runtime["server"]):
         return ""
     ago = f"{duration_since(moment)} ago"
-    figures = "" if runtime["state"] == "down" else f"figures from {ago}"
+    dated = "" if runtime["state"] == "down" else f"figures from {ago}"
     if not instance or runtime["target"].get("kind") not in ("gce", "demo"):
-        return figures or f"last seen {ago}"
+        return dated or f"last seen {ago}"
     status = instance["status"].lower()
-    return f"{figures}, when {instance['name']} was {status}" if figures else f"{instance['name']} was {status} {ago}"
+    return f"{dated}, when {instance['name']} was {status}" if dated else f"{instance['name']} was {status} {ago}"
 
 
 def on_for(runtime: Mapping[str, Any]) -> str:
