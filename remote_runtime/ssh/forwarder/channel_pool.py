@@ -273,12 +273,13 @@ class ChannelPool:
             connection.abort()
 
     def on_failed(self, connection: ForwardedConnection, error: RemoteRuntimeError) -> None:
-        """Report the error to the client that waits longest. Idle channels are retried with exponential backoff."""
+        """Report the error to the client that waits longest. Idle channels are retried with exponential backoff, and
+        not logged: when the server ends, all of them fail at once."""
         self._opening.discard(connection)
-        self._rate_limited_log(f"no connection to {format_address(self.host, self.port)}", error)
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(_MAX_RETRY_S, 2 * self._retry_s)
         if self._waiting:
+            self._rate_limited_log(f"no connection to {format_address(self.host, self.port)}", error)
             self._waiting.popleft().return_with_error(error)
         self.refill()
 

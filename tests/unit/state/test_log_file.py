@@ -8,12 +8,13 @@ import stat
 import threading
 import urllib.parse
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from remote_runtime.commands.logs import read_log
-from remote_runtime.state.log_file import append_private, last_line, log_to_file, redact, tail
+from remote_runtime.state.log_file import append_private, last_line, log_to_file, parse_line, redact, tail
 from remote_runtime.state.store import StateDir
 
 TOKEN = "0123456789abcdef" * 3
@@ -140,6 +141,41 @@ def test_a_followed_log_goes_on_with_whole_lines_and_through_a_rotation(tmp_path
     rotated.join()
     stop.set()
     assert list(lines) == []
+
+
+def test_an_entry_has_a_time_with_its_zone(tmp_path: Path, root: logging.Logger) -> None:
+    path = tmp_path / "work.log"
+    log_to_file(path)
+    before = datetime.now(timezone.utc)
+    logging.getLogger("a.b").warning("it: %s", "happens")
+    entry = parse_line(path.read_text().rstrip())
+    assert entry is not None
+    assert (entry.level, entry.source, entry.text) == ("WARNING", "a.b", "it: happens")
+    assert timedelta(seconds=-0.01) < entry.time - before < timedelta(seconds=10)
+    older = parse_line("2026-11-30 10:00:00,250 INFO a.b: of an older version")
+    assert older is not None
+    assert older.time == datetime(2026, 11, 30, 10, 0, 0, 250_000).astimezone()
+    for line in ("Traceback (most recent call last):", "2026-99-30 10:00:00,250 INFO a.b: no such month"):
+        assert parse_line(line) is None
+
+
+def test_lines_are_limited_by_number_and_by_time_also_in_rotated_files(tmp_path: Path) -> None:
+    path = tmp_path / "work.log"
+    (tmp_path / "work.log.1").write_text(
+        "2026-11-30T10:00:00.000+00:00 INFO a: one\n2026-11-30T12:30:00.000+02:00 ERROR a: two\n  File x\n"
+    )
+    path.write_text("2026-11-30T11:00:00.000+00:00 INFO a: three\n")
+
+    def last_words(lines: int, since: datetime | None) -> list[str]:
+        state, stop = StateDir(tmp_path), threading.Event()
+        found = read_log("work", server=False, follow=False, state=state, stop=stop, lines=lines, since=since)
+        return [line.split()[-1] for line in found]
+
+    half_past = datetime(2026, 11, 30, 10, 30, tzinfo=timezone.utc)
+    assert last_words(100, half_past) == ["two", "x", "three"]
+    assert last_words(2, half_past) == ["x", "three"]
+    assert last_words(100, None) == ["three"]
+    assert last_words(0, None) == last_words(0, half_past) == []
 
 
 def mode(path: Path) -> int:
