@@ -150,12 +150,12 @@ class LocalPortOrRange(ValueType):
 
 @fast_dataclass(frozen=True)
 class ForwardSpec(ValueType):
-    """``LOCAL:REMOTE``, ``LOCAL:HOST:REMOTE``, or ``LOCAL:/SOCKET``; an IPv6 HOST is in brackets."""
+    """``PORT``, ``LOCAL:REMOTE``, ``LOCAL:HOST:REMOTE``, or ``LOCAL:/SOCKET``; an IPv6 HOST is in brackets."""
 
     def parse(self, node: Node, key: str) -> ExtraForward:
         allowed = f'{FORWARD_SYNTAX} in quotes, such as "6006:6006"'
         text = scalar_text(node, key, allowed)
-        if yaml_tag(node) != "str":
+        if yaml_tag(node) != "str" and port_number(text) is None:  # YAML reads 22:22 as a number
             raise error_at(node, key, expected("text", f"{describe_type(node)} (in YAML); put it in quotes"))
         forward = parse_forward(text)
         if forward is None:
@@ -169,19 +169,22 @@ class ForwardSpec(ValueType):
         return f"{value.local_port}:{host}:{value.remote_port}".replace(":127.0.0.1:", ":")
 
     def json_schema(self) -> Schema:
-        return {"type": "string", "pattern": f"^(?:{_PORT_FORWARD}|{_SOCKET_FORWARD})$"}
+        pattern = f"^(?:[0-9]{{1,5}}|{_PORT_FORWARD}|{_SOCKET_FORWARD})$"
+        return {"anyOf": [Port().json_schema(), {"type": "string", "pattern": pattern}]}
 
 
 _PORT_FORWARD = (
     r"([0-9]{1,5})(?::(\[[0-9A-Fa-f:.%a-z]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?))?:([0-9]{1,5})"
 )
 
-FORWARD_SYNTAX = "`LOCAL:REMOTE`, `LOCAL:HOST:REMOTE` or `LOCAL:/SOCKET`"
+FORWARD_SYNTAX = "`PORT`, `LOCAL:REMOTE`, `LOCAL:HOST:REMOTE` or `LOCAL:/SOCKET`"
 _SOCKET_FORWARD = r"([0-9]{1,5}):(/[^\x00-\x1f\x7f]{1,100})"  # a path that fits into sockaddr_un everywhere
 
 
 def parse_forward(text: str) -> ExtraForward | None:
-    """The forward that ``text`` describes (``L:R``, ``L:HOST:R`` or ``L:/SOCKET``), or None."""
+    """The forward that ``text`` describes (``PORT``, ``L:R``, ``L:HOST:R`` or ``L:/SOCKET``), or None."""
+    if port := port_number(text):
+        return ExtraForward(port, port)
     socket_match = re.fullmatch(_SOCKET_FORWARD, text)
     if socket_match:
         port = port_number(socket_match[1])

@@ -47,7 +47,7 @@ def test_the_schema_accepts_the_ready_profiles(validator: jsonschema.Draft202012
         HEAD | {"ssh": {"host_key": "off"}}, HEAD | {"ssh": {"keepalive": 15}}, HEAD | {"ssh": {"port": 0}},
         HEAD | {"jupyter": {"env": {"A": 1}}}, HEAD | {"jupyter": {"attach": {"token_file": "~/t"}}},
         HEAD | {"forward": {"engine": "slow"}}, HEAD | {"forward": {"local_port": [1, 2, 3]}},
-        HEAD | {"forward": {"extra": ["6006"]}}, HEAD | {"colab": {"origins": []}}, HEAD | {"idle": {"after": "soon"}},
+        HEAD | {"forward": {"extra": ["6006:"]}}, HEAD | {"colab": {"origins": []}}, HEAD | {"idle": {"after": "soon"}},
         HEAD | {"on_down": {"instance": "delete"}}, HEAD | {"timeouts": {"ssh": "never"}},
     ],
 )  # fmt: skip
@@ -132,14 +132,15 @@ def test_what_is_shown_hides_secrets(tmp_path: Path) -> None:
 
 
 def test_a_forward_of_the_command_line_is_read_like_one_of_the_profile() -> None:
-    assert profiles.parse_extra_forward("6006:6006") == ExtraForward(6006, 6006)
+    for text in ("6006", "6006:6006"):
+        assert profiles.parse_extra_forward(text) == ExtraForward(6006, 6006)
     assert profiles.parse_extra_forward("1:[::1]:2") == ExtraForward(1, 2, "::1")
     assert profiles.parse_extra_forward("1:/run/a b.sock") == ExtraForward(1, 0, "/run/a b.sock")
     for text in ("1:run/me.sock", "0:/run/me.sock", "1:/" + 101 * "x", "1:/run\n/me"):
         with pytest.raises(UsageError):
             profiles.parse_extra_forward(text)
     with pytest.raises(UsageError) as caught:
-        profiles.parse_extra_forward("6006")
+        profiles.parse_extra_forward("70000")
     assert caught.value.code == "usage"
 
 
