@@ -1,12 +1,14 @@
-"""Opens pages in a browser of this computer and copies text to its clipboard. No secret is passed in an argv: the
+"""Opens pages in a browser of this computer, and copies text to the clipboard. No secret is passed in an argv: the
 clipboard's program reads stdin, and a URL with a token is opened through a file."""
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..core.errors import LocalError
 from ..core.subprocesses import ISOLATED_SYS_PATH, detached_popen_args, start_python
@@ -23,6 +25,7 @@ CLIPBOARDS = {
         ("WSL_DISTRO_NAME", ("clip.exe",)),
     ),
 }
+REMOTE_SESSION = ("SSH_CONNECTION", "SSH_TTY")  # its clipboard is not the one of the computer that the user sits at
 # The exit code says whether webbrowser found a browser. Its output, and the browser's, is discarded.
 _SHOW = ISOLATED_SYS_PATH + "import webbrowser; sys.exit(0 if webbrowser.open(sys.argv[1]) else 1)"
 
@@ -38,12 +41,39 @@ def clipboard_command(environ: Mapping[str, str]) -> tuple[str, ...]:
     if not available:
         raise LocalError("no-clipboard", "This computer has no clipboard", "no desktop runs in this session")
     names = " or ".join(command[0] for command in available)
-    raise LocalError("no-clipboard", "Nothing here puts a text on the clipboard", "", f"Install {names}")
+    raise LocalError("no-clipboard", "No clipboard program found", "", f"Install {names}")
 
 
-def copy(text: str, environ: Mapping[str, str]) -> None:
-    """Raises ``LocalError`` ``no-clipboard``."""
-    command = clipboard_command(environ)
+def copy(text: str, environ: Mapping[str, str]) -> bool:
+    """Copy to the clipboard of the computer that the user sits at. Returns whether the terminal was asked to do it,
+    which does not report back. Raises ``LocalError`` ``no-clipboard``."""
+    if any(environ.get(variable) for variable in REMOTE_SESSION) and _copy_by_terminal(text, environ):
+        return True
+    try:
+        command = clipboard_command(environ)
+    except LocalError:
+        if _copy_by_terminal(text, environ):
+            return True
+        raise
+    _run_with_input(command, text, environ)
+    return False
+
+
+def _copy_by_terminal(text: str, environ: Mapping[str, str]) -> bool:
+    """False without a terminal that understands control sequences."""
+    if not sys.stderr.isatty() or environ.get("TERM", "dumb") == "dumb":
+        return False
+    tmux = shutil.which("tmux", path=environ.get("PATH")) if environ.get("TMUX") else None
+    if tmux:
+        with contextlib.suppress(LocalError):  # before tmux 3.2
+            _run_with_input((tmux, "load-buffer", "-w", "-"), text, environ)
+            return True
+    sys.stderr.write(osc52(text, environ))
+    sys.stderr.flush()
+    return True
+
+
+def _run_with_input(command: Sequence[str], text: str, environ: Mapping[str, str]) -> None:
     try:
         # Some programs stay running to serve the clipboard: do not wait for their output.
         subprocess.run(
@@ -57,7 +87,19 @@ def copy(text: str, environ: Mapping[str, str]) -> None:
         )
     except (OSError, subprocess.SubprocessError) as error:
         why = f"{command[0]}: {str(error) if isinstance(error, OSError) else 'it failed'}"
-        raise LocalError("no-clipboard", "The text could not be put on the clipboard", why) from error
+        raise LocalError("no-clipboard", "Can't copy to the clipboard", why) from error
+
+
+def osc52(text: str, environ: Mapping[str, str]) -> str:
+    """The control sequence that makes a terminal copy ``text``: OSC 52 of xterm's "Control Sequences", also through
+    tmux and GNU screen, which pass on what is in a DCS."""
+    sequence = f"\x1b]52;c;{base64.b64encode(text.encode()).decode()}\x07"
+    if environ.get("TMUX"):
+        escaped = sequence.replace("\x1b", "\x1b\x1b")
+        return f"\x1bPtmux;{escaped}\x1b\\"
+    if environ.get("STY"):
+        return f"\x1bP{sequence}\x1b\\"
+    return sequence
 
 
 def check_browser(environ: Mapping[str, str]) -> None:
@@ -67,9 +109,9 @@ def check_browser(environ: Mapping[str, str]) -> None:
         return
     raise LocalError(
         "no-browser",
-        "This computer has no browser to show a page in",
+        "Can't open a browser",
         "no desktop runs in this session",
-        "open the page on the computer that you sit at; BROWSER names a browser",
+        "Open the page on the computer you sit at, or set BROWSER",
     )
 
 
@@ -90,6 +132,4 @@ def open_page(url: str, environ: Mapping[str, str]) -> None:
     except subprocess.TimeoutExpired:
         return  # a browser that stays in the foreground until it is closed
     if code != 0:
-        raise LocalError(
-            "no-browser", "No browser could be started", "", f"open {url} yourself; BROWSER names a browser"
-        )
+        raise LocalError("no-browser", "Can't start a browser", "", f"Open {url} yourself, or set BROWSER")

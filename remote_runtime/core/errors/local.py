@@ -61,6 +61,11 @@ LOCAL = {
         "The session has no desktop, or no clipboard program is installed.",
         "Install wl-clipboard, xclip or xsel, or copy the URL from the terminal.",
     ),
+    "completion-not-written": CatalogueEntry(
+        "the shell's completion could not be written",
+        "The folder or the shell's start-up file is read-only, or belongs to another user.",
+        "Print the script with `remote-runtime completion SHELL`, and save it where your shell reads it.",
+    ),
     "profile-not-written": CatalogueEntry(
         "The profile's file can't be written.",
         "The configuration folder is read-only or belongs to another user, or its disk is full.",
