@@ -6,14 +6,17 @@ import sys
 
 from .core.subprocesses import disable_core_dumps
 
+OUTPUT_FLAGS = ("-q", "--quiet", "-v", "--verbose", "--json")  # stand before or after the command
+
 
 def main() -> None:
     disable_core_dumps()
-    if sys.argv[1:2] != ["up"] or not sys.argv[2:] or sys.argv[2].startswith("-"):
+    words = [word for word in sys.argv[1:] if word not in OUTPUT_FLAGS]
+    if words[:1] not in (["up"], ["start"]) or not words[1:] or words[1].startswith("-"):
         sys.exit(_run())
     from .state import launch  # imported late: the other commands do not need it
 
-    launch.prestart(sys.argv[2])  # the word after `up` is a profile
+    launch.prestart(words[1])  # the word after `up` is a profile
     try:
         code = _run()
     finally:

@@ -11,8 +11,9 @@ import click
 
 from .._version import __version__
 from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, with_default_hint
-from . import bridge, doctor, down, open, profiles, ssh, status, up
-from .common import OrderedGroup, examples
+from . import bridge, completion_script, doctor, down, help, logs, open, profiles, ssh, status, up
+from .group import OrderedGroup, examples
+from .other_names import ALIASES, SUGGESTIONS
 from .output import console
 
 
@@ -32,8 +33,8 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
         return error.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        hint = f"`{context.command_path} --help` shows what is allowed" if context else "`remote-runtime --help`"
-        return _report_error(UsageError("usage", error.format_message(), hint=hint), as_json)
+        hint = f"`{context.command_path if context else 'remote-runtime'} --help` shows the usage"
+        return _report_error(UsageError("usage", error.format_message().rstrip("."), hint=hint), as_json)
     except RemoteRuntimeError as error:
         return _report_error(error, as_json)
     except KeeperBug as error:
@@ -81,37 +82,35 @@ def _save_traceback() -> str:
     return str(path)
 
 
+SECTIONS = {
+    "Run": (up.up, down.down, open.open_, status.url, ssh.ssh),
+    "Inspect": (status.status, logs.logs, doctor.doctor, help.help_),
+    "Configure": (profiles.profiles, ssh.host_key, bridge.bridge, completion_script.completion),
+}
+
+
 @click.group(
     cls=OrderedGroup,
+    aliases=ALIASES,
+    suggestions=SUGGESTIONS,
+    sections={heading: [str(command.name) for command in commands] for heading, commands in SECTIONS.items()},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=examples(
-        "up demo               # try it: no account, no cloud",
-        "profiles new          # a profile for a machine of yours",
-        "up my-vm              # its URL for Colab",
-        "doctor my-vm          # when something fails",
-        "down my-vm            # take it away again",
+        "up demo           # try it: no account, no cloud",
+        "profiles new      # create a profile for your machine",
+        "up my-vm          # start it and print the URL for Colab",
+        "doctor my-vm      # find out why something fails",
+        "down my-vm        # stop it",
     ),
 )
-@click.version_option(__version__, message="remote-runtime %(version)s")
+@click.version_option(__version__, "-V", "--version", message="remote-runtime %(version)s", help="Print the version.")
 def cli() -> None:
-    """Google Colab on your own machine: a Compute Engine VM, any SSH host, or this computer.
+    """Run Google Colab on your own machine: a Compute Engine VM, any SSH host, or this computer.
 
-    A profile names the machine; `up` gives the URL that Colab connects to. Answers go to stdout, the story to stderr.
-    `COMMAND --help` says more.
+    A profile names the machine. `up` starts it and prints the URL to paste into Colab. Results go to stdout; progress
+    and errors go to stderr.
     """
 
 
-for command in (
-    up.up,
-    down.down,
-    status.status,
-    status.url,
-    open.open_,
-    status.logs,
-    doctor.doctor,
-    ssh.ssh,
-    ssh.host_key,
-    profiles.profiles,
-    bridge.bridge,
-):
+for command in (*(command for commands in SECTIONS.values() for command in commands), help.version):
     cli.add_command(command)

@@ -7,23 +7,22 @@ from typing import Any
 
 import click
 
-from .common import F, OrderedGroup, OutputOptions, common, examples
+from .common import F, OutputOptions, common
 from .completion import files
+from .group import OrderedGroup, examples
 from .output import console
 
 
 @click.group(cls=OrderedGroup)
 def bridge() -> None:
-    """The bridge in the Jupyter of an environment of yours.
+    """Manage the extension in your own Jupyter.
 
-    For a server that you start yourself. Runtimes that `up` starts have the bridge already.
+    For a Jupyter server that you start yourself. Runtimes that `up` starts have the extension.
     """
 
 
 def _environment(command: F) -> F:
-    python = click.option(
-        "--python", metavar="PATH", shell_complete=files, help="The environment's interpreter; default: the one in use."
-    )
+    python = click.option("--python", metavar="PATH", shell_complete=files, help="Python of the environment.")
     return python(common(command))
 
 
@@ -35,7 +34,7 @@ def _environment(command: F) -> F:
 )
 @_environment
 def enable(python: str | None, output: OutputOptions) -> None:
-    """Copy the bridge into the environment and switch it on."""
+    """Install and enable the extension."""
     from ..jupyter import extension
 
     done = extension.enable(python or extension.default_python())
@@ -45,7 +44,7 @@ def enable(python: str | None, output: OutputOptions) -> None:
 @bridge.command()
 @_environment
 def disable(python: str | None, output: OutputOptions) -> None:
-    """Take away what `enable` put there."""
+    """Disable and remove the extension."""
     from ..jupyter import extension
 
     done = extension.disable(python or extension.default_python())
@@ -54,9 +53,9 @@ def disable(python: str | None, output: OutputOptions) -> None:
 
 @bridge.command(name="status")
 @_environment
-@click.option("--url", "address", metavar="URL", help="Ask this server instead of those that run here.")
+@click.option("--url", "address", metavar="URL", help="Check only this server.")
 def bridge_status(python: str | None, address: str | None, output: OutputOptions) -> None:
-    """Whether the bridge is there, and which running servers have it."""
+    """Show which servers have the extension."""
     from ..jupyter import extension
 
     seen = extension.status(python or extension.default_python(), address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -14,6 +14,7 @@ import click
 from ..core.errors import LocalError, RemoteRuntimeError, with_default_hint
 from ..core.errors.catalogue import PLACEHOLDER
 from ..core.fast_dataclass import fast_dataclass
+from .flags import flag_options, given_flags
 from .output import console
 
 if TYPE_CHECKING:
@@ -44,14 +45,23 @@ class OutputOptions:
         return CommandContext(state(), dict(os.environ), self.view(show_names=show_names, transient=transient))
 
     def finish(
-        self, document: Mapping[str, Any], errors: Mapping[str, RemoteRuntimeError], show: Callable[[], None]
+        self,
+        document: Mapping[str, Any],
+        errors: Mapping[str, RemoteRuntimeError],
+        show: Callable[[], None],
+        warnings: Sequence[RemoteRuntimeError] = (),
     ) -> int:
-        """Print the result and return the exit code: ``document`` and the errors as JSON, or what ``show`` prints and
-        the errors on stderr."""
+        """Print the result and return the exit code: ``document``, the errors and the warnings as JSON, or what
+        ``show`` prints, and the others on stderr. A warning is the failure of an extra that the result works without.
+        """
+        warnings = [with_default_hint(warning) for warning in warnings]
         if self.as_json:
-            console.document({**document, **_error_document(errors)})
+            warned = {"warnings": [warning.as_dict() for warning in warnings]} if warnings else {}
+            console.document({**document, **warned, **_error_document(errors)})
         else:
             show()
+            for warning in warnings:
+                console.warning(warning)
             for name, error in errors.items():
                 console.failure(error, name)
         return max((error.exit_code for error in errors.values()), default=0)
@@ -71,11 +81,13 @@ def common(command: F) -> F:
     """
 
     @functools.wraps(command)
-    def wrapper(*arguments: Any, quiet: bool, verbose: bool, as_json: bool, **options: Any) -> Any:
-        if verbose and not quiet:
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        flags = given_flags(click.get_current_context())
+        output = OutputOptions(*(name in flags for name in ("quiet", "verbose", "as_json")))
+        if output.verbose and not output.quiet:
             _show_locations()
         try:
-            return command(*arguments, output=OutputOptions(quiet, verbose, as_json), **options)
+            return command(*arguments, output=output, **options)
         except RemoteRuntimeError as error:
             given = options.get("profile") or ()
             names = [given] if isinstance(given, str) else list(given)
@@ -83,12 +95,9 @@ def common(command: F) -> F:
                 _with_commands(error, names[0])
             raise
 
-    options = (
-        click.option("-q", "--quiet", is_flag=True, help="Only the answer, and errors."),
-        click.option("-v", "--verbose", is_flag=True, help="More of the story."),
-        click.option("--json", "as_json", is_flag=True, help="The answer as one JSON document."),
-    )
-    return cast("F", functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), wrapper))
+    # As click.option does it, for options that exist already.
+    wrapper.__dict__.setdefault("__click_params__", []).extend(reversed(flag_options()))
+    return cast("F", wrapper)
 
 
 def _show_locations() -> None:
@@ -135,12 +144,12 @@ def copy_url(url: str, output: OutputOptions) -> dict[str, RemoteRuntimeError]:
     from ..commands import desktop
 
     try:
-        desktop.copy(url, os.environ)
+        by_terminal = desktop.copy(url, os.environ)
     except LocalError as error:
-        hint = f"{error.hint}, or copy the URL above by hand" if error.hint else "Copy the URL above by hand"
-        return {"copy": LocalError(error.code, error.what, error.why, hint)}
+        error.hint = f"{error.hint}, or copy the URL by hand" if error.hint else "Copy the URL by hand"
+        return {"copy": error}
     if not (output.quiet or output.as_json):
-        console.say("The URL is on the clipboard.")
+        console.say("Sent the URL to your terminal's clipboard." if by_terminal else "Copied the URL to the clipboard.")
     return {}
 
 
@@ -175,15 +184,3 @@ def _with_commands(error: RemoteRuntimeError, name: str) -> RemoteRuntimeError:
         state_dir = store.StateDir(store.state_dir_path(os.environ))
         error = with_default_hint(error, profile_reference(name, state_dir, os.environ))
     return error
-
-
-class OrderedGroup(click.Group):
-    """Lists its commands in the order in which they were added."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-
-def examples(*lines: str) -> str:
-    """An epilog that click does not wrap. A line is ``COMMAND`` or ``COMMAND  # what it does``."""
-    return "\n".join(["\b", "Examples:", *(f"  remote-runtime {line}" for line in lines)])

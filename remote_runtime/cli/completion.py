@@ -10,6 +10,7 @@ from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
 from ..core.errors import RemoteRuntimeError
+from .output import format
 
 Completer = Callable[[Context, Parameter, str], list[CompletionItem]]
 
@@ -30,7 +31,7 @@ def _completer(find: Callable[[], Iterable[tuple[str, str]]]) -> Completer:
         except (RemoteRuntimeError, OSError):
             return []  # a message would land in the line that is being typed
         return [
-            CompletionItem(name, help=text)
+            CompletionItem(name, help=text.replace(",", " "))  # fish cuts it at a comma
             for name, text in found
             if name.startswith(incomplete) and (parameter.nargs == 1 or name not in chosen)
         ]
@@ -41,7 +42,8 @@ def _completer(find: Callable[[], Iterable[tuple[str, str]]]) -> Completer:
 def _profiles() -> Iterable[tuple[str, str]]:
     from .. import profiles
 
-    return profiles.profile_paths(os.environ, Path.cwd()).items()
+    for name, path in profiles.profile_paths(os.environ, Path.cwd()).items():
+        yield name, format.path(Path(path))
 
 
 def _runtimes() -> Iterable[tuple[str, str]]:
@@ -49,22 +51,23 @@ def _runtimes() -> Iterable[tuple[str, str]]:
 
     state = store.open_state_dir(os.environ)
     for name in store.list_names(state):
-        yield name, UP if store.is_alive(state, name) else "something of it is left"
+        yield name, UP if store.is_alive(state, name) else "not cleaned up"
 
 
-def _logs() -> Iterable[tuple[str, str]]:
+def logs() -> Iterable[tuple[str, str]]:
     from ..state import store
 
     state = store.open_state_dir(os.environ)
     names = set(store.list_names(state))
     logs = {path.stem for path in state.path.glob("*.log")} - {"bugs"}
     yield from (
-        (name, UP if name in names else "down") for name in sorted(logs, key=lambda name: (name not in names, name))
+        (name, UP if name in names else "not running")
+        for name in sorted(logs, key=lambda name: (name not in names, name))
     )
 
 
-UP = "up"
+UP = "running"
 profile_names = _completer(_profiles)
 runtime_names = _completer(_runtimes)
 live_names = _completer(lambda: (item for item in _runtimes() if item[1] == UP))
-logged_names = _completer(_logs)
+logged_names = _completer(logs)

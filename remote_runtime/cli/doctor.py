@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..core.errors import UsageError
-from .common import OutputOptions, common, examples
+from .common import OutputOptions, common
 from .completion import profile_names
+from .default_name import runtime_argument
+from .group import ThemedCommand, examples
 from .output import console
 
 if TYPE_CHECKING:
@@ -19,13 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    cls=ThemedCommand,
     epilog=examples(
+        "doctor",
         "doctor my-vm",
-        "doctor                          # this computer",
         "doctor my-vm --report out.md    # for an issue",
-    )
+    ),
 )
-@click.argument("profile", required=False, shell_complete=profile_names)
+@runtime_argument(profile_names, required=False)
 @click.option(
     "--report",
     "report_to",
@@ -40,7 +43,7 @@ def doctor(profile: str | None, report_to: Path | None, force: bool, output: Out
 
     Doctor runs the same steps as `up` and reports each check, with the cause and the fix of each failure. It checks a
     running runtime as it is. Otherwise it undoes every step; it does not start VMs or install anything. Without
-    PROFILE, it checks this computer and all runtimes.
+    PROFILE, it checks the only running runtime; if none or several are running, this computer and all runtimes.
     """
     from ..commands.context import run_parallel
     from ..commands.doctor.run import doctor as check

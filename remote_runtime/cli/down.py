@@ -9,26 +9,29 @@ import click
 
 from ..core.errors import UsageError
 from ..core.errors.catalogue import fill_in_profile
-from .common import OutputOptions, common, examples, name_of, run_jobs, state
+from .common import OutputOptions, common, name_of, run_jobs, state
 from .completion import runtime_names
+from .default_name import runtimes_to_stop
+from .group import ThemedCommand, examples
 from .output import console
 
 
 @click.command(
+    cls=ThemedCommand,
     epilog=examples(
-        "down my-vm                    # the instance keeps running",
-        "down my-vm --stop-instance    # nothing costs money any more",
+        "down my-vm                    # the VM keeps running",
+        "down my-vm --stop-instance    # stop the VM and its costs",
         "down --all",
-    )
+    ),
 )
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
-@click.option("--all", "everything", is_flag=True, help="All runtimes.")
-@click.option("--keep-server", is_flag=True, help="Leave Jupyter and its kernels running, and the machine with them.")
-@click.option("--stop-instance", is_flag=True, help="Stop the Compute Engine instance too.")
-@click.option("--suspend-instance", is_flag=True, help="Suspend the Compute Engine instance too.")
-@click.option("--force", is_flag=True, help="Even if kernels are busy, or something cannot be taken away.")
-@click.option("--purge", is_flag=True, help="Also remove our folder on the machine.")
-@click.option("--orphans", is_flag=True, help="Also end servers of ours there that no runtime here knows.")
+@click.option("--all", "everything", is_flag=True, help="Stop all runtimes.")
+@click.option("--keep-server", is_flag=True, help="Keep Jupyter and its kernels running.")
+@click.option("--stop-instance", is_flag=True, help="Also stop the Compute Engine VM.")
+@click.option("--suspend-instance", is_flag=True, help="Also suspend the Compute Engine VM.")
+@click.option("--force", is_flag=True, help="Stop despite busy kernels or failures.")
+@click.option("--purge", is_flag=True, help="Also delete remote-runtime's files there.")
+@click.option("--orphans", is_flag=True, help="Also stop orphaned Jupyter servers.")
 @common
 def down(
     profile: tuple[str, ...],
@@ -41,10 +44,13 @@ def down(
     orphans: bool,
     output: OutputOptions,
 ) -> int:
-    """Take runtimes down: the tunnel, and Jupyter on the machine.
+    """Stop runtimes.
 
-    The instance is left as on_down in the profile says, or as an option here says. With busy kernels you are asked;
-    where nobody can be asked, --force is needed. What is down already stays down.
+    Stops Jupyter and the port forward. Your files stay on the machine. The VM keeps running unless `on_down` in the
+    profile or an option says otherwise.
+
+    On a terminal you can leave PROFILE out while there is one runtime; `down` asks before it stops it. It also asks
+    before it stops busy kernels; without a terminal that requires --force.
     """
     from ..commands.down import DownOptions
     from ..commands.down import down as take_down
@@ -52,15 +58,14 @@ def down(
     from ..commands.profile_reference import profile_file, profile_reference
     from ..state import store
 
-    if bool(profile) == everything:
-        raise UsageError(
-            "usage", "Name the runtimes to take down, or use --all", "", "`remote-runtime status` lists them"
-        )
+    if profile and everything:
+        raise UsageError("usage", "--all excludes names of runtimes")
     if stop_instance and suspend_instance:
-        raise UsageError("usage", "--stop-instance and --suspend-instance exclude each other")
+        raise UsageError("usage", "--stop-instance excludes --suspend-instance")
     if keep_server and (stop_instance or suspend_instance or purge):
-        raise UsageError("usage", "--keep-server contradicts stopping the instance and --purge")
+        raise UsageError("usage", "--keep-server excludes --purge and options that stop the VM")
     state_dir = state()
+    profile = profile if profile or everything else tuple(runtimes_to_stop(output))
     names = store.list_names(state_dir) if everything else [name_of(reference) for reference in profile]
     context = output.context(show_names=len(names) > 1)
     instance: Literal["stop", "suspend"] | None = "stop" if stop_instance else "suspend" if suspend_instance else None
@@ -80,7 +85,7 @@ def down(
 
     def show() -> None:
         if not names and not output.quiet:
-            console.say("No runtime is up.")
+            console.say("No runtimes running.")
         for result in stopped if not output.quiet else ():
             console.stopped(result)
 

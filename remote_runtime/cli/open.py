@@ -5,19 +5,23 @@ from __future__ import annotations
 import click
 
 from ..core.errors import LocalError, RemoteRuntimeError
-from .common import OutputOptions, common, copy_url, examples, handle_signals, name_of
-from .completion import live_names
+from .common import OutputOptions, common, copy_url, handle_signals, name_of
+from .default_name import runtime_argument
+from .group import ThemedCommand, examples
 from .output import console
 from .output.ready import paste_instructions
 
 
-@click.command(name="open", epilog=examples("open my-vm --copy", "open my-vm --lab"))
-@click.argument("profile", shell_complete=live_names)
-@click.option("--lab", is_flag=True, help="The server's own JupyterLab instead, where it has one.")
-@click.option("--copy", is_flag=True, help="Put the URL to paste on the clipboard.")
+@click.command(cls=ThemedCommand, name="open", epilog=examples("open", "open my-vm --copy", "open my-vm --lab"))
+@runtime_argument()
+@click.option("--lab", is_flag=True, help="Open JupyterLab on the machine instead.")
+@click.option("--copy", is_flag=True, help="Copy the URL to the clipboard.")
 @common
 def open_(profile: str, lab: bool, copy: bool, output: OutputOptions) -> int:
-    """Show Colab's page in the browser, and print the URL."""
+    """Open Colab in a browser and print the URL.
+
+    You can leave PROFILE out while one runtime is running.
+    """
     from ..commands.open import COLAB_URL, open_colab, open_lab
     from ..commands.status import url as url_of
 

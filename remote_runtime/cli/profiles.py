@@ -13,8 +13,9 @@ import click
 
 from ..core.errors import Interrupted, UsageError
 from ..core.sanitize import clean, clean_line
-from .common import OrderedGroup, OutputOptions, common, examples, state
+from .common import OutputOptions, common, state
 from .completion import profile_names
+from .group import OrderedGroup, examples
 from .output import console, format
 from .output.theme import paint
 
@@ -93,7 +94,7 @@ def new(
     if prompts is not None and bring_up is None:
         bring_up = prompts.confirm_or_leave(f"Run `remote-runtime up {draft.name}` now?", default=True)
     if bring_up:
-        return int(context.invoke(up, profile=(draft.name,), **asdict(output)))
+        return int(context.invoke(up, profile=(draft.name,)))
     if output.as_json:
         console.document({"profile": {"name": draft.name, "path": str(path)}})
         return 0

@@ -6,27 +6,41 @@ import click
 
 from ..core.errors import UsageError
 from ..core.sanitize import clean_line
-from .common import OrderedGroup, OutputOptions, common, examples, name_of
+from .common import OutputOptions, common, name_of
 from .completion import profile_names
+from .default_name import runtime_argument
+from .group import OrderedGroup, ThemedCommand, examples
 from .output import console
 
 CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 
 
+class SshCommand(ThemedCommand):
+    """Words after ``--`` are the command, also where no profile comes before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        before = args[: args.index("--")] if "--" in args else args
+        if len(before) < len(args) and all(word.startswith("-") for word in before):
+            args = [*before, "--", "", *args[len(before) + 1 :]]
+        return super().parse_args(ctx, args)
+
+
 @click.command(
+    cls=SshCommand,
     epilog=examples(
+        "ssh",
         "ssh my-vm",
         "ssh my-vm -- nvidia-smi",
-    )
+    ),
 )
-@click.argument("profile", shell_complete=profile_names)
+@runtime_argument(profile_names)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @common
 def ssh(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
-    """A shell on the machine, or one command after `--`.
+    """Open a shell or run a command over SSH.
 
-    With the keys and the verified host key that `up` uses. Exits with the command's own code. With --json the command
-    reads nothing, and what it writes is told when it has ended.
+    Uses the keys and the pinned host key of `up`, and exits with the command's exit code. You can leave PROFILE out
+    while one runtime is running. With --json the command gets no input, and its output is printed when it ends.
     """
     from ..commands.context import run_parallel
     from ..commands.profile_reference import load_profile
@@ -37,7 +51,7 @@ def ssh(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
     line = " ".join(command) or None  # as OpenSSH's client does: the machine's shell reads it
     if output.as_json and line is None:
         require_known_name(profile, context.state, context.environ)
-        raise UsageError("usage", "--json tells what one command wrote: a shell has no such answer")
+        raise UsageError("usage", "--json requires a command after --")
 
     session = run_parallel({profile: lambda: connect(load_profile(profile, context), context)}, context)[profile]
     if isinstance(session, Exception):
@@ -54,24 +68,24 @@ def ssh(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
 
 @click.group(cls=OrderedGroup, name="host-key")
 def host_key() -> None:
-    """The host keys of machines that are pinned here."""
+    """Manage pinned host keys."""
 
 
 @host_key.command()
-@click.argument("profile", shell_complete=profile_names)
+@runtime_argument(profile_names)
 @common
 def show(profile: str, output: OutputOptions) -> None:
-    """The pins of a profile's machine."""
+    """Show the pinned host keys of a machine."""
     _show_pins(profile, output, forget=False)
 
 
 @host_key.command()
-@click.argument("profile", shell_complete=profile_names)
+@runtime_argument(profile_names)
 @common
 def forget(profile: str, output: OutputOptions) -> None:
-    """Forget the pins of a profile's machine.
+    """Forget the pinned host keys of a machine.
 
-    Only for a machine that you know was made anew: at the next connection it is verified as if seen for the first time.
+    Only for a machine that you know was recreated. The next connection verifies its host key as for a new machine.
     """
     _show_pins(profile, output, forget=True)
 
@@ -90,9 +104,9 @@ def _show_pins(profile: str, output: OutputOptions, *, forget: bool) -> None:
         return
     host = clean_line(found["host"], 300)
     if not host:
-        console.answer(f"{found['name']} runs on this computer, which needs no host key.")
+        console.answer(f"{found['name']} runs on this computer, which requires no host key.")
     elif not found["pins"]:
-        console.answer(f"No host key of {host} is pinned here.")
+        console.answer(f"No host key of {host} is pinned.")
     else:
         rows = [(pin["type"], pin["fingerprint"]) for pin in found["pins"]]
         console.answer(f"{host}{' (forgotten)' if forget else ''}\n{console.table(('TYPE', 'FINGERPRINT'), rows)}")

@@ -1,4 +1,4 @@
-"""`status`, `url` and `logs`."""
+"""`status` and `url`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import contextlib
 import functools
 import os
 import sys
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..core.errors import RemoteRuntimeError, UsageError
-from .common import OutputOptions, common, copy_url, examples, name_of, run_jobs, state
-from .completion import live_names, logged_names, runtime_names
+from .common import OutputOptions, common, copy_url, name_of, run_jobs, state
+from .completion import runtime_names
+from .default_name import runtime_argument
+from .group import TYPED_ALIAS, ThemedCommand, examples
 from .output import console
 
 if TYPE_CHECKING:
@@ -22,23 +23,23 @@ if TYPE_CHECKING:
 
 
 @click.command(
+    cls=ThemedCommand,
     epilog=examples(
         "status",
         "status my-vm --watch",
         "status my-vm --json",
-        "status --all-machines         # servers of no runtime here",
-    )
+        "status --all-machines    # also orphaned Jupyter servers",
+    ),
 )
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
-@click.option(
-    "--all-machines", is_flag=True, help="Also enter the profiles' machines: which servers of ours run there."
-)
-@click.option("--watch", is_flag=True, help="Go on, with graphs of the last minutes; q quits.")
+@click.option("--all-machines", is_flag=True, help="Also list orphaned Jupyter servers.")
+@click.option("--watch", is_flag=True, help="Refresh live with graphs; q quits.")
 @common
 def status(profile: tuple[str, ...], all_machines: bool, watch: bool, output: OutputOptions) -> int:
-    """What is up, whether it is healthy, and since when.
+    """Show running runtimes and their health.
 
-    With names, the exit code is 0 only if all of them are ready.
+    With PROFILE, the exit code is 0 only if every runtime named is ready. --all-machines connects to the machine of
+    each profile and lists the Jupyter servers there.
     """
     from ..commands.status import status as look
     from .output.status_table import machine_table, status_table
@@ -54,6 +55,8 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, output: Ou
         console.answer(status_table(runtimes))
         if machines is not None:
             console.answer("\n" + machine_table(machines))
+        if click.get_current_context().meta.get(TYPED_ALIAS) in ("list", "ls") and not output.quiet:
+            console.say("For profiles, run: remote-runtime profiles list")
     return 0 if not profile or all(runtime["state"] == "ready" for runtime in runtimes) else 1
 
 
@@ -69,7 +72,7 @@ def _check_machines(names: list[str], output: OutputOptions) -> list[dict[str, A
 
 def _watch(read_status: Callable[[], list[dict[str, Any]]], output: OutputOptions) -> int:
     if output.as_json or not sys.stdout.isatty():
-        raise UsageError("usage", "--watch draws on a terminal", "", "Without it, `remote-runtime status` looks once")
+        raise UsageError("usage", "--watch requires a terminal", "", "`remote-runtime status` prints the state once")
     from .output.watch import watch
 
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the display
@@ -99,44 +102,21 @@ def _actions(output: OutputOptions) -> Actions:
     )
 
 
-@click.command()
-@click.argument("profile", shell_complete=live_names)
-@click.option("--copy", is_flag=True, help="Put it on the clipboard too.")
+@click.command(cls=ThemedCommand, epilog=examples("url", "url my-vm --copy"))
+@runtime_argument()
+@click.option("--copy", is_flag=True, help="Copy the URL to the clipboard.")
 @common
 def url(profile: str, copy: bool, output: OutputOptions) -> int:
-    """Print the URL of a runtime that is up, again.
+    """Print the URL of a running runtime.
 
-    It carries the token: who has it can run anything on the machine.
+    You can leave PROFILE out while one runtime is running. The URL contains the token: anyone who has it can run code
+    on the machine. While a runtime is reconnecting the URL stays the same.
     """
-    from ..commands.status import url as look
+    from ..commands.status import with_url
 
-    runtime_url = look(name_of(profile), state(), os.environ)
-    errors = copy_url(runtime_url, output) if copy else {}
-    document = {"name": name_of(profile), "url": runtime_url}
-    return output.finish(document, errors, lambda: console.answer(runtime_url))
-
-
-@click.command(
-    epilog=examples(
-        "logs my-vm",
-        "logs my-vm --server -f    # Jupyter's, as it is written",
-    )
-)
-@click.argument("profile", shell_complete=logged_names)
-@click.option("--server", is_flag=True, help="Jupyter's log on the machine instead.")
-@click.option("-f", "--follow", is_flag=True, help="Go on until Ctrl-C.")
-@common
-def logs(profile: str, server: bool, follow: bool, output: OutputOptions) -> None:
-    """The log of the background process, or Jupyter's on the machine."""
-    from ..commands.logs import read_log
-    from ..commands.status import require_known_name
-
-    require_known_name(profile, state(), os.environ)
-    lines = read_log(name_of(profile), server=server, follow=follow, state=state(), stop=threading.Event())
-    if output.as_json:
-        if follow:
-            raise UsageError("usage", "--json gives one document: it cannot follow a log")
-        console.document({"name": name_of(profile), "lines": list(lines)})
-        return
-    for line in lines:
-        console.answer(line)
+    runtime = with_url(name_of(profile), state(), os.environ)
+    if runtime["state"] != "ready" and not output.as_json:
+        console.warn(f"{runtime['name']} is {runtime['state']}; this URL works again when it is ready")
+    errors = copy_url(runtime["url"], output) if copy else {}
+    document = {key: runtime[key] for key in ("name", "url", "state")}
+    return output.finish(document, errors, lambda: console.answer(runtime["url"]))

@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 from ..core.errors import LocalError, RemoteRuntimeError, UsageError
-from .common import OutputOptions, common, copy_url, examples, handle_signals, run_jobs
+from .common import OutputOptions, common, copy_url, handle_signals, run_jobs
 from .completion import profile_names
+from .default_name import profile_to_start
+from .group import ThemedCommand, examples
 from .output.ready import show_ready
 
 
@@ -20,25 +22,24 @@ class Seconds(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         converted = super().convert(value, param, ctx)
         if not math.isfinite(converted):
-            self.fail(f"{value} is no number of seconds", param, ctx)
+            self.fail(f"expected a number of seconds, got {value}", param, ctx)
         return converted
 
 
 @click.command(
+    cls=ThemedCommand,
     epilog=examples(
         "up my-vm",
-        "up my-vm --port-forward 6006:6006    # TensorBoard too",
-        "up vm-a vm-b                         # both at once",
-    )
+        "up my-vm --port-forward 6006    # TensorBoard too",
+        "up vm-a vm-b                    # both at once",
+    ),
 )
-@click.argument("profile", nargs=-1, required=True, shell_complete=profile_names)
-@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Local port; overrides the profile.")
-@click.option(
-    "--port-forward", "extra", multiple=True, metavar="L:R", help="Extra forward L:REMOTE or L:/SOCKET; repeatable."
-)
-@click.option("--open", "show_page", is_flag=True, help="Show Colab's page in the browser then.")
-@click.option("--copy", is_flag=True, help="Put the URL on the clipboard.")
-@click.option("--foreground", is_flag=True, help="Stay; Ctrl-C takes the runtime down.")
+@click.argument("profile", nargs=-1, shell_complete=profile_names)
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", help="Local port.")
+@click.option("--port-forward", "extra", multiple=True, metavar="PORT|L:R", help="Forward another port (repeatable).")
+@click.option("--open", "show_page", is_flag=True, help="Open Colab in a browser when ready.")
+@click.option("--copy", is_flag=True, help="Copy the URL to the clipboard.")
+@click.option("--foreground", is_flag=True, help="Run in the foreground; Ctrl-C shuts down.")
 @click.option("--timeout", type=Seconds(min=1), metavar="SECONDS", help="Deadline for the whole command.")
 @common
 def up(
@@ -51,23 +52,23 @@ def up(
     timeout: float | None,
     output: OutputOptions,
 ) -> int:
-    """Bring runtimes up and print the URL for Colab.
+    """Start runtimes and print their URLs.
 
-    PROFILE is a name that `profiles list` shows, or the path of a YAML file. The machine is found, started if the
-    profile says so, and entered; Jupyter is started there, and a local port leads to it. A background process keeps
-    the tunnel. For what is up already the URL is the same. Ctrl-C undoes what was begun.
+    PROFILE is a name that `profiles list` shows, or the path of a YAML file. You can leave it out if you have one
+    profile.
+
+    `up` starts the machine if needed, connects over SSH, starts Jupyter and forwards a local port to it. A background
+    process keeps the connection. A runtime that is running keeps its URL. Ctrl-C undoes what was started.
+
+    --port-forward takes PORT, LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET.
     """
     from .. import profiles
-    from ..commands import desktop
     from ..commands.up import Options
     from ..commands.up import up as bring_up
 
+    profile = profile or (profile_to_start(output),)
     if len(profile) > 1 and (port is not None or foreground or copy):
         raise UsageError("usage", "--port, --foreground and --copy are for one profile at a time")
-    if show_page:
-        desktop.check_browser(os.environ)
-    if copy:
-        desktop.clipboard_command(os.environ)
     options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout)
     context = output.context(show_names=len(profile) > 1)
     handle_signals()
@@ -77,8 +78,8 @@ def up(
             if ready:
                 show_ready(ready, quiet=output.quiet, named=len(profile) > 1, foreground=foreground)
 
-        errors = {**errors, **_copy_and_open(ready[0]["url"], copy, show_page, output)} if ready else errors
-        return output.finish({"runtimes": list(ready)}, errors, show)
+        warnings = _copy_and_open(ready[0]["url"], copy, show_page, output) if ready else []
+        return output.finish({"runtimes": list(ready)}, errors, show, warnings)
 
     def on_ready(runtime: Mapping[str, Any]) -> None:
         finish([runtime], {})
@@ -89,16 +90,17 @@ def up(
     return 0 if foreground else finish(ready, errors)
 
 
-def _copy_and_open(url: str, copy: bool, show_page: bool, output: OutputOptions) -> dict[str, RemoteRuntimeError]:
-    """The errors by option."""
-    errors = copy_url(url, output) if copy else {}
+def _copy_and_open(url: str, copy: bool, show_page: bool, output: OutputOptions) -> list[RemoteRuntimeError]:
+    """What failed: the runtime is up without it."""
+    warnings = list(copy_url(url, output).values()) if copy else []
     if not show_page:
-        return errors
+        return warnings
     from ..commands import desktop
     from ..commands.open import COLAB_URL  # imports the health checks
 
     try:
         desktop.open_page(COLAB_URL, os.environ)
     except LocalError as error:
-        errors["open"] = error
-    return errors
+        error.hint = f"Open {COLAB_URL} in a browser on the computer you sit at"
+        warnings.append(error)
+    return warnings

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..core.access import merge_keys
 from ..core.deadline import Deadline
-from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError
+from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError, UsageError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Runtime
 from ..state import ipc, store
@@ -42,6 +42,8 @@ def down(name: str, options: DownOptions, context: CommandContext, *, named: boo
     confirms, ``left-behind`` when something could not be removed."""
     state = context.state
     require_known_name(name, state, context.environ)
+    if options.keep_server:
+        _check_server_can_stay(name, state)
     deadline = context.deadline(DOWN_TIMEOUT_S)
     with exclusive(name, deadline, context):
         stopped = None
@@ -57,11 +59,22 @@ def down(name: str, options: DownOptions, context: CommandContext, *, named: boo
     if remains:
         raise LocalError(
             "left-behind",
-            f"{name} is down here, but not everything could be taken away",
+            f"Stopped {name}, but some resources could not be cleaned up",
             "; ".join(remains),
-            f"`remote-runtime down PROFILE{' --purge' * options.purge}` tries again; with --force it is forgotten",
+            f"`remote-runtime down PROFILE{' --purge' * options.purge}` tries again; --force gives up on them",
         )
     return stopped
+
+
+def _check_server_can_stay(name: str, state: store.StateDir) -> None:
+    runtime = store.load_if_readable(state, name)
+    if runtime is not None and runtime.target.get("kind") == "demo":
+        raise UsageError(
+            "usage",
+            f"Can't keep Jupyter of {name} running",
+            "the demo VM ends with its runtime",
+            "`remote-runtime down PROFILE` stops both",
+        )
 
 
 def _ask_keeper(name: str, options: DownOptions, context: CommandContext, deadline: Deadline) -> dict[str, Any] | None:
@@ -120,7 +133,7 @@ def _clear_leftovers(name: str, options: DownOptions, context: CommandContext, *
             remains = _purge(name, context, named=named)
             machine.remove_keys(name, store.load_last_run(state, name).keys, context)
             for what in remains if options.force else ():
-                view.note(name, f"forgotten: {what}")
+                view.note(name, f"left behind: {what}")
             return {**nothing_left, "remains": [] if options.force else remains}
         return nothing_left
     stopped = _take_down(runtime, options, context)
@@ -129,7 +142,7 @@ def _clear_leftovers(name: str, options: DownOptions, context: CommandContext, *
         return stopped  # the state file stays for the next `down`
     if options.force or not stopped["remains"]:
         for what in stopped["remains"]:
-            view.note(name, f"forgotten: {what}")
+            view.note(name, f"left behind: {what}")
         store.remove_files(state, name)
         stopped["remains"] = []
         if stopped.get("elsewhere"):
@@ -181,11 +194,11 @@ def _purge(name: str, context: CommandContext, *, named: bool) -> list[str]:
         if profile.target.kind == "demo":
             return []  # the machine ended with its runtime
         with closing(machine.connect(profile, context)) as session:
-            context.view.step(name, "Removing our folder from the machine")
+            context.view.step(name, "Removing the remote-runtime directory")
             purged = server.purge(session.run, profile.jupyter, deadline=context.deadline(profile.timeouts.jupyter_s))
     except RemoteRuntimeError as error:
-        return [] if error.code == "instance-not-found" else [f"our folder may stay on the machine: {error}"]
-    return [] if purged.done else [f"our folder stays on the machine: in use by {', '.join(purged.alive)}"]
+        return [] if error.code == "instance-not-found" else [f"the remote-runtime directory may remain: {error}"]
+    return [] if purged.done else [f"the remote-runtime directory is in use by {', '.join(purged.alive)}"]
 
 
 def _is_demo(name: str, context: CommandContext) -> bool:
@@ -206,9 +219,9 @@ def _remove_stray_demo(state: store.StateDir, name: str) -> None:
 
 def _confirm_busy(name: str, why: str, view: View) -> None:
     if not view.interactive:
-        raise LocalError("busy", f"{name} is not taken down", why, "--force takes it down anyway")
-    if not view.confirm(name, f"{why[:1].upper()}{why[1:]} on {name}. Take it down anyway?"):
-        raise LocalError("busy", f"{name} is not taken down", why)
+        raise LocalError("busy", f"{name} was not stopped", why, "--force stops it anyway")
+    if not view.confirm(name, f"{why[:1].upper()}{why[1:]} on {name}. Stop it anyway?"):
+        raise LocalError("busy", f"{name} was not stopped", why)
 
 
 def _check_deadlines(deadline: Deadline, silence_deadline: Deadline, name: str) -> None:
@@ -216,12 +229,14 @@ def _check_deadlines(deadline: Deadline, silence_deadline: Deadline, name: str) 
     if silence_deadline.passed():
         raise LocalError(
             "keeper-unresponsive",
-            f"The background process of {name} says nothing more",
-            "it may be stopped",
+            f"The background process of {name} does not respond",
+            f"no reply in {silence_deadline.timeout_s:.0f} s",
             "`remote-runtime down PROFILE --force` ends it",
         )
     if deadline.passed():
-        raise DeadlinePassed(f"Taking {name} down took more than {deadline.timeout_s:.0f} s", "", "--force ends it")
+        raise DeadlinePassed(
+            f"Stopping {name} took more than {deadline.timeout_s:.0f} s", "", "--force stops it at once"
+        )
 
 
 def _kill_keeper(state: store.StateDir, name: str) -> None:

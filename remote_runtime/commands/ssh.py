@@ -45,7 +45,7 @@ def remove_keys(name: str, keys: tuple[InstalledKey, ...], context: CommandConte
     if not keys:
         return
     state = context.state
-    context.view.step(name, "Taking our key away")
+    context.view.step(name, "Removing the SSH key")
     deadline = Deadline(KEY_REMOVAL_TIMEOUT_S)  # Ctrl-C does not interrupt it
     compute.revoke_access(keys, progress=context.progress(name), deadline=deadline, environ=context.environ)
     last_run = store.load_last_run(state, name)
@@ -88,11 +88,11 @@ def _find_instance(target: Target, context: CommandContext, deadline: Deadline) 
     if not target.exists():
         raise LocalError(
             "not-up",
-            "The demo machine does not run",
-            "it lives only while its runtime is up",
+            "The demo VM is not running",
+            "it runs only while its runtime does",
             "`remote-runtime up PROFILE` starts it",
         )
-    context.view.step(profile.name, "Finding the machine")
+    context.view.step(profile.name, f"Finding {profile.name}")
     return target.find(FindOptions(context.progress(profile.name), deadline))
 
 

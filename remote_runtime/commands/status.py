@@ -89,16 +89,26 @@ def _saved_at(state: store.StateDir, name: str) -> str:
 def url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> str:
     """The URL with the token. Raises ``LocalError`` ``not-up`` when the runtime is not ready, or as
     ``require_known_name``."""
+    runtime = with_url(name, state, environ)
+    if runtime["state"] != "ready":
+        raise _not_ready_error(runtime)
+    return str(runtime["url"])
+
+
+def with_url(name: str, state: store.StateDir, environ: Mapping[str, str]) -> dict[str, Any]:
+    """RUNTIME with its URL, which is valid but does not work now unless the state is ``ready``. Raises as ``url`` when
+    the runtime is down or has no URL yet."""
     require_known_name(name, state, environ)
     runtime = read_status(state, name)
-    if runtime["state"] != "ready":
-        raise LocalError(
-            "not-up",
-            f"{name} is {runtime['state']}",
-            runtime["why"],
-            "`remote-runtime up PROFILE` brings it up",
-        )
-    return str(runtime["url"])
+    if runtime["state"] in ("starting", "down") or not runtime["url"]:
+        raise _not_ready_error(runtime)
+    return fill_in_commands(runtime, state, environ)
+
+
+def _not_ready_error(runtime: Mapping[str, Any]) -> LocalError:
+    return LocalError(
+        "not-up", f"{runtime['name']} is {runtime['state']}", runtime["why"], "`remote-runtime up PROFILE` starts it"
+    )
 
 
 def load_runtime(state: store.StateDir, name: str) -> Runtime:

@@ -68,6 +68,23 @@ def _reasons(error: RemoteRuntimeError) -> list[str]:
     return list(problem_lines(error, width(), wrap))
 
 
+def warning(error: RemoteRuntimeError) -> None:
+    """Print why an extra failed, on stderr."""
+    warn(f"{error.what}: {error.why}" if error.why else error.what)
+    if error.hint:
+        say_lines(labelled("fix", error.hint, 2, label_style="heading"))
+
+
+def warn(text: str) -> None:
+    """Print a warning on stderr."""
+    _write_marked("!", "warning", text)
+
+
+def _write_marked(mark: str, style: str, text: str) -> None:
+    first, *rest = fold_text(text, MAX_CHARS, 2) or [""]
+    say_lines([f"{paint(mark, style)} {first}", *(f"  {line}" for line in rest)])
+
+
 def labelled(
     label: str, text: str, margin: int, *, label_style: str = "detail", stream: TextIO | None = None
 ) -> list[str]:
@@ -191,29 +208,32 @@ def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
 
 def stopped(result: Mapping[str, Any]) -> None:
     """The result of `down` for a runtime, and what keeps running."""
-    servers = {
-        "stopped": "Jupyter stopped",
-        "kept": "Jupyter is kept" if str(result["instance"]).startswith("suspend") else "Jupyter keeps running",
-        "gone": "no Jupyter of ours left",
-        "unknown": f"its machine was not looked at (`remote-runtime status {result['name']} --all-machines` does)",
-    }
-    kept_unseen = result["server"] == "kept" and not result.get("server_checked", True)
-    server = "Jupyter was not stopped, and not checked" if kept_unseen else servers[result["server"]]
-    text = f"{result['name']} is down: {server}"
-    if result["instance"] == "running":
-        runs = f", for {format.duration_since(result['instance_since'])} so far" if result.get("instance_since") else ""
-        text += f"; the instance keeps running{runs}, and costs money (--stop-instance stops it)"
-    elif result["instance"] == "unknown":
-        text += "; the instance could not be checked"
-    elif result["instance"] == "gone":
-        text += "; its machine no longer exists, and costs nothing"
-    elif result["instance"]:
-        text += f"; the instance is {result['instance']}"
-    say(text)
+    name, instance, server = result["name"], result["instance"], result["server"]
+    if server == "kept":
+        is_checked = result.get("server_checked", True)
+        kept = "Jupyter is suspended with it" if str(instance).startswith("suspend") else "Jupyter keeps running"
+        text = kept if is_checked else "Jupyter was not stopped (not checked)"
+    else:
+        text = {"stopped": "stopped Jupyter", "gone": "nothing was running", "unknown": "the machine was not checked"}[
+            server
+        ]
+    if instance == "gone":
+        text = "VM deleted"
+    elif instance not in (None, "running", "unknown"):
+        text += f", VM is {instance}"
+    _write_marked("✓" if has_unicode(sys.stderr) else "+", "ok", f"Stopped {name}: {text}")
+    if server == "unknown":
+        say(f"  Check it with `remote-runtime status {name} --all-machines`")
+    if instance == "running":
+        since = f" (up {format.duration_since(result['instance_since'])})" if result.get("instance_since") else ""
+        warn(f"VM is still running and billing{since}. Stop it with:")
+        _write(sys.stderr, paint(f"  remote-runtime down {name} --stop-instance", "command"))
+    elif instance == "unknown":
+        warn("VM could not be checked; it may still be running and billing")
     for note in result.get("notes", ()):
-        say(f"{result['name']}: {note}")
+        warn(note)
     if result.get("orphans"):
-        say(f"{result['name']}: also ended {', '.join(result['orphans'])}")
+        say(f"  Also stopped: {', '.join(result['orphans'])}")
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -39,9 +39,26 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{STYLES[style][0]}m{text}\x1b[0m" if text and has_colour(stream) else text
 
 
+def has_links(stream: TextIO | None = None) -> bool:
+    """Whether ``stream`` (default: stderr) is a terminal that shows links of OSC 8. No terminal can be asked; these say
+    it by their environment. FORCE_HYPERLINK overrides it, as in other programs."""
+    forced = os.environ.get("FORCE_HYPERLINK")
+    if forced is not None:
+        return forced != "0" and (stream or sys.stderr).isatty()
+    if not has_colour(stream) or os.environ.get("TMUX") or os.environ.get("STY"):
+        return False
+    vte = os.environ.get("VTE_VERSION", "")
+    return (
+        os.environ.get("TERM_PROGRAM") in ("iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper", "Tabby")
+        or os.environ.get("TERM") in ("xterm-kitty", "alacritty", "foot", "xterm-ghostty")
+        or any(os.environ.get(variable) for variable in ("WT_SESSION", "KONSOLE_VERSION", "DOMTERM"))
+        or (vte.isdecimal() and int(vte) >= 5000)
+    )
+
+
 def link(text: str, url: str, stream: TextIO | None = None) -> str:
-    """``text`` as a link (OSC 8) to ``url`` if ``stream`` (default: stderr) has colours; else the address itself."""
-    return f"\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\" if has_colour(stream) else url
+    """``text`` as a link (OSC 8) to ``url`` if ``stream`` (default: stderr) shows links; else the address itself."""
+    return f"\x1b]8;;{url}\x1b\\{text}\x1b]8;;\x1b\\" if has_links(stream) else url
 
 
 def rich_style(style: str) -> str:

@@ -17,23 +17,28 @@ from remote_runtime import __version__
 from remote_runtime.cli import main
 
 WRONG_USAGE = [
-    (["frobnicate"], "No such command 'frobnicate'"),
-    (["up"], "Missing argument 'PROFILE...'"),
+    (["frobnicate"], "Unknown command: frobnicate"),
+    (["profiles", "frobnicate"], "`remote-runtime profiles --help` lists commands"),
+    (["strat"], "`remote-runtime up`, or `remote-runtime status`?"),
+    (["new"], "`remote-runtime profiles new`"),
+    (["connect"], "`remote-runtime up PROFILE`, or `remote-runtime ssh PROFILE`?"),
+    (["up"], "Name the profile to start"),
     (["up", "demo", "--port", "0"], "--port"),
     (["up", "demo", "--port", "http"], "--port"),
     (["up", "demo", "--timeout", "0"], "--timeout"),
     (["up", "demo", "--timeout", "nan"], "--timeout"),
     (["up", "demo", "--timeout", "inf"], "--timeout"),
     (["up", "demo", "local", "--port", "9000"], "one profile at a time"),
-    (["up", "demo", "--port-forward", "6006"], "Invalid port forward"),
+    (["up", "demo", "--port-forward", "6006:"], "Invalid port forward"),
     (["up", "demo", "--no-such-option"], "No such option"),
     (["down"], "--all"),
     (["down", "demo", "--all"], "--all"),
-    (["down", "demo", "--stop-instance", "--suspend-instance"], "exclude each other"),
+    (["down", "demo", "--stop-instance", "--suspend-instance"], "excludes --suspend-instance"),
     (["down", "demo", "--keep-server", "--purge"], "--keep-server"),
-    (["url"], "Missing argument"),
-    (["logs"], "Missing argument"),
-    (["host-key", "show"], "Missing argument"),
+    (["logs", "demo", "--since", "yesterday"], "expected a duration such as 10m or 2h"),
+    (["logs", "demo", "--since", "10m", "--server"], "--since excludes --server"),
+    (["help", "port-in-us"], "`remote-runtime help port-in-use`"),
+    (["completion", "tcsh"], "tcsh"),
 ]
 
 
@@ -68,6 +73,16 @@ def test_wrong_usage_with_json_is_one_document_on_stdout(
 ) -> None:
     assert main([*arguments, "--json"]) == 2
     assert error_of(capsys)["code"] == "usage"
+
+
+@pytest.mark.parametrize("command", [["url"], ["logs"], ["open"], ["ssh"], ["ssh", "--", "ls"], ["host-key", "show"]])
+def test_a_command_without_a_name_says_how_to_start_a_runtime(
+    capsys: pytest.CaptureFixture[str], command: Sequence[str]
+) -> None:
+    assert main(["--json", *command]) == 1
+    error = error_of(capsys)
+    assert (error["code"], error["what"]) == ("not-up", "No runtimes running")
+    assert "`remote-runtime up PROFILE`" in error["hint"]
 
 
 @pytest.mark.parametrize("command", [["up"], ["ssh"], ["profiles", "show"], ["profiles", "check"]], ids=" ".join)
@@ -132,7 +147,7 @@ def test_this_computer_needs_no_host_key(capsys: pytest.CaptureFixture[str], tmp
     path = tmp_path / "here.yaml"
     path.write_text("version: 1\ntarget: {kind: local}\n", encoding="utf-8")
     assert main(["host-key", "show", str(path)]) == 0
-    assert capsys.readouterr().out == "here runs on this computer, which needs no host key.\n"
+    assert capsys.readouterr().out == "here runs on this computer, which requires no host key.\n"
 
 
 def test_a_path_is_shown_without_what_a_terminal_would_obey(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -244,20 +244,22 @@ def test_on_a_terminal_no_url_shares_its_line_and_it_alone_is_bright() -> None:
 
 
 STOPPED = [
-    (TakeDownResult("work", True, "stopped", None), "work is down: Jupyter stopped"),
+    (TakeDownResult("work", True, "stopped", None), "Stopped work: stopped Jupyter\n"),
     (
         TakeDownResult("work", True, "kept", "RUNNING"),
-        "Jupyter keeps running; the instance keeps running, and costs money",
+        "Stopped work: Jupyter keeps running\n! VM is still running and billing. Stop it with:\n"
+        "  remote-runtime down work --stop-instance\n",
     ),
-    (TakeDownResult("work", True, "kept", "SUSPENDED"), "Jupyter is kept; the instance is suspended"),
-    (TakeDownResult("work", True, "gone", "TERMINATED"), "no Jupyter of ours left; the instance is stopped"),
+    (TakeDownResult("work", True, "kept", "SUSPENDED"), "Jupyter is suspended with it, VM is suspended\n"),
+    (TakeDownResult("work", True, "gone", "TERMINATED"), "nothing was running, VM is stopped\n"),
+    (TakeDownResult("work", True, "gone", "GONE"), "Stopped work: VM deleted\n"),
     (
         TakeDownResult("work", False, "unknown", "SUSPENDED"),
-        "was not looked at (`remote-runtime status work --all-machines`",
+        "the machine was not checked, VM is suspended\n  Check it with `remote-runtime status work --all-machines`\n",
     ),
     (
         TakeDownResult("work", True, "kept", "UNKNOWN", checked=False),
-        "not stopped, and not checked; the instance could not be",
+        "Jupyter was not stopped (not checked)\n! VM could not be checked; it may still be running and billing\n",
     ),
 ]
 
