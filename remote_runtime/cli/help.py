@@ -79,12 +79,12 @@ def _page(root: click.Context, words: tuple[str, ...]) -> click.Context | None:
 def _show_code(code: str, output: OutputOptions) -> None:
     entry = CODES[code]
     exit_code = next(kind.exit_code for kind in ERROR_CLASSES if code in kind.codes)
-    meaning = f"{entry.meaning[0].upper()}{entry.meaning[1:]}."
+    meaning = entry.meaning
     if output.as_json:
-        page = {"code": code, "meaning": meaning, "cause": entry.cause, "fix": entry.remedy, "exit_code": exit_code}
+        page = {"code": code, "meaning": meaning, "cause": entry.cause, "fix": entry.fix, "exit_code": exit_code}
         console.document(page)
         return
-    console.answer("\n".join(_code_page(code, meaning, entry.cause, entry.remedy, str(exit_code))))
+    console.answer("\n".join(_code_page(code, meaning, entry.cause, entry.fix, str(exit_code))))
 
 
 def _code_page(code: str, meaning: str, cause: str, fix: str, exit_code: str) -> Iterator[str]:

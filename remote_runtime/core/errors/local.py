@@ -62,9 +62,9 @@ LOCAL = {
         "Install wl-clipboard, xclip or xsel, or copy the URL from the terminal.",
     ),
     "completion-not-written": CatalogueEntry(
-        "the shell's completion could not be written",
-        "The folder or the shell's start-up file is read-only, or belongs to another user.",
-        "Print the script with `remote-runtime completion SHELL`, and save it where your shell reads it.",
+        "Shell completion could not be written.",
+        "The directory or the shell's startup file is read-only, or belongs to another user.",
+        "Print the script with `remote-runtime completion SHELL`, and save it where your shell looks.",
     ),
     "profile-not-written": CatalogueEntry(
         "The profile's file can't be written.",

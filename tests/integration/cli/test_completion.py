@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,6 +60,12 @@ TABLE: list[tuple[list[str], set[str]]] = [
     (["logs", ""], {"done", "work"}),
     (["down", "--st"], {"--stop-instance"}),
     (["do"], {"doctor", "down"}),
+    (["st"], {"status"}),
+    (["stop", ""], {"old", "work"}),
+    (["-v", "start", "v"], {"vision"}),
+    (["help", "port-in"], {"port-in-use"}),
+    (["help", "profiles", "n"], {"new"}),
+    (["completion", "f"], {"fish"}),
     (["up", "no-such"], set()),
 ]
 
@@ -80,7 +85,7 @@ def test_paths_are_left_to_the_shell(places: Path, words: list[str]) -> None:
 
 
 def test_what_is_up_is_told_beside_its_name(places: Path) -> None:
-    assert {item.value: item.help for item in completed("down", "")} == {"work": "up", "old": "something of it is left"}
+    assert {item.value: item.help for item in completed("down", "")} == {"work": "running", "old": "not cleaned up"}
     assert [str(item.help).endswith("work.yaml") for item in completed("up", "wor")] == [True]
 
 
@@ -129,11 +134,48 @@ def test_the_tab_key_completes_in_a_real_bash(places: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_each_shell_gets_its_script(places: Path, shell: str) -> None:
-    environ = {**os.environ, "_REMOTE_RUNTIME_COMPLETE": f"{shell}_source"}
-    done = subprocess.run([PROGRAM], env=environ, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [PROGRAM, "completion", shell], env=os.environ, capture_output=True, text=True, timeout=60, check=True
+    )
     assert "remote-runtime" in done.stdout
-    if program := shutil.which(shell):  # it is the shell that says whether it can be read
-        read = subprocess.run(
-            [program, "-n"], input=done.stdout, capture_output=True, text=True, timeout=60, check=True
-        )
-        assert read.stderr == ""
+    read = subprocess.run([shell, "-n"], input=done.stdout, capture_output=True, text=True, timeout=60, check=True)
+    assert read.stderr == ""
+
+
+def at_home(home: Path) -> dict[str, str]:
+    paths = os.pathsep.join([str(PROGRAM.parent), os.environ["PATH"]])
+    without = {name: value for name, value in os.environ.items() if not name.startswith("XDG_") and name != "ZDOTDIR"}
+    return {**without, "HOME": str(home), "PATH": paths, "TERM": "xterm", "PS1": "$ "}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_an_installed_completion_works_in_a_new_shell_and_can_be_removed(
+    places: Path, tmp_path: Path, shell: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    startup = home / {"bash": ".bashrc", "zsh": ".zshrc", "fish": ".config/fish/config.fish"}[shell]
+    startup.parent.mkdir(parents=True, exist_ok=True)
+    startup.write_text("# mine")
+    environ = at_home(home)
+
+    def complete(*options: str) -> str:
+        command = [PROGRAM, "completion", shell, *options]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True).stderr
+
+    assert "Updated ~/" in complete("--install")
+    assert "already installed" in complete("--install")
+    with at_a_terminal([shell, "-i"], environ, columns=120) as person:
+        person.types("echo ready-$((1+1))" if shell != "fish" else "echo ready-(math 1+1)")
+        person.sees("ready-2")
+        person.types("remote-runtime up vis\t", enter=False)
+        person.sees("up vision")
+        person.types("\x15remote-runtime s\t\t", enter=False)  # bash lists on the second
+        text = "status" if shell == "bash" else "Show running runtimes and their health."
+        person.sees(text)
+        person.types("\x15exit")
+        person.waits()
+    assert "Removed ~/" in complete("--uninstall")
+    assert "not installed" in complete("--uninstall")
+    assert startup.read_text().rstrip("\n") == "# mine"
+    assert [path for path in home.rglob("*remote-runtime*") if path.is_file()] == []

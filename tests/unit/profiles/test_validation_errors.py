@@ -161,7 +161,7 @@ def test_thousands_of_mistakes_are_counted_and_cut_off(tmp_path: Path) -> None:
         ("forward: {local_port: any}", "expected `auto` or a port from 1 to 65535, got `any`"),
         ("forward: {engine: slow}", "expected `auto`, `fast` or `sshtunnel`, got `slow`"),
         ("forward: {extra: [22:22]}", "forward.extra[0]: expected text, got a number (in YAML); put it in quotes"),
-        ("forward: {extra: ['1:2:3:4']}", "expected `LOCAL:REMOTE`, `LOCAL:HOST:REMOTE` or `LOCAL:/SOCKET` in quotes"),
+        ("forward: {extra: ['1:2:3:4']}", "expected `PORT`, `LOCAL:REMOTE`, `LOCAL:HOST:REMOTE` or `LOCAL:/SOCKET`"),
         ("forward: {extra: ['0:80']}", "got `0:80`"),
         ("forward: {extra: ['80:80', '80:81']}", "expected different local ports, got `80` twice"),
         ("forward: {local_port: 80, extra: ['80:81']}", "expected different local ports, got `80` twice"),
@@ -341,7 +341,7 @@ def test_each_problem_is_data_with_its_place(tmp_path: Path) -> None:
     [
         ("version: 1\ntarget:\n  kind: gec\n", "  kind: gec", "gec"),
         ("version: 1\ntarget: {kind: gec}\n", "target: {kind: gec", "gec"),
-        (f"{LOCAL}forward:\n  extra:\n  - '6006'\n", "  - '6006'", "'6006'"),
+        (f"{LOCAL}forward:\n  extra:\n  - '6006:'\n", "  - '6006:'", "'6006:'"),
         (f"{LOCAL}shh: {{user: me}}\n", "shh", "shh"),
         ("version: 1\n", "", ""),
         (f"{LOCAL}jupyter: {{env: {{A: hunter2, B: 1}}}}\n", "", ""),
