@@ -160,7 +160,7 @@ def test_an_installed_completion_works_in_a_new_shell_and_can_be_removed(
     environ = at_home(home)
 
     def complete(*options: str) -> str:
-        command = [PROGRAM, "completion", shell, *options]
+        command = [str(PROGRAM), "completion", shell, *options]
         return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=True).stderr
 
     assert "Updated ~/" in complete("--install")
