@@ -132,7 +132,7 @@ def test_several_running_runtimes_are_listed(capsys: Captured, running: ExitStac
         assert (code, printed) == (2, "")
         assert "error[usage]" in message
         assert "running: one, two" in message
-        assert f"`remote-runtime {' '.join(command)} one`" in message
+        assert f"fix: remote-runtime {' '.join(command)} one\n" in message
 
 
 def test_the_only_log_is_shown_when_nothing_is_running(capsys: Captured, state: store.StateDir) -> None:
@@ -149,6 +149,6 @@ def test_what_starts_and_stops_is_never_guessed_without_a_terminal(
     folder = tmp_path / "config" / "profiles"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text("version: 1\ntarget: {kind: local}\n")
-    assert "`remote-runtime up mine`" in run(capsys, "up")[2]
+    assert "fix: remote-runtime up mine\n" in run(capsys, "up")[2]
     (folder / "other.yaml").write_text("version: 1\ntarget: {kind: local}\n")
     assert "profiles: mine, other" in run(capsys, "up")[2]
