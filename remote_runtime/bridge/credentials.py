@@ -30,12 +30,12 @@ def authorization(query: str, headers: Mapping[str, str], scheme: str) -> Option
         return headers.get("Authorization")
     try:
         if _address(auth_url) != _address(f"{scheme}://{headers.get('Host', '')}/"):
-            raise WrongAuthUrl("the auth URL is of another server")
+            raise WrongAuthUrl("the auth URL belongs to another server")
         token = last_value(urlsplit(auth_url).query, "token")
     except ValueError as exc:
         raise WrongAuthUrl("the auth URL is not a URL of this server") from exc
     if token is not None and not token.isprintable():
-        raise WrongAuthUrl("the auth URL's token cannot be sent in a header")
+        raise WrongAuthUrl("the auth URL's token can't be sent in a header")
     return f"token {token}" if token else None
 
 

@@ -60,7 +60,7 @@ def load(server_app: Any) -> None:
 
 
 def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:
-    """Our handler over the server's own class for authentication, host and XSRF checks."""
+    """The bridge's handler over the server's own class for authentication, host and XSRF checks."""
     return type(ours.__name__, (ours, base), {})
 
 

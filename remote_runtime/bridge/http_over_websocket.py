@@ -118,7 +118,7 @@ class TunnelSocket(BridgeSocket):
         if bridge_request.body is not None and len(bridge_request.body) > self._max_body_bytes:
             return self._refuse(bridge_request.message_id, 413, "Request Entity Too Large")
         if self._wrong_auth_url:
-            app_log.warning("The bridge's auth URL is not this server as the page sees it; its requests are refused")
+            app_log.warning("The auth URL does not point to this server; requests are rejected")
             return self._refuse(bridge_request.message_id, 500, protocol.UNCAUGHT)
         if len(self._in_flight) >= self._max_in_flight:
             return self._start_when_slot_free(bridge_request)

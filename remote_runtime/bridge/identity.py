@@ -52,7 +52,7 @@ class IdentityHandler(RequestHandler):
         token, stream = server_token(self.settings), stream_of(self.request)
         self.set_header("Cache-Control", "no-store")
         if not is_local_name(self.request.headers.get("Host", ""), self.settings.get("local_hostnames", ())):
-            self._refuse(403, "the Host header names another computer")
+            self._refuse(403, "the Host header is not a name of this computer")
         elif _NONCE.fullmatch(nonce) is None:
             self._refuse(400, "nonce must be 32 to 128 hexadecimal characters")
         elif len(token) < MIN_TOKEN_CHARS:

@@ -42,7 +42,7 @@ class RedactingFilter(logging.Filter):
         try:
             message = record.getMessage()
         except (TypeError, ValueError, KeyError):
-            # logging itself reports a record whose arguments do not fit, arguments included.
+            # logging itself reports a record with wrong arguments, arguments included.
             message = f"{record.msg} {record.args!r}"
         hidden = redact(message, token)
         if hidden != message:

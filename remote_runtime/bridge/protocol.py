@@ -116,7 +116,7 @@ def text_frame(length: int) -> bytes:
 
 
 def is_newer(version: str) -> bool:
-    """Whether a version is newer than the protocol we speak. Raises ``ValueError`` if it is not a version."""
+    """Whether a version is newer than the bridge's protocol. Raises ``ValueError`` if it is not a version."""
     return _version_key(version) > _version_key(PROTOCOL_VERSION)
 
 

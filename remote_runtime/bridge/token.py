@@ -35,7 +35,7 @@ class TokenHandler(RequestHandler):
             body = None
         token = body.get("token") if isinstance(body, dict) else None
         if not isinstance(token, str) or _TOKEN.fullmatch(token) is None:
-            raise HTTPError(400, "the body is no token of 48 hexadecimal digits")
+            raise HTTPError(400, "expected a token of 48 hexadecimal digits")
         if not server_token(self.settings):
             raise HTTPError(409, "this server has no token")
         for stream in (sys.stdout, sys.stderr):  # the launcher's streams hide the token from the log

@@ -98,7 +98,8 @@ def dup_socket(stream: Optional[IOStream]) -> Optional[socket.socket]:
 
 
 def lingering_close(sock: socket.socket) -> None:
-    """Shut our direction down, read for ``_CLOSE_TIMEOUT_S`` at most, then close (RFC 9112, 9.6). Returns at once.
+    """Shut the sending direction down, read for ``_CLOSE_TIMEOUT_S`` at most, then close (RFC 9112, 9.6). Returns at
+    once.
 
     To be called with a ``dup_socket`` when the stream is closed: tornado closes while the client is still sending, and
     a close with unread data resets the connection, so that the close code and earlier answers are lost.

@@ -111,7 +111,8 @@ class VirtualConnection(httputil.HTTPConnection):
             return _resolved(failed=True)
 
     def _send_in_turn(self, chunk: "bytes | bytearray") -> "asyncio.Future[None]":
-        """Not done before the loop's next iteration: a page that reads as fast as we write must not block others."""
+        """Not done before the loop's next iteration: a page that reads as fast as it is written to must not block
+        others."""
         sent = self._send_now(chunk)
         if sent.done() and not self._has_ended:
             sent = asyncio.Future()
@@ -180,7 +181,7 @@ def _resolve(future: "asyncio.Future[None]", *, failed: bool = False) -> None:
 
 @dataclass(frozen=True)
 class ClientInfo:
-    """What a real connection would tell the application of the client. ``origin`` is for counting only.
+    """What a real connection would report to the application of the client. ``origin`` is for counting only.
 
     ``xsrf``: a secret for handlers that check XSRF in any case; empty for an unauthenticated client.
     """

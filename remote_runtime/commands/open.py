@@ -81,15 +81,15 @@ def _lab_missing_error(runtime: Runtime, server: Server) -> MachineError:
 
 
 def _page_requests(endpoint: health.Endpoint, name: str) -> int:
-    """The requests counted by the bridge. Raises ``MachineError`` ``attach-unfit`` without a bridge: nobody would know
+    """The requests counted by the bridge. Raises ``MachineError`` ``attach-unfit`` without a bridge: it is unknown
     when to remove the page with the token."""
     requests = health.read_usage(endpoint, Deadline(HEALTH_TIMEOUT_S)).page_requests
     if requests is None:
         raise MachineError(
             "attach-unfit",
-            f"Your server behind {name} has no bridge, so it cannot be seen when the browser has come",
-            "",
-            "`remote-runtime url PROFILE` gives the URL: put /lab before its ?",
+            f"Can't open JupyterLab of {name}",
+            "your server has no bridge, which counts requests of browsers",
+            "Get the URL, and put /lab before its ?: `remote-runtime url PROFILE`",
         )
     return requests
 
@@ -104,10 +104,9 @@ def _wait_for_browser(endpoint: health.Endpoint, requests_before: int, page: Pat
         )
     except DeadlinePassed as error:
         raise DeadlinePassed(
-            "No browser came to JupyterLab",
-            f"it was to read {page} within {BROWSER_TIMEOUT_S:.0f} s; "
-            "one that runs in a sandbox of its own may not read it",
-            "`remote-runtime url PROFILE` gives the URL: put /lab before its ?",
+            "No browser opened JupyterLab",
+            f"no browser read {page} in {BROWSER_TIMEOUT_S:.0f} s; a sandboxed browser can't read it",
+            "Get the URL, and put /lab before its ?: `remote-runtime url PROFILE`",
         ) from error
 
 

@@ -13,6 +13,7 @@ from .remote_call import invalid_reply
 
 METHODS = ("here", "service-account", "power-off", "none")
 PAST_TENSE = {"stop": "stopped", "suspend": "suspended", "end": "ended"}
+VERBS = {"stop": "stops", "suspend": "suspends", "end": "ends"}
 
 
 def parse_watchdog(reply: Any, idle: IdleSettings) -> IdleWatchdog | None:
@@ -24,32 +25,32 @@ def parse_watchdog(reply: Any, idle: IdleSettings) -> IdleWatchdog | None:
                 failed = clean_line(str(reply.get("failed") or ""), 400)
                 return replace(watchdog, local_ssd=reply.get("local_ssd") is True, failed=failed)
     if reply:
-        raise invalid_reply("its watchdog is not described as it should be")
+        raise invalid_reply("invalid description of its watchdog")
     return None
 
 
 def describe(watchdog: IdleWatchdog) -> tuple[str, ...]:
     """Notes for people: what the watchdog will do, and its limits."""
-    after = f"when nothing was used for {format_duration(watchdog.after_s)}"
+    after = f"after {format_duration(watchdog.after_s)} without activity"
     if watchdog.how == "none":
-        return (f"nothing can be done on the machine {after}: {watchdog.why}. It goes on, and costs what it costs",)
+        return (f"Idle stop does not work here: {watchdog.why}. The machine stays running and billing",)
     if watchdog.how == "here":
-        return (f"Jupyter and its kernels are ended {after}",)
-    method = "by its own service account" if watchdog.how == "service-account" else "by powering off"
+        return (f"The watchdog stops Jupyter and its kernels {after}",)
+    method = "with its own service account" if watchdog.how == "service-account" else "by powering off"
     notes = [
-        f"the machine is {PAST_TENSE[watchdog.verb]} {after}, {method}",
-        "a job in the background counts while it takes processor or GPU time; one that only waits, for the network for "
-        "example, does not count",
+        f"The watchdog {VERBS[watchdog.verb]} the machine {after}, {method}",
+        "Background jobs count as activity while they use the processor or GPU; jobs that only wait, for the network "
+        "for example, don't",
     ]
     if watchdog.local_ssd and watchdog.verb == "stop":
-        notes.append("what is on its Local SSD is lost then")
+        notes.append("Stopping it deletes the data on its Local SSD")
     if watchdog.failed:
-        notes.append(f"the last time that failed: {watchdog.failed}")
+        notes.append(f"The last attempt failed: {watchdog.failed}")
     if watchdog.do == "suspend-instance" and watchdog.verb == "stop":
-        notes.append(f"it cannot be suspended from inside ({watchdog.why}): what is in its memory is lost then")
+        notes.append(f"It can't suspend itself ({watchdog.why}), so it stops, and its memory is lost")
     if not watchdog.reboot:
         notes.append(
-            "that ends with a reboot of the machine, until the next `up`: it has neither cron nor a lingering user"
+            "A reboot of the machine ends the watchdog until the next `up`: it has neither cron nor a lingering user"
         )
     return tuple(notes)
 
@@ -76,7 +77,7 @@ def watchdog_left_on_disk(runtime: Runtime) -> tuple[str, ...]:
         return ()
     after = format_duration(watchdog.after_s)
     return (
-        f"the idle watch was left on the disk of {instance.name}, which is off: started again, it is "
-        f"{PAST_TENSE[watchdog.verb]} when nothing was used for {after}. "
-        "`remote-runtime up PROFILE` and then `down PROFILE` takes it away",
+        f"The idle watchdog is still on the disk of {instance.name}, which is off. Started again, it is "
+        f"{PAST_TENSE[watchdog.verb]} after {after} without activity. "
+        "`remote-runtime up PROFILE`, then `remote-runtime down PROFILE` remove it",
     )

@@ -1,4 +1,4 @@
-"""Sent to the machine and run by its Python, 3.8 or newer; imports nothing of ours.
+"""Sent to the machine and run by its Python, 3.8 or newer; imports nothing else of remote-runtime.
 
 Reads one line from stdin, a JSON object: ``marker`` (begins every line of the reply), ``launcher`` (this source),
 ``sources`` (the modules of ``remote/``: name and text), and the request for ``remote/dispatch.py``.
@@ -52,7 +52,7 @@ class InMemoryFinder:
     def exec_module(self, module: types.ModuleType) -> None:
         name = module.__name__.rpartition(".")[2]
         code = compile(self.sources[name], "<" + name + ".py>", "exec")
-        exec(code, module.__dict__)  # noqa: S102  # our own source, from our client
+        exec(code, module.__dict__)  # noqa: S102  # its own source, from the client
 
 
 if __name__ == "__main__":

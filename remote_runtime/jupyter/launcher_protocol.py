@@ -24,13 +24,13 @@ MAX_LOGIN_LINES = 5
 # Python skips it.
 EXIT_LINE = b"exit\n"
 EXIT_WITHIN_S = 2.0
-CHECK_LOGIN_HINT = "`remote-runtime ssh PROFILE -- true` must end at once and print nothing"
+CHECK_LOGIN_HINT = "Make `remote-runtime ssh PROFILE -- true` exit at once and print nothing"
 KEEP_STREAMS_HINT = "In the login files there, redirect (`exec >FILE`) only if interactive: `[[ $- == *i* ]] && exec …`"
 NO_SHELL_HINT = "In the login files there, start another shell only if interactive: `[[ $- == *i* ]] && exec SHELL`"
 
 
 class CommandNotRun(SshError):
-    """``ssh-refused``: the login did not run our program."""
+    """``ssh-refused``: the login did not run the program."""
 
 
 class PythonUnresponsive(Exception):
@@ -95,7 +95,7 @@ class LauncherProtocol:
     def next_input(self) -> bytes | None:
         if not self.has_started and self._scheduled_input and time.monotonic() > self._scheduled_input[0][0]:
             self._exit_sent_at = time.monotonic()
-            self._progress("Waiting for the login files of the machine")
+            self._progress("Waiting for the machine's login files")
             return self._scheduled_input.pop(0)[1]
         if not (self.has_started or self.runs_commands) and time.monotonic() > self._give_up_at:
             raise PythonUnresponsive
@@ -105,12 +105,12 @@ class LauncherProtocol:
         self.has_started = True
         self._reply_count += 1
         if self._reply_count > MAX_REPLIES or self._result is not None or self._remote_error is not None:
-            raise invalid_reply("it goes on answering")
+            raise invalid_reply("its output does not end")
         try:
             # JSON can hold lone surrogates, as in paths that are not UTF-8; they cannot be sent or printed.
             reply = json.loads(json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "replace"))
         except (ValueError, RecursionError):
-            raise invalid_reply("an answer is not JSON") from None
+            raise invalid_reply("a reply is not JSON") from None
         match reply:
             case {"say": str(said)}:
                 self._last_progress = clean_line(said, MAX_LINE_CHARS)
@@ -124,13 +124,13 @@ class LauncherProtocol:
             case {"tick": _}:
                 pass
             case _:
-                raise invalid_reply("an answer of an unknown kind")
+                raise invalid_reply("a reply of an unknown kind")
 
     def result(self, outcome: CommandResult) -> dict[str, Any]:
         if self._remote_error is not None:
             raise remote_error(self._remote_error)
         if outcome.status == EXIT_NO_STREAMS and not self._reply_count:
-            raise _blocked_error("take the input of commands for themselves", self.login_output())
+            raise _blocked_error("read the input of commands", self.login_output())
         if self._result is None:
             ended = "the connection was lost" if outcome.status is None else f"exit status {outcome.status}"
             raise invalid_reply(f"no result ({ended}) {clean(outcome.stderr, 2000)}".strip())
@@ -138,22 +138,22 @@ class LauncherProtocol:
 
     def timeout_error(self, deadline: Deadline, stderr: str) -> RemoteRuntimeError:
         """With the last progress."""
-        after = f"more than {deadline.timeout_s:.0f} s"
+        after = f"{deadline.timeout_s:.0f} s"
         if self.has_started:
             last = self._last_progress
-            why = f"the last that it told was: {last}" if last else "it had told nothing yet"
-            return DeadlinePassed(f"Python on the machine took {after}", why)
+            why = f"its last progress was: {last}" if last else "it reported no progress"
+            return DeadlinePassed(f"Python on the machine timed out after {after}", why)
         if self.runs_commands:
-            names = "; ".join(probe_failures(stderr, self._search_marker)) or "nothing was found yet"
-            return DeadlinePassed(f"Looking for a Python on the machine took {after}", names)
+            names = "; ".join(probe_failures(stderr, self._search_marker)) or "no Python was found"
+            return DeadlinePassed(f"Finding a Python on the machine timed out after {after}", names)
         if printed := self._printed_output(stderr):
-            why = f"after {deadline.timeout_s:.0f} s the login has not ended; it printed: {printed}"
+            why = f"after {deadline.timeout_s:.0f} s the login did not end; it printed: {printed}"
             return SshError("ssh-refused", "The machine does not run commands", why, CHECK_LOGIN_HINT)
-        why = "its login files, or a command that is forced on this login, have not ended and print nothing"
-        return DeadlinePassed(f"The login on the machine took {after}", why, CHECK_LOGIN_HINT)
+        why = "its login files, or a command that is forced on this login, did not end and printed nothing"
+        return DeadlinePassed(f"The login on the machine timed out after {after}", why, CHECK_LOGIN_HINT)
 
     def not_run_error(self, outcome: CommandResult) -> SshError:
-        """The login runs no command of ours."""
+        """The login does not run remote-runtime's commands."""
         printed = self._printed_output(outcome.stderr)
         if outcome.status == EXIT_NO_STREAMS:
             return _blocked_error("redirect what commands print", printed)
@@ -163,7 +163,7 @@ class LauncherProtocol:
             why, hint = f"{outcome.forced} forces a command on this key; {why}", "Set another key: `ssh.identity_file`"
             return SshError("ssh-refused", "The machine runs another command", why, hint)
         if self.ended_by_exit():
-            what = "The login files of the machine start another program, which waits for input"
+            what = "The machine's login files start another program, which waits for input"
             return SshError("ssh-refused", what, why, NO_SHELL_HINT)
         return SshError("ssh-refused", "The machine does not run commands", why, CHECK_LOGIN_HINT)
 
@@ -173,7 +173,7 @@ class LauncherProtocol:
 
     def endless_output_error(self) -> SshError:
         """It printed more than is read, and Python did not start."""
-        what = "The login files of the machine print without end"
+        what = "The machine's login files print endless output"
         why = f"they printed: {self.login_output()}" if self.login_lines else ""
         return SshError("ssh-refused", what, why, CHECK_LOGIN_HINT)
 
@@ -192,7 +192,7 @@ def probe_failures(stderr: str, search_marker: str) -> list[str]:
     failures: dict[str, str] = {}
     for part in re.split(rf"^{re.escape(search_marker)} ", stderr, flags=re.MULTILINE)[1:]:
         path, *lines = [line.strip() for line in part.splitlines() if line.strip()] or [""]
-        reason = next((line for line in lines if "rror" in line), lines[0] if lines else "it does not run")
+        reason = next((line for line in lines if "rror" in line), lines[0] if lines else "it can't be run")
         failures.setdefault(clean_line(path, MAX_LINE_CHARS), clean_line(reason, MAX_LINE_CHARS))
     return [f"{path}: {reason_text}" for path, reason_text in failures.items()]
 
@@ -205,14 +205,16 @@ def remote_error(error: dict[str, Any]) -> MachineError:
     what, why, hint = (error.get(key, "") for key in ("what", "why", "hint"))
     what, why = clean_line(str(what), MAX_LINE_CHARS), clean(str(why), MAX_ERROR_CHARS)
     machine_hint = clean_line(str(hint), MAX_LINE_CHARS)
-    return MachineError(code, what, why, f"The machine says: {machine_hint}"[:MAX_LINE_CHARS] if machine_hint else "")
+    return MachineError(
+        code, what, why, f"The machine suggests: {machine_hint}"[:MAX_LINE_CHARS] if machine_hint else ""
+    )
 
 
 def invalid_reply(why: str) -> MachineError:
-    return MachineError("machine-answer-invalid", "The machine's answer is not what our launcher sends", why)
+    return MachineError("machine-answer-invalid", "The machine sent an invalid reply", why)
 
 
 def _blocked_error(how: str, printed: str) -> CommandNotRun:
     """Python runs, and the login files have redirected its streams."""
-    why = f"Python runs there, and nothing gets through to it{f'; printed was: {printed}' if printed else ''}"
-    return CommandNotRun("ssh-refused", f"The login files of the machine {how}", why, KEEP_STREAMS_HINT)
+    why = f"Python runs there, and receives no input{f'; printed was: {printed}' if printed else ''}"
+    return CommandNotRun("ssh-refused", f"The machine's login files {how}", why, KEEP_STREAMS_HINT)

@@ -51,11 +51,11 @@ _ENTRY = (
 _SEARCH = (
     "m=$1; e=$2; c=$3; shift 3; echo; echo $m; "
     'within() { t=$1; shift; "$@" <&3 & p=$!; '
-    '{ command -p sleep $t & trap "kill $!; exit" TERM; wait $!; kill -9 $p && echo "it does not end" >&4; } '
+    '{ command -p sleep $t & trap "kill $!; exit" TERM; wait $!; kill -9 $p && echo "it does not exit" >&4; } '
     "4>&2 </dev/null >/dev/null 2>/dev/null & k=$!; wait $p; s=$?; kill $k 2>/dev/null; return $s; }; "
     'try() { for p do case $p in "~/"*) p=$HOME/${p#*/};; esac; q=$(command -v "$p") || continue; echo "$m $q" >&2; '
     f'within 5 "$q" -E -S -c "$c" 3</dev/null >/dev/null; [ $s = {_EXIT_USABLE} ] && exec "$q" -E -S -c "$e"; '
-    '[ $s = 0 ] && echo "it does not answer as Python does" >&2 || echo "exit status $s" >&2; done; }; '
+    '[ $s = 0 ] && echo "it is not a Python" >&2 || echo "exit status $s" >&2; done; }; '
     'try "$@"; '
     's="printf %s: $m; printenv PATH; echo $m"; '
     'l=$(within 20 "$SHELL" -l -c "$s" 3</dev/null 2>/dev/null | command -p sed "/^$m\\$/q;999q"); '
@@ -121,16 +121,16 @@ def call_launcher(
         if protocol.has_started:
             return protocol.result(outcome)
         if outcome.status is None:
-            raise SshError("ssh-unreachable", "The SSH connection is lost", outcome.stderr)
+            raise SshError("ssh-unreachable", "The SSH connection was lost", outcome.stderr)
         if protocol.ended_by_exit():
             login_wait_s = min(login_wait_s, RETRY_LOGIN_WAIT_S)
     if not protocol.runs_commands:
         raise protocol.not_run_error(outcome)
     names = ", ".join(candidates) if python == "auto" else python
-    failures = "; ".join(probe_failures(outcome.stderr, search_marker)) or "none of them is there"
+    failures = "; ".join(probe_failures(outcome.stderr, search_marker)) or "none of them exists"
     raise MachineError(
         "python-missing", "The machine has no usable Python", f"tried {names}: {failures}",
-        "Install Python 3.8 or newer there, or name it: `jupyter.python`",
+        "Install Python 3.8 or newer there, or set its path: `jupyter.python`",
     )  # fmt: skip
 
 

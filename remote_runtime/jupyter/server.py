@@ -53,7 +53,7 @@ class ServerSpec:
         """Its folder below ``servers/``. Raises ``ValueError`` if that is no valid name."""
         key = f"{self.name}-{self.client_id}"
         if not KEY_PATTERN.fullmatch(key):
-            raise ValueError(f"{key!r} cannot name a server's folder")
+            raise ValueError(f"expected a server directory's name, got {key!r}")
         return key
 
 
@@ -72,7 +72,7 @@ class Bridge:
 
 @fast_dataclass(frozen=True)
 class RunningServer:
-    """A server of ours, of any computer. ``key``: its folder, ``NAME-CLIENT``; ``since``: ISO 8601."""
+    """A remote-runtime server, of any computer. ``key``: its folder, ``NAME-CLIENT``; ``since``: ISO 8601."""
 
     key: str
     pid: int
@@ -81,7 +81,8 @@ class RunningServer:
 
 @fast_dataclass(frozen=True)
 class PurgeResult:
-    """``done``: our folder was removed. Otherwise ``alive`` lists the servers (folder names) that still run there."""
+    """``done``: the remote-runtime directory was removed. Otherwise ``alive`` lists the servers (folder names) that
+    still run there."""
 
     done: bool
     alive: tuple[str, ...] = ()
@@ -107,8 +108,8 @@ def ensure(
     on_start: Callable[[], None] = lambda: None,
     start_s: float = math.inf,
 ) -> Server:
-    """The runtime's server on the machine: the running one if it proves its identity, else a new one; or, if none of
-    ours runs, the user's own server that ``jupyter.attach`` names.
+    """The runtime's server on the machine: the running one if it proves its identity, else a new one; or, if there is
+    none, the user's own server that ``jupyter.attach`` names.
 
     ``user_requested``: False for a reconnect, which must not start a server that the watchdog ended: it raises
     ``MachineError`` ``stopped-when-idle``. ``can_forward_to``: whether the SSH server forwards to a unix socket or a
@@ -154,7 +155,7 @@ def ensure(
 def _with_note_on_bridge(server: Server, our_version: str) -> Server:
     if server.bridge in ("", our_version):
         return server
-    note = f"the running server has bridge {server.bridge}, this is {our_version}; it changes with `down` and `up`"
+    note = f"The running server has bridge {server.bridge}, this is {our_version}. `down` and `up` update it"
     return replace(server, notes=(*server.notes, note))
 
 
@@ -177,21 +178,22 @@ def stop(
         case {"stopped": "gone"}:
             return "gone"
         case {"stopped": "busy", "why": str(why)} if refuse_if_busy:
-            raise LocalError("busy", "Jupyter is at work", clean_line(why, 200))
-    raise invalid_reply("neither stopped nor gone")
+            raise LocalError("busy", "Jupyter is busy", clean_line(why, 200))
+    raise invalid_reply("expected stopped or gone")
 
 
 def undo_start(run: RunCommand, spec: ServerSpec, *, deadline: Deadline) -> bool:
-    """Stop what the start ``spec.attempt`` made, and nothing else. Returns whether our folder is still there."""
+    """Stop what the start ``spec.attempt`` made, and nothing else. Returns whether the remote-runtime directory is
+    still there."""
     request = {"do": "stop", "key": spec.key, "spare_busy": False, "attempt": spec.attempt}
     match call_launcher(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
         case {"stopped": "stopped" | "gone"} as reply:
             return reply.get("folder") is not False
-    raise invalid_reply("neither stopped nor gone")
+    raise invalid_reply("expected stopped or gone")
 
 
 def list_servers(run: RunCommand, settings: JupyterSettings, *, deadline: Deadline) -> tuple[RunningServer, ...]:
-    """All running servers of ours of the account, also those of other computers."""
+    """All running remote-runtime servers of the account, also those of other computers."""
     reply = call_launcher(run, {"do": "servers"}, python=settings.python, progress=_ignore, deadline=deadline)
     running = []
     for each in reply.get("servers") or ():
@@ -202,16 +204,16 @@ def list_servers(run: RunCommand, settings: JupyterSettings, *, deadline: Deadli
                 started_at = datetime.fromtimestamp(since, timezone.utc).isoformat(timespec="seconds")
                 running.append(RunningServer(key, pid, started_at))
             case _:
-                raise invalid_reply("a server is not described as it should be")
+                raise invalid_reply("invalid description of a server")
     return tuple(running[:MAX_SERVERS])
 
 
 def purge(run: RunCommand, settings: JupyterSettings, *, deadline: Deadline) -> PurgeResult:
-    """Remove our whole folder on the machine, unless servers of ours run there, also those of other computers."""
+    """Remove the remote-runtime directory on the machine, unless servers run there, also those of other computers."""
     match call_launcher(run, {"do": "purge"}, python=settings.python, progress=_ignore, deadline=deadline):
         case {"purged": bool(done), "alive": list(alive)}:
             return PurgeResult(done, tuple(clean_line(str(key), 200) for key in alive[:100]))
-    raise invalid_reply("not the answer to a purge")
+    raise invalid_reply("expected the result of a purge")
 
 
 def tail_log(run: RunCommand, spec: ServerSpec, *, lines: int, deadline: Deadline) -> LogPart:
@@ -226,7 +228,7 @@ def read_log(run: RunCommand, spec: ServerSpec, *, offset: int | None, deadline:
     match call_launcher(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
         case {"text": str(text), "offset": int(next_offset)} if next_offset >= 0:
             return LogPart(clean(text, MAX_LOG_BYTES), next_offset)
-    raise invalid_reply("not a part of a log")
+    raise invalid_reply("expected a part of a log")
 
 
 def load_bridge() -> Bridge:

@@ -14,7 +14,7 @@ MAX_GPUS = 64
 MAX_KERNELSPECS = 100
 MAX_PACKAGES = 20
 MAX_PATH_CHARS = 200
-_RESTART = "{} has changed; the running server keeps the old value until `down` and `up`"
+_RESTART = "{} has changed. The running server keeps the old value until `down` and `up`"
 _VERSION = r"[A-Za-z0-9.+!_ -]{1,60}"
 _PATH = r"[^\x00-\x1f\x7f-\x9f]{1,4096}"
 _SOCKET = r"/[^\x00-\x1f\x7f-\x9f]{1,106}"  # unix(7): 108 bytes with the zero at its end
@@ -28,7 +28,7 @@ _ATTACHED_SHAPES = {
 
 
 def parse_server(reply: Mapping[str, Any], *, attached: bool) -> Server:
-    """``attached``: the user's own server. Raises ``MachineError`` ``machine-answer-invalid`` if a value is not as our
+    """``attached``: the user's own server. Raises ``MachineError`` ``machine-answer-invalid`` if a value is not as the
     launcher writes it."""
     reply = {**reply, "socket": None, "started_by_us": False, "needs_restart": []} if attached else reply
     texts: dict[str, Any] = _texts(reply, _ATTACHED_SHAPES if attached else _SHAPES)
@@ -42,7 +42,7 @@ def parse_server(reply: Mapping[str, Any], *, attached: bool) -> Server:
                           former=former if former in ("same", "restarted", "unknown") else "", gpus=_gpus(gpus),
                           kernelspecs=_kernelspecs(specs), attached=attached,
                           missing_packages=_package_names(reply.get("missing_packages")), **texts)  # fmt: skip
-    raise invalid_reply("the server's numbers cannot be true")
+    raise invalid_reply("invalid numbers in the server's description")
 
 
 def _address(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
@@ -51,14 +51,14 @@ def _address(reply: Mapping[str, Any]) -> tuple[int | None, str | None]:
             return port, None
         case {"port": None, "socket": str(path)} if re.fullmatch(_SOCKET, path):
             return None, path
-    raise invalid_reply("where the server listens cannot be true")
+    raise invalid_reply("invalid listening address of the server")
 
 
 def _texts(reply: Mapping[str, Any], shapes: Mapping[str, str]) -> dict[str, str]:
     """The interpreter's path is only shown, and so cut."""
     texts = {key: str(reply.get(key)) for key, shape in shapes.items() if re.fullmatch(shape, str(reply.get(key)))}
     if len(texts) != len(shapes):
-        raise invalid_reply("the server is not described as it should be")
+        raise invalid_reply("invalid description of the server")
     interpreter = clean_line(texts["interpreter"], MAX_PATH_CHARS)
     return {"directory": "", "python": "", **texts, "interpreter": interpreter}
 
@@ -70,7 +70,7 @@ def _gpus(documents: list[object]) -> tuple[Gpu, ...]:
             case {"name": str(name), "memory_bytes": int(size), "driver": str(driver)} if 0 <= size < 2**60:
                 gpus.append(Gpu(clean_line(name, 100), size, clean_line(driver, 40)))
             case _:
-                raise invalid_reply("a GPU is not described as it should be")
+                raise invalid_reply("invalid description of a GPU")
     return tuple(gpus)
 
 
@@ -81,7 +81,7 @@ def _kernelspecs(documents: list[object]) -> tuple[Kernelspec, ...]:
             case {"name": str(name), "display_name": str(shown), "language": str(language)}:
                 kernelspecs.append(Kernelspec(clean_line(name, 100), clean_line(shown, 100), clean_line(language, 40)))
             case _:
-                raise invalid_reply("a kernel is not described as it should be")
+                raise invalid_reply("invalid description of a kernel")
     return tuple(kernelspecs)
 
 

@@ -48,7 +48,7 @@ def main() -> int:
         with file_lock.locked(state.file_path(name, "alive"), Deadline(2.0)):
             _exit_holding_lock(_run(state, name, request))
     except DeadlinePassed:
-        log.info("another keeper already lives for %s", name)
+        log.info("another keeper is already running for %s", name)
         return 0
 
 
@@ -80,7 +80,7 @@ def allow_many_files() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError) as error:
-        log.info("only %d files may be open: %s", soft, error)
+        log.info("can't raise the limit of open files (%d): %s", soft, error)
 
 
 def _exit_holding_lock(code: int) -> NoReturn:
@@ -141,9 +141,9 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         if (cause := open_files.reported_shortage(error)) is not None:
             log.error("%s: %s", cause.code, cause)
             return 1
-        log.exception("a bug of ours")
+        log.exception("internal error")
         return 3
-    log.info("the keeper ends")
+    log.info("the keeper exits")
     return 0
 
 

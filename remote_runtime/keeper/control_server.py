@@ -91,13 +91,13 @@ class ControlServer:
             request.replies.put(False)
 
     def _count_busy_kernels(self) -> int:
-        """Returns 0 if Jupyter cannot be asked now; ``take_down`` asks on the machine then."""
+        """Returns 0 if Jupyter does not respond now; ``take_down`` asks on the machine then."""
         if self.keeper.record.runtime.state != "ready":
             return 0
         try:
             kernels = health.list_kernels(self.keeper.endpoint(), Deadline(STATUS_TIMEOUT_S))
         except RemoteRuntimeError as error:
-            log.info("the kernels could not be asked: %s", error)
+            log.info("can't list the kernels: %s", error)
             return 0
         return sum(kernel.get("execution_state") == "busy" for kernel in kernels)
 
@@ -119,7 +119,7 @@ class ControlServer:
             if is_last and (not keeper.has_been_ready or keeper.requests.up_in_progress.is_set()):
                 keeper.requests.cancel()
             elif subscriber.owns_runtime:
-                # Nobody is left to ask whether busy kernels may end: leaving was the answer.
+                # No client is left to confirm that busy kernels may end: leaving was the answer.
                 keeper.requests.put(ControlRequest("down", TakeDownOptions(force=True)), cancel=True)
             else:
                 name = keeper.record.runtime.name
@@ -150,7 +150,7 @@ class ControlServer:
                 elif reply.get("op") == "cancel":
                     return
         except (EOFError, OSError):
-            log.debug("a command has left")
+            log.debug("a command has disconnected")
 
     def _server_log_reply(self, message: Message) -> Message:
         try:
@@ -173,7 +173,7 @@ class ControlServer:
         try:
             usage = health.read_usage(keeper.endpoint(), deadline)
         except RemoteRuntimeError as error:
-            log.info("its use could not be counted: %s", error)
+            log.info("can't read its use: %s", error)
             return
         # The server's own count starts again with the server.
         before = keeper.record.runtime.page_requests
@@ -197,14 +197,14 @@ class ControlServer:
 def read_server_log(keeper: ServedKeeper, offset: int | None, lines: int) -> tuple[list[str], int]:
     """The lines of Jupyter's log after ``offset``, or the last ``lines`` if that is None, and the next offset.
 
-    Raises ``LocalError`` ``not-up`` while there is no connection, ``UsageError`` for a server that is not ours.
+    Raises ``LocalError`` ``not-up`` while there is no connection, ``UsageError`` for the user's own server.
     """
     record, profile, session = keeper.record, keeper.profile, keeper.resources.session
     if record.runtime.server is not None and record.runtime.server.attached:
-        why = "it is attached to a server that was started elsewhere, and its log is there"
+        why = "it uses your own server, whose log is where you started it"
         raise UsageError("usage", f"{profile.name} has no server log", why)
     if session is None or session.closed:
-        raise LocalError("not-up", f"{profile.name} has no connection now", record.runtime.why)
+        raise LocalError("not-up", f"{profile.name} is not connected now", record.runtime.why)
     server_spec = server.ServerSpec(profile.name, record.runtime.client_id, profile.jupyter, profile.colab.origins)
     if offset is None:
         part = server.tail_log(session.run, server_spec, lines=lines, deadline=Deadline(SERVER_LOG_TIMEOUT_S))

@@ -1,4 +1,4 @@
-"""The background process of one runtime: brings it up, keeps it connected and takes it down.
+"""The background process of one runtime: brings it up, keeps it connected and stops it.
 
 It locks ``NAME.alive`` while it runs and is the only writer of ``NAME.json``. Commands use its control channel.
 """
@@ -105,7 +105,7 @@ class Keeper:
 
     def _report_failed_start(self, error: RemoteRuntimeError) -> None:
         """Ends a start that failed: the state file says what is left, or is deleted."""
-        log.warning("did not come up: %s: %s", error.code, error)
+        log.warning("the start failed: %s: %s", error.code, error)
         self.resources.close()
         runtime = self.record.runtime
         has_leftovers = bool(error.remains) or not runtime.unfinished
@@ -251,7 +251,7 @@ class Keeper:
                 record=self._save_keys,
             ).run()
         except LocalError as busy:
-            log.info("it stays: %s", busy)
+            log.info("it stays running: %s", busy)
             return False
         self._save_keys(self.record.runtime.keys)
         results.report_taken_down(result, request, self.record, self.subscribers)
@@ -287,5 +287,5 @@ class Keeper:
     def endpoint(self) -> health.Endpoint:
         runtime = self.record.runtime
         if runtime.local_port is None or runtime.server is None:
-            raise ValueError("the runtime has no endpoint before it is ready")
+            raise ValueError("expected a runtime that is ready")
         return endpoint(runtime.local_port, runtime.server, self.profile, self.resources.forwarder)

@@ -35,9 +35,9 @@ class Monitor:
         """Why connections cannot be forwarded; None as far as is known."""
         session, upstream = self.resources.session, self.resources.upstream
         if session is None or session.closed:
-            return "reconnecting", session.why_closed if session else "there is no connection"
+            return "reconnecting", session.why_closed if session else "not connected"
         if upstream is None or upstream.closed:
-            return "reconnecting", "the tunnel ended"
+            return "reconnecting", "the tunnel closed"
         if not self.resources.is_listening():
             return "reconnecting", "the local port is closed"
         if self.resources.bind_ipv6():
@@ -54,7 +54,7 @@ class Monitor:
         except HealthError:
             return False
         except RemoteRuntimeError as error:
-            log.info("it is not known whether Jupyter listens: %s", error)
+            log.info("can't check whether Jupyter listens: %s", error)
         return True
 
     def take_connection_failure(self) -> bool:
@@ -66,7 +66,7 @@ class Monitor:
         return True
 
     def check_health(self, within_s: float) -> Health | None:
-        """Checks the whole path; None if a request interrupted that."""
+        """Checks the connection from end to end; None if a request interrupted that."""
         within_s = min(MAX_CHECK_TIMEOUT_S, max(MIN_CHECK_TIMEOUT_S, within_s))
         try:
             return health.quick_check(self.endpoint(), Deadline(within_s, self.cancelled))
@@ -101,7 +101,7 @@ class LoadSampler:
         try:
             self._load = health.read_load(endpoint, Deadline(LOAD_TIMEOUT_S))
         except RemoteRuntimeError as error:
-            log.info("the machine's load is not known: %s", error)
+            log.info("can't read the machine's load: %s", error)
         finally:
             with self._lock:
                 self._thread, self._sampled_at = None, time.monotonic()

@@ -1,4 +1,4 @@
-"""Applies a profile that changed while its runtime is up: restarts the tunnel, never the kernels."""
+"""Applies a profile that changed while its runtime is running: restarts the tunnel, never the kernels."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from .runtime_record import RuntimeRecord
 
 log = logging.getLogger(__name__)
 MAX_BACKOFF_S = 30.0
-# After a connection that was made and lost again the next attempt comes soon: the server accepts us.
+# After a connection that was made and lost again the next attempt comes soon: the server accepts this client.
 MAX_QUICK_RETRIES = 10
 NO_MACHINE_RETRY_S = 10.0
 # Without a user these fail again, and for the machine each is a failed login that may ring a phone.
@@ -80,7 +80,7 @@ class Reconnector:
         - ``Health``: the runtime is ready again.
         - ``ControlRequest``: an `up` or a `down` for the caller to handle.
         - ``RemoteRuntimeError``: the profile's ``idle`` has stopped the machine; it is to stay so.
-        - None: the process was told to end.
+        - None: the process was terminated.
         """
         if self._user_needed_error is not None:
             record_failure(self._record, self._user_needed_error)  # whatever the `up` in between failed with
@@ -128,7 +128,7 @@ class Reconnector:
                 find = partial(find_for_reconnect, context.target, self._resources.instance, error, self._on_restart)
                 self._lookup.start(find, context.profile.timeouts.instance_s)
         except Exception as error:
-            log.exception("a bug of ours in a reconnect; the next attempt may do without it")
+            log.exception("internal error in an attempt to reconnect; the next one may succeed")
             self._record.update(state="unreachable", why=describe_bug(error))
         return None
 
@@ -185,7 +185,7 @@ class Reconnector:
                 continue
             change = self._network_changes.poll()
             if change:
-                log.info("%s: trying again at once", change)
+                log.info("%s: retrying at once", change)
                 self._network_changed = True
             elif left_s <= TICK_S:
                 return None
@@ -215,8 +215,8 @@ class Reconnector:
 
     def _on_restart(self, instance: Instance) -> None:
         """Called by the look-up's thread when it restarts a preempted Spot VM."""
-        log.warning("%s was preempted, and is started again", instance.name)
-        self._record.update(instance=instance, why=f"{instance.name} was preempted, and is started again")
+        log.warning("%s was preempted; starting it again", instance.name)
+        self._record.update(instance=instance, why=f"{instance.name} was preempted; starting it again")
 
 
 def record_failure(record: RuntimeRecord, error: RemoteRuntimeError) -> None:

@@ -20,7 +20,7 @@ CONFIRM_TIMEOUT_S = 120.0
 
 @fast_dataclass(frozen=True)
 class ControlRequest:
-    """``op``: `up` brings the runtime up with ``profile``, `down` takes it down and replies on the channel, `check`
+    """``op``: `up` brings the runtime up with ``profile``, `down` stops it and replies on the channel, `check`
     checks the path now. ``overrides``: values of the command line that replace the profile's. ``replies``: of the
     client, to ``confirm``."""
 
@@ -34,7 +34,7 @@ class ControlRequest:
     replies: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue, compare=False)
 
     def confirm(self, why: str) -> bool:
-        """Asks the client whether to go on although ``why``. False if it disconnected or does not answer in time."""
+        """Asks the client whether to continue although ``why``. False if it disconnected or does not answer in time."""
         self.reply({"event": "busy", "why": why})
         try:
             return self.channel is not None and self.replies.get(timeout=CONFIRM_TIMEOUT_S)

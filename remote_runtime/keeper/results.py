@@ -1,4 +1,4 @@
-"""What a keeper saves and reports when the runtime is taken down, and after an outage."""
+"""What a keeper saves and reports when the runtime is stopped, and after an outage."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def report_taken_down(
     elif result.server_still_ours:
         record.update(state="down", why=SERVER_LEFT_RUNNING, seen=now())
     elif (error := record.delete()) is not None:
-        result = replace(result, remains=(f"its state file stays: {error}",))
+        result = replace(result, remains=(f"its state file can't be removed: {error}",))
     subscribers.send(
         {"event": "failed", "error": Interrupted(why="`remote-runtime down` stopped it").as_dict(), "remains": []}
     )

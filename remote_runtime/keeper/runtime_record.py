@@ -54,7 +54,7 @@ class RuntimeRecord:
             try:
                 store.remove_files(self._state, self.runtime.name)
             except OSError as error:
-                log.warning("the state file cannot be removed: %s", error)
+                log.warning("can't remove the state file: %s", error)
                 return error
             return None
 
@@ -66,7 +66,7 @@ class RuntimeRecord:
         try:
             store.save(self._state, self.runtime)
         except OSError as error:
-            log.warning("the state cannot be saved: %s", error)
+            log.warning("can't save the state: %s", error)
             return error
         self._saved = self.runtime
         return None

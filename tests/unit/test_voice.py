@@ -24,6 +24,10 @@ DONE: tuple[str, ...] = (
     # doctor
     # profiles
     # env
+    "remote_runtime/bridge/",
+    "remote_runtime/jupyter/",
+    "remote_runtime/keeper/",
+    "remote_runtime/commands/open.py",
     # lines
     # docs
     *(

@@ -41,7 +41,7 @@ class BridgeStatus:
 
 
 def default_python() -> str:
-    """Our own interpreter if its environment has Jupyter, else the ``python3`` on PATH."""
+    """This interpreter if its environment has Jupyter, else the ``python3`` on PATH."""
     from importlib.util import find_spec
 
     if find_spec("jupyter_server") or find_spec("notebook"):
@@ -62,7 +62,7 @@ def enable(python: str) -> Enabled:
     if location is None:
         where = " nor ".join(str(place.site) for place in environment.locations)
         raise MachineError(
-            "environment-read-only", f"The environment of {environment.python} cannot be written", f"not {where}"
+            "environment-read-only", f"Can't write to the environment of {environment.python}", f"not {where}"
         )
     with _translate_errors(location.site):
         files = location.config_files(classic=environment.classic)
@@ -111,4 +111,4 @@ def _translate_errors(site: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         code = "disk-full" if exc.errno == errno.ENOSPC else "environment-read-only"
-        raise MachineError(code, f"{site} cannot be changed", exc.strerror or str(exc)) from exc
+        raise MachineError(code, f"Can't change {site}", exc.strerror or str(exc)) from exc

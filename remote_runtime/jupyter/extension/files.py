@@ -37,7 +37,8 @@ def install(location: InstallLocation, files: dict[Path, dict[str, Any]]) -> Non
 
 
 def remove(location: InstallLocation) -> list[Path]:
-    """Remove what our manifest lists, and the folders that we made if they are empty. Returns what was removed."""
+    """Remove what the manifest lists, and the folders that were created, if they are empty. Returns what was
+    removed."""
     if not (location.package / _MANIFEST).is_file():
         return []
     removed = []

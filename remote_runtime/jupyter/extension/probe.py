@@ -80,13 +80,13 @@ def probe_environment(python: str, *, needs_jupyter: bool = True) -> PythonEnvir
             [python, "-c", _PROBE, marker], stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired) as exc:
-        raise MachineError("python-missing", f"{python} is not a Python that runs", str(exc)) from exc
-    # Site files may print; only the line with our marker is ours.
+        raise MachineError("python-missing", f"{python} is not a working Python", str(exc)) from exc
+    # Site files may print; only the line with the marker counts.
     lines = completed.stdout.decode("utf-8", "replace").splitlines()
     reply = next((line[len(marker) :] for line in lines if line.startswith(marker)), "")
     if completed.returncode != 0 or not reply:
         why = clean_line(completed.stderr.decode("utf-8", "replace"), 300)
-        raise MachineError("python-missing", f"{python} is not a Python that runs", why)
+        raise MachineError("python-missing", f"{python} is not a working Python", why)
     return _environment(python, reply, needs_jupyter=needs_jupyter)
 
 
@@ -95,10 +95,10 @@ def _environment(python: str, reply: str, *, needs_jupyter: bool) -> PythonEnvir
         found = json.loads(reply[:_MAX_PROBE_CHARS])
         if tuple(found["python"]) < _MIN_PYTHON:
             version = ".".join(str(part) for part in found["python"])
-            raise MachineError("python-missing", f"{python} is too old", f"it is {version}, the bridge needs 3.8")
+            raise MachineError("python-missing", f"{python} is too old", f"expected Python 3.8 or newer, got {version}")
         has_jupyter = bool(found["jupyter_server"] or found["notebook"])
         if needs_jupyter and not has_jupyter:
-            why = "neither jupyter_server nor notebook is installed there"
+            why = "jupyter_server or notebook is required"
             raise MachineError("jupyter-missing", f"{python}'s environment has no Jupyter", why)
         prefix = Path(found["prefix"])
         user = InstallLocation(Path(found["user_site"]), Path(found.get("user_config") or Path.home() / ".jupyter"))

@@ -1,5 +1,5 @@
-"""Checks whether Jupyter servers of this computer have loaded the bridge. Sends the token only to a server that proves
-that it knows it."""
+"""Checks whether Jupyter servers of this computer have loaded the bridge. Sends the token only to a server that
+authenticates with it."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def check_server(url: str) -> ServerStatus:
     except ValueError:
         host = None
     if not host or parts.scheme != "http":
-        what = "The server's URL cannot be understood"
-        raise UsageError("usage", what, "it must look like http://localhost:8888/?token=…")
+        what = "Invalid server URL"
+        raise UsageError("usage", what, "expected a URL such as http://localhost:8888/?token=…")
     base = parts.path if parts.path.endswith("/") else parts.path.rpartition("/")[0] + "/"
     return _check(_Address(host, port, base, Secret(token)))
 
@@ -89,12 +89,12 @@ def _check_described(description: dict[str, Any]) -> ServerStatus:
     pid, port, parts = int(description["pid"]), int(description["port"]), urlsplit(str(description["url"]))
     url = clean_line(f"{parts.scheme}://{parts.netloc}{parts.path}", 200)
     if description.get("sock"):
-        return ServerStatus(url, pid, None, None, (), "it listens on a unix socket")
+        return ServerStatus(url, pid, None, None, (), "it listens on a Unix socket")
     if description.get("secure"):
-        return ServerStatus(url, pid, None, None, (), "it speaks https")
+        return ServerStatus(url, pid, None, None, (), "it uses HTTPS")
     if port == 0:
         # jupyter_server 1 and notebook 6 write the port that was requested, not the one that they got.
-        return ServerStatus(url, pid, None, None, (), "it does not tell its port; name its URL")
+        return ServerStatus(url, pid, None, None, (), "its port is unknown; pass its URL")
     host = "127.0.0.1" if description["hostname"] in ("", "0.0.0.0", "::") else str(description["hostname"])  # noqa: S104  compared, not bound
     base = str(description.get("base_url") or "/")
     return _check(_Address(host, port, base, Secret(str(description.get("token") or "")), pid))
@@ -119,14 +119,14 @@ def _check(address: _Address) -> ServerStatus:
 
 def _why(*, loaded: bool, origins: Any) -> str:
     if not loaded:
-        return "it answers without the bridge"
-    return "" if origins else "its origins are told only to who knows its token"
+        return "it responds without the bridge"
+    return "" if origins else "its origins are shown only with its token"
 
 
 def _query(address: _Address) -> tuple[bool, dict[str, Any]]:
     """Whether the bridge is loaded, and its description of itself."""
     if not _is_loopback(address.host):
-        raise _NotCheckable("it is not on this computer, so its token is not sent there")
+        raise _NotCheckable("it is not on this computer, so its token was not sent")
     token = address.token.reveal()
     connection = http.client.HTTPConnection(address.host, address.port, timeout=_REPLY_TIMEOUT_S)
     try:
@@ -140,18 +140,20 @@ def _query(address: _Address) -> tuple[bool, dict[str, Any]]:
         if status == 200 and not token:
             return True, {"bridge": proved.get("bridge")}
         if token and status == 404 and len(token) < MIN_TOKEN_CHARS:
-            raise _NotCheckable(f"a token of fewer than {MIN_TOKEN_CHARS} characters is not proved, so it is not sent")
+            raise _NotCheckable(
+                f"a token of fewer than {MIN_TOKEN_CHARS} characters can't be verified, so it was not sent"
+            )
         if token and status != 200:
             return False, {}
         if token and not is_proof(proved.get("hmac"), expected):
             raise _NotCheckable(
-                "what answers there does not know the server's token, or passes on another server's answer"
+                "the process that listens there does not have the server's token, or relays another server"
             )
         headers = {"Authorization": f"token {token}"} if token else {}
         status, described = _get(connection, f"{address.base}api/remote-runtime", headers)
         return status == 200, described if status == 200 else {}
     except (OSError, http.client.HTTPException) as exc:
-        raise _NotCheckable("nothing answers there as a Jupyter server does") from exc
+        raise _NotCheckable("no Jupyter server responds there") from exc
     finally:
         connection.close()
 
@@ -161,7 +163,7 @@ def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, s
     reply = connection.getresponse()
     body = reply.read(_MAX_REPLY_BYTES + 1)
     if len(body) > _MAX_REPLY_BYTES:
-        raise _NotCheckable("it answers more than a Jupyter server does")
+        raise _NotCheckable("its response is too long")
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

@@ -109,7 +109,7 @@ def read_usage(endpoint: Endpoint, deadline: Deadline) -> Usage:
         return Usage(len(document["kernels"]), busy, pages, idle_s, _idle_failed(idle), _refused(document), kernels)
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise HealthError(
-            "not-answering", "The bridge does not tell who uses the server", f"it answered {response.status}"
+            "not-answering", "The bridge does not report the server's use", f"status {response.status}"
         ) from error
 
 
@@ -122,7 +122,7 @@ def _idle_failed(idle: Mapping[str, Any]) -> str:
     """Also when its last check is too old: it checks at least every 30 s."""
     age_s = float(idle.get("age_s") or 0.0)
     if age_s > MAX_WATCHDOG_AGE_S:
-        return f"its idle watchdog has not looked for {round(age_s / 60)} minutes"
+        return f"its idle watchdog has not checked for {round(age_s / 60)} minutes"
     return clean_line(str(idle.get("failed") or ""), 400)
 
 
@@ -144,7 +144,7 @@ def list_kernels(endpoint: Endpoint, deadline: Deadline) -> list[dict[str, Any]]
     response = request(endpoint, "GET", "/api/kernels", {}, deadline)
     documents = response.document()
     if response.status != 200 or not isinstance(documents, list):
-        raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {response.status}")
+        raise HealthError("not-answering", "Jupyter does not list its kernels", f"status {response.status}")
     return [kernel for kernel in documents if isinstance(kernel, dict)]
 
 
@@ -163,7 +163,7 @@ def read_load(endpoint: Endpoint, deadline: Deadline) -> MachineLoad:
         kernels = {clean_line(str(each["uuid"]), 200): _bytes(each["usedBytes"]) for each in _kernels_of(document)}
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise HealthError(
-            "not-answering", "The bridge does not tell the machine's load", f"it answered {response.status}"
+            "not-answering", "The bridge does not report the machine's load", f"status {response.status}"
         ) from error
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     return MachineLoad(used, total, gpus, now, cpu, disk, kernels)

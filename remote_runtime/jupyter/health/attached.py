@@ -16,7 +16,7 @@ from ...core.model import MIN_TOKEN_CHARS, UNKNOWN_INTERPRETER, Server
 from . import checks
 from .endpoint import Endpoint, request
 
-NO_CREDENTIALS = "its answers carry no Access-Control-Allow-Credentials"
+NO_CREDENTIALS = "its responses have no Access-Control-Allow-Credentials header"
 
 
 @fast_dataclass(frozen=True)
@@ -47,12 +47,12 @@ def check(endpoint: Endpoint, server: Server, deadline: Deadline) -> tuple[str, 
     if len(server.token.reveal()) < MIN_TOKEN_CHARS:
         notes.append(
             f"Your server on port {server.port} has a token of fewer than {MIN_TOKEN_CHARS} characters, which can be "
-            "guessed, so its bridge does not prove it: set a longer token and restart it"
+            "guessed. Set a longer token and restart it"
         )
     elif not bridged:
         notes.append(
-            f"Your server on port {server.port} has no bridge, so it cannot prove who it is and an older page of Colab "
-            f"cannot use it: {add_the_bridge(server)}"
+            f"Your server on port {server.port} has no bridge: it can't authenticate itself, and older Colab pages "
+            f"can't use it. {add_the_bridge(server)}"
         )
     return tuple(notes)
 
@@ -72,7 +72,7 @@ def missing_settings(endpoint: Endpoint, deadline: Deadline) -> list[MissingSett
             raise
         missing.append(
             MissingSetting(
-                "any page of the web that learns its token may use it; the bridge refuses them", "", is_required=False
+                "any web page that learns its token can use it; the bridge rejects other origins", "", is_required=False
             )
         )
     return missing
@@ -81,24 +81,24 @@ def missing_settings(endpoint: Endpoint, deadline: Deadline) -> list[MissingSett
 def add_the_bridge(server: Server) -> str:
     """The command to run on the machine, for people."""
     python = "PATH" if server.interpreter == UNKNOWN_INTERPRETER else shlex.quote(server.interpreter)
-    return f"on the machine: `remote-runtime bridge enable --python {python}`, then restart it"
+    return f"On the machine: `remote-runtime bridge enable --python {python}`, then restart it"
 
 
 def _of_origin(endpoint: Endpoint, origin: str, deadline: Deadline) -> list[MissingSetting]:
     response = request(endpoint, "GET", "/api/kernelspecs", {"Origin": origin}, deadline)
     is_refused = response.status in (401, 403)
     if is_refused and checks.refuses_token(endpoint, deadline):
-        why = f"GET /api/kernelspecs answered {response.status}"
-        raise HealthError("token-refused", "Your server refuses the token", why, "Check jupyter.attach.token_file")
+        why = f"GET /api/kernelspecs: status {response.status}"
+        raise HealthError("token-refused", "Your server rejects the token", why, "Check jupyter.attach.token_file")
     if response.status != 200 and not is_refused:
-        raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {response.status}")
+        raise HealthError("not-answering", "Jupyter does not list its kernels", f"status {response.status}")
     allow = f"c.ServerApp.allow_origin = '{origin}'"
     if len(endpoint.origins) > 1:
         allow = f"c.ServerApp.allow_origin_pat = {_pattern(endpoint.origins)!r}, without allow_origin"
     if not response.allows(origin):
         anyone = response.headers.get("access-control-allow-origin") == "*"
         what = (
-            "it allows every origin, which browsers refuse with credentials"
+            "it allows every origin, which browsers reject with credentials"
             if anyone
             else f"it does not allow {origin}"
         )
@@ -117,7 +117,8 @@ def _of_origin(endpoint: Endpoint, origin: str, deadline: Deadline) -> list[Miss
     if posted.status in (401, 403):
         missing.append(
             MissingSetting(
-                f"it refuses what changes something ({posted.status}, its XSRF check)", "only the bridge passes that"
+                f"it rejects requests that change something ({posted.status}, its XSRF check)",
+                "only the bridge passes it",
             )
         )
     return missing
@@ -129,7 +130,7 @@ def _pattern(origins: tuple[str, ...]) -> str:
 
 
 def _is_bridged(endpoint: Endpoint, deadline: Deadline) -> bool:
-    """Our bridge only: upstream's works only if both ports have the same number."""
+    """remote-runtime's bridge only: upstream's works only if both ports have the same number."""
     return endpoint.can_prove_identity and any(
         _is_bridged_for(endpoint, origin, deadline) for origin in endpoint.origins
     )

@@ -39,7 +39,7 @@ def run_cell(endpoint: Endpoint, deadline: Deadline) -> float:
         raise
     _end(endpoint, kernel)
     if printed != EXPECTED_OUTPUT:
-        raise _no_reply_error("The kernel does not run a cell", f"`{CODE}` printed {clean_line(printed, 200)!r}")
+        raise _no_reply_error("The kernel did not run a cell", f"`{CODE}` printed {clean_line(printed, 200)!r}")
     return time.monotonic() - began
 
 
@@ -50,15 +50,13 @@ def _start(endpoint: Endpoint, deadline: Deadline) -> str:
         case {"id": str(kernel)} if response.status == 201 and kernel.replace("-", "").isalnum():
             return kernel
     said = document.get("message", "") if isinstance(document, dict) else ""
-    raise _no_reply_error("Jupyter does not start a kernel", clean_line(f"it answered {response.status} {said}", 300))
+    raise _no_reply_error("Jupyter can't start a kernel", clean_line(f"status {response.status} {said}", 300))
 
 
 def _end(endpoint: Endpoint, kernel: str) -> None:
     status = request(endpoint, "DELETE", f"/api/kernels/{kernel}", {}, Deadline(END_S)).status
     if status not in (204, 404):  # 404: it has ended already
-        raise _no_reply_error(
-            "Jupyter does not end the kernel of the check", f"it answered {status}; the kernel is {kernel}"
-        )
+        raise _no_reply_error("Jupyter can't stop the check's kernel", f"status {status} for kernel {kernel}")
 
 
 def _run(endpoint: Endpoint, kernel: str, deadline: Deadline) -> str:
@@ -72,14 +70,14 @@ def _run(endpoint: Endpoint, kernel: str, deadline: Deadline) -> str:
             return "".join(_read_output(channels, number, deadline))
     except (WebSocketException, OSError, ValueError, RecursionError) as error:
         why = clean_line(str(error).replace(token, "***"), 200)  # before the cut: a part of the token would remain
-        raise _no_reply_error("The kernel's connection broke", why) from error
+        raise _no_reply_error("The connection to the kernel was lost", why) from error
 
 
 def _read_output(channels: ClientConnection, number: str, deadline: Deadline) -> Iterator[str]:
     while True:
         deadline.check()
         if deadline.passed():
-            raise _no_reply_error("The kernel does not answer", f"it ran no cell within {deadline.timeout_s:.0f} s")
+            raise _no_reply_error("The kernel does not respond", f"no output in {deadline.timeout_s:.0f} s")
         try:
             message = json.loads(channels.recv(timeout=min(RECEIVE_TIMEOUT_S, max(0.05, deadline.remaining_s()))))
         except TimeoutError:
@@ -106,5 +104,5 @@ def _request(number: str) -> dict[str, Any]:
 
 def _no_reply_error(what: str, why: str) -> HealthError:
     return HealthError(
-        "kernel-did-not-answer", what, why, "`remote-runtime logs PROFILE --server` shows what the kernel said"
+        "kernel-did-not-answer", what, why, "See the kernel's output: `remote-runtime logs PROFILE --server`"
     )

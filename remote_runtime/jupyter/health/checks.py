@@ -21,20 +21,20 @@ def token_and_cors(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
     if response.status in (401, 403):
         if refuses_token(endpoint, deadline):
             raise HealthError(
-                "token-refused", "Jupyter refuses the token", f"GET /api/kernelspecs answered {response.status}"
+                "token-refused", "Jupyter rejects the token", f"GET /api/kernelspecs: status {response.status}"
             )
-        raise _origin_refused(f"a request of {origin} was answered with {response.status}")
+        raise _origin_refused(f"a request from {origin}: status {response.status}")
     if response.status != 200:
-        raise HealthError("not-answering", "Jupyter does not list its kernels", f"it answered {response.status}")
+        raise HealthError("not-answering", "Jupyter does not list its kernels", f"status {response.status}")
     if not response.allows(origin):
-        raise _origin_refused(f"the answer to {origin} carries no Access-Control-Allow-Origin for it")
+        raise _origin_refused(f"the response to {origin} has no Access-Control-Allow-Origin header for it")
     document = response.document()
     if not isinstance(document, dict) or not document.get("kernelspecs"):
         raise MachineError(
             "jupyter-missing",
             "Jupyter on the machine has no kernel",
             "its list of kernelspecs is empty",
-            "Install ipykernel in that environment, or name another interpreter in `jupyter.python`",
+            "Install ipykernel in that environment, or set another Python: `jupyter.python`",
         )
 
 
@@ -49,9 +49,9 @@ def needs_the_token(endpoint: Endpoint, deadline: Deadline) -> None:
     if response.status not in (401, 403):
         raise HealthError(
             "token-not-required",
-            "Jupyter lets everybody in",
-            f"GET /api/kernels without a token was answered with {response.status}, not 403",
-            "`remote-runtime logs PROFILE --server` shows what the server loaded",
+            "Jupyter does not require the token",
+            f"GET /api/kernels without a token: expected status 403, got {response.status}",
+            "See what the server loaded: `remote-runtime logs PROFILE --server`",
         )
 
 
@@ -62,9 +62,9 @@ def may_start_kernels(endpoint: Endpoint, origin: str, deadline: Deadline) -> No
     if response.status in (401, 403):
         raise HealthError(
             "token-refused",
-            "Jupyter starts no kernel for the token",
-            f"POST /api/sessions answered {response.status}, though the token may read",
-            "`remote-runtime logs PROFILE --server` shows what the server loaded",
+            "Jupyter does not let the token start kernels",
+            f"POST /api/sessions: status {response.status}, but the token can read",
+            "See what the server loaded: `remote-runtime logs PROFILE --server`",
         )
 
 
@@ -79,7 +79,7 @@ def preflight(endpoint: Endpoint, origin: str, deadline: Deadline) -> bool:
     }
     response = request(endpoint, "OPTIONS", "/api/sessions", request_headers, deadline)
     if not 200 <= response.status < 300 or not response.allows(origin):
-        raise _origin_refused(f"the preflight of {origin} was answered with {response.status}")
+        raise _origin_refused(f"the CORS preflight from {origin}: status {response.status}")
     return response.headers.get("access-control-allow-private-network") == "true"
 
 
@@ -91,9 +91,9 @@ def foreign_origin(endpoint: Endpoint, deadline: Deadline) -> None:
     if response.status != 403 or response.headers.get("access-control-allow-origin"):
         raise HealthError(
             "origin-refused",
-            "Jupyter serves pages of any origin",
-            f"a request of {FOREIGN_ORIGIN} was answered with {response.status}, not 403",
-            "`remote-runtime logs PROFILE --server` shows what the server loaded",
+            "Jupyter accepts pages of any origin",
+            f"a request from {FOREIGN_ORIGIN}: expected status 403, got {response.status}",
+            "See what the server loaded: `remote-runtime logs PROFILE --server`",
         )
 
 
@@ -111,17 +111,17 @@ def bridge(endpoint: Endpoint, origin: str, deadline: Deadline) -> None:
             if isinstance(response, dict) and response.get("message_id") == "knock":
                 return
     except TimeoutError as error:
-        what, why = "The bridge does not answer on its WebSocket", f"nothing came within {limit_s:.0f} s"
+        what, why = "The bridge does not respond on its WebSocket", f"no response in {limit_s:.0f} s"
         raise HealthError("not-answering", what, why) from error
     except (WebSocketException, OSError, ValueError, RecursionError) as error:
         why, cause = clean_line(str(error), 200), error
     raise MachineError(
         "bridge-not-loaded",
-        "The bridge does not answer on its WebSocket",
-        why or "its answer is not a bridge's",
-        "`remote-runtime logs PROFILE --server` shows why it was not loaded",
+        "The bridge does not respond on its WebSocket",
+        why or "its response is invalid",
+        "See why it was not loaded: `remote-runtime logs PROFILE --server`",
     ) from cause
 
 
 def _origin_refused(why: str) -> HealthError:
-    return HealthError("origin-refused", "Jupyter refuses pages of Colab", why, "Check `colab.origins` in the profile")
+    return HealthError("origin-refused", "Jupyter rejects Colab's pages", why, "Check `colab.origins` in the profile")

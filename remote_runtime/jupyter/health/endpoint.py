@@ -42,7 +42,7 @@ class Endpoint:
 
     @property
     def can_prove_identity(self) -> bool:
-        """Whether the server can prove that it knows the token."""
+        """Whether the server can authenticate itself."""
         return self.attached is None or self.attached.can_prove_identity
 
     def open(self, timeout_s: float) -> socket.socket:
@@ -59,14 +59,14 @@ def verify(endpoint: Endpoint, deadline: Deadline) -> float:
         response = request(replace(endpoint, token=Secret("")), "GET", "/api", {}, deadline)
         document = response.document()
         if response.status != 200 or not isinstance(document, dict) or "version" not in document:
-            why = f"GET /api answered {response.status}"
-            raise HealthError("stranger-answered", "Something that is no Jupyter server answers in its place", why)
+            why = f"GET /api: status {response.status}"
+            raise HealthError("stranger-answered", "An unknown process is listening in the place of Jupyter", why)
         return (time.monotonic() - began) * 1000
     try:
         connection = endpoint.open(max(0.1, deadline.remaining_s()))
     except OSError as error:
         raise HealthError(
-            "not-answering", f"Nothing answers on local port {endpoint.port}", error.strerror or str(error)
+            "not-answering", f"Can't connect to local port {endpoint.port}", error.strerror or str(error)
         ) from error
     with contextlib.closing(SocketStream(connection)) as stream:
         verify_identity(
@@ -108,19 +108,19 @@ def request(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, st
         if deadline.passed():
             raise TimeoutError
         if len(body) > MAX_RESPONSE_BYTES:
-            what = f"Jupyter's answer is longer than {MAX_RESPONSE_BYTES >> 20} MiB"
+            what = f"Jupyter's response is longer than {MAX_RESPONSE_BYTES >> 20} MiB"
             raise HealthError("not-answering", what, f"{method} {path}")
         if response.length:
             raise http.client.IncompleteRead(body, response.length)
         return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
     except TimeoutError as error:
         raise HealthError(
-            "not-answering", "Jupyter accepts connections and does not answer", f"{method} {path} timed out"
+            "not-answering", "Jupyter accepts connections but does not respond", f"{method} {path} timed out"
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise HealthError(
             "not-answering",
-            "The connection to Jupyter broke",
+            "The connection to Jupyter was lost",
             clean_line(f"{method} {path}: {_error_text(error)}", 200),
         ) from error
     finally:
@@ -151,7 +151,7 @@ def _error_text(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _shut_down_at(deadline: Deadline, connection: socket.socket) -> Iterator[None]:
-    """Ends the connection at the deadline: a socket's own timeout begins anew with every byte."""
+    """Ends the connection at the deadline: a socket's own timeout restarts with every byte."""
 
     def end() -> None:
         with contextlib.suppress(OSError):  # it was closed meanwhile

@@ -19,7 +19,7 @@ from . import idle_shells, processes, server, server_client
 from .data_dir import WATCHDOG_PROGRAM, server_directories
 from .gpus import GpuProbe
 
-# In the command line of our own launcher, whose sessions do not count as use.
+# In the command line of the launcher, whose sessions do not count as use.
 LAUNCHER_MARK = "exec(sys.stdin.buffer.read(int("
 MIN_USER_UID, NOBODY = 1000, 65534
 # Processes that manage a user's session or connection do not count as use.
@@ -49,7 +49,8 @@ class ProcessStat:
 
 class ActivityProbe:
     """Remembers processor times between two checks. ``sessions``: SSH sessions and terminals of the machine count too.
-    ``everywhere``: all our servers and background computation count, because stopping the machine ends them."""
+    ``everywhere``: all remote-runtime servers and background computation count, because stopping the machine ends
+    them."""
 
     def __init__(self, directory: str, *, sessions: bool, everywhere: bool = False) -> None:
         self._directory = directory
@@ -79,11 +80,11 @@ def _jupyter(directory: str, busy_pids: set[int]) -> Activity:
         return Activity()
     is_working = is_kernel_working(running.pid, busy_pids)
     if server_client.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
-        return Activity("Jupyter does not answer, and works") if is_working else Activity()
+        return Activity("Jupyter does not respond, and uses the processor") if is_working else Activity()
     status = server_client.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
-    activity = jupyter_activity(status) if status else Activity("Jupyter does not say what it does")
+    activity = jupyter_activity(status) if status else Activity("Jupyter does not report its activity")
     # A kernel reports idle while a cell runs if it got a message on its control channel.
-    return activity if activity.what or not is_working else Activity("a kernel's process works")
+    return activity if activity.what or not is_working else Activity("a kernel's process uses the processor")
 
 
 def is_kernel_working(server_pid: int, busy_pids: set[int]) -> bool:
@@ -112,7 +113,7 @@ def jupyter_activity(status: dict[str, Any]) -> Activity:
 
 def session_activity(table: dict[int, ProcessStat]) -> Activity:
     """Users' processes in a terminal, or over SSH without one. A shell that waits in a terminal counts from its last
-    input. Of our own account only processes with our HOME count."""
+    input. Of this account only processes with this HOME count."""
     home, ago_s = os.path.expanduser("~"), math.inf
     parents = {each.parent for each in table.values()}
     for each in table.values():
@@ -129,7 +130,8 @@ def session_activity(table: dict[int, ProcessStat]) -> Activity:
 
 
 def background_activity(table: dict[int, ProcessStat], busy_pids: set[int]) -> Activity:
-    """Busy processes of users and of containers. Our own servers, session managers and SSH servers do not count."""
+    """Busy processes of users and of containers. remote-runtime's servers, session managers and SSH servers do not
+    count."""
     home = os.path.expanduser("~")
     ours = {running.pid for running in map(server.load, server_directories()) if running}
     for pid in sorted(busy_pids - ours - {os.getpid()}):
@@ -170,7 +172,7 @@ def _belongs_to_user(each: ProcessStat, home: str) -> bool:
 
 
 def _is_ours(each: ProcessStat, table: dict[int, ProcessStat]) -> bool:
-    """It or one of its ancestors is our launcher or a watchdog of ours."""
+    """It or one of its ancestors is a launcher or an idle watchdog."""
     marks = [LAUNCHER_MARK, *(os.path.join(directory, WATCHDOG_PROGRAM) for directory in server_directories())]
     return any(mark in _command_line(one.pid) for one in _ancestors(each, table) for mark in marks)
 

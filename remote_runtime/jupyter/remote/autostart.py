@@ -46,7 +46,7 @@ def _marker(key: str) -> bytes:
 
 
 def _other_lines(key: str) -> list[bytes] | None:
-    """The lines that are not ours, each with its line end; None when the table cannot be read."""
+    """The lines of others, each with its line end; None when the table cannot be read."""
     lines = _crontab()
     return None if lines is None else [line for line in lines if not line.rstrip(b"\n").endswith(_marker(key))]
 
@@ -85,7 +85,8 @@ def _enable_unit(key: str, command: list[str]) -> bool:
 
 
 def _enable_user_units() -> bool:
-    """Returns whether the user's units start at boot now. A file tells ``disable_user_units`` if that is our doing."""
+    """Returns whether the user's units start at boot now. A file records for ``disable_user_units`` that this call
+    enabled it."""
     user = str(processes.own_uid())
     if processes.output_of("loginctl", "show-user", user, "--property=Linger", timeout_s=TIMEOUT_S) == "Linger=yes\n":
         return True

@@ -1,4 +1,5 @@
-"""Our folder on the machine, ``~/.local/share/remote-runtime/``: private files, atomic writes, locks."""
+"""The remote-runtime directory on the machine, ``~/.local/share/remote-runtime/``: private files, atomic writes,
+locks."""
 
 from __future__ import annotations
 
@@ -37,29 +38,31 @@ def server_directory(key: str) -> str:
 
 
 def make_private_dir(directory: str) -> str:
-    """Makes ``directory`` and its parents up to our folder, each mode 0700.
+    """Makes ``directory`` and its parents up to the remote-runtime directory, each mode 0700.
 
-    Raises ``ReportedError`` if our folder belongs to another user, or the home folder does not exist or has a name that
-    is not UTF-8.
+    Raises ``ReportedError`` if the remote-runtime directory belongs to another user, or the home folder does not exist
+    or has a name that is not UTF-8.
     """
     root, level, home = root_dir(), directory, os.path.expanduser("~")
     if not os.path.isdir(home):
         raise ReportedError(
             "folder-unusable",
-            "The home folder does not exist on the machine",
+            "The home directory does not exist on the machine",
             home,
-            "Let an administrator make it there, or use another login: `ssh.user`",
+            "Ask an administrator to create it, or set another login: `ssh.user`",
         )
     if any(ord(letter) < 32 or 0xD800 <= ord(letter) < 0xE000 for letter in home):
         raise ReportedError(
             "folder-unusable",
-            "The name of the home folder on the machine is no text in UTF-8",
+            "The home directory's name on the machine is not valid UTF-8",
             repr(home),
-            "Use another login: `ssh.user`",
+            "Set another login: `ssh.user`",
         )
     os.makedirs(directory, mode=0o700, exist_ok=True)
     if os.name != "nt" and os.stat(root).st_uid != processes.own_uid():
-        raise ReportedError("folder-unusable", "Our folder on the machine belongs to another user", root)
+        raise ReportedError(
+            "folder-unusable", "The remote-runtime directory on the machine belongs to another user", root
+        )
     while len(level) >= len(root):
         os.chmod(level, 0o700)
         level = os.path.dirname(level)
@@ -111,7 +114,7 @@ def locked(path: str, reply: ReplyWriter, *, why: str) -> Iterator[None]:
             reply.progress(why)
             reported = True
         if reply.remaining_s() == 0.0:
-            raise ReportedError("machine-busy", "Another remote-runtime works on this server", why)
+            raise ReportedError("machine-busy", "Another remote-runtime is using this server", why)
         reply.sleep(0.1)
 
 
@@ -162,7 +165,7 @@ def remove_content_dir(path: str) -> None:
 
 
 def remove_server(directory: str) -> None:
-    """Its lock is held. Windows cannot remove an open lock file; ``remove_unused`` does that."""
+    """The caller has its lock. Windows cannot remove an open lock file; ``remove_unused`` does that."""
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -1,4 +1,5 @@
-"""Checks whether our folder can hold an environment: space, quota, inodes, and that programs may be run there."""
+"""Checks whether the remote-runtime directory can hold an environment: space, quota, inodes, and that programs may be
+run there."""
 
 from __future__ import annotations
 
@@ -25,14 +26,16 @@ def refuse_unfit(folder: str) -> None:
     environment."""
     missing = shortage(folder, MIN_BYTES, MIN_FILES)
     if missing:
-        raise disk_full_error(f"{missing}; a private environment for Jupyter needs about 150 MB")
+        raise disk_full_error(
+            f"{missing}; a private environment for Jupyter needs about 150 MB, and 240 MB with JupyterLab"
+        )
     refused = exec_refusal(folder)
     if refused:
         raise ReportedError(
             "jupyter-install-failed",
-            "No private environment can be made in this home folder",
-            f"programs below {folder} cannot be run ({refused}): it is mounted noexec, or a security policy forbids it",
-            "Name a Python elsewhere that has jupyter_server and ipykernel: `jupyter.python`",
+            "Can't create a private environment in this home directory",
+            f"programs in {folder} can't be run ({refused}): it is mounted noexec, or a security policy forbids it",
+            "Set a Python elsewhere that has jupyter_server and ipykernel: `jupyter.python`",
         )
 
 
@@ -44,7 +47,9 @@ def disk_full_cause(output: str) -> ReportedError | None:
             return disk_full_error(lacking)
     for words in ERROR_TEXTS:
         if words in output:
-            return disk_full_error(f"a program said: {words}; it writes to {root_dir()} and {tempfile.gettempdir()}")
+            return disk_full_error(
+                f"a program reported: {words}; it writes to {root_dir()} and {tempfile.gettempdir()}"
+            )
     return None
 
 
@@ -53,7 +58,7 @@ def disk_full_error(why: str) -> ReportedError:
 
 
 def shortage(folder: str, min_bytes: int, min_files: int) -> str:
-    """What the folder's file system lacks, for people; empty if it has enough or does not tell."""
+    """What the folder's file system lacks, for people; empty if it has enough or does not report it."""
     while not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)
     if not hasattr(os, "statvfs"):

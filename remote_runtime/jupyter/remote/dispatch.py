@@ -20,7 +20,7 @@ from .request import LaunchSpec, load_spec
 from .server_client import list_kernelspecs, missing_kernel_notes
 
 START_WINDOW_S = 1.0
-WAITING_FOR_LOCK = "Waiting for another remote-runtime that works on this server"
+WAITING_FOR_LOCK = "Waiting for another remote-runtime that is using this server"
 
 
 def run(request: dict[str, Any], stream: TextIO) -> int:
@@ -46,7 +46,7 @@ def run(request: dict[str, Any], stream: TextIO) -> int:
 def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
     """Replies with the server. A newly started one is stopped if the client disconnected meanwhile.
 
-    A running server of ours is kept even if the profile names a server to attach to by now.
+    A running server of the runtime is kept even if the profile names a server to attach to by now.
     """
     host.refuse_other_host(directory)
     if spec.attach and not server.load(directory):
@@ -54,7 +54,7 @@ def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
         reply.result(_attach(spec.attach, reply))
         return
     with data_dir.locked(os.path.join(directory, data_dir.LOCK), reply, why=WAITING_FOR_LOCK):
-        host.refuse_other_host(directory)  # another machine may have held the lock
+        host.refuse_other_host(directory)  # another machine may have had the lock
         running = server.find_healthy(directory, reply)
         if running is None and not spec.person:
             _refuse_idle_stopped(directory)
@@ -96,7 +96,7 @@ def stop(directory: str, reply: ReplyWriter, *, refuse_if_busy: bool = False, at
         time.sleep(0.05)
     with data_dir.locked(os.path.join(directory, data_dir.LOCK), reply, why=WAITING_FOR_LOCK):
         info = data_dir.load_json(os.path.join(directory, data_dir.INFO))
-        is_new = os.listdir(directory) == [data_dir.LOCK]  # made by our lock, after the start removed it
+        is_new = os.listdir(directory) == [data_dir.LOCK]  # made by this lock, after the start removed it
         if attempt and info.get("attempt") != attempt and not is_new:
             return {"stopped": "gone"}
         host.refuse_other_host(directory)
@@ -115,7 +115,7 @@ def stop(directory: str, reply: ReplyWriter, *, refuse_if_busy: bool = False, at
 
 
 def purge(reply: ReplyWriter) -> dict[str, Any]:
-    """Remove our whole folder, unless servers run or start there: they are listed, not stopped."""
+    """Remove the remote-runtime directory, unless servers run or start there: they are listed, not stopped."""
     alive, elsewhere = [], []
     for directory in data_dir.server_directories():
         name, other = os.path.basename(directory), host.other_host(directory)
@@ -137,7 +137,7 @@ def purge(reply: ReplyWriter) -> dict[str, Any]:
 
 
 def servers() -> list[dict[str, Any]]:
-    """All servers of ours of this account, also those of other computers. ``since``: seconds since the epoch."""
+    """All remote-runtime servers of this account, also those of other computers. ``since``: seconds since the epoch."""
     found = []
     for directory in data_dir.server_directories():
         running = server.load(directory)
@@ -179,7 +179,7 @@ def _refuse_idle_stopped(directory: str) -> None:
     """A reconnect must not start a server that the watchdog ended."""
     why = idle_watchdog.stop_reason(directory)
     if why:
-        raise ReportedError("stopped-when-idle", "Jupyter was ended on the machine, as the profile's idle says", why)
+        raise ReportedError("stopped-when-idle", "Jupyter was stopped on the machine by the idle watchdog", why)
 
 
 def _attach(attach_spec: dict[str, Any], reply: ReplyWriter) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def _renew_token(running: server.ServerProcess) -> server.ServerProcess:
     renewed = server.renew_token(running)
     if renewed:
         return renewed
-    note = ("the running Jupyter has an older bridge and keeps its token, which another program may know: "
+    note = ("The running Jupyter has an older bridge and keeps its token, which another program may know. "
             "`remote-runtime down` and `up` give a new one")  # fmt: skip
     return running._replace(info={**running.info, "notes": [*running.info.get("notes", []), note]})
 
@@ -244,8 +244,10 @@ def _os_failure(exc: OSError) -> ReportedError:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return ReportedError("disk-full", "The machine's disk is full", "no space left for " + path)
     if isinstance(exc, FileNotFoundError) and exc.filename and not os.path.dirname(path):
-        return ReportedError("program-missing", "The machine has no " + path, "it is not on the PATH there")
-    return ReportedError("folder-unusable", "Our folder on the machine cannot be used", f"{path}: {exc.strerror}")
+        return ReportedError("program-missing", f"{path} is not installed on the machine", "it is not on PATH there")
+    return ReportedError(
+        "folder-unusable", "Can't use the remote-runtime directory on the machine", f"{path}: {exc.strerror}"
+    )
 
 
 def _exit_on_signal(number: int, frame: object) -> None:

@@ -21,7 +21,7 @@ SEARCH_DIRS = ("/usr/bin", "/usr/local/nvidia/bin", "/opt/bin", "/var/lib/nvidia
 PCI_DEVICES = "/sys/bus/pci/devices"
 # On a Deep Learning VM that was created without a driver.
 DRIVER_SCRIPT = "/opt/deeplearning/install-driver.sh"
-NO_DRIVER = "the machine has an NVIDIA device and no nvidia-smi, so no driver is installed"
+NO_DRIVER = "The machine has an NVIDIA device but no nvidia-smi, so no driver is installed"
 # Processes that install a driver: NVIDIA's installer, Google's scripts for Compute Engine and Deep Learning VMs, apt.
 INSTALLERS = re.compile(
     r"nvidia-installer|NVIDIA-Linux-\S+\.run|install[-_]driver|install[-_](?:gpu|nvidia)|cuda_installer|cos-gpu-installer"
@@ -66,10 +66,10 @@ class GpuProbe:
         if self._process is None:
             return GpuResult([], problem_note(NO_DRIVER) if has_nvidia_device() else "")
         if self._process.start_error:
-            return GpuResult([], problem_note("nvidia-smi cannot be started: " + self._process.start_error))
+            return GpuResult([], problem_note("nvidia-smi can't be started: " + self._process.start_error))
         status, output = self.wait(reply.sleep)
         if status is None:
-            return GpuResult([], problem_note(f"nvidia-smi did not answer in {self._within_s:.0f} s"))
+            return GpuResult([], problem_note(f"nvidia-smi timed out after {self._within_s:.0f} s"))
         gpus = parse_gpus(output) if status == 0 else []
         return GpuResult(gpus) if gpus else GpuResult([], problem_note("nvidia-smi: " + first_line(output)))
 
@@ -102,11 +102,11 @@ def problem_note(why: str) -> str:
 def explain(why: str, commands: Sequence[str]) -> str:
     """``why`` as a note, or that one of the running ``commands`` is installing the driver."""
     if any(INSTALLERS.search(command) for command in commands):
-        return "No GPU can be used yet: its driver is being installed, as on a first boot, which takes minutes"
+        return "The GPU is not ready: its driver is being installed, as on a first boot, which takes minutes"
     hint = f"; on the machine: sudo {DRIVER_SCRIPT}" if os.path.exists(DRIVER_SCRIPT) else ""
-    return "No GPU can be used: " + why + hint
+    return "The GPU does not work: " + why + hint
 
 
 def first_line(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[0][:200] if lines else "it failed and said nothing"
+    return lines[0][:200] if lines else "it failed without output"

@@ -20,7 +20,7 @@ ALIVE_TIMEOUT_S = 180.0
 
 class Host(NamedTuple):
     """``id`` stays the same for the machine's life, ``boot`` until it restarts; ``boot`` is empty where the system does
-    not tell it. ``name`` is shown to people."""
+    not report it. ``name`` is shown to people."""
 
     name: str
     id: str
@@ -70,8 +70,8 @@ def refuse_other_host(directory: str) -> None:
     other = other_host(directory)
     if other:
         raise ReportedError(
-            "another-machine", f"Jupyter of this runtime runs on {other}, and the login reached {this_host().name}",
-            "both have the same name and home folder", f"Name it in the profile: target.host: {other}",
+            "another-machine", f"This runtime's Jupyter runs on {other}, but the login reached {this_host().name}",
+            "both have the same name and home directory", f"Set that host in the profile: `target.host: {other}`",
         )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """The idle watchdog: a separate process that ends the server, or stops the machine, when it is not used any more.
 
-It outlives the tunnel, our computer and Jupyter, and starts again after a reboot where cron or systemd allow that. In
-the server's directory, ``watchdog.json`` is its rule and program, ``idle.json`` the result of its last check.
+It outlives the tunnel, the user's computer and Jupyter, and starts again after a reboot where cron or systemd allow
+that. In the server's directory, ``watchdog.json`` is its rule and program, ``idle.json`` the result of its last check.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _set_used_at(directory: str, *, ago_s: float) -> None:
 
 def idle_s(directory: str) -> float:
     """For how long nothing was used, by the last check of the running watchdog. 0 if none runs: after a reboot,
-    somebody may have started the machine."""
+    the user may have started the machine."""
     return float(load_json(os.path.join(directory, IDLE)).get("idle_s") or 0.0) if is_running(directory) else 0.0
 
 
@@ -161,35 +161,35 @@ def main(directory: str, rule_document: dict[str, Any]) -> int:
 def _apply_rule(directory: str, rule: IdleRule, *, accepted: bool) -> str | None:
     """None when the watchdog is done, else why the machine still runs, empty while that is unknown. ``accepted``: the
     last attempt seemed to succeed."""
-    why = f"nothing was used for {_format_duration(rule.after_s)}"
+    why = f"no activity for {_format_duration(rule.after_s)}"
     if rule.do == "stop-server":
         return _end_server(directory, why)
     from . import shutdown
 
     verb = shutdown.VERBS[rule.do]
-    _log(directory, f"{why}: to {verb} the machine")
+    _log(directory, f"{why}: {verb} the machine")
     try:
         failure = shutdown.shut_down(rule.do, accepted=accepted)
     except Exception as exc:  # noqa: BLE001  the machine runs on, and costs: it is tried again
         failure = _error_text(exc)
     if failure:
-        _log(directory, f"the machine goes on: {failure}; another try in {_format_duration(RETRY_S)}")
+        _log(directory, f"the machine is still running: {failure}; next attempt in {_format_duration(RETRY_S)}")
     return failure
 
 
 def _end_server(directory: str, why: str) -> str | None:
-    _log(directory, f"{why}: ending the server and its kernels")
+    _log(directory, f"{why}: stopping the server and its kernels")
     try:
         server.terminate(directory)
     except Exception as exc:  # noqa: BLE001  the server runs on: it is tried again
-        _log(directory, f"the server goes on: {_error_text(exc)}; another try in {_format_duration(RETRY_S)}")
+        _log(directory, f"the server is still running: {_error_text(exc)}; next attempt in {_format_duration(RETRY_S)}")
         return _error_text(exc)
     _save(directory, {"stopped": why, "at": time.time()})
     return None
 
 
 def _error_text(exc: Exception) -> str:
-    """The message if it is ours or the system's; others may contain a secret."""
+    """The message if it is remote-runtime's or the system's; others may contain a secret."""
     text = str(exc) if isinstance(exc, ReportedError) else getattr(exc, "strerror", None)
     return str(text or type(exc).__name__)[:200]
 
@@ -237,7 +237,7 @@ def _format_duration(seconds: float) -> str:
 
 class IdleTimer:
     """For how long nothing was used, by ``time.monotonic()`` and ``time.time()``, of which one may stop while the
-    machine is suspended. A suspension between two checks counts as use: somebody resumed the machine."""
+    machine is suspended. A suspension between two checks counts as use: the user resumed the machine."""
 
     def __init__(self, for_s: float, monotonic: float, wall: float) -> None:
         self._used_at = monotonic - for_s

@@ -102,8 +102,8 @@ def choose(probed: list[Interpreter]) -> Interpreter | None:
 
 @dataclass(frozen=True)
 class ProbedInterpreters:
-    """``interpreters``: in order of preference, our own environment last. ``suggestions``: those with frameworks that
-    are only mentioned, because they are not on a login's PATH and a Jupyter was found there."""
+    """``interpreters``: in order of preference, the private environment last. ``suggestions``: those with frameworks
+    that are only mentioned, because they are not on a login's PATH and a Jupyter was found there."""
 
     interpreters: list[Interpreter]
     suggestions: list[Interpreter]
@@ -118,8 +118,8 @@ def probe_all(python: str, env: Mapping[str, str], reply: ReplyWriter) -> Probed
         named = os.path.expanduser(python)
         probed = probe([shutil.which(named, path=env.get("PATH")) or named], env, reply)
         if not probed[0].python:
-            raise ReportedError("python-missing", probed[0].path + " does not run", "jupyter.python names it",
-                                "Name one that runs there: `jupyter.python`")  # fmt: skip
+            raise ReportedError("python-missing", probed[0].path + " can't be run", "`jupyter.python` is set to it",
+                                "Set a Python that runs there: `jupyter.python`")  # fmt: skip
         return ProbedInterpreters(probed, [])
     first = find_candidates(env)
     probed = probe(first, env, reply)

@@ -1,4 +1,4 @@
-"""The kernel ``python3``, which Colab asks for: our kernel.json names the Python that was chosen.
+"""The kernel ``python3``, which Colab asks for: a kernel.json here names the Python that was chosen.
 
 Jupyter takes the first ``kernels/python3`` on its search path (jupyter_core's ``jupyter_path``): ``JUPYTER_PATH``, the
 user's data folder, the environment, the system. An installed kernel.json may name an environment that is gone.
@@ -33,7 +33,7 @@ def write_kernelspec(directory: str, python: Interpreter, *, is_borrowed: bool) 
 
 
 def with_data_path(directory: str, env: Mapping[str, str]) -> dict[str, str]:
-    """``env`` with our folder first on Jupyter's search path."""
+    """``env`` with the server's data folder first on Jupyter's search path."""
     path = [os.path.join(directory, DATA), env.get("JUPYTER_PATH", "")]
     return {**env, "JUPYTER_PATH": os.pathsep.join(filter(None, path))}
 
@@ -47,9 +47,9 @@ def overridden_notes(env: Mapping[str, str], python: Interpreter) -> list[str]:
     if not os.path.isabs(program) or same:
         return []
     if not os.access(program, os.X_OK):
-        return [f"{path} names {program}, which is not there: the kernel {NAME} runs {python.path}"]
+        return [f"{path} names {program}, which does not exist. Here the kernel {NAME} runs {python.path}"]
     return [
-        f"{path} names {program}; here the kernel {NAME} runs {python.path}. `jupyter.python: {program}` takes that"
+        f"{path} names {program}. Here the kernel {NAME} runs {python.path}. `jupyter.python: {program}` uses that one"
     ]
 
 

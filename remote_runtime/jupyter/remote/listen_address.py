@@ -57,7 +57,7 @@ class ListenAddress:
         if sys.platform == "win32":
             return False
         if len(os.fsencode(self._path)) > MAX_SOCKET_PATH_BYTES:
-            self._note("its path would be too long")
+            self._note("the socket's path would be too long")
             return False
         self._listener = socket.socket(socket.AF_UNIX)
         try:
@@ -67,13 +67,13 @@ class ListenAddress:
             os.chmod(self._path, 0o600)
         except OSError as exc:
             self._close()
-            self._note(f"{os.path.dirname(self._path)} takes no unix socket ({exc.strerror or exc})")
+            self._note(f"{os.path.dirname(self._path)} can't hold a Unix socket ({exc.strerror or exc})")
             return False
         self._ask_client(self._path)
         return True
 
     def _note(self, why: str) -> None:
-        self.notes.append(f"Jupyter listens on a port, which other users of the machine can reach too: {why}")
+        self.notes.append(f"Jupyter listens on a port, which other users of the machine can reach: {why}")
 
     def _try_port(self) -> None:
         self._listener = _bind_port(self._spec.port)
@@ -147,6 +147,6 @@ def _bind_port(port: int | None) -> socket.socket:
 def address_in_use_error(address: int | str, error: OSError | None = None) -> ReportedError:
     name = f"port {address}" if isinstance(address, int) else address
     is_taken = error is None or error.errno == errno.EADDRINUSE
-    why = "another program has it" if is_taken else f"the system refuses it: {error.strerror if error else ''}"
-    return ReportedError("jupyter-did-not-start", f"{name} on the machine cannot be used", why,
-                         "Choose another: `jupyter.port`")  # fmt: skip
+    why = "another program is using it" if is_taken else f"the system rejects it: {error.strerror if error else ''}"
+    return ReportedError("jupyter-did-not-start", f"Can't use {name} on the machine", why,
+                         "Set another port: `jupyter.port`")  # fmt: skip

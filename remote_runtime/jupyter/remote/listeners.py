@@ -16,8 +16,8 @@ LISTEN = "0A"  # the kernel's TCP_LISTEN, include/net/tcp_states.h
 
 @dataclass(frozen=True)
 class ListeningProcess:
-    """``pid``: 0 when unknown. ``user``: the user id, None where the system does not tell it (Windows). ``address``: as
-    the socket is bound, ``*`` and ``::`` for all addresses."""
+    """``pid``: 0 when unknown. ``user``: the user id, None where the system does not report it (Windows). ``address``:
+    as the socket is bound, ``*`` and ``::`` for all addresses."""
 
     pid: int
     user: int | None
@@ -25,7 +25,7 @@ class ListeningProcess:
 
 
 def find_listeners(port: int) -> list[ListeningProcess]:
-    """Sorted by address; empty when nobody listens there."""
+    """Sorted by address; empty if no process listens there."""
     if processes.LINUX:
         found = _from_proc(port)
     elif os.name == "nt":

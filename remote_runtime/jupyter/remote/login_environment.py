@@ -29,7 +29,7 @@ TIMEOUT_S = 30.0
 # These belong to that shell only.
 SHELL_VARIABLES = ("_", "SHLVL", "PWD", "OLDPWD", "TERM", "COLUMNS", "LINES")
 # These say where the user's kernels and extensions are. Jupyter's other variables could change who may log in, or who
-# runs the kernels; some come from a server that we may have been started from.
+# runs the kernels; some come from a server that may have started this process.
 KEPT_JUPYTER_VARIABLES = re.compile(r"JUPYTER_(?:CONFIG_DIR|CONFIG_PATH|DATA_DIR|PATH|PREFER_ENV_PATH|PLATFORM_DIRS)")
 REMOVED_VARIABLES = re.compile(
     r"(?:JUPYTER|JPY|JUPYTERHUB)_.*|CONFIGPROXY_.*|PYTHONHOME|PYTHONINSPECT|__PYVENV_LAUNCHER__"
@@ -59,12 +59,14 @@ def read_login_environment(reply: ReplyWriter) -> LoginEnvironment:
         if timed_out:
             break
     why = "did not end in time" if timed_out else "did not run a command"
-    return LoginEnvironment(own, f"the login files of {shell} {why}, so what they set is missing in kernels")
+    return LoginEnvironment(
+        own, f"The login files of {shell} {why}, so the variables that they set are missing in kernels"
+    )
 
 
 def merge(login: dict[str, str], own: dict[str, str]) -> dict[str, str]:
-    """The login's environment, or our own if that is a terminal's, as for a target of kind ``local``: the user may have
-    activated an environment there. PATH has the folders of both."""
+    """The login's environment, or this process's if that is a terminal's, as for a target of kind ``local``: the user
+    may have activated an environment there. PATH has the folders of both."""
     first, second = (own, login) if own.get("TERM", "dumb") != "dumb" else (login, own)
     found = {name: value for name, value in first.items() if name not in SHELL_VARIABLES}
     kept = {name: own[name] for name in ("HOME", *SHELL_VARIABLES) if name in own}

@@ -105,7 +105,7 @@ def list_processes() -> list[Process]:
 
 
 def reap_children() -> None:
-    """Children of this process that ended would otherwise stay as zombies while we wait for them."""
+    """Children of this process that ended would otherwise stay as zombies meanwhile."""
     if sys.platform == "win32":
         return
     try:
@@ -141,7 +141,7 @@ def read_text(path: str, max_bytes: int = MAX_FILE_BYTES, errors: str = "replace
 
 
 def boot_id() -> str:
-    """Changes with each boot; start times count from there. Empty where the system does not tell."""
+    """Changes with each boot; start times count from there. Empty where the system does not report it."""
     return read_text("/proc/sys/kernel/random/boot_id").strip()
 
 
@@ -219,7 +219,7 @@ def output_of(*command: str, timeout_s: float = 10.0) -> str:
 
 
 def detached_popen_args() -> dict[str, Any]:
-    """Arguments of ``Popen`` with which the process outlives us and our SSH channel."""
+    """Arguments of ``Popen`` with which the process outlives the launcher and its SSH channel."""
     if os.name == "nt":
         return {"creationflags": 0x00000008 | 0x00000200}  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
     return {"start_new_session": True}

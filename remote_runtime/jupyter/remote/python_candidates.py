@@ -77,7 +77,7 @@ def _unique(paths: Iterable[str]) -> list[str]:
     unique: dict[str, str] = {}
     for path in paths:
         if path and os.access(path, os.X_OK) and not os.path.isdir(path):
-            # By folder: the links in several environments often lead to the same binary.
+            # By folder: the links in several environments often point to the same binary.
             unique.setdefault(os.path.realpath(os.path.dirname(path)), path)
     return list(unique.values())
 

@@ -51,7 +51,7 @@ class PythonSearch:
         ``jupyter-did-not-start`` if the one that the profile names is broken, or as ``private_venv.ensure``."""
         spec = self._spec
         if self._probed is None:
-            self._reply.progress("Looking for Jupyter on the machine")
+            self._reply.progress("Finding Jupyter on the machine")
             self._probed = interpreters.probe_all(spec.python, self._env, self._reply)
         sound = [each for each in self._probed.interpreters if each.path not in self._broken]
         server = interpreters.choose(sound)
@@ -70,13 +70,14 @@ class PythonSearch:
         return private_venv.is_complete(self._spec.packages, lab=self._spec.lab)
 
     def exclude(self, broken: BrokenPython) -> None:
-        """Search without it. Raises ``ReportedError`` if our own environment is broken though it was just made."""
+        """Search without it. Raises ``ReportedError`` if the private environment is broken though it was just
+        created."""
         if broken.python == private_python() and self._venv_made:
             raise ReportedError(
                 "jupyter-install-failed", "The private environment for Jupyter does not work", broken.why,
-                "Name a Python that has jupyter_server and ipykernel: `jupyter.python`",
+                private_venv.NAME_PYTHON,
             )  # fmt: skip
-        self._reply.progress(f"{broken.python} cannot be used: {last_line(broken.why)}")
+        self._reply.progress(f"{broken.python} is broken: {last_line(broken.why)}")
         self._broken[broken.python] = broken.why
         self._broken_package = broken.package
 
@@ -94,19 +95,19 @@ class PythonSearch:
         return venv.interpreter
 
     def _missing_error(self, probed: list[Interpreter]) -> ReportedError:
-        problems = "; ".join(f"{each.path}: {self._problem_of(each)}" for each in probed) or "no Python at all"
+        problems = "; ".join(f"{each.path}: {self._problem_of(each)}" for each in probed) or "no Python was found"
         if self._spec.python == "auto":
-            hint = "`jupyter.install: auto` allows a private one; `jupyter.python` names another Python"
-            return ReportedError("jupyter-missing", "No usable Jupyter on the machine", problems, hint)
+            hint = "Allow a private environment: `jupyter.install: auto`. Or set another Python: `jupyter.python`"
+            return ReportedError("jupyter-missing", "Jupyter is not installed on the machine", problems, hint)
         named = probed[0].path
         if named in self._broken:
             return ReportedError(
                 "jupyter-did-not-start",
-                f"{self._broken_package} cannot be imported in {named}, which jupyter.python names",
+                f"{self._broken_package} can't be imported in {named}, the profile's jupyter.python",
                 self._broken[named],
                 f"On the machine: `{named} -m pip install --upgrade --force-reinstall jupyter_server ipykernel`",
             )  # fmt: skip
-        return ReportedError("jupyter-missing", "No usable Jupyter in the Python that jupyter.python names", problems,
+        return ReportedError("jupyter-missing", "Jupyter is not installed in the profile's jupyter.python", problems,
                              f"On the machine: `{named} -m pip install jupyter_server ipykernel`")  # fmt: skip
 
     def _problem_of(self, interpreter: Interpreter) -> str:
@@ -118,7 +119,7 @@ class PythonSearch:
 
     def _excluded_notes(self) -> list[str]:
         notes = [
-            f"{path} is passed over, since it is broken: {last_line(why)}; `jupyter.python` names the one to use"
+            f"{path} is broken and was skipped: {last_line(why)}. `jupyter.python` sets the one to use"
             for path, why in self._broken.items()
         ]
         if self._recreated:
@@ -131,17 +132,17 @@ class PythonSearch:
     ) -> list[str]:
         notes = []
         if kernel:
-            notes.append(f"the kernel python3 runs {kernel.path}, which has {', '.join(kernel.frameworks)}; "
+            notes.append(f"The kernel python3 runs {kernel.path}, which has {', '.join(kernel.frameworks)}; "
                          f"Jupyter itself runs {server.path}")  # fmt: skip
         else:
             notes += [
-                f"{each.path} has {', '.join(each.frameworks)}: `jupyter.python: {each.path}` takes it"
-                + ("" if each.kind else " once jupyter_server and ipykernel are in it")
+                f"{each.path} has {', '.join(each.frameworks)}. `jupyter.python: {each.path}` uses it"
+                + ("" if each.kind else "after installing jupyter_server and ipykernel there")
                 for each in suggestions[:5]
             ]
         if self._spec.packages and server.path != private_python():
-            notes.append("jupyter.packages is for a private environment; "
-                         f"Jupyter runs {server.path}, which stays as it is")  # fmt: skip
+            notes.append("jupyter.packages only applies to a private environment; "
+                         f"Jupyter runs {server.path}, which is not changed")  # fmt: skip
         return notes + missing_packages_notes(kernel or server, is_private=(kernel or server).path == private_python())
 
 
@@ -158,4 +159,4 @@ def missing_packages_notes(kernel: Interpreter, *, is_private: bool) -> list[str
 
 
 def last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it says nothing"])[-1].strip()[:200]
+    return (text.strip().splitlines() or ["no output"])[-1].strip()[:200]

@@ -1,4 +1,4 @@
-"""Replies to the client: lines of a random marker and a JSON object. The marker tells them from what login files
+"""Replies to the client: lines of a random marker and a JSON object. The marker separates them from what login files
 print."""
 
 from __future__ import annotations

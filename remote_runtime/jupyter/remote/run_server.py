@@ -138,7 +138,7 @@ def restricted_app(application: Any, ignored_file: str) -> Any:
 
         left_out: set[str] = set()
         reading = ""
-        own: Any = None  # the configuration once our own file is read; all later ones are the user's
+        own: Any = None  # the configuration once the server's own file is read; all later ones are the user's
 
         def load_config_file(self, filename: str, path: Any = None) -> None:
             self.reading = filename

@@ -1,6 +1,6 @@
 """Jupyter's runtime folder, with a path short enough for the unix sockets of its kernels.
 
-A kernel that listens on TCP shows each cell and its output to every user of the machine: a subscriber is asked for no
+A kernel that listens on TCP shows each cell and its output to every user of the machine: a subscriber needs no
 key. jupyter_client's other transport, ``ipc``, makes five sockets a kernel, named after its connection file in this
 folder (``kernel-UUID-ipc-N``). A socket's path has at most 107 bytes (unix(7); macOS: 103), so the folder is made where
 paths are short, and a file in the server's directory names it (a link would need a file system that has links).
@@ -31,7 +31,7 @@ def create(directory: str) -> bool:
     short, path_file = "/tmp", os.path.join(directory, PATH_FILE)  # noqa: S108  # a new folder of mode 0700 in it
     for parent in (short, os.environ.get("TMPDIR") or short, root_dir()):
         path = os.path.join(parent, PREFIX + os.urandom(4).hex())
-        # Before the folder is made, so that it is found if we are killed now.
+        # Before the folder is made, so that it is found if this process is killed now.
         write_private(path_file, path)
         with contextlib.suppress(OSError):
             # Fails if the name is taken, also by another user's link.

@@ -1,4 +1,4 @@
-"""Finds the server that was started in a directory of ours, renews its token, ends it with all that it started."""
+"""Finds the server that was started in a server directory, renews its token, ends it with all that it started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REPLY_TIMEOUT_S = 20.0
 
 
 class ServerProcess(NamedTuple):
-    """A running server of ours. ``info``: the content of its INFO file."""
+    """A running server. ``info``: the content of its INFO file."""
 
     directory: str
     pid: int
@@ -54,7 +54,7 @@ def renew_token(running: ServerProcess) -> ServerProcess | None:
     try:
         status = server_client.change_token(running.address, running.token, token, REPLY_TIMEOUT_S)
     except (OSError, ValueError) as exc:
-        raise stuck_error(running, f"it did not take a new token: {exc}") from exc
+        raise stuck_error(running, f"it did not accept a new token: {exc}") from exc
     if status == 204:
         return _store_token(running, token)
     os.unlink(os.path.join(directory, NEXT_TOKEN))
@@ -83,9 +83,9 @@ def _recover_renewed_token(running: ServerProcess) -> ServerProcess | None:
 def stuck_error(running: ServerProcess, why: str) -> ReportedError:
     return ReportedError(
         "jupyter-stuck",
-        f"Jupyter runs on the machine (pid {running.pid}) but does not answer",
+        f"Jupyter is running on the machine (pid {running.pid}) but does not respond",
         why,
-        "it may come back; to end it with its kernels: remote-runtime down NAME --force, then up",
+        "Wait until it responds, or stop it with its kernels: `remote-runtime down PROFILE --force`",
     )
 
 
@@ -117,19 +117,20 @@ def find_healthy(directory: str, reply: ReplyWriter, within_s: float = REPLY_TIM
         if time.monotonic() >= until or reply.remaining_s() < 1.0:
             raise stuck_error(running, tail_log(directory, running.token))
         if not reported:
-            reply.progress("Waiting for the running Jupyter to answer")
+            reply.progress("Waiting for the running Jupyter to respond")
             reported = True
         reply.sleep(0.5)
 
 
 def busy_reason(running: ServerProcess) -> str:
-    """Why it must not be stopped now, for people: a busy kernel, or a server that does not tell. Empty if it may."""
+    """Why it must not be stopped now, for people: a busy kernel, or a server that does not report it. Empty if it can
+    be stopped."""
     if server_client.check_identity(running.address, running.token, timeout_s=5.0) != "ours":
-        return "Jupyter does not answer, and its kernels may be busy"
+        return "Jupyter does not respond, and its kernels may be busy"
     status = server_client.get_json(running.address, running.token, "/api/remote-runtime", timeout_s=10.0)
     kernels = status.get("kernels")
     if not isinstance(kernels, list):
-        return "Jupyter does not say whether its kernels are busy"
+        return "Jupyter does not report whether its kernels are busy"
     busy = sum(isinstance(kernel, dict) and kernel.get("state") == "busy" for kernel in kernels)
     return f"{busy} kernels are busy" if busy > 1 else "a kernel is busy" if busy else ""
 
@@ -155,14 +156,14 @@ def terminate(directory: str) -> bool:
     survivors = processes.terminate(members, 2.0)
     if survivors:
         raise ReportedError(
-            "jupyter-did-not-stop", "Processes of the server go on", "pids " + ", ".join(map(str, survivors))
+            "jupyter-did-not-stop", "Can't stop processes of the server", "pids " + ", ".join(map(str, survivors))
         )
     runtime_dir.remove(directory)
     return running is not None
 
 
 def tail_log(directory: str, token: str, lines: int = 25) -> str:
-    """The last lines of the server's log, without the token and without our own identity requests."""
+    """The last lines of the server's log, without the token and without identity requests."""
     text, _ = read_log(directory, None, 16384)
     kept_lines = [line for line in text.rstrip().splitlines() if server_client.IDENTITY_PATH not in line]
     tail = "\n".join(kept_lines[-lines:])

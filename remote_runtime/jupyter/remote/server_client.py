@@ -26,7 +26,7 @@ KERNELSPECS_TIMEOUT_S = 5.0
 MAX_KERNELSPECS = 100
 DEFAULT_KERNEL = "python3"  # Colab asks for it
 # silent: no listener, or no response in time. no-bridge: an HTTP server without the identity path, or one that refuses
-# it. stranger: a response without the proof.
+# it. ``stranger``: a response without the proof.
 Identity = Literal["ours", "silent", "no-bridge", "stranger"]
 
 
@@ -57,7 +57,7 @@ def request(
         while length is None or len(body) < min(length, max_bytes):
             part = _receive(connection, until)
             if not part and length is not None:
-                raise NotHttp("the answer is cut short")
+                raise NotHttp("the response is incomplete")
             body += part
             if not part or len(body) > max_bytes:
                 break
@@ -65,7 +65,7 @@ def request(
 
 
 def check_identity(address: int | str, token: str, timeout_s: float) -> Identity:
-    """Whether our server answers there. It proves that it knows the token; the token itself is not sent."""
+    """Whether the runtime's server responds there. It authenticates with the token, which is not sent."""
     return identify(address, token, timeout_s)[0]
 
 
@@ -131,7 +131,7 @@ def missing_kernel_notes(specs: list[dict[str, str]], env: Mapping[str, str]) ->
     if specs and DEFAULT_KERNEL not in [spec["name"] for spec in specs]:
         offered = ", ".join(spec["name"] for spec in specs[:5])
         return [
-            f"no cell of a Python notebook can run: the server offers no kernel {DEFAULT_KERNEL}, only {offered}; "
+            f"Python notebooks can't run: the server has no kernel {DEFAULT_KERNEL}, only {offered}. "
             "KernelSpecManager.allowed_kernelspecs or kernel_spec_manager_class may hide it"
         ]
     missing = [spec["program"] for spec in specs if spec["name"] == DEFAULT_KERNEL and _is_missing(spec["program"])]
@@ -142,7 +142,7 @@ def missing_kernel_notes(specs: list[dict[str, str]], env: Mapping[str, str]) ->
     path, program = kernelspec.find_installed(env, DEFAULT_KERNEL)
     where = f"{path} names it" if program == missing[0] else "its kernel.json names it"
     return [
-        f"no cell can run: the program of the kernel {DEFAULT_KERNEL}, {missing[0]}, is not there; {where}. On the "
+        f"Cells can't run: the program of the kernel {DEFAULT_KERNEL}, {missing[0]}, does not exist; {where}. On the "
         "machine `python -m ipykernel install --user`, with the Python that cells should run in, replaces it"
     ]
 
@@ -179,7 +179,7 @@ def _read_head(connection: socket.socket, until: float) -> tuple[list[str], byte
         part = _receive(connection, until)
         received += part
         if not part or len(received) > MAX_HEAD_BYTES:
-            raise NotHttp("the answer has no head")
+            raise NotHttp("the response has no headers")
     head, _, body = received.partition(b"\r\n\r\n")
     return head.decode("latin-1").split("\r\n"), body
 
@@ -188,7 +188,7 @@ def _parse_head(head: list[str]) -> tuple[int, int | None]:
     """The status, and the length of the body if there is a Content-Length."""
     version, _, status = head[0].partition(" ")
     if not version.startswith("HTTP/") or not status[:3].isdigit():
-        raise NotHttp("the answer does not begin as HTTP does")
+        raise NotHttp("the response is not HTTP")
     fields = dict(line.lower().split(":", 1) for line in head[1:] if ":" in line)
     length = fields.get("content-length", "").strip()
     return int(status[:3]), int(length) if length.isdigit() else None
@@ -197,7 +197,7 @@ def _parse_head(head: list[str]) -> tuple[int, int | None]:
 def _receive(connection: socket.socket, until: float) -> bytes:
     left_s = until - time.monotonic()
     if left_s <= 0:
-        raise TimeoutError("no answer in time")
+        raise TimeoutError("no response in time")
     connection.settimeout(left_s)
     return connection.recv(65536)
 

@@ -51,13 +51,13 @@ def find_method(do: str, product: str = PRODUCT_FILE) -> ShutdownMethod:
     verb = VERBS[do]
     hardware = _is_compute_engine(product)
     is_instance = hardware or bool(os.environ.get("GCE_METADATA_HOST"))
-    why = _missing_permission(verb) if is_instance else "this is no instance"
+    why = _missing_permission(verb) if is_instance else "this is not a Compute Engine VM"
     local_ssd = is_instance and _has_local_ssd()
     if not why:
         return ShutdownMethod("service-account", verb, local_ssd=local_ssd)
     if hardware and _power_off_command():
         return ShutdownMethod("power-off", "stop", why, local_ssd)
-    return ShutdownMethod("none", verb, f"{why}, and this account may not power it off", local_ssd)
+    return ShutdownMethod("none", verb, f"{why}, and this account doesn't have permission to power it off", local_ssd)
 
 
 def shut_down(do: str, product: str = PRODUCT_FILE, *, accepted: bool = False) -> str:
@@ -65,14 +65,18 @@ def shut_down(do: str, product: str = PRODUCT_FILE, *, accepted: bool = False) -
     request, and the machine still runs.
 
     If Compute Engine refuses a stop, the machine powers itself off if it may. Not if it refuses a suspend: the memory
-    would be lost, contrary to what the user was told.
+    would be lost, contrary to what the user reads.
     """
     method = find_method(do, product)
     if method.how == "none":
         return method.why
     if method.how == "power-off":
-        return _run_power_off() or ("it was told to power off, and goes on" if accepted else "")
-    refused = f"Compute Engine accepted to {method.verb} it, and it goes on" if accepted else _request_shutdown(method)
+        return _run_power_off() or ("the power-off was requested, but it is still running" if accepted else "")
+    refused = (
+        f"Compute Engine accepted the request to {method.verb} it, but it is still running"
+        if accepted
+        else _request_shutdown(method)
+    )
     if refused and method.verb == "stop" and _is_compute_engine(product) and _power_off_command():
         failed = _run_power_off()
         return f"{refused}; powering off: {failed}" if failed else ""
@@ -85,9 +89,9 @@ def _request_shutdown(method: ShutdownMethod) -> str:
     try:
         _call(f"{_instance_path()}/{method.verb}", None, query)
     except urllib.error.HTTPError as exc:
-        return f"Compute Engine refused: {_error_message(exc)}"
+        return f"Compute Engine rejected the request: {_error_message(exc)}"
     except (OSError, ValueError) as exc:
-        return f"Compute Engine cannot be asked from the instance: {_error_reason(exc)}"
+        return f"the VM can't reach the Compute Engine API: {_error_reason(exc)}"
     return ""
 
 
@@ -95,7 +99,7 @@ def _run_power_off() -> str:
     command = _power_off_command()
     done = processes.run(*command, timeout_s=60.0)
     output = (done.stdout + done.stderr).decode("utf-8", "replace").strip()[:300]
-    return "" if done.returncode == 0 else output or f"{' '.join(command)} ended with status {done.returncode}"
+    return "" if done.returncode == 0 else output or f"{' '.join(command)} exited with status {done.returncode}"
 
 
 def _missing_permission(verb: str) -> str:
@@ -104,13 +108,13 @@ def _missing_permission(verb: str) -> str:
         granted = _call(f"{_instance_path()}/testIamPermissions", {"permissions": [wanted]})
     except urllib.error.HTTPError as exc:
         if exc.code == 404:
-            return "the instance has no service account"
-        return f"the instance has a service account without access: {_error_message(exc)}"
+            return "the VM has no service account"
+        return f"the VM's service account has no access: {_error_message(exc)}"
     except (OSError, ValueError) as exc:
-        return f"Compute Engine cannot be asked from the instance ({_error_reason(exc)})"
+        return f"the VM can't reach the Compute Engine API ({_error_reason(exc)})"
     if wanted in granted.get("permissions", []):
         return ""
-    return f"the instance's service account lacks {wanted}"
+    return f"the VM's service account lacks {wanted}"
 
 
 def _has_local_ssd() -> bool:
@@ -128,7 +132,7 @@ def _error_message(exc: urllib.error.HTTPError) -> str:
         message = str(json.loads(exc.read(65536).decode("utf-8", "replace"))["error"]["message"])
     except (OSError, ValueError, KeyError, TypeError):
         message = ""
-    return " ".join(message.split())[:300] or f"it answered {exc.code}"
+    return " ".join(message.split())[:300] or f"status {exc.code}"
 
 
 def _error_reason(exc: Exception) -> str:
@@ -208,11 +212,11 @@ def _call(path: str, body: dict[str, Any] | None, query: dict[str, str] | None =
     """Raises ``OSError``, of which ``HTTPError`` is one, and ``ValueError``."""
     root = os.environ.get(OVERRIDE) or COMPUTE
     if not _ENDPOINT.fullmatch(root):
-        raise ValueError(f"{OVERRIDE} is no https:// address")
+        raise ValueError(f"expected an https:// URL in {OVERRIDE}")
     try:
         token = json.loads(_metadata("instance/service-accounts/default/token"))["access_token"]
     except (KeyError, TypeError):
-        raise ValueError("the metadata server gives no access token") from None
+        raise ValueError("the metadata server returned no access token") from None
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     url = root + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
     content = b"" if body is None else json.dumps(body).encode()

@@ -29,11 +29,11 @@ BRIDGE_WAIT_S = 3.0
 # Jupyter runs on after this error, and never answers.
 CANNOT_LISTEN = re.compile(r"^\[E .*\bException in callback .*\b_bind", re.MULTILINE)
 LOG_CHECK_INTERVAL_S = 0.5
-TCP_KERNELS_NOTE = "kernels listen on TCP ports: other users of the machine can read cells and their output"
+TCP_KERNELS_NOTE = "Kernels listen on TCP ports: other users of the machine can read cells and their output"
 
 
 def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.ServerProcess:
-    """A new server in ``directory``, whose lock is held. Raises ``ReportedError``, and leaves no process running
+    """A new server in ``directory``, whose lock the caller has. Raises ``ReportedError``, and leaves no process running
     then."""
     working_dir = find_working_dir(spec.working_dir)
     # The token of an ended server that listened on a unix socket is kept, so that open pages keep working.
@@ -125,7 +125,7 @@ def find_working_dir(named: str) -> str:
     path = os.path.realpath(os.path.expanduser(named))
     if not os.path.isdir(path):
         raise ReportedError("jupyter-did-not-start", "The working directory does not exist on the machine", path,
-                            "Make it there, or name another: `jupyter.working_dir`")  # fmt: skip
+                            "Create it there, or set another: `jupyter.working_dir`")  # fmt: skip
     return path
 
 
@@ -188,7 +188,7 @@ def jupyter_config(kind: str, address: int | str, token: str, working_dir: str, 
 def server_environment(
     directory: str, interpreter: Interpreter, login: dict[str, str], spec: LaunchSpec
 ) -> dict[str, str]:
-    """The login's environment, overridden by the profile's, overridden by ours."""
+    """The login's environment, overridden by the profile's, then by remote-runtime's."""
     env = {**login, **spec.env, "JUPYTER_RUNTIME_DIR": runtime_dir.path_of(directory)}
     if "PYTHONPATH" in spec.env:
         # For kernels only: the user's modules must not shadow Jupyter's. See run_server.py.
@@ -204,7 +204,7 @@ def server_environment(
 
 
 def spawn(plan: LaunchPlan) -> subprocess.Popen[bytes]:
-    """In its own session, with all streams to the log: it outlives us, and keeps no SSH channel open."""
+    """In its own session, with all streams to the log: it outlives the launcher, and keeps no SSH channel open."""
     directory, interpreter = plan.directory, plan.choice.server
     config = "--config=" + os.path.join(directory, CONFIG)
     program = os.path.join(directory, "boot.py")
@@ -217,7 +217,7 @@ def spawn(plan: LaunchPlan) -> subprocess.Popen[bytes]:
 
 
 def save_info(plan: LaunchPlan, pid: int, address: int | str) -> dict[str, Any]:
-    """Saves the INFO file before the server answers: if we are killed now, the next start finds the server."""
+    """Saves the INFO file before the server answers: if the launcher is killed now, the next start finds the server."""
     directory, spec, interpreter = plan.directory, plan.spec, plan.choice.server
     info = {
         "pid": pid, "port" if isinstance(address, int) else "socket": address, "birth": processes.start_id(pid),
@@ -235,7 +235,7 @@ def wait_until_ready(
 ) -> bool:
     """True when the server proved its identity, False when its address is taken. Raises as ``launch``."""
     directory = plan.directory
-    reply.progress("Waiting for Jupyter to answer")
+    reply.progress("Waiting for Jupyter to respond")
     answering_since = None
     log_checked_at = time.monotonic()
     while True:
@@ -252,15 +252,15 @@ def wait_until_ready(
             answering_since = answering_since or time.monotonic()
             if time.monotonic() - answering_since > BRIDGE_WAIT_S:
                 log = server.tail_log(directory, token)
-                raise ReportedError("bridge-not-loaded", "Jupyter answers, but without the bridge", log)
+                raise ReportedError("bridge-not-loaded", "Jupyter responds, but without the bridge", log)
         if time.monotonic() - log_checked_at > LOG_CHECK_INTERVAL_S:
             log_checked_at = time.monotonic()
             log = server.tail_log(directory, token)
             if CANNOT_LISTEN.search(log):
-                raise start_error(f"Jupyter cannot listen at {address}", log)
+                raise start_error(f"Jupyter can't listen at {address}", log)
         if reply.remaining_s() == 0.0:
             log = server.tail_log(directory, token)
-            raise start_error("Jupyter did not answer in time", log)
+            raise start_error("Jupyter did not respond in time", log)
         reply.sleep(0.05)
 
 

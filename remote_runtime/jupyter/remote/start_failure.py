@@ -30,12 +30,12 @@ def explain_exit(
         return BrokenPython(interpreter.path, "Jupyter", why)
     match = re.search(r"Jupyter was ended by sys\.exit\(.*\) in (\w+)", log)
     hint = f"On the machine: `{interpreter.path} -m jupyter server extension disable {match.group(1)}`" if match else ""
-    return start_error(f"Jupyter ended (status {status})", log, hint)
+    return start_error(f"Jupyter exited (status {status})", log, hint)
 
 
 def start_error(what: str, log: str, hint: str = "") -> ReportedError:
     return disk_space.disk_full_cause(log) or ReportedError(
-        "jupyter-did-not-start", what, log or "it wrote nothing to its log", hint
+        "jupyter-did-not-start", what, log or "its log is empty", hint
     )
 
 
@@ -53,8 +53,8 @@ class ImportCheck(processes.BackgroundProcess):
     def problem(self, reply: ReplyWriter) -> str:
         """The last lines of the error; empty if the import works, or has no result in time."""
         if self.start_error:
-            return f"{self._python} cannot be run: {self.start_error}"
+            return f"{self._python} can't be run: {self.start_error}"
         status, output = self.wait(reply.sleep, time.monotonic() + min(IMPORT_TIMEOUT_S, reply.remaining_s() / 2))
         if not status:
             return ""
-        return "\n".join(output.strip().splitlines()[-MAX_LINES:]) or f"it ended with status {status}"
+        return "\n".join(output.strip().splitlines()[-MAX_LINES:]) or f"it exited with status {status}"

@@ -1,8 +1,8 @@
-"""Notes about the user's own Jupyter settings that our server does not use.
+"""Notes about the user's own Jupyter settings that the server does not use.
 
 ``jupyter_config.*`` applies, without the traits that ``run_server.py`` removes. ``jupyter_server_config.*`` and
-Notebook 6's files are not read: our configuration replaces them; extensions that they enable are still enabled.
-"""
+Notebook 6's files are not read: remote-runtime's configuration replaces them; extensions that they enable are still
+enabled."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ignored_traits(directory: str) -> list[str]:
         return []
     shown = ", ".join(map(str, names[:MAX_NAMES])) + (" …" if len(names) > MAX_NAMES else "")
     where = ", ".join(map(str, files)) or "your Jupyter settings"
-    return [f"{where}: this server does not use what would guard or move it, {shown}"]
+    return [f"{where}: this server ignores settings for access and addresses: {shown}"]
 
 
 def unread_files(kind: str, env: Mapping[str, str]) -> list[str]:
@@ -41,8 +41,8 @@ def unread_files(kind: str, env: Mapping[str, str]) -> list[str]:
     found = [path for path in paths if has_settings(path)]
     if not found:
         return []
-    return [f"{' and '.join(found)} is not read by this server: `jupyter.args` sets limits, and jupyter_config.py in "
-            "that folder counts for kernels and contents"]  # fmt: skip
+    return [f"{' and '.join(found)} is not read by this server. `jupyter.args` sets limits; jupyter_config.py in "
+            "that folder applies to kernels and contents"]  # fmt: skip
 
 
 def has_settings(path: str) -> bool:

@@ -31,7 +31,7 @@ def test_a_preempted_spot_vm_comes_back_by_itself_and_one_that_was_stopped_by_ha
         eventually(lambda: vm.status == "RUNNING")
         vm.sshd.resume()
         eventually(lambda: world.look("vm")["state"] == "ready")
-        assert "was preempted, and is started again" in world.log("vm")
+        assert "was preempted; starting it again" in world.log("vm")
 
         cloud.change("stop", cloud.instances[0])
         eventually(lambda: vm.status == "TERMINATED")

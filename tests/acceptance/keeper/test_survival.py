@@ -77,7 +77,7 @@ def test_a_disk_that_is_full_here_does_not_keep_a_machine_from_being_followed(wo
     survivor.server.kill()
     survivor.vm.sshd.move("127.0.0.2")
     eventually(survivor.works, within_s=60)
-    assert "the state cannot be saved" in world.log("vm")
+    assert "can't save the state" in world.log("vm")
     assert world.file("vm")["instance"]["address"] == "127.0.0.1", "no change was written down"
     no_room.rmdir()
     eventually(lambda: world.file("vm")["instance"]["address"] == "127.0.0.2" and world.file("vm")["state"] == "ready")

@@ -56,7 +56,7 @@ def test_a_server_that_is_kept_is_not_forgotten(world: World) -> None:
     Page(url).run(kernel, "kept = 42")
 
     assert world.run("down", "here", "--keep-server", "--json").document["stopped"][0]["server"] == "kept"
-    assert "was left running" in world.look("here")["why"]
+    assert "is still running" in world.look("here")["why"]
     assert Page(world.up("here")).run(kernel, "print(kept)") == "42"
     world.run("down", "here", "--keep-server")
     assert world.run("down", "--all", "--json").document["stopped"][0]["server"] == "stopped"

@@ -162,7 +162,7 @@ def test_a_server_without_a_token_is_never_forwarded(machine: LocalMachine, tmp_
         error = refused(machine, open_to_all.port)
         assert error.code == "attach-without-token"
         error = refused(machine, open_to_all.port, written(tmp_path / "token", "t0ken"))
-        assert (error.code, "lets anyone in" in error.what) == ("attach-without-token", True)
+        assert (error.code, "does not require a token" in error.what) == ("attach-without-token", True)
 
 
 def test_a_port_where_nothing_or_no_jupyter_of_the_user_listens_is_refused(machine: LocalMachine) -> None:
@@ -173,7 +173,7 @@ def test_a_port_where_nothing_or_no_jupyter_of_the_user_listens_is_refused(machi
         error = refused(machine, other.address[1])
         assert (error.code, f"jpserver-{os.getpid()}.json" in error.why) == ("attach-not-found", True)
         token_file = written(machine.home / "token", "t0ken")
-        assert "does not answer as a Jupyter server" in refused(machine, other.address[1], token_file).why
+        assert "does not respond as a Jupyter server" in refused(machine, other.address[1], token_file).why
 
 
 def test_a_server_of_another_user_is_refused(machine: LocalMachine) -> None:
@@ -206,7 +206,7 @@ def test_a_server_set_up_for_colab_serves_it_directly_and_is_told_what_the_bridg
     assert seen.verdict == "ready"
     told = "\n".join(seen.missing_settings)
     assert f"bridge enable --python {sys.executable}" in told
-    assert "any page of the web that learns its token" in told
+    assert "any web page that learns its token" in told
     assert "allow_" not in told
 
 
@@ -242,7 +242,7 @@ def test_a_token_that_can_be_guessed_is_not_proved_and_said_to_be_short(machine:
     ("config", "settings"),
     [
         # Without an origin of its own Jupyter lets in any page that has the token.
-        (NO_CORS, ["c.ServerApp.allow_credentials = True", "any page of the web"]),
+        (NO_CORS, ["c.ServerApp.allow_credentials = True", "any web page"]),
         ({"ServerApp": {"allow_origin": "*"}}, ["allows every origin", "c.ServerApp.allow_origin = "]),
         ({"ServerApp": {"allow_credentials": None}}, ["c.ServerApp.allow_credentials = True"]),
         (

@@ -63,7 +63,7 @@ def test_the_profiles_interpreter_wins_over_all(tmp_path: Path) -> None:
     settings = JupyterSettings(python="/opt/micromamba/envs/jupyterlab/bin/python", packages=("pandas",))
     server, _ = ensure(Image((CONDA, MICROMAMBA), login_path="/opt/conda/bin"), tmp_path, settings)
     assert server.interpreter == settings.python
-    assert any("jupyter.packages is for a private environment" in note for note in server.notes)
+    assert any("jupyter.packages only applies to a private environment" in note for note in server.notes)
 
 
 def test_an_image_whose_jupyter_is_in_a_container_has_none_to_use(tmp_path: Path) -> None:

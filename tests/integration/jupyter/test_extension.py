@@ -165,7 +165,7 @@ def test_a_stranger_on_a_servers_port_gets_no_byte_of_its_token(
         (tmp_path / "jpserver-1.json").write_text("{ damaged")
         (seen,) = extension.status(sys.executable).servers
     assert seen.loaded is None
-    assert "does not know the server's token" in seen.why
+    assert "does not have the server's token" in seen.why
     assert len(Stranger.seen) == 1
     assert TOKEN not in Stranger.seen[0]
 

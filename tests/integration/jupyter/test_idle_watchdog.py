@@ -185,8 +185,8 @@ def test_an_instance_stops_itself_although_jupyter_died(
 ) -> None:
     server = ensure(machine, replace(WANTED, idle=IdleSettings(AFTER_S, do)))  # type: ignore[arg-type]  # one of its words
     told = "\n".join(server.notes)
-    assert "by its own service account" in told
-    assert ("what is on its Local SSD is lost" in told) == (do == "stop-instance")
+    assert "with its own service account" in told
+    assert ("deletes the data on its Local SSD" in told) == (do == "stop-instance")
     os.kill(server.pid, signal.SIGKILL)
     eventually(lambda: status_of(cloud) == becomes or None, within_s=30)
     assert [found for exchange in cloud.exchanges for found in google_discovery.complaints(exchange)] == []
@@ -283,7 +283,7 @@ def test_the_machines_own_token_does_not_travel_in_the_clear(
     cloud: FaultyEmulator, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", endpoint)
-    assert "is no https:// address" in shutdown.find_method("stop-instance").why
+    assert "expected an https:// URL" in shutdown.find_method("stop-instance").why
     assert cloud.exchanges == []
 
 

@@ -94,7 +94,7 @@ def test_a_fresh_machine_gets_a_server_that_answers_with_the_token_only(machine:
     assert "python3" in api(server, "/api/kernelspecs")["kernelspecs"]
     assert api(server, "/api/kernelspecs", token="wrong") == 403
     assert (machine.home / "content").is_dir()
-    assert [line.split()[0] for line in told] in ([], ["Looking", "Created", "Starting", "Waiting"])
+    assert [line.split()[0] for line in told] in ([], ["Finding", "Created", "Starting", "Waiting"])
     assert not any("content" in note for note in server.notes)
 
 
@@ -282,7 +282,7 @@ def test_a_jupyter_that_cannot_listen_on_its_socket_is_not_waited_for(near: Loca
     began = time.monotonic()
     (tmp_path / "sitecustomize.py").write_text(NO_SOCKETS)
     near.environ["PYTHONPATH"] = str(tmp_path)
-    with pytest.raises(MachineError, match="cannot listen") as caught:
+    with pytest.raises(MachineError, match="can't listen") as caught:
         ensure(near, ON_SOCKET)
     assert caught.value.code == "jupyter-did-not-start"
     assert "Operation not permitted" in caught.value.why

@@ -56,7 +56,7 @@ def ensure(
 
 
 def test_without_jupyter_and_with_install_never_it_says_where_it_looked(machine: LocalMachine) -> None:
-    with pytest.raises(MachineError, match="No usable Jupyter") as caught:
+    with pytest.raises(MachineError, match="Jupyter is not installed") as caught:
         ensure(bare(machine), JupyterSettings(install="never"))
     assert caught.value.code == "jupyter-missing"
     assert f"{BARE_PYTHON}: no jupyter_server" in caught.value.why
@@ -109,7 +109,7 @@ def test_a_port_of_the_profile_that_is_taken_is_named(machine: LocalMachine) -> 
             ensure(machine, JupyterSettings(port=port))
     assert caught.value.code == "jupyter-did-not-start"
     assert "`jupyter.port`" in caught.value.hint
-    assert caught.value.why == "another program has it"
+    assert caught.value.why == "another program is using it"
 
 
 def test_a_working_directory_that_is_not_there_is_named(machine: LocalMachine) -> None:

@@ -112,7 +112,7 @@ def test_cells_have_what_a_terminal_of_the_users_has_and_the_environment_that_up
     assert not {"JUPYTER_TOKEN", "JUPYTER_GATEWAY_URL", "PYTHONHOME"} & set(env)
     assert str(home / "src") in said["path"]
     notes = "\n".join(server.notes)
-    assert f"{kernels}/python3/kernel.json names /opt/conda/envs/gone/bin/python, which is not there" in notes
+    assert f"{kernels}/python3/kernel.json names /opt/conda/envs/gone/bin/python, which does not exist" in notes
     assert "jupyter_config.py: this server does not use what would guard or move it" in notes
     unused = json.loads((Path(server.directory) / "unused.json").read_text())["traits"]
     assert unused == sorted(re.findall(r"^c\.(\w+\.\w+) = (?!12345)", SETTINGS, re.MULTILINE))
@@ -149,7 +149,7 @@ def test_an_environment_whose_metadata_is_all_that_is_left_is_passed_over_with_i
     notes = "\n".join(server.notes)
     assert server.interpreter == str(machine.home / "jv" / "bin" / "python3")
     for python, package in ((server_broken, "jinja2"), (kernel_broken.parent / "python3", "zmq")):
-        assert f"{python} is passed over" in notes
+        assert f"{python} is broken and was skipped" in notes
         assert f"{package} of another age" in notes
     assert "jupyter.python" in notes
 

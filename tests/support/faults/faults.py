@@ -157,7 +157,7 @@ MACHINE_FAULTS = [
     Fault(host_key_has_changed, "host-key-changed", "SHA256:", "host-key"),
     Fault(key_is_not_accepted, "no-usable-key", "ssh.identity_file", "login"),
     Fault(python_is_missing, "python-missing", "/nowhere/python3", "interpreter"),
-    Fault(python_writes_megabytes, "python-missing", "as Python does", "interpreter"),
+    Fault(python_writes_megabytes, "python-missing", "it is not a Python", "interpreter"),
     Fault(jupyter_is_missing, "jupyter-missing", "/usr/bin/python3", "jupyter"),
     Fault(jupyter_does_not_start, "jupyter-did-not-start", "iopub_data_rate_limit", "jupyter"),
     Fault(folder_is_taken, "folder-unusable", ".local", "jupyter"),

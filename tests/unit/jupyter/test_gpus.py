@@ -57,21 +57,21 @@ def test_a_gpu_without_memory_of_its_own_is_one_too() -> None:
     [
         (f'echo "{NO_DRIVER}"; exit 9', "nvidia-smi: NVIDIA-SMI has failed because it couldn't communicate"),
         ('echo "No devices were found"', "nvidia-smi: No devices were found"),
-        ("exit 12", "it failed and said nothing"),
+        ("exit 12", "it failed without output"),
     ],
 )
 def test_a_driver_that_fails_is_told_with_its_reason(bin_folder: Path, body: str, why: str) -> None:
     nvidia_smi(bin_folder, body)
     found = seen()
     assert found.gpus == []
-    assert found.problem.startswith("No GPU can be used: ")
+    assert found.problem.startswith("The GPU does not work: ")
     assert why in found.problem
 
 
 def test_an_nvidia_smi_that_hangs_is_ended_after_its_limit(bin_folder: Path) -> None:
     nvidia_smi(bin_folder, "exec sleep 60")
     before = children()
-    assert "did not answer in 1 s" in seen(within_s=1.0).problem
+    assert "timed out after 1 s" in seen(within_s=1.0).problem
     assert children() == before
 
 

@@ -74,7 +74,7 @@ def test_a_machine_without_lsof_is_told_so(tmp_path: Path) -> None:
         [sys.executable, "-c", code], input=json.dumps(orders), env=environ, capture_output=True, text=True, check=False
     )
     error = json.loads(done.stdout.splitlines()[-1])["error"]
-    assert (error["code"], error["what"]) == ("program-missing", "The machine has no lsof"), done.stderr
+    assert (error["code"], error["what"]) == ("program-missing", "lsof is not installed on the machine"), done.stderr
 
 
 def test_lsof_names_processes_before_their_sockets() -> None:

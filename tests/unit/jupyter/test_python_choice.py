@@ -47,7 +47,7 @@ def test_one_that_the_profile_names_is_not_replaced_and_the_command_that_repairs
         search.find()
     error = caught.value.error
     assert (error["code"], error["why"]) == ("jupyter-did-not-start", WHY)
-    assert error["what"].startswith("ipykernel cannot be imported")
+    assert error["what"].startswith("ipykernel can't be imported")
     assert f"{sys.executable} -m pip install" in error["hint"]
 
 
@@ -121,7 +121,7 @@ def test_a_conda_environment_is_taken_rather_than_a_new_one_and_only_named_besid
     fake_python(home / "plain")
     beside = PythonSearch(wish(), env, answers()).find()
     assert beside.server.path == f"{home}/plain/bin/python3"
-    assert beside.notes == [f"{ml}/bin/python has torch: `jupyter.python: {ml}/bin/python` takes it"]
+    assert beside.notes == [f"{ml}/bin/python has torch. `jupyter.python: {ml}/bin/python` uses it"]
 
 
 def test_a_kernel_of_the_users_that_names_another_python_is_told(home: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_kernel_of_the_users_that_names_another_python_is_told(home: Path) -> 
     assert overridden_notes({"HOME": str(home)}, python) == []
     spec.parent.mkdir(parents=True)
     for program, told in (
-        ("python3", ""), ("/opt/jv/bin/python3", ""), ("/gone/bin/python", "is not there"),
+        ("python3", ""), ("/opt/jv/bin/python3", ""), ("/gone/bin/python", "does not exist"),
         (sys.executable, f"`jupyter.python: {sys.executable}`"),
     ):  # fmt: skip
         spec.write_text(json.dumps({"argv": [program, "-m", "ipykernel_launcher"]}))
@@ -154,7 +154,7 @@ def test_a_default_kernel_whose_program_is_gone_is_named_with_its_file(home: Pat
         assert all(str(spec) in note and program in note and "ipykernel install" in note for note in notes)
     assert server_client.missing_kernel_notes([], {}) == []
     assert (
-        "offers no kernel python3, only ir"
+        "has no kernel python3, only ir"
         in server_client.missing_kernel_notes([server_client.parse_kernelspec("ir", None)], {})[0]
     )
 

@@ -145,7 +145,7 @@ def test_an_error_of_the_launcher_arrives_cleaned_and_bounded() -> None:
     assert (caught.value.code, caught.value.what) == ("disk-full", "no space")
     assert len(caught.value.why) <= 8000
     assert len(caught.value.hint) <= 200
-    assert caught.value.hint.startswith("The machine says: hhh")
+    assert caught.value.hint.startswith("The machine suggests: hhh")
 
 
 def test_notes_of_the_machine_are_cleaned_and_few() -> None:
@@ -168,7 +168,7 @@ def test_other_pythons_are_tried_in_one_more_command_when_python3_does_not_answe
 
 def test_a_name_that_leaves_the_folder_never_reaches_the_machine() -> None:
     machine = Machine(result())
-    with pytest.raises(ValueError, match="cannot name"):
+    with pytest.raises(ValueError, match="expected a server directory"):
         jupyter.stop(machine.run, jupyter.ServerSpec("../../x", "y", JupyterSettings(), ()), deadline=Deadline(5))
     assert machine.commands == []
 
@@ -176,11 +176,11 @@ def test_a_name_that_leaves_the_folder_never_reaches_the_machine() -> None:
 @pytest.mark.parametrize("answer", [{"stopped": "maybe"}, {}, {"text": 5, "offset": 0}, {"text": "x", "offset": -1}])
 def test_other_answers_are_checked_as_well(answer: dict[str, object]) -> None:
     machine = Machine("{marker}" + json.dumps({"result": answer}))
-    with pytest.raises(MachineError, match="not what our launcher sends"):
+    with pytest.raises(MachineError, match="invalid reply"):
         jupyter.stop(machine.run, WANTED, deadline=Deadline(5))
-    with pytest.raises(MachineError, match="not what our launcher sends"):
+    with pytest.raises(MachineError, match="invalid reply"):
         jupyter.read_log(machine.run, WANTED, offset=0, deadline=Deadline(5))
-    with pytest.raises(MachineError, match="not what our launcher sends"):
+    with pytest.raises(MachineError, match="invalid reply"):
         jupyter.purge(machine.run, JupyterSettings(), deadline=Deadline(5))
 
 

@@ -25,7 +25,7 @@ def test_the_wait_for_a_server_that_hangs_counts_the_time_of_each_look(tmp_path:
         info = {"pid": pid, "port": silent.getsockname()[1], "birth": processes.start_id(pid)}
         (tmp_path / INFO).write_text(json.dumps(info))
         began = time.monotonic()
-        with pytest.raises(ReportedError, match="does not answer"):
+        with pytest.raises(ReportedError, match="does not respond"):
             server.find_healthy(str(tmp_path), ReplyWriter("rr-test:", io.StringIO(), 60.0), within_s=1.5)
         assert time.monotonic() - began < 15
 
@@ -34,7 +34,7 @@ def test_a_file_system_without_unix_sockets_is_found_out_before_jupyter_is_start
     heard = io.StringIO()
     with listen_address.ListenAddress("/sys", SPEC, ReplyWriter("", heard, 60.0)) as found:
         (note,) = found.notes
-        assert "/sys takes no unix socket" in note
+        assert "/sys can't hold a Unix socket" in note
         assert isinstance(json.loads(heard.getvalue())["reach"], int), "the port is asked for in its place"
 
 

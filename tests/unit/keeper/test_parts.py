@@ -84,7 +84,7 @@ def test_a_state_file_that_cannot_be_removed_is_told(record: RuntimeRecord, tmp_
     results.report_taken_down(end, ControlRequest("down", channel=cast("Any", client)), record, Subscribers())
     (answer,) = client.received
     (left,) = answer["remains"]
-    assert left.startswith("its state file stays: ")
+    assert left.startswith("its state file can't be removed: ")
 
 
 def _interrupt_at(moment: int | None, requests: RequestQueue) -> int:

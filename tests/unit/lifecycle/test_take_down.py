@@ -288,7 +288,7 @@ def test_an_idle_watch_on_the_disk_of_a_vm_that_is_off_is_told(status: str, rebo
     end = scene.down()
     assert (end.server, end.remains, len(end.notes)) == ("gone", (), told)
     assert all(
-        "it is stopped when nothing was used for 2h" in note and "`remote-runtime up PROFILE`" in note
+        "it is stopped after 2h without activity" in note and "`remote-runtime up PROFILE`" in note
         for note in end.notes
     )
     assert take_down_document(end).get("notes", []) == list(end.notes)
