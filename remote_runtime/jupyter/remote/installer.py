@@ -45,13 +45,14 @@ URL_CREDENTIALS = re.compile(r"//[^\s/@]+@")
 
 
 def find_uv(env: Mapping[str, str]) -> str:
-    """The path of uv: on ``env``'s PATH, or where its installer and cargo put it. Empty if there is none, or if pip is
-    configured for a package index and uv is not."""
+    """The path of uv: from ``UV``, on ``env``'s PATH, or where its installer and cargo put it. Empty if there is none,
+    or if pip is configured for a package index and uv is not."""
     if pip_has_index(env) and not uv_has_index(env):
         return ""
     home = os.path.expanduser("~")
     folders = os.pathsep.join(os.path.join(home, folder) for folder in UV_FOLDERS)
-    return shutil.which("uv", path=env.get("PATH")) or shutil.which("uv", path=folders) or ""
+    named = shutil.which(env.get("UV", ""))
+    return named or shutil.which("uv", path=env.get("PATH")) or shutil.which("uv", path=folders) or ""
 
 
 def pip_has_index(env: Mapping[str, str]) -> bool:

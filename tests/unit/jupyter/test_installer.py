@@ -59,6 +59,7 @@ def test_uv_is_found_on_the_path_and_where_its_installers_put_it(home: Path, fol
     assert find_uv(NO_PATH) == ""
     uv = program(home / folder / "uv", "")
     assert find_uv({"PATH": str(home / "elsewhere")}) == str(uv)
+    assert find_uv({**NO_PATH, "UV": str(uv)}) == str(uv)
 
 
 def test_pip_is_used_where_only_pip_is_configured_for_an_index(home: Path) -> None:
