@@ -113,7 +113,7 @@ def test_cells_have_what_a_terminal_of_the_users_has_and_the_environment_that_up
     assert str(home / "src") in said["path"]
     notes = "\n".join(server.notes)
     assert f"{kernels}/python3/kernel.json names /opt/conda/envs/gone/bin/python, which does not exist" in notes
-    assert "jupyter_config.py: this server does not use what would guard or move it" in notes
+    assert "jupyter_config.py: this server ignores settings for access and addresses" in notes
     unused = json.loads((Path(server.directory) / "unused.json").read_text())["traits"]
     assert unused == sorted(re.findall(r"^c\.(\w+\.\w+) = (?!12345)", SETTINGS, re.MULTILINE))
     assert "jupyter_server_config.py is not read" in notes
