@@ -197,7 +197,8 @@ def test_a_login_that_redirects_is_told_as_that(
 
 
 @pytest.mark.parametrize(
-    ("login", "said"), [("head -c 2000000 /dev/zero", "endless output"), ("select X in train quit; do :; done", "train")]
+    ("login", "said"),
+    [("head -c 2000000 /dev/zero", "endless output"), ("select X in train quit; do :; done", "train")],
 )
 def test_a_login_that_prints_and_never_ends_is_told_with_its_words(
     server: Sshd, session: Session, login: str, said: str
