@@ -11,14 +11,15 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich.ansi import AnsiDecoder
 from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, MONOKAI
-from rich.text import Text
 
 WITHIN_S = 150.0
 THEMES = {"dark": MONOKAI, "light": DEFAULT_TERMINAL_THEME}
 # A picture loads nothing from elsewhere: the reader's own monospaced font draws it.
 REMOTE_FONTS = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
+LAST_PROMPT = re.compile(r"\n(?:\x1b\[[\d;]*m)*\$ ?(?:\x1b\[[\d;]*m)*\Z")
 # A white frame cannot be seen on a white page.
 FRAMES = ('stroke="rgba(255,255,255,0.35)"', 'stroke="rgba(128,128,128,0.5)"')
 FONTS = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
@@ -62,15 +63,16 @@ class Film:
     def screen(self, replacements: Mapping[str, str]) -> str:
         """What is shown, with its colors, without the last prompt and without the greater part of a token.
         ``replacements``: folders of this run, and what a user has in their place."""
-        shown = self._tmux("capture-pane", "-e", "-p").rstrip("\n").removesuffix("\n$")
+        shown = self._tmux("capture-pane", "-e", "-p").rstrip("\n")
+        shown = LAST_PROMPT.sub("", shown)
         for folder, usual in replacements.items():
             shown = shown.replace(folder, usual)
         return re.sub(r"(token=[0-9a-f]{8})[0-9a-f]{40}", r"\1…", shown)
 
     def svg(self, shown: str, title: str, theme: str) -> str:
         console = Console(record=True, width=self._columns, file=io.StringIO(), force_terminal=True)
-        for line in shown.split("\n"):
-            console.print(Text.from_ansi(line), soft_wrap=True)
+        for line in AnsiDecoder().decode(shown):  # a style continues on the next line
+            console.print(line, soft_wrap=True)
         drawn = console.export_svg(title=title, theme=THEMES[theme], unique_id="shot")
         return REMOTE_FONTS.sub("", drawn).replace("Fira Code, monospace", FONTS).replace(*FRAMES)
 

@@ -222,7 +222,7 @@ SCENES = (
         Scene(
             f"watch-{columns}",
             "remote-runtime status --watch",
-            "[▁▂▃▄▅▆▇█]{16}",
+            "[▁▂▃▄▅▆▇]{14}",
             WATCHED,
             _work,
             columns=columns,
