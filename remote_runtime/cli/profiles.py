@@ -143,7 +143,7 @@ def _source(found: ProfileFile) -> str:
 
 @profiles.command(
     name="show",
-    epilog=examples("profiles show my-vm --all", "profiles show example > my-vm.yaml    # a template with all keys"),
+    epilog=examples("profiles show my-vm --all", "profiles show example > my-vm.yaml    # a template"),
 )
 @click.argument("profile", shell_complete=profile_names)
 @click.option("--all", "all_keys", is_flag=True, help="Also show keys with default values.")
